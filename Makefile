@@ -1,0 +1,47 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --quiet
+
+.PHONY: help setup demo up test lint format lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Create .venv with the command .venv/bin/radar
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "radar needs Python 3.11 or newer; name one with: make setup PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Run the whole pipeline against the simulated exchange, with the live view
+	$(BIN)/radar up --simulate
+
+up: setup ## Run the whole pipeline against the real exchange, with the live view
+	$(BIN)/radar up
+
+test: setup ## Run the whole test suite
+	$(BIN)/pytest
+
+lint: setup ## Check formatting, lint rules and types
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+format: setup ## Format the code and apply safe lint fixes
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+lock: ## Lock the dependencies again, with hashes
+	uv pip compile $(LOCK_FLAGS) pyproject.toml --output-file requirements.txt
+	uv pip compile $(LOCK_FLAGS) --extra dev pyproject.toml --output-file requirements-dev.txt
+
+clean: ## Remove the virtual environment, caches and the embedded data
+	rm -rf $(VENV) .radar .pytest_cache .mypy_cache .ruff_cache .hypothesis

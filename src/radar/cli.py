@@ -1,0 +1,5 @@
+"""The command line `radar`."""
+
+
+def main() -> None:
+    """Run the command line."""
