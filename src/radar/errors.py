@@ -1,0 +1,69 @@
+"""Errors, named by the reaction that they call for.
+
+Library errors are translated into these at the module that imports the library, with
+`raise … from`. Every message is one line that a person can act on.
+"""
+
+
+class RadarError(Exception):
+    """Base of every error that radar raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigurationError(RadarError):
+    """Something the operator set is wrong: stop at once and say what is allowed."""
+
+    exit_code = 2
+
+
+class FeedLost(RadarError):
+    """The connection to the exchange is gone or useless: reconnect."""
+
+
+class ExchangeUnavailable(RadarError):
+    """The exchange's REST interface does not answer as documented: retry with backoff."""
+
+
+class InvalidFrame(RadarError):
+    """A frame is not what the exchange documents: count it and drop it."""
+
+
+class InvalidMessage(RadarError):
+    """A Kafka message cannot become a row: send it to the dead letters with the reason.
+
+    Attributes:
+        reason: One word from a bounded set, usable as a metric label.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class BrokerUnavailable(RadarError):
+    """Kafka does not answer, or answers that it cannot serve now: retry with backoff."""
+
+
+class BufferFull(RadarError):
+    """The producer's buffer is full: stop reading the exchange until there is room."""
+
+
+class CommitRejected(RadarError):
+    """Kafka did not accept a commit: do not insert; go back to the poll loop."""
+
+
+class WorkerFenced(RadarError):
+    """Another worker took this one's identity or place: exit without inserting."""
+
+
+class StoreUnavailable(RadarError):
+    """ClickHouse does not answer or cannot store now: pause the partition and retry."""
+
+
+class StoreRejected(RadarError):
+    """ClickHouse refused the rows themselves: find the bad row and dead-letter it."""
+
+
+class QueryFailed(RadarError):
+    """ClickHouse refused a query: show its message to the person who asked."""

@@ -1,0 +1,504 @@
+"""Kafka: the only module that imports the client library.
+
+A `Publisher` for producers and dead letters, a `GroupReader` for workers, and what the
+command line needs to know about topics and lag. Library errors leave as `radar.errors`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from radar.errors import BrokerUnavailable, BufferFull, CommitRejected, WorkerFenced
+from radar.settings import Settings
+
+# A depth frame may be as large as MAX_FRAME_BYTES; its message must fit as well.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+REQUEST_TIMEOUT_S = 10.0
+
+_REJECTED_COMMITS = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.FENCED_MEMBER_EPOCH,
+    KafkaError._STATE,  # noqa: SLF001 - the library's public name of "not in the group"
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
+}
+
+_log = logging.getLogger("confluent")
+
+
+class Message(Protocol):
+    """What radar uses of a consumed message (its methods, as the library has them)."""
+
+    def partition(self) -> int:
+        """Return the partition."""
+
+    def offset(self) -> int:
+        """Return the offset."""
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+
+    def value(self) -> bytes | None:
+        """Return the value; None is a tombstone."""
+
+
+class Committed(NamedTuple):
+    """A partition's committed offset and the metadata stored beside it."""
+
+    partition: int
+    offset: int | None  # None: nothing was committed yet
+    metadata: str
+
+
+class Lag(NamedTuple):
+    """How far a group is behind on one partition."""
+
+    partition: int
+    start: int  # oldest offset that is still there
+    end: int  # the next offset that will be written
+    committed: int | None
+
+    @property
+    def messages(self) -> int:
+        """Messages that are not committed yet."""
+        return self.end - max(self.start, self.committed if self.committed is not None else 0)
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """Return what every client needs to reach the brokers."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_broker,
+        "security.protocol": settings.kafka_security_protocol,
+        "client.id": settings.worker_id or "radar",
+        "reconnect.backoff.max.ms": 2000,
+        "logger": _log,
+    }
+    if settings.kafka_sasl_mechanism:
+        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
+        config["sasl.username"] = settings.kafka_sasl_username
+        config["sasl.password"] = settings.kafka_sasl_password.get_secret_value()
+    if settings.kafka_ssl_ca_file:
+        config["ssl.ca.location"] = settings.kafka_ssl_ca_file
+    return config
+
+
+class Publisher:
+    """Publishes to one topic: idempotent, acknowledged by all replicas, bounded.
+
+    The library retries forever, so a message that was taken is either acknowledged or still
+    queued; it can only fail for good when the broker refuses it (too large, not allowed) or
+    when the client itself has become unusable, and both are counted and reported.
+    """
+
+    def __init__(self, settings: Settings, topic: str, *, linger_ms: int | None = None) -> None:
+        self.topic = topic
+        self.acknowledged = 0
+        self.failed = 0
+        self._fatal: str | None = None
+        self._producer = Producer(
+            client_config(settings)
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": settings.kafka_compression,
+                "linger.ms": settings.kafka_linger_ms if linger_ms is None else linger_ms,
+                "queue.buffering.max.kbytes": settings.kafka_buffer_bytes // 1024,
+                "queue.buffering.max.messages": 1_000_000,
+                "message.timeout.ms": 0,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
+                "error_cb": self._on_error,
+            }
+        )
+
+    @property
+    def queued(self) -> int:
+        """Messages that were taken and are not acknowledged yet."""
+        return len(self._producer)
+
+    def publish(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        headers: dict[str, str | bytes] | None = None,
+        on_acknowledged: Callable[[], None] | None = None,
+    ) -> None:
+        """Take one message; does not block.
+
+        Args:
+            key: Messages of one key stay in order.
+            value: The message value.
+            headers: Message headers.
+            on_acknowledged: Called from `poll` or `flush` once all replicas have the message.
+
+        Raises:
+            BufferFull: There is no room; call `poll` and try again.
+            BrokerUnavailable: The client has become unusable; the process must be restarted.
+        """
+        self._check()
+
+        def delivered(error: KafkaError | None, message: Any) -> None:
+            if error is None:
+                self.acknowledged += 1
+                if on_acknowledged is not None:
+                    on_acknowledged()
+            elif error.retriable():
+                self._producer.produce(
+                    self.topic,
+                    key=key,
+                    value=value,
+                    headers=headers,  # type: ignore[arg-type]
+                    on_delivery=delivered,
+                )
+            else:
+                self.failed += 1
+                _log.error("delivery failed: %s: key %r", error.str(), key)
+
+        try:
+            self._producer.produce(
+                self.topic,
+                key=key,
+                value=value,
+                headers=headers,  # type: ignore[arg-type]
+                on_delivery=delivered,
+            )
+        except BufferError as error:
+            raise BufferFull(f"{self.queued} messages wait for Kafka") from error
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot publish: {error}") from error
+
+    def poll(self, timeout_s: float = 0) -> None:
+        """Serve acknowledgements; blocks up to `timeout_s` for the first one.
+
+        Raises:
+            BrokerUnavailable: The client has become unusable; the process must be restarted.
+        """
+        self._producer.poll(timeout_s)
+        self._check()
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything is acknowledged; return how many messages are not."""
+        return self._producer.flush(timeout_s)
+
+    def _check(self) -> None:
+        if self._fatal is not None:
+            raise BrokerUnavailable(self._fatal)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = f"the Kafka producer cannot go on: {error.str()}"
+
+
+class GroupReader:
+    """A member of a consumer group on one topic; every offset is committed by hand.
+
+    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and
+    metadata and returns the offset to start from; `on_revoke` gets the partitions that are
+    taken away. Both run inside `consume` and `close`, in the calling thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        group: str,
+        *,
+        on_assign: Callable[[Sequence[Committed]], None],
+        on_revoke: Callable[[Sequence[int]], None],
+    ) -> None:
+        self._topic = topic
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        session_ms = int(settings.kafka_session_timeout_seconds * 1000)
+        config = client_config(settings) | {
+            "group.id": group,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": min(3000, session_ms // 3),
+            "max.poll.interval.ms": max(300_000, session_ms),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            # The default of one second is how long a fetcher sleeps when its queue is full.
+            "fetch.queue.backoff.ms": 2,
+            "queued.min.messages": 20_000,
+            "queued.max.messages.kbytes": 16_384,
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "fetch.wait.max.ms": 100,
+        }
+        if settings.worker_id:
+            config["group.instance.id"] = settings.worker_id
+        self._consumer = Consumer(config)
+        self._consumer.subscribe(
+            [topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+
+    def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
+        """Return up to `max_messages` messages; blocks up to `timeout_s` for the last one.
+
+        Raises:
+            WorkerFenced: Another member took this one's place for good.
+            BrokerUnavailable: Offsets could not be read on assignment.
+        """
+        messages: list[Message] = []
+        for message in self._consumer.consume(max_messages, timeout_s):
+            error = message.error()
+            if error is None:
+                messages.append(cast("Message", message))
+            elif error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+                raise WorkerFenced(error.str())
+            else:
+                _log.warning("kafka: %s", error.str())
+        return messages
+
+    def commit(self, partition: int, offset: int, metadata: str = "") -> None:
+        """Commit one partition's offset with metadata; blocks until Kafka has answered.
+
+        Raises:
+            CommitRejected: This worker does not own the partition now, or a rebalance runs.
+            BrokerUnavailable: Kafka did not answer; whether the commit counts is unknown.
+            WorkerFenced: Another member took this one's place for good.
+        """
+        position = TopicPartition(self._topic, partition, offset, metadata)
+        try:
+            answers = self._consumer.commit(offsets=[position], asynchronous=False) or []
+        except KafkaException as error:
+            raise _commit_error(error.args[0]) from error
+        for answer in answers:
+            if answer.error is not None:
+                raise _commit_error(answer.error)
+
+    def pause(self, partition: int) -> None:
+        """Stop fetching one partition; the worker stays in the group."""
+        self._consumer.pause([TopicPartition(self._topic, partition)])
+
+    def resume(self, partition: int) -> None:
+        """Fetch one partition again, from where it was paused."""
+        self._consumer.resume([TopicPartition(self._topic, partition)])
+
+    def seek(self, partition: int, offset: int | None) -> None:
+        """Continue one partition at an offset; None is the oldest there is."""
+        try:
+            self._consumer.seek(TopicPartition(self._topic, partition, _start(offset)))
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot seek: {error}") from error
+
+    def end_offset(self, partition: int) -> int:
+        """Ask the broker for the next offset that will be written; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer in time.
+        """
+        return _watermarks(self._consumer, TopicPartition(self._topic, partition))[1]
+
+    def close(self) -> None:
+        """Leave the group (a static member keeps its place until the session times out)."""
+        self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        committed = _committed(consumer, partitions)
+        self._on_assign(committed)
+        consumer.incremental_assign(
+            [TopicPartition(self._topic, each.partition, _start(each.offset)) for each in committed]
+        )
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._on_revoke([each.partition for each in partitions])
+        consumer.incremental_unassign(partitions)
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """A topic as the broker has it."""
+
+    name: str
+    partitions: int
+    start: int  # sum of the partitions' oldest offsets
+    end: int  # sum of the partitions' end offsets
+
+
+class Cluster:
+    """Questions and orders to the brokers that are not part of the data's way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = AdminClient(client_config(settings))
+
+    def wait_until_up(self, timeout_s: float) -> None:
+        """Block until a broker answers.
+
+        Raises:
+            BrokerUnavailable: None did within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._admin.list_topics(timeout=min(2.0, timeout_s))
+            except KafkaException as error:
+                if time.monotonic() >= deadline:
+                    raise self._unavailable(error) from error
+            else:
+                return
+
+    def create_topics(self, names: Iterable[str]) -> list[str]:
+        """Create the topics that are missing and return their names; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        retention_ms = int(self._settings.kafka_retention_hours * 3_600_000)
+        wanted = [
+            NewTopic(
+                name,
+                num_partitions=self._settings.kafka_num_partitions,
+                replication_factor=self._settings.kafka_replication_factor,
+                config={
+                    "retention.ms": str(retention_ms),
+                    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                },
+            )
+            for name in names
+            if name not in self._topics()
+        ]
+        created = []
+        for name, future in self._admin.create_topics(wanted).items() if wanted else ():
+            try:
+                future.result(REQUEST_TIMEOUT_S)
+            except KafkaException as error:
+                # Several processes may create the same topic at once.
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._unavailable(error) from error
+            else:
+                created.append(name)
+        return created
+
+    def topic_id(self, topic: str) -> str:
+        """Return the broker's identity of a topic, which changes when it is recreated.
+
+        Blocks. The embedded broker gives every topic the same one.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        try:
+            described = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=REQUEST_TIMEOUT_S
+            )
+            return str(described[topic].result(REQUEST_TIMEOUT_S).topic_id)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def topics(self, names: Iterable[str]) -> list[TopicState]:
+        """Describe those of the topics that exist; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        known = self._topics()
+        states = []
+        for name in names:
+            if name not in known:
+                continue
+            lags = self.lag(name, "radar-inspection")
+            start, end = sum(lag.start for lag in lags), sum(lag.end for lag in lags)
+            states.append(TopicState(name, known[name], start, end))
+        return states
+
+    def lag(self, topic: str, group: str) -> list[Lag]:
+        """Return how far a group is behind, by partition; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        # A consumer that never subscribes only asks; it does not join the group.
+        consumer = Consumer(
+            client_config(self._settings) | {"group.id": group, "enable.auto.commit": False}
+        )
+        try:
+            count = self._topics().get(topic, 0)
+            partitions = [TopicPartition(topic, partition) for partition in range(count)]
+            return [
+                Lag(each.partition, *_watermarks(consumer, position), each.offset)
+                for position, each in zip(partitions, _committed(consumer, partitions), strict=True)
+            ]
+        finally:
+            consumer.close()
+
+    def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
+        """Delete the records before an offset, by partition; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        positions = [TopicPartition(topic, *position) for position in offsets.items()]
+        try:
+            for future in self._admin.delete_records(positions).values():
+                future.result(REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def _topics(self) -> dict[str, int]:
+        try:
+            metadata = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+    def _unavailable(self, error: KafkaException) -> BrokerUnavailable:
+        reason = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
+        return BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: {reason}")
+
+
+def _start(offset: int | None) -> int:
+    return OFFSET_BEGINNING if offset is None else offset
+
+
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:
+    if not partitions:
+        return []
+    attempts = 3
+    while True:
+        attempts -= 1
+        try:
+            answers = consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
+            break
+        except KafkaException as error:
+            if attempts == 0:
+                raise BrokerUnavailable(f"cannot read committed offsets: {error}") from error
+    return [
+        Committed(
+            answer.partition, answer.offset if answer.offset >= 0 else None, answer.metadata or ""
+        )
+        for answer in answers
+    ]
+
+
+def _watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
+    try:
+        return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"cannot read the ends of a partition: {error}") from error
+
+
+def _commit_error(error: KafkaError) -> Exception:
+    if error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        return WorkerFenced(error.str())
+    if error.code() in _REJECTED_COMMITS:
+        return CommitRejected(error.str())
+    return BrokerUnavailable(f"cannot commit: {error.str()}")

@@ -1,0 +1,47 @@
+"""Structured logs: readable in a terminal, JSON lines elsewhere."""
+
+import logging
+import sys
+
+import structlog
+
+from radar.settings import Settings
+
+
+def configure(settings: Settings, role: str) -> None:
+    """Send all logs, also those of libraries, to standard error; every line carries `role`."""
+    as_json = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stderr.isatty()
+    )
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        cache_logger_on_first_use=True,
+    )
+    formatting: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    ]
+    if as_json:
+        formatting.append(structlog.processors.format_exc_info)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[*formatting, renderer]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level)
+    # These libraries describe each request and frame at INFO and DEBUG.
+    for name in ("httpx", "httpcore", "websockets", "urllib3", "asyncio"):
+        logging.getLogger(name).setLevel("WARNING")
+    structlog.contextvars.bind_contextvars(role=role)

@@ -1,0 +1,304 @@
+"""Every option of radar, declared once; the only reader of the environment.
+
+`env.example`, the reference in `docs/configuration.md` and `radar config` follow from this
+declaration. Values come from the environment, then from a file `.env` in the working
+directory, then from the defaults here, which suit local work.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from radar.errors import ConfigurationError
+
+CLICKHOUSE_NATIVE_PORTS = {9000: 8123, 9440: 8443}
+
+
+def _split_symbols(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _http_port(port: int) -> int:
+    if port in CLICKHOUSE_NATIVE_PORTS:
+        raise ValueError(
+            f"{port} is ClickHouse's native port; radar speaks HTTP: "
+            f"use {CLICKHOUSE_NATIVE_PORTS[port]}"
+        )
+    return port
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).hostname):
+            raise ValueError(f"must be a URL that starts with {' or '.join(schemes)}://")
+        return value
+
+    return AfterValidator(check)
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class Settings(BaseSettings):
+    """All options. The environment variable of a field is its name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # Exchange
+    exchange: Literal["wallex"] = Field("wallex", description="Exchange to record.")
+    exchange_ws_url: Annotated[str, _url("ws", "wss")] = Field(
+        "", description="WebSocket address; empty means the exchange's own."
+    )
+    exchange_rest_url: Annotated[str, _url("http", "https")] = Field(
+        "", description="REST address; empty means the exchange's own."
+    )
+    exchange_proxy: Annotated[str, _url("http", "https", "socks4", "socks5", "socks5h")] = Field(
+        "", description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none."
+    )
+    symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols)] = Field(
+        (), description="Markets to record, separated by commas; empty means every spot market."
+    )
+    symbols_per_connection: int = Field(
+        25, ge=1, le=200, description="Markets that share one WebSocket connection."
+    )
+    depth_interval_seconds: float = Field(
+        7,
+        ge=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="Publish the newest snapshot of a market's side at most this often; 0: all.",
+    )
+    connection_max_age_seconds: Seconds = Field(
+        1500, description="Replace a connection at this age (the exchange closes at 1800)."
+    )
+    connection_overlap_seconds: Seconds = Field(
+        5, description="Keep the old connection this long beside its replacement."
+    )
+    silence_timeout_seconds: Seconds = Field(
+        30, description="Reconnect when a connection that was busy has sent nothing for so long."
+    )
+    reconnect_max_seconds: Seconds = Field(
+        30, description="Longest wait between two attempts to connect."
+    )
+    max_frame_bytes: int = Field(
+        1_048_576, ge=1024, le=67_108_864, description="Larger frames close the connection."
+    )
+
+    # Kafka
+    kafka_broker: str = Field(
+        "127.0.0.1:9092",
+        pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$",
+        description="Bootstrap servers, host:port separated by commas.",
+    )
+    kafka_num_partitions: int = Field(
+        3, ge=1, le=1000, description="Partitions of topics that radar creates."
+    )
+    kafka_replication_factor: int = Field(
+        1, ge=1, le=10, description="Replicas of topics that radar creates."
+    )
+    kafka_retention_hours: float = Field(
+        168, gt=0, le=87600, description="How long topics that radar creates keep messages."
+    )
+    kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "lz4", description="Compression of produced batches."
+    )
+    kafka_linger_ms: int = Field(
+        20, ge=0, le=10_000, description="How long a producer collects messages for a batch."
+    )
+    kafka_buffer_bytes: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        le=1_073_741_824,
+        description="A producer's buffer; when it is full, reading from the exchange stops.",
+    )
+    kafka_session_timeout_seconds: float = Field(
+        45, ge=1, le=1800, description="After this long without a heartbeat a worker is dead."
+    )
+    kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="How to talk to the brokers."
+    )
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "", description="SASL mechanism."
+    )
+    kafka_sasl_username: str = Field("", description="SASL user.")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
+    kafka_ssl_ca_file: str = Field(
+        "", description="CA certificates to verify brokers with; empty means the system's."
+    )
+    worker_id: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,200}$",
+        description="Fixed name of a worker in its group (static membership); empty: none.",
+    )
+
+    # ClickHouse
+    clickhouse_host: str = Field("127.0.0.1", min_length=1, description="Host of ClickHouse.")
+    clickhouse_port: Annotated[Port, AfterValidator(_http_port)] = Field(
+        8123, description="HTTP port of ClickHouse (not the native port 9000)."
+    )
+    clickhouse_user: str = Field("default", min_length=1, description="User.")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="Password.")
+    clickhouse_db: Identifier = Field("radar", description="Database.")
+    clickhouse_secure: bool = Field(False, description="Use HTTPS.")
+    retention_days: int = Field(
+        90, ge=1, le=36500, description="Rows are deleted this many days after they were received."
+    )
+
+    # Workers
+    batch_size: int = Field(
+        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or"
+    )
+    batch_timeout_seconds: Seconds = Field(
+        5, description="at this age, whichever comes first; fractions are allowed."
+    )
+    insert_timeout_seconds: Seconds = Field(
+        30, description="Give up one attempt of an insert after this long, and retry."
+    )
+
+    # Running
+    radar_data_dir: Path = Field(
+        Path(".radar"), description="Where the embedded mode keeps its data and logs."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log lines that are written."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console in a terminal, JSON lines elsewhere."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Serve Prometheus metrics on 127.0.0.1; 0 means not."
+    )
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the environment and `.env`.
+
+    Args:
+        overrides: Values that win over both, by field name.
+
+    Raises:
+        ConfigurationError: A value is not allowed; the message names the variable, the value
+            (unless it is a secret) and what is allowed.
+    """
+    given = _Given(overrides)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = [_problem(given, detail) for detail in error.errors(include_url=False)]
+        raise ConfigurationError("; ".join(problems)) from None
+
+
+class _Given:
+    """Looks up what was given for a variable, to quote it in a message."""
+
+    def __init__(self, overrides: dict[str, Any]) -> None:
+        import os
+
+        from dotenv import dotenv_values
+
+        self._values: dict[str, Any] = {
+            **{name.lower(): value for name, value in dotenv_values(".env").items()},
+            **{name.lower(): value for name, value in os.environ.items()},
+            **overrides,
+        }
+
+    def __getitem__(self, name: str) -> str:
+        return str(self._values.get(name, ""))
+
+
+def _problem(given: _Given, detail: Any) -> str:
+    name = str(detail["loc"][0]) if detail["loc"] else "?"
+    value = "a secret" if is_secret(name) else repr(given[name])
+    reason = str(detail["msg"]).removeprefix("Value error, ")
+    reason = reason[:1].lower() + reason[1:]
+    return f"{name.upper()} is {value}: {reason} (allowed: {allowed(name)})"
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a field's value must never be shown."""
+    field = Settings.model_fields.get(name)
+    return field is not None and field.annotation is SecretStr
+
+
+def allowed(name: str) -> str:
+    """Describe in words which values a field takes."""
+    field = Settings.model_fields[name]
+    if choices := get_args(field.annotation):
+        if all(isinstance(choice, str) for choice in choices):
+            return ", ".join(choice or "empty" for choice in choices)
+        return "text, separated by commas"
+    return _TYPE_WORDS.get(field.annotation, "text") + _bounds(field)
+
+
+_TYPE_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+    SecretStr: "text",
+}
+
+
+def _bounds(field: FieldInfo) -> str:
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below", "pattern": "matching"}
+    metadata = list(field.metadata)
+    found = [
+        f"{word} {getattr(rule, name)}"
+        for rule in metadata
+        for name, word in words.items()
+        if getattr(rule, name, None) is not None
+    ]
+    return f" {' '.join(found)}" if found else ""
+
+
+def default_text(name: str) -> str:
+    """Return a field's default as it would stand in the environment."""
+    default = Settings.model_fields[name].default
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return str(default)
+
+
+def env_example() -> str:
+    """Return the content of `env.example`: every option, commented out, at its default."""
+    lines = [
+        "# Every option of radar at its default. Copy to .env and uncomment what you change.",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines += [
+            "",
+            f"# {field.description} ({allowed(name)})",
+            f"# {name.upper()}={default_text(name)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def effective(settings: Settings) -> dict[str, str]:
+    """Return every option's value as text, secrets masked, by variable name."""
+    shown: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            shown[name.upper()] = "********" if value.get_secret_value() else ""
+        elif isinstance(value, bool):
+            shown[name.upper()] = str(value).lower()
+        elif isinstance(value, tuple):
+            shown[name.upper()] = ",".join(value)
+        else:
+            shown[name.upper()] = str(value)
+    return shown

@@ -1,0 +1,237 @@
+"""Kafka message values: records as versioned JSON, and back into rows.
+
+A value is one flat JSON object whose first members are the version `v` and the `kind`, so
+that it explains itself in any Kafka tool:
+
+    {"v":1,"kind":"trade","trade_id":"0f4c…","source":"wallex","symbol":"USDTTMN",
+     "base":"USDT","quote":"TMN","side":"sell","price":"31704","base_amount":"705",
+     "event_time_ms":1656242049000,"received_at_us":1656242049120345}
+
+    {"v":1,"kind":"depth","source":"wallex","symbol":"BTCUSDT","base":"BTC","quote":"USDT",
+     "side":"bid","prices":[62525.04,62424.28],"quantities":[0.000451,0.02624],
+     "received_at_us":1656242049120345}
+
+Decoding is strict and depends on nothing but its arguments: the same message always yields
+the same row, which is what makes a planned block repeatable.
+"""
+
+from math import isfinite
+from typing import Annotated, Literal, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from radar.decimals import CANONICAL_PATTERN
+from radar.errors import InvalidMessage
+from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+
+VERSION: Literal[1] = 1
+
+MAX_LEVELS = 1000
+# An exchange's clock may run ahead of ours, but not by more than this.
+MAX_EVENT_AHEAD_MS = 10 * 60 * 1000
+# 2015-01-01 to 2100-01-01: nothing was traded before, and the columns hold nothing beyond.
+MIN_TIME_MS = 1_420_070_400_000
+MAX_TIME_MS = 4_102_444_800_000
+
+_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}\Z")]
+_Amount = Annotated[str, Meta(pattern=CANONICAL_PATTERN[:-1] + r"\Z", max_length=39)]
+_TimeMs = Annotated[int, Meta(ge=MIN_TIME_MS, lt=MAX_TIME_MS)]
+_TimeUs = Annotated[int, Meta(ge=MIN_TIME_MS * 1000, lt=MAX_TIME_MS * 1000)]
+_Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
+
+
+class Position(NamedTuple):
+    """Where in Kafka a message stands."""
+
+    partition: int
+    offset: int
+
+
+class TradeMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The value of a message of the topic `radar_trades`."""
+
+    v: Literal[1]
+    kind: Literal["trade"]
+    trade_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    side: TradeSide
+    price: _Amount
+    base_amount: _Amount
+    event_time_ms: _TimeMs
+    received_at_us: _TimeUs
+
+
+class DepthMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The value of a message of the topic `radar_depths`."""
+
+    v: Literal[1]
+    kind: Literal["depth"]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    side: BookSide
+    prices: _Levels
+    quantities: _Levels
+    received_at_us: _TimeUs
+
+
+class TradeRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of `trades_master`; times are decimal seconds, as ClickHouse reads them exactly."""
+
+    trade_id: str
+    source: str
+    symbol: str
+    base: str
+    quote: str
+    side: TradeSide
+    price: str
+    base_amount: str
+    event_time: str
+    received_at: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+class DepthRow(msgspec.Struct, frozen=True):
+    """A row of `orderbook_depth`."""
+
+    source: str
+    symbol: str
+    base: str
+    quote: str
+    side: BookSide
+    prices: list[float]
+    quantities: list[float]
+    received_at: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+Row = TradeRow | DepthRow
+
+_Message = TypeVar("_Message", TradeMessage, DepthMessage)
+
+_encoder = msgspec.json.Encoder()
+_trade_decoder = msgspec.json.Decoder(TradeMessage)
+_depth_decoder = msgspec.json.Decoder(DepthMessage)
+
+
+def message_key(source: str, symbol: str) -> bytes:
+    """Return the key that keeps all messages of one market in one partition, in order."""
+    return f"{source}:{symbol}".encode()
+
+
+def encode_trade(trade: Trade, trade_id: str) -> bytes:
+    """Encode a trade with its identity (32 hexadecimal digits) as a message value."""
+    return _encoder.encode(
+        TradeMessage(
+            v=VERSION,
+            kind="trade",
+            trade_id=trade_id,
+            source=trade.source,
+            symbol=trade.symbol,
+            base=trade.base,
+            quote=trade.quote,
+            side=trade.side,
+            price=trade.price,
+            base_amount=trade.base_amount,
+            event_time_ms=trade.event_time_ms,
+            received_at_us=trade.received_at_us,
+        )
+    )
+
+
+def encode_depth(snapshot: DepthSnapshot) -> bytes:
+    """Encode one side of an order book as a message value."""
+    return _encoder.encode(
+        DepthMessage(
+            v=VERSION,
+            kind="depth",
+            source=snapshot.source,
+            symbol=snapshot.symbol,
+            base=snapshot.base,
+            quote=snapshot.quote,
+            side=snapshot.side,
+            prices=list(snapshot.prices),
+            quantities=list(snapshot.quantities),
+            received_at_us=snapshot.received_at_us,
+        )
+    )
+
+
+def decode_trade(value: bytes, position: Position) -> TradeRow:
+    """Turn a message value into a row, strictly.
+
+    Raises:
+        InvalidMessage: The value is not a trade of a known version with plausible content.
+    """
+    message = _decode(_trade_decoder, value)
+    if message.price == "0" or message.base_amount == "0":
+        raise InvalidMessage("amount", "price and base_amount must be positive")
+    if message.event_time_ms > message.received_at_us // 1000 + MAX_EVENT_AHEAD_MS:
+        raise InvalidMessage("time", "the trade is from the future of its receiver")
+    return TradeRow(
+        trade_id=message.trade_id,
+        source=message.source,
+        symbol=message.symbol,
+        base=message.base,
+        quote=message.quote,
+        side=message.side,
+        price=message.price,
+        base_amount=message.base_amount,
+        event_time=f"{message.event_time_ms // 1000}.{message.event_time_ms % 1000:03d}",
+        received_at=_seconds(message.received_at_us),
+        kafka_partition=position.partition,
+        kafka_offset=position.offset,
+    )
+
+
+def decode_depth(value: bytes, position: Position) -> DepthRow:
+    """Turn a message value into a row, strictly.
+
+    Raises:
+        InvalidMessage: The value is not a depth snapshot of a known version, its arrays differ
+            in length, a number is not positive and finite, or the best level is not first.
+    """
+    message = _decode(_depth_decoder, value)
+    prices, quantities = message.prices, message.quantities
+    if len(prices) != len(quantities):
+        raise InvalidMessage("levels", f"{len(prices)} prices, {len(quantities)} quantities")
+    if prices:
+        if min(prices) <= 0 or min(quantities) <= 0:
+            raise InvalidMessage("amount", "prices and quantities must be positive")
+        # JSON has no infinity, but 1e999 decodes to one.
+        if not (isfinite(max(prices)) and isfinite(max(quantities))):
+            raise InvalidMessage("amount", "prices and quantities must be finite")
+        if prices != sorted(prices, reverse=message.side is BookSide.BID):
+            raise InvalidMessage("levels", "the best level must be first")
+    return DepthRow(
+        source=message.source,
+        symbol=message.symbol,
+        base=message.base,
+        quote=message.quote,
+        side=message.side,
+        prices=prices,
+        quantities=quantities,
+        received_at=_seconds(message.received_at_us),
+        kafka_partition=position.partition,
+        kafka_offset=position.offset,
+    )
+
+
+def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes) -> _Message:
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage("schema", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage("json", str(error)) from error
+
+
+def _seconds(time_us: int) -> str:
+    return f"{time_us // 1_000_000}.{time_us % 1_000_000:06d}"
