@@ -1,0 +1,1 @@
+"""Workers: Kafka messages into blocks, planned, inserted and committed."""

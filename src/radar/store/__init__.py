@@ -1,0 +1,1 @@
+"""ClickHouse: the schema, inserts and queries."""

@@ -1,0 +1,358 @@
+"""The worker: consume, batch, plan, insert, commit; per partition, never mixing partitions.
+
+The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
+
+1. dead letters of the block are acknowledged by Kafka,
+2. the plan is committed: offset `lo` with the metadata `P|lo|hi`,
+3. the block is inserted under a name that follows from the plan and the content,
+4. offset `hi + 1` is committed, without metadata.
+
+A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
+exactly that block, and ClickHouse recognises its name if it was already inserted.
+"""
+
+import enum
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from radar.consumer.batch import Batch, Block, Entry, Plan, encode_rows
+from radar.consumer.dead_letters import DeadLetters
+from radar.errors import (
+    BrokerUnavailable,
+    CommitRejected,
+    InvalidMessage,
+    StoreRejected,
+    StoreUnavailable,
+)
+from radar.kafka import Committed, GroupReader, Message
+from radar.kinds import Kind
+from radar.observe import metrics
+from radar.settings import Settings
+from radar.store.client import Store
+from radar.wire import Position, Row
+
+POLL_S = 0.1
+RETRY_FIRST_S = 0.2
+RETRY_MAX_S = 10.0
+DRAIN_TIMEOUT_S = 20.0
+
+_log = structlog.get_logger()
+
+
+class StopSignal(Protocol):
+    """What tells the worker to stop: a `threading.Event` or anything with `is_set`."""
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
+
+
+class Step(enum.IntEnum):
+    """What a block needs next."""
+
+    DEAD_LETTERS = 1
+    PLAN = 2
+    INSERT = 3
+    COMMIT = 4
+    DONE = 5
+
+
+@dataclass
+class PartitionWork:
+    """One assigned partition."""
+
+    partition: int
+    batch: Batch
+    next_offset: int  # everything before it was consumed
+    block: Block | None = None
+    step: Step = Step.DEAD_LETTERS
+    planned_at_s: float = 0.0
+    attempts: int = 0
+    retry_at_s: float = 0.0
+    paused: bool = False
+    assigned_at_s: float = field(default_factory=time.monotonic)
+
+
+class Worker:
+    """Stores one kind of record; single-threaded, as many processes as there are partitions."""
+
+    def __init__(self, settings: Settings, kind: Kind, store: Store, topic_id: str) -> None:
+        self._settings = settings
+        self._kind = kind
+        self._store = store
+        self._topic_id = topic_id
+        self._work: dict[int, PartitionWork] = {}
+        self._dead_letters = DeadLetters(settings, kind)
+        self._reader = GroupReader(
+            settings, kind.topic, kind.group, on_assign=self._on_assign, on_revoke=self._on_revoke
+        )
+
+    def run(self, stop: StopSignal) -> None:
+        """Work until `stop` is set, then drain, commit and leave the group; blocks.
+
+        Raises:
+            WorkerFenced: Another worker took this one's place; nothing more may be inserted.
+            BrokerUnavailable: Kafka did not tell the committed offsets on assignment.
+        """
+        try:
+            while not stop.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            self._reader.close()
+            _log.info("left the group", kind=self._kind.name)
+
+    def _turn(self) -> None:
+        self._take(self._reader.consume(self._settings.batch_size, self._wait_s()))
+        for work in list(self._work.values()):
+            if not self._advance(work):
+                # An attempt that failed may have taken long: let the consumer breathe first.
+                break
+
+    def _wait_s(self) -> float:
+        now_s = time.monotonic()
+        waits = [POLL_S]
+        for work in self._work.values():
+            if work.block is not None:
+                waits.append(max(0.0, work.retry_at_s - now_s))
+            elif (due_in_s := work.batch.due_in_s(now_s)) is not None:
+                waits.append(due_in_s)
+        return min(waits)
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        now_s = time.monotonic()
+        for message in messages:
+            work = self._work.get(message.partition())
+            if work is None:
+                continue
+            if message.offset() < work.next_offset:
+                self._start_again(work, message.offset())
+            work.next_offset = message.offset() + 1
+            work.batch.add(self._decode(message), now_s)
+        metrics.CONSUMED.labels(self._kind.name).inc(len(messages))
+
+    def _start_again(self, work: PartitionWork, offset: int) -> None:
+        """Follow a log that went back behind what was consumed.
+
+        Kafka does that only after it lost acknowledged messages (the embedded broker after a
+        kill); the offsets that come again may hold other messages.
+        """
+        _log.error("offsets went back", partition=work.partition, at=work.next_offset, to=offset)
+        work.batch = Batch(self._settings.batch_size, self._settings.batch_timeout_seconds)
+
+    def _decode(self, message: Message) -> Entry:
+        value = message.value()
+        content: Row | InvalidMessage
+        try:
+            if value is None:
+                raise InvalidMessage("empty", "the message has no value")
+            content = self._kind.decode_row(value, Position(message.partition(), message.offset()))
+        except InvalidMessage as error:
+            content = error
+        return Entry(message.offset(), message.key(), value, content)
+
+    def _advance(self, work: PartitionWork) -> bool:
+        """Bring a partition's blocks as far as possible; False if an attempt failed."""
+        while True:
+            now_s = time.monotonic()
+            if work.block is None and not self._open_block(work, now_s):
+                return True
+            if now_s < work.retry_at_s:
+                return True
+            try:
+                self._finish_block(work)
+            except (CommitRejected, BrokerUnavailable, StoreUnavailable) as error:
+                self._retry_later(work, error)
+                return False
+            self._resume(work)
+
+    def _open_block(self, work: PartitionWork, now_s: float) -> bool:
+        if work.batch.due_in_s(now_s) != 0.0:
+            self._drop_impossible_plan(work, now_s)
+            return False
+        block = work.batch.take(now_s)
+        if block is None:
+            return False
+        work.block, work.step, work.attempts, work.retry_at_s = block, Step.DEAD_LETTERS, 0, 0.0
+        return True
+
+    def _drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
+        """Forget a plan beyond the end of the log.
+
+        It can only be met when a broker lost acknowledged messages; waiting for offsets that
+        may never come would hold back those that are there.
+        """
+        plan = work.batch.planned
+        if plan is None or now_s < work.assigned_at_s + self._settings.batch_timeout_seconds:
+            return
+        work.assigned_at_s = now_s
+        try:
+            end = self._reader.end_offset(work.partition)
+        except BrokerUnavailable:
+            return
+        if end <= plan.hi:
+            _log.error("plan beyond the end of the log", partition=work.partition, plan=str(plan))
+            work.batch.planned = None
+
+    def _finish_block(self, work: PartitionWork) -> None:
+        block = work.block
+        assert block is not None  # noqa: S101 - tells the type checker what _advance ensured
+        plan = block.plan
+        if work.step is Step.DEAD_LETTERS:
+            self._dead_letters.send(work.partition, block.invalid)
+            work.step = Step.PLAN
+        # An old plan is renewed: an accepted commit proves that the partition is still ours.
+        max_age_s = self._settings.kafka_session_timeout_seconds / 2
+        stale = time.monotonic() > work.planned_at_s + max_age_s
+        if work.step is Step.PLAN or (work.step is Step.INSERT and stale):
+            self._reader.commit(work.partition, plan.lo, str(plan))
+            work.planned_at_s = time.monotonic()
+            work.step = Step.INSERT
+        if work.step is Step.INSERT:
+            self._insert(work.partition, block)
+            work.step = Step.COMMIT
+        if work.step is Step.COMMIT:
+            self._reader.commit(work.partition, plan.hi + 1)
+            work.step = Step.DONE
+        self._record(work.partition, block)
+        work.block = None
+
+    def _insert(self, partition: int, block: Block) -> None:
+        name = ":".join(
+            (
+                self._kind.topic,
+                self._topic_id,
+                f"{partition}:{block.plan.lo}:{block.plan.hi}",
+                block.fingerprint(),
+            )
+        )
+        valid = [e for e in block.entries if not isinstance(e.content, InvalidMessage)]
+        started_s = time.monotonic()
+        rejected = self._insert_or_narrow_down(valid, name)
+        metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
+        self._dead_letters.send(partition, rejected)
+
+    def _insert_or_narrow_down(
+        self, entries: list[Entry], name: str
+    ) -> list[tuple[Entry, InvalidMessage]]:
+        """Insert rows; when the server refuses them, halve until the bad rows stand alone.
+
+        Each half has a name of its own that follows from the block's, so that it is repeatable.
+        """
+        if not entries:
+            return []
+        rows = [e.content for e in entries if not isinstance(e.content, InvalidMessage)]
+        try:
+            self._store.insert(self._kind.table, self._kind.columns, encode_rows(rows), name)
+        except StoreRejected as error:
+            if len(entries) == 1:
+                return [(entries[0], InvalidMessage("rejected", str(error)))]
+            middle = len(entries) // 2
+            return [
+                *self._insert_or_narrow_down(entries[:middle], f"{name}<"),
+                *self._insert_or_narrow_down(entries[middle:], f"{name}>"),
+            ]
+        return []
+
+    def _retry_later(self, work: PartitionWork, error: Exception) -> None:
+        work.attempts += 1
+        ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(work.attempts, 10))
+        work.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
+        if isinstance(error, StoreUnavailable):
+            metrics.INSERT_RETRIES.labels(self._kind.name).inc()
+        if not work.paused:
+            self._reader.pause(work.partition)
+            work.paused = True
+        _log.warning(
+            "block waits",
+            kind=self._kind.name,
+            partition=work.partition,
+            step=work.step.name.lower(),
+            attempts=work.attempts,
+            error=str(error),
+        )
+
+    def _resume(self, work: PartitionWork) -> None:
+        if work.paused:
+            self._reader.resume(work.partition)
+            work.paused = False
+
+    def _record(self, partition: int, block: Block) -> None:
+        kind, rows = self._kind.name, block.rows
+        metrics.BLOCKS.labels(kind).inc()
+        metrics.ROWS.labels(kind).inc(len(rows))
+        metrics.BLOCK_ROWS.labels(kind).observe(len(rows))
+        latency_s = 0.0
+        if rows:
+            latency_s = max(0.0, time.time() - min(float(row.received_at) for row in rows))
+            metrics.LATENCY_SECONDS.labels(kind).observe(latency_s)
+        _log.info(
+            "block stored",
+            kind=kind,
+            partition=partition,
+            lo=block.plan.lo,
+            hi=block.plan.hi,
+            rows=len(rows),
+            dead_letters=len(block.entries) - len(rows),
+            latency_s=round(latency_s, 3),
+        )
+
+    def _drain(self) -> None:
+        """Finish what was consumed; what cannot be finished in time stays planned for the next."""
+        deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
+        for work in self._work.values():
+            while (work.block is not None or len(work.batch)) and time.monotonic() < deadline_s:
+                if work.block is None:
+                    if work.batch.planned is not None:
+                        break
+                    work.block = work.batch.take(time.monotonic())
+                    work.step = Step.DEAD_LETTERS
+                try:
+                    self._finish_block(work)
+                except (CommitRejected, BrokerUnavailable, StoreUnavailable) as error:
+                    _log.warning(
+                        "cannot finish a block", partition=work.partition, error=str(error)
+                    )
+                    break
+
+    def _on_assign(self, committed: Sequence[Committed]) -> None:
+        for each in committed:
+            plan = Plan.parse(each.metadata)
+            if plan is not None and plan.lo != each.offset:
+                plan = None
+            self._work[each.partition] = PartitionWork(
+                partition=each.partition,
+                batch=Batch(
+                    self._settings.batch_size, self._settings.batch_timeout_seconds, planned=plan
+                ),
+                next_offset=each.offset or 0,
+            )
+            _log.info(
+                "assigned",
+                kind=self._kind.name,
+                partition=each.partition,
+                offset=each.offset,
+                plan=str(plan) if plan else None,
+            )
+        self._count_assigned()
+
+    def _on_revoke(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            work = self._work.pop(partition, None)
+            if work is not None and work.step is Step.COMMIT and work.block is not None:
+                try:
+                    self._finish_block(work)
+                except (CommitRejected, BrokerUnavailable) as error:
+                    _log.info("stored block stays planned", partition=partition, error=str(error))
+        _log.info("revoked", kind=self._kind.name, partitions=list(partitions))
+        self._count_assigned()
+
+    def _count_assigned(self) -> None:
+        metrics.REBALANCES.labels(self._kind.name).inc()
+        metrics.ASSIGNED.labels(self._kind.name).set(len(self._work))

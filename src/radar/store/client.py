@@ -1,0 +1,174 @@
+"""The only module that talks to ClickHouse, over HTTP."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+
+from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
+from radar.settings import Settings
+
+# Server errors that are about the content of a block, by ClickHouse's ErrorCodes.cpp. Every
+# other error is about the server's state and is retried: a code that is missing here costs a
+# pause and an alert, a code too many would send good rows to the dead letters.
+ROW_ERRORS = {
+    6: "CANNOT_PARSE_TEXT",
+    26: "CANNOT_PARSE_QUOTED_STRING",
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    38: "CANNOT_PARSE_DATE",
+    41: "CANNOT_PARSE_DATETIME",
+    69: "ARGUMENT_OUT_OF_BOUND",
+    72: "CANNOT_PARSE_NUMBER",
+    117: "INCORRECT_DATA",
+    190: "SIZES_OF_ARRAYS_DONT_MATCH",
+    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    376: "CANNOT_PARSE_UUID",
+    407: "DECIMAL_OVERFLOW",
+    469: "VIOLATED_CONSTRAINT",
+    691: "UNKNOWN_ELEMENT_OF_ENUM",
+}
+
+_INSERT_SETTINGS: dict[str, Any] = {
+    # Both are on or off by default depending on the server's version.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    # The fast float parser of ClickHouse may be off by one unit in the last place.
+    "precise_float_parsing": 1,
+    # One request is one block, whatever its size: the deduplication token names a block.
+    "input_format_parallel_parsing": 0,
+    "max_insert_block_size": 1_048_576,
+    # A block of trades may hold old ones from many partitions (recent trades of quiet markets).
+    "max_partitions_per_insert_block": 0,
+}
+
+
+class Store:
+    """A connection to one ClickHouse database.
+
+    Not for use by several threads at once. It connects with the first call.
+    """
+
+    def __init__(self, settings: Settings, *, timeout_s: float | None = None) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s or settings.insert_timeout_seconds
+        self._client: Client | None = None
+        self.database = settings.clickhouse_db
+
+    def insert(self, table: str, columns: tuple[str, ...], lines: bytes, token: str) -> None:
+        """Insert one block of rows, written as JSONEachRow; blocks until it is durable.
+
+        A block whose token was inserted before changes nothing.
+
+        Raises:
+            StoreUnavailable: The block may or may not be stored; try again with the same token.
+            StoreRejected: The server refuses the rows themselves; nothing was stored.
+        """
+        try:
+            self._connected().raw_insert(
+                table,
+                column_names=columns,
+                insert_block=lines,
+                settings=_INSERT_SETTINGS | {"insert_deduplication_token": token},
+                fmt="JSONEachRow",
+            )
+        except Exception as error:
+            if isinstance(error, DatabaseError) and error.code in ROW_ERRORS:
+                raise StoreRejected(f"{ROW_ERRORS[error.code]}: {_first_line(error)}") from error
+            raise self._unavailable(error) from error
+
+    def command(self, sql: str) -> None:
+        """Run a statement that returns nothing; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The server refuses the statement.
+        """
+        self._ask(lambda client: client.command(sql))
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a query; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The server refuses the query.
+        """
+        result = self._ask(lambda client: client.query(sql, parameters=dict(parameters or {})))
+        return [tuple(row) for row in result.result_rows]
+
+    def stream(self, sql: str, output_format: str) -> Iterator[bytes]:
+        """Yield the answer to a query in a ClickHouse format, as it arrives; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The server refuses the query.
+        """
+        answer = self._ask(lambda client: client.raw_stream(sql, fmt=output_format))
+        with answer:
+            while chunk := answer.read(65536):
+                yield chunk
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def create_database(self) -> None:
+        """Create the database if it is missing; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The server refuses.
+        """
+        client = None
+        try:
+            client = self._connect(database="default")
+            client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
+        except Exception as error:
+            raise self._query_error(error) from error
+        finally:
+            if client is not None:
+                client.close()
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question(self._connected())
+        except Exception as error:
+            raise self._query_error(error) from error
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = self._connect(database=self.database)
+        return self._client
+
+    def _connect(self, database: str) -> Client:
+        settings = self._settings
+        return clickhouse_connect.get_client(
+            interface="https" if settings.clickhouse_secure else "http",
+            host=settings.clickhouse_host,
+            port=settings.clickhouse_port,
+            username=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+            database=database,
+            autogenerate_session_id=False,
+            connect_timeout=5,
+            send_receive_timeout=max(1, int(self._timeout_s)),
+            client_name="radar",
+        )
+
+    def _query_error(self, error: Exception) -> Exception:
+        if isinstance(error, DatabaseError) and error.code is not None:
+            return QueryFailed(_first_line(error))
+        return self._unavailable(error)
+
+    def _unavailable(self, error: Exception) -> Exception:
+        if not isinstance(error, ClickHouseError | OSError):
+            return error
+        address = f"{self._settings.clickhouse_host}:{self._settings.clickhouse_port}"
+        return StoreUnavailable(f"ClickHouse at {address}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

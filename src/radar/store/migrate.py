@@ -1,0 +1,120 @@
+"""Numbered SQL migrations, applied in order and recorded in `schema_migrations`.
+
+ClickHouse has neither locks nor transactions for schema changes, so every statement of a
+migration can be repeated (IF NOT EXISTS, OR REPLACE). Workers that start at once may then
+apply the same migration side by side and end with the same schema.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+from radar.errors import ConfigurationError, QueryFailed
+from radar.store.client import Store
+
+_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_KEPT_TABLES = ("trades_master", "orderbook_depth")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of `radar/store/migrations`."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Identify the content."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
+
+    @property
+    def statements(self) -> list[str]:
+        """Split at semicolons that end a line."""
+        parts = re.split(r";\s*$", self.sql, flags=re.MULTILINE)
+        return [part.strip() for part in parts if part.strip()]
+
+
+def migrations() -> list[Migration]:
+    """Return all migrations in order."""
+    files = resources.files("radar.store").joinpath("migrations").iterdir()
+    found = [
+        Migration(int(match[1]), match[2], file.read_text("utf-8"))
+        for file in files
+        if (match := _FILE_NAME.fullmatch(file.name))
+    ]
+    return sorted(found, key=lambda migration: migration.version)
+
+
+def migrate(store: Store, retention_days: int) -> list[Migration]:
+    """Bring the database to the newest schema and return what was applied; blocks.
+
+    Safe when several processes do it at once.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+        QueryFailed: The server refuses a statement.
+        ConfigurationError: The database was made by other migrations than these.
+    """
+    store.create_database()
+    store.command(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String,"
+        " checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
+        " ENGINE = ReplacingMergeTree(applied_at) ORDER BY version"
+    )
+    recorded = {
+        int(version): str(checksum)
+        for version, checksum in store.rows("SELECT version, checksum FROM schema_migrations FINAL")
+    }
+    applied = []
+    for migration in migrations():
+        if (checksum := recorded.pop(migration.version, None)) is not None:
+            if checksum != migration.checksum:
+                raise ConfigurationError(
+                    f"migration {migration.version:04} was changed after the database"
+                    f" {store.database} applied it; use a new database or restore the file"
+                )
+            continue
+        for statement in migration.statements:
+            store.command(statement)
+        store.command(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES"
+            f" ({migration.version}, '{migration.name}', '{migration.checksum}')"
+        )
+        applied.append(migration)
+    if recorded:
+        raise ConfigurationError(
+            f"database {store.database} has migration {max(recorded):04}, which this version of"
+            " radar does not know; install the newer radar"
+        )
+    _set_retention(store, retention_days)
+    return applied
+
+
+def _set_retention(store: Store, days: int) -> None:
+    for table in _KEPT_TABLES:
+        ((definition,),) = store.rows(
+            "SELECT create_table_query FROM system.tables"
+            " WHERE database = currentDatabase() AND name = {table:String}",
+            {"table": table},
+        )
+        current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definition))
+        if current is None or int(current[1]) != days:
+            store.command(
+                f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
+            )
+
+
+def is_migrated(store: Store) -> bool:
+    """Tell whether the newest migration was applied; blocks.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+    """
+    try:
+        ((newest,),) = store.rows("SELECT max(version) FROM schema_migrations")
+    except QueryFailed:
+        return False
+    return int(newest) >= migrations()[-1].version
