@@ -1,5 +1,341 @@
-"""The command line `radar`."""
+"""The command line `radar`: arguments in, one clear line out when something is wrong.
+
+Modules are imported by the commands that use them, so that help and completion are quick.
+"""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from radar import __version__
+from radar.errors import RadarError
+
+if TYPE_CHECKING:
+    from radar.kinds import Kind
+    from radar.local.pipeline import Pipeline, Summary
+    from radar.settings import Settings
+
+app = typer.Typer(
+    name="radar",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Record cryptocurrency markets and never lose a message:"
+    " exchange WebSocket → Kafka → ClickHouse.",
+    epilog="Options come from the environment and .env; `radar config` shows them."
+    " Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
+)
+
+
+class KindName(StrEnum):
+    """What is recorded."""
+
+    TRADES = "trades"
+    DEPTH = "depth"
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; ends the process."""
+    from radar.local.process import follow_supervisor
+
+    follow_supervisor()
+    try:
+        app()
+    except RadarError as error:
+        print(f"radar: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`radar query … | head`).
+        sys.stderr.close()
+        sys.exit(0)
+
+
+@app.command()
+def up(
+    *,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Use a simulated exchange instead of the real one.")
+    ] = False,
+    duration: Annotated[
+        float | None, typer.Option(min=1, help="Stop by itself after so many seconds.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Simulated exchange: seed of the market.")] = 1,
+    markets: Annotated[int, typer.Option(help="Simulated exchange: number of markets.")] = 60,
+    trades_per_second: Annotated[float, typer.Option(help="Simulated exchange: rate.")] = 50,
+    depth_per_second: Annotated[float, typer.Option(help="Simulated exchange: rate.")] = 200,
+) -> None:
+    """Run the whole pipeline on this machine: Kafka, ClickHouse, producers and workers.
+
+    Ctrl-C stops in order, so that everything recorded is stored; a second Ctrl-C forces.
+    With --duration, or with a simulated exchange, the exit code is 0 only if everything that was
+    produced is stored.
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from radar.local.pipeline import Simulation, data_directory, run
+    from radar.observe import live, logs
+    from radar.settings import load
+
+    settings = load()
+    logs.configure(
+        settings, "radar", directory=data_directory(settings, simulated=simulate) / "logs"
+    )
+    simulation = (
+        Simulation(seed, markets, trades_per_second, depth_per_second) if simulate else None
+    )
+    console = Console()
+
+    async def show(pipeline: "Pipeline") -> None:
+        title = "simulated exchange" if simulate else settings.exchange
+        await live.show(console, title, _addresses(pipeline), pipeline.progress, pipeline.processes)
+
+    summary = asyncio.run(run(settings, simulation, duration, show))
+    console.print(_summary(summary), highlight=False, soft_wrap=True)
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8765,
+    seed: Annotated[int, typer.Option(help="Seed of the market.")] = 1,
+    symbols: Annotated[int, typer.Option(help="Number of spot markets.")] = 60,
+    trades_per_second: Annotated[float, typer.Option(help="Trades over all markets.")] = 50,
+    depth_per_second: Annotated[float, typer.Option(help="Depth frames over all books.")] = 200,
+    twin_share: Annotated[float, typer.Option(help="Share of trades that are repeated.")] = 0.05,
+    resend: Annotated[int, typer.Option(help="Trades sent again on each subscription.")] = 0,
+    max_age: Annotated[float, typer.Option(help="Life of a connection in seconds.")] = 1800,
+    ledger: Annotated[Path | None, typer.Option(help="File that lists what was sent.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="Fault at start, NAME or NAME:key=value,…; may be given repeatedly."),
+    ] = None,
+) -> None:
+    """Run a simulated exchange: the protocol of Wallex on 127.0.0.1, with a ledger and faults.
+
+    While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
+    does harm, and GET /simulator/ledger tells what was sent.
+    """
+    from radar.local.simulator import SimulatorOptions, main, parse_fault
+
+    _settings("exchange")
+    options = SimulatorOptions(
+        port=port,
+        seed=seed,
+        symbols=symbols,
+        trades_per_s=trades_per_second,
+        depth_per_s=depth_per_second,
+        twin_share=twin_share,
+        resend_count=resend,
+        connection_max_age_s=max_age,
+        ledger_path=ledger,
+        faults=tuple(parse_fault(text) for text in fault or ()),
+    )
+
+    def ready(host: str, bound_port: int) -> None:
+        typer.echo(f"EXCHANGE_WS_URL=ws://{host}:{bound_port}/ws")
+        typer.echo(f"EXCHANGE_REST_URL=http://{host}:{bound_port}")
+
+    main(options, ready)
+
+
+@app.command()
+def produce(kind: Annotated[KindName, typer.Argument(help="What to record.")]) -> None:
+    """Record trades or depth from the exchange into Kafka (the role wallex-trades, -depth)."""
+    from radar.app import produce as run
+
+    settings = _settings(f"produce-{kind}")
+    run(settings, _kind(kind))
+
+
+@app.command()
+def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) -> None:
+    """Store trades or depth from Kafka into ClickHouse; run as many as there are partitions."""
+    from radar.app import consume as run
+
+    settings = _settings(f"consume-{kind}")
+    run(settings, _kind(kind))
+
+
+@app.command()
+def migrate() -> None:
+    """Create or update the tables in ClickHouse."""
+    from radar.store.client import Store
+    from radar.store.migrate import migrate as run
+
+    settings = _settings("migrate")
+    store = Store(settings)
+    try:
+        applied = run(store, settings.retention_days)
+    finally:
+        store.close()
+    for migration in applied:
+        typer.echo(f"applied {migration.version:04} {migration.name}")
+    typer.echo(f"database {settings.clickhouse_db} is up to date")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A query, e.g. 'SELECT * FROM trades LIMIT 10'.")],
+    output_format: Annotated[
+        str, typer.Option("--format", "-f", help="Any format of ClickHouse: CSV, JSONEachRow, …")
+    ] = "PrettyCompactMonoBlock",
+) -> None:
+    """Ask ClickHouse; when nothing runs, open the embedded data itself."""
+    from radar.local.ask import ask
+
+    for chunk in ask(_settings("query"), sql, output_format):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+@app.command()
+def status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
+) -> None:
+    """Tell what runs, how much is stored and how far the workers are behind."""
+    from radar.observe.status import collect, describe
+
+    found = collect(_settings("status"))
+    typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def topics() -> None:
+    """Create missing topics in Kafka and list them."""
+    from radar.kafka import Cluster
+    from radar.kinds import KINDS
+
+    cluster = Cluster(_settings("topics"))
+    names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+    for name in cluster.create_topics(names):
+        typer.echo(f"created {name}")
+    for topic in cluster.topics(names):
+        kept = topic.end - topic.start
+        typer.echo(f"{topic.name}: {topic.partitions} partitions, {kept:,} messages kept")
+
+
+@app.command()
+def lag(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Tell how many messages wait in each partition."""
+    from radar.kafka import Cluster
+    from radar.kinds import KINDS
+
+    cluster = Cluster(_settings("lag"))
+    found = [
+        {"topic": kind.topic, "group": kind.group, "partition": lag.partition}
+        | {"committed": lag.committed, "end": lag.end, "lag": lag.messages}
+        for kind in KINDS.values()
+        for lag in cluster.lag(kind.topic, kind.group)
+    ]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for row in found:
+        typer.echo(f"{row['topic']}[{row['partition']}]: {row['lag']:,} waiting")
+
+
+@app.command()
+def reset(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Only what was recorded from the simulation.")
+    ] = False,
+) -> None:
+    """Delete the embedded data: topics, tables and logs. Nothing outside RADAR_DATA_DIR."""
+    from radar.local.pipeline import data_directory, delete_data
+
+    settings = _settings("reset")
+    directory = data_directory(settings, simulated=simulated)
+    if not yes:
+        typer.confirm(f"Delete everything in {directory}?", abort=True)
+    delete_data(directory)
+    typer.echo(f"deleted {directory}")
+
+
+@app.command()
+def config(
+    *,
+    env_example: Annotated[
+        bool, typer.Option("--env-example", help="Print every option with its default.")
+    ] = False,
+) -> None:
+    """Show the effective options; secrets are masked."""
+    from radar.settings import effective
+    from radar.settings import env_example as example
+
+    if env_example:
+        typer.echo(example(), nl=False)
+        return
+    for name, value in effective(_settings("config")).items():
+        typer.echo(f"{name}={value}")
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(f"radar {__version__}")
+
+
+def _settings(role: str) -> "Settings":
+    from radar.observe import logs
+    from radar.settings import load
+
+    settings = load()
+    logs.configure(settings, role)
+    return settings
+
+
+def _kind(name: KindName) -> "Kind":
+    from radar.kinds import KINDS
+
+    return KINDS[name.value]
+
+
+def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
+    broker, database = pipeline.broker, pipeline.database
+    found: list[tuple[str, Any]] = [
+        ("Kafka", f"{broker.host}:{broker.port}{'' if broker.embedded else ' (not ours)'}"),
+        (
+            "ClickHouse",
+            f"http://{database.host}:{database.port}{'' if database.embedded else ' (not ours)'}",
+        ),
+        ("SQL", '.venv/bin/radar query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'),
+        ("Logs", pipeline.data_dir / "logs"),
+    ]
+    return [(name, str(where)) for name, where in found]
+
+
+def _summary(summary: "Summary") -> str:
+    lines = [f"ran for {summary.duration_s:.0f} s"]
+    if (trades := summary.trades) is not None:
+        lines.append(
+            f"trades: sent by the exchange {trades.sent:,}, stored {trades.stored:,}"
+            f" ({trades.fetched:,} of them only over REST), lost {trades.lost:,},"
+            f" duplicates {trades.unexpected:,}"
+        )
+    if (depth := summary.depth) is not None:
+        lines.append(
+            f"depth: {depth.snapshots:,} snapshots of {depth.books_stored:,} of {depth.books:,}"
+            f" books (a market's side), at most {depth.longest_interval_s:.1f} s apart"
+        )
+    lines.append(f"waiting in Kafka {summary.waiting:,}, dead letters {summary.dead_letters:,}")
+    if summary.restarts:
+        restarts = ", ".join(f"{name} {count}×" for name, count in summary.restarts.items())
+        lines.append(f"restarted: {restarts}")
+    lines.append(
+        "everything that was produced is stored"
+        if summary.complete
+        else "NOT everything that was produced is stored"
+    )
+    return "\n".join(lines)

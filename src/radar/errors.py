@@ -18,7 +18,15 @@ class ConfigurationError(RadarError):
 
 
 class FeedLost(RadarError):
-    """The connection to the exchange is gone or useless: reconnect."""
+    """The connection to the exchange is gone or useless: reconnect.
+
+    Attributes:
+        reason: One word from a bounded set, usable as a metric label.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
 
 
 class ExchangeUnavailable(RadarError):

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     exchange_rest_url: Annotated[str, _url("http", "https")] = Field(
         "", description="REST address; empty means the exchange's own."
     )
-    exchange_proxy: Annotated[str, _url("http", "https", "socks4", "socks5", "socks5h")] = Field(
+    exchange_proxy: Annotated[str, _url("http", "https", "socks5", "socks5h")] = Field(
         "", description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none."
     )
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols)] = Field(
@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     )
     reconnect_max_seconds: Seconds = Field(
         30, description="Longest wait between two attempts to connect."
+    )
+    markets_refresh_seconds: Seconds = Field(
+        600, description="Look for newly listed markets this often, unless SYMBOLS names them."
+    )
+    repair_requests_per_second: float = Field(
+        20, gt=0, le=1000, description="Most REST requests per second that fetch missed trades."
     )
     max_frame_bytes: int = Field(
         1_048_576, ge=1024, le=67_108_864, description="Larger frames close the connection."
@@ -156,16 +162,20 @@ class Settings(BaseSettings):
 
     # Workers
     batch_size: int = Field(
-        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or"
+        500, ge=1, le=1_000_000, description="A batch is due at this many rows."
     )
     batch_timeout_seconds: Seconds = Field(
-        5, description="at this age, whichever comes first; fractions are allowed."
+        5, description="A batch is due at this age, even if it is small; fractions are allowed."
     )
     insert_timeout_seconds: Seconds = Field(
         30, description="Give up one attempt of an insert after this long, and retry."
     )
 
     # Running
+    trades_workers: int = Field(
+        3, ge=1, le=64, description="Trades workers that `radar up` starts."
+    )
+    depth_workers: int = Field(2, ge=1, le=64, description="Depth workers that `radar up` starts.")
     radar_data_dir: Path = Field(
         Path(".radar"), description="Where the embedded mode keeps its data and logs."
     )

@@ -2,16 +2,22 @@
 
 import logging
 import sys
+from pathlib import Path
 
 import structlog
 
 from radar.settings import Settings
 
 
-def configure(settings: Settings, role: str) -> None:
-    """Send all logs, also those of libraries, to standard error; every line carries `role`."""
-    as_json = settings.log_format == "json" or (
-        settings.log_format == "auto" and not sys.stderr.isatty()
+def configure(settings: Settings, role: str, *, directory: Path | None = None) -> None:
+    """Send all logs, also those of libraries, to standard error; every line carries `role`.
+
+    With a directory they go to `ROLE.log` there instead, as JSON lines.
+    """
+    as_json = (
+        directory is not None
+        or settings.log_format == "json"
+        or (settings.log_format == "auto" and not sys.stderr.isatty())
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -32,7 +38,10 @@ def configure(settings: Settings, role: str) -> None:
     ]
     if as_json:
         formatting.append(structlog.processors.format_exc_info)
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(directory / f"{role}.log")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[*formatting, renderer]

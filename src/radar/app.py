@@ -1,0 +1,103 @@
+"""Puts the parts together: what each process of radar is made of."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from radar.errors import BrokerUnavailable, StoreUnavailable
+from radar.kafka import Cluster
+from radar.kinds import KINDS, Kind
+from radar.settings import Settings
+
+_Result = TypeVar("_Result")
+RETRY_S = 1.0
+
+_log = structlog.get_logger()
+
+
+def produce(settings: Settings, kind: Kind) -> None:
+    """Record one kind from the exchange into Kafka until SIGTERM or SIGINT; blocks.
+
+    Raises:
+        ConfigurationError: The exchange does not know a market of SYMBOLS.
+        BrokerUnavailable: Messages that were taken could not be delivered.
+    """
+    import uvloop
+
+    from radar.observe import metrics
+    from radar.producer.run import run
+
+    metrics.serve(settings.metrics_port)
+    stopping = _stop_on_signals()
+    if not create_topics(settings, stopping):
+        return
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if not stopping.is_set():
+            await run(settings, kind, stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_stopped())
+
+
+def consume(settings: Settings, kind: Kind) -> None:
+    """Store one kind from Kafka into ClickHouse until SIGTERM or SIGINT; blocks.
+
+    Raises:
+        WorkerFenced: Another worker with the same WORKER_ID took this one's place.
+        BrokerUnavailable: Kafka did not tell the committed offsets.
+        ConfigurationError: The database was made by another version of radar.
+    """
+    from radar.consumer.worker import Worker
+    from radar.observe import metrics
+    from radar.store.client import Store
+    from radar.store.migrate import migrate
+
+    metrics.serve(settings.metrics_port)
+    stopping = _stop_on_signals()
+    if not create_topics(settings, stopping):
+        return
+    store = Store(settings)
+    try:
+        _persist(lambda: migrate(store, settings.retention_days), stopping)
+        topic_id = _persist(lambda: Cluster(settings).topic_id(kind.topic), stopping)
+        if topic_id is not None:
+            Worker(settings, kind, store, topic_id).run(stopping)
+    finally:
+        store.close()
+
+
+def create_topics(settings: Settings, stopping: threading.Event) -> bool:
+    """Create missing topics, however long Kafka takes; False if told to stop before; blocks."""
+    names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+    return _persist(lambda: Cluster(settings).create_topics(names), stopping) is not None
+
+
+def _persist(action: Callable[[], _Result], stopping: threading.Event) -> _Result | None:
+    """Repeat an action until its server answers; None if told to stop before."""
+    while not stopping.is_set():
+        try:
+            return action()
+        except (BrokerUnavailable, StoreUnavailable) as error:
+            _log.warning("waiting", error=str(error))
+            stopping.wait(RETRY_S)
+    return None
+
+
+def _stop_on_signals() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping

@@ -1,0 +1,49 @@
+"""`radar query`: ask the database that runs, or open the embedded data itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from radar.errors import StoreUnavailable
+from radar.local import addresses
+from radar.settings import Settings
+
+
+def ask(settings: Settings, sql: str, output_format: str) -> Iterator[bytes]:
+    """Yield the answer in a ClickHouse format; blocks.
+
+    Raises:
+        StoreUnavailable: Nothing runs and there is no embedded data.
+        QueryFailed: ClickHouse refuses the query.
+    """
+    host, port = settings.clickhouse_host, settings.clickhouse_port
+    if not addresses.answers(host, port) and addresses.is_loopback(host):
+        yield _ask_directly(settings, sql, output_format)
+        return
+    from radar.store.client import Store
+
+    store = Store(settings, timeout_s=3600)
+    try:
+        yield from store.stream(sql, output_format)
+    finally:
+        store.close()
+
+
+def _ask_directly(settings: Settings, sql: str, output_format: str) -> bytes:
+    path = _newest_data(settings)
+    if path is None:
+        raise StoreUnavailable(
+            f"nothing answers at {settings.clickhouse_host}:{settings.clickhouse_port} and there is"
+            f" no data in {settings.radar_data_dir}: start `radar up`"
+        )
+    from radar.local.clickhouse.engine import query_directly
+
+    return query_directly(path, sql, output_format, settings.clickhouse_db)
+
+
+def _newest_data(settings: Settings) -> Path | None:
+    base = settings.radar_data_dir.absolute()
+    found = [
+        path for path in (base / "clickhouse", base / "simulated" / "clickhouse") if path.is_dir()
+    ]
+    # The lock of a run is rewritten when it starts, so it tells which data was used last.
+    return max(found, key=lambda path: (path.parent / "lock").stat().st_mtime, default=None)

@@ -1,0 +1,505 @@
+"""`radar up`: the whole pipeline as separate processes, started, watched and stopped in order."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import structlog
+
+from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
+from radar.kafka import Cluster
+from radar.kinds import DEPTH, KINDS, TRADES
+from radar.local import addresses
+from radar.local.addresses import Address, free_port
+from radar.local.simulator import LedgerSummary, read_ledger
+from radar.local.supervisor import Child, ChildSpec, Supervisor
+from radar.local.verdict import (
+    DepthVerdict,
+    TradesVerdict,
+    compare_trades,
+    depth_verdict,
+    stored_trades,
+)
+from radar.observe.progress import Progress
+from radar.settings import Settings
+from radar.store.client import Store
+from radar.store.migrate import migrate
+
+START_TIMEOUT_S = 60.0
+SETTLE_TIMEOUT_S = 30.0
+DRAIN_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+TRIM_EVERY_S = 20.0
+KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The simulated exchange of `radar up --simulate`."""
+
+    seed: int
+    symbols: int
+    trades_per_s: float
+    depth_per_s: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to."""
+
+    duration_s: float
+    waiting: int  # messages in Kafka that are not stored
+    dead_letters: int
+    restarts: dict[str, int]
+    trades: TradesVerdict | None  # None with a real exchange, which keeps no ledger
+    depth: DepthVerdict | None
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether everything that was produced is stored."""
+        exact = self.trades is None or not (self.trades.lost or self.trades.unexpected)
+        books = self.depth is None or self.depth.books == self.depth.books_stored
+        return self.waiting == 0 and self.dead_letters == 0 and exact and books
+
+
+class Pipeline:
+    """One run of the embedded pipeline. Use `open_pipeline`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        data_dir: Path,
+        broker: Address,
+        database: Address,
+        simulation: Simulation | None,
+    ) -> None:
+        self.data_dir = data_dir
+        self.broker = broker
+        self.database = database
+        self.simulation = simulation
+        self.exchange_port = free_port() if simulation else 0
+        self.settings = settings
+        self.supervisor = Supervisor(data_dir / "logs")
+        self.progress = Progress(data_dir / "logs")
+        self.started_at_s = time.time()
+        self._dead_letters_before = 0
+        self._ledger_path = data_dir / "ledger.ndjson"
+        self._background: list[asyncio.Task[None]] = []
+
+    @property
+    def producers(self) -> list[str]:
+        """Names of the producers."""
+        return [f"{self.settings.exchange}-{kind}" for kind in KINDS]
+
+    @property
+    def workers(self) -> list[str]:
+        """Names of the workers."""
+        counts = {"trades": self.settings.trades_workers, "depth": self.settings.depth_workers}
+        return [f"{kind}-consumer-{n + 1}" for kind in KINDS for n in range(counts[kind])]
+
+    @property
+    def processes(self) -> dict[str, Child]:
+        """All processes by name, in the order in which they were started."""
+        return self.supervisor.children
+
+    async def start(self) -> None:
+        """Start everything in order; returns when all processes run.
+
+        Raises:
+            RadarError: A store or the exchange did not come up; its log says why.
+        """
+        if self.broker.embedded:
+            await self._start_store("kafka", self._broker_command(), self.broker)
+        if self.database.embedded:
+            await self._start_store("clickhouse", self._database_command(), self.database)
+        cluster = Cluster(self.settings)
+        await self._until_done(lambda: cluster.wait_until_up(5.0), "kafka")
+        topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+        await asyncio.to_thread(cluster.create_topics, topics)
+        await self._until_done(self._migrate, "clickhouse")
+        self._dead_letters_before = await asyncio.to_thread(self._count_dead_letters)
+        self.started_at_s = time.time()
+        if self.simulation:
+            self._ledger_path.unlink(missing_ok=True)
+            command = self._simulator_command(self.simulation)
+            await self._start_store(
+                "exchange", command, Address("127.0.0.1", self.exchange_port, embedded=True)
+            )
+        for name in self.workers:
+            await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
+        for kind, name in zip(KINDS, self.producers, strict=True):
+            await self._start_role(name, "produce", kind, {})
+        self._write_state()
+        self._background = [
+            asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports(), cluster)),
+            asyncio.create_task(self._keep_state()),
+        ]
+        if self.broker.embedded:
+            self._background.append(asyncio.create_task(self._keep_trimmed(cluster)))
+
+    async def stop(self) -> Summary:
+        """Stop in order: exchange quiet, producers, workers drained, stores; sum up.
+
+        Raises:
+            RadarError: A store did not answer, so nothing can be said about the run.
+        """
+        ended_at_s = time.time()
+        channels = await self._quiesce() if self.simulation else 0
+        await self.supervisor.stop(self.producers, STOP_TIMEOUT_S)
+        waiting = await self._drained()
+        await self.supervisor.stop(self.workers, STOP_TIMEOUT_S)
+        try:
+            return await asyncio.to_thread(self._sum_up, ended_at_s, waiting, channels)
+        finally:
+            for task in self._background:
+                task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
+            await self.supervisor.stop(("exchange", "clickhouse", "kafka"), STOP_TIMEOUT_S)
+            (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        self.supervisor.kill()
+        (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
+
+    def _broker_command(self) -> tuple[str, ...]:
+        data_dir = self.data_dir / "kafka"
+        return (*_python("radar.local.broker"), str(data_dir), *_text(self.broker))
+
+    def _database_command(self) -> tuple[str, ...]:
+        data_dir = self.data_dir / "clickhouse"
+        host, port = _text(self.database)
+        return (
+            *_python("radar.local.clickhouse"),
+            *("--path", str(data_dir), "--host", host, "--port", port),
+        )
+
+    def _simulator_command(self, simulation: Simulation) -> tuple[str, ...]:
+        return (
+            *_python("radar"),
+            *("simulate", "--port", str(self.exchange_port), "--seed", str(simulation.seed)),
+            *("--symbols", str(simulation.symbols)),
+            *("--trades-per-second", str(simulation.trades_per_s)),
+            *("--depth-per-second", str(simulation.depth_per_s)),
+            *("--ledger", str(self._ledger_path)),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        variables = {"LOG_FORMAT": "json"}
+        if self.simulation:
+            host = f"127.0.0.1:{self.exchange_port}"
+            variables["EXCHANGE_WS_URL"] = f"ws://{host}/ws"
+            variables["EXCHANGE_REST_URL"] = f"http://{host}"
+        return variables
+
+    async def _start_store(self, name: str, command: tuple[str, ...], address: Address) -> None:
+        await self.supervisor.start(ChildSpec(name, command, self._environment()))
+
+        def is_up() -> None:
+            if not addresses.answers(address.host, address.port):
+                raise StoreUnavailable(f"nothing answers at {address.host}:{address.port}")
+
+        await self._until_done(is_up, name)
+
+    async def _start_role(
+        self, name: str, command: str, kind: str, variables: dict[str, str]
+    ) -> None:
+        port = free_port()
+        environment = self._environment() | variables | {"METRICS_PORT": str(port)}
+        line = (*_python("radar"), command, kind)
+        await self.supervisor.start(ChildSpec(name, line, environment, metrics_port=port))
+
+    async def _until_done(self, action: Callable[[], object], name: str) -> None:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        child = self.supervisor.children.get(name)
+        while True:
+            try:
+                await asyncio.to_thread(action)
+            except (BrokerUnavailable, StoreUnavailable) as error:
+                gave_up = child is not None and child.restarts >= 2
+                if gave_up or time.monotonic() > deadline_s:
+                    raise RadarError(f"{name} did not start: {self._why(name, error)}") from error
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    def _why(self, name: str, error: Exception) -> str:
+        child = self.supervisor.children.get(name)
+        if child is None:
+            return str(error)
+        lines = child.log_path.read_text(errors="replace").strip().splitlines()
+        return f"{lines[-1] if lines else error} (log: {child.log_path})"
+
+    def _migrate(self) -> None:
+        store = Store(self.settings)
+        try:
+            migrate(store, self.settings.retention_days)
+        finally:
+            store.close()
+
+    def _count_dead_letters(self) -> int:
+        topics = [kind.dead_letter_topic for kind in KINDS.values()]
+        return sum(topic.end for topic in Cluster(self.settings).topics(topics))
+
+    async def _quiesce(self) -> int:
+        """Make the exchange quiet, wait until its frames have arrived; return its books."""
+        summary = await asyncio.to_thread(self._ask_exchange, "quiesce")
+        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+        received = -1.0
+        while time.monotonic() < deadline_s:
+            now = self.progress.frames_received
+            if summary.drained and now == received:
+                break
+            received = now
+            await asyncio.sleep(self.progress.period_s)
+            summary = await asyncio.to_thread(self._ask_exchange, "ledger")
+        return len(summary.depth_frames_by_channel)
+
+    def _ask_exchange(self, question: str) -> LedgerSummary:
+        import httpx
+
+        url = f"http://127.0.0.1:{self.exchange_port}/simulator/{question}"
+        try:
+            answer = httpx.get(url, timeout=10).raise_for_status()
+        except httpx.HTTPError as error:
+            raise RadarError(f"the simulated exchange does not answer: {error}") from error
+        return msgspec.json.decode(answer.content, type=LedgerSummary)
+
+    async def _drained(self) -> int:
+        """Wait until everything in Kafka is stored; return how many messages are not."""
+        cluster = Cluster(self.settings)
+        deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
+        while True:
+            waiting = await asyncio.to_thread(_waiting, cluster)
+            if waiting == 0 or time.monotonic() > deadline_s:
+                return waiting
+            await asyncio.sleep(0.2)
+
+    def _sum_up(self, ended_at_s: float, waiting: int, channels: int) -> Summary:
+        since_us = int(self.started_at_s * 1_000_000)
+        trades = depth = None
+        if self.simulation:
+            store = Store(self.settings)
+            try:
+                trades = compare_trades(
+                    read_ledger(self._ledger_path), stored_trades(store, since_us)
+                )
+                depth = depth_verdict(store, since_us, channels)
+            finally:
+                store.close()
+        return Summary(
+            duration_s=ended_at_s - self.started_at_s,
+            waiting=waiting,
+            dead_letters=self._count_dead_letters() - self._dead_letters_before,
+            restarts={
+                name: child.restarts
+                for name, child in self.supervisor.children.items()
+                if child.restarts
+            },
+            trades=trades,
+            depth=depth,
+        )
+
+    async def _keep_trimmed(self, cluster: Cluster) -> None:
+        while True:
+            await asyncio.sleep(TRIM_EVERY_S)
+            try:
+                await asyncio.to_thread(_trim, cluster)
+            except BrokerUnavailable as error:
+                _log.warning("cannot trim the embedded broker", error=str(error))
+
+    async def _keep_state(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._write_state()
+
+    def _write_state(self) -> None:
+        """Tell other commands (`radar status`) what runs."""
+        state = {
+            "pid": os.getpid(),
+            "started_at": self.started_at_s,
+            "simulated": self.simulation is not None,
+            "kafka_broker": f"{self.broker.host}:{self.broker.port}",
+            "clickhouse": f"{self.database.host}:{self.database.port}",
+            "processes": [
+                {
+                    "name": name,
+                    "state": child.state,
+                    "pid": child.pid,
+                    "restarts": child.restarts,
+                    "metrics_port": child.spec.metrics_port,
+                }
+                for name, child in self.supervisor.children.items()
+            ],
+        }
+        path = self.data_dir / "run" / "state.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(state, indent=1))
+        fresh.replace(path)
+
+
+@contextlib.asynccontextmanager
+async def open_pipeline(
+    settings: Settings, simulation: Simulation | None
+) -> AsyncIterator[Pipeline]:
+    """Decide on addresses, lock the data directory and provide a pipeline.
+
+    Simulated data has a directory of its own, so that it never mixes with recorded data.
+
+    Raises:
+        ConfigurationError: An address is taken, or another `radar up` uses the data.
+    """
+    data_dir = data_directory(settings, simulated=simulation is not None)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(data_dir):
+        pipeline = Pipeline(
+            settings,
+            data_dir,
+            addresses.kafka(settings),
+            addresses.clickhouse(settings),
+            simulation,
+        )
+        try:
+            yield pipeline
+        finally:
+            pipeline.kill()
+
+
+def data_directory(settings: Settings, *, simulated: bool) -> Path:
+    """Return where the embedded mode keeps the data of the real or the simulated exchange."""
+    base = settings.radar_data_dir.absolute()
+    return base / "simulated" if simulated else base
+
+
+def delete_data(directory: Path) -> None:
+    """Delete a data directory of the embedded mode.
+
+    Raises:
+        ConfigurationError: A `radar up` uses it.
+    """
+    if not directory.is_dir():
+        return
+    with contextlib.ExitStack() as stack:
+        for used in (directory, directory / "simulated"):
+            if used.is_dir():
+                stack.enter_context(_locked(used))
+        shutil.rmtree(directory)
+
+
+async def run(
+    settings: Settings,
+    simulation: Simulation | None,
+    duration_s: float | None,
+    show: Callable[[Pipeline], Awaitable[None]],
+) -> Summary:
+    """Run the pipeline until Ctrl-C, SIGTERM or the end of `duration_s`; a second Ctrl-C forces.
+
+    Args:
+        settings: The options.
+        simulation: The simulated exchange; None is the real one.
+        duration_s: Stop by itself after this long.
+        show: Shows the pipeline to the person until it is cancelled.
+
+    Raises:
+        ConfigurationError: An address is taken, or another `radar up` uses the data.
+        RadarError: A part did not start, or the stop was forced.
+    """
+    stop = asyncio.Event()
+    forced = asyncio.Event()
+
+    def on_signal() -> None:
+        (forced if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    async with open_pipeline(settings, simulation) as pipeline:
+        work = asyncio.create_task(_run(pipeline, stop, duration_s, show))
+        force = asyncio.create_task(forced.wait())
+        await asyncio.wait({work, force}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            pipeline.kill()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, RadarError):
+                await work
+            raise RadarError("stopped by force; what was not stored is still in Kafka")
+        force.cancel()
+        return work.result()
+
+
+async def _run(
+    pipeline: Pipeline,
+    stop: asyncio.Event,
+    duration_s: float | None,
+    show: Callable[[Pipeline], Awaitable[None]],
+) -> Summary:
+    shown = asyncio.ensure_future(show(pipeline))
+    try:
+        starting = asyncio.create_task(pipeline.start())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            raise RadarError("stopped while starting")
+        starting.result()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(stopped), duration_s)
+        stopped.cancel()
+        stop.set()
+        pipeline.progress.stopping = True
+        return await pipeline.stop()
+    finally:
+        shown.cancel()
+        await asyncio.gather(shown, return_exceptions=True)
+
+
+def _waiting(cluster: Cluster) -> int:
+    return sum(
+        lag.messages for kind in KINDS.values() for lag in cluster.lag(kind.topic, kind.group)
+    )
+
+
+def _trim(cluster: Cluster) -> None:
+    """Delete what every worker has committed, but for the newest records."""
+    for kind in (TRADES, DEPTH):
+        offsets = {
+            lag.partition: lag.committed - KEPT_RECORDS
+            for lag in cluster.lag(kind.topic, kind.group)
+            if lag.committed is not None and lag.committed - KEPT_RECORDS > lag.start
+        }
+        if offsets:
+            cluster.delete_records_before(kind.topic, offsets)
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[IO[str]]:
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(
+                f"another `radar up` uses {data_dir}: stop it, or set another RADAR_DATA_DIR"
+            ) from error
+        yield lock
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return sys.executable, "-m", module
+
+
+def _text(address: Address) -> tuple[str, str]:
+    return address.host, str(address.port)

@@ -1,0 +1,147 @@
+"""Keeps child processes running: start, watch, restart with backoff, stop in order."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from radar.local.process import SUPERVISOR_VARIABLE
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 10.0
+HEALTHY_AFTER_S = 30.0  # a child that lived so long starts with the shortest backoff again
+
+_log = structlog.get_logger()
+
+State = Literal["starting", "running", "restarting", "stopped"]
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """How to start one child."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    metrics_port: int = 0
+
+
+class Child:
+    """One child process, started again whenever it ends by itself."""
+
+    def __init__(self, spec: ChildSpec, log_dir: Path) -> None:
+        self.spec = spec
+        self.state: State = "starting"
+        self.pid: int | None = None
+        self.restarts = 0
+        self.started_at_s = 0.0
+        self.last_exit: int | None = None
+        self.log_path = log_dir / f"{spec.name}.log"
+        self._stopping = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the process and a task that keeps it running."""
+        await self._spawn()
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.spec.name}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it lives."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def stop(self, timeout_s: float) -> None:
+        """End the process with SIGTERM, and with SIGKILL after `timeout_s`."""
+        self._stopping.set()
+        self.signal(signal.SIGTERM)
+        if self._process is not None:
+            try:
+                await asyncio.wait_for(self._process.wait(), timeout_s)
+            except TimeoutError:
+                _log.error("child did not stop in time", child=self.spec.name)
+                self.signal(signal.SIGKILL)
+                await self._process.wait()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        self.state, self.pid = "stopped", None
+
+    def kill(self) -> None:
+        """End the process at once, for good."""
+        self._stopping.set()
+        self.signal(signal.SIGKILL)
+
+    async def _spawn(self) -> None:
+        environment = os.environ | self.spec.environment | {SUPERVISOR_VARIABLE: str(os.getpid())}
+        with self.log_path.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.spec.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                # Ctrl-C in the terminal must reach the supervisor only, which stops in order.
+                start_new_session=True,
+            )
+        self.pid, self.state, self.started_at_s = self._process.pid, "running", time.monotonic()
+
+    async def _keep(self) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        while self._process is not None:
+            self.last_exit = await self._process.wait()
+            if self._stopping.is_set():
+                return
+            lived_s = time.monotonic() - self.started_at_s
+            self.state, self.pid = "restarting", None
+            if lived_s > HEALTHY_AFTER_S:
+                backoff_s = BACKOFF_FIRST_S
+            _log.warning("child ended", child=self.spec.name, exit=self.last_exit)
+            await asyncio.sleep(random.uniform(backoff_s / 2, backoff_s))  # noqa: S311
+            if self._stopping.is_set():
+                return
+            backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
+            self.restarts += 1
+            await self._spawn()
+
+
+class Supervisor:
+    """Children by name, in the order in which they were started."""
+
+    def __init__(self, log_dir: Path) -> None:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        self._log_dir = log_dir
+        self.children: dict[str, Child] = {}
+
+    async def start(self, spec: ChildSpec) -> Child:
+        """Start a child and keep it running."""
+        child = self.children[spec.name] = Child(spec, self._log_dir)
+        await child.start()
+        return child
+
+    def metrics_ports(self) -> dict[str, int]:
+        """Return where children serve metrics, by name."""
+        children = self.children.items()
+        return {
+            name: child.spec.metrics_port for name, child in children if child.spec.metrics_port
+        }
+
+    async def stop(self, names: Iterable[str], timeout_s: float) -> None:
+        """Stop some children at once and wait for them."""
+        chosen = [self.children[name] for name in names if name in self.children]
+        await asyncio.gather(*(child.stop(timeout_s) for child in chosen))
+
+    def kill(self) -> None:
+        """End every child at once."""
+        for child in self.children.values():
+            child.kill()

@@ -1,0 +1,170 @@
+"""The calm view of `radar up`: one screen in a terminal, one line now and then elsewhere."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from radar.kinds import KINDS
+from radar.observe.progress import Flow, Progress
+
+REFRESH_S = 0.5
+LINE_EVERY_S = 5.0
+
+_DOTS = {
+    "running": ("●", "green"),
+    "starting": ("◌", "yellow"),
+    "restarting": ("◌", "red"),
+    "stopped": ("○", "dim"),
+}
+
+
+class ProcessState(Protocol):
+    """What is shown of a process."""
+
+    @property
+    def state(self) -> str:
+        """Starting, running, restarting or stopped."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while it lives."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+
+
+def screen(
+    title: str,
+    addresses: Sequence[tuple[str, str]],
+    progress: Progress,
+    processes: Mapping[str, ProcessState],
+    uptime_s: float,
+) -> RenderableType:
+    """Draw the whole view."""
+    state = "stopping: waiting until everything is stored" if progress.stopping else "Ctrl-C stops"
+    parts: list[RenderableType] = [
+        _flows({kind: progress.flow(kind) for kind in KINDS}),
+        Text(),
+        _processes(processes),
+        Text(),
+        _addresses(addresses),
+    ]
+    if progress.problems:
+        parts += [Text(), _problems(progress)]
+    return Panel(
+        Group(*parts),
+        title=Text(f" radar · {title} · {_clock(uptime_s)} ", style="bold"),
+        subtitle=Text(f" {state} ", style="dim"),
+        padding=(1, 2),
+    )
+
+
+async def show(
+    console: Console,
+    title: str,
+    addresses: Sequence[tuple[str, str]],
+    progress: Progress,
+    processes: Mapping[str, ProcessState],
+) -> None:
+    """Show the pipeline until cancelled."""
+    started_s = time.monotonic()
+
+    def draw() -> RenderableType:
+        uptime_s = time.monotonic() - started_s
+        return screen(title, addresses, progress, processes, uptime_s)
+
+    if console.is_terminal:
+        with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                await asyncio.sleep(REFRESH_S)
+                live.update(draw(), refresh=True)
+    for name, where in addresses:
+        console.print(f"{name}: {where}", highlight=False)
+    while True:
+        await asyncio.sleep(LINE_EVERY_S)
+        flows = ((kind, progress.flow(kind)) for kind in KINDS)
+        line = " | ".join(f"{kind}: {_line(flow)}" for kind, flow in flows)
+        console.print(f"{_clock(time.monotonic() - started_s)} {line}", highlight=False)
+
+
+def _line(flow: Flow) -> str:
+    waiting = "?" if flow.waiting is None else f"{flow.waiting:,}"
+    return (
+        f"{flow.received_per_s:,.0f} frames/s, published {flow.published:,},"
+        f" waiting {waiting}, stored {flow.stored:,}"
+    )
+
+
+def _flows(flows: dict[str, Flow]) -> Table:
+    table = Table(box=None, padding=(0, 2), header_style="dim", expand=True)
+    table.add_column("")
+    for heading in (
+        *("connections", "frames/s", "published/s", "waiting", "stored/s", "stored"),
+        *("latency", "bad frames", "dead letters"),
+    ):
+        table.add_column(heading, justify="right")
+    for kind, flow in flows.items():
+        table.add_row(
+            Text(kind, style="bold"),
+            str(flow.connections),
+            f"{flow.received_per_s:,.0f}",
+            f"{flow.published_per_s:,.1f}",
+            "…" if flow.waiting is None else f"{flow.waiting:,}",
+            f"{flow.stored_per_s:,.1f}",
+            f"{flow.stored:,}",
+            "–" if flow.latency_s is None else f"{flow.latency_s:.1f} s",
+            _count(flow.invalid_frames, "yellow"),
+            _count(flow.dead_letters, "red"),
+        )
+    return table
+
+
+def _count(count: int, style: str) -> Text:
+    return Text(f"{count:,}", style=style if count else "dim")
+
+
+def _processes(processes: Mapping[str, ProcessState]) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    cells: list[Text] = []
+    for name, process in processes.items():
+        dot, colour = _DOTS[process.state]
+        cell = Text.assemble((dot, colour), f" {name}", (f"  {process.pid or ''}", "dim"))
+        if process.restarts:
+            cell.append(f"  restarted {process.restarts}×", style="yellow")
+        cells.append(cell)
+    columns = 3
+    for start in range(0, len(cells), columns):
+        table.add_row(*cells[start : start + columns])
+    return table
+
+
+def _addresses(addresses: Sequence[tuple[str, str]]) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for name, where in addresses:
+        table.add_row(Text(name, style="dim"), where)
+    return table
+
+
+def _problems(progress: Progress) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for problem in progress.problems:
+        table.add_row(
+            Text(problem.at, style="dim"), Text(problem.process, style="yellow"), problem.text
+        )
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}"
