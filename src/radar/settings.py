@@ -5,10 +5,14 @@ declaration. Values come from the environment, then from a file `.env` in the wo
 directory, then from the defaults here, which suit local work.
 """
 
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,18 +37,48 @@ def _http_port(port: int) -> int:
     return port
 
 
-def _url(*schemes: str) -> AfterValidator:
+@dataclass(frozen=True)
+class Allowed:
+    """Says in words what a field takes, where its type does not."""
+
+    words: str
+
+
+def _check_brokers(value: str) -> str:
+    for server in value.split(","):
+        host, _, port = server.rpartition(":")
+        if not host or re.search(r"[\s:]", host) or not port.isdecimal() or int(port) > MAX_PORT:
+            raise ValueError(f"{server!r} is not host:port")
+    return value
+
+
+def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).hostname):
-            raise ValueError(f"must be a URL that starts with {' or '.join(schemes)}://")
+            raise ValueError("not such a URL")
         return value
 
     return AfterValidator(check)
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+MAX_PORT = 65535
+_WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
+
+Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Brokers = Annotated[str, AfterValidator(_check_brokers), Allowed("host:port, separated by commas")]
+Identifier = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"),
+    Allowed("letters, digits and _, not beginning with a digit, at most 64"),
+]
+WsUrl = Annotated[str, _check_url(_WS), Allowed("empty, or a URL with ws:// or wss://")]
+HttpUrl = Annotated[str, _check_url(_HTTP), Allowed("empty, or a URL with http:// or https://")]
+ProxyUrl = Annotated[
+    str,
+    _check_url(_HTTP + _SOCKS),
+    Allowed("empty, or a URL with http://, https://, socks5:// or socks5h://"),
+]
 
 
 class Settings(BaseSettings):
@@ -56,14 +90,16 @@ class Settings(BaseSettings):
 
     # Exchange
     exchange: Literal["wallex"] = Field("wallex", description="Exchange to record.")
-    exchange_ws_url: Annotated[str, _url("ws", "wss")] = Field(
+    exchange_ws_url: WsUrl = Field(
         "", description="WebSocket address; empty means the exchange's own."
     )
-    exchange_rest_url: Annotated[str, _url("http", "https")] = Field(
+    exchange_rest_url: HttpUrl = Field(
         "", description="REST address; empty means the exchange's own."
     )
-    exchange_proxy: Annotated[str, _url("http", "https", "socks5", "socks5h")] = Field(
-        "", description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none."
+    exchange_proxy: ProxyUrl = Field(
+        "",
+        description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none.",
+        repr=False,
     )
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols)] = Field(
         (), description="Markets to record, separated by commas; empty means every spot market."
@@ -101,11 +137,7 @@ class Settings(BaseSettings):
     )
 
     # Kafka
-    kafka_broker: str = Field(
-        "127.0.0.1:9092",
-        pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$",
-        description="Bootstrap servers, host:port separated by commas.",
-    )
+    kafka_broker: Brokers = Field("127.0.0.1:9092", description="Bootstrap servers.")
     kafka_num_partitions: int = Field(
         3, ge=1, le=1000, description="Partitions of topics that radar creates."
     )
@@ -141,7 +173,7 @@ class Settings(BaseSettings):
     kafka_ssl_ca_file: str = Field(
         "", description="CA certificates to verify brokers with; empty means the system's."
     )
-    worker_id: str = Field(
+    worker_id: Annotated[str, Allowed("letters, digits, '.', '_' and '-'")] = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,200}$",
         description="Fixed name of a worker in its group (static membership); empty: none.",
@@ -212,10 +244,6 @@ class _Given:
     """Looks up what was given for a variable, to quote it in a message."""
 
     def __init__(self, overrides: dict[str, Any]) -> None:
-        import os
-
-        from dotenv import dotenv_values
-
         self._values: dict[str, Any] = {
             **{name.lower(): value for name, value in dotenv_values(".env").items()},
             **{name.lower(): value for name, value in os.environ.items()},
@@ -228,7 +256,7 @@ class _Given:
 
 def _problem(given: _Given, detail: Any) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else "?"
-    value = "a secret" if is_secret(name) else repr(given[name])
+    value = "a secret" if is_secret(name) else repr(without_password(given[name]))
     reason = str(detail["msg"]).removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     return f"{name.upper()} is {value}: {reason} (allowed: {allowed(name)})"
@@ -243,6 +271,9 @@ def is_secret(name: str) -> bool:
 def allowed(name: str) -> str:
     """Describe in words which values a field takes."""
     field = Settings.model_fields[name]
+    for rule in field.metadata:
+        if isinstance(rule, Allowed):
+            return rule.words
     if choices := get_args(field.annotation):
         if all(isinstance(choice, str) for choice in choices):
             return ", ".join(choice or "empty" for choice in choices)
@@ -261,11 +292,10 @@ _TYPE_WORDS: dict[Any, str] = {
 
 
 def _bounds(field: FieldInfo) -> str:
-    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below", "pattern": "matching"}
-    metadata = list(field.metadata)
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
     found = [
         f"{word} {getattr(rule, name)}"
-        for rule in metadata
+        for rule in field.metadata
         for name, word in words.items()
         if getattr(rule, name, None) is not None
     ]
@@ -310,5 +340,10 @@ def effective(settings: Settings) -> dict[str, str]:
         elif isinstance(value, tuple):
             shown[name.upper()] = ",".join(value)
         else:
-            shown[name.upper()] = str(value)
+            shown[name.upper()] = without_password(str(value))
     return shown
+
+
+def without_password(text: str) -> str:
+    """Mask user and password in a URL."""
+    return re.sub(r"//[^/@]*@", "//********@", text)
