@@ -317,6 +317,8 @@ class GroupReader:
         consumer.incremental_assign(
             [TopicPartition(self._topic, each.partition, _start(each.offset)) for each in committed]
         )
+        # The library remembers a pause over the loss of a partition.
+        consumer.resume(partitions)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._on_revoke([each.partition for each in partitions])

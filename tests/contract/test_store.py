@@ -1,0 +1,212 @@
+"""The store against the embedded ClickHouse: schema, inserts, migrations."""
+
+import threading
+from decimal import Decimal
+
+import pytest
+
+from radar.consumer.batch import encode_rows
+from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
+from radar.kinds import DEPTH, TRADES
+from radar.local.addresses import free_port
+from radar.records import BookSide, TradeSide
+from radar.settings import Settings
+from radar.store.client import Store
+from radar.store.migrate import is_migrated, migrate, migrations
+from radar.wire import DepthRow, TradeRow
+
+NOW = 1_800_000_000
+
+
+def trade_row(n: int = 0, **changes: object) -> TradeRow:
+    fields: dict[str, object] = {
+        "trade_id": f"{n:032x}",
+        "source": "wallex",
+        "symbol": "USDTTMN",
+        "base": "USDT",
+        "quote": "TMN",
+        "side": TradeSide.BUY,
+        "price": "31704.1234567890123456",
+        "base_amount": "0.000000000000000001",
+        "event_time": f"{NOW}.000",
+        "received_at": f"{NOW}.123456",
+        "kafka_partition": 2,
+        "kafka_offset": n,
+    }
+    return TradeRow(**(fields | changes))  # type: ignore[arg-type]
+
+
+def depth_row(n: int = 0, **changes: object) -> DepthRow:
+    fields: dict[str, object] = {
+        "source": "wallex",
+        "symbol": "BTCUSDT",
+        "base": "BTC",
+        "quote": "USDT",
+        "side": BookSide.BID,
+        "prices": [62525.04, 62200.0],
+        "quantities": [0.000451, 1e-7],
+        "received_at": f"{NOW + n}.000001",
+        "kafka_partition": 0,
+        "kafka_offset": n,
+    }
+    return DepthRow(**(fields | changes))  # type: ignore[arg-type]
+
+
+def insert(store: Store, *rows: TradeRow | DepthRow, token: str = "token") -> None:
+    kind = TRADES if isinstance(rows[0], TradeRow) else DEPTH
+    store.insert(kind.table, kind.columns, encode_rows(rows), token)
+
+
+def test_insert_trade_is_exact_to_the_last_digit(store: Store) -> None:
+    insert(store, trade_row())
+    ((price, amount, quote_amount, event_time, received_at),) = store.rows(
+        "SELECT price, base_amount, quote_amount, toString(event_time), toString(received_at)"
+        " FROM trades"
+    )
+    assert price == Decimal("31704.1234567890123456")
+    assert amount == Decimal("0.000000000000000001")
+    assert quote_amount == Decimal("0.000000000000031704")
+    assert event_time == "2027-01-15 08:00:00.000"
+    assert received_at == "2027-01-15 08:00:00.123456"
+
+
+def test_insert_with_the_same_token_changes_nothing(store: Store) -> None:
+    for _ in range(3):
+        insert(store, trade_row(1), trade_row(2))
+    assert store.rows("SELECT count() FROM trades_master") == [(2,)]
+
+
+def test_insert_of_the_same_trade_again_is_one_trade_received_first(store: Store) -> None:
+    insert(store, trade_row(1, received_at=f"{NOW}.5"), token="a")
+    insert(store, trade_row(1, received_at=f"{NOW}.2"), token="b")
+    insert(store, trade_row(1, received_at=f"{NOW}.9"), token="c")
+    assert store.rows("SELECT toString(received_at) FROM trades") == [
+        ("2027-01-15 08:00:00.200000",)
+    ]
+
+
+def test_insert_old_trades_of_many_weeks_at_once_are_stored_and_kept(store: Store) -> None:
+    rows = [trade_row(n, event_time=f"{NOW - n * 604_800}.000") for n in range(150)]
+    insert(store, *rows)
+    store.command("OPTIMIZE TABLE trades_master FINAL")
+    assert store.rows("SELECT count() FROM trades") == [(150,)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        trade_row(price="-1"),
+        trade_row(price="0"),
+        trade_row(base_amount="0"),
+        trade_row(symbol=""),
+        trade_row(side="hold"),
+        trade_row(price="1e99"),
+        trade_row(price="99999999999999999999", base_amount="99999999999999999999"),
+        trade_row(trade_id="nonsense"),
+        depth_row(quantities=[1.0]),
+        depth_row(prices=[0.0, 1.0]),
+        depth_row(quantities=[-1.0, 1.0]),
+        depth_row(side="middle"),
+    ],
+)
+def test_insert_bad_row_is_rejected_and_nothing_is_stored(
+    store: Store, row: TradeRow | DepthRow
+) -> None:
+    good = trade_row(9) if isinstance(row, TradeRow) else depth_row(9)
+    with pytest.raises(StoreRejected):
+        insert(store, good, row)
+    table = TRADES.table if isinstance(row, TradeRow) else DEPTH.table
+    assert store.rows(f"SELECT count() FROM {table}") == [(0,)]
+
+
+def test_insert_without_a_table_is_unavailable_not_rejected(store: Store) -> None:
+    store.command("DROP TABLE trades_master")
+    with pytest.raises(StoreUnavailable, match="trades_master"):
+        insert(store, trade_row())
+
+
+def test_insert_without_a_server_is_unavailable(
+    store_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreachable = store_settings.model_copy(update={"clickhouse_port": free_port()})
+    with pytest.raises(StoreUnavailable, match=str(unreachable.clickhouse_port)):
+        insert(Store(unreachable), trade_row())
+
+
+def test_insert_depth_keeps_every_double_exactly(store: Store) -> None:
+    prices = [7286137604.05, 123456.789012345, 0.30000000000000004, 1e-7, 5e-324]
+    insert(store, depth_row(prices=prices, quantities=prices))
+    assert store.rows("SELECT prices, quantities, levels FROM orderbook_depth") == [
+        (prices, prices, 5)
+    ]
+
+
+def test_insert_depth_of_300_levels_counts_300(store: Store) -> None:
+    levels = [float(n) for n in range(300, 0, -1)]
+    insert(store, depth_row(prices=levels, quantities=levels))
+    assert store.rows("SELECT levels FROM orderbook_depth") == [(300,)]
+
+
+def test_order_book_view_joins_the_newest_sides(store: Store) -> None:
+    ask = {"side": BookSide.ASK, "prices": [62579.56], "quantities": [0.5]}
+    insert(store, depth_row(1), depth_row(5, prices=[62526.0, 62200.0]), token="bids")
+    insert(store, depth_row(3, **ask), depth_row(2, **(ask | {"prices": [1.0]})), token="asks")
+    insert(store, depth_row(1, symbol="ETHUSDT", base="ETH"), token="other")
+    rows = store.rows(
+        "SELECT symbol, base, best_bid, bid_quantities, best_ask, ask_prices FROM order_book"
+        " ORDER BY symbol"
+    )
+    assert rows == [
+        ("BTCUSDT", "BTC", 62526.0, [0.000451, 1e-7], 62579.56, [62579.56]),
+        ("ETHUSDT", "ETH", 62525.04, [0.000451, 1e-7], 0.0, []),
+    ]
+
+
+def test_migrate_by_many_at_once_gives_one_schema(store_settings: Settings) -> None:
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        own = Store(store_settings)
+        try:
+            migrate(own, 90)
+        except BaseException as error:  # noqa: BLE001 - reported by the test
+            failures.append(error)
+        finally:
+            own.close()
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    store = Store(store_settings)
+    assert is_migrated(store)
+    recorded = store.rows("SELECT version FROM schema_migrations FINAL ORDER BY version")
+    assert recorded == [(migration.version,) for migration in migrations()]
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
+def test_migrate_again_changes_nothing_but_the_retention(store: Store) -> None:
+    assert migrate(store, 7) == []
+    for table in ("trades_master", "orderbook_depth"):
+        ((definition,),) = store.rows(f"SHOW CREATE TABLE {table}")
+        assert "toIntervalDay(7)" in definition
+
+
+def test_migrate_of_a_changed_migration_is_refused(store: Store) -> None:
+    store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (1, 'x', 'y')")
+    with pytest.raises(ConfigurationError, match="0001 was changed"):
+        migrate(store, 90)
+
+
+def test_migrate_of_a_newer_database_is_refused(store: Store) -> None:
+    store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (999, 'x', 'y')")
+    with pytest.raises(ConfigurationError, match="install the newer radar"):
+        migrate(store, 90)
+
+
+def test_rows_of_a_wrong_query_fail_with_the_servers_words(store: Store) -> None:
+    with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
+        store.rows("SELECT * FROM nothing_there")

@@ -1,0 +1,289 @@
+"""Workers as real processes against a real broker and a real ClickHouse."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from radar import wire
+from radar.kafka import Cluster, Publisher
+from radar.kinds import DEPTH, TRADES
+from radar.local.addresses import answers, free_port
+from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+from radar.settings import Settings, load
+from radar.store.client import Store
+from support import Process, eventually, radar
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BATCH_SIZE", "100")
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.3")
+    monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
+    settings = load()
+    names = [name for kind in (TRADES, DEPTH) for name in (kind.topic, kind.dead_letter_topic)]
+    Cluster(settings).create_topics(names)
+    return settings
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start workers; they are ended with the test."""
+    processes: list[Process] = []
+
+    def run(kind: str = "trades", worker_id: str = "worker-1", **environment: str) -> Process:
+        process = Process(
+            radar("consume", kind),
+            tmp_path / f"{worker_id}.log",
+            WORKER_ID=worker_id,
+            **environment,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.end()
+
+
+def trade_value(n: int, symbol: str = "USDTTMN") -> bytes:
+    now_us = time.time_ns() // 1000
+    trade = Trade(
+        source="wallex",
+        symbol=symbol,
+        base="USDT",
+        quote="TMN",
+        side=TradeSide.SELL,
+        price="31704.5",
+        base_amount=str(n + 1),
+        event_time_ms=now_us // 1_000_000 * 1000,
+        received_at_us=now_us,
+    )
+    return wire.encode_trade(trade, f"{n:032x}")
+
+
+def publish_trades(settings: Settings, numbers: range, symbols: int = 20) -> None:
+    publisher = Publisher(settings, TRADES.topic)
+    for n in numbers:
+        symbol = f"S{n % symbols}TMN"
+        publisher.publish(wire.message_key("wallex", symbol), trade_value(n, symbol))
+    assert publisher.flush(20) == 0
+
+
+def waiting(settings: Settings, kind: str = "trades") -> int:
+    chosen = TRADES if kind == "trades" else DEPTH
+    return sum(lag.messages for lag in Cluster(settings).lag(chosen.topic, chosen.group))
+
+
+def stored(store: Store, table: str = "trades_master") -> int:
+    return int(store.rows(f"SELECT count() FROM {table}")[0][0])
+
+
+def test_worker_stores_every_message_once_where_it_stood(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    publish_trades(settings, range(1050))
+    worker = start()
+    eventually(lambda: stored(store) == 1050, "all trades are stored")
+    eventually(lambda: waiting(settings) == 0, "everything is committed")
+    assert worker.terminate() == 0
+    rows = store.rows(
+        "SELECT count(), uniqExact(trade_id), uniqExact(kafka_partition, kafka_offset),"
+        " uniqExact(kafka_partition) FROM trades_master"
+    )
+    assert rows == [(1050, 1050, 1050, 3)]
+    per_symbol = store.rows(
+        "SELECT symbol FROM trades_master GROUP BY symbol HAVING uniqExact(kafka_partition) > 1"
+    )
+    assert per_symbol == []
+
+
+def test_worker_under_a_steady_trickle_flushes_at_the_timeout(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    start()
+    publisher = Publisher(settings, TRADES.topic)
+    published = 0
+
+    def trickled() -> bool:
+        nonlocal published
+        publisher.publish(b"wallex:USDTTMN", trade_value(published))
+        publisher.poll(0)
+        published += 1
+        return stored(store) > 20
+
+    # Far fewer than BATCH_SIZE messages a BATCH_TIMEOUT_SECONDS, and never a pause.
+    eventually(trickled, "rows are stored while messages keep coming", every_s=0.03)
+    publisher.flush(10)
+
+
+def test_worker_on_sigterm_stores_what_it_took_and_leaves_nothing_to_replay(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    worker = start(BATCH_TIMEOUT_SECONDS="3600", BATCH_SIZE="100000")
+    publish_trades(settings, range(700))
+    eventually(lambda: "assigned" in worker.log.read_text(), "the worker has partitions")
+    # Nothing tells from outside that messages were taken; what was not stays in Kafka.
+    eventually(lambda: worker.lives, "the worker lives")
+    assert worker.terminate() == 0
+    left = waiting(settings)
+    assert stored(store) + left == 700
+    start(worker_id="worker-1")
+    eventually(lambda: stored(store) == 700, "the next worker goes on exactly there")
+
+
+@pytest.mark.parametrize("kills", [5])
+def test_worker_killed_again_and_again_loses_and_doubles_nothing(
+    settings: Settings, store: Store, start: Start, kills: int
+) -> None:
+    total = 6000
+    publish_trades(settings, range(total))
+    for kill in range(kills):
+        worker = start(BATCH_SIZE="50")
+        eventually(lambda n=kill: stored(store) >= (n + 1) * 500, "some rows are stored")  # type: ignore[misc]
+        worker.kill()
+    start()
+    eventually(lambda: waiting(settings) == 0, "everything is committed")
+    # Physically, not only through the view: the plan makes each block recognisable.
+    rows = store.rows("SELECT count(), uniqExact(trade_id) FROM trades_master")
+    assert rows == [(total, total)]
+
+
+def test_workers_share_partitions_and_take_over_when_one_leaves(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    first, second = start(worker_id=""), start(worker_id="")
+    publish_trades(settings, range(300))
+    eventually(lambda: stored(store) == 300, "both store")
+    assert first.terminate() == 0
+    publish_trades(settings, range(300, 600))
+    eventually(lambda: stored(store) == 600, "the other one takes over", timeout_s=40)
+    assert second.terminate() == 0
+
+
+def test_worker_sends_garbage_to_the_dead_letters_and_stores_the_neighbours(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    garbage: list[bytes | None] = [
+        b"",
+        b"not json",
+        b"{}",
+        b"[]",
+        b"null",
+        trade_value(1).replace(b'"v":1', b'"v":2'),
+        trade_value(1).replace(b'"price":"31704.5"', b'"price":31704.5'),
+        trade_value(1).replace(b'"price":"31704.5"', b'"price":"NaN"'),
+        trade_value(1).replace(b'"price":"31704.5"', b'"price":"0"'),
+        trade_value(1).replace(b'"side":"sell"', b'"side":"hold"'),
+        trade_value(1).replace(b"}", b',"extra":1}'),
+        b"\xff\xfe" * 10,
+        b"[" * 100_000,
+    ]
+    publisher = Publisher(settings, TRADES.topic)
+    for n, value in enumerate(garbage):
+        publisher.publish(b"k", trade_value(n))
+        publisher.publish(b"k", value or b"")
+    assert publisher.flush(10) == 0
+    start()
+    eventually(lambda: stored(store) == len(garbage), "the neighbours are stored")
+    eventually(lambda: waiting(settings) == 0, "the garbage is committed as well")
+    letters = Cluster(settings).topics([TRADES.dead_letter_topic])[0]
+    assert letters.end == len(garbage)
+
+
+def test_worker_finds_the_row_that_the_server_rejects(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    huge = b'"price":"99999999999999999999","base_amount":"99999999999999999999"'
+    publisher = Publisher(settings, TRADES.topic)
+    for n in range(150):
+        value = trade_value(n)
+        if n in (17, 101):
+            # Valid by itself, but price x amount does not fit into the table.
+            amount = b'"price":"31704.5","base_amount":"%d"' % (n + 1)
+            assert amount in value
+            value = value.replace(amount, huge)
+        publisher.publish(b"k", value)
+    assert publisher.flush(10) == 0
+    start()
+    eventually(lambda: waiting(settings) == 0, "everything is committed")
+    assert stored(store) == 148
+    assert Cluster(settings).topics([TRADES.dead_letter_topic])[0].end == 2
+
+
+def test_worker_stores_depth_snapshots(settings: Settings, store: Store, start: Start) -> None:
+    publisher = Publisher(settings, DEPTH.topic)
+    for n in range(250):
+        snapshot = DepthSnapshot(
+            source="wallex",
+            symbol="BTCUSDT",
+            base="BTC",
+            quote="USDT",
+            side=BookSide.BID if n % 2 else BookSide.ASK,
+            prices=(100.5, 100.25) if n % 2 else (101.0, 102.0),
+            quantities=(1.0, 2.0),
+            received_at_us=time.time_ns() // 1000 + n,
+        )
+        publisher.publish(b"wallex:BTCUSDT", wire.encode_depth(snapshot))
+    assert publisher.flush(10) == 0
+    start("depth")
+    eventually(lambda: stored(store, "orderbook_depth") == 250, "all snapshots are stored")
+    assert store.rows("SELECT best_bid, best_ask FROM order_book") == [(100.5, 101.0)]
+
+
+def test_worker_waits_out_a_clickhouse_that_is_down(
+    kafka_settings: Settings, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(port))
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
+    settings = load()
+    Cluster(settings).create_topics([TRADES.topic, TRADES.dead_letter_topic])
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--port", str(port)]
+
+    def run_clickhouse() -> Process:
+        process = Process([*command, "--path", str(tmp_path / "ch")], tmp_path / "ch.log")
+        eventually(lambda: answers("127.0.0.1", port), "ClickHouse answers")
+        return process
+
+    worker = start()
+    publish_trades(settings, range(100))
+    clickhouse = run_clickhouse()
+    store = Store(settings)
+    try:
+        eventually(lambda: worker.lives and waiting(settings) == 0, "it waited for ClickHouse")
+        clickhouse.kill()
+        publish_trades(settings, range(100, 200))
+        eventually(lambda: "block waits" in worker.log.read_text(), "the insert fails")
+        clickhouse = run_clickhouse()
+        eventually(lambda: waiting(settings) == 0, "it goes on without a restart")
+        assert worker.lives
+        assert stored(store) == 200
+    finally:
+        store.close()
+        clickhouse.end()
+
+
+def test_worker_stopped_and_continued_doubles_nothing(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    publish_trades(settings, range(3000))
+    zombie = start(BATCH_SIZE="20")
+    eventually(lambda: stored(store) >= 200, "it works")
+    zombie_process = zombie.pid
+    os.kill(zombie_process, signal.SIGSTOP)
+    try:
+        start(worker_id="worker-1")  # takes the static place of the stopped one
+        eventually(lambda: waiting(settings) == 0, "the other one finishes", timeout_s=40)
+    finally:
+        os.kill(zombie_process, signal.SIGCONT)
+    assert zombie.wait(30) != 0
+    rows = store.rows("SELECT count(), uniqExact(trade_id) FROM trades")
+    assert rows == [(3000, 3000)]

@@ -1,0 +1,65 @@
+"""What tests share: processes of their own, and waiting for conditions."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+class Process:
+    """A process of this test run, ended by its id."""
+
+    def __init__(self, command: list[str], log: Path, **environment: str) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | environment,
+            )
+        self.pid = self._popen.pid
+
+    @property
+    def lives(self) -> bool:
+        return self._popen.poll() is None
+
+    def wait(self, timeout_s: float = 30) -> int:
+        return self._popen.wait(timeout_s)
+
+    def terminate(self, timeout_s: float = 30) -> int:
+        self._popen.terminate()
+        return self.wait(timeout_s)
+
+    def kill(self) -> None:
+        self._popen.kill()
+        self._popen.wait(10)
+
+    def end(self) -> None:
+        if self.lives:
+            self._popen.terminate()
+            try:
+                self._popen.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+def eventually(
+    condition: Callable[[], bool], what: str, timeout_s: float = 30, every_s: float = 0.02
+) -> None:
+    """Wait until a condition holds, or fail saying what was awaited."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"not within {timeout_s} s: {what}")
+        time.sleep(every_s)
+
+
+def radar(*arguments: str) -> list[str]:
+    """Return the command line of a radar process."""
+    return [sys.executable, "-m", "radar", *arguments]
