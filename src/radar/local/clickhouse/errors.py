@@ -1,0 +1,51 @@
+"""Errors of the embedded ClickHouse, by the reaction that they call for."""
+
+import re
+
+from radar.errors import ConfigurationError, RadarError
+
+STD_EXCEPTION = 1001
+
+_MESSAGE = re.compile(
+    r"Code: (?P<code>\d+)\. DB::Exception: (?P<text>.*?)"
+    r"(?: \((?P<name>[A-Z0-9_]+)\))?(?: \(version [^)]*\)?\))?\s*\Z",
+    re.DOTALL,
+)
+
+
+class PathInUse(ConfigurationError):
+    """Another process has the data folder open: stop, or talk to that process over HTTP."""
+
+
+class PortInUse(ConfigurationError):
+    """The address cannot be listened on: choose another one."""
+
+
+class ClientGone(RadarError):
+    """The client closed its connection: give up what it asked for."""
+
+
+class Rejected(RadarError):
+    """ClickHouse, or this server in its place, refuses a request: tell the client.
+
+    Attributes:
+        code: ClickHouse's error number, for example 60.
+        name: Its name, for example UNKNOWN_TABLE.
+        detail: The message without number, name and version.
+    """
+
+    def __init__(self, code: int, name: str, detail: str) -> None:
+        super().__init__(f"Code: {code}. DB::Exception: {detail} ({name})")
+        self.code = code
+        self.name = name
+        self.detail = detail
+
+
+def from_engine(error: BaseException) -> Rejected:
+    """Translate what the engine raised into the refusal that a client understands."""
+    text = str(error).strip()
+    start = text.find("Code: ")
+    match = _MESSAGE.match(text[start:]) if start >= 0 else None
+    if match is None:
+        return Rejected(STD_EXCEPTION, "STD_EXCEPTION", text or type(error).__name__)
+    return Rejected(int(match["code"]), match["name"] or "UNKNOWN", match["text"])

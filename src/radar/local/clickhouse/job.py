@@ -1,0 +1,270 @@
+"""One request's work on the engine, from its body to its result. Runs in a worker thread."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from radar.local.clickhouse.engine import Engine, Handle, Statistics, quote, quote_identifier
+from radar.local.clickhouse.errors import ClientGone, Rejected
+from radar.local.clickhouse.protocol import READONLY, ExternalTable, Request
+from radar.local.clickhouse.sessions import Session
+from radar.local.clickhouse.statement import SYNTAX_ERROR, Kind, Statement, classify
+
+HEAD_BYTES = 1 << 20
+"""How much of an INSERT is looked at to find where its data begins."""
+MAX_SQL_BYTES = 64 << 20
+_BLOCK_NAME = "insert_deduplication_token"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        result: The result, unless it went through the pipe.
+        format: Its format; None if the statement has no result.
+    """
+
+    result: bytes
+    statistics: Statistics
+    format: str | None
+
+
+class Job:
+    """Carries out one request. `run` blocks; everything else is for the event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        session: Session | None,
+        body: Iterable[bytes],
+        announce: Callable[[int, str], None],
+    ) -> None:
+        """Prepare the work.
+
+        Args:
+            engine: Where the work is done.
+            request: What is asked for.
+            session: The session to work in, locked by the caller; None for none.
+            body: The decompressed body; taken from as the engine needs it.
+            announce: Called from the worker thread when a result starts to flow, with the
+                descriptor of a pipe to read it from and its format. The receiver closes it.
+        """
+        self._engine = engine
+        self._request = request
+        self._session = session
+        self._body = iter(body)
+        self._announce = announce
+        self._cancelled = False
+        self._target = ""
+        self._lock = threading.Lock()
+
+    def run(self) -> Outcome:
+        """Do the work. Blocks for as long as the statement and the client take.
+
+        Raises:
+            Rejected: What the client is to be told.
+            ClientGone: The client left in the middle of the body; nothing was inserted.
+        """
+        statement, data = self._read_statement()
+        if self._request.readonly and not statement.allowed_by_get:
+            self._check_syntax(statement)
+            raise Rejected(
+                READONLY,
+                "READONLY",
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET "
+                "implies readonly. You should use method POST for modifying queries.",
+            )
+        with self._handle(statement) as handle:
+            settings, clause = _split_settings(self._request.settings, statement)
+            handle.prepare(settings, self._request.database)
+            for table in self._request.external:
+                self._create_external(handle, table)
+            try:
+                return self._execute(handle, statement, data, clause)
+            finally:
+                if self._session:
+                    for table in self._request.external:
+                        handle.query(
+                            f"DROP TABLE IF EXISTS {quote_identifier(table.name)}".encode(), "TSV"
+                        )
+
+    def _create_external(self, handle: Handle, table: ExternalTable) -> None:
+        name = quote_identifier(table.name)
+        handle.query(f"CREATE TEMPORARY TABLE {name} ({table.columns})".encode(), "TSV")
+        with self._spooled([table.data]) as source:
+            insert = f"INSERT INTO {name} FROM INFILE '{source}' FORMAT {table.format}"
+            handle.query(insert.encode(), "TSV")
+
+    def _check_syntax(self, statement: Statement) -> None:
+        """Let the engine, which knows better than `classify`, name what is no SQL at all."""
+        if statement.kind is Kind.OTHER:
+            with self._engine.handle() as handle:
+                handle.prepare({}, None)
+                handle.query(b"EXPLAIN AST " + statement.text, "TSV")
+
+    def cancel(self) -> None:
+        """Stop a running read. Blocks briefly; without effect on anything that writes."""
+        with self._lock:
+            self._cancelled = True
+            target = self._target
+        if target:
+            self._engine.cancel_writing_to(target)
+
+    def _execute(
+        self, handle: Handle, statement: Statement, data: Iterator[bytes], clause: bytes
+    ) -> Outcome:
+        params = self._request.params
+        match statement.kind:
+            case Kind.EMPTY:
+                raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Empty query")
+            case Kind.READ:
+                return self._read(handle, statement)
+            case Kind.INSERT_DATA:
+                if statement.format is None:
+                    raise Rejected(
+                        SYNTAX_ERROR,
+                        "SYNTAX_ERROR",
+                        f"Syntax error: failed at position {len(statement.text) + 1} (end of "
+                        "query). Expected one of: VALUES, FORMAT, SELECT, WITH",
+                    )
+                with self._spooled(data) as source:
+                    sql = statement.from_file(source, clause)
+                    return Outcome(b"", handle.query(sql, "TSV", params)[1], None)
+            case Kind.INSERT_INPUT:
+                with self._spooled(data) as source:
+                    sql = _from_input_file(statement, source)
+                    return Outcome(b"", handle.query(sql, "TSV", params)[1], None)
+            case Kind.SET:
+                handle.change_own_settings(statement.text, params)
+                return Outcome(b"", Statistics(), None)
+            case Kind.USE:
+                handle.change_own_database(statement.text, params)
+                return Outcome(b"", Statistics(), None)
+            case Kind.ANSWER | Kind.OTHER:
+                name = statement.format or self._request.default_format
+                result, statistics = handle.query(statement.text, name, params)
+                answers = bool(result) or statement.kind is Kind.ANSWER
+                return Outcome(result, statistics, name if answers else None)
+
+    def _read(self, handle: Handle, statement: Statement) -> Outcome:
+        """Let the engine write the result into a pipe, in the format's own true form.
+
+        chDB's own streaming repeats a format's header in every chunk and gives no
+        statistics, and its plain query holds the whole result in memory.
+        """
+        name = statement.format or self._request.default_format
+        reader, writer = os.pipe()
+        try:
+            target = f"/dev/fd/{writer}"
+            self._announce(reader, name)
+            with self._lock:
+                if self._cancelled:
+                    raise ClientGone("the client left before its query began")
+                self._target = target
+            sql = statement.into(target, name)
+            _, statistics = handle.query(sql, name, self._request.params)
+            return Outcome(b"", statistics, name)
+        finally:
+            with self._lock:
+                self._target = ""
+            os.close(writer)
+
+    @contextmanager
+    def _spooled(self, data: Iterable[bytes]) -> Iterator[str]:
+        """Provide the data of an INSERT as a file without a name, complete or not at all.
+
+        chDB's streaming insert reports success for rows that the table then refuses (a
+        violated constraint), and its plain query mis-splits data at blank lines. Small
+        files never leave the page cache.
+        """
+        with tempfile.TemporaryFile(dir=self._engine.path) as file:
+            for chunk in data:
+                file.write(chunk)
+            file.flush()
+            file.seek(0)
+            yield f"/dev/fd/{file.fileno()}"
+
+    def _read_statement(self) -> tuple[Statement, Iterator[bytes]]:
+        """Return the statement, and the rows that follow it if it is an INSERT."""
+        sql = self._request.query
+        more = True
+        while more and len(sql) < HEAD_BYTES:
+            sql, more = self._join(sql)
+        if more:
+            try:
+                statement = classify(sql)
+            except Rejected:
+                statement = None
+            if statement and statement.format and statement.data_start:
+                return statement, self._data(sql, statement)
+        while more:
+            sql, more = self._join(sql)
+            if len(sql) > MAX_SQL_BYTES:
+                raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
+        statement = classify(sql)
+        return statement, self._data(sql, statement)
+
+    def _join(self, sql: bytes) -> tuple[bytes, bool]:
+        """Append the next piece of the body; the query of the URL ends with a line break."""
+        piece = next(self._body, None)
+        if piece is None:
+            return sql, False
+        if piece and sql and sql is self._request.query:
+            return sql + b"\n" + piece, True
+        return sql + piece, True
+
+    def _data(self, sql: bytes, statement: Statement) -> Iterator[bytes]:
+        yield memoryview(sql)[statement.data_start :].tobytes()
+        yield from self._body
+
+    @contextmanager
+    def _handle(self, statement: Statement) -> Iterator[Handle]:
+        """Lend the session's handle, or a clean one from the pool."""
+        if self._session:
+            if self._session.handle is None:
+                self._session.handle = self._engine.open_handle()
+            yield self._session.handle
+            return
+        handle = self._engine.acquire()
+        clean = False
+        try:
+            yield handle
+            clean = not (statement.keeps_state or self._request.external)
+        finally:
+            self._engine.release(handle, clean=clean)
+
+
+def _split_settings(
+    settings: Mapping[str, str], statement: Statement
+) -> tuple[Mapping[str, str], bytes]:
+    """Take the deduplication token out, to go along with the INSERT in its own clause.
+
+    It is new with every block, and a SET for it would cost a fifth of a small insert.
+    """
+    token = settings.get(_BLOCK_NAME)
+    if (
+        token is None
+        or statement.kind is not Kind.INSERT_DATA
+        or statement.settings_start is not None
+    ):
+        return settings, b""
+    rest = {name: value for name, value in settings.items() if name != _BLOCK_NAME}
+    return rest, f"\nSETTINGS {_BLOCK_NAME} = {quote(token)}".encode()
+
+
+def _from_input_file(statement: Statement, source: str) -> bytes:
+    """Turn INSERT ... SELECT ... FROM input(...) into one from file(...).
+
+    The table function file() takes the same structure as input(), after a path and a format.
+    """
+    assert statement.format  # noqa: S101 - only this kind of statement has one
+    start, end = statement.input_call
+    arguments = f"file({quote(source)}, {quote(statement.format)}"
+    after = statement.text[end:]
+    comma = b"" if after.lstrip().startswith(b")") else b", "
+    return statement.text[:start] + arguments.encode() + comma + after

@@ -1,0 +1,557 @@
+"""The embedded ClickHouse behind an HTTP port, for any ClickHouse HTTP client.
+
+A request waits on the event loop; its statement runs in a worker thread, because the engine
+blocks. A result flows through a pipe from the engine to the event loop and on to the
+client, so a slow client slows the query and memory stays bounded.
+"""
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import string
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+import uvicorn
+
+from radar.local.clickhouse import compression, protocol
+from radar.local.clickhouse.engine import Engine, Statistics
+from radar.local.clickhouse.errors import ClientGone, PortInUse, Rejected, from_engine
+from radar.local.clickhouse.job import Job, Outcome
+from radar.local.clickhouse.sessions import Session, Sessions
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from radar.local.clickhouse.engine import Handle
+    from radar.local.clickhouse.protocol import Request
+
+_log = logging.getLogger(__name__)
+
+_MIB = 1 << 20
+_PIPE_BYTES = _MIB
+_HELD_IN_MEMORY_BYTES = 32 * _MIB
+_PREFETCH_BYTES = _MIB
+_MAX_FORM_BYTES = 256 * _MIB
+_MAX_DRAINED_BYTES = 256 * _MIB
+_CANCEL_AGAIN_SECONDS = 0.2
+_NO_HANDLE = (
+    b"There is no handle %s\n\nUse / or /ping for health checks.\n"
+    b"Or /replicas_status for more sophisticated health checks.\n\n"
+    b"Send queries from your program with POST method or GET /?query=...\n"
+)
+_TEXT = (b"content-type", b"text/plain; charset=UTF-8")
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How to run the server.
+
+    Attributes:
+        path: Data folder, created if need be.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        user: The one user that is let in.
+        password: Its password; may be empty.
+        threads: How many statements run at once; more wait.
+        memory_limit_bytes: Bound for all queries and merges together.
+        shutdown_seconds: How long running requests may take to finish after SIGTERM.
+    """
+
+    path: Path
+    host: str = "127.0.0.1"
+    port: int = 8123
+    user: str = "default"
+    password: str = ""
+    threads: int = 16
+    memory_limit_bytes: int = 4096 * _MIB
+    shutdown_seconds: int = 20
+
+
+def main(options: ServerOptions) -> int:
+    """Serve until SIGTERM or SIGINT; return 0. Blocks; call it from the main thread.
+
+    Prints `listening on http://HOST:PORT` to stdout once requests are answered.
+
+    Raises:
+        PathInUse: Another process has the data folder open.
+        PortInUse: The address cannot be listened on.
+        StoreUnavailable: The data folder cannot be opened.
+    """
+    listener = _listen(options.host, options.port)
+    with listener:
+        engine = Engine(options.path, options.memory_limit_bytes)
+        try:
+            _serve(options, engine, listener)
+        finally:
+            engine.close()
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        reason = "is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
+        raise PortInUse(f"cannot listen on {host}:{port}: {reason}") from error
+    return listener
+
+
+def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> None:
+    app = App(options, engine)
+    # uvicorn says on this logger what it also shows by its behaviour: a response that is
+    # cut off on purpose, so that the client notices the failure, is no server error.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            loop="uvloop" if sys.platform != "win32" else "asyncio",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=options.shutdown_seconds,
+        )
+    )
+    # uvicorn raises the signal again when it has shut down; that one must not kill us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    sys.stdout.write(f"listening on http://{host}:{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        app.close()
+
+
+class App:
+    """The ASGI application."""
+
+    def __init__(self, options: ServerOptions, engine: Engine) -> None:
+        """Ask the engine once for what every response says of it. Blocks for a few ms."""
+        self._options = options
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="statement")
+        self._sessions = Sessions(time.monotonic)
+        with engine.handle() as handle:
+            handle.prepare({}, None)
+            self._version = _ask(handle, "SELECT version()")
+            self._timezone = _ask(handle, "SELECT timezone()")
+            self._compresses = (
+                _ask(handle, "SELECT getSetting('enable_http_compression')") == "true"
+            )
+            types = _ask(handle, "SELECT lower(name), content_type FROM system.formats")
+        self._content_types = dict(line.split("\t") for line in types.splitlines())
+        self._display_name = socket.gethostname()
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        nothing_asked = scope["method"] != "POST" and not scope["query_string"]
+        if path in ("/ping", "/replicas_status") or (path == "/" and nothing_asked):
+            await _send_all(send, 200, [_TEXT], b"Ok.\n")
+        elif path not in ("/", "/query"):
+            await _send_all(send, 404, [_TEXT], _NO_HANDLE % path.encode())
+        elif scope["method"] not in ("GET", "HEAD", "POST", "PUT"):
+            await _send_all(send, 405, [_TEXT], b"Use GET or POST\n")
+        else:
+            await self._answer(scope, _Body(receive), send)
+
+    def close(self) -> None:
+        """Stop what still runs and close the sessions. Blocks until the threads are done."""
+        self._engine.cancel_all()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for handle in self._sessions.take_all():
+            handle.close()
+
+    async def _answer(self, scope: "Scope", body: "_Body", send: "Send") -> None:
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        values = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query_id = values.get("query_id") or str(uuid.uuid4())
+        response = _Response(send, query_id, self._display_name)
+        try:
+            if not protocol.is_trusted(headers, self._options.host):
+                raise Rejected(
+                    protocol.ACCESS_DENIED,
+                    "ACCESS_DENIED",
+                    "Requests from web pages of other origins are not accepted",
+                )
+            protocol.authenticate(values, headers, self._options.user, self._options.password)
+            request = await self._parse(scope["method"], values, headers, body)
+            accepted = headers.get("accept-encoding", "") if request.compress_response else ""
+            response.encoding = compression.choose_encoding(accepted)
+            await self._carry_out(request, headers.get("content-encoding", ""), body, response)
+        except Rejected as error:
+            await self._refuse(error, body, response)
+        except ClientGone:
+            pass
+        except Exception as error:  # noqa: BLE001 - the last resort: the client gets an answer
+            _log.exception("a request failed in the server itself")
+            await self._refuse(from_engine(error), body, response)
+
+    async def _parse(
+        self, method: str, values: dict[str, str], headers: dict[str, str], body: "_Body"
+    ) -> "Request":
+        query: bytes | None = None
+        files: list[tuple[str, bytes]] = []
+        content_type = headers.get("content-type", "")
+        if content_type.lower().startswith("multipart/form-data"):
+            form = await body.read_all(_MAX_FORM_BYTES)
+            fields, files = protocol.parse_multipart(content_type, form)
+            query = fields.pop("query", None)
+            values |= {name: value.decode("utf-8", "replace") for name, value in fields.items()}
+            if query is not None and values.get("query"):
+                query = values["query"].encode() + b"\n" + query
+        return protocol.parse_request(
+            method, values, headers, query, files, compression_by_default=self._compresses
+        )
+
+    async def _carry_out(
+        self, request: "Request", encoding: str, body: "_Body", response: "_Response"
+    ) -> None:
+        head = await body.prefetch(_PREFETCH_BYTES)
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Future[tuple[int, str]] = loop.create_future()
+
+        def announce(descriptor: int, result_format: str) -> None:
+            loop.call_soon_threadsafe(reading.set_result, (descriptor, result_format))
+
+        chunks = compression.decompress(encoding, body.pull(loop, head))
+        session = self._enter_session(request)
+        job = Job(self._engine, request, session, chunks, announce)
+        done = asyncio.ensure_future(self._run(job, request, session))
+        await asyncio.wait((done, reading), return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            descriptor, result_format = reading.result()
+            with _Pipe(descriptor) as pipe:
+                self._describe(response, result_format)
+                await self._stream(request, pipe, job, done, body, response)
+        else:
+            outcome = await done
+            if outcome.format:
+                self._describe(response, outcome.format)
+            await response.send_whole(outcome.statistics, outcome.result)
+
+    async def _run(self, job: Job, request: "Request", session: Session | None) -> Outcome:
+        """Run a job, and unlock its session before the client can see that it is over."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, job.run)
+        finally:
+            if session:
+                handle = self._sessions.leave(session, ends=request.session_ends)
+                if handle:
+                    self._threads.submit(handle.close)
+
+    async def _stream(
+        self,
+        request: "Request",
+        pipe: "_Pipe",
+        job: Job,
+        done: "asyncio.Future[Outcome]",
+        body: "_Body",
+        response: "_Response",
+    ) -> None:
+        """Pass a result on, holding back its beginning in case the query fails early."""
+        watch = asyncio.ensure_future(_cancel_when_gone(body, job, done))
+        try:
+            with tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY_BYTES) as held:
+                while chunk := await pipe.read():
+                    held.write(chunk)
+                    if not request.wait_for_end and held.tell() >= request.buffer_bytes:
+                        break
+                if not chunk:
+                    outcome = await done
+                    await response.send_held(outcome.statistics, held)
+                    return
+                await response.start(200)
+                await response.send_file(held)
+            while chunk := await pipe.read():
+                await response.send_piece(chunk)
+            try:
+                await done
+            except Rejected as error:
+                await response.fail(protocol.error_within_body(error, self._version, response.tag))
+                return
+            await response.finish()
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    async def _refuse(self, error: Rejected, body: "_Body", response: "_Response") -> None:
+        if response.started:
+            return
+        # A client that is still sending reads no response; so let it finish.
+        with suppress(ClientGone):
+            await body.drain(_MAX_DRAINED_BYTES)
+        response.forget()
+        response.headers += [
+            _TEXT,
+            (b"x-clickhouse-exception-code", str(error.code).encode()),
+        ]
+        if not body.finished:
+            response.headers.append((b"connection", b"close"))
+        text = protocol.error_text(error, self._version)
+        await response.send_whole(None, text, protocol.status_of(error.code))
+
+    def _describe(self, response: "_Response", result_format: str) -> None:
+        kind = self._content_types.get(result_format.lower()) or "text/plain; charset=UTF-8"
+        response.headers += [
+            (b"content-type", kind.encode()),
+            (b"x-clickhouse-format", result_format.encode()),
+            (b"x-clickhouse-timezone", self._timezone.encode()),
+        ]
+
+    def _enter_session(self, request: "Request") -> Session | None:
+        if not request.session_id:
+            return None
+        for handle in self._sessions.take_expired():
+            self._threads.submit(handle.close)
+        return self._sessions.enter(
+            request.session_id, request.session_seconds, must_exist=request.session_must_exist
+        )
+
+
+class _Body:
+    """A request's body, read ahead on the event loop, the rest pulled by a worker thread."""
+
+    def __init__(self, receive: "Receive") -> None:
+        self._receive = receive
+        self.finished = False
+
+    async def next(self) -> bytes:
+        """Return the next piece, perhaps empty.
+
+        Raises:
+            ClientGone: The client closed the connection before the end.
+        """
+        message: Message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client left in the middle of its request")
+        self.finished = not message.get("more_body", False)
+        return bytes(message.get("body", b""))
+
+    async def prefetch(self, size: int) -> bytes:
+        """Return up to about `size` bytes from the beginning."""
+        pieces = []
+        total = 0
+        while not self.finished and total < size:
+            piece = await self.next()
+            pieces.append(piece)
+            total += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_all(self, limit: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            Rejected: It has more than `limit` bytes.
+        """
+        whole = await self.prefetch(limit)
+        if not self.finished:
+            raise Rejected(
+                protocol.QUERY_IS_TOO_LARGE,
+                "QUERY_IS_TOO_LARGE",
+                f"The form has more than {limit} bytes",
+            )
+        return whole
+
+    def pull(self, loop: asyncio.AbstractEventLoop, head: bytes) -> Iterator[bytes]:
+        """Yield the body to a worker thread, asking the client for more only when needed."""
+        if head:
+            yield head
+        while not self.finished:
+            future: Future[bytes] = asyncio.run_coroutine_threadsafe(self.next(), loop)
+            yield future.result()
+
+    async def drain(self, limit: int) -> None:
+        """Read and forget the rest, up to a limit."""
+        total = 0
+        while not self.finished and total < limit:
+            total += len(await self.next())
+
+    async def gone(self) -> None:
+        """Wait until the client has closed its connection. The body must be finished."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+class _Pipe:
+    """The reading end of a result, without blocking the event loop."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        os.set_blocking(descriptor, False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def __enter__(self) -> "_Pipe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def read(self) -> bytes:
+        """Return what is there, waiting until there is something; empty at the end."""
+        while self._open:
+            try:
+                return os.read(self._descriptor, _PIPE_BYTES)
+            except BlockingIOError:
+                await self._readable()
+        return b""
+
+    def close(self) -> None:
+        """Close it. What the engine still writes is lost."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+
+    async def _readable(self) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+
+        def wake() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        self._loop.add_reader(self._descriptor, wake)
+        try:
+            await ready
+        finally:
+            if self._open:
+                self._loop.remove_reader(self._descriptor)
+
+
+class _Response:
+    """One response, whole or piece by piece, compressed or not."""
+
+    def __init__(self, send: "Send", query_id: str, display_name: str) -> None:
+        self._send = send
+        self.started = False
+        self.encoding = ""
+        self.tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
+        self._always = [
+            (b"x-clickhouse-query-id", query_id.encode("utf-8", "replace")),
+            (b"x-clickhouse-server-display-name", display_name.encode()),
+            (b"x-clickhouse-exception-tag", self.tag.encode()),
+        ]
+        self.headers = list(self._always)
+        self._compressor: compression.Compressor = compression.compressor("")
+
+    def forget(self) -> None:
+        """Drop what was said of a result that will not come."""
+        self.encoding = ""
+        self.headers = list(self._always)
+
+    async def send_whole(
+        self, statistics: Statistics | None, content: bytes, status: int = 200
+    ) -> None:
+        """Send everything at once, with its length."""
+        self.started = True
+        self._summarise(statistics)
+        if content and self.encoding:
+            compressor = self._begin_compression()
+            content = compressor.compress(content) + compressor.flush()
+        await _send_all(self._send, status, self.headers, content)
+
+    async def send_held(self, statistics: Statistics, held: IO[bytes]) -> None:
+        """Send a finished result that was held back."""
+        if held.tell() <= _MIB:
+            held.seek(0)
+            await self.send_whole(statistics, held.read())
+            return
+        self._summarise(statistics)
+        await self.start(200)
+        await self.send_file(held)
+        await self.finish()
+
+    async def start(self, status: int) -> None:
+        """Send the headers; the body follows in pieces."""
+        self.started = True
+        if self.encoding:
+            self._compressor = self._begin_compression()
+        await self._send({"type": "http.response.start", "status": status, "headers": self.headers})
+
+    async def send_file(self, file: IO[bytes]) -> None:
+        """Send a file from its beginning."""
+        file.seek(0)
+        while piece := file.read(_MIB):
+            await self.send_piece(piece)
+
+    async def send_piece(self, piece: bytes) -> None:
+        """Send a piece; waits while the client is slower than we are."""
+        if self.encoding:
+            # Up to a megabyte: long enough to keep the event loop from other requests.
+            piece = await asyncio.to_thread(self._compressor.compress, piece)
+        if piece:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def finish(self) -> None:
+        """Send the end."""
+        await self._send({"type": "http.response.body", "body": self._compressor.flush()})
+
+    async def fail(self, content: bytes) -> None:
+        """Send a last piece and leave the response without an end.
+
+        The connection then breaks in the middle of the chunked encoding, so that even a client
+        that knows nothing of ClickHouse's exception block cannot take it for a whole result.
+        """
+        content = self._compressor.compress(content) + self._compressor.flush()
+        await self._send({"type": "http.response.body", "body": content, "more_body": True})
+
+    def _begin_compression(self) -> compression.Compressor:
+        self.headers.append((b"content-encoding", self.encoding.encode()))
+        return compression.compressor(self.encoding)
+
+    def _summarise(self, statistics: Statistics | None) -> None:
+        if statistics:
+            value = protocol.summary(statistics).encode()
+            self.headers.append((b"x-clickhouse-summary", value))
+
+
+async def _cancel_when_gone(body: _Body, job: Job, done: "asyncio.Future[Outcome]") -> None:
+    """Stop a read whose client has gone; again, should the engine not have begun with it."""
+    await body.gone()
+    while not done.done():
+        await asyncio.to_thread(job.cancel)
+        await asyncio.wait((done,), timeout=_CANCEL_AGAIN_SECONDS)
+
+
+async def _send_all(
+    send: "Send", status: int, headers: list[tuple[bytes, bytes]], content: bytes
+) -> None:
+    length = (b"content-length", str(len(content)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _ask(handle: "Handle", sql: str) -> str:
+    return handle.query(sql.encode(), "TSVRaw")[0].decode().removesuffix("\n")

@@ -1,0 +1,27 @@
+"""A simulated exchange that speaks Wallex's protocol on 127.0.0.1, faults included.
+
+`main` runs it for the command line, `run` inside an event loop, and `simulator` as a context for
+tests. The ledger tells what it really sent.
+"""
+
+from radar.local.simulator.faults import GARBAGE, Fault, FaultName, fault, parse_fault
+from radar.local.simulator.ledger import Ledger, LedgerSummary, LedgerTrade, read_ledger
+from radar.local.simulator.options import SimulatorOptions
+from radar.local.simulator.server import Simulator, main, run, simulator
+
+__all__ = [
+    "GARBAGE",
+    "Fault",
+    "FaultName",
+    "Ledger",
+    "LedgerSummary",
+    "LedgerTrade",
+    "Simulator",
+    "SimulatorOptions",
+    "fault",
+    "main",
+    "parse_fault",
+    "read_ledger",
+    "run",
+    "simulator",
+]

@@ -1,0 +1,151 @@
+"""One WebSocket connection as the exchange sees it, and what is known to have arrived on it.
+
+Knows the connection through a small interface, so that the library stays in `server`.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from radar.local.simulator.ledger import Ledger, LedgerTrade
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+
+class Connection(Protocol):
+    """What the exchange needs of a WebSocket connection."""
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The TCP connection below it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither end has started to close it."""
+
+    @property
+    def shook_hands(self) -> bool:
+        """Whether the peer answered our close frame, and so has read all that came before it."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The peer's close code, None if it sent no close frame."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Start the closing handshake; does not block."""
+
+
+class Client:
+    """A connected client.
+
+    Attributes:
+        number: Position among all connections of the run, from 1.
+        connection: The connection.
+        opened: Time of connecting; all times are the event loop's, in seconds.
+        channels: Subscribed channels.
+        stalled_until: Nothing is sent before this time.
+        half_open_until: Neither sent nor read until then; None if it is not half-open.
+        next_ping: Time of the exchange's next ping.
+        pings: Unanswered pings, by id, with the time they were sent, oldest first.
+        reason: Why the exchange is closing it; empty while it is not.
+    """
+
+    def __init__(self, number: int, connection: Connection, now: float, next_ping: float) -> None:
+        self.number = number
+        self.connection = connection
+        self.opened = now
+        self.channels: set[str] = set()
+        self.stalled_until = 0.0
+        self.half_open_until: float | None = None
+        self.next_ping = next_ping
+        self.pings: dict[str, float] = {}
+        self.reason = ""
+        # What this tick is going to send, and what of it the ledger is to know.
+        self._frames: list[bytes] = []
+        self._trades: list[LedgerTrade] = []
+        self._depths: list[str] = []
+        # Bytes written so far, and the unconfirmed trades below each mark of it.
+        self._written = 0
+        self._unconfirmed: deque[tuple[int, list[LedgerTrade]]] = deque()
+
+    def reachable(self) -> bool:
+        """Whether the connection is open and not being ended."""
+        return self.connection.is_open and not self.reason and self.half_open_until is None
+
+    def live(self, now: float) -> bool:
+        """Whether frames sent now would go out."""
+        return self.reachable() and now >= self.stalled_until
+
+    def queue(self, frame: bytes) -> None:
+        """Put a frame into this tick's write."""
+        self._frames.append(frame)
+
+    def queue_trade(self, frame: bytes, entry: LedgerTrade) -> None:
+        """Put the frame of a trade that has just happened into this tick's write."""
+        self._frames.append(frame)
+        self._trades.append(entry)
+
+    def queue_depth(self, frame: bytes, channel: str) -> None:
+        """Put a depth frame into this tick's write."""
+        self._frames.append(frame)
+        self._depths.append(channel)
+
+    def hand_over(self, ledger: Ledger, limit_bytes: int) -> bool:
+        """Write this tick's frames to the socket in one go and enter them into the ledger.
+
+        Args:
+            ledger: The ledger.
+            limit_bytes: The most that may wait in this process for the peer to take it.
+
+        Returns:
+            False if the peer is too slow: then nothing was written and nothing entered.
+        """
+        data, trades, depths = b"".join(self._frames), self._trades, self._depths
+        self._frames, self._trades, self._depths = [], [], []
+        transport = self.connection.transport
+        if transport.get_write_buffer_size() + len(data) > limit_bytes:
+            return False
+        transport.write(data)
+        self._written += len(data)
+        for entry in trades:
+            ledger.handed(entry)
+        ledger.depth(depths)
+        if trades:
+            self._unconfirmed.append((self._written, trades))
+        return True
+
+    def confirm(self) -> None:
+        """Forget the trades whose bytes the peer's kernel has acknowledged."""
+        transport = self.connection.transport
+        if not self._unconfirmed or transport.is_closing():
+            return
+        # The protocol's own frames lie in the buffers without counting as written, so that this
+        # errs, if at all, towards unconfirmed.
+        arrived = self._written - transport.get_write_buffer_size() - _unacknowledged(transport)
+        while self._unconfirmed and self._unconfirmed[0][0] <= arrived:
+            self._unconfirmed.popleft()
+
+    def unconfirmed(self) -> Iterable[LedgerTrade]:
+        """Trades handed to the socket whose arrival is not known."""
+        return (entry for _, entries in self._unconfirmed for entry in entries)
+
+    @property
+    def drained(self) -> bool:
+        """Whether no trade waits for confirmation."""
+        return not self._unconfirmed
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """Bytes in the kernel's send queue that the peer has not acknowledged; known on Linux."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        descriptor = transport.get_extra_info("socket").fileno()
+        raw = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return 0  # closed meanwhile: its end is told by `connection_lost`
+    return int.from_bytes(raw, sys.byteorder)

@@ -1,0 +1,338 @@
+"""The ledger: what the simulated exchange really sent, to be compared with what was recorded.
+
+A trade frame goes through three states on each subscribed connection. It is *handed* to the
+socket; it is *confirmed* once the peer's kernel has acknowledged it, or the peer has answered the
+closing handshake that followed it; and it is *uncertain* when the connection ended before that.
+A slow client that is thrown out and a connection that is cut leave uncertain frames, never sent
+ones. Whoever compares must find every `sent` trade, and may find every `possible` one.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+import msgspec
+
+from radar.errors import RadarError
+from radar.local.simulator import wire
+from radar.local.simulator.market import Trade
+
+FLUSH_LINES = 5_000
+"""Lines buffered at most before they are written."""
+
+
+class LedgerTrade(msgspec.Struct, kw_only=True):
+    """One trade that happened on the simulated exchange.
+
+    Attributes:
+        seq: Position among all trades of the run, from 1.
+        symbol: Market as on the wire.
+        timestamp: As on the wire, one-second resolution.
+        price: As on the wire, 16 decimals.
+        quantity: As on the wire, 16 decimals.
+        side: `buy` if the taker bought, else `sell`.
+        sent_to: Live, subscribed connections that its frame was handed to when it happened.
+        uncertain_to: Connections that ended before its arrival was confirmed; not in `sent_to`.
+        via_rest: It was served by REST at least once.
+        via_resend: It was sent again to a new subscription at least once.
+    """
+
+    seq: int
+    symbol: str
+    timestamp: str
+    price: str
+    quantity: str
+    side: Literal["buy", "sell"]
+    sent_to: int = 0
+    uncertain_to: int = 0
+    via_rest: bool = False
+    via_resend: bool = False
+
+    @property
+    def sent(self) -> bool:
+        """A recorder must hold it: at least one connection got it when it happened."""
+        return self.sent_to > 0
+
+    @property
+    def possible(self) -> bool:
+        """A recorder may hold it: it left the exchange in some way."""
+        return self.sent or self.uncertain_to > 0 or self.via_rest or self.via_resend
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        """All that the wire tells of it; twins share it, so compare multisets."""
+        return self.symbol, self.timestamp, self.price, self.quantity, self.side
+
+
+class LedgerSummary(msgspec.Struct, kw_only=True):
+    """Counters of a run.
+
+    Attributes:
+        trades_generated: Trades that happened.
+        trades_sent: Trades handed to at least one connection when they happened.
+        trades_unsent: The others; REST or a resend may have served them all the same.
+        trades_uncertain: Trades of which at least one connection ended before confirming.
+        trades_served_rest: Trades served by REST at least once.
+        trades_served_resend: Trades sent again to a new subscription at least once.
+        trades_forgotten: Trades dropped from memory, oldest first; the file still has them.
+        twins: Trades that look exactly like an earlier one of the same second.
+        trade_frames_sent: Trade frames handed to sockets, counting each connection and resends.
+        depth_frames_sent: Depth frames handed to sockets, counting each connection.
+        depth_frames_by_channel: The same by channel.
+        garbage_frames_sent: Frames sent by the fault `garbage`.
+        connections_opened: WebSocket connections accepted.
+        connections_open: Connections open now.
+        closes: Closed connections by reason.
+        faults: Faults applied, by name.
+        quiet: The exchange has been quiesced.
+        drained: Nothing handed to a socket is waiting for confirmation.
+    """
+
+    trades_generated: int = 0
+    trades_sent: int = 0
+    trades_unsent: int = 0
+    trades_uncertain: int = 0
+    trades_served_rest: int = 0
+    trades_served_resend: int = 0
+    trades_forgotten: int = 0
+    twins: int = 0
+    trade_frames_sent: int = 0
+    depth_frames_sent: int = 0
+    depth_frames_by_channel: dict[str, int] = {}
+    garbage_frames_sent: int = 0
+    connections_opened: int = 0
+    connections_open: int = 0
+    closes: dict[str, int] = {}
+    faults: dict[str, int] = {}
+    quiet: bool = False
+    drained: bool = True
+
+
+class Ledger:
+    """Keeps the ledger in memory and, given a path, in an append-only NDJSON file.
+
+    A line is an object with `type`: `start`, `trade`, `uncertain`, `served`, `connection`,
+    `fault`, and `end` with the summary. Lines are buffered: call `flush` regularly. Writing
+    blocks for as long as the disk takes.
+    """
+
+    def __init__(self, path: Path | None, memory_trades: int) -> None:
+        """Open the ledger.
+
+        Args:
+            path: File to append to, created with its folder; None keeps it in memory only.
+            memory_trades: Trades kept in memory, at least 1; the oldest are forgotten first.
+
+        Raises:
+            OSError: If the file cannot be opened.
+        """
+        self._trades: dict[int, LedgerTrade] = {}
+        self._memory_trades = memory_trades
+        self._summary = LedgerSummary()
+        self._closes: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._depth: Counter[str] = Counter()
+        self._second = ""
+        self._seen: set[tuple[str, str, str, str, str]] = set()
+        self._lines: list[bytes] = []
+        self._encoder = msgspec.json.Encoder()
+        self._file: IO[bytes] | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, **facts: Any) -> None:
+        """Write what tells this run from others."""
+        self._write({"type": "start", **facts})
+
+    def trade(self, trade: Trade) -> LedgerTrade:
+        """Take in a trade that has just happened, sent to nobody yet."""
+        entry = LedgerTrade(
+            seq=trade.number,
+            symbol=trade.listing.symbol,
+            timestamp=wire.timestamp(trade.second),
+            price=wire.trade_price(trade),
+            quantity=wire.trade_quantity(trade),
+            side="buy" if trade.is_buy else "sell",
+        )
+        if entry.timestamp != self._second:
+            self._second = entry.timestamp
+            self._seen.clear()
+        if entry.key in self._seen:
+            self._summary.twins += 1
+        self._seen.add(entry.key)
+        self._summary.trades_generated += 1
+        self._trades[entry.seq] = entry
+        if len(self._trades) > self._memory_trades:
+            del self._trades[next(iter(self._trades))]
+            self._summary.trades_forgotten += 1
+        return entry
+
+    def handed(self, entry: LedgerTrade) -> None:
+        """Count one connection that the trade's frame was handed to when it happened."""
+        entry.sent_to += 1
+        self._summary.trade_frames_sent += 1
+        if entry.sent_to == 1 and entry.uncertain_to == 0:
+            self._summary.trades_sent += 1
+
+    def settle(self, entries: Iterable[LedgerTrade]) -> None:
+        """Write trades down, after they were handed to all connections that were to get them."""
+        if self._file is not None:
+            for entry in entries:
+                self._write({"type": "trade", **msgspec.to_builtins(entry)})
+
+    def uncertain(self, entry: LedgerTrade) -> None:
+        """Take back one delivery: its connection ended before the frame was confirmed."""
+        entry.sent_to -= 1
+        entry.uncertain_to += 1
+        if entry.sent_to == 0:
+            self._summary.trades_sent -= 1
+        if entry.uncertain_to == 1:
+            self._summary.trades_uncertain += 1
+        self._write({"type": "uncertain", "seq": entry.seq})
+
+    def served(self, trade: Trade, via: Literal["rest", "resend"]) -> None:
+        """Mark a trade as served by REST or sent again to a new subscription."""
+        entry = self._trades.get(trade.number)
+        if via == "resend":
+            self._summary.trade_frames_sent += 1
+        if entry is None or (entry.via_rest if via == "rest" else entry.via_resend):
+            return
+        if via == "rest":
+            entry.via_rest = True
+            self._summary.trades_served_rest += 1
+        else:
+            entry.via_resend = True
+            self._summary.trades_served_resend += 1
+        self._write({"type": "served", "seq": entry.seq, "via": via})
+
+    def depth(self, channels: list[str]) -> None:
+        """Count the depth frames handed to one connection, by their channels."""
+        self._summary.depth_frames_sent += len(channels)
+        self._depth.update(channels)
+
+    def garbage(self, frames: int) -> None:
+        """Count frames of garbage handed to one connection."""
+        self._summary.garbage_frames_sent += frames
+
+    def opened(self, connection: int) -> None:
+        """Note that a connection was accepted."""
+        self._summary.connections_opened += 1
+        self._summary.connections_open += 1
+        self._write({"type": "connection", "id": connection, "event": "open", "at": time.time()})
+
+    def closed(self, connection: int, reason: str) -> None:
+        """Note that a connection has ended, and why."""
+        self._summary.connections_open -= 1
+        self._closes[reason] += 1
+        self._write(
+            {
+                "type": "connection",
+                "id": connection,
+                "event": "close",
+                "reason": reason,
+                "at": time.time(),
+            }
+        )
+
+    def fault(self, name: str, facts: dict[str, Any]) -> None:
+        """Note a fault as it is applied."""
+        self._faults[name] += 1
+        self._write({"type": "fault", "fault": name, "at": time.time(), **facts})
+
+    def summary(self, *, quiet: bool = False, drained: bool = True) -> LedgerSummary:
+        """Return the counters as they are now."""
+        return msgspec.structs.replace(
+            self._summary,
+            trades_unsent=self._summary.trades_generated - self._summary.trades_sent,
+            depth_frames_by_channel=dict(self._depth),
+            closes=dict(self._closes),
+            faults=dict(self._faults),
+            quiet=quiet,
+            drained=drained,
+        )
+
+    def trades(self) -> list[LedgerTrade]:
+        """Return the trades in memory, oldest first."""
+        return list(self._trades.values())
+
+    def flush(self) -> None:
+        """Write the buffered lines to the file; blocks for as long as the disk takes."""
+        if self._file is not None and self._lines:
+            self._file.write(b"\n".join([*self._lines, b""]))
+            self._file.flush()
+        self._lines.clear()
+
+    def close(self) -> None:
+        """Write the summary and close the file. May be called twice."""
+        if self._file is not None:
+            self._write({"type": "end", "summary": self.summary()})
+            self.flush()
+            self._file.close()
+            self._file = None
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        self._lines.append(self._encoder.encode(line))
+        if len(self._lines) >= FLUSH_LINES:
+            self.flush()
+
+
+def read_ledger(path: Path) -> list[LedgerTrade]:
+    """Read the trades of a ledger file, with everything that became of them later.
+
+    A last line that was cut off, by a killed process, is left out. A file with several runs gives
+    the trades of all of them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The trades, oldest first.
+
+    Raises:
+        RadarError: If a line other than the last cannot be read.
+        OSError: If the file cannot be read.
+    """
+    trades: list[LedgerTrade] = []
+    run: dict[int, LedgerTrade] = {}
+    lines = path.read_bytes().split(b"\n")
+    for number, raw in enumerate(lines, start=1):
+        if not raw:
+            continue
+        try:
+            line = msgspec.json.decode(raw)
+            match line["type"]:
+                case "start":
+                    run = {}
+                case "trade":
+                    entry = msgspec.convert(line, LedgerTrade)
+                    run[entry.seq] = entry
+                    trades.append(entry)
+                case "uncertain":
+                    run[line["seq"]].sent_to -= 1
+                    run[line["seq"]].uncertain_to += 1
+                case "served" if line["via"] == "rest":
+                    run[line["seq"]].via_rest = True
+                case "served":
+                    run[line["seq"]].via_resend = True
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise RadarError(f"{path}: line {number} is not a ledger line") from error
+    return trades

@@ -1,0 +1,83 @@
+"""Options of the simulated exchange."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from radar.errors import ConfigurationError
+from radar.local.simulator.faults import Fault
+from radar.local.simulator.listings import MAX_SYMBOLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions:
+    """How the simulated exchange behaves; it listens on 127.0.0.1 only."""
+
+    port: int = 0
+    """TCP port of REST and WebSocket; 0 picks a free one."""
+
+    seed: int = 1
+    """Seed of the market model."""
+
+    symbols: int = 60
+    """Spot markets, 1 to 400, half of them in TMN; two that are not spot come on top."""
+
+    trades_per_s: float = 50.0
+    """Trades a second over all markets."""
+
+    depth_per_s: float = 200.0
+    """Depth snapshots a second over all markets and sides, subscribed or not."""
+
+    twin_share: float = 0.05
+    """About the share of trades that repeat the one before exactly, 0 to 0.5."""
+
+    tick_ms: float = 10.0
+    """Period of the market in milliseconds; a tick's frames leave in one write."""
+
+    resend_count: int = 0
+    """Newest trades sent again, oldest first, on each new subscription to a trade channel."""
+
+    ping_interval_s: float = 20.0
+    """Period of the exchange's own pings in seconds; 0 sends none."""
+
+    pong_timeout_s: float = 30.0
+    """A connection that does not answer a ping for so many seconds is closed; 0 never closes."""
+
+    connection_max_age_s: float = 1_800.0
+    """Life of a connection in seconds; 0 has no limit."""
+
+    send_buffer_bytes: int = 4 * 1024 * 1024
+    """A connection with more than this waiting to be sent is too slow and is closed (1008)."""
+
+    ledger_path: Path | None = None
+    """File that the ledger is appended to, NDJSON; None keeps it in memory only."""
+
+    ledger_memory_trades: int = 1_000_000
+    """Trades of the ledger kept in memory; the oldest are forgotten first."""
+
+    faults: tuple[Fault, ...] = ()
+    """Faults applied at start; those with `every_s` first after that time, then regularly."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ConfigurationError: If an option is out of its range.
+        """
+        limits: tuple[tuple[str, float, float], ...] = (
+            ("port", 0, 65_535),
+            ("symbols", 1, MAX_SYMBOLS),
+            ("trades_per_s", 0, 1e6),
+            ("depth_per_s", 0, 1e6),
+            ("twin_share", 0, 0.5),
+            ("tick_ms", 1, 1_000),
+            ("resend_count", 0, 10_000),
+            ("ping_interval_s", 0, 3_600),
+            ("pong_timeout_s", 0, 3_600),
+            ("connection_max_age_s", 0, 1e9),
+            ("send_buffer_bytes", 1, 1e9),
+            ("ledger_memory_trades", 1, 1e9),
+        )
+        for name, least, most in limits:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigurationError(f"{name} must lie in {least}..{most:g}, got {value}")

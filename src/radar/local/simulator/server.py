@@ -1,0 +1,370 @@
+"""The simulated exchange's sockets: WebSocket, REST and the control endpoints on one port.
+
+`websockets` is imported here and nowhere else in this package.
+"""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+
+from radar.errors import ConfigurationError
+from radar.local.simulator import wire
+from radar.local.simulator.exchange import Exchange
+from radar.local.simulator.faults import Fault, fault
+from radar.local.simulator.ledger import Ledger, LedgerTrade
+from radar.local.simulator.market import MarketModel
+from radar.local.simulator.options import SimulatorOptions
+
+HOST = "127.0.0.1"
+
+CLOSE_TIMEOUT_S = 1.0
+"""A peer that does not answer a close frame for so long is cut."""
+
+DRAIN_TIMEOUT_S = 10.0
+"""Longest wait of `quiesce` for peers to take what was sent to them."""
+
+DRAIN_POLL_S = 0.005
+
+LEDGER_FLUSH_S = 0.5
+
+MAX_INCOMING_BYTES = 64 * 1024
+
+
+class _Connection:
+    """A connection of the library as the exchange wants it."""
+
+    def __init__(self, connection: ServerConnection, background: set[asyncio.Task[None]]) -> None:
+        self._connection = connection
+        self._background = background
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self._connection.transport
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection.state is State.OPEN
+
+    @property
+    def shook_hands(self) -> bool:
+        # None until both close frames are known, True if the peer's came first.
+        return self._connection.protocol.close_rcvd_then_sent is False
+
+    @property
+    def close_code(self) -> int | None:
+        received = self._connection.protocol.close_rcvd
+        return None if received is None else received.code
+
+    def close(self, code: int, reason: str) -> None:
+        loop = asyncio.get_running_loop()
+        # The library's own timeout begins after the close frame has left, which it never does if
+        # the peer reads nothing.
+        deadline = loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+        task = loop.create_task(self._connection.close(code, reason))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(lambda _: deadline.cancel())
+
+
+class Simulator:
+    """A running simulated exchange; get one from `simulator`.
+
+    Attributes:
+        ws_url: Address of the WebSocket.
+        rest_url: Address of REST and of the control endpoints, without a trailing slash.
+    """
+
+    def __init__(self, exchange: Exchange, options: SimulatorOptions) -> None:
+        self.ws_url = self.rest_url = ""
+        self._exchange = exchange
+        self._options = options
+        self._closing: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.Task[None]
+        self._stopping = False
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was really sent."""
+        return self._exchange.ledger
+
+    @property
+    def market(self) -> MarketModel:
+        """The market model."""
+        return self._exchange.market
+
+    def fault(self, name: str | Fault, **parameters: object) -> None:
+        """Apply a fault now, or regularly if it has `every_s`. Does not block.
+
+        Args:
+            name: Name of the fault, or the fault itself.
+            parameters: Attributes of `Fault`.
+
+        Raises:
+            ValueError: If the fault or a parameter is unknown.
+        """
+        applied = name if isinstance(name, Fault) else fault(name, parameters)
+        self._exchange.fault(applied, _now())
+
+    async def quiesce(self) -> bool:
+        """Stop trading and publishing, and wait until the peers have what was sent.
+
+        Connections stay open, pings go on, and `resume` starts the market again.
+
+        Returns:
+            False if a peer did not take its frames within ten seconds.
+        """
+        self._exchange.quiet = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                # Confirmation comes from asking the kernel, which nothing announces.
+                while not self._exchange.drained():  # noqa: ASYNC110
+                    await asyncio.sleep(DRAIN_POLL_S)
+        self.ledger.flush()
+        return self._exchange.drained()
+
+    def resume(self) -> None:
+        """Let the market go on after `quiesce`."""
+        self._exchange.quiet = False
+
+    def trade(self, count: int, symbol: str | None = None) -> list[LedgerTrade]:
+        """Make trades happen now, besides the regular ones and also when quiesced.
+
+        Args:
+            count: Number of trades.
+            symbol: The market; None draws the markets.
+
+        Returns:
+            The trades as they stand in the ledger.
+
+        Raises:
+            KeyError: If there is no such market.
+        """
+        return self._exchange.trade(count, symbol, _now())
+
+    def start(self) -> asyncio.Task[None]:
+        """Start the market; `shut_down` stops it."""
+        self._ticking = asyncio.create_task(self._tick())
+        return self._ticking
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Wait until told to stop, or until the market has failed."""
+        asked = asyncio.create_task(stop.wait())
+        await asyncio.wait({asked, self._ticking}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+
+    async def _tick(self) -> None:
+        period_s = self._options.tick_ms / 1000.0
+        next_flush = _now()
+        while not self._stopping:
+            started = _now()
+            self._exchange.tick(started)
+            if started >= next_flush:
+                self.ledger.flush()
+                next_flush = started + LEDGER_FLUSH_S
+            # Gives way at least once, so that a rate beyond the machine's starves nobody.
+            await asyncio.sleep(max(0.0, period_s - (_now() - started)))
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """Serve one WebSocket connection until it ends."""
+        client = self._exchange.connect(_Connection(connection, self._closing), _now())
+        try:
+            async for message in connection:
+                self._exchange.receive(client, message, _now())
+        except ConnectionClosed:
+            pass  # the ledger tells how it ended
+        finally:
+            self._exchange.disconnect(client)
+
+    async def respond(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer an HTTP request, or return None to let `/ws` become a WebSocket.
+
+        The library reads no request bodies: parameters come in the query, with GET or POST.
+        """
+        url = urlsplit(request.path)
+        query = dict(parse_qsl(url.query))
+        if url.path.startswith("/simulator/"):
+            return await self._control(url.path.removeprefix("/simulator/"), query)
+        if url.path == "/ws":
+            return self._admit(connection)
+        if _now() < self._exchange.rest_error_until:
+            return _response(self._exchange.rest_error_status, wire.error_body("try again later"))
+        return self._rest(url.path, query)
+
+    def _admit(self, connection: ServerConnection) -> Response | None:
+        if _now() >= self._exchange.refuse_until:
+            return None
+        status = self._exchange.refuse_status
+        if not status:
+            connection.transport.abort()  # nobody reads the answer any more
+        return _response(status or HTTPStatus.SERVICE_UNAVAILABLE, wire.error_body("refused"))
+
+    def _rest(self, path: str, query: dict[str, str]) -> Response:
+        if path == "/hector/web/v1/markets":
+            return _response(HTTPStatus.OK, wire.markets_body(self.market.markets.values()))
+        if path not in ("/v1/trades", "/v1/depth", "/v1/udf/history"):
+            return _response(HTTPStatus.NOT_FOUND, wire.error_body("no such path"))
+        market = self.market.markets.get(query.get("symbol", ""))
+        if market is None:
+            return _response(HTTPStatus.BAD_REQUEST, wire.error_body("unknown symbol"))
+        if path == "/v1/depth":
+            return _response(HTTPStatus.OK, wire.depth_body(market))
+        if path == "/v1/trades":
+            for trade in market.recent:
+                self.ledger.served(trade, "rest")
+            return _response(HTTPStatus.OK, wire.trades_body(market))
+        try:
+            from_s, to_s = int(query["from"]), int(query["to"])
+            body = wire.history_body(market, query["resolution"], from_s, to_s)
+        except (KeyError, ValueError) as error:
+            return _response(HTTPStatus.BAD_REQUEST, wire.error_body(f"bad parameter: {error}"))
+        return _response(HTTPStatus.OK, body)
+
+    async def _control(self, path: str, query: dict[str, str]) -> Response:
+        match path:
+            case "faults":
+                try:
+                    self.fault(query.pop("fault", ""), **query)
+                except (TypeError, ValueError) as error:
+                    return _response(HTTPStatus.BAD_REQUEST, wire.error_body(str(error)))
+            case "quiesce":
+                await self.quiesce()
+            case "resume":
+                self.resume()
+            case "ledger":
+                pass
+            case "ledger/trades":
+                every = query.get("all") == "1"
+                chosen = (entry for entry in self.ledger.trades() if entry.sent or every)
+                lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in chosen)
+                return _response(HTTPStatus.OK, lines, "application/x-ndjson")
+            case _:
+                return _response(HTTPStatus.NOT_FOUND, wire.error_body("no such path"))
+        summary = self.ledger.summary(quiet=self._exchange.quiet, drained=self._exchange.drained())
+        return _response(HTTPStatus.OK, msgspec.json.encode(summary))
+
+    async def shut_down(self) -> None:
+        """Stop the market and close all connections, within about a second."""
+        self._stopping = True
+        await asyncio.wait({self._ticking})
+        self._exchange.shut_down()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _response(status: int, body: bytes, content_type: str = "application/json") -> Response:
+    headers = Headers()
+    headers["Content-Type"] = content_type
+    headers["Content-Length"] = str(len(body))
+    headers["Connection"] = "close"
+    return Response(status, HTTPStatus(status).phrase, headers, body)
+
+
+@contextlib.asynccontextmanager
+async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
+    """Run the simulated exchange in this event loop for as long as the context lasts.
+
+    Args:
+        options: How it behaves.
+
+    Yields:
+        The exchange, accepting connections.
+
+    Raises:
+        ConfigurationError: If the port is taken or the ledger's file cannot be opened.
+        OSError: On leaving, if the ledger's disk failed meanwhile.
+    """
+    try:
+        ledger = Ledger(options.ledger_path, options.ledger_memory_trades)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the ledger: {error}") from error
+    with ledger:
+        running = Simulator(Exchange(options, ledger), options)
+        try:
+            server = await serve(
+                running.handle,
+                HOST,
+                options.port,
+                process_request=running.respond,
+                compression=None,  # one encoded frame serves all connections
+                ping_interval=None,  # the exchange pings in its own way
+                close_timeout=CLOSE_TIMEOUT_S,
+                max_size=MAX_INCOMING_BYTES,
+            )
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            raise ConfigurationError(f"cannot listen on {HOST}:{options.port}: {error}") from error
+        port = server.sockets[0].getsockname()[1]
+        running.ws_url = f"ws://{HOST}:{port}/ws"
+        running.rest_url = f"http://{HOST}:{port}"
+        ledger.start(at=time.time(), port=port, seed=options.seed, symbols=options.symbols)
+        for applied in options.faults:
+            running.fault(applied)
+        ticking = running.start()
+        try:
+            yield running
+        finally:
+            await running.shut_down()
+            server.close()
+            await server.wait_closed()
+        await ticking  # raises what ended it early
+
+
+async def run(
+    options: SimulatorOptions,
+    stop: asyncio.Event,
+    ready: Callable[[str, int], None] | None = None,
+) -> None:
+    """Run the simulated exchange until it is told to stop.
+
+    Args:
+        options: How it behaves.
+        stop: Set it to stop; connections are closed and the ledger is complete on return.
+        ready: Called once with host and port when connections are accepted.
+
+    Raises:
+        ConfigurationError: As `simulator`.
+        OSError: As `simulator`.
+    """
+    async with simulator(options) as running:
+        if ready is not None:
+            ready(HOST, urlsplit(running.rest_url).port or 0)
+        await running.wait(stop)
+
+
+def main(options: SimulatorOptions, ready: Callable[[str, int], None] | None = None) -> None:
+    """Run the simulated exchange until SIGTERM or SIGINT; blocks.
+
+    Args:
+        options: How it behaves.
+        ready: Called once with host and port when connections are accepted.
+
+    Raises:
+        ConfigurationError: As `simulator`.
+        OSError: As `simulator`.
+    """
+
+    async def until_signal() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run(options, stop, ready)
+
+    asyncio.run(until_signal())

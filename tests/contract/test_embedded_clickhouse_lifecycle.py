@@ -1,0 +1,188 @@
+"""Start, end, crash and restart of the embedded ClickHouse; what it does on its own."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from embedded_clickhouse import Server, running
+from radar.errors import QueryFailed, StoreUnavailable
+from radar.local.clickhouse.engine import query_directly
+from radar.local.clickhouse.errors import PathInUse
+
+WAIT_SECONDS = 30
+TABLE = """
+    CREATE TABLE t (block UInt32, row UInt32) ENGINE = MergeTree ORDER BY (block, row)
+    SETTINGS non_replicated_deduplication_window = 10000
+"""
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        threading.Event().wait(0.05)
+
+
+def _ask(client: httpx.Client, sql: str) -> str:
+    response = client.post("/", content=sql)
+    assert response.status_code == 200, response.text
+    return response.text.rstrip("\n")
+
+
+def _insert(client: httpx.Client, block: int, rows: int = 500) -> httpx.Response:
+    body = "".join(f'{{"block":{block},"row":{row}}}\n' for row in range(rows))
+    params = {
+        "query": "INSERT INTO t FORMAT JSONEachRow",
+        "insert_deduplication_token": f"block {block}",
+        "async_insert": "0",
+    }
+    return client.post("/", params=params, content=body)
+
+
+def _start_in_vain(path: Path, port: int) -> tuple[int, str]:
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--path", str(path)]
+    result = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
+    return result.returncode, result.stderr
+
+
+def test_second_server_on_the_same_folder_or_port_fails_in_one_line(tmp_path: Path) -> None:
+    with running(tmp_path / "a") as server:
+        code, errors = _start_in_vain(tmp_path / "a", 0)
+        assert code == 2
+        assert errors.count("\n") == 1
+        assert f"in use by another process (pid: {server.process.pid})" in errors
+        code, errors = _start_in_vain(tmp_path / "b", server.port)
+        assert (code, errors) == (2, f"cannot listen on 127.0.0.1:{server.port}: is in use\n")
+
+
+def test_sigterm_finishes_running_requests_and_keeps_data(tmp_path: Path) -> None:
+    answers: list[str] = []
+    with running(tmp_path) as server, server.http() as client:
+        _ask(client, TABLE)
+        _insert(client, 1)
+        thread = threading.Thread(
+            target=lambda: answers.append(client.post("/", content="SELECT sleep(1)").text)
+        )
+        thread.start()
+        with server.http() as other:
+            query = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleep%'"
+            _until(lambda: _ask(other, query) == "1")
+        code, errors = server.end(signal.SIGTERM)
+        thread.join()
+    assert (code, errors, answers) == (0, "", ["0\n"])
+    with running(tmp_path) as server, server.http() as client:
+        assert _ask(client, "SELECT count() FROM t") == "500"
+        assert server.end(signal.SIGINT) == (0, "")
+
+
+def test_sigterm_does_not_wait_forever_for_slow_clients(tmp_path: Path) -> None:
+    with running(tmp_path, "--shutdown-seconds", "1") as server:
+        with server.http() as client:
+            _ask(client, TABLE)
+        with (
+            socket.create_connection(("127.0.0.1", server.port)) as half_sent,
+            socket.create_connection(("127.0.0.1", server.port)) as unread,
+        ):
+            head = b"POST /?query=INSERT+INTO+t+FORMAT+CSV HTTP/1.1\r\nHost: localhost\r\n"
+            half_sent.sendall(head + b"Content-Length: 9000000\r\n\r\n" + b"1,1\n" * 500_000)
+            unread.sendall(
+                b"GET /?query=SELECT+number+FROM+numbers(100000000000) HTTP/1.1\r\n"
+                b"Host: localhost\r\n\r\n"
+            )
+            assert unread.recv(1) == b"H"
+            assert server.end(signal.SIGTERM) == (0, "")
+    assert query_directly(tmp_path, "SELECT count() FROM t", "CSV") == b"0\n"
+
+
+def _insert_until_dead(
+    server: Server, acknowledged: list[int], worker: int, enough: threading.Event
+) -> None:
+    with server.http() as client:
+        for block in range(worker, 1_000_000, 5):
+            try:
+                if _insert(client, block).status_code == 200:
+                    acknowledged.append(block)
+            except httpx.TransportError:
+                return
+            if len(acknowledged) > 60:
+                enough.set()
+
+
+def test_kill_in_the_middle_of_inserts_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    acknowledged: list[int] = []
+    enough = threading.Event()
+    with running(tmp_path) as server:
+        with server.http() as client:
+            _ask(client, TABLE)
+        threads = [
+            threading.Thread(target=_insert_until_dead, args=(server, acknowledged, n, enough))
+            for n in range(5)
+        ]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(WAIT_SECONDS)
+        server.end(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+    with running(tmp_path) as server, server.http() as client:
+        blocks = _ask(client, "SELECT block, count(), uniqExact(row) FROM t GROUP BY block")
+        stored = [tuple(map(int, line.split("\t"))) for line in blocks.splitlines()]
+        assert {rows for _, *rows2 in stored for rows in rows2} == {500}
+        assert set(acknowledged) <= {block for block, *_ in stored}
+        # A worker that got no answer sends its block again, and those with an answer may too.
+        for block in range(max(acknowledged) + 1):
+            assert _insert(client, block).status_code == 200
+        assert (
+            _ask(client, "SELECT count() % 500, count() = uniqExact(block, row) FROM t") == "0\t1"
+        )
+        assert int(_ask(client, "SELECT uniqExact(block) FROM t")) >= max(acknowledged) + 1
+
+
+def test_token_is_remembered_across_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path) as server, server.http() as client:
+        _ask(client, TABLE)
+        _insert(client, 7)
+        server.end(signal.SIGTERM)
+    with running(tmp_path) as server, server.http() as client:
+        _insert(client, 7)
+        assert _ask(client, "SELECT count() FROM t") == "500"
+
+
+def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="no data folder"):
+        query_directly(tmp_path / "nowhere", "SELECT 1")
+    with running(tmp_path) as server, server.http() as client:
+        _ask(client, TABLE)
+        _insert(client, 1)
+        with pytest.raises(PathInUse, match="in use by another process"):
+            query_directly(tmp_path, "SELECT count() FROM t")
+        server.end(signal.SIGTERM)
+    sql = "SELECT count() + {n:UInt8} FROM default.t"
+    assert query_directly(tmp_path, sql, "CSV", params={"n": "1"}) == b"501\n"
+    with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
+        query_directly(tmp_path, "SELECT * FROM nope")
+
+
+def test_parts_merge_and_old_rows_expire_in_the_background(tmp_path: Path) -> None:
+    with running(tmp_path) as server, server.http() as client:
+        _ask(client, TABLE)
+        for block in range(30):
+            _insert(client, block, rows=5)
+        _ask(
+            client,
+            "CREATE TABLE old (at DateTime) ENGINE = MergeTree ORDER BY at "
+            "TTL at + INTERVAL 2 SECOND SETTINGS merge_with_ttl_timeout = 0",
+        )
+        _ask(client, "INSERT INTO old SELECT now() FROM numbers(10)")
+        parts = "SELECT count() FROM system.parts WHERE active AND table = 't'"
+        _until(lambda: int(_ask(client, parts)) < 15)
+        assert _ask(client, "SELECT count() FROM t") == "150"
+        _until(lambda: _ask(client, "SELECT count() FROM old") == "0")

@@ -1,0 +1,93 @@
+"""Classification of SQL by the embedded ClickHouse."""
+
+import pytest
+
+from radar.local.clickhouse.errors import Rejected
+from radar.local.clickhouse.statement import Kind, classify
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "result_format"),
+    [
+        (b"", Kind.EMPTY, None),
+        (b" ;; -- nothing\n", Kind.EMPTY, None),
+        (b"SELECT 1", Kind.READ, None),
+        (b"(SELECT 1) UNION ALL (SELECT 2) FORMAT CSV ;", Kind.READ, "CSV"),
+        (b"/* x */ with 1 AS a SELECT a format JSON SETTINGS max_threads = 1", Kind.READ, "JSON"),
+        (b"SELECT format FROM t", Kind.READ, None),
+        (b"SELECT 'FORMAT CSV'", Kind.READ, None),
+        (b"SELECT $$a;b FORMAT CSV$$, `x;y`, \"q;\", 'it''s;'", Kind.READ, None),
+        (b"SELECT * FROM (SELECT 1 FORMAT CSV)", Kind.READ, None),
+        (b"DESCRIBE TABLE t FORMAT TSVRaw", Kind.READ, "TSVRaw"),
+        (b"WITH 1 AS a INSERT INTO t SELECT a", Kind.OTHER, None),
+        (b"INSERT INTO t SELECT * FROM values('a UInt8', 1)", Kind.OTHER, None),
+        (b"INSERT INTO t (a) (SELECT 1)", Kind.OTHER, None),
+        (b"CREATE TABLE t (a UInt8) ENGINE = Memory;", Kind.OTHER, None),
+        (b"KILL QUERY WHERE 1 FORMAT CSV", Kind.ANSWER, "CSV"),
+        (b"SET a = 1", Kind.SET, None),
+        (b"USE db;", Kind.USE, None),
+        (b"INSERT INTO t", Kind.INSERT_DATA, None),
+    ],
+)
+def test_classify_statement_finds_kind_and_format(
+    sql: bytes, kind: Kind, result_format: str | None
+) -> None:
+    statement = classify(sql)
+    assert (statement.kind, statement.format) == (kind, result_format)
+    assert not statement.text.endswith(b";") or kind is Kind.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("sql", "head", "data_format", "data"),
+    [
+        (b"INSERT INTO t VALUES (1);", b"INSERT INTO t ", "Values", b" (1);"),
+        (b"insert into t format CSV 1,2", b"insert into t ", "CSV", b"1,2"),
+        (b"INSERT INTO t FORMAT TSV\n\n1", b"INSERT INTO t ", "TSV", b"\n1"),
+        (b"INSERT INTO t FORMAT TSV \r\n;1", b"INSERT INTO t ", "TSV", b";1"),
+        (b"INSERT INTO t FORMAT Native\n'\xff;", b"INSERT INTO t ", "Native", b"'\xff;"),
+        (
+            b"INSERT INTO db.`a;b` (x, `values`) SETTINGS a = 'FORMAT CSV' FORMAT JSONEachRow\n{}",
+            b"INSERT INTO db.`a;b` (x, `values`) SETTINGS a = 'FORMAT CSV' ",
+            "JSONEachRow",
+            b"{}",
+        ),
+    ],
+)
+def test_classify_insert_finds_where_data_begins(
+    sql: bytes, head: bytes, data_format: str, data: bytes
+) -> None:
+    statement = classify(sql)
+    assert statement.kind is Kind.INSERT_DATA
+    assert (statement.text, statement.format) == (head, data_format)
+    assert sql[statement.data_start :] == data
+
+
+def test_classify_insert_from_input_finds_the_call() -> None:
+    sql = b"INSERT INTO t SELECT a FROM input ('a UInt8') FORMAT CSV\n1"
+    statement = classify(sql)
+    assert (statement.kind, statement.format) == (Kind.INSERT_INPUT, "CSV")
+    start, end = statement.input_call
+    assert statement.text[start:end] == b"input ("
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        (b"SELECT 1; SELECT 2", 62),
+        (b"INSERT INTO t SELECT 1; DROP TABLE t", 62),
+        (b"SELECT 1 INTO OUTFILE 'x' FORMAT CSV", 358),
+        (b"INSERT INTO t FROM INFILE 'x' FORMAT CSV", 344),
+    ],
+)
+def test_classify_refuses_what_only_the_command_line_may(sql: bytes, code: int) -> None:
+    with pytest.raises(Rejected) as caught:
+        classify(sql)
+    assert caught.value.code == code
+
+
+def test_into_puts_the_target_before_format_and_settings() -> None:
+    statement = classify(b"SELECT 1 SETTINGS a = 1 FORMAT CSV SETTINGS b = 2;")
+    assert statement.into("/dev/fd/9", "TSV") == (
+        b"SELECT 1 SETTINGS a = 1 \nINTO OUTFILE '/dev/fd/9' APPEND\nFORMAT CSV SETTINGS b = 2"
+    )
+    assert classify(b"SELECT 1").into("f", "TSV").endswith(b"APPEND\nFORMAT TSV")
