@@ -1,0 +1,24 @@
+"""Exchanges, one file each, found by name."""
+
+import importlib
+import pkgutil
+
+from radar.errors import ConfigurationError
+from radar.exchanges.base import Exchange
+
+
+def names() -> list[str]:
+    """Return the names of all exchanges that radar knows."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+
+
+def load(name: str) -> Exchange:
+    """Return the driver of an exchange: the `EXCHANGE` of the module of that name.
+
+    Raises:
+        ConfigurationError: There is no such exchange.
+    """
+    if name not in names():
+        raise ConfigurationError(f"unknown exchange {name!r}; known: {', '.join(names())}")
+    exchange: Exchange = importlib.import_module(f"{__name__}.{name}").EXCHANGE
+    return exchange

@@ -24,7 +24,7 @@ CONFLATED_SNAPSHOTS = Counter(
 CONNECTIONS = Gauge("radar_connections", "Open connections to the exchange", ["exchange", "kind"])
 RECONNECTS = Counter(
     "radar_reconnects",
-    "Connections that ended, by reason (closed, silent, rotated, refused, overflow)",
+    "Connections that ended, by reason (closed, silent, rotated, refused, overflow, failed)",
     ["exchange", "kind", "reason"],
 )
 LAST_FRAME_TIME = Gauge(

@@ -1,0 +1,96 @@
+"""What a driver of an exchange is.
+
+A driver knows addresses, subscriptions and wire formats, and nothing else: it opens no socket
+and reads no clock. Bytes and a time go in, records come out.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from radar.kinds import Kind
+from radar.records import DepthSnapshot, Market, Trade
+
+
+class Ping(msgspec.Struct, frozen=True, gc=False):
+    """The exchange asks whether we are there, in a frame of its own making."""
+
+    reply: str  # the text frame to send back
+
+
+class Hello(msgspec.Struct, frozen=True, gc=False):
+    """The exchange's greeting on a new connection."""
+
+    session: str  # its name of the connection, for its support desk
+
+
+Event = Trade | DepthSnapshot | Ping | Hello
+
+
+class RecentTrades(NamedTuple):
+    """The newest trades of a market as REST tells them."""
+
+    trades: list[Trade]  # oldest first
+    invalid: int  # entries that are not what the exchange documents
+
+
+class Exchange(Protocol):
+    """A driver. Every method is pure and does not block.
+
+    Attributes:
+        name: Name of the exchange, which is the `source` of its records.
+        ws_url: Address of the WebSocket.
+        rest_url: Address of REST, without a trailing slash.
+        markets_path: Path of the market list.
+        max_replies: Replies to `Ping` that the exchange takes on one connection.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - above
+
+    @property
+    def ws_url(self) -> str: ...  # noqa: D102
+
+    @property
+    def rest_url(self) -> str: ...  # noqa: D102
+
+    @property
+    def markets_path(self) -> str: ...  # noqa: D102
+
+    @property
+    def max_replies(self) -> int: ...  # noqa: D102
+
+    def parse_markets(self, body: bytes) -> list[Market]:
+        """Return the spot markets of the market list.
+
+        Raises:
+            ExchangeUnavailable: The answer is not a market list.
+        """
+
+    def subscriptions(self, kind: Kind, symbols: Iterable[str]) -> list[str]:
+        """Return the text frames that subscribe to one kind of records of markets."""
+
+    def parse_frame(
+        self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]
+    ) -> tuple[Event, ...]:
+        """Return what a frame says; nothing, if it is of no interest.
+
+        Args:
+            frame: A WebSocket message.
+            received_at_us: When it arrived, Unix time in microseconds.
+            markets: The markets by symbol.
+
+        Raises:
+            InvalidFrame: The frame is not what the exchange documents.
+        """
+
+    def recent_trades_path(self, symbol: str) -> str:
+        """Return path and query of the newest trades of a market."""
+
+    def parse_recent_trades(self, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
+        """Return the newest trades of a market.
+
+        Raises:
+            ExchangeUnavailable: The answer is not a list of trades.
+        """

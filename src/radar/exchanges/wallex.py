@@ -1,0 +1,290 @@
+"""Wallex: spot markets quoted in Toman (TMN) and Tether (USDT).
+
+Each fact is marked with its source: [doc] the exchange's documentation, [cap] a capture of real
+traffic (July 2026), [code] seen in public clients only, [?] reported once. Nothing here depends
+on what is only [code] or [?].
+
+All prices of this exchange are in Toman, never in Rial [doc].
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Annotated, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from radar import kinds
+from radar.decimals import canonical
+from radar.errors import ExchangeUnavailable, InvalidFrame
+from radar.exchanges.base import Event, Hello, Ping, RecentTrades
+from radar.kinds import Kind
+from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
+from radar.wire import MAX_LEVELS, MAX_TIME_MS, MIN_TIME_MS
+
+NAME = "wallex"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MAX_PING_ID_BYTES = 256
+
+_CHANNELS = {kinds.TRADES.name: ("trade",), kinds.DEPTH.name: ("buyDepth", "sellDepth")}  # [doc]
+_DEPTH_SIDES = {"buyDepth": BookSide.BID, "sellDepth": BookSide.ASK}
+
+
+class _Control(Struct):
+    """Frames that are objects: the greeting [code] and the exchange's own ping [?]."""
+
+    sid: Raw = Raw(b"")
+    ping: Raw = Raw(b"")
+
+
+class _Trade(Struct, gc=False):
+    """A trade, in a frame [doc] and in the REST answer [doc]; other keys are ignored."""
+
+    is_buy_order: bool = msgspec.field(name="isBuyOrder")  # the taker bought
+    quantity: Raw  # a decimal as a string with 16 decimals, maybe a number
+    price: Raw
+    timestamp: Annotated[datetime, Meta(tz=True)]  # RFC 3339, whole seconds
+
+
+class _Level(Struct, gc=False):
+    """A level of the order book [cap]; `sum` is price x quantity of this level, not needed."""
+
+    price: float
+    quantity: float
+
+
+class _Market(Struct):
+    """A market of the market list [doc]; other keys are ignored."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    is_spot: bool
+
+
+class _Markets(Struct):
+    markets: list[_Market]
+
+
+class _LatestTrades(Struct):
+    latest_trades: list[Raw] = msgspec.field(name="latestTrades")
+
+
+_Result = TypeVar("_Result")
+
+
+class _Answer(Struct, Generic[_Result]):
+    """The envelope of REST answers [doc]."""
+
+    result: _Result
+
+
+_channel_decoder = msgspec.json.Decoder(tuple[str, Raw])
+_control_decoder = msgspec.json.Decoder(_Control)
+_trade_decoder = msgspec.json.Decoder(_Trade)
+# Not strict: the same field is a number in one answer and a string in another [code].
+_levels_decoder = msgspec.json.Decoder(list[_Level], strict=False)
+_markets_decoder = msgspec.json.Decoder(_Answer[_Markets], strict=False)
+_latest_trades_decoder = msgspec.json.Decoder(_Answer[_LatestTrades])
+# ValueError is what `canonical` raises, and the base of msgspec's and of Unicode errors.
+_NOT_DECODABLE = (ValueError, RecursionError)
+
+
+class Wallex:
+    """The driver; see `radar.exchanges.base.Exchange`."""
+
+    name = NAME
+    ws_url = "wss://api.wallex.ir/ws"  # [doc]
+    rest_url = "https://api.wallex.ir"  # [doc]
+    markets_path = "/hector/web/v1/markets"  # [doc]
+    max_replies = 100  # [?]
+
+    def parse_markets(self, body: bytes) -> list[Market]:
+        """Return the spot markets.
+
+        {"success":true,"message":"…","result":{"markets":[{"symbol":"BTCTMN","base_asset":"BTC",
+         "quote_asset":"TMN","is_spot":true,…},…]}} [doc]
+        """
+        try:
+            listed = _markets_decoder.decode(body).result.markets
+        except _NOT_DECODABLE as error:
+            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        return [
+            Market(each.symbol, each.base_asset, each.quote_asset)
+            for each in listed
+            if each.is_spot
+        ]
+
+    def subscriptions(self, kind: Kind, symbols: Iterable[str]) -> list[str]:
+        """Return one frame for each channel: ["subscribe",{"channel":"USDTTMN@trade"}] [doc]."""
+        return [
+            msgspec.json.encode(["subscribe", {"channel": f"{symbol}@{channel}"}]).decode()
+            for symbol in symbols
+            for channel in _CHANNELS[kind.name]
+        ]
+
+    def parse_frame(
+        self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]
+    ) -> tuple[Event, ...]:
+        """Return what a frame says: an array of channel and data, or a control object."""
+        if not frame.lstrip().startswith(b"["):
+            return (parse_control(frame),)
+        try:
+            channel, data = _channel_decoder.decode(frame)
+        except _NOT_DECODABLE as error:
+            raise InvalidFrame(f"no channel and data: {error}") from error
+        symbol, _, topic = channel.rpartition("@")
+        side = _DEPTH_SIDES.get(topic)
+        if side is None and topic != "trade":
+            return ()  # all@price [code] and whatever else nobody subscribed to
+        market = markets.get(symbol)
+        if market is None:
+            raise InvalidFrame(f"unknown market in {channel[:50]!r}")
+        if side is None:
+            return (parse_trade(data, market, received_at_us),)
+        return (parse_depth(data, market, side, received_at_us),)
+
+    def recent_trades_path(self, symbol: str) -> str:
+        """Return the path of the newest trades [doc]; about 200 of them."""
+        return f"/v1/trades?symbol={quote(symbol, safe='')}"
+
+    def parse_recent_trades(self, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
+        """Return the newest trades, oldest first; the exchange sends the newest first.
+
+        {"success":true,"result":{"latestTrades":[{"symbol":"BTCUSDT",
+         "quantity":"0.0000010000000000","price":"21100.0000000000000000",
+         "sum":"0.0211000000000000","isBuyOrder":true,"timestamp":"2022-06-17T11:53:02Z"}]}} [doc]
+        """
+        try:
+            latest = _latest_trades_decoder.decode(body).result.latest_trades
+        except _NOT_DECODABLE as error:
+            raise ExchangeUnavailable(
+                f"the recent trades of {market.symbol} are malformed: {error}"
+            ) from error
+        trades = []
+        for each in reversed(latest):
+            try:
+                trades.append(parse_trade(each, market, received_at_us))
+            except InvalidFrame:
+                continue
+        return RecentTrades(trades, invalid=len(latest) - len(trades))
+
+
+def parse_control(frame: bytes) -> Ping | Hello:
+    """Parse a frame that is an object.
+
+    {"sid":"c0ffee00-0000-4000-8000-000000000001","pingInterval":20000} [code]
+    {"ping":"5f0d6a1e-3c52-4a44-9b0e-6d8f6a2a7c11"}, answered with {"pong":"…"} [?]
+
+    Raises:
+        InvalidFrame: It is neither.
+    """
+    try:
+        control = _control_decoder.decode(frame)
+        ping, sid = bytes(control.ping), bytes(control.sid)
+        if ping and len(ping) <= _MAX_PING_ID_BYTES:
+            return Ping(f'{{"pong":{ping.decode()}}}')
+        if sid:
+            return Hello(sid.decode()[:100].strip('"'))
+    except _NOT_DECODABLE as error:
+        raise InvalidFrame(f"neither channel nor control: {error}") from error
+    raise InvalidFrame("a control frame without sid and ping")
+
+
+def parse_trade(data: Raw, market: Market, received_at_us: int) -> Trade:
+    """Parse the data of a trade frame.
+
+    ["USDTTMN@trade",{"isBuyOrder":false,"quantity":"705.0000000000000000",
+     "price":"31704.0000000000000000","timestamp":"2022-06-26T11:14:09Z"}] [doc]
+
+    The exchange gives a trade no identity, and its time has a resolution of one second [doc].
+
+    Raises:
+        InvalidFrame: It is not such a trade, an amount is not positive or does not fit into
+            Decimal(38, 18), or the time is not of this century.
+    """
+    try:
+        trade = _trade_decoder.decode(data)
+        price = _amount(trade.price)
+        quantity = _amount(trade.quantity)
+    except _NOT_DECODABLE as error:
+        raise InvalidFrame(f"trade of {market.symbol}: {error}") from error
+    event_time_ms = (trade.timestamp - _EPOCH) // _MILLISECOND
+    if not MIN_TIME_MS <= event_time_ms < MAX_TIME_MS:
+        raise InvalidFrame(f"trade of {market.symbol}: absurd time {trade.timestamp}")
+    return Trade(
+        source=NAME,
+        symbol=market.symbol,
+        base=market.base,
+        quote=market.quote,
+        side=TradeSide.BUY if trade.is_buy_order else TradeSide.SELL,
+        price=price,
+        base_amount=quantity,
+        event_time_ms=event_time_ms,
+        received_at_us=received_at_us,
+    )
+
+
+def parse_depth(data: Raw, market: Market, side: BookSide, received_at_us: int) -> DepthSnapshot:
+    """Parse the data of a depth frame, a full snapshot of one side.
+
+    ["BTCUSDT@buyDepth",[{"price":62525.04,"quantity":0.000451,"sum":28.19879304},
+     {"price":62200,"quantity":0.068493,"sum":4260.2646},…]] [cap], 50 levels
+
+    Levels are sorted here, since the documentation's own sample of a sell side is not best
+    first. A level without quantity is no level and is left out; an empty side is a fact and
+    stays. Two levels of one price both stay, in the order in which they came.
+
+    Raises:
+        InvalidFrame: It is not such a snapshot, a price or a quantity is negative or not finite,
+            a price is zero, or there are more levels than a message may have.
+    """
+    try:
+        levels = _levels_decoder.decode(data)
+    except _NOT_DECODABLE as error:
+        raise InvalidFrame(f"depth of {market.symbol}: {error}") from error
+    if len(levels) > MAX_LEVELS:
+        raise InvalidFrame(f"depth of {market.symbol}: {len(levels)} levels")
+    prices = [level.price for level in levels]
+    quantities = [level.quantity for level in levels]
+    # A sum is not finite if one of its parts is not; a string may say "NaN".
+    if not isfinite(sum(prices) + sum(quantities)):
+        raise InvalidFrame(f"depth of {market.symbol}: a number is not finite")
+    if levels and (min(prices) <= 0 or min(quantities) < 0):
+        raise InvalidFrame(f"depth of {market.symbol}: a number is not positive")
+    is_bid = side is BookSide.BID
+    if prices != sorted(prices, reverse=is_bid) or not all(quantities):
+        levels = sorted(
+            [level for level in levels if level.quantity],
+            key=lambda level: level.price,
+            reverse=is_bid,
+        )
+        prices = [level.price for level in levels]
+        quantities = [level.quantity for level in levels]
+    return DepthSnapshot(
+        source=NAME,
+        symbol=market.symbol,
+        base=market.base,
+        quote=market.quote,
+        side=side,
+        prices=tuple(prices),
+        quantities=tuple(quantities),
+        received_at_us=received_at_us,
+    )
+
+
+def _amount(token: Raw) -> str:
+    """Return the canonical text of a positive JSON number or string of digits, exactly."""
+    # Latin-1 decodes any byte; what is not an ASCII digit is refused by `canonical`.
+    text = str(token, "latin-1")
+    amount = canonical(text[1:-1] if text.startswith('"') else text)
+    if amount == "0":
+        raise ValueError("an amount is zero")
+    return amount
+
+
+EXCHANGE = Wallex()

@@ -1,0 +1,107 @@
+"""A door in front of the embedded broker that holds fetches at the end of the log.
+
+Kafka answers a fetch at the end of the log when messages arrive or its waiting time is over;
+the embedded broker answers at once, so that every idle consumer asks ten thousand times a
+second and one core is burnt for nothing. The relay delays an answer that repeats an earlier
+one, which is what answers at an unchanged end of a log do and answers with messages never
+do. It passes everything
+else on as it is, but for the broker's own address in the answers that tell clients where to
+connect: that becomes the relay's.
+
+Frames: four bytes of length, then in requests the API key and version (two bytes each) and
+in both directions a correlation id (four bytes), see "Kafka protocol guide: Request Header".
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+
+HOLD_S = 0.02
+REMEMBERED_ANSWERS = 32
+REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
+MAX_FRAME_BYTES = 128 * 1024 * 1024
+
+FETCH = 1
+TELL_ADDRESSES = (3, 10, 60)  # Metadata, FindCoordinator, DescribeCluster
+
+
+class Relay:
+    """Listens on one port of a host and passes connections on to another port there."""
+
+    def __init__(self, host: str, port: int, broker_port: int) -> None:
+        self._host, self._port, self._broker_port = host, port, broker_port
+        self._old_address = host.encode() + broker_port.to_bytes(4, "big")
+        self._new_address = host.encode() + port.to_bytes(4, "big")
+
+    async def start(self) -> asyncio.Server:
+        """Start to listen.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        return await asyncio.start_server(self._serve, self._host, self._port)
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        writers = [to_client]
+        try:
+            broker, to_broker = await asyncio.open_connection(self._host, self._broker_port)
+            writers.append(to_broker)
+            # A broker answers the requests of one connection in their order.
+            asked: deque[int] = deque()
+            ways = (
+                asyncio.ensure_future(self._pass_requests(client, to_broker, asked)),
+                asyncio.ensure_future(self._pass_answers(broker, to_client, asked)),
+            )
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        except OSError:
+            pass  # the broker is not there (any more): clients see a closed connection
+        finally:
+            for writer in writers:
+                writer.close()
+            for writer in writers:
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _pass_requests(
+        self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter, asked: deque[int]
+    ) -> None:
+        while True:
+            frame = await _read_frame(client)
+            api_key = int.from_bytes(frame[4:6], "big")
+            # A produce request that wants no acknowledgement (acks=0) would not be answered,
+            # but radar's producers always want all of them.
+            asked.append(api_key)
+            to_broker.write(frame)
+            await to_broker.drain()
+
+    async def _pass_answers(
+        self, broker: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: deque[int]
+    ) -> None:
+        # Clients ask for their partitions in turning order, and the answers follow it.
+        lately: deque[bytes] = deque(maxlen=REMEMBERED_ANSWERS)
+        while True:
+            frame = await _read_frame(broker)
+            api_key = asked.popleft()
+            if api_key == FETCH:
+                fetched = frame[8:]  # without length and correlation id
+                if fetched in lately:
+                    await asyncio.sleep(HOLD_S)
+                elif len(fetched) <= REMEMBERED_BYTES:
+                    lately.append(fetched)
+            elif api_key in TELL_ADDRESSES:
+                frame = frame.replace(self._old_address, self._new_address)
+            to_client.write(frame)
+            await to_client.drain()
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(4)
+    length = int.from_bytes(head, "big")
+    if not 0 < length <= MAX_FRAME_BYTES:
+        raise ConnectionError(f"not a Kafka frame: {length} bytes")
+    return head + await reader.readexactly(length)

@@ -1,0 +1,362 @@
+"""Keeps the connections of a producer alive and takes what they bring.
+
+The markets are divided into shards. A shard has one connection, its `Session`: when it is lost a
+new one is opened after a wait; when it gets old its successor is opened first, and both run side
+by side for a while. After every opening the shard's markets are handed to the repair, so no
+reason for which a connection ended has to be understood to get back what it missed.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+
+import structlog
+
+from radar.errors import BufferFull, FeedLost, InvalidFrame
+from radar.exchanges.base import Exchange, Hello, Ping
+from radar.kinds import Kind
+from radar.observe import metrics
+from radar.producer.connection import Connection
+from radar.producer.outlet import Outlet
+from radar.producer.pacing import Backoff, Pace, Patience, Silence
+from radar.producer.recorders import Recorder
+from radar.records import Market
+from radar.settings import Settings
+
+# A connection is worn after a random part of its allowed age, so that shards that were opened
+# together are not replaced together.
+MIN_AGE_PART = 0.85
+# Before the exchange stops taking our replies, and with some left for the overlap.
+SPARE_REPLIES = 5
+# A connection that lived this long and delivered was no failure: the next wait is short again.
+HEALTHY_AFTER_S = 2.0
+CONNECTS_PER_SECOND = 10.0
+# How long a closed connection's last frames may wait for Kafka.
+DRAIN_TIMEOUT_S = 10.0
+
+# Called with the markets of a connection that has just subscribed.
+OnSubscribed = Callable[[Iterable[str]], None]
+
+_log = structlog.get_logger()
+_connection_numbers = count(1)
+
+
+class Feed:
+    """What the shards of one producer share.
+
+    Attributes:
+        exchange: The driver.
+        kind: What is recorded.
+        settings: The options.
+        markets: The markets by symbol; more may be added while running.
+        recorder: Makes messages of records.
+        outlet: Where messages go.
+        on_subscribed: Called with the markets of each connection once it has subscribed.
+        pace: Spaces the attempts to connect.
+        frames: Frames received so far.
+        frame_bytes: Their size.
+        records: Records parsed from them.
+        last_frame_us: When the newest arrived, Unix time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        exchange: Exchange,
+        kind: Kind,
+        markets: Mapping[str, Market],
+        recorder: Recorder,
+        outlet: Outlet,
+        on_subscribed: OnSubscribed,
+    ) -> None:
+        self.settings = settings
+        self.exchange = exchange
+        self.kind = kind
+        self.markets = markets
+        self.recorder = recorder
+        self.outlet = outlet
+        self.on_subscribed = on_subscribed
+        self.pace = Pace(CONNECTS_PER_SECOND)
+        self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
+        self._mirrored = (0, 0, 0)
+
+    def mirror(self) -> None:
+        """Copy the numbers into the metrics; counting them there costs too much per frame."""
+        labels = (self.exchange.name, self.kind.name)
+        now = (self.frames, self.frame_bytes, self.records)
+        counters = (metrics.FRAMES, metrics.FRAME_BYTES, metrics.RECORDS)
+        for counter, new, old in zip(counters, now, self._mirrored, strict=True):
+            counter.labels(*labels).inc(new - old)
+        self._mirrored = now
+        if self.last_frame_us:
+            metrics.LAST_FRAME_TIME.labels(*labels).set(self.last_frame_us / 1e6)
+
+
+class Session:
+    """One connection from its subscriptions to its end.
+
+    Attributes:
+        worn: Set when the connection should be replaced although it works.
+        reading: The task that ends with the connection.
+    """
+
+    def __init__(self, feed: Feed, connection: Connection, patience: Patience) -> None:
+        """Start reading a connection that has subscribed."""
+        self.worn = asyncio.Event()
+        self._feed = feed
+        self._connection = connection
+        self._patience = patience
+        self._reason = ""
+        self._name = ""
+        self._frames = self._records = self._invalid = self._replies = 0
+        self._opened = time.monotonic()
+        self._log = _log.bind(connection=next(_connection_numbers))
+        age_s = feed.settings.connection_max_age_seconds
+        age_s *= random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
+        self._wear = asyncio.get_running_loop().call_later(age_s, self.worn.set)
+        self.reading = asyncio.create_task(self._run())
+
+    @classmethod
+    async def open(cls, feed: Feed, symbols: list[str], patience: Patience) -> "Session":
+        """Connect, subscribe and start reading.
+
+        Raises:
+            FeedLost: The exchange does not want us now.
+            ConfigurationError: An address is not usable.
+        """
+        settings = feed.settings
+        connection = await Connection.open(
+            settings.exchange_ws_url or feed.exchange.ws_url,
+            proxy=settings.exchange_proxy,
+            max_frame_bytes=settings.max_frame_bytes,
+        )
+        try:
+            for frame in feed.exchange.subscriptions(feed.kind, symbols):
+                await connection.send(frame)
+        except BaseException:
+            connection.abort()
+            raise
+        session = cls(feed, connection, patience)
+        session._log.info("connection opened", markets=len(symbols))
+        feed.on_subscribed(symbols)
+        return session
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.reading.done()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the connection has proved that connecting makes sense."""
+        return self._records > 0 and time.monotonic() - self._opened >= HEALTHY_AFTER_S
+
+    async def until_ended(self, timeout_s: float | None = None) -> None:
+        """Wait until the connection has ended, or until the timeout.
+
+        Raises:
+            BrokerUnavailable: It ended because Kafka cannot be used any more.
+        """
+        await asyncio.wait([self.reading], timeout=timeout_s)
+        if self.reading.done():
+            self.reading.result()
+
+    async def until_worn_or_ended(self) -> None:
+        """Wait until the connection should be replaced.
+
+        Raises:
+            BrokerUnavailable: It ended because Kafka cannot be used any more.
+        """
+        worn = asyncio.create_task(self.worn.wait())
+        try:
+            await asyncio.wait([self.reading, worn], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            worn.cancel()
+        await self.until_ended(0)
+
+    async def close(self, reason: str) -> None:
+        """Close, after everything that arrived has been published."""
+        self._reason = self._reason or reason
+        await self._connection.close()
+        await self.until_ended(DRAIN_TIMEOUT_S)
+        if not self.ended:
+            self._log.error("gave up received frames: Kafka takes nothing")
+            self.reading.cancel()
+            await asyncio.wait([self.reading])
+
+    async def _run(self) -> None:
+        feed = self._feed
+        labels = (feed.exchange.name, feed.kind.name)
+        metrics.CONNECTIONS.labels(*labels).inc()
+        watching = asyncio.create_task(self._watch())
+        detail = ""
+        try:
+            await self._read()
+        except FeedLost as lost:
+            self._reason = self._reason or lost.reason
+            detail = str(lost)
+        finally:
+            watching.cancel()
+            self._wear.cancel()
+            self._connection.abort()
+            metrics.CONNECTIONS.labels(*labels).dec()
+            if self._reason != "stopped":
+                metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
+            self._log.info(
+                "connection ended",
+                reason=self._reason or "failed",
+                detail=detail,
+                session=self._name,
+                seconds=round(time.monotonic() - self._opened, 1),
+                frames=self._frames,
+                records=self._records,
+                invalid=self._invalid,
+            )
+
+    async def _read(self) -> None:
+        """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
+        feed, outlet, connection = self._feed, self._feed.outlet, self._connection
+        parse, markets = feed.exchange.parse_frame, feed.markets
+        take = feed.recorder.source()
+        while True:
+            frame = await connection.receive()
+            received_at_us = time.time_ns() // 1000
+            self._frames += 1
+            feed.frames += 1
+            feed.frame_bytes += len(frame)
+            feed.last_frame_us = received_at_us
+            try:
+                events = parse(frame, received_at_us, markets)
+            except InvalidFrame as error:
+                self._note_invalid(error)
+                continue
+            for event in events:
+                if isinstance(event, Ping):
+                    await self._reply(event)
+                elif isinstance(event, Hello):
+                    self._name = event.session
+                else:
+                    self._records += 1
+                    feed.records += 1
+                    message = take(event)
+                    if message is not None:
+                        try:
+                            outlet.publish(*message)
+                        except BufferFull:
+                            # Nothing is read meanwhile, so TCP makes the exchange wait.
+                            await outlet.publish_when_room(*message)
+
+    async def _reply(self, ping: Ping) -> None:
+        await self._connection.send(ping.reply)
+        self._replies += 1
+        if self._replies >= self._feed.exchange.max_replies - SPARE_REPLIES:
+            self.worn.set()
+
+    def _note_invalid(self, error: InvalidFrame) -> None:
+        if not self._invalid:
+            self._log.warning("invalid frame, the first on this connection", reason=str(error))
+        self._invalid += 1
+        metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.kind.name).inc()
+
+    async def _watch(self) -> None:
+        silence = Silence(self._patience)
+        while True:
+            await asyncio.sleep(self._patience.tick_s)
+            # Whoever waits for Kafka does not read, which is not the exchange's silence.
+            if not self._feed.outlet.waiting and silence.tick(self._frames):
+                self._reason = self._reason or "silent"
+                # Nobody is there to answer a close frame.
+                self._connection.abort()
+                return
+
+
+class Shard:
+    """Some markets and the connection that brings them."""
+
+    def __init__(self, feed: Feed, symbols: Iterable[str]) -> None:
+        self.symbols = list(symbols)
+        self._feed = feed
+        settings = feed.settings
+        self._patience = Patience(
+            settings.silence_timeout_seconds, settings.connection_max_age_seconds
+        )
+        self._backoff = Backoff(settings.reconnect_max_seconds)
+        self._open: set[Session] = set()
+
+    @property
+    def room(self) -> int:
+        """How many more markets fit."""
+        return self._feed.settings.symbols_per_connection - len(self.symbols)
+
+    def extend(self, symbols: Iterable[str]) -> None:
+        """Add markets; the connection is replaced by one that has subscribed to them as well."""
+        self.symbols.extend(symbols)
+        for session in self._open:
+            session.worn.set()
+
+    async def run(self) -> None:
+        """Keep connected until cancelled.
+
+        Raises:
+            BrokerUnavailable: Kafka cannot be used any more.
+            ConfigurationError: An address is not usable.
+        """
+        session = await self._connect(0)
+        while True:
+            await session.until_worn_or_ended()
+            if session.ended:
+                session = await self._reconnect(session)
+            else:
+                session = await self._replace(session)
+
+    async def close(self) -> None:
+        """Close what is open, after everything that arrived has been published."""
+        await asyncio.gather(*(session.close("stopped") for session in self._open))
+
+    async def _reconnect(self, lost: Session) -> Session:
+        self._open.discard(lost)
+        if lost.healthy:
+            self._backoff.reset()
+        return await self._connect(self._backoff.next())
+
+    async def _replace(self, old: Session) -> Session:
+        """Open a successor and let both run for a while; return the one that goes on."""
+        new = await self._connect(0)
+        await asyncio.wait(
+            [old.reading, new.reading],
+            timeout=self._feed.settings.connection_overlap_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if new.ended and not old.ended:
+            await new.until_ended()
+            self._open.discard(new)
+            await asyncio.sleep(self._backoff.next())
+            return old
+        await old.close("rotated")
+        self._open.discard(old)
+        self._patience.reset()
+        return new
+
+    async def _connect(self, delay_s: float) -> Session:
+        while True:
+            await asyncio.sleep(delay_s)
+            await self._feed.pace.turn()
+            try:
+                session = await Session.open(self._feed, self.symbols, self._patience)
+            except FeedLost as lost:
+                delay_s = self._backoff.next()
+                metrics.RECONNECTS.labels(
+                    self._feed.exchange.name, self._feed.kind.name, "refused"
+                ).inc()
+                _log.warning("cannot connect", detail=str(lost), retry_s=round(delay_s, 2))
+            else:
+                self._open.add(session)
+                return session
+
+
+def divide(symbols: list[str], per_shard: int) -> list[list[str]]:
+    """Divide markets into as few shards as needed, of sizes as equal as possible."""
+    shards = -(-len(symbols) // per_shard)
+    return [symbols[number::shards] for number in range(shards)]

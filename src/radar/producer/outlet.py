@@ -1,0 +1,90 @@
+"""The way out of a producer: publishing to Kafka, and waiting when Kafka is behind."""
+
+import asyncio
+import time
+
+from radar.errors import BufferFull
+from radar.kafka import Publisher
+from radar.observe import metrics
+
+_RETRY_S = 0.01
+
+
+class Outlet:
+    """Publishes messages of one kind and shows in the metrics how that goes.
+
+    Attributes:
+        waiting: How many callers wait for room; none of them reads the exchange meanwhile.
+        given_up: Messages whose callers were cancelled while they waited.
+    """
+
+    def __init__(self, publisher: Publisher, kind: str) -> None:
+        self.waiting = self.given_up = 0
+        self._publisher = publisher
+        self._waiting_since = 0.0
+        self._acknowledged = 0
+        self._failed = 0
+        self._published = metrics.PUBLISHED.labels(kind)
+        self._publish_failed = metrics.PUBLISH_FAILED.labels(kind)
+        self._queue = metrics.PUBLISH_QUEUE.labels(kind)
+        self._backpressure = metrics.BACKPRESSURE_SECONDS.labels(kind)
+
+    def publish(self, key: bytes, value: bytes) -> None:
+        """Hand a message to the Kafka client; does not block.
+
+        Raises:
+            BufferFull: There is no room; use `publish_when_room`.
+            BrokerUnavailable: The client has become unusable; the process must be restarted.
+        """
+        self._publisher.publish(key, value)
+
+    async def publish_when_room(self, key: bytes, value: bytes) -> None:
+        """Hand a message to the Kafka client, as soon as there is room.
+
+        Raises:
+            BrokerUnavailable: The client has become unusable; the process must be restarted.
+        """
+        if not self.waiting:
+            self._waiting_since = time.monotonic()
+        self.waiting += 1
+        try:
+            while not self._fits(key, value):
+                # Room comes with acknowledgements.
+                self._publisher.poll(0)
+                await asyncio.sleep(_RETRY_S)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        finally:
+            self._count_waiting()
+            self.waiting -= 1
+
+    def serve(self) -> None:
+        """Take acknowledgements; to be called many times a second, does not block.
+
+        Raises:
+            BrokerUnavailable: The client has become unusable; the process must be restarted.
+        """
+        self._publisher.poll(0)
+
+    def mirror(self) -> None:
+        """Copy the numbers into the metrics."""
+        acknowledged, failed = self._publisher.acknowledged, self._publisher.failed
+        self._published.inc(acknowledged - self._acknowledged)
+        self._publish_failed.inc(failed - self._failed)
+        self._acknowledged, self._failed = acknowledged, failed
+        self._queue.set(self._publisher.queued)
+        if self.waiting:
+            self._count_waiting()
+
+    def _fits(self, key: bytes, value: bytes) -> bool:
+        try:
+            self._publisher.publish(key, value)
+        except BufferFull:
+            return False
+        return True
+
+    def _count_waiting(self) -> None:
+        now = time.monotonic()
+        self._backpressure.inc(now - self._waiting_since)
+        self._waiting_since = now

@@ -1,0 +1,113 @@
+"""From records to messages: what is particular to a kind."""
+
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Protocol
+
+from radar import wire
+from radar.observe import metrics
+from radar.producer.conflation import Conflation
+from radar.producer.identity import Occurrences, Published, combination, trade_id
+from radar.records import DepthSnapshot, Trade
+
+Message = tuple[bytes, bytes]  # key and value
+Record = Trade | DepthSnapshot
+# Takes a record of one source; returns the message to publish now, if any. Does not block.
+Take = Callable[[Record], Message | None]
+
+
+class Recorder(Protocol):
+    """Makes messages of the records of all connections of a producer."""
+
+    def source(self) -> Take:
+        """Return what takes the records of one more connection or REST read."""
+
+    def release(self) -> Iterator[Message]:
+        """Return the messages that have become due by the passing of time."""
+
+    def next_due(self) -> float | None:
+        """Return when `release` will have something, by `time.monotonic`; None: not known."""
+
+    def drain(self) -> Iterator[Message]:
+        """Return the messages that still wait, at the end."""
+
+
+class TradeRecorder:
+    """Every trade becomes a message at once, under its identity."""
+
+    def __init__(self, exchange: str) -> None:
+        self._published = Published()
+        self._repeated = metrics.REPEATED_TRADES.labels(exchange)
+
+    def source(self) -> Take:
+        """Return what takes the trades of one source: their twins are counted together."""
+        occurrences = Occurrences()
+
+        def take(trade: Record) -> Message | None:
+            if not isinstance(trade, Trade):
+                return None
+            content = combination(trade)
+            n = occurrences.count(content, trade.received_at_us)
+            if not self._published.is_new(content, n, trade.received_at_us):
+                self._repeated.inc()
+                return None
+            return (
+                wire.message_key(trade.source, trade.symbol),
+                wire.encode_trade(trade, trade_id(content, n)),
+            )
+
+        return take
+
+    def release(self) -> Iterator[Message]:
+        """Return nothing: trades do not wait."""
+        return iter(())
+
+    def next_due(self) -> float | None:
+        """Return None: trades do not wait."""
+        return None
+
+    def drain(self) -> Iterator[Message]:
+        """Return nothing: trades do not wait."""
+        return iter(())
+
+
+class DepthRecorder:
+    """Snapshots are conflated over all connections."""
+
+    def __init__(self, exchange: str, interval_s: float) -> None:
+        self._conflation = Conflation(interval_s)
+        self._replaced = metrics.CONFLATED_SNAPSHOTS.labels(exchange)
+        self._counted = 0
+
+    def source(self) -> Take:
+        """Return what takes snapshots; which connection they come from does not matter."""
+
+        def take(snapshot: Record) -> Message | None:
+            if not isinstance(snapshot, DepthSnapshot):
+                return None
+            due = self._conflation.offer(snapshot, monotonic())
+            return _depth_message(due) if due is not None else None
+
+        return take
+
+    def release(self) -> Iterator[Message]:
+        """Return the messages of the snapshots whose interval is over."""
+        self._count()
+        return map(_depth_message, self._conflation.release(monotonic()))
+
+    def next_due(self) -> float | None:
+        """Return when the next interval of a waiting snapshot is over."""
+        return self._conflation.next_due()
+
+    def drain(self) -> Iterator[Message]:
+        """Return the messages of all waiting snapshots."""
+        self._count()
+        return map(_depth_message, self._conflation.drain())
+
+    def _count(self) -> None:
+        self._replaced.inc(self._conflation.replaced - self._counted)
+        self._counted = self._conflation.replaced
+
+
+def _depth_message(snapshot: DepthSnapshot) -> Message:
+    return wire.message_key(snapshot.source, snapshot.symbol), wire.encode_depth(snapshot)

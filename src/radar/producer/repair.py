@@ -1,0 +1,151 @@
+"""Fetches trades that no connection delivered: before the first one, between two, or at death.
+
+A connection that has just subscribed has missed what happened before, in the worst case since
+the last message that a killed process got through to Kafka. REST tells the newest trades of a
+market (200 at Wallex), so every opening is followed by a read of each of its markets. What was
+published already has the same identity and is left out or collapses.
+
+Reading once at once would not do: trades are told apart within one second of the exchange, and
+of the second of the subscription the connection has seen only the end, so it counts twins too
+low. A read after that second is over counts them right. Hence a market that was read too soon is
+read again.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from radar.errors import BufferFull, ExchangeUnavailable
+from radar.exchanges.base import Exchange
+from radar.observe import metrics
+from radar.producer.outlet import Outlet
+from radar.producer.pacing import Backoff, Pace
+from radar.producer.recorders import Recorder
+from radar.producer.rest import Rest
+from radar.records import Market
+
+# One second of the exchange's clock, the time in which a subscription takes effect, and some
+# for an answer that is not the newest.
+SETTLE_S = 3.0
+READERS = 4
+_IDLE_S = 0.05
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    subscribed: float  # when the market's newest connection had subscribed, monotonic seconds
+    not_before: float = 0.0
+
+
+class Repair:
+    """Reads the newest trades of markets that ask for it, at a bounded rate."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        rest: Rest,
+        markets: Mapping[str, Market],
+        recorder: Recorder,
+        outlet: Outlet,
+        *,
+        requests_per_second: float,
+        max_wait_s: float,
+    ) -> None:
+        self._exchange = exchange
+        self._rest = rest
+        self._markets = markets
+        self._recorder = recorder
+        self._outlet = outlet
+        self._pace = Pace(requests_per_second)
+        self._backoff = Backoff(max_wait_s)
+        self._wanted: dict[str, _Wanted] = {}
+        self._wake = asyncio.Event()
+        self._reading = 0
+        self._started = 0.0
+        self._reads = self._repaired = 0
+        self._invalid = metrics.INVALID_FRAMES.labels(exchange.name, "trades")
+        self._repaired_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
+
+    def request(self, symbols: Iterable[str]) -> None:
+        """Ask for the trades of markets whose connection has just subscribed; does not block."""
+        now = time.monotonic()
+        if not self._wanted and not self._reading:
+            self._started = now
+        for symbol in symbols:
+            # A market that waits already keeps its place, so that none starves.
+            self._wanted[symbol] = _Wanted(subscribed=now)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Read one market after the other until cancelled; READERS of these run at once.
+
+        Raises:
+            BrokerUnavailable: Kafka cannot be used any more.
+        """
+        while True:
+            if not self._wanted:
+                self._wake.clear()
+                await self._wake.wait()
+            await self._pace.turn()
+            symbol = self._next()
+            if symbol is None:
+                await asyncio.sleep(_IDLE_S)
+                continue
+            wanted = self._wanted.pop(symbol)
+            self._reading += 1
+            try:
+                await self._read(symbol, wanted)
+            finally:
+                self._reading -= 1
+            if not self._wanted and not self._reading:
+                self._summarize()
+
+    def _next(self) -> str | None:
+        now = time.monotonic()
+        return next((name for name, each in self._wanted.items() if each.not_before <= now), None)
+
+    async def _read(self, symbol: str, wanted: _Wanted) -> None:
+        started = time.monotonic()
+        try:
+            body = await self._rest.get(self._exchange.recent_trades_path(symbol))
+            received_at_us = time.time_ns() // 1000
+            recent = self._exchange.parse_recent_trades(body, self._markets[symbol], received_at_us)
+        except ExchangeUnavailable as error:
+            delay_s = self._backoff.next()
+            _log.warning("cannot repair", detail=str(error), retry_s=round(delay_s, 2))
+            # Unless a newer connection has asked meanwhile.
+            self._wanted.setdefault(symbol, wanted)
+            await asyncio.sleep(delay_s)
+            return
+        self._backoff.reset()
+        self._reads += 1
+        if recent.invalid:
+            self._invalid.inc(recent.invalid)
+        take = self._recorder.source()
+        for trade in recent.trades:
+            message = take(trade)
+            if message is None:
+                continue
+            try:
+                self._outlet.publish(*message)
+            except BufferFull:
+                await self._outlet.publish_when_room(*message)
+            self._repaired += 1
+            self._repaired_trades.inc()
+        settled = wanted.subscribed + SETTLE_S
+        if started < settled:
+            self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, settled))
+
+    def _summarize(self) -> None:
+        _log.info(
+            "repaired",
+            reads=self._reads,
+            trades=self._repaired,
+            seconds=round(time.monotonic() - self._started, 1),
+        )
+        self._reads = self._repaired = 0

@@ -1,0 +1,222 @@
+"""A producer from start to stop."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import stamina
+import structlog
+
+from radar.errors import BrokerUnavailable, BufferFull
+from radar.exchanges import load
+from radar.kafka import Cluster, Publisher
+from radar.kinds import TRADES, Kind
+from radar.producer import repair
+from radar.producer.feed import Feed, Shard, divide
+from radar.producer.markets import read_markets, selected
+from radar.producer.outlet import Outlet
+from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
+from radar.producer.repair import Repair
+from radar.producer.rest import Rest
+from radar.records import Market
+from radar.settings import Settings
+
+SERVE_S = 0.02
+MIRROR_S = 0.5
+FLUSH_TIMEOUT_S = 20.0
+
+_log = structlog.get_logger()
+
+
+async def run(settings: Settings, kind: Kind, stop: asyncio.Event) -> None:
+    """Record one kind of an exchange's records until told to stop.
+
+    Args:
+        settings: The options.
+        kind: What to record.
+        stop: Set it to stop; what was received is published before the return.
+
+    Raises:
+        ConfigurationError: An option names something that does not exist.
+        BrokerUnavailable: Kafka cannot be used any more, or has not acknowledged everything.
+    """
+    producer = Producer(settings, kind)
+    working = asyncio.create_task(producer.work())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await _cancel(working)
+        await producer.finish()
+    if not working.cancelled():
+        working.result()
+
+
+class Producer:
+    """The parts of a producer."""
+
+    def __init__(self, settings: Settings, kind: Kind) -> None:
+        self._settings = settings
+        self._kind = kind
+        self._exchange = load(settings.exchange)
+        self._rest = Rest(
+            settings.exchange_rest_url or self._exchange.rest_url, proxy=settings.exchange_proxy
+        )
+        self._publisher = Publisher(settings, kind.topic)
+        self._outlet = Outlet(self._publisher, kind.name)
+        self._recorder: Recorder = (
+            TradeRecorder(self._exchange.name)
+            if kind is TRADES
+            else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
+        )
+        self._markets: dict[str, Market] = {}
+        self._repair = Repair(
+            self._exchange,
+            self._rest,
+            self._markets,
+            self._recorder,
+            self._outlet,
+            requests_per_second=settings.repair_requests_per_second,
+            max_wait_s=settings.reconnect_max_seconds,
+        )
+        self._feed = Feed(
+            settings,
+            self._exchange,
+            kind,
+            self._markets,
+            self._recorder,
+            self._outlet,
+            self._repair.request if kind is TRADES else _nothing,
+        )
+        self._shards: list[Shard] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._serving: asyncio.Task[None] | None = None
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def work(self) -> None:
+        """Start, and go on until cancelled or until a part fails.
+
+        Raises:
+            ConfigurationError: An option names something that does not exist.
+            BrokerUnavailable: Kafka cannot be used any more.
+        """
+        await self._create_topics()
+        self._serving = self._start(self._serve())
+        listed = await self._read_markets()
+        self._add(selected(listed, self._settings.symbols))
+        _log.info("recording", markets=len(self._markets), connections=len(self._shards))
+        if self._kind is TRADES:
+            for _ in range(repair.READERS):
+                self._start(self._repair.run())
+        if not self._settings.symbols:
+            self._start(self._follow_markets())
+        await self._failure
+
+    async def finish(self) -> None:
+        """Stop receiving, publish what was received and wait until Kafka has it.
+
+        Raises:
+            BrokerUnavailable: Kafka has not acknowledged everything in time.
+        """
+        for task in self._tasks:
+            if task is not self._serving:
+                await _cancel(task)
+        await asyncio.gather(*(shard.close() for shard in self._shards), return_exceptions=True)
+        await self._rest.close()
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                await self._publish(self._recorder.drain())
+        except TimeoutError:
+            _log.error("gave up waiting snapshots: Kafka takes nothing")
+        if self._serving is not None:
+            await _cancel(self._serving)
+        left = await asyncio.to_thread(self._publisher.flush, FLUSH_TIMEOUT_S)
+        left += self._outlet.given_up
+        self._mirror()
+        failed = self._publisher.failed
+        _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
+        if left or failed:
+            raise BrokerUnavailable(
+                f"Kafka has not taken everything: {left} messages left, {failed} refused"
+            )
+
+    async def _create_topics(self) -> None:
+        cluster = Cluster(self._settings)
+        async for attempt in stamina.retry_context(
+            on=BrokerUnavailable, attempts=None, timeout=None, wait_initial=0.2, wait_max=5.0
+        ):
+            with attempt:
+                await asyncio.to_thread(
+                    cluster.create_topics, [self._kind.topic, self._kind.dead_letter_topic]
+                )
+
+    async def _read_markets(self) -> list[Market]:
+        return await read_markets(
+            self._exchange, self._rest, max_wait_s=self._settings.reconnect_max_seconds
+        )
+
+    async def _follow_markets(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.markets_refresh_seconds)
+            listed = await self._read_markets()
+            if new := [market for market in listed if market.symbol not in self._markets]:
+                _log.info("new markets", symbols=[market.symbol for market in new])
+                self._add(new)
+
+    def _add(self, markets: list[Market]) -> None:
+        symbols = [market.symbol for market in markets]
+        self._markets.update(zip(symbols, markets, strict=True))
+        if self._shards and (room := max(0, self._shards[-1].room)):
+            self._shards[-1].extend(symbols[:room])
+            symbols = symbols[room:]
+        for part in divide(symbols, self._settings.symbols_per_connection):
+            shard = Shard(self._feed, part)
+            self._shards.append(shard)
+            self._start(shard.run())
+
+    def _start(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(part)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let `work` fail with the first part that fails; none ends by itself."""
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _serve(self) -> None:
+        """Do what the passing of time asks for."""
+        mirrored = 0.0
+        while True:
+            self._outlet.serve()
+            await self._publish(self._recorder.release())
+            now = time.monotonic()
+            if now - mirrored >= MIRROR_S:
+                self._mirror()
+                mirrored = now
+            due = self._recorder.next_due()
+            await asyncio.sleep(SERVE_S if due is None else min(SERVE_S, max(0, due - now)))
+
+    async def _publish(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            try:
+                self._outlet.publish(*message)
+            except BufferFull:
+                await self._outlet.publish_when_room(*message)
+
+    def _mirror(self) -> None:
+        self._outlet.mirror()
+        self._feed.mirror()
+
+
+def _nothing(_symbols: Iterable[str]) -> None:
+    pass
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; what it raises is not looked at here."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,92 @@
+"""Publishing when Kafka is away: the callers wait, and nothing is dropped."""
+
+import asyncio
+import contextlib
+
+import pytest
+from prometheus_client import REGISTRY
+
+from radar.errors import BufferFull
+from radar.kafka import Cluster, Publisher
+from radar.local.addresses import free_port
+from radar.producer.outlet import Outlet
+from radar.settings import Settings
+
+TOPIC = "outlet"
+VALUE = bytes(1024)
+
+
+def waited_s() -> float:
+    return REGISTRY.get_sample_value("radar_backpressure_seconds_total", {"kind": TOPIC}) or 0.0
+
+
+async def fill(outlet: Outlet) -> int:
+    """Publish until there is no room; return how many messages fitted."""
+    for count in range(1_000_000):
+        try:
+            outlet.publish(b"key", VALUE)
+        except BufferFull:
+            return count
+    raise AssertionError("the buffer is not bounded")
+
+
+def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
+    kafka_settings: Settings,
+) -> None:
+    Cluster(kafka_settings).create_topics([TOPIC])
+    port = free_port()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, real_port = kafka_settings.kafka_broker.split(":")
+        to_reader, to_writer = await asyncio.open_connection(host, int(real_port))
+
+        async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pipe(reader, to_writer), pipe(to_reader, writer))
+
+    async def publish() -> None:
+        publisher = Publisher(
+            kafka_settings.model_copy(
+                update={"kafka_broker": f"127.0.0.1:{port}", "kafka_buffer_bytes": 1_048_576}
+            ),
+            TOPIC,
+        )
+        outlet = Outlet(publisher, TOPIC)
+        fitted = await fill(outlet)
+        waiting = [asyncio.create_task(outlet.publish_when_room(b"key", VALUE)) for _ in range(3)]
+        await asyncio.wait(waiting, timeout=0.3)
+        assert outlet.waiting == 3
+        outlet.mirror()
+        assert 0.2 < waited_s() < 2, "the time of several callers counts once"
+        # Kafka comes back.
+        server = await asyncio.start_server(relay, "127.0.0.1", port)
+        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        assert outlet.waiting == 0
+        assert await asyncio.to_thread(publisher.flush, 20) == 0
+        assert (publisher.acknowledged, publisher.failed) == (fitted + 3, 0)
+        server.close()
+
+    asyncio.run(publish())
+    (topic,) = Cluster(kafka_settings).topics([TOPIC])
+    assert topic.end > 1000
+
+
+def test_outlet_caller_cancelled_while_waiting_is_counted(kafka_settings: Settings) -> None:
+    async def publish() -> None:
+        away = kafka_settings.model_copy(
+            update={"kafka_broker": f"127.0.0.1:{free_port()}", "kafka_buffer_bytes": 1_048_576}
+        )
+        outlet = Outlet(Publisher(away, TOPIC), TOPIC)
+        await fill(outlet)
+        waiting = asyncio.create_task(outlet.publish_when_room(b"key", VALUE))
+        await asyncio.wait([waiting], timeout=0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (outlet.waiting, outlet.given_up) == (0, 1)
+
+    asyncio.run(publish())

@@ -1,0 +1,326 @@
+"""Producers against the simulated exchange and the embedded broker, all over real sockets."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import REGISTRY
+
+from radar.decimals import canonical
+from radar.errors import ConfigurationError
+from radar.kafka import Cluster, GroupReader
+from radar.kinds import DEPTH, TRADES, Kind
+from radar.local.addresses import free_port
+from radar.local.simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
+from radar.producer.run import run
+from radar.settings import Settings
+
+# Listed by the simulated exchange, but not for spot trading.
+OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}
+
+
+class Topic:
+    """All messages of a topic, read as they come."""
+
+    def __init__(self, settings: Settings, kind: Kind) -> None:
+        self.messages: list[dict[str, Any]] = []
+        Cluster(settings).create_topics([kind.topic])
+        self._reader = GroupReader(
+            settings, kind.topic, "test", on_assign=lambda _: None, on_revoke=lambda _: None
+        )
+
+    def read(self) -> None:
+        for message in self._reader.consume(10_000, 0.1):
+            self.messages.append(msgspec.json.decode(message.value() or b""))
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within 20 s: {what}; {len(self.messages)} messages")
+            await asyncio.to_thread(self.read)
+
+    def trades(self) -> Counter[tuple[str, ...]]:
+        """Count the stored trades by content: what is delivered again has the same identity."""
+        stored = {each["trade_id"]: each for each in self.messages}
+        return Counter(
+            (each["symbol"], str(each["event_time_ms"]), each["price"], each["base_amount"],
+             each["side"])
+            for each in stored.values()
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def sent(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
+    """Count the trades of the ledger in the same way; only spot markets are recorded."""
+    return Counter(
+        (each.symbol, f"{int(datetime.fromisoformat(each.timestamp).timestamp())}000",
+         canonical(each.price), canonical(each.quantity), each.side)
+        for each in trades
+        if each.symbol not in OTHER_MARKETS
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def producing(settings: Settings, kind: Kind) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a producer; its own errors come out at the end."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(settings, kind, stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await task
+
+
+def options(settings: Settings, sim: Simulator, **changes: Any) -> Settings:
+    return settings.model_copy(
+        update={
+            "exchange_ws_url": sim.ws_url,
+            "exchange_rest_url": sim.rest_url,
+            "symbols_per_connection": 5,
+            "reconnect_max_seconds": 0.5,
+            "repair_requests_per_second": 200.0,
+        }
+        | changes
+    )
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the simulator announces nothing
+            await asyncio.sleep(0.01)
+
+
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # name: fault, options of the producer
+    "none": ({}, {}),
+    "kick": ({"name": "kick"}, {}),
+    "cut": ({"name": "kick", "close_frame": False}, {}),
+    "garbage": ({"name": "garbage", "repeat": 30}, {}),
+    "refuse": ({"name": "refuse", "seconds": 0.5}, {}),
+    "stall": ({"name": "stall", "seconds": 60}, {"silence_timeout_seconds": 1.0}),
+    "half_open": ({"name": "half_open", "seconds": 60}, {"silence_timeout_seconds": 1.0}),
+    "rotation": (
+        {},
+        {"connection_max_age_seconds": 1.0, "connection_overlap_seconds": 0.5},
+    ),
+    "resend": ({"name": "resend", "count": 50}, {}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_trades_producer_under_a_fault_stores_every_trade_once(
+    fault: str, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(symbols=12, trades_per_s=400, depth_per_s=0, twin_share=0.3)
+        applied, changes = FAULTS[fault]
+        async with simulator(simulated) as sim:
+            settings = options(kafka_settings, sim, **changes)
+            topic = Topic(settings, TRADES)
+            async with producing(settings, TRADES):
+                await topic.until(lambda: len(topic.messages) > 50, "the first trades")
+                opened = sim.ledger.summary().connections_opened
+                if applied:
+                    sim.fault(**applied)
+                    if fault in ("refuse", "resend"):
+                        sim.fault("kick")
+                if fault not in ("none", "garbage"):
+                    await until(lambda: sim.ledger.summary().connections_opened >= opened + 3)
+                count = len(topic.messages)
+                await topic.until(lambda: len(topic.messages) > count + 50, "more trades")
+                assert await sim.quiesce()
+                # All that happened: what no connection got is fetched over REST.
+                await topic.until(lambda: sent(sim.ledger.trades()) <= topic.trades(), "the rest")
+            await asyncio.to_thread(topic.read)
+            assert topic.trades() == sent(sim.ledger.trades())
+            assert sum(topic.trades().values()) == len(topic.messages), "a trade published twice"
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_trades_producer_started_again_fetches_what_happened_meanwhile(
+    kafka_settings: Settings,
+) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(symbols=6, trades_per_s=100, depth_per_s=0, twin_share=0.3)
+        async with simulator(simulated) as sim:
+            settings = options(kafka_settings, sim)
+            topic = Topic(settings, TRADES)
+            async with producing(settings, TRADES):
+                await topic.until(lambda: len(topic.messages) > 50, "the first trades")
+            missed = sim.trade(100)
+            async with producing(settings, TRADES):
+                await topic.until(lambda: sent(missed) <= topic.trades(), "the missed trades")
+                assert await sim.quiesce()
+                await topic.until(lambda: sent(sim.ledger.trades()) <= topic.trades(), "the rest")
+            assert topic.trades() == sent(sim.ledger.trades())
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_trades_producer_while_rest_fails_repairs_afterwards(kafka_settings: Settings) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(symbols=3, trades_per_s=50, depth_per_s=0)
+        async with simulator(simulated) as sim:
+            settings = options(kafka_settings, sim)
+            topic = Topic(settings, TRADES)
+            async with producing(settings, TRADES):
+                await topic.until(lambda: len(topic.messages) > 10, "the first trades")
+                sim.fault("refuse", seconds=0.5)
+                sim.fault("rest_error", seconds=1.5, status=429)
+                sim.fault("kick")
+                missed = sim.trade(30)
+                await topic.until(lambda: sent(missed) <= topic.trades(), "the missed trades")
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_trades_producer_with_garbage_counts_it_and_keeps_the_connection(
+    kafka_settings: Settings,
+) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(symbols=3, trades_per_s=50, depth_per_s=0)
+        async with simulator(simulated) as sim:
+            settings = options(kafka_settings, sim)
+            topic = Topic(settings, TRADES)
+            labels = {"exchange": "wallex", "kind": "trades"}
+            before = metric("radar_invalid_frames_total", **labels)
+            async with producing(settings, TRADES):
+                await topic.until(lambda: len(topic.messages) > 10, "the first trades")
+                sim.fault("garbage", kind="invalid_json", repeat=7)
+                await until(lambda: metric("radar_invalid_frames_total", **labels) == before + 7)
+                assert sim.ledger.summary().connections_opened == 1
+                assert sim.ledger.summary().connections_open == 1
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_trades_producer_with_a_huge_frame_reconnects(kafka_settings: Settings) -> None:
+    async def record() -> None:
+        async with simulator(SimulatorOptions(symbols=2, depth_per_s=0)) as sim:
+            labels = {"exchange": "wallex", "kind": "trades", "reason": "overflow"}
+            before = metric("radar_reconnects_total", **labels)
+            async with producing(options(kafka_settings, sim), TRADES):
+                await until(lambda: sim.ledger.summary().connections_open == 1)
+                sim.fault("garbage", kind="huge")
+                await until(lambda: sim.ledger.summary().connections_opened == 2)
+                assert metric("radar_reconnects_total", **labels) == before + 1
+
+    asyncio.run(record())
+
+
+def test_producer_asked_for_pongs_answers_and_stays(kafka_settings: Settings) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(
+            symbols=2, trades_per_s=1, depth_per_s=0, ping_interval_s=0.2, pong_timeout_s=0.3
+        )
+        async with (
+            simulator(simulated) as sim,
+            producing(options(kafka_settings, sim), TRADES),
+        ):
+            await until(lambda: sim.ledger.summary().connections_open == 1)
+            await asyncio.sleep(1)
+            assert sim.ledger.summary().connections_opened == 1
+
+    asyncio.run(record())
+
+
+def test_depth_producer_publishes_each_side_of_each_market_at_the_interval(
+    kafka_settings: Settings,
+) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(symbols=8, trades_per_s=20, depth_per_s=400)
+        async with simulator(simulated) as sim:
+            settings = options(kafka_settings, sim, depth_interval_seconds=1.0)
+            topic = Topic(settings, DEPTH)
+            async with producing(settings, DEPTH):
+                await topic.until(lambda: len(topic.messages) >= 16 * 4, "four intervals")
+            by_side: dict[tuple[str, str], list[float]] = {}
+            for each in topic.messages:
+                received_s = each["received_at_us"] / 1e6
+                by_side.setdefault((each["symbol"], each["side"]), []).append(received_s)
+            assert len(by_side) == 16
+            for times in by_side.values():
+                assert len(times) >= 3
+                # The one of the n-th interval was the newest at its end, so it was received in it.
+                assert all(at - times[0] > n - 1 for n, at in enumerate(times)), times
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_depth_producer_stopped_publishes_what_waits(kafka_settings: Settings) -> None:
+    async def record() -> None:
+        async with simulator(SimulatorOptions(symbols=2, depth_per_s=100)) as sim:
+            settings = options(kafka_settings, sim, depth_interval_seconds=3600)
+            topic = Topic(settings, DEPTH)
+            async with producing(settings, DEPTH):
+                await topic.until(lambda: len(topic.messages) == 4, "the first of each side")
+                started = time.time()
+                await until(lambda: min(sim.ledger.summary().depth_frames_by_channel.values()) >= 3)
+            await topic.until(lambda: len(topic.messages) == 8, "the last of each side")
+            assert all(each["received_at_us"] / 1e6 > started - 1 for each in topic.messages[4:])
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_producer_with_an_unknown_symbol_names_it(kafka_settings: Settings) -> None:
+    async def record() -> None:
+        async with simulator(SimulatorOptions(symbols=4)) as sim:
+            settings = options(kafka_settings, sim, symbols=("USDTTMN", "BTCTNM"))
+            with pytest.raises(ConfigurationError, match=r"BTCTNM \(similar: BTCTMN"):
+                await run(settings, TRADES, asyncio.Event())
+
+    asyncio.run(record())
+
+
+def test_producer_with_symbols_records_only_these(kafka_settings: Settings) -> None:
+    async def record() -> None:
+        async with simulator(SimulatorOptions(symbols=4, depth_per_s=100)) as sim:
+            settings = options(
+                kafka_settings, sim, symbols=("USDTTMN",), depth_interval_seconds=0.1
+            )
+            topic = Topic(settings, DEPTH)
+            async with producing(settings, DEPTH):
+                await topic.until(lambda: len(topic.messages) > 10, "some snapshots")
+            assert {(each["symbol"], each["side"]) for each in topic.messages} == {
+                ("USDTTMN", "bid"), ("USDTTMN", "ask"),
+            }  # fmt: skip
+            topic.close()
+
+    asyncio.run(record())
+
+
+def test_producer_stopped_before_the_exchange_answers_ends_at_once(
+    kafka_settings: Settings,
+) -> None:
+    async def record() -> None:
+        nobody = f"http://127.0.0.1:{free_port()}"
+        settings = kafka_settings.model_copy(update={"exchange_rest_url": nobody})
+        stop = asyncio.Event()
+        task = asyncio.create_task(run(settings, TRADES, stop))
+        await asyncio.wait([task], timeout=0.5)
+        assert not task.done()
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+    asyncio.run(record())

@@ -1,0 +1,163 @@
+"""Message values: what goes in comes out, and nothing else does."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radar import wire
+from radar.decimals import canonical
+from radar.errors import InvalidMessage
+from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+
+POSITION = wire.Position(partition=2, offset=41)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}", fullmatch=True)
+AMOUNTS = st.decimals("1e-18", "99999999999999999999", places=18).map(
+    lambda value: canonical(format(value, "f"))
+)
+TIMES_US = st.integers(wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000 - 1)
+NUMBERS = st.floats(0, exclude_min=True, allow_infinity=False)
+
+
+@st.composite
+def trades(draw: st.DrawFn) -> Trade:
+    received_at_us = draw(TIMES_US)
+    return Trade(
+        source=draw(NAMES),
+        symbol=draw(NAMES),
+        base=draw(NAMES),
+        quote=draw(NAMES),
+        side=draw(st.sampled_from(TradeSide)),
+        price=draw(AMOUNTS),
+        base_amount=draw(AMOUNTS),
+        event_time_ms=draw(st.integers(wire.MIN_TIME_MS, received_at_us // 1000)),
+        received_at_us=received_at_us,
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> DepthSnapshot:
+    side = draw(st.sampled_from(BookSide))
+    levels = draw(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=60))
+    levels.sort(key=lambda level: level[0], reverse=side is BookSide.BID)
+    return DepthSnapshot(
+        source=draw(NAMES),
+        symbol=draw(NAMES),
+        base=draw(NAMES),
+        quote=draw(NAMES),
+        side=side,
+        prices=tuple(price for price, _ in levels),
+        quantities=tuple(quantity for _, quantity in levels),
+        received_at_us=draw(TIMES_US),
+    )
+
+
+@given(trades())
+def test_wire_trade_comes_out_as_it_went_in(trade: Trade) -> None:
+    row = wire.decode_trade(wire.encode_trade(trade, "0f" * 16), POSITION)
+    assert (row.source, row.symbol, row.base, row.quote) == (
+        trade.source, trade.symbol, trade.base, trade.quote,
+    )  # fmt: skip
+    assert (row.side, row.price, row.base_amount) == (trade.side, trade.price, trade.base_amount)
+    assert Decimal(row.event_time) * 1000 == trade.event_time_ms
+    assert Decimal(row.received_at) * 1_000_000 == trade.received_at_us
+    assert (row.trade_id, row.kafka_partition, row.kafka_offset) == ("0f" * 16, 2, 41)
+
+
+@given(snapshots())
+def test_wire_depth_comes_out_as_it_went_in(snapshot: DepthSnapshot) -> None:
+    row = wire.decode_depth(wire.encode_depth(snapshot), POSITION)
+    assert tuple(row.prices) == snapshot.prices
+    assert tuple(row.quantities) == snapshot.quantities
+    assert (row.symbol, row.side) == (snapshot.symbol, snapshot.side)
+    assert Decimal(row.received_at) * 1_000_000 == snapshot.received_at_us
+
+
+@given(st.binary())
+def test_wire_any_bytes_raise_nothing_but_invalid_message(value: bytes) -> None:
+    for decode in (wire.decode_trade, wire.decode_depth):
+        with pytest.raises(InvalidMessage):
+            decode(value, POSITION)
+
+
+TRADE = {
+    "v": 1,
+    "kind": "trade",
+    "trade_id": "0f" * 16,
+    "source": "wallex",
+    "symbol": "USDTTMN",
+    "base": "USDT",
+    "quote": "TMN",
+    "side": "sell",
+    "price": "31704",
+    "base_amount": "705",
+    "event_time_ms": 1_656_242_049_000,
+    "received_at_us": 1_656_242_049_120_345,
+}
+DEPTH = {
+    "v": 1,
+    "kind": "depth",
+    "source": "wallex",
+    "symbol": "BTCUSDT",
+    "base": "BTC",
+    "quote": "USDT",
+    "side": "bid",
+    "prices": [62525.04, 62424.28],
+    "quantities": [0.000451, 0.02624],
+    "received_at_us": 1_656_242_049_120_345,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"v": 2}, "schema"),
+        ({"kind": "depth"}, "schema"),
+        ({"trade_id": "0F" * 16}, "schema"),
+        ({"trade_id": "0f" * 16 + "\n"}, "schema"),
+        ({"symbol": ""}, "schema"),
+        ({"symbol": "A" * 33}, "schema"),
+        ({"side": "bid"}, "schema"),
+        ({"price": 31704}, "schema"),
+        ({"price": "31704.0"}, "schema"),
+        ({"price": "-1"}, "schema"),
+        ({"price": "1e3"}, "schema"),
+        ({"price": "۱۲"}, "schema"),
+        ({"price": "0"}, "amount"),
+        ({"base_amount": "0"}, "amount"),
+        ({"event_time_ms": 253_402_300_799_000}, "schema"),
+        ({"event_time_ms": 1_656_242_049_000 + wire.MAX_EVENT_AHEAD_MS + 1000}, "time"),
+        ({"extra": 1}, "schema"),
+    ],
+)
+def test_wire_trade_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
+    assert wire.decode_trade(msgspec.json.encode(TRADE), POSITION)
+    with pytest.raises(InvalidMessage) as refused:
+        wire.decode_trade(msgspec.json.encode(TRADE | change), POSITION)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"v": 0}, "schema"),
+        ({"side": "sell"}, "schema"),
+        ({"prices": [62525.04]}, "levels"),
+        ({"prices": [62424.28, 62525.04]}, "levels"),
+        ({"prices": [62525.04, 0]}, "amount"),
+        ({"quantities": [-1, 1]}, "amount"),
+        ({"quantities": ["NaN", 1]}, "schema"),
+        ({"prices": [1.0] * 1001, "quantities": [1.0] * 1001}, "schema"),
+    ],
+)
+def test_wire_depth_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
+    assert wire.decode_depth(msgspec.json.encode(DEPTH), POSITION)
+    with pytest.raises(InvalidMessage) as refused:
+        wire.decode_depth(msgspec.json.encode(DEPTH | change), POSITION)
+    assert refused.value.reason == reason
+
+
+def test_wire_key_is_the_market() -> None:
+    assert wire.message_key("wallex", "USDTTMN") == b"wallex:USDTTMN"
