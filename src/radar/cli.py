@@ -123,9 +123,14 @@ def simulate(
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
     does harm, and GET /simulator/ledger tells what was sent.
     """
+    from radar.errors import ConfigurationError
     from radar.local.simulator import SimulatorOptions, main, parse_fault
 
     _settings("exchange")
+    try:
+        faults = tuple(parse_fault(text) for text in fault or ())
+    except ValueError as error:
+        raise ConfigurationError(f"--fault: {error}") from error
     options = SimulatorOptions(
         port=port,
         seed=seed,
@@ -136,7 +141,7 @@ def simulate(
         resend_count=resend,
         connection_max_age_s=max_age,
         ledger_path=ledger,
-        faults=tuple(parse_fault(text) for text in fault or ()),
+        faults=faults,
     )
 
     def ready(host: str, bound_port: int) -> None:

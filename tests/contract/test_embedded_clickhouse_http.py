@@ -215,11 +215,13 @@ def test_truncated_compressed_body_inserts_nothing(http_client: httpx.Client) ->
 def test_session_runs_one_request_at_a_time(server: Server, http_client: httpx.Client) -> None:
     session = {"session_id": "busy"}
     http_client.post("/", params=session, content="SET max_block_size = 5")
-    sleeping = threading.Thread(
-        target=http_client.post,
-        args=("/",),
-        kwargs={"params": session, "content": "SELECT sleep(1)"},
-    )
+
+    def sleep() -> None:
+        # The other client's question may hold the session just then.
+        while http_client.post("/", params=session, content="SELECT sleep(1)").is_error:
+            pass
+
+    sleeping = threading.Thread(target=sleep)
     with server.http() as other:
         sleeping.start()
         codes: set[str | None] = set()

@@ -104,13 +104,13 @@ def _line(flow: Flow) -> str:
 
 
 def _flows(flows: dict[str, Flow]) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim", expand=True)
+    table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("")
     for heading in (
         *("connections", "frames/s", "published/s", "waiting", "stored/s", "stored"),
         *("latency", "bad frames", "dead letters"),
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for kind, flow in flows.items():
         table.add_row(
             Text(kind, style="bold"),

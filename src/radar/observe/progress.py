@@ -12,7 +12,7 @@ from radar.kafka import Cluster
 from radar.kinds import KINDS
 from radar.observe.scrape import Totals, scrape
 
-WINDOW_S = 5.0
+WINDOW_S = 15.0  # longer than the interval of depth snapshots, which come in bursts
 PROBLEMS = 8
 
 

@@ -1,0 +1,101 @@
+"""The rules of the house: which module may import what, and what no file may say."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in SOURCE.rglob("*.py")
+}
+
+# Each client library lives behind one module (the simulator is a server of its own).
+IMPORTERS = {
+    "confluent_kafka": {"radar.kafka"},
+    "clickhouse_connect": {"radar.store.client"},
+    "chdb": {"radar.local.clickhouse.engine"},
+    "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
+    "httpx": {"radar.producer.rest", "radar.local.pipeline"},
+    "noida_db": {"radar.local.broker"},
+    "pydantic_settings": {"radar.settings"},
+}
+
+# The order of the data: a place may import from those that it names, and from errors.
+MAY_IMPORT = {
+    "radar.errors": set(),
+    "radar.decimals": set(),
+    "radar.records": set(),
+    "radar.wire": {"radar.decimals", "radar.records"},
+    "radar.kinds": {"radar.wire"},
+    "radar.settings": set(),
+    "radar.kafka": {"radar.settings"},
+    "radar.exchanges": {"radar.records", "radar.kinds", "radar.wire", "radar.decimals"},
+    "radar.producer": {
+        *("radar.exchanges", "radar.records", "radar.wire", "radar.kinds", "radar.kafka"),
+        *("radar.settings", "radar.observe"),
+    },
+    "radar.consumer": {
+        *("radar.wire", "radar.kinds", "radar.store", "radar.kafka", "radar.settings"),
+        "radar.observe",
+    },
+    "radar.store": {"radar.kinds", "radar.settings"},
+    "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def place(module: str) -> str | None:
+    return next((known for known in MAY_IMPORT if f"{module}.".startswith(f"{known}.")), None)
+
+
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_library_is_imported_only_behind_its_module(library: str) -> None:
+    found = {
+        module
+        for module, path in MODULES.items()
+        if any(f"{name}.".startswith(f"{library}.") for name in imports(path))
+    }
+    assert found <= IMPORTERS[library]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if place(module)])
+def test_module_imports_only_what_its_place_may(module: str) -> None:
+    own = place(module)
+    assert own is not None
+    allowed = MAY_IMPORT[own] | {own, "radar.errors"}
+    for name in imports(MODULES[module]):
+        if name.startswith("radar.") and name in MODULES:
+            assert place(name) in allowed, f"{module} imports {name}"
+
+
+def test_environment_is_read_only_by_the_settings() -> None:
+    # Child processes inherit it, and the supervisor names itself in it.
+    allowed = {
+        *("radar.settings", "radar.local.process", "radar.local.supervisor"),
+        *("radar.local.broker", "radar.local.clickhouse.__main__"),
+    }
+    readers = {
+        module
+        for module, path in MODULES.items()
+        if re.search(r"os\.(environ|getenv)", path.read_text())
+    }
+    assert readers <= allowed
+
+
+def test_lock_files_name_no_address() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        text = (SOURCE.parent / name).read_text()
+        assert "--hash=sha256:" in text
+        assert not re.search(r"https?://|--index|--find-links|file:", text)
