@@ -1,6 +1,6 @@
 """Every option of radar, declared once; the only reader of the environment.
 
-`env.example`, the reference in `docs/configuration.md` and `radar config` follow from this
+`env.example`, `radar config` and the messages about wrong values follow from this
 declaration. Values come from the environment, then from a file `.env` in the working
 directory, then from the defaults here, which suit local work.
 """
