@@ -10,7 +10,7 @@ import structlog
 
 from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster
-from radar.kinds import KINDS, Kind
+from radar.kinds import Kind
 from radar.settings import Settings
 
 _Result = TypeVar("_Result")
@@ -32,17 +32,13 @@ def produce(settings: Settings, kind: Kind) -> None:
     from radar.producer.run import run
 
     metrics.serve(settings.metrics_port)
-    stopping = _stop_on_signals()
-    if not create_topics(settings, stopping):
-        return
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if not stopping.is_set():
-            await run(settings, kind, stop)
+        await run(settings, kind, stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(until_stopped())
@@ -63,8 +59,8 @@ def consume(settings: Settings, kind: Kind) -> None:
 
     metrics.serve(settings.metrics_port)
     stopping = _stop_on_signals()
-    if not create_topics(settings, stopping):
-        return
+    topics = [kind.topic, kind.dead_letter_topic]
+    _persist(lambda: Cluster(settings).create_topics(topics), stopping)
     store = Store(settings)
     try:
         _persist(lambda: migrate(store, settings.retention_days), stopping)
@@ -73,12 +69,6 @@ def consume(settings: Settings, kind: Kind) -> None:
             Worker(settings, kind, store, topic_id).run(stopping)
     finally:
         store.close()
-
-
-def create_topics(settings: Settings, stopping: threading.Event) -> bool:
-    """Create missing topics, however long Kafka takes; False if told to stop before; blocks."""
-    names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
-    return _persist(lambda: Cluster(settings).create_topics(names), stopping) is not None
 
 
 def _persist(action: Callable[[], _Result], stopping: threading.Event) -> _Result | None:

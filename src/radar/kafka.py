@@ -137,7 +137,6 @@ class Publisher:
         value: bytes,
         *,
         headers: dict[str, str | bytes] | None = None,
-        on_acknowledged: Callable[[], None] | None = None,
     ) -> None:
         """Take one message; does not block.
 
@@ -145,7 +144,6 @@ class Publisher:
             key: Messages of one key stay in order.
             value: The message value.
             headers: Message headers.
-            on_acknowledged: Called from `poll` or `flush` once all replicas have the message.
 
         Raises:
             BufferFull: There is no room; call `poll` and try again.
@@ -153,24 +151,7 @@ class Publisher:
         """
         self._check()
 
-        def delivered(error: KafkaError | None, message: Any) -> None:
-            if error is None:
-                self.acknowledged += 1
-                if on_acknowledged is not None:
-                    on_acknowledged()
-            elif error.retriable():
-                self._producer.produce(
-                    self.topic,
-                    key=key,
-                    value=value,
-                    headers=headers,  # type: ignore[arg-type]
-                    on_delivery=delivered,
-                )
-            else:
-                self.failed += 1
-                _log.error("delivery failed: %s: key %r", error.str(), key)
-
-        try:
+        def send() -> None:
             self._producer.produce(
                 self.topic,
                 key=key,
@@ -178,10 +159,23 @@ class Publisher:
                 headers=headers,  # type: ignore[arg-type]
                 on_delivery=delivered,
             )
+
+        def delivered(error: KafkaError | None, _message: Any) -> None:
+            if error is None:
+                self.acknowledged += 1
+            elif error.retriable():
+                send()
+            else:
+                self._refused(key, error)
+
+        try:
+            send()
         except BufferError as error:
             raise BufferFull(f"{self.queued} messages wait for Kafka") from error
         except KafkaException as error:
-            raise BrokerUnavailable(f"cannot publish: {error}") from error
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise BrokerUnavailable(f"cannot publish: {error}") from error
+            self._refused(key, error.args[0])
 
     def poll(self, timeout_s: float = 0) -> None:
         """Serve acknowledgements; blocks up to `timeout_s` for the first one.
@@ -195,6 +189,10 @@ class Publisher:
     def flush(self, timeout_s: float) -> int:
         """Wait until everything is acknowledged; return how many messages are not."""
         return self._producer.flush(timeout_s)
+
+    def _refused(self, key: bytes, error: KafkaError) -> None:
+        self.failed += 1
+        _log.error("delivery failed: %s: key %r", error.str(), key)
 
     def _check(self) -> None:
         if self._fatal is not None:

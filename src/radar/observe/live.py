@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from radar.kinds import KINDS
-from radar.observe.progress import Flow, Progress
+from radar.observe.progress import Flow, Problem, Progress
 
 REFRESH_S = 0.5
 LINE_EVERY_S = 5.0
@@ -87,12 +87,19 @@ async def show(
                 await asyncio.sleep(REFRESH_S)
                 live.update(draw(), refresh=True)
     for name, where in addresses:
-        console.print(f"{name}: {where}", highlight=False)
+        console.print(f"{name}: {where}", highlight=False, soft_wrap=True)
+    printed: Problem | None = None
     while True:
         await asyncio.sleep(LINE_EVERY_S)
+        newest = progress.problems[-1] if progress.problems else None
+        if newest is not None and newest != printed:
+            line = f"{newest.at} {newest.process}: {newest.text}"
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            printed = newest
         flows = ((kind, progress.flow(kind)) for kind in KINDS)
         line = " | ".join(f"{kind}: {_line(flow)}" for kind, flow in flows)
-        console.print(f"{_clock(time.monotonic() - started_s)} {line}", highlight=False)
+        clock = _clock(time.monotonic() - started_s)
+        console.print(f"{clock} {line}", highlight=False, soft_wrap=True)
 
 
 def _line(flow: Flow) -> str:

@@ -4,6 +4,7 @@ import logging
 import sys
 from pathlib import Path
 
+import stamina
 import structlog
 
 from radar.settings import Settings
@@ -54,3 +55,10 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
     for name in ("httpx", "httpcore", "websockets", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel("WARNING")
     structlog.contextvars.bind_contextvars(role=role)
+    stamina.instrumentation.set_on_retry_hooks([_log_retry])
+
+
+def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    structlog.get_logger().warning(
+        "retrying", error=str(details.caused_by), wait_s=round(details.wait_for, 1)
+    )

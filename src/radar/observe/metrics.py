@@ -5,6 +5,8 @@ Labels are bounded: exchanges, kinds, partitions and reasons from fixed sets; ne
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
+from radar.errors import ConfigurationError
+
 # Producers
 FRAMES = Counter("radar_frames", "Frames received from the exchange", ["exchange", "kind"])
 FRAME_BYTES = Counter("radar_frame_bytes", "Bytes of those frames", ["exchange", "kind"])
@@ -68,6 +70,14 @@ ASSIGNED = Gauge("radar_assigned_partitions", "Partitions that this worker owns"
 
 
 def serve(port: int) -> None:
-    """Serve the metrics on 127.0.0.1 in a background thread; port 0 serves nothing."""
-    if port:
+    """Serve the metrics on 127.0.0.1 in a background thread; port 0 serves nothing.
+
+    Raises:
+        ConfigurationError: The port is taken.
+    """
+    if not port:
+        return
+    try:
         start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise ConfigurationError(f"METRICS_PORT is {port}: {error.strerror}") from error

@@ -2,7 +2,7 @@
 
 A connection that has just subscribed has missed what happened before, in the worst case since
 the last message that a killed process got through to Kafka. REST tells the newest trades of a
-market (200 at Wallex), so every opening is followed by a read of each of its markets. What was
+market, so every opening is followed by a read of each of its markets. What was
 published already has the same identity and is left out or collapses.
 
 Reading once at once would not do: trades are told apart within one second of the exchange, and
