@@ -425,7 +425,8 @@ async def run(
         (forced if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # SIGHUP: the terminal was closed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     async with open_pipeline(settings, simulation) as pipeline:
         work = asyncio.create_task(_run(pipeline, stop, duration_s, show))

@@ -16,6 +16,8 @@ from radar.observe.progress import Flow, Problem, Progress
 
 REFRESH_S = 0.5
 LINE_EVERY_S = 5.0
+WIDE = 100
+ONLY_WIDE = ("connec-\ntions", "latency\n")
 
 _DOTS = {
     "running": ("●", "green"),
@@ -47,13 +49,14 @@ def screen(
     progress: Progress,
     processes: Mapping[str, ProcessState],
     uptime_s: float,
+    width: int,
 ) -> RenderableType:
-    """Draw the whole view."""
+    """Draw the whole view, `width` columns wide."""
     state = "stopping: waiting until everything is stored" if progress.stopping else "Ctrl-C stops"
     parts: list[RenderableType] = [
-        _flows({kind: progress.flow(kind) for kind in KINDS}),
+        _flows({kind: progress.flow(kind) for kind in KINDS}, width),
         Text(),
-        _processes(processes),
+        _processes(processes, width),
         Text(),
         _addresses(addresses),
     ]
@@ -79,7 +82,7 @@ async def show(
 
     def draw() -> RenderableType:
         uptime_s = time.monotonic() - started_s
-        return screen(title, addresses, progress, processes, uptime_s)
+        return screen(title, addresses, progress, processes, uptime_s, console.width)
 
     if console.is_terminal:
         with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
@@ -110,35 +113,38 @@ def _line(flow: Flow) -> str:
     )
 
 
-def _flows(flows: dict[str, Flow]) -> Table:
+def _flows(flows: Mapping[str, Flow], width: int) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
-    table.add_column("")
-    for heading in (
-        *("connections", "frames/s", "published/s", "waiting", "stored/s", "stored"),
-        *("latency", "bad frames", "dead letters"),
-    ):
+    table.add_column("", no_wrap=True, min_width=6)
+    rows = {kind: _cells(flow) for kind, flow in flows.items()}
+    names = next(iter(rows.values()))
+    headings = [name for name in names if width >= WIDE or name not in ONLY_WIDE]
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for kind, flow in flows.items():
-        table.add_row(
-            Text(kind, style="bold"),
-            str(flow.connections),
-            f"{flow.received_per_s:,.0f}",
-            f"{flow.published_per_s:,.1f}",
-            "…" if flow.waiting is None else f"{flow.waiting:,}",
-            f"{flow.stored_per_s:,.1f}",
-            f"{flow.stored:,}",
-            "–" if flow.latency_s is None else f"{flow.latency_s:.1f} s",
-            _count(flow.invalid_frames, "yellow"),
-            _count(flow.dead_letters, "red"),
-        )
+    for kind, cells in rows.items():
+        table.add_row(Text(kind, style="bold"), *(cells[name] for name in headings))
     return table
+
+
+def _cells(flow: Flow) -> dict[str, str | Text]:
+    return {
+        "connec-\ntions": str(flow.connections),
+        "frames\n/s": f"{flow.received_per_s:,.0f}",
+        "published\n/s": f"{flow.published_per_s:,.1f}",
+        "waiting\n": "…" if flow.waiting is None else f"{flow.waiting:,}",
+        "stored\n/s": f"{flow.stored_per_s:,.1f}",
+        "stored\n": f"{flow.stored:,}",
+        "latency\n": "–" if flow.latency_s is None else f"{flow.latency_s:.1f} s",
+        "bad\nframes": _count(flow.invalid_frames, "yellow"),
+        "dead\nletters": _count(flow.dead_letters, "red"),
+    }
 
 
 def _count(count: int, style: str) -> Text:
     return Text(f"{count:,}", style=style if count else "dim")
 
 
-def _processes(processes: Mapping[str, ProcessState]) -> Table:
+def _processes(processes: Mapping[str, ProcessState], width: int) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
     cells: list[Text] = []
     for name, process in processes.items():
@@ -147,7 +153,7 @@ def _processes(processes: Mapping[str, ProcessState]) -> Table:
         if process.restarts:
             cell.append(f"  restarted {process.restarts}×", style="yellow")
         cells.append(cell)
-    columns = 3
+    columns = 2 if width < WIDE else 3
     for start in range(0, len(cells), columns):
         table.add_row(*cells[start : start + columns])
     return table
