@@ -1,0 +1,178 @@
+"""The Kafka module against the embedded broker, through its relay."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from radar.errors import BrokerUnavailable, BufferFull, CommitRejected
+from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
+from radar.local.addresses import free_port
+from radar.settings import Settings
+from support import eventually
+
+TOPIC = "contract"
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings) -> Settings:
+    Cluster(kafka_settings).create_topics([TOPIC])
+    return kafka_settings
+
+
+class Member:
+    """A group member that takes everything and notes what it is assigned."""
+
+    def __init__(self, settings: Settings, group: str = "group") -> None:
+        self.assigned: dict[int, Committed] = {}
+        self.messages: list[Message] = []
+        self.reader = GroupReader(
+            settings, TOPIC, group, on_assign=self._assign, on_revoke=self._revoke
+        )
+
+    def _assign(self, committed: Sequence[Committed]) -> None:
+        self.assigned |= {each.partition: each for each in committed}
+
+    def _revoke(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self.assigned.pop(partition, None)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        def turn() -> bool:
+            self.messages += self.reader.consume(100, 0.05)
+            return condition()
+
+        eventually(turn, what)
+
+
+def publish(settings: Settings, *messages: tuple[bytes, bytes]) -> None:
+    publisher = Publisher(settings, TOPIC)
+    for key, value in messages:
+        publisher.publish(key, value)
+    assert publisher.flush(10) == 0
+    assert (publisher.acknowledged, publisher.failed) == (len(messages), 0)
+
+
+def test_create_topics_by_many_at_once_creates_each_once(kafka_settings: Settings) -> None:
+    created: list[str] = []
+    threads = [
+        threading.Thread(
+            target=lambda: created.extend(Cluster(kafka_settings).create_topics(["t"]))
+        )
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert created == ["t"]
+    (topic,) = Cluster(kafka_settings).topics(["t"])
+    assert topic.partitions == kafka_settings.kafka_num_partitions == 3
+
+
+def test_publisher_keeps_the_order_of_a_key_in_one_partition(settings: Settings) -> None:
+    publish(settings, *((b"key %d" % (n % 7), b"%d" % n) for n in range(700)))
+    member = Member(settings)
+    member.until(lambda: len(member.messages) == 700, "all messages")
+    member.reader.close()
+    for key in range(7):
+        taken = [m for m in member.messages if m.key() == b"key %d" % key]
+        assert [int(m.value() or 0) for m in taken] == list(range(key, 700, 7))
+        assert len({m.partition() for m in taken}) == 1
+
+
+def test_commit_with_metadata_is_given_to_the_next_owner(settings: Settings) -> None:
+    publish(settings, (b"a", b"1"), (b"a", b"2"))
+    first = Member(settings)
+    first.until(lambda: len(first.messages) == 2, "both messages")
+    partition = first.messages[0].partition()
+    first.reader.commit(partition, 1, "P|1|1")
+    first.reader.close()
+    second = Member(settings)
+    second.until(lambda: len(second.messages) == 1, "the message after the commit")
+    assert second.assigned[partition] == Committed(partition, 1, "P|1|1")
+    assert second.messages[0].offset() == 1
+    second.reader.close()
+
+
+def test_commit_after_leaving_is_rejected(settings: Settings) -> None:
+    publish(settings, (b"a", b"1"))
+    first = Member(settings)
+    first.until(lambda: len(first.messages) == 1, "the message")
+    first.reader.close()
+    with pytest.raises((CommitRejected, RuntimeError)):
+        first.reader.commit(first.messages[0].partition(), 1)
+
+
+def test_reader_paused_partition_brings_nothing_until_resumed(settings: Settings) -> None:
+    publish(settings, (b"a", b"1"))
+    member = Member(settings)
+    member.until(lambda: len(member.messages) == 1, "the first message")
+    partition = member.messages[0].partition()
+    member.reader.pause(partition)
+    publish(settings, (b"a", b"2"), (b"b", b"3"))
+    for _ in range(10):
+        member.messages += member.reader.consume(10, 0.02)
+    assert b"2" not in [m.value() for m in member.messages]
+    member.reader.resume(partition)
+    member.until(lambda: b"2" in [m.value() for m in member.messages], "the paused message")
+    member.reader.close()
+
+
+def test_lag_counts_what_is_not_committed(settings: Settings) -> None:
+    publish(settings, *((b"a", b"x") for _ in range(10)))
+    member = Member(settings)
+    member.until(lambda: len(member.messages) == 10, "all messages")
+    partition = member.messages[0].partition()
+    member.reader.commit(partition, 4)
+    member.reader.close()
+    lags = {lag.partition: lag for lag in Cluster(settings).lag(TOPIC, "group")}
+    assert len(lags) == 3
+    assert lags[partition].messages == 6
+    assert sum(lag.messages for lag in lags.values()) == 6
+
+
+def test_records_deleted_before_an_offset_are_not_waiting(settings: Settings) -> None:
+    publish(settings, *((b"a", b"x") for _ in range(10)))
+    cluster = Cluster(settings)
+    partition = next(lag.partition for lag in cluster.lag(TOPIC, "none") if lag.messages)
+    cluster.delete_records_before(TOPIC, {partition: 7})
+    lag = cluster.lag(TOPIC, "none")[partition]
+    assert (lag.start, lag.end, lag.messages) == (7, 10, 3)
+
+
+def test_publisher_without_a_broker_fills_its_buffer_and_says_so(settings: Settings) -> None:
+    away = settings.model_copy(
+        update={"kafka_broker": f"127.0.0.1:{free_port()}", "kafka_buffer_bytes": 1_048_576}
+    )
+    publisher = Publisher(away, TOPIC)
+
+    def fill() -> None:
+        for _ in range(10_000):
+            publisher.publish(b"a", bytes(1024))
+
+    with pytest.raises(BufferFull):
+        fill()
+    assert 500 < publisher.queued < 1100
+
+
+def test_publisher_refuses_a_message_beyond_the_limit_and_counts_it(settings: Settings) -> None:
+    publisher = Publisher(settings, TOPIC)
+    publisher.publish(b"a", bytes(5 * 1024 * 1024))
+    publisher.publish(b"a", bytes(3 * 1024 * 1024))
+    assert publisher.flush(10) == 0
+    assert (publisher.acknowledged, publisher.failed) == (1, 1)
+
+
+def test_cluster_without_a_broker_is_unavailable_and_named(settings: Settings) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    away = settings.model_copy(update={"kafka_broker": address})
+    with pytest.raises(BrokerUnavailable, match=address):
+        Cluster(away).wait_until_up(0.5)
+
+
+def test_relay_is_the_only_address_that_clients_see(settings: Settings) -> None:
+    metadata = AdminClient({"bootstrap.servers": settings.kafka_broker}).list_topics(timeout=10)
+    addresses = [f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()]
+    assert addresses == [settings.kafka_broker]
