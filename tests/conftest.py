@@ -59,6 +59,7 @@ def kafka_settings(broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Options that lead to the test's broker, also for child processes."""
     monkeypatch.setenv("KAFKA_BROKER", broker)
     monkeypatch.setenv("KAFKA_LINGER_MS", "0")
+    monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "2")
     settings = load()
     Cluster(settings).wait_until_up(10)
     return settings

@@ -5,6 +5,7 @@ command line needs to know about topics and lag. Library errors leave as `radar.
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -242,10 +243,18 @@ class GroupReader:
         }
         if settings.worker_id:
             config["group.instance.id"] = settings.worker_id
-        self._consumer = Consumer(config)
+        self._config = config
+        self._join_timeout_s = settings.kafka_join_timeout_seconds
+        self._join()
+
+    def _join(self) -> None:
+        self._consumer = Consumer(self._config)
         self._consumer.subscribe(
-            [topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
+        # Spread, so that members that wait for each other do not start again together.
+        wait_s = self._join_timeout_s * random.uniform(1, 2)  # noqa: S311
+        self._join_deadline_s: float | None = time.monotonic() + wait_s
 
     def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
         """Return up to `max_messages` messages; blocks up to `timeout_s` for the last one.
@@ -254,6 +263,11 @@ class GroupReader:
             WorkerFenced: Another member took this one's place for good.
             BrokerUnavailable: Offsets could not be read on assignment.
         """
+        if self._join_deadline_s is not None and time.monotonic() > self._join_deadline_s:
+            _log.warning("no assignment came; joining the group again")
+            self._consumer.close()
+            self._join_timeout_s *= 2
+            self._join()
         messages: list[Message] = []
         for message in self._consumer.consume(max_messages, timeout_s):
             error = message.error()
@@ -310,6 +324,8 @@ class GroupReader:
         self._consumer.close()
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Also a member that gets no partition is told so.
+        self._join_deadline_s = None
         committed = _committed(consumer, partitions)
         self._on_assign(committed)
         consumer.incremental_assign(

@@ -162,6 +162,9 @@ class Settings(BaseSettings):
     kafka_session_timeout_seconds: float = Field(
         45, ge=1, le=1800, description="After this long without a heartbeat a worker is dead."
     )
+    kafka_join_timeout_seconds: Seconds = Field(
+        20, description="A worker that got no assignment for so long joins its group again."
+    )
     kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext", description="How to talk to the brokers."
     )

@@ -28,6 +28,7 @@ from radar.errors import (
     InvalidMessage,
     StoreRejected,
     StoreUnavailable,
+    WorkerFenced,
 )
 from radar.kafka import Committed, GroupReader, Message
 from radar.kinds import Kind
@@ -39,6 +40,8 @@ from radar.wire import Position, Row
 POLL_S = 0.1
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 10.0
+# Over half a minute of rejected commits: no rebalance takes so long, so the membership is broken.
+MAX_REJECTED_COMMITS = 8
 DRAIN_TIMEOUT_S = 20.0
 
 _log = structlog.get_logger()
@@ -264,6 +267,8 @@ class Worker:
         work.attempts += 1
         ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(work.attempts, 10))
         work.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
+        if isinstance(error, CommitRejected) and work.attempts >= MAX_REJECTED_COMMITS:
+            raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
         if isinstance(error, StoreUnavailable):
             metrics.INSERT_RETRIES.labels(self._kind.name).inc()
         if not work.paused:

@@ -45,5 +45,10 @@ def _newest_data(settings: Settings) -> Path | None:
     found = [
         path for path in (base / "clickhouse", base / "simulated" / "clickhouse") if path.is_dir()
     ]
-    # The lock of a run is rewritten when it starts, so it tells which data was used last.
-    return max(found, key=lambda path: (path.parent / "lock").stat().st_mtime, default=None)
+    return max(found, key=_last_used_s, default=None)
+
+
+def _last_used_s(path: Path) -> float:
+    # The lock of a run is rewritten when it starts; data that was copied here may lack it.
+    lock = path.parent / "lock"
+    return lock.stat().st_mtime if lock.exists() else 0.0

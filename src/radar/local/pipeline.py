@@ -37,7 +37,10 @@ from radar.store.client import Store
 from radar.store.migrate import migrate
 
 START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
+LEFT_OVER_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 30.0
+SETTLE_PERIOD_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 TRIM_EVERY_S = 20.0
@@ -85,6 +88,7 @@ class Pipeline:
         broker: Address,
         database: Address,
         simulation: Simulation | None,
+        inherited: tuple[int, ...] = (),
     ) -> None:
         self.data_dir = data_dir
         self.broker = broker
@@ -92,7 +96,7 @@ class Pipeline:
         self.simulation = simulation
         self.exchange_port = free_port() if simulation else 0
         self.settings = settings
-        self.supervisor = Supervisor(data_dir / "logs")
+        self.supervisor = Supervisor(data_dir / "logs", inherited)
         self.progress = Progress(data_dir / "logs")
         self.started_at_s = time.time()
         self._dead_letters_before = 0
@@ -144,7 +148,7 @@ class Pipeline:
             await self._start_role(name, "produce", kind, {})
         self._write_state()
         self._background = [
-            asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports(), cluster)),
+            asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports, cluster)),
             asyncio.create_task(self._keep_state()),
         ]
         if self.broker.embedded:
@@ -199,6 +203,9 @@ class Pipeline:
 
     def _environment(self) -> dict[str, str]:
         variables = {"LOG_FORMAT": "json"}
+        if self.broker.embedded:
+            # Members that join it within the same second may wait for each other for ever.
+            variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "2"
         if self.simulation:
             host = f"127.0.0.1:{self.exchange_port}"
             variables["EXCHANGE_WS_URL"] = f"ws://{host}/ws"
@@ -217,21 +224,22 @@ class Pipeline:
     async def _start_role(
         self, name: str, command: str, kind: str, variables: dict[str, str]
     ) -> None:
-        port = free_port()
-        environment = self._environment() | variables | {"METRICS_PORT": str(port)}
         line = (*_python("radar"), command, kind)
-        await self.supervisor.start(ChildSpec(name, line, environment, metrics_port=port))
+        await self.supervisor.start(
+            ChildSpec(name, line, self._environment() | variables, serves_metrics=True)
+        )
 
     async def _until_done(self, action: Callable[[], object], name: str) -> None:
-        deadline_s = time.monotonic() + START_TIMEOUT_S
         child = self.supervisor.children.get(name)
+        deadline_s = time.monotonic() + (START_TIMEOUT_S if child else ANSWER_TIMEOUT_S)
         while True:
             try:
                 await asyncio.to_thread(action)
             except (BrokerUnavailable, StoreUnavailable) as error:
                 gave_up = child is not None and child.restarts >= 2
                 if gave_up or time.monotonic() > deadline_s:
-                    raise RadarError(f"{name} did not start: {self._why(name, error)}") from error
+                    failed = "did not start" if child else "does not answer"
+                    raise RadarError(f"{name} {failed}: {self._why(name, error)}") from error
                 await asyncio.sleep(0.05)
             else:
                 return
@@ -258,14 +266,18 @@ class Pipeline:
         """Make the exchange quiet, wait until its frames have arrived; return its books."""
         summary = await asyncio.to_thread(self._ask_exchange, "quiesce")
         deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
-        received = -1.0
+        self.progress.period_s = SETTLE_PERIOD_S
+        received, seen = -1.0, self.progress.rounds
         while time.monotonic() < deadline_s:
+            await asyncio.sleep(SETTLE_PERIOD_S)
+            summary = await asyncio.to_thread(self._ask_exchange, "ledger")
+            # The second round from now has begun after now: only then it tells something new.
+            if self.progress.rounds < seen + 2:
+                continue
             now = self.progress.frames_received
             if summary.drained and now == received:
                 break
-            received = now
-            await asyncio.sleep(self.progress.period_s)
-            summary = await asyncio.to_thread(self._ask_exchange, "ledger")
+            received, seen = now, self.progress.rounds
         return len(summary.depth_frames_by_channel)
 
     def _ask_exchange(self, question: str) -> LedgerSummary:
@@ -340,7 +352,7 @@ class Pipeline:
                     "state": child.state,
                     "pid": child.pid,
                     "restarts": child.restarts,
-                    "metrics_port": child.spec.metrics_port,
+                    "metrics_port": child.metrics_port,
                 }
                 for name, child in self.supervisor.children.items()
             ],
@@ -365,13 +377,14 @@ async def open_pipeline(
     """
     data_dir = data_directory(settings, simulated=simulation is not None)
     data_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(data_dir):
+    with _locked(data_dir) as children:
         pipeline = Pipeline(
             settings,
             data_dir,
             addresses.kafka(settings),
             addresses.clickhouse(settings),
             simulation,
+            (children.fileno(),),
         )
         try:
             yield pipeline
@@ -488,14 +501,35 @@ def _trim(cluster: Cluster) -> None:
 
 @contextlib.contextmanager
 def _locked(data_dir: Path) -> Iterator[IO[str]]:
-    with (data_dir / "lock").open("w") as lock:
+    """Lock the data; provide the file that the children inherit and so keep locked."""
+    with (data_dir / "lock").open("w") as lock, (data_dir / "children.lock").open("w") as children:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigurationError(
                 f"another `radar up` uses {data_dir}: stop it, or set another RADAR_DATA_DIR"
             ) from error
-        yield lock
+        _await_children(children, data_dir)
+        yield children
+
+
+def _await_children(lock: IO[str], data_dir: Path) -> None:
+    """Wait until the children of a `radar up` that was killed have ended; blocks.
+
+    Until then its stores answer, and would be taken for stores that others run.
+    """
+    deadline_s = time.monotonic() + LEFT_OVER_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() > deadline_s:
+                raise ConfigurationError(
+                    f"processes of a `radar up` that was killed still use {data_dir}: end them"
+                ) from error
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _python(module: str) -> tuple[str, ...]:

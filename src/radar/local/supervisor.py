@@ -13,6 +13,7 @@ from typing import Literal
 
 import structlog
 
+from radar.local.addresses import free_port
 from radar.local.process import SUPERVISOR_VARIABLE
 
 BACKOFF_FIRST_S = 0.5
@@ -31,20 +32,22 @@ class ChildSpec:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    metrics_port: int = 0
+    serves_metrics: bool = False
 
 
 class Child:
     """One child process, started again whenever it ends by itself."""
 
-    def __init__(self, spec: ChildSpec, log_dir: Path) -> None:
+    def __init__(self, spec: ChildSpec, log_dir: Path, inherited: tuple[int, ...] = ()) -> None:
         self.spec = spec
         self.state: State = "starting"
         self.pid: int | None = None
+        self.metrics_port = 0
         self.restarts = 0
         self.started_at_s = 0.0
         self.last_exit: int | None = None
         self.log_path = log_dir / f"{spec.name}.log"
+        self._inherited = inherited
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -84,6 +87,10 @@ class Child:
 
     async def _spawn(self) -> None:
         environment = os.environ | self.spec.environment | {SUPERVISOR_VARIABLE: str(os.getpid())}
+        if self.spec.serves_metrics:
+            # Another one each time: somebody may have taken the last one while nobody listened.
+            self.metrics_port = free_port()
+            environment["METRICS_PORT"] = str(self.metrics_port)
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command,
@@ -91,6 +98,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 env=environment,
+                pass_fds=self._inherited,
                 # Ctrl-C in the terminal must reach the supervisor only, which stops in order.
                 start_new_session=True,
             )
@@ -118,23 +126,23 @@ class Child:
 class Supervisor:
     """Children by name, in the order in which they were started."""
 
-    def __init__(self, log_dir: Path) -> None:
+    def __init__(self, log_dir: Path, inherited: tuple[int, ...] = ()) -> None:
+        """Prepare; children inherit the open files `inherited`."""
         log_dir.mkdir(parents=True, exist_ok=True)
         self._log_dir = log_dir
+        self._inherited = inherited
         self.children: dict[str, Child] = {}
 
     async def start(self, spec: ChildSpec) -> Child:
         """Start a child and keep it running."""
-        child = self.children[spec.name] = Child(spec, self._log_dir)
+        child = self.children[spec.name] = Child(spec, self._log_dir, self._inherited)
         await child.start()
         return child
 
     def metrics_ports(self) -> dict[str, int]:
         """Return where children serve metrics, by name."""
         children = self.children.items()
-        return {
-            name: child.spec.metrics_port for name, child in children if child.spec.metrics_port
-        }
+        return {name: child.metrics_port for name, child in children if child.metrics_port}
 
     async def stop(self, names: Iterable[str], timeout_s: float) -> None:
         """Stop some children at once and wait for them."""

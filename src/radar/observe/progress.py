@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from radar.observe.scrape import Totals, scrape
 
 WINDOW_S = 15.0  # longer than the interval of depth snapshots, which come in bursts
 PROBLEMS = 8
+READ_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Progress:
 
     def __init__(self, log_dir: Path) -> None:
         self.period_s = 1.0
+        self.rounds = 0  # how often everything was collected
         self.stopping = False
         self.problems: deque[Problem] = deque(maxlen=PROBLEMS)
         self._log_dir = log_dir
@@ -73,10 +76,11 @@ class Progress:
         self._waiting: dict[str, int] = {}
         self._moments: deque[_Moment] = deque()
 
-    async def keep_up(self, metrics_ports: dict[str, int], cluster: Cluster) -> None:
+    async def keep_up(self, metrics_ports: Callable[[], dict[str, int]], cluster: Cluster) -> None:
         """Collect regularly until cancelled, from the processes that serve metrics."""
         while True:
-            await asyncio.to_thread(self._collect, metrics_ports, cluster)
+            await asyncio.to_thread(self._collect, metrics_ports(), cluster)
+            self.rounds += 1
             await asyncio.sleep(self.period_s)
 
     @property
@@ -133,10 +137,11 @@ class Progress:
             start = self._log_ends.get(path, 0)
             with path.open("rb") as log:
                 log.seek(start)
-                lines = log.read(1_000_000).splitlines(keepends=True)
-            if lines and not lines[-1].endswith(b"\n"):
-                lines.pop()
-            self._log_ends[path] = start + sum(len(line) for line in lines)
+                read = log.read(READ_BYTES)
+            lines = read.split(b"\n")
+            # The last line may not be complete yet; one that never ends is left out.
+            rest = len(lines.pop()) if lines[1:] or len(read) < READ_BYTES else 0
+            self._log_ends[path] = start + len(read) - rest
             self.problems.extend(
                 problem for line in lines if (problem := _problem(path.stem, line)) is not None
             )
@@ -154,5 +159,5 @@ def _problem(process: str, line: bytes) -> Problem | None:
         for key, value in fields.items()
         if key not in ("level", "timestamp", "event", "role", "logger")
     ]
-    text = " ".join([str(fields.get("event", "")), *details])
+    text = " ".join(" ".join([str(fields.get("event", "")), *details]).split())
     return Problem(str(fields.get("timestamp", ""))[11:19], process, text[:300])

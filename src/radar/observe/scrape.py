@@ -1,5 +1,6 @@
 """Read the metrics that the processes serve, and keep totals over restarts."""
 
+import http.client
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ def scrape(port: int) -> Sample:
             f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S
         ) as answer:
             text = answer.read().decode()
-    except OSError:
+    except (OSError, http.client.HTTPException):  # the latter: it ended while answering
         return {}
     sample: Sample = defaultdict(float)
     for family in text_string_to_metric_families(text):
