@@ -4,6 +4,7 @@ Modules are imported by the commands that use them, so that help and completion 
 """
 
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -42,7 +43,7 @@ def main() -> None:
     """Run the command line; ends the process."""
     from radar.local.process import follow_supervisor
 
-    follow_supervisor()
+    follow_supervisor(signal.SIGKILL)
     try:
         app()
     except RadarError as error:

@@ -66,7 +66,7 @@ def _await_broker(host: str, port: int) -> None:
 
 def become_broker(data_dir: Path, host: str, port: int) -> None:
     """Replace this process by the broker's binary."""
-    follow_supervisor()
+    follow_supervisor(signal.SIGTERM)
     line = [
         str(Path(noida_db.__file__).with_name("noida-db")),
         *("start", "--only", "kafka", "--host", host),
@@ -86,7 +86,7 @@ def main() -> None:
     options.data_dir.mkdir(parents=True, exist_ok=True)
     if options.become_broker:
         become_broker(options.data_dir, options.host, options.port)
-    follow_supervisor()
+    follow_supervisor(signal.SIGTERM)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(run(options.data_dir, options.host, options.port)))
 

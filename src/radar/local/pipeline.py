@@ -189,6 +189,7 @@ class Pipeline:
         return (
             *_python("radar.local.clickhouse"),
             *("--path", str(data_dir), "--host", host, "--port", port),
+            *("--user", self.settings.clickhouse_user),
         )
 
     def _simulator_command(self, simulation: Simulation) -> tuple[str, ...]:
@@ -202,7 +203,8 @@ class Pipeline:
         )
 
     def _environment(self) -> dict[str, str]:
-        variables = {"LOG_FORMAT": "json"}
+        password = self.settings.clickhouse_password.get_secret_value()
+        variables = {"LOG_FORMAT": "json", "CLICKHOUSE_PASSWORD": password}
         if self.broker.embedded:
             # Members that join it within the same second may wait for each other for ever.
             variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "2"

@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
 from radar.errors import RadarError
 from radar.local.clickhouse.server import ServerOptions, main
+from radar.local.process import follow_supervisor
 
 
 def _options(arguments: list[str]) -> ServerOptions:
@@ -40,6 +42,7 @@ def _options(arguments: list[str]) -> ServerOptions:
 
 
 if __name__ == "__main__":
+    follow_supervisor(signal.SIGTERM)
     try:
         sys.exit(main(_options(sys.argv[1:])))
     except RadarError as error:

@@ -1,0 +1,79 @@
+"""Which stores `radar up` starts itself, decided with real sockets."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from radar.errors import ConfigurationError
+from radar.local import addresses
+from radar.local.addresses import Address, free_port, is_loopback
+from radar.settings import load
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_clickhouse_nothing_listens_is_embedded() -> None:
+    port = free_port()
+    found = addresses.clickhouse(load(clickhouse_port=port))
+    assert found == Address("127.0.0.1", port, embedded=True)
+
+
+def test_clickhouse_given_port_that_answers_is_used(taken: int) -> None:
+    found = addresses.clickhouse(load(clickhouse_port=taken))
+    assert found == Address("127.0.0.1", taken, embedded=False)
+
+
+def test_clickhouse_default_port_that_answers_is_refused(taken: int) -> None:
+    # As if the default were that port: it answers, and nobody has named it.
+    settings = load().model_copy(update={"clickhouse_port": taken})
+    settings.model_fields_set.discard("clickhouse_port")
+    with pytest.raises(ConfigurationError) as refused:
+        addresses.clickhouse(settings)
+    assert str(refused.value) == (
+        f"127.0.0.1:{taken} is in use: set CLICKHOUSE_PORT={taken} to use what runs there,"
+        " or another CLICKHOUSE_PORT to start an own one"
+    )
+
+
+def test_kafka_nothing_listens_is_embedded() -> None:
+    port = free_port()
+    found = addresses.kafka(load(kafka_broker=f"localhost:{port}"))
+    assert found == Address("localhost", port, embedded=True)
+
+
+def test_kafka_several_brokers_decides_by_the_first(taken: int) -> None:
+    found = addresses.kafka(load(kafka_broker=f"127.0.0.1:{taken},127.0.0.1:1"))
+    assert found == Address("127.0.0.1", taken, embedded=False)
+
+
+def test_decide_silent_foreign_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 192.0.2.0/24 is reserved for documentation.
+    monkeypatch.setattr(addresses, "CONNECT_TIMEOUT_S", 0.1)
+    with pytest.raises(ConfigurationError, match=r"^nothing answers at 192\.0\.2\.1:9092: "):
+        addresses.kafka(load(kafka_broker="192.0.2.1:9092"))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("192.0.2.1", False),
+        ("0.0.0.0", False),
+        ("no-such-host.invalid", False),
+    ],
+)
+def test_is_loopback_host_is_this_machine_or_not(host: str, *, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_free_port_can_be_bound() -> None:
+    with socket.create_server(("127.0.0.1", free_port())):
+        pass
