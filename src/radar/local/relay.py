@@ -58,8 +58,8 @@ class Relay:
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
-        except OSError:
-            pass  # the broker is not there (any more): clients see a closed connection
+        except (OSError, asyncio.CancelledError):
+            pass  # the broker or the relay ends: clients see a closed connection
         finally:
             for writer in writers:
                 writer.close()
