@@ -50,9 +50,9 @@ class Block(NamedTuple):
     entries: list[Entry]
 
     @property
-    def rows(self) -> list[Row]:
-        """The rows of the valid messages."""
-        return [e.content for e in self.entries if not isinstance(e.content, InvalidMessage)]
+    def valid(self) -> list[tuple[Entry, Row]]:
+        """The messages that become rows, each with its row."""
+        return [(e, e.content) for e in self.entries if not isinstance(e.content, InvalidMessage)]
 
     @property
     def invalid(self) -> list[tuple[Entry, InvalidMessage]]:

@@ -77,7 +77,7 @@ class PartitionWork:
     attempts: int = 0
     retry_at_s: float = 0.0
     paused: bool = False
-    assigned_at_s: float = field(default_factory=time.monotonic)
+    plan_checked_at_s: float = field(default_factory=time.monotonic)
 
 
 class Worker:
@@ -192,9 +192,9 @@ class Worker:
         may never come would hold back those that are there.
         """
         plan = work.batch.planned
-        if plan is None or now_s < work.assigned_at_s + self._settings.batch_timeout_seconds:
+        if plan is None or now_s < work.plan_checked_at_s + self._settings.batch_timeout_seconds:
             return
-        work.assigned_at_s = now_s
+        work.plan_checked_at_s = now_s
         try:
             end = self._reader.end_offset(work.partition)
         except BrokerUnavailable:
@@ -235,31 +235,30 @@ class Worker:
                 block.fingerprint(),
             )
         )
-        valid = [e for e in block.entries if not isinstance(e.content, InvalidMessage)]
         started_s = time.monotonic()
-        rejected = self._insert_or_narrow_down(valid, name)
+        rejected = self._insert_or_narrow_down(block.valid, name)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
         self._dead_letters.send(partition, rejected)
 
     def _insert_or_narrow_down(
-        self, entries: list[Entry], name: str
+        self, valid: list[tuple[Entry, Row]], name: str
     ) -> list[tuple[Entry, InvalidMessage]]:
         """Insert rows; when the server refuses them, halve until the bad rows stand alone.
 
         Each half has a name of its own that follows from the block's, so that it is repeatable.
         """
-        if not entries:
+        if not valid:
             return []
-        rows = [e.content for e in entries if not isinstance(e.content, InvalidMessage)]
+        lines = encode_rows(row for _, row in valid)
         try:
-            self._store.insert(self._kind.table, self._kind.columns, encode_rows(rows), name)
+            self._store.insert(self._kind.table, self._kind.columns, lines, name)
         except StoreRejected as error:
-            if len(entries) == 1:
-                return [(entries[0], InvalidMessage("rejected", str(error)))]
-            middle = len(entries) // 2
+            if len(valid) == 1:
+                return [(valid[0][0], InvalidMessage("rejected", str(error)))]
+            middle = len(valid) // 2
             return [
-                *self._insert_or_narrow_down(entries[:middle], f"{name}<"),
-                *self._insert_or_narrow_down(entries[middle:], f"{name}>"),
+                *self._insert_or_narrow_down(valid[:middle], f"{name}<"),
+                *self._insert_or_narrow_down(valid[middle:], f"{name}>"),
             ]
         return []
 
@@ -289,7 +288,7 @@ class Worker:
             work.paused = False
 
     def _record(self, partition: int, block: Block) -> None:
-        kind, rows = self._kind.name, block.rows
+        kind, rows = self._kind.name, [row for _, row in block.valid]
         metrics.BLOCKS.labels(kind).inc()
         metrics.ROWS.labels(kind).inc(len(rows))
         metrics.BLOCK_ROWS.labels(kind).observe(len(rows))

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from radar.errors import ConfigurationError, QueryFailed
+from radar.errors import ConfigurationError
 from radar.store.client import Store
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -105,16 +105,3 @@ def _set_retention(store: Store, days: int) -> None:
             store.command(
                 f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
             )
-
-
-def is_migrated(store: Store) -> bool:
-    """Tell whether the newest migration was applied; blocks.
-
-    Raises:
-        StoreUnavailable: The server does not answer.
-    """
-    try:
-        ((newest,),) = store.rows("SELECT max(version) FROM schema_migrations")
-    except QueryFailed:
-        return False
-    return int(newest) >= migrations()[-1].version
