@@ -290,15 +290,16 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    writer.close()
 
 
 def test_producer_with_a_socks_proxy_reaches_rest_and_websocket_through_it(
     kafka_settings: Settings,
 ) -> None:
     targets = []
+    relays = set()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.add(asyncio.current_task())
         # RFC 1928: greeting without authentication, then CONNECT to a domain name or IPv4.
         await reader.readexactly((await reader.readexactly(2))[1])
         writer.write(b"\x05\x00")
@@ -309,7 +310,14 @@ def test_producer_with_a_socks_proxy_reaches_rest_and_websocket_through_it(
         targets.append((host, port))
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x05\x00\x00\x01" + bytes(6))
-        await asyncio.gather(_pipe(reader, to_writer), _pipe(to_reader, writer))
+        pipes = [
+            asyncio.create_task(_pipe(reader, to_writer)),
+            asyncio.create_task(_pipe(to_reader, writer)),
+        ]
+        await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
+        for end in (writer, to_writer):
+            end.transport.abort()
+        await asyncio.wait(pipes)
 
     async def record() -> None:
         proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
@@ -327,6 +335,6 @@ def test_producer_with_a_socks_proxy_reaches_rest_and_websocket_through_it(
             assert len(targets) >= 2
             assert set(targets) == {(b"exchange.test", served.port)}
         proxy.close()
-        await proxy.wait_closed()
+        await asyncio.wait_for(asyncio.gather(*(relay for relay in relays if relay)), 10)
 
     asyncio.run(record())

@@ -1,11 +1,11 @@
 """Publishing when Kafka is away: the callers wait, and nothing is dropped."""
 
 import asyncio
-import contextlib
 
 import pytest
 from prometheus_client import REGISTRY
 
+from link import Link
 from radar.errors import BufferFull
 from radar.kafka import Cluster, Publisher
 from radar.local.addresses import free_port
@@ -35,18 +35,7 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
 ) -> None:
     Cluster(kafka_settings).create_topics([TOPIC])
     port = free_port()
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, real_port = kafka_settings.kafka_broker.split(":")
-        to_reader, to_writer = await asyncio.open_connection(host, int(real_port))
-
-        async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                while data := await source.read(65536):
-                    sink.write(data)
-            sink.close()
-
-        await asyncio.gather(pipe(reader, to_writer), pipe(to_reader, writer))
+    host, broker_port = kafka_settings.kafka_broker.split(":")
 
     async def publish() -> None:
         publisher = Publisher(
@@ -63,12 +52,11 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
         outlet.mirror()
         assert 0.2 < waited_s() < 2, "the time of several callers counts once"
         # Kafka comes back.
-        server = await asyncio.start_server(relay, "127.0.0.1", port)
-        await asyncio.wait_for(asyncio.gather(*waiting), 20)
-        assert outlet.waiting == 0
-        assert await asyncio.to_thread(publisher.flush, 20) == 0
-        assert (publisher.acknowledged, publisher.failed) == (fitted + 3, 0)
-        server.close()
+        async with Link(host, int(broker_port), port):
+            await asyncio.wait_for(asyncio.gather(*waiting), 20)
+            assert outlet.waiting == 0
+            assert await asyncio.to_thread(publisher.flush, 20) == 0
+            assert (publisher.acknowledged, publisher.failed) == (fitted + 3, 0)
 
     asyncio.run(publish())
     (topic,) = Cluster(kafka_settings).topics([TOPIC])
