@@ -46,6 +46,8 @@ class Exchange:
             trades_per_s=options.trades_per_s,
             depth_per_s=options.depth_per_s,
             twin_share=options.twin_share,
+            recent_trades=options.recent_trades,
+            skew=options.skew,
         )
         self.ledger = ledger
         self.quiet = False

@@ -21,7 +21,7 @@ LEVELS = 50
 """Levels of a depth frame (capture of July 2026)."""
 
 RECENT_TRADES = 200
-"""Trades kept per market for REST and for resending."""
+"""Trades kept per market for REST and for resending, unless told otherwise."""
 
 CANDLE_MINUTES = 1_500
 """One-minute candles kept per market, a little more than a day."""
@@ -115,11 +115,11 @@ class Market:
         listing: Names and precisions.
         bids: 50 levels, best (highest) first.
         asks: 50 levels, best (lowest) first.
-        recent: The newest 200 trades, oldest first.
+        recent: The newest trades, oldest first.
         candles: One-minute candles, oldest first.
     """
 
-    def __init__(self, listing: Listing, rng: Random) -> None:
+    def __init__(self, listing: Listing, rng: Random, recent_trades: int) -> None:
         self.listing = listing
         self._rng = rng
         tick = 10.0**-listing.price_precision
@@ -131,7 +131,7 @@ class Market:
         self.asks = [Level(self._anchor + self._gap(), self._level_lots())]
         self._fill(self.bids, -1)
         self._fill(self.asks, +1)
-        self.recent: deque[Trade] = deque(maxlen=RECENT_TRADES)
+        self.recent: deque[Trade] = deque(maxlen=recent_trades)
         self.candles: deque[Candle] = deque(maxlen=CANDLE_MINUTES)
 
     def side(self, side: Side) -> list[Level]:
@@ -271,6 +271,8 @@ class MarketModel:
         trades_per_s: float,
         depth_per_s: float,
         twin_share: float,
+        recent_trades: int = RECENT_TRADES,
+        skew: float = 1.0,
     ) -> None:
         """Build the books.
 
@@ -280,6 +282,8 @@ class MarketModel:
             trades_per_s: Trades a second over all markets.
             depth_per_s: Depth snapshots a second over all markets and sides.
             twin_share: About the share of trades that repeat the one before exactly, 0 to 0.5.
+            recent_trades: Trades kept per market for REST and for resending.
+            skew: How unequal the markets are: 0 all trade alike, 1 is Zipf's law.
 
         Raises:
             ValueError: If `symbols` is out of range.
@@ -289,12 +293,13 @@ class MarketModel:
         self._depth_per_s = depth_per_s
         # A pair adds one repeat: a chance p of pairs makes a share of p / (1 + p).
         self._pair_chance = min(1.0, twin_share / (1.0 - twin_share)) if twin_share < 1 else 1.0
-        self._all = [Market(listing, self._rng) for listing in listings(symbols)]
+        self._all = [Market(listing, self._rng, recent_trades) for listing in listings(symbols)]
         self.markets: Mapping[str, Market] = MappingProxyType(
             {market.listing.symbol: market for market in self._all}
         )
-        # Zipf: the r-th busiest market trades 1/r as often as the busiest.
-        self._weights = list(accumulate(1.0 / rank for rank in range(1, len(self._all) + 1)))
+        # Zipf: the r-th busiest market trades 1/r**skew as often as the busiest.
+        ranks = range(1, len(self._all) + 1)
+        self._weights = list(accumulate(1.0 / rank**skew for rank in ranks))
         self._round = [DepthDue(market, side) for market in self._all for side in Side]
         self._round_at = 0
         self._now_s: float | None = None

@@ -6,6 +6,7 @@ from pathlib import Path
 from radar.errors import ConfigurationError
 from radar.local.simulator.faults import Fault
 from radar.local.simulator.listings import MAX_SYMBOLS
+from radar.local.simulator.market import RECENT_TRADES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,12 @@ class SimulatorOptions:
 
     twin_share: float = 0.05
     """About the share of trades that repeat the one before exactly, 0 to 0.5."""
+
+    skew: float = 1.0
+    """How unequal the markets are: 0 all trade alike, 1 is Zipf's law."""
+
+    recent_trades: int = RECENT_TRADES
+    """Newest trades per market that REST tells."""
 
     tick_ms: float = 10.0
     """Period of the market in milliseconds; a tick's frames leave in one write."""
@@ -69,6 +76,8 @@ class SimulatorOptions:
             ("trades_per_s", 0, 1e6),
             ("depth_per_s", 0, 1e6),
             ("twin_share", 0, 0.5),
+            ("skew", 0, 3),
+            ("recent_trades", 1, 100_000),
             ("tick_ms", 1, 1_000),
             ("resend_count", 0, 10_000),
             ("ping_interval_s", 0, 3_600),

@@ -202,7 +202,7 @@ def _market(market: Market) -> dict[str, Any]:
 
 
 def trades_body(market: Market) -> bytes:
-    """Write the answer to `GET /v1/trades`: the newest 200 trades, newest first."""
+    """Write the answer to `GET /v1/trades`: the newest trades, newest first."""
     scale = market.listing.price_precision + market.listing.amount_precision
     latest = [
         {
