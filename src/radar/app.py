@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
@@ -12,6 +12,10 @@ from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kinds import Kind
 from radar.settings import Settings
+
+if TYPE_CHECKING:
+    from radar.consumer.worker import Worker
+    from radar.store.client import Store
 
 _Result = TypeVar("_Result")
 RETRY_S = 1.0
@@ -44,8 +48,20 @@ def produce(settings: Settings, kind: Kind) -> None:
         runner.run(until_stopped())
 
 
-def consume(settings: Settings, kind: Kind) -> None:
+class MakeWorker(Protocol):
+    """What makes a worker: the class itself, or a variation of it."""
+
+    def __call__(self, settings: Settings, kind: Kind, store: "Store", topic_id: str) -> "Worker":
+        """Return a worker that has joined its group."""
+
+
+def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = None) -> None:
     """Store one kind from Kafka into ClickHouse until SIGTERM or SIGINT; blocks.
+
+    Args:
+        settings: The options.
+        kind: What to store.
+        make_worker: Tests run a worker that dies at a crash point, or a deliberately wrong one.
 
     Raises:
         WorkerFenced: Another worker with the same WORKER_ID took this one's place.
@@ -66,7 +82,7 @@ def consume(settings: Settings, kind: Kind) -> None:
         _persist(lambda: migrate(store, settings.retention_days), stopping)
         topic_id = _persist(lambda: Cluster(settings).topic_id(kind.topic), stopping)
         if topic_id is not None:
-            Worker(settings, kind, store, topic_id).run(stopping)
+            (make_worker or Worker)(settings, kind, store, topic_id).run(stopping)
     finally:
         store.close()
 

@@ -14,7 +14,7 @@ exactly that block, and ClickHouse recognises its name if it was already inserte
 import enum
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,6 +64,20 @@ class Step(enum.IntEnum):
     DONE = 5
 
 
+class CrashPoint(enum.Enum):
+    """Places on a block's way where a worker may die; tests let it die there.
+
+    Each is passed again when a step is repeated.
+    """
+
+    AFTER_POLL = enum.auto()  # messages were taken
+    AFTER_DEAD_LETTERS = enum.auto()  # Kafka has the block's bad messages; nothing is planned
+    AFTER_PLAN = enum.auto()
+    DURING_INSERT = enum.auto()  # immediately before the request, also before that of each half
+    AFTER_INSERT = enum.auto()  # ClickHouse has the block; nothing is committed
+    AFTER_COMMIT = enum.auto()
+
+
 @dataclass
 class PartitionWork:
     """One assigned partition."""
@@ -83,7 +97,25 @@ class PartitionWork:
 class Worker:
     """Stores one kind of record; single-threaded, as many processes as there are partitions."""
 
-    def __init__(self, settings: Settings, kind: Kind, store: Store, topic_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kind: Kind,
+        store: Store,
+        topic_id: str,
+        *,
+        reached: Callable[[CrashPoint], None] | None = None,
+    ) -> None:
+        """Join the group of a kind.
+
+        Args:
+            settings: The options.
+            kind: What to store.
+            store: Where to store it.
+            topic_id: The broker's identity of the kind's topic.
+            reached: Called at each crash point; for tests.
+        """
+        self._reached = reached or (lambda _: None)
         self._settings = settings
         self._kind = kind
         self._store = store
@@ -129,6 +161,7 @@ class Worker:
     def _take(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
+        self._reached(CrashPoint.AFTER_POLL)
         now_s = time.monotonic()
         for message in messages:
             work = self._work.get(message.partition())
@@ -210,6 +243,7 @@ class Worker:
         if work.step is Step.DEAD_LETTERS:
             self._dead_letters.send(work.partition, block.invalid)
             work.step = Step.PLAN
+            self._reached(CrashPoint.AFTER_DEAD_LETTERS)
         # An old plan is renewed: an accepted commit proves that the partition is still ours.
         max_age_s = self._settings.kafka_session_timeout_seconds / 2
         stale = time.monotonic() > work.planned_at_s + max_age_s
@@ -217,12 +251,15 @@ class Worker:
             self._reader.commit(work.partition, plan.lo, str(plan))
             work.planned_at_s = time.monotonic()
             work.step = Step.INSERT
+            self._reached(CrashPoint.AFTER_PLAN)
         if work.step is Step.INSERT:
             self._insert(work.partition, block)
             work.step = Step.COMMIT
+            self._reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
             self._reader.commit(work.partition, plan.hi + 1)
             work.step = Step.DONE
+            self._reached(CrashPoint.AFTER_COMMIT)
         self._record(work.partition, block)
         work.block = None
 
@@ -250,6 +287,7 @@ class Worker:
         if not valid:
             return []
         lines = encode_rows(row for _, row in valid)
+        self._reached(CrashPoint.DURING_INSERT)
         try:
             self._store.insert(self._kind.table, self._kind.columns, lines, name)
         except StoreRejected as error:
