@@ -32,11 +32,19 @@ app = typer.Typer(
 )
 
 
-class KindName(StrEnum):
+class RecordedName(StrEnum):
     """What is recorded."""
 
     TRADES = "trades"
     DEPTH = "depth"
+
+
+class KindName(StrEnum):
+    """What is stored."""
+
+    TRADES = "trades"
+    DEPTH = "depth"
+    GAPS = "gaps"
 
 
 def main() -> None:
@@ -157,7 +165,7 @@ def simulate(
 
 
 @app.command()
-def produce(kind: Annotated[KindName, typer.Argument(help="What to record.")]) -> None:
+def produce(kind: Annotated[RecordedName, typer.Argument(help="What to record.")]) -> None:
     """Record trades or depth from the exchange into Kafka (the role wallex-trades, -depth)."""
     from radar.app import produce as run
 
@@ -167,7 +175,7 @@ def produce(kind: Annotated[KindName, typer.Argument(help="What to record.")]) -
 
 @app.command()
 def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) -> None:
-    """Store trades or depth from Kafka into ClickHouse; run as many as there are partitions."""
+    """Store trades, depth or gaps from Kafka into ClickHouse; run as many as partitions."""
     from radar.app import consume as run
 
     settings = _settings(f"consume-{kind}")
@@ -306,7 +314,7 @@ def _settings(role: str) -> "Settings":
     return settings
 
 
-def _kind(name: KindName) -> "Kind":
+def _kind(name: RecordedName | KindName) -> "Kind":
     from radar.kinds import KINDS
 
     return KINDS[name.value]

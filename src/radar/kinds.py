@@ -42,4 +42,16 @@ DEPTH = Kind(
     decode_row=wire.decode_depth,
 )
 
-KINDS = {kind.name: kind for kind in (TRADES, DEPTH)}
+GAPS = Kind(
+    name="gaps",
+    topic="radar_gaps",
+    dead_letter_topic="radar_gaps_dlq",
+    group="clickhouse-gaps-consumers-v1",
+    table="gaps",
+    columns=wire.GapRow.__struct_fields__,
+    decode_row=wire.decode_gap,
+)
+
+# What an exchange sends; gaps are what the producers of these missed.
+RECORDED = {kind.name: kind for kind in (TRADES, DEPTH)}
+KINDS = RECORDED | {GAPS.name: GAPS}

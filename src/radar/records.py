@@ -1,4 +1,4 @@
-"""What radar records: a trade and one side of an order book, the same for every exchange.
+"""What radar records: trades, sides of order books and gaps, the same for every exchange.
 
 Amounts of trades are exact decimals in canonical text (no exponent, no leading zeros, no
 trailing zeros after the point), so that nothing between the exchange's text and the
@@ -24,6 +24,15 @@ class BookSide(StrEnum):
 
     BID = "bid"
     ASK = "ask"
+
+
+class GapCause(StrEnum):
+    """Why no connection brought anything of a market."""
+
+    DISCONNECTED = "disconnected"  # the last connection ended
+    SILENT = "silent"  # it was given up because nothing came any more
+    REFUSED = "refused"  # it ended, and the exchange did not take another one at once
+    BACKPRESSURE = "backpressure"  # it was not read, because Kafka took nothing
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -59,3 +68,20 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
     prices: tuple[float, ...]
     quantities: tuple[float, ...]  # as many as prices
     received_at_us: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A time in which no connection of a producer brought anything of some markets.
+
+    By our clock: from the last frame before to the moment of the next subscription, or to the
+    moment of reading again.
+    """
+
+    source: str
+    record_kind: str  # what is missing: trades or depth
+    cause: GapCause
+    symbols: tuple[str, ...]
+    began_at_us: int
+    ended_at_us: int
+    repaired: bool  # REST has told everything that was missed, for every market
+    received_at_us: int  # when this was recorded, our clock

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     symbols_per_connection: int = Field(
         25, ge=1, le=200, description="Markets that share one WebSocket connection."
     )
+    redundant_connections: int = Field(
+        1, ge=1, le=5, description="Connections at the same time that each bring the same markets."
+    )
     depth_interval_seconds: float = Field(
         7,
         ge=0,
@@ -164,6 +167,14 @@ class Settings(BaseSettings):
     )
     kafka_join_timeout_seconds: Seconds = Field(
         20, description="A worker that got no assignment for so long joins its group again."
+    )
+    kafka_group_protocol: Literal["classic", "consumer"] = Field(
+        "classic",
+        description="How workers share partitions; consumer is KIP-848 (Apache Kafka 4), where"
+        " the brokers decide on the session timeout.",
+    )
+    kafka_home: Annotated[str, Allowed("empty, or a path")] = Field(
+        "", description="`radar up` runs the Apache Kafka with this libs/; empty: the embedded one."
     )
     kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext", description="How to talk to the brokers."

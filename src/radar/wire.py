@@ -11,23 +11,30 @@ that it explains itself in any Kafka tool:
      "side":"bid","prices":[62525.04,62424.28],"quantities":[0.000451,0.02624],
      "received_at_us":1656242049120345}
 
+    {"v":1,"kind":"gap","source":"wallex","record_kind":"trades","cause":"disconnected",
+     "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
+     "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002}
+
 Decoding is strict and depends on nothing but its arguments: the same message always yields
 the same row, which is what makes a planned block repeatable.
 """
 
-from math import isfinite
+from decimal import Context, Decimal
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from radar.decimals import CANONICAL_PATTERN
+from radar.decimals import CANONICAL_PATTERN, MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
-from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide
 
 VERSION: Literal[1] = 1
 
 MAX_LEVELS = 1000
+MAX_GAP_SYMBOLS = 1000
+# The database computes price x base_amount into a Decimal(38, 18).
+QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
 # An exchange's clock may run ahead of ours, but not by more than this.
 MAX_EVENT_AHEAD_MS = 10 * 60 * 1000
 # 2015-01-01 to 2100-01-01: nothing was traded before, and the columns hold nothing beyond.
@@ -80,6 +87,21 @@ class DepthMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     received_at_us: _TimeUs
 
 
+class GapMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The value of a message of the topic `radar_gaps`."""
+
+    v: Literal[1]
+    kind: Literal["gap"]
+    source: _Name
+    record_kind: Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
+    cause: GapCause
+    symbols: Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)]
+    began_at_us: _TimeUs
+    ended_at_us: _TimeUs
+    repaired: bool
+    received_at_us: _TimeUs
+
+
 class TradeRow(msgspec.Struct, frozen=True, gc=False):
     """A row of `trades_master`; times are decimal seconds, as ClickHouse reads them exactly."""
 
@@ -112,13 +134,30 @@ class DepthRow(msgspec.Struct, frozen=True):
     kafka_offset: int
 
 
-Row = TradeRow | DepthRow
+class GapRow(msgspec.Struct, frozen=True):
+    """A row of `gaps`."""
 
-_Message = TypeVar("_Message", TradeMessage, DepthMessage)
+    source: str
+    record_kind: str
+    cause: GapCause
+    symbols: list[str]
+    began_at: str
+    ended_at: str
+    repaired: bool
+    received_at: str
+    kafka_partition: int
+    kafka_offset: int
 
+
+Row = TradeRow | DepthRow | GapRow
+
+_Message = TypeVar("_Message", TradeMessage, DepthMessage, GapMessage)
+
+_exact = Context(prec=80)  # digits of a product of two amounts, at least
 _encoder = msgspec.json.Encoder()
 _trade_decoder = msgspec.json.Decoder(TradeMessage)
 _depth_decoder = msgspec.json.Decoder(DepthMessage)
+_gap_decoder = msgspec.json.Decoder(GapMessage)
 
 
 def message_key(source: str, symbol: str) -> bytes:
@@ -164,6 +203,24 @@ def encode_depth(snapshot: DepthSnapshot) -> bytes:
     )
 
 
+def encode_gap(gap: Gap) -> bytes:
+    """Encode a gap as a message value."""
+    return _encoder.encode(
+        GapMessage(
+            v=VERSION,
+            kind="gap",
+            source=gap.source,
+            record_kind=gap.record_kind,
+            cause=gap.cause,
+            symbols=list(gap.symbols),
+            began_at_us=gap.began_at_us,
+            ended_at_us=gap.ended_at_us,
+            repaired=gap.repaired,
+            received_at_us=gap.received_at_us,
+        )
+    )
+
+
 def decode_trade(value: bytes, position: Position) -> TradeRow:
     """Turn a message value into a row, strictly.
 
@@ -173,6 +230,9 @@ def decode_trade(value: bytes, position: Position) -> TradeRow:
     message = _decode(_trade_decoder, value)
     if message.price == "0" or message.base_amount == "0":
         raise InvalidMessage("amount", "price and base_amount must be positive")
+    price, amount = Decimal(message.price), Decimal(message.base_amount)
+    if _exact.multiply(price, amount) >= QUOTE_AMOUNT_LIMIT:
+        raise InvalidMessage("amount", "price x base_amount does not fit into Decimal(38, 18)")
     if message.event_time_ms > message.received_at_us // 1000 + MAX_EVENT_AHEAD_MS:
         raise InvalidMessage("time", "the trade is from the future of its receiver")
     return TradeRow(
@@ -196,7 +256,7 @@ def decode_depth(value: bytes, position: Position) -> DepthRow:
 
     Raises:
         InvalidMessage: The value is not a depth snapshot of a known version, its arrays differ
-            in length, a number is not positive and finite, or the best level is not first.
+            in length, a number is not positive, or the best level is not first.
     """
     message = _decode(_depth_decoder, value)
     prices, quantities = message.prices, message.quantities
@@ -205,9 +265,6 @@ def decode_depth(value: bytes, position: Position) -> DepthRow:
     if prices:
         if min(prices) <= 0 or min(quantities) <= 0:
             raise InvalidMessage("amount", "prices and quantities must be positive")
-        # JSON has no infinity, but 1e999 decodes to one.
-        if not (isfinite(max(prices)) and isfinite(max(quantities))):
-            raise InvalidMessage("amount", "prices and quantities must be finite")
         if prices != sorted(prices, reverse=message.side is BookSide.BID):
             raise InvalidMessage("levels", "the best level must be first")
     return DepthRow(
@@ -224,13 +281,41 @@ def decode_depth(value: bytes, position: Position) -> DepthRow:
     )
 
 
+def decode_gap(value: bytes, position: Position) -> GapRow:
+    """Turn a message value into a row, strictly.
+
+    Raises:
+        InvalidMessage: The value is not a gap of a known version, or it ends before it begins.
+    """
+    message = _decode(_gap_decoder, value)
+    if message.ended_at_us < message.began_at_us:
+        raise InvalidMessage("time", "the gap ends before it begins")
+    return GapRow(
+        source=message.source,
+        record_kind=message.record_kind,
+        cause=message.cause,
+        symbols=message.symbols,
+        began_at=_seconds(message.began_at_us),
+        ended_at=_seconds(message.ended_at_us),
+        repaired=message.repaired,
+        received_at=_seconds(message.received_at_us),
+        kafka_partition=position.partition,
+        kafka_offset=position.offset,
+    )
+
+
 def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes) -> _Message:
     try:
-        return decoder.decode(value)
+        message = decoder.decode(value)
     except msgspec.ValidationError as error:
         raise InvalidMessage("schema", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("json", str(error)) from error
+    # The parser takes the last of two members of one name, another reader may take the first.
+    # No valid string holds a quote, so every quote more is a member more.
+    if value.count(b'"') != _encoder.encode(message).count(b'"'):
+        raise InvalidMessage("json", "a member appears twice")
+    return message
 
 
 def _seconds(time_us: int) -> str:

@@ -168,9 +168,9 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     status = json.loads(up.run("status", "--json").stdout)
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
-    assert len(status["pipeline"]["processes"]) == 10
+    assert len(status["pipeline"]["processes"]) == 11
     lag = json.loads(up.run("lag", "--json").stdout)
-    assert {row["topic"] for row in lag} == {"radar_trades", "radar_depths"}
+    assert {row["topic"] for row in lag} == {"radar_trades", "radar_depths", "radar_gaps"}
     assert "radar_trades: 3 partitions" in up.run("topics").stdout
     second = up.run("up", "--simulate")
     assert second.returncode == 2

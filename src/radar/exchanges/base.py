@@ -44,6 +44,7 @@ class Exchange(Protocol):
         rest_url: Address of REST, without a trailing slash.
         markets_path: Path of the market list.
         max_replies: Replies to `Ping` that the exchange takes on one connection.
+        recent_trades_full: An answer with fewer recent trades than this holds all that there are.
     """
 
     @property
@@ -60,6 +61,9 @@ class Exchange(Protocol):
 
     @property
     def max_replies(self) -> int: ...  # noqa: D102
+
+    @property
+    def recent_trades_full(self) -> int: ...  # noqa: D102
 
     def parse_markets(self, body: bytes) -> list[Market]:
         """Return the spot markets of the market list.

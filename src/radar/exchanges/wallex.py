@@ -102,6 +102,7 @@ class Wallex:
     rest_url = "https://api.wallex.ir"  # [doc]
     markets_path = "/hector/web/v1/markets"  # [doc]
     max_replies = 100  # [?]
+    recent_trades_full = 100  # about 200 of them [doc]; the half is on the safe side
 
     def parse_markets(self, body: bytes) -> list[Market]:
         """Return the spot markets.

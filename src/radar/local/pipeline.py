@@ -19,7 +19,7 @@ import structlog
 
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
 from radar.kafka import Cluster
-from radar.kinds import DEPTH, KINDS, TRADES
+from radar.kinds import KINDS, RECORDED
 from radar.local import addresses
 from radar.local.addresses import Address, free_port
 from radar.local.simulator import LedgerSummary, read_ledger
@@ -106,12 +106,16 @@ class Pipeline:
     @property
     def producers(self) -> list[str]:
         """Names of the producers."""
-        return [f"{self.settings.exchange}-{kind}" for kind in KINDS]
+        return [f"{self.settings.exchange}-{kind}" for kind in RECORDED]
 
     @property
     def workers(self) -> list[str]:
         """Names of the workers."""
-        counts = {"trades": self.settings.trades_workers, "depth": self.settings.depth_workers}
+        counts = {
+            "trades": self.settings.trades_workers,
+            "depth": self.settings.depth_workers,
+            "gaps": 1,
+        }
         return [f"{kind}-consumer-{n + 1}" for kind in KINDS for n in range(counts[kind])]
 
     @property
@@ -144,7 +148,7 @@ class Pipeline:
             )
         for name in self.workers:
             await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
-        for kind, name in zip(KINDS, self.producers, strict=True):
+        for kind, name in zip(RECORDED, self.producers, strict=True):
             await self._start_role(name, "produce", kind, {})
         self._write_state()
         self._background = [
@@ -491,7 +495,7 @@ def _waiting(cluster: Cluster) -> int:
 
 def _trim(cluster: Cluster) -> None:
     """Delete what every worker has committed, but for the newest records."""
-    for kind in (TRADES, DEPTH):
+    for kind in KINDS.values():
         offsets = {
             lag.partition: lag.committed - KEPT_RECORDS
             for lag in cluster.lag(kind.topic, kind.group)

@@ -38,6 +38,12 @@ PUBLISH_QUEUE = Gauge("radar_publish_queue", "Messages waiting for Kafka", ["kin
 BACKPRESSURE_SECONDS = Counter(
     "radar_backpressure_seconds", "Time in which reading stopped for a full buffer", ["kind"]
 )
+GAPS = Counter(
+    "radar_gaps",
+    "Times in which no connection brought anything of some markets, by cause"
+    " (disconnected, silent, refused, backpressure)",
+    ["kind", "cause"],
+)
 
 # Workers
 CONSUMED = Counter("radar_consumed", "Messages taken from Kafka", ["kind"])

@@ -2,7 +2,8 @@
 
 The markets are divided into shards. A shard has one connection, its `Session`: when it is lost a
 new one is opened after a wait; when it gets old its successor is opened first, and both run side
-by side for a while. After every opening the shard's markets are handed to the repair, so no
+by side for a while. Redundant connections are several shards with the same markets, which know
+nothing of each other. After every opening the shard's markets are handed to the repair, so no
 reason for which a connection ended has to be understood to get back what it missed.
 """
 
@@ -19,14 +20,15 @@ from radar.exchanges.base import Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.producer.connection import Connection
+from radar.producer.gap_recorder import GapRecorder
 from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace, Patience, Silence
-from radar.producer.recorders import Recorder
-from radar.records import Market
+from radar.producer.recorders import Message, Recorder
+from radar.records import GapCause, Market
 from radar.settings import Settings
 
-# A connection is worn after a random part of its allowed age, so that shards that were opened
-# together are not replaced together.
+# A connection is worn after a random part of what is allowed, so that connections that were
+# opened together, redundant ones above all, are not replaced together.
 MIN_AGE_PART = 0.85
 # Before the exchange stops taking our replies, and with some left for the overlap.
 SPARE_REPLIES = 5
@@ -36,8 +38,11 @@ CONNECTS_PER_SECOND = 10.0
 # How long a closed connection's last frames may wait for Kafka.
 DRAIN_TIMEOUT_S = 10.0
 
-# Called with the markets of a connection that has just subscribed.
+# Called with the markets of a connection that has just subscribed, or is read again.
 OnSubscribed = Callable[[Iterable[str]], None]
+
+# Reasons for which a connection ended; every other one is a disconnection.
+_CAUSES = {"silent": GapCause.SILENT}
 
 _log = structlog.get_logger()
 _connection_numbers = count(1)
@@ -53,7 +58,9 @@ class Feed:
         markets: The markets by symbol; more may be added while running.
         recorder: Makes messages of records.
         outlet: Where messages go.
-        on_subscribed: Called with the markets of each connection once it has subscribed.
+        on_subscribed: Called with the markets of each connection once it has subscribed, or is
+            read again.
+        gaps: Is told which connection covers which markets.
         pace: Spaces the attempts to connect.
         frames: Frames received so far.
         frame_bytes: Their size.
@@ -70,6 +77,7 @@ class Feed:
         recorder: Recorder,
         outlet: Outlet,
         on_subscribed: OnSubscribed,
+        gaps: GapRecorder,
     ) -> None:
         self.settings = settings
         self.exchange = exchange
@@ -78,6 +86,7 @@ class Feed:
         self.recorder = recorder
         self.outlet = outlet
         self.on_subscribed = on_subscribed
+        self.gaps = gaps
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._mirrored = (0, 0, 0)
@@ -102,19 +111,24 @@ class Session:
         reading: The task that ends with the connection.
     """
 
-    def __init__(self, feed: Feed, connection: Connection, patience: Patience) -> None:
+    def __init__(
+        self, feed: Feed, connection: Connection, symbols: Iterable[str], patience: Patience
+    ) -> None:
         """Start reading a connection that has subscribed."""
         self.worn = asyncio.Event()
         self._feed = feed
         self._connection = connection
+        self._symbols = tuple(symbols)
         self._patience = patience
         self._reason = ""
         self._name = ""
         self._frames = self._records = self._invalid = self._replies = 0
+        self._last_frame_us = 0
         self._opened = time.monotonic()
         self._log = _log.bind(connection=next(_connection_numbers))
-        age_s = feed.settings.connection_max_age_seconds
-        age_s *= random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
+        worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
+        age_s = feed.settings.connection_max_age_seconds * worn_part
+        self._worn_replies = int((feed.exchange.max_replies - SPARE_REPLIES) * worn_part)
         self._wear = asyncio.get_running_loop().call_later(age_s, self.worn.set)
         self.reading = asyncio.create_task(self._run())
 
@@ -138,9 +152,9 @@ class Session:
         except BaseException:
             connection.abort()
             raise
-        session = cls(feed, connection, patience)
+        session = cls(feed, connection, symbols, patience)
         session._log.info("connection opened", markets=len(symbols))
-        feed.on_subscribed(symbols)
+        session._covers()
         return session
 
     @property
@@ -201,6 +215,7 @@ class Session:
             watching.cancel()
             self._wear.cancel()
             self._connection.abort()
+            self._covers_no_more(_CAUSES.get(self._reason, GapCause.DISCONNECTED))
             metrics.CONNECTIONS.labels(*labels).dec()
             if self._reason != "stopped":
                 metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
@@ -226,7 +241,7 @@ class Session:
             self._frames += 1
             feed.frames += 1
             feed.frame_bytes += len(frame)
-            feed.last_frame_us = received_at_us
+            feed.last_frame_us = self._last_frame_us = received_at_us
             try:
                 events = parse(frame, received_at_us, markets)
             except InvalidFrame as error:
@@ -245,13 +260,25 @@ class Session:
                         try:
                             outlet.publish(*message)
                         except BufferFull:
-                            # Nothing is read meanwhile, so TCP makes the exchange wait.
-                            await outlet.publish_when_room(*message)
+                            await self._publish_when_room(message)
+
+    async def _publish_when_room(self, message: Message) -> None:
+        """Wait for Kafka; nothing is read meanwhile, so TCP makes the exchange wait."""
+        self._covers_no_more(GapCause.BACKPRESSURE)
+        await self._feed.outlet.publish_when_room(*message)
+        self._covers()
+
+    def _covers(self) -> None:
+        self._feed.gaps.begin(self, self._symbols)
+        self._feed.on_subscribed(self._symbols)
+
+    def _covers_no_more(self, cause: GapCause) -> None:
+        self._feed.gaps.end(self, self._symbols, self._last_frame_us, cause)
 
     async def _reply(self, ping: Ping) -> None:
         await self._connection.send(ping.reply)
         self._replies += 1
-        if self._replies >= self._feed.exchange.max_replies - SPARE_REPLIES:
+        if self._replies >= self._worn_replies:
             self.worn.set()
 
     def _note_invalid(self, error: InvalidFrame) -> None:
@@ -344,15 +371,20 @@ class Shard:
             await asyncio.sleep(delay_s)
             await self._feed.pace.turn()
             try:
-                session = await Session.open(self._feed, self.symbols, self._patience)
+                symbols = list(self.symbols)
+                session = await Session.open(self._feed, symbols, self._patience)
             except FeedLost as lost:
                 delay_s = self._backoff.next()
                 metrics.RECONNECTS.labels(
                     self._feed.exchange.name, self._feed.kind.name, "refused"
                 ).inc()
+                self._feed.gaps.refuse(self.symbols)
                 _log.warning("cannot connect", detail=str(lost), retry_s=round(delay_s, 2))
             else:
                 self._open.add(session)
+                if symbols != self.symbols:
+                    # More were added while it was opened.
+                    session.worn.set()
                 return session
 
 

@@ -20,6 +20,7 @@ class Outlet:
 
     def __init__(self, publisher: Publisher, kind: str) -> None:
         self.waiting = self.given_up = 0
+        self._room_at = 0
         self._publisher = publisher
         self._waiting_since = 0.0
         self._acknowledged = 0
@@ -39,16 +40,19 @@ class Outlet:
         self._publisher.publish(key, value)
 
     async def publish_when_room(self, key: bytes, value: bytes) -> None:
-        """Hand a message to the Kafka client, as soon as there is room.
+        """Hand a message to the Kafka client, as soon as half of a full buffer has been sent.
+
+        Half, so that whoever waited goes on for a while instead of waiting for each message.
 
         Raises:
             BrokerUnavailable: The client has become unusable; the process must be restarted.
         """
         if not self.waiting:
             self._waiting_since = time.monotonic()
+            self._room_at = self._publisher.queued // 2
         self.waiting += 1
         try:
-            while not self._fits(key, value):
+            while self._publisher.queued > self._room_at or not self._fits(key, value):
                 # Room comes with acknowledgements.
                 self._publisher.poll(0)
                 await asyncio.sleep(_RETRY_S)

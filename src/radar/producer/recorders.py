@@ -8,7 +8,7 @@ from radar import wire
 from radar.observe import metrics
 from radar.producer.conflation import Conflation
 from radar.producer.identity import Occurrences, Published, combination, trade_id
-from radar.records import DepthSnapshot, Trade
+from radar.records import BookSide, DepthSnapshot, Trade
 
 Message = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot
@@ -72,18 +72,30 @@ class TradeRecorder:
 
 
 class DepthRecorder:
-    """Snapshots are conflated over all connections."""
+    """Snapshots are conflated over all connections.
+
+    Without an interval every snapshot is published, but for those that several connections bring:
+    one that equals the last published one of its book and comes from another connection is left
+    out. (A connection that lags behind may so bring an older state back until it has caught up;
+    the exchange numbers nothing by which that could be told.) With an interval the newest is
+    published whatever it says: that the book has not changed is a fact, too.
+    """
 
     def __init__(self, exchange: str, interval_s: float) -> None:
         self._conflation = Conflation(interval_s)
         self._replaced = metrics.CONFLATED_SNAPSHOTS.labels(exchange)
         self._counted = 0
+        self._every = interval_s == 0
+        self._last: dict[tuple[str, BookSide], tuple[Take, DepthSnapshot]] = {}
 
     def source(self) -> Take:
-        """Return what takes snapshots; which connection they come from does not matter."""
+        """Return what takes the snapshots of one more connection."""
 
         def take(snapshot: Record) -> Message | None:
             if not isinstance(snapshot, DepthSnapshot):
+                return None
+            if self._every and self._is_repeated(snapshot, take):
+                self._replaced.inc()
                 return None
             due = self._conflation.offer(snapshot, monotonic())
             return _depth_message(due) if due is not None else None
@@ -103,6 +115,19 @@ class DepthRecorder:
         """Return the messages of all waiting snapshots."""
         self._count()
         return map(_depth_message, self._conflation.drain())
+
+    def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
+        key = (snapshot.symbol, snapshot.side)
+        if (found := self._last.get(key)) is not None:
+            other, last = found
+            if (
+                other is not source
+                and snapshot.prices == last.prices
+                and snapshot.quantities == last.quantities
+            ):
+                return True
+        self._last[key] = (source, snapshot)
+        return False
 
     def _count(self) -> None:
         self._replaced.inc(self._conflation.replaced - self._counted)

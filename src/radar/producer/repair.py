@@ -13,23 +13,22 @@ read again.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from radar.errors import BufferFull, ExchangeUnavailable
-from radar.exchanges.base import Exchange
+from radar.exchanges.base import Exchange, RecentTrades
 from radar.observe import metrics
+from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace
 from radar.producer.recorders import Recorder
 from radar.producer.rest import Rest
 from radar.records import Market
 
-# One second of the exchange's clock, the time in which a subscription takes effect, and some
-# for an answer that is not the newest.
-SETTLE_S = 3.0
+SETTLE_S = SETTLE_US / 1e6
 READERS = 4
 _IDLE_S = 0.05
 
@@ -55,7 +54,9 @@ class Repair:
         *,
         requests_per_second: float,
         max_wait_s: float,
+        on_read: Callable[[Read], None],
     ) -> None:
+        self._on_read = on_read
         self._exchange = exchange
         self._rest = rest
         self._markets = markets
@@ -110,7 +111,7 @@ class Repair:
         return next((name for name, each in self._wanted.items() if each.not_before <= now), None)
 
     async def _read(self, symbol: str, wanted: _Wanted) -> None:
-        started = time.monotonic()
+        started, started_us = time.monotonic(), time.time_ns() // 1000
         try:
             body = await self._rest.get(self._exchange.recent_trades_path(symbol))
             received_at_us = time.time_ns() // 1000
@@ -137,9 +138,16 @@ class Repair:
                 await self._outlet.publish_when_room(*message)
             self._repaired += 1
             self._repaired_trades.inc()
+        self._on_read(Read(symbol, started_us, self._oldest_us(recent)))
         settled = wanted.subscribed + SETTLE_S
         if started < settled:
             self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, settled))
+
+    def _oldest_us(self, recent: RecentTrades) -> int:
+        """Return how far back an answer tells everything; 0 is from the first trade on."""
+        if len(recent.trades) + recent.invalid < self._exchange.recent_trades_full:
+            return 0
+        return recent.trades[0].event_time_ms * 1000 if recent.trades else time.time_ns() // 1000
 
     def _summarize(self) -> None:
         _log.info(

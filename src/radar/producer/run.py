@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import stamina
@@ -11,9 +11,10 @@ import structlog
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
-from radar.kinds import TRADES, Kind
+from radar.kinds import GAPS, TRADES, Kind
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
+from radar.producer.gap_recorder import GapRecorder
 from radar.producer.markets import read_markets, selected
 from radar.producer.outlet import Outlet
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
@@ -24,7 +25,8 @@ from radar.settings import Settings
 
 SERVE_S = 0.02
 MIRROR_S = 0.5
-FLUSH_TIMEOUT_S = 20.0
+# How long everything that was received may take to reach Kafka, once told to stop.
+FINISH_TIMEOUT_S = 20.0
 
 _log = structlog.get_logger()
 
@@ -35,7 +37,8 @@ async def run(settings: Settings, kind: Kind, stop: asyncio.Event) -> None:
     Args:
         settings: The options.
         kind: What to record.
-        stop: Set it to stop; what was received is published before the return.
+        stop: Set it to stop; what was received is published before the return, which takes up
+            to FINISH_TIMEOUT_S.
 
     Raises:
         ConfigurationError: An option names something that does not exist.
@@ -66,6 +69,8 @@ class Producer:
         )
         self._publisher = Publisher(settings, kind.topic)
         self._outlet = Outlet(self._publisher, kind.name)
+        self._publishing = asyncio.Lock()
+        self._gap_publisher = Publisher(settings, GAPS.topic)
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name)
             if kind is TRADES
@@ -80,6 +85,13 @@ class Producer:
             self._outlet,
             requests_per_second=settings.repair_requests_per_second,
             max_wait_s=settings.reconnect_max_seconds,
+            on_read=lambda read: self._gaps.read(read),
+        )
+        self._gaps = GapRecorder(
+            self._exchange.name,
+            kind,
+            Outlet(self._gap_publisher, GAPS.name),
+            self._repair.request if kind is TRADES else None,
         )
         self._feed = Feed(
             settings,
@@ -89,10 +101,13 @@ class Producer:
             self._recorder,
             self._outlet,
             self._repair.request if kind is TRADES else _nothing,
+            self._gaps,
         )
         self._shards: list[Shard] = []
+        self._newest_shards: list[Shard] = []  # the redundant ones of the newest markets
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def work(self) -> None:
@@ -104,6 +119,7 @@ class Producer:
         """
         await self._create_topics()
         self._serving = self._start(self._serve())
+        self._releasing = self._start(self._release())
         listed = await self._read_markets()
         self._add(selected(listed, self._settings.symbols))
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
@@ -117,25 +133,33 @@ class Producer:
     async def finish(self) -> None:
         """Stop receiving, publish what was received and wait until Kafka has it.
 
+        Takes up to FINISH_TIMEOUT_S, all steps together.
+
         Raises:
             BrokerUnavailable: Kafka has not acknowledged everything in time.
         """
+        deadline = time.monotonic() + FINISH_TIMEOUT_S
         for task in self._tasks:
-            if task is not self._serving:
+            if task is not self._serving and task is not self._releasing:
                 await _cancel(task)
+        self._gaps.stop()
         await asyncio.gather(*(shard.close() for shard in self._shards), return_exceptions=True)
         await self._rest.close()
         try:
-            async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                await self._publish(self._recorder.drain())
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self._publish(self._recorder.drain)
         except TimeoutError:
             _log.error("gave up waiting snapshots: Kafka takes nothing")
-        if self._serving is not None:
-            await _cancel(self._serving)
-        left = await asyncio.to_thread(self._publisher.flush, FLUSH_TIMEOUT_S)
-        left += self._outlet.given_up
+        for part in (self._releasing, self._serving):
+            if part is not None:
+                await _cancel(part)
+        self._gaps.serve()
+        left, failed = self._outlet.given_up + self._gaps.waiting, 0
+        for publisher in (self._publisher, self._gap_publisher):
+            remaining_s = max(0.0, deadline - time.monotonic())
+            left += await asyncio.to_thread(publisher.flush, remaining_s)
+            failed += publisher.failed
         self._mirror()
-        failed = self._publisher.failed
         _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
         if left or failed:
             raise BrokerUnavailable(
@@ -149,7 +173,12 @@ class Producer:
         ):
             with attempt:
                 await asyncio.to_thread(
-                    cluster.create_topics, [self._kind.topic, self._kind.dead_letter_topic]
+                    cluster.create_topics,
+                    [
+                        name
+                        for kind in (self._kind, GAPS)
+                        for name in (kind.topic, kind.dead_letter_topic)
+                    ],
                 )
 
     async def _read_markets(self) -> list[Market]:
@@ -168,13 +197,21 @@ class Producer:
     def _add(self, markets: list[Market]) -> None:
         symbols = [market.symbol for market in markets]
         self._markets.update(zip(symbols, markets, strict=True))
-        if self._shards and (room := max(0, self._shards[-1].room)):
-            self._shards[-1].extend(symbols[:room])
+        if self._newest_shards and (room := max(0, self._newest_shards[0].room)):
+            for shard in self._newest_shards:
+                shard.extend(symbols[:room])
             symbols = symbols[room:]
-        for part in divide(symbols, self._settings.symbols_per_connection):
-            shard = Shard(self._feed, part)
-            self._shards.append(shard)
-            self._start(shard.run())
+        parts = divide(symbols, self._settings.symbols_per_connection)
+        # Every market gets its first connection before any gets its second.
+        for _ in range(self._settings.redundant_connections):
+            for part in parts:
+                shard = Shard(self._feed, part)
+                self._shards.append(shard)
+                self._start(shard.run())
+        if parts:
+            self._newest_shards = self._shards[-1 :: -len(parts)][
+                : self._settings.redundant_connections
+            ]
 
     def _start(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(part)
@@ -188,27 +225,36 @@ class Producer:
             self._failure.set_exception(error)
 
     async def _serve(self) -> None:
-        """Do what the passing of time asks for."""
+        """Take acknowledgements, publish gaps, show numbers."""
         mirrored = 0.0
         while True:
             self._outlet.serve()
-            await self._publish(self._recorder.release())
+            self._gaps.serve()
             now = time.monotonic()
             if now - mirrored >= MIRROR_S:
                 self._mirror()
                 mirrored = now
-            due = self._recorder.next_due()
-            await asyncio.sleep(SERVE_S if due is None else min(SERVE_S, max(0, due - now)))
+            await asyncio.sleep(SERVE_S)
 
-    async def _publish(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            try:
-                self._outlet.publish(*message)
-            except BufferFull:
-                await self._outlet.publish_when_room(*message)
+    async def _release(self) -> None:
+        """Publish what becomes due by the passing of time."""
+        while True:
+            await self._publish(self._recorder.release)
+            due = self._recorder.next_due()
+            wait_s = SERVE_S if due is None else min(SERVE_S, max(0, due - time.monotonic()))
+            await asyncio.sleep(wait_s)
+
+    async def _publish(self, take: Callable[[], Iterable[Message]]) -> None:
+        async with self._publishing:
+            for message in take():
+                try:
+                    self._outlet.publish(*message)
+                except BufferFull:
+                    await self._outlet.publish_when_room(*message)
 
     def _mirror(self) -> None:
         self._outlet.mirror()
+        self._gaps.mirror()
         self._feed.mirror()
 
 

@@ -1,0 +1,145 @@
+"""Records gaps: takes what connections and repair tell, publishes what nothing covered."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from datetime import UTC, datetime
+
+import structlog
+
+from radar import wire
+from radar.errors import BufferFull
+from radar.kinds import Kind
+from radar.observe import metrics
+from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
+from radar.producer.outlet import Outlet
+from radar.records import Gap, GapCause
+
+# A market may wait for its turn for as long as all markets take at a low rate of requests.
+REPAIR_PATIENCE_US = 120_000_000
+SHOWN_SYMBOLS = 5
+
+_log = structlog.get_logger()
+
+
+class GapRecorder:
+    """Publishes each gap once: of trades when its repair is over, else as soon as it is known.
+
+    No method blocks.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        kind: Kind,
+        outlet: Outlet,
+        repair: Callable[[Iterable[str]], None] | None,
+    ) -> None:
+        """Start without a connection.
+
+        Args:
+            source: Name of the exchange.
+            kind: What is recorded, and so what is missing in a gap.
+            outlet: Where messages about gaps go.
+            repair: Asks for the trades of markets; None if what was missed cannot be had.
+        """
+        self._source = source
+        self._kind = kind
+        self._outlet = outlet
+        self._repair = repair
+        self._coverage = Coverage()
+        self._awaited = AwaitedRepairs(REPAIR_PATIENCE_US)
+        self._messages: deque[tuple[bytes, bytes]] = deque()  # without room yet
+        self._stopped = False
+
+    def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
+        """Note that a connection has subscribed, or is read again."""
+        self._note(self._coverage.begin(connection, symbols, _now_us()))
+
+    def end(
+        self, connection: Hashable, symbols: Iterable[str], last_us: int, cause: GapCause
+    ) -> None:
+        """Note that a connection brings nothing any more, since its last frame (Unix time)."""
+        if not self._stopped:
+            self._note(self._coverage.end(connection, symbols, last_us, cause))
+
+    def refuse(self, symbols: Iterable[str]) -> None:
+        """Note that the exchange did not take a connection for these markets."""
+        self._coverage.refuse(symbols)
+
+    def read(self, read: Read) -> None:
+        """Note what REST told; what it told must be published already."""
+        for gap, repaired in self._awaited.read(read):
+            self._record(gap, repaired=repaired)
+
+    def serve(self) -> None:
+        """Do what the passing of time asks for; to be called many times a second.
+
+        Raises:
+            BrokerUnavailable: Kafka cannot be used any more.
+        """
+        for gap, repaired in self._awaited.expire(_now_us()):
+            self._record(gap, repaired=repaired)
+        while self._messages:
+            try:
+                self._outlet.publish(*self._messages[0])
+            except BufferFull:
+                break
+            self._messages.popleft()
+        self._outlet.serve()
+
+    def mirror(self) -> None:
+        """Copy the numbers into the metrics."""
+        self._outlet.mirror()
+
+    @property
+    def waiting(self) -> int:
+        """Gaps for which the buffer has had no room yet."""
+        return len(self._messages)
+
+    def stop(self) -> None:
+        """Record what is known so far, before the connections are closed on purpose.
+
+        A gap that lasts ends here; one that waits for its repair counts as not repaired.
+        """
+        for gap in self._coverage.stop(_now_us()):
+            self._record(gap, repaired=False)
+        for gap, repaired in self._awaited.stop():
+            self._record(gap, repaired=repaired)
+        self._stopped = True
+
+    def _note(self, gaps: Iterable[Uncovered]) -> None:
+        for gap in gaps:
+            if self._repair is None:
+                self._record(gap, repaired=False)
+            else:
+                self._awaited.add(gap, _now_us())
+                self._repair(gap.symbols)
+
+    def _record(self, gap: Uncovered, *, repaired: bool) -> None:
+        metrics.GAPS.labels(self._kind.name, gap.cause.value).inc()
+        (_log.info if repaired else _log.warning)(
+            "gap",
+            cause=gap.cause.value,
+            began=datetime.fromtimestamp(gap.began_at_us / 1e6, UTC).isoformat(),
+            seconds=round((gap.ended_at_us - gap.began_at_us) / 1e6, 3),
+            markets=len(gap.symbols),
+            symbols=",".join(gap.symbols[:SHOWN_SYMBOLS]),
+            repaired=repaired,
+        )
+        record = Gap(
+            source=self._source,
+            record_kind=self._kind.name,
+            cause=gap.cause,
+            symbols=gap.symbols,
+            began_at_us=gap.began_at_us,
+            ended_at_us=gap.ended_at_us,
+            repaired=repaired,
+            received_at_us=_now_us(),
+        )
+        key = wire.message_key(self._source, self._kind.name)
+        self._messages.append((key, wire.encode_gap(record)))
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,233 @@
+"""Gaps: what no connection covered, and what REST made good. All times are seconds here."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
+from radar.records import GapCause
+
+DISCONNECTED, SILENT = GapCause.DISCONNECTED, GapCause.SILENT
+BACKPRESSURE = GapCause.BACKPRESSURE
+A, B = ("AUSDT", "BUSDT")
+
+
+def us(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+class Timeline:
+    """Coverage with times in seconds."""
+
+    def __init__(self) -> None:
+        self._coverage = Coverage()
+        self.gaps: list[tuple[float, float, str, str]] = []
+
+    def begin(self, at: float, connection: str, symbols: Iterable[str] = A[:1]) -> None:
+        self._add(self._coverage.begin(connection, [*symbols], us(at)))
+
+    def end(
+        self,
+        last: float,
+        connection: str,
+        cause: GapCause = DISCONNECTED,
+        symbols: Iterable[str] = A[:1],
+    ) -> None:
+        self._add(self._coverage.end(connection, [*symbols], us(last), cause))
+
+    def refuse(self) -> None:
+        self._coverage.refuse(A[:1])
+
+    def stop(self, at: float) -> None:
+        self._add(self._coverage.stop(us(at)))
+
+    def _add(self, found: list[Uncovered]) -> None:
+        self.gaps += [
+            (
+                each.began_at_us / 1e6,
+                each.ended_at_us / 1e6,
+                each.cause.value,
+                "".join(each.symbols),
+            )
+            for each in found
+        ]
+
+
+def test_coverage_lost_connection_leaves_a_gap_from_its_last_frame_to_the_next() -> None:
+    time = Timeline()
+    time.begin(1, "a")
+    time.end(5, "a")
+    assert time.gaps == []
+    time.begin(7, "b")
+    assert time.gaps == [(5, 7, "disconnected", "A")]
+
+
+def test_coverage_before_the_first_subscription_is_no_gap() -> None:
+    time = Timeline()
+    time.refuse()
+    time.begin(7, "a")
+    time.stop(9)
+    assert time.gaps == []
+
+
+def test_coverage_overlapping_rotation_is_no_gap() -> None:
+    time = Timeline()
+    time.begin(1, "a")
+    time.begin(5, "b")
+    time.end(6, "a")
+    time.stop(9)
+    assert time.gaps == []
+
+
+def test_coverage_redundant_connection_covers_what_the_other_loses() -> None:
+    time = Timeline()
+    time.begin(1, "a")
+    time.begin(1, "b")
+    for at in range(2, 20, 2):
+        time.end(at, f"a{at - 2}" if at > 2 else "a")
+        time.begin(at + 1, f"a{at}")
+    time.stop(30)
+    assert time.gaps == []
+
+
+def test_coverage_of_two_lost_connections_is_missing_while_both_are_lost() -> None:
+    time = Timeline()
+    time.begin(1, "a")
+    time.begin(1, "b")
+    time.end(5, "a")
+    time.end(8, "b", SILENT)
+    time.begin(10, "a2")
+    time.begin(12, "b2")
+    assert time.gaps == [(8, 10, "silent", "A")]
+
+
+def test_coverage_connection_found_dead_later_uncovers_what_it_seemed_to_cover() -> None:
+    time = Timeline()
+    time.begin(1, "dead")  # its last frame is at 8, which is known at 38
+    time.begin(1, "b")
+    time.end(10, "b")
+    time.begin(11, "b2")
+    time.end(20, "b2")
+    time.begin(21, "b3")
+    assert time.gaps == []
+    time.end(8, "dead", SILENT)
+    assert time.gaps == [(10, 11, "disconnected", "A"), (20, 21, "disconnected", "A")]
+
+
+def test_coverage_successor_of_a_dead_connection_ends_the_gap_it_did_not_know_of() -> None:
+    time = Timeline()
+    time.begin(1, "dead")
+    time.begin(20, "new")
+    time.end(8, "dead", SILENT)
+    assert time.gaps == [(8, 20, "silent", "A")]
+
+
+def test_coverage_refused_connection_names_the_cause() -> None:
+    time = Timeline()
+    time.begin(1, "a")
+    time.end(5, "a")
+    time.refuse()
+    time.begin(9, "b")
+    assert time.gaps == [(5, 9, "refused", "A")]
+
+
+def test_coverage_unread_connection_is_a_gap_and_its_end_no_second_one() -> None:
+    time = Timeline()
+    time.begin(1, "a")
+    time.end(5, "a", BACKPRESSURE)
+    time.begin(9, "a")
+    time.end(9.5, "a")
+    time.end(9.6, "a")
+    time.begin(10, "b")
+    assert time.gaps == [(5, 9, "backpressure", "A"), (9.5, 10, "disconnected", "A")]
+
+
+def test_coverage_stopped_tells_only_gaps_that_last() -> None:
+    time = Timeline()
+    time.begin(1, "a", "AB")
+    time.begin(1, "b", "C")
+    time.end(5, "a", symbols="AB")
+    time.stop(9)
+    time.stop(10)
+    assert time.gaps == [(5, 9, "disconnected", "AB"), (9, 10, "disconnected", "AB")]
+
+
+def test_coverage_markets_with_the_same_gap_are_told_together() -> None:
+    time = Timeline()
+    time.begin(1, "a", "ABC")
+    time.end(5, "a", symbols="ABC")
+    time.begin(7, "b", "AB")
+    time.begin(8, "c", "C")
+    assert time.gaps == [(5, 7, "disconnected", "AB"), (5, 8, "disconnected", "C")]
+
+
+connections = st.lists(
+    st.tuples(st.integers(0, 100), st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=12
+)
+
+
+@given(connections)
+def test_coverage_of_any_connections_is_told_exactly(plan: list[tuple[int, int, int]]) -> None:
+    """Each one: subscribed at, last frame after, found to have ended after that."""
+    coverage = Coverage()
+    events: list[tuple[int, int, int, int]] = []
+    covered: set[int] = set()
+    for number, (start, lived, unnoticed) in enumerate(plan):
+        events.append((start, 0, number, start))
+        events.append((start + lived + unnoticed, 1, number, start + lived))
+        covered.update(range(start, start + lived))
+    found: list[Uncovered] = []
+    for at, ends, number, last in sorted(events):
+        if ends:
+            found += coverage.end(number, ["A"], last, DISCONNECTED)
+        else:
+            found += coverage.begin(number, ["A"], at)
+    last_of_all = max(at for at, *_ in events) + 1
+    found += coverage.stop(last_of_all)
+    told = [second for gap in found for second in range(gap.began_at_us, gap.ended_at_us)]
+    first = min(start for start, *_ in plan)
+    assert sorted(told) == [each for each in range(first, last_of_all) if each not in covered]
+
+
+GAP = Uncovered(us(100), us(110), DISCONNECTED, (A, B))
+
+
+@pytest.mark.parametrize(
+    ("reads", "repaired"),
+    [
+        # market, started, oldest trade told (0: all there are)
+        ([(A, 114, 90), (B, 114, 0)], True),
+        ([(A, 110, 90), (A, 114, 105), (B, 114, 98)], True),
+        ([(A, 114, 90), (B, 114, 99)], False),  # the second of the beginning counts whole
+        ([(A, 110, 90), (A, 114, 109), (B, 114, 0)], False),  # a hole before the second read
+        ([(A, 109, 90), (A, 114, 105), (B, 114, 0)], False),  # the first one was too early
+    ],
+)
+def test_repairs_tell_whether_every_market_was_told_back_to_the_beginning(
+    reads: list[tuple[str, float, float]], repaired: bool
+) -> None:
+    awaited = AwaitedRepairs(us(60))
+    awaited.add(GAP, us(110))
+    *early, last = [Read(symbol, us(started), us(oldest)) for symbol, started, oldest in reads]
+    assert [awaited.read(each) for each in early] == [[]] * len(early)
+    assert awaited.read(last) == [(GAP, repaired)]
+    assert awaited.stop() == []
+
+
+def test_repairs_before_the_second_of_the_end_is_over_do_not_count() -> None:
+    awaited = AwaitedRepairs(us(60))
+    awaited.add(GAP, us(110))
+    for symbol in (A, B):
+        assert awaited.read(Read(symbol, us(112), 0)) == []
+    assert awaited.expire(us(169)) == []
+    assert awaited.expire(us(170)) == [(GAP, False)]
+
+
+def test_repairs_that_wait_at_the_end_are_told_as_not_repaired() -> None:
+    awaited = AwaitedRepairs(us(60))
+    awaited.add(GAP, us(110))
+    awaited.read(Read(A, us(120), 0))
+    assert awaited.stop() == [(GAP, False)]
+    assert awaited.expire(us(999)) == []

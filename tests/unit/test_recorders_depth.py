@@ -1,0 +1,46 @@
+"""Snapshots of several connections: each state once, where every one is published."""
+
+import msgspec
+
+from radar.producer.recorders import DepthRecorder, Take
+from radar.records import BookSide, DepthSnapshot
+
+
+def snapshot(price: float, side: BookSide = BookSide.BID) -> DepthSnapshot:
+    return DepthSnapshot(
+        source="wallex",
+        symbol="BTCUSDT",
+        base="BTC",
+        quote="USDT",
+        side=side,
+        prices=(price,),
+        quantities=(1.0,),
+        received_at_us=1_656_242_049_120_345,
+    )
+
+
+def published(take: Take, *snapshots: DepthSnapshot) -> list[float]:
+    messages = [message for each in snapshots if (message := take(each)) is not None]
+    return [msgspec.json.decode(value)["prices"][0] for _, value in messages]
+
+
+def test_depth_recorder_without_an_interval_publishes_a_state_of_two_connections_once() -> None:
+    recorder = DepthRecorder("wallex", 0)
+    one, other = recorder.source(), recorder.source()
+    for price in (1.0, 2.0, 1.0):
+        assert published(one, snapshot(price)) == [price]
+        assert published(other, snapshot(price)) == []
+    assert published(other, snapshot(1.0, BookSide.ASK)) == [1.0]
+
+
+def test_depth_recorder_without_an_interval_publishes_what_one_connection_repeats() -> None:
+    one = DepthRecorder("wallex", 0).source()
+    assert published(one, snapshot(1.0), snapshot(1.0)) == [1.0, 1.0]
+
+
+def test_depth_recorder_with_an_interval_publishes_an_unchanged_book_again() -> None:
+    recorder = DepthRecorder("wallex", 3600)
+    one, other = recorder.source(), recorder.source()
+    assert published(one, snapshot(1.0)) == [1.0]
+    assert published(other, snapshot(1.0)) == []
+    assert len(list(recorder.drain())) == 1
