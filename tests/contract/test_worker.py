@@ -200,16 +200,11 @@ def test_worker_sends_garbage_to_the_dead_letters_and_stores_the_neighbours(
 def test_worker_finds_the_row_that_the_server_rejects(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    huge = b'"price":"99999999999999999999","base_amount":"99999999999999999999"'
+    # Nothing that the validation lets through is known to be refused by the tables.
+    store.command("ALTER TABLE trades_master ADD CONSTRAINT t CHECK base_amount NOT IN (18, 102)")
     publisher = Publisher(settings, TRADES.topic)
     for n in range(150):
-        value = trade_value(n)
-        if n in (17, 101):
-            # Valid by itself, but price x amount does not fit into the table.
-            amount = b'"price":"31704.5","base_amount":"%d"' % (n + 1)
-            assert amount in value
-            value = value.replace(amount, huge)
-        publisher.publish(b"k", value)
+        publisher.publish(b"k", trade_value(n))
     assert publisher.flush(10) == 0
     start()
     eventually(lambda: waiting(settings) == 0, "everything is committed")

@@ -14,7 +14,8 @@ from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 
 POSITION = wire.Position(partition=2, offset=41)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}", fullmatch=True)
-AMOUNTS = st.decimals("1e-18", "99999999999999999999", places=18).map(
+# The product of two must fit as well.
+AMOUNTS = st.decimals("1e-18", "9999999999", places=18).map(
     lambda value: canonical(format(value, "f"))
 )
 TIMES_US = st.integers(wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000 - 1)
@@ -64,6 +65,16 @@ def test_wire_trade_comes_out_as_it_went_in(trade: Trade) -> None:
     assert Decimal(row.event_time) * 1000 == trade.event_time_ms
     assert Decimal(row.received_at) * 1_000_000 == trade.received_at_us
     assert (row.trade_id, row.kafka_partition, row.kafka_offset) == ("0f" * 16, 2, 41)
+
+
+@pytest.mark.parametrize(
+    ("price", "amount"),
+    [("99999999999999999999.999999999999999999", "1"), ("0.000000000000000001", "9" * 20)],
+)
+def test_wire_trade_of_the_largest_amounts_is_a_row(price: str, amount: str) -> None:
+    change = {"price": price, "base_amount": amount}
+    row = wire.decode_trade(msgspec.json.encode(TRADE | change), POSITION)
+    assert (row.price, row.base_amount) == (price, amount)
 
 
 @given(snapshots())

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 
 from radar.consumer.batch import Entry
 from radar.errors import BrokerUnavailable, BufferFull, InvalidMessage
-from radar.kafka import Publisher
+from radar.kafka import MAX_MESSAGE_BYTES, Publisher
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.settings import Settings
 
 ACKNOWLEDGE_TIMEOUT_S = 10.0
+# The headers come on top of what the topic took once already, and a message that was small when
+# it was compressed may be of any size now. A letter that Kafka refuses would be sent for ever.
+MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 65_536
+MAX_DETAIL_CHARACTERS = 1000
+MAX_KEY_BYTES = 4096
 
 
 class DeadLetters:
@@ -17,6 +22,9 @@ class DeadLetters:
 
     The key names the origin (topic, partition, offset), so a message that is sent twice, because
     a worker died before it could commit, is recognised as one.
+
+    The payload is unchanged, unless it is larger than MAX_PAYLOAD_BYTES: then it is cut there,
+    and the header `bytes` tells its size.
     """
 
     def __init__(self, settings: Settings, kind: Kind) -> None:
@@ -37,17 +45,19 @@ class DeadLetters:
         publisher = self._publisher
         failed_before = publisher.failed
         for entry, reason in letters:
+            value = entry.value or b""
             try:
                 publisher.publish(
                     f"{self._kind.topic}:{partition}:{entry.offset}".encode(),
-                    entry.value or b"",
+                    value[:MAX_PAYLOAD_BYTES],
                     headers={
                         "reason": reason.reason,
-                        "detail": str(reason)[:1000],
+                        "detail": str(reason)[:MAX_DETAIL_CHARACTERS],
                         "topic": self._kind.topic,
                         "partition": str(partition),
                         "offset": str(entry.offset),
-                        "key": entry.key or b"",
+                        "key": (entry.key or b"")[:MAX_KEY_BYTES],
+                        "bytes": str(len(value)),
                     },
                 )
             except BufferFull as error:
