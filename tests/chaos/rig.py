@@ -1,0 +1,641 @@
+"""The processes of a run, the links between them, and the harm that is done to them."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import clickhouse_connect
+import httpx
+from confluent_kafka import Producer as KafkaProducer
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from chaos.leaders import move_leaders
+from chaos.schedule import Fault, Setup
+from link import Link
+from radar.errors import BrokerUnavailable
+from radar.kafka import Cluster
+from radar.kinds import DEPTH, TRADES, Kind
+from radar.local.addresses import answers, free_port
+from radar.local.apache_kafka import Listener, Node, prepare
+from radar.settings import Settings, load
+from radar.store.client import Store
+from radar.store.migrate import migrate
+from support import Process, radar
+
+SESSION_TIMEOUT_S = 6
+INSERT_TIMEOUT_S = 5
+DISK_BYTES = 1024 * 1024 * 1024
+CRASHING_WORKER = str(Path(__file__).parents[1] / "crashing_worker.py")
+KINDS = {"trades": TRADES, "depth": DEPTH}
+BAD_MESSAGES = (
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b'{"v":99}',
+    b"[" * 500,
+    b'{"price":NaN}',
+    b"null",
+    b"x" * 9,
+)
+# Background merges would hide rows that were inserted twice.
+WITHOUT_MERGES = (
+    "max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1,"
+    " parts_to_delay_insert = 1000000, parts_to_throw_insert = 1000000"
+)
+
+
+class Part:
+    """A process of the run: kept running, until it is told to stop."""
+
+    def __init__(
+        self, name: str, command: list[str], log: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.command = command
+        self.log = log
+        self.environment = environment
+        self.next_command: list[str] | None = None  # for the next start only
+        self.deaths: Counter[int] = Counter()  # by exit code, if nobody told it to end
+        self.process: Process | None = None
+        self._down_until_s = 0.0
+        self._keeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start, and start again whenever it ends by itself."""
+        self._spawn()
+        self._keeper = asyncio.create_task(self._keep())
+
+    @property
+    def lives(self) -> bool:
+        return self.process is not None and self.process.lives
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.lives:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+    def stay_down(self, seconds: float) -> None:
+        """Do not start it again before so many seconds are over."""
+        self._down_until_s = time.monotonic() + seconds
+
+    async def kill(self, down_s: float) -> None:
+        self.stay_down(down_s)
+        self.signal(signal.SIGKILL)
+        await self._until_down()
+
+    async def restart(self, down_s: float) -> None:
+        self.stay_down(down_s + 60)
+        self.signal(signal.SIGTERM)
+        await self._until_down()
+        self.stay_down(down_s)
+
+    async def stop_and_continue(self, seconds: float) -> None:
+        self.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.signal(signal.SIGCONT)
+
+    async def end(self, timeout_s: float) -> int:
+        """Tell it to end and return its exit code; the run must not need it any more."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self.signal(signal.SIGCONT)
+        if self.process is None:
+            return 0
+        self.signal(signal.SIGTERM)
+        try:
+            return await asyncio.to_thread(self.process.wait, timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return -signal.SIGKILL
+
+    async def _until_down(self) -> None:
+        if self.process is not None:
+            await asyncio.to_thread(self.process.wait, 60)
+
+    def _spawn(self) -> None:
+        command, self.next_command = self.next_command or self.command, None
+        self.process = Process(command, self.log, **self.environment)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            if self.process is None or self.process.lives:
+                continue
+            if time.monotonic() < self._down_until_s:
+                continue
+            self.deaths[self.process.wait()] += 1
+            # A part that cannot start (its disk is full, its port is not free yet) is given time.
+            self.stay_down(1.0)
+            self._spawn()
+
+
+class Rig:
+    """Everything that a run is made of.
+
+    Attributes:
+        parts: The processes by name.
+        done: Faults that were done, by name.
+        bad: Keys of the bad messages that were published, by kind.
+        small_disk: Whether ClickHouse's data is on a small disk.
+    """
+
+    def __init__(self, setup: Setup, directory: Path, kafka_home: Path | None) -> None:
+        self.setup = setup
+        self.directory = directory
+        self.parts: dict[str, Part] = {}
+        self.done: Counter[str] = Counter()
+        self.bad: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
+        self.small_disk = False
+        self.ledger_path = directory / "ledger.ndjson"
+        self._kafka_home = kafka_home
+        self._chance = random.Random(f"rig {setup.seed}")
+        self._links: dict[str, Link] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self._exchange_port = free_port()
+        self._clickhouse_port = free_port()
+        self._brokers = ""
+        self._http = httpx.AsyncClient(timeout=30, trust_env=False)
+
+    async def __aenter__(self) -> "Rig":
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for part in self.parts.values():
+            if part.lives:
+                await part.end(20)
+        await self._stack.aclose()
+        await self._http.aclose()
+        if self.small_disk:
+            subprocess.run(["umount", "--lazy", str(self.directory / "disk")], check=False)
+
+    async def _start(self) -> None:
+        setup = self.setup
+        self._start_exchange()
+        await self._start_clickhouse()
+        await (self._start_apache_kafka() if setup.kafka_nodes else self._start_embedded_kafka())
+        settings = self.settings()
+        cluster = Cluster(settings)
+        await asyncio.to_thread(cluster.wait_until_up, 60)
+        topics = [
+            topic for kind in KINDS.values() for topic in (kind.topic, kind.dead_letter_topic)
+        ]
+        await self.persist(lambda: cluster.create_topics(topics))
+        await asyncio.to_thread(self._prepare_tables, settings)
+        for kind in KINDS:
+            for name in setup.names(f"{kind}-worker"):
+                variables = {"WORKER_ID": name} if setup.static_members else {}
+                self._start_role(name, radar("consume", kind), variables)
+            for name in setup.names(f"{kind}-producer"):
+                link = await self._link(name, "127.0.0.1", self._exchange_port)
+                address = f"127.0.0.1:{link.port}"
+                variables = {
+                    "EXCHANGE_WS_URL": f"ws://{address}/ws",
+                    "EXCHANGE_REST_URL": f"http://{address}",
+                }
+                self._start_role(name, radar("produce", kind), variables)
+
+    def settings(self) -> Settings:
+        """Return options that lead to the stores without a link."""
+        return load(
+            kafka_broker=self._brokers,
+            clickhouse_port=self._clickhouse_port,
+            kafka_num_partitions=self.setup.partitions,
+            kafka_replication_factor=max(1, self.setup.kafka_nodes),
+        )
+
+    async def persist(self, action: Callable[[], Any], timeout_s: float = 60) -> Any:
+        """Repeat what only works when a store is well."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                return await asyncio.to_thread(action)
+            except Exception:
+                if time.monotonic() > deadline_s:
+                    raise
+                await asyncio.sleep(0.2)
+
+    def _add(self, name: str, command: list[str], variables: Mapping[str, str]) -> Part:
+        part = self.parts[name] = Part(name, command, self.directory / f"{name}.log", variables)
+        part.start()
+        return part
+
+    def _start_role(self, name: str, command: list[str], variables: Mapping[str, str]) -> None:
+        setup = self.setup
+        self._add(
+            name,
+            command,
+            {
+                "KAFKA_BROKER": self._linked_brokers,
+                "KAFKA_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_S),
+                "KAFKA_GROUP_PROTOCOL": setup.group_protocol,
+                "KAFKA_JOIN_TIMEOUT_SECONDS": "2" if not setup.kafka_nodes else "10",
+                "KAFKA_REPLICATION_FACTOR": str(max(1, setup.kafka_nodes)),
+                "KAFKA_NUM_PARTITIONS": str(setup.partitions),
+                "CLICKHOUSE_PORT": str(self._links["clickhouse link"].port),
+                "INSERT_TIMEOUT_SECONDS": str(INSERT_TIMEOUT_S),
+                "BATCH_SIZE": str(setup.batch_size),
+                "BATCH_TIMEOUT_SECONDS": str(setup.batch_timeout_s),
+                "DEPTH_INTERVAL_SECONDS": str(setup.depth_interval_s),
+                "REDUNDANT_CONNECTIONS": str(setup.redundant_connections),
+                "RECONNECT_MAX_SECONDS": "1",
+                "SILENCE_TIMEOUT_SECONDS": "3",
+                "CONNECTION_MAX_AGE_SECONDS": "20",
+                "CONNECTION_OVERLAP_SECONDS": "1",
+                "REPAIR_REQUESTS_PER_SECOND": "100",
+                "LOG_FORMAT": "json",
+                **variables,
+            },
+        )
+
+    async def _link(self, name: str, host: str, port: int) -> Link:
+        link = self._links[name] = await self._stack.enter_async_context(Link(host, port))
+        return link
+
+    def _start_exchange(self) -> None:
+        setup = self.setup
+        self._add(
+            "exchange",
+            [
+                *radar("simulate", "--port", str(self._exchange_port)),
+                *("--seed", str(setup.seed), "--symbols", str(setup.symbols)),
+                *("--trades-per-second", str(setup.trades_per_s)),
+                *("--depth-per-second", str(setup.depth_per_s)),
+                *("--twin-share", "0.1", "--skew", "0.1"),
+                *("--recent-trades", str(setup.recent_trades)),
+                *("--ledger", str(self.ledger_path)),
+            ],
+            {},
+        )
+
+    async def _start_clickhouse(self) -> None:
+        disk = self.directory / "disk"
+        disk.mkdir(exist_ok=True)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
+        self.small_disk = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        command = [sys.executable, "-m", "radar.local.clickhouse"]
+        path = ["--path", str(disk / "clickhouse"), "--port", str(self._clickhouse_port)]
+        self._add("clickhouse", [*command, *path], {})
+        await self._link("clickhouse link", "127.0.0.1", self._clickhouse_port)
+        await self._until_answers(self._clickhouse_port)
+
+    async def _start_embedded_kafka(self) -> None:
+        port = free_port()
+        command = [sys.executable, "-m", "radar.local.broker", str(self.directory / "kafka")]
+        self._add("kafka-1", [*command, "127.0.0.1", str(port)], {})
+        self._brokers = self._linked_brokers = f"127.0.0.1:{port}"
+        await self._until_answers(port)
+
+    async def _start_apache_kafka(self) -> None:
+        assert self._kafka_home is not None
+        names = self.setup.names("kafka")
+        voters = {number: free_port() for number in range(1, len(names) + 1)}
+        direct, linked = [], []
+        for number, name in enumerate(names, start=1):
+            port = free_port()
+            link = await self._link(name, "127.0.0.1", port)
+            straight = free_port()
+            node = Node(
+                data_dir=self.directory / name,
+                host="127.0.0.1",
+                listeners=(
+                    Listener("CLIENTS", port, link.port),
+                    Listener("DIRECT", straight, straight),
+                ),
+                internal_port=free_port(),
+                voters=voters,
+                node_id=number,
+                options={
+                    "group.consumer.min.session.timeout.ms": "1000",
+                    "group.consumer.session.timeout.ms": str(SESSION_TIMEOUT_S * 1000),
+                    "group.consumer.min.heartbeat.interval.ms": "500",
+                    "group.consumer.heartbeat.interval.ms": "1000",
+                    # A killed node is found missing sooner than after nine seconds.
+                    "broker.session.timeout.ms": "3000",
+                    "broker.heartbeat.interval.ms": "500",
+                },
+            )
+            command = await asyncio.to_thread(prepare, self._kafka_home, node)
+            self._add(name, command, {})
+            direct.append(f"127.0.0.1:{straight}")
+            linked.append(f"127.0.0.1:{link.port}")
+        self._brokers, self._linked_brokers = ",".join(direct), ",".join(linked)
+
+    async def _until_answers(self, port: int) -> None:
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(answers, "127.0.0.1", port):
+                await asyncio.sleep(0.05)
+
+    def _prepare_tables(self, settings: Settings) -> None:
+        store = Store(settings)
+        migrate(store, settings.retention_days)
+        for kind in KINDS.values():
+            store.command(f"ALTER TABLE {kind.table} MODIFY SETTING {WITHOUT_MERGES}")
+        store.close()
+
+    async def run(self, faults: list[Fault]) -> None:
+        """Do every fault at its time, and wait until all are over."""
+        started_s = time.monotonic()
+        running: list[asyncio.Task[None]] = []
+        for fault in faults:
+            await asyncio.sleep(max(0.0, started_s + fault.at_s - time.monotonic()))
+            running.append(asyncio.create_task(self.harm(fault)))
+        await asyncio.gather(*running)
+
+    async def harm(self, fault: Fault) -> None:
+        """Do one fault and wait until it is over."""
+        with (self.directory / "faults.log").open("a") as log:
+            print(f"{time.time():.3f}", *fault, file=log)
+        await self._actions()[fault.name](fault)
+        self.done[fault.name] += 1
+
+    def _actions(self) -> dict[str, Callable[[Fault], Awaitable[None]]]:
+        def on_part(method: str) -> Callable[[Fault], Awaitable[None]]:
+            return lambda fault: getattr(self.parts[fault.target], method)(fault.seconds)
+
+        actions: dict[str, Callable[[Fault], Awaitable[None]]] = {
+            f"{harm} {what}": on_part(method)
+            for what in ("worker", "producer", "clickhouse", "kafka")
+            for harm, method in (
+                ("kill", "kill"),
+                ("restart", "restart"),
+                ("stop and continue", "stop_and_continue"),
+            )
+        }
+        return actions | {
+            "crash worker": self._crash_worker,
+            "kill all of kafka": self._kill_all_of_kafka,
+            "cut exchange link": self._cut_link,
+            "cut kafka link": self._cut_link,
+            "delay exchange link": self._delay_link,
+            "delay kafka link": self._delay_link,
+            "delay clickhouse link": self._delay_link,
+            "clickhouse refuses": self._cut_link,
+            "clickhouse hangs": self._hold_link,
+            "kafka hangs": self._hold_link,
+            "clickhouse breaks off an insert": self._break_insert,
+            "clickhouse's answer is lost": self._lose_answer,
+            "table is missing": self._hide_table,
+            "clickhouse's disk is full": self._fill_disk,
+            "bad messages": self._publish_bad_messages,
+            "move leaders": self._move_leaders,
+            "exchange kick": self._kick,
+            "exchange stall": lambda f: self.exchange("stall", seconds=f.seconds),
+            "exchange half-open": lambda f: self.exchange("half_open", count=1, seconds=f.seconds),
+            "exchange garbage": lambda f: self.exchange("garbage", repeat=3),
+            "exchange resend": self._resend,
+            "exchange refuse": lambda f: self.exchange("refuse", seconds=f.seconds),
+            "exchange rest error": lambda f: self.exchange("rest_error", seconds=f.seconds),
+        }
+
+    async def _crash_worker(self, fault: Fault) -> None:
+        """Let a worker start that will kill itself at a crash point, soon."""
+        part = self.parts[fault.target]
+        kind, seed = fault.target.split("-")[0], str(self._chance.random())
+        part.next_command = [sys.executable, CRASHING_WORKER, kind, fault.detail, "0.2", seed]
+        await part.kill(0.1)
+        await asyncio.sleep(fault.seconds)
+
+    async def _kill_all_of_kafka(self, fault: Fault) -> None:
+        names = self.setup.names("kafka")
+        await asyncio.gather(*(self.parts[name].kill(fault.seconds) for name in names))
+
+    async def _cut_link(self, fault: Fault) -> None:
+        link = self._links[fault.target]
+        link.refusing = True
+        link.cut()
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+
+    async def _hold_link(self, fault: Fault) -> None:
+        link = self._links[fault.target]
+        link.hold()
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+
+    async def _delay_link(self, fault: Fault) -> None:
+        link = self._links[fault.target]
+        link.delay_s = float(fault.detail)
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+
+    async def _break_insert(self, fault: Fault) -> None:
+        link = self._links[fault.target]
+        link.break_request(self._chance.randrange(1, 60_000))
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+
+    async def _lose_answer(self, fault: Fault) -> None:
+        link = self._links[fault.target]
+        link.lose_answer()
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+
+    async def _hide_table(self, fault: Fault) -> None:
+        table = KINDS[fault.target.split()[0]].table
+        await self.persist(lambda: self._rename(table, f"{table}_away"))
+        await asyncio.sleep(fault.seconds)
+        await self.persist(lambda: self._rename(f"{table}_away", table))
+
+    def _rename(self, old: str, new: str) -> None:
+        # An answer that was lost to a kill is found out by looking.
+        store = Store(self.settings())
+        try:
+            names = {row[0] for row in store.rows("SHOW TABLES")}
+            if old in names:
+                store.command(f"RENAME TABLE {old} TO {new}")
+        finally:
+            store.close()
+
+    async def _fill_disk(self, fault: Fault) -> None:
+        disk = self.directory / "disk"
+        ballast = disk / "ballast"
+        free = os.statvfs(disk)
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize)
+        await asyncio.sleep(fault.seconds)
+        ballast.unlink()
+
+    async def _publish_bad_messages(self, fault: Fault) -> None:
+        """Publish up to three messages that are none; more in a row would halt the worker."""
+        keys = [f"bad-{fault.at_s:.3f}-{n}".encode() for n in range(self._chance.randint(1, 3))]
+        values = [self._chance.choice(BAD_MESSAGES) for _ in keys]
+        topic = KINDS[fault.target].topic
+        await asyncio.to_thread(self._publish, topic, list(zip(keys, values, strict=True)))
+        self.bad[fault.target] += keys
+
+    def _publish(self, topic: str, messages: list[tuple[bytes, bytes]]) -> None:
+        producer = KafkaProducer(
+            {
+                "bootstrap.servers": self._brokers,
+                "enable.idempotence": True,
+                "message.timeout.ms": 0,
+                "logger": _SILENT,
+            }
+        )
+        for key, value in messages:
+            producer.produce(topic, key=key, value=value)
+        if producer.flush(60):
+            raise AssertionError("Kafka did not take the bad messages")
+
+    async def _move_leaders(self, fault: Fault) -> None:
+        """Let another replica lead each partition."""
+        admin = AdminClient({"bootstrap.servers": self._brokers, "logger": _SILENT})
+        topics = [kind.topic for kind in KINDS.values()]
+        brokers = self._brokers.split(",")
+        await self.persist(lambda: move_leaders(admin, self._chance.choice(brokers), topics))
+
+    async def _kick(self, fault: Fault) -> None:
+        await self.exchange(
+            "kick",
+            close_frame=str(fault.detail == "goodbye").lower(),
+            count=1 if fault.detail == "cut one" else 0,
+        )
+
+    async def _resend(self, fault: Fault) -> None:
+        await self.exchange("resend", count=20)
+        await asyncio.sleep(fault.seconds)
+        await self.exchange("resend", count=0)
+
+    async def exchange(self, fault: str, **parameters: object) -> None:
+        """Ask the simulated exchange for a fault."""
+        query = {"fault": fault, **{name: str(value) for name, value in parameters.items()}}
+        (await self.ask_exchange("faults", query)).raise_for_status()
+
+    async def ask_exchange(
+        self, question: str, query: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """Ask the simulated exchange's control interface."""
+        url = f"http://127.0.0.1:{self._exchange_port}/simulator/{question}"
+        return await self._http.get(url, params=query)
+
+    async def settle(self) -> list[str]:
+        """Heal everything, let the exchange fall silent and everything drain; return problems."""
+        for link in self._links.values():
+            link.heal()
+        await self.exchange("clear")
+        problems: list[str] = []
+        await self._until(lambda: all(part.lives for part in self.parts.values()), "all live")
+        opened = self.setup.producers * self.setup.redundant_connections
+        await self._until_connected(2 * opened)
+        await asyncio.sleep(3)  # the repair looks at a subscription again when its second is over
+        await self.ask_exchange("quiesce")
+        await self._until_stored("nothing waits in Kafka")
+        for role in ("producer", "worker"):
+            names = [n for k in KINDS for n in self.setup.names(f"{k}-{role}")]
+            codes = await asyncio.gather(*(self.parts[name].end(60) for name in names))
+            for name, code in zip(names, codes, strict=True):
+                if code:
+                    problems.append(f"{name} ended with {code}")
+            if role == "producer":
+                await self._until_stored("nothing waits in Kafka after the producers' end")
+        await self.parts["exchange"].end(30)
+        return problems
+
+    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline_s = time.monotonic() + 120
+        while not await asyncio.to_thread(condition):
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"not within 120 s: {what}")
+            await asyncio.sleep(0.2)
+
+    async def _until_connected(self, at_least: int) -> None:
+        deadline_s = time.monotonic() + 60
+        while (await self.ask_exchange("ledger")).json()["connections_open"] < at_least:
+            if time.monotonic() > deadline_s:
+                raise AssertionError("the producers do not connect")
+            await asyncio.sleep(0.2)
+
+    async def _until_stored(self, what: str) -> None:
+        """Wait until the ends of the log stand still and everything before them is committed."""
+        seen: list[tuple[int, int]] = []
+
+        def quiet() -> bool:
+            cluster = Cluster(self.settings())
+            try:
+                lags = [
+                    lag for kind in KINDS.values() for lag in cluster.lag(kind.topic, kind.group)
+                ]
+            except BrokerUnavailable:
+                return False
+            seen.append((sum(lag.end for lag in lags), sum(lag.messages for lag in lags)))
+            # Three looks, each some 0.3 s after the other.
+            return len(seen) > 3 and len(set(seen[-4:])) == 1 and seen[-1][1] == 0
+
+        await self._until(quiet, what)
+
+    def client(self) -> Any:
+        """Return a client of the database, without a link."""
+        return clickhouse_connect.get_client(
+            host="127.0.0.1", port=self._clickhouse_port, database="radar"
+        )
+
+    def log(self, kind: Kind, *, dead_letters: bool = False) -> dict[tuple[int, int], Any]:
+        """Read a topic from its beginning to its end; the messages by partition and offset."""
+        from confluent_kafka import OFFSET_BEGINNING, Consumer
+
+        topic = kind.dead_letter_topic if dead_letters else kind.topic
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._brokers,
+                "group.id": "radar-chaos",
+                "enable.auto.commit": False,
+                "fetch.queue.backoff.ms": 2,
+                "logger": _SILENT,
+            }
+        )
+        found: dict[tuple[int, int], Any] = {}
+        try:
+            count = len(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
+            ends = {
+                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), 20)[1]
+                for partition in range(count)
+            }
+            consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends if ends[p]])
+            left = sum(ends.values())
+            deadline_s = time.monotonic() + 120
+            while left > 0 and time.monotonic() < deadline_s:
+                for message in consumer.consume(10_000, 1.0):
+                    if message.error() is None:
+                        found[message.partition() or 0, message.offset() or 0] = message
+                left = sum(ends.values()) - len(found)
+        finally:
+            consumer.close()
+        if left:
+            raise AssertionError(f"{topic}: {left} messages cannot be read")
+        return found
+
+
+def _silent() -> Any:
+    import logging
+
+    logger = logging.getLogger("radar.chaos.kafka")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
+
+
+_SILENT = _silent()

@@ -1,0 +1,132 @@
+"""Compares what is stored with the exchange's ledger and with Kafka's log, message for message."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
+from typing import Any
+
+from chaos.rig import KINDS, Rig
+from radar.kinds import TRADES, Kind
+from radar.local.simulator import read_ledger
+
+Facts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, amount, side
+
+
+@dataclass
+class Verdict:
+    """What a run came to; every count but the first four must be 0."""
+
+    trades_sent: int = 0
+    trades_stored: int = 0
+    depth_stored: int = 0
+    bad_messages: int = 0
+    trades_lost: int = 0  # sent while a connection was up, but not visible
+    trades_unexpected: int = 0  # visible more often than the exchange told them in any way
+    messages_lost: int = 0  # acknowledged by Kafka, but neither visible nor a dead letter
+    phantom_rows: int = 0  # visible, but from no message
+    visible_duplicates: int = 0
+    physical_duplicates: int = 0  # messages with more than one row, before any merge
+    dead_letters_wrong: int = 0  # missing, or of good messages
+
+    @property
+    def events(self) -> int:
+        """Return how many events of the exchange were verified."""
+        return self.trades_sent + self.depth_stored
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether nothing is lost and nothing doubled."""
+        return not any(getattr(self, field.name) for field in fields(self)[4:])
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name.replace('_', ' ')} {value}" for name, value in asdict(self).items()
+        )
+
+
+def judge(rig: Rig) -> Verdict:
+    """Compare; blocks. The run has settled."""
+    verdict = Verdict()
+    client = rig.client()
+    try:
+        _compare_with_ledger(rig, client, verdict)
+        for name, kind in KINDS.items():
+            _compare_with_log(rig, client, kind, set(rig.bad[name]), verdict)
+    finally:
+        client.close()
+    return verdict
+
+
+def _compare_with_ledger(rig: Rig, client: Any, verdict: Verdict) -> None:
+    ledger = read_ledger(rig.ledger_path)
+    sent: Counter[Facts] = Counter()
+    possible: Counter[Facts] = Counter()
+    for trade in ledger:
+        if trade.possible:
+            facts = (
+                trade.symbol,
+                trade.timestamp,
+                Decimal(trade.price),
+                Decimal(trade.quantity),
+                str(trade.side),
+            )
+            possible[facts] += 1
+            sent[facts] += trade.sent
+    rows = client.query(
+        "SELECT symbol, formatDateTime(event_time, '%Y-%m-%dT%H:%i:%SZ', 'UTC'), price,"
+        " base_amount, toString(side), count() FROM trades GROUP BY ALL"
+    ).result_rows
+    stored = Counter({(r[0], r[1], r[2], r[3], r[4]): int(r[5]) for r in rows})
+    verdict.trades_sent = sent.total()
+    verdict.trades_stored = stored.total()
+    verdict.trades_lost = (sent - stored).total()
+    verdict.trades_unexpected = (stored - possible).total()
+    if verdict.trades_lost:
+        lost = (rig.directory / "lost.txt").open("w")
+        with lost:
+            for facts, count in (sent - stored).items():
+                print(count, *facts, file=lost)
+
+
+def _compare_with_log(
+    rig: Rig, client: Any, kind: Kind, bad_keys: set[bytes], verdict: Verdict
+) -> None:
+    log = rig.log(kind)
+    bad = {position for position, message in log.items() if message.key() in bad_keys}
+    letters = {
+        (int(headers[b"partition"]), int(headers[b"offset"]))
+        for headers in map(_headers, rig.log(kind, dead_letters=True).values())
+    }
+    verdict.bad_messages += len(bad)
+    verdict.dead_letters_wrong += len(bad ^ letters) + len(bad_keys) - len(bad)
+    ((rows, positions),) = client.query(
+        f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {kind.table}"
+    ).result_rows
+    verdict.physical_duplicates += rows - positions
+    if kind is TRADES:
+        identity, reader = "replaceAll(toString(trade_id), '-', '')", "trades"
+    else:
+        # Readers of the book see the newest; the history is the table without duplicates.
+        at = "toUnixTimestamp64Micro(received_at)"
+        identity, reader = f"concat(symbol, ' ', side, ' ', {at})", "orderbook_depth FINAL"
+    visible = Counter(
+        row[0] for row in client.query(f"SELECT {identity} FROM {reader}").result_rows
+    )
+    if kind is not TRADES:
+        verdict.depth_stored = visible.total()
+    wanted = {_identity(kind, message.value()) for at, message in log.items() if at not in bad}
+    verdict.visible_duplicates += visible.total() - len(visible)
+    verdict.messages_lost += len(wanted - visible.keys())
+    verdict.phantom_rows += len(visible.keys() - wanted)
+
+
+def _headers(message: Any) -> dict[bytes, bytes]:
+    return {name.encode(): value for name, value in message.headers()}
+
+
+def _identity(kind: Kind, value: bytes) -> str:
+    message = json.loads(value)
+    if kind is TRADES:
+        return str(message["trade_id"])
+    return f"{message['symbol']} {message['side']} {message['received_at_us']}"
