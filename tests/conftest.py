@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import apache_kafka
 from radar.kafka import Cluster
 from radar.local.addresses import answers, free_port
 from radar.settings import Settings, load
@@ -15,11 +16,60 @@ from radar.store.migrate import migrate
 from support import Process, eventually
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kafka",
+        choices=("embedded", "apache"),
+        default="embedded",
+        help="the broker of the tests; apache runs only those that use one (needs: make kafka)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "embedded_kafka(reason): about the embedded broker itself",
+        "group_protocols: runs with each group protocol that the broker offers",
+    ):
+        config.addinivalue_line("markers", line)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("group_protocols"):
+        offered = ["classic", "consumer"] if _apache(metafunc.config) else ["classic"]
+        metafunc.parametrize("group_protocol", offered, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has nothing to do with the chosen broker."""
+    apache = _apache(config)
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        needs_apache = bool(fixtures & {"apache_broker", "kafka_cluster"})
+        uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
+        (chosen if (uses_kafka if apache else not needs_apache) else left_out).append(item)
+        marker = item.get_closest_marker("embedded_kafka")
+        if apache and marker is not None:
+            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+
+
+def _apache(config: pytest.Config) -> bool:
+    return bool(config.getoption("--kafka") == "apache")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     """Keep the options of whoever runs the tests away from them."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    if _apache(pytestconfig):
+        monkeypatch.setenv("KAFKA_HOME", str(apache_kafka.HOME))
     monkeypatch.chdir(tmp_path)
 
 
@@ -39,13 +89,40 @@ def clickhouse_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         process.end()
 
 
+@pytest.fixture(scope="session")
+def apache_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run one node of Apache Kafka for the whole run; `broker` gives it clean to each test."""
+    with apache_kafka.running_broker(tmp_path_factory.mktemp("kafka")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apache_kafka.Brokers]:
+    """Run three nodes of Apache Kafka; tests may kill them, and leave them in sync."""
+    brokers = apache_kafka.Brokers(tmp_path_factory.mktemp("cluster"))
+    try:
+        brokers.start()
+        yield brokers
+    finally:
+        brokers.stop()
+
+
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[str]:
-    """Run an embedded broker of the test's own; it starts within milliseconds."""
+def broker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Provide a broker without topics and groups: the embedded one, or with --kafka=apache that."""
+    if _apache(request.config):
+        address: str = request.getfixturevalue("apache_broker")
+        apache_kafka.clean(address)
+        yield address
+    else:
+        yield from _embedded_broker(tmp_path)
+
+
+def _embedded_broker(directory: Path) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "radar.local.broker"]
     process = Process(
-        [*command, str(tmp_path / "kafka"), "127.0.0.1", str(port)], tmp_path / "kafka.log"
+        [*command, str(directory / "kafka"), "127.0.0.1", str(port)], directory / "kafka.log"
     )
     try:
         eventually(lambda: answers("127.0.0.1", port), "Kafka answers")
@@ -55,11 +132,24 @@ def broker(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def kafka_settings(broker: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def group_protocol(request: pytest.FixtureRequest) -> str:
+    """Tell the group protocol of a test; the marker `group_protocols` varies it."""
+    return str(getattr(request, "param", "classic"))
+
+
+@pytest.fixture
+def kafka_settings(
+    broker: str, group_protocol: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> Settings:
     """Options that lead to the test's broker, also for child processes."""
     monkeypatch.setenv("KAFKA_BROKER", broker)
     monkeypatch.setenv("KAFKA_LINGER_MS", "0")
-    monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("KAFKA_GROUP_PROTOCOL", group_protocol)
+    if _apache(pytestconfig):
+        timeout_s = apache_kafka.SESSION_TIMEOUT_S
+        monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", str(timeout_s))
+    else:
+        monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "2")
     settings = load()
     Cluster(settings).wait_until_up(10)
     return settings

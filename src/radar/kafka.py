@@ -21,9 +21,16 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
-from radar.errors import BrokerUnavailable, BufferFull, CommitRejected, WorkerFenced
+from radar.errors import (
+    BrokerUnavailable,
+    BufferFull,
+    CommitRejected,
+    ConfigurationError,
+    WorkerFenced,
+)
 from radar.settings import Settings
 
 # A depth frame may be as large as MAX_FRAME_BYTES; its message must fit as well.
@@ -39,6 +46,15 @@ _REJECTED_COMMITS = {
     KafkaError._STATE,  # noqa: SLF001 - the library's public name of "not in the group"
     KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
 }
+
+_SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
+_NOT_OFFERED = {
+    KafkaError.INVALID_REQUEST,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001
+}
+_TAKEN_NAME = KafkaError.UNRELEASED_INSTANCE_ID
+TAKEN_NAME_WAIT_S = 2.0
 
 _log = logging.getLogger("confluent")
 
@@ -221,15 +237,22 @@ class GroupReader:
         on_assign: Callable[[Sequence[Committed]], None],
         on_revoke: Callable[[Sequence[int]], None],
     ) -> None:
+        """Join a group.
+
+        Raises:
+            ConfigurationError: The brokers do not offer the group protocol of the options.
+            BrokerUnavailable: They did not answer when asked for it.
+        """
         self._topic = topic
         self._on_assign = on_assign
         self._on_revoke = on_revoke
-        session_ms = int(settings.kafka_session_timeout_seconds * 1000)
+        self.session_timeout_s = settings.kafka_session_timeout_seconds
+        if settings.kafka_group_protocol == "consumer":
+            self.session_timeout_s = Cluster(settings).session_timeout_s(group)
+        session_ms = int(self.session_timeout_s * 1000)
         config = client_config(settings) | {
             "group.id": group,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": session_ms,
-            "heartbeat.interval.ms": min(3000, session_ms // 3),
+            "group.protocol": settings.kafka_group_protocol,
             "max.poll.interval.ms": max(300_000, session_ms),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -241,6 +264,14 @@ class GroupReader:
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "fetch.wait.max.ms": 100,
         }
+        if settings.kafka_group_protocol == "consumer":
+            config["group.remote.assignor"] = "uniform"
+        else:
+            config |= {
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": session_ms,
+                "heartbeat.interval.ms": min(3000, session_ms // 3),
+            }
         if settings.worker_id:
             config["group.instance.id"] = settings.worker_id
         self._config = config
@@ -256,6 +287,10 @@ class GroupReader:
         wait_s = self._join_timeout_s * random.uniform(1, 2)  # noqa: S311
         self._join_deadline_s: float | None = time.monotonic() + wait_s
 
+    def _join_again(self) -> None:
+        self._consumer.close()
+        self._join()
+
     def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
         """Return up to `max_messages` messages; blocks up to `timeout_s` for the last one.
 
@@ -265,15 +300,20 @@ class GroupReader:
         """
         if self._join_deadline_s is not None and time.monotonic() > self._join_deadline_s:
             _log.warning("no assignment came; joining the group again")
-            self._consumer.close()
             self._join_timeout_s *= 2
-            self._join()
+            self._join_again()
         messages: list[Message] = []
         for message in self._consumer.consume(max_messages, timeout_s):
             error = message.error()
             if error is None:
                 messages.append(cast("Message", message))
-            elif error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+            elif self._join_deadline_s is not None and _names(error, _TAKEN_NAME):
+                # KIP-848: a worker that died keeps its name until its session times out.
+                _log.warning("kafka: %s; joining the group again", error.str())
+                time.sleep(min(TAKEN_NAME_WAIT_S, self.session_timeout_s / 4))
+                self._join_again()
+                return messages
+            elif _is_final(error):
                 raise WorkerFenced(error.str())
             else:
                 _log.warning("kafka: %s", error.str())
@@ -420,6 +460,29 @@ class Cluster:
         except KafkaException as error:
             raise self._unavailable(error) from error
 
+    def session_timeout_s(self, group: str) -> float:
+        """Return the session timeout that the brokers give a group of KIP-848; blocks.
+
+        Raises:
+            ConfigurationError: The brokers do not offer such groups.
+            BrokerUnavailable: The broker did not answer.
+        """
+        # A client that joins such a group on other brokers would wait for ever, silently.
+        resource = ConfigResource(ConfigResource.Type.GROUP, group)
+        described = self._admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+        try:
+            timeout_ms = described[resource].result(REQUEST_TIMEOUT_S).get(_SESSION_OPTION)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_OFFERED:
+                raise self._unavailable(error) from error
+            timeout_ms = None
+        if timeout_ms is None:
+            raise ConfigurationError(
+                f"Kafka at {self._settings.kafka_broker} does not offer"
+                " KAFKA_GROUP_PROTOCOL=consumer (KIP-848, Apache Kafka 4): use classic"
+            )
+        return float(timeout_ms.value) / 1000
+
     def topics(self, names: Iterable[str]) -> list[TopicState]:
         """Describe those of the topics that exist; blocks.
 
@@ -512,8 +575,19 @@ def _watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]
         raise BrokerUnavailable(f"cannot read the ends of a partition: {error}") from error
 
 
+def _names(error: KafkaError, code: int) -> bool:
+    """Tell whether an error is one of this code, or a fatal one that was caused by it."""
+    return error.code() == code or KafkaError(code).str() in error.str()
+
+
+def _is_final(error: KafkaError) -> bool:
+    # The library delivers a fatal error to `consume` under this code, without its flag.
+    fatal = KafkaError._FATAL  # noqa: SLF001 - the library's public name
+    return error.fatal() or error.code() in (fatal, KafkaError.FENCED_INSTANCE_ID, _TAKEN_NAME)
+
+
 def _commit_error(error: KafkaError) -> Exception:
-    if error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+    if _is_final(error):
         return WorkerFenced(error.str())
     if error.code() in _REJECTED_COMMITS:
         return CommitRejected(error.str())

@@ -1,4 +1,4 @@
-"""The Kafka module against the embedded broker, through its relay."""
+"""The Kafka module against a broker: the embedded one through its relay, or Apache Kafka."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from radar.errors import BrokerUnavailable, BufferFull, CommitRejected
+from radar.errors import (
+    BrokerUnavailable,
+    BufferFull,
+    CommitRejected,
+    ConfigurationError,
+    WorkerFenced,
+)
 from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
 from radar.local.addresses import free_port
 from radar.settings import Settings
@@ -71,6 +77,7 @@ def test_create_topics_by_many_at_once_creates_each_once(kafka_settings: Setting
     assert topic.partitions == kafka_settings.kafka_num_partitions == 3
 
 
+@pytest.mark.group_protocols
 def test_publisher_keeps_the_order_of_a_key_in_one_partition(settings: Settings) -> None:
     publish(settings, *((b"key %d" % (n % 7), b"%d" % n) for n in range(700)))
     member = Member(settings)
@@ -82,6 +89,7 @@ def test_publisher_keeps_the_order_of_a_key_in_one_partition(settings: Settings)
         assert len({m.partition() for m in taken}) == 1
 
 
+@pytest.mark.group_protocols
 def test_commit_with_metadata_is_given_to_the_next_owner(settings: Settings) -> None:
     publish(settings, (b"a", b"1"), (b"a", b"2"))
     first = Member(settings)
@@ -96,6 +104,7 @@ def test_commit_with_metadata_is_given_to_the_next_owner(settings: Settings) -> 
     second.reader.close()
 
 
+@pytest.mark.group_protocols
 def test_commit_after_leaving_is_rejected(settings: Settings) -> None:
     publish(settings, (b"a", b"1"))
     first = Member(settings)
@@ -105,6 +114,7 @@ def test_commit_after_leaving_is_rejected(settings: Settings) -> None:
         first.reader.commit(first.messages[0].partition(), 1)
 
 
+@pytest.mark.group_protocols
 def test_reader_paused_partition_brings_nothing_until_resumed(settings: Settings) -> None:
     publish(settings, (b"a", b"1"))
     member = Member(settings)
@@ -120,6 +130,7 @@ def test_reader_paused_partition_brings_nothing_until_resumed(settings: Settings
     member.reader.close()
 
 
+@pytest.mark.group_protocols
 def test_lag_counts_what_is_not_committed(settings: Settings) -> None:
     publish(settings, *((b"a", b"x") for _ in range(10)))
     member = Member(settings)
@@ -172,7 +183,30 @@ def test_cluster_without_a_broker_is_unavailable_and_named(settings: Settings) -
         Cluster(away).wait_until_up(0.5)
 
 
+@pytest.mark.embedded_kafka("Apache Kafka has no relay")
 def test_relay_is_the_only_address_that_clients_see(settings: Settings) -> None:
     metadata = AdminClient({"bootstrap.servers": settings.kafka_broker}).list_topics(timeout=10)
     addresses = [f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()]
     assert addresses == [settings.kafka_broker]
+
+
+@pytest.mark.embedded_kafka("Apache Kafka offers it")
+def test_reader_with_a_group_protocol_that_is_not_offered_says_so(settings: Settings) -> None:
+    wanted = settings.model_copy(update={"kafka_group_protocol": "consumer"})
+    with pytest.raises(ConfigurationError, match="does not offer KAFKA_GROUP_PROTOCOL=consumer"):
+        Member(wanted)
+
+
+def test_reader_whose_name_another_takes_is_fenced(settings: Settings) -> None:
+    named = settings.model_copy(update={"worker_id": "one"})
+    first = Member(named)
+    first.until(lambda: len(first.assigned) == 3, "the first has all partitions")
+    second = Member(named)
+    second.until(lambda: len(second.assigned) == 3, "the second takes its place")
+    with pytest.raises(WorkerFenced):
+        first.until(lambda: False, "it is told so")
+    with pytest.raises((WorkerFenced, CommitRejected)):
+        first.reader.commit(0, 0)
+    second.reader.commit(0, 0, "mine")
+    second.reader.close()
+    first.reader.close()

@@ -245,7 +245,7 @@ class Worker:
             work.step = Step.PLAN
             self._reached(CrashPoint.AFTER_DEAD_LETTERS)
         # An old plan is renewed: an accepted commit proves that the partition is still ours.
-        max_age_s = self._settings.kafka_session_timeout_seconds / 2
+        max_age_s = self._reader.session_timeout_s / 2
         stale = time.monotonic() > work.planned_at_s + max_age_s
         if work.step is Step.PLAN or (work.step is Step.INSERT and stale):
             self._reader.commit(work.partition, plan.lo, str(plan))

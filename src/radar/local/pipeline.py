@@ -20,7 +20,7 @@ import structlog
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
-from radar.local import addresses
+from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
 from radar.local.simulator import LedgerSummary, read_ledger
 from radar.local.supervisor import Child, ChildSpec, Supervisor
@@ -135,6 +135,9 @@ class Pipeline:
             await self._start_store("clickhouse", self._database_command(), self.database)
         cluster = Cluster(self.settings)
         await self._until_done(lambda: cluster.wait_until_up(5.0), "kafka")
+        if self.settings.kafka_group_protocol == "consumer":
+            group = next(iter(KINDS.values())).group
+            await asyncio.to_thread(cluster.session_timeout_s, group)
         topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
         await asyncio.to_thread(cluster.create_topics, topics)
         await self._until_done(self._migrate, "clickhouse")
@@ -155,7 +158,7 @@ class Pipeline:
             asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports, cluster)),
             asyncio.create_task(self._keep_state()),
         ]
-        if self.broker.embedded:
+        if self.broker.embedded and not self._runs_apache_kafka:
             self._background.append(asyncio.create_task(self._keep_trimmed(cluster)))
 
     async def stop(self) -> Summary:
@@ -183,7 +186,15 @@ class Pipeline:
         self.supervisor.kill()
         (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
 
+    @property
+    def _runs_apache_kafka(self) -> bool:
+        return self.broker.embedded and bool(self.settings.kafka_home)
+
     def _broker_command(self) -> tuple[str, ...]:
+        if self._runs_apache_kafka:
+            home, data_dir = Path(self.settings.kafka_home), self.data_dir / "kafka-apache"
+            paths = str(home.absolute()), str(data_dir)
+            return (*_python("radar.local.apache_kafka"), *paths, *_text(self.broker))
         data_dir = self.data_dir / "kafka"
         return (*_python("radar.local.broker"), str(data_dir), *_text(self.broker))
 
@@ -209,7 +220,7 @@ class Pipeline:
     def _environment(self) -> dict[str, str]:
         password = self.settings.clickhouse_password.get_secret_value()
         variables = {"LOG_FORMAT": "json", "CLICKHOUSE_PASSWORD": password}
-        if self.broker.embedded:
+        if self.broker.embedded and not self._runs_apache_kafka:
             # Members that join it within the same second may wait for each other for ever.
             variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "2"
         if self.simulation:
@@ -387,7 +398,7 @@ async def open_pipeline(
         pipeline = Pipeline(
             settings,
             data_dir,
-            addresses.kafka(settings),
+            _broker(settings),
             addresses.clickhouse(settings),
             simulation,
             (children.fileno(),),
@@ -396,6 +407,14 @@ async def open_pipeline(
             yield pipeline
         finally:
             pipeline.kill()
+
+
+def _broker(settings: Settings) -> Address:
+    """Decide on the broker; what it needs on this machine must be there."""
+    address = addresses.kafka(settings)
+    if address.embedded and settings.kafka_home:
+        apache_kafka.java(Path(settings.kafka_home))
+    return address
 
 
 def data_directory(settings: Settings, *, simulated: bool) -> Path:

@@ -1,0 +1,151 @@
+"""Apache Kafka for tests: nodes as real processes, and a clean broker for each test."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from radar.local import apache_kafka
+from radar.local.addresses import answers, free_port
+from radar.local.apache_kafka import Listener, Node
+from support import Process, eventually
+
+HOME = Path(__file__).parents[1] / ".kafka"
+SESSION_TIMEOUT_S = 6
+HOST = "127.0.0.1"
+# With KIP-848 the brokers decide on it.
+OPTIONS = {
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": str(SESSION_TIMEOUT_S * 1000),
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.heartbeat.interval.ms": "1000",
+}
+START_TIMEOUT_S = 60
+
+
+class Broker:
+    """One node; it can be started, stopped and killed again and again on its data."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.address = f"{node.host}:{node.listeners[0].port}"
+        self.command = apache_kafka.prepare(HOME, node)
+        self.log = node.data_dir / "node.log"
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        self._process = Process(self.command, self.log)
+
+    def wait_until_up(self) -> None:
+        port = self.node.listeners[0].port
+        eventually(lambda: answers(HOST, port), "the node answers", START_TIMEOUT_S)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.end()
+
+
+class Brokers:
+    """A cluster of three on which every topic has three replicas, two of them in sync."""
+
+    def __init__(self, directory: Path) -> None:
+        voters = {node_id: free_port() for node_id in (1, 2, 3)}
+        self.by_id: dict[int, Broker] = {}
+        for node_id in voters:
+            port = free_port()
+            node = Node(
+                data_dir=directory / f"node-{node_id}",
+                host=HOST,
+                listeners=(Listener("CLIENTS", port, port),),
+                internal_port=free_port(),
+                voters=voters,
+                node_id=node_id,
+                options=OPTIONS | {"default.replication.factor": "3"},
+            )
+            self.by_id[node_id] = Broker(node)
+        self.address = ",".join(broker.address for broker in self.by_id.values())
+        self.admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+
+    def start(self) -> None:
+        for broker in self.by_id.values():
+            broker.start()
+        eventually(lambda: self.live == 3, "three brokers", START_TIMEOUT_S)
+
+    def stop(self) -> None:
+        # Together: a node that is alone cannot hand over what it leads, and waits.
+        for broker in self.by_id.values():
+            broker.kill()
+
+    @property
+    def live(self) -> int:
+        try:
+            return len(self.admin.list_topics(timeout=5).brokers)
+        except KafkaException:
+            return 0
+
+    def leaders(self, topic: str) -> dict[int, int]:
+        """Return each partition's leader; -1 is none."""
+        partitions = self.admin.list_topics(topic, timeout=10).topics[topic].partitions
+        return {number: partition.leader for number, partition in partitions.items()}
+
+    def in_sync(self) -> bool:
+        """Tell whether every partition of every topic has its three replicas in sync."""
+        try:
+            topics = self.admin.list_topics(timeout=5).topics.values()
+        except KafkaException:
+            return False
+        partitions = [each for topic in topics for each in topic.partitions.values()]
+        return self.live == 3 and all(len(each.isrs) == 3 for each in partitions)
+
+
+@contextlib.contextmanager
+def running_broker(directory: Path) -> Iterator[str]:
+    """Run one node; provide its address."""
+    node = apache_kafka.single(directory, HOST, free_port(), free_port(), free_port())
+    broker = Broker(replace(node, options=OPTIONS))
+    broker.start()
+    try:
+        broker.wait_until_up()
+        yield broker.address
+    finally:
+        broker.stop()
+
+
+def clean(address: str) -> None:
+    """Delete every group and topic; waits for members that died without leaving."""
+    admin = AdminClient({"bootstrap.servers": address})
+
+    def groups_gone() -> bool:
+        groups = [each.group_id for each in admin.list_consumer_groups().result(20).valid or []]
+        for deleted in admin.delete_consumer_groups(groups).values() if groups else ():
+            try:
+                deleted.result(20)
+            except KafkaException as error:
+                if error.args[0].code() not in _NOT_YET:
+                    raise
+        return not groups
+
+    def topics_gone() -> bool:
+        found = [name for name in admin.list_topics(timeout=20).topics if name[:2] != "__"]
+        for deleted in admin.delete_topics(found).values() if found else ():
+            with contextlib.suppress(KafkaException):
+                deleted.result(20)
+        return not found
+
+    eventually(topics_gone, "topics are deleted", 60, every_s=0.1)
+    eventually(groups_gone, "groups are deleted", 60, every_s=0.2)
+
+
+_NOT_YET = {
+    KafkaError.NON_EMPTY_GROUP,
+    KafkaError.GROUP_ID_NOT_FOUND,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+}
