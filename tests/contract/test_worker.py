@@ -3,20 +3,27 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from radar import wire
-from radar.kafka import Cluster, Publisher
+from radar.kafka import Publisher
 from radar.kinds import DEPTH, TRADES
 from radar.local.addresses import answers, free_port
-from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar
+from workers import (
+    create_topics,
+    depth_value,
+    letters,
+    publish,
+    publish_trades,
+    stored,
+    trade_value,
+    waiting,
+)
 
 Start = Callable[..., Process]
 
@@ -27,8 +34,7 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.3")
     monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
     settings = load()
-    names = [name for kind in (TRADES, DEPTH) for name in (kind.topic, kind.dead_letter_topic)]
-    Cluster(settings).create_topics(names)
+    create_topics(settings)
     return settings
 
 
@@ -50,39 +56,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield run
     for process in processes:
         process.end()
-
-
-def trade_value(n: int, symbol: str = "USDTTMN") -> bytes:
-    now_us = time.time_ns() // 1000
-    trade = Trade(
-        source="wallex",
-        symbol=symbol,
-        base="USDT",
-        quote="TMN",
-        side=TradeSide.SELL,
-        price="31704.5",
-        base_amount=str(n + 1),
-        event_time_ms=now_us // 1_000_000 * 1000,
-        received_at_us=now_us,
-    )
-    return wire.encode_trade(trade, f"{n:032x}")
-
-
-def publish_trades(settings: Settings, numbers: range, symbols: int = 20) -> None:
-    publisher = Publisher(settings, TRADES.topic)
-    for n in numbers:
-        symbol = f"S{n % symbols}TMN"
-        publisher.publish(wire.message_key("wallex", symbol), trade_value(n, symbol))
-    assert publisher.flush(20) == 0
-
-
-def waiting(settings: Settings, kind: str = "trades") -> int:
-    chosen = TRADES if kind == "trades" else DEPTH
-    return sum(lag.messages for lag in Cluster(settings).lag(chosen.topic, chosen.group))
-
-
-def stored(store: Store, table: str = "trades_master") -> int:
-    return int(store.rows(f"SELECT count() FROM {table}")[0][0])
 
 
 def test_worker_stores_every_message_once_where_it_stood(
@@ -138,23 +111,6 @@ def test_worker_on_sigterm_stores_what_it_took_and_leaves_nothing_to_replay(
     eventually(lambda: stored(store) == 700, "the next worker goes on exactly there")
 
 
-@pytest.mark.parametrize("kills", [5])
-def test_worker_killed_again_and_again_loses_and_doubles_nothing(
-    settings: Settings, store: Store, start: Start, kills: int
-) -> None:
-    total = 6000
-    publish_trades(settings, range(total))
-    for kill in range(kills):
-        worker = start(BATCH_SIZE="50")
-        eventually(lambda n=kill: stored(store) >= (n + 1) * 500, "some rows are stored")  # type: ignore[misc]
-        worker.kill()
-    start()
-    eventually(lambda: waiting(settings) == 0, "everything is committed")
-    # Physically, not only through the view: the plan makes each block recognisable.
-    rows = store.rows("SELECT count(), uniqExact(trade_id) FROM trades_master")
-    assert rows == [(total, total)]
-
-
 def test_workers_share_partitions_and_take_over_when_one_leaves(
     settings: Settings, store: Store, start: Start
 ) -> None:
@@ -193,8 +149,7 @@ def test_worker_sends_garbage_to_the_dead_letters_and_stores_the_neighbours(
     start()
     eventually(lambda: stored(store) == len(garbage), "the neighbours are stored")
     eventually(lambda: waiting(settings) == 0, "the garbage is committed as well")
-    letters = Cluster(settings).topics([TRADES.dead_letter_topic])[0]
-    assert letters.end == len(garbage)
+    assert letters(settings) == len(garbage)
 
 
 def test_worker_finds_the_row_that_the_server_rejects(
@@ -209,26 +164,13 @@ def test_worker_finds_the_row_that_the_server_rejects(
     start()
     eventually(lambda: waiting(settings) == 0, "everything is committed")
     assert stored(store) == 148
-    assert Cluster(settings).topics([TRADES.dead_letter_topic])[0].end == 2
+    assert letters(settings) == 2
 
 
 def test_worker_stores_depth_snapshots(settings: Settings, store: Store, start: Start) -> None:
-    publisher = Publisher(settings, DEPTH.topic)
-    for n in range(250):
-        snapshot = DepthSnapshot(
-            source="wallex",
-            symbol="BTCUSDT",
-            base="BTC",
-            quote="USDT",
-            side=BookSide.BID if n % 2 else BookSide.ASK,
-            prices=(100.5, 100.25) if n % 2 else (101.0, 102.0),
-            quantities=(1.0, 2.0),
-            received_at_us=time.time_ns() // 1000 + n,
-        )
-        publisher.publish(b"wallex:BTCUSDT", wire.encode_depth(snapshot))
-    assert publisher.flush(10) == 0
+    publish(settings, [depth_value(n) for n in range(250)], DEPTH)
     start("depth")
-    eventually(lambda: stored(store, "orderbook_depth") == 250, "all snapshots are stored")
+    eventually(lambda: stored(store, DEPTH) == 250, "all snapshots are stored")
     assert store.rows("SELECT best_bid, best_ask FROM order_book") == [(100.5, 101.0)]
 
 
@@ -240,7 +182,7 @@ def test_worker_waits_out_a_clickhouse_that_is_down(
     monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
     monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
     settings = load()
-    Cluster(settings).create_topics([TRADES.topic, TRADES.dead_letter_topic])
+    create_topics(settings)
     command = [sys.executable, "-m", "radar.local.clickhouse", "--port", str(port)]
 
     def run_clickhouse() -> Process:

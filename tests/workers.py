@@ -1,0 +1,82 @@
+"""What tests of workers share: messages, and what became of them."""
+
+import time
+from collections.abc import Iterable
+
+from radar import wire
+from radar.kafka import Cluster, Publisher
+from radar.kinds import DEPTH, TRADES, Kind
+from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+from radar.settings import Settings
+from radar.store.client import Store
+
+
+def trade_value(n: int, symbol: str = "USDTTMN") -> bytes:
+    """Return a trade that differs from those of other numbers."""
+    now_us = time.time_ns() // 1000
+    trade = Trade(
+        source="wallex",
+        symbol=symbol,
+        base="USDT",
+        quote="TMN",
+        side=TradeSide.SELL,
+        price="31704.5",
+        base_amount=str(n + 1),
+        event_time_ms=now_us // 1_000_000 * 1000,
+        received_at_us=now_us,
+    )
+    return wire.encode_trade(trade, f"{n:032x}")
+
+
+def depth_value(n: int, levels: int = 2) -> bytes:
+    """Return a snapshot that differs from those of other numbers."""
+    snapshot = DepthSnapshot(
+        source="wallex",
+        symbol="BTCUSDT",
+        base="BTC",
+        quote="USDT",
+        side=BookSide.BID if n % 2 else BookSide.ASK,
+        prices=tuple(100.5 - k / 4 if n % 2 else 101.0 + k for k in range(levels)),
+        quantities=tuple(1.0 + k for k in range(levels)),
+        received_at_us=time.time_ns() // 1000 + n,
+    )
+    return wire.encode_depth(snapshot)
+
+
+def publish_trades(settings: Settings, numbers: Iterable[int], symbols: int = 20) -> None:
+    """Publish trades of several markets, so over several partitions."""
+    publisher = Publisher(settings, TRADES.topic)
+    for n in numbers:
+        symbol = f"S{n % symbols}TMN"
+        publisher.publish(wire.message_key("wallex", symbol), trade_value(n, symbol))
+    assert publisher.flush(20) == 0
+
+
+def publish(settings: Settings, values: Iterable[bytes], kind: Kind = TRADES) -> None:
+    """Publish messages in order, so into one partition."""
+    publisher = Publisher(settings, kind.topic)
+    for value in values:
+        publisher.publish(b"key", value)
+        publisher.poll()
+    assert publisher.flush(60) == 0
+
+
+def create_topics(settings: Settings) -> None:
+    """Create the topics of all kinds."""
+    names = [name for kind in (TRADES, DEPTH) for name in (kind.topic, kind.dead_letter_topic)]
+    Cluster(settings).create_topics(names)
+
+
+def waiting(settings: Settings, kind: Kind = TRADES) -> int:
+    """Return how many messages are not committed."""
+    return sum(lag.messages for lag in Cluster(settings).lag(kind.topic, kind.group))
+
+
+def stored(store: Store, kind: Kind = TRADES) -> int:
+    """Return how many rows there are, physically."""
+    return int(store.rows(f"SELECT count() FROM {kind.table}")[0][0])
+
+
+def letters(settings: Settings, kind: Kind = TRADES) -> int:
+    """Return how many dead letters there are."""
+    return Cluster(settings).topics([kind.dead_letter_topic])[0].end
