@@ -1,8 +1,11 @@
 """A WebSocket connection to an exchange: the only module here that imports the library."""
 
+from typing import cast
+
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidURI, WebSocketException
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame
+from websockets.http11 import Response
 
 from radar.errors import ConfigurationError, FeedLost
 
@@ -11,14 +14,55 @@ CLOSE_TIMEOUT_S = 2.0
 # A socket whose other end is gone without a word is found after at most the sum of both.
 PING_INTERVAL_S = 20.0
 PING_TIMEOUT_S = 20.0
-# Messages that wait for the reader; beyond that, TCP makes the exchange wait.
-MAX_QUEUE = 1024
+# Frames that wait for the reader; beyond that, TCP makes the exchange wait. It bounds memory
+# together with the largest frame, and what one read of the socket brings comes on top.
+MAX_QUEUE = 32
+# What one read of the socket may become: 256 KiB can inflate to a thousand times as much, or be
+# empty frames that take a second to look at.
+MAX_BURST_BYTES = 32 * 1024 * 1024
+MAX_BURST_FRAMES = 50_000
+# Answers to pings that the exchange does not take.
+MAX_UNSENT_BYTES = 1024 * 1024
+SLICE_BYTES = 16 * 1024
+
+
+class _Socket(ClientConnection):
+    """The library's connection, bounded where the library trusts the other end."""
+
+    flooded = False
+    _burst_bytes = _burst_frames = 0
+    _ending = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take what one read of the socket brought, in slices, so that a flood is noticed."""
+        self._burst_bytes = self._burst_frames = 0
+        for start in range(0, len(data), SLICE_BYTES):
+            super().data_received(data[start : start + SLICE_BYTES])
+            if (
+                self._burst_bytes > MAX_BURST_BYTES
+                or self._burst_frames > MAX_BURST_FRAMES
+                or self.transport.get_write_buffer_size() > MAX_UNSENT_BYTES
+            ):
+                self.flooded = True
+                self.transport.abort()
+                return
+        if self.protocol.close_expected() and not self._ending:
+            # The library leaves the end to the exchange, or to the next ping.
+            self._ending = True
+            self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+
+    def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
+        """Take what the library made of it."""
+        if isinstance(event, Frame):
+            self._burst_bytes += len(event.data)
+            self._burst_frames += 1
+        super().process_event(event)
 
 
 class Connection:
     """An open connection."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: _Socket) -> None:
         self._socket = socket
 
     @classmethod
@@ -45,12 +89,13 @@ class Connection:
                 ping_timeout=PING_TIMEOUT_S,
                 max_size=max_frame_bytes,
                 max_queue=MAX_QUEUE,
+                create_connection=_Socket,
             )
         except (InvalidURI, InvalidProxy) as error:
             raise ConfigurationError(f"cannot connect to {url}: {error}") from error
         except (OSError, TimeoutError, EOFError, WebSocketException) as error:
             raise FeedLost("refused", f"{url}: {error or type(error).__name__}") from error
-        return cls(socket)
+        return cls(cast("_Socket", socket))
 
     async def receive(self) -> bytes:
         """Wait for the next message and return it, text as UTF-8.
@@ -58,13 +103,13 @@ class Connection:
         What arrived before the connection ended is still returned.
 
         Raises:
-            FeedLost: The connection has ended ("closed", or "overflow" if a message was larger
-                than allowed).
+            FeedLost: The connection has ended ("closed", or "overflow" if more came than is
+                allowed: a message too large or in too many parts, or a flood).
         """
         try:
             return await self._socket.recv(decode=False)
         except ConnectionClosed as closed:
-            raise _lost(closed) from closed
+            raise self._lost(closed) from closed
 
     async def send(self, text: str) -> None:
         """Send a text message; waits while the socket's buffer is full.
@@ -75,7 +120,7 @@ class Connection:
         try:
             await self._socket.send(text)
         except ConnectionClosed as closed:
-            raise _lost(closed) from closed
+            raise self._lost(closed) from closed
 
     async def close(self) -> None:
         """Say goodbye and close; waits up to CLOSE_TIMEOUT_S. Closing again does nothing."""
@@ -85,8 +130,9 @@ class Connection:
         """Cut the connection, when nobody is there to say goodbye to."""
         self._socket.transport.abort()
 
-
-def _lost(closed: ConnectionClosed) -> FeedLost:
-    sent = closed.sent
-    too_big = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
-    return FeedLost("overflow" if too_big else "closed", str(closed))
+    def _lost(self, closed: ConnectionClosed) -> FeedLost:
+        sent = closed.sent
+        if self._socket.flooded:
+            return FeedLost("overflow", "the exchange floods the connection")
+        too_big = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
+        return FeedLost("overflow" if too_big else "closed", str(closed))

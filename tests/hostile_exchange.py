@@ -1,0 +1,162 @@
+"""An exchange that keeps to no rule: a raw server whose connections are scripted byte by byte."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+TEXT, CONTINUATION, BINARY, CLOSE, PING, PONG = 1, 0, 2, 8, 9, 10
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+MARKETS = (
+    b'{"success":true,"result":{"markets":[{"symbol":"USDTTMN","base_asset":"USDT",'
+    b'"quote_asset":"TMN","is_spot":true}]}}'
+)
+NO_TRADES = b'{"success":true,"result":{"latestTrades":[]}}'
+
+# What a connection does: gets the stream to write to and the headers of the request.
+Script = Callable[["Peer"], Awaitable[None]]
+
+
+def frame(
+    payload: bytes = b"",
+    opcode: int = TEXT,
+    *,
+    fin: bool = True,
+    reserved: int = 0,
+    masked: bool = False,
+    length: int | None = None,
+) -> bytes:
+    """Return a WebSocket frame as told, whether it is allowed or not.
+
+    Args:
+        payload: The content.
+        opcode: 0 to 15.
+        fin: Whether the message ends here.
+        reserved: The three reserved bits; 4 says that the content is compressed.
+        masked: Mask the content, which a server must not.
+        length: A length to claim; the content's own without it.
+    """
+    length = len(payload) if length is None else length
+    first = (fin << 7) | (reserved << 4) | opcode
+    mask = masked << 7
+    if length < 126:
+        head = struct.pack("!BB", first, mask | length)
+    elif length < 65536:
+        head = struct.pack("!BBH", first, mask | 126, length)
+    else:
+        head = struct.pack("!BBQ", first, mask | 127, length)
+    # A mask of zeros leaves the content as it is.
+    return head + (bytes(4) if masked else b"") + payload
+
+
+def deflated_zeros(inflated_bytes: int) -> bytes:
+    """Return that many zeros (whole chunks of 8 MiB, or less than one), as deflate has them."""
+    chunk = 8 << 20
+    compressor = zlib.compressobj(9, wbits=-15)
+    if inflated_bytes < chunk:
+        # Without the marker at the end, as WebSocket messages have it.
+        data = compressor.compress(bytes(inflated_bytes)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        return data[:-4]
+    one = compressor.compress(bytes(chunk)) + compressor.flush(zlib.Z_FULL_FLUSH)
+    return one * (inflated_bytes // chunk)
+
+
+class Peer:
+    """The client at the other end of a connection."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: bytes
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.key = key
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes; waits while the client does not take them."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def flood(self, data: bytes) -> None:
+        """Send the same bytes, about 64 KiB at a time, until the client is gone."""
+        many = data * max(1, 65536 // len(data))
+        while True:
+            await self.send(many)
+            # The client's own socket must get its turn, whatever the buffers take.
+            await asyncio.sleep(0)
+
+    async def upgrade(self, *, compressed: bool = False) -> None:
+        """Accept the WebSocket as the protocol says."""
+        accept = base64.b64encode(hashlib.sha1(self.key + _MAGIC).digest())
+        extension = b"Sec-WebSocket-Extensions: permessage-deflate\r\n" if compressed else b""
+        await self.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + extension + b"\r\n"
+        )
+
+    async def until_gone(self) -> None:
+        """Take what the client sends until it has closed the connection."""
+        while await self.reader.read(65536):
+            pass
+
+
+class HostileExchange:
+    """Listens on a free port of this machine; REST is friendly, WebSockets follow scripts."""
+
+    def __init__(self, scripts: Iterator[Script]) -> None:
+        self._scripts = scripts
+        self._server: asyncio.Server | None = None
+        self._peers: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._peers.add(task)
+        try:
+            # Cancelled is how `stop` ends it.
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+            ):
+                await self._answer(reader, writer)
+        finally:
+            self._peers.discard(task)
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if b"upgrade: websocket" in request.lower():
+            key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
+            await next(self._scripts)(Peer(reader, writer, key))
+            return
+        body = MARKETS if b"/markets" in request else NO_TRADES
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        await writer.drain()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Cut all connections."""
+        assert self._server
+        self._server.close()
+        for task in list(self._peers):
+            task.cancel()
+        await asyncio.gather(*self._peers, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def hostile_exchange(scripts: Iterator[Script]) -> AsyncIterator[HostileExchange]:
+    """Run an exchange whose WebSocket connections follow one script after the other."""
+    exchange = HostileExchange(scripts)
+    await exchange.start()
+    try:
+        yield exchange
+    finally:
+        await exchange.stop()
