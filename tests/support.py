@@ -63,3 +63,16 @@ def eventually(
 def radar(*arguments: str) -> list[str]:
     """Return the command line of a radar process."""
     return [sys.executable, "-m", "radar", *arguments]
+
+
+def reset_peak_bytes(pid: int) -> int:
+    """Let the peak of a process's memory start anew; return what it has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_bytes(pid)
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = (each for each in lines if each.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024

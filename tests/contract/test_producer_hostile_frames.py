@@ -28,7 +28,7 @@ from radar.kinds import TRADES
 from radar.producer import connection
 from radar.producer.connection import Connection
 from radar.settings import Settings
-from support import Process, eventually, radar
+from support import Process, eventually, peak_bytes, radar, reset_peak_bytes
 
 MEGABYTE = 1 << 20
 MAX_FRAME_BYTES = MEGABYTE
@@ -272,16 +272,3 @@ def friendly(number: int, go_on: asyncio.Event) -> Script:
         go_on.clear()
 
     return script
-
-
-def reset_peak_bytes(pid: int) -> int:
-    """Let the peak of a process's memory start anew; return what it has now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return peak_bytes(pid)
-
-
-def peak_bytes(pid: int) -> int:
-    """Return the most memory that a process had."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (line,) = (each for each in lines if each.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024

@@ -1,0 +1,127 @@
+"""Batching under any sequence of steps: nothing is lost, repeated or reordered in a partition."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from radar.consumer import batch as batch_module
+from radar.consumer.batch import Batch, Block, Entry, Plan
+from radar.errors import InvalidMessage
+
+BAD = InvalidMessage("json", "not JSON")
+BLOCK_BYTES = 200
+
+
+class OnePartition(RuleBasedStateMachine):
+    """A log, and workers that take turns on it: the model of consumer/worker.py without I/O.
+
+    What a worker took is in `committed` once it is stored; a worker that dies leaves the committed
+    offset and perhaps a plan behind, and the next one, with other options, reads on from there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[Entry] = []
+        self.committed: list[Entry] = []
+        self.plan: Plan | None = None
+        self.planned_block: Block | None = None
+        self.block: Block | None = None
+        self.now_s = 0.0
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(batch_module, "BLOCK_BYTES", BLOCK_BYTES, raising=False)
+        self.start_worker(3, 5.0)
+
+    def teardown(self) -> None:
+        """Let another worker finish what is left, and compare."""
+        self.start_worker(7, 1.0)
+        self.read(len(self.log))
+        while self.read_up_to < len(self.log) or len(self.batch):
+            self.now_s += 1000
+            self.take()
+            self.store()
+        assert self.committed == self.log
+        self.patch.undo()
+
+    @initialize(size=st.integers(1, 10), timeout_s=st.floats(0.1, 10))
+    def start_worker(self, size: int, timeout_s: float) -> None:
+        self.size = size
+        self.batch = Batch(size, timeout_s, planned=self.plan)
+        self.block = None
+        self.read_up_to = len(self.committed)
+
+    @rule(gap=st.integers(1, 4), value=st.binary(max_size=120) | st.none())
+    def publish(self, gap: int, value: bytes | None) -> None:
+        offset = (self.log[-1].offset if self.log else -1) + gap
+        self.log.append(Entry(offset, None, value, BAD))
+
+    @rule(count=st.integers(1, 20))
+    def read(self, count: int) -> None:
+        for entry in self.log[self.read_up_to : self.read_up_to + count]:
+            self.batch.add(entry, self.now_s)
+            self.read_up_to += 1
+
+    @rule(seconds=st.floats(0, 6))
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    @precondition(lambda self: self.block is None)
+    @rule()
+    def take(self) -> None:
+        """Take a block if one is due, and plan it."""
+        if self.batch.due_in_s(self.now_s) != 0.0:
+            return
+        was_planned = self.batch.planned
+        block = self.batch.take(self.now_s)
+        assert block is not None
+        if was_planned is None:
+            assert len(block.entries) <= self.size
+            assert block.plan == Plan(block.entries[0].offset, block.entries[-1].offset)
+        else:
+            assert self.planned_block is not None
+            assert block.plan == self.planned_block.plan == was_planned
+            assert block.entries == self.planned_block.entries
+            assert block.fingerprint() == self.planned_block.fingerprint()
+        self.block = self.planned_block = block
+        # As it is read back from the metadata of the commit.
+        self.plan = Plan.parse(str(block.plan))
+
+    @precondition(lambda self: self.block is not None)
+    @rule()
+    def store(self) -> None:
+        """Insert and commit the block."""
+        if self.block is not None:
+            self.committed += self.block.entries
+            self.block = self.plan = self.planned_block = None
+
+    @rule(size=st.integers(1, 10), timeout_s=st.floats(0.1, 10))
+    def die_and_start_again(self, size: int, timeout_s: float) -> None:
+        """Lose everything but what Kafka keeps: the committed offset and the plan."""
+        self.start_worker(size, timeout_s)
+
+    @rule(size=st.integers(1, 10))
+    def die_before_planning(self, size: int) -> None:
+        """Take a block whose plan never reaches Kafka."""
+        if self.block is None and self.batch.planned is None:
+            self.batch.take(self.now_s)
+            self.start_worker(size, 5.0)
+
+    @invariant()
+    def what_is_stored_is_the_beginning_of_the_log(self) -> None:
+        assert self.committed == self.log[: len(self.committed)]
+
+    @invariant()
+    def what_was_read_is_stored_or_held(self) -> None:
+        held = len(self.block.entries) if self.block else 0
+        assert len(self.committed) + held + len(self.batch) == self.read_up_to
+
+    @invariant()
+    def a_due_block_is_full_old_or_planned(self) -> None:
+        due_in_s = self.batch.due_in_s(self.now_s)
+        assert (due_in_s is None) <= (len(self.batch) == 0 or self.batch.planned is not None)
+        if len(self.batch) >= self.size and self.batch.planned is None:
+            assert due_in_s == 0.0
+
+
+OnePartition.TestCase.settings = settings(deadline=None, max_examples=150, stateful_step_count=50)
+TestBatchAnySequenceOfSteps = OnePartition.TestCase
