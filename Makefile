@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help setup demo up test lint format lock clean
+.PHONY: help setup demo up test fuzz lint format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ up: setup ## Run the whole pipeline against the real exchange, with the live vie
 
 test: setup ## Run the whole test suite
 	$(BIN)/pytest
+
+fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
+	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)
 
 lint: setup ## Check formatting, lint rules and types
 	$(BIN)/ruff format --check src tests
