@@ -80,8 +80,8 @@ class Peer:
         await self.writer.drain()
 
     async def flood(self, data: bytes) -> None:
-        """Send the same bytes, about 64 KiB at a time, until the client is gone."""
-        many = data * max(1, 65536 // len(data))
+        """Send the same bytes, about a megabyte at a time, until the client is gone."""
+        many = data * max(1, (1 << 20) // len(data))
         while True:
             await self.send(many)
             # The client's own socket must get its turn, whatever the buffers take.
