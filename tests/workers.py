@@ -52,11 +52,13 @@ def publish_trades(settings: Settings, numbers: Iterable[int], symbols: int = 20
     assert publisher.flush(20) == 0
 
 
-def publish(settings: Settings, values: Iterable[bytes], kind: Kind = TRADES) -> None:
-    """Publish messages in order, so into one partition."""
+def publish(
+    settings: Settings, values: Iterable[bytes], kind: Kind = TRADES, key: bytes = b"key"
+) -> None:
+    """Publish messages under one key, so in order into one partition."""
     publisher = Publisher(settings, kind.topic)
     for value in values:
-        publisher.publish(b"key", value)
+        publisher.publish(key, value)
         publisher.poll()
     assert publisher.flush(60) == 0
 

@@ -49,6 +49,13 @@ class InvalidMessage(RadarError):
         self.reason = reason
 
 
+class TooManyInvalid(RadarError):
+    """Too many messages are bad for accidents: halt the partition and call a person.
+
+    Something else is wrong, a schema or a producer; the dead letters would only hide it.
+    """
+
+
 class BrokerUnavailable(RadarError):
     """Kafka does not answer, or answers that it cannot serve now: retry with backoff."""
 

@@ -250,10 +250,12 @@ class GroupReader:
         if settings.kafka_group_protocol == "consumer":
             self.session_timeout_s = Cluster(settings).session_timeout_s(group)
         session_ms = int(self.session_timeout_s * 1000)
+        insert_ms = int(settings.insert_timeout_seconds * 1000)
         config = client_config(settings) | {
             "group.id": group,
             "group.protocol": settings.kafka_group_protocol,
-            "max.poll.interval.ms": max(300_000, session_ms),
+            # Between two polls a worker waits for several inserts at most.
+            "max.poll.interval.ms": max(300_000, session_ms, min(3 * insert_ms, 86_400_000)),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",

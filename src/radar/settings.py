@@ -208,13 +208,26 @@ class Settings(BaseSettings):
 
     # Workers
     batch_size: int = Field(
-        500, ge=1, le=1_000_000, description="A batch is due at this many rows."
+        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 32 MiB."
     )
     batch_timeout_seconds: Seconds = Field(
         5, description="A batch is due at this age, even if it is small; fractions are allowed."
     )
     insert_timeout_seconds: Seconds = Field(
         30, description="Give up one attempt of an insert after this long, and retry."
+    )
+    max_bad_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Halt a partition when more of its newest messages are bad; 1: never.",
+    )
+    max_consecutive_bad: int = Field(
+        100,
+        ge=0,
+        le=1_000_000,
+        description="Halt a partition at so many bad messages in a row; 0: never.",
     )
 
     # Running

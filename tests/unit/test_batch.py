@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.consumer.batch import Batch, Block, Entry, Plan
+from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Entry, Plan
 from radar.errors import InvalidMessage
 
 BAD = InvalidMessage("json", "not JSON")
@@ -76,6 +76,25 @@ def test_batch_with_a_plan_of_deleted_messages_goes_on() -> None:
     assert batch.take(0) is None
     assert batch.planned is None
     assert len(batch) == 1
+
+
+def test_batch_of_large_messages_is_due_before_its_size_and_gives_bounded_blocks() -> None:
+    batch, large = Batch(1000, 5), bytes(BLOCK_BYTES // 4)
+    full, due_in_s = [], []
+    for offset in range(9):
+        batch.add(entry(offset, large), 0)
+        full.append(batch.is_full)
+        due_in_s.append(batch.due_in_s(0))
+    assert full == [False] * 3 + [True] * 6
+    assert due_in_s == [5] * 3 + [0] * 6
+    blocks = [batch.take(0), batch.take(0)]
+    assert [block and block.plan for block in blocks] == [Plan(0, 3), Plan(4, 7)]
+    assert batch.due_in_s(0) == 5
+    assert len(batch) == 1
+
+
+def test_batch_with_a_plan_is_never_full() -> None:
+    assert not filled(Batch(2, 5, planned=Plan(0, 9)), range(9)).is_full
 
 
 @given(

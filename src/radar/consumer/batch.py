@@ -11,6 +11,9 @@ import msgspec
 from radar.errors import InvalidMessage
 from radar.wire import Row
 
+# One block's messages, together with the dead letters among them, must fit into memory.
+BLOCK_BYTES = 32 * 1024 * 1024
+
 _PLAN = re.compile(r"P\|(?a:\d{1,19})\|(?a:\d{1,19})")
 _encoder = msgspec.json.Encoder()
 
@@ -42,6 +45,11 @@ class Entry(NamedTuple):
     value: bytes | None
     content: Row | InvalidMessage
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the message's value."""
+        return len(self.value or b"")
+
 
 class Block(NamedTuple):
     """Messages that are inserted together and committed together."""
@@ -67,7 +75,7 @@ class Block(NamedTuple):
         """
         digest = hashlib.blake2b(digest_size=8)
         for entry in self.entries:
-            digest.update(b"%d:%d:" % (entry.offset, len(entry.value or b"")))
+            digest.update(b"%d:%d:" % (entry.offset, entry.size_bytes))
             digest.update(entry.value or b"")
         return digest.hexdigest()
 
@@ -84,24 +92,34 @@ class Batch:
         """Start empty.
 
         Args:
-            size: A block is due at this many messages, and holds no more.
+            size: A block is due at this many messages, and holds no more; it is also due at
+                `BLOCK_BYTES`, which its last message may exceed.
             timeout_s: Or at this age of its oldest message.
             planned: A block that another worker planned; it is rebuilt exactly, first.
         """
         self._size = size
         self._timeout_s = timeout_s
         self._entries: deque[Entry] = deque()
+        self._bytes = 0
         self._opened_at_s = 0.0
         self.planned = planned
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next block cannot grow any more; a plan may need more than its size."""
+        return self.planned is None and (
+            len(self._entries) >= self._size or self._bytes >= BLOCK_BYTES
+        )
+
     def add(self, entry: Entry, now_s: float) -> None:
         """Take the next message."""
         if not self._entries:
             self._opened_at_s = now_s
         self._entries.append(entry)
+        self._bytes += entry.size_bytes
 
     def due_in_s(self, now_s: float) -> float | None:
         """Return how long until a block is due; 0 is now, None is not before a message."""
@@ -109,7 +127,7 @@ class Batch:
             return None
         if self.planned is not None:
             return 0.0 if self._entries[-1].offset >= self.planned.hi else None
-        if len(self._entries) >= self._size:
+        if self.is_full:
             return 0.0
         return max(0.0, self._opened_at_s + self._timeout_s - now_s)
 
@@ -124,8 +142,16 @@ class Batch:
             while self._entries and self._entries[0].offset <= plan.hi:
                 entries.append(self._entries.popleft())
         else:
-            count = min(self._size, len(self._entries))
-            entries = [self._entries.popleft() for _ in range(count)]
+            entries = self._next_entries()
             plan = Plan(entries[0].offset, entries[-1].offset) if entries else Plan(0, 0)
+        self._bytes -= sum(entry.size_bytes for entry in entries)
         self._opened_at_s = now_s
         return Block(plan, entries) if entries else None
+
+    def _next_entries(self) -> list[Entry]:
+        entries: list[Entry] = []
+        taken_bytes = 0
+        while self._entries and len(entries) < self._size and taken_bytes < BLOCK_BYTES:
+            entries.append(self._entries.popleft())
+            taken_bytes += entries[-1].size_bytes
+        return entries

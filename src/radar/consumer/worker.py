@@ -9,6 +9,8 @@ The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
 
 A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
 exactly that block, and ClickHouse recognises its name if it was already inserted.
+
+A partition with too many bad messages is halted before its block is planned (`breaker.py`).
 """
 
 import enum
@@ -16,11 +18,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from radar.consumer.batch import Batch, Block, Entry, Plan, encode_rows
+from radar.consumer.breaker import Breaker
 from radar.consumer.dead_letters import DeadLetters
 from radar.errors import (
     BrokerUnavailable,
@@ -28,6 +31,7 @@ from radar.errors import (
     InvalidMessage,
     StoreRejected,
     StoreUnavailable,
+    TooManyInvalid,
     WorkerFenced,
 )
 from radar.kafka import Committed, GroupReader, Message
@@ -43,6 +47,10 @@ RETRY_MAX_S = 10.0
 # Over half a minute of rejected commits: no rebalance takes so long, so the membership is broken.
 MAX_REJECTED_COMMITS = 8
 DRAIN_TIMEOUT_S = 20.0
+# After so long a worker polls Kafka again, whatever else there is to do: one that does not poll
+# for minutes loses its membership.
+TURN_S = 10.0
+ALARM_INTERVAL_S = 60.0
 
 _log = structlog.get_logger()
 
@@ -78,19 +86,33 @@ class CrashPoint(enum.Enum):
     AFTER_COMMIT = enum.auto()
 
 
+class Piece(NamedTuple):
+    """Rows that are inserted with one request, and the name of that insert."""
+
+    rows: list[tuple[Entry, Row]]
+    name: str
+
+
 @dataclass
 class PartitionWork:
     """One assigned partition."""
 
     partition: int
     batch: Batch
+    breaker: Breaker
     next_offset: int  # everything before it was consumed
     block: Block | None = None
+    taken_over: bool = False  # the block was planned before the partition came here
     step: Step = Step.DEAD_LETTERS
+    pieces: list[Piece] = field(default_factory=list)  # still to be inserted, the next one last
+    rejected: list[tuple[Entry, InvalidMessage]] = field(default_factory=list)  # by the server
     planned_at_s: float = 0.0
     attempts: int = 0
+    rejected_commits: int = 0
     retry_at_s: float = 0.0
+    served_at_s: float = 0.0
     paused: bool = False
+    halted: bool = False
     plan_checked_at_s: float = field(default_factory=time.monotonic)
 
 
@@ -121,6 +143,7 @@ class Worker:
         self._store = store
         self._topic_id = topic_id
         self._work: dict[int, PartitionWork] = {}
+        self._turn_ends_s = 0.0
         self._dead_letters = DeadLetters(settings, kind)
         self._reader = GroupReader(
             settings, kind.topic, kind.group, on_assign=self._on_assign, on_revoke=self._on_revoke
@@ -143,10 +166,13 @@ class Worker:
 
     def _turn(self) -> None:
         self._take(self._reader.consume(self._settings.batch_size, self._wait_s()))
-        for work in list(self._work.values()):
+        self._turn_ends_s = time.monotonic() + TURN_S
+        # Who was served longest ago is first, so that a slow database starves no partition.
+        for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
             if not self._advance(work):
-                # An attempt that failed may have taken long: let the consumer breathe first.
                 break
+        for work in self._work.values():
+            self._hold_back(work)
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -194,28 +220,40 @@ class Worker:
         return Entry(message.offset(), message.key(), value, content)
 
     def _advance(self, work: PartitionWork) -> bool:
-        """Bring a partition's blocks as far as possible; False if an attempt failed."""
+        """Bring a partition's blocks as far as possible; False if it is time to poll again."""
         while True:
             now_s = time.monotonic()
             if work.block is None and not self._open_block(work, now_s):
                 return True
             if now_s < work.retry_at_s:
                 return True
+            work.served_at_s = now_s
             try:
                 self._finish_block(work)
+            except TooManyInvalid as error:
+                self._halt(work, error)
+                return True
             except (CommitRejected, BrokerUnavailable, StoreUnavailable) as error:
+                # The attempt may have taken long.
                 self._retry_later(work, error)
                 return False
-            self._resume(work)
+            if time.monotonic() > self._turn_ends_s:
+                return False
 
     def _open_block(self, work: PartitionWork, now_s: float) -> bool:
         if work.batch.due_in_s(now_s) != 0.0:
             self._drop_impossible_plan(work, now_s)
             return False
+        return self._take_block(work, now_s)
+
+    def _take_block(self, work: PartitionWork, now_s: float) -> bool:
+        taken_over = work.batch.planned is not None
         block = work.batch.take(now_s)
         if block is None:
             return False
-        work.block, work.step, work.attempts, work.retry_at_s = block, Step.DEAD_LETTERS, 0, 0.0
+        work.block, work.taken_over, work.step = block, taken_over, Step.DEAD_LETTERS
+        work.attempts, work.rejected_commits, work.retry_at_s = 0, 0, 0.0
+        self._insert_from_the_beginning(work, block)
         return True
 
     def _drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
@@ -237,80 +275,131 @@ class Worker:
             work.batch.planned = None
 
     def _finish_block(self, work: PartitionWork) -> None:
+        """Take a block through its steps; it is still there if the turn was over before."""
         block = work.block
-        assert block is not None  # noqa: S101 - tells the type checker what _advance ensured
+        assert block is not None  # noqa: S101 - tells the type checker what callers ensured
         plan = block.plan
         if work.step is Step.DEAD_LETTERS:
+            # A plan has to be finished, whoever made it; what he let through is not judged again.
+            if not work.taken_over:
+                self._judge(work, block)
             self._dead_letters.send(work.partition, block.invalid)
             work.step = Step.PLAN
             self._reached(CrashPoint.AFTER_DEAD_LETTERS)
-        # An old plan is renewed: an accepted commit proves that the partition is still ours.
-        max_age_s = self._reader.session_timeout_s / 2
-        stale = time.monotonic() > work.planned_at_s + max_age_s
-        if work.step is Step.PLAN or (work.step is Step.INSERT and stale):
-            self._reader.commit(work.partition, plan.lo, str(plan))
-            work.planned_at_s = time.monotonic()
+        if work.step is Step.PLAN:
+            self._plan(work, plan)
             work.step = Step.INSERT
             self._reached(CrashPoint.AFTER_PLAN)
         if work.step is Step.INSERT:
-            self._insert(work.partition, block)
+            if not self._insert_pieces(work, block):
+                return
+            self._dead_letters.send(work.partition, work.rejected)
             work.step = Step.COMMIT
             self._reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
             self._reader.commit(work.partition, plan.hi + 1)
             work.step = Step.DONE
             self._reached(CrashPoint.AFTER_COMMIT)
-        self._record(work.partition, block)
+        self._record(work, block)
         work.block = None
 
-    def _insert(self, partition: int, block: Block) -> None:
+    def _plan(self, work: PartitionWork, plan: Plan) -> None:
+        self._reader.commit(work.partition, plan.lo, str(plan))
+        work.planned_at_s = time.monotonic()
+
+    def _insert_from_the_beginning(self, work: PartitionWork, block: Block) -> None:
         name = ":".join(
             (
                 self._kind.topic,
                 self._topic_id,
-                f"{partition}:{block.plan.lo}:{block.plan.hi}",
+                f"{work.partition}:{block.plan.lo}:{block.plan.hi}",
                 block.fingerprint(),
             )
         )
-        started_s = time.monotonic()
-        rejected = self._insert_or_narrow_down(block.valid, name)
-        metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
-        self._dead_letters.send(partition, rejected)
+        work.pieces = [Piece(block.valid, name)] if block.valid else []
+        work.rejected = []
 
-    def _insert_or_narrow_down(
-        self, valid: list[tuple[Entry, Row]], name: str
-    ) -> list[tuple[Entry, InvalidMessage]]:
-        """Insert rows; when the server refuses them, halve until the bad rows stand alone.
+    def _insert_pieces(self, work: PartitionWork, block: Block) -> bool:
+        """Insert what is left of a block; False if the turn is over before all is inserted.
 
-        Each half has a name of its own that follows from the block's, so that it is repeatable.
+        A piece that the server refuses is halved until the bad rows stand alone. Each half has a
+        name of its own that follows from the block's, so that it is repeatable.
         """
-        if not valid:
-            return []
-        lines = encode_rows(row for _, row in valid)
+        while work.pieces:
+            # An old plan is renewed: an accepted commit proves that the partition is still ours.
+            if time.monotonic() > work.planned_at_s + self._reader.session_timeout_s / 2:
+                self._plan(work, block.plan)
+            piece = work.pieces[-1]
+            try:
+                self._insert(piece)
+            except StoreRejected as error:
+                if len(piece.rows) == 1:
+                    work.rejected.append((piece.rows[0][0], InvalidMessage("rejected", str(error))))
+                    self._judge(work, block)
+                    work.pieces.pop()
+                else:
+                    middle = len(piece.rows) // 2
+                    work.pieces[-1:] = [
+                        Piece(piece.rows[middle:], f"{piece.name}>"),
+                        Piece(piece.rows[:middle], f"{piece.name}<"),
+                    ]
+            else:
+                work.pieces.pop()
+            if work.pieces and time.monotonic() > self._turn_ends_s:
+                return False
+        return True
+
+    def _insert(self, piece: Piece) -> None:
+        started_s = time.monotonic()
+        lines = encode_rows(row for _, row in piece.rows)
         self._reached(CrashPoint.DURING_INSERT)
+        self._store.insert(self._kind.table, self._kind.columns, lines, piece.name)
+        metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
+
+    def _judge(self, work: PartitionWork, block: Block) -> None:
         try:
-            self._store.insert(self._kind.table, self._kind.columns, lines, name)
-        except StoreRejected as error:
-            if len(valid) == 1:
-                return [(valid[0][0], InvalidMessage("rejected", str(error)))]
-            middle = len(valid) // 2
-            return [
-                *self._insert_or_narrow_down(valid[:middle], f"{name}<"),
-                *self._insert_or_narrow_down(valid[middle:], f"{name}>"),
-            ]
-        return []
+            work.breaker.check(_bad(work, block))
+        except TooManyInvalid as error:
+            entry, reason = max(
+                [*block.invalid, *work.rejected], key=lambda letter: letter[0].offset
+            )
+            raise TooManyInvalid(f"{error}; the one at offset {entry.offset}: {reason}") from error
+
+    def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:
+        """Leave a block as it is, raise the alarm, and look again later.
+
+        Messages stay as bad as they are. But rows that the server refuses may be accepted once
+        somebody has repaired the table, so a planned block is inserted from the beginning.
+        """
+        block = work.block
+        assert block is not None  # noqa: S101
+        if work.step is Step.INSERT:
+            self._insert_from_the_beginning(work, block)
+        work.halted = True
+        work.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
+        self._count_halted()
+        _log.error(
+            "partition halted",
+            kind=self._kind.name,
+            partition=work.partition,
+            offset=block.plan.lo,
+            error=str(error),
+            remedy="repair what sends or stores them; or restart with MAX_BAD_SHARE=1 and"
+            " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
+        )
 
     def _retry_later(self, work: PartitionWork, error: Exception) -> None:
         work.attempts += 1
         ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(work.attempts, 10))
         work.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
-        if isinstance(error, CommitRejected) and work.attempts >= MAX_REJECTED_COMMITS:
-            raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
+        if isinstance(error, CommitRejected):
+            work.rejected_commits += 1
+            if work.rejected_commits >= MAX_REJECTED_COMMITS:
+                raise WorkerFenced(
+                    f"Kafka keeps rejecting this worker's commits: {error}"
+                ) from error
         if isinstance(error, StoreUnavailable):
             metrics.INSERT_RETRIES.labels(self._kind.name).inc()
-        if not work.paused:
-            self._reader.pause(work.partition)
-            work.paused = True
         _log.warning(
             "block waits",
             kind=self._kind.name,
@@ -320,16 +409,25 @@ class Worker:
             error=str(error),
         )
 
-    def _resume(self, work: PartitionWork) -> None:
-        if work.paused:
+    def _hold_back(self, work: PartitionWork) -> None:
+        """Fetch a partition's messages only while they can be worked on; so memory is bounded."""
+        paused = work.block is not None or work.batch.is_full
+        if paused and not work.paused:
+            self._reader.pause(work.partition)
+        elif work.paused and not paused:
             self._reader.resume(work.partition)
-            work.paused = False
+        work.paused = paused
 
-    def _record(self, partition: int, block: Block) -> None:
+    def _record(self, work: PartitionWork, block: Block) -> None:
+        bad = _bad(work, block)
+        work.breaker.record(bad)
+        if work.halted:
+            work.halted = False
+            self._count_halted()
         kind, rows = self._kind.name, [row for _, row in block.valid]
         metrics.BLOCKS.labels(kind).inc()
-        metrics.ROWS.labels(kind).inc(len(rows))
-        metrics.BLOCK_ROWS.labels(kind).observe(len(rows))
+        metrics.ROWS.labels(kind).inc(len(bad) - sum(bad))
+        metrics.BLOCK_ROWS.labels(kind).observe(len(bad) - sum(bad))
         latency_s = 0.0
         if rows:
             latency_s = max(0.0, time.time() - min(float(row.received_at) for row in rows))
@@ -337,27 +435,31 @@ class Worker:
         _log.info(
             "block stored",
             kind=kind,
-            partition=partition,
+            partition=work.partition,
             lo=block.plan.lo,
             hi=block.plan.hi,
-            rows=len(rows),
-            dead_letters=len(block.entries) - len(rows),
+            rows=len(bad) - sum(bad),
+            dead_letters=sum(bad),
             latency_s=round(latency_s, 3),
         )
 
     def _drain(self) -> None:
         """Finish what was consumed; what cannot be finished in time stays planned for the next."""
-        deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
+        self._turn_ends_s = time.monotonic() + DRAIN_TIMEOUT_S
         for work in self._work.values():
-            while (work.block is not None or len(work.batch)) and time.monotonic() < deadline_s:
-                if work.block is None:
-                    if work.batch.planned is not None:
-                        break
-                    work.block = work.batch.take(time.monotonic())
-                    work.step = Step.DEAD_LETTERS
+            while time.monotonic() < self._turn_ends_s:
+                if work.block is None and (
+                    work.batch.planned is not None or not self._take_block(work, time.monotonic())
+                ):
+                    break
                 try:
                     self._finish_block(work)
-                except (CommitRejected, BrokerUnavailable, StoreUnavailable) as error:
+                except (
+                    CommitRejected,
+                    BrokerUnavailable,
+                    StoreUnavailable,
+                    TooManyInvalid,
+                ) as error:
                     _log.warning(
                         "cannot finish a block", partition=work.partition, error=str(error)
                     )
@@ -373,6 +475,7 @@ class Worker:
                 batch=Batch(
                     self._settings.batch_size, self._settings.batch_timeout_seconds, planned=plan
                 ),
+                breaker=self._new_breaker(),
                 next_offset=each.offset or 0,
             )
             _log.info(
@@ -383,6 +486,9 @@ class Worker:
                 plan=str(plan) if plan else None,
             )
         self._count_assigned()
+
+    def _new_breaker(self) -> Breaker:
+        return Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad)
 
     def _on_revoke(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
@@ -398,3 +504,17 @@ class Worker:
     def _count_assigned(self) -> None:
         metrics.REBALANCES.labels(self._kind.name).inc()
         metrics.ASSIGNED.labels(self._kind.name).set(len(self._work))
+        self._count_halted()
+
+    def _count_halted(self) -> None:
+        halted = sum(work.halted for work in self._work.values())
+        metrics.HALTED.labels(self._kind.name).set(halted)
+
+
+def _bad(work: PartitionWork, block: Block) -> list[bool]:
+    """Tell for each message of a block whether it goes to the dead letters, as far as is known."""
+    rejected = {entry.offset for entry, _ in work.rejected}
+    return [
+        isinstance(entry.content, InvalidMessage) or entry.offset in rejected
+        for entry in block.entries
+    ]

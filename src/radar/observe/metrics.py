@@ -71,6 +71,11 @@ LATENCY_SECONDS = Histogram(
 DEAD_LETTERS = Counter(
     "radar_dead_letters", "Messages sent to the dead-letter topic", ["kind", "reason"]
 )
+HALTED = Gauge(
+    "radar_halted_partitions",
+    "Partitions of this worker that stand still because too many messages are bad",
+    ["kind"],
+)
 REBALANCES = Counter("radar_rebalances", "Changes of the assigned partitions", ["kind"])
 ASSIGNED = Gauge("radar_assigned_partitions", "Partitions that this worker owns", ["kind"])
 

@@ -1,0 +1,84 @@
+"""Workers that get too many bad messages, and how they go on."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from radar.kafka import Cluster
+from radar.kinds import TRADES
+from radar.local.addresses import free_port
+from radar.observe.scrape import scrape
+from radar.settings import Settings, load
+from radar.store.client import Store
+from support import Process, eventually, radar
+from workers import create_topics, letters, publish, stored, trade_value, waiting
+
+Start = Callable[..., Process]
+ACCEPT_ALL = {"MAX_BAD_SHARE": "1", "MAX_CONSECUTIVE_BAD": "0"}
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BATCH_SIZE", "100")
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.3")
+    monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
+    settings = load()
+    create_topics(settings)
+    store.command(f"SYSTEM STOP MERGES {store.database}.{TRADES.table}")
+    return settings
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start workers, each with a log of its own; they are ended with the test."""
+    processes: list[Process] = []
+
+    def run(command: list[str] | None = None, **environment: str) -> Process:
+        process = Process(
+            command or radar("consume", "trades"),
+            tmp_path / f"worker-{len(processes)}.log",
+            WORKER_ID="worker-1",
+            **environment,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.end()
+
+
+def halted(worker: Process) -> bool:
+    return "partition halted" in worker.log.read_text()
+
+
+def test_worker_with_too_many_bad_messages_halts_that_partition_until_they_are_accepted(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    # One of ten is bad; 300 good ones stand before, and others in another partition.
+    values = [trade_value(n) for n in range(300)]
+    values += [b"bad" if n % 10 == 0 else trade_value(n) for n in range(300, 1000)]
+    publish(settings, values)
+    port = free_port()
+    worker = start(METRICS_PORT=str(port))
+    eventually(lambda: halted(worker), "the alarm")
+    publish(settings, [trade_value(n) for n in range(1000, 1050)], key=b"another")
+    assert {lag.partition for lag in Cluster(settings).lag(TRADES.topic, TRADES.group) if lag.end}
+    eventually(lambda: waiting(settings) <= 700, "the other partition goes on")
+    assert worker.lives
+    samples = {name: value for (name, _), value in scrape(port).items()}
+    assert samples["radar_halted_partitions"] == 1
+    before = (stored(store), letters(settings), waiting(settings))
+
+    # Neither a restart nor another one drains the topic.
+    for _ in range(2):
+        assert worker.terminate() == 0
+        worker = start()
+        eventually(lambda process=worker: halted(process), "the alarm again")  # type: ignore[misc]
+        assert (stored(store), letters(settings), waiting(settings)) == before
+
+    assert worker.terminate() == 0
+    start(**ACCEPT_ALL)
+    eventually(lambda: waiting(settings) == 0, "all is taken when told so")
+    assert (stored(store), letters(settings)) == (980, 70)
