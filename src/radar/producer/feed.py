@@ -35,8 +35,6 @@ SPARE_REPLIES = 5
 # A connection that lived this long and delivered was no failure: the next wait is short again.
 HEALTHY_AFTER_S = 2.0
 CONNECTS_PER_SECOND = 10.0
-# How long a closed connection's last frames may wait for Kafka.
-DRAIN_TIMEOUT_S = 10.0
 
 # Called with the markets of a connection that has just subscribed, or is read again.
 OnSubscribed = Callable[[Iterable[str]], None]
@@ -124,6 +122,8 @@ class Session:
         self._name = ""
         self._frames = self._records = self._invalid = self._replies = 0
         self._last_frame_us = 0
+        self._read_on = asyncio.Event()  # not set while Kafka takes nothing
+        self._read_on.set()
         self._opened = time.monotonic()
         self._log = _log.bind(connection=next(_connection_numbers))
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
@@ -183,22 +183,35 @@ class Session:
         Raises:
             BrokerUnavailable: It ended because Kafka cannot be used any more.
         """
-        worn = asyncio.create_task(self.worn.wait())
-        try:
-            await asyncio.wait([self.reading, worn], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            worn.cancel()
+        await self._until_set_or_ended(self.worn)
         await self.until_ended(0)
 
-    async def close(self, reason: str) -> None:
-        """Close, after everything that arrived has been published."""
+    async def close(self, reason: str, timeout_s: float | None = None) -> None:
+        """Close, after everything that arrived has been published, or give that up in the end.
+
+        Waits for Kafka first where it has to: what waits in the socket meanwhile is lost if the
+        connection is closed while it is not read.
+        """
         self._reason = self._reason or reason
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        await self._until_set_or_ended(self._read_on, timeout_s)
         await self._connection.close()
-        await self.until_ended(DRAIN_TIMEOUT_S)
+        await self.until_ended(None if deadline is None else max(0, deadline - time.monotonic()))
         if not self.ended:
             self._log.error("gave up received frames: Kafka takes nothing")
             self.reading.cancel()
             await asyncio.wait([self.reading])
+
+    async def _until_set_or_ended(
+        self, event: asyncio.Event, timeout_s: float | None = None
+    ) -> None:
+        waiting = asyncio.create_task(event.wait())
+        try:
+            await asyncio.wait(
+                [self.reading, waiting], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waiting.cancel()
 
     async def _run(self) -> None:
         feed = self._feed
@@ -265,7 +278,9 @@ class Session:
     async def _publish_when_room(self, message: Message) -> None:
         """Wait for Kafka; nothing is read meanwhile, so TCP makes the exchange wait."""
         self._covers_no_more(GapCause.BACKPRESSURE)
+        self._read_on.clear()
         await self._feed.outlet.publish_when_room(*message)
+        self._read_on.set()
         self._covers()
 
     def _covers(self) -> None:
@@ -338,9 +353,9 @@ class Shard:
             else:
                 session = await self._replace(session)
 
-    async def close(self) -> None:
-        """Close what is open, after everything that arrived has been published."""
-        await asyncio.gather(*(session.close("stopped") for session in self._open))
+    async def close(self, timeout_s: float) -> None:
+        """Close what is open, after everything that arrived has been published if in time."""
+        await asyncio.gather(*(session.close("stopped", timeout_s) for session in self._open))
 
     async def _reconnect(self, lost: Session) -> Session:
         self._open.discard(lost)

@@ -54,7 +54,8 @@ class GapRecorder:
 
     def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
         """Note that a connection has subscribed, or is read again."""
-        self._note(self._coverage.begin(connection, symbols, _now_us()))
+        if not self._stopped:
+            self._note(self._coverage.begin(connection, symbols, _now_us()))
 
     def end(
         self, connection: Hashable, symbols: Iterable[str], last_us: int, cause: GapCause

@@ -27,6 +27,8 @@ SERVE_S = 0.02
 MIRROR_S = 0.5
 # How long everything that was received may take to reach Kafka, once told to stop.
 FINISH_TIMEOUT_S = 20.0
+# The last part of it, in which nothing is taken from the sockets any more.
+FLUSH_TIMEOUT_S = 5.0
 
 _log = structlog.get_logger()
 
@@ -143,7 +145,8 @@ class Producer:
             if task is not self._serving and task is not self._releasing:
                 await _cancel(task)
         self._gaps.stop()
-        await asyncio.gather(*(shard.close() for shard in self._shards), return_exceptions=True)
+        closing = (shard.close(FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S) for shard in self._shards)
+        await asyncio.gather(*closing, return_exceptions=True)
         await self._rest.close()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):

@@ -1,0 +1,111 @@
+"""Producers in the test's own event loop against the simulated exchange, and what they publish."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from prometheus_client import REGISTRY
+
+from radar.decimals import canonical
+from radar.kafka import Cluster, client_config
+from radar.kinds import Kind
+from radar.local.simulator import LedgerTrade, Simulator
+from radar.producer.run import run
+from radar.settings import Settings
+
+# Listed by the simulated exchange, but not for spot trading.
+OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}
+
+
+class Topic:
+    """All messages of a topic, read as they come."""
+
+    def __init__(self, settings: Settings, kind: Kind) -> None:
+        self.messages: list[dict[str, Any]] = []
+        Cluster(settings).create_topics([kind.topic])
+        # Not a member of a group: those take their time to join, and to leave.
+        self._consumer = Consumer(
+            client_config(settings) | {"group.id": "test", "enable.auto.commit": False}
+        )
+        self._consumer.assign(
+            [
+                TopicPartition(kind.topic, number, OFFSET_BEGINNING)
+                for number in range(settings.kafka_num_partitions)
+            ]
+        )
+
+    def read(self) -> None:
+        for message in self._consumer.consume(10_000, 0.1):
+            if message.error() is None:
+                self.messages.append(msgspec.json.decode(message.value() or b""))
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within 20 s: {what}; {len(self.messages)} messages")
+            await asyncio.to_thread(self.read)
+
+    def trades(self) -> Counter[tuple[str, ...]]:
+        """Count the stored trades by content: what is delivered again has the same identity."""
+        stored = {each["trade_id"]: each for each in self.messages}
+        return Counter(
+            (each["symbol"], str(each["event_time_ms"]), each["price"], each["base_amount"],
+             each["side"])
+            for each in stored.values()
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def sent(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
+    """Count the trades of the ledger in the same way; only spot markets are recorded."""
+    return Counter(
+        (each.symbol, f"{int(datetime.fromisoformat(each.timestamp).timestamp())}000",
+         canonical(each.price), canonical(each.quantity), each.side)
+        for each in trades
+        if each.symbol not in OTHER_MARKETS
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def producing(settings: Settings, kind: Kind) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a producer; its own errors come out at the end."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(settings, kind, stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await task
+
+
+def options(settings: Settings, sim: Simulator, **changes: Any) -> Settings:
+    return settings.model_copy(
+        update={
+            "exchange_ws_url": sim.ws_url,
+            "exchange_rest_url": sim.rest_url,
+            "symbols_per_connection": 5,
+            "reconnect_max_seconds": 0.5,
+            "repair_requests_per_second": 200.0,
+        }
+        | changes
+    )
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the simulator announces nothing
+            await asyncio.sleep(0.01)
