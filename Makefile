@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help setup demo up test fuzz lint format lock clean
+.PHONY: help setup demo up test fuzz kafka test-kafka lint format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,21 @@ test: setup ## Run the whole test suite
 
 fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)
+
+kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
+
+.kafka/.complete: scripts/kafka.pom.xml
+	@for tool in mvn java; do command -v $$tool >/dev/null || { \
+		echo "no $$tool: make kafka needs Maven and Java 17 (Debian: maven, openjdk-17-jre-headless)"; \
+		exit 1; }; done
+	rm -rf .kafka/new
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/new
+	rm -rf .kafka/libs && mv .kafka/new .kafka/libs
+	@touch $@
+
+test-kafka: setup kafka ## Run the tests that use Kafka against Apache Kafka
+	$(BIN)/pytest --kafka=apache tests/contract tests/e2e
 
 lint: setup ## Check formatting, lint rules and types
 	$(BIN)/ruff format --check src tests

@@ -23,7 +23,7 @@ OPTIONS = {
     "group.consumer.min.heartbeat.interval.ms": "500",
     "group.consumer.heartbeat.interval.ms": "1000",
 }
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 150
 
 
 class Broker:
