@@ -108,13 +108,16 @@ class HostileExchange:
     def __init__(self, scripts: Iterator[Script]) -> None:
         self._scripts = scripts
         self._server: asyncio.Server | None = None
-        self._peers: set[asyncio.Task[None]] = set()
+        self._peers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.port = 0
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # At once, not when the task first runs: `stop` must find every connection there is.
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._peers[task] = writer
+        task.add_done_callback(self._peers.pop)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._peers.add(task)
         try:
             # Cancelled is how `stop` ends it.
             with contextlib.suppress(
@@ -122,7 +125,6 @@ class HostileExchange:
             ):
                 await self._answer(reader, writer)
         finally:
-            self._peers.discard(task)
             writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,14 +141,15 @@ class HostileExchange:
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Cut all connections."""
         assert self._server
         self._server.close()
-        for task in list(self._peers):
+        for task, writer in list(self._peers.items()):
+            writer.transport.abort()
             task.cancel()
         await asyncio.gather(*self._peers, return_exceptions=True)
 

@@ -33,7 +33,7 @@ class Link:
 
     async def __aenter__(self) -> "Link":
         """Listen."""
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -73,15 +73,19 @@ class Link:
         self._break_request_after, self._lose_answer = None, False
         self._passable.set()
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        connection = asyncio.current_task()
-        assert connection is not None
-        self._open.add(connection)
+    def _accept(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        # At once, not when the task first runs: `cut` must find every connection there is.
         self._writers.add(to_client)
-        to_server: asyncio.StreamWriter | None = None
+        connection = asyncio.create_task(self._serve(client, to_client))
+        self._open.add(connection)
+        connection.add_done_callback(self._open.discard)
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        writers = [to_client]
         try:
             if not self.refusing:
                 server, to_server = await asyncio.open_connection(*self._server_address)
+                writers.append(to_server)
                 self._writers.add(to_server)
                 pumps = [
                     asyncio.create_task(self._pass_on(client, to_server, request=True)),
@@ -96,13 +100,12 @@ class Link:
         except (OSError, asyncio.CancelledError):
             to_client.transport.abort()
         finally:
-            for writer in (to_client, to_server):
-                if writer is not None:
-                    writer.close()
-                    with contextlib.suppress(OSError):
-                        await writer.wait_closed()
-                    self._writers.discard(writer)
-            self._open.discard(connection)
+            for writer in writers:
+                writer.close()
+            self._writers.difference_update(writers)
+            for writer in writers:
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
     async def _pass_on(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, request: bool

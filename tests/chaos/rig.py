@@ -35,8 +35,11 @@ from support import Process, radar
 
 SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
+SETTLE_TIMEOUT_S = 300
 DISK_BYTES = 1024 * 1024 * 1024
-CRASHING_WORKER = str(Path(__file__).parents[1] / "crashing_worker.py")
+TESTS = Path(__file__).parents[1]
+CRASHING_WORKER = str(TESTS / "crashing_worker.py")
+CRASH_WHILE = "CRASH_WHILE_FILE"
 KINDS = {"trades": TRADES, "depth": DEPTH}
 BAD_MESSAGES = (
     b"",
@@ -150,9 +153,20 @@ class Rig:
         done: Faults that were done, by name.
         bad: Keys of the bad messages that were published, by kind.
         small_disk: Whether ClickHouse's data is on a small disk.
+        crash_file: While it exists, workers with a broken rule kill themselves now and then.
     """
 
-    def __init__(self, setup: Setup, directory: Path, kafka_home: Path | None) -> None:
+    def __init__(
+        self, setup: Setup, directory: Path, kafka_home: Path | None, broken_rule: str = ""
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            setup: What it is made of.
+            directory: For its data and logs.
+            kafka_home: Where Apache Kafka's jars are; not needed for the embedded broker.
+            broken_rule: The trades' producers and workers break this rule (see `mutants`).
+        """
         self.setup = setup
         self.directory = directory
         self.parts: dict[str, Part] = {}
@@ -160,7 +174,9 @@ class Rig:
         self.bad: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
         self.small_disk = False
         self.ledger_path = directory / "ledger.ndjson"
+        self.crash_file = directory / "crash"
         self._kafka_home = kafka_home
+        self._broken_rule = broken_rule
         self._chance = random.Random(f"rig {setup.seed}")
         self._links: dict[str, Link] = {}
         self._stack = contextlib.AsyncExitStack()
@@ -208,7 +224,7 @@ class Rig:
         for kind in KINDS:
             for name in setup.names(f"{kind}-worker"):
                 variables = {"WORKER_ID": name} if setup.static_members else {}
-                self._start_role(name, radar("consume", kind), variables)
+                self._start_role(name, self._command("consume", kind), variables)
             for name in setup.names(f"{kind}-producer"):
                 link = await self._link(name, "127.0.0.1", self._exchange_port)
                 address = f"127.0.0.1:{link.port}"
@@ -216,7 +232,12 @@ class Rig:
                     "EXCHANGE_WS_URL": f"ws://{address}/ws",
                     "EXCHANGE_REST_URL": f"http://{address}",
                 }
-                self._start_role(name, radar("produce", kind), variables)
+                self._start_role(name, self._command("produce", kind), variables)
+
+    def _command(self, role: str, kind: str) -> list[str]:
+        if self._broken_rule and kind == "trades":
+            return [sys.executable, "-m", "chaos.mutants", self._broken_rule, role, kind]
+        return radar(role, kind)
 
     def settings(self) -> Settings:
         """Return options that lead to the stores without a link."""
@@ -267,6 +288,8 @@ class Rig:
                 "CONNECTION_OVERLAP_SECONDS": "1",
                 "REPAIR_REQUESTS_PER_SECOND": "100",
                 "LOG_FORMAT": "json",
+                "PYTHONPATH": os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", ""))),
+                CRASH_WHILE: str(self.crash_file),
                 **variables,
             },
         )
@@ -556,10 +579,10 @@ class Rig:
         return problems
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline_s = time.monotonic() + 120
+        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
         while not await asyncio.to_thread(condition):
             if time.monotonic() > deadline_s:
-                raise AssertionError(f"not within 120 s: {what}")
+                raise AssertionError(f"not within {SETTLE_TIMEOUT_S} s: {what}")
             await asyncio.sleep(0.2)
 
     async def _until_connected(self, at_least: int) -> None:

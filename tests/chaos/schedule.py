@@ -96,7 +96,7 @@ def draw_setup(seed: int, *, kafka_nodes: int | None, scale: float) -> Setup:
     """Draw a run; `scale` multiplies rates and length. `kafka_nodes` None draws 1 or 3."""
     chance = random.Random(f"setup {seed}")
     low = seed % 5 == 0  # every fifth run is slow: batches are due by their age
-    trades_per_s = chance.uniform(150, 400) if low else chance.uniform(2200, 3000)
+    trades_per_s = chance.uniform(150, 400) if low else chance.uniform(1600, 2600)
     nodes = chance.choice((1, 3)) if kafka_nodes is None else kafka_nodes
     return Setup(
         seed=seed,
@@ -111,7 +111,7 @@ def draw_setup(seed: int, *, kafka_nodes: int | None, scale: float) -> Setup:
         trades_per_s=round(trades_per_s * scale, 1),
         depth_per_s=round(chance.uniform(100, 300) * scale, 1),
         depth_interval_s=chance.choice((0.0, 0.5, 2.0)),
-        batch_size=chance.choice((100, 500, 2000)),
+        batch_size=chance.choice((50, 500) if low else (500, 2000, 5000)),
         batch_timeout_s=chance.choice((0.2, 0.5, 1.0)),
         duration_s=0.0,
         faults=0,

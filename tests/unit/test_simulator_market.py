@@ -15,7 +15,12 @@ START_S = 1_790_000_000.25
 
 
 def _model(**changes: float) -> MarketModel:
-    options: dict[str, Any] = {"trades_per_s": 500.0, "depth_per_s": 1000.0, "twin_share": 0.05, **changes}
+    options: dict[str, Any] = {
+        "trades_per_s": 500.0,
+        "depth_per_s": 1000.0,
+        "twin_share": 0.05,
+        **changes,
+    }
     return MarketModel(
         seed=int(options.pop("seed", 7)), symbols=int(options.pop("symbols", 12)), **options
     )

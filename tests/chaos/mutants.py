@@ -1,0 +1,108 @@
+"""Radar with one rule of delivery broken: the ledger test must find out.
+
+`python -m chaos.mutants RULE consume|produce KIND` starts as `radar consume KIND` does, but wrong.
+Workers also kill themselves now and then where the broken rule hurts, for as long as the rig keeps
+a file. RULE `none` breaks nothing: with the same deaths nothing is lost or doubled.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+
+import radar.kafka
+from chaos.rig import CRASH_WHILE
+from radar import app
+from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
+from radar.kinds import KINDS
+from radar.observe import logs
+from radar.producer import identity, recorders
+from radar.settings import load
+
+DEATHS_PER_PASSAGE = 0.25
+
+
+class TokenAlone(Worker):
+    """Inserts under a name that follows from the block, but plans nothing."""
+
+    def _finish_block(self, work: PartitionWork) -> None:
+        if work.block is not None and work.step is Step.DEAD_LETTERS:
+            self._dead_letters.send(work.partition, work.block.invalid)
+            work.step, work.planned_at_s = Step.INSERT, time.monotonic()
+        super()._finish_block(work)
+
+
+class CommitBeforeInsert(Worker):
+    """Commits the end of a block, then inserts it."""
+
+    def _finish_block(self, work: PartitionWork) -> None:
+        block = work.block
+        if block is not None and work.step is Step.DEAD_LETTERS:
+            self._reader.commit(work.partition, block.plan.hi + 1)
+            work.step, work.planned_at_s = Step.INSERT, time.monotonic()
+        super()._finish_block(work)
+
+
+class AutomaticCommits(Worker):
+    """Lets the library commit what was polled."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        library_consumer = confluent_kafka.Consumer
+
+        def consumer(config: dict[str, Any]) -> Any:
+            automatic = {"enable.auto.commit": True, "enable.auto.offset.store": True}
+            return library_consumer(config | automatic | {"auto.commit.interval.ms": 50})
+
+        setattr(radar.kafka, "Consumer", consumer)  # noqa: B010 - not its type
+        super().__init__(*arguments, **options)
+        self._reader.commit = lambda *_: None  # type: ignore[method-assign]
+
+
+MUTANTS: dict[str, tuple[type[Worker], CrashPoint]] = {
+    "none": (Worker, CrashPoint.AFTER_INSERT),
+    "automatic commits": (AutomaticCommits, CrashPoint.DURING_INSERT),
+    "token alone": (TokenAlone, CrashPoint.AFTER_INSERT),
+    "commit before insert": (CommitBeforeInsert, CrashPoint.DURING_INSERT),
+    "id without occurrence number": (Worker, CrashPoint.AFTER_INSERT),
+}
+
+
+def dies_at(place: CrashPoint) -> Callable[[CrashPoint], None]:
+    """Return a hook that kills this process at a crash point, now and then."""
+    told = Path(os.environ[CRASH_WHILE])
+    chance = random.Random()
+
+    def reached(point: CrashPoint) -> None:
+        if point is place and chance.random() < DEATHS_PER_PASSAGE and told.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
+
+
+def main() -> None:
+    """Run the wrong process until SIGTERM."""
+    rule, role, kind = sys.argv[1:]
+    make_worker, place = MUTANTS[rule]
+    settings = load()
+    logs.configure(settings, f"{role}-{kind}")
+    if role == "produce":
+        if rule == "id without occurrence number":
+            setattr(recorders, "trade_id", lambda content, _: identity.trade_id(content, 1))  # noqa: B010
+        app.produce(settings, KINDS[kind])
+    else:
+        reached = dies_at(place)
+        app.consume(
+            settings,
+            KINDS[kind],
+            lambda *arguments, **options: make_worker(*arguments, **options, reached=reached),
+        )
+
+
+if __name__ == "__main__":
+    main()
