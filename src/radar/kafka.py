@@ -4,9 +4,12 @@ A `Publisher` for producers and dead letters, a `GroupReader` for workers, and w
 command line needs to know about topics and lag. Library errors leave as `radar.errors`.
 """
 
+import functools
 import logging
+import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
@@ -47,6 +50,19 @@ _REJECTED_COMMITS = {
     KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
 }
 
+# How messages come back from a producer that cannot go on.
+_UNUSABLE = {
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError._FATAL,  # noqa: SLF001
+    KafkaError._GAPLESS_GUARANTEE,  # noqa: SLF001
+    KafkaError._PURGE_QUEUE,  # noqa: SLF001
+    KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
+}
+REPLACE_INTERVAL_S = 1.0
+FLUSH_TURN_S = 0.2
+
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
 _NOT_OFFERED = {
     KafkaError.INVALID_REQUEST,
@@ -73,6 +89,14 @@ class Message(Protocol):
 
     def value(self) -> bytes | None:
         """Return the value; None is a tombstone."""
+
+
+class _Outgoing(NamedTuple):
+    """A message on its way to Kafka."""
+
+    key: bytes
+    value: bytes
+    headers: dict[str, str | bytes] | None
 
 
 class Committed(NamedTuple):
@@ -119,34 +143,36 @@ class Publisher:
     """Publishes to one topic: idempotent, acknowledged by all replicas, bounded.
 
     The library retries forever, so a message that was taken is either acknowledged or still
-    queued; it can only fail for good when the broker refuses it (too large, not allowed) or
-    when the client itself has become unusable, and both are counted and reported.
+    queued; it can only fail for good when the broker refuses it (too large, not allowed), which
+    is counted and reported. A client that has become unusable, because the broker lost or forgot
+    what it had acknowledged, is replaced; what it had not delivered is sent again, perhaps a
+    second time, which the identity of what radar publishes absorbs.
     """
 
     def __init__(self, settings: Settings, topic: str, *, linger_ms: int | None = None) -> None:
         self.topic = topic
         self.acknowledged = 0
         self.failed = 0
-        self._fatal: str | None = None
-        self._producer = Producer(
-            client_config(settings)
-            | {
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": settings.kafka_compression,
-                "linger.ms": settings.kafka_linger_ms if linger_ms is None else linger_ms,
-                "queue.buffering.max.kbytes": settings.kafka_buffer_bytes // 1024,
-                "queue.buffering.max.messages": 1_000_000,
-                "message.timeout.ms": 0,
-                "message.max.bytes": MAX_MESSAGE_BYTES,
-                "error_cb": self._on_error,
-            }
-        )
+        self._unusable: str | None = None
+        self._replaced_at_s = -math.inf
+        self._returned: deque[_Outgoing] = deque()  # by a client that became unusable, in order
+        self._config = client_config(settings) | {
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": settings.kafka_compression,
+            "linger.ms": settings.kafka_linger_ms if linger_ms is None else linger_ms,
+            "queue.buffering.max.kbytes": settings.kafka_buffer_bytes // 1024,
+            "queue.buffering.max.messages": 1_000_000,
+            "message.timeout.ms": 0,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "error_cb": self._on_error,
+        }
+        self._producer = Producer(self._config)
 
     @property
     def queued(self) -> int:
         """Messages that were taken and are not acknowledged yet."""
-        return len(self._producer)
+        return len(self._producer) + len(self._returned)
 
     def publish(
         self,
@@ -164,60 +190,90 @@ class Publisher:
 
         Raises:
             BufferFull: There is no room; call `poll` and try again.
-            BrokerUnavailable: The client has become unusable; the process must be restarted.
+            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
         """
-        self._check()
-
-        def send() -> None:
-            self._producer.produce(
-                self.topic,
-                key=key,
-                value=value,
-                headers=headers,  # type: ignore[arg-type]
-                on_delivery=delivered,
-            )
-
-        def delivered(error: KafkaError | None, _message: Any) -> None:
-            if error is None:
-                self.acknowledged += 1
-            elif error.retriable():
-                send()
-            else:
-                self._refused(key, error)
-
-        try:
-            send()
-        except BufferError as error:
-            raise BufferFull(f"{self.queued} messages wait for Kafka") from error
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                raise BrokerUnavailable(f"cannot publish: {error}") from error
-            self._refused(key, error.args[0])
+        self._recover()
+        if self._returned:
+            raise BufferFull(f"{self.queued} messages wait for Kafka")
+        self._send(_Outgoing(key, value, headers))
 
     def poll(self, timeout_s: float = 0) -> None:
-        """Serve acknowledgements; blocks up to `timeout_s` for the first one.
-
-        Raises:
-            BrokerUnavailable: The client has become unusable; the process must be restarted.
-        """
-        self._producer.poll(timeout_s)
-        self._check()
+        """Serve acknowledgements; blocks up to `timeout_s` for the first one."""
+        self._serve(lambda: self._producer.poll(timeout_s))
+        self._recover()
 
     def flush(self, timeout_s: float) -> int:
         """Wait until everything is acknowledged; return how many messages are not."""
-        return self._producer.flush(timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            self._recover()
+            left_s = max(0.0, deadline_s - time.monotonic())
+            # Not all at once: what a client returns meanwhile is sent by the next one.
+            turn_s = min(left_s, FLUSH_TURN_S)
+            self._serve(functools.partial(self._producer.flush, turn_s))
+            if self.queued == 0 or left_s == 0:
+                return self.queued
+
+    def _send(self, message: "_Outgoing") -> None:
+        def delivered(error: KafkaError | None, _message: Any) -> None:
+            if error is None:
+                self.acknowledged += 1
+            elif error.retriable() or self._unusable or error.code() in _UNUSABLE:
+                self._returned.append(message)
+            else:
+                self._refused(message.key, error)
+
+        try:
+            self._producer.produce(
+                self.topic,
+                key=message.key,
+                value=message.value,
+                headers=message.headers,  # type: ignore[arg-type]
+                on_delivery=delivered,
+            )
+        except BufferError as error:
+            raise BufferFull(f"{self.queued} messages wait for Kafka") from error
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() in _UNUSABLE:
+                self._unusable = reason.str()
+                raise BufferFull(f"the Kafka producer is replaced: {reason.str()}") from error
+            if reason.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise BrokerUnavailable(f"cannot publish: {reason.str()}") from error
+            self._refused(message.key, reason)
+
+    def _recover(self) -> None:
+        """Replace a client that has become unusable, and send again what came back."""
+        if self._unusable is not None:
+            self._producer.purge()
+            self._serve(lambda: self._producer.poll(0))
+            # Only once everything has come back.
+            if len(self._producer) or time.monotonic() < self._replaced_at_s + REPLACE_INTERVAL_S:
+                return
+            _log.error("replacing the Kafka producer: %s", self._unusable)
+            self._producer = Producer(self._config)
+            self._unusable, self._replaced_at_s = None, time.monotonic()
+        while self._returned:
+            try:
+                self._send(self._returned[0])
+            except (BufferFull, BrokerUnavailable):
+                return
+            self._returned.popleft()
+
+    def _serve(self, action: Callable[[], object]) -> None:
+        """Let the library call back; it also raises what made it unusable, at any later call."""
+        try:
+            action()
+        except KafkaException as error:
+            self._unusable = error.args[0].str()
 
     def _refused(self, key: bytes, error: KafkaError) -> None:
         self.failed += 1
         _log.error("delivery failed: %s: key %r", error.str(), key)
 
-    def _check(self) -> None:
-        if self._fatal is not None:
-            raise BrokerUnavailable(self._fatal)
-
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = f"the Kafka producer cannot go on: {error.str()}"
+            self._unusable = error.str()
 
 
 class GroupReader:

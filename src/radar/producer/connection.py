@@ -84,7 +84,7 @@ class Connection:
                 url,
                 proxy=proxy or None,
                 open_timeout=OPEN_TIMEOUT_S,
-                close_timeout=CLOSE_TIMEOUT_S,
+                close_timeout=None,  # see `close`
                 ping_interval=PING_INTERVAL_S,
                 ping_timeout=PING_TIMEOUT_S,
                 max_size=max_frame_bytes,
@@ -123,7 +123,11 @@ class Connection:
             raise self._lost(closed) from closed
 
     async def close(self) -> None:
-        """Say goodbye and close; waits up to CLOSE_TIMEOUT_S. Closing again does nothing."""
+        """Say goodbye and wait for the answer, which comes behind all that was sent before.
+
+        Somebody must `receive` meanwhile, and `abort` when no answer comes. Closing again does
+        nothing.
+        """
         await self._socket.close()
 
     def abort(self) -> None:

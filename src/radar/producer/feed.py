@@ -19,7 +19,7 @@ from radar.errors import BufferFull, FeedLost, InvalidFrame
 from radar.exchanges.base import Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
-from radar.producer.connection import Connection
+from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace, Patience, Silence
@@ -35,6 +35,8 @@ SPARE_REPLIES = 5
 # A connection that lived this long and delivered was no failure: the next wait is short again.
 HEALTHY_AFTER_S = 2.0
 CONNECTS_PER_SECOND = 10.0
+# How long an exchange may go on sending after a goodbye.
+GOODBYE_TIMEOUT_S = 15.0
 
 # Called with the markets of a connection that has just subscribed, or is read again.
 OnSubscribed = Callable[[Iterable[str]], None]
@@ -195,12 +197,25 @@ class Session:
         self._reason = self._reason or reason
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         await self._until_set_or_ended(self._read_on, timeout_s)
-        await self._connection.close()
+        await self._say_goodbye(GOODBYE_TIMEOUT_S if timeout_s is None else timeout_s)
         await self.until_ended(None if deadline is None else max(0, deadline - time.monotonic()))
         if not self.ended:
             self._log.error("gave up received frames: Kafka takes nothing")
             self.reading.cancel()
             await asyncio.wait([self.reading])
+
+    async def _say_goodbye(self, timeout_s: float) -> None:
+        """Close, and read on for as long as frames come that were sent before the answer."""
+        closing = asyncio.create_task(self._connection.close())
+        deadline, seen = time.monotonic() + timeout_s, -1
+        while not closing.done() and time.monotonic() < deadline:
+            if self._read_on.is_set():
+                if seen == self._frames:
+                    break  # nobody is there to answer
+                seen = self._frames
+            await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_S)
+        self._connection.abort()
+        await asyncio.wait([closing])
 
     async def _until_set_or_ended(
         self, event: asyncio.Event, timeout_s: float | None = None

@@ -35,7 +35,7 @@ class Outlet:
 
         Raises:
             BufferFull: There is no room; use `publish_when_room`.
-            BrokerUnavailable: The client has become unusable; the process must be restarted.
+            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
         """
         self._publisher.publish(key, value)
 
@@ -45,7 +45,7 @@ class Outlet:
         Half, so that whoever waited goes on for a while instead of waiting for each message.
 
         Raises:
-            BrokerUnavailable: The client has become unusable; the process must be restarted.
+            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
         """
         if not self.waiting:
             self._waiting_since = time.monotonic()
@@ -64,11 +64,7 @@ class Outlet:
             self.waiting -= 1
 
     def serve(self) -> None:
-        """Take acknowledgements; to be called many times a second, does not block.
-
-        Raises:
-            BrokerUnavailable: The client has become unusable; the process must be restarted.
-        """
+        """Take acknowledgements; to be called many times a second, does not block."""
         self._publisher.poll(0)
 
     def mirror(self) -> None:
