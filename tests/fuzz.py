@@ -5,6 +5,7 @@ or the one error that it names. A seed reproduces a run; a failure shows its inp
 """
 
 import argparse
+import contextlib
 import gc
 import os
 import random
@@ -45,7 +46,6 @@ MARKETS = {
     "USDTTMN": Market("USDTTMN", "USDT", "TMN"),
     "BTCUSDT": Market("BTCUSDT", "BTC", "USDT"),
 }
-POSITION = wire.Position(0, 0)
 NOW_US = 1_784_000_000_120_345
 MAX_INPUT_BYTES = 1 << 20
 # The first inputs fill caches and grow the heap to its working size.
@@ -139,7 +139,7 @@ def parse_frame(data: bytes) -> None:
         elif isinstance(event, Trade):
             _take_trade(event)
         elif isinstance(event, DepthSnapshot):
-            row = wire.decode_depth(wire.encode_depth(event), POSITION)
+            row = wire.decode_depth(wire.encode_depth(event))
             assert (row.prices, row.quantities) == (list(event.prices), list(event.quantities))
 
 
@@ -166,15 +166,19 @@ def parse_markets(data: bytes) -> None:
 
 
 def decode_messages(data: bytes) -> None:
-    """Let the decoders of all kinds try; their error is InvalidMessage."""
+    """Let the decoders of all kinds try; their error is InvalidMessage, and they agree."""
     for kind in KINDS.values():
         try:
-            row = kind.decode_row(data, POSITION)
+            row = kind.decode(data)
         except InvalidMessage as error:
             str(error).encode()
+            with contextlib.suppress(InvalidMessage):
+                kind.read_columns([data])
+                raise AssertionError("valid in a block, but not by itself") from error
         else:
             msgspec.json.encode(row)
-            if isinstance(row, wire.TradeRow):
+            kind.read_columns([data])
+            if isinstance(row, wire.TradeMessage):
                 assert (canonical(row.price), canonical(row.base_amount)) == (
                     row.price, row.base_amount,
                 )  # fmt: skip
@@ -190,7 +194,7 @@ def parse_plan(data: bytes) -> None:
 
 def _take_trade(event: Trade) -> None:
     try:
-        row = wire.decode_trade(wire.encode_trade(event, "0" * 32), POSITION)
+        row = wire.decode_trade(wire.encode_trade(event, "0" * 32))
     except InvalidMessage as refused:
         # Parsers check each number by itself, and compare no clocks.
         if refused.reason not in {"amount", "time"}:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,27 @@ def peak_bytes(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (line,) = (each for each in lines if each.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """A message as the Kafka client hands it over."""
+
+    at: int
+    content: bytes | None = b"value"
+    of: int = 0
+
+    def __len__(self) -> int:
+        return len(self.content or b"")
+
+    def partition(self) -> int:
+        return self.of
+
+    def offset(self) -> int:
+        return self.at
+
+    def key(self) -> bytes | None:
+        return b"key"
+
+    def value(self) -> bytes | None:
+        return self.content

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, NamedTuple, Protocol, cast
 
 from confluent_kafka import (
@@ -60,6 +61,7 @@ _UNUSABLE = {
     KafkaError._PURGE_QUEUE,  # noqa: SLF001
     KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
 }
+_ERROR = methodcaller("error")
 REPLACE_INTERVAL_S = 1.0
 FLUSH_TURN_S = 0.2
 
@@ -77,6 +79,9 @@ _log = logging.getLogger("confluent")
 
 class Message(Protocol):
     """What radar uses of a consumed message (its methods, as the library has them)."""
+
+    def __len__(self) -> int:
+        """Return the size of the value in bytes."""
 
     def partition(self) -> int:
         """Return the partition."""
@@ -317,8 +322,8 @@ class GroupReader:
             "auto.offset.reset": "earliest",
             # The default of one second is how long a fetcher sleeps when its queue is full.
             "fetch.queue.backoff.ms": 2,
-            "queued.min.messages": 20_000,
-            "queued.max.messages.kbytes": 16_384,
+            "queued.min.messages": 50_000,
+            "queued.max.messages.kbytes": 8_192,
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             "fetch.wait.max.ms": 100,
         }
@@ -360,8 +365,11 @@ class GroupReader:
             _log.warning("no assignment came; joining the group again")
             self._join_timeout_s *= 2
             self._join_again()
+        found = self._consumer.consume(max_messages, timeout_s)
+        if not any(map(_ERROR, found)):
+            return cast("list[Message]", found)
         messages: list[Message] = []
-        for message in self._consumer.consume(max_messages, timeout_s):
+        for message in found:
             error = message.error()
             if error is None:
                 messages.append(cast("Message", message))

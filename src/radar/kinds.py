@@ -5,8 +5,9 @@ A new kind is one record, one entry here and one migration.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from radar import wire
+from radar import columns, wire
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Kind:
     dead_letter_topic: str
     group: str  # the consumer group of its workers
     table: str
-    columns: tuple[str, ...]  # that a worker inserts, in this order
-    decode_row: Callable[[bytes, wire.Position], wire.Row]
+    decode: Callable[[bytes], Any]  # one message value; raises InvalidMessage
+    read_columns: columns.ReadColumns  # many message values at once; raises the same
 
 
 TRADES = Kind(
@@ -28,8 +29,8 @@ TRADES = Kind(
     dead_letter_topic="radar_trades_dlq",
     group="clickhouse-trades-consumers-v1",
     table="trades_master",
-    columns=wire.TradeRow.__struct_fields__,
-    decode_row=wire.decode_trade,
+    decode=wire.decode_trade,
+    read_columns=columns.trade_columns,
 )
 
 DEPTH = Kind(
@@ -38,8 +39,8 @@ DEPTH = Kind(
     dead_letter_topic="radar_depths_dlq",
     group="clickhouse-depth-consumers-v1",
     table="orderbook_depth",
-    columns=wire.DepthRow.__struct_fields__,
-    decode_row=wire.decode_depth,
+    decode=wire.decode_depth,
+    read_columns=columns.depth_columns,
 )
 
 GAPS = Kind(
@@ -48,8 +49,8 @@ GAPS = Kind(
     dead_letter_topic="radar_gaps_dlq",
     group="clickhouse-gaps-consumers-v1",
     table="gaps",
-    columns=wire.GapRow.__struct_fields__,
-    decode_row=wire.decode_gap,
+    decode=wire.decode_gap,
+    read_columns=columns.gap_columns,
 )
 
 # What an exchange sends; gaps are what the producers of these missed.

@@ -208,10 +208,19 @@ class Settings(BaseSettings):
 
     # Workers
     batch_size: int = Field(
-        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 32 MiB."
+        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 16 MiB."
+    )
+    batch_max_size: int = Field(
+        50_000,
+        ge=1,
+        le=1_000_000,
+        description="A batch that is due takes along what waits, up to this many rows.",
     )
     batch_timeout_seconds: Seconds = Field(
         5, description="A batch is due at this age, even if it is small; fractions are allowed."
+    )
+    insert_interval_seconds: Seconds = Field(
+        1, description="Or so long after the batch before it: nothing more waits then."
     )
     insert_timeout_seconds: Seconds = Field(
         30, description="Give up one attempt of an insert after this long, and retry."

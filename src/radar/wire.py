@@ -15,12 +15,13 @@ that it explains itself in any Kafka tool:
      "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
      "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002}
 
-Decoding is strict and depends on nothing but its arguments: the same message always yields
-the same row, which is what makes a planned block repeatable.
+Decoding is strict and depends on nothing but the value: the same message always yields the same
+row, which is what makes a planned block repeatable. Here it is done message by message and tells
+what is wrong; `columns.py` does it block by block.
 """
 
 from decimal import Context, Decimal
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -46,13 +47,6 @@ _Amount = Annotated[str, Meta(pattern=CANONICAL_PATTERN[:-1] + r"\Z", max_length
 _TimeMs = Annotated[int, Meta(ge=MIN_TIME_MS, lt=MAX_TIME_MS)]
 _TimeUs = Annotated[int, Meta(ge=MIN_TIME_MS * 1000, lt=MAX_TIME_MS * 1000)]
 _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
-
-
-class Position(NamedTuple):
-    """Where in Kafka a message stands."""
-
-    partition: int
-    offset: int
 
 
 class TradeMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -101,55 +95,6 @@ class GapMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repaired: bool
     received_at_us: _TimeUs
 
-
-class TradeRow(msgspec.Struct, frozen=True, gc=False):
-    """A row of `trades_master`; times are decimal seconds, as ClickHouse reads them exactly."""
-
-    trade_id: str
-    source: str
-    symbol: str
-    base: str
-    quote: str
-    side: TradeSide
-    price: str
-    base_amount: str
-    event_time: str
-    received_at: str
-    kafka_partition: int
-    kafka_offset: int
-
-
-class DepthRow(msgspec.Struct, frozen=True):
-    """A row of `orderbook_depth`."""
-
-    source: str
-    symbol: str
-    base: str
-    quote: str
-    side: BookSide
-    prices: list[float]
-    quantities: list[float]
-    received_at: str
-    kafka_partition: int
-    kafka_offset: int
-
-
-class GapRow(msgspec.Struct, frozen=True):
-    """A row of `gaps`."""
-
-    source: str
-    record_kind: str
-    cause: GapCause
-    symbols: list[str]
-    began_at: str
-    ended_at: str
-    repaired: bool
-    received_at: str
-    kafka_partition: int
-    kafka_offset: int
-
-
-Row = TradeRow | DepthRow | GapRow
 
 _Message = TypeVar("_Message", TradeMessage, DepthMessage, GapMessage)
 
@@ -221,8 +166,8 @@ def encode_gap(gap: Gap) -> bytes:
     )
 
 
-def decode_trade(value: bytes, position: Position) -> TradeRow:
-    """Turn a message value into a row, strictly.
+def decode_trade(value: bytes) -> TradeMessage:
+    """Read a message value, strictly.
 
     Raises:
         InvalidMessage: The value is not a trade of a known version with plausible content.
@@ -235,24 +180,11 @@ def decode_trade(value: bytes, position: Position) -> TradeRow:
         raise InvalidMessage("amount", "price x base_amount does not fit into Decimal(38, 18)")
     if message.event_time_ms > message.received_at_us // 1000 + MAX_EVENT_AHEAD_MS:
         raise InvalidMessage("time", "the trade is from the future of its receiver")
-    return TradeRow(
-        trade_id=message.trade_id,
-        source=message.source,
-        symbol=message.symbol,
-        base=message.base,
-        quote=message.quote,
-        side=message.side,
-        price=message.price,
-        base_amount=message.base_amount,
-        event_time=f"{message.event_time_ms // 1000}.{message.event_time_ms % 1000:03d}",
-        received_at=_seconds(message.received_at_us),
-        kafka_partition=position.partition,
-        kafka_offset=position.offset,
-    )
+    return message
 
 
-def decode_depth(value: bytes, position: Position) -> DepthRow:
-    """Turn a message value into a row, strictly.
+def decode_depth(value: bytes) -> DepthMessage:
+    """Read a message value, strictly.
 
     Raises:
         InvalidMessage: The value is not a depth snapshot of a known version, its arrays differ
@@ -267,22 +199,11 @@ def decode_depth(value: bytes, position: Position) -> DepthRow:
             raise InvalidMessage("amount", "prices and quantities must be positive")
         if prices != sorted(prices, reverse=message.side is BookSide.BID):
             raise InvalidMessage("levels", "the best level must be first")
-    return DepthRow(
-        source=message.source,
-        symbol=message.symbol,
-        base=message.base,
-        quote=message.quote,
-        side=message.side,
-        prices=prices,
-        quantities=quantities,
-        received_at=_seconds(message.received_at_us),
-        kafka_partition=position.partition,
-        kafka_offset=position.offset,
-    )
+    return message
 
 
-def decode_gap(value: bytes, position: Position) -> GapRow:
-    """Turn a message value into a row, strictly.
+def decode_gap(value: bytes) -> GapMessage:
+    """Read a message value, strictly.
 
     Raises:
         InvalidMessage: The value is not a gap of a known version, or it ends before it begins.
@@ -290,18 +211,7 @@ def decode_gap(value: bytes, position: Position) -> GapRow:
     message = _decode(_gap_decoder, value)
     if message.ended_at_us < message.began_at_us:
         raise InvalidMessage("time", "the gap ends before it begins")
-    return GapRow(
-        source=message.source,
-        record_kind=message.record_kind,
-        cause=message.cause,
-        symbols=message.symbols,
-        began_at=_seconds(message.began_at_us),
-        ended_at=_seconds(message.ended_at_us),
-        repaired=message.repaired,
-        received_at=_seconds(message.received_at_us),
-        kafka_partition=position.partition,
-        kafka_offset=position.offset,
-    )
+    return message
 
 
 def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes) -> _Message:
@@ -316,7 +226,3 @@ def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes) -> _Message:
     if value.count(b'"') != _encoder.encode(message).count(b'"'):
         raise InvalidMessage("json", "a member appears twice")
     return message
-
-
-def _seconds(time_us: int) -> str:
-    return f"{time_us // 1_000_000}.{time_us % 1_000_000:06d}"

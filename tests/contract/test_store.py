@@ -1,60 +1,86 @@
 """The store against the embedded ClickHouse: schema, inserts, migrations."""
 
 import threading
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 
-from radar.consumer.batch import encode_rows
+from radar.columns import Coded, Column, Columns, Lists
 from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
 from radar.kinds import DEPTH, TRADES
 from radar.local.addresses import free_port
-from radar.records import BookSide, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrate, migrations
-from radar.wire import DepthRow, TradeRow
 
 NOW = 1_800_000_000
 
 
-def trade_row(n: int = 0, **changes: object) -> TradeRow:
-    fields: dict[str, object] = {
-        "trade_id": f"{n:032x}",
+TYPES = {
+    "event_time": "DateTime64(3, 'UTC')",
+    "received_at": "DateTime64(6, 'UTC')",
+    "kafka_partition": "UInt16",
+    "kafka_offset": "UInt64",
+    "prices": "Array(Float64)",
+    "quantities": "Array(Float64)",
+}
+Fields = dict[str, Any]
+
+
+def trade_row(n: int = 0, **changes: object) -> Fields:
+    fields: Fields = {
+        "trade_id": str(UUID(int=n)),
         "source": "wallex",
         "symbol": "USDTTMN",
         "base": "USDT",
         "quote": "TMN",
-        "side": TradeSide.BUY,
+        "side": "buy",
         "price": "31704.1234567890123456",
         "base_amount": "0.000000000000000001",
-        "event_time": f"{NOW}.000",
-        "received_at": f"{NOW}.123456",
+        "event_time": NOW * 1000,
+        "received_at": NOW * 1_000_000 + 123_456,
         "kafka_partition": 2,
         "kafka_offset": n,
     }
-    return TradeRow(**(fields | changes))  # type: ignore[arg-type]
+    return fields | changes
 
 
-def depth_row(n: int = 0, **changes: object) -> DepthRow:
-    fields: dict[str, object] = {
+def depth_row(n: int = 0, **changes: object) -> Fields:
+    fields: Fields = {
         "source": "wallex",
         "symbol": "BTCUSDT",
         "base": "BTC",
         "quote": "USDT",
-        "side": BookSide.BID,
+        "side": "bid",
         "prices": [62525.04, 62200.0],
         "quantities": [0.000451, 1e-7],
-        "received_at": f"{NOW + n}.000001",
+        "received_at": (NOW + n) * 1_000_000 + 1,
         "kafka_partition": 0,
         "kafka_offset": n,
     }
-    return DepthRow(**(fields | changes))  # type: ignore[arg-type]
+    return fields | changes
 
 
-def insert(store: Store, *rows: TradeRow | DepthRow, token: str = "token") -> None:
-    kind = TRADES if isinstance(rows[0], TradeRow) else DEPTH
-    store.insert(kind.table, kind.columns, encode_rows(rows), token)
+def columns(rows: Sequence[Fields]) -> Columns:
+    return [Column(name, TYPES.get(name, "String"), _data(name, rows)) for name in rows[0]]
+
+
+def _data(name: str, rows: Sequence[Fields]) -> Any:
+    values = [row[name] for row in rows]
+    if name not in TYPES:
+        return values
+    if TYPES[name].startswith("Array"):
+        return Lists(np.array(list(map(len, values))), np.array([n for v in values for n in v]))
+    return np.array(values, np.uint16 if TYPES[name] == "UInt16" else np.int64)
+
+
+def insert(store: Store, *rows: Fields, token: str = "token") -> None:
+    table = DEPTH.table if "prices" in rows[0] else TRADES.table
+    store.insert(table, [(len(rows), columns(rows))], token)
 
 
 def test_insert_trade_is_exact_to_the_last_digit(store: Store) -> None:
@@ -77,16 +103,16 @@ def test_insert_with_the_same_token_changes_nothing(store: Store) -> None:
 
 
 def test_insert_of_the_same_trade_again_is_one_trade_received_first(store: Store) -> None:
-    insert(store, trade_row(1, received_at=f"{NOW}.5"), token="a")
-    insert(store, trade_row(1, received_at=f"{NOW}.2"), token="b")
-    insert(store, trade_row(1, received_at=f"{NOW}.9"), token="c")
+    insert(store, trade_row(1, received_at=NOW * 1_000_000 + 500_000), token="a")
+    insert(store, trade_row(1, received_at=NOW * 1_000_000 + 200_000), token="b")
+    insert(store, trade_row(1, received_at=NOW * 1_000_000 + 900_000), token="c")
     assert store.rows("SELECT toString(received_at) FROM trades") == [
         ("2027-01-15 08:00:00.200000",)
     ]
 
 
 def test_insert_old_trades_of_many_weeks_at_once_are_stored_and_kept(store: Store) -> None:
-    rows = [trade_row(n, event_time=f"{NOW - n * 604_800}.000") for n in range(150)]
+    rows = [trade_row(n, event_time=(NOW - n * 604_800) * 1000) for n in range(150)]
     insert(store, *rows)
     store.command("OPTIMIZE TABLE trades_master FINAL")
     assert store.rows("SELECT count() FROM trades") == [(150,)]
@@ -109,14 +135,43 @@ def test_insert_old_trades_of_many_weeks_at_once_are_stored_and_kept(store: Stor
         depth_row(side="middle"),
     ],
 )
-def test_insert_bad_row_is_rejected_and_nothing_is_stored(
-    store: Store, row: TradeRow | DepthRow
-) -> None:
-    good = trade_row(9) if isinstance(row, TradeRow) else depth_row(9)
+def test_insert_bad_row_is_rejected_and_nothing_is_stored(store: Store, row: Fields) -> None:
+    good = depth_row(9) if "prices" in row else trade_row(9)
     with pytest.raises(StoreRejected):
         insert(store, good, row)
-    table = TRADES.table if isinstance(row, TradeRow) else DEPTH.table
+    table = DEPTH.table if "prices" in row else TRADES.table
     assert store.rows(f"SELECT count() FROM {table}") == [(0,)]
+
+
+def test_insert_in_parts_is_one_block(store: Store) -> None:
+    store.command("SYSTEM STOP MERGES trades_master")
+    parts = [(3, columns([trade_row(n) for n in range(m, m + 3)])) for m in range(0, 30, 3)]
+    for _ in range(2):
+        store.insert(TRADES.table, parts, "token")
+    assert store.rows("SELECT count(), uniqExact(_part) FROM trades_master") == [(30, 1)]
+
+
+@pytest.mark.parametrize("different", [1, 255, 256, 300, 70_000])
+def test_insert_of_coded_texts_keeps_each(store: Store, different: int) -> None:
+    symbols = [f"S{n}" for n in range(different)]
+    codes = np.arange(2 * different, dtype=np.uint32) % different
+    rows = [trade_row(n) for n in range(2 * different)]
+    coded = Column("symbol", "LowCardinality(String)", Coded(symbols, codes))
+    given = [coded if column.name == "symbol" else column for column in columns(rows)]
+    store.insert(TRADES.table, [(len(rows), given)], "token")
+    counted = store.rows(
+        "SELECT count(), uniqExact(symbol), countIf(symbol = 'S' || toString(kafka_offset %"
+        f" {different})) FROM trades_master"
+    )
+    assert counted == [(2 * different, different, 2 * different)]
+
+
+def test_insert_of_texts_of_any_length_and_script_keeps_them(store: Store) -> None:
+    symbols = ["a" * 127, "a" * 128, "a" * 100_000, "\u06f1\u06f2", "\N{GRINNING FACE}" * 40]
+    rows = [trade_row(n, symbol=symbol) for n, symbol in enumerate(symbols)]
+    insert(store, *rows)
+    stored = store.rows("SELECT symbol FROM trades_master ORDER BY kafka_offset")
+    assert [symbol for (symbol,) in stored] == symbols
 
 
 def test_insert_without_a_table_is_unavailable_not_rejected(store: Store) -> None:
@@ -148,7 +203,7 @@ def test_insert_depth_of_300_levels_counts_300(store: Store) -> None:
 
 
 def test_order_book_view_joins_the_newest_sides(store: Store) -> None:
-    ask = {"side": BookSide.ASK, "prices": [62579.56], "quantities": [0.5]}
+    ask = {"side": "ask", "prices": [62579.56], "quantities": [0.5]}
     insert(store, depth_row(1), depth_row(5, prices=[62526.0, 62200.0]), token="bids")
     insert(store, depth_row(3, **ask), depth_row(2, **(ask | {"prices": [1.0]})), token="asks")
     insert(store, depth_row(1, symbol="ETHUSDT", base="ETH"), token="other")

@@ -213,10 +213,10 @@ def test_worker_stores_every_trade_that_is_just_good_enough(
     )
     expected = []
     for value in values:
-        row = wire.decode_trade(value, wire.Position(0, 0))
+        row = wire.decode_trade(value)
         expected.append(
             (row.trade_id, row.source, row.symbol, row.base, row.quote, row.side, row.price,
-             row.base_amount, _short(row.event_time), _short(row.received_at))
+             row.base_amount, _seconds(row.event_time_ms, 3), _seconds(row.received_at_us, 6))
         )  # fmt: skip
     assert stored == expected
 
@@ -246,13 +246,13 @@ def test_worker_stores_every_snapshot_that_is_just_good_enough(
         "SELECT symbol, prices, quantities, levels, toString(toDecimal64(received_at, 6))"
         " FROM orderbook_depth ORDER BY kafka_offset"
     )
-    rows = [wire.decode_depth(value, wire.Position(0, 0)) for value in values]
+    rows = [wire.decode_depth(value) for value in values]
     assert stored == [
-        (row.symbol, row.prices, row.quantities, len(row.prices), _short(row.received_at))
+        (row.symbol, row.prices, row.quantities, len(row.prices), _seconds(row.received_at_us, 6))
         for row in rows
     ]
 
 
-def _short(seconds: str) -> str:
-    """Write decimal seconds as ClickHouse does, without zeros at the end."""
-    return seconds.rstrip("0").rstrip(".")
+def _seconds(time: int, places: int) -> str:
+    """Write a time in seconds as ClickHouse does, without zeros at the end."""
+    return f"{time // 10**places}.{time % 10**places:0{places}}".rstrip("0").rstrip(".")

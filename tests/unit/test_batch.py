@@ -1,88 +1,104 @@
 """From messages to blocks, without Kafka."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Entry, Plan
-from radar.errors import InvalidMessage
-
-BAD = InvalidMessage("json", "not JSON")
+from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
+from support import Consumed
 
 
-def entry(offset: int, value: bytes = b"value") -> Entry:
-    return Entry(offset, b"key", value, BAD)
+def new_batch(size: int, timeout_s: float = 5, planned: Plan | None = None) -> Batch:
+    """Return one that takes nothing along and does not look at what was before."""
+    return Batch(Limits(size, size, timeout_s, math.inf), planned)
 
 
 def filled(batch: Batch, offsets: range, now_s: float = 0) -> Batch:
     for offset in offsets:
-        batch.add(entry(offset), now_s)
+        batch.add([Consumed(offset)], now_s)
     return batch
 
 
 def test_batch_empty_is_never_due() -> None:
-    assert Batch(3, 5).due_in_s(1e9) is None
+    assert new_batch(3, 5).due_in_s(1e9) is None
 
 
 def test_batch_at_its_size_is_due_at_once() -> None:
-    assert filled(Batch(3, 5), range(3)).due_in_s(0) == 0
+    assert filled(new_batch(3, 5), range(3)).due_in_s(0) == 0
 
 
 def test_batch_below_its_size_is_due_at_the_age_of_its_oldest_message() -> None:
-    batch = Batch(100, 5)
+    batch = new_batch(100, 5)
     # A steady trickle must not put the flush off: the age counts from the first message.
     for second in range(5):
-        batch.add(entry(second), now_s=second)
+        batch.add([Consumed(second)], now_s=second)
     assert batch.due_in_s(4) == 1
     assert batch.due_in_s(5) == 0
 
 
+def test_batch_that_is_due_takes_along_what_waits_up_to_its_largest_size() -> None:
+    batch = filled(Batch(Limits(size=3, max_size=8, timeout_s=5, interval_s=5)), range(10))
+    blocks = [batch.take(0), batch.take(0)]
+    assert [block and block.plan for block in blocks] == [Plan(0, 7), Plan(8, 9)]
+
+
+def test_batch_after_a_quiet_time_is_due_at_once_and_then_at_intervals() -> None:
+    batch = filled(Batch(Limits(size=100, max_size=100, timeout_s=5, interval_s=1)), range(1))
+    assert batch.due_in_s(0) == 0
+    batch.take(0)
+    filled(batch, range(1, 2), now_s=0.25)
+    assert batch.due_in_s(0.25) == 0.75
+    assert batch.due_in_s(1) == 0
+
+
 def test_batch_take_leaves_what_exceeds_the_size() -> None:
-    batch = filled(Batch(3, 5), range(10, 15))
+    batch = filled(new_batch(3, 5), range(10, 15))
     block = batch.take(0)
     assert block is not None
     assert block.plan == Plan(10, 12)
-    assert [e.offset for e in block.entries] == [10, 11, 12]
+    assert block.offsets == [10, 11, 12]
     assert len(batch) == 2
 
 
 def test_batch_with_a_plan_waits_for_all_of_it_and_takes_exactly_it() -> None:
-    batch = Batch(2, 5, planned=Plan(10, 13))
+    batch = new_batch(2, 5, planned=Plan(10, 13))
     filled(batch, range(10, 13))
     assert batch.due_in_s(1e9) is None
     filled(batch, range(13, 16))
     block = batch.take(0)
     assert block is not None
     assert block.plan == Plan(10, 13)
-    assert [e.offset for e in block.entries] == [10, 11, 12, 13]
+    assert block.offsets == [10, 11, 12, 13]
     following = batch.take(0)
     assert following is not None
     assert following.plan == Plan(14, 15)
 
 
 def test_batch_with_a_plan_whose_last_offset_is_missing_is_due_at_the_next_one() -> None:
-    batch = Batch(2, 5, planned=Plan(10, 13))
-    batch.add(entry(10), 0)
-    batch.add(entry(14), 0)
+    batch = new_batch(2, 5, planned=Plan(10, 13))
+    batch.add([Consumed(10)], 0)
+    batch.add([Consumed(14)], 0)
     assert batch.due_in_s(0) == 0
     block = batch.take(0)
     assert block is not None
-    assert [e.offset for e in block.entries] == [10]
+    assert block.offsets == [10]
 
 
 def test_batch_with_a_plan_of_deleted_messages_goes_on() -> None:
-    batch = Batch(2, 5, planned=Plan(10, 13))
-    batch.add(entry(20), 0)
+    batch = new_batch(2, 5, planned=Plan(10, 13))
+    batch.add([Consumed(20)], 0)
     assert batch.take(0) is None
     assert batch.planned is None
     assert len(batch) == 1
 
 
 def test_batch_of_large_messages_is_due_before_its_size_and_gives_bounded_blocks() -> None:
-    batch, large = Batch(1000, 5), bytes(BLOCK_BYTES // 4)
+    batch, large = new_batch(1000, 5), bytes(BLOCK_BYTES // 4)
     full, due_in_s = [], []
     for offset in range(9):
-        batch.add(entry(offset, large), 0)
+        batch.add([Consumed(offset, large)], 0)
         full.append(batch.is_full)
         due_in_s.append(batch.due_in_s(0))
     assert full == [False] * 3 + [True] * 6
@@ -94,7 +110,7 @@ def test_batch_of_large_messages_is_due_before_its_size_and_gives_bounded_blocks
 
 
 def test_batch_with_a_plan_is_never_full() -> None:
-    assert not filled(Batch(2, 5, planned=Plan(0, 9)), range(9)).is_full
+    assert not filled(new_batch(2, 5, planned=Plan(0, 9)), range(9)).is_full
 
 
 @given(
@@ -103,23 +119,23 @@ def test_batch_with_a_plan_is_never_full() -> None:
     gaps=st.integers(1, 3),
 )
 def test_batch_loses_and_reorders_nothing(counts: list[int], size: int, gaps: int) -> None:
-    batch, taken, offset = Batch(size, 5), list[int](), 0
+    batch, taken, offset = new_batch(size, 5), list[int](), 0
     given_offsets = []
     for now_s, count in enumerate(counts):
         for _ in range(count):
             offset += gaps
             given_offsets.append(offset)
-            batch.add(entry(offset), now_s)
+            batch.add([Consumed(offset)], now_s)
         while batch.due_in_s(now_s) == 0:
             block = batch.take(now_s)
             assert block is not None
-            assert len(block.entries) <= size
-            assert block.plan == Plan(block.entries[0].offset, block.entries[-1].offset)
-            taken += [e.offset for e in block.entries]
+            assert len(block.messages) <= size
+            assert block.plan == Plan(block.offsets[0], block.offsets[-1])
+            taken += block.offsets
     while len(batch):
         block = batch.take(0)
         assert block is not None
-        taken += [e.offset for e in block.entries]
+        taken += block.offsets
     assert taken == given_offsets
 
 
@@ -133,7 +149,7 @@ def test_plan_from_other_metadata_is_none(text: str) -> None:
 
 
 def test_block_with_other_content_at_the_same_offsets_has_another_fingerprint() -> None:
-    first = Block(Plan(1, 2), [entry(1, b"ab"), entry(2, b"c")])
-    second = Block(Plan(1, 2), [entry(1, b"a"), entry(2, b"bc")])
+    first = Block(Plan(1, 2), [Consumed(1, b"ab"), Consumed(2, b"c")])
+    second = Block(Plan(1, 2), [Consumed(1, b"a"), Consumed(2, b"bc")])
     assert first.fingerprint() != second.fingerprint()
-    assert first.fingerprint() == Block(Plan(1, 2), list(first.entries)).fingerprint()
+    assert first.fingerprint() == Block(Plan(1, 2), list(first.messages)).fingerprint()

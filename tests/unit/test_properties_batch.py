@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from radar.consumer import batch as batch_module
-from radar.consumer.batch import Batch, Block, Entry, Plan
-from radar.errors import InvalidMessage
+from radar.consumer.batch import Batch, Block, Limits, Plan
+from support import Consumed
 
-BAD = InvalidMessage("json", "not JSON")
 BLOCK_BYTES = 200
 
 
@@ -22,8 +21,8 @@ class OnePartition(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log: list[Entry] = []
-        self.committed: list[Entry] = []
+        self.log: list[Consumed] = []
+        self.committed: list[Consumed] = []
         self.plan: Plan | None = None
         self.planned_block: Block | None = None
         self.block: Block | None = None
@@ -46,20 +45,22 @@ class OnePartition(RuleBasedStateMachine):
     @initialize(size=st.integers(1, 10), timeout_s=st.floats(0.1, 10))
     def start_worker(self, size: int, timeout_s: float) -> None:
         self.size = size
-        self.batch = Batch(size, timeout_s, planned=self.plan)
+        self.max_size = 2 * size
+        limits = Limits(size, self.max_size, timeout_s, interval_s=timeout_s / 3)
+        self.batch = Batch(limits, planned=self.plan)
         self.block = None
         self.read_up_to = len(self.committed)
 
     @rule(gap=st.integers(1, 4), value=st.binary(max_size=120) | st.none())
     def publish(self, gap: int, value: bytes | None) -> None:
-        offset = (self.log[-1].offset if self.log else -1) + gap
-        self.log.append(Entry(offset, None, value, BAD))
+        offset = (self.log[-1].at if self.log else -1) + gap
+        self.log.append(Consumed(offset, value))
 
     @rule(count=st.integers(1, 20))
     def read(self, count: int) -> None:
-        for entry in self.log[self.read_up_to : self.read_up_to + count]:
-            self.batch.add(entry, self.now_s)
-            self.read_up_to += 1
+        messages = self.log[self.read_up_to : self.read_up_to + count]
+        self.batch.add(messages, self.now_s)
+        self.read_up_to += len(messages)
 
     @rule(seconds=st.floats(0, 6))
     def wait(self, seconds: float) -> None:
@@ -75,12 +76,12 @@ class OnePartition(RuleBasedStateMachine):
         block = self.batch.take(self.now_s)
         assert block is not None
         if was_planned is None:
-            assert len(block.entries) <= self.size
-            assert block.plan == Plan(block.entries[0].offset, block.entries[-1].offset)
+            assert len(block.messages) <= self.max_size
+            assert block.plan == Plan(block.offsets[0], block.offsets[-1])
         else:
             assert self.planned_block is not None
             assert block.plan == self.planned_block.plan == was_planned
-            assert block.entries == self.planned_block.entries
+            assert block.messages == self.planned_block.messages
             assert block.fingerprint() == self.planned_block.fingerprint()
         self.block = self.planned_block = block
         # As it is read back from the metadata of the commit.
@@ -91,7 +92,7 @@ class OnePartition(RuleBasedStateMachine):
     def store(self) -> None:
         """Insert and commit the block."""
         if self.block is not None:
-            self.committed += self.block.entries
+            self.committed += [each for each in self.block.messages if isinstance(each, Consumed)]
             self.block = self.plan = self.planned_block = None
 
     @rule(size=st.integers(1, 10), timeout_s=st.floats(0.1, 10))
@@ -112,7 +113,7 @@ class OnePartition(RuleBasedStateMachine):
 
     @invariant()
     def what_was_read_is_stored_or_held(self) -> None:
-        held = len(self.block.entries) if self.block else 0
+        held = len(self.block.messages) if self.block else 0
         assert len(self.committed) + held + len(self.batch) == self.read_up_to
 
     @invariant()

@@ -17,7 +17,6 @@ from radar.producer.recorders import TradeRecorder
 from radar.records import Trade, TradeSide
 
 BEGIN_MS = 1_784_000_000_000
-POSITION = wire.Position(0, 0)
 
 
 class Life(NamedTuple):
@@ -91,8 +90,8 @@ def record(market: list[Trade], life: Life, rng: Random) -> list[bytes]:
     return messages[: len(messages) - life.lost] if life.lost else messages
 
 
-def content(row: wire.TradeRow) -> tuple[str, ...]:
-    return row.event_time, row.price, row.base_amount, row.side
+def content(row: wire.TradeMessage) -> tuple[str, ...]:
+    return str(row.event_time_ms), row.price, row.base_amount, row.side
 
 
 @settings(deadline=None)
@@ -102,14 +101,14 @@ def test_identity_of_two_producers_never_exceeds_the_market_and_equals_it_if_one
 ) -> None:
     market, producers = run
     everything = record(market, Life([list(range(len(market)))], 0), rng)
-    truth = Counter(content(wire.decode_trade(each, POSITION)) for each in everything)
+    truth = Counter(content(wire.decode_trade(each)) for each in everything)
     assert truth.total() == len(market)
 
     stored: dict[str, tuple[str, ...]] = {}
     some_source_saw_all = False
     for life in (life for lives in producers for life in lives):
         for value in record(market, life, rng):
-            row = wire.decode_trade(value, POSITION)
+            row = wire.decode_trade(value)
             # What collapses under one identity is one trade.
             assert stored.setdefault(row.trade_id, content(row)) == content(row)
         some_source_saw_all |= not life.lost and list(range(len(market))) in life.sources
@@ -130,11 +129,11 @@ def test_identity_of_two_producers_stores_the_most_that_one_source_saw(
     stored: dict[str, tuple[str, ...]] = {}
     for life in lives:
         for value in record(market, life, rng):
-            row = wire.decode_trade(value, POSITION)
+            row = wire.decode_trade(value)
             stored[row.trade_id] = content(row)
     seen = [
         Counter(
-            (f"{trade.event_time_ms // 1000}.000", trade.price, trade.base_amount, trade.side)
+            (str(trade.event_time_ms), trade.price, trade.base_amount, trade.side)
             for trade in (market[each] for each in indexes)
         )
         for life in lives

@@ -21,6 +21,8 @@ IMPORTERS = {
     "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
     "httpx": {"radar.producer.rest", "radar.local.pipeline"},
     "noida_db": {"radar.local.broker"},
+    "simdjson": {"radar.columns"},
+    "xxhash": {"radar.consumer.batch"},
     "pydantic_settings": {"radar.settings"},
 }
 
@@ -30,7 +32,8 @@ MAY_IMPORT = {
     "radar.decimals": set(),
     "radar.records": set(),
     "radar.wire": {"radar.decimals", "radar.records"},
-    "radar.kinds": {"radar.wire"},
+    "radar.columns": {"radar.wire", "radar.decimals", "radar.records"},
+    "radar.kinds": {"radar.wire", "radar.columns"},
     "radar.settings": set(),
     "radar.kafka": {"radar.settings"},
     "radar.exchanges": {"radar.records", "radar.kinds", "radar.wire", "radar.decimals"},
@@ -39,10 +42,10 @@ MAY_IMPORT = {
         *("radar.settings", "radar.observe"),
     },
     "radar.consumer": {
-        *("radar.wire", "radar.kinds", "radar.store", "radar.kafka", "radar.settings"),
+        *("radar.columns", "radar.kinds", "radar.store", "radar.kafka", "radar.settings"),
         "radar.observe",
     },
-    "radar.store": {"radar.kinds", "radar.settings"},
+    "radar.store": {"radar.columns", "radar.kinds", "radar.settings"},
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
 }
 

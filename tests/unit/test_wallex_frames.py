@@ -87,9 +87,9 @@ def test_wallex_sample_frames_become_the_documented_events() -> None:
 def test_wallex_sample_records_become_messages_that_decode(line: bytes) -> None:
     for event in parse(line):
         if isinstance(event, Trade):
-            wire.decode_trade(wire.encode_trade(event, "0" * 32), wire.Position(0, 0))
+            wire.decode_trade(wire.encode_trade(event, "0" * 32))
         elif isinstance(event, DepthSnapshot):
-            wire.decode_depth(wire.encode_depth(event), wire.Position(0, 0))
+            wire.decode_depth(wire.encode_depth(event))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_wallex_depth_any_order_of_levels_becomes_a_message_that_decodes(
 ) -> None:
     data = msgspec.json.encode([{"price": price, "quantity": size} for price, size in levels])
     snapshot = depth(data.decode(), "BTCUSDT@buyDepth" if is_bid else "BTCUSDT@sellDepth")
-    row = wire.decode_depth(wire.encode_depth(snapshot), wire.Position(0, 0))
+    row = wire.decode_depth(wire.encode_depth(snapshot))
     kept = zip(row.prices, row.quantities, strict=True)
     assert sorted(kept) == sorted(level for level in levels if level[1])
 

@@ -7,9 +7,6 @@ import pytest
 from corpus.bad_messages import BAD_MESSAGES, DEPTH_CASES, FOREIGN, TRADE_CASES, Case, depth, trade
 from radar.errors import InvalidMessage
 from radar.kinds import KINDS
-from radar.wire import Position
-
-POSITION = Position(partition=2, offset=41)
 
 
 @pytest.mark.parametrize(
@@ -24,15 +21,15 @@ POSITION = Position(partition=2, offset=41)
 def test_wire_bad_message_is_refused_with_its_reason(kind: str, case: Case) -> None:
     assert case.value is not None
     with pytest.raises(InvalidMessage) as refused:
-        KINDS[kind].decode_row(case.value, POSITION)
+        KINDS[kind].decode(case.value)
     assert refused.value.reason == case.reason, str(refused.value)[:300]
     # The reason travels in a header of the dead letter.
     str(refused.value).encode()
 
 
 def test_wire_corpus_is_large_and_has_no_case_twice() -> None:
-    assert KINDS["trades"].decode_row(trade(), POSITION)
-    assert KINDS["depth"].decode_row(depth(), POSITION)
+    assert KINDS["trades"].decode(trade())
+    assert KINDS["depth"].decode(depth())
     for cases in BAD_MESSAGES.values():
         names = Counter(case.name for case in cases)
         values = Counter(case.value for case in cases)

@@ -7,7 +7,6 @@ from radar import wire
 from radar.errors import InvalidMessage
 from radar.records import Gap, GapCause
 
-POSITION = wire.Position(2, 42)
 GAP = Gap(
     source="wallex",
     record_kind="trades",
@@ -21,17 +20,17 @@ GAP = Gap(
 
 
 def test_wire_gap_there_and_back_keeps_everything() -> None:
-    assert wire.decode_gap(wire.encode_gap(GAP), POSITION) == wire.GapRow(
+    assert wire.decode_gap(wire.encode_gap(GAP)) == wire.GapMessage(
+        v=1,
+        kind="gap",
         source="wallex",
         record_kind="trades",
         cause=GapCause.SILENT,
         symbols=["BTCUSDT", "USDTTMN"],
-        began_at="1656242049.120345",
-        ended_at="1656242050.480112",
+        began_at_us=GAP.began_at_us,
+        ended_at_us=GAP.ended_at_us,
         repaired=True,
-        received_at="1656242053.000002",
-        kafka_partition=2,
-        kafka_offset=42,
+        received_at_us=GAP.received_at_us,
     )
 
 
@@ -54,5 +53,5 @@ def test_wire_gap_there_and_back_keeps_everything() -> None:
 def test_wire_gap_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
     message = msgspec.json.decode(wire.encode_gap(GAP))
     with pytest.raises(InvalidMessage) as refused:
-        wire.decode_gap(msgspec.json.encode(message | change), POSITION)
+        wire.decode_gap(msgspec.json.encode(message | change))
     assert refused.value.reason == reason

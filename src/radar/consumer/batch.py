@@ -1,21 +1,38 @@
 """From messages to blocks: pure, the time is an argument."""
 
-import hashlib
+import math
 import re
-from collections import deque
-from collections.abc import Iterable
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
-import msgspec
+import xxhash
 
-from radar.errors import InvalidMessage
-from radar.wire import Row
+from radar.kafka import Message
 
 # One block's messages, together with the dead letters among them, must fit into memory.
-BLOCK_BYTES = 32 * 1024 * 1024
+BLOCK_BYTES = 16 * 1024 * 1024
 
 _PLAN = re.compile(r"P\|(?a:\d{1,19})\|(?a:\d{1,19})")
-_encoder = msgspec.json.Encoder()
+
+
+class Limits(NamedTuple):
+    """What makes a block due, and what it holds at most.
+
+    Attributes:
+        size: A block is due at this many messages.
+        max_size: It takes along what waits beyond that, up to this many, and up to `BLOCK_BYTES`,
+            which its last message may exceed.
+        timeout_s: Or it is due at this age of its oldest message.
+        interval_s: Or this long after the block before it, whichever of the three comes first.
+    """
+
+    size: int
+    max_size: int
+    timeout_s: float
+    interval_s: float
 
 
 class Plan(NamedTuple):
@@ -37,35 +54,21 @@ class Plan(NamedTuple):
         return cls(int(lo), int(hi)) if int(lo) <= int(hi) else None
 
 
-class Entry(NamedTuple):
-    """One consumed message and what it decoded to."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    content: Row | InvalidMessage
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the message's value."""
-        return len(self.value or b"")
-
-
 class Block(NamedTuple):
     """Messages that are inserted together and committed together."""
 
     plan: Plan
-    entries: list[Entry]
+    messages: Sequence[Message]
 
     @property
-    def valid(self) -> list[tuple[Entry, Row]]:
-        """The messages that become rows, each with its row."""
-        return [(e, e.content) for e in self.entries if not isinstance(e.content, InvalidMessage)]
+    def size_bytes(self) -> int:
+        """Bytes of the messages' values."""
+        return sum(map(len, self.messages))
 
     @property
-    def invalid(self) -> list[tuple[Entry, InvalidMessage]]:
-        """The messages that go to the dead letters."""
-        return [(e, e.content) for e in self.entries if isinstance(e.content, InvalidMessage)]
+    def offsets(self) -> list[int]:
+        """The messages' offsets."""
+        return [message.offset() for message in self.messages]
 
     def fingerprint(self) -> str:
         """Identify the content, so that equal offsets with other messages are another block.
@@ -73,85 +76,79 @@ class Block(NamedTuple):
         Offsets repeat with other content when a topic is recreated, or when a broker that does
         not replicate loses the end of its log.
         """
-        digest = hashlib.blake2b(digest_size=8)
-        for entry in self.entries:
-            digest.update(b"%d:%d:" % (entry.offset, entry.size_bytes))
-            digest.update(entry.value or b"")
+        digest = xxhash.xxh3_128(array("q", self.offsets))
+        digest.update(array("q", map(len, self.messages)))
+        digest.update(b"".join([message.value() or b"" for message in self.messages]))
         return digest.hexdigest()
-
-
-def encode_rows(rows: Iterable[Row]) -> bytes:
-    """Write rows as JSONEachRow."""
-    return b"\n".join(_encoder.encode(row) for row in rows)
 
 
 class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
-    def __init__(self, size: int, timeout_s: float, planned: Plan | None = None) -> None:
+    def __init__(self, limits: Limits, planned: Plan | None = None) -> None:
         """Start empty.
 
         Args:
-            size: A block is due at this many messages, and holds no more; it is also due at
-                `BLOCK_BYTES`, which its last message may exceed.
-            timeout_s: Or at this age of its oldest message.
+            limits: What makes a block due, and what it holds at most.
             planned: A block that another worker planned; it is rebuilt exactly, first.
         """
-        self._size = size
-        self._timeout_s = timeout_s
-        self._entries: deque[Entry] = deque()
+        self._limits = limits
+        self._messages: list[Message] = []
         self._bytes = 0
         self._opened_at_s = 0.0
+        self._taken_at_s = -math.inf
         self.planned = planned
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._messages)
 
     @property
     def is_full(self) -> bool:
         """Whether the next block cannot grow any more; a plan may need more than its size."""
         return self.planned is None and (
-            len(self._entries) >= self._size or self._bytes >= BLOCK_BYTES
+            len(self._messages) >= self._limits.max_size or self._bytes >= BLOCK_BYTES
         )
 
-    def add(self, entry: Entry, now_s: float) -> None:
-        """Take the next message."""
-        if not self._entries:
+    def add(self, messages: Sequence[Message], now_s: float) -> None:
+        """Take the next messages."""
+        if not self._messages:
             self._opened_at_s = now_s
-        self._entries.append(entry)
-        self._bytes += entry.size_bytes
+        self._messages.extend(messages)
+        self._bytes += sum(map(len, messages))
 
     def due_in_s(self, now_s: float) -> float | None:
         """Return how long until a block is due; 0 is now, None is not before a message."""
-        if not self._entries:
+        if not self._messages:
             return None
         if self.planned is not None:
-            return 0.0 if self._entries[-1].offset >= self.planned.hi else None
-        if self.is_full:
+            return 0.0 if self._messages[-1].offset() >= self.planned.hi else None
+        if len(self._messages) >= self._limits.size or self.is_full:
             return 0.0
-        return max(0.0, self._opened_at_s + self._timeout_s - now_s)
+        due_at_s = min(
+            self._opened_at_s + self._limits.timeout_s, self._taken_at_s + self._limits.interval_s
+        )
+        return max(0.0, due_at_s - now_s)
 
     def take(self, now_s: float) -> Block | None:
         """Remove and return the next block; None when what was planned is not there any more.
 
         The messages that stay behind start a new age.
         """
-        if self.planned is not None:
-            plan, self.planned = self.planned, None
-            entries = []
-            while self._entries and self._entries[0].offset <= plan.hi:
-                entries.append(self._entries.popleft())
-        else:
-            entries = self._next_entries()
-            plan = Plan(entries[0].offset, entries[-1].offset) if entries else Plan(0, 0)
-        self._bytes -= sum(entry.size_bytes for entry in entries)
-        self._opened_at_s = now_s
-        return Block(plan, entries) if entries else None
+        plan, self.planned = self.planned, None
+        count = self._next_count() if plan is None else self._count_up_to(plan.hi)
+        messages, self._messages = self._messages[:count], self._messages[count:]
+        self._bytes -= sum(map(len, messages))
+        self._opened_at_s = self._taken_at_s = now_s
+        if not messages:
+            return None
+        return Block(plan or Plan(messages[0].offset(), messages[-1].offset()), messages)
 
-    def _next_entries(self) -> list[Entry]:
-        entries: list[Entry] = []
-        taken_bytes = 0
-        while self._entries and len(entries) < self._size and taken_bytes < BLOCK_BYTES:
-            entries.append(self._entries.popleft())
-            taken_bytes += entries[-1].size_bytes
-        return entries
+    def _next_count(self) -> int:
+        count = min(len(self._messages), self._limits.max_size)
+        if self._bytes <= BLOCK_BYTES:
+            return count
+        totals = accumulate(map(len, self._messages[:count]))
+        return next((n for n, total in enumerate(totals, 1) if total >= BLOCK_BYTES), count)
+
+    def _count_up_to(self, offset: int) -> int:
+        return bisect_right(self._messages, offset, key=lambda message: message.offset())

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from radar.consumer.batch import Entry
-from radar.errors import BrokerUnavailable, BufferFull, InvalidMessage
+from radar.consumer.content import Letter
+from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import MAX_MESSAGE_BYTES, Publisher
 from radar.kinds import Kind
 from radar.observe import metrics
@@ -32,7 +32,7 @@ class DeadLetters:
         self._settings = settings
         self._publisher: Publisher | None = None
 
-    def send(self, partition: int, letters: Sequence[tuple[Entry, InvalidMessage]]) -> None:
+    def send(self, partition: int, letters: Sequence[Letter]) -> None:
         """Send messages and wait until Kafka has them; blocks.
 
         Raises:
@@ -44,19 +44,19 @@ class DeadLetters:
             self._publisher = Publisher(self._settings, self._kind.dead_letter_topic, linger_ms=0)
         publisher = self._publisher
         failed_before = publisher.failed
-        for entry, reason in letters:
-            value = entry.value or b""
+        for message, reason in letters:
+            value = message.value() or b""
             try:
                 publisher.publish(
-                    f"{self._kind.topic}:{partition}:{entry.offset}".encode(),
+                    f"{self._kind.topic}:{partition}:{message.offset()}".encode(),
                     value[:MAX_PAYLOAD_BYTES],
                     headers={
                         "reason": reason.reason,
                         "detail": str(reason)[:MAX_DETAIL_CHARACTERS],
                         "topic": self._kind.topic,
                         "partition": str(partition),
-                        "offset": str(entry.offset),
-                        "key": (entry.key or b"")[:MAX_KEY_BYTES],
+                        "offset": str(message.offset()),
+                        "key": (message.key() or b"")[:MAX_KEY_BYTES],
                         "bytes": str(len(value)),
                     },
                 )

