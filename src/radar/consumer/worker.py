@@ -183,9 +183,9 @@ class Worker:
         # The first message ends the wait of an idle worker; later ones until a batch is due.
         idle = not any(len(work.batch) for work in self._work.values())
         messages = self._reader.consume(1 if idle else self._limits.size, self._wait_s())
-        if messages and (room := self._room - len(messages)) > 0:
-            messages += self._reader.consume(room, 0)
         self._take(messages)
+        if messages and (room := self._room) > 0:
+            self._take(self._reader.consume(room, 0))
         self._turn_ends_s = time.monotonic() + TURN_S
         # Who was served longest ago is first, so that a slow database starves no partition.
         for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
