@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +23,12 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from chaos.leaders import move_leaders
-from chaos.schedule import Fault, Setup
+from chaos.schedule import Fault, Setup, harmed
 from link import Link
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.kinds import DEPTH, TRADES, Kind
-from radar.local.addresses import answers, free_port
+from radar.local.addresses import answers
 from radar.local.apache_kafka import Listener, Node, prepare
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -36,7 +38,7 @@ from support import Process, radar
 SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
 SETTLE_TIMEOUT_S = 300
-DISK_BYTES = 1024 * 1024 * 1024
+DISK_BYTES = 512 * 1024 * 1024
 TESTS = Path(__file__).parents[1]
 CRASHING_WORKER = str(TESTS / "crashing_worker.py")
 CRASH_WHILE = "CRASH_WHILE_FILE"
@@ -71,8 +73,10 @@ class Part:
         self.next_command: list[str] | None = None  # for the next start only
         self.deaths: Counter[int] = Counter()  # by exit code, if nobody told it to end
         self.process: Process | None = None
+        self._told = False
         self._down_until_s = 0.0
         self._keeper: asyncio.Task[None] | None = None
+        self.usual = True  # it was started with its own command
 
     def start(self) -> None:
         """Start, and start again whenever it ends by itself."""
@@ -93,11 +97,13 @@ class Part:
         self._down_until_s = time.monotonic() + seconds
 
     async def kill(self, down_s: float) -> None:
+        self._told = True
         self.stay_down(down_s)
         self.signal(signal.SIGKILL)
         await self._until_down()
 
     async def restart(self, down_s: float) -> None:
+        self._told = True
         self.stay_down(down_s + 60)
         self.signal(signal.SIGTERM)
         await self._until_down()
@@ -129,6 +135,7 @@ class Part:
             await asyncio.to_thread(self.process.wait, 60)
 
     def _spawn(self) -> None:
+        self.usual = self.next_command is None
         command, self.next_command = self.next_command or self.command, None
         self.process = Process(command, self.log, **self.environment)
 
@@ -137,9 +144,12 @@ class Part:
             await asyncio.sleep(0.05)
             if self.process is None or self.process.lives:
                 continue
+            if not self._told:
+                self.deaths[self.process.wait()] += 1
+                self._told = True  # that it has ended is counted once
             if time.monotonic() < self._down_until_s:
                 continue
-            self.deaths[self.process.wait()] += 1
+            self._told = False
             # A part that cannot start (its disk is full, its port is not free yet) is given time.
             self.stay_down(1.0)
             self._spawn()
@@ -179,9 +189,10 @@ class Rig:
         self._broken_rule = broken_rule
         self._chance = random.Random(f"rig {setup.seed}")
         self._links: dict[str, Link] = {}
+        self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stack = contextlib.AsyncExitStack()
-        self._exchange_port = free_port()
-        self._clickhouse_port = free_port()
+        self._exchange_port = _free_port()
+        self._clickhouse_port = _free_port()
         self._brokers = ""
         self._http = httpx.AsyncClient(timeout=30, trust_env=False)
 
@@ -326,7 +337,7 @@ class Rig:
         await self._until_answers(self._clickhouse_port)
 
     async def _start_embedded_kafka(self) -> None:
-        port = free_port()
+        port = _free_port()
         command = [sys.executable, "-m", "radar.local.broker", str(self.directory / "kafka")]
         self._add("kafka-1", [*command, "127.0.0.1", str(port)], {})
         self._brokers = self._linked_brokers = f"127.0.0.1:{port}"
@@ -335,12 +346,12 @@ class Rig:
     async def _start_apache_kafka(self) -> None:
         assert self._kafka_home is not None
         names = self.setup.names("kafka")
-        voters = {number: free_port() for number in range(1, len(names) + 1)}
+        voters = {number: _free_port() for number in range(1, len(names) + 1)}
         direct, linked = [], []
         for number, name in enumerate(names, start=1):
-            port = free_port()
+            port = _free_port()
             link = await self._link(name, "127.0.0.1", port)
-            straight = free_port()
+            straight = _free_port()
             node = Node(
                 data_dir=self.directory / name,
                 host="127.0.0.1",
@@ -348,7 +359,7 @@ class Rig:
                     Listener("CLIENTS", port, link.port),
                     Listener("DIRECT", straight, straight),
                 ),
-                internal_port=free_port(),
+                internal_port=_free_port(),
                 voters=voters,
                 node_id=number,
                 options={
@@ -389,11 +400,17 @@ class Rig:
         await asyncio.gather(*running)
 
     async def harm(self, fault: Fault) -> None:
-        """Do one fault and wait until it is over."""
-        with (self.directory / "faults.log").open("a") as log:
-            print(f"{time.time():.3f}", *fault, file=log)
-        await self._actions()[fault.name](fault)
-        self.done[fault.name] += 1
+        """Do one fault and wait until it is over.
+
+        Two never meet on a target, also not when the one before takes longer than planned.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            for target in sorted(harmed(fault.target, self.setup)):
+                await stack.enter_async_context(self._busy[target])
+            with (self.directory / "faults.log").open("a") as log:
+                print(f"{time.time():.3f}", *fault, file=log)
+            await self._actions()[fault.name](fault)
+            self.done[fault.name] += 1
 
     def _actions(self) -> dict[str, Callable[[Fault], Awaitable[None]]]:
         def on_part(method: str) -> Callable[[Fault], Awaitable[None]]:
@@ -494,13 +511,11 @@ class Rig:
             store.close()
 
     async def _fill_disk(self, fault: Fault) -> None:
-        disk = self.directory / "disk"
-        ballast = disk / "ballast"
-        free = os.statvfs(disk)
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize)
+        # In a thread: it takes seconds in which the links would pass nothing on.
+        ballast = self.directory / "disk" / "ballast"
+        await asyncio.to_thread(_fill, ballast)
         await asyncio.sleep(fault.seconds)
-        ballast.unlink()
+        await asyncio.to_thread(ballast.unlink)
 
     async def _publish_bad_messages(self, fault: Fault) -> None:
         """Publish up to three messages that are none; more in a row would halt the worker."""
@@ -561,6 +576,9 @@ class Rig:
             link.heal()
         await self.exchange("clear")
         problems: list[str] = []
+        for part in self.parts.values():
+            if not part.usual:
+                await part.restart(0)  # one that crashes on purpose may not have done so yet
         await self._until(lambda: all(part.lives for part in self.parts.values()), "all live")
         opened = self.setup.producers * self.setup.redundant_connections
         await self._until_connected(2 * opened)
@@ -650,6 +668,28 @@ class Rig:
         if left:
             raise AssertionError(f"{topic}: {left} messages cannot be read")
         return found
+
+
+def _fill(ballast: Path) -> None:
+    """Take what is free on a disk."""
+    with ballast.open("wb") as file:
+        disk = os.fstatvfs(file.fileno())
+        if disk.f_bavail:
+            os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_bsize)
+
+
+# Below those that Linux gives to clients: while a process is down, a client that connects to
+# itself, or any other, would be given its port and keep it from starting again. Runs side by side
+# begin at different ones.
+_ports = itertools.count(20_000 + os.getpid() % 60 * 200)
+
+
+def _free_port() -> int:
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is no free port")
 
 
 def _silent() -> Any:

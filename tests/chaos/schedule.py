@@ -52,8 +52,13 @@ class Setup:
 
     @property
     def recent_trades(self) -> int:
-        """What the exchange's REST tells per market: the trades of about 40 seconds."""
-        return max(200, int(40 * self.trades_per_s / self.symbols))
+        """What the exchange's REST tells per market.
+
+        The trades of a minute and a half; of the busiest market, of a minute. A producer that is
+        killed loses what it had received but not published, so this must outlast its absence,
+        with Kafka down and everything slow: what REST no longer tells is not promised.
+        """
+        return max(200, int(90 * self.trades_per_s / self.symbols))
 
     def names(self, role: str) -> list[str]:
         """Return the names of the processes of a role."""
@@ -93,24 +98,27 @@ class Danger(NamedTuple):
 
 
 def draw_setup(seed: int, *, kafka_nodes: int | None, scale: float) -> Setup:
-    """Draw a run; `scale` multiplies rates and length. `kafka_nodes` None draws 1 or 3."""
+    """Draw a run; `scale` multiplies the rates. `kafka_nodes` None draws 1 or 3."""
     chance = random.Random(f"setup {seed}")
     low = seed % 5 == 0  # every fifth run is slow: batches are due by their age
-    trades_per_s = chance.uniform(150, 400) if low else chance.uniform(1600, 2600)
     nodes = chance.choice((1, 3)) if kafka_nodes is None else kafka_nodes
+    producers = chance.choice((1, 2))
+    # Two producers publish everything twice; both together are as much work as one.
+    scale /= (1, 1.6)[producers - 1]
+    trades_per_s = chance.uniform(150, 400) if low else chance.uniform(1000, 1500)
     return Setup(
         seed=seed,
         kafka_nodes=nodes,
         group_protocol=chance.choice(("classic", "classic", "consumer")) if nodes else "classic",
         static_members=chance.random() < 0.6 or not nodes,
-        producers=chance.choice((1, 2)),
+        producers=producers,
         redundant_connections=chance.choice((1, 1, 2)),
         workers=chance.choice((2, 3)),
         partitions=chance.choice((3, 4)),
         symbols=chance.choice((40, 60, 80)),
         trades_per_s=round(trades_per_s * scale, 1),
-        depth_per_s=round(chance.uniform(100, 300) * scale, 1),
-        depth_interval_s=chance.choice((0.0, 0.5, 2.0)),
+        depth_per_s=round(chance.uniform(250, 500) * scale, 1),
+        depth_interval_s=chance.choice((0.0, 0.1, 1.0)),
         batch_size=chance.choice((50, 500) if low else (500, 2000, 5000)),
         batch_timeout_s=chance.choice((0.2, 0.5, 1.0)),
         duration_s=0.0,
@@ -189,10 +197,11 @@ def draw_faults(setup: Setup, *, small_disk: bool) -> list[Fault]:
         seconds = chance.uniform(danger.shortest_s, danger.longest_s)
         detail = chance.choice(danger.details)
         faults.append(Fault(at_s, danger.name, target, seconds, detail))
-        for harmed in _harmed(target, setup):
-            busy_until_s[harmed] = at_s + seconds + 0.5
+        for each in harmed(target, setup):
+            busy_until_s[each] = at_s + seconds + 0.5
     return sorted(faults)
 
 
-def _harmed(target: str, setup: Setup) -> list[str]:
+def harmed(target: str, setup: Setup) -> list[str]:
+    """Return every target that a fault on this one is also a fault on."""
     return [target, *setup.names("kafka")] if target == "all of kafka" else [target]
