@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help setup demo up test fuzz kafka test-kafka lint format lock clean
+.PHONY: help setup demo up test fuzz chaos chaos-report kafka test-kafka lint format lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Create .venv with the command .venv/bin/radar
 
@@ -32,6 +32,13 @@ test: setup ## Run the whole test suite
 
 fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)
+
+chaos: setup ## Do harm to a whole pipeline and compare (CHAOS="--seeds 9 --jobs 2", "--help")
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
+
+chaos-report: setup ## Write docs/chaos.md from RESULTS, files of CHAOS="--results FILE"
+	PYTHONPATH=tests $(BIN)/python -m chaos.report $(RESULTS) > docs/chaos.md.new; \
+		failed=$$?; mv docs/chaos.md.new docs/chaos.md; exit $$failed
 
 kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 

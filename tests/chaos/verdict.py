@@ -1,10 +1,13 @@
 """Compares what is stored with the exchange's ledger and with Kafka's log, message for message."""
 
-import json
+import hashlib
+import struct
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from chaos.rig import KINDS, Rig
 from radar.kinds import TRADES, Kind
@@ -104,15 +107,14 @@ def _compare_with_log(
         f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {kind.table}"
     ).result_rows
     verdict.physical_duplicates += rows - positions
-    if kind is TRADES:
-        identity, reader = "replaceAll(toString(trade_id), '-', '')", "trades"
-    else:
-        # Readers of the book see the newest; the history is the table without duplicates.
-        at = "toUnixTimestamp64Micro(received_at)"
-        identity, reader = f"concat(symbol, ' ', side, ' ', {at})", "orderbook_depth FINAL"
-    visible = Counter(
-        row[0] for row in client.query(f"SELECT {identity} FROM {reader}").result_rows
-    )
+    # Readers of the book see the newest; the history is the table without duplicates.
+    reader = "trades" if kind is TRADES else "orderbook_depth FINAL"
+    identities, counts = client.query(
+        f"SELECT {_STORED_IDENTITY[kind.name]} AS identity, count() FROM {reader}"
+        " GROUP BY identity",
+        column_oriented=True,
+    ).result_columns or ((), ())
+    visible = Counter(dict(zip(identities, counts, strict=True)))
     if kind is not TRADES:
         verdict.depth_stored = visible.total()
     wanted = {_identity(kind, message.value()) for at, message in log.items() if at not in bad}
@@ -125,8 +127,33 @@ def _headers(message: Any) -> dict[bytes, bytes]:
     return {name.encode(): value for name, value in message.headers()}
 
 
+# What a message and its row are known by. A trade's identity follows from what it says, which is
+# compared with the ledger; a snapshot's is its book, its time and a hash of every level.
+_STORED_IDENTITY = {
+    "trades": "replaceAll(toString(trade_id), '-', '')",
+    "depth": "concat(symbol, ' ', side, ' ', toUnixTimestamp64Micro(received_at), ' ', lower(hex("
+    "MD5(arrayStringConcat(arrayMap(x -> toString(reinterpretAsUInt64(x)),"
+    " arrayConcat(prices, quantities)), ' ')))))",
+}
+
+
+class _Trade(msgspec.Struct):
+    trade_id: str
+
+
+class _Snapshot(msgspec.Struct):
+    symbol: str
+    side: str
+    received_at_us: int
+    prices: list[float]
+    quantities: list[float]
+
+
 def _identity(kind: Kind, value: bytes) -> str:
-    message = json.loads(value)
     if kind is TRADES:
-        return str(message["trade_id"])
-    return f"{message['symbol']} {message['side']} {message['received_at_us']}"
+        return msgspec.json.decode(value, type=_Trade).trade_id
+    told = msgspec.json.decode(value, type=_Snapshot)
+    levels = (*told.prices, *told.quantities)
+    bits = struct.unpack(f"<{len(levels)}Q", struct.pack(f"<{len(levels)}d", *levels))
+    content = hashlib.md5(" ".join(map(str, bits)).encode(), usedforsecurity=False).hexdigest()
+    return f"{told.symbol} {told.side} {told.received_at_us} {content}"
