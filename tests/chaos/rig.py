@@ -38,6 +38,7 @@ from support import Process, radar
 SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
 SETTLE_TIMEOUT_S = 300
+PATIENCE_S = 180  # with a store that is down, on a busy machine
 DISK_BYTES = 512 * 1024 * 1024
 TESTS = Path(__file__).parents[1]
 CRASHING_WORKER = str(TESTS / "crashing_worker.py")
@@ -259,7 +260,7 @@ class Rig:
             kafka_replication_factor=max(1, self.setup.kafka_nodes),
         )
 
-    async def persist(self, action: Callable[[], Any], timeout_s: float = 60) -> Any:
+    async def persist(self, action: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
         """Repeat what only works when a store is well."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -536,7 +537,7 @@ class Rig:
         )
         for key, value in messages:
             producer.produce(topic, key=key, value=value)
-        if producer.flush(60):
+        if producer.flush(PATIENCE_S):
             raise AssertionError("Kafka did not take the bad messages")
 
     async def _move_leaders(self, fault: Fault) -> None:

@@ -54,11 +54,11 @@ class Setup:
     def recent_trades(self) -> int:
         """What the exchange's REST tells per market.
 
-        The trades of a minute and a half; of the busiest market, of a minute. A producer that is
+        The trades of two minutes; of the busiest market, of more than one. A producer that is
         killed loses what it had received but not published, so this must outlast its absence,
         with Kafka down and everything slow: what REST no longer tells is not promised.
         """
-        return max(200, int(90 * self.trades_per_s / self.symbols))
+        return max(200, int(120 * self.trades_per_s / self.symbols))
 
     def names(self, role: str) -> list[str]:
         """Return the names of the processes of a role."""

@@ -28,7 +28,7 @@ def test_faults_are_drawn_again_for_the_same_seed() -> None:
 
 
 def test_run_of_faults_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    setup = draw_setup(SEED, kafka_nodes=0, scale=0.3)
+    setup = draw_setup(SEED, kafka_nodes=0, scale=0.5)
     outcome = asyncio.run(run(replace(setup, duration_s=25, faults=40), tmp_path, None))
     assert outcome.passed, (outcome.verdict, outcome.problems, outcome.deaths)
     assert outcome.faults.total() == 40
