@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +41,7 @@ INSERT_TIMEOUT_S = 5
 SETTLE_TIMEOUT_S = 300
 PATIENCE_S = 180  # with a store that is down, on a busy machine
 DISK_BYTES = 512 * 1024 * 1024
+LOG_END_BYTES = 1024 * 1024
 TESTS = Path(__file__).parents[1]
 CRASHING_WORKER = str(TESTS / "crashing_worker.py")
 CRASH_WHILE = "CRASH_WHILE_FILE"
@@ -583,7 +585,8 @@ class Rig:
         await self._until(lambda: all(part.lives for part in self.parts.values()), "all live")
         opened = self.setup.producers * self.setup.redundant_connections
         await self._until_connected(2 * opened)
-        await asyncio.sleep(3)  # the repair looks at a subscription again when its second is over
+        for name in self.setup.names("trades-producer"):
+            await self._until(partial(self._has_repaired, name), f"{name} has repaired")
         await self.ask_exchange("quiesce")
         await self._until_stored("nothing waits in Kafka")
         for role in ("producer", "worker"):
@@ -603,6 +606,16 @@ class Rig:
             if time.monotonic() > deadline_s:
                 raise AssertionError(f"not within {SETTLE_TIMEOUT_S} s: {what}")
             await asyncio.sleep(0.2)
+
+    def _has_repaired(self, name: str) -> bool:
+        """Tell whether a producer has read again what all its connections may have missed.
+
+        It says so when no market waits to be read, which takes a while when much is to be read.
+        """
+        with self.parts[name].log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
+            end = log.read()
+        return end.rfind(b'"event": "repaired"') > end.rfind(b'"event": "connection opened"')
 
     async def _until_connected(self, at_least: int) -> None:
         deadline_s = time.monotonic() + 60

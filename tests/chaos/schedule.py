@@ -103,8 +103,8 @@ def draw_setup(seed: int, *, kafka_nodes: int | None, scale: float) -> Setup:
     low = seed % 5 == 0  # every fifth run is slow: batches are due by their age
     nodes = chance.choice((1, 3)) if kafka_nodes is None else kafka_nodes
     producers = chance.choice((1, 2))
-    # Two producers publish everything twice; both together are as much work as one.
-    scale /= (1, 1.6)[producers - 1]
+    # Two producers publish everything twice, and three nodes write it three times.
+    scale /= (1, 1.6)[producers - 1] * (1.25 if nodes == 3 else 1)
     trades_per_s = chance.uniform(150, 400) if low else chance.uniform(1000, 1500)
     return Setup(
         seed=seed,
