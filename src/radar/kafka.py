@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -36,6 +36,9 @@ from radar.errors import (
     WorkerFenced,
 )
 from radar.settings import Settings
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # A depth frame may be as large as MAX_FRAME_BYTES; its message must fit as well.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -501,7 +504,7 @@ class Cluster:
         created = []
         for name, future in self._admin.create_topics(wanted).items() if wanted else ():
             try:
-                future.result(REQUEST_TIMEOUT_S)
+                _answer(future)
             except KafkaException as error:
                 # Several processes may create the same topic at once.
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -522,7 +525,7 @@ class Cluster:
             described = self._admin.describe_topics(
                 TopicCollection([topic]), request_timeout=REQUEST_TIMEOUT_S
             )
-            return str(described[topic].result(REQUEST_TIMEOUT_S).topic_id)
+            return str(_answer(described[topic]).topic_id)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
@@ -537,7 +540,7 @@ class Cluster:
         resource = ConfigResource(ConfigResource.Type.GROUP, group)
         described = self._admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
         try:
-            timeout_ms = described[resource].result(REQUEST_TIMEOUT_S).get(_SESSION_OPTION)
+            timeout_ms = _answer(described[resource]).get(_SESSION_OPTION)
         except KafkaException as error:
             if error.args[0].code() not in _NOT_OFFERED:
                 raise self._unavailable(error) from error
@@ -594,7 +597,7 @@ class Cluster:
         positions = [TopicPartition(topic, *position) for position in offsets.items()]
         try:
             for future in self._admin.delete_records(positions).values():
-                future.result(REQUEST_TIMEOUT_S)
+                _answer(future)
         except KafkaException as error:
             raise self._unavailable(error) from error
 
@@ -608,6 +611,19 @@ class Cluster:
     def _unavailable(self, error: KafkaException) -> BrokerUnavailable:
         reason = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
         return BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: {reason}")
+
+
+def _answer(request: "Future[Any]") -> Any:
+    """Wait for the answer to a request; blocks.
+
+    Raises:
+        KafkaException: It failed, or nobody answered. The library says so itself after the same
+            time, but sometimes later than we are willing to wait.
+    """
+    try:
+        return request.result(REQUEST_TIMEOUT_S)
+    except TimeoutError as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
 
 
 def _start(offset: int | None) -> int:
