@@ -249,6 +249,12 @@ def test_migrate_again_changes_nothing_but_the_retention(store: Store) -> None:
         assert "toIntervalDay(7)" in definition
 
 
+def test_migrate_with_a_table_missing_is_unavailable(store: Store) -> None:
+    store.command("RENAME TABLE orderbook_depth TO away")
+    with pytest.raises(StoreUnavailable, match="orderbook_depth is missing"):
+        migrate(store, 90)
+
+
 def test_migrate_of_a_changed_migration_is_refused(store: Store) -> None:
     store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (1, 'x', 'y')")
     with pytest.raises(ConfigurationError, match="0001 was changed"):

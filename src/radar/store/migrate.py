@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from radar.errors import ConfigurationError
+from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store.client import Store
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -54,7 +54,7 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
     Safe when several processes do it at once.
 
     Raises:
-        StoreUnavailable: The server does not answer.
+        StoreUnavailable: The server does not answer, or a table is missing.
         QueryFailed: The server refuses a statement.
         ConfigurationError: The database was made by other migrations than these.
     """
@@ -95,12 +95,14 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
 
 def _set_retention(store: Store, days: int) -> None:
     for table in _KEPT_TABLES:
-        ((definition,),) = store.rows(
+        definitions = store.rows(
             "SELECT create_table_query FROM system.tables"
             " WHERE database = currentDatabase() AND name = {table:String}",
             {"table": table},
         )
-        current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definition))
+        if not definitions:
+            raise StoreUnavailable(f"table {table} is missing from database {store.database}")
+        current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definitions[0][0]))
         if current is None or int(current[1]) != days:
             store.command(
                 f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
