@@ -298,7 +298,7 @@ class Rig:
                 "REDUNDANT_CONNECTIONS": str(setup.redundant_connections),
                 "RECONNECT_MAX_SECONDS": "1",
                 "SILENCE_TIMEOUT_SECONDS": "3",
-                "CONNECTION_MAX_AGE_SECONDS": "20",
+                "CONNECTION_MAX_AGE_SECONDS": "45",
                 "CONNECTION_OVERLAP_SECONDS": "1",
                 "REPAIR_REQUESTS_PER_SECOND": "100",
                 "LOG_FORMAT": "json",
@@ -585,9 +585,9 @@ class Rig:
         await self._until(lambda: all(part.lives for part in self.parts.values()), "all live")
         opened = self.setup.producers * self.setup.redundant_connections
         await self._until_connected(2 * opened)
+        await self.ask_exchange("quiesce")
         for name in self.setup.names("trades-producer"):
             await self._until(partial(self._has_repaired, name), f"{name} has repaired")
-        await self.ask_exchange("quiesce")
         await self._until_stored("nothing waits in Kafka")
         for role in ("producer", "worker"):
             names = [n for k in KINDS for n in self.setup.names(f"{k}-{role}")]
