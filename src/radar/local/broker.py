@@ -44,8 +44,8 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     stopped = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.to_thread(_await_broker, host, broker_port)
-        server = await Relay(host, port, broker_port).start()
-        async with server:
+        # Left before the broker is told to end: what it acknowledges while it saves, it loses.
+        async with Relay(host, port, broker_port):
             await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()

@@ -15,33 +15,70 @@ in both directions a correlation id (four bytes), see "Kafka protocol guide: Req
 import asyncio
 import contextlib
 from collections import deque
+from types import TracebackType
+from typing import Self
 
 HOLD_S = 0.02
 REMEMBERED_ANSWERS = 32
 REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
 MAX_FRAME_BYTES = 128 * 1024 * 1024
+CLOSE_TIMEOUT_S = 1.0  # for clients to take the answers that have already come
 
 FETCH = 1
 TELL_ADDRESSES = (3, 10, 60)  # Metadata, FindCoordinator, DescribeCluster
 
 
 class Relay:
-    """Listens on one port of a host and passes connections on to another port there."""
+    """Listens on one port of a host and passes connections on to another port there.
+
+    It does so from entering its context to leaving it. Once it is left, no request reaches the
+    broker any more and no answer a client: what clients know by then, the broker has in memory.
+    """
 
     def __init__(self, host: str, port: int, broker_port: int) -> None:
         self._host, self._port, self._broker_port = host, port, broker_port
         self._old_address = host.encode() + broker_port.to_bytes(4, "big")
         self._new_address = host.encode() + port.to_bytes(4, "big")
 
-    async def start(self) -> asyncio.Server:
+        self._connections: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
         """Start to listen.
 
         Raises:
             OSError: The port is taken.
         """
-        return await asyncio.start_server(self._serve, self._host, self._port)
+        self._server = await asyncio.start_server(self._serve, self._host, self._port)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the door and every connection."""
+        self._closed = True
+        self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=CLOSE_TIMEOUT_S)
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        # A connection may have been accepted just before the door was closed.
+        connection = asyncio.current_task()
+        if self._closed or connection is None:
+            to_client.transport.abort()
+            return
+        self._connections.add(connection)
+        try:
+            await self._connect(client, to_client)
+        finally:
+            self._connections.discard(connection)
+
+    async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         writers = [to_client]
         try:
             broker, to_broker = await asyncio.open_connection(self._host, self._broker_port)
