@@ -67,6 +67,7 @@ class Repair:
         self._wanted: dict[str, _Wanted] = {}
         self._wake = asyncio.Event()
         self._reading = 0
+        self._publishing: set[asyncio.Task[None]] = set()
         self._started = 0.0
         self._reads = self._repaired = 0
         self._invalid = metrics.INVALID_FRAMES.labels(exchange.name, "trades")
@@ -106,6 +107,23 @@ class Repair:
             if not self._wanted and not self._reading:
                 self._summarize()
 
+    async def finish(self, timeout_s: float) -> None:
+        """Publish what cancelled readers had read, or give that up after the timeout.
+
+        Raises:
+            BrokerUnavailable: Kafka cannot be used any more.
+        """
+        if not self._publishing:
+            return
+        published, late = await asyncio.wait(self._publishing, timeout=timeout_s)
+        for publishing in late:
+            publishing.cancel()
+        if late:
+            _log.error("gave up trades that were read: Kafka takes nothing", markets=len(late))
+            await asyncio.wait(late)
+        for publishing in published:
+            publishing.result()
+
     def _next(self) -> str | None:
         now = time.monotonic()
         return next((name for name, each in self._wanted.items() if each.not_before <= now), None)
@@ -127,6 +145,18 @@ class Repair:
         self._reads += 1
         if recent.invalid:
             self._invalid.inc(recent.invalid)
+        publishing = asyncio.create_task(self._publish(recent))
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
+        # A trade that is taken here is not taken from a connection any more: a reader may be
+        # cancelled while it waits for Kafka, the trade in its hands may not. See `finish`.
+        await asyncio.shield(publishing)
+        self._on_read(Read(symbol, started_us, self._oldest_us(recent)))
+        settled = wanted.subscribed + SETTLE_S
+        if started < settled:
+            self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, settled))
+
+    async def _publish(self, recent: RecentTrades) -> None:
         take = self._recorder.source()
         for trade in recent.trades:
             message = take(trade)
@@ -138,10 +168,6 @@ class Repair:
                 await self._outlet.publish_when_room(*message)
             self._repaired += 1
             self._repaired_trades.inc()
-        self._on_read(Read(symbol, started_us, self._oldest_us(recent)))
-        settled = wanted.subscribed + SETTLE_S
-        if started < settled:
-            self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, settled))
 
     def _oldest_us(self, recent: RecentTrades) -> int:
         """Return how far back an answer tells everything; 0 is from the first trade on."""

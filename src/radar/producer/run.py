@@ -145,8 +145,9 @@ class Producer:
             if task is not self._serving and task is not self._releasing:
                 await _cancel(task)
         self._gaps.stop()
-        closing = (shard.close(FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S) for shard in self._shards)
-        await asyncio.gather(*closing, return_exceptions=True)
+        take_s = FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S
+        closing = (shard.close(take_s) for shard in self._shards)
+        ends = await asyncio.gather(self._repair.finish(take_s), *closing, return_exceptions=True)
         await self._rest.close()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -168,6 +169,9 @@ class Producer:
             raise BrokerUnavailable(
                 f"Kafka has not taken everything: {left} messages left, {failed} refused"
             )
+        for end in ends:
+            if end is not None:
+                raise end  # what it had in hand is not published
 
     async def _create_topics(self) -> None:
         cluster = Cluster(self._settings)

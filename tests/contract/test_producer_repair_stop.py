@@ -1,0 +1,96 @@
+"""A repair that is stopped while Kafka is away: what it took in hand still gets there."""
+
+import asyncio
+
+from link import Link
+from producing import options
+from radar.exchanges import load
+from radar.kafka import Cluster, Publisher
+from radar.kinds import TRADES
+from radar.local.addresses import free_port
+from radar.local.simulator import Simulator, SimulatorOptions, simulator
+from radar.producer.markets import read_markets
+from radar.producer.outlet import Outlet
+from radar.producer.recorders import TradeRecorder
+from radar.producer.repair import Repair
+from radar.producer.rest import Rest
+from radar.settings import Settings
+
+# More than fit into the smallest buffer.
+TRADES_OF_MARKET = 8000
+SYMBOL = "USDTTMN"
+SIMULATED = SimulatorOptions(
+    symbols=1, trades_per_s=0, depth_per_s=0, recent_trades=TRADES_OF_MARKET
+)
+
+
+async def stopped_repair(sim: Simulator, settings: Settings) -> tuple[Repair, Outlet, Publisher]:
+    """Let a repair read a market while Kafka is away, and cancel it while it waits."""
+    sim.trade(TRADES_OF_MARKET, SYMBOL)
+    exchange = load(settings.exchange)
+    rest = Rest(sim.rest_url, proxy="")
+    markets = await read_markets(exchange, rest, max_wait_s=1)
+    publisher = Publisher(settings, TRADES.topic)
+    outlet = Outlet(publisher, TRADES.name)
+    repair = Repair(
+        exchange,
+        rest,
+        {market.symbol: market for market in markets},
+        TradeRecorder(exchange.name),
+        outlet,
+        requests_per_second=100,
+        max_wait_s=1,
+        on_read=lambda _read: None,
+    )
+    reader = asyncio.create_task(repair.run())
+    repair.request([SYMBOL])
+    async with asyncio.timeout(30):
+        while not outlet.waiting:  # noqa: ASYNC110 - the outlet announces nothing
+            await asyncio.sleep(0.01)
+    reader.cancel()
+    await asyncio.wait([reader])
+    await rest.close()
+    return repair, outlet, publisher
+
+
+def test_repair_stopped_while_kafka_is_away_publishes_what_it_had_read(
+    kafka_settings: Settings,
+) -> None:
+    Cluster(kafka_settings).create_topics([TRADES.topic])
+    host, broker_port = kafka_settings.kafka_broker.split(":")
+
+    async def record() -> None:
+        async with simulator(SIMULATED) as sim:
+            settings = options(
+                kafka_settings,
+                sim,
+                kafka_broker=f"127.0.0.1:{free_port()}",
+                kafka_buffer_bytes=1_048_576,
+            )
+            repair, outlet, publisher = await stopped_repair(sim, settings)
+            finishing = asyncio.create_task(repair.finish(60))
+            # Kafka comes back.
+            async with Link(host, int(broker_port), int(settings.kafka_broker.split(":")[1])):
+                await finishing
+                assert await asyncio.to_thread(publisher.flush, 30) == 0
+            assert (publisher.acknowledged, outlet.given_up) == (TRADES_OF_MARKET, 0)
+
+    asyncio.run(record())
+
+
+def test_repair_stopped_while_kafka_stays_away_says_what_it_leaves(
+    kafka_settings: Settings,
+) -> None:
+    async def record() -> None:
+        async with simulator(SIMULATED) as sim:
+            settings = options(
+                kafka_settings,
+                sim,
+                kafka_broker=f"127.0.0.1:{free_port()}",
+                kafka_buffer_bytes=1_048_576,
+            )
+            repair, outlet, _ = await stopped_repair(sim, settings)
+            await repair.finish(0)
+            assert (outlet.waiting, outlet.given_up) == (0, 1)
+
+    asyncio.run(record())
