@@ -4,7 +4,7 @@ from typing import cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidURI, WebSocketException
-from websockets.frames import CloseCode, Frame
+from websockets.frames import CTRL_OPCODES, CloseCode, Frame
 from websockets.http11 import Response
 
 from radar.errors import ConfigurationError, FeedLost
@@ -21,6 +21,9 @@ MAX_QUEUE = 32
 # empty frames that take a second to look at.
 MAX_BURST_BYTES = 32 * 1024 * 1024
 MAX_BURST_FRAMES = 50_000
+# Parts of one message. Below the library's own limit, at which it would ask for a close, and wait
+# for the answer without reading it.
+MAX_PARTS = 2048
 # Answers to pings that the exchange does not take.
 MAX_UNSENT_BYTES = 1024 * 1024
 SLICE_BYTES = 16 * 1024
@@ -30,7 +33,7 @@ class _Socket(ClientConnection):
     """The library's connection, bounded where the library trusts the other end."""
 
     flooded = False
-    _burst_bytes = _burst_frames = 0
+    _burst_bytes = _burst_frames = _parts = 0
     _ending = False
 
     def data_received(self, data: bytes) -> None:
@@ -41,6 +44,7 @@ class _Socket(ClientConnection):
             if (
                 self._burst_bytes > MAX_BURST_BYTES
                 or self._burst_frames > MAX_BURST_FRAMES
+                or self._parts > MAX_PARTS
                 or self.transport.get_write_buffer_size() > MAX_UNSENT_BYTES
             ):
                 self.flooded = True
@@ -56,6 +60,8 @@ class _Socket(ClientConnection):
         if isinstance(event, Frame):
             self._burst_bytes += len(event.data)
             self._burst_frames += 1
+            if event.opcode not in CTRL_OPCODES:
+                self._parts = 0 if event.fin else self._parts + 1
         super().process_event(event)
 
 
