@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import crashing_worker
 from radar.kafka import Publisher
 from radar.kinds import DEPTH, TRADES
 from radar.local.addresses import answers, free_port
@@ -225,3 +226,18 @@ def test_worker_stopped_and_continued_doubles_nothing(
     assert zombie.wait(30) != 0
     rows = store.rows("SELECT count(), uniqExact(trade_id) FROM trades")
     assert rows == [(3000, 3000)]
+
+
+def test_worker_taking_over_a_block_that_only_its_name_is_known_of_stores_it(
+    settings: Settings, store: Store, start: Start, tmp_path: Path
+) -> None:
+    publish(settings, [trade_value(n) for n in range(50)])
+    command = [sys.executable, crashing_worker.__file__, "trades", "AFTER_INSERT", "1", "1"]
+    assert Process(command, tmp_path / "log", WORKER_ID="worker-1").wait(60) == -signal.SIGKILL
+    assert (stored(store), waiting(settings)) == (50, 50)
+    # What a server leaves that was killed after it noted the name: ClickHouse itself forgets the
+    # names of parts that are dropped, but not those of rows that are deleted.
+    store.command("DELETE FROM trades_master WHERE kafka_offset >= 20 SETTINGS mutations_sync = 2")
+    start()
+    eventually(lambda: waiting(settings) == 0, "everything is committed")
+    assert store.rows("SELECT count() FROM trades") == [(50,)]

@@ -112,6 +112,7 @@ class PartitionWork:
     block: Block | None = None
     content: Content = field(default_factory=lambda: Content([], []))  # of the block
     taken_over: bool = False  # the block was planned before the partition came here
+    repeated: bool = False  # inserting the block was tried before, by whomever
     step: Step = Step.DEAD_LETTERS
     pieces: list[Piece] = field(default_factory=list)  # still to be inserted, the next one last
     rejected: list[Letter] = field(default_factory=list)  # by the server
@@ -272,6 +273,7 @@ class Worker:
         work.block, work.taken_over, work.step = block, taken_over, Step.DEAD_LETTERS
         work.content = read(self._kind, work.partition, block.messages)
         work.attempts, work.rejected_commits, work.retry_at_s = 0, 0, 0.0
+        work.repeated = taken_over
         self._insert_from_the_beginning(work, block)
         return True
 
@@ -352,7 +354,7 @@ class Worker:
                 self._plan(work, block.plan)
             piece = work.pieces[-1]
             try:
-                self._insert(piece)
+                self._insert(work, piece)
             except StoreRejected as error:
                 messages = piece.messages
                 if len(messages) == 1:
@@ -375,11 +377,19 @@ class Worker:
     def _piece(self, work: PartitionWork, messages: Sequence[Message], name: str) -> Piece:
         return Piece(read(self._kind, work.partition, messages).parts, name)
 
-    def _insert(self, piece: Piece) -> None:
+    def _insert(self, work: PartitionWork, piece: Piece) -> None:
         started_s = time.monotonic()
         self._reached(CrashPoint.DURING_INSERT)
-        parts = [(len(part.messages), part.columns) for part in piece.parts]
-        self._store.insert(self._kind.table, parts, piece.name)
+        table, parts = self._kind.table, [(len(p.messages), p.columns) for p in piece.parts]
+        self._store.insert(table, parts, piece.name)
+        if work.repeated:
+            # Some versions of ClickHouse note a block's name before they store it: one that was
+            # killed in between takes the block for stored, and it never was.
+            offsets = [message.offset() for message in piece.messages]
+            stored = self._store.count_offsets(table, work.partition, offsets[0], offsets[-1])
+            if stored < len(offsets):
+                _log.warning("block incomplete", name=piece.name, rows=len(offsets), stored=stored)
+                self._store.insert(table, parts, f"{piece.name}+")
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
@@ -417,6 +427,7 @@ class Worker:
 
     def _retry_later(self, work: PartitionWork, error: Exception) -> None:
         work.attempts += 1
+        work.repeated = work.repeated or work.step is Step.INSERT
         ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(work.attempts, 10))
         work.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
         if isinstance(error, CommitRejected):
