@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Most tests wait for processes, so there may be more workers than cores.
+WORKERS ?= 4
+PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadgroup
 STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
@@ -27,8 +30,8 @@ demo: setup ## Run the whole pipeline against the simulated exchange, with the l
 up: setup ## Run the whole pipeline against the real exchange, with the live view
 	$(BIN)/radar up
 
-test: setup ## Run the whole test suite
-	$(BIN)/pytest
+test: setup ## Run the whole test suite (WORKERS=N at a time)
+	$(PYTEST)
 
 fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)
@@ -53,7 +56,7 @@ kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 	@touch $@
 
 test-kafka: setup kafka ## Run the tests that use Kafka against Apache Kafka
-	$(BIN)/pytest --kafka=apache tests/contract tests/e2e
+	$(PYTEST) --kafka=apache tests/contract tests/e2e
 
 lint: setup ## Check formatting, lint rules and types
 	$(BIN)/ruff format --check src tests

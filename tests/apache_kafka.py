@@ -8,8 +8,9 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from ports import free_port
 from radar.local import apache_kafka
-from radar.local.addresses import answers, free_port
+from radar.local.addresses import answers
 from radar.local.apache_kafka import Listener, Node
 from support import Process, eventually
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import apache_kafka
+from ports import free_port
 from radar.kafka import Cluster
-from radar.local.addresses import answers, free_port
+from radar.local.addresses import answers
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
@@ -40,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has nothing to do with the chosen broker."""
+    """Leave out what has nothing to do with the chosen broker; divide the rest over workers."""
     apache = _apache(config)
     chosen: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
@@ -48,6 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         fixtures = set(getattr(item, "fixturenames", ()))
         needs_apache = bool(fixtures & {"apache_broker", "kafka_cluster"})
         uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
+        # One after the other in one worker: a whole pipeline is a dozen processes, and so is a
+        # cluster, which is started once.
+        if pipeline := {"chaos", "e2e"}.intersection(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group(pipeline.pop()))
+        elif "kafka_cluster" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("kafka_cluster"))
         (chosen if (uses_kafka if apache else not needs_apache) else left_out).append(item)
         marker = item.get_closest_marker("embedded_kafka")
         if apache and marker is not None:

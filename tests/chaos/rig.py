@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 from chaos.leaders import move_leaders
 from chaos.schedule import Fault, Setup, harmed
 from link import Link
+from ports import free_port
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.kinds import DEPTH, TRADES, Kind

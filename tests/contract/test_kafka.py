@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from ports import free_port
 from radar.errors import (
     BrokerUnavailable,
     BufferFull,
@@ -14,7 +15,6 @@ from radar.errors import (
     WorkerFenced,
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
-from radar.local.addresses import free_port
 from radar.settings import Settings
 from support import eventually
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
 from producing import Topic, sent
 from radar.kafka import Cluster
 from radar.kinds import GAPS, TRADES
-from radar.local.addresses import answers, free_port
+from radar.local.addresses import answers
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.observe.scrape import scrape
 from radar.settings import Settings, load

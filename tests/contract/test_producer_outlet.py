@@ -6,9 +6,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from link import Link
+from ports import free_port
 from radar.errors import BufferFull
 from radar.kafka import Cluster, Publisher
-from radar.local.addresses import free_port
 from radar.producer.outlet import Outlet
 from radar.settings import Settings
 

@@ -3,11 +3,11 @@
 import asyncio
 
 from link import Link
+from ports import free_port
 from producing import options
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
 from radar.kinds import TRADES
-from radar.local.addresses import free_port
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.producer.markets import read_markets
 from radar.producer.outlet import Outlet

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from ports import free_port
 from producing import Topic, metric, options, producing, sent, until
 from radar.errors import ConfigurationError
 from radar.kinds import DEPTH, TRADES
-from radar.local.addresses import free_port
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer.run import run
 from radar.settings import Settings

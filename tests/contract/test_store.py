@@ -9,10 +9,10 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from ports import free_port
 from radar.columns import Coded, Column, Columns, Lists
 from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
 from radar.kinds import DEPTH, TRADES
-from radar.local.addresses import free_port
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrate, migrations

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import crashing_worker
+from ports import free_port
 from radar.kafka import Publisher
 from radar.kinds import DEPTH, TRADES
-from radar.local.addresses import answers, free_port
+from radar.local.addresses import answers
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

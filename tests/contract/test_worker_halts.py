@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
 from radar.kafka import Cluster
 from radar.kinds import TRADES
-from radar.local.addresses import free_port
 from radar.observe.scrape import scrape
 from radar.settings import Settings, load
 from radar.store.client import Store

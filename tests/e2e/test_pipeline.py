@@ -15,7 +15,8 @@ import clickhouse_connect
 import httpx
 import pytest
 
-from radar.local.addresses import answers, free_port
+from ports import free_port
+from radar.local.addresses import answers
 from radar.local.simulator import read_ledger
 from support import Process, eventually, radar
 

@@ -23,7 +23,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from radar.local.addresses import free_port
+from ports import free_port
 from support import Process, eventually, radar
 
 SYMBOLS = {"USDTTMN": ("USDT", "TMN"), "BTCUSDT": ("BTC", "USDT")}
