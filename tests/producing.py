@@ -23,6 +23,8 @@ from radar.settings import Settings
 # Listed by the simulated exchange, but not for spot trading.
 OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}
 
+UNTIL_S = 60.0
+
 
 class Topic:
     """All messages of a topic, read as they come."""
@@ -47,10 +49,10 @@ class Topic:
                 self.messages.append(msgspec.json.decode(message.value() or b""))
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + UNTIL_S
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"not within 20 s: {what}; {len(self.messages)} messages")
+                pytest.fail(f"not within {UNTIL_S} s: {what}; {len(self.messages)} messages")
             await asyncio.to_thread(self.read)
 
     def trades(self) -> Counter[tuple[str, ...]]:
@@ -105,7 +107,7 @@ def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = UNTIL_S) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - the simulator announces nothing
             await asyncio.sleep(0.01)

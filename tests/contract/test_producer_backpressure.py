@@ -1,6 +1,8 @@
 """A real producer process whose Kafka goes away: it stops reading, waits, and goes on."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +46,13 @@ class Broker:
 
     def stop(self) -> None:
         self._process.end()
+
+    def freeze(self) -> None:
+        """Answer nobody any more, until `thaw`: Kafka returns at once, however busy the machine."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._process.pid, signal.SIGCONT)
 
 
 class Producer:
@@ -155,11 +164,11 @@ def test_trades_producer_stopped_without_kafka_delivers_if_it_returns_in_time(
                 topic = Topic(settings, TRADES)
                 await topic.until(lambda: len(topic.messages) > RATE, "the first trades")
                 topic.close()
-                await asyncio.to_thread(broker.stop)
+                broker.freeze()
                 await until_full(sim, producer)
                 await sim.quiesce()  # the rest waits in the sockets, here or there
                 producer.signal_stop()
-                await asyncio.to_thread(broker.start)
+                broker.thaw()
                 assert await asyncio.to_thread(producer.wait) == 0
                 topic, gaps = Topic(settings, TRADES), Topic(settings, GAPS)
                 everything = sent([each for each in sim.ledger.trades() if each.sent])
@@ -169,6 +178,7 @@ def test_trades_producer_stopped_without_kafka_delivers_if_it_returns_in_time(
                 topic.close()
                 gaps.close()
             finally:
+                broker.thaw()
                 producer.end()
 
     asyncio.run(record())

@@ -197,23 +197,29 @@ class Session:
         self._reason = self._reason or reason
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         await self._until_set_or_ended(self._read_on, timeout_s)
-        await self._say_goodbye(GOODBYE_TIMEOUT_S if timeout_s is None else timeout_s)
+        await self._say_goodbye(
+            time.monotonic() + GOODBYE_TIMEOUT_S if deadline is None else deadline
+        )
         await self.until_ended(None if deadline is None else max(0, deadline - time.monotonic()))
         if not self.ended:
             self._log.error("gave up received frames: Kafka takes nothing")
             self.reading.cancel()
             await asyncio.wait([self.reading])
 
-    async def _say_goodbye(self, timeout_s: float) -> None:
+    async def _say_goodbye(self, deadline: float) -> None:
         """Close, and read on for as long as frames come that were sent before the answer."""
         closing = asyncio.create_task(self._connection.close())
-        deadline, seen = time.monotonic() + timeout_s, -1
-        while not closing.done() and time.monotonic() < deadline:
+        seen = -1
+        while not closing.done():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                self._log.error("gave up frames that were still coming")
+                break
             if self._read_on.is_set():
                 if seen == self._frames:
                     break  # nobody is there to answer
                 seen = self._frames
-            await asyncio.wait([closing], timeout=CLOSE_TIMEOUT_S)
+            await asyncio.wait([closing], timeout=min(CLOSE_TIMEOUT_S, left_s))
         self._connection.abort()
         await asyncio.wait([closing])
 
