@@ -3,9 +3,13 @@
 import ipaddress
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from radar.errors import ConfigurationError
-from radar.settings import Settings
+
+if TYPE_CHECKING:
+    # The broker's process needs ports, not options: their library takes long to import.
+    from radar.settings import Settings
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -19,7 +23,7 @@ class Address:
     embedded: bool
 
 
-def kafka(settings: Settings) -> Address:
+def kafka(settings: "Settings") -> Address:
     """Decide on the broker.
 
     Raises:
@@ -31,7 +35,7 @@ def kafka(settings: Settings) -> Address:
     return _decide("KAFKA_BROKER", f"KAFKA_BROKER={first}", host, int(port), given=given)
 
 
-def clickhouse(settings: Settings) -> Address:
+def clickhouse(settings: "Settings") -> Address:
     """Decide on the database.
 
     Raises:

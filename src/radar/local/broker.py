@@ -7,7 +7,6 @@ rewritten whole.
 """
 
 import argparse
-import asyncio
 import os
 import signal
 import sys
@@ -15,11 +14,8 @@ import time
 from pathlib import Path
 
 import noida_db
-import uvloop
 
-from radar.local.addresses import answers, free_port
 from radar.local.process import SUPERVISOR_VARIABLE, follow_supervisor
-from radar.local.relay import Relay
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
@@ -31,6 +27,11 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     Raises:
         OSError: The port is taken.
     """
+    import asyncio
+
+    from radar.local.addresses import free_port
+    from radar.local.relay import Relay
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -59,6 +60,8 @@ async def run(data_dir: Path, host: str, port: int) -> int:
 
 
 def _await_broker(host: str, port: int) -> None:
+    from radar.local.addresses import answers
+
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while not answers(host, port) and time.monotonic() < deadline_s:
         time.sleep(0.005)
@@ -87,6 +90,11 @@ def main() -> None:
     if options.become_broker:
         become_broker(options.data_dir, options.host, options.port)
     follow_supervisor(signal.SIGTERM)
+    # Not above: the process that becomes the broker should not wait for what it does not use.
+    import asyncio
+
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(run(options.data_dir, options.host, options.port)))
 

@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 
 from radar.errors import RadarError
-from radar.local.clickhouse.server import ServerOptions, main
 from radar.local.process import follow_supervisor
+
+# chDB imports pyarrow where there is one, for functions that radar does not use. Without it this
+# process starts sooner and is smaller.
+sys.modules["pyarrow"] = None  # type: ignore[assignment]
+
+from radar.local.clickhouse.server import ServerOptions, main  # noqa: E402
 
 
 def _options(arguments: list[str]) -> ServerOptions:
