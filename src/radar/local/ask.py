@@ -1,20 +1,38 @@
 """`radar query`: ask the database that runs, or open the embedded data itself."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from radar.errors import StoreUnavailable
+from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.local import addresses
 from radar.settings import Settings
+
+_OWN_FORMAT = re.compile(r"\sFORMAT\s+(\w+)[\s;]*$", re.IGNORECASE)
 
 
 def ask(settings: Settings, sql: str, output_format: str) -> Iterator[bytes]:
     """Yield the answer in a ClickHouse format; blocks.
 
+    A format that the query ends with counts instead.
+
     Raises:
+        ConfigurationError: The query is empty.
         StoreUnavailable: Nothing runs and there is no embedded data.
         QueryFailed: ClickHouse refuses the query.
     """
+    if own := _OWN_FORMAT.search(sql):
+        sql, output_format = sql[: own.start()], own[1]
+    if not sql.strip(" \n\t;"):
+        raise ConfigurationError("the query is empty")
+    try:
+        yield from _answer(settings, sql, output_format)
+    except QueryFailed as error:
+        # What could have stood there instead is a page of words.
+        raise QueryFailed(str(error).partition(" Expected one of: ")[0]) from error
+
+
+def _answer(settings: Settings, sql: str, output_format: str) -> Iterator[bytes]:
     host, port = settings.clickhouse_host, settings.clickhouse_port
     if not addresses.answers(host, port) and addresses.is_loopback(host):
         yield _ask_directly(settings, sql, output_format)

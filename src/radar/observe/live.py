@@ -151,7 +151,7 @@ def _processes(processes: Mapping[str, ProcessState], width: int) -> Table:
         dot, colour = _DOTS[process.state]
         cell = Text.assemble((dot, colour), f" {name}", (f"  {process.pid or ''}", "dim"))
         if process.restarts:
-            cell.append(f"  restarted {process.restarts}×", style="yellow")
+            cell.append(f"  ↻ {process.restarts}", style="yellow")
         cells.append(cell)
     columns = 2 if width < WIDE else 3
     for start in range(0, len(cells), columns):
