@@ -6,7 +6,6 @@ import itertools
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -41,7 +40,8 @@ SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
 SETTLE_TIMEOUT_S = 300
 PATIENCE_S = 180  # with a store that is down, on a busy machine
-DISK_BYTES = 512 * 1024 * 1024
+DISK_BYTES = 768 * 1024 * 1024
+FILL_BYTES, FILL_S = 16 * 1024 * 1024, 0.05
 LOG_END_BYTES = 1024 * 1024
 TESTS = Path(__file__).parents[1]
 CRASHING_WORKER = str(TESTS / "crashing_worker.py")
@@ -195,8 +195,8 @@ class Rig:
         self._links: dict[str, Link] = {}
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stack = contextlib.AsyncExitStack()
-        self._exchange_port = _free_port()
-        self._clickhouse_port = _free_port()
+        self._exchange_port = free_port()
+        self._clickhouse_port = free_port()
         self._brokers = ""
         self._http = httpx.AsyncClient(timeout=30, trust_env=False)
 
@@ -341,7 +341,7 @@ class Rig:
         await self._until_answers(self._clickhouse_port)
 
     async def _start_embedded_kafka(self) -> None:
-        port = _free_port()
+        port = free_port()
         command = [sys.executable, "-m", "radar.local.broker", str(self.directory / "kafka")]
         self._add("kafka-1", [*command, "127.0.0.1", str(port)], {})
         self._brokers = self._linked_brokers = f"127.0.0.1:{port}"
@@ -350,12 +350,12 @@ class Rig:
     async def _start_apache_kafka(self) -> None:
         assert self._kafka_home is not None
         names = self.setup.names("kafka")
-        voters = {number: _free_port() for number in range(1, len(names) + 1)}
+        voters = {number: free_port() for number in range(1, len(names) + 1)}
         direct, linked = [], []
         for number, name in enumerate(names, start=1):
-            port = _free_port()
+            port = free_port()
             link = await self._link(name, "127.0.0.1", port)
-            straight = _free_port()
+            straight = free_port()
             node = Node(
                 data_dir=self.directory / name,
                 host="127.0.0.1",
@@ -363,7 +363,7 @@ class Rig:
                     Listener("CLIENTS", port, link.port),
                     Listener("DIRECT", straight, straight),
                 ),
-                internal_port=_free_port(),
+                internal_port=free_port(),
                 voters=voters,
                 node_id=number,
                 options={
@@ -686,31 +686,14 @@ class Rig:
 
 
 def _fill(ballast: Path) -> None:
-    """Take what is free on a disk, while others write to it."""
+    """Take what is free on a disk, as fast as a disk is, while others write to it."""
     with ballast.open("wb") as file:
-        for _ in range(20):
-            disk = os.fstatvfs(file.fileno())
-            if not disk.f_bavail:
+        for start in itertools.count(step=FILL_BYTES):
+            try:
+                os.posix_fallocate(file.fileno(), start, FILL_BYTES)
+            except OSError:
                 return
-            # Less may be free by now.
-            with contextlib.suppress(OSError):
-                os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_bsize)
-                return
-        raise AssertionError("the disk does not get full")
-
-
-# Below those that Linux gives to clients: while a process is down, a client that connects to
-# itself, or any other, would be given its port and keep it from starting again. Runs side by side
-# begin at different ones.
-_ports = itertools.count(20_000 + os.getpid() % 60 * 200)
-
-
-def _free_port() -> int:
-    for port in _ports:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("there is no free port")
+            time.sleep(FILL_S)
 
 
 def _silent() -> Any:

@@ -29,4 +29,7 @@ PARTITION BY toMonday(event_time)
 ORDER BY (source, symbol, event_time, trade_id)
 -- By the time of receipt, so that an old trade of a quiet market does not vanish at once.
 TTL toDateTime(received_at) + toIntervalDay(90)
-SETTINGS non_replicated_deduplication_window = 100000;
+SETTINGS
+    non_replicated_deduplication_window = 100000,
+    -- Refuse while there is room for what is under way: an insert that finds the disk full reports success.
+    min_free_disk_bytes_to_perform_insert = 134217728;

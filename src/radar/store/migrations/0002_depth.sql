@@ -21,4 +21,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toMonday(received_at)
 ORDER BY (source, symbol, side, received_at)
 TTL toDateTime(received_at) + toIntervalDay(90)
-SETTINGS non_replicated_deduplication_window = 100000;
+SETTINGS
+    non_replicated_deduplication_window = 100000,
+    -- Refuse while there is room for what is under way: an insert that finds the disk full reports success.
+    min_free_disk_bytes_to_perform_insert = 134217728;

@@ -20,4 +20,7 @@ PARTITION BY toMonday(received_at)
 PRIMARY KEY (source, record_kind, began_at)
 ORDER BY (source, record_kind, began_at, ended_at, cause, symbols, received_at)
 TTL toDateTime(received_at) + toIntervalDay(90)
-SETTINGS non_replicated_deduplication_window = 100000;
+SETTINGS
+    non_replicated_deduplication_window = 100000,
+    -- Refuse while there is room for what is under way: an insert that finds the disk full reports success.
+    min_free_disk_bytes_to_perform_insert = 134217728;
