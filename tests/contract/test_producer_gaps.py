@@ -37,7 +37,9 @@ def test_producer_that_loses_its_connection_records_the_gap(
     cause: str, kind: Kind, kafka_settings: Settings
 ) -> None:
     async def record() -> dict[str, Any]:
-        async with simulator(SimulatorOptions(symbols=3, trades_per_s=50)) as sim:
+        # REST tells all that happened meanwhile, however long that took.
+        simulated = SimulatorOptions(symbols=3, trades_per_s=50, recent_trades=6000)
+        async with simulator(simulated) as sim:
             settings = options(
                 kafka_settings, sim, silence_timeout_seconds=1.0, depth_interval_seconds=0.1
             )
@@ -45,7 +47,8 @@ def test_producer_that_loses_its_connection_records_the_gap(
             labels = {"kind": kind.name, "cause": cause}
             before = metric("radar_gaps_total", **labels)
             async with producing(settings, kind):
-                await topic.until(lambda: len(topic.messages) > 20, "the first messages")
+                # REST has to reach back to some seconds before the gap.
+                await topic.until(lambda: len(topic.messages) > 250, "the first messages")
                 lost_us = time.time_ns() // 1000
                 FAULTS[cause](sim)
                 await until(lambda: sim.ledger.summary().connections_opened == 2)

@@ -207,7 +207,7 @@ def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     os.kill(process.pid, signal.SIGINT)
     eventually(lambda: not lives(children["wallex-trades"]), "the producers stop first")
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(15) == 1
+    assert process.wait(60) == 1
     assert "stopped by force" in process.log.read_text()
     eventually(lambda: not [n for n, pid in children.items() if lives(pid)], "nothing is left")
 

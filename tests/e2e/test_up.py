@@ -221,7 +221,7 @@ def test_up_with_an_independent_exchange_stores_its_trades_and_both_sides_of_its
     async def record() -> int:
         async with exchange.serving() as port:
             process = Process(
-                radar("up", "--duration", "9"),
+                radar("up"),
                 tmp_path / "up.log",
                 **environment,
                 EXCHANGE_WS_URL=f"ws://127.0.0.1:{port}/ws",
@@ -229,7 +229,9 @@ def test_up_with_an_independent_exchange_stores_its_trades_and_both_sides_of_its
             )
             try:
                 await until(lambda: exchange.told, "the exchange has told its trades")
-                return await asyncio.to_thread(process.wait, 60)
+                await until(lambda: len(exchange.books) == 2 * len(SYMBOLS), "and its books")
+                await until(lambda: len(exchange.pongs) > 2, "its pings are answered")
+                return await asyncio.to_thread(process.terminate, 60)
             finally:
                 await asyncio.to_thread(process.end)
 

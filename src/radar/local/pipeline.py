@@ -454,7 +454,7 @@ async def run(
 
     Raises:
         ConfigurationError: An address is taken, or another `radar up` uses the data.
-        RadarError: A part did not start, or the stop was forced.
+        RadarError: A part did not start. A forced stop ends the process.
     """
     stop = asyncio.Event()
     forced = asyncio.Event()
@@ -475,7 +475,10 @@ async def run(
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError, RadarError):
                 await work
-            raise RadarError("stopped by force; what was not stored is still in Kafka")
+            # Threads may wait for answers of the stores that were killed, and Python for them.
+            sys.stderr.write("radar: stopped by force; what was not stored is still in Kafka\n")
+            sys.stderr.flush()
+            os._exit(1)
         force.cancel()
         return work.result()
 
