@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help setup demo up test fuzz chaos chaos-report kafka test-kafka lint format lock clean
+.PHONY: help setup demo up test fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,19 @@ chaos-report: setup ## Write docs/chaos.md from RESULTS, files of CHAOS="--resul
 	PYTHONPATH=tests $(BIN)/python -m chaos.report $(RESULTS) > docs/chaos.md.new; \
 		failed=$$?; mv docs/chaos.md.new docs/chaos.md; exit $$failed
 
+bench: $(VENV)/.bench ## Measure everything, half an hour; writes docs/benchmarks.md (BENCH="--rounds 9")
+	$(BIN)/python -m benchmarks --report docs/benchmarks.md $(BENCH)
+
+bench-quick: $(VENV)/.bench ## Measure throughput and start-up, two minutes
+	$(BIN)/python -m benchmarks --quick --keep .bench/quick $(BENCH)
+
+$(VENV)/.bench: $(STAMP) requirements-bench.txt benchmarks/quix/requirements.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-bench.txt
+	$(PYTHON) -m venv --clear $(VENV)-quix
+	$(VENV)-quix/bin/pip install --quiet --require-hashes \
+		--requirement benchmarks/quix/requirements.txt
+	@touch $@
+
 kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 
 .kafka/.complete: scripts/kafka.pom.xml
@@ -59,17 +72,21 @@ test-kafka: setup kafka ## Run the tests that use Kafka against Apache Kafka
 	$(PYTEST) --kafka=apache tests/contract tests/e2e
 
 lint: setup ## Check formatting, lint rules and types
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 
 format: setup ## Format the code and apply safe lint fixes
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
 
 lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) pyproject.toml --output-file requirements.txt
 	uv pip compile $(LOCK_FLAGS) --extra dev pyproject.toml --output-file requirements-dev.txt
+	uv pip compile $(LOCK_FLAGS) --extra bench pyproject.toml --constraint requirements.txt \
+		--output-file requirements-bench.txt
+	uv pip compile $(LOCK_FLAGS) benchmarks/quix/requirements.in \
+		--output-file benchmarks/quix/requirements.txt
 
 clean: ## Remove the virtual environment, caches and the embedded data
-	rm -rf $(VENV) .radar .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-quix .bench .radar .pytest_cache .mypy_cache .ruff_cache .hypothesis

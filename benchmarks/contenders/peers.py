@@ -1,0 +1,112 @@
+"""All contenders: how each is started on a topic that is full of messages."""
+
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import stack
+from benchmarks.contenders import kafka_engine
+from benchmarks.contenders.kafka_engine import Tuning
+from benchmarks.data import PARTITIONS
+from radar.kinds import Kind
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = 0  # whatever radar does by default
+QUIX_PYTHON = ROOT / ".venv-quix" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a contender is to do."""
+
+    kind: Kind
+    block: int
+    broker: str
+    database: stack.Database
+    folder: Path
+
+    @property
+    def progress_path(self) -> Path:
+        """Where a contender that stores nothing tells how far it is."""
+        return self.folder / "progress"
+
+
+Start = Callable[[Task], stack.Process | None]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the job; `start` returns its process, or None if it runs in the database."""
+
+    name: str
+    label: str
+    start: Start
+    stores: bool = True
+    block: int | None = None
+    """Its own block size, whatever the contest's."""
+
+
+def _radar(environment: dict[str, str] | None = None) -> Start:
+    def start(task: Task) -> stack.Process:
+        stack.rewind(task.broker, task.kind)
+        block = {"BATCH_SIZE": str(task.block), "BATCH_MAX_SIZE": str(task.block)}
+        return stack.Process(
+            "radar",
+            [sys.executable, "-m", "radar", "consume", task.kind.name],
+            task.folder,
+            stack.environment(task.database.settings)
+            | (block if environment is None else environment)
+            | {"BATCH_TIMEOUT_SECONDS": "1", "LOG_LEVEL": "WARNING"},
+        )
+
+    return start
+
+
+def _kafka_engine(variant: str) -> Start:
+    def start(task: Task) -> None:
+        tuning = Tuning(block=task.block, consumers=PARTITIONS)
+        store = task.database.store
+        kafka_engine.create(store, task.kind, variant, tuning, task.broker, _new_group(variant))
+
+    return start
+
+
+def _program(module: str, python: Path = Path(sys.executable)) -> Start:
+    def start(task: Task) -> stack.Process:
+        settings = task.database.settings
+        return stack.Process(
+            module,
+            [
+                *(str(python), "-m", f"benchmarks.contenders.{module}", task.kind.name),
+                *("--broker", task.broker, "--topic", task.kind.topic),
+                *("--group", _new_group(module), "--database", settings.clickhouse_db),
+                *("--clickhouse-port", str(settings.clickhouse_port)),
+                *("--block", str(task.block), "--progress", str(task.progress_path)),
+            ],
+            task.folder,
+            {"PYTHONPATH": str(ROOT)},
+        )
+
+    return start
+
+
+def _new_group(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("radar", "radar", _radar()),
+        Contender("radar-default", "radar, default sizes", _radar({}), block=DEFAULT),
+        Contender("engine-json", "Kafka engine, JSONEachRow", _kafka_engine("json")),
+        Contender("engine-tuple", "Kafka engine, raw + JSONExtract", _kafka_engine("tuple")),
+        Contender("engine-split", "Kafka engine, raw + split", _kafka_engine("split")),
+        Contender("handwritten", "hand-written consumer", _program("handwritten"), block=500),
+        Contender("quix", "Quix Streams", _program("quix", QUIX_PYTHON)),
+        Contender("faststream", "FastStream, batch", _program("faststream")),
+        Contender("floor", "only consume", _program("floor"), stores=False),
+    )
+}

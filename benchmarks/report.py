@@ -1,0 +1,75 @@
+"""Writes the measured sections down: tables in Markdown, plots in SVG."""
+
+from pathlib import Path
+
+from benchmarks.results import Plot, Section, Table
+
+HEAD = """# Benchmarks
+
+    make bench         # everything, 20 to 30 minutes
+    make bench-quick   # throughput, start-up: under two minutes
+
+measure again and write this page. What a table compares was measured in turns within one run
+(A B C A B C …) on one machine, and the medians are shown. The machine was shared with other work,
+so ratios within a table say more than its absolute figures. CPU time is that of the worker and of
+the database, user and system; that of the broker is left out.
+"""
+
+
+def write(sections: list[Section], path: Path) -> None:
+    """Write the page and its plots."""
+    parts = [HEAD]
+    for section in sections:
+        parts += [f"## {section.title}", section.text]
+        for number, plot in enumerate(section.plots, start=1):
+            picture = path.with_name(f"{path.stem}-{section.name}-{number}.svg")
+            _draw(plot, picture)
+            parts.append(f"![{plot.title}]({picture.name})")
+        parts += [_table(table) for table in section.tables]
+        machine = "; ".join(f"{name} {value}" for name, value in section.machine.items())
+        parts.append(f"Measured with `python -m benchmarks {section.name}`: {machine}.")
+    path.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def text(section: Section) -> str:
+    """Return the tables for a terminal."""
+    return "\n\n".join([section.title, *(_table(table) for table in section.tables)])
+
+
+def _table(table: Table) -> str:
+    rows = [table.columns, ["---"] + ["---:"] * (len(table.columns) - 1), *table.rows]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{table.caption}\n\n{lines}".strip()
+
+
+def _draw(plot: Plot, path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    # The same figures give the same file.
+    mpl.rcParams["svg.hashsalt"] = "radar"
+    from matplotlib import pyplot
+
+    groups = list(dict.fromkeys(bar.group for bar in plot.bars))
+    labels = list(dict.fromkeys(bar.label for bar in plot.bars))
+    colours = pyplot.get_cmap("tab10")
+    figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.26 * (len(plot.bars) + len(groups))))
+    at = 0.0
+    ticks = []
+    for group in groups:
+        bars = [bar for bar in plot.bars if bar.group == group]
+        ticks.append(at + (len(bars) - 1) / 2)
+        for bar in bars:
+            drawn = axes.barh(at, bar.value, color=colours(labels.index(bar.label) % 10))
+            axes.bar_label(drawn, [f" {bar.label}: {bar.value:,.0f}"], fontsize=8)
+            at += 1
+        at += 0.7
+    axes.set_yticks(ticks, groups)
+    axes.invert_yaxis()
+    axes.set_xlim(right=max(bar.value for bar in plot.bars) * 1.45)
+    axes.set_xlabel(plot.unit)
+    axes.set_title(plot.title)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)

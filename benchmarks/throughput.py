@@ -1,0 +1,168 @@
+"""Throughput of the workers, beside what else does their job."""
+
+import statistics
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks import data, machine, stack
+from benchmarks.contenders.peers import CONTENDERS
+from benchmarks.options import Options
+from benchmarks.results import Bar, Plot, Section, Table, number
+from benchmarks.worker_run import Measurement, measure
+from radar.kinds import KINDS
+
+NAME = "throughput"
+TEXT = """
+A topic with three partitions is full of messages, the database is new and has radar's tables. Each
+contender stores the messages; what comes after its first block counts, until all is stored or it
+has used its share of CPU time, so that no start-up is in the figures. `block` is the number of rows
+of an insert; radar also runs as it is by default, with blocks that grow with what waits. radar does
+everything it promises (plans, exact commits, validation, dead letters); the others check nothing
+and lose or double rows when they die at the wrong moment. The engine runs inside the database's
+process and has as many consumers as there are partitions.
+"""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Contenders that are compared at one block size."""
+
+    kind: str
+    block: int
+    contenders: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Name it."""
+        return f"{self.kind}, blocks of {self.block:,}"
+
+
+_ENGINES = {"trades": ("engine-json", "engine-split"), "depth": ("engine-json", "engine-tuple")}
+_PEERS = ("quix", "faststream", "floor")
+
+
+def contests(*, quick: bool) -> list[Contest]:
+    """Return what is compared."""
+    if quick:
+        return [
+            Contest("trades", 50_000, ("radar", "engine-split", "handwritten")),
+            Contest("depth", 5_000, ("radar", "engine-tuple", "handwritten")),
+        ]
+    found = []
+    for kind, engines in _ENGINES.items():
+        found += [
+            Contest(kind, 500, ("radar", *engines, "handwritten")),
+            Contest(kind, 5_000, ("radar", *engines, *_PEERS)),
+            Contest(kind, 50_000, ("radar", "radar-default", *engines)),
+        ]
+    return found
+
+
+def run(options: Options) -> Section:
+    """Measure; takes about a quarter of an hour, or one minute and a half if quick."""
+    described = machine.describe("Apache Kafka" if options.kafka_home else "embedded")
+    wanted = contests(quick=options.quick)
+    per_partition = {"trades": options.scaled(100_000), "depth": options.scaled(25_000)}
+    cpu_seconds = 1.5 if options.quick else 2.0
+    measured: list[Measurement] = []
+    with stack.broker(options.folder, options.kafka_home) as broker:
+        for name, count in per_partition.items():
+            data.preload(broker, KINDS[name], count)
+        for turn in range(options.rounds):
+            for contest in wanted:
+                for name in contest.contenders:
+                    _say(
+                        f"throughput, round {turn + 1} of {options.rounds}: {contest.title}, {name}"
+                    )
+                    contender, kind = CONTENDERS[name], KINDS[contest.kind]
+                    try:
+                        measured.append(
+                            measure(
+                                contender, kind, contender.block or contest.block, broker,
+                                per_partition[contest.kind], cpu_seconds, options.folder,
+                            )
+                        )  # fmt: skip
+                    except RuntimeError as error:
+                        _say(f"not counted: {error}")
+    return Section(
+        name=NAME,
+        title="Throughput of the workers",
+        text=TEXT,
+        tables=[_ratios(measured), *(_table(contest, measured) for contest in wanted)],
+        machine=described,
+        plots=[_plot(kind, wanted, measured) for kind in per_partition],
+    )
+
+
+def _of(contest: Contest, name: str, measured: Iterable[Measurement]) -> list[Measurement]:
+    block = CONTENDERS[name].block or contest.block
+    return [
+        each
+        for each in measured
+        if (each.contender, each.kind, each.block) == (name, contest.kind, block)
+    ]
+
+
+def _table(contest: Contest, measured: list[Measurement]) -> Table:
+    rows = []
+    for name in contest.contenders:
+        runs = _of(contest, name, measured)
+        if not runs:
+            rows.append([CONTENDERS[name].label, *["–"] * 6])
+            continue
+        per_cpu = [each.per_cpu_second for each in runs]
+        rows.append(
+            [
+                CONTENDERS[name].label,
+                number(statistics.median(each.per_second for each in runs)),
+                number(statistics.median(per_cpu)),
+                f"{number(min(per_cpu))} to {number(max(per_cpu))}",
+                _microseconds(each.worker_cpu_s / each.messages for each in runs),
+                _microseconds(each.database_cpu_s / each.messages for each in runs),
+                str(len(runs)),
+            ]
+        )
+    columns = ["", "messages/s", "messages/CPU-s", "from, to", "worker µs", "database µs", "runs"]
+    return Table(columns, rows, f"**{contest.title[0].upper()}{contest.title[1:]}**")
+
+
+def _microseconds(seconds: Iterable[float]) -> str:
+    return f"{statistics.median(seconds) * 1e6:.2f}"
+
+
+def _ratios(measured: list[Measurement]) -> Table:
+    """Compare the best of each, whatever its block size."""
+    rows = []
+    for kind in dict.fromkeys(each.kind for each in measured):
+        best: dict[str, float] = {}
+        for family in ("radar", "engine", "handwritten", "quix", "faststream"):
+            runs: dict[tuple[str, int], list[float]] = {}
+            for each in measured:
+                if each.kind == kind and each.contender.startswith(family):
+                    runs.setdefault((each.contender, each.block), []).append(each.per_cpu_second)
+            best[family] = max(map(statistics.median, runs.values()), default=0.0)
+        others = [f"{best['radar'] / value:.1f}×" if value else "–" for value in best.values()]
+        rows.append([kind, number(best["radar"]), *others[1:]])
+    columns = ["", "radar, messages/CPU-s"]
+    columns += [f"to {name}" for name in ("the engine", "hand-written", "Quix", "FastStream")]
+    return Table(columns, rows, "**radar's best to the best of the others**")
+
+
+def _plot(kind: str, wanted: list[Contest], measured: list[Measurement]) -> Plot:
+    bars = [
+        Bar(
+            f"blocks of\n{contest.block:,}",
+            CONTENDERS[name].label,
+            statistics.median(each.per_cpu_second for each in runs),
+        )
+        for contest in wanted
+        if contest.kind == kind
+        for name in contest.contenders
+        if name != "floor" and (runs := _of(contest, name, measured))
+    ]
+    return Plot(f"Workers, {kind}", "messages per CPU-second, worker and database together", bars)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

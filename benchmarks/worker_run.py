@@ -1,0 +1,162 @@
+"""One run of one contender: how fast waiting messages become rows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks import stack
+from benchmarks.contenders.peers import Contender, Task
+from benchmarks.cpu import CpuTimes, cpu_seconds, with_children
+from benchmarks.data import PARTITIONS
+from benchmarks.progress import RowsOnDisk
+from radar.kinds import Kind
+
+SAMPLE_EVERY_S = 0.02
+START_TIMEOUT_S = 60.0
+RUN_TIMEOUT_S = 60.0
+
+
+class _Progress(Protocol):
+    def count(self) -> int:
+        """Return how many messages are done."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run of one contender: what came after its first block, so that no start counts."""
+
+    contender: str
+    kind: str
+    block: int
+    messages: int
+    wall_s: float
+    worker_cpu_s: float
+    database_cpu_s: float
+    complete: bool  # everything was stored within the time, and the count is right
+    first_block_s: float
+
+    @property
+    def per_second(self) -> float:
+        """Messages a second."""
+        return self.messages / self.wall_s
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Messages per CPU-second of worker and database together."""
+        return self.messages / max(0.01, self.worker_cpu_s + self.database_cpu_s)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    at_s: float
+    messages: int
+    cpu: CpuTimes
+
+
+def measure(
+    contender: Contender,
+    kind: Kind,
+    block: int,
+    broker: str,
+    per_partition: int,
+    cpu_seconds_each: float,
+    folder: Path,
+) -> Measurement:
+    """Run one contender on a full topic and an empty database.
+
+    Args:
+        contender: Who.
+        kind: Of which records the topic is full.
+        block: Rows of an insert.
+        broker: Address of the broker.
+        per_partition: Messages in each partition.
+        cpu_seconds_each: End the run when it has used so much after its first block; by CPU
+            time, because a busy machine would cut a run by the clock short.
+        folder: For logs and the database.
+
+    Raises:
+        RuntimeError: Nothing was stored in time, or something else than the messages.
+    """
+    total = per_partition * PARTITIONS
+    with stack.database(folder, broker) as database:
+        task = Task(kind, block, broker, database, folder)
+        task.progress_path.unlink(missing_ok=True)
+        progress: _Progress = RowsOnDisk(database.store, kind.table)
+        if not contender.stores:
+            progress = _ToldProgress(task.progress_path)
+        began_s = time.monotonic()
+        process = contender.start(task)
+        try:
+            samples = _watch(progress, process, database, total, cpu_seconds_each, began_s)
+        finally:
+            if process:
+                process.end()
+        complete = samples[-1].messages == total
+        if complete and contender.stores:
+            _verify(database, kind, total)
+    first, last = samples[0], samples[-1]
+    if first is last:
+        raise RuntimeError(f"{contender.name} stored all in one block of {block}")
+    cpu = last.cpu - first.cpu
+    return Measurement(
+        contender=contender.name,
+        kind=kind.name,
+        block=block,
+        messages=last.messages - first.messages,
+        wall_s=last.at_s - first.at_s,
+        worker_cpu_s=cpu.worker_s,
+        database_cpu_s=cpu.database_s,
+        complete=complete,
+        first_block_s=first.at_s - began_s,
+    )
+
+
+def _watch(
+    progress: _Progress,
+    process: stack.Process | None,
+    database: stack.Database,
+    total: int,
+    cpu_seconds_each: float,
+    began_s: float,
+) -> Sequence[_Sample]:
+    samples: list[_Sample] = []
+    pids: list[int] = []
+    while True:
+        now_s, messages = time.monotonic(), progress.count()
+        if messages > (samples[-1].messages if samples else 0):
+            if process and not pids:
+                pids = with_children(process.pid)
+            cpu = CpuTimes(sum(map(cpu_seconds, pids)), cpu_seconds(database.process.pid))
+            samples.append(_Sample(now_s, messages, cpu))
+        if samples and (
+            messages >= total
+            or (samples[-1].cpu - samples[0].cpu).total_s > cpu_seconds_each
+            or now_s - samples[0].at_s > RUN_TIMEOUT_S
+        ):
+            return samples
+        if (not samples and now_s - began_s > START_TIMEOUT_S) or (process and not process.lives):
+            raise RuntimeError(f"nothing was stored: {process.last_lines() if process else ''}")
+        time.sleep(SAMPLE_EVERY_S)
+
+
+class _ToldProgress:
+    """The progress that a contender writes to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def count(self) -> int:
+        try:
+            return int(self._path.read_text() or 0)
+        except (OSError, ValueError):
+            return 0
+
+
+def _verify(database: stack.Database, kind: Kind, total: int) -> None:
+    ((rows, different),) = database.store.rows(
+        f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {kind.table}"
+    )
+    if (rows, different) != (total, total):
+        raise RuntimeError(f"stored {rows} rows of {different} messages instead of {total}")
