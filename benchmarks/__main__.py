@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import report, results, startup, throughput
+from benchmarks import latency, producers, report, results, startup, throughput
 from benchmarks.options import Options
 from benchmarks.results import Section
 
 SECTIONS: dict[str, Callable[[Options], Section]] = {
     throughput.NAME: throughput.run,
+    producers.NAME: producers.run,
+    latency.NAME: latency.run,
     startup.NAME: startup.run,
 }
 QUICK = (throughput.NAME, startup.NAME)

@@ -76,7 +76,7 @@ def broker(folder: Path, kafka_home: Path | None = None) -> Iterator[str]:
     )
     address = f"{HOST}:{port}"
     try:
-        _await_port(process, port)
+        await_port(process, port)
         cluster = Cluster(settings(address, 1))
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
@@ -103,7 +103,7 @@ class Database:
         self.port = free_port()
         command = [sys.executable, "-m", "radar.local.clickhouse", "--path", str(self.folder)]
         self.process = Process("clickhouse", [*command, "--port", str(self.port)], folder, {})
-        _await_port(self.process, self.port)
+        await_port(self.process, self.port)
         self.settings = settings(broker_address, self.port)
         self.store = Store(self.settings)
         migrate(self.store, self.settings.retention_days)
@@ -153,7 +153,12 @@ def rewind(broker_address: str, kind: Kind) -> None:
         consumer.close()
 
 
-def _await_port(process: Process, port: int) -> None:
+def await_port(process: Process, port: int) -> None:
+    """Wait until a process listens.
+
+    Raises:
+        RuntimeError: It does not.
+    """
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while not answers(HOST, port):
         if not process.lives or time.monotonic() > deadline_s:

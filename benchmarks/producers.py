@@ -1,0 +1,111 @@
+"""Producers: frames a second through socket, parser, identity and Kafka client."""
+
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+
+from benchmarks import machine, stack
+from benchmarks.cpu import cpu_seconds
+from benchmarks.options import Options
+from benchmarks.results import Section, Table, number
+from radar.kafka import Cluster
+from radar.kinds import KINDS, Kind
+from radar.local.addresses import free_port
+
+NAME = "producers"
+TEXT = """
+`radar produce` against a server that sends prepared frames as fast as they are read, over one
+connection, every snapshot published (`DEPTH_INTERVAL_SECONDS=0`). A frame counts when Kafka has
+acknowledged its message.
+"""
+FRAMES = {"trades": 60_000, "depth": 12_000}
+WARM_S, SAMPLE_EVERY_S, TIMEOUT_S = 1.0, 0.1, 60.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One run."""
+
+    frames: int
+    wall_s: float
+    cpu_s: float
+
+
+def run(options: Options) -> Section:
+    """Measure; takes about twenty seconds a round."""
+    described = machine.describe("Apache Kafka" if options.kafka_home else "embedded")
+    rates: dict[str, list[Rate]] = {kind: [] for kind in FRAMES}
+    with stack.broker(options.folder, options.kafka_home) as broker:
+        for turn in range(options.rounds):
+            for kind in FRAMES:
+                sys.stderr.write(f"producers, round {turn + 1} of {options.rounds}: {kind}\n")
+                rates[kind].append(_measure(KINDS[kind], broker, options))
+    rows = [
+        [
+            kind,
+            number(statistics.median(each.frames / each.wall_s for each in runs)),
+            number(statistics.median(each.frames / each.cpu_s for each in runs)),
+            f"{statistics.median(each.cpu_s / each.frames for each in runs) * 1e6:.1f}",
+            str(len(runs)),
+        ]
+        for kind, runs in rates.items()
+    ]
+    return Section(
+        name=NAME,
+        title="Producers",
+        text=TEXT,
+        tables=[Table(["", "frames/s", "frames/CPU-s (one core)", "µs CPU a frame", "runs"], rows)],
+        machine=described,
+    )
+
+
+def _measure(kind: Kind, broker: str, options: Options) -> Rate:
+    port = free_port()
+    count = FRAMES[kind.name]
+    replay = stack.Process(
+        "replay",
+        [sys.executable, "-m", "benchmarks.replay", kind.name, str(count), str(port)],
+        options.folder,
+        {},
+    )
+    stack.await_port(replay, port)
+    cluster = Cluster(stack.settings(broker, 1))
+    before = _published(cluster, kind)
+    producer = stack.Process(
+        "producer",
+        [sys.executable, "-m", "radar", "produce", kind.name],
+        options.folder,
+        stack.environment(stack.settings(broker, 1))
+        | {
+            "EXCHANGE_WS_URL": f"ws://{stack.HOST}:{port}/ws",
+            "EXCHANGE_REST_URL": f"http://{stack.HOST}:{port}",
+            "DEPTH_INTERVAL_SECONDS": "0",
+            "SYMBOLS_PER_CONNECTION": "200",
+        },
+    )
+    samples: list[tuple[float, float, int]] = []
+    began_s = time.monotonic()
+    try:
+        while True:
+            frames = _published(cluster, kind) - before
+            now_s = time.monotonic()
+            if frames:
+                samples.append((now_s, cpu_seconds(producer.pid), frames))
+            if samples and frames >= count * options.scale:
+                break
+            if not producer.lives or now_s - began_s > TIMEOUT_S:
+                raise RuntimeError(f"published {frames}: {producer.last_lines()}")
+            time.sleep(SAMPLE_EVERY_S)
+    finally:
+        producer.end(at_once=True)
+        replay.end(at_once=True)
+    warm = [each for each in samples if each[0] > samples[0][0] + WARM_S]
+    first, last = (warm or samples)[0], samples[-1]
+    if first is last:
+        first = samples[0]
+    return Rate(last[2] - first[2], last[0] - first[0], max(0.01, last[1] - first[1]))
+
+
+def _published(cluster: Cluster, kind: Kind) -> int:
+    return sum(topic.end for topic in cluster.topics([kind.topic]))
