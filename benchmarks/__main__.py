@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import latency, producers, report, results, startup, throughput
+from benchmarks import latency, producers, reads, report, results, scaling, startup, throughput
 from benchmarks.options import Options
 from benchmarks.results import Section
 
@@ -15,6 +15,10 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     throughput.NAME: throughput.run,
     producers.NAME: producers.run,
     latency.NAME: latency.run,
+    scaling.NAME: scaling.run,
+    reads.NAME: reads.run,
+    scaling.NAME: scaling.run,
+    reads.NAME: reads.run,
     startup.NAME: startup.run,
 }
 QUICK = (throughput.NAME, startup.NAME)

@@ -56,7 +56,13 @@ def messages(kind: Kind, symbols: int = SYMBOLS) -> Iterator[Message]:
                 yield to_message(event, int((began_s + number / RATE_PER_S) * 1_000_000))
 
 
-def preload(broker: str, kind: Kind, per_partition: int, symbols: int = SYMBOLS) -> float:
+def preload(
+    broker: str,
+    kind: Kind,
+    per_partition: int,
+    symbols: int = SYMBOLS,
+    partitions: int = PARTITIONS,
+) -> float:
     """Fill a topic with as many messages in every partition; return their mean size in bytes.
 
     A market stays in one partition, as its key would have it, until that one is full.
@@ -72,12 +78,12 @@ def preload(broker: str, kind: Kind, per_partition: int, symbols: int = SYMBOLS)
         }
     )
     partition_of: dict[bytes, int] = {}
-    left = [per_partition] * PARTITIONS
+    left = [per_partition] * partitions
     size = 0
     source = messages(kind, symbols)
     while any(left):
         message = next(source)
-        partition = partition_of.setdefault(message.key, len(partition_of) % PARTITIONS)
+        partition = partition_of.setdefault(message.key, len(partition_of) % partitions)
         if not left[partition]:
             partition = partition_of[message.key] = left.index(max(left))
         left[partition] -= 1
@@ -86,7 +92,7 @@ def preload(broker: str, kind: Kind, per_partition: int, symbols: int = SYMBOLS)
         producer.poll(0)
     if unsent := producer.flush(60):
         raise RuntimeError(f"{unsent} messages were not acknowledged")
-    return size / (per_partition * PARTITIONS)
+    return size / (per_partition * partitions)
 
 
 _ToMessage = Callable[[model.Trade | model.DepthDue, int], Message]

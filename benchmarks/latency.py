@@ -89,7 +89,7 @@ def _measure(rate: int, variables: dict[str, str], options: Options) -> Run:
     with contextlib.ExitStack() as opened:
         broker = opened.enter_context(stack.broker(options.folder, options.kafka_home))
         database = opened.enter_context(stack.database(options.folder, broker))
-        opened.enter_context(_pipeline(rate, variables, broker, database, options))
+        opened.enter_context(pipeline(rate, variables, broker, database, options))
         watch = _Watch(database)
         began_s = time.time() + WARM_S
         watch.until(began_s + measure_s)
@@ -113,9 +113,10 @@ def _measure(rate: int, variables: dict[str, str], options: Options) -> Run:
 
 
 @contextlib.contextmanager
-def _pipeline(
+def pipeline(
     rate: int, variables: dict[str, str], broker: str, database: stack.Database, options: Options
-) -> Iterator[None]:
+) -> Iterator[stack.Process]:
+    """Run the simulated exchange, a trades producer and a worker; provide the worker."""
     port = free_port()
     environment = stack.environment(stack.settings(broker, database.port)) | {
         "EXCHANGE_WS_URL": f"ws://{stack.HOST}:{port}/ws",
@@ -127,6 +128,7 @@ def _pipeline(
         ("exchange", (*simulate, "--depth-per-second", "0"), {}),
         ("producer", ("produce", "trades"), {}),
     )
+    processes: dict[str, stack.Process] = {}
     with contextlib.ExitStack() as started:
         for name, line, more in commands:
             process = stack.Process(
@@ -135,7 +137,8 @@ def _pipeline(
             started.callback(process.end, at_once=True)
             if name == "exchange":
                 stack.await_port(process, port)
-        yield
+            processes[name] = process
+        yield processes["worker"]
 
 
 class _Watch:

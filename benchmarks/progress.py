@@ -27,10 +27,12 @@ class RowsOnDisk:
         )
         self._folders = [Path(path) for path in paths]
         self._rows: dict[str, int] = {}
+        self._most = self._before = 0
+        self._before = self.count()
         self._most = 0
 
     def count(self) -> int:
-        """Return the rows that were there so far."""
+        """Return the rows that came since the beginning."""
         parts: dict[str, list[tuple[_Part, str]]] = {}
         for folder in self._folders:
             for path in folder.iterdir():
@@ -39,7 +41,7 @@ class RowsOnDisk:
                     part = _Part(*map(int, numbers))
                     parts.setdefault(partition, []).append((part, path.name))
                     self._read(path)
-        self._most = max(self._most, sum(map(self._sum, parts.values())))
+        self._most = max(self._most, sum(map(self._sum, parts.values())) - self._before)
         return self._most
 
     def _read(self, path: Path) -> None:

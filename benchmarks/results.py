@@ -1,5 +1,7 @@
 """What a section of the benchmarks comes to, kept as a file so that sections can run apart."""
 
+import statistics
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -59,3 +61,8 @@ def number(value: float) -> str:
         digits = 3 - len(str(int(value)))
         return f"{round(value, digits):,.0f}"
     return f"{value:.3g}"
+
+
+def microseconds(seconds: Iterable[float]) -> str:
+    """Write the median of some durations in microseconds."""
+    return f"{statistics.median(seconds) * 1e6:.2f}"

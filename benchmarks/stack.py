@@ -63,10 +63,13 @@ class Process:
 
 
 @contextlib.contextmanager
-def broker(folder: Path, kafka_home: Path | None = None) -> Iterator[str]:
+def broker(
+    folder: Path, kafka_home: Path | None = None, partitions: int = PARTITIONS
+) -> Iterator[str]:
     """Run a broker with radar's topics; provide its address."""
     port = free_port()
     data_dir = folder / "kafka"
+    shutil.rmtree(data_dir, ignore_errors=True)
     if kafka_home:
         command = ["radar.local.apache_kafka", str(kafka_home.absolute()), str(data_dir)]
     else:
@@ -77,7 +80,8 @@ def broker(folder: Path, kafka_home: Path | None = None) -> Iterator[str]:
     address = f"{HOST}:{port}"
     try:
         await_port(process, port)
-        cluster = Cluster(settings(address, 1))
+        options = radar_settings.load(kafka_broker=address, kafka_num_partitions=partitions)
+        cluster = Cluster(options)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
@@ -145,9 +149,10 @@ def environment(of: Settings) -> dict[str, str]:
 
 def rewind(broker_address: str, kind: Kind) -> None:
     """Let a group without members begin again at the start of its topic, without a plan."""
-    positions = [TopicPartition(kind.topic, each, 0, "") for each in range(PARTITIONS)]
     consumer = Consumer({"bootstrap.servers": broker_address, "group.id": kind.group})
     try:
+        partitions = consumer.list_topics(kind.topic, 10).topics[kind.topic].partitions
+        positions = [TopicPartition(kind.topic, each, 0, "") for each in partitions]
         consumer.commit(offsets=positions, asynchronous=False)
     finally:
         consumer.close()

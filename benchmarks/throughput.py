@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks import data, machine, stack
 from benchmarks.contenders.peers import CONTENDERS
 from benchmarks.options import Options
-from benchmarks.results import Bar, Plot, Section, Table, number
+from benchmarks.results import Bar, Plot, Section, Table, microseconds, number
 from benchmarks.worker_run import Measurement, measure
 from radar.kinds import KINDS
 
@@ -118,17 +118,13 @@ def _table(contest: Contest, measured: list[Measurement]) -> Table:
                 number(statistics.median(each.per_second for each in runs)),
                 number(statistics.median(per_cpu)),
                 f"{number(min(per_cpu))} to {number(max(per_cpu))}",
-                _microseconds(each.worker_cpu_s / each.messages for each in runs),
-                _microseconds(each.database_cpu_s / each.messages for each in runs),
+                microseconds(each.worker_cpu_s / each.messages for each in runs),
+                microseconds(each.database_cpu_s / each.messages for each in runs),
                 str(len(runs)),
             ]
         )
     columns = ["", "messages/s", "messages/CPU-s", "from, to", "worker µs", "database µs", "runs"]
     return Table(columns, rows, f"**{contest.title[0].upper()}{contest.title[1:]}**")
-
-
-def _microseconds(seconds: Iterable[float]) -> str:
-    return f"{statistics.median(seconds) * 1e6:.2f}"
 
 
 def _ratios(measured: list[Measurement]) -> Table:

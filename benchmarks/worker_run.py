@@ -1,7 +1,7 @@
 """One run of one contender: how fast waiting messages become rows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +63,8 @@ def measure(
     per_partition: int,
     cpu_seconds_each: float,
     folder: Path,
+    prepare: Callable[[stack.Database], None] | None = None,
+    partitions: int = PARTITIONS,
 ) -> Measurement:
     """Run one contender on a full topic and an empty database.
 
@@ -75,26 +77,30 @@ def measure(
         cpu_seconds_each: End the run when it has used so much after its first block; by CPU
             time, because a busy machine would cut a run by the clock short.
         folder: For logs and the database.
+        prepare: Called with the new database.
+        partitions: Of the topic.
 
     Raises:
         RuntimeError: Nothing was stored in time, or something else than the messages.
     """
-    total = per_partition * PARTITIONS
+    total = per_partition * partitions
     with stack.database(folder, broker) as database:
+        if prepare:
+            prepare(database)
         task = Task(kind, block, broker, database, folder)
         task.progress_path.unlink(missing_ok=True)
         progress: _Progress = RowsOnDisk(database.store, kind.table)
         if not contender.stores:
             progress = _ToldProgress(task.progress_path)
         began_s = time.monotonic()
-        process = contender.start(task)
+        processes = contender.start(task)
         try:
-            samples = _watch(progress, process, database, total, cpu_seconds_each, began_s)
+            samples = _watch(progress, processes, database, total, cpu_seconds_each, began_s)
         finally:
-            if process:
+            for process in processes:
                 process.end()
         complete = samples[-1].messages == total
-        if complete and contender.stores:
+        if complete and contender.stores and not prepare:
             _verify(database, kind, total)
     first, last = samples[0], samples[-1]
     if first is last:
@@ -115,7 +121,7 @@ def measure(
 
 def _watch(
     progress: _Progress,
-    process: stack.Process | None,
+    processes: list[stack.Process],
     database: stack.Database,
     total: int,
     cpu_seconds_each: float,
@@ -126,8 +132,8 @@ def _watch(
     while True:
         now_s, messages = time.monotonic(), progress.count()
         if messages > (samples[-1].messages if samples else 0):
-            if process and not pids:
-                pids = with_children(process.pid)
+            if not pids:
+                pids = [pid for process in processes for pid in with_children(process.pid)]
             cpu = CpuTimes(sum(map(cpu_seconds, pids)), cpu_seconds(database.process.pid))
             samples.append(_Sample(now_s, messages, cpu))
         if samples and (
@@ -136,8 +142,10 @@ def _watch(
             or now_s - samples[0].at_s > RUN_TIMEOUT_S
         ):
             return samples
-        if (not samples and now_s - began_s > START_TIMEOUT_S) or (process and not process.lives):
-            raise RuntimeError(f"nothing was stored: {process.last_lines() if process else ''}")
+        late = not samples and now_s - began_s > START_TIMEOUT_S
+        if late or not all(process.lives for process in processes):
+            said = [process.last_lines() for process in processes]
+            raise RuntimeError(f"nothing was stored: {' '.join(said)}")
         time.sleep(SAMPLE_EVERY_S)
 
 

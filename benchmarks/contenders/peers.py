@@ -33,12 +33,12 @@ class Task:
         return self.folder / "progress"
 
 
-Start = Callable[[Task], stack.Process | None]
+Start = Callable[[Task], list[stack.Process]]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do the job; `start` returns its process, or None if it runs in the database."""
+    """One way to do the job; `start` returns its processes, none if it runs in the database."""
 
     name: str
     label: str
@@ -48,46 +48,47 @@ class Contender:
     """Its own block size, whatever the contest's."""
 
 
-def _radar(environment: dict[str, str] | None = None) -> Start:
-    def start(task: Task) -> stack.Process:
+def radar_workers(count: int, environment: dict[str, str] | None = None) -> Start:
+    """Return what starts radar's workers, with the options of `environment` or fixed blocks."""
+
+    def start(task: Task) -> list[stack.Process]:
         stack.rewind(task.broker, task.kind)
         block = {"BATCH_SIZE": str(task.block), "BATCH_MAX_SIZE": str(task.block)}
-        return stack.Process(
-            "radar",
-            [sys.executable, "-m", "radar", "consume", task.kind.name],
-            task.folder,
+        command = [sys.executable, "-m", "radar", "consume", task.kind.name]
+        variables = (
             stack.environment(task.database.settings)
             | (block if environment is None else environment)
-            | {"BATCH_TIMEOUT_SECONDS": "1", "LOG_LEVEL": "WARNING"},
+            | {"BATCH_TIMEOUT_SECONDS": "1", "LOG_LEVEL": "WARNING"}
         )
+        return [
+            stack.Process(f"radar-{number}", command, task.folder, variables)
+            for number in range(count)
+        ]
 
     return start
 
 
 def _kafka_engine(variant: str) -> Start:
-    def start(task: Task) -> None:
+    def start(task: Task) -> list[stack.Process]:
         tuning = Tuning(block=task.block, consumers=PARTITIONS)
         store = task.database.store
         kafka_engine.create(store, task.kind, variant, tuning, task.broker, _new_group(variant))
+        return []
 
     return start
 
 
 def _program(module: str, python: Path = Path(sys.executable)) -> Start:
-    def start(task: Task) -> stack.Process:
+    def start(task: Task) -> list[stack.Process]:
         settings = task.database.settings
-        return stack.Process(
-            module,
-            [
-                *(str(python), "-m", f"benchmarks.contenders.{module}", task.kind.name),
-                *("--broker", task.broker, "--topic", task.kind.topic),
-                *("--group", _new_group(module), "--database", settings.clickhouse_db),
-                *("--clickhouse-port", str(settings.clickhouse_port)),
-                *("--block", str(task.block), "--progress", str(task.progress_path)),
-            ],
-            task.folder,
-            {"PYTHONPATH": str(ROOT)},
-        )
+        command = [
+            *(str(python), "-m", f"benchmarks.contenders.{module}", task.kind.name),
+            *("--broker", task.broker, "--topic", task.kind.topic),
+            *("--group", _new_group(module), "--database", settings.clickhouse_db),
+            *("--clickhouse-port", str(settings.clickhouse_port)),
+            *("--block", str(task.block), "--progress", str(task.progress_path)),
+        ]
+        return [stack.Process(module, command, task.folder, {"PYTHONPATH": str(ROOT)})]
 
     return start
 
@@ -99,8 +100,8 @@ def _new_group(name: str) -> str:
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("radar", "radar", _radar()),
-        Contender("radar-default", "radar, default sizes", _radar({}), block=DEFAULT),
+        Contender("radar", "radar", radar_workers(1)),
+        Contender("radar-default", "radar, default sizes", radar_workers(1, {}), block=DEFAULT),
         Contender("engine-json", "Kafka engine, JSONEachRow", _kafka_engine("json")),
         Contender("engine-tuple", "Kafka engine, raw + JSONExtract", _kafka_engine("tuple")),
         Contender("engine-split", "Kafka engine, raw + split", _kafka_engine("split")),
