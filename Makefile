@@ -43,10 +43,10 @@ chaos-report: setup ## Write docs/chaos.md from RESULTS, files of CHAOS="--resul
 	PYTHONPATH=tests $(BIN)/python -m chaos.report $(RESULTS) > docs/chaos.md.new; \
 		failed=$$?; mv docs/chaos.md.new docs/chaos.md; exit $$failed
 
-bench: $(VENV)/.bench ## Measure everything, half an hour; writes docs/benchmarks.md (BENCH="--rounds 9")
+bench: $(VENV)/.bench ## Measure everything; writes docs/benchmarks.md (BENCH="--rounds 9")
 	$(BIN)/python -m benchmarks --report docs/benchmarks.md $(BENCH)
 
-bench-quick: $(VENV)/.bench ## Measure throughput and start-up, two minutes
+bench-quick: $(VENV)/.bench ## Measure throughput and start-up, less of it
 	$(BIN)/python -m benchmarks --quick --keep .bench/quick $(BENCH)
 
 $(VENV)/.bench: $(STAMP) requirements-bench.txt benchmarks/quix/requirements.txt

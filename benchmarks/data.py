@@ -1,8 +1,9 @@
 """Messages as producers send them: markets of the simulator's model, encoded by radar itself."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from confluent_kafka import Producer
 
@@ -67,6 +68,14 @@ def preload(
 
     A market stays in one partition, as its key would have it, until that one is full.
     """
+    source = islice(messages(kind, symbols), per_partition * partitions)
+    return publish(broker, kind, source, per_partition, partitions)
+
+
+def publish(
+    broker: str, kind: Kind, source: Iterable[Message], per_partition: int, partitions: int
+) -> float:
+    """Publish messages, as many to each partition; return their mean size in bytes."""
     producer = Producer(
         {
             "bootstrap.servers": broker,
@@ -80,9 +89,7 @@ def preload(
     partition_of: dict[bytes, int] = {}
     left = [per_partition] * partitions
     size = 0
-    source = messages(kind, symbols)
-    while any(left):
-        message = next(source)
+    for message in source:
         partition = partition_of.setdefault(message.key, len(partition_of) % partitions)
         if not left[partition]:
             partition = partition_of[message.key] = left.index(max(left))

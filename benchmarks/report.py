@@ -6,8 +6,8 @@ from benchmarks.results import Plot, Section, Table
 
 HEAD = """# Benchmarks
 
-    make bench         # everything, 20 to 30 minutes
-    make bench-quick   # throughput, start-up: under two minutes
+    make bench         # everything
+    make bench-quick   # throughput and start-up, less of it
 
 measure again and write this page. What a table compares was measured in turns within one run
 (A B C A B C …) on one machine, and the medians are shown. The machine was shared with other work,

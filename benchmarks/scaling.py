@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 
 from benchmarks import data, latency, machine, stack
 from benchmarks.contenders.peers import Contender, radar_workers
@@ -12,14 +13,15 @@ from benchmarks.cpu import memory_bytes
 from benchmarks.generated import insert_trades
 from benchmarks.options import Options
 from benchmarks.results import Section, Table, microseconds, number
-from benchmarks.worker_run import Measurement, measure
+from benchmarks.worker_run import Measurement, measure, measure_joined
 from radar.kinds import TRADES
 
 NAME = "scaling"
 TEXT = """
 Trades, default options, as in the throughput above. The workers, the database and the broker share
 the machine's cores, so more workers than cores cannot be faster; what counts is that a message
-does not cost more. Memory is that of one worker while trades come at a steady rate.
+does not cost more. Where there are several workers, they have joined their group before the
+messages come. Memory is that of one worker while trades come at a steady rate.
 """
 WORKERS = (1, 2, 3, 4, 6)
 PARTITIONS = 6
@@ -53,18 +55,31 @@ class _Series:
         broker: str,
         per_partition: int,
         *,
-        workers: int = 1,
-        partitions: int = data.PARTITIONS,
         prepare: Callable[[stack.Database], None] | None = None,
     ) -> None:
         """Run once more."""
         sys.stderr.write(f"scaling, {self._title}: {label}\n")
-        contender = Contender("radar", "radar", radar_workers(workers, {}))
+        contender = Contender("radar", "radar", radar_workers(1, {}))
         try:
             measured = measure(
                 contender, TRADES, 0, broker, per_partition, CPU_SECONDS, self._options.folder,
-                prepare, partitions,
+                prepare,
             )  # fmt: skip
+        except RuntimeError as error:
+            sys.stderr.write(f"not counted: {error}\n")
+            return
+        self._runs.setdefault(label, []).append(measured)
+
+    def add_joined(
+        self, label: str, broker: str, messages: list[data.Message], workers: int
+    ) -> None:
+        """Run several workers once more."""
+        sys.stderr.write(f"scaling, {self._title}: {label}\n")
+        contender = Contender("radar", "radar", radar_workers(workers, {}, at_end=True))
+        try:
+            measured = measure_joined(
+                contender, TRADES, broker, messages, PARTITIONS, self._options.folder
+            )
         except RuntimeError as error:
             sys.stderr.write(f"not counted: {error}\n")
             return
@@ -90,11 +105,11 @@ class _Series:
 def _workers(options: Options) -> Table:
     series = _Series("workers", options)
     count = options.scaled(PER_PARTITION / 2)
+    messages = list(islice(data.messages(TRADES), count * PARTITIONS))
     with stack.broker(options.folder, options.kafka_home, PARTITIONS) as broker:
-        data.preload(broker, TRADES, count, partitions=PARTITIONS)
         for _ in range(options.rounds):
             for workers in WORKERS:
-                series.add(str(workers), broker, count, workers=workers, partitions=PARTITIONS)
+                series.add_joined(str(workers), broker, messages, workers)
     return series.table()
 
 

@@ -147,12 +147,14 @@ def environment(of: Settings) -> dict[str, str]:
     }
 
 
-def rewind(broker_address: str, kind: Kind) -> None:
-    """Let a group without members begin again at the start of its topic, without a plan."""
+def rewind(broker_address: str, kind: Kind, *, to_end: bool = False) -> None:
+    """Let a group without members begin at the start (or the end) of its topic, without a plan."""
     consumer = Consumer({"bootstrap.servers": broker_address, "group.id": kind.group})
     try:
-        partitions = consumer.list_topics(kind.topic, 10).topics[kind.topic].partitions
-        positions = [TopicPartition(kind.topic, each, 0, "") for each in partitions]
+        positions = []
+        for each in consumer.list_topics(kind.topic, 10).topics[kind.topic].partitions:
+            first, end = consumer.get_watermark_offsets(TopicPartition(kind.topic, each), 10)
+            positions.append(TopicPartition(kind.topic, each, end if to_end else first, ""))
         consumer.commit(offsets=positions, asynchronous=False)
     finally:
         consumer.close()

@@ -36,7 +36,7 @@ def run(options: Options) -> Section:
     cpu: dict[str, list[float]] = {name: [] for name in IMPORTS}
     first_rows = []
     for turn in range(options.rounds):
-        for _ in range(IMPORT_RUNS):
+        for _ in range(1 if options.quick else IMPORT_RUNS):
             for name, code in IMPORTS.items():
                 wall_s, cpu_s = _time_import(code)
                 imports[name].append(wall_s)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import stack
+from benchmarks import data, stack
 from benchmarks.contenders.peers import Contender, Task
 from benchmarks.cpu import CpuTimes, cpu_seconds, with_children
 from benchmarks.data import PARTITIONS
@@ -16,6 +16,7 @@ from radar.kinds import Kind
 SAMPLE_EVERY_S = 0.02
 START_TIMEOUT_S = 60.0
 RUN_TIMEOUT_S = 60.0
+JOIN_S = 6.0
 
 
 class _Progress(Protocol):
@@ -105,6 +106,51 @@ def measure(
     first, last = samples[0], samples[-1]
     if first is last:
         raise RuntimeError(f"{contender.name} stored all in one block of {block}")
+    return _measurement(contender, kind, block, first, last, first.at_s - began_s, complete)
+
+
+def measure_joined(
+    contender: Contender,
+    kind: Kind,
+    broker: str,
+    messages: Sequence[data.Message],
+    partitions: int,
+    folder: Path,
+) -> Measurement:
+    """Run workers that have joined their group before the messages come.
+
+    On a full topic the first worker would take everything before the others are there.
+
+    Raises:
+        RuntimeError: Not everything was stored in time.
+    """
+    per_partition = len(messages) // partitions
+    with stack.database(folder, broker) as database:
+        progress = RowsOnDisk(database.store, kind.table)
+        task = Task(kind, 0, broker, database, folder)
+        processes = contender.start(task)
+        try:
+            time.sleep(JOIN_S)
+            pids = [pid for process in processes for pid in with_children(process.pid)]
+            first = _sample(0, pids, database)
+            data.publish(broker, kind, messages, per_partition, partitions)
+            samples = _watch(progress, processes, database, len(messages), 1e9, first.at_s)
+        finally:
+            for process in processes:
+                process.end()
+    complete = samples[-1].messages == len(messages)
+    return _measurement(contender, kind, 0, first, samples[-1], 0.0, complete)
+
+
+def _measurement(
+    contender: Contender,
+    kind: Kind,
+    block: int,
+    first: _Sample,
+    last: _Sample,
+    first_block_s: float,
+    complete: bool,
+) -> Measurement:
     cpu = last.cpu - first.cpu
     return Measurement(
         contender=contender.name,
@@ -115,8 +161,13 @@ def measure(
         worker_cpu_s=cpu.worker_s,
         database_cpu_s=cpu.database_s,
         complete=complete,
-        first_block_s=first.at_s - began_s,
+        first_block_s=first_block_s,
     )
+
+
+def _sample(messages: int, pids: Sequence[int], database: stack.Database) -> _Sample:
+    cpu = CpuTimes(sum(map(cpu_seconds, pids)), cpu_seconds(database.process.pid))
+    return _Sample(time.monotonic(), messages, cpu)
 
 
 def _watch(
@@ -134,8 +185,7 @@ def _watch(
         if messages > (samples[-1].messages if samples else 0):
             if not pids:
                 pids = [pid for process in processes for pid in with_children(process.pid)]
-            cpu = CpuTimes(sum(map(cpu_seconds, pids)), cpu_seconds(database.process.pid))
-            samples.append(_Sample(now_s, messages, cpu))
+            samples.append(_sample(messages, pids, database))
         if samples and (
             messages >= total
             or (samples[-1].cpu - samples[0].cpu).total_s > cpu_seconds_each

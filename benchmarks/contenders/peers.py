@@ -48,11 +48,19 @@ class Contender:
     """Its own block size, whatever the contest's."""
 
 
-def radar_workers(count: int, environment: dict[str, str] | None = None) -> Start:
-    """Return what starts radar's workers, with the options of `environment` or fixed blocks."""
+def radar_workers(
+    count: int, environment: dict[str, str] | None = None, *, at_end: bool = False
+) -> Start:
+    """Return what starts radar's workers, with the options of `environment` or fixed blocks.
+
+    Args:
+        count: How many.
+        environment: Options; None fixes the size of a block.
+        at_end: Begin at the end of the topic, not at its start.
+    """
 
     def start(task: Task) -> list[stack.Process]:
-        stack.rewind(task.broker, task.kind)
+        stack.rewind(task.broker, task.kind, to_end=at_end)
         block = {"BATCH_SIZE": str(task.block), "BATCH_MAX_SIZE": str(task.block)}
         command = [sys.executable, "-m", "radar", "consume", task.kind.name]
         variables = (
