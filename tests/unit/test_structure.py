@@ -98,7 +98,10 @@ def test_environment_is_read_only_by_the_settings() -> None:
 
 
 def test_lock_files_name_no_address() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        text = (SOURCE.parent / name).read_text()
+    for path in (
+        *SOURCE.parent.glob("requirements*.txt"),
+        SOURCE.parent / "benchmarks" / "quix" / "requirements.txt",
+    ):
+        text = path.read_text()
         assert "--hash=sha256:" in text
         assert not re.search(r"https?://|--index|--find-links|file:", text)
