@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most tests wait for processes, so there may be more workers than cores.
-WORKERS ?= 3
-PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadgroup
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --dist=loadgroup
 STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
@@ -30,8 +29,8 @@ demo: setup ## Run the whole pipeline against the simulated exchange, with the l
 up: setup ## Run the whole pipeline against the real exchange, with the live view
 	$(BIN)/radar up
 
-test: setup ## Run the whole test suite (WORKERS=N at a time)
-	$(PYTEST)
+test: setup ## Run the whole test suite (WORKERS=N at a time, OPTIONS="-k name")
+	$(PYTEST) --numprocesses=$(WORKERS) $(OPTIONS)
 
 fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)
@@ -69,7 +68,7 @@ kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 	@touch $@
 
 test-kafka: setup kafka ## Run the tests that use Kafka against Apache Kafka
-	$(PYTEST) --kafka=apache tests/contract tests/e2e
+	$(PYTEST) --numprocesses=0 --kafka=apache $(OPTIONS) tests/contract tests/e2e
 
 lint: setup ## Check formatting, lint rules and types
 	$(BIN)/ruff format --check src tests benchmarks

@@ -67,6 +67,7 @@ _UNUSABLE = {
 _ERROR = methodcaller("error")
 REPLACE_INTERVAL_S = 1.0
 FLUSH_TURN_S = 0.2
+COORDINATOR_WAIT_S = 0.2
 
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
 _NOT_OFFERED = {
@@ -633,15 +634,16 @@ def _start(offset: int | None) -> int:
 def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:
     if not partitions:
         return []
-    attempts = 3
+    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
-        attempts -= 1
         try:
             answers = consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
             break
         except KafkaException as error:
-            if attempts == 0:
+            # A group's coordinator that has just started or moved answers at once that it is none.
+            if time.monotonic() > deadline_s:
                 raise BrokerUnavailable(f"cannot read committed offsets: {error}") from error
+            time.sleep(COORDINATOR_WAIT_S)
     return [
         Committed(
             answer.partition, answer.offset if answer.offset >= 0 else None, answer.metadata or ""
