@@ -77,6 +77,7 @@ _NOT_OFFERED = {
 }
 _TAKEN_NAME = KafkaError.UNRELEASED_INSTANCE_ID
 TAKEN_NAME_WAIT_S = 2.0
+FENCED_AGAIN_S = 60.0
 
 _log = logging.getLogger("confluent")
 
@@ -343,6 +344,9 @@ class GroupReader:
             config["group.instance.id"] = settings.worker_id
         self._config = config
         self._join_timeout_s = settings.kafka_join_timeout_seconds
+        self._owned: set[int] = set()
+        self._fenced: str | None = None
+        self._fenced_at_s = -math.inf
         self._join()
 
     def _join(self) -> None:
@@ -355,16 +359,36 @@ class GroupReader:
         self._join_deadline_s: float | None = time.monotonic() + wait_s
 
     def _join_again(self) -> None:
+        # A member that was fenced is not told by the library what it has lost.
+        self._lose(self._owned)
         self._consumer.close()
+        self._fenced = None
         self._join()
+
+    def _join_again_once(self, reason: str) -> None:
+        """Answer to being fenced, which is not always another's doing.
+
+        A static member that has not heard of its coordinator for a session's time, because that
+        died, joins as if it were new and is fenced by itself (Apache Kafka 4.1, librdkafka 2.16).
+        """
+        now_s = time.monotonic()
+        if now_s < self._fenced_at_s + FENCED_AGAIN_S:
+            raise WorkerFenced(f"{reason}; is another worker running with the same WORKER_ID?")
+        self._fenced_at_s = now_s
+        _log.warning("kafka: %s; joining the group again", reason)
+        self._join_again()
 
     def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
         """Return up to `max_messages` messages; blocks up to `timeout_s` for the last one.
+
+        A member that is fenced joins again; one that is fenced again within a minute gives up.
 
         Raises:
             WorkerFenced: Another member took this one's place for good.
             BrokerUnavailable: Offsets could not be read on assignment.
         """
+        if self._fenced is not None:
+            self._join_again_once(self._fenced)
         if self._join_deadline_s is not None and time.monotonic() > self._join_deadline_s:
             _log.warning("no assignment came; joining the group again")
             self._join_timeout_s *= 2
@@ -384,7 +408,8 @@ class GroupReader:
                 self._join_again()
                 return messages
             elif _is_final(error):
-                raise WorkerFenced(error.str())
+                self._fenced = error.str()
+                return messages
             else:
                 _log.warning("kafka: %s", error.str())
         return messages
@@ -395,16 +420,22 @@ class GroupReader:
         Raises:
             CommitRejected: This worker does not own the partition now, or a rebalance runs.
             BrokerUnavailable: Kafka did not answer; whether the commit counts is unknown.
-            WorkerFenced: Another member took this one's place for good.
         """
         position = TopicPartition(self._topic, partition, offset, metadata)
         try:
             answers = self._consumer.commit(offsets=[position], asynchronous=False) or []
         except KafkaException as error:
-            raise _commit_error(error.args[0]) from error
+            raise self._commit_error(error.args[0]) from error
         for answer in answers:
             if answer.error is not None:
-                raise _commit_error(answer.error)
+                raise self._commit_error(answer.error)
+
+    def _commit_error(self, error: KafkaError) -> Exception:
+        if _is_final(error):
+            self._fenced = error.str()
+        elif error.code() not in _REJECTED_COMMITS:
+            return BrokerUnavailable(f"cannot commit: {error.str()}")
+        return CommitRejected(error.str())
 
     def pause(self, partition: int) -> None:
         """Stop fetching one partition; the worker stays in the group."""
@@ -443,10 +474,17 @@ class GroupReader:
         )
         # The library remembers a pause over the loss of a partition.
         consumer.resume(partitions)
+        self._owned |= {each.partition for each in partitions}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._on_revoke([each.partition for each in partitions])
+        self._lose({each.partition for each in partitions})
         consumer.incremental_unassign(partitions)
+
+    def _lose(self, partitions: set[int]) -> None:
+        lost = sorted(partitions & self._owned)
+        self._owned -= partitions
+        if lost:
+            self._on_revoke(lost)
 
 
 @dataclass(frozen=True)
@@ -668,11 +706,3 @@ def _is_final(error: KafkaError) -> bool:
     # The library delivers a fatal error to `consume` under this code, without its flag.
     fatal = KafkaError._FATAL  # noqa: SLF001 - the library's public name
     return error.fatal() or error.code() in (fatal, KafkaError.FENCED_INSTANCE_ID, _TAKEN_NAME)
-
-
-def _commit_error(error: KafkaError) -> Exception:
-    if _is_final(error):
-        return WorkerFenced(error.str())
-    if error.code() in _REJECTED_COMMITS:
-        return CommitRejected(error.str())
-    return BrokerUnavailable(f"cannot commit: {error.str()}")

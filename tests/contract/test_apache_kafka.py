@@ -167,9 +167,6 @@ def test_create_topics_gives_them_replicas(
     assert [len(partition.replicas) for partition in topic.partitions.values()] == [3, 3, 3]
 
 
-@pytest.mark.xfail(
-    reason="a worker may be fenced when its coordinator dies; nobody restarts it here"
-)
 def test_leader_killed_while_all_work_loses_and_doubles_nothing(
     kafka_cluster: Brokers,
     cluster_settings: Settings,

@@ -33,6 +33,7 @@ class Member:
     def __init__(self, settings: Settings, group: str = "group") -> None:
         self.assigned: dict[int, Committed] = {}
         self.messages: list[Message] = []
+        self.losses = 0  # times that all partitions were taken away
         self.reader = GroupReader(
             settings, TOPIC, group, on_assign=self._assign, on_revoke=self._revoke
         )
@@ -43,6 +44,7 @@ class Member:
     def _revoke(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             self.assigned.pop(partition, None)
+        self.losses += not self.assigned
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         def turn() -> bool:
@@ -197,15 +199,20 @@ def test_reader_with_a_group_protocol_that_is_not_offered_says_so(settings: Sett
         Member(wanted)
 
 
-def test_reader_whose_name_another_takes_is_fenced(settings: Settings) -> None:
+def test_reader_that_is_fenced_joins_again_and_gives_up_when_it_is_fenced_again(
+    settings: Settings,
+) -> None:
     named = settings.model_copy(update={"worker_id": "one"})
     first = Member(named)
     first.until(lambda: len(first.assigned) == 3, "the first has all partitions")
     second = Member(named)
     second.until(lambda: len(second.assigned) == 3, "the second takes its place")
-    with pytest.raises(WorkerFenced):
-        first.until(lambda: False, "it is told so")
-    with pytest.raises((WorkerFenced, CommitRejected)):
+    # Each takes the place of the other, until one gives up.
+    first.until(lambda: first.losses == 1 and len(first.assigned) == 3, "the first joins again")
+    second.until(lambda: second.losses == 1 and len(second.assigned) == 3, "so does the second")
+    with pytest.raises(WorkerFenced, match="another worker running with the same WORKER_ID"):
+        first.until(lambda: False, "it gives up")
+    with pytest.raises(CommitRejected):
         first.reader.commit(0, 0)
     second.reader.commit(0, 0, "mine")
     second.reader.close()
