@@ -242,3 +242,18 @@ def test_worker_taking_over_a_block_that_only_its_name_is_known_of_stores_it(
     start()
     eventually(lambda: waiting(settings) == 0, "everything is committed")
     assert store.rows("SELECT count() FROM trades") == [(50,)]
+
+
+def test_worker_repeating_a_block_with_messages_of_one_trade_inserts_no_message_twice(
+    settings: Settings, store: Store, start: Start, tmp_path: Path
+) -> None:
+    # Two producers publish each trade twice; the server keeps one row of those in one insert.
+    values = [trade_value(n) for n in range(50)]
+    publish(settings, values + values[:20])
+    command = [sys.executable, crashing_worker.__file__, "trades", "AFTER_INSERT", "1", "1"]
+    assert Process(command, tmp_path / "log", WORKER_ID="worker-1").wait(60) == -signal.SIGKILL
+    start()
+    eventually(lambda: waiting(settings) == 0, "everything is committed")
+    rows = store.rows("SELECT count(), uniqExact(kafka_offset) FROM trades_master")
+    assert rows == [(70, 70)]
+    assert store.rows("SELECT count() FROM trades") == [(50,)]

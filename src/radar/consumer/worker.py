@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import structlog
 
+from radar.columns import Columns
 from radar.consumer.batch import Batch, Block, Limits, Plan
 from radar.consumer.breaker import Breaker
 from radar.consumer.content import Content, Letter, Part, read
@@ -380,17 +381,30 @@ class Worker:
     def _insert(self, work: PartitionWork, piece: Piece) -> None:
         started_s = time.monotonic()
         self._reached(CrashPoint.DURING_INSERT)
-        table, parts = self._kind.table, [(len(p.messages), p.columns) for p in piece.parts]
-        self._store.insert(table, parts, piece.name)
+        self._store.insert(self._kind.table, _rows(piece), piece.name)
         if work.repeated:
-            # Some versions of ClickHouse note a block's name before they store it: one that was
-            # killed in between takes the block for stored, and it never was.
-            offsets = [message.offset() for message in piece.messages]
-            stored = self._store.count_offsets(table, work.partition, offsets[0], offsets[-1])
-            if stored < len(offsets):
-                _log.warning("block incomplete", name=piece.name, rows=len(offsets), stored=stored)
-                self._store.insert(table, parts, f"{piece.name}+")
+            self._insert_missing(work, piece)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
+
+    def _insert_missing(self, work: PartitionWork, piece: Piece) -> None:
+        """Insert those messages of a repeated piece that are no rows.
+
+        Some versions of ClickHouse note a block's name before they store it: one that was killed
+        in between takes the block for stored, and it never was. A message is also no row if
+        another of the same key has replaced it; then its row is replaced once more.
+        """
+        messages = piece.messages
+        first, last = messages[0].offset(), messages[-1].offset()
+        stored = self._store.offsets(self._kind.table, work.partition, first, last)
+        missing = [message for message in messages if message.offset() not in stored]
+        if not missing:
+            return
+        _log.info(
+            "inserting what is missing", name=piece.name, rows=len(messages), missing=len(missing)
+        )
+        digest = Block(Plan(first, last), missing).fingerprint()
+        rest = self._piece(work, missing, f"{piece.name}+{digest}")
+        self._store.insert(self._kind.table, _rows(rest), rest.name)
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
         try:
@@ -546,6 +560,10 @@ class Worker:
     def _count_halted(self) -> None:
         halted = sum(work.halted for work in self._work.values())
         metrics.HALTED.labels(self._kind.name).set(halted)
+
+
+def _rows(piece: Piece) -> list[tuple[int, Columns]]:
+    return [(len(part.messages), part.columns) for part in piece.parts]
 
 
 def _bad(work: PartitionWork, block: Block) -> list[bool]:

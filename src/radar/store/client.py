@@ -85,23 +85,23 @@ class Store:
                 raise StoreRejected(f"{ROW_ERRORS[error.code]}: {_first_line(error)}") from error
             raise self._unavailable(error) from error
 
-    def count_offsets(self, table: str, partition: int, first: int, last: int) -> int:
-        """Count the messages of a range of Kafka offsets, ends included, that are rows; blocks.
+    def offsets(self, table: str, partition: int, first: int, last: int) -> set[int]:
+        """Return which messages of a range of Kafka offsets, ends included, are rows; blocks.
 
-        Rows that were replaced by others of the same key are not counted.
+        Rows that were replaced by others of the same key are not there.
 
         Raises:
             StoreUnavailable: The server does not answer, or not to this question.
         """
         try:
-            ((count,),) = self.rows(
-                f"SELECT uniqExact(kafka_offset) FROM {table} WHERE kafka_partition ="
+            rows = self.rows(
+                f"SELECT DISTINCT kafka_offset FROM {table} WHERE kafka_partition ="
                 " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
                 {"partition": partition, "first": first, "last": last},
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
-        return int(count)
+        return {int(offset) for (offset,) in rows}
 
     def command(self, sql: str) -> None:
         """Run a statement that returns nothing; blocks.
