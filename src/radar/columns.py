@@ -7,9 +7,8 @@ definition of what is valid. Pure, like decoding.
 """
 
 import re
-from array import array
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ import simdjson
 from numpy.typing import NDArray
 
 from radar import wire
-from radar.decimals import CANONICAL_PATTERN
+from radar.decimals import CANONICAL_PATTERN, MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
 from radar.records import BookSide
 
@@ -55,103 +54,32 @@ class Column(NamedTuple):
 Columns = list[Column]
 
 # `wire` checks each message; these are its bounds for all of them together.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}")
-_POSITIVE_AMOUNT = re.compile(f"(?!0$){CANONICAL_PATTERN[1:-1]}")
+_AMOUNT = f"(?>{CANONICAL_PATTERN[1:-1]})"
+_AMOUNTS = re.compile(f"{_AMOUNT}(?>\n{_AMOUNT})*+")
 _HEX = re.compile(r"[0-9a-f]*")
-_ID_DIGITS = 32
-_QUOTES_OF_TRADE = 42  # 12 names and 9 texts
-_QUOTES_OF_DEPTH = 32  # 10 names and 6 texts
-_DEPTH_BEGINNING = b'{"v":1,"kind":"depth",'
-_PRICES = b'"prices":['
 _REMEMBERED_HEADS = 10_000
 
+# A trade as radar writes it, from both ends: what is the same in all, and digits.
+_TRADE_START = b'{"v":1,"kind":"trade","trade_id":"'
+_ID_END = len(_TRADE_START) + 32
+_PRICE_NAME, _AMOUNT_NAME = b'","price":"', b'","base_amount":"'
+_TRADE_END = re.split(
+    rb"(0+)", b'","event_time_ms":0000000000000,"received_at_us":0000000000000000}'
+)
+_TRADE_END_BYTES = sum(map(len, _TRADE_END))
 
-class _Trade(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """`wire.TradeMessage`, checked for its types only."""
-
-    v: Literal[1]
-    kind: Literal["trade"]
-    trade_id: str
-    source: str
-    symbol: str
-    base: str
-    quote: str
-    side: Literal["buy", "sell"]
-    price: str
-    base_amount: str
-    event_time_ms: int
-    received_at_us: int
+# A snapshot as radar writes it.
+_PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
+_DEPTH_END = re.split(rb"(0+)", b'],"received_at_us":0000000000000000}')
+_DEPTH_END_BYTES = sum(map(len, _DEPTH_END))
 
 
 class _Unusual(Exception):
     """Not all messages are as radar writes them; perhaps one is bad."""
 
 
-_decode_trade = msgspec.json.Decoder(_Trade).decode
-
-
-def trade_columns(values: Sequence[bytes]) -> Columns:
-    """Return the columns of `trades_master`, but for those that tell the place in Kafka.
-
-    Raises:
-        InvalidMessage: A value is not a valid trade; `wire.decode_trade` tells which.
-    """
-    try:
-        trades: Sequence[_Trade | wire.TradeMessage] = _plausible_trades(values)
-    except _Unusual:
-        trades = [wire.decode_trade(value) for value in values]
-    (_, _, ids, sources, symbols, bases, quotes, sides, prices, amounts, event_times, received) = (
-        zip(*map(msgspec.structs.astuple, trades), strict=True)
-    )
-    markets: _Codes[_Market] = _Codes(zip(sources, symbols, bases, quotes, sides, strict=True))
-    return [
-        Column("trade_id", "UUID", _uuids("".join(ids))),
-        *_market_columns(markets),
-        Column("price", "String", prices),
-        Column("base_amount", "String", amounts),
-        Column("event_time", "DateTime64(3, 'UTC')", _integers(event_times)),
-        Column("received_at", "DateTime64(6, 'UTC')", _integers(received)),
-    ]
-
-
-def _plausible_trades(values: Sequence[bytes]) -> list[_Trade]:
-    try:
-        trades = list(map(_decode_trade, values))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _Unusual from error
-    # Each has all members, so that one with a member twice has more quotes than the others.
-    if b"".join(values).count(b'"') != _QUOTES_OF_TRADE * len(values):
-        raise _Unusual
-    ids = [trade.trade_id for trade in trades]
-    if set(map(len, ids)) != {_ID_DIGITS} or not _HEX.fullmatch("".join(ids)):
-        raise _Unusual
-    names = {(trade.source, trade.symbol, trade.base, trade.quote) for trade in trades}
-    if not all(_NAME.fullmatch(name) for market in names for name in market):
-        raise _Unusual
-    prices = {trade.price for trade in trades}
-    amounts = {trade.base_amount for trade in trades}
-    matches = _POSITIVE_AMOUNT.fullmatch
-    if not (all(map(matches, prices)) and all(map(matches, amounts))):
-        raise _Unusual
-    # With room for the error of doubles.
-    if max(map(float, prices)) * max(map(float, amounts)) >= 0.99 * float(wire.QUOTE_AMOUNT_LIMIT):
-        raise _Unusual
-    event_times = _integers([trade.event_time_ms for trade in trades])
-    received = _integers([trade.received_at_us for trade in trades])
-    if (
-        not _within(event_times, wire.MIN_TIME_MS, wire.MAX_TIME_MS)
-        or not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000)
-        or (event_times - received // 1000).max() > wire.MAX_EVENT_AHEAD_MS
-    ):
-        raise _Unusual
-    return trades
-
-
-_Market = tuple[str, str, str, str, str]  # source, symbol, base, quote, side
-
-
-class _Head(NamedTuple):
-    """What a snapshot says before its levels."""
+class _Market(NamedTuple):
+    """What many messages say in the same words."""
 
     source: str
     symbol: str
@@ -160,21 +88,183 @@ class _Head(NamedTuple):
     side: str
 
 
-class _Snapshots(NamedTuple):
-    """Snapshots, their levels as bytes of doubles."""
+class _Trades(NamedTuple):
+    """Trades, column by column."""
 
-    heads: list[_Head]
-    prices: list[bytes]
-    quantities: list[bytes]
-    received: list[int]
+    ids: str  # digits, without anything between them
+    markets: Sequence[_Market]
+    market_codes: NDArray[np.uint32]
+    prices: Sequence[str]
+    amounts: Sequence[str]
+    event_times_ms: NDArray[np.int64]
+    received_us: NDArray[np.int64]
+
+
+class _Heads:
+    """Reads what messages begin with; remembers what it has read."""
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], wire.TradeMessage | wire.DepthMessage],
+        head_of: Callable[[bytes], bytes],
+    ) -> None:
+        self._decode = decode
+        self._head_of = head_of
+        self._markets: dict[bytes, _Market] = {}
+
+    def read(
+        self, heads: Sequence[bytes], values: Sequence[bytes]
+    ) -> tuple[list[_Market], NDArray[np.uint32]]:
+        """Return the different markets of some messages, and for each message which it is."""
+        coded: _Codes[bytes] = _Codes(heads)
+        markets = [
+            self._markets.get(head)
+            or self._learn(head, values[int(np.argmax(coded.codes == code))])
+            for code, head in enumerate(coded.keys)
+        ]
+        return markets, coded.codes
+
+    def _learn(self, head: bytes, value: bytes) -> _Market:
+        try:
+            message = self._decode(value)
+        except InvalidMessage as error:
+            raise _Unusual from error
+        if self._head_of(msgspec.json.encode(message)) != head:
+            raise _Unusual
+        if len(self._markets) >= _REMEMBERED_HEADS:
+            self._markets.clear()
+        market = self._markets[head] = _market(message)
+        return market
+
+
+class TradeColumns:
+    """Reads trades; remembers the beginnings of messages that it has seen."""
+
+    def __init__(self) -> None:
+        self._heads = _Heads(wire.decode_trade, lambda v: v[_ID_END:].partition(_PRICE_NAME)[0])
+
+    def __call__(self, values: Sequence[bytes]) -> Columns:
+        """Return the columns of `trades_master`, but for those that tell the place in Kafka.
+
+        Raises:
+            InvalidMessage: A value is not a valid trade; `wire.decode_trade` tells which.
+        """
+        try:
+            trades = self._plausible(values)
+        except _Unusual:
+            trades = _decoded_trades(values)
+        return [
+            Column("trade_id", "UUID", _uuids(trades.ids)),
+            *_market_columns(trades.markets, trades.market_codes),
+            Column("price", "String", trades.prices),
+            Column("base_amount", "String", trades.amounts),
+            Column("event_time", "DateTime64(3, 'UTC')", trades.event_times_ms),
+            Column("received_at", "DateTime64(6, 'UTC')", trades.received_us),
+        ]
+
+    def _plausible(self, values: Sequence[bytes]) -> _Trades:
+        starts = _table([value[:_ID_END] for value in values], _ID_END)
+        if (starts[:, : len(_TRADE_START)] != np.frombuffer(_TRADE_START, np.uint8)).any():
+            raise _Unusual
+        ids = starts[:, len(_TRADE_START) :].tobytes().decode("latin-1")
+        ends = [value[-_TRADE_END_BYTES:] for value in values]
+        event_times, received = _times(ends, _TRADE_END)
+        middles = [value[_ID_END:-_TRADE_END_BYTES].partition(_PRICE_NAME) for value in values]
+        amounts = [middle[2].partition(_AMOUNT_NAME) for middle in middles]
+        prices = _texts([each[0] for each in amounts])
+        quantities = _texts([each[2] for each in amounts])
+        if not _HEX.fullmatch(ids):
+            raise _Unusual
+        if "0" in prices or "0" in quantities or not _fit(prices, quantities):
+            raise _Unusual
+        if (
+            not _within(event_times, wire.MIN_TIME_MS, wire.MAX_TIME_MS)
+            or not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000)
+            or (event_times - received // 1000).max() > wire.MAX_EVENT_AHEAD_MS
+        ):
+            raise _Unusual
+        markets, codes = self._heads.read([middle[0] for middle in middles], values)
+        return _Trades(ids, markets, codes, prices, quantities, event_times, received)
+
+
+def _decoded_trades(values: Sequence[bytes]) -> _Trades:
+    messages = [wire.decode_trade(value) for value in values]
+    markets: _Codes[_Market] = _Codes(map(_market, messages))
+    return _Trades(
+        "".join([message.trade_id for message in messages]),
+        markets.keys,
+        markets.codes,
+        [message.price for message in messages],
+        [message.base_amount for message in messages],
+        _integers([message.event_time_ms for message in messages]),
+        _integers([message.received_at_us for message in messages]),
+    )
+
+
+def _market(message: wire.TradeMessage | wire.DepthMessage) -> _Market:
+    return _Market(message.source, message.symbol, message.base, message.quote, message.side.value)
+
+
+def _table(rows: Sequence[bytes], width: int) -> NDArray[np.uint8]:
+    """Lay texts, none of which is longer than that, one below the other."""
+    try:
+        return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), width)
+    except ValueError as error:
+        raise _Unusual from error
+
+
+def _texts(amounts: Sequence[bytes]) -> list[str]:
+    """Return amounts as texts if each is one in its canonical form."""
+    joined = b"\n".join(amounts).decode("latin-1")
+    texts = joined.split("\n")
+    if len(texts) != len(amounts) or not _AMOUNTS.fullmatch(joined):
+        raise _Unusual
+    return texts
+
+
+def _fit(prices: Sequence[str], amounts: Sequence[str]) -> bool:
+    """Tell whether the product of any two of these fits; no may mean perhaps."""
+    if max(map(len, prices)) + max(map(len, amounts)) <= MAX_INTEGER_DIGITS:
+        return True
+    # With room for the error of doubles.
+    limit = 0.99 * float(wire.QUOTE_AMOUNT_LIMIT)
+    return max(map(float, prices)) * max(map(float, amounts)) < limit
+
+
+def _times(ends: Sequence[bytes], pattern: Sequence[bytes]) -> list[NDArray[np.int64]]:
+    """Return the numbers in texts of a pattern, in which zeros stand for digits."""
+    table, at = _table(ends, sum(map(len, pattern))), 0
+    numbers: list[NDArray[np.int64]] = []
+    for part in pattern:
+        columns = table[:, at : at + len(part)]
+        at += len(part)
+        if part.isdigit():
+            digits = columns - ord("0")  # what is below wraps around
+            if digits.max() > 9:
+                raise _Unusual
+            powers = np.array([10**n for n in reversed(range(len(part)))], np.int64)
+            numbers.append(digits.astype(np.int64) @ powers)
+        elif (columns != np.frombuffer(part, np.uint8)).any():
+            raise _Unusual
+    return numbers
+
+
+class _Snapshots(NamedTuple):
+    """Snapshots, column by column."""
+
+    markets: Sequence[_Market]
+    market_codes: NDArray[np.uint32]
+    lengths: NDArray[np.int64]  # how many levels each has
+    prices: NDArray[np.float64]
+    quantities: NDArray[np.float64]
+    received_us: NDArray[np.int64]
 
 
 class DepthColumns:
     """Reads depth snapshots; remembers the beginnings of messages that it has seen."""
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, _Head] = {}
-        self._parser = simdjson.Parser()
+        self._heads = _Heads(wire.decode_depth, lambda v: v.partition(_PRICES_NAME)[0])
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `orderbook_depth`, but for those that tell the place in Kafka.
@@ -183,110 +273,70 @@ class DepthColumns:
             InvalidMessage: A value is not a valid snapshot; `wire.decode_depth` tells which.
         """
         try:
-            snapshots = self._parsed(values)
-            lengths, prices, quantities = _plausible_levels(snapshots)
+            snapshots = self._plausible(values)
         except _Unusual:
             snapshots = _decoded_snapshots(values)
-            lengths, prices, quantities = _levels(snapshots)
-        received = _integers(snapshots.received)
-        markets: _Codes[_Market] = _Codes(snapshots.heads)
+        lengths = snapshots.lengths
         return [
-            *_market_columns(markets),
-            Column("prices", "Array(Float64)", Lists(lengths, prices)),
-            Column("quantities", "Array(Float64)", Lists(lengths, quantities)),
-            Column("received_at", "DateTime64(6, 'UTC')", received),
+            *_market_columns(snapshots.markets, snapshots.market_codes),
+            Column("prices", "Array(Float64)", Lists(lengths, snapshots.prices)),
+            Column("quantities", "Array(Float64)", Lists(lengths, snapshots.quantities)),
+            Column("received_at", "DateTime64(6, 'UTC')", snapshots.received_us),
         ]
 
-    def _parsed(self, values: Sequence[bytes]) -> _Snapshots:
-        snapshots = _Snapshots([], [], [], [])
-        heads, parse = self._heads, self._parser.parse
-        add_head, add_prices = snapshots.heads.append, snapshots.prices.append
-        add_quantities, add_received = snapshots.quantities.append, snapshots.received.append
-        try:
-            for value in values:
-                beginning = value[: value.find(_PRICES)]
-                add_head(heads.get(beginning) or self._learn(value, beginning))
-                message: Any = parse(value)
-                add_prices(bytes(message["prices"].as_buffer(of_type="d")))
-                add_quantities(bytes(message["quantities"].as_buffer(of_type="d")))
-                add_received(message["received_at_us"])
-                # The parser refuses to go on while somebody holds what it returned.
-                del message
-        except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
-            self._parser = simdjson.Parser()
-            raise _Unusual from error
-        # The heads are known, and the other three members are there, so that one with another
-        # member has more quotes; a list in a list would have been made flat.
-        everything = b"".join(values)
-        if (
-            everything.count(b'"') != _QUOTES_OF_DEPTH * len(values)
-            or everything.count(b"[") != 2 * len(values)
-            or set(map(type, snapshots.received)) != {int}
-        ):
+    def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
+        halves = [value.partition(_PRICES_NAME) for value in values]
+        levels = [half[2].partition(_QUANTITIES_NAME) for half in halves]
+        (received,) = _times([each[2][-_DEPTH_END_BYTES:] for each in levels], _DEPTH_END)
+        if not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000):
             raise _Unusual
-        return snapshots
-
-    def _learn(self, value: bytes, beginning: bytes) -> _Head:
-        """Remember the beginning of a message of a book that was not met yet."""
-        try:
-            message = wire.decode_depth(value)
-        except InvalidMessage as error:
-            raise _Unusual from error
-        written = msgspec.json.encode(message)
-        if beginning != written[: written.find(_PRICES)]:
+        lengths, prices = _numbers([each[0] for each in levels])
+        lengths_too, quantities = _numbers([each[2][:-_DEPTH_END_BYTES] for each in levels])
+        if (lengths != lengths_too).any() or lengths.max() > wire.MAX_LEVELS:
             raise _Unusual
-        if len(self._heads) >= _REMEMBERED_HEADS:
-            self._heads.clear()
-        head = self._heads[beginning] = _head(message)
-        return head
+        if not (np.isfinite(prices).all() and np.isfinite(quantities).all()):
+            raise _Unusual
+        if prices.size and min(prices.min(), quantities.min()) <= 0:
+            raise _Unusual
+        markets, codes = self._heads.read([half[0] for half in halves], values)
+        # From one level to the next of the same snapshot a price may only get worse.
+        signs = np.array([1.0 if market.side == BookSide.BID else -1.0 for market in markets])
+        better = np.diff(prices) * np.repeat(signs[codes], lengths)[1:] > 0
+        ends = np.cumsum(lengths)[:-1] - 1
+        better[ends[(ends >= 0) & (ends < better.size)]] = False
+        if better.any():
+            raise _Unusual
+        return _Snapshots(markets, codes, lengths, prices, quantities, received)
 
 
 def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
     messages = [wire.decode_depth(value) for value in values]
+    markets: _Codes[_Market] = _Codes(map(_market, messages))
     return _Snapshots(
-        [_head(message) for message in messages],
-        [array("d", message.prices).tobytes() for message in messages],
-        [array("d", message.quantities).tobytes() for message in messages],
-        [message.received_at_us for message in messages],
+        markets.keys,
+        markets.codes,
+        np.array([len(message.prices) for message in messages], np.int64),
+        np.array([price for message in messages for price in message.prices], np.float64),
+        np.array([each for message in messages for each in message.quantities], np.float64),
+        _integers([message.received_at_us for message in messages]),
     )
 
 
-def _head(message: wire.DepthMessage) -> _Head:
-    return _Head(message.source, message.symbol, message.base, message.quote, message.side.value)
-
-
-_Levels = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
-
-
-def _levels(snapshots: _Snapshots) -> _Levels:
-    """Return how many levels each snapshot has, and all prices and quantities."""
-    return (
-        np.fromiter(map(len, snapshots.prices), np.int64, len(snapshots.prices)) // 8,
-        np.frombuffer(b"".join(snapshots.prices), np.float64),
-        np.frombuffer(b"".join(snapshots.quantities), np.float64),
-    )
-
-
-def _plausible_levels(snapshots: _Snapshots) -> _Levels:
-    lengths, prices, quantities = _levels(snapshots)
-    if list(map(len, snapshots.prices)) != list(map(len, snapshots.quantities)):
+def _numbers(lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how many numbers each list has, which lacks its brackets, and all numbers."""
+    lengths = np.array([each.count(b",") + 1 if each else 0 for each in lists], np.int64)
+    joined = b"[%b]" % b",".join(filter(None, lists))
+    # A list in a list would be made flat.
+    if joined.count(b"[") != 1:
         raise _Unusual
-    received = _integers(snapshots.received)
-    if (
-        not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000)
-        or lengths.max() > wire.MAX_LEVELS
-        or not (np.isfinite(prices).all() and np.isfinite(quantities).all())
-        or (prices.size and min(prices.min(), quantities.min()) <= 0)
-    ):
+    try:
+        array: Any = simdjson.Parser().parse(joined)
+        numbers = np.frombuffer(array.as_buffer(of_type="d"), np.float64)
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise _Unusual from error
+    if len(numbers) != lengths.sum():
         raise _Unusual
-    # From one level to the next of the same snapshot a price may only get worse.
-    signs = np.array([1.0 if head.side == BookSide.BID else -1.0 for head in snapshots.heads])
-    better = np.diff(prices) * np.repeat(signs, lengths)[1:] > 0
-    ends = np.cumsum(lengths)[:-1] - 1
-    better[ends[(ends >= 0) & (ends < better.size)]] = False
-    if better.any():
-        raise _Unusual
-    return lengths, prices, quantities
+    return lengths, numbers
 
 
 def gap_columns(values: Sequence[bytes]) -> Columns:
@@ -321,12 +371,10 @@ class _Codes(Generic[_Key]):
         self.codes = np.array(codes, np.uint32)
 
 
-def _market_columns(markets: _Codes[_Market]) -> Columns:
-    columns = zip(*markets.keys, strict=True)
-    names = ("source", "symbol", "base", "quote", "side")
+def _market_columns(markets: Sequence[_Market], codes: NDArray[np.uint32]) -> Columns:
     return [
-        Column(name, "LowCardinality(String)", Coded(texts, markets.codes))
-        for name, texts in zip(names, columns, strict=True)
+        Column(name, "LowCardinality(String)", Coded(texts, codes))
+        for name, texts in zip(_Market._fields, zip(*markets, strict=True), strict=True)
     ]
 
 
@@ -348,4 +396,5 @@ def _within(numbers: NDArray[np.int64], low: int, below: int) -> bool:
 
 # Reads values of one kind.
 ReadColumns = Callable[[Sequence[bytes]], Columns]
+trade_columns: ReadColumns = TradeColumns()
 depth_columns: ReadColumns = DepthColumns()

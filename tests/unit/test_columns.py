@@ -66,9 +66,9 @@ def test_columns_of_snapshots_equal_the_messages(made: list[DepthSnapshot]) -> N
 
 def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
     # The slow way gives the same, so that nothing else would tell.
-    assert columns._plausible_trades([trade(), trade(price="1", trade_id="ab" * 16)])
-    read = columns.DepthColumns()
-    assert columns._plausible_levels(read._parsed([depth(), depth(side="ask", prices=[1, 2.5])]))
+    assert columns.TradeColumns()._plausible([trade(), trade(price="1", trade_id="ab" * 16)])
+    snapshots = [depth(), depth(side="ask", prices=[1, 2.5]), depth(prices=[], quantities=[])]
+    assert columns.DepthColumns()._plausible(snapshots)
 
 
 @pytest.mark.parametrize(
