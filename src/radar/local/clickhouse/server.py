@@ -386,7 +386,9 @@ class _Body:
         if head:
             yield head
         while not self.finished:
-            future: Future[bytes] = asyncio.run_coroutine_threadsafe(self.next(), loop)
+            # Many pieces at a time: to change threads costs more than a piece.
+            more = self.prefetch(_PREFETCH_BYTES)
+            future: Future[bytes] = asyncio.run_coroutine_threadsafe(more, loop)
             yield future.result()
 
     async def drain(self, limit: int) -> None:
