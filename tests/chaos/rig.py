@@ -131,12 +131,18 @@ class Part:
         try:
             return await asyncio.to_thread(self.process.wait, timeout_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            return -signal.SIGKILL
+            self.signal(signal.SIGABRT)
+            await asyncio.to_thread(self.process.wait, 10)
+            return -signal.SIGABRT
 
     async def _until_down(self) -> None:
-        if self.process is not None:
+        if self.process is None:
+            return
+        try:
             await asyncio.to_thread(self.process.wait, 60)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)  # it writes to its log where it hangs
+            raise
 
     def _spawn(self) -> None:
         self.usual = self.next_command is None
@@ -303,6 +309,7 @@ class Rig:
                 "CONNECTION_OVERLAP_SECONDS": "1",
                 "REPAIR_REQUESTS_PER_SECOND": "100",
                 "LOG_FORMAT": "json",
+                "PYTHONFAULTHANDLER": "1",
                 "PYTHONPATH": os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", ""))),
                 CRASH_WHILE: str(self.crash_file),
                 **variables,
