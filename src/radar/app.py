@@ -82,13 +82,17 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
     store = Store(settings)
     try:
         _persist(lambda: migrate(store, settings.retention_days), stopping)
-        topic_id = _persist(lambda: Cluster(settings).topic_id(kind.topic), stopping)
-        if topic_id is not None:
+
+        def join() -> Worker:
+            topic_id = Cluster(settings).topic_id(kind.topic)
+            return (make_worker or Worker)(settings, kind, store, topic_id)
+
+        if (worker := _persist(join, stopping)) is not None:
             # The default looks through everything again and again while blocks are read, which
             # doubles their cost; what they are made of holds no cycles.
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
-            (make_worker or Worker)(settings, kind, store, topic_id).run(stopping)
+            worker.run(stopping)
     finally:
         store.close()
 
