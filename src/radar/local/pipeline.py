@@ -120,39 +120,38 @@ class Pipeline:
 
     @property
     def processes(self) -> dict[str, Child]:
-        """All processes by name, in the order in which they were started."""
-        return self.supervisor.children
+        """All processes by name, in the order of the data's way."""
+        children = self.supervisor.children
+        order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers)
+        return {name: children[name] for name in order if name in children}
 
     async def start(self) -> None:
-        """Start everything in order; returns when all processes run.
+        """Start everything, at once what does not need each other; returns when all run.
 
         Raises:
             RadarError: A store or the exchange did not come up; its log says why.
         """
-        if self.broker.embedded:
-            await self._start_store("kafka", self._broker_command(), self.broker)
-        if self.database.embedded:
-            await self._start_store("clickhouse", self._database_command(), self.database)
-        cluster = Cluster(self.settings)
-        await self._until_done(lambda: cluster.wait_until_up(5.0), "kafka")
-        if self.settings.kafka_group_protocol == "consumer":
-            group = next(iter(KINDS.values())).group
-            await asyncio.to_thread(cluster.session_timeout_s, group)
-        topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
-        await asyncio.to_thread(cluster.create_topics, topics)
-        await self._until_done(self._migrate, "clickhouse")
-        self._dead_letters_before = await asyncio.to_thread(self._count_dead_letters)
         self.started_at_s = time.time()
-        if self.simulation:
-            self._ledger_path.unlink(missing_ok=True)
-            command = self._simulator_command(self.simulation)
-            await self._start_store(
-                "exchange", command, Address("127.0.0.1", self.exchange_port, embedded=True)
-            )
-        for name in self.workers:
-            await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
-        for kind, name in zip(RECORDED, self.producers, strict=True):
-            await self._start_role(name, "produce", kind, {})
+        # The longest first: ClickHouse needs a second of work, then come the processes' imports.
+        if self.database.embedded:
+            await self._start_store("clickhouse", self._database_command())
+        await self.supervisor.prepare()
+        if self.broker.embedded:
+            await self._start_store("kafka", self._broker_command())
+        try:
+            async with asyncio.TaskGroup() as group:
+                tables = group.create_task(self._until_done(self._migrate, "clickhouse"))
+                exchange = group.create_task(self._start_exchange())
+                topics = group.create_task(self._prepare_topics())
+                cluster = await topics
+                await exchange
+                for kind, name in zip(RECORDED, self.producers, strict=True):
+                    await self._start_role(name, "produce", kind, {})
+                await tables
+                for name in self.workers:
+                    await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
+        except* RadarError as errors:
+            raise errors.exceptions[0] from None
         self._write_state()
         self._background = [
             asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports, cluster)),
@@ -179,6 +178,7 @@ class Pipeline:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             await self.supervisor.stop(("exchange", "clickhouse", "kafka"), STOP_TIMEOUT_S)
+            await self.supervisor.close()
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -209,7 +209,6 @@ class Pipeline:
 
     def _simulator_command(self, simulation: Simulation) -> tuple[str, ...]:
         return (
-            *_python("radar"),
             *("simulate", "--port", str(self.exchange_port), "--seed", str(simulation.seed)),
             *("--symbols", str(simulation.symbols)),
             *("--trades-per-second", str(simulation.trades_per_s)),
@@ -229,9 +228,33 @@ class Pipeline:
             variables["EXCHANGE_REST_URL"] = f"http://{host}"
         return variables
 
-    async def _start_store(self, name: str, command: tuple[str, ...], address: Address) -> None:
+    async def _start_store(self, name: str, command: tuple[str, ...]) -> None:
         await self.supervisor.start(ChildSpec(name, command, self._environment()))
 
+    async def _start_exchange(self) -> None:
+        if self.simulation is None:
+            return
+        self._ledger_path.unlink(missing_ok=True)
+        command = self._simulator_command(self.simulation)
+        await self.supervisor.start(
+            ChildSpec("exchange", command, self._environment(), forked=True)
+        )
+        await self._answers("exchange", Address("127.0.0.1", self.exchange_port, embedded=True))
+
+    async def _prepare_topics(self) -> Cluster:
+        # A client that finds nobody waits longer and longer before it tries again.
+        await self._answers("kafka", self.broker)
+        cluster = Cluster(self.settings)
+        await self._until_done(lambda: cluster.wait_until_up(5.0), "kafka")
+        if self.settings.kafka_group_protocol == "consumer":
+            group = next(iter(KINDS.values())).group
+            await asyncio.to_thread(cluster.session_timeout_s, group)
+        topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+        await asyncio.to_thread(cluster.create_topics, topics)
+        self._dead_letters_before = await asyncio.to_thread(self._count_dead_letters, cluster)
+        return cluster
+
+    async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
             if not addresses.answers(address.host, address.port):
                 raise StoreUnavailable(f"nothing answers at {address.host}:{address.port}")
@@ -241,9 +264,9 @@ class Pipeline:
     async def _start_role(
         self, name: str, command: str, kind: str, variables: dict[str, str]
     ) -> None:
-        line = (*_python("radar"), command, kind)
+        environment = self._environment() | variables
         await self.supervisor.start(
-            ChildSpec(name, line, self._environment() | variables, serves_metrics=True)
+            ChildSpec(name, (command, kind), environment, serves_metrics=True, forked=True)
         )
 
     async def _until_done(self, action: Callable[[], object], name: str) -> None:
@@ -269,15 +292,17 @@ class Pipeline:
         return f"{lines[-1] if lines else error} (log: {child.log_path})"
 
     def _migrate(self) -> None:
+        if not addresses.answers(self.database.host, self.database.port):
+            raise StoreUnavailable(f"nothing answers at {self.database.host}:{self.database.port}")
         store = Store(self.settings)
         try:
             migrate(store, self.settings.retention_days)
         finally:
             store.close()
 
-    def _count_dead_letters(self) -> int:
+    def _count_dead_letters(self, cluster: Cluster) -> int:
         topics = [kind.dead_letter_topic for kind in KINDS.values()]
-        return sum(topic.end for topic in Cluster(self.settings).topics(topics))
+        return sum(topic.end for topic in cluster.topics(topics))
 
     async def _quiesce(self) -> int:
         """Make the exchange quiet, wait until its frames have arrived; return its books."""
@@ -329,10 +354,11 @@ class Pipeline:
                 depth = depth_verdict(store, since_us, channels)
             finally:
                 store.close()
+        dead_letters = self._count_dead_letters(Cluster(self.settings))
         return Summary(
             duration_s=ended_at_s - self.started_at_s,
             waiting=waiting,
-            dead_letters=self._count_dead_letters() - self._dead_letters_before,
+            dead_letters=dead_letters - self._dead_letters_before,
             restarts={
                 name: child.restarts
                 for name, child in self.supervisor.children.items()
@@ -371,7 +397,7 @@ class Pipeline:
                     "restarts": child.restarts,
                     "metrics_port": child.metrics_port,
                 }
-                for name, child in self.supervisor.children.items()
+                for name, child in self.processes.items()
             ],
         }
         path = self.data_dir / "run" / "state.json"

@@ -5,15 +5,17 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import structlog
 
 from radar.local.addresses import free_port
+from radar.local.nursery import Nursery, NurseryEnded
 from radar.local.process import SUPERVISOR_VARIABLE
 
 BACKOFF_FIRST_S = 0.5
@@ -30,16 +32,38 @@ class ChildSpec:
     """How to start one child."""
 
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...]  # a program and its arguments, or those of `radar` if `forked`
     environment: Mapping[str, str] = field(default_factory=dict)
+    forked: bool = False
     serves_metrics: bool = False
+
+
+class Process(Protocol):
+    """What the supervisor does with a process, however it was started."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code; None while it runs."""
+
+    async def wait(self) -> int:
+        """Wait for the end; return the exit code."""
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
 
 
 class Child:
     """One child process, started again whenever it ends by itself."""
 
-    def __init__(self, spec: ChildSpec, log_dir: Path, inherited: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, spec: ChildSpec, log_dir: Path, nursery: Nursery, inherited: tuple[int, ...] = ()
+    ) -> None:
         self.spec = spec
+        self._nursery = nursery
         self.state: State = "starting"
         self.pid: int | None = None
         self.metrics_port = 0
@@ -49,7 +73,7 @@ class Child:
         self.log_path = log_dir / f"{spec.name}.log"
         self._inherited = inherited
         self._stopping = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -91,9 +115,22 @@ class Child:
             # Another one each time: somebody may have taken the last one while nobody listened.
             self.metrics_port = free_port()
             environment["METRICS_PORT"] = str(self.metrics_port)
+        command = self.spec.command
+        if self.spec.forked and sys.platform.startswith("linux"):
+            # Elsewhere system libraries do not survive a fork.
+            self._process = await self._nursery.start(command, environment, str(self.log_path))
+        else:
+            if self.spec.forked:
+                command = (sys.executable, "-m", "radar", *command)
+            self._process = await self._execute(command, environment)
+        self.pid, self.state, self.started_at_s = self._process.pid, "running", time.monotonic()
+
+    async def _execute(
+        self, command: tuple[str, ...], environment: Mapping[str, str]
+    ) -> asyncio.subprocess.Process:
         with self.log_path.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.spec.command,
+            return await asyncio.create_subprocess_exec(
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -102,7 +139,6 @@ class Child:
                 # Ctrl-C in the terminal must reach the supervisor only, which stops in order.
                 start_new_session=True,
             )
-        self.pid, self.state, self.started_at_s = self._process.pid, "running", time.monotonic()
 
     async def _keep(self) -> None:
         backoff_s = BACKOFF_FIRST_S
@@ -120,7 +156,9 @@ class Child:
                 return
             backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
             self.restarts += 1
-            await self._spawn()
+            # Once more if it ended together with what starts it.
+            with contextlib.suppress(NurseryEnded):
+                await self._spawn()
 
 
 class Supervisor:
@@ -131,11 +169,19 @@ class Supervisor:
         log_dir.mkdir(parents=True, exist_ok=True)
         self._log_dir = log_dir
         self._inherited = inherited
+        self._nursery = Nursery(log_dir / "nursery.log", inherited)
         self.children: dict[str, Child] = {}
+
+    async def prepare(self) -> None:
+        """Begin to import what forked children need; they start sooner then."""
+        if sys.platform.startswith("linux"):
+            await self._nursery.open()
 
     async def start(self, spec: ChildSpec) -> Child:
         """Start a child and keep it running."""
-        child = self.children[spec.name] = Child(spec, self._log_dir, self._inherited)
+        child = self.children[spec.name] = Child(
+            spec, self._log_dir, self._nursery, self._inherited
+        )
         await child.start()
         return child
 
@@ -153,3 +199,8 @@ class Supervisor:
         """End every child at once."""
         for child in self.children.values():
             child.kill()
+        self._nursery.kill()
+
+    async def close(self) -> None:
+        """End what starts the children, when they have been stopped."""
+        await self._nursery.close()
