@@ -68,6 +68,7 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
     Raises:
         WorkerFenced: Another worker with the same WORKER_ID took this one's place.
         BrokerUnavailable: Kafka did not tell the committed offsets.
+        ClientHangs: The Kafka library does not come back; the process must end.
         ConfigurationError: The database was made by another version of radar.
     """
     from radar.consumer.worker import Worker

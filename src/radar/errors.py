@@ -72,6 +72,10 @@ class WorkerFenced(RadarError):
     """Another worker took this one's identity or place: exit without inserting."""
 
 
+class ClientHangs(RadarError):
+    """A library does not come back: end the process; who watches over it starts another."""
+
+
 class StoreUnavailable(RadarError):
     """ClickHouse does not answer or cannot store now: pause the partition and retry."""
 

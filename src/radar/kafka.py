@@ -7,13 +7,15 @@ command line needs to know about topics and lag. Library errors leave as `radar.
 import functools
 import logging
 import math
+import queue
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -31,6 +33,7 @@ from confluent_kafka.cimpl import NewTopic
 from radar.errors import (
     BrokerUnavailable,
     BufferFull,
+    ClientHangs,
     CommitRejected,
     ConfigurationError,
     WorkerFenced,
@@ -78,6 +81,11 @@ _NOT_OFFERED = {
 _TAKEN_NAME = KafkaError.UNRELEASED_INSTANCE_ID
 TAKEN_NAME_WAIT_S = 2.0
 FENCED_AGAIN_S = 60.0
+# A request that is lost with its connection is given up after so long, by default 60 s.
+SOCKET_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 10.0
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger("confluent")
 
@@ -327,6 +335,7 @@ class GroupReader:
             "auto.offset.reset": "earliest",
             # The default of one second is how long a fetcher sleeps when its queue is full.
             "fetch.queue.backoff.ms": 2,
+            "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1000),
             "queued.min.messages": 50_000,
             "queued.max.messages.kbytes": 8_192,
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
@@ -361,7 +370,7 @@ class GroupReader:
     def _join_again(self) -> None:
         # A member that was fenced is not told by the library what it has lost.
         self._lose(self._owned)
-        self._consumer.close()
+        self.close()
         self._fenced = None
         self._join()
 
@@ -417,13 +426,21 @@ class GroupReader:
     def commit(self, partition: int, offset: int, metadata: str = "") -> None:
         """Commit one partition's offset with metadata; blocks until Kafka has answered.
 
+        The library waits for a coordinator as long as a session, and then for an answer; it was
+        seen to wait for minutes after connections were cut, and has no option against that.
+
         Raises:
             CommitRejected: This worker does not own the partition now, or a rebalance runs.
             BrokerUnavailable: Kafka did not answer; whether the commit counts is unknown.
+            ClientHangs: Neither did the library.
         """
         position = TopicPartition(self._topic, partition, offset, metadata)
+
+        def commit() -> list[TopicPartition]:
+            return self._consumer.commit(offsets=[position], asynchronous=False) or []
+
         try:
-            answers = self._consumer.commit(offsets=[position], asynchronous=False) or []
+            answers = _within(self.session_timeout_s + 2 * SOCKET_TIMEOUT_S, commit, "commit")
         except KafkaException as error:
             raise self._commit_error(error.args[0]) from error
         for answer in answers:
@@ -461,8 +478,14 @@ class GroupReader:
         return _watermarks(self._consumer, TopicPartition(self._topic, partition))[1]
 
     def close(self) -> None:
-        """Leave the group (a static member keeps its place until the session times out)."""
-        self._consumer.close()
+        """Leave the group (a static member keeps its place until the session times out).
+
+        Blocks for CLOSE_TIMEOUT_S at most; then it is left to the end of the process.
+        """
+        try:
+            _within(CLOSE_TIMEOUT_S, self._consumer.close, "close")
+        except ClientHangs as error:
+            _log.error("%s; leaving without it", error)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Also a member that gets no partition is told so.
@@ -663,6 +686,32 @@ def _answer(request: "Future[Any]") -> Any:
         return request.result(REQUEST_TIMEOUT_S)
     except TimeoutError as error:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
+
+
+def _within(timeout_s: float, action: Callable[[], _Result], name: str) -> _Result:
+    """Wait for an action that may hang, which goes on in a thread of its own then.
+
+    Raises:
+        ClientHangs: It was not done in time.
+    """
+    ended: queue.SimpleQueue[tuple[_Result | None, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((action(), None))
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+            ended.put((None, error))
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        result, error = ended.get(timeout=timeout_s)
+    except queue.Empty:
+        raise ClientHangs(
+            f"{name}: the Kafka library did not return within {timeout_s:g} s"
+        ) from None
+    if error is not None:
+        raise error
+    return cast("_Result", result)
 
 
 def _start(offset: int | None) -> int:

@@ -54,12 +54,12 @@ class Setup:
     def recent_trades(self) -> int:
         """What the exchange's REST tells per market.
 
-        The trades of 140 seconds; of the busiest market, of 100 or so. A producer that is
+        The trades of four minutes; of the busiest market, of three or so. A producer that is
         killed loses what it had received but not published, so this must outlast its absence,
         with Kafka down and everything slow: what REST no longer tells is not promised. And every
         connection that is opened costs reading it, twice.
         """
-        return max(200, int(140 * self.trades_per_s / self.symbols))
+        return max(200, int(240 * self.trades_per_s / self.symbols))
 
     def names(self, role: str) -> list[str]:
         """Return the names of the processes of a role."""

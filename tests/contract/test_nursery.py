@@ -33,7 +33,7 @@ def test_nursery_asked_for_a_command_runs_it_and_tells_its_exit_code(tmp_path: P
             assert await (await started(nursery, tmp_path, "nonsense")).wait() == 2
             # A copy of a process has only the thread that copied it.
             assert nursery._process is not None
-            assert len(list(Path(f"/proc/{nursery._process.pid}/task").iterdir())) == 1
+            assert threads(nursery._process.pid) == 1
         finally:
             await nursery.close()
 
@@ -74,6 +74,10 @@ def test_nursery_that_is_killed_takes_its_children_along_and_starts_again(
             await nursery.close()
 
     asyncio.run(scenario())
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 def lives(pid: int) -> bool:

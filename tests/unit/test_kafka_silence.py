@@ -1,5 +1,6 @@
 """Requests that nobody answers, not even the client library."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from radar import kafka
-from radar.errors import BrokerUnavailable
+from radar.errors import BrokerUnavailable, ClientHangs
 from radar.kafka import Cluster
 from radar.settings import load
 
@@ -48,3 +49,18 @@ def test_request_without_an_answer_is_unavailable(
     monkeypatch.setattr(cluster, "_admin", Described())
     with pytest.raises(BrokerUnavailable):
         ask(cluster)
+
+
+def test_action_that_does_not_come_back_is_left_alone_after_its_time() -> None:
+    never = threading.Event()
+    with pytest.raises(
+        ClientHangs, match=r"commit: the Kafka library did not return within 0\.05 s"
+    ):
+        kafka._within(0.05, never.wait, "commit")
+    never.set()
+
+
+def test_action_within_its_time_returns_or_raises_what_it_does() -> None:
+    assert kafka._within(10, lambda: "answer", "commit") == "answer"
+    with pytest.raises(ZeroDivisionError):
+        kafka._within(10, lambda: 1 / 0, "commit")

@@ -87,6 +87,7 @@ def test_environment_is_read_only_by_the_settings() -> None:
     # Child processes inherit it, and the supervisor names itself in it.
     allowed = {
         *("radar.settings", "radar.local.process", "radar.local.supervisor"),
+        "radar.local.nursery",
         *("radar.local.broker", "radar.local.clickhouse.__main__"),
     }
     readers = {

@@ -172,6 +172,7 @@ class Worker:
         Raises:
             WorkerFenced: Another worker took this one's place; nothing more may be inserted.
             BrokerUnavailable: Kafka did not tell the committed offsets on assignment.
+            ClientHangs: The Kafka library does not come back from a commit.
         """
         try:
             while not stop.is_set():
