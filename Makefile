@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help setup demo up test fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format lock clean
+.PHONY: help setup demo up test fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format metrics lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ lint: setup ## Check formatting, lint rules and types
 format: setup ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
+
+metrics: setup ## Write docs/metrics.md
+	$(BIN)/python -m radar.observe.metrics > docs/metrics.md
 
 lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) pyproject.toml --output-file requirements.txt

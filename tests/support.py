@@ -1,6 +1,7 @@
 """What tests share: processes of their own, and waiting for conditions."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,9 @@ class Process:
     def terminate(self, timeout_s: float = 30) -> int:
         self._popen.terminate()
         return self.wait(timeout_s)
+
+    def send(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
 
     def kill(self) -> None:
         self._popen.kill()

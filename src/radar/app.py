@@ -4,7 +4,8 @@ import asyncio
 import gc
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
@@ -12,15 +13,19 @@ import structlog
 from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kinds import Kind
+from radar.observe.health import Health
 from radar.settings import Settings
 
 if TYPE_CHECKING:
     from radar.consumer.worker import Worker
+    from radar.local.simulator import SimulatorOptions
+    from radar.observe.checks import Check
     from radar.store.client import Store
 
 _Result = TypeVar("_Result")
 RETRY_S = 1.0
 GC_THRESHOLD = 200_000
+START_WITHIN_S = 120.0  # several questions to a slow store, one after the other
 
 _log = structlog.get_logger()
 
@@ -34,26 +39,36 @@ def produce(settings: Settings, kind: Kind) -> None:
     """
     import uvloop
 
-    from radar.observe import metrics
     from radar.producer.run import run
 
-    metrics.serve(settings.metrics_port)
+    health = _serve_health(settings)
+    cluster = Cluster(settings)
+    checks = {"kafka": lambda: _ask_kafka(cluster, kind)}
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await run(settings, kind, stop)
+        beating = asyncio.create_task(health.keep_beating())
+        try:
+            await run(settings, kind, stop, health)
+        finally:
+            beating.cancel()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        _checking(settings, health, checks),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(until_stopped())
 
 
 class MakeWorker(Protocol):
     """What makes a worker: the class itself, or a variation of it."""
 
-    def __call__(self, settings: Settings, kind: Kind, store: "Store", topic_id: str) -> "Worker":
+    def __call__(
+        self, settings: Settings, kind: Kind, store: "Store", topic_id: str, *, health: Health
+    ) -> "Worker":
         """Return a worker that has joined its group."""
 
 
@@ -71,39 +86,104 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
         ClientHangs: The Kafka library does not come back; the process must end.
         ConfigurationError: The database was made by another version of radar.
     """
+    from radar.consumer.lag import LagGauge
     from radar.consumer.worker import Worker
-    from radar.observe import metrics
+    from radar.observe.checks import CHECK_TIMEOUT_S
     from radar.store.client import Store
     from radar.store.migrate import migrate
 
-    metrics.serve(settings.metrics_port)
+    health = _serve_health(settings)
     stopping = _stop_on_signals()
+    cluster = Cluster(settings)
     topics = [kind.topic, kind.dead_letter_topic]
-    _persist(lambda: Cluster(settings).create_topics(topics), stopping)
-    store = Store(settings)
+    _persist(lambda: cluster.create_topics(topics), stopping, health)
+    # The one that is asked whether it answers is used by another thread.
+    store, asked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
     try:
-        _persist(lambda: migrate(store, settings.retention_days), stopping)
+        _persist(lambda: migrate(store, settings.retention_days), stopping, health)
 
         def join() -> Worker:
-            topic_id = Cluster(settings).topic_id(kind.topic)
-            return (make_worker or Worker)(settings, kind, store, topic_id)
+            topic_id = cluster.topic_id(kind.topic)
+            return (make_worker or Worker)(settings, kind, store, topic_id, health=health)
 
-        if (worker := _persist(join, stopping)) is not None:
+        if (worker := _persist(join, stopping, health)) is not None:
             # The default looks through everything again and again while blocks are read, which
             # doubles their cost; what they are made of holds no cycles.
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
-            worker.run(stopping)
+            gauge = LagGauge(kind)
+            checks = {
+                "kafka": lambda: gauge.show(_ask_kafka(cluster, kind), worker.positions.copy()),
+                "store": asked_store.ping,
+            }
+            with _checking(settings, health, checks):
+                health.clear("start")
+                worker.run(stopping)
     finally:
         store.close()
 
 
-def _persist(action: Callable[[], _Result], stopping: threading.Event) -> _Result | None:
+def simulate(options: "SimulatorOptions", settings: Settings, show: Callable[..., None]) -> None:
+    """Run the simulated exchange until SIGTERM or SIGINT; blocks.
+
+    Args:
+        options: How it behaves.
+        settings: The options of radar, which name the port for its health.
+        show: Called with host and port once connections are accepted.
+
+    Raises:
+        ConfigurationError: A port is taken or the ledger's file cannot be opened.
+        OSError: The ledger's disk failed.
+    """
+    from radar.local.simulator import main
+
+    health = _serve_health(settings)
+    beating: list[asyncio.Task[None]] = []
+
+    def ready(host: str, port: int) -> None:
+        beating.append(asyncio.get_running_loop().create_task(health.keep_beating()))
+        health.clear("start")
+        show(host, port)
+
+    main(options, ready)
+
+
+def _serve_health(settings: Settings) -> Health:
+    """Return where the process tells its health, and serve it with the metrics if wanted."""
+    health = Health()
+    health.set("start", "is starting")
+    if settings.metrics_port:
+        from radar.observe.endpoints import serve
+
+        serve(settings.metrics_host, settings.metrics_port, health)
+    return health
+
+
+def _checking(
+    settings: Settings, health: Health, checks: "Mapping[str, Check]"
+) -> AbstractContextManager[None]:
+    """Run checks if anybody can see what they find."""
+    from radar.observe.checks import checking
+
+    return checking(health, checks) if settings.metrics_port else nullcontext()
+
+
+def _ask_kafka(cluster: Cluster, kind: Kind) -> dict[int, int]:
+    from radar.observe.checks import CHECK_TIMEOUT_S
+
+    return cluster.end_offsets(kind.topic, CHECK_TIMEOUT_S)
+
+
+def _persist(
+    action: Callable[[], _Result], stopping: threading.Event, health: Health
+) -> _Result | None:
     """Repeat an action until its server answers; None if told to stop before."""
     while not stopping.is_set():
+        health.beat(START_WITHIN_S)
         try:
             return action()
         except (BrokerUnavailable, StoreUnavailable) as error:
+            health.set("start", f"waits: {error}")
             _log.warning("waiting", error=str(error))
             stopping.wait(RETRY_S)
     return None

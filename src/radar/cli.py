@@ -134,10 +134,11 @@ def simulate(
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
     does harm, and GET /simulator/ledger tells what was sent.
     """
+    from radar.app import simulate as run
     from radar.errors import ConfigurationError
-    from radar.local.simulator import SimulatorOptions, main, parse_fault
+    from radar.local.simulator import SimulatorOptions, parse_fault
 
-    _settings("exchange")
+    settings = _settings("exchange")
     try:
         faults = tuple(parse_fault(text) for text in fault or ())
     except ValueError as error:
@@ -161,7 +162,7 @@ def simulate(
         typer.echo(f"EXCHANGE_WS_URL=ws://{host}:{bound_port}/ws")
         typer.echo(f"EXCHANGE_REST_URL=http://{host}:{bound_port}")
 
-    main(options, ready)
+    run(options, settings, ready)
 
 
 @app.command()
@@ -224,6 +225,44 @@ def status(
     found = collect(_settings("status"))
     typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
     if found["problems"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def health(
+    address: Annotated[
+        str, typer.Argument(help="A process, HOST:PORT; else all of the `radar up` that runs.")
+    ] = "",
+    *,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="A process on this machine.")
+    ] = None,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Whoever lives is healthy, ready or not.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Ask processes whether they live and are ready; exit code 0 only if all asked are.
+
+    Without arguments and without a running `radar up` it asks the process at METRICS_PORT.
+    """
+    from radar.observe.ask_health import ask, ask_all, parse
+
+    if address:
+        reports = [ask(*parse(address))]
+    elif port is not None:
+        reports = [ask("127.0.0.1", port)]
+    else:
+        # Only here: its library takes most of the time that this command takes.
+        from radar.settings import load
+
+        reports = ask_all(load())
+    if as_json:
+        typer.echo(json.dumps([report._asdict() for report in reports], indent=2))
+    else:
+        for report in reports:
+            typer.echo(report)
+    if not all(report.alive and (alive or report.ready) for report in reports):
         raise typer.Exit(1)
 
 

@@ -28,6 +28,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from radar.errors import (
@@ -387,6 +388,11 @@ class GroupReader:
         _log.warning("kafka: %s; joining the group again", reason)
         self._join_again()
 
+    @property
+    def joined(self) -> bool:
+        """Whether the group has told this member its partitions, none perhaps."""
+        return self._join_deadline_s is None
+
     def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
         """Return up to `max_messages` messages; blocks up to `timeout_s` for the last one.
 
@@ -650,6 +656,30 @@ class Cluster:
         finally:
             consumer.close()
 
+    def end_offsets(self, topic: str, timeout_s: float) -> dict[int, int]:
+        """Return the next offset that will be written, by partition.
+
+        Blocks up to `timeout_s` for each of two questions.
+
+        Raises:
+            BrokerUnavailable: The leader of a partition did not answer, or there is no such topic.
+        """
+        count = self._topics(timeout_s).get(topic, 0)
+        if not count:
+            raise BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: no topic {topic}")
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        positions = {TopicPartition(topic, number): latest for number in range(count)}
+        try:
+            asked = self._admin.list_offsets(positions, request_timeout=timeout_s)
+            ends = {each.partition: _answer(asked[each]).offset for each in asked}
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        if min(ends.values()) < 0:
+            raise BrokerUnavailable(
+                f"Kafka at {self._settings.kafka_broker}: no answer within {timeout_s:g} s"
+            )
+        return ends
+
     def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records before an offset, by partition; blocks.
 
@@ -663,9 +693,9 @@ class Cluster:
         except KafkaException as error:
             raise self._unavailable(error) from error
 
-    def _topics(self) -> dict[str, int]:
+    def _topics(self, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, int]:
         try:
-            metadata = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+            metadata = self._admin.list_topics(timeout=timeout_s)
         except KafkaException as error:
             raise self._unavailable(error) from error
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}

@@ -254,7 +254,12 @@ class Settings(BaseSettings):
         "auto", description="auto: console in a terminal, JSON lines elsewhere."
     )
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="Serve Prometheus metrics on 127.0.0.1; 0 means not."
+        0, ge=0, le=65535, description="Serve health and Prometheus metrics here; 0 means not."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
     )
 
 

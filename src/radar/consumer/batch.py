@@ -116,6 +116,10 @@ class Batch:
         self._messages.extend(messages)
         self._bytes += sum(map(len, messages))
 
+    def age_s(self, now_s: float) -> float:
+        """Return how long the oldest message has been here, or since the newest block if longer."""
+        return now_s - self._opened_at_s
+
     def due_in_s(self, now_s: float) -> float | None:
         """Return how long until a block is due; 0 is now, None is not before a message."""
         if not self._messages:

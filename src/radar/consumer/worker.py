@@ -42,8 +42,9 @@ from radar.errors import (
 from radar.kafka import Committed, GroupReader, Message
 from radar.kinds import Kind
 from radar.observe import metrics
+from radar.observe.health import Health
 from radar.settings import Settings
-from radar.store.client import Store
+from radar.store.client import CONNECT_TIMEOUT_S, Store
 
 POLL_S = 0.1
 RETRY_FIRST_S = 0.2
@@ -55,6 +56,10 @@ DRAIN_TIMEOUT_S = 20.0
 # for minutes loses its membership.
 TURN_S = 10.0
 ALARM_INTERVAL_S = 60.0
+# The library gives up a request to Kafka after so long, and a commit without a coordinator after
+# the session timeout; a busy machine needs some time on top.
+KAFKA_PATIENCE_S = 60.0
+SPARE_S = 10.0
 
 _log = structlog.get_logger()
 
@@ -128,7 +133,11 @@ class PartitionWork:
 
 
 class Worker:
-    """Stores one kind of record; single-threaded, as many processes as there are partitions."""
+    """Stores one kind of record; single-threaded, as many processes as there are partitions.
+
+    Attributes:
+        positions: The next offset to be stored, by assigned partition. Other threads may read it.
+    """
 
     def __init__(
         self,
@@ -137,6 +146,7 @@ class Worker:
         store: Store,
         topic_id: str,
         *,
+        health: Health | None = None,
         reached: Callable[[CrashPoint], None] | None = None,
     ) -> None:
         """Join the group of a kind.
@@ -146,9 +156,11 @@ class Worker:
             kind: What to store.
             store: Where to store it.
             topic_id: The broker's identity of the kind's topic.
+            health: Where to tell how it goes.
             reached: Called at each crash point; for tests.
         """
         self._reached = reached or (lambda _: None)
+        self._health = health or Health()
         self._settings = settings
         self._kind = kind
         self._store = store
@@ -160,11 +172,19 @@ class Worker:
             interval_s=settings.insert_interval_seconds,
         )
         self._work: dict[int, PartitionWork] = {}
+        self.positions: dict[int, int] = {}
         self._turn_ends_s = 0.0
         self._dead_letters = DeadLetters(settings, kind)
         self._reader = GroupReader(
             settings, kind.topic, kind.group, on_assign=self._on_assign, on_revoke=self._on_revoke
         )
+        self._kafka_within_s = max(KAFKA_PATIENCE_S, self._reader.session_timeout_s) + SPARE_S
+        # The library may send a request a second time, on a new connection.
+        store_s = CONNECT_TIMEOUT_S + settings.insert_timeout_seconds
+        self._store_within_s = 2 * store_s + SPARE_S
+        self._tell_membership()
+        # Counters that alerts look at are there before they count.
+        metrics.INSERT_RETRIES.labels(kind.name)
 
     def run(self, stop: StopSignal) -> None:
         """Work until `stop` is set, then drain, commit and leave the group; blocks.
@@ -177,15 +197,18 @@ class Worker:
         try:
             while not stop.is_set():
                 self._turn()
+            self._health.set("stopping", "is stopping")
             self._drain()
         finally:
             self._reader.close()
             _log.info("left the group", kind=self._kind.name)
 
     def _turn(self) -> None:
+        self._health.beat(self._kafka_within_s)
         # The first message ends the wait of an idle worker; later ones until a batch is due.
         idle = not any(len(work.batch) for work in self._work.values())
         messages = self._reader.consume(1 if idle else self._limits.size, self._wait_s())
+        self._tell_membership()
         self._take(messages)
         if messages and (room := self._room) > 0:
             self._take(self._reader.consume(room, 0))
@@ -196,6 +219,12 @@ class Worker:
                 break
         for work in self._work.values():
             self._hold_back(work)
+
+    def _tell_membership(self) -> None:
+        if self._reader.joined:
+            self._health.clear("group")
+        else:
+            self._health.set("group", f"{self._kind.group}: waits to be told its partitions")
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -269,9 +298,12 @@ class Worker:
 
     def _take_block(self, work: PartitionWork, now_s: float) -> bool:
         taken_over = work.batch.planned is not None
+        age_s = work.batch.age_s(now_s)
         block = work.batch.take(now_s)
         if block is None:
             return False
+        metrics.BATCH_AGE_SECONDS.labels(self._kind.name).observe(age_s)
+        self.positions[work.partition] = block.plan.lo
         work.block, work.taken_over, work.step = block, taken_over, Step.DEAD_LETTERS
         work.content = read(self._kind, work.partition, block.messages)
         work.attempts, work.rejected_commits, work.retry_at_s = 0, 0, 0.0
@@ -302,6 +334,7 @@ class Worker:
         block = work.block
         assert block is not None  # noqa: S101 - tells the type checker what callers ensured
         plan = block.plan
+        self._health.beat(self._kafka_within_s)
         if work.step is Step.DEAD_LETTERS:
             # A plan has to be finished, whoever made it; what he let through is not judged again.
             if not work.taken_over:
@@ -320,7 +353,9 @@ class Worker:
             work.step = Step.COMMIT
             self._reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
+            self._health.beat(self._kafka_within_s)
             self._reader.commit(work.partition, plan.hi + 1)
+            self.positions[work.partition] = plan.hi + 1
             work.step = Step.DONE
             self._reached(CrashPoint.AFTER_COMMIT)
         self._record(work, block)
@@ -328,6 +363,7 @@ class Worker:
         work.content, work.pieces = Content([], []), []
 
     def _plan(self, work: PartitionWork, plan: Plan) -> None:
+        self._health.beat(self._kafka_within_s)
         self._reader.commit(work.partition, plan.lo, str(plan))
         work.planned_at_s = time.monotonic()
 
@@ -381,6 +417,7 @@ class Worker:
 
     def _insert(self, work: PartitionWork, piece: Piece) -> None:
         started_s = time.monotonic()
+        self._health.beat(self._store_within_s)
         self._reached(CrashPoint.DURING_INSERT)
         self._store.insert(self._kind.table, _rows(piece), piece.name)
         if work.repeated:
@@ -396,6 +433,7 @@ class Worker:
         """
         messages = piece.messages
         first, last = messages[0].offset(), messages[-1].offset()
+        self._health.beat(self._store_within_s)
         stored = self._store.offsets(self._kind.table, work.partition, first, last)
         missing = [message for message in messages if message.offset() not in stored]
         if not missing:
@@ -405,6 +443,7 @@ class Worker:
         )
         digest = Block(Plan(first, last), missing).fingerprint()
         rest = self._piece(work, missing, f"{piece.name}+{digest}")
+        self._health.beat(self._store_within_s)
         self._store.insert(self._kind.table, _rows(rest), rest.name)
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
@@ -430,6 +469,9 @@ class Worker:
         work.halted = True
         work.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
         self._count_halted()
+        self._health.set(
+            _condition(work.partition), f"partition {work.partition} is halted: {error}"
+        )
         _log.error(
             "partition halted",
             kind=self._kind.name,
@@ -453,6 +495,10 @@ class Worker:
                 ) from error
         if isinstance(error, StoreUnavailable):
             metrics.INSERT_RETRIES.labels(self._kind.name).inc()
+        self._health.set(
+            _condition(work.partition),
+            f"partition {work.partition}: a block waits after {work.attempts} attempts: {error}",
+        )
         _log.warning(
             "block waits",
             kind=self._kind.name,
@@ -475,6 +521,7 @@ class Worker:
     def _record(self, work: PartitionWork, block: Block) -> None:
         bad = _bad(work, block)
         work.breaker.record(bad)
+        self._health.clear(_condition(work.partition))
         if work.halted:
             work.halted = False
             self._count_halted()
@@ -530,6 +577,7 @@ class Worker:
                 breaker=self._new_breaker(),
                 next_offset=each.offset or 0,
             )
+            self.positions[each.partition] = each.offset or 0
             _log.info(
                 "assigned",
                 kind=self._kind.name,
@@ -550,6 +598,8 @@ class Worker:
                     self._finish_block(work)
                 except (CommitRejected, BrokerUnavailable) as error:
                     _log.info("stored block stays planned", partition=partition, error=str(error))
+            self._health.clear(_condition(partition))
+            self.positions.pop(partition, None)
         _log.info("revoked", kind=self._kind.name, partitions=list(partitions))
         self._count_assigned()
 
@@ -565,6 +615,10 @@ class Worker:
 
 def _rows(piece: Piece) -> list[tuple[int, Columns]]:
     return [(len(part.messages), part.columns) for part in piece.parts]
+
+
+def _condition(partition: int) -> str:
+    return f"partition {partition}"
 
 
 def _bad(work: PartitionWork, block: Block) -> list[bool]:

@@ -237,7 +237,7 @@ class Pipeline:
         self._ledger_path.unlink(missing_ok=True)
         command = self._simulator_command(self.simulation)
         await self.supervisor.start(
-            ChildSpec("exchange", command, self._environment(), forked=True)
+            ChildSpec("exchange", command, self._environment(), forked=True, serves_metrics=True)
         )
         await self._answers("exchange", Address("127.0.0.1", self.exchange_port, embedded=True))
 

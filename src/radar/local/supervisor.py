@@ -115,6 +115,7 @@ class Child:
             # Another one each time: somebody may have taken the last one while nobody listened.
             self.metrics_port = free_port()
             environment["METRICS_PORT"] = str(self.metrics_port)
+            environment["METRICS_HOST"] = "127.0.0.1"
         command = self.spec.command
         if self.spec.forked and sys.platform.startswith("linux"):
             # Elsewhere system libraries do not survive a fork.

@@ -1,44 +1,85 @@
-"""Every metric of radar, declared and documented once.
+"""Every metric of radar, declared and documented once; `docs/metrics.md` is written from here.
 
 Labels are bounded: exchanges, kinds, partitions and reasons from fixed sets; never a symbol.
 """
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from radar.errors import ConfigurationError
+from prometheus_client import Counter, Gauge, Histogram
+
+
+class Declared(NamedTuple):
+    """A metric as Prometheus sees it."""
+
+    name: str
+    type: str
+    labels: Sequence[str]
+    meaning: str
+
+
+DECLARED: list[Declared] = []
+
+
+def _counter(name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
+    DECLARED.append(Declared(f"{name}_total", "counter", labels, meaning))
+    return Counter(name, meaning, labels)
+
+
+def _gauge(name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
+    DECLARED.append(Declared(name, "gauge", labels, meaning))
+    return Gauge(name, meaning, labels)
+
+
+def _histogram(
+    name: str, meaning: str, labels: Sequence[str], *, buckets: Sequence[float]
+) -> Histogram:
+    DECLARED.append(Declared(name, "histogram", labels, meaning))
+    return Histogram(name, meaning, labels, buckets=buckets)
+
 
 # Producers
-FRAMES = Counter("radar_frames", "Frames received from the exchange", ["exchange", "kind"])
-FRAME_BYTES = Counter("radar_frame_bytes", "Bytes of those frames", ["exchange", "kind"])
-RECORDS = Counter("radar_records", "Records parsed from frames", ["exchange", "kind"])
-INVALID_FRAMES = Counter(
+FRAMES = _counter("radar_frames", "Frames received from the exchange", ["exchange", "kind"])
+FRAME_BYTES = _counter("radar_frame_bytes", "Bytes of those frames", ["exchange", "kind"])
+RECORDS = _counter("radar_records", "Records parsed from frames", ["exchange", "kind"])
+INVALID_FRAMES = _counter(
     "radar_invalid_frames", "Frames that are not what the exchange documents", ["exchange", "kind"]
 )
-REPEATED_TRADES = Counter(
+REPEATED_TRADES = _counter(
     "radar_repeated_trades", "Trades received again and not published again", ["exchange"]
 )
-REPAIRED_TRADES = Counter(
+REPAIRED_TRADES = _counter(
     "radar_repaired_trades", "Trades published from the recent-trades REST endpoint", ["exchange"]
 )
-CONFLATED_SNAPSHOTS = Counter(
+CONFLATED_SNAPSHOTS = _counter(
     "radar_conflated_snapshots", "Snapshots replaced by a newer one before publishing", ["exchange"]
 )
-CONNECTIONS = Gauge("radar_connections", "Open connections to the exchange", ["exchange", "kind"])
-RECONNECTS = Counter(
+CONNECTIONS = _gauge("radar_connections", "Open connections to the exchange", ["exchange", "kind"])
+RECONNECTS = _counter(
     "radar_reconnects",
     "Connections that ended, by reason (closed, silent, rotated, refused, overflow, failed)",
     ["exchange", "kind", "reason"],
 )
-LAST_FRAME_TIME = Gauge(
+LAST_FRAME_TIME = _gauge(
     "radar_last_frame_timestamp_seconds", "Unix time of the newest frame", ["exchange", "kind"]
 )
-PUBLISHED = Counter("radar_published", "Messages acknowledged by Kafka", ["kind"])
-PUBLISH_FAILED = Counter("radar_publish_failed", "Messages that Kafka refused for good", ["kind"])
-PUBLISH_QUEUE = Gauge("radar_publish_queue", "Messages waiting for Kafka", ["kind"])
-BACKPRESSURE_SECONDS = Counter(
+CONNECTION_AGE_SECONDS = _gauge(
+    "radar_connection_age_seconds", "Age of the oldest open connection", ["exchange", "kind"]
+)
+CLOCK_SKEW_SECONDS = _gauge(
+    "radar_clock_skew_seconds",
+    "Least time from a new trade's exchange time, in whole seconds, to its receipt, of the last"
+    " minute: what is not delay is the difference of the clocks",
+    ["exchange"],
+)
+PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["kind"])
+PUBLISH_FAILED = _counter("radar_publish_failed", "Messages that Kafka refused for good", ["kind"])
+PUBLISH_QUEUE = _gauge("radar_publish_queue", "Messages waiting for Kafka", ["kind"])
+BACKPRESSURE_SECONDS = _counter(
     "radar_backpressure_seconds", "Time in which reading stopped for a full buffer", ["kind"]
 )
-GAPS = Counter(
+GAPS = _counter(
     "radar_gaps",
     "Times in which no connection brought anything of some markets, by cause"
     " (disconnected, silent, refused, backpressure)",
@@ -46,49 +87,77 @@ GAPS = Counter(
 )
 
 # Workers
-CONSUMED = Counter("radar_consumed", "Messages taken from Kafka", ["kind"])
-BLOCKS = Counter("radar_blocks", "Blocks inserted and committed", ["kind"])
-ROWS = Counter("radar_rows", "Rows inserted and committed", ["kind"])
-BLOCK_ROWS = Histogram(
+CONSUMED = _counter("radar_consumed", "Messages taken from Kafka", ["kind"])
+BLOCKS = _counter("radar_blocks", "Blocks inserted and committed", ["kind"])
+ROWS = _counter("radar_rows", "Rows inserted and committed", ["kind"])
+BLOCK_ROWS = _histogram(
     "radar_block_rows",
     "Rows of a block",
     ["kind"],
     buckets=(1, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000),
 )
-INSERT_SECONDS = Histogram(
+BATCH_AGE_SECONDS = _histogram(
+    "radar_batch_age_seconds",
+    "How long the oldest message of a batch was here when it became a block",
+    ["kind"],
+    buckets=(0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 7, 10, 20, 60),
+)
+INSERT_SECONDS = _histogram(
     "radar_insert_seconds",
     "Duration of one successful insert",
     ["kind"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
 )
-INSERT_RETRIES = Counter("radar_insert_retries", "Inserts that failed and are retried", ["kind"])
-LATENCY_SECONDS = Histogram(
+INSERT_RETRIES = _counter("radar_insert_retries", "Inserts that failed and are retried", ["kind"])
+LATENCY_SECONDS = _histogram(
     "radar_latency_seconds",
     "From the exchange's frame to the durable row, oldest row of each block",
     ["kind"],
     buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 7, 10, 20, 60, 300, 3600),
 )
-DEAD_LETTERS = Counter(
+DEAD_LETTERS = _counter(
     "radar_dead_letters", "Messages sent to the dead-letter topic", ["kind", "reason"]
 )
-HALTED = Gauge(
+HALTED = _gauge(
     "radar_halted_partitions",
     "Partitions of this worker that stand still because too many messages are bad",
     ["kind"],
 )
-REBALANCES = Counter("radar_rebalances", "Changes of the assigned partitions", ["kind"])
-ASSIGNED = Gauge("radar_assigned_partitions", "Partitions that this worker owns", ["kind"])
+REBALANCES = _counter("radar_rebalances", "Changes of the assigned partitions", ["kind"])
+ASSIGNED = _gauge("radar_assigned_partitions", "Partitions that this worker owns", ["kind"])
+LAG = _gauge(
+    "radar_lag_messages",
+    "Messages in a partition that are not stored yet, as the worker that owns it knows",
+    ["kind", "partition"],
+)
+
+# Every process
+ALIVE = _gauge("radar_alive", "1 while the main loop turns, as /healthz tells")
+READY = _gauge("radar_ready", "1 while the process can do its job, as /readyz tells")
 
 
-def serve(port: int) -> None:
-    """Serve the metrics on 127.0.0.1 in a background thread; port 0 serves nothing.
+def reference() -> str:
+    """Return the content of `docs/metrics.md`: every metric, as Prometheus sees it."""
+    lines = [
+        "# Metrics",
+        "",
+        "What each process serves under `/metrics` on `METRICS_PORT`. Of a histogram there are",
+        "`_bucket`, `_sum` and `_count`. Labels are bounded: kinds are trades, depth and gaps.",
+        "Besides there are those of the Prometheus client: `process_cpu_seconds_total`,",
+        "`process_resident_memory_bytes`, `process_open_fds`, `process_start_time_seconds` and",
+        "others.",
+        "",
+        "Written by `make metrics` from `src/radar/observe/metrics.py`.",
+        "",
+        "| metric | type | labels | meaning |",
+        "|---|---|---|---|",
+        *(
+            f"| `{each.name}` | {each.type} | {', '.join(each.labels)} | {each.meaning} |"
+            for each in DECLARED
+        ),
+    ]
+    return "\n".join(lines) + "\n"
 
-    Raises:
-        ConfigurationError: The port is taken.
-    """
-    if not port:
-        return
-    try:
-        start_http_server(port, addr="127.0.0.1")
-    except OSError as error:
-        raise ConfigurationError(f"METRICS_PORT is {port}: {error.strerror}") from error
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,13 +1,11 @@
 """`radar status`: what runs, what is stored, what waits; the same facts as text and as JSON."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 from radar.errors import RadarError
 from radar.kafka import Cluster
 from radar.kinds import KINDS
+from radar.observe.state import running_pipeline
 from radar.settings import Settings
 from radar.store.client import Store
 
@@ -19,7 +17,7 @@ def collect(settings: Settings) -> dict[str, Any]:
     """
     problems: list[str] = []
     found: dict[str, Any] = {
-        "pipeline": _pipeline(settings.radar_data_dir),
+        "pipeline": running_pipeline(settings.radar_data_dir),
         "kafka": {"broker": settings.kafka_broker, "topics": {}},
         "clickhouse": {
             "address": f"{settings.clickhouse_host}:{settings.clickhouse_port}",
@@ -93,14 +91,3 @@ def _table(store: Store, table: str) -> dict[str, Any]:
         "rows_last_minute": int(last_minute),
         "newest": f"{newest:%Y-%m-%dT%H:%M:%S}Z" if rows else None,
     }
-
-
-def _pipeline(data_dir: Path) -> dict[str, Any] | None:
-    for directory in (data_dir, data_dir / "simulated"):
-        try:
-            state: dict[str, Any] = json.loads((directory / "run" / "state.json").read_text())
-            os.kill(state["pid"], 0)
-        except (OSError, ValueError):
-            continue
-        return state
-    return None

@@ -66,6 +66,8 @@ class Feed:
         frame_bytes: Their size.
         records: Records parsed from them.
         last_frame_us: When the newest arrived, Unix time.
+        sessions: The open connections.
+        trouble: Why the newest connection ended that was lost or refused.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Feed:
         self.gaps = gaps
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
+        self.sessions: set[Session] = set()
+        self.trouble = ""
         self._mirrored = (0, 0, 0)
 
     def mirror(self) -> None:
@@ -101,6 +105,14 @@ class Feed:
         self._mirrored = now
         if self.last_frame_us:
             metrics.LAST_FRAME_TIME.labels(*labels).set(self.last_frame_us / 1e6)
+        opened = min((session.opened for session in self.sessions), default=None)
+        age_s = 0.0 if opened is None else time.monotonic() - opened
+        metrics.CONNECTION_AGE_SECONDS.labels(*labels).set(age_s)
+
+    def unconnected(self) -> list[str]:
+        """Return the markets that no open connection has subscribed to."""
+        connected = {symbol for session in self.sessions for symbol in session.symbols}
+        return [symbol for symbol in self.markets if symbol not in connected]
 
 
 class Session:
@@ -109,6 +121,8 @@ class Session:
     Attributes:
         worn: Set when the connection should be replaced although it works.
         reading: The task that ends with the connection.
+        symbols: The markets that it has subscribed to.
+        opened: When, in monotonic seconds.
     """
 
     def __init__(
@@ -118,7 +132,7 @@ class Session:
         self.worn = asyncio.Event()
         self._feed = feed
         self._connection = connection
-        self._symbols = tuple(symbols)
+        self.symbols = tuple(symbols)
         self._patience = patience
         self._reason = ""
         self._name = ""
@@ -126,13 +140,15 @@ class Session:
         self._last_frame_us = 0
         self._read_on = asyncio.Event()  # not set while Kafka takes nothing
         self._read_on.set()
-        self._opened = time.monotonic()
+        self.opened = time.monotonic()
         self._log = _log.bind(connection=next(_connection_numbers))
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
         age_s = feed.settings.connection_max_age_seconds * worn_part
         self._worn_replies = int((feed.exchange.max_replies - SPARE_REPLIES) * worn_part)
         self._wear = asyncio.get_running_loop().call_later(age_s, self.worn.set)
+        feed.sessions.add(self)
         self.reading = asyncio.create_task(self._run())
+        self.reading.add_done_callback(lambda _: feed.sessions.discard(self))
 
     @classmethod
     async def open(cls, feed: Feed, symbols: list[str], patience: Patience) -> "Session":
@@ -167,7 +183,7 @@ class Session:
     @property
     def healthy(self) -> bool:
         """Whether the connection has proved that connecting makes sense."""
-        return self._records > 0 and time.monotonic() - self._opened >= HEALTHY_AFTER_S
+        return self._records > 0 and time.monotonic() - self.opened >= HEALTHY_AFTER_S
 
     async def until_ended(self, timeout_s: float | None = None) -> None:
         """Wait until the connection has ended, or until the timeout.
@@ -244,7 +260,7 @@ class Session:
             await self._read()
         except FeedLost as lost:
             self._reason = self._reason or lost.reason
-            detail = str(lost)
+            detail = feed.trouble = str(lost)
         finally:
             watching.cancel()
             self._wear.cancel()
@@ -258,7 +274,7 @@ class Session:
                 reason=self._reason or "failed",
                 detail=detail,
                 session=self._name,
-                seconds=round(time.monotonic() - self._opened, 1),
+                seconds=round(time.monotonic() - self.opened, 1),
                 frames=self._frames,
                 records=self._records,
                 invalid=self._invalid,
@@ -305,11 +321,11 @@ class Session:
         self._covers()
 
     def _covers(self) -> None:
-        self._feed.gaps.begin(self, self._symbols)
-        self._feed.on_subscribed(self._symbols)
+        self._feed.gaps.begin(self, self.symbols)
+        self._feed.on_subscribed(self.symbols)
 
     def _covers_no_more(self, cause: GapCause) -> None:
-        self._feed.gaps.end(self, self._symbols, self._last_frame_us, cause)
+        self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
 
     async def _reply(self, ping: Ping) -> None:
         await self._connection.send(ping.reply)
@@ -415,6 +431,7 @@ class Shard:
                     self._feed.exchange.name, self._feed.kind.name, "refused"
                 ).inc()
                 self._feed.gaps.refuse(self.symbols)
+                self._feed.trouble = str(lost)
                 _log.warning("cannot connect", detail=str(lost), retry_s=round(delay_s, 2))
             else:
                 self._open.add(session)

@@ -16,10 +16,14 @@ class Outlet:
     Attributes:
         waiting: How many callers wait for room; none of them reads the exchange meanwhile.
         given_up: Messages whose callers were cancelled while they waited.
+        stalled_s: How long Kafka has acknowledged nothing although messages wait, when last
+            mirrored.
     """
 
     def __init__(self, publisher: Publisher, kind: str) -> None:
         self.waiting = self.given_up = 0
+        self.stalled_s = 0.0
+        self._progress_at = time.monotonic()
         self._room_at = 0
         self._publisher = publisher
         self._waiting_since = 0.0
@@ -70,6 +74,10 @@ class Outlet:
     def mirror(self) -> None:
         """Copy the numbers into the metrics."""
         acknowledged, failed = self._publisher.acknowledged, self._publisher.failed
+        now = time.monotonic()
+        if acknowledged > self._acknowledged or not self._publisher.queued:
+            self._progress_at = now
+        self.stalled_s = now - self._progress_at
         self._published.inc(acknowledged - self._acknowledged)
         self._publish_failed.inc(failed - self._failed)
         self._acknowledged, self._failed = acknowledged, failed

@@ -12,6 +12,8 @@ from radar.records import BookSide, DepthSnapshot, Trade
 
 Message = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot
+SKEW_WINDOW_US = 60_000_000
+
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
 Take = Callable[[Record], Message | None]
 
@@ -38,6 +40,9 @@ class TradeRecorder:
     def __init__(self, exchange: str) -> None:
         self._published = Published()
         self._repeated = metrics.REPEATED_TRADES.labels(exchange)
+        self._clock_skew = metrics.CLOCK_SKEW_SECONDS.labels(exchange)
+        self._least_delay_us = 0  # of the new trades of this window
+        self._window_ends_us = 0
 
     def source(self) -> Take:
         """Return what takes the trades of one source: their twins are counted together."""
@@ -51,6 +56,7 @@ class TradeRecorder:
             if not self._published.is_new(content, n, trade.received_at_us):
                 self._repeated.inc()
                 return None
+            self._note_delay(trade)
             return (
                 wire.message_key(trade.source, trade.symbol),
                 wire.encode_trade(trade, trade_id(content, n)),
@@ -69,6 +75,17 @@ class TradeRecorder:
     def drain(self) -> Iterator[Message]:
         """Return nothing: trades do not wait."""
         return iter(())
+
+    def _note_delay(self, trade: Trade) -> None:
+        """Keep the least delay of a window: REST and reconnects tell old trades as well."""
+        delay_us = trade.received_at_us - trade.event_time_ms * 1000
+        if trade.received_at_us < self._window_ends_us:
+            self._least_delay_us = min(self._least_delay_us, delay_us)
+            return
+        if self._window_ends_us:
+            self._clock_skew.set(self._least_delay_us / 1e6)
+        self._least_delay_us = delay_us
+        self._window_ends_us = trade.received_at_us + SKEW_WINDOW_US
 
 
 class DepthRecorder:

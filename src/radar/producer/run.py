@@ -12,6 +12,7 @@ from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
 from radar.kinds import GAPS, TRADES, Kind
+from radar.observe.health import Health
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.gap_recorder import GapRecorder
@@ -29,11 +30,16 @@ MIRROR_S = 0.5
 FINISH_TIMEOUT_S = 20.0
 # The last part of it, in which nothing is taken from the sockets any more.
 FLUSH_TIMEOUT_S = 5.0
+# Kafka acknowledges within a second; not ready once it has not for so long.
+STALLED_AFTER_S = 5.0
+SHOWN_SYMBOLS = 3
 
 _log = structlog.get_logger()
 
 
-async def run(settings: Settings, kind: Kind, stop: asyncio.Event) -> None:
+async def run(
+    settings: Settings, kind: Kind, stop: asyncio.Event, health: Health | None = None
+) -> None:
     """Record one kind of an exchange's records until told to stop.
 
     Args:
@@ -41,18 +47,21 @@ async def run(settings: Settings, kind: Kind, stop: asyncio.Event) -> None:
         kind: What to record.
         stop: Set it to stop; what was received is published before the return, which takes up
             to FINISH_TIMEOUT_S.
+        health: Where to tell how it goes.
 
     Raises:
         ConfigurationError: An option names something that does not exist.
         BrokerUnavailable: Kafka cannot be used any more, or has not acknowledged everything.
     """
-    producer = Producer(settings, kind)
+    health = health or Health()
+    producer = Producer(settings, kind, health)
     working = asyncio.create_task(producer.work())
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        health.set("stopping", "is stopping")
         await _cancel(working)
         await producer.finish()
     if not working.cancelled():
@@ -62,7 +71,8 @@ async def run(settings: Settings, kind: Kind, stop: asyncio.Event) -> None:
 class Producer:
     """The parts of a producer."""
 
-    def __init__(self, settings: Settings, kind: Kind) -> None:
+    def __init__(self, settings: Settings, kind: Kind, health: Health) -> None:
+        self._health = health
         self._settings = settings
         self._kind = kind
         self._exchange = load(settings.exchange)
@@ -89,10 +99,11 @@ class Producer:
             max_wait_s=settings.reconnect_max_seconds,
             on_read=lambda read: self._gaps.read(read),
         )
+        self._gap_outlet = Outlet(self._gap_publisher, GAPS.name)
         self._gaps = GapRecorder(
             self._exchange.name,
             kind,
-            Outlet(self._gap_publisher, GAPS.name),
+            self._gap_outlet,
             self._repair.request if kind is TRADES else None,
         )
         self._feed = Feed(
@@ -119,11 +130,15 @@ class Producer:
             ConfigurationError: An option names something that does not exist.
             BrokerUnavailable: Kafka cannot be used any more.
         """
+        self._health.set("start", "Kafka has not confirmed the topics yet")
         await self._create_topics()
+        self._health.set("start", "the exchange has not told its markets yet")
         self._serving = self._start(self._serve())
         self._releasing = self._start(self._release())
         listed = await self._read_markets()
         self._add(selected(listed, self._settings.symbols))
+        self._tell_health()
+        self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._kind is TRADES:
             for _ in range(repair.READERS):
@@ -263,10 +278,38 @@ class Producer:
         self._outlet.mirror()
         self._gaps.mirror()
         self._feed.mirror()
+        self._tell_health()
+
+    def _tell_health(self) -> None:
+        unconnected = self._feed.unconnected()
+        self._tell(
+            "exchange",
+            f"{len(unconnected)} of {len(self._markets)} markets have no connection to the"
+            f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
+            holds=bool(unconnected),
+        )
+        stalled_s = max(self._outlet.stalled_s, self._gap_outlet.stalled_s)
+        queued = self._publisher.queued + self._gap_publisher.queued
+        self._tell(
+            "acknowledgements",
+            f"Kafka has acknowledged nothing for {stalled_s:.0f} s, {queued:,} messages wait",
+            holds=stalled_s > STALLED_AFTER_S,
+        )
+
+    def _tell(self, condition: str, reason: str, *, holds: bool) -> None:
+        if holds:
+            self._health.set(condition, reason)
+        else:
+            self._health.clear(condition)
 
 
 def _nothing(_symbols: Iterable[str]) -> None:
     pass
+
+
+def _some(symbols: list[str]) -> str:
+    more = ", …" if len(symbols) > SHOWN_SYMBOLS else ""
+    return ", ".join(symbols[:SHOWN_SYMBOLS]) + more
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

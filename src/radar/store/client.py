@@ -32,6 +32,8 @@ ROW_ERRORS = {
     691: "UNKNOWN_ELEMENT_OF_ENUM",
 }
 
+CONNECT_TIMEOUT_S = 5
+
 _INSERT_SETTINGS: dict[str, Any] = {
     # Both are on or off by default depending on the server's version.
     "async_insert": 0,
@@ -84,6 +86,15 @@ class Store:
             if isinstance(error, DatabaseError) and error.code in ROW_ERRORS:
                 raise StoreRejected(f"{ROW_ERRORS[error.code]}: {_first_line(error)}") from error
             raise self._unavailable(error) from error
+
+    def ping(self) -> None:
+        """Ask the database for an answer; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: It does not let us in, or there is no such database.
+        """
+        self.rows("SELECT 1")
 
     def offsets(self, table: str, partition: int, first: int, last: int) -> set[int]:
         """Return which messages of a range of Kafka offsets, ends included, are rows; blocks.
@@ -178,7 +189,7 @@ class Store:
             password=settings.clickhouse_password.get_secret_value(),
             database=database,
             autogenerate_session_id=False,
-            connect_timeout=5,
+            connect_timeout=min(CONNECT_TIMEOUT_S, max(1, int(self._timeout_s))),
             send_receive_timeout=max(1, int(self._timeout_s)),
             client_name="radar",
         )

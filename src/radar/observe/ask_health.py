@@ -1,0 +1,111 @@
+"""`radar health`: ask processes whether they live and whether they are ready.
+
+It runs often, as the health check of a container, so it imports little.
+"""
+
+import http.client
+import ipaddress
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from radar.errors import ConfigurationError
+from radar.observe.state import running_pipeline
+
+if TYPE_CHECKING:
+    from radar.settings import Settings
+
+ANSWER_TIMEOUT_S = 2.0
+
+
+class Report(NamedTuple):
+    """What a process says of itself."""
+
+    name: str
+    alive: bool
+    ready: bool
+    reasons: list[str]  # why it is not
+
+    def __str__(self) -> str:
+        """Return one line."""
+        alive, ready = (
+            "alive" if self.alive else "NOT alive",
+            "ready" if self.ready else "NOT ready",
+        )
+        return f"{self.name}: {alive}, {ready}" + "".join(f"; {each}" for each in self.reasons)
+
+
+def parse(address: str) -> tuple[str, int]:
+    """Read HOST:PORT.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigurationError(f"{address!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def ask(host: str, port: int, name: str = "") -> Report:
+    """Ask the process that serves at an address; blocks for twice ANSWER_TIMEOUT_S at most."""
+    name = name or f"{host}:{port}"
+    try:
+        alive, why_not_alive = _get(host, port, "/healthz")
+        ready, why_not_ready = _get(host, port, "/readyz")
+    except TimeoutError:
+        return Report(name, False, False, [f"no answer within {ANSWER_TIMEOUT_S:g} s"])
+    except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError) as error:
+        return Report(name, False, False, [f"no answer at {host}:{port}: {error}"])
+    return Report(name, alive, ready, list(dict.fromkeys([*why_not_alive, *why_not_ready])))
+
+
+def ask_all(settings: "Settings") -> list[Report]:
+    """Ask all processes of the `radar up` that runs, else the one that METRICS_PORT names.
+
+    Of processes that serve no health, only those are reported that do not run.
+
+    Raises:
+        ConfigurationError: There is neither.
+    """
+    if (pipeline := running_pipeline(settings.radar_data_dir)) is not None:
+        processes = pipeline["processes"]
+        with ThreadPoolExecutor(len(processes)) as threads:
+            reports = threads.map(_ask_child, processes)
+        return [report for report in reports if report is not None]
+    if settings.metrics_port:
+        return [ask(_reachable(settings.metrics_host), settings.metrics_port)]
+    raise ConfigurationError(
+        f"no `radar up` runs on {settings.radar_data_dir} and METRICS_PORT is not set:"
+        " name a process, e.g. radar health 127.0.0.1:9100"
+    )
+
+
+def _ask_child(process: dict[str, Any]) -> Report | None:
+    if process["state"] != "running":
+        return Report(process["name"], False, False, [f"the process is {process['state']}"])
+    if not process["metrics_port"]:
+        return None
+    return ask("127.0.0.1", process["metrics_port"], process["name"])
+
+
+def _reachable(host: str) -> str:
+    """Return where a server answers that listens on `host`, which may mean all addresses."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def _get(host: str, port: int, path: str) -> tuple[bool, list[str]]:
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        reasons = json.loads(answer.read())["reasons"]
+        return answer.status == http.HTTPStatus.OK, [str(reason) for reason in reasons]
+    finally:
+        connection.close()

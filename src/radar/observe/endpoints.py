@@ -1,0 +1,80 @@
+"""What a process serves over HTTP: `/healthz`, `/readyz` and `/metrics`."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterable
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import make_wsgi_app
+
+from radar.errors import ConfigurationError
+from radar.observe import metrics
+from radar.observe.health import Health
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def serve(host: str, port: int, health: Health) -> None:
+    """Serve health and metrics in a background thread; port 0 serves nothing.
+
+    Raises:
+        ConfigurationError: The address is taken, or is none of this machine.
+    """
+    if not port:
+        return
+    metrics.ALIVE.set_function(lambda: not health.why_not_alive())
+    metrics.READY.set_function(lambda: not health.why_not_ready())
+    server_class = _Server6 if ":" in host else _Server
+    try:
+        server = make_server(host, port, application(health), server_class, _Handler)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot serve health and metrics at METRICS_HOST={host} METRICS_PORT={port}:"
+            f" {error.strerror or error}"
+        ) from error
+    threading.Thread(target=server.serve_forever, name="endpoints", daemon=True).start()
+
+
+def application(health: Health) -> "WSGIApplication":
+    """Return what answers the requests."""
+    serve_metrics: WSGIApplication = make_wsgi_app()
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return serve_metrics(environ, start_response)
+            case "/healthz":
+                return _tell(start_response, "alive", health.why_not_alive())
+            case "/readyz":
+                return _tell(start_response, "ready", health.why_not_ready())
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"there are /healthz, /readyz and /metrics\n"]
+
+    return answer
+
+
+def _tell(start_response: "StartResponse", state: str, reasons: list[str]) -> list[bytes]:
+    body = {"status": f"not {state}" if reasons else state, "reasons": reasons}
+    start_response(
+        "503 Service Unavailable" if reasons else "200 OK", [("Content-Type", "application/json")]
+    )
+    return [json.dumps(body).encode() + b"\n"]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10.0  # a client that says nothing holds its thread no longer
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing: a request every few seconds is no news."""

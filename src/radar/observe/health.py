@@ -1,0 +1,61 @@
+"""Whether a process lives, and whether it can do its job.
+
+The process reports what it knows; the threads that serve `/healthz` and `/readyz` read it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+BEAT_WITHIN_S = 60.0
+LOOP_BEAT_S = 1.0
+LOOP_BEAT_WITHIN_S = 10.0
+
+
+class Health:
+    """What a process says of itself; any thread may call any method, none blocks.
+
+    It lives while its main loop turns: each `beat` says when the next one comes at the latest. It
+    is ready while it lives and no condition is set.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start alive and ready.
+
+        Args:
+            clock: Returns the time in seconds; only differences count.
+        """
+        self._clock = clock
+        self._beat = (clock(), BEAT_WITHIN_S)
+        self._conditions: dict[str, str] = {}
+
+    def beat(self, within_s: float = BEAT_WITHIN_S) -> None:
+        """Note that the main loop turns, and how long what it does next may take."""
+        self._beat = (self._clock(), within_s)
+
+    async def keep_beating(self) -> None:
+        """Beat for as long as the event loop turns; until cancelled."""
+        while True:
+            self.beat(LOOP_BEAT_WITHIN_S)
+            await asyncio.sleep(LOOP_BEAT_S)
+
+    def set(self, condition: str, reason: str) -> None:
+        """Note why the process is not ready, under a name; replaces the reason before."""
+        self._conditions[condition] = reason
+
+    def clear(self, condition: str) -> None:
+        """Note that a condition holds no more, if it did."""
+        self._conditions.pop(condition, None)
+
+    def why_not_alive(self) -> list[str]:
+        """Return the reasons for which the process is not alive; none if it is."""
+        beat_at_s, within_s = self._beat
+        silent_s = self._clock() - beat_at_s
+        if silent_s <= within_s:
+            return []
+        return [f"the main loop has not turned for {silent_s:.0f} s, {within_s:.0f} s are allowed"]
+
+    def why_not_ready(self) -> list[str]:
+        """Return the reasons for which the process is not ready; none if it is."""
+        conditions = self._conditions.copy()  # another thread may change it
+        return [*self.why_not_alive(), *(conditions[name] for name in sorted(conditions))]

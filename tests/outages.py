@@ -1,0 +1,62 @@
+"""Servers of their own process that tests stop, freeze and let come back with their data."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Self
+
+from radar.local.addresses import answers
+from support import Process, eventually, radar
+
+
+class Service:
+    """A server on a fixed port of this machine; it runs from the beginning."""
+
+    def __init__(self, command: list[str], port: int, log: Path, **environment: str) -> None:
+        self.port = port
+        self._command, self._log, self._environment = command, log, environment
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+        self.stop()
+
+    def start(self) -> None:
+        self._process = Process(self._command, self._log, **self._environment)
+        eventually(lambda: answers("127.0.0.1", self.port), f"{self._command} answers")
+
+    def stop(self) -> None:
+        self._process.end()
+
+    def freeze(self) -> None:
+        """Answer nobody any more, without a word."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process.lives:
+            os.kill(self._process.pid, signal.SIGCONT)
+
+
+def kafka(directory: Path, port: int) -> Service:
+    """Run an embedded broker."""
+    command = [sys.executable, "-m", "radar.local.broker"]
+    return Service(
+        [*command, str(directory / "kafka"), "127.0.0.1", str(port)], port, directory / "kafka.log"
+    )
+
+
+def clickhouse(directory: Path, port: int, **environment: str) -> Service:
+    """Run an embedded ClickHouse."""
+    command = [sys.executable, "-m", "radar.local.clickhouse"]
+    arguments = ["--path", str(directory / "clickhouse"), "--port", str(port)]
+    return Service([*command, *arguments], port, directory / "clickhouse.log", **environment)
+
+
+def exchange(directory: Path, port: int, *arguments: str, **environment: str) -> Service:
+    """Run a simulated exchange."""
+    command = radar("simulate", "--port", str(port), *arguments)
+    return Service(command, port, directory / "exchange.log", **environment)

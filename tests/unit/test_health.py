@@ -1,0 +1,136 @@
+"""What a process says of its health, and how it is told over HTTP."""
+
+import http.client
+import json
+import socket
+
+import pytest
+
+from ports import free_port
+from radar.errors import ConfigurationError
+from radar.observe.ask_health import ask, parse
+from radar.observe.endpoints import serve
+from radar.observe.health import BEAT_WITHIN_S, Health
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_health_without_a_beat_in_time_is_neither_alive_nor_ready() -> None:
+    clock = Clock()
+    health = Health(clock)
+    clock.now_s += BEAT_WITHIN_S
+    assert health.why_not_alive() == []
+    clock.now_s += 1
+    reason = "the main loop has not turned for 61 s, 60 s are allowed"
+    assert health.why_not_alive() == health.why_not_ready() == [reason]
+    health.beat()
+    assert health.why_not_alive() == health.why_not_ready() == []
+
+
+def test_health_beat_allows_as_long_as_it_says() -> None:
+    clock = Clock()
+    health = Health(clock)
+    health.beat(within_s=5)
+    clock.now_s += 6
+    assert health.why_not_alive()
+    health.beat(within_s=500)
+    clock.now_s += 499
+    assert not health.why_not_alive()
+
+
+def test_health_with_conditions_is_alive_but_not_ready_until_all_are_cleared() -> None:
+    health = Health()
+    health.set("store", "ClickHouse is away")
+    health.set("kafka", "Kafka is slow")
+    health.set("kafka", "Kafka is away")
+    assert health.why_not_ready() == ["Kafka is away", "ClickHouse is away"]
+    assert health.why_not_alive() == []
+    health.clear("kafka")
+    assert health.why_not_ready() == ["ClickHouse is away"]
+    health.clear("store")
+    health.clear("never set")
+    assert health.why_not_ready() == []
+
+
+def test_endpoints_tell_state_and_reasons_as_status_and_json() -> None:
+    clock, port = Clock(), free_port()
+    health = Health(clock)
+    serve("127.0.0.1", port, health)
+    for path, state in (("/healthz", "alive"), ("/readyz", "ready")):
+        status, body = get(port, path)
+        assert (status, json.loads(body)) == (200, {"status": state, "reasons": []})
+    health.set("kafka", "Kafka is away")
+    status, body = get(port, "/readyz")
+    assert (status, json.loads(body)) == (
+        503,
+        {"status": "not ready", "reasons": ["Kafka is away"]},
+    )
+    assert get(port, "/healthz")[0] == 200
+    status, body = get(port, "/metrics")
+    assert status == 200
+    assert {"radar_alive 1.0", "radar_ready 0.0"} < set(body.splitlines())
+    clock.now_s += 1000
+    assert get(port, "/healthz")[0] == 503
+    assert "radar_alive 0.0" in get(port, "/metrics")[1].splitlines()
+    assert get(port, "/")[0] == 404
+
+
+def test_endpoints_with_port_0_serve_nothing() -> None:
+    serve("not an address", 0, Health())
+
+
+def test_endpoints_on_a_taken_port_or_a_foreign_address_name_the_options() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"METRICS_PORT={port}"):
+            serve("127.0.0.1", port, Health())
+    with pytest.raises(ConfigurationError, match=r"METRICS_HOST=192\.0\.2\.1"):
+        serve("192.0.2.1", free_port(), Health())
+
+
+def test_ask_tells_what_the_process_tells() -> None:
+    health, port = Health(), free_port()
+    serve("127.0.0.1", port, health)
+    assert str(ask("127.0.0.1", port, "worker")) == "worker: alive, ready"
+    health.set("kafka", "Kafka is away")
+    assert str(ask("127.0.0.1", port, "worker")) == "worker: alive, NOT ready; Kafka is away"
+
+
+def test_ask_where_nothing_or_something_else_answers_is_not_alive() -> None:
+    report = ask("127.0.0.1", free_port())
+    assert (report.alive, report.ready) == (False, False)
+    assert "refused" in report.reasons[0]
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        (reason,) = ask("127.0.0.1", silent.getsockname()[1]).reasons
+    assert reason == "no answer within 2 s"
+
+
+@pytest.mark.parametrize("address", ["9100", ":9100", "host", "host:", "host:http"])
+def test_ask_of_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="HOST:PORT"):
+        parse(address)
+
+
+def test_ask_reads_addresses_of_both_families() -> None:
+    assert parse("worker:9100") == ("worker", 9100)
+    assert parse("[::1]:9100") == ("::1", 9100)

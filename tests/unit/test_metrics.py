@@ -1,0 +1,73 @@
+"""Metrics: declared once, documented, removed when they no longer hold."""
+
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+
+from radar.consumer.lag import LagGauge
+from radar.kinds import DEPTH
+from radar.observe import metrics
+from radar.producer.recorders import SKEW_WINDOW_US, TradeRecorder
+from radar.records import Trade, TradeSide
+
+ROOT = Path(__file__).parents[2]
+
+
+def lag(partition: int) -> float | None:
+    return REGISTRY.get_sample_value(
+        "radar_lag_messages", {"kind": "depth", "partition": str(partition)}
+    )
+
+
+def skew_s() -> float | None:
+    return REGISTRY.get_sample_value("radar_clock_skew_seconds", {"exchange": "skewed"})
+
+
+def trade(received_at_us: int, delay_us: int) -> Trade:
+    return Trade(
+        source="skewed",
+        symbol="USDTTMN",
+        base="USDT",
+        quote="TMN",
+        side=TradeSide.BUY,
+        price="1",
+        base_amount=str(received_at_us),
+        event_time_ms=(received_at_us - delay_us) // 1000,
+        received_at_us=received_at_us,
+    )
+
+
+def test_reference_equals_the_declaration() -> None:
+    message = "write it again: make metrics"
+    assert (ROOT / "docs" / "metrics.md").read_text() == metrics.reference(), message
+
+
+def test_declaration_names_every_metric_as_prometheus_sees_it() -> None:
+    families = {family.name: family for family in REGISTRY.collect()}
+    for declared in metrics.DECLARED:
+        family = families[declared.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (declared.type, declared.meaning)
+    ours = {name for name in families if name.startswith("radar_")}
+    assert ours == {declared.name.removesuffix("_total") for declared in metrics.DECLARED}
+
+
+def test_lag_of_a_partition_that_was_lost_is_shown_no_more() -> None:
+    gauge = LagGauge(DEPTH)
+    gauge.show({0: 10, 1: 20, 2: 30}, {0: 10, 1: 5})
+    assert (lag(0), lag(1), lag(2)) == (0, 15, None)
+    gauge.show({0: 10, 1: 20, 2: 30}, {1: 20, 2: 1})
+    assert (lag(0), lag(1), lag(2)) == (None, 0, 29)
+
+
+def test_lag_behind_a_log_that_went_back_or_is_unknown_is_zero() -> None:
+    gauge = LagGauge(DEPTH)
+    gauge.show({0: 10}, {0: 12, 1: 4})
+    assert (lag(0), lag(1)) == (0, 0)
+
+
+def test_clock_skew_is_the_least_delay_of_the_new_trades_of_a_window() -> None:
+    take, start_us = TradeRecorder("skewed").source(), 1_700_000_000_000_000
+    for second, delay_us in enumerate((900_000, -250_000, 3_600_000_000)):
+        take(trade(start_us + second * 1_000_000, delay_us))
+    take(trade(start_us + SKEW_WINDOW_US, 40_000))
+    assert skew_s() == -0.25
