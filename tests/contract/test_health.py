@@ -86,6 +86,10 @@ def test_producer_without_exchange_or_kafka_is_not_ready_until_it_is_back(
     producer.until_ready()
     eventually(lambda: producer.metric("radar_connection_age_seconds") > 0, "a connection's age")
 
+    exchange.freeze()
+    producer.until_not_ready("nothing has come from the exchange for")
+    exchange.thaw()
+    producer.until_ready()
     exchange.stop()
     producer.until_not_ready("markets have no connection to the exchange")
     assert producer.metric("radar_connection_age_seconds") == 0
@@ -123,7 +127,7 @@ def test_worker_without_kafka_or_clickhouse_is_not_ready_until_it_is_back(
     clickhouse.stop()
     worker.until_not_ready(f"ClickHouse at 127.0.0.1:{clickhouse.port}")
     publish_trades(load(), range(60))
-    worker.until_not_ready("a block waits after")
+    worker.until_not_ready("to store a block failed")
     # The partitions are not fetched meanwhile, but how much waits is known.
     publish_trades(load(), range(60, 100))
     eventually(lambda: worker.metric("radar_lag_messages") == 100, "the lag")

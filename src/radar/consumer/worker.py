@@ -497,7 +497,7 @@ class Worker:
             metrics.INSERT_RETRIES.labels(self._kind.name).inc()
         self._health.set(
             _condition(work.partition),
-            f"partition {work.partition}: a block waits after {work.attempts} attempts: {error}",
+            f"partition {work.partition}: attempt {work.attempts} to store a block failed: {error}",
         )
         _log.warning(
             "block waits",

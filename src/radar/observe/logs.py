@@ -52,8 +52,11 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
     root.handlers = [handler]
     root.setLevel(settings.log_level)
     # These libraries describe each request and frame at INFO and DEBUG.
-    for name in ("httpx", "httpcore", "websockets", "urllib3", "asyncio"):
+    for name in ("httpx", "httpcore", "websockets", "asyncio"):
         logging.getLogger(name).setLevel("WARNING")
+    # And these add lines to what they raise anyway.
+    for name in ("clickhouse_connect", "urllib3"):
+        logging.getLogger(name).setLevel("CRITICAL")
     structlog.contextvars.bind_contextvars(role=role)
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
 

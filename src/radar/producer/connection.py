@@ -8,6 +8,7 @@ from websockets.frames import CTRL_OPCODES, CloseCode, Frame
 from websockets.http11 import Response
 
 from radar.errors import ConfigurationError, FeedLost
+from radar.settings import without_password
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
@@ -98,9 +99,12 @@ class Connection:
                 create_connection=_Socket,
             )
         except (InvalidURI, InvalidProxy) as error:
-            raise ConfigurationError(f"cannot connect to {url}: {error}") from error
+            raise ConfigurationError(
+                without_password(f"cannot connect to {url}: {error}")
+            ) from error
         except (OSError, TimeoutError, EOFError, WebSocketException) as error:
-            raise FeedLost("refused", f"{url}: {error or type(error).__name__}") from error
+            detail = without_password(f"{url}: {error or type(error).__name__}")
+            raise FeedLost("refused", detail) from error
         return cls(cast("_Socket", socket))
 
     async def receive(self) -> bytes:

@@ -91,6 +91,7 @@ class Feed:
         self.gaps = gaps
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
+        self._began_us = time.time_ns() // 1000
         self.sessions: set[Session] = set()
         self.trouble = ""
         self._mirrored = (0, 0, 0)
@@ -108,6 +109,14 @@ class Feed:
         opened = min((session.opened for session in self.sessions), default=None)
         age_s = 0.0 if opened is None else time.monotonic() - opened
         metrics.CONNECTION_AGE_SECONDS.labels(*labels).set(age_s)
+
+    def silence(self, now_us: int) -> tuple[float, float]:
+        """Return the seconds since the newest frame, and how many frames usually come in them."""
+        if not self.last_frame_us:
+            return 0.0, 0.0
+        silent_us = now_us - self.last_frame_us
+        lasted_us = max(1, now_us - self._began_us)
+        return silent_us / 1e6, self.frames * silent_us / lasted_us
 
     def unconnected(self) -> list[str]:
         """Return the markets that no open connection has subscribed to."""

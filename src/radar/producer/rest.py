@@ -3,6 +3,7 @@
 import httpx
 
 from radar.errors import ConfigurationError, ExchangeUnavailable
+from radar.settings import without_password
 
 TIMEOUT_S = 10.0
 # The market list is a few hundred kilobytes.
@@ -28,7 +29,9 @@ class Rest:
                 proxy=proxy or None, trust_env=False, timeout=TIMEOUT_S, follow_redirects=True
             )
         except ValueError as error:
-            raise ConfigurationError(f"EXCHANGE_PROXY is {proxy!r}: {error}") from error
+            raise ConfigurationError(
+                without_password(f"EXCHANGE_PROXY is {proxy!r}: {error}")
+            ) from error
 
     async def get(self, path: str) -> bytes:
         """Return the body of the answer to one GET request.
@@ -49,7 +52,7 @@ class Rest:
                         raise ExchangeUnavailable(f"GET {url}: more than {MAX_BODY_BYTES} bytes")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
-            raise ExchangeUnavailable(f"GET {url}: {reason}") from error
+            raise ExchangeUnavailable(without_password(f"GET {url}: {reason}")) from error
         return bytes(body)
 
     async def close(self) -> None:

@@ -32,6 +32,9 @@ FINISH_TIMEOUT_S = 20.0
 FLUSH_TIMEOUT_S = 5.0
 # Kafka acknowledges within a second; not ready once it has not for so long.
 STALLED_AFTER_S = 5.0
+# Nor once nothing has come for so long, and for as long as so many frames usually take.
+SILENT_AFTER_S = 6.0
+SILENT_AFTER_FRAMES = 30
 SHOWN_SYMBOLS = 3
 
 _log = structlog.get_logger()
@@ -287,6 +290,15 @@ class Producer:
             f"{len(unconnected)} of {len(self._markets)} markets have no connection to the"
             f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
             holds=bool(unconnected),
+        )
+        silent_s, missing = self._feed.silence(time.time_ns() // 1000)
+        self._tell(
+            "silence",
+            f"nothing has come from the exchange for {silent_s:.0f} s",
+            # Whoever waits for Kafka does not read.
+            holds=silent_s > SILENT_AFTER_S
+            and missing > SILENT_AFTER_FRAMES
+            and not self._outlet.waiting,
         )
         stalled_s = max(self._outlet.stalled_s, self._gap_outlet.stalled_s)
         queued = self._publisher.queued + self._gap_publisher.queued

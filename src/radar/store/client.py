@@ -203,8 +203,17 @@ class Store:
         if not isinstance(error, ClickHouseError | OSError):
             return error
         address = f"{self._settings.clickhouse_host}:{self._settings.clickhouse_port}"
-        return StoreUnavailable(f"ClickHouse at {address}: {_first_line(error)}")
+        # What did not come from the server is wrapped several times, with the whole request.
+        answered = isinstance(error, DatabaseError) and error.code is not None
+        cause = error if answered else _innermost(error)
+        return StoreUnavailable(f"ClickHouse at {address}: {_first_line(cause)}")
 
 
-def _first_line(error: Exception) -> str:
+def _innermost(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
