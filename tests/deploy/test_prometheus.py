@@ -1,0 +1,101 @@
+"""What Prometheus is given: rules, configuration and metrics, as promtool and the docs see them."""
+
+import re
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ports import free_port
+from radar.observe import metrics
+from support import Process, eventually, radar
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+RULES_TEXT = RULES.read_text()
+ALERTS = re.findall(r"- alert: (\w+)", RULES_TEXT)
+SUFFIXES = ("_bucket", "_sum", "_count")
+
+
+def promtool(*arguments: str | Path, text: str = "") -> str:
+    command = shutil.which("promtool")
+    if command is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    done = subprocess.run(
+        [command, *map(str, arguments)],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def declared(name: str) -> bool:
+    names = {each.name for each in metrics.DECLARED}
+    return name in names or any(
+        name.endswith(suffix) and name.removesuffix(suffix) in names for suffix in SUFFIXES
+    )
+
+
+def test_rules_and_configuration_are_valid() -> None:
+    found = promtool("check", "config", RULES.with_name("prometheus.yml"))
+    assert f"{len(ALERTS)} rules found" in found
+
+
+def test_rules_fire_when_they_should_and_are_quiet_otherwise() -> None:
+    assert "SUCCESS" in promtool("test", "rules", Path(__file__).with_name("rules_test.yml"))
+
+
+def test_every_alert_is_tested() -> None:
+    tested = set(
+        re.findall(r"alertname: (\w+)", (ROOT / "tests/deploy/rules_test.yml").read_text())
+    )
+    assert set(ALERTS) == tested
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_alert_links_to_its_section(alert: str) -> None:
+    link = f"docs/operations.md#{alert.lower()}"
+    rule = RULES_TEXT.partition(f"- alert: {alert}\n")[2].partition("- alert:")[0]
+    assert f"runbook: {link}\n" in rule
+    assert f"\n### {alert}\n" in (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_links_within_the_operations_lead_somewhere() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    sections = {
+        title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= sections
+
+
+def test_metrics_that_rules_and_docs_name_are_declared() -> None:
+    text = RULES_TEXT + re.sub(
+        r"radar_(trades|depths|…)\w*", "", (ROOT / "docs/operations.md").read_text()
+    )
+    unknown = {name for name in re.findall(r"\bradar_\w+", text) if not declared(name)}
+    assert not unknown
+
+
+def test_exposition_of_a_process_is_what_prometheus_expects(tmp_path: Path) -> None:
+    port = free_port()
+    process = Process(radar("simulate", "--port", "0"), tmp_path / "log", METRICS_PORT=str(port))
+
+    def exposition() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    try:
+        eventually(lambda: "radar_ready 1.0" in exposition(), "it is ready")
+        text = exposition()
+    finally:
+        process.end()
+    promtool("check", "metrics", text=text)
