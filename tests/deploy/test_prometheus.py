@@ -1,45 +1,19 @@
 """What Prometheus is given: rules, configuration and metrics, as promtool and the docs see them."""
 
 import re
-import shutil
-import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from ports import free_port
-from radar.observe import metrics
+from promtool import declared, promtool
 from support import Process, eventually, radar
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 RULES_TEXT = RULES.read_text()
 ALERTS = re.findall(r"- alert: (\w+)", RULES_TEXT)
-SUFFIXES = ("_bucket", "_sum", "_count")
-
-
-def promtool(*arguments: str | Path, text: str = "") -> str:
-    command = shutil.which("promtool")
-    if command is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
-    done = subprocess.run(
-        [command, *map(str, arguments)],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def declared(name: str) -> bool:
-    names = {each.name for each in metrics.DECLARED}
-    return name in names or any(
-        name.endswith(suffix) and name.removesuffix(suffix) in names for suffix in SUFFIXES
-    )
 
 
 def test_rules_and_configuration_are_valid() -> None:
