@@ -8,6 +8,7 @@ import pytest
 from ports import free_port
 from radar.kafka import Cluster
 from radar.kinds import TRADES
+from radar.observe.ask_health import ask
 from radar.observe.scrape import scrape
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -74,6 +75,9 @@ def test_worker_with_too_many_bad_messages_halts_that_partition_until_they_are_a
     assert worker.lives
     samples = {name: value for (name, _), value in scrape(port).items()}
     assert samples["radar_halted_partitions"] == 1
+    report = ask("127.0.0.1", port)
+    assert (report.alive, report.ready) == (True, False)
+    assert "is halted: " in report.reasons[0]
     before = (stored(store), letters(settings), waiting(settings))
 
     # Neither a restart nor another one drains the topic.

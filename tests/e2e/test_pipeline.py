@@ -170,6 +170,9 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
     assert len(status["pipeline"]["processes"]) == 11
+    eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
+    healthy = json.loads(up.run("health", "--json").stdout)
+    assert {each["name"] for each in healthy} == up.pids().keys() - {"kafka", "clickhouse"}
     lag = json.loads(up.run("lag", "--json").stdout)
     assert {row["topic"] for row in lag} == {"radar_trades", "radar_depths", "radar_gaps"}
     assert "radar_trades: 3 partitions" in up.run("topics").stdout
