@@ -17,8 +17,6 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     latency.NAME: latency.run,
     scaling.NAME: scaling.run,
     reads.NAME: reads.run,
-    scaling.NAME: scaling.run,
-    reads.NAME: reads.run,
     startup.NAME: startup.run,
 }
 QUICK = (throughput.NAME, startup.NAME)
