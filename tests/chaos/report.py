@@ -5,6 +5,7 @@ failed; the document then says so.
 """
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -76,6 +77,8 @@ Producers are whole producers of each kind; connections are redundant ones in ea
 those of trades. Rates are the exchange's. Seconds are those in which faults happen. Deaths are
 processes that ended without being told to."""
 
+_DIRECTORY = re.compile(r"/[^' ]*/")
+
 MUST_BE_ZERO = {
     "trades_lost": "trades lost",
     "trades_unexpected": "trades unexpected",
@@ -87,21 +90,39 @@ MUST_BE_ZERO = {
 }
 
 
-def read(paths: Iterable[Path]) -> list[Run]:
-    """Read results; of a seed that was run again in the same make-up, the newest counts."""
+FAILED_BEFORE = """\
+### Run again
+
+These runs failed. What they had found was mended, or is not promised, and the seeds were run again;
+only the second run is counted.
+"""
+
+
+def read(paths: Iterable[Path]) -> tuple[list[Run], list[Run]]:
+    """Read results.
+
+    Returns:
+        Of a seed that was run again in the same make-up the newest result, for each seed; and the
+        older ones that failed.
+    """
     newest: dict[str, Run] = {}
+    failed_before: list[Run] = []
     for path in paths:
         for line in path.read_text().splitlines():
             result = json.loads(line)
-            newest[json.dumps(result["setup"], sort_keys=True)] = result
-    return sorted(newest.values(), key=lambda result: int(result["seed"]))
+            setup = json.dumps(result["setup"], sort_keys=True)
+            if setup in newest and not newest[setup]["passed"]:
+                failed_before.append(newest[setup])
+            newest[setup] = result
+    return sorted(newest.values(), key=lambda result: int(result["seed"])), failed_before
 
 
-def report(runs: Sequence[Run]) -> str:
+def report(runs: Sequence[Run], failed_before: Sequence[Run]) -> str:
     """Return the document."""
     parts = [
         TITLE,
         _summary(runs),
+        _failed_before(failed_before),
         _faults(runs),
         COMPARED,
         _table_of_runs(runs),
@@ -151,6 +172,13 @@ def _summary(runs: Sequence[Run]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _failed_before(runs: Sequence[Run]) -> str:
+    if not runs:
+        return ""
+    lines = [f"- seed {run['seed']}, {run['at'][:16]}: {_failure(run)}" for run in runs]
+    return "\n".join([FAILED_BEFORE, *lines, ""])
+
+
 def _faults(runs: Sequence[Run]) -> str:
     total: Counter[str] = Counter()
     for run in runs:
@@ -197,7 +225,7 @@ def _row(run: Run) -> tuple[str, ...]:
 
 def _failure(run: Run) -> str:
     if "failure" in run:
-        return str(run["failure"])
+        return _DIRECTORY.sub("", str(run["failure"]))
     wrong = [
         f"{title} {_n(run['verdict'][name])}"
         for name, title in MUST_BE_ZERO.items()
@@ -247,10 +275,10 @@ def _n(number: int) -> str:
 
 def main() -> None:
     """Write the document of the results that the command line names."""
-    runs = read(map(Path, sys.argv[1:]))
+    runs, failed_before = read(map(Path, sys.argv[1:]))
     if not runs:
         sys.exit("no results: python -m chaos.report RESULTS...")
-    print(report(runs), end="")
+    print(report(runs, failed_before), end="")
     sys.exit(0 if all(run["passed"] for run in runs) else 1)
 
 
