@@ -79,8 +79,6 @@ _NOT_OFFERED = {
     KafkaError.UNSUPPORTED_VERSION,
     KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001
 }
-_TAKEN_NAME = KafkaError.UNRELEASED_INSTANCE_ID
-TAKEN_NAME_WAIT_S = 2.0
 FENCED_AGAIN_S = 60.0
 # A request that is lost with its connection is given up after so long, by default 60 s.
 SOCKET_TIMEOUT_S = 10.0
@@ -343,6 +341,8 @@ class GroupReader:
             "fetch.wait.max.ms": 100,
         }
         if settings.kafka_group_protocol == "consumer":
+            # Without a name: one that died keeps its name until its session is over, and Kafka
+            # 4.1.1 was seen to keep the names of dead members for ever once it was killed itself.
             config["group.remote.assignor"] = "uniform"
         else:
             config |= {
@@ -350,8 +350,8 @@ class GroupReader:
                 "session.timeout.ms": session_ms,
                 "heartbeat.interval.ms": min(3000, session_ms // 3),
             }
-        if settings.worker_id:
-            config["group.instance.id"] = settings.worker_id
+            if settings.worker_id:
+                config["group.instance.id"] = settings.worker_id
         self._config = config
         self._join_timeout_s = settings.kafka_join_timeout_seconds
         self._owned: set[int] = set()
@@ -379,7 +379,7 @@ class GroupReader:
         """Answer to being fenced, which is not always another's doing.
 
         A static member that has not heard of its coordinator for a session's time, because that
-        died, joins as if it were new and is fenced by itself (Apache Kafka 4.1, librdkafka 2.16).
+        died, joins as if it were new and is fenced by itself (librdkafka issue 3437).
         """
         now_s = time.monotonic()
         if now_s < self._fenced_at_s + FENCED_AGAIN_S:
@@ -416,12 +416,6 @@ class GroupReader:
             error = message.error()
             if error is None:
                 messages.append(cast("Message", message))
-            elif self._join_deadline_s is not None and _names(error, _TAKEN_NAME):
-                # KIP-848: a worker that died keeps its name until its session times out.
-                _log.warning("kafka: %s; joining the group again", error.str())
-                time.sleep(min(TAKEN_NAME_WAIT_S, self.session_timeout_s / 4))
-                self._join_again()
-                return messages
             elif _is_final(error):
                 self._fenced = error.str()
                 return messages
@@ -776,12 +770,7 @@ def _watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]
         raise BrokerUnavailable(f"cannot read the ends of a partition: {error}") from error
 
 
-def _names(error: KafkaError, code: int) -> bool:
-    """Tell whether an error is one of this code, or a fatal one that was caused by it."""
-    return error.code() == code or KafkaError(code).str() in error.str()
-
-
 def _is_final(error: KafkaError) -> bool:
     # The library delivers a fatal error to `consume` under this code, without its flag.
     fatal = KafkaError._FATAL  # noqa: SLF001 - the library's public name
-    return error.fatal() or error.code() in (fatal, KafkaError.FENCED_INSTANCE_ID, _TAKEN_NAME)
+    return error.fatal() or error.code() in (fatal, KafkaError.FENCED_INSTANCE_ID)

@@ -133,21 +133,6 @@ def test_worker_killed_is_replaced_by_the_other_once_its_session_is_over(
     assert heir.lives
 
 
-def test_reader_under_the_name_of_a_dead_one_gets_its_place_when_the_session_is_over(
-    settings: Settings, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KAFKA_GROUP_PROTOCOL", "consumer")
-    first = start("one")
-    publish_trades(settings, range(100))
-    eventually(lambda: stored(store) == 100, "it works", 60)
-    first.kill()
-    again = start("one")
-    publish_trades(settings, range(100, 200))
-    eventually(lambda: "joining the group again" in again.log.read_text(), "the name is taken", 60)
-    assert_all_is_stored_once(settings, store, 200)
-    assert again.lives
-
-
 def test_session_timeout_of_a_consumer_group_is_that_of_the_brokers(settings: Settings) -> None:
     wanted = settings.model_copy(
         update={"kafka_group_protocol": "consumer", "kafka_session_timeout_seconds": 99}
