@@ -190,7 +190,8 @@ class Settings(BaseSettings):
     worker_id: Annotated[str, Allowed("letters, digits, '.', '_' and '-'")] = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,200}$",
-        description="Fixed name of a worker in its group (static membership, classic only); empty: none.",
+        description="Fixed name of a worker in its group (static membership, classic only);"
+        " empty: none.",
     )
 
     # ClickHouse
