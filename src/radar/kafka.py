@@ -355,6 +355,7 @@ class GroupReader:
         self._config = config
         self._join_timeout_s = settings.kafka_join_timeout_seconds
         self._owned: set[int] = set()
+        self._may_commit = True
         self._fenced: str | None = None
         self._fenced_at_s = -math.inf
         self._join()
@@ -362,7 +363,7 @@ class GroupReader:
     def _join(self) -> None:
         self._consumer = Consumer(self._config)
         self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         # Spread, so that members that wait for each other do not start again together.
         wait_s = self._join_timeout_s * random.uniform(1, 2)  # noqa: S311
@@ -370,7 +371,7 @@ class GroupReader:
 
     def _join_again(self) -> None:
         # A member that was fenced is not told by the library what it has lost.
-        self._lose(self._owned)
+        self._lose(self._owned, while_owned=False)
         self.close()
         self._fenced = None
         self._join()
@@ -434,6 +435,9 @@ class GroupReader:
             BrokerUnavailable: Kafka did not answer; whether the commit counts is unknown.
             ClientHangs: Neither did the library.
         """
+        if not self._may_commit:
+            # The library would not return: it waits for a membership that waits for us.
+            raise CommitRejected("this member has lost its partitions")
         position = TopicPartition(self._topic, partition, offset, metadata)
 
         def commit() -> list[TopicPartition]:
@@ -500,14 +504,20 @@ class GroupReader:
         self._owned |= {each.partition for each in partitions}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._lose({each.partition for each in partitions})
+        self._lose({each.partition for each in partitions}, while_owned=True)
         consumer.incremental_unassign(partitions)
 
-    def _lose(self, partitions: set[int]) -> None:
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lose({each.partition for each in partitions}, while_owned=False)
+        consumer.incremental_unassign(partitions)
+
+    def _lose(self, partitions: set[int], *, while_owned: bool) -> None:
         lost = sorted(partitions & self._owned)
         self._owned -= partitions
+        self._may_commit = while_owned
         if lost:
             self._on_revoke(lost)
+        self._may_commit = True
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Member:
         self.assigned: dict[int, Committed] = {}
         self.messages: list[Message] = []
         self.losses = 0  # times that all partitions were taken away
+        self.commit_at_loss = False
+        self.rejected: list[str] = []  # why such commits were
         self.reader = GroupReader(
             settings, TOPIC, group, on_assign=self._assign, on_revoke=self._revoke
         )
@@ -42,6 +44,11 @@ class Member:
         self.assigned |= {each.partition: each for each in committed}
 
     def _revoke(self, partitions: Sequence[int]) -> None:
+        if self.commit_at_loss:
+            try:
+                self.reader.commit(partitions[0], 0)
+            except CommitRejected as error:
+                self.rejected.append(str(error))
         for partition in partitions:
             self.assigned.pop(partition, None)
         self.losses += not self.assigned
@@ -204,11 +211,13 @@ def test_reader_that_is_fenced_joins_again_and_gives_up_when_it_is_fenced_again(
 ) -> None:
     named = settings.model_copy(update={"worker_id": "one"})
     first = Member(named)
+    first.commit_at_loss = True
     first.until(lambda: len(first.assigned) == 3, "the first has all partitions")
     second = Member(named)
     second.until(lambda: len(second.assigned) == 3, "the second takes its place")
     # Each takes the place of the other, until one gives up.
     first.until(lambda: first.losses == 1 and len(first.assigned) == 3, "the first joins again")
+    assert first.rejected == ["this member has lost its partitions"]
     second.until(lambda: second.losses == 1 and len(second.assigned) == 3, "so does the second")
     with pytest.raises(WorkerFenced, match="another worker running with the same WORKER_ID"):
         first.until(lambda: False, "it gives up")
