@@ -11,7 +11,7 @@ import apache_kafka
 from ports import free_port
 from radar.kafka import Cluster
 from radar.local.addresses import answers
-from radar.settings import Settings, load
+from radar.settings import Settings, load, variables
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from support import Process, eventually
@@ -73,8 +73,8 @@ def clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """Keep the options of whoever runs the tests away from them."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for variable in variables():
+        monkeypatch.delenv(variable, raising=False)
     if _apache(pytestconfig):
         monkeypatch.setenv("KAFKA_HOME", str(apache_kafka.HOME))
     monkeypatch.chdir(tmp_path)

@@ -113,6 +113,7 @@ def up(
 @app.command()
 def simulate(
     *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8765,
     seed: Annotated[int, typer.Option(help="Seed of the market.")] = 1,
     symbols: Annotated[int, typer.Option(help="Number of spot markets.")] = 60,
@@ -129,7 +130,7 @@ def simulate(
         typer.Option(help="Fault at start, NAME or NAME:key=value,…; may be given repeatedly."),
     ] = None,
 ) -> None:
-    """Run a simulated exchange: the protocol of Wallex on 127.0.0.1, with a ledger and faults.
+    """Run a simulated exchange: the protocol of Wallex, with a ledger and faults.
 
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
     does harm, and GET /simulator/ledger tells what was sent.
@@ -144,6 +145,7 @@ def simulate(
     except ValueError as error:
         raise ConfigurationError(f"--fault: {error}") from error
     options = SimulatorOptions(
+        host=host,
         port=port,
         seed=seed,
         symbols=symbols,
@@ -267,8 +269,20 @@ def health(
 
 
 @app.command()
-def topics() -> None:
-    """Create missing topics in Kafka and list them."""
+def topics(
+    *,
+    grow: Annotated[
+        bool,
+        typer.Option("--grow", help="Give topics with fewer partitions KAFKA_NUM_PARTITIONS."),
+    ] = False,
+) -> None:
+    """Create missing topics in Kafka and list them.
+
+    --grow is safe while everything runs, and cannot be undone. A market may move to another
+    partition, and its messages before and after are then stored by different workers, in any
+    order. Rows do not depend on it: tables order them by their times, and a trade's identity does
+    not hold the partition. Clients learn of new partitions within five minutes; nothing is missed.
+    """
     from radar.kafka import Cluster
     from radar.kinds import KINDS
 
@@ -276,9 +290,11 @@ def topics() -> None:
     names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
     for name in cluster.create_topics(names):
         typer.echo(f"created {name}")
-    for topic in cluster.topics(names):
-        kept = topic.end - topic.start
-        typer.echo(f"{topic.name}: {topic.partitions} partitions, {kept:,} messages kept")
+    for topic, before, after in cluster.grow_topics(names) if grow else ():
+        typer.echo(f"grew {topic} from {before} to {after} partitions: its markets may move")
+    for state in cluster.topics(names):
+        kept = state.end - state.start
+        typer.echo(f"{state.name}: {state.partitions} partitions, {kept:,} messages kept")
 
 
 @app.command()
@@ -326,15 +342,17 @@ def config(
     env_example: Annotated[
         bool, typer.Option("--env-example", help="Print every option with its default.")
     ] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Print every option as docs/configuration.md.")
+    ] = False,
 ) -> None:
     """Show the effective options; secrets are masked."""
-    from radar.settings import effective
-    from radar.settings import env_example as example
+    from radar import settings
 
-    if env_example:
-        typer.echo(example(), nl=False)
+    if env_example or reference:
+        typer.echo(settings.env_example() if env_example else settings.reference(), nl=False)
         return
-    for name, value in effective(_settings("config")).items():
+    for name, value in settings.effective(_settings("config")).items():
         typer.echo(f"{name}={value}")
 
 

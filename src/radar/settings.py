@@ -2,7 +2,8 @@
 
 `env.example`, `radar config` and the messages about wrong values follow from this
 declaration. Values come from the environment, then from a file `.env` in the working
-directory, then from the defaults here, which suit local work.
+directory, then from the defaults here, which suit local work. A secret may come from a file
+instead, which the variable with `_FILE` behind its name names.
 """
 
 import os
@@ -15,11 +16,17 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from radar.errors import ConfigurationError
 
 CLICKHOUSE_NATIVE_PORTS = {9000: 8123, 9440: 8443}
+FILE_SUFFIX = "_file"
 
 
 def _split_symbols(value: object) -> object:
@@ -52,6 +59,12 @@ def _check_brokers(value: str) -> str:
     return value
 
 
+def _check_file(value: str) -> str:
+    if value and not Path(value).is_file():
+        raise ValueError("there is no such file")
+    return value
+
+
 def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).hostname):
@@ -67,6 +80,7 @@ _WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 Brokers = Annotated[str, AfterValidator(_check_brokers), Allowed("host:port, separated by commas")]
+FilePath = Annotated[str, AfterValidator(_check_file), Allowed("empty, or a file")]
 Identifier = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"),
@@ -87,6 +101,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put secrets from files before everything but what the caller gives."""
+        return init_settings, _SecretFiles(settings_cls), env_settings, dotenv_settings
 
     # Exchange
     exchange: Literal["wallex"] = Field("wallex", description="Exchange to record.")
@@ -184,8 +210,15 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str = Field("", description="SASL user.")
     kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
-    kafka_ssl_ca_file: str = Field(
+    kafka_ssl_ca_file: FilePath = Field(
         "", description="CA certificates to verify brokers with; empty means the system's."
+    )
+    kafka_ssl_certificate_file: FilePath = Field(
+        "", description="Certificate to show to brokers that ask for one."
+    )
+    kafka_ssl_key_file: FilePath = Field("", description="Private key of that certificate.")
+    kafka_ssl_key_password: SecretStr = Field(
+        SecretStr(""), description="Password of that private key."
     )
     worker_id: Annotated[str, Allowed("letters, digits, '.', '_' and '-'")] = Field(
         "",
@@ -202,7 +235,12 @@ class Settings(BaseSettings):
     clickhouse_user: str = Field("default", min_length=1, description="User.")
     clickhouse_password: SecretStr = Field(SecretStr(""), description="Password.")
     clickhouse_db: Identifier = Field("radar", description="Database.")
-    clickhouse_secure: bool = Field(False, description="Use HTTPS.")
+    clickhouse_secure: bool = Field(
+        False, description="Use HTTPS, usually on CLICKHOUSE_PORT=8443; certificates are verified."
+    )
+    clickhouse_ca_file: FilePath = Field(
+        "", description="CA certificates to verify ClickHouse with; empty means certifi's."
+    )
     retention_days: int = Field(
         90, ge=1, le=36500, description="Rows are deleted this many days after they were received."
     )
@@ -264,6 +302,38 @@ class Settings(BaseSettings):
     )
 
 
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads secrets from the files that variables like CLICKHOUSE_PASSWORD_FILE name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return one secret and its field's name; None if no file is named."""
+        given = _given()
+        path = given.get(field_name + FILE_SUFFIX)
+        if not path or not is_secret(field_name):
+            return None, field_name, False
+        variable = _file_variable(field_name)
+        if given.get(field_name):
+            raise ConfigurationError(
+                f"{field_name.upper()} and {variable} are both set: unset one of them"
+            )
+        try:
+            # Editors and `echo` end a file with a line break, which no password ends with.
+            return Path(path).read_text("utf-8").rstrip("\r\n"), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ConfigurationError(
+                f"{variable} is {path!r}: {reason} (allowed: a readable file that holds the secret)"
+            ) from error
+
+    def __call__(self) -> dict[str, Any]:
+        """Return every secret that a file holds."""
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in Settings.model_fields.items()
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
+
+
 def load(**overrides: Any) -> Settings:
     """Read the environment and `.env`.
 
@@ -274,31 +344,23 @@ def load(**overrides: Any) -> Settings:
         ConfigurationError: A value is not allowed; the message names the variable, the value
             (unless it is a secret) and what is allowed.
     """
-    given = _Given(overrides)
     try:
         return Settings(**overrides)
     except ValidationError as error:
+        given = _given() | overrides
         problems = [_problem(given, detail) for detail in error.errors(include_url=False)]
         raise ConfigurationError("; ".join(problems)) from None
 
 
-class _Given:
-    """Looks up what was given for a variable, to quote it in a message."""
-
-    def __init__(self, overrides: dict[str, Any]) -> None:
-        self._values: dict[str, Any] = {
-            **{name.lower(): value for name, value in dotenv_values(".env").items()},
-            **{name.lower(): value for name, value in os.environ.items()},
-            **overrides,
-        }
-
-    def __getitem__(self, name: str) -> str:
-        return str(self._values.get(name, ""))
+def _given() -> dict[str, Any]:
+    """Return what stands in `.env` and the environment, by variable name in small letters."""
+    variables = {**dotenv_values(".env"), **os.environ}
+    return {name.lower(): value for name, value in variables.items()}
 
 
-def _problem(given: _Given, detail: Any) -> str:
+def _problem(given: dict[str, Any], detail: Any) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else "?"
-    value = "a secret" if is_secret(name) else repr(without_password(given[name]))
+    value = "a secret" if is_secret(name) else repr(without_password(str(given.get(name, ""))))
     reason = str(detail["msg"]).removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     return f"{name.upper()} is {value}: {reason} (allowed: {allowed(name)})"
@@ -356,6 +418,19 @@ def default_text(name: str) -> str:
     return str(default)
 
 
+def variables() -> list[str]:
+    """Return the names of all variables that are read, in order."""
+    return [
+        variable
+        for name in Settings.model_fields
+        for variable in (name.upper(), *([_file_variable(name)] if is_secret(name) else ()))
+    ]
+
+
+def _file_variable(name: str) -> str:
+    return f"{name}{FILE_SUFFIX}".upper()
+
+
 def env_example() -> str:
     """Return the content of `env.example`: every option, commented out, at its default."""
     lines = [
@@ -367,7 +442,49 @@ def env_example() -> str:
             f"# {field.description} ({allowed(name)})",
             f"# {name.upper()}={default_text(name)}",
         ]
+        if is_secret(name):
+            lines += [
+                f"# Or the file that holds {name.upper()}. (empty, or a file)",
+                f"# {_file_variable(name)}=",
+            ]
     return "\n".join(lines) + "\n"
+
+
+_REFERENCE_HEAD = """# Configuration
+
+Every option of radar. Values come from the environment, then from a file `.env` in the working
+directory, then from the defaults here. A wrong value ends a command with exit code 2 and one line
+that says what is allowed; `radar config` shows what is in effect, secrets masked.
+
+This page is written by `radar config --reference`.
+"""
+
+
+def reference() -> str:
+    """Return the content of `docs/configuration.md`: every option in tables, by section."""
+    lines = [_REFERENCE_HEAD.rstrip()]
+    for name, field in Settings.model_fields.items():
+        if name in _SECTIONS:
+            lines += ["", f"## {_SECTIONS[name]}", ""]
+            lines += ["| option | default | allowed | what it does |", "|---|---|---|---|"]
+        default = f"`{default_text(name)}`" if default_text(name) else "empty"
+        variable = f"`{name.upper()}`"
+        if is_secret(name):
+            variable += f", `{_file_variable(name)}`"
+        description = field.description or ""
+        cells = (variable, default, allowed(name), description)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# The first option of each section.
+_SECTIONS = {
+    "exchange": "Exchange and producers",
+    "kafka_broker": "Kafka",
+    "clickhouse_host": "ClickHouse",
+    "batch_size": "Workers",
+    "trades_workers": "Running",
+}
 
 
 def effective(settings: Settings) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Options: declared once, checked at once, secrets hidden."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ NAMES_OF_THE_ISSUE = (
 
 def test_env_example_equals_the_declaration() -> None:
     assert (ROOT / "env.example").read_text() == settings.env_example()
+
+
+def test_reference_equals_the_declaration() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == settings.reference()
+
+
+def test_reference_has_every_variable_once() -> None:
+    text = settings.reference()
+    for variable in settings.variables():
+        assert len(re.findall(rf"^\|.*`{variable}`.* \|", text, re.MULTILINE)) == 1
 
 
 def test_env_example_uncommented_gives_the_defaults(tmp_path: Path) -> None:
@@ -103,3 +114,62 @@ def test_settings_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch)
 def test_settings_symbols_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYMBOLS", "USDTTMN, BTCUSDT,")
     assert settings.load().symbols == ("USDTTMN", "BTCUSDT")
+
+
+SECRETS = [name for name in settings.Settings.model_fields if settings.is_secret(name)]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_settings_secret_from_a_file_is_read_without_its_line_break(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text(" canary \n")
+    monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
+    loaded = settings.load()
+    assert getattr(loaded, name).get_secret_value() == " canary "
+    assert "canary" not in str(settings.effective(loaded)) + repr(loaded)
+
+
+def test_settings_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("canary")
+    (tmp_path / ".env").write_text("CLICKHOUSE_PASSWORD_FILE=secret\n")
+    assert settings.load().clickhouse_password.get_secret_value() == "canary"
+
+
+def test_settings_secret_given_twice_says_to_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", "canary")
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD_FILE", "/run/secrets/password")
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load()
+    assert str(caught.value) == (
+        "CLICKHOUSE_PASSWORD and CLICKHOUSE_PASSWORD_FILE are both set: unset one of them"
+    )
+
+
+def test_settings_secret_file_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", "/nowhere/password")
+    with pytest.raises(ConfigurationError, match=r"KAFKA_SASL_PASSWORD_FILE is '/nowhere/pass.*No"):
+        settings.load()
+
+
+def test_settings_secret_file_that_is_not_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(tmp_path / "secret"))
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        settings.load()
+
+
+def test_settings_no_file_for_what_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_USER_FILE", "/nowhere")
+    assert settings.load().clickhouse_user == "default"
+
+
+@pytest.mark.parametrize("name", ["KAFKA_SSL_CA_FILE", "KAFKA_SSL_KEY_FILE", "CLICKHOUSE_CA_FILE"])
+def test_settings_certificate_file_that_is_missing_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/nowhere/ca.pem")
+    with pytest.raises(ConfigurationError, match=f"{name} is '/nowhere/ca.pem': there is no such"):
+        settings.load()
