@@ -270,3 +270,28 @@ def test_migrate_of_a_newer_database_is_refused(store: Store) -> None:
 def test_rows_of_a_wrong_query_fail_with_the_servers_words(store: Store) -> None:
     with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
         store.rows("SELECT * FROM nothing_there")
+
+
+class Restricted(Store):
+    """As a user who may insert and read, and create nothing."""
+
+    def command(self, sql: str) -> None:
+        raise QueryFailed(f"not enough privileges: {sql}")
+
+    def create_database(self) -> None:
+        self.command("CREATE DATABASE")
+
+
+def test_migrate_finished_database_needs_no_right_to_create(
+    store: Store, store_settings: Settings
+) -> None:
+    restricted = Restricted(store_settings)
+    assert migrate(restricted, store_settings.retention_days) == []
+    restricted.close()
+
+
+def test_migrate_missing_database_says_what_may_not_be_done(store_settings: Settings) -> None:
+    restricted = Restricted(store_settings)
+    with pytest.raises(QueryFailed, match="CREATE DATABASE"):
+        migrate(restricted, store_settings.retention_days)
+    restricted.close()

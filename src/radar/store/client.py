@@ -151,6 +151,21 @@ class Store:
             self._client.close()
             self._client = None
 
+    def has_table(self, table: str) -> bool:
+        """Tell whether the database is there and has a table; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The server refuses the query.
+        """
+        names = {"database": self.database, "table": table}
+        query = (
+            "SELECT count() FROM system.tables"
+            " WHERE database = {database:String} AND name = {table:String}"
+        )
+        rows = self._ask_server(lambda client: client.query(query, parameters=names).result_rows)
+        return bool(rows[0][0])
+
     def create_database(self) -> None:
         """Create the database if it is missing; blocks.
 
@@ -158,10 +173,16 @@ class Store:
             StoreUnavailable: The server does not answer.
             QueryFailed: The server refuses.
         """
+        self._ask_server(
+            lambda client: client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
+        )
+
+    def _ask_server(self, question: Any) -> Any:
+        """Ask outside of the database, which may be missing."""
         client = None
         try:
             client = self._connect(database="default")
-            client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
+            return question(client)
         except Exception as error:
             raise self._query_error(error) from error
         finally:
@@ -189,6 +210,7 @@ class Store:
             password=settings.clickhouse_password.get_secret_value(),
             database=database,
             autogenerate_session_id=False,
+            ca_cert=settings.clickhouse_ca_file or None,
             connect_timeout=min(CONNECT_TIMEOUT_S, max(1, int(self._timeout_s))),
             send_receive_timeout=max(1, int(self._timeout_s)),
             client_name="radar",

@@ -58,12 +58,14 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
         QueryFailed: The server refuses a statement.
         ConfigurationError: The database was made by other migrations than these.
     """
-    store.create_database()
-    store.command(
-        "CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String,"
-        " checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
-        " ENGINE = ReplacingMergeTree(applied_at) ORDER BY version"
-    )
+    # A worker's user may have no right to create anything, and needs none in a finished database.
+    if not store.has_table("schema_migrations"):
+        store.create_database()
+        store.command(
+            "CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String,"
+            " checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
+            " ENGINE = ReplacingMergeTree(applied_at) ORDER BY version"
+        )
     recorded = {
         int(version): str(checksum)
         for version, checksum in store.rows("SELECT version, checksum FROM schema_migrations FINAL")
