@@ -29,7 +29,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from radar.errors import (
     BrokerUnavailable,
@@ -153,6 +153,10 @@ def client_config(settings: Settings) -> dict[str, Any]:
         config["sasl.password"] = settings.kafka_sasl_password.get_secret_value()
     if settings.kafka_ssl_ca_file:
         config["ssl.ca.location"] = settings.kafka_ssl_ca_file
+    if settings.kafka_ssl_certificate_file:
+        config["ssl.certificate.location"] = settings.kafka_ssl_certificate_file
+        config["ssl.key.location"] = settings.kafka_ssl_key_file
+        config["ssl.key.password"] = settings.kafka_ssl_key_password.get_secret_value()
     return config
 
 
@@ -530,6 +534,14 @@ class TopicState:
     end: int  # sum of the partitions' end offsets
 
 
+class Growth(NamedTuple):
+    """A topic that got more partitions."""
+
+    topic: str
+    before: int
+    after: int
+
+
 class Cluster:
     """Questions and orders to the brokers that are not part of the data's way."""
 
@@ -584,6 +596,28 @@ class Cluster:
             else:
                 created.append(name)
         return created
+
+    def grow_topics(self, names: Iterable[str]) -> list[Growth]:
+        """Give topics that have fewer partitions than the options say so many; blocks.
+
+        Returns:
+            What was grown; topics with as many partitions or more stay as they are.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        after = self._settings.kafka_num_partitions
+        known = self._topics()
+        grown = [
+            Growth(name, known[name], after) for name in names if known.get(name, after) < after
+        ]
+        wanted = [NewPartitions(each.topic, after) for each in grown]
+        try:
+            for future in self._admin.create_partitions(wanted).values() if wanted else ():
+                _answer(future)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return grown
 
     def topic_id(self, topic: str) -> str:
         """Return the broker's identity of a topic, which changes when it is recreated.

@@ -15,7 +15,7 @@ from radar.errors import (
     WorkerFenced,
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
-from radar.settings import Settings
+from radar.settings import Settings, load
 from support import eventually
 
 TOPIC = "contract"
@@ -67,6 +67,33 @@ def publish(settings: Settings, *messages: tuple[bytes, bytes]) -> None:
         publisher.publish(key, value)
     assert publisher.flush(10) == 0
     assert (publisher.acknowledged, publisher.failed) == (len(messages), 0)
+
+
+def test_grow_topics_adds_partitions_and_keeps_messages_and_offsets(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(settings, *((str(n).encode(), b"before") for n in range(20)))
+    before = {lag.partition: lag.end for lag in Cluster(settings).lag(TOPIC, "group")}
+    monkeypatch.setenv("KAFKA_NUM_PARTITIONS", "7")
+    grown = load()
+    assert Cluster(grown).grow_topics([TOPIC, "missing"]) == [(TOPIC, 3, 7)]
+    eventually(lambda: len(Cluster(grown).lag(TOPIC, "group")) == 7, "seven partitions")
+    after = {lag.partition: lag.end for lag in Cluster(grown).lag(TOPIC, "group")}
+    assert after == before | dict.fromkeys(range(3, 7), 0)
+    # The same keys again: some of them have moved, and a group reads them all.
+    publish(grown, *((str(n).encode(), b"after") for n in range(20)))
+    member = Member(grown)
+    member.until(lambda: len(member.messages) == 40, "every message of both times")
+    assert set(member.assigned) == set(range(7))
+    assert any(message.partition() >= 3 for message in member.messages)
+    member.reader.close()
+
+
+def test_grow_topics_never_shrinks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_NUM_PARTITIONS", "2")
+    assert Cluster(load()).grow_topics([TOPIC]) == []
+    (topic,) = Cluster(settings).topics([TOPIC])
+    assert topic.partitions == 3
 
 
 def test_create_topics_by_many_at_once_creates_each_once(kafka_settings: Settings) -> None:

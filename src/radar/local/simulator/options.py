@@ -11,7 +11,10 @@ from radar.local.simulator.market import RECENT_TRADES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
-    """How the simulated exchange behaves; it listens on 127.0.0.1 only."""
+    """How the simulated exchange behaves."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; whoever reaches it may do harm to the exchange."""
 
     port: int = 0
     """TCP port of REST and WebSocket; 0 picks a free one."""

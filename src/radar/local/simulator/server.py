@@ -27,8 +27,6 @@ from radar.local.simulator.ledger import Ledger, LedgerTrade
 from radar.local.simulator.market import MarketModel
 from radar.local.simulator.options import SimulatorOptions
 
-HOST = "127.0.0.1"
-
 CLOSE_TIMEOUT_S = 1.0
 """A peer that does not answer a close frame for so long is cut."""
 
@@ -298,7 +296,7 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         try:
             server = await serve(
                 running.handle,
-                HOST,
+                options.host,
                 options.port,
                 process_request=running.respond,
                 compression=None,  # one encoded frame serves all connections
@@ -309,10 +307,11 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            raise ConfigurationError(f"cannot listen on {HOST}:{options.port}: {error}") from error
+            address = f"{options.host}:{options.port}"
+            raise ConfigurationError(f"cannot listen on {address}: {error}") from error
         port = server.sockets[0].getsockname()[1]
-        running.ws_url = f"ws://{HOST}:{port}/ws"
-        running.rest_url = f"http://{HOST}:{port}"
+        running.ws_url = f"ws://{options.host}:{port}/ws"
+        running.rest_url = f"http://{options.host}:{port}"
         ledger.start(at=time.time(), port=port, seed=options.seed, symbols=options.symbols)
         for applied in options.faults:
             running.fault(applied)
@@ -344,7 +343,7 @@ async def run(
     """
     async with simulator(options) as running:
         if ready is not None:
-            ready(HOST, urlsplit(running.rest_url).port or 0)
+            ready(options.host, urlsplit(running.rest_url).port or 0)
         await running.wait(stop)
 
 
