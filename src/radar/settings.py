@@ -239,7 +239,7 @@ class Settings(BaseSettings):
         False, description="Use HTTPS, usually on CLICKHOUSE_PORT=8443; certificates are verified."
     )
     clickhouse_ca_file: FilePath = Field(
-        "", description="CA certificates to verify ClickHouse with; empty means certifi's."
+        "", description="CA certificates to verify ClickHouse with; empty means the system's."
     )
     retention_days: int = Field(
         90, ge=1, le=36500, description="Rows are deleted this many days after they were received."

@@ -1,0 +1,316 @@
+"""The files that deploy radar agree with each other and with the code."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from radar.consumer.worker import DRAIN_TIMEOUT_S
+from radar.producer.run import FINISH_TIMEOUT_S
+from radar.settings import variables
+
+ROOT = Path(__file__).parents[2]
+PRODUCERS = ("wallex-trades", "wallex-depth")
+CONSUMERS = (
+    *("trades-consumer-1", "trades-consumer-2", "trades-consumer-3"),
+    *("depth-consumer-1", "depth-consumer-2", "gaps-consumer-1"),
+)
+ONE_SHOTS = ("topics", "migrations")
+PORTS = {
+    "kafka": (9092, 9101),
+    "clickhouse": (8123, 9000),
+    "prometheus": (9090,),
+    "grafana": (3000,),
+}
+TARGETS = (
+    *("dev-setup", "start-pipeline", "start", "start-infra", "start-producers"),
+    *("start-consumers", "stop", "restart", "build", "status", "monitor", "health", "logs"),
+    *("logs-trades", "logs-depth", "logs-producers", "kafka-topics", "kafka-create-topics"),
+    *("kafka-lag", "clickhouse-cli", "clickhouse-query-trades", "clickhouse-query-depth"),
+    *("clickhouse-reset", "scale-trades", "scale-depth", "clean", "clean-all"),
+)
+WITHOUT_ENGINE = {"dev-setup", "clean", "clean-all"}
+EMBEDDED = ("chdb", "noida_db", "uvicorn", "starlette", "httptools", "pandas", "pyarrow", "click")
+
+
+class Loader(yaml.SafeLoader):
+    """Knows what compose adds to YAML."""
+
+
+def _override(loader: Loader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+Loader.add_constructor("!override", _override)
+
+
+def compose(name: str = "docker-compose.yml") -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader)
+    return loaded
+
+
+SERVICES: dict[str, dict[str, Any]] = compose()["services"]
+
+
+def seconds(text: str) -> int:
+    return int(text.removesuffix("s"))
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_compose_has_the_services_that_users_know() -> None:
+    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, *ONE_SHOTS}
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {
+        "prometheus",
+        "grafana",
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_compose_service_is_named_limited_and_on_the_network(name: str) -> None:
+    service = SERVICES[name]
+    assert service["container_name"] == name
+    assert service["networks"] == ["dev-network"]
+    assert re.search(r":v?[0-9]+\.[0-9]+|:\$\{RADAR_VERSION:-[0-9.]+\}", service["image"])
+    limits = service["deploy"]["resources"]["limits"]
+    assert limits["cpus"]
+    assert limits["memory"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    if name in ONE_SHOTS:
+        assert service["restart"] == "on-failure:3"
+    else:
+        assert service["restart"] == "unless-stopped"
+        assert service["stop_grace_period"]
+    # Kafka's image writes its configuration when it starts.
+    assert service.get("read_only") is (None if name == "kafka" else True)
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_compose_ports_are_those_of_this_machine_only(name: str) -> None:
+    assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}" for port in PORTS[name]]
+    assert SERVICES[name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", [*PRODUCERS, *CONSUMERS])
+def test_compose_role_is_checked_by_the_image_and_stops_in_the_time_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert "ports" not in service
+    assert "healthcheck" not in service  # the image's own, radar health
+    needed_s = FINISH_TIMEOUT_S if name in PRODUCERS else DRAIN_TIMEOUT_S
+    assert seconds(service["stop_grace_period"]) > needed_s
+    assert service["environment"].get("WORKER_ID") == (name if name in CONSUMERS else None)
+
+
+def test_compose_roles_wait_for_what_they_need() -> None:
+    for name in PRODUCERS:
+        assert SERVICES[name]["depends_on"] == {
+            "kafka": {"condition": "service_healthy"},
+            "topics": {"condition": "service_completed_successfully"},
+        }
+    for name in CONSUMERS:
+        assert SERVICES[name]["depends_on"] == {
+            "kafka": {"condition": "service_healthy"},
+            "clickhouse": {"condition": "service_healthy"},
+            "topics": {"condition": "service_completed_successfully"},
+            "migrations": {"condition": "service_completed_successfully"},
+        }
+
+
+def test_compose_passes_every_option_on() -> None:
+    """An option that is added to the declaration must not be forgotten in the containers."""
+    passed = {name for service in SERVICES.values() for name in service.get("environment", {})}
+    local = {"KAFKA_HOME", "TRADES_WORKERS", "DEPTH_WORKERS", "RADAR_DATA_DIR"}
+    in_the_image = {"METRICS_HOST", "METRICS_PORT"}
+    # The stack's own Kafka and ClickHouse are reached in its network, without TLS.
+    secured = {name for name in variables() if re.match(r"KAFKA_S(ASL|SL|ECURITY)_", name)} | {
+        *("CLICKHOUSE_SECURE", "CLICKHOUSE_CA_FILE", "CLICKHOUSE_PASSWORD_FILE"),
+    }
+    assert set(variables()) - passed - local - in_the_image == secured
+    elsewhere = compose("docker-compose.producers.yml")["services"]["wallex-trades"]["environment"]
+    assert {name for name in secured if name.startswith("KAFKA_")} <= set(elsewhere)
+    producing = set(SERVICES["wallex-trades"]["environment"])
+    assert producing <= set(elsewhere)
+
+
+def test_compose_simulation_has_volumes_of_its_own() -> None:
+    override = compose("docker-compose.simulate.yml")
+    stores = {"kafka-data", "clickhouse-data"}
+    assert {volume["name"] for volume in override["volumes"].values()} == {
+        f"radar_simulated-{name}" for name in stores
+    }
+    for name in PRODUCERS:
+        environment = override["services"][name]["environment"]
+        assert environment["EXCHANGE_WS_URL"] == "ws://exchange:8765/ws"
+
+
+def test_compose_secrets_are_in_no_file() -> None:
+    """What a password is without one being set says itself that it is none."""
+    for path in ROOT.glob("docker-compose*.yml"):
+        for name, default in re.findall(r"\$\{(\w*PASSWORD\w*):-([^}]*)\}", path.read_text()):
+            assert default in (name.lower().replace("clickhouse_", "radar_")[:-9], "admin")
+
+
+def users() -> dict[str, ElementTree.Element]:
+    tree = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "users.xml")
+    found = tree.find("users")
+    assert found is not None
+    return {user.tag: user for user in found}
+
+
+def grants(user: str) -> str:
+    return "\n".join(query.text or "" for query in users()[user].iter("query"))
+
+
+def test_clickhouse_users_have_the_least_rights() -> None:
+    assert set(users()) == {"default", "radar_migrator", "radar_writer", "radar_reader"}
+    assert not re.search("CREATE|ALTER|DROP|TRUNCATE|ALL", grants("radar_writer"))
+    assert not re.search("CREATE|ALTER|DROP|TRUNCATE|ALL|INSERT", grants("radar_reader"))
+    for table in ("trades_master", "orderbook_depth", "gaps"):
+        assert f"GRANT SELECT, INSERT ON radar.{table}" in grants("radar_writer")
+
+
+def test_clickhouse_users_get_their_passwords_from_the_environment() -> None:
+    given = SERVICES["clickhouse"]["environment"]
+    for name, user in users().items():
+        if name != "default":
+            password = user.find("password")
+            assert password is not None
+            assert password.get("from_env") in given
+            assert password.text is None
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return the packages that a lock file names, each with its version, marker and hashes."""
+    text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE)
+    found = re.findall(r"^([a-z0-9-]+)(==(?:.*\\\n)*.*)", text, re.MULTILINE)
+    merged: dict[str, str] = {}
+    for package, pin in found:
+        merged[package] = merged.get(package, "") + pin
+    return merged
+
+
+def test_image_installs_what_is_locked_but_for_the_embedded_stores() -> None:
+    match = re.search(r"^EMBEDDED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert match is not None
+    everything, image = pins("requirements.txt"), pins("requirements-image.txt")
+    assert set(everything) - set(image) == set(match[1].split())
+    assert image.items() <= everything.items()
+    assert pins("requirements-build.txt").items() <= pins("requirements-dev.txt").items()
+
+
+def test_roles_run_without_the_embedded_stores() -> None:
+    modules = (
+        *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.app"),
+        *("radar.local.simulator", "radar.observe.status", "radar.local.ask"),
+    )
+    code = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r}))\n"
+    code += "\n".join(f"import {module}" for module in modules)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_dockerfile_pins_its_base_and_runs_as_nobody_special() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+    assert {base for base, _ in bases if ":" in base} == {"python:3.11.15-slim-bookworm"}
+    assert {"producer", "consumer"} <= {stage for _, stage in bases}
+    assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+    assert re.search(r'^HEALTHCHECK .* CMD \["radar", "health"\]$', text, re.MULTILINE)
+    assert "--require-hashes" in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_help_lists_the_target_in_one_line(target: str) -> None:
+    assert re.search(rf"^  {target} +\S.*$", make("help").stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name not in WITHOUT_ENGINE])
+def test_make_target_without_an_engine_names_the_local_command(target: str) -> None:
+    # An engine that runs on this machine stays out of it.
+    done = make(target, "N=4", "YES=1", DOCKER_HOST="unix:///nonexistent/docker.sock")
+    assert done.returncode != 0
+    assert done.stdout.count("\n") == 1
+    assert re.match(
+        rf"make {target} needs a running Docker engine with the compose plugin;"
+        r" without one: (make|\.venv/bin/radar|Ctrl-C|tail|(TRADES|DEPTH)_WORKERS=4)",
+        done.stdout,
+    )
+
+
+@pytest.mark.parametrize("answer", ["", "n\n"])
+def test_make_clean_all_does_nothing_without_a_yes(answer: str, tmp_path: Path) -> None:
+    # In a copy, lest a failure of the test deletes what the developer has.
+    for name in ("Makefile", "deploy/compose.mk"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / ".radar").mkdir()
+    done = subprocess.run(
+        ["make", "clean-all"],
+        cwd=tmp_path,
+        env=os.environ | {"DOCKER_HOST": "unix:///nonexistent/docker.sock"},
+        input=answer,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stdout.endswith("nothing was done\n")
+    assert (tmp_path / ".radar").is_dir()
+
+
+def scale(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "deploy" / "scale.sh"), *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_scale_up_adds_workers_with_names_of_their_own(tmp_path: Path) -> None:
+    assert scale(tmp_path, "trades", "3", "5").returncode == 0
+    written = yaml.safe_load((tmp_path / "docker-compose.scale-trades.yml").read_text())
+    assert written["services"] == {
+        name: {
+            "extends": {"file": "docker-compose.yml", "service": "trades-consumer-1"},
+            "container_name": name,
+            "environment": {"WORKER_ID": name},
+        }
+        for name in ("trades-consumer-4", "trades-consumer-5")
+    }
+
+
+def test_scale_down_stops_the_last_workers(tmp_path: Path) -> None:
+    assert scale(tmp_path, "trades", "3", "1").returncode == 0
+    written = yaml.safe_load((tmp_path / "docker-compose.scale-trades.yml").read_text())
+    assert written["services"] == {
+        name: {"scale": 0} for name in ("trades-consumer-2", "trades-consumer-3")
+    }
+
+
+def test_scale_back_leaves_no_file(tmp_path: Path) -> None:
+    for wanted in ("4", "2"):
+        assert scale(tmp_path, "depth", "2", wanted).returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wanted", ["", "0", "-1", "many"])
+def test_scale_wrong_number_says_what_is_wanted(wanted: str, tmp_path: Path) -> None:
+    done = scale(tmp_path, "depth", "2", wanted)
+    assert done.returncode == 2
+    assert done.stderr == "say how many workers, 1 or more: make scale-depth N=4\n"
