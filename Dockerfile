@@ -12,7 +12,8 @@ RUN pip install --require-hashes --only-binary :all: --requirement requirements-
         --require-hashes --only-binary :all: --requirement requirements-image.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip --python /opt/radar/bin/python install --no-deps --no-build-isolation .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip --python /opt/radar/bin/python install --no-deps dist/*.whl
 
 
 FROM python:3.11.15-slim-bookworm AS radar

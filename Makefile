@@ -72,6 +72,9 @@ kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 test-kafka: setup kafka ## Run the tests that use Kafka against Apache Kafka
 	$(PYTEST) --numprocesses=0 --kafka=apache $(OPTIONS) tests/contract tests/e2e
 
+test-stack: setup kafka ## Run the compose stack on a Docker engine (tests/deploy/stack.py)
+	PYTHONPATH=tests $(BIN)/python -m deploy.stack $(OPTIONS)
+
 lint: setup ## Check formatting, lint rules and types
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks

@@ -106,11 +106,15 @@ class Brokers:
         return self.live == 3 and all(len(each.isrs) == 3 for each in partitions)
 
 
+def single_node(directory: Path) -> Node:
+    """Return a node on free ports."""
+    return apache_kafka.single(directory, HOST, free_port(), free_port(), free_port())
+
+
 @contextlib.contextmanager
 def running_broker(directory: Path) -> Iterator[str]:
     """Run one node; provide its address."""
-    node = apache_kafka.single(directory, HOST, free_port(), free_port(), free_port())
-    broker = Broker(replace(node, options=OPTIONS))
+    broker = Broker(replace(single_node(directory), options=OPTIONS))
     broker.start()
     try:
         broker.wait_until_up()

@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        needs_apache = bool(fixtures & {"apache_broker", "kafka_cluster"})
+        needs_apache = bool(fixtures & {"apache_broker", "kafka_cluster", "secured_broker"})
         uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
         # One after the other in one worker: a whole pipeline is a dozen processes, and so is a
         # cluster, which is started once.

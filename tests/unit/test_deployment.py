@@ -314,3 +314,12 @@ def test_scale_wrong_number_says_what_is_wanted(wanted: str, tmp_path: Path) -> 
     done = scale(tmp_path, "depth", "2", wanted)
     assert done.returncode == 2
     assert done.stderr == "say how many workers, 1 or more: make scale-depth N=4\n"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "examples").glob("*.env")))
+def test_example_names_only_variables_that_are_read(path: Path) -> None:
+    compose_text = (ROOT / "docker-compose.yml").read_text()
+    names = re.findall(r"^([A-Z_]+)=", path.read_text(), re.MULTILINE)
+    assert names
+    for name in names:
+        assert name in variables() or "${" + name + ":-" in compose_text

@@ -1,0 +1,5 @@
+# Debian's Prometheus (2.42) where the official image has a newer one.
+FROM radar-standin/base
+RUN mkdir /prometheus && chown 65534:65534 /prometheus
+VOLUME ["/prometheus"]
+ENTRYPOINT ["/usr/bin/prometheus"]
