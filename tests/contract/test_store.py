@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -295,3 +297,13 @@ def test_migrate_missing_database_says_what_may_not_be_done(store_settings: Sett
     with pytest.raises(QueryFailed, match="CREATE DATABASE"):
         migrate(restricted, store_settings.retention_days)
     restricted.close()
+
+
+def test_clickhouse_users_grants_are_understood(store: Store) -> None:
+    tree = ElementTree.parse(Path(__file__).parents[2] / "deploy" / "clickhouse" / "users.xml")
+    grants = [query.text for query in tree.iterfind("users/*/grants/query")]
+    assert grants
+    for grant in grants:
+        # In the file the grantee is the user around it.
+        rows = store.rows("SELECT formatQuery({query:String})", {"query": f"{grant} TO somebody"})
+        assert str(rows[0][0]).startswith("GRANT ")
