@@ -8,7 +8,7 @@ COMPOSE = docker compose $(addprefix --file ,docker-compose.yml $(WITH:%=docker-
 	$(wildcard docker-compose.scale-*.yml))
 PRODUCERS := wallex-trades wallex-depth
 # As many as there are now, see scale-trades.
-services = $$($(COMPOSE) config --services | grep -E '^($(1))$$$$')
+services = $$($(COMPOSE) config --services | grep -E '^($(1))$$')
 IN_KAFKA = $(COMPOSE) exec -T --env JMX_PORT= --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
 IN_CLICKHOUSE = $(COMPOSE) exec $$([ -t 0 ] || echo -T) clickhouse clickhouse-client --database radar
 # Says what does the same without an engine.
@@ -164,7 +164,8 @@ clean: ## Remove containers, caches and the virtual environment; data stays
 
 clean-all: ## Remove all of that and all data; asks first (YES=1: does not)
 	$(call ask,"Delete all data: the volumes of the containers and .radar/?")
-	@! docker version >/dev/null 2>&1 || $(COMPOSE) --profile monitoring down --remove-orphans \
-		--volumes --rmi local
 	@$(MAKE) --no-print-directory clean
-	rm -rf .radar .kafka
+	@! docker version >/dev/null 2>&1 \
+		|| docker volume ls --quiet --filter label=com.docker.compose.project=radar \
+		| xargs --no-run-if-empty docker volume rm
+	rm -rf .radar .kafka .stack

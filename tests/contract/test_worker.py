@@ -10,7 +10,8 @@ import pytest
 
 import crashing_worker
 from ports import free_port
-from radar.kafka import Publisher
+from radar import wire
+from radar.kafka import Cluster, Publisher
 from radar.kinds import DEPTH, TRADES
 from radar.local.addresses import answers
 from radar.settings import Settings, load
@@ -77,6 +78,31 @@ def test_worker_stores_every_message_once_where_it_stood(
         "SELECT symbol FROM trades_master GROUP BY symbol HAVING uniqExact(kafka_partition) > 1"
     )
     assert per_symbol == []
+
+
+def test_worker_of_topics_that_grew_stores_a_trade_that_moved_once(
+    settings: Settings, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbols = [f"S{n}TMN" for n in range(40)]
+    trades = [(wire.message_key("wallex", each), trade_value(1, each)) for each in symbols]
+
+    def publish_all() -> None:
+        publisher = Publisher(settings, TRADES.topic)
+        for key, value in trades:
+            publisher.publish(key, value)
+        assert publisher.flush(20) == 0
+
+    publish_all()
+    monkeypatch.setenv("KAFKA_NUM_PARTITIONS", "8")
+    Cluster(load()).grow_topics([TRADES.topic])
+    eventually(lambda: len(Cluster(settings).lag(TRADES.topic, TRADES.group)) == 8, "8 partitions")
+    publish_all()
+    start()
+    eventually(lambda: stored(store) > 0 and waiting(settings) == 0, "everything is stored")
+    assert store.rows("SELECT count() FROM trades") == [(40,)]
+    # By the partitions of both times: some markets have really moved.
+    ((partitions,),) = store.rows("SELECT uniqExact(kafka_partition) FROM trades_master")
+    assert partitions > 3
 
 
 def test_worker_under_a_steady_trickle_flushes_at_the_timeout(
