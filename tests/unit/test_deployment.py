@@ -259,7 +259,7 @@ def test_make_clean_all_does_nothing_without_a_yes(answer: str, tmp_path: Path) 
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / ".radar").mkdir()
     done = subprocess.run(
-        ["make", "clean-all"],
+        ["make", "--no-print-directory", "clean-all"],
         cwd=tmp_path,
         env=os.environ | {"DOCKER_HOST": "unix:///nonexistent/docker.sock"},
         input=answer,

@@ -20,8 +20,15 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
         or settings.log_format == "json"
         or (settings.log_format == "auto" and not sys.stderr.isatty())
     )
+
+    # Not a context variable, which other threads would lack: the library's, those of checks.
+    def add_role(
+        _logger: object, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {**event, "role": role}
+
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_role,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -57,7 +64,6 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
     # And these add lines to what they raise anyway.
     for name in ("clickhouse_connect", "urllib3"):
         logging.getLogger(name).setLevel("CRITICAL")
-    structlog.contextvars.bind_contextvars(role=role)
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
 
 
