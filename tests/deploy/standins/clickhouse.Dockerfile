@@ -1,6 +1,8 @@
 # ClickHouse's engine from its wheel behind HTTP, with the users of the configuration in front.
 FROM python:3.11.15-slim-bookworm
-RUN groupadd --gid 101 clickhouse && useradd --uid 101 --gid 101 --create-home clickhouse \
+# Debian may have given 101 away already.
+RUN groupadd --non-unique --gid 101 clickhouse \
+    && useradd --non-unique --uid 101 --gid 101 --create-home clickhouse \
     && mkdir -p /var/lib/clickhouse /var/log/clickhouse-server \
     && chown 101:101 /var/lib/clickhouse /var/log/clickhouse-server
 COPY requirements.txt /tmp/
