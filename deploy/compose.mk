@@ -7,6 +7,8 @@ LOGS ?= --follow --tail 100
 COMPOSE = docker compose $(addprefix --file ,docker-compose.yml $(WITH:%=docker-compose.%.yml) \
 	$(wildcard docker-compose.scale-*.yml))
 PRODUCERS := wallex-trades wallex-depth
+# One for each image: all services that share it build the same.
+BUILT := topics wallex-trades
 # As many as there are now, see scale-trades.
 services = $$($(COMPOSE) config --services | grep -E '^($(1))$$')
 IN_KAFKA = $(COMPOSE) exec -T --env JMX_PORT= --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
@@ -27,7 +29,7 @@ dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
 
 build: ## Build the images of producers and consumers
 	$(call engine,make setup)
-	$(COMPOSE) build
+	$(COMPOSE) build $(BUILT)
 
 start-pipeline: ## Start everything in order, each step when the one before is healthy
 	$(call engine,make demo)
