@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -429,6 +430,10 @@ def main() -> int:
     work = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     os.environ["WITH"] = "simulate"
+    # A container may not have more than the engine, nor may all engines have what is wanted.
+    may_open = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if may_open != resource.RLIM_INFINITY:
+        os.environ["CLICKHOUSE_OPEN_FILES"] = str(min(may_open, 262144))
     passed = failed = 0
     with nullcontext() if options.official else own_engine(work):
         if run("docker", "ps", "--all", "--quiet", "--filter", f"label={PROJECT}"):
