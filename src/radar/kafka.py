@@ -808,10 +808,19 @@ def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Com
 
 
 def _watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
-    try:
-        return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
-    except KafkaException as error:
-        raise BrokerUnavailable(f"cannot read the ends of a partition: {error}") from error
+    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
+        except KafkaException as error:
+            # A partition that was just made or moved has no leader for a moment.
+            moving = error.args[0].code() in (
+                KafkaError.NOT_LEADER_FOR_PARTITION,
+                KafkaError.LEADER_NOT_AVAILABLE,
+            )
+            if not moving or time.monotonic() > deadline_s:
+                raise BrokerUnavailable(f"cannot read the ends of a partition: {error}") from error
+            time.sleep(COORDINATOR_WAIT_S)
 
 
 def _is_final(error: KafkaError) -> bool:
