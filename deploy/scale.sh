@@ -25,7 +25,14 @@ rm -f "$file"
         name=$kind-consumer-$n
         printf '  %s:\n' "$name"
         printf '    extends: {file: docker-compose.yml, service: %s-consumer-1}\n' "$kind"
-        printf '    container_name: %s\n    environment: {WORKER_ID: %s}\n' "$name" "$name"
+        printf '    container_name: %s\n    environment:\n      WORKER_ID: %s\n' "$name" "$name"
+        # What docker-compose.secrets.yml says of the others: only the first file is extended.
+        case " ${WITH-} " in *" secrets "*)
+            printf '      CLICKHOUSE_PASSWORD: ""\n'
+            printf '      CLICKHOUSE_PASSWORD_FILE: /run/secrets/clickhouse_writer\n'
+            printf '    secrets: [clickhouse_writer]\n'
+            ;;
+        esac
         n=$((n + 1))
     done
 } >"$file"
