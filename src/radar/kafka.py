@@ -71,7 +71,7 @@ _UNUSABLE = {
 _ERROR = methodcaller("error")
 REPLACE_INTERVAL_S = 1.0
 FLUSH_TURN_S = 0.2
-COORDINATOR_WAIT_S = 0.2
+ASK_AGAIN_S = 0.2
 
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
 _NOT_OFFERED = {
@@ -789,16 +789,11 @@ def _start(offset: int | None) -> int:
 def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:
     if not partitions:
         return []
-    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
-    while True:
-        try:
-            answers = consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
-            break
-        except KafkaException as error:
-            # A group's coordinator that has just started or moved answers at once that it is none.
-            if time.monotonic() > deadline_s:
-                raise BrokerUnavailable(f"cannot read committed offsets: {error}") from error
-            time.sleep(COORDINATOR_WAIT_S)
+    # A group's coordinator that has just started or moved answers at once that it is none.
+    answers = _insist(
+        lambda: consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S),
+        "cannot read committed offsets",
+    )
     return [
         Committed(
             answer.partition, answer.offset if answer.offset >= 0 else None, answer.metadata or ""
@@ -808,19 +803,33 @@ def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Com
 
 
 def _watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
+    # A partition that was just made or moved has no leader for a moment.
+    moving = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+    return _insist(
+        lambda: consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False),
+        "cannot read the ends of a partition",
+        lambda error: error.code() in moving,
+    )
+
+
+def _insist(
+    ask: Callable[[], _Result],
+    failure: str,
+    passes: Callable[[KafkaError], bool] = lambda _: True,
+) -> _Result:
+    """Ask again, for REQUEST_TIMEOUT_S, what is refused for a reason that passes.
+
+    Raises:
+        BrokerUnavailable: It did not pass.
+    """
     deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         try:
-            return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
+            return ask()
         except KafkaException as error:
-            # A partition that was just made or moved has no leader for a moment.
-            moving = error.args[0].code() in (
-                KafkaError.NOT_LEADER_FOR_PARTITION,
-                KafkaError.LEADER_NOT_AVAILABLE,
-            )
-            if not moving or time.monotonic() > deadline_s:
-                raise BrokerUnavailable(f"cannot read the ends of a partition: {error}") from error
-            time.sleep(COORDINATOR_WAIT_S)
+            if not passes(error.args[0]) or time.monotonic() > deadline_s:
+                raise BrokerUnavailable(f"{failure}: {error}") from error
+            time.sleep(ASK_AGAIN_S)
 
 
 def _is_final(error: KafkaError) -> bool:

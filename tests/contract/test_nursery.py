@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,22 +21,28 @@ async def until(condition: Callable[[], bool], meaning: str) -> None:
     await asyncio.to_thread(eventually, condition, meaning)
 
 
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[Nursery]:
+    nursery = Nursery(directory / "nursery.log")
+    try:
+        yield nursery
+    finally:
+        await nursery.close()
+
+
 async def started(nursery: Nursery, directory: Path, *arguments: str) -> Forked:
     return await nursery.start(arguments, {"LOG_LEVEL": "INFO"}, str(directory / "child.log"))
 
 
 def test_nursery_asked_for_a_command_runs_it_and_tells_its_exit_code(tmp_path: Path) -> None:
     async def scenario() -> None:
-        nursery = Nursery(tmp_path / "nursery.log")
-        try:
+        async with opened(tmp_path) as nursery:
             assert await (await started(nursery, tmp_path, "version")).wait() == 0
             assert (tmp_path / "child.log").read_text().startswith("radar ")
             assert await (await started(nursery, tmp_path, "nonsense")).wait() == 2
             # A copy of a process has only the thread that copied it.
             assert nursery._process is not None
             assert threads(nursery._process.pid) == 1
-        finally:
-            await nursery.close()
 
     asyncio.run(scenario())
 
@@ -44,15 +51,12 @@ def test_nursery_child_that_is_killed_tells_the_signal_and_bears_its_name(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        nursery = Nursery(tmp_path / "nursery.log")
-        try:
+        async with opened(tmp_path) as nursery:
             child = await started(nursery, tmp_path, *ENDLESS)
             name = Path(f"/proc/{child.pid}/cmdline")
             await until(lambda: b"simulate" in name.read_bytes(), "it bears its name")
             child.send_signal(signal.SIGKILL)
             assert await child.wait() == -signal.SIGKILL
-        finally:
-            await nursery.close()
 
     asyncio.run(scenario())
 
@@ -61,8 +65,7 @@ def test_nursery_that_is_killed_takes_its_children_along_and_starts_again(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        nursery = Nursery(tmp_path / "nursery.log")
-        try:
+        async with opened(tmp_path) as nursery:
             child = await started(nursery, tmp_path, *ENDLESS)
             log = tmp_path / "child.log"
             await until(lambda: log.exists() and "EXCHANGE_" in log.read_text(), "it runs")
@@ -70,8 +73,6 @@ def test_nursery_that_is_killed_takes_its_children_along_and_starts_again(
             assert await child.wait() == -signal.SIGKILL
             await until(lambda: not lives(child.pid), "it ends")
             assert await (await started(nursery, tmp_path, "version")).wait() == 0
-        finally:
-            await nursery.close()
 
     asyncio.run(scenario())
 
