@@ -102,7 +102,9 @@ def up(
 
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else settings.exchange
-        await live.show(console, title, _addresses(pipeline), pipeline.progress, pipeline.processes)
+        await live.show(
+            console, title, _addresses(pipeline), pipeline.progress, lambda: pipeline.processes
+        )
 
     summary = asyncio.run(run(settings, simulation, duration, show))
     console.print(_summary(summary), highlight=False, soft_wrap=True)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
 import random
 import signal
 import socket
@@ -305,3 +306,38 @@ def test_up_with_a_kafka_address_where_something_else_listens_says_so_in_one_lin
     assert done.stderr.startswith("radar: kafka does not answer: ")
     assert done.stderr.count("\n") == 1
     assert address in done.stderr
+
+
+def test_up_in_a_terminal_shows_its_processes(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = os.environ | {
+        "RADAR_DATA_DIR": str(tmp_path / "data"),
+        "CLICKHOUSE_PORT": str(free_port()),
+        "KAFKA_BROKER": f"127.0.0.1:{free_port()}",
+        "COLUMNS": "120",
+        "LINES": "40",
+        "TERM": "xterm",
+    }
+    process = subprocess.Popen(
+        radar("up", "--simulate"), stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal shown
+        with contextlib.suppress(OSError):  # nothing new, or it has ended
+            shown += os.read(ours, 65536)
+        return text in shown
+
+    try:
+        for name in (b"kafka", b"clickhouse", b"trades-consumer-3", b"wallex-depth"):
+            eventually(lambda name=name: shows(b" " + name), f"{name!r} is shown", 60)  # type: ignore[misc]
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: shows(b"lost 0") and process.poll() is not None, "it ends", 90)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -75,14 +75,14 @@ async def show(
     title: str,
     addresses: Sequence[tuple[str, str]],
     progress: Progress,
-    processes: Mapping[str, ProcessState],
+    processes: Callable[[], Mapping[str, ProcessState]],
 ) -> None:
-    """Show the pipeline until cancelled."""
+    """Show the pipeline until cancelled; asks for its processes again and again."""
     started_s = time.monotonic()
 
     def draw() -> RenderableType:
         uptime_s = time.monotonic() - started_s
-        return screen(title, addresses, progress, processes, uptime_s, console.width)
+        return screen(title, addresses, progress, processes(), uptime_s, console.width)
 
     if console.is_terminal:
         with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
