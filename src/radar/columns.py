@@ -8,16 +8,17 @@ definition of what is valid. Pure, like decoding.
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
-from radar import wire
-from radar.decimals import CANONICAL_PATTERN, MAX_INTEGER_DIGITS
+from radar import layout, wire
+from radar.decimals import MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
+from radar.layout import Packed, Unusual
 from radar.records import BookSide
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -37,6 +38,9 @@ class Lists(NamedTuple):
     values: NDArray[np.float64] | Sequence[str]
 
 
+Data: TypeAlias = NDArray[Any] | Sequence[str] | Packed | Coded | Lists
+
+
 class Column(NamedTuple):
     """A column of some rows.
 
@@ -48,34 +52,29 @@ class Column(NamedTuple):
 
     name: str
     type: str
-    data: NDArray[Any] | Sequence[str] | Coded | Lists
+    data: Data
 
 
 Columns = list[Column]
 
-# `wire` checks each message; these are its bounds for all of them together.
-_AMOUNT = f"(?>{CANONICAL_PATTERN[1:-1]})"
-_AMOUNTS = re.compile(f"{_AMOUNT}(?>\n{_AMOUNT})*+")
-_HEX = re.compile(r"[0-9a-f]*")
 _REMEMBERED_HEADS = 10_000
 
-# A trade as radar writes it, from both ends: what is the same in all, and digits.
+# A trade as radar writes it: what it begins with, what is between its amounts, what it ends with
+# (zeros stand for digits), and which of its quotes open the amounts.
 _TRADE_START = b'{"v":1,"kind":"trade","trade_id":"'
 _ID_END = len(_TRADE_START) + 32
-_PRICE_NAME, _AMOUNT_NAME = b'","price":"', b'","base_amount":"'
+_AMOUNT_NAME = b'","base_amount":"'
 _TRADE_END = re.split(
     rb"(0+)", b'","event_time_ms":0000000000000,"received_at_us":0000000000000000}'
 )
 _TRADE_END_BYTES = sum(map(len, _TRADE_END))
+_TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE = 42, 32, 36
 
-# A snapshot as radar writes it.
+# A snapshot as radar writes it, and which of its quotes open the names behind its head.
 _PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
 _DEPTH_END = re.split(rb"(0+)", b'],"received_at_us":0000000000000000}')
 _DEPTH_END_BYTES = sum(map(len, _DEPTH_END))
-
-
-class _Unusual(Exception):
-    """Not all messages are as radar writes them; perhaps one is bad."""
+_DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 32, 26, 28, 30
 
 
 class _Market(NamedTuple):
@@ -91,11 +90,11 @@ class _Market(NamedTuple):
 class _Trades(NamedTuple):
     """Trades, column by column."""
 
-    ids: str  # digits, without anything between them
+    ids: NDArray[np.uint64]
     markets: Sequence[_Market]
     market_codes: NDArray[np.uint32]
-    prices: Sequence[str]
-    amounts: Sequence[str]
+    prices: Packed | Sequence[str]
+    amounts: Packed | Sequence[str]
     event_times_ms: NDArray[np.int64]
     received_us: NDArray[np.int64]
 
@@ -128,9 +127,9 @@ class _Heads:
         try:
             message = self._decode(value)
         except InvalidMessage as error:
-            raise _Unusual from error
+            raise Unusual from error
         if self._head_of(msgspec.json.encode(message)) != head:
-            raise _Unusual
+            raise Unusual
         if len(self._markets) >= _REMEMBERED_HEADS:
             self._markets.clear()
         market = self._markets[head] = _market(message)
@@ -141,7 +140,7 @@ class TradeColumns:
     """Reads trades; remembers the beginnings of messages that it has seen."""
 
     def __init__(self) -> None:
-        self._heads = _Heads(wire.decode_trade, lambda v: v[_ID_END:].partition(_PRICE_NAME)[0])
+        self._heads = _Heads(wire.decode_trade, _trade_head)
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `trades_master`, but for those that tell the place in Kafka.
@@ -151,10 +150,10 @@ class TradeColumns:
         """
         try:
             trades = self._plausible(values)
-        except _Unusual:
+        except Unusual:
             trades = _decoded_trades(values)
         return [
-            Column("trade_id", "UUID", _uuids(trades.ids)),
+            Column("trade_id", "UUID", trades.ids),
             *_market_columns(trades.markets, trades.market_codes),
             Column("price", "String", trades.prices),
             Column("base_amount", "String", trades.amounts),
@@ -163,35 +162,50 @@ class TradeColumns:
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Trades:
-        starts = _table([value[:_ID_END] for value in values], _ID_END)
-        if (starts[:, : len(_TRADE_START)] != np.frombuffer(_TRADE_START, np.uint8)).any():
-            raise _Unusual
-        ids = starts[:, len(_TRADE_START) :].tobytes().decode("latin-1")
-        ends = [value[-_TRADE_END_BYTES:] for value in values]
-        event_times, received = _times(ends, _TRADE_END)
-        middles = [value[_ID_END:-_TRADE_END_BYTES].partition(_PRICE_NAME) for value in values]
-        amounts = [middle[2].partition(_AMOUNT_NAME) for middle in middles]
-        prices = _texts([each[0] for each in amounts])
-        quantities = _texts([each[2] for each in amounts])
-        if not _HEX.fullmatch(ids):
-            raise _Unusual
-        if "0" in prices or "0" in quantities or not _fit(prices, quantities):
-            raise _Unusual
+        laid = layout.Laid(values)
+        start = laid.rows(laid.starts, _ID_END)
+        layout.check(start[:, : len(_TRADE_START)], _TRADE_START)
+        quotes = laid.places(b'"', _TRADE_QUOTES)
+        ends = laid.ends - _TRADE_END_BYTES
+        price_opens, price_closes = quotes[:, _PRICE_QUOTE], quotes[:, _PRICE_QUOTE + 1]
+        amount_opens, amount_closes = quotes[:, _AMOUNT_QUOTE], quotes[:, _AMOUNT_QUOTE + 1]
+        # The last quotes stand where they belong, so all rows are of one message each.
+        if (amount_closes != ends).any() or (
+            amount_opens != price_closes + len(_AMOUNT_NAME) - 1
+        ).any():
+            raise Unusual
+        laid.check(price_closes, _AMOUNT_NAME)
+        event_times, received = layout.numbers(laid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        prices = laid.texts(price_opens + 1, price_closes)
+        amounts = laid.texts(amount_opens + 1, amount_closes)
+        # The product of numbers of so many digits fits.
+        digits = layout.integer_digits(prices) + layout.integer_digits(amounts)
         if (
-            not _within(event_times, wire.MIN_TIME_MS, wire.MAX_TIME_MS)
+            digits.max() > MAX_INTEGER_DIGITS
+            or not _within(event_times, wire.MIN_TIME_MS, wire.MAX_TIME_MS)
             or not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000)
             or (event_times - received // 1000).max() > wire.MAX_EVENT_AHEAD_MS
         ):
-            raise _Unusual
-        markets, codes = self._heads.read([middle[0] for middle in middles], values)
-        return _Trades(ids, markets, codes, prices, quantities, event_times, received)
+            raise Unusual
+        head_ends = (price_opens + 1 - laid.starts).tolist()
+        heads = [value[_ID_END:end] for value, end in zip(values, head_ends, strict=True)]
+        markets, codes = self._heads.read(heads, values)
+        ids = layout.uuids(start[:, len(_TRADE_START) :])
+        return _Trades(ids, markets, codes, prices, amounts, event_times, received)
+
+
+def _trade_head(value: bytes) -> bytes:
+    """Return what stands between the identity and the price."""
+    name = b'"price":"'
+    return value[_ID_END : value.index(name) + len(name)]
 
 
 def _decoded_trades(values: Sequence[bytes]) -> _Trades:
     messages = [wire.decode_trade(value) for value in values]
+    ids = "".join([message.trade_id for message in messages])
     markets: _Codes[_Market] = _Codes(map(_market, messages))
     return _Trades(
-        "".join([message.trade_id for message in messages]),
+        layout.uuids(np.frombuffer(ids.encode(), np.uint8).reshape(-1, 32)),
         markets.keys,
         markets.codes,
         [message.price for message in messages],
@@ -203,50 +217,6 @@ def _decoded_trades(values: Sequence[bytes]) -> _Trades:
 
 def _market(message: wire.TradeMessage | wire.DepthMessage) -> _Market:
     return _Market(message.source, message.symbol, message.base, message.quote, message.side.value)
-
-
-def _table(rows: Sequence[bytes], width: int) -> NDArray[np.uint8]:
-    """Lay texts, none of which is longer than that, one below the other."""
-    try:
-        return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), width)
-    except ValueError as error:
-        raise _Unusual from error
-
-
-def _texts(amounts: Sequence[bytes]) -> list[str]:
-    """Return amounts as texts if each is one in its canonical form."""
-    joined = b"\n".join(amounts).decode("latin-1")
-    texts = joined.split("\n")
-    if len(texts) != len(amounts) or not _AMOUNTS.fullmatch(joined):
-        raise _Unusual
-    return texts
-
-
-def _fit(prices: Sequence[str], amounts: Sequence[str]) -> bool:
-    """Tell whether the product of any two of these fits; no may mean perhaps."""
-    if max(map(len, prices)) + max(map(len, amounts)) <= MAX_INTEGER_DIGITS:
-        return True
-    # With room for the error of doubles.
-    limit = 0.99 * float(wire.QUOTE_AMOUNT_LIMIT)
-    return max(map(float, prices)) * max(map(float, amounts)) < limit
-
-
-def _times(ends: Sequence[bytes], pattern: Sequence[bytes]) -> list[NDArray[np.int64]]:
-    """Return the numbers in texts of a pattern, in which zeros stand for digits."""
-    table, at = _table(ends, sum(map(len, pattern))), 0
-    numbers: list[NDArray[np.int64]] = []
-    for part in pattern:
-        columns = table[:, at : at + len(part)]
-        at += len(part)
-        if part.isdigit():
-            digits = columns - ord("0")  # what is below wraps around
-            if digits.max() > 9:
-                raise _Unusual
-            powers = np.array([10**n for n in reversed(range(len(part)))], np.int64)
-            numbers.append(digits.astype(np.int64) @ powers)
-        elif (columns != np.frombuffer(part, np.uint8)).any():
-            raise _Unusual
-    return numbers
 
 
 class _Snapshots(NamedTuple):
@@ -264,7 +234,8 @@ class DepthColumns:
     """Reads depth snapshots; remembers the beginnings of messages that it has seen."""
 
     def __init__(self) -> None:
-        self._heads = _Heads(wire.decode_depth, lambda v: v.partition(_PRICES_NAME)[0])
+        self._heads = _Heads(wire.decode_depth, _depth_head)
+        self._parser = simdjson.Parser()
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `orderbook_depth`, but for those that tell the place in Kafka.
@@ -274,7 +245,7 @@ class DepthColumns:
         """
         try:
             snapshots = self._plausible(values)
-        except _Unusual:
+        except Unusual:
             snapshots = _decoded_snapshots(values)
         lengths = snapshots.lengths
         return [
@@ -285,28 +256,73 @@ class DepthColumns:
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
-        halves = [value.partition(_PRICES_NAME) for value in values]
-        levels = [half[2].partition(_QUANTITIES_NAME) for half in halves]
-        (received,) = _times([each[2][-_DEPTH_END_BYTES:] for each in levels], _DEPTH_END)
+        laid = layout.Laid(values)
+        quotes = laid.places(b'"', _DEPTH_QUOTES)
+        ends = laid.ends - _DEPTH_END_BYTES
+        # The last quotes stand where they belong, so all rows are of one message each.
+        if (quotes[:, _RECEIVED_QUOTE] != ends + 2).any():
+            raise Unusual
+        (received,) = layout.numbers(laid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
         if not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000):
-            raise _Unusual
-        lengths, prices = _numbers([each[0] for each in levels])
-        lengths_too, quantities = _numbers([each[2][:-_DEPTH_END_BYTES] for each in levels])
+            raise Unusual
+        prices_end = quotes[:, _QUANTITIES_QUOTE] - 2
+        laid.check(prices_end, _QUANTITIES_NAME)
+        # From where to where the head and the two lists reach in each value.
+        places = np.stack(
+            (
+                quotes[:, _PRICES_QUOTE] + len(_PRICES_NAME),
+                prices_end,
+                prices_end + len(_QUANTITIES_NAME),
+                ends,
+            )
+        )
+        head_ends, price_ends, quantity_starts, quantity_ends = (places - laid.starts).tolist()
+        lengths, prices = self._numbers(
+            [v[start:end] for v, start, end in zip(values, head_ends, price_ends, strict=True)]
+        )
+        lengths_too, quantities = self._numbers(
+            [
+                v[start:end]
+                for v, start, end in zip(values, quantity_starts, quantity_ends, strict=True)
+            ]
+        )
         if (lengths != lengths_too).any() or lengths.max() > wire.MAX_LEVELS:
-            raise _Unusual
+            raise Unusual
         if not (np.isfinite(prices).all() and np.isfinite(quantities).all()):
-            raise _Unusual
+            raise Unusual
         if prices.size and min(prices.min(), quantities.min()) <= 0:
-            raise _Unusual
-        markets, codes = self._heads.read([half[0] for half in halves], values)
+            raise Unusual
+        heads = [value[:end] for value, end in zip(values, head_ends, strict=True)]
+        markets, codes = self._heads.read(heads, values)
         # From one level to the next of the same snapshot a price may only get worse.
         signs = np.array([1.0 if market.side == BookSide.BID else -1.0 for market in markets])
         better = np.diff(prices) * np.repeat(signs[codes], lengths)[1:] > 0
         ends = np.cumsum(lengths)[:-1] - 1
         better[ends[(ends >= 0) & (ends < better.size)]] = False
         if better.any():
-            raise _Unusual
+            raise Unusual
         return _Snapshots(markets, codes, lengths, prices, quantities, received)
+
+    def _numbers(self, lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return how many numbers each list has, which lacks its brackets, and all numbers."""
+        lengths = np.array([each.count(b",") + 1 if each else 0 for each in lists], np.int64)
+        joined = b"[%b]" % b",".join(filter(None, lists))
+        # A list in a list would be made flat.
+        if joined.count(b"[") != 1:
+            raise Unusual
+        try:
+            array: Any = self._parser.parse(joined)
+            numbers = np.frombuffer(array.as_buffer(of_type="d"), np.float64)
+        except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise Unusual from error
+        if len(numbers) != lengths.sum():
+            raise Unusual
+        return lengths, numbers
+
+
+def _depth_head(value: bytes) -> bytes:
+    """Return what stands before the prices."""
+    return value[: value.index(_PRICES_NAME) + len(_PRICES_NAME)]
 
 
 def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
@@ -320,23 +336,6 @@ def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
         np.array([each for message in messages for each in message.quantities], np.float64),
         _integers([message.received_at_us for message in messages]),
     )
-
-
-def _numbers(lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return how many numbers each list has, which lacks its brackets, and all numbers."""
-    lengths = np.array([each.count(b",") + 1 if each else 0 for each in lists], np.int64)
-    joined = b"[%b]" % b",".join(filter(None, lists))
-    # A list in a list would be made flat.
-    if joined.count(b"[") != 1:
-        raise _Unusual
-    try:
-        array: Any = simdjson.Parser().parse(joined)
-        numbers = np.frombuffer(array.as_buffer(of_type="d"), np.float64)
-    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise _Unusual from error
-    if len(numbers) != lengths.sum():
-        raise _Unusual
-    return lengths, numbers
 
 
 def gap_columns(values: Sequence[bytes]) -> Columns:
@@ -378,16 +377,11 @@ def _market_columns(markets: Sequence[_Market], codes: NDArray[np.uint32]) -> Co
     ]
 
 
-def _uuids(digits: str) -> NDArray[np.uint64]:
-    # ClickHouse keeps a UUID as two integers.
-    return np.frombuffer(bytes.fromhex(digits), ">u8").astype("<u8")
-
-
 def _integers(numbers: Sequence[int]) -> NDArray[np.int64]:
     try:
         return np.array(numbers, np.int64)
     except OverflowError as error:
-        raise _Unusual from error
+        raise Unusual from error
 
 
 def _within(numbers: NDArray[np.int64], low: int, below: int) -> bool:

@@ -145,11 +145,15 @@ def test_insert_bad_row_is_rejected_and_nothing_is_stored(store: Store, row: Fie
     assert store.rows(f"SELECT count() FROM {table}") == [(0,)]
 
 
-def test_insert_in_parts_is_one_block(store: Store) -> None:
+def test_insert_in_whatever_parts_is_one_block_of_one_name(store: Store) -> None:
     store.command("SYSTEM STOP MERGES trades_master")
-    parts = [(3, columns([trade_row(n) for n in range(m, m + 3)])) for m in range(0, 30, 3)]
-    for _ in range(2):
-        store.insert(TRADES.table, parts, "token")
+    rows = [trade_row(n, symbol=f"S{n % 7}") for n in range(30)]
+    for size in (3, 30, 7, 1):
+        some = [rows[n : n + size] for n in range(0, 30, size)]
+        store.insert(TRADES.table, [(len(each), columns(each)) for each in some], "token")
+    assert store.rows("SELECT countIf(symbol = 'S' || (kafka_offset % 7)) FROM trades_master") == [
+        (30,)
+    ]
     assert store.rows("SELECT count(), uniqExact(_part) FROM trades_master") == [(30, 1)]
 
 

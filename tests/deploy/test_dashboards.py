@@ -13,6 +13,7 @@ import pytest
 from promtool import declared, promtool
 from radar import wire
 from radar.consumer.content import read
+from radar.consumer.run import Run
 from radar.kinds import DEPTH, GAPS, KINDS, TRADES
 from radar.observe import metrics
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide
@@ -75,8 +76,8 @@ def market(store: Store) -> Store:
     values[GAPS].append(wire.encode_gap(gap))
     for kind in KINDS.values():
         messages = [Consumed(at, value) for at, value in enumerate(values[kind])]
-        parts = read(kind, 0, messages).parts
-        store.insert(kind.table, [(len(p.messages), p.columns) for p in parts], kind.name)
+        parts = read(kind, 0, Run.of(messages)).parts
+        store.insert(kind.table, [(len(p.run), p.columns) for p in parts], kind.name)
     return store
 
 

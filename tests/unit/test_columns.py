@@ -15,6 +15,7 @@ from radar import columns, wire
 from radar.columns import Coded, Columns, Lists
 from radar.errors import InvalidMessage
 from radar.kinds import DEPTH, KINDS, TRADES
+from radar.layout import Packed
 from radar.records import DepthSnapshot, Trade
 
 
@@ -30,6 +31,11 @@ def plain(read: Columns) -> dict[str, list[Any]]:
             found[column.name] = [
                 list(data.values[end - length : end])
                 for end, length in zip(ends, data.lengths, strict=True)
+            ]
+        elif isinstance(data, Packed):
+            text, ends = data.characters.tobytes().decode(), np.cumsum(data.lengths)
+            found[column.name] = [
+                text[end - length : end] for end, length in zip(ends, data.lengths, strict=True)
             ]
         elif column.type == "UUID":
             pairs = zip(data[::2], data[1::2], strict=True)

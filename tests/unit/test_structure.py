@@ -22,7 +22,7 @@ IMPORTERS = {
     "httpx": {"radar.producer.rest", "radar.local.pipeline"},
     "noida_db": {"radar.local.broker"},
     "simdjson": {"radar.columns"},
-    "xxhash": {"radar.consumer.batch"},
+    "xxhash": {"radar.consumer.run"},
     "pydantic_settings": {"radar.settings"},
 }
 
@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "radar.decimals": set(),
     "radar.records": set(),
     "radar.wire": {"radar.decimals", "radar.records"},
-    "radar.columns": {"radar.wire", "radar.decimals", "radar.records"},
+    "radar.layout": {"radar.decimals"},
+    "radar.columns": {"radar.wire", "radar.decimals", "radar.records", "radar.layout"},
     "radar.kinds": {"radar.wire", "radar.columns"},
     "radar.settings": set(),
     "radar.kafka": {"radar.settings"},
@@ -45,7 +46,7 @@ MAY_IMPORT = {
         *("radar.columns", "radar.kinds", "radar.store", "radar.kafka", "radar.settings"),
         "radar.observe",
     },
-    "radar.store": {"radar.columns", "radar.kinds", "radar.settings"},
+    "radar.store": {"radar.columns", "radar.kinds", "radar.layout", "radar.settings"},
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
 }
 

@@ -1,16 +1,19 @@
-"""From messages to blocks: pure, the time is an argument."""
+"""From messages to blocks: pure, the time is an argument.
+
+Messages are read as they come, some thousands at a time, while they are in the processor's cache;
+what is kept of them is their columns, and their bytes one behind the other.
+"""
 
 import math
 import re
-from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable
 from itertools import accumulate
 from typing import NamedTuple
 
-import xxhash
-
-from radar.kafka import Message
+from radar.consumer.content import Content, Letter, Part
+from radar.consumer.run import Fingerprint, Run
 
 # One block's messages, together with the dead letters among them, must fit into memory.
 BLOCK_BYTES = 16 * 1024 * 1024
@@ -55,66 +58,126 @@ class Plan(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Messages that are inserted together and committed together."""
+    """Messages that are inserted together and committed together.
+
+    Attributes:
+        plan: Which they are.
+        size: How many.
+        parts: Those of them that become rows.
+        letters: The others.
+        fingerprint: Of all of them.
+    """
 
     plan: Plan
-    messages: Sequence[Message]
+    size: int
+    parts: list[Part]
+    letters: list[Letter]
+    fingerprint: str
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the messages' values."""
-        return sum(map(len, self.messages))
 
-    @property
-    def offsets(self) -> list[int]:
-        """The messages' offsets."""
-        return [message.offset() for message in self.messages]
+class _Growing:
+    """A block that is not complete, or not due."""
 
-    def fingerprint(self) -> str:
-        """Identify the content, so that equal offsets with other messages are another block.
+    def __init__(self, planned: Plan | None) -> None:
+        self.planned = planned
+        self.count = 0
+        self.size_bytes = 0
+        self._first = self._last = 0
+        self._contents: list[Content] = []
+        self._fingerprint = Fingerprint()
 
-        Offsets repeat with other content when a topic is recreated, or when a broker that does
-        not replicate loses the end of its log.
-        """
-        digest = xxhash.xxh3_128(array("q", self.offsets))
-        digest.update(array("q", map(len, self.messages)))
-        digest.update(b"".join([message.value() or b"" for message in self.messages]))
-        return digest.hexdigest()
+    def room(self, run: Run, max_size: int) -> int:
+        """Return how many of the next messages belong to this block."""
+        if self.planned is not None:
+            return bisect_right(run.offsets, self.planned.hi)
+        if self.is_full(max_size):
+            return 0
+        count = min(len(run), max_size - self.count)
+        if self.size_bytes + run.size_bytes <= BLOCK_BYTES:
+            return count
+        totals = accumulate(
+            (len(value or b"") for value in run.values[:count]), initial=self.size_bytes
+        )
+        return next((n for n, total in enumerate(totals) if total >= BLOCK_BYTES), count)
+
+    def is_full(self, max_size: int) -> bool:
+        """Tell whether it cannot grow any more; a plan may need more than its size."""
+        return self.planned is None and (self.count >= max_size or self.size_bytes >= BLOCK_BYTES)
+
+    def add(self, run: Run, read: Callable[[Run], Content]) -> None:
+        """Take messages that belong here."""
+        if not self.count:
+            self._first = run.offsets[0]
+        self._last = run.offsets[-1]
+        self.count += len(run)
+        self.size_bytes += run.size_bytes
+        self._fingerprint.update(run)
+        self._contents.append(read(run))
+
+    def done(self) -> Block | None:
+        """Return it as it is; None if it is empty."""
+        if not self.count:
+            return None
+        return Block(
+            plan=self.planned or Plan(self._first, self._last),
+            size=self.count,
+            parts=[part for content in self._contents for part in content.parts],
+            letters=[letter for content in self._contents for letter in content.letters],
+            fingerprint=self._fingerprint.text,
+        )
 
 
 class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
-    def __init__(self, limits: Limits, planned: Plan | None = None) -> None:
+    def __init__(
+        self, limits: Limits, read: Callable[[Run], Content], planned: Plan | None = None
+    ) -> None:
         """Start empty.
 
         Args:
             limits: What makes a block due, and what it holds at most.
+            read: Tells what becomes of messages.
             planned: A block that another worker planned; it is rebuilt exactly, first.
         """
         self._limits = limits
-        self._messages: list[Message] = []
-        self._bytes = 0
+        self._read = read
+        self._blocks = deque([_Growing(planned)])  # never empty; only the last one grows
+        self._last_offset = -1
         self._opened_at_s = 0.0
         self._taken_at_s = -math.inf
-        self.planned = planned
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return sum(block.count for block in self._blocks)
+
+    @property
+    def planned(self) -> Plan | None:
+        """The plan of the next block, if another worker made it."""
+        return self._blocks[0].planned
+
+    def forget_plan(self) -> None:
+        """Make the next block of whatever comes."""
+        self._blocks[0].planned = None
 
     @property
     def is_full(self) -> bool:
         """Whether the next block cannot grow any more; a plan may need more than its size."""
         return self.planned is None and (
-            len(self._messages) >= self._limits.max_size or self._bytes >= BLOCK_BYTES
+            len(self._blocks) > 1 or self._blocks[0].is_full(self._limits.max_size)
         )
 
-    def add(self, messages: Sequence[Message], now_s: float) -> None:
-        """Take the next messages."""
-        if not self._messages:
+    def add(self, run: Run, now_s: float) -> None:
+        """Take the next messages and read them."""
+        if not len(self):
             self._opened_at_s = now_s
-        self._messages.extend(messages)
-        self._bytes += sum(map(len, messages))
+        self._last_offset = run.offsets[-1]
+        while len(run):
+            count = self._blocks[-1].room(run, self._limits.max_size)
+            if count:
+                self._blocks[-1].add(run[:count], self._read)
+                run = run[count:]
+            if len(run):
+                self._blocks.append(_Growing(None))
 
     def age_s(self, now_s: float) -> float:
         """Return how long the oldest message has been here, or since the newest block if longer."""
@@ -122,11 +185,11 @@ class Batch:
 
     def due_in_s(self, now_s: float) -> float | None:
         """Return how long until a block is due; 0 is now, None is not before a message."""
-        if not self._messages:
+        if not len(self):
             return None
         if self.planned is not None:
-            return 0.0 if self._messages[-1].offset() >= self.planned.hi else None
-        if len(self._messages) >= self._limits.size or self.is_full:
+            return 0.0 if self._last_offset >= self.planned.hi else None
+        if self._blocks[0].count >= self._limits.size or self.is_full:
             return 0.0
         due_at_s = min(
             self._opened_at_s + self._limits.timeout_s, self._taken_at_s + self._limits.interval_s
@@ -138,21 +201,8 @@ class Batch:
 
         The messages that stay behind start a new age.
         """
-        plan, self.planned = self.planned, None
-        count = self._next_count() if plan is None else self._count_up_to(plan.hi)
-        messages, self._messages = self._messages[:count], self._messages[count:]
-        self._bytes -= sum(map(len, messages))
+        taken = self._blocks.popleft()
+        if not self._blocks:
+            self._blocks.append(_Growing(None))
         self._opened_at_s = self._taken_at_s = now_s
-        if not messages:
-            return None
-        return Block(plan or Plan(messages[0].offset(), messages[-1].offset()), messages)
-
-    def _next_count(self) -> int:
-        count = min(len(self._messages), self._limits.max_size)
-        if self._bytes <= BLOCK_BYTES:
-            return count
-        totals = accumulate(map(len, self._messages[:count]))
-        return next((n for n, total in enumerate(totals, 1) if total >= BLOCK_BYTES), count)
-
-    def _count_up_to(self, offset: int) -> int:
-        return bisect_right(self._messages, offset, key=lambda message: message.offset())
+        return taken.done()

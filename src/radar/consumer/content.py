@@ -1,30 +1,32 @@
 """What of some messages becomes rows and what dead letters: pure."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from radar.columns import Column, Columns
+from radar.consumer.run import Run
 from radar.errors import InvalidMessage
-from radar.kafka import Message
 from radar.kinds import Kind
 
-# Messages are read in parts of so many, which bounds the memory that reading takes.
-PART_MESSAGES = 4096
+# Messages are read in parts of about so many bytes: what is made of one stays in the processor's
+# cache, and the memory that reading takes is bounded.
+PART_BYTES = 512 * 1024
 
 
 class Letter(NamedTuple):
     """A message that cannot become a row, and why."""
 
-    message: Message
+    offset: int
+    key: bytes | None
+    value: bytes | None
     reason: InvalidMessage
 
 
 class Part(NamedTuple):
     """Some of the messages that become rows."""
 
-    messages: Sequence[Message]
+    run: Run
     columns: Columns
 
 
@@ -34,51 +36,42 @@ class Content(NamedTuple):
     parts: list[Part]
     letters: list[Letter]
 
-    @property
-    def valid(self) -> list[Message]:
-        """The messages that become rows."""
-        return [message for part in self.parts for message in part.messages]
 
-
-def read(kind: Kind, partition: int, messages: Sequence[Message]) -> Content:
+def read(kind: Kind, partition: int, run: Run) -> Content:
     """Read messages of one partition; the same ones always come to the same content."""
     content = Content([], [])
-    for start in range(0, len(messages), PART_MESSAGES):
-        some = messages[start : start + PART_MESSAGES]
-        part, letters = _read_part(kind, partition, some)
+    count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
+    for start in range(0, len(run), count):
+        part, letters = _read_part(kind, partition, run[start : start + count])
         content.letters.extend(letters)
-        if part.messages:
+        if len(part.run):
             content.parts.append(part)
     return content
 
 
-def _read_part(
-    kind: Kind, partition: int, messages: Sequence[Message]
-) -> tuple[Part, list[Letter]]:
+def _read_part(kind: Kind, partition: int, run: Run) -> tuple[Part, list[Letter]]:
     letters: list[Letter] = []
-    values = [message.value() for message in messages]
     try:
-        columns = kind.read_columns([_present(value) for value in values])
+        columns = kind.read_columns([_present(value) for value in run.values])
     except InvalidMessage:
-        letters = _bad_ones(kind, messages)
-        bad = {letter.message.offset() for letter in letters}
-        messages = [message for message in messages if message.offset() not in bad]
-        valid = [message.value() or b"" for message in messages]
-        columns = kind.read_columns(valid) if valid else []
+        letters = _bad_ones(kind, run)
+        bad = {letter.offset for letter in letters}
+        run = run.where(lambda offset: offset not in bad)
+        columns = kind.read_columns([value or b"" for value in run.values]) if len(run) else []
     place = [
-        Column("kafka_partition", "UInt16", np.full(len(messages), partition, np.uint16)),
-        Column("kafka_offset", "UInt64", np.array([each.offset() for each in messages], np.uint64)),
+        Column("kafka_partition", "UInt16", np.full(len(run), partition, np.uint16)),
+        Column("kafka_offset", "UInt64", np.array(run.offsets, np.uint64)),
     ]
-    return Part(messages, [*columns, *place]), letters
+    return Part(run, [*columns, *place]), letters
 
 
-def _bad_ones(kind: Kind, messages: Sequence[Message]) -> list[Letter]:
+def _bad_ones(kind: Kind, run: Run) -> list[Letter]:
     letters = []
-    for message in messages:
+    for offset, key, value in zip(run.offsets, run.keys, run.values, strict=True):
         try:
-            kind.decode(_present(message.value()))
+            kind.decode(_present(value))
         except InvalidMessage as error:
-            letters.append(Letter(message, error))
+            letters.append(Letter(offset, key, value, error))
     return letters
 
 

@@ -44,19 +44,19 @@ class DeadLetters:
             self._publisher = Publisher(self._settings, self._kind.dead_letter_topic, linger_ms=0)
         publisher = self._publisher
         failed_before = publisher.failed
-        for message, reason in letters:
-            value = message.value() or b""
+        for letter in letters:
+            value = letter.value or b""
             try:
                 publisher.publish(
-                    f"{self._kind.topic}:{partition}:{message.offset()}".encode(),
+                    f"{self._kind.topic}:{partition}:{letter.offset}".encode(),
                     value[:MAX_PAYLOAD_BYTES],
                     headers={
-                        "reason": reason.reason,
-                        "detail": str(reason)[:MAX_DETAIL_CHARACTERS],
+                        "reason": letter.reason.reason,
+                        "detail": str(letter.reason)[:MAX_DETAIL_CHARACTERS],
                         "topic": self._kind.topic,
                         "partition": str(partition),
-                        "offset": str(message.offset()),
-                        "key": (message.key() or b"")[:MAX_KEY_BYTES],
+                        "offset": str(letter.offset),
+                        "key": (letter.key or b"")[:MAX_KEY_BYTES],
                         "bytes": str(len(value)),
                     },
                 )
@@ -64,5 +64,5 @@ class DeadLetters:
                 raise BrokerUnavailable(f"dead letters: {error}") from error
         if publisher.flush(ACKNOWLEDGE_TIMEOUT_S) or publisher.failed > failed_before:
             raise BrokerUnavailable("Kafka did not acknowledge the dead letters")
-        for _, reason in letters:
-            metrics.DEAD_LETTERS.labels(self._kind.name, reason.reason).inc()
+        for letter in letters:
+            metrics.DEAD_LETTERS.labels(self._kind.name, letter.reason.reason).inc()

@@ -16,9 +16,10 @@ A partition with too many bad messages is halted before its block is planned (`b
 import enum
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from functools import partial
+from itertools import groupby
 from operator import methodcaller
 from typing import NamedTuple, Protocol
 
@@ -28,8 +29,9 @@ import structlog
 from radar.columns import Columns
 from radar.consumer.batch import Batch, Block, Limits, Plan
 from radar.consumer.breaker import Breaker
-from radar.consumer.content import Content, Letter, Part, read
+from radar.consumer.content import Letter, Part, read
 from radar.consumer.dead_letters import DeadLetters
+from radar.consumer.run import Fingerprint, Run
 from radar.errors import (
     BrokerUnavailable,
     CommitRejected,
@@ -60,6 +62,8 @@ ALARM_INTERVAL_S = 60.0
 # the session timeout; a busy machine needs some time on top.
 KAFKA_PATIENCE_S = 60.0
 SPARE_S = 10.0
+# Messages are read while they are in the processor's cache.
+TAKEN_AT_ONCE = 2048
 
 _log = structlog.get_logger()
 
@@ -102,9 +106,14 @@ class Piece(NamedTuple):
     name: str
 
     @property
-    def messages(self) -> list[Message]:
+    def rows(self) -> int:
+        """How many they are."""
+        return sum(len(part.run) for part in self.parts)
+
+    @property
+    def run(self) -> Run:
         """The messages that the rows come from."""
-        return [message for part in self.parts for message in part.messages]
+        return Run.joined([part.run for part in self.parts])
 
 
 @dataclass
@@ -116,7 +125,6 @@ class PartitionWork:
     breaker: Breaker
     next_offset: int  # everything before it was consumed
     block: Block | None = None
-    content: Content = field(default_factory=lambda: Content([], []))  # of the block
     taken_over: bool = False  # the block was planned before the partition came here
     repeated: bool = False  # inserting the block was tried before, by whomever
     step: Step = Step.DEAD_LETTERS
@@ -207,11 +215,14 @@ class Worker:
         self._health.beat(self._kafka_within_s)
         # The first message ends the wait of an idle worker; later ones until a batch is due.
         idle = not any(len(work.batch) for work in self._work.values())
-        messages = self._reader.consume(1 if idle else self._limits.size, self._wait_s())
-        self._tell_membership()
-        self._take(messages)
-        if messages and (room := self._room) > 0:
-            self._take(self._reader.consume(room, 0))
+        wanted, wait_s = 1 if idle else TAKEN_AT_ONCE, self._wait_s()
+        while True:
+            messages = self._reader.consume(wanted, wait_s)
+            self._tell_membership()
+            self._take(messages)
+            if len(messages) < wanted or (room := self._room) <= 0:
+                break
+            wanted, wait_s = min(TAKEN_AT_ONCE, room), 0.0
         self._turn_ends_s = time.monotonic() + TURN_S
         # Who was served longest ago is first, so that a slow database starves no partition.
         for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
@@ -245,10 +256,10 @@ class Worker:
             work = self._work.get(partition)
             if work is None:
                 continue
-            for run in _rising(list(group)):
-                if run[0].offset() < work.next_offset:
-                    self._start_again(work, run[0].offset())
-                work.next_offset = run[-1].offset() + 1
+            for run in Run.of(list(group)).rising():
+                if run.offsets[0] < work.next_offset:
+                    self._start_again(work, run.offsets[0])
+                work.next_offset = run.offsets[-1] + 1
                 work.batch.add(run, now_s)
         metrics.CONSUMED.labels(self._kind.name).inc(len(messages))
 
@@ -257,7 +268,7 @@ class Worker:
         """How many messages more may be held; so memory is bounded."""
         held = 0
         for work in self._work.values():
-            held += len(work.batch) + (len(work.block.messages) if work.block else 0)
+            held += len(work.batch) + (work.block.size if work.block else 0)
         return self._limits.max_size - held
 
     def _start_again(self, work: PartitionWork, offset: int) -> None:
@@ -267,7 +278,7 @@ class Worker:
         kill); the offsets that come again may hold other messages.
         """
         _log.error("offsets went back", partition=work.partition, at=work.next_offset, to=offset)
-        work.batch = Batch(self._limits)
+        work.batch = self._new_batch(work.partition, None)
 
     def _advance(self, work: PartitionWork) -> bool:
         """Bring a partition's blocks as far as possible; False if it is time to poll again."""
@@ -291,10 +302,18 @@ class Worker:
                 return False
 
     def _open_block(self, work: PartitionWork, now_s: float) -> bool:
-        if work.batch.due_in_s(now_s) != 0.0:
+        if not self._is_due(work, now_s):
             self._drop_impossible_plan(work, now_s)
             return False
         return self._take_block(work, now_s)
+
+    def _is_due(self, work: PartitionWork, now_s: float) -> bool:
+        if work.batch.due_in_s(now_s) == 0.0:
+            return True
+        # Nothing more can be taken until a block is stored: the largest does not wait any longer.
+        if self._room > 0 or work.batch.planned is not None:
+            return False
+        return len(work.batch) == max(len(each.batch) for each in self._work.values()) > 0
 
     def _take_block(self, work: PartitionWork, now_s: float) -> bool:
         taken_over = work.batch.planned is not None
@@ -305,7 +324,6 @@ class Worker:
         metrics.BATCH_AGE_SECONDS.labels(self._kind.name).observe(age_s)
         self.positions[work.partition] = block.plan.lo
         work.block, work.taken_over, work.step = block, taken_over, Step.DEAD_LETTERS
-        work.content = read(self._kind, work.partition, block.messages)
         work.attempts, work.rejected_commits, work.retry_at_s = 0, 0, 0.0
         work.repeated = taken_over
         self._insert_from_the_beginning(work, block)
@@ -327,7 +345,7 @@ class Worker:
             return
         if end <= plan.hi:
             _log.error("plan beyond the end of the log", partition=work.partition, plan=str(plan))
-            work.batch.planned = None
+            work.batch.forget_plan()
 
     def _finish_block(self, work: PartitionWork) -> None:
         """Take a block through its steps; it is still there if the turn was over before."""
@@ -339,7 +357,7 @@ class Worker:
             # A plan has to be finished, whoever made it; what he let through is not judged again.
             if not work.taken_over:
                 self._judge(work, block)
-            self._dead_letters.send(work.partition, work.content.letters)
+            self._dead_letters.send(work.partition, block.letters)
             work.step = Step.PLAN
             self._reached(CrashPoint.AFTER_DEAD_LETTERS)
         if work.step is Step.PLAN:
@@ -360,7 +378,7 @@ class Worker:
             self._reached(CrashPoint.AFTER_COMMIT)
         self._record(work, block)
         work.block = None
-        work.content, work.pieces = Content([], []), []
+        work.pieces = []
 
     def _plan(self, work: PartitionWork, plan: Plan) -> None:
         self._health.beat(self._kafka_within_s)
@@ -373,11 +391,10 @@ class Worker:
                 self._kind.topic,
                 self._topic_id,
                 f"{work.partition}:{block.plan.lo}:{block.plan.hi}",
-                block.fingerprint(),
+                block.fingerprint,
             )
         )
-        parts = work.content.parts
-        work.pieces = [Piece(parts, name)] if parts else []
+        work.pieces = [Piece(block.parts, name)] if block.parts else []
         work.rejected = []
 
     def _insert_pieces(self, work: PartitionWork, block: Block) -> bool:
@@ -394,17 +411,18 @@ class Worker:
             try:
                 self._insert(work, piece)
             except StoreRejected as error:
-                messages = piece.messages
-                if len(messages) == 1:
+                run = piece.run
+                if len(run) == 1:
                     reason = InvalidMessage("rejected", str(error))
-                    work.rejected.append(Letter(messages[0], reason))
+                    letter = Letter(run.offsets[0], run.keys[0], run.values[0], reason)
+                    work.rejected.append(letter)
                     self._judge(work, block)
                     work.pieces.pop()
                 else:
-                    middle = len(messages) // 2
+                    middle = len(run) // 2
                     work.pieces[-1:] = [
-                        self._piece(work, messages[middle:], f"{piece.name}>"),
-                        self._piece(work, messages[:middle], f"{piece.name}<"),
+                        self._piece(work, run[middle:], f"{piece.name}>"),
+                        self._piece(work, run[:middle], f"{piece.name}<"),
                     ]
             else:
                 work.pieces.pop()
@@ -412,8 +430,8 @@ class Worker:
                 return False
         return True
 
-    def _piece(self, work: PartitionWork, messages: Sequence[Message], name: str) -> Piece:
-        return Piece(read(self._kind, work.partition, messages).parts, name)
+    def _piece(self, work: PartitionWork, run: Run, name: str) -> Piece:
+        return Piece(read(self._kind, work.partition, run).parts, name)
 
     def _insert(self, work: PartitionWork, piece: Piece) -> None:
         started_s = time.monotonic()
@@ -431,18 +449,17 @@ class Worker:
         in between takes the block for stored, and it never was. A message is also no row if
         another of the same key has replaced it; then its row is replaced once more.
         """
-        messages = piece.messages
-        first, last = messages[0].offset(), messages[-1].offset()
+        run = piece.run
+        first, last = run.offsets[0], run.offsets[-1]
         self._health.beat(self._store_within_s)
         stored = self._store.offsets(self._kind.table, work.partition, first, last)
-        missing = [message for message in messages if message.offset() not in stored]
-        if not missing:
+        missing = run.where(lambda offset: offset not in stored)
+        if not len(missing):
             return
-        _log.info(
-            "inserting what is missing", name=piece.name, rows=len(messages), missing=len(missing)
-        )
-        digest = Block(Plan(first, last), missing).fingerprint()
-        rest = self._piece(work, missing, f"{piece.name}+{digest}")
+        _log.info("inserting what is missing", name=piece.name, rows=len(run), missing=len(missing))
+        fingerprint = Fingerprint()
+        fingerprint.update(missing)
+        rest = self._piece(work, missing, f"{piece.name}+{fingerprint.text}")
         self._health.beat(self._store_within_s)
         self._store.insert(self._kind.table, _rows(rest), rest.name)
 
@@ -450,10 +467,9 @@ class Worker:
         try:
             work.breaker.check(_bad(work, block))
         except TooManyInvalid as error:
-            letters = [*work.content.letters, *work.rejected]
-            last = max(letters, key=lambda letter: letter.message.offset())
+            last = max((*block.letters, *work.rejected), key=lambda letter: letter.offset)
             raise TooManyInvalid(
-                f"{error}; the one at offset {last.message.offset()}: {last.reason}"
+                f"{error}; the one at offset {last.offset}: {last.reason}"
             ) from error
 
     def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:
@@ -530,8 +546,8 @@ class Worker:
         metrics.ROWS.labels(kind).inc(len(bad) - sum(bad))
         metrics.BLOCK_ROWS.labels(kind).observe(len(bad) - sum(bad))
         latency_s = 0.0
-        if work.content.parts:
-            latency_s = max(0.0, time.time() - _oldest_us(work.content.parts) / 1e6)
+        if block.parts:
+            latency_s = max(0.0, time.time() - _oldest_us(block.parts) / 1e6)
             metrics.LATENCY_SECONDS.labels(kind).observe(latency_s)
         _log.info(
             "block stored",
@@ -573,7 +589,7 @@ class Worker:
                 plan = None
             self._work[each.partition] = PartitionWork(
                 partition=each.partition,
-                batch=Batch(self._limits, planned=plan),
+                batch=self._new_batch(each.partition, plan),
                 breaker=self._new_breaker(),
                 next_offset=each.offset or 0,
             )
@@ -586,6 +602,9 @@ class Worker:
                 plan=str(plan) if plan else None,
             )
         self._count_assigned()
+
+    def _new_batch(self, partition: int, planned: Plan | None) -> Batch:
+        return Batch(self._limits, partial(read, self._kind, partition), planned)
 
     def _new_breaker(self) -> Breaker:
         return Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad)
@@ -614,7 +633,7 @@ class Worker:
 
 
 def _rows(piece: Piece) -> list[tuple[int, Columns]]:
-    return [(len(part.messages), part.columns) for part in piece.parts]
+    return [(len(part.run), part.columns) for part in piece.parts]
 
 
 def _condition(partition: int) -> str:
@@ -623,20 +642,12 @@ def _condition(partition: int) -> str:
 
 def _bad(work: PartitionWork, block: Block) -> list[bool]:
     """Tell for each message of a block whether it goes to the dead letters, as far as is known."""
-    letters = [*work.content.letters, *work.rejected]
-    bad = {letter.message.offset() for letter in letters}
-    return [offset in bad for offset in block.offsets]
-
-
-def _rising(messages: list[Message]) -> Iterator[list[Message]]:
-    """Divide the messages of a partition where the log went back; nearly always nowhere."""
-    offsets = [message.offset() for message in messages]
-    if offsets[-1] - offsets[0] == len(offsets) - 1 and offsets == sorted(offsets):
-        yield messages
-        return
-    backward = [n for n in range(1, len(offsets)) if offsets[n] <= offsets[n - 1]]
-    for start, end in pairwise([0, *backward, len(offsets)]):
-        yield messages[start:end]
+    bad = {letter.offset for letter in (*block.letters, *work.rejected)}
+    if not bad:
+        return [False] * block.size
+    # A rejected message is in a part as well.
+    offsets = bad.union(*(part.run.offsets for part in block.parts))
+    return [offset in bad for offset in sorted(offsets)]
 
 
 def _oldest_us(parts: Sequence[Part]) -> int:

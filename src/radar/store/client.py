@@ -78,7 +78,7 @@ class Store:
             self._connected().raw_insert(
                 table,
                 column_names=[column.name for column in parts[0][1]],
-                insert_block=b"".join(native.encode(rows, columns) for rows, columns in parts),
+                insert_block=native.encode(parts),
                 settings=_INSERT_SETTINGS | {"insert_deduplication_token": token},
                 fmt="Native",
             )

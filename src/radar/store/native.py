@@ -5,10 +5,13 @@ Source: ClickHouse documentation, "Formats: Native", and its `NativeWriter` and
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from radar.columns import Coded, Column, Lists
+from radar.columns import Coded, Columns, Data, Lists
+from radar.layout import Packed
 
 # Of LowCardinality: the version of its keys, and that an index into keys of its own follows.
 _KEYS_VERSION = (1).to_bytes(8, "little")
@@ -17,36 +20,67 @@ _CODE_TYPES: Sequence[type[np.unsignedinteger]] = (np.uint8, np.uint16, np.uint3
 _LENGTHS = [chr(length) for length in range(128)]
 
 
-def encode(rows: int, columns: Sequence[Column]) -> bytes:
-    """Write some rows as one block."""
-    parts = [_varint(len(columns)), _varint(rows)]
-    for column in columns:
-        parts += [_text(column.name), _text(column.type), *_data(column, rows)]
-    return b"".join(parts)
+def encode(parts: Sequence[tuple[int, Columns]]) -> bytes:
+    """Write rows as one block.
+
+    Args:
+        parts: The rows in parts, of each how many rows and the columns, which are the same in all.
+            (Several blocks would not do: the server gives each a name of its own, from its number
+            in the request, and another worker may divide the same rows at other places.)
+    """
+    out = [_varint(len(parts[0][1])), _varint(sum(rows for rows, _ in parts))]
+    for column in zip(*(columns for _, columns in parts), strict=True):
+        out += [
+            _text(column[0].name),
+            _text(column[0].type),
+            *_data([part.data for part in column]),
+        ]
+    return b"".join(out)
 
 
-def _data(column: Column, rows: int) -> list[bytes]:
-    data = column.data
+def _data(parts: Sequence[Data]) -> list[bytes]:
+    if isinstance(parts[0], Coded):
+        return _coded([part for part in parts if isinstance(part, Coded)])
+    if isinstance(parts[0], Lists):
+        lists = [part for part in parts if isinstance(part, Lists)]
+        ends = np.cumsum(np.concatenate([part.lengths for part in lists])).astype(np.uint64)
+        return [ends.tobytes(), *(_plain(part.values) for part in lists)]
+    return [_plain(part) for part in parts if not isinstance(part, Coded | Lists)]
+
+
+def _plain(data: NDArray[Any] | Sequence[str] | Packed) -> bytes:
     if isinstance(data, np.ndarray):
-        return [data.tobytes()]
-    if isinstance(data, Coded):
-        return [_KEYS_VERSION, *_coded(data, rows)]
-    if isinstance(data, Lists):
-        values = data.values
-        ends = np.cumsum(data.lengths).astype(np.uint64).tobytes()
-        return [ends, values.tobytes() if isinstance(values, np.ndarray) else _texts(values)]
-    return [_texts(data)]
+        return data.tobytes()
+    return _packed(data) if isinstance(data, Packed) else _texts(data)
 
 
-def _coded(data: Coded, rows: int) -> list[bytes]:
-    width = next(n for n, kind in enumerate(_CODE_TYPES) if len(data.texts) <= np.iinfo(kind).max)
-    return [
-        (_HAS_KEYS | width).to_bytes(8, "little"),
-        len(data.texts).to_bytes(8, "little"),
-        _texts(data.texts),
-        rows.to_bytes(8, "little"),
-        data.codes.astype(_CODE_TYPES[width]).tobytes(),
+def _coded(parts: Sequence[Coded]) -> list[bytes]:
+    known: dict[str, int] = {}
+    codes = [
+        np.array([known.setdefault(text, len(known)) for text in part.texts])[part.codes]
+        for part in parts
     ]
+    width = next(n for n, kind in enumerate(_CODE_TYPES) if len(known) <= np.iinfo(kind).max)
+    return [
+        _KEYS_VERSION,
+        (_HAS_KEYS | width).to_bytes(8, "little"),
+        len(known).to_bytes(8, "little"),
+        _texts(list(known)),
+        sum(map(len, codes)).to_bytes(8, "little"),
+        *(each.astype(_CODE_TYPES[width]).tobytes() for each in codes),
+    ]
+
+
+def _packed(data: Packed) -> bytes:
+    lengths, characters = data
+    # Each text has its length, one byte, in front of it.
+    places = np.cumsum(lengths + 1) - lengths - 1
+    out = np.empty(len(characters) + len(lengths), np.uint8)
+    is_text = np.ones(len(out), np.bool_)
+    is_text[places] = False
+    out[places] = lengths
+    out[is_text] = characters
+    return out.tobytes()
 
 
 def _texts(texts: Sequence[str]) -> bytes:

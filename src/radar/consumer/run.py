@@ -1,0 +1,100 @@
+"""Consumed messages of one partition: pure."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+
+import xxhash
+
+from radar.kafka import Message
+
+
+class Run:
+    """Messages of one partition, in their order; what the library holds of them is let go.
+
+    Attributes:
+        offsets: Of each.
+        keys: Of each.
+        values: Of each; None is a tombstone.
+    """
+
+    __slots__ = ("keys", "offsets", "values")
+
+    def __init__(
+        self, offsets: list[int], keys: list[bytes | None], values: list[bytes | None]
+    ) -> None:
+        self.offsets = offsets
+        self.keys = keys
+        self.values = values
+
+    @classmethod
+    def of(cls, messages: Iterable[Message]) -> "Run":
+        """Take what is needed of consumed messages."""
+        known: dict[bytes | None, bytes | None] = {}  # few are different
+        return cls(
+            [message.offset() for message in messages],
+            [known.setdefault(key, key) for key in [message.key() for message in messages]],
+            [message.value() for message in messages],
+        )
+
+    @classmethod
+    def joined(cls, runs: Sequence["Run"]) -> "Run":
+        """Take all messages of some, one after the other."""
+        return cls(
+            [offset for run in runs for offset in run.offsets],
+            [key for run in runs for key in run.keys],
+            [value for run in runs for value in run.values],
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, part: slice) -> "Run":
+        return Run(self.offsets[part], self.keys[part], self.values[part])
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the values."""
+        return sum(map(len, filter(None, self.values)))
+
+    def where(self, wanted: Callable[[int], bool]) -> "Run":
+        """Return the messages whose offset is wanted."""
+        chosen = [n for n, offset in enumerate(self.offsets) if wanted(offset)]
+        return Run(
+            [self.offsets[n] for n in chosen],
+            [self.keys[n] for n in chosen],
+            [self.values[n] for n in chosen],
+        )
+
+    def rising(self) -> "Iterator[Run]":
+        """Divide it where the log went back; nearly always nowhere."""
+        offsets = self.offsets
+        backward: list[int] = []
+        if offsets[-1] - offsets[0] != len(offsets) - 1 or offsets != sorted(offsets):
+            backward = [n for n in range(1, len(offsets)) if offsets[n] <= offsets[n - 1]]
+        for start, end in pairwise([0, *backward, len(offsets)]):
+            yield self[start:end]
+
+
+class Fingerprint:
+    """Identifies messages, so that equal offsets with other messages are another block.
+
+    Offsets repeat with other content when a topic is recreated, or when a broker that does not
+    replicate loses the end of its log.
+    """
+
+    def __init__(self) -> None:
+        self._offsets, self._lengths, self._values = (xxhash.xxh3_128() for _ in range(3))
+
+    def update(self, run: Run) -> None:
+        """Go on with the messages that follow."""
+        values = [value or b"" for value in run.values]
+        self._offsets.update(array("q", run.offsets))
+        self._lengths.update(array("q", map(len, values)))
+        self._values.update(b"".join(values))
+
+    @property
+    def text(self) -> str:
+        """The same for the same messages, in whatever parts they came."""
+        digests = (self._offsets, self._lengths, self._values)
+        return xxhash.xxh3_128_hexdigest(b"".join(each.digest() for each in digests))
