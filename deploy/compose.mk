@@ -11,7 +11,7 @@ PRODUCERS := wallex-trades wallex-depth
 BUILT := topics wallex-trades
 # As many as there are now, see scale-trades.
 services = $$($(COMPOSE) config --services | grep -E '^($(1))$$')
-IN_KAFKA = $(COMPOSE) exec -T --env JMX_PORT= --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
+IN_KAFKA = $(COMPOSE) exec -T --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
 IN_CLICKHOUSE = $(COMPOSE) exec $$([ -t 0 ] || echo -T) clickhouse clickhouse-client --database radar
 # What `make monitor` has started stops and starts with the rest from then on.
 monitored = $$($(COMPOSE) --profile monitoring ps --all --quiet prometheus grafana | grep -q . \
