@@ -11,8 +11,11 @@ PRODUCERS := wallex-trades wallex-depth
 BUILT := topics wallex-trades
 # As many as there are now, see scale-trades.
 services = $$($(COMPOSE) config --services | grep -E '^($(1))$$')
-IN_KAFKA = $(COMPOSE) exec -T --env JMX_PORT= --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
+IN_KAFKA = $(COMPOSE) exec -T --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
 IN_CLICKHOUSE = $(COMPOSE) exec $$([ -t 0 ] || echo -T) clickhouse clickhouse-client --database radar
+# What `make monitor` has started stops and starts with the rest from then on.
+monitored = $$($(COMPOSE) --profile monitoring ps --all --quiet prometheus grafana | grep -q . \
+	&& echo --profile monitoring)
 # Says what does the same without an engine.
 engine = @docker compose version >/dev/null 2>&1 && docker version >/dev/null 2>&1 || { \
 	echo "make $@ needs a running Docker engine with the compose plugin; without one: $(1)"; exit 1; }
@@ -42,7 +45,7 @@ start-pipeline: ## Start everything in order, each step when the one before is h
 
 start: ## Start whatever does not run
 	$(call engine,make up)
-	$(COMPOSE) up --detach --wait
+	$(COMPOSE) $(monitored) up --detach --wait
 
 start-infra: ## Start Kafka and ClickHouse
 	$(call engine,make up)

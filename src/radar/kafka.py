@@ -73,6 +73,7 @@ REPLACE_INTERVAL_S = 1.0
 FLUSH_TURN_S = 0.2
 ASK_AGAIN_S = 0.2
 
+_NO_ENDS = "cannot read the ends of a partition"
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
 _NOT_OFFERED = {
     KafkaError.INVALID_REQUEST,
@@ -481,9 +482,12 @@ class GroupReader:
         """Ask the broker for the next offset that will be written; blocks.
 
         Raises:
-            BrokerUnavailable: The broker did not answer in time.
+            BrokerUnavailable: The broker did not answer in time, or the partition has no leader.
         """
-        return _watermarks(self._consumer, TopicPartition(self._topic, partition))[1]
+        try:
+            return _watermarks(self._consumer, TopicPartition(self._topic, partition))[1]
+        except KafkaException as error:
+            raise BrokerUnavailable(f"{_NO_ENDS}: {error}") from error
 
     def close(self) -> None:
         """Leave the group (a static member keeps its place until the session times out).
@@ -680,19 +684,9 @@ class Cluster:
         Raises:
             BrokerUnavailable: The broker did not answer.
         """
-        # A consumer that never subscribes only asks; it does not join the group.
-        consumer = Consumer(
-            client_config(self._settings) | {"group.id": group, "enable.auto.commit": False}
-        )
-        try:
-            count = self._topics().get(topic, 0)
-            partitions = [TopicPartition(topic, partition) for partition in range(count)]
-            return [
-                Lag(each.partition, *_watermarks(consumer, position), each.offset)
-                for position, each in zip(partitions, _committed(consumer, partitions), strict=True)
-            ]
-        finally:
-            consumer.close()
+        # With a new client each time: one that asked for a partition without a leader was seen to
+        # answer for minutes that there is no such partition, although it had a leader again.
+        return _insist(lambda: self._lag(topic, group), _NO_ENDS, _has_no_leader)
 
     def end_offsets(self, topic: str, timeout_s: float) -> dict[int, int]:
         """Return the next offset that will be written, by partition.
@@ -730,6 +724,21 @@ class Cluster:
                 _answer(future)
         except KafkaException as error:
             raise self._unavailable(error) from error
+
+    def _lag(self, topic: str, group: str) -> list[Lag]:
+        # A consumer that never subscribes only asks; it does not join the group.
+        consumer = Consumer(
+            client_config(self._settings) | {"group.id": group, "enable.auto.commit": False}
+        )
+        try:
+            count = self._topics().get(topic, 0)
+            partitions = [TopicPartition(topic, partition) for partition in range(count)]
+            return [
+                Lag(each.partition, *_watermarks(consumer, position), each.offset)
+                for position, each in zip(partitions, _committed(consumer, partitions), strict=True)
+            ]
+        finally:
+            consumer.close()
 
     def _topics(self, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, int]:
         try:
@@ -803,12 +812,15 @@ def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Com
 
 
 def _watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
-    # A partition that was just made or moved has no leader for a moment.
-    moving = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
-    return _insist(
-        lambda: consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False),
-        "cannot read the ends of a partition",
-        lambda error: error.code() in moving,
+    return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
+
+
+def _has_no_leader(error: KafkaError) -> bool:
+    # As a partition that was just made, moved or left by its node, for a moment.
+    return error.code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - what the library calls it
     )
 
 

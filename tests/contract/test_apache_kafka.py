@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from confluent_kafka import ElectionType
 
 import apache_kafka
 from apache_kafka import Brokers
+from radar import kafka as radar_kafka
 from radar import wire
+from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster, GroupReader, Publisher
 from radar.kinds import TRADES
 from radar.settings import Settings, load
@@ -150,6 +153,29 @@ def test_create_topics_gives_them_replicas(
     assert Cluster(cluster_settings).create_topics([TRADES.topic]) == []
     topic = kafka_cluster.admin.list_topics(timeout=10).topics[TRADES.topic]
     assert [len(partition.replicas) for partition in topic.partitions.values()] == [3, 3, 3]
+
+
+def test_topic_with_a_partition_without_a_leader_is_described_once_it_has_one(
+    cluster_settings: Settings, kafka_cluster: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a moment after `radar topics --grow`, only for longer."""
+    cluster = Cluster(cluster_settings.model_copy(update={"kafka_replication_factor": 1}))
+    cluster.create_topics(["alone"])
+    eventually(
+        lambda: set(kafka_cluster.leaders("alone").values()) == {1, 2, 3}, "a partition on each"
+    )
+    broker = kafka_cluster.by_id[kafka_cluster.leaders("alone")[0]]
+    broker.kill()
+    eventually(lambda: kafka_cluster.leaders("alone").get(0) == -1, "the leader is missed", 60)
+    with pytest.raises(BrokerUnavailable, match="ends of a partition"):
+        cluster.topics(["alone"])
+    monkeypatch.setattr(radar_kafka, "REQUEST_TIMEOUT_S", 60.0)
+    with ThreadPoolExecutor() as pool:
+        described = pool.submit(cluster.topics, ["alone"])
+        broker.start()
+        assert [topic.partitions for topic in described.result()] == [3]
+    kafka_cluster.admin.delete_topics(["alone"])["alone"].result(20)
+    eventually(kafka_cluster.in_sync, "the node follows", 60, every_s=0.2)
 
 
 def test_leader_killed_while_all_work_loses_and_doubles_nothing(

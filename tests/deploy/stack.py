@@ -1,17 +1,22 @@
-"""The compose stack on a real engine: `make test-stack`. Needs root, Debian's docker.io and Go.
+"""The compose stack on a real engine: `make test-stack`.
 
-It runs the unmodified Dockerfile and compose files against the simulated exchange: every service
-healthy, data flowing, every make target, containers killed and back, nothing lost. No registry is
-needed: stand-ins take the names of the official images. They differ in this:
+It needs root, Debian's docker.io and debootstrap, Go and Maven, and about 20 minutes.
+
+It runs the unmodified Dockerfile and compose files against the simulated exchange, in a copy of the
+project: every service healthy, data flowing, every make target, containers killed and back, nothing
+lost. No registry is needed: stand-ins take the names of the official images. They differ in this:
 
 - python: Debian 12 with its own Python 3.11, made by debootstrap, and this machine's pip options.
-- apache/kafka: the same Debian and Kafka's jars from Maven. Kafka's own program makes the
-  configuration from the environment; the start script and the tools are short ones of ours.
+- apache/kafka: the same Debian and Kafka's jars from Maven, with ZooKeeper where they have it.
+  Kafka's own program makes the configuration from the environment; the start scripts and the tools
+  are short ones of ours.
 - clickhouse/clickhouse-server: ClickHouse's engine from its wheel (chDB) behind HTTP. It takes the
   users and passwords of users.xml, but refuses by the first word of a statement where the server
   has grants; there is no native protocol (9000) and there are no metrics (9363).
-- prom/prometheus: Debian's Prometheus 2.42.
-- grafana/grafana: none; only its configuration is checked.
+- prom/prometheus: Debian's Prometheus 2.42. Its promtool has no `check ready`, which the health
+  check calls, so a script of ours asks `/-/ready` for it.
+- grafana/grafana: no Grafana. A program of ours starts where Grafana could (it may read what it
+  provisions and write its volume) and asks the stores with the passwords that it was given.
 
 The engine is a dockerd of this script's own, with all that it makes in `--work`, which stays for
 the next run. With `--official` it is the engine that answers, with the official images.
@@ -27,16 +32,28 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import combinations
 from pathlib import Path
+
+import msgspec
+from pydantic import SecretStr
+
+from radar.local.simulator import LedgerTrade
+from radar.local.verdict import compare_trades, stored_trades
+from radar.settings import load
+from radar.store.client import Store
 
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).parent / "standins"
 COMPOSE_VERSION = "v2.40.3"
 PACKAGES = (
     *("ca-certificates", "python3", "python3-venv", "python3-pip", "openjdk-17-jre-headless"),
-    *("prometheus",),
+    *("prometheus", "wget"),
 )
 SERVICES = (
     *("kafka", "clickhouse", "exchange", "wallex-trades", "wallex-depth"),
@@ -44,7 +61,15 @@ SERVICES = (
     *("depth-consumer-1", "depth-consumer-2", "gaps-consumer-1"),
 )
 START_TIMEOUT_S = 120
-PROJECT = "com.docker.compose.project=radar"
+PROJECT = "label=com.docker.compose.project=radar"
+# What a stack is, without what was made in it and what is set for another.
+NOT_COPIED = (
+    *(".git", ".venv*", ".kafka", ".stack", ".radar", ".bench", ".*_cache", ".hypothesis", ".env"),
+    *("tests", "docs", "secrets", "docker-compose.scale-*.yml", "__pycache__"),
+)
+ONCE = {"topics", "migrations"}
+WITHOUT_METRICS = {"kafka", "clickhouse", "exchange"}
+FILES = ("simulate", "secrets", "zookeeper")
 MAKE_TIMEOUT_S = 900
 
 
@@ -59,16 +84,19 @@ def say(line: str) -> None:
 
 def run(*command: str, text: str | None = None, quiet: bool = True, **options: object) -> str:
     """Run a command; return what it printed."""
-    done = subprocess.run(
-        command,
-        input=text,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if quiet else None,
-        text=True,
-        check=False,
-        timeout=MAKE_TIMEOUT_S,
-        **options,  # type: ignore[call-overload]
-    )
+    try:
+        done = subprocess.run(
+            command,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+            check=False,
+            timeout=MAKE_TIMEOUT_S,
+            **options,  # type: ignore[call-overload]
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed(str(error)) from error
     if done.returncode:
         raise Failed(f"{' '.join(command)[:200]}: exit code {done.returncode}\n{done.stdout}")
     return str(done.stdout)
@@ -95,7 +123,7 @@ def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 120)
 def own_engine(work: Path) -> Iterator[None]:
     """Run an engine; provide it and the compose plugin in the environment of what is run."""
     if os.getuid() != 0 or shutil.which("dockerd") is None:
-        raise Failed("cannot start a Docker engine: be root, and apt-get install docker.io")
+        raise Failed("cannot start an engine: be root, and apt-get install docker.io debootstrap")
     os.environ["DOCKER_CONFIG"] = str(work / "docker-config")
     compose_plugin(work)
     directory = work / "engine"
@@ -151,7 +179,8 @@ def compose_plugin(work: Path) -> None:
 
 def official_images() -> set[str]:
     """Return the images that the compose files and the Dockerfile name and do not build."""
-    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Dockerfile").read_text()
+    paths = (ROOT / "Dockerfile", *ROOT.glob("docker-compose*.yml"))
+    text = "\n".join(path.read_text() for path in paths)
     return {
         image
         for image in re.findall(r"(?:image: |^FROM )(\S+)", text, re.MULTILINE)
@@ -161,27 +190,52 @@ def official_images() -> set[str]:
 
 def make_standins(work: Path) -> None:
     """Make what is missing of the official images."""
-    by_name = {image.split(":")[0]: image for image in official_images()}
-    present = set(run("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
     context = work / "standins"
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(STANDINS, context)
-    if "radar-standin/base:latest" not in present:
+    made_of = ("--filter", f"label=packages={' '.join(PACKAGES)}", "radar-standin/base")
+    if not run("docker", "image", "ls", "--quiet", *made_of):
         make_base(work)
     context.joinpath("pip.conf").write_text(pip_options())
     shutil.copy("/etc/ssl/certs/ca-certificates.crt", context)
-    shutil.copytree(ROOT / ".kafka" / "libs", context / "libs")
     shutil.copy(ROOT / "requirements.txt", context)
     shutil.copytree(ROOT / "src" / "radar", context / "radar")
-    for recipe, name in (
-        ("python", "python"),
-        ("kafka", "apache/kafka"),
-        ("clickhouse", "clickhouse/clickhouse-server"),
-        ("prometheus", "prom/prometheus"),
-    ):
-        file = context / f"{recipe}.Dockerfile"
-        build = ("docker", "build", "--network", "host", "--quiet", "--tag", by_name[name])
-        run(*build, "--file", str(file), str(context))
+    recipes = {
+        "python": "python",
+        "apache/kafka": "kafka",
+        "clickhouse/clickhouse-server": "clickhouse",
+        "prom/prometheus": "prometheus",
+        "grafana/grafana": "grafana",
+    }
+    # The others are made from it.
+    for image in sorted(official_images(), key=lambda image: not image.startswith("python:")):
+        name, _, version = image.partition(":")
+        arguments: tuple[str, ...] = ()
+        if name == "apache/kafka":
+            shutil.copytree(kafka_libs(work, version), context / f"libs-{version}")
+            arguments = ("--build-arg", f"LIBS=libs-{version}")
+        build = ("docker", "build", "--network", "host", "--quiet", *arguments, "--tag", image)
+        run(*build, "--file", str(context / f"{recipes[name]}.Dockerfile"), str(context))
+
+
+def kafka_libs(work: Path, version: str) -> Path:
+    """Return the folder of a Kafka's jars; gets those that `make kafka` does not."""
+    libs = ROOT / ".kafka" / "libs"
+    if (libs / f"kafka-clients-{version}.jar").exists():
+        return libs
+    libs = work / f"kafka-{version}"
+    if not libs.exists():
+        fetched = work / "kafka-new"
+        shutil.rmtree(fetched, ignore_errors=True)
+        run(
+            *("mvn", "--quiet", "--batch-mode", "--file", str(ROOT / "scripts" / "kafka.pom.xml")),
+            *("dependency:copy-dependencies", "-DincludeScope=runtime"),
+            # Before 4.0 it has a binding of its own for the log.
+            *(f"-Dkafka.version={version}", "-DexcludeArtifactIds=slf4j-reload4j"),
+            f"-DoutputDirectory={fetched}",
+        )
+        fetched.rename(libs)
+    return libs
 
 
 def make_base(work: Path) -> None:
@@ -192,7 +246,8 @@ def make_base(work: Path) -> None:
     run("debootstrap", "--variant=minbase", f"--include={include}", "bookworm", str(root))
     archive = work / "debian.tar"
     run("tar", "--create", "--file", str(archive), "--directory", str(root), "--exclude=./dev", ".")
-    run("docker", "import", str(archive), "radar-standin/base:latest")
+    label = f'LABEL packages="{" ".join(PACKAGES)}"'
+    run("docker", "import", "--change", label, str(archive), "radar-standin/base:latest")
     archive.unlink()
     shutil.rmtree(root)
 
@@ -211,8 +266,60 @@ def pip_options() -> str:
 # --- what the stack must do
 
 
+def copy_of_the_project(work: Path) -> Path:
+    """Return a copy that targets may delete from, as `clean` does."""
+    tree = work / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    return tree
+
+
 def make(target: str, *arguments: str, text: str = "") -> str:
-    return run("make", "--no-print-directory", target, *arguments, text=text, cwd=ROOT)
+    return run("make", "--no-print-directory", target, *arguments, text=text)
+
+
+def refused(target: str, *arguments: str, text: str = "") -> str:
+    """Run a make target that must fail; return what it printed."""
+    try:
+        said = make(target, *arguments, text=text)
+    except Failed as error:
+        return str(error)
+    raise Failed(f"make {target} did not fail: {said}")
+
+
+def compose(*arguments: str) -> str:
+    """Run compose as the targets do, with the files of the stack that runs."""
+    return run("docker", "compose", *files(os.environ["WITH"].split()), *arguments)
+
+
+def files(names: list[str]) -> list[str]:
+    scaled = sorted(str(path) for path in Path().glob("docker-compose.scale-*.yml"))
+    chosen = ["docker-compose.yml", *(f"docker-compose.{name}.yml" for name in names), *scaled]
+    return [argument for name in chosen for argument in ("--file", name)]
+
+
+def containers(*options: str) -> set[str]:
+    names = ("--filter", PROJECT, "--format", "{{.Names}}")
+    return set(run("docker", "ps", *options, *names).split())
+
+
+def volumes() -> set[str]:
+    return set(run("docker", "volume", "ls", "--quiet", "--filter", PROJECT).split())
+
+
+def get(url: str, user: str = "", password: str = "") -> str:
+    """Ask a port of the stack."""
+    request = urllib.request.Request(url)
+    if user:
+        given = b64encode(f"{user}:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {given}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        raise Failed(f"{url}: {error} {error.read().decode()}") from error
+    except OSError as error:
+        raise Failed(f"{url}: {error}") from error
 
 
 def query(sql: str) -> str:
@@ -236,13 +343,30 @@ def expect(condition: bool, what: str) -> None:
         raise Failed(what)
 
 
-def simulator(question: str) -> dict[str, object]:
+def exchange(question: str) -> str:
+    """Ask the simulated exchange, which has no port on this machine."""
     code = (
         "import httpx;"
-        f"print(httpx.get('http://127.0.0.1:8765/simulator/{question}', timeout=30).text)"
+        f"print(httpx.get('http://127.0.0.1:8765/simulator/{question}', timeout=30).text, end='')"
     )
-    answer: dict[str, object] = json.loads(run("docker", "exec", "exchange", "python", "-c", code))
-    return answer
+    return run("docker", "exec", "exchange", "python", "-c", code)
+
+
+def healthy_again(timeout_s: float = 180) -> None:
+    for each in sorted(containers("--all") - ONCE):
+        eventually(lambda each=each: health(each) == "healthy", f"{each} is healthy", timeout_s)  # type: ignore[misc]
+
+
+def more_trades() -> None:
+    before = count("trades")
+    eventually(lambda: count("trades") > before, "more trades", 180)
+
+
+def developer_prepares() -> None:
+    said = make("dev-setup")
+    expect("wrote .env" in said, said)
+    expect("radar 0.1.0" in run(".venv/bin/radar", "version"), "the command of the environment")
+    expect("wrote .env" not in make("dev-setup"), ".env is kept")
 
 
 def images_build() -> None:
@@ -282,8 +406,7 @@ def pipeline_starts() -> None:
 def data_flows() -> None:
     for table in ("trades", "order_book"):
         eventually(lambda table=table: count(table) > 0, f"rows in {table}")  # type: ignore[misc]
-    before = count("trades")
-    eventually(lambda: count("trades") > before, "more trades")
+    more_trades()
     users = query("SELECT count() FROM schema_migrations")
     expect(int(users) >= 4, "the migrator's tables")
 
@@ -301,8 +424,20 @@ def targets_work() -> None:
     expect("trades-consumer-2" in make("logs-trades", logs), "logs of trades")
     expect("depth-consumer-2" in make("logs-depth", logs), "logs of depth")
     expect("kafka" in make("logs", logs), "logs")
-    for target in ("start", "start-infra", "start-producers", "start-consumers"):
+    # What is killed by hand stays away until it is asked for.
+    run("docker", "kill", "trades-consumer-3", "wallex-depth", "kafka")
+    said = refused("health")
+    for target, name in (
+        ("start-infra", "kafka"),
+        ("start-producers", "wallex-depth"),
+        ("start-consumers", "trades-consumer-3"),
+    ):
+        expect(bool(re.search(rf"^{name} +(exited|unhealthy)$", said, re.MULTILINE)), said)
         make(target)
+        expect(health(name) == "healthy", name)
+    run("docker", "kill", "trades-consumer-3")
+    make("start")
+    make("health")
 
 
 def kill(name: str) -> None:
@@ -310,16 +445,14 @@ def kill(name: str) -> None:
     restarts = int(inspect(name, "{{.RestartCount}}"))
     os.kill(int(inspect(name, "{{.State.Pid}}")), signal.SIGKILL)
     eventually(lambda: int(inspect(name, "{{.RestartCount}}")) > restarts, f"{name} restarts")
-    for each in SERVICES:
-        eventually(lambda each=each: health(each) == "healthy", f"{each} after {name}", 180)  # type: ignore[misc]
+    healthy_again()
 
 
 def killed_producers_come_back() -> None:
-    """What the exchange told nobody meanwhile is the ledger test's business (make chaos)."""
+    """What they lose in such a moment is the ledger test's business (make chaos)."""
     for name in ("wallex-trades", "wallex-depth"):
         kill(name)
-    before = count("trades")
-    eventually(lambda: count("trades") > before, "more trades")
+    more_trades()
 
 
 def waiting() -> int:
@@ -328,12 +461,12 @@ def waiting() -> int:
 
 
 @contextmanager
-def silence() -> Iterator[tuple[int, int]]:
-    """Let the exchange pause; provide how many trades it has made and how many are stored."""
-    simulator("quiesce")
+def silence() -> Iterator[list[LedgerTrade]]:
+    """Let the exchange pause, until all is stored; provide its ledger."""
+    exchange("quiesce")
     try:
-        eventually(lambda: bool(simulator("ledger")["drained"]), "all is sent")
-        made, stored = int(str(simulator("ledger")["trades_generated"])), -1
+        eventually(lambda: bool(json.loads(exchange("ledger"))["drained"]), "all is sent")
+        stored = -1
 
         def settled() -> bool:
             nonlocal stored
@@ -341,22 +474,62 @@ def silence() -> Iterator[tuple[int, int]]:
             return before == stored and waiting() == 0
 
         eventually(settled, "all is stored")
-        yield made, stored
+        lines = exchange("ledger/trades?all=1").splitlines()
+        yield [msgspec.json.decode(line, type=LedgerTrade) for line in lines]
     finally:
-        simulator("resume")
+        exchange("resume")
 
 
 def nothing_is_lost() -> None:
-    """Kill all that stands between a producer and the tables; compare what came meanwhile."""
-    with silence() as (made_before, stored_before):
-        pass
+    """Kill all that stands between a producer and the tables; compare, trade for trade."""
+    with silence() as ledger:
+        last_before = ledger[-1].seq
     for name in ("trades-consumer-1", "clickhouse", "kafka"):
         kill(name)
-    with silence() as (made, stored):
-        pass
-    made, stored = made - made_before, stored - stored_before
-    say(f"    the exchange made {made:,} trades meanwhile, {stored:,} are stored")
-    expect(made > 0 and stored == made, f"{made} made, {stored} stored")
+    with silence() as ledger:
+        store = Store(
+            load().model_copy(
+                update={
+                    "clickhouse_host": "127.0.0.1",
+                    "clickhouse_user": "radar_reader",
+                    "clickhouse_password": SecretStr("radar_reader"),
+                }
+            )
+        )
+        try:
+            stored = stored_trades(store, 0)
+        finally:
+            store.close()
+    since = compare_trades([trade for trade in ledger if trade.seq > last_before], stored)
+    ever = compare_trades(ledger, stored)
+    say(f"    sent meanwhile: {since.sent:,}, lost: {since.lost}; stored ever: {ever.stored:,},")
+    say(f"    more often than they happened or otherwise: {ever.unexpected}")
+    expect(since.sent > 0, "the exchange sent nothing")
+    expect((since.lost, ever.unexpected) == (0, 0), f"{since}, {ever}")
+
+
+def targets() -> dict[str, str]:
+    """Return whether Prometheus reaches radar's processes, by instance."""
+    answer = json.loads(get("http://127.0.0.1:9090/api/v1/query?query=up%7Bjob%3D%22radar%22%7D"))
+    return {row["metric"]["instance"]: row["value"][1] for row in answer["data"]["result"]}
+
+
+def monitoring_starts() -> None:
+    make("monitor")
+    for name in ("prometheus", "grafana"):
+        expect(health(name) == "healthy", name)
+    wanted = {f"{name}:9100": "1" for name in SERVICES if name not in WITHOUT_METRICS}
+    eventually(lambda: targets() == wanted, f"Prometheus sees {wanted}")
+    rules = json.loads(get("http://127.0.0.1:9090/api/v1/rules"))["data"]["groups"]
+    expect(sum(len(group["rules"]) for group in rules) > 10, f"rules: {rules}")
+    for source in ("prometheus", "clickhouse"):
+        expect('"status":"OK"' in data_source(source), source)
+
+
+def data_source(uid: str) -> str:
+    """Let Grafana ask one of its stores."""
+    url = f"http://127.0.0.1:3000/api/datasources/uid/{uid}/health"
+    return get(url, "admin", "admin").replace(" ", "")
 
 
 def workers_scale() -> None:
@@ -365,86 +538,160 @@ def workers_scale() -> None:
     expect(health("trades-consumer-5") == "healthy", "the fifth worker")
     expect(
         inspect("trades-consumer-5", "{{.Config.Env}}").count("WORKER_ID=trades-consumer-5") == 1,
-        "",
+        "the fifth worker's name",
     )
     grown = make("kafka-create-topics", "GROW=1", "KAFKA_NUM_PARTITIONS=5")
     expect("grew radar_trades from 3 to 5 partitions" in grown, grown)
+    expect("have something to do" not in make("scale-trades", "N=5"), "all have")
+    eventually(lambda: targets().get("trades-consumer-5:9100") == "1", "Prometheus sees the fifth")
     make("scale-depth", "N=1")
-    running = run("docker", "ps", "--format", "{{.Names}}").split()
-    expect("depth-consumer-2" not in running, "the second depth worker is gone")
+    expect("depth-consumer-2" not in containers("--all"), "the second depth worker is gone")
     make("scale-trades", "N=3")
     make("scale-depth", "N=2")
-    running = run("docker", "ps", "--format", "{{.Names}}").split()
-    expect("trades-consumer-4" not in running and "depth-consumer-2" in running, str(running))
-    before = count("trades")
-    eventually(lambda: count("trades") > before, "more trades", 180)
+    running = containers()
+    expect(running >= {*SERVICES, "prometheus", "grafana"}, f"runs: {running}")
+    expect(not {"trades-consumer-4", "trades-consumer-5"} & containers("--all"), "gone again")
+    more_trades()
 
 
 def stops_and_goes_on() -> None:
-    before = count("trades")
     make("stop")
+    expect(not containers(), f"runs: {containers()}")
     for name in SERVICES:
         code = inspect(name, "{{.State.ExitCode}}")
         expect(code in {"0", "143"}, f"{name} ended with {code}")
+    said = refused("health")
+    expect("kafka" in said, said)
     make("start")
     make("health")
-    eventually(lambda: count("trades") > before, "more trades", 180)
+    more_trades()
     make("restart")
     make("health")
+    running = containers()
+    expect(running >= {*SERVICES, "prometheus", "grafana"}, f"runs: {running}")
 
 
 def reset_asks_and_deletes() -> None:
     before = count("trades")
-    refused = subprocess.run(
-        ["make", "clickhouse-reset"],
-        cwd=ROOT,
-        input="n\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    expect("nothing was done" in refused.stdout, refused.stdout)
+    said = refused("clickhouse-reset", text="n\n")
+    expect("nothing was done" in said, said)
+    expect(count("trades") >= before, "the tables are as they were")
     make("clickhouse-reset", "YES=1")
     expect(count("trades") < before, "the tables are new")
     eventually(lambda: count("trades") > 0, "trades again")
 
 
-def prometheus_is_ready() -> None:
-    run("docker", "compose", "--profile", "monitoring", "config", "--quiet", cwd=ROOT)
-    compose = ("docker", "compose", "--profile", "monitoring", "up", "--detach", "--wait")
-    run(*compose, "--no-deps", "prometheus", cwd=ROOT)
-    expect(health("prometheus") == "healthy", "prometheus")
+def clean_keeps_data() -> None:
+    before, kept = count("trades"), volumes()
+    make("scale-trades", "N=4")
+    make("clean")
+    expect(not containers("--all"), f"left: {containers('--all')}")
+    left = [path for path in (Path(".venv"), *Path().glob("*scale-*.yml")) if path.exists()]
+    expect(not left, f"left: {left}")
+    expect(volumes() == kept != set(), f"volumes: {volumes()}")
+    make("start")
+    expect(count("trades") >= before, "the rows from before")
+    more_trades()
 
 
-def overrides_are_valid() -> None:
-    for name in ("simulate", "zookeeper"):
-        files = ("--file", "docker-compose.yml", "--file", f"docker-compose.{name}.yml")
-        run("docker", "compose", *files, "config", "--quiet", cwd=ROOT)
-    run(
-        "docker", "compose", "--file", "docker-compose.producers.yml", "config", "--quiet", cwd=ROOT
-    )
+def clean_all_asks_and_deletes() -> None:
+    Path(".radar").mkdir()
+    said = refused("clean-all", text="n\n")
+    expect("nothing was done" in said, said)
+    expect(containers() >= set(SERVICES), "all runs")
+    make("clean-all", "YES=1")
+    expect(not containers("--all") | volumes(), f"left: {containers('--all') | volumes()}")
+    expect(not Path(".radar").exists(), ".radar")
 
 
-def everything_is_removed() -> None:
-    run(
-        "docker",
-        "compose",
-        "--profile",
-        "monitoring",
-        *WITH_FILES,
-        "down",
-        "--volumes",
-        "--remove-orphans",
-        cwd=ROOT,
-    )
-    expect(not run("docker", "ps", "--all", "--quiet", "--filter", "network=dev-network"), "left")
+@contextmanager
+def another_stack(names: str) -> Iterator[None]:
+    """Start a stack of other compose files in place of the one that runs."""
+    make("clean-all", "YES=1")
+    before, os.environ["WITH"] = os.environ["WITH"], names
+    try:
+        make("start-pipeline")
+        yield
+    finally:
+        make("clean-all", "YES=1")
+        os.environ["WITH"] = before
 
 
-WITH_FILES = ("--file", "docker-compose.yml", "--file", "docker-compose.simulate.yml")
+def passwords_come_from_files() -> None:
+    folder = Path("deploy/secrets")
+    folder.mkdir(mode=0o700)
+    words = {user: f"word-of-{user}" for user in ("migrator", "writer", "reader")}
+    for user, word in words.items():
+        (folder / f"clickhouse_{user}").write_text(f"{word}\n")
+    ask = "http://127.0.0.1:8123/?database=radar&query=SELECT+count()+FROM+trades"
+    with another_stack("simulate secrets"):
+        make("scale-trades", "N=4")
+        make("monitor")
+        make("health")
+        data_flows()
+        expect(int(get(ask, "radar_reader", words["reader"])) > 0, "the reader's password")
+        try:
+            get(ask, "radar_reader", "radar_reader")
+        except Failed as error:
+            expect(" 403" in str(error) or " 401" in str(error), str(error))
+        else:
+            raise Failed("the reader needs no password of its own")
+        expect('"status":"OK"' in data_source("clickhouse"), "Grafana has the password")
+        for name in sorted(containers("--all")):
+            told = run("docker", "inspect", name)
+            expect(not [word for word in words.values() if word in told], f"{name} shows it")
+            # What it would be without a file.
+            expect(not re.search(r"PASSWORD=radar_", told), f"{name} has another")
+
+
+def zookeeper_serves() -> None:
+    with another_stack("simulate zookeeper"):
+        make("health")
+        expect(inspect("kafka", "{{.Config.Image}}").startswith("apache/kafka:3.9"), "Kafka 3.9")
+        data_flows()
+        expect("radar_trades" in make("kafka-topics"), "topics are shown")
+        expect("clickhouse-trades-consumers" in make("kafka-lag"), "lag is shown")
+        tool = "/opt/kafka/bin/kafka-topics.sh --bootstrap-server kafka:29092 --list"
+        expect("radar_trades" in compose("exec", "-T", "kafka", *tool.split()), "a tool by hand")
+        for name in ("zookeeper", "kafka"):
+            kill(name)
+        more_trades()
+        make("restart")
+        more_trades()
+
+
+def producers_run_alone() -> None:
+    """Against a broker that calls itself localhost, without the producers of the stack."""
+    with another_stack("simulate"):
+        compose("rm", "--force", "--stop", "wallex-trades", "wallex-depth")
+        address = inspect("exchange", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+        os.environ["EXCHANGE_WS_URL"] = f"ws://{address}:8765/ws"
+        os.environ["EXCHANGE_REST_URL"] = f"http://{address}:8765"
+        alone = ("docker", "compose", "--file", "docker-compose.producers.yml")
+        try:
+            run(*alone, "up", "--detach", "--wait")
+            for name in ("wallex-trades", "wallex-depth"):
+                expect(health(name) == "healthy", name)
+            more_trades()
+        finally:
+            run(*alone, "down")
+            del os.environ["EXCHANGE_WS_URL"], os.environ["EXCHANGE_REST_URL"]
+
+
+def compose_files_are_valid() -> None:
+    choices = [chosen for n in range(len(FILES) + 1) for chosen in combinations(FILES, n)]
+    for chosen in choices:
+        compose_files = files(list(chosen))
+        run("docker", "compose", *compose_files, "--profile", "monitoring", "config", "--quiet")
+    run("docker", "compose", "--file", "docker-compose.producers.yml", "config", "--quiet")
+
+
 STEPS = (
-    *(overrides_are_valid, images_build, pipeline_starts, data_flows, targets_work),
-    *(killed_producers_come_back, nothing_is_lost, workers_scale, stops_and_goes_on),
-    *(prometheus_is_ready, reset_asks_and_deletes),
+    *(compose_files_are_valid, developer_prepares, images_build, pipeline_starts, data_flows),
+    *(targets_work, killed_producers_come_back, nothing_is_lost, monitoring_starts),
+    *(workers_scale, stops_and_goes_on, reset_asks_and_deletes, clean_keeps_data),
+    *(clean_all_asks_and_deletes, passwords_come_from_files, zookeeper_serves),
+    *(producers_run_alone,),
 )
 
 
@@ -462,10 +709,11 @@ def main() -> int:
         os.environ["CLICKHOUSE_OPEN_FILES"] = str(min(may_open, 262144))
     passed = failed = 0
     with nullcontext() if options.official else own_engine(work):
-        if run("docker", "ps", "--all", "--quiet", "--filter", f"label={PROJECT}"):
+        if containers("--all"):
             raise Failed("a stack of radar is on this engine already: make clean")
         if not options.official:
             make_standins(work)
+        os.chdir(copy_of_the_project(work))
         try:
             for step in STEPS:
                 began_s = time.monotonic()
@@ -479,7 +727,7 @@ def main() -> int:
                     passed += 1
                     say(f"passed  {name} ({time.monotonic() - began_s:.0f} s)")
         finally:
-            everything_is_removed()
+            make("clean-all", "YES=1")
     say(f"{passed} passed, {failed} failed")
     return min(failed, 1)
 

@@ -48,6 +48,7 @@ def _override(loader: Loader, node: yaml.SequenceNode) -> list[Any]:
 
 
 Loader.add_constructor("!override", _override)
+Loader.add_constructor("!reset", lambda _loader, _node: None)
 
 
 def compose(name: str = "docker-compose.yml") -> dict[str, Any]:
@@ -163,6 +164,18 @@ def test_compose_secrets_are_in_no_file() -> None:
     for path in ROOT.glob("docker-compose*.yml"):
         for name, default in re.findall(r"\$\{(\w*PASSWORD\w*):-([^}]*)\}", path.read_text()):
             assert default in (name.lower().replace("clickhouse_", "radar_")[:-9], "admin")
+
+
+def test_compose_secrets_replace_every_password_of_clickhouse() -> None:
+    overrides = compose("docker-compose.secrets.yml")["services"]
+    replaced = set()
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.match(r"\$\{CLICKHOUSE_\w+_PASSWORD", value or ""):
+                assert not overrides[name]["environment"][variable], f"{name}: {variable}"
+                assert overrides[name]["secrets"]
+                replaced.add(name)
+    assert replaced == {"clickhouse", "migrations", "grafana", *CONSUMERS}
 
 
 def users() -> dict[str, ElementTree.Element]:

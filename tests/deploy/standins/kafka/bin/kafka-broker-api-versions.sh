@@ -1,2 +1,4 @@
 #!/bin/sh
-exec /opt/kafka/bin/java-class org.apache.kafka.tools.BrokerApiVersionsCommand "$@"
+class=org.apache.kafka.tools.BrokerApiVersionsCommand
+[ ! -e /opt/kafka/libs/zookeeper-3*.jar ] || class=kafka.admin.BrokerApiVersionsCommand
+exec /opt/kafka/bin/java-class $class "$@"
