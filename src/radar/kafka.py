@@ -340,9 +340,9 @@ class GroupReader:
             # The default of one second is how long a fetcher sleeps when its queue is full.
             "fetch.queue.backoff.ms": 2,
             "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1000),
-            "queued.min.messages": 50_000,
-            "queued.max.messages.kbytes": 8_192,
-            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "queued.min.messages": 10_000,
+            "queued.max.messages.kbytes": 4_096,
+            "fetch.message.max.bytes": 524_288,
             "fetch.wait.max.ms": 100,
         }
         if settings.kafka_group_protocol == "consumer":

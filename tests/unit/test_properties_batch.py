@@ -46,7 +46,7 @@ class OnePartition(RuleBasedStateMachine):
         """Let another worker finish what is left, and compare."""
         self.start_worker(7, 1.0)
         self.read(len(self.log))
-        while self.read_up_to < len(self.log) or len(self.batch):
+        while self.read_up_to < len(self.log) or self.batch.size:
             self.now_s += 1000
             self.take()
             self.store()
@@ -131,13 +131,13 @@ class OnePartition(RuleBasedStateMachine):
     @invariant()
     def what_was_read_is_stored_or_held(self) -> None:
         held = self.block.size if self.block else 0
-        assert len(self.committed) + held + len(self.batch) == self.read_up_to
+        assert len(self.committed) + held + self.batch.size == self.read_up_to
 
     @invariant()
     def a_due_block_is_full_old_or_planned(self) -> None:
         due_in_s = self.batch.due_in_s(self.now_s)
-        assert (due_in_s is None) <= (len(self.batch) == 0 or self.batch.planned is not None)
-        if len(self.batch) >= self.size and self.batch.planned is None:
+        assert (due_in_s is None) <= (self.batch.size == 0 or self.batch.planned is not None)
+        if self.batch.size >= self.size and self.batch.planned is None:
             assert due_in_s == 0.0
 
 

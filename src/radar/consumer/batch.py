@@ -16,7 +16,7 @@ from radar.consumer.content import Content, Letter, Part
 from radar.consumer.run import Fingerprint, Run
 
 # One block's messages, together with the dead letters among them, must fit into memory.
-BLOCK_BYTES = 16 * 1024 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
 
 _PLAN = re.compile(r"P\|(?a:\d{1,19})\|(?a:\d{1,19})")
 
@@ -63,6 +63,7 @@ class Block(NamedTuple):
     Attributes:
         plan: Which they are.
         size: How many.
+        size_bytes: Of their values.
         parts: Those of them that become rows.
         letters: The others.
         fingerprint: Of all of them.
@@ -70,6 +71,7 @@ class Block(NamedTuple):
 
     plan: Plan
     size: int
+    size_bytes: int
     parts: list[Part]
     letters: list[Letter]
     fingerprint: str
@@ -121,6 +123,7 @@ class _Growing:
         return Block(
             plan=self.planned or Plan(self._first, self._last),
             size=self.count,
+            size_bytes=self.size_bytes,
             parts=[part for content in self._contents for part in content.parts],
             letters=[letter for content in self._contents for letter in content.letters],
             fingerprint=self._fingerprint.text,
@@ -147,8 +150,15 @@ class Batch:
         self._opened_at_s = 0.0
         self._taken_at_s = -math.inf
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many messages there are."""
         return sum(block.count for block in self._blocks)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the messages' values."""
+        return sum(block.size_bytes for block in self._blocks)
 
     @property
     def planned(self) -> Plan | None:
@@ -168,7 +178,7 @@ class Batch:
 
     def add(self, run: Run, now_s: float) -> None:
         """Take the next messages and read them."""
-        if not len(self):
+        if not self.size:
             self._opened_at_s = now_s
         self._last_offset = run.offsets[-1]
         while len(run):
@@ -185,7 +195,7 @@ class Batch:
 
     def due_in_s(self, now_s: float) -> float | None:
         """Return how long until a block is due; 0 is now, None is not before a message."""
-        if not len(self):
+        if not self.size:
             return None
         if self.planned is not None:
             return 0.0 if self._last_offset >= self.planned.hi else None

@@ -27,7 +27,7 @@ import numpy as np
 import structlog
 
 from radar.columns import Columns
-from radar.consumer.batch import Batch, Block, Limits, Plan
+from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
 from radar.consumer.breaker import Breaker
 from radar.consumer.content import Letter, Part, read
 from radar.consumer.dead_letters import DeadLetters
@@ -214,7 +214,7 @@ class Worker:
     def _turn(self) -> None:
         self._health.beat(self._kafka_within_s)
         # The first message ends the wait of an idle worker; later ones until a batch is due.
-        idle = not any(len(work.batch) for work in self._work.values())
+        idle = not any(work.batch.size for work in self._work.values())
         wanted, wait_s = 1 if idle else TAKEN_AT_ONCE, self._wait_s()
         while True:
             messages = self._reader.consume(wanted, wait_s)
@@ -265,11 +265,14 @@ class Worker:
 
     @property
     def _room(self) -> int:
-        """How many messages more may be held; so memory is bounded."""
-        held = 0
+        """How many messages more may be held, of however many partitions; so memory is bounded."""
+        held = held_bytes = 0
         for work in self._work.values():
-            held += len(work.batch) + (work.block.size if work.block else 0)
-        return self._limits.max_size - held
+            for each in (work.batch, work.block):
+                if each is not None:
+                    held += each.size
+                    held_bytes += each.size_bytes
+        return self._limits.max_size - held if held_bytes < BLOCK_BYTES else 0
 
     def _start_again(self, work: PartitionWork, offset: int) -> None:
         """Follow a log that went back behind what was consumed.
@@ -313,7 +316,7 @@ class Worker:
         # Nothing more can be taken until a block is stored: the largest does not wait any longer.
         if self._room > 0 or work.batch.planned is not None:
             return False
-        return len(work.batch) == max(len(each.batch) for each in self._work.values()) > 0
+        return work.batch.size == max(each.batch.size for each in self._work.values()) > 0
 
     def _take_block(self, work: PartitionWork, now_s: float) -> bool:
         taken_over = work.batch.planned is not None
