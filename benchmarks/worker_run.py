@@ -88,6 +88,7 @@ def measure(
     with stack.database(folder, broker) as database:
         if prepare:
             prepare(database)
+        database.store.command(f"SYSTEM STOP MERGES {database.store.database}.{kind.table}")
         task = Task(kind, block, broker, database, folder)
         task.progress_path.unlink(missing_ok=True)
         progress: _Progress = RowsOnDisk(database.store, kind.table)

@@ -1,11 +1,13 @@
 """One request's work on the engine, from its body to its result. Runs in a worker thread."""
 
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 from radar.local.clickhouse.engine import Engine, Handle, Statistics, quote, quote_identifier
 from radar.local.clickhouse.errors import ClientGone, Rejected
@@ -16,6 +18,7 @@ from radar.local.clickhouse.statement import SYNTAX_ERROR, Kind, Statement, clas
 HEAD_BYTES = 1 << 20
 """How much of an INSERT is looked at to find where its data begins."""
 MAX_SQL_BYTES = 64 << 20
+MAX_MEMORY_BYTES = 32 << 20
 _BLOCK_NAME = "insert_deduplication_token"
 
 
@@ -179,11 +182,20 @@ class Job:
         """Provide the data of an INSERT as a file without a name, complete or not at all.
 
         chDB's streaming insert reports success for rows that the table then refuses (a
-        violated constraint), and its plain query mis-splits data at blank lines. Small
-        files never leave the page cache.
+        violated constraint), and its plain query mis-splits data at blank lines. Up to
+        MAX_MEMORY_BYTES it is in memory: ext4 takes milliseconds to find a file's place where
+        many files were just deleted.
         """
-        with tempfile.TemporaryFile(dir=self._engine.path) as file:
+        with ExitStack() as opened:
+            file: IO[bytes] = opened.enter_context(os.fdopen(os.memfd_create("insert"), "w+b"))
+            in_memory = True
             for chunk in data:
+                if in_memory and file.tell() > MAX_MEMORY_BYTES:
+                    on_disk = opened.enter_context(tempfile.TemporaryFile(dir=self._engine.path))
+                    file.seek(0)
+                    shutil.copyfileobj(file, on_disk)
+                    file.truncate(0)
+                    file, in_memory = on_disk, False
                 file.write(chunk)
             file.flush()
             file.seek(0)
