@@ -165,7 +165,9 @@ def _memory(options: Options) -> Table:
     with contextlib.ExitStack() as opened:
         broker = opened.enter_context(stack.broker(options.folder, options.kafka_home))
         database = opened.enter_context(stack.database(options.folder, broker))
-        worker = opened.enter_context(latency.pipeline(MEMORY_RATE, {}, broker, database, options))
+        worker, *_ = opened.enter_context(
+            latency.pipeline(MEMORY_RATE, {}, broker, database, options)
+        )
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             time.sleep(0.5)

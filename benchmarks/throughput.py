@@ -21,9 +21,9 @@ contender stores the messages; what comes after its first block counts, until al
 has used its share of CPU time, so that no start-up is in the figures. `block` is the number of rows
 of an insert; radar also runs as it is by default, with blocks that grow with what waits. radar runs
 with its whole delivery protocol (plans, exact commits, validation, dead letters); the others do
-less, and what they lose or double in a fault was not measured here. Merges of the table are stopped:
-with blocks of the same size they cost everybody the same, and whoever is done sooner would have
-fewer of them in his figure.
+less, and what they lose or double in a fault was not measured here. Merges of the table are
+stopped: with blocks of the same size they cost everybody the same, and whoever is done sooner would
+have fewer of them in his figure.
 The engine runs inside the database's
 process and has as many consumers as there are partitions.
 """
