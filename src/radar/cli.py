@@ -208,15 +208,41 @@ def migrate() -> None:
 def query(
     sql: Annotated[str, typer.Argument(help="A query, e.g. 'SELECT * FROM trades LIMIT 10'.")],
     output_format: Annotated[
-        str, typer.Option("--format", "-f", help="Any format of ClickHouse: CSV, JSONEachRow, …")
-    ] = "PrettyCompactMonoBlock",
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Any format of ClickHouse: CSV, JSONEachRow, …; else a table in a terminal and"
+            " TabSeparated elsewhere.",
+        ),
+    ] = "",
 ) -> None:
-    """Ask ClickHouse; when nothing runs, open the embedded data itself."""
-    from radar.local.ask import ask
+    """Ask ClickHouse; when nothing runs, open the embedded data itself.
 
-    for chunk in ask(_settings("query"), sql, output_format):
+    docs/queries.md lists tables and views.
+    """
+    from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask
+
+    settings = _settings("query")
+    if output_format or not sys.stdout.isatty():
+        answer = ask(settings, sql, output_format or "TabSeparated")
+    else:
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS)
+    for chunk in answer:
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
+
+
+@app.command()
+def shell() -> None:
+    r"""Ask ClickHouse again and again: an SQL prompt with completion and history.
+
+    A statement may take several lines and ends with a semicolon. As with `radar query`, the
+    embedded data is opened for it where nothing runs. \q or Ctrl-D leaves.
+    """
+    from radar.shell import run
+
+    run(_settings("shell"))
 
 
 @app.command()

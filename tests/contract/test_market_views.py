@@ -15,22 +15,21 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from market_data import MONDAY, insert, side, trade, us
 from producing import OTHER_MARKETS, Topic, options, producing, sent
 from radar import wire
-from radar.consumer.content import read
 from radar.errors import QueryFailed
 from radar.kafka import client_config
 from radar.kinds import DEPTH, TRADES, Kind
 from radar.local.simulator import SimulatorOptions, simulator
-from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+from radar.records import BookSide
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Consumed, Process, eventually, radar
+from support import Process, eventually, radar
 from workers import create_topics, publish, stored, waiting
 
 EXACT = Context(prec=60, rounding=ROUND_DOWN)
 PLACES = Decimal(1).scaleb(-18)
-MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,10 @@ Candle = tuple[Any, ...]
 def candles(trades: Iterable[Traded], interval_s: int) -> list[Candle]:
     """Make candles, by market and time, of trades that stand in their order."""
     found: dict[tuple[str, int], list[Traded]] = defaultdict(list)
-    for trade in trades:
-        found[trade.symbol, trade.at_ms // (interval_s * 1000) * interval_s].append(trade)
+    for each in trades:
+        found[each.symbol, each.at_ms // (interval_s * 1000) * interval_s].append(each)
     return [
-        _candle(symbol, open_time_s, each) for (symbol, open_time_s), each in sorted(found.items())
+        _candle(symbol, open_time_s, some) for (symbol, open_time_s), some in sorted(found.items())
     ]
 
 
@@ -81,47 +80,6 @@ def stored_candles(store: Store, interval_s: int, start: datetime, end: datetime
 
 def _text(at: datetime) -> str:
     return f"'{at:%Y-%m-%d %H:%M:%S.%f}'"
-
-
-def insert(store: Store, kind: Kind, values: Sequence[bytes], token: str) -> None:
-    """Insert message values as a worker does, from some place in Kafka that depends on the name."""
-    place = sum(token.encode())
-    messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    parts = read(kind, place % 3, messages).parts
-    store.insert(kind.table, [(len(part.messages), part.columns) for part in parts], token)
-
-
-def trade(at_ms: int, received_at_us: int, price: str, symbol: str = "USDTTMN") -> Trade:
-    return Trade(
-        source="wallex",
-        symbol=symbol,
-        base=symbol[:4],
-        quote=symbol[4:],
-        side=TradeSide.BUY,
-        price=price,
-        base_amount="0.3",
-        event_time_ms=at_ms,
-        received_at_us=received_at_us,
-    )
-
-
-def side(
-    side: BookSide, prices: Sequence[float], at_us: int, symbol: str = "USDTTMN"
-) -> DepthSnapshot:
-    return DepthSnapshot(
-        source="wallex",
-        symbol=symbol,
-        base=symbol[:4],
-        quote=symbol[4:],
-        side=side,
-        prices=tuple(prices),
-        quantities=tuple(float(n + 1) for n in range(len(prices))),
-        received_at_us=at_us,
-    )
-
-
-def us(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 @pytest.fixture

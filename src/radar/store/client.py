@@ -133,16 +133,32 @@ class Store:
         result = self._ask(lambda client: client.query(sql, parameters=dict(parameters or {})))
         return [tuple(row) for row in result.result_rows]
 
-    def stream(self, sql: str, output_format: str) -> Iterator[bytes]:
-        """Yield the answer to a query in a ClickHouse format, as it arrives; blocks.
+    def stream(
+        self,
+        sql: str,
+        output_format: str | None,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[bytes]:
+        """Yield the answer to a statement, as it arrives; blocks.
+
+        Args:
+            sql: The statement.
+            output_format: A ClickHouse format; None for statements that name one or have no answer.
+            parameters: Values of `{name:Type}` placeholders.
+            settings: Settings of ClickHouse for this statement.
 
         Raises:
             StoreUnavailable: The server does not answer.
             QueryFailed: The server refuses the query.
         """
-        answer = self._ask(lambda client: client.raw_stream(sql, fmt=output_format))
+        answer = self._ask(
+            lambda client: client.raw_stream(
+                sql, dict(parameters or {}), dict(settings or {}), fmt=output_format
+            )
+        )
         with answer:
-            while chunk := answer.read(65536):
+            while chunk := self._ask(lambda _: answer.read(65536)):
                 yield chunk
 
     def close(self) -> None:
