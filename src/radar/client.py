@@ -2,7 +2,7 @@
 
     from radar.client import Radar
 
-    candles = Radar().candles("USDTTMN", "1h", "2026-11-01", "2026-12-01").to_pandas()
+    candles = Radar().candles("USDTTMN", "1h", "2026-11-01").to_pandas()
 
 An answer is a `pyarrow.Table`: `.to_pandas()` makes a pandas frame of it, `polars.from_arrow(…)` a
 Polars frame. Decimals stay decimals, exact to the last digit; times are UTC.
@@ -82,24 +82,25 @@ class Radar:
         _pyarrow()
         self._settings = load(**options)
 
-    def trades(self, symbol: str, start: Moment, end: Moment) -> "pyarrow.Table":
-        """Return the trades of a market from `start` (included) to `end` (excluded), oldest first.
+    def trades(self, symbol: str, start: Moment, end: Moment | None = None) -> "pyarrow.Table":
+        """Return the trades of a market from `start` (included) to `end` (excluded; None: now).
 
         Returns:
-            One row a trade: trade_id, source, symbol, base, quote, side (of the taker), price,
-            base_amount, quote_amount (decimal128(38, 18)), event_time (ms), received_at (us).
+            One row a trade, oldest first: trade_id, source, symbol, base, quote, side (of the
+            taker), price, base_amount, quote_amount (decimal128(38, 18)), event_time (ms),
+            received_at (us).
 
         Raises:
             InvalidRequest: A time has no zone, or is none.
             StoreUnavailable: Nothing answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
-        return self.query(_TRADES, symbol=symbol, start=start, end=end)
+        return self.query(_TRADES, symbol=symbol, start=start, end=_or_now(end))
 
     def candles(
-        self, symbol: str, interval: Interval, start: Moment, end: Moment
+        self, symbol: str, interval: Interval, start: Moment, end: Moment | None = None
     ) -> "pyarrow.Table":
-        """Return the candles of a market that overlap `start` (included) to `end` (excluded).
+        """Return the candles of a market that overlap `start` to `end` (excluded; None: now).
 
         Returns:
             One row an interval in which there were trades, oldest first: source, symbol, open_time,
@@ -111,7 +112,9 @@ class Radar:
             QueryFailed: ClickHouse refuses the query.
         """
         interval_s = str(_seconds(interval))
-        return self.query(_CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=end)
+        return self.query(
+            _CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end)
+        )
 
     def order_book(self, symbol: str, at: Moment | None = None) -> "pyarrow.Table":
         """Return the order book of a market as it was known at a time, or is known now.
@@ -125,7 +128,7 @@ class Radar:
             StoreUnavailable: Nothing answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
-        return self.query(_ORDER_BOOK, symbol=symbol, at=datetime.now(UTC) if at is None else at)
+        return self.query(_ORDER_BOOK, symbol=symbol, at=_or_now(at))
 
     def query(self, sql: str, **parameters: str | int | datetime | date) -> "pyarrow.Table":
         """Return the answer to any query.
@@ -153,6 +156,10 @@ def _texts(sql: str, parameters: Mapping[str, object]) -> dict[str, str]:
         is_time = isinstance(value, date) or re.search(rf"{{{name}:\s*DateTime", sql)
         texts[name] = utc_text(name, value) if is_time else str(value)
     return texts
+
+
+def _or_now(moment: Moment | None) -> Moment:
+    return datetime.now(UTC) if moment is None else moment
 
 
 def utc_text(name: str, moment: object) -> str:
