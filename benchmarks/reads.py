@@ -17,7 +17,7 @@ Made-up trades of 200 markets over a month, 7 % of them in the busiest, and snap
 every 7 s, read through the views, which show every trade once (FINAL). Weeks that are over are one
 part, as they are a day later; the newest two are as the inserts left them.
 """
-ROWS = 20_000_000
+ROWS = 10_000_000
 SNAPSHOTS = 400_000
 QUERIES = {
     "newest 10 trades of a market": """
