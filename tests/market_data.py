@@ -10,6 +10,7 @@ from embedded_clickhouse import running
 from ports import free_port
 from radar import wire
 from radar.consumer.content import read
+from radar.consumer.run import Run
 from radar.kinds import DEPTH, TRADES, Kind
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
@@ -25,8 +26,9 @@ def insert(store: Store, kind: Kind, values: Sequence[bytes], token: str) -> Non
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    parts = read(kind, place % 3, messages).parts
-    store.insert(kind.table, [(len(part.messages), part.columns) for part in parts], token)
+    content = read(kind, place % 3, Run.of(messages))
+    assert not content.letters
+    store.insert(kind.table, [(len(part.run), part.columns) for part in content.parts], token)
 
 
 def trade(at_ms: int, received_at_us: int, price: str, symbol: str = "USDTTMN") -> Trade:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -78,6 +79,12 @@ def test_query_takes_parameters_of_any_text(radar: Radar) -> None:
     found = radar.query("SELECT {odd:String} AS odd, {n:UInt8} AS n", odd=odd, n=7).to_pylist()
     assert found == [{"odd": odd, "n": 7}]
     assert radar.trades("'; DROP TABLE trades --", FIRST, MONDAY).num_rows == 0
+
+
+def test_questions_of_many_threads_are_all_answered(radar: Radar) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: radar.query("SELECT {n:UInt8} AS n", n=n), range(16)))
+    assert [each.to_pylist() for each in found] == [[{"n": n}] for n in range(16)]
 
 
 def test_query_that_is_wrong_fails_with_the_servers_words(radar: Radar) -> None:

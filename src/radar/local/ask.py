@@ -1,6 +1,7 @@
 """Asks the database that runs, or opens the embedded data itself where nothing runs."""
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ TABLE_FORMAT = "PrettyCompactMonoBlock"
 TABLE_SETTINGS = {"output_format_pretty_color": "1"}
 
 _TIMEOUT_S = 3600.0
+# Data is open once at a time: other threads wait, as the shell does for the words it completes.
+_OPEN = threading.Lock()
 # What the client puts around the words of the server.
 _AROUND = re.compile(r"^Received ClickHouse exception.*?server response: | \(version .*$")
 
@@ -116,7 +119,7 @@ def _directly(settings: Settings) -> Iterator[Ask]:
         )
     from radar.local.clickhouse.engine import open_directly
 
-    with open_directly(path, settings.clickhouse_db) as direct:
+    with _OPEN, open_directly(path, settings.clickhouse_db) as direct:
 
         def asking(
             sql: str,
