@@ -143,7 +143,8 @@ class Radar:
             QueryFailed: ClickHouse refuses the query.
         """
         library = _pyarrow()
-        answer = b"".join(ask(self._settings, sql, "ArrowStream", _texts(sql, parameters)))
+        texts = _texts(sql, parameters)
+        answer = b"".join(ask(self._settings, sql, "ArrowStream", texts, buffered=True))
         if not answer:
             raise QueryFailed("the statement has no answer")
         table: pyarrow.Table = library.ipc.open_stream(answer).read_all()

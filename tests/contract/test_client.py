@@ -92,6 +92,11 @@ def test_query_that_is_wrong_fails_with_the_servers_words(radar: Radar) -> None:
         radar.query("SELECT * FROM nothing_there")
 
 
+def test_query_that_fails_half_way_has_no_answer(radar: Radar) -> None:
+    with pytest.raises(QueryFailed, match="half way"):
+        radar.query("SELECT throwIf(number = 3000000, 'half way') FROM numbers(4000000)")
+
+
 def test_client_without_any_data_says_what_to_start(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="start `radar up`"):
         Radar(clickhouse_port=free_port()).order_book("USDTTMN")

@@ -140,6 +140,12 @@ def test_query_that_is_wrong_fails_in_one_line(
     assert re.fullmatch(line, done.stderr.strip()), done.stderr
 
 
+def test_query_that_fails_half_way_fails_in_one_line(market: None) -> None:
+    done = run("query", "SELECT number, throwIf(number = 3000000) FROM numbers(4000000)")
+    assert done.returncode == 1
+    assert re.fullmatch(r"radar: .*(FUNCTION_THROW_IF|the answer broke off).*\n", done.stderr)
+
+
 def test_shell_in_a_pipe_runs_statements_until_one_fails(market: None) -> None:
     statements = f"{NEWEST};\nSELECT\n';';\nSELECT * FROM nothing_there; SELECT 3"
     done = run("shell", text=statements)

@@ -75,15 +75,17 @@ def ask(
     output_format: str,
     parameters: Mapping[str, str] | None = None,
     query_settings: Mapping[str, str] | None = None,
+    *,
+    buffered: bool = False,
 ) -> Iterator[bytes]:
-    """Open the database for one question and yield the answer; blocks.
+    """Open the database for one question and yield the answer, see `opened`; blocks.
 
     Raises:
         ConfigurationError: The query is empty.
         StoreUnavailable: Nothing runs and there is no embedded data.
         QueryFailed: ClickHouse refuses the query.
     """
-    with opened(settings) as asking:
+    with opened(settings, buffered=buffered) as asking:
         yield from asking(sql, output_format, parameters, query_settings)
 
 

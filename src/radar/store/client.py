@@ -149,7 +149,7 @@ class Store:
             settings: Settings of ClickHouse for this statement.
 
         Raises:
-            StoreUnavailable: The server does not answer.
+            StoreUnavailable: The server does not answer, or its answer breaks off.
             QueryFailed: The server refuses the query.
         """
         answer = self._ask(
@@ -158,8 +158,18 @@ class Store:
             )
         )
         with answer:
-            while chunk := self._ask(lambda _: answer.read(65536)):
+            while chunk := self._read(answer):
                 yield chunk
+
+    def _read(self, answer: Any) -> bytes:
+        try:
+            return bytes(answer.read(65536))
+        except Exception as error:
+            # So does a server that fails after it has begun to answer.
+            raise StoreUnavailable(
+                f"ClickHouse at {self._settings.clickhouse_host}:{self._settings.clickhouse_port}:"
+                f" the answer broke off: {_first_line(_innermost(error))}"
+            ) from error
 
     def close(self) -> None:
         """Close the connection."""
