@@ -3,9 +3,9 @@
 from radar.store.client import Store
 
 CHUNK_ROWS = 1_000_000
-MARKETS = 60
-SPAN_S = 60 * 86400
-"""The trades lie in the last sixty days, older ones would expire."""
+MARKETS = 200
+SPAN_S = 30 * 86400
+"""The trades lie in the last month."""
 
 _INSERT = """
 INSERT INTO trades_master

@@ -6,18 +6,19 @@ import time
 
 from benchmarks import machine, stack
 from benchmarks.cpu import cpu_seconds
-from benchmarks.generated import insert_trades
+from benchmarks.generated import MARKETS, insert_trades
 from benchmarks.options import Options
 from benchmarks.results import Section, Table
 from radar.store.client import Store
 
 NAME = "reads"
 TEXT = """
-Made-up trades of 60 markets over sixty days, read through the view `trades`, which shows every
-trade once (FINAL). The table is as the inserts left it: merges go on in the background.
+Made-up trades of 200 markets over a month, 7 % of them in the busiest, and snapshots of their books
+every 7 s, read through the views, which show every trade once (FINAL). Weeks that are over are one
+part, as they are a day later; the newest two are as the inserts left them.
 """
-ROWS = 20_000_000
-SNAPSHOTS = 200_000
+ROWS = 10_000_000
+SNAPSHOTS = 400_000
 QUERIES = {
     "newest 10 trades of a market": """
         SELECT event_time, side, price, base_amount FROM trades
@@ -27,14 +28,25 @@ QUERIES = {
         SELECT event_time, symbol, side, price, base_amount FROM trades
         WHERE event_time > now() - 3600 ORDER BY event_time DESC LIMIT 10""",
     "one-minute candles of a market, one day": """
-        SELECT toStartOfMinute(event_time) AS minute, argMin(price, event_time),
-            max(price), min(price), argMax(price, event_time), sum(base_amount)
-        FROM trades WHERE symbol = 'M1TMN' AND event_time > now() - 86400
-        GROUP BY minute ORDER BY minute""",
-    "one-minute candles of a market, everything": """
-        SELECT toStartOfMinute(event_time) AS minute, argMin(price, event_time),
-            max(price), min(price), argMax(price, event_time), sum(base_amount)
-        FROM trades WHERE symbol = 'M1TMN' GROUP BY minute ORDER BY minute""",
+        SELECT * FROM candles(interval_s = 60, start = now() - 86400, end = now())
+        WHERE symbol = 'M1TMN' ORDER BY open_time""",
+    "one-hour candles of a market, twenty days": """
+        SELECT * FROM candles(interval_s = 3600, start = now() - 20 * 86400, end = now())
+        WHERE symbol = 'M1TMN' ORDER BY open_time""",
+    "one-day candles of a market, a month": """
+        SELECT * FROM candles(interval_s = 86400, start = now() - 30 * 86400, end = now())
+        WHERE symbol = 'M1TMN' ORDER BY open_time""",
+    "one-day candles of the busiest market, a month": """
+        SELECT * FROM candles(interval_s = 86400, start = now() - 30 * 86400, end = now())
+        WHERE symbol = 'M0USDT' ORDER BY open_time""",
+    "list of all markets": "SELECT * FROM markets ORDER BY quote_volume_24h DESC",
+    "order book of a market an hour ago": """
+        SELECT * FROM order_book_at(symbol = 'M1TMN', at = now() - 3600)""",
+    "depth of a market within 20 basis points": """
+        SELECT * FROM book_depth_at(symbol = 'M1TMN', at = now(), bps = 20)""",
+    "spreads of a market by minute, an hour": """
+        SELECT * FROM spreads(interval_s = 60, start = now() - 3600, end = now())
+        WHERE symbol = 'M1TMN' ORDER BY open_time""",
     "volume of every market, one day": """
         SELECT symbol, count(), sum(quote_amount) FROM trades
         WHERE event_time > now() - 86400 GROUP BY symbol""",
@@ -53,6 +65,11 @@ def run(options: Options) -> Section:
         sys.stderr.write(f"reads, making {rows:,} trades\n")
         insert_trades(database.store, rows)
         _insert_snapshots(database.store, options.scaled(SNAPSHOTS))
+        for (week,) in database.store.rows(
+            "SELECT DISTINCT partition FROM system.parts WHERE active AND table = 'trades_master'"
+            " AND partition < toString(toMonday(now() - 7 * 86400))"
+        ):
+            database.store.command(f"OPTIMIZE TABLE trades_master PARTITION '{week}' FINAL")
         ((parts,),) = database.store.rows(
             "SELECT count() FROM system.parts WHERE active AND table = 'trades_master'"
         )
@@ -85,9 +102,12 @@ def _insert_snapshots(store: Store, count: int) -> None:
     store.command(
         "INSERT INTO orderbook_depth (source, symbol, base, quote, side, received_at, prices,"
         " quantities, kafka_partition, kafka_offset) SELECT 'wallex',"
-        " concat('M', toString(number % 60), 'TMN'), concat('M', toString(number % 60)), 'TMN',"
-        " if(intDiv(number, 60) % 2, 'bid', 'ask'),"
-        f" addMilliseconds(toDateTime64(now(), 6, 'UTC'), (toInt64(number) - {count}) * 10),"
-        " arrayMap(level -> 1000 + level, range(50)), arrayMap(level -> 1 + level, range(50)),"
-        f" number % 3, number FROM numbers({count})"
+        " concat(base, quote), concat('M', toString(market)) AS base,"
+        " if(market % 2, 'TMN', 'USDT') AS quote, if(bid, 'bid', 'ask'),"
+        f" addMicroseconds(toDateTime64(now(), 6, 'UTC'), (toInt64(number) - {count})"
+        f" * {7_000_000 // (2 * MARKETS)}),"
+        " arrayMap(level -> 1000 + if(bid, -level, level + 1) / 10, range(50)),"
+        " arrayMap(level -> 1 + level, range(50)), number % 3, number"
+        f" FROM (SELECT number, number % {MARKETS} AS market, intDiv(number, {MARKETS}) % 2 AS bid"
+        f" FROM numbers({count}))"
     )

@@ -6,6 +6,7 @@ Modules are imported by the commands that use them, so that help and completion 
 import json
 import signal
 import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,17 @@ class KindName(StrEnum):
     TRADES = "trades"
     DEPTH = "depth"
     GAPS = "gaps"
+
+
+class ExportFormat(StrEnum):
+    """Formats of exported files."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+
+
+def _day_option(text: str) -> Any:
+    return typer.Option(formats=["%Y-%m-%d"], help=text, metavar="DAY")
 
 
 def main() -> None:
@@ -208,15 +220,89 @@ def migrate() -> None:
 def query(
     sql: Annotated[str, typer.Argument(help="A query, e.g. 'SELECT * FROM trades LIMIT 10'.")],
     output_format: Annotated[
-        str, typer.Option("--format", "-f", help="Any format of ClickHouse: CSV, JSONEachRow, …")
-    ] = "PrettyCompactMonoBlock",
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Any format of ClickHouse: CSV, JSONEachRow, …; else a table in a terminal and"
+            " TabSeparated elsewhere.",
+        ),
+    ] = "",
 ) -> None:
-    """Ask ClickHouse; when nothing runs, open the embedded data itself."""
-    from radar.local.ask import ask
+    """Ask ClickHouse; when nothing runs, open the embedded data itself.
 
-    for chunk in ask(_settings("query"), sql, output_format):
+    docs/queries.md lists tables and views.
+    """
+    from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask
+
+    settings = _settings("query")
+    if output_format or not sys.stdout.isatty():
+        answer = ask(settings, sql, output_format or "TabSeparated")
+    else:
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS)
+    for chunk in answer:
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
+
+
+@app.command()
+def shell() -> None:
+    r"""Ask ClickHouse again and again: an SQL prompt with completion and history.
+
+    A statement may take several lines and ends with a semicolon. As with `radar query`, the
+    embedded data is opened for it where nothing runs. \q or Ctrl-D leaves.
+    """
+    from radar.shell import run
+
+    run(_settings("shell"))
+
+
+@app.command()
+def export(
+    kind: Annotated[RecordedName, typer.Argument(help="What to export.")],
+    *,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="A market; may be given repeatedly. Else all.")
+    ] = None,
+    first: Annotated[datetime | None, _day_option("First day (UTC). Else the oldest.")] = None,
+    last: Annotated[datetime | None, _day_option("Last day (UTC). Else today.")] = None,
+    output_format: Annotated[
+        ExportFormat, typer.Option("--format", "-f", help="Format of the files.")
+    ] = ExportFormat.PARQUET,
+    folder: Annotated[Path, typer.Option("--to", help="Folder of the files.")] = Path("export"),
+) -> None:
+    """Write files, one a market and day: TO/KIND/SOURCE/SYMBOL/DAY.parquet.
+
+    A file appears when it is complete. Called again it writes what is missing, days that were not
+    over, and days of which something has come since.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from radar.export import Wanted
+    from radar.export import export as run
+
+    settings = _settings("export")
+    wanted = Wanted(
+        kind.value,
+        output_format.value,
+        symbol or (),
+        first and first.date(),
+        last and last.date(),
+    )
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("days", total=None)
+        exported = run(
+            settings,
+            wanted,
+            folder,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"{folder}: {exported.written:,} files written, {exported.skipped:,} complete")
 
 
 @app.command()

@@ -86,3 +86,9 @@ class StoreRejected(RadarError):
 
 class QueryFailed(RadarError):
     """ClickHouse refused a query: show its message to the person who asked."""
+
+
+class InvalidRequest(RadarError):
+    """What a caller asks for cannot be asked so: say what is allowed."""
+
+    exit_code = 2

@@ -14,7 +14,7 @@ import pytest
 
 from embedded_clickhouse import Server, running
 from radar.errors import QueryFailed, StoreUnavailable
-from radar.local.clickhouse.engine import query_directly
+from radar.local.clickhouse.engine import open_directly
 from radar.local.clickhouse.errors import PathInUse
 
 WAIT_SECONDS = 30
@@ -99,7 +99,8 @@ def test_sigterm_does_not_wait_forever_for_slow_clients(tmp_path: Path) -> None:
             )
             assert unread.recv(1) == b"H"
             assert server.end(signal.SIGTERM) == (0, "")
-    assert query_directly(tmp_path, "SELECT count() FROM t", "CSV") == b"0\n"
+    with open_directly(tmp_path) as ask:
+        assert ask("SELECT count() FROM t", "CSV") == b"0\n"
 
 
 def _insert_until_dead(
@@ -157,18 +158,21 @@ def test_token_is_remembered_across_a_restart(tmp_path: Path) -> None:
 
 
 def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="no data folder"):
-        query_directly(tmp_path / "nowhere", "SELECT 1")
+    with pytest.raises(StoreUnavailable, match="no data folder"), open_directly(tmp_path / "no"):
+        pass
     with running(tmp_path) as server, server.http() as client:
         _ask(client, TABLE)
         _insert(client, 1)
-        with pytest.raises(PathInUse, match="in use by another process"):
-            query_directly(tmp_path, "SELECT count() FROM t")
+        with pytest.raises(PathInUse, match="in use by another process"), open_directly(tmp_path):
+            pass
         server.end(signal.SIGTERM)
-    sql = "SELECT count() + {n:UInt8} FROM default.t"
-    assert query_directly(tmp_path, sql, "CSV", params={"n": "1"}) == b"501\n"
-    with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
-        query_directly(tmp_path, "SELECT * FROM nope")
+    with open_directly(tmp_path) as ask:
+        assert ask("SELECT count() + {n:UInt8} FROM default.t", "CSV", {"n": "1"}) == b"501\n"
+        settings = {"format_csv_delimiter": ";"}
+        assert ask("SELECT 1, 2", "CSV", None, settings) == b"1;2\n"
+        assert ask("SELECT 1, 2", "CSV") == b"1,2\n"
+        with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
+            ask("SELECT * FROM nope", "CSV")
 
 
 def test_parts_merge_and_old_rows_expire_in_the_background(tmp_path: Path) -> None:

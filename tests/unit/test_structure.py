@@ -24,6 +24,8 @@ IMPORTERS = {
     "simdjson": {"radar.columns"},
     "xxhash": {"radar.consumer.run"},
     "pydantic_settings": {"radar.settings"},
+    "pyarrow": {"radar.client"},
+    "prompt_toolkit": {"radar.shell"},
 }
 
 # The order of the data: a place may import from those that it names, and from errors.

@@ -1,61 +1,164 @@
-"""`radar query`: ask the database that runs, or open the embedded data itself."""
+"""Asks the database that runs, or opens the embedded data itself where nothing runs."""
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.local import addresses
+from radar.local.clickhouse.errors import Rejected
+from radar.local.clickhouse.statement import Kind, classify
 from radar.settings import Settings
 
-_OWN_FORMAT = re.compile(r"\sFORMAT\s+(\w+)[\s;]*$", re.IGNORECASE)
+# How ClickHouse shows an answer to a person.
+TABLE_FORMAT = "PrettyCompactMonoBlock"
+TABLE_SETTINGS = {"output_format_pretty_color": "1"}
+
+_TIMEOUT_S = 3600.0
+# Data is open once at a time: other threads wait, as the shell does for the words it completes.
+_OPEN = threading.Lock()
+# What the client puts around the words of the server.
+_AROUND = re.compile(r"^Received ClickHouse exception.*?server response: | \(version .*$")
 
 
-def ask(settings: Settings, sql: str, output_format: str) -> Iterator[bytes]:
-    """Yield the answer in a ClickHouse format; blocks.
+class Ask(Protocol):
+    """Asks one database; what `opened` provides."""
 
-    A format that the query ends with counts instead.
+    def __call__(
+        self,
+        sql: str,
+        output_format: str,
+        parameters: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Iterator[bytes]:
+        """Yield the answer in a ClickHouse format, as it arrives; blocks.
+
+        Args:
+            sql: One statement; a format that it ends with counts instead.
+            output_format: Name of a ClickHouse output format.
+            parameters: Values of `{name:Type}` placeholders.
+            settings: Settings of ClickHouse for this statement.
+
+        Raises:
+            ConfigurationError: The statement is empty.
+            StoreUnavailable: The database does not answer any more.
+            QueryFailed: ClickHouse refuses the statement.
+        """
+
+
+def opened(settings: Settings, *, buffered: bool = False) -> AbstractContextManager[Ask]:
+    """Provide what asks the database, for the time of a block; blocks.
+
+    Embedded data that nothing runs on is open until the end of the block, and `radar up` cannot
+    start before.
+
+    Args:
+        settings: Where it is.
+        buffered: Let the server finish an answer before it begins to send it, so that a query
+            fails before anything of it has come, or not at all.
+
+    Raises:
+        StoreUnavailable: Nothing runs and there is no embedded data.
+    """
+    host, port = settings.clickhouse_host, settings.clickhouse_port
+    if not addresses.answers(host, port) and addresses.is_loopback(host):
+        return _directly(settings)
+    return _over_http(settings, {"wait_end_of_query": "1"} if buffered else {})
+
+
+def ask(
+    settings: Settings,
+    sql: str,
+    output_format: str,
+    parameters: Mapping[str, str] | None = None,
+    query_settings: Mapping[str, str] | None = None,
+    *,
+    buffered: bool = False,
+) -> Iterator[bytes]:
+    """Open the database for one question and yield the answer, see `opened`; blocks.
 
     Raises:
         ConfigurationError: The query is empty.
         StoreUnavailable: Nothing runs and there is no embedded data.
         QueryFailed: ClickHouse refuses the query.
     """
-    if own := _OWN_FORMAT.search(sql):
-        sql, output_format = sql[: own.start()], own[1]
-    if not sql.strip(" \n\t;"):
-        raise ConfigurationError("the query is empty")
-    try:
-        yield from _answer(settings, sql, output_format)
-    except QueryFailed as error:
-        # What could have stood there instead is a page of words.
-        raise QueryFailed(str(error).partition(" Expected one of: ")[0]) from error
+    with opened(settings, buffered=buffered) as asking:
+        yield from asking(sql, output_format, parameters, query_settings)
 
 
-def _answer(settings: Settings, sql: str, output_format: str) -> Iterator[bytes]:
-    host, port = settings.clickhouse_host, settings.clickhouse_port
-    if not addresses.answers(host, port) and addresses.is_loopback(host):
-        yield _ask_directly(settings, sql, output_format)
-        return
+@contextmanager
+def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
     from radar.store.client import Store
 
-    store = Store(settings, timeout_s=3600)
+    store = Store(settings, timeout_s=_TIMEOUT_S)
+
+    def asking(
+        sql: str,
+        output_format: str,
+        parameters: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Iterator[bytes]:
+        with _clear_words():
+            text, name = _prepare(sql, output_format)
+            yield from store.stream(text, name, parameters, {**always, **(settings or {})})
+
     try:
-        yield from store.stream(sql, output_format)
+        yield asking
     finally:
         store.close()
 
 
-def _ask_directly(settings: Settings, sql: str, output_format: str) -> bytes:
+@contextmanager
+def _directly(settings: Settings) -> Iterator[Ask]:
     path = _newest_data(settings)
     if path is None:
         raise StoreUnavailable(
             f"nothing answers at {settings.clickhouse_host}:{settings.clickhouse_port} and there is"
             f" no data in {settings.radar_data_dir}: start `radar up`"
         )
-    from radar.local.clickhouse.engine import query_directly
+    from radar.local.clickhouse.engine import open_directly
 
-    return query_directly(path, sql, output_format, settings.clickhouse_db)
+    with _OPEN, open_directly(path, settings.clickhouse_db) as direct:
+
+        def asking(
+            sql: str,
+            output_format: str,
+            parameters: Mapping[str, str] | None = None,
+            settings: Mapping[str, str] | None = None,
+        ) -> Iterator[bytes]:
+            with _clear_words():
+                yield direct(_prepare(sql, output_format)[0], output_format, parameters, settings)
+
+        yield asking
+
+
+def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
+    """Return a statement without what follows it, and the format to ask for, if any."""
+    try:
+        statement = classify(sql.encode())
+    except Rejected as error:
+        raise QueryFailed(str(error)) from error
+    if statement.kind is Kind.EMPTY:
+        raise ConfigurationError("the query is empty")
+    if statement.kind in (Kind.INSERT_DATA, Kind.INSERT_INPUT):
+        return sql, None
+    text = statement.text.decode()
+    if statement.format:
+        return f"{text} FORMAT {statement.format}{statement.tail.decode()}", None
+    return text, output_format if statement.kind in (Kind.READ, Kind.ANSWER) else None
+
+
+@contextmanager
+def _clear_words() -> Iterator[None]:
+    try:
+        yield
+    except QueryFailed as error:
+        # What could have stood there instead is a page of words.
+        words = str(error).partition(" Expected one of: ")[0]
+        raise QueryFailed(_AROUND.sub("", words)) from error
 
 
 def _newest_data(settings: Settings) -> Path | None:

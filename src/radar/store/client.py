@@ -133,17 +133,43 @@ class Store:
         result = self._ask(lambda client: client.query(sql, parameters=dict(parameters or {})))
         return [tuple(row) for row in result.result_rows]
 
-    def stream(self, sql: str, output_format: str) -> Iterator[bytes]:
-        """Yield the answer to a query in a ClickHouse format, as it arrives; blocks.
+    def stream(
+        self,
+        sql: str,
+        output_format: str | None,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[bytes]:
+        """Yield the answer to a statement, as it arrives; blocks.
+
+        Args:
+            sql: The statement.
+            output_format: A ClickHouse format; None for statements that name one or have no answer.
+            parameters: Values of `{name:Type}` placeholders.
+            settings: Settings of ClickHouse for this statement.
 
         Raises:
-            StoreUnavailable: The server does not answer.
+            StoreUnavailable: The server does not answer, or its answer breaks off.
             QueryFailed: The server refuses the query.
         """
-        answer = self._ask(lambda client: client.raw_stream(sql, fmt=output_format))
+        answer = self._ask(
+            lambda client: client.raw_stream(
+                sql, dict(parameters or {}), dict(settings or {}), fmt=output_format
+            )
+        )
         with answer:
-            while chunk := answer.read(65536):
+            while chunk := self._read(answer):
                 yield chunk
+
+    def _read(self, answer: Any) -> bytes:
+        try:
+            return bytes(answer.read(65536))
+        except Exception as error:
+            # So does a server that fails after it has begun to answer.
+            raise StoreUnavailable(
+                f"ClickHouse at {self._settings.clickhouse_host}:{self._settings.clickhouse_port}:"
+                f" the answer broke off: {_first_line(_innermost(error))}"
+            ) from error
 
     def close(self) -> None:
         """Close the connection."""

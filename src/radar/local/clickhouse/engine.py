@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Protocol
 from xml.sax.saxutils import escape
 
 import chdb
@@ -254,41 +254,68 @@ class Engine:
             self._anchor.close()
 
 
-def query_directly(
-    path: Path,
-    sql: str,
-    output_format: str = "PrettyCompact",
-    database: str = DEFAULT_DATABASE,
-    params: Mapping[str, str] | None = None,
-) -> bytes:
-    """Run one statement on a data folder that nothing else has open. Blocks.
+class AskDirectly(Protocol):
+    """Runs one statement and returns its result; blocks.
+
+    Args:
+        sql: Any ClickHouse SQL; a FORMAT clause in it wins over `output_format`.
+        output_format: Name of a ClickHouse output format.
+        parameters: Values of `{name:Type}` placeholders.
+        settings: Settings of ClickHouse for this statement.
+
+    Raises:
+        QueryFailed: ClickHouse refuses the statement.
+    """
+
+    def __call__(
+        self,
+        sql: str,
+        output_format: str,
+        parameters: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Return the result in the format."""
+
+
+@contextmanager
+def open_directly(path: Path, database: str = DEFAULT_DATABASE) -> Iterator[AskDirectly]:
+    """Open a data folder that nothing else has open, for the time of a block. Blocks.
 
     Args:
         path: The data folder of an embedded ClickHouse.
-        sql: Any ClickHouse SQL; a FORMAT clause in it wins over `output_format`.
-        output_format: Name of a ClickHouse output format.
-        database: Current database of the statement.
-        params: Values of `{name:Type}` placeholders, without the prefix `param_`.
-
-    Returns:
-        The result in the format.
+        database: Current database of the statements.
 
     Raises:
         PathInUse: A running server has the folder open; ask that one over HTTP.
         StoreUnavailable: There is no data folder, or it cannot be opened.
-        QueryFailed: ClickHouse refuses the statement.
     """
     if not path.is_dir():
         raise StoreUnavailable(f"no data folder at {path}")
     engine = Engine(path)
+
+    def ask(
+        sql: str,
+        output_format: str,
+        parameters: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> bytes:
+        try:
+            with engine.handle() as handle:
+                handle.prepare(settings or {}, database)
+                escaped = {name: _escape(value) for name, value in (parameters or {}).items()}
+                return handle.query(sql.encode(), output_format, escaped)[0]
+        except Rejected as error:
+            raise QueryFailed(str(error)) from error
+
     try:
-        with engine.handle() as handle:
-            handle.prepare({}, database)
-            return handle.query(sql.encode(), output_format, params)[0]
-    except Rejected as error:
-        raise QueryFailed(str(error)) from error
+        yield ask
     finally:
         engine.close()
+
+
+def _escape(value: str) -> str:
+    """Write the value of a placeholder as ClickHouse reads it."""
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _prepare_folder(path: Path, memory_limit_bytes: int) -> str:

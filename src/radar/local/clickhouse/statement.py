@@ -159,6 +159,27 @@ def classify(sql: bytes) -> Statement:
     return Statement(Kind.READ, sql[:start], name, sql[stop:end])
 
 
+def split(sql: bytes) -> tuple[list[bytes], bytes]:
+    """Divide at semicolons; those within quotes, comments and brackets do not count.
+
+    Returns:
+        The statements that a semicolon ends, without it, empty ones left out; and what follows,
+        which may have just begun.
+    """
+    statements = []
+    start = end = 0
+    for token in _tokens(sql):
+        end = token.end
+        if token.text in (b"'", b'"', b"`") or sql.startswith(b"/*", token.start):
+            # Opened and not closed.
+            break
+        if token.text == b";":
+            statements.append(sql[start : token.start].strip())
+            start = token.end
+    # What follows may be a comment alone.
+    return [each for each in statements if each], sql[start:] if end > start else b""
+
+
 def _single_statement(tokens: list[_Token]) -> list[_Token]:
     while tokens and tokens[-1].text == b";":
         tokens.pop()

@@ -1,0 +1,214 @@
+"""What is recorded, for notebooks: questions in Python, answers as Arrow tables.
+
+    from radar.client import Radar
+
+    candles = Radar().candles("USDTTMN", "1h", "2026-11-01").to_pandas()
+
+An answer is a `pyarrow.Table`: `.to_pandas()` makes a pandas frame of it, `polars.from_arrow(…)` a
+Polars frame. Decimals stay decimals, exact to the last digit; times are UTC.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from radar.errors import InvalidRequest, QueryFailed, RadarError
+from radar.local.ask import ask
+from radar.settings import load
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Moment = datetime | date | str
+"""A time with its zone, or a day, which begins at midnight UTC; as text in ISO 8601 as well."""
+
+Interval = str | int | timedelta
+"""A length of time: `1m`, `4h`, `1d`, `1w`, seconds, or a timedelta."""
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_INTERVAL = re.compile(r"(\d{1,6})([smhdw])")
+
+_TRADES = """
+SELECT toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS side, price,
+    base_amount, quote_amount, event_time, received_at
+FROM trades
+WHERE symbol = {symbol:String}
+    AND event_time >= {start:DateTime64(6, 'UTC')} AND event_time < {end:DateTime64(6, 'UTC')}
+ORDER BY event_time, received_at, trade_id
+"""
+
+_CANDLES = """
+SELECT source, symbol, toDateTime64(open_time, 3, 'UTC') AS open_time, open, high, low, close,
+    volume, quote_volume, vwap, trades
+FROM candles(interval_s = {interval_s:UInt32}, start = {start:DateTime64(3, 'UTC')},
+    end = {end:DateTime64(3, 'UTC')})
+WHERE symbol = {symbol:String}
+ORDER BY source, open_time
+"""
+
+_BOOK_SIDE = """
+SELECT source, symbol, '{side}' AS side, toUInt16(level) AS level, price, quantity,
+    {side}_received_at AS received_at
+FROM order_book_at(symbol = {{symbol:String}}, at = {{at:DateTime64(6, 'UTC')}})
+ARRAY JOIN {side}_prices AS price, {side}_quantities AS quantity,
+    arrayEnumerate({side}_prices) AS level
+"""
+_ORDER_BOOK = (
+    f"SELECT * FROM ({_BOOK_SIDE.format(side='bid')} UNION ALL {_BOOK_SIDE.format(side='ask')})"
+    " ORDER BY source, side DESC, level"
+)
+
+
+class Radar:
+    """Asks the database of CLICKHOUSE_HOST and CLICKHOUSE_PORT, or the embedded data at rest.
+
+    Where nothing answers at that address, each question opens the data in RADAR_DATA_DIR itself
+    and closes it again. Options come from the environment and `.env`, as with the commands.
+    Every method blocks until the whole answer is in memory.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Read the options.
+
+        Args:
+            options: Options that win over the environment, by their names in small letters:
+                `clickhouse_host`, `clickhouse_password`, `radar_data_dir`, …
+
+        Raises:
+            ConfigurationError: An option is not allowed.
+            RadarError: pyarrow is missing; the message says how to install it.
+        """
+        _pyarrow()
+        self._settings = load(**options)
+
+    def trades(self, symbol: str, start: Moment, end: Moment | None = None) -> "pyarrow.Table":
+        """Return the trades of a market from `start` (included) to `end` (excluded; None: now).
+
+        Returns:
+            One row a trade, oldest first: trade_id, source, symbol, base, quote, side (of the
+            taker), price, base_amount, quote_amount (decimal128(38, 18)), event_time (ms),
+            received_at (us).
+
+        Raises:
+            InvalidRequest: A time has no zone, or is none.
+            StoreUnavailable: Nothing answers and there is no embedded data.
+            QueryFailed: ClickHouse refuses the query.
+        """
+        return self.query(_TRADES, symbol=symbol, start=start, end=_or_now(end))
+
+    def candles(
+        self, symbol: str, interval: Interval, start: Moment, end: Moment | None = None
+    ) -> "pyarrow.Table":
+        """Return the candles of a market that overlap `start` to `end` (excluded; None: now).
+
+        Returns:
+            One row an interval in which there were trades, oldest first: source, symbol, open_time,
+            open, high, low, close, volume (base), quote_volume, vwap (decimal128(38, 18)), trades.
+
+        Raises:
+            InvalidRequest: A time has no zone, or is none; the interval is none.
+            StoreUnavailable: Nothing answers and there is no embedded data.
+            QueryFailed: ClickHouse refuses the query.
+        """
+        interval_s = str(_seconds(interval))
+        return self.query(
+            _CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end)
+        )
+
+    def order_book(self, symbol: str, at: Moment | None = None) -> "pyarrow.Table":
+        """Return the order book of a market as it was known at a time, or is known now.
+
+        Returns:
+            One row a level: source, symbol, side (bid, ask), level (from 1, best first), price,
+            quantity (doubles, as the exchange sends them), received_at (us) of the side's snapshot.
+
+        Raises:
+            InvalidRequest: The time has no zone, or is none.
+            StoreUnavailable: Nothing answers and there is no embedded data.
+            QueryFailed: ClickHouse refuses the query.
+        """
+        return self.query(_ORDER_BOOK, symbol=symbol, at=_or_now(at))
+
+    def query(self, sql: str, **parameters: str | int | datetime | date) -> "pyarrow.Table":
+        """Return the answer to any query.
+
+        Args:
+            sql: The query, with placeholders as in `WHERE symbol = {symbol:String}`.
+            parameters: Their values; times are of the same forms as elsewhere here.
+
+        Raises:
+            InvalidRequest: A time has no zone, or is none.
+            StoreUnavailable: Nothing answers and there is no embedded data.
+            QueryFailed: ClickHouse refuses the query.
+        """
+        library = _pyarrow()
+        texts = _texts(sql, parameters)
+        answer = b"".join(ask(self._settings, sql, "ArrowStream", texts, buffered=True))
+        if not answer:
+            raise QueryFailed("the statement has no answer")
+        table: pyarrow.Table = library.ipc.open_stream(answer).read_all()
+        return table
+
+
+def _texts(sql: str, parameters: Mapping[str, object]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for name, value in parameters.items():
+        is_time = isinstance(value, date) or re.search(rf"{{{name}:\s*DateTime", sql)
+        texts[name] = utc_text(name, value) if is_time else str(value)
+    return texts
+
+
+def _or_now(moment: Moment | None) -> Moment:
+    return datetime.now(UTC) if moment is None else moment
+
+
+def utc_text(name: str, moment: object) -> str:
+    """Write a time as ClickHouse reads it, in UTC.
+
+    Raises:
+        InvalidRequest: It has no zone, or is no time.
+    """
+    if isinstance(moment, str):
+        try:
+            day_only = re.fullmatch(r"\d{4}-\d\d-\d\d", moment)
+            moment = date.fromisoformat(moment) if day_only else datetime.fromisoformat(moment)
+        except ValueError:
+            raise InvalidRequest(
+                f"{name} is {moment!r} (allowed: 2026-11-01 or 2026-11-01T12:30:00Z)"
+            ) from None
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise InvalidRequest(
+                f"{name} is {moment} without a time zone: datetime(…, tzinfo=UTC) is in UTC"
+            )
+        moment = moment.astimezone(UTC)
+    elif isinstance(moment, date):
+        moment = datetime.combine(moment, time(), UTC)
+    else:
+        raise InvalidRequest(f"{name} is {moment!r} (allowed: a datetime, a date or a text)")
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _seconds(interval: Interval) -> int:
+    seconds: float = 0
+    if isinstance(interval, timedelta):
+        seconds = interval.total_seconds()
+    elif isinstance(interval, int):
+        seconds = interval
+    elif match := _INTERVAL.fullmatch(interval):
+        seconds = int(match[1]) * _UNITS_S[match[2]]
+    if seconds < 1 or seconds != int(seconds):
+        raise InvalidRequest(
+            f"interval is {interval!r} (allowed: whole seconds as 30s, 1m, 4h, 1d or 1w)"
+        )
+    return int(seconds)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow as module
+        import pyarrow.ipc
+    except ImportError:
+        raise RadarError("radar.client needs pyarrow: pip install pyarrow") from None
+    return module

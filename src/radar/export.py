@@ -1,0 +1,228 @@
+"""`radar export`: what is recorded as files, one a market and UTC day, written by ClickHouse.
+
+A file appears under its name when it is complete, and is then skipped until rows of its day have
+come that it lacks. Its time of modification is the database's clock a moment before it was asked,
+so that this is known without a list beside the files.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from radar.errors import ConfigurationError, RadarError
+from radar.local.ask import Ask, opened
+from radar.settings import Settings
+
+FORMATS = {"parquet": "Parquet", "csv": "CSVWithNames"}
+# A row is visible up to this long after the time that stands in it as its insertion.
+INSERT_S = 120
+
+
+@dataclass(frozen=True)
+class Source:
+    """What can be exported: where it stands, and the columns of its files."""
+
+    table: str  # of which a day's newest row is looked up
+    view: str  # which shows every row once
+    day_of: str  # the column that decides on the day
+    columns: str
+    order: str
+
+
+SOURCES = {
+    "trades": Source(
+        table="trades_master",
+        view="trades",
+        day_of="event_time",
+        columns="toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS"
+        " side, price, base_amount, quote_amount, event_time, received_at",
+        order="event_time, received_at, trade_id",
+    ),
+    "depth": Source(
+        table="orderbook_depth",
+        view="orderbook_depth FINAL",
+        day_of="received_at",
+        columns="source, symbol, base, quote, toString(side) AS side, received_at, prices,"
+        " quantities",
+        order="received_at, side",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of a market."""
+
+    source: str
+    symbol: str
+    day: date
+    inserted_at: datetime  # of its newest row, by the database's clock
+
+    def path(self, suffix: str) -> Path:
+        """Return its place below the folder of a kind."""
+        # Exchanges name markets as they like; a name must not lead elsewhere.
+        names = [quote(name, safe="").replace(".", "%2E") for name in (self.source, self.symbol)]
+        return Path(*names, f"{self.day:%Y-%m-%d}.{suffix}")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export came to."""
+
+    written: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to export."""
+
+    kind: str  # of SOURCES
+    suffix: str  # of FORMATS
+    symbols: Sequence[str] = ()  # none: all
+    first: date | None = None
+    last: date | None = None  # included
+
+
+def is_complete(day: Day, written_at: datetime | None) -> bool:
+    """Tell whether a file holds its day: the day is over and nothing came since.
+
+    Args:
+        day: The day.
+        written_at: The database's clock when the file was written, less what an insert may take;
+            None without a file.
+    """
+    if written_at is None or written_at <= day.inserted_at:
+        return False
+    return written_at >= datetime(day.day.year, day.day.month, day.day.day, tzinfo=UTC) + timedelta(
+        days=1
+    )
+
+
+def export(
+    settings: Settings,
+    wanted: Wanted,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Exported:
+    """Write the files that are missing or no longer complete; blocks.
+
+    Args:
+        settings: Where the database is.
+        wanted: What to export.
+        folder: Files are `KIND/SOURCE/SYMBOL/DAY.SUFFIX` in there.
+        progress: Called with the number of days done, and of all, whenever it changes.
+
+    Raises:
+        ConfigurationError: The folder cannot be written to, or another export writes to it.
+        StoreUnavailable: Nothing runs and there is no embedded data, or it went away.
+        QueryFailed: ClickHouse refuses a query.
+    """
+    source = SOURCES[wanted.kind]
+    written = 0
+    with _locked(folder / wanted.kind) as below, opened(settings, buffered=True) as ask:
+        now, days = _days(ask, source, wanted)
+        stamp = now - timedelta(seconds=INSERT_S)
+        for done, day in enumerate(days):
+            progress(done, len(days))
+            path = below / day.path(wanted.suffix)
+            if not is_complete(day, _written_at(path)):
+                _write(path, _rows(ask, source, day, FORMATS[wanted.suffix]), stamp)
+                written += 1
+        progress(len(days), len(days))
+    return Exported(written, len(days) - written)
+
+
+def _days(ask: Ask, source: Source, wanted: Wanted) -> tuple[datetime, list[Day]]:
+    """Return the database's clock, and all days of which there is something."""
+    conditions = ["1"]
+    parameters = {}
+    if wanted.symbols:
+        conditions.append(
+            "symbol IN (SELECT arrayJoin(JSONExtract({symbols:String}, 'Array(String)')))"
+        )
+        parameters["symbols"] = json.dumps(list(wanted.symbols))
+    if wanted.first:
+        conditions.append(f"{source.day_of} >= toDateTime64({{first:Date}}, 6, 'UTC')")
+        parameters["first"] = f"{wanted.first}"
+    if wanted.last:
+        conditions.append(f"{source.day_of} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
+        parameters["last"] = f"{wanted.last}"
+    # The clock first: what is inserted later is newer than every file that is written now.
+    ((now_ms,),) = _answer(ask, "SELECT toUnixTimestamp64Milli(now64(3))", {})
+    rows = _answer(
+        ask,
+        f"SELECT source, symbol, toString(toDate({source.day_of}, 'UTC')) AS day,"
+        f" toUnixTimestamp64Milli(max(inserted_at)) FROM {source.table}"
+        f" WHERE {' AND '.join(conditions)} GROUP BY source, symbol, day ORDER BY ALL",
+        parameters,
+    )
+    days = [Day(row[0], row[1], date.fromisoformat(row[2]), _moment(row[3])) for row in rows]
+    return _moment(now_ms), days
+
+
+def _rows(ask: Ask, source: Source, day: Day, output_format: str) -> Iterator[bytes]:
+    return ask(
+        f"SELECT {source.columns} FROM {source.view} WHERE source = {{source:String}}"
+        " AND symbol = {symbol:String}"
+        f" AND {source.day_of} >= toDateTime64({{day:Date}}, 6, 'UTC')"
+        f" AND {source.day_of} < toDateTime64({{day:Date}} + 1, 6, 'UTC') ORDER BY {source.order}",
+        output_format,
+        {"source": day.source, "symbol": day.symbol, "day": f"{day.day}"},
+        {"date_time_output_format": "iso"},
+    )
+
+
+def _answer(ask: Ask, sql: str, parameters: dict[str, str]) -> list[list[str]]:
+    lines = b"".join(ask(sql, "JSONCompactStringsEachRow", parameters)).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _moment(unix_ms: str) -> datetime:
+    return datetime.fromtimestamp(int(unix_ms) / 1000, UTC)
+
+
+def _written_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
+    """Write a file under another name and give it its own once it is on the disk."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(temporary, (stamp.timestamp(), stamp.timestamp()))
+        temporary.replace(path)
+    except OSError as error:
+        raise RadarError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"another export writes to {folder}") from error
+        yield folder

@@ -1,0 +1,172 @@
+"""`radar shell`: an SQL prompt with completion and history.
+
+Every statement is asked by itself, as `radar query` would: the database that runs answers, or the
+embedded data is opened for that moment. So `radar up` may start and end while the shell is open,
+and nothing of a session (SET, USE, temporary tables) outlives a statement.
+"""
+
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.lexers import PygmentsLexer
+from pygments.lexers.sql import SqlLexer
+
+from radar.errors import RadarError
+from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask
+from radar.local.clickhouse.statement import split
+from radar.settings import Settings
+
+HISTORY = ".radar_history"
+
+
+MOST_SHOWN = 200
+# A word at the end, and the name before its point.
+_AT_CURSOR = re.compile(r"(?:(\w+)\.)?(\w*)$")
+_LEAVE = ("\\q", "exit", "quit")
+_HELP = r"End a statement with ; and Enter. Tab completes, arrows find earlier ones. \q leaves."
+# What people write most comes first.
+_ORDER = ("table", "column", "keyword", "function", "table function", "format", "data type")
+_WORDS = (
+    "SELECT word, context, belongs FROM system.completions WHERE context IN"
+    f" {_ORDER} AND (context != 'table' OR belongs IN ('system', currentDatabase()))"
+)
+
+Word = tuple[str, str, str]
+"""A word, what it is, and the table or database that it belongs to."""
+
+
+def run(settings: Settings) -> None:
+    """Ask for statements and show the answers until the person leaves; blocks.
+
+    What comes through a pipe is carried out without a prompt, and stops at the first error.
+
+    Raises:
+        StoreUnavailable: Nothing runs and there is no embedded data.
+        QueryFailed: ClickHouse refuses a statement that came through a pipe.
+    """
+    if not sys.stdin.isatty():
+        _run_piped(settings, sys.stdin.read())
+        return
+    # Tells at once, and in one line, that there is nothing to ask.
+    _rows(settings, "SELECT 1")
+    words = Words(lambda: _load(settings))
+    threading.Thread(target=words.load, daemon=True).start()
+    session: PromptSession[str] = PromptSession(
+        f"{settings.clickhouse_db}> ",
+        prompt_continuation=lambda width, _line, _wrap: ". ".rjust(width),
+        multiline=Condition(lambda: is_unfinished(get_app().current_buffer.text)),
+        completer=words,
+        complete_in_thread=True,
+        complete_while_typing=False,
+        lexer=PygmentsLexer(SqlLexer),
+        history=FileHistory(str(Path.home() / HISTORY)),
+        enable_history_search=True,
+    )
+    print(_HELP)  # noqa: T201
+    while True:
+        try:
+            text = session.prompt()
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+        if is_leaving(text):
+            return
+        statements, rest = split(text.encode())
+        for statement in [*statements, rest.strip()]:
+            if statement and not _show(settings, statement.decode()):
+                break
+
+
+def is_unfinished(text: str) -> bool:
+    """Tell whether Enter begins a new line: a statement has begun and no semicolon ends it."""
+    return bool(split(text.encode())[1].strip()) and not is_leaving(text)
+
+
+def is_leaving(text: str) -> bool:
+    r"""Tell whether a text is a wish to leave: \q, exit or quit."""
+    return text.strip(" \t\n;").lower() in _LEAVE
+
+
+class Words(Completer):
+    """Completes the word at the cursor; knows nothing until `load` has ended.
+
+    Behind `trades.` it offers the columns of that table, behind anything else all words.
+    """
+
+    def __init__(self, load: Callable[[], Iterable[Word]]) -> None:
+        self._load = load
+        self._words: list[Word] = []
+
+    def load(self) -> None:
+        """Ask for the words; blocks. Without an answer nothing is completed."""
+        try:
+            found = set(self._load())
+        except RadarError:
+            return
+        self._words = sorted(found, key=lambda word: (_ORDER.index(word[1]), word))
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
+        """Yield words that begin as the one before the cursor, tables and columns first."""
+        match = _AT_CURSOR.search(document.text_before_cursor)
+        table, typed = match.groups() if match else (None, "")
+        if not typed and not table:
+            return
+        shown: set[str] = set()
+        for word, context, belongs in self._words:
+            if word in shown or not word.lower().startswith(typed.lower()):
+                continue
+            if table and (context != "column" or belongs != table):
+                continue
+            shown.add(word)
+            yield Completion(word, -len(typed), display_meta=context)
+            if len(shown) == MOST_SHOWN:
+                return
+
+
+def _load(settings: Settings) -> list[Word]:
+    return [(word, context, belongs) for word, context, belongs in _rows(settings, _WORDS)]
+
+
+def _rows(settings: Settings, sql: str) -> list[list[str]]:
+    answer = b"".join(ask(settings, sql, "JSONCompactStringsEachRow"))
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+def _show(settings: Settings, sql: str) -> bool:
+    """Print the answer to a statement, or in one line why there is none, and the time it took."""
+    began_s = time.perf_counter()
+    try:
+        for chunk in ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS):
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.flush()
+    except RadarError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return False
+    except KeyboardInterrupt:
+        print("cancelled", file=sys.stderr)  # noqa: T201
+        return False
+    print(f"{time.perf_counter() - began_s:.3f} s")  # noqa: T201
+    return True
+
+
+def _run_piped(settings: Settings, text: str) -> None:
+    statements, rest = split(text.encode())
+    for statement in [*statements, rest.strip()]:
+        if statement:
+            for chunk in ask(settings, statement.decode(), "TabSeparated"):
+                sys.stdout.buffer.write(chunk)
+    sys.stdout.flush()

@@ -1,0 +1,149 @@
+"""The client for notebooks: exact values, from a running database and from data at rest."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from market_data import MONDAY, data_at_rest, insert_market
+from ports import free_port
+from radar.client import Radar, utc_text
+from radar.errors import InvalidRequest, QueryFailed, StoreUnavailable
+from radar.settings import Settings
+
+FIRST = MONDAY - timedelta(seconds=1)
+
+
+@pytest.fixture(scope="module")
+def at_rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with data_at_rest(tmp_path_factory.mktemp("rest")) as settings:
+        yield settings
+
+
+@pytest.fixture(params=["running", "at rest"])
+def radar(request: pytest.FixtureRequest) -> Radar:
+    """Provide the client of a database that runs, and of data that nothing runs on."""
+    if request.param == "running":
+        insert_market(request.getfixturevalue("store"))
+        return Radar()
+    settings: Settings = request.getfixturevalue("at_rest")
+    return Radar(clickhouse_port=settings.clickhouse_port, radar_data_dir=settings.radar_data_dir)
+
+
+def test_trades_are_exact_and_in_utc(radar: Radar) -> None:
+    found = radar.trades("USDTTMN", FIRST, MONDAY + timedelta(minutes=1))
+    assert found.schema.field("price").type == pa.decimal128(38, 18)
+    assert found.schema.field("event_time").type == pa.timestamp("ms", "UTC")
+    assert found.schema.field("received_at").type == pa.timestamp("us", "UTC")
+    first, second = found.to_pylist()
+    assert first["price"] == Decimal("31704.1234567890123456")
+    assert first["event_time"] == FIRST
+    assert (first["side"], first["base"], first["quote"]) == ("buy", "USDT", "TMN")
+    assert second["trade_id"] == "00000000-0000-0000-0000-000000000002"
+
+
+def test_trades_as_pandas_keep_decimals(radar: Radar) -> None:
+    frame = radar.trades("USDTTMN", "2034-12-31", "2035-01-01").to_pandas()
+    assert list(frame.price) == [Decimal("31704.1234567890123456")]
+    assert str(frame.event_time.dt.tz) == "UTC"
+
+
+def test_candles_of_an_interval(radar: Radar) -> None:
+    found = radar.candles("USDTTMN", "1m", "2035-01-01", date(2035, 1, 2)).to_pylist()
+    assert [each["open_time"] for each in found] == [MONDAY, MONDAY + timedelta(minutes=1)]
+    assert [each["close"] for each in found] == [31700, 31800]
+    for interval in ("1d", 86400, timedelta(days=1)):
+        (day,) = radar.candles("USDTTMN", interval, MONDAY, "2035-01-01T00:00:01Z").to_pylist()
+        assert (day["open"], day["high"], day["trades"]) == (31700, 31800, 2)
+
+
+def test_order_book_of_a_time_and_of_now(radar: Radar) -> None:
+    book = radar.order_book("USDTTMN", at=MONDAY + timedelta(hours=1)).to_pylist()
+    assert [(each["side"], each["level"], each["price"], each["quantity"]) for each in book] == [
+        ("bid", 1, 99.5, 1), ("bid", 2, 99.0, 2), ("ask", 1, 100.5, 1), ("ask", 2, 101.25, 2),
+    ]  # fmt: skip
+    assert {each["side"] for each in radar.order_book("USDTTMN", at=MONDAY).to_pylist()} == {"bid"}
+    assert radar.order_book("USDTTMN", at=FIRST).num_rows == 0
+    assert {each["price"] for each in radar.order_book("NOWTMN").to_pylist()} == {5}
+
+
+def test_query_takes_parameters_of_any_text(radar: Radar) -> None:
+    odd = "it's \\ a\ttab\nand a line"
+    found = radar.query("SELECT {odd:String} AS odd, {n:UInt8} AS n", odd=odd, n=7).to_pylist()
+    assert found == [{"odd": odd, "n": 7}]
+    assert radar.trades("'; DROP TABLE trades --", FIRST, MONDAY).num_rows == 0
+
+
+def test_questions_of_many_threads_are_all_answered(radar: Radar) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: radar.query("SELECT {n:UInt8} AS n", n=n), range(16)))
+    assert [each.to_pylist() for each in found] == [[{"n": n}] for n in range(16)]
+
+
+def test_query_that_is_wrong_fails_with_the_servers_words(radar: Radar) -> None:
+    with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
+        radar.query("SELECT * FROM nothing_there")
+
+
+def test_query_that_fails_half_way_has_no_answer(radar: Radar) -> None:
+    with pytest.raises(QueryFailed, match="half way"):
+        radar.query("SELECT throwIf(number = 3000000, 'half way') FROM numbers(4000000)")
+
+
+def test_client_without_any_data_says_what_to_start(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="start `radar up`"):
+        Radar(clickhouse_port=free_port()).order_book("USDTTMN")
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        ("2035-01-01", "2035-01-01 00:00:00.000000"),
+        (date(2035, 1, 1), "2035-01-01 00:00:00.000000"),
+        ("2035-01-01T03:30:00+03:30", "2035-01-01 00:00:00.000000"),
+        (datetime(2035, 1, 1, 3, 30, tzinfo=timezone(timedelta(hours=3.5))),
+         "2035-01-01 00:00:00.000000"),
+        (MONDAY + timedelta(microseconds=5), "2035-01-01 00:00:00.000005"),
+    ],
+)  # fmt: skip
+def test_time_is_written_in_utc(moment: object, text: str) -> None:
+    assert utc_text("start", moment) == text
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [datetime(2035, 1, 1), "2035-01-01T00:00:00", "monday", 5, None],  # noqa: DTZ001
+)
+def test_time_without_a_zone_is_refused_by_name(moment: object) -> None:
+    with pytest.raises(InvalidRequest, match="start is"):
+        utc_text("start", moment)
+
+
+@pytest.mark.parametrize("interval", ["1", "m", "0m", 0, -60, timedelta(seconds=0.5), "1y"])
+def test_interval_that_is_none_is_refused(interval: Any, radar_of_nothing: Radar) -> None:
+    with pytest.raises(InvalidRequest, match="interval is"):
+        radar_of_nothing.candles("USDTTMN", interval, FIRST, MONDAY)
+
+
+@pytest.fixture
+def radar_of_nothing() -> Radar:
+    return Radar(clickhouse_port=free_port())
+
+
+def test_client_without_pyarrow_says_how_to_get_it() -> None:
+    program = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from radar.client import Radar\n"
+        "from radar.errors import RadarError\n"
+        "try: Radar()\n"
+        "except RadarError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "radar.client needs pyarrow: pip install pyarrow\n", done.stderr

@@ -1,0 +1,74 @@
+"""The examples of README.md and docs/queries.md: all of them are answered."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from market_data import insert, side, trade
+from radar import wire
+from radar.kinds import DEPTH, TRADES
+from radar.records import BookSide
+from radar.store.client import Store
+
+ROOT = Path(__file__).parents[2]
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/queries.md")}
+
+
+def blocks(language: str) -> list[str]:
+    pattern = re.compile(rf"```{language}\n(.*?)```", re.DOTALL)
+    return [block for page in PAGES.values() for block in pattern.findall(page)]
+
+
+SQL = blocks("sql") + re.findall(r'radar query "([^"]+)"', "".join(PAGES.values()))
+
+
+@pytest.fixture
+def market(store: Store) -> Store:
+    """Provide two markets that trade, now and a day ago, with books."""
+    now_us = time.time_ns() // 1000
+    trades = [
+        trade((now_us - ago_s * 1_000_000) // 1000, now_us, "5", symbol)
+        for symbol in ("USDTTMN", "BTC_TMN")
+        for ago_s in (2, 90, 86_400 + 60)
+    ]
+    books = [
+        side(which, [price], now_us - ago_s * 1_000_000)
+        for ago_s in (2, 90)
+        for which, price in ((BookSide.BID, 4.9), (BookSide.ASK, 5.1))
+    ]
+    values = [wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
+    insert(store, TRADES, values, "trades")
+    insert(store, DEPTH, [wire.encode_depth(each) for each in books], "books")
+    return store
+
+
+@pytest.mark.parametrize("sql", SQL)
+def test_documented_query_has_an_answer(sql: str, market: Store) -> None:
+    assert market.rows(sql.replace("BTCTMN", "BTC_TMN"))
+
+
+@pytest.mark.parametrize("program", blocks("python"))
+def test_documented_program_has_answers(program: str, market: Store) -> None:
+    names: dict[str, Any] = {}
+    exec(program, names)
+    tables = [value for value in names.values() if hasattr(value, "num_rows")]
+    assert all(table.num_rows for table in tables)
+    assert len(names["frame"])
+
+
+def test_every_view_is_documented(store: Store) -> None:
+    rows = store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
+    missing = [name for (name,) in rows if f"`{name}`" not in "".join(PAGES.values())]
+    assert missing == ["schema_migrations"]
+
+
+def test_every_column_of_a_view_is_documented(store: Store) -> None:
+    rows = store.rows(
+        "SELECT DISTINCT name FROM system.columns WHERE database = currentDatabase()"
+        " AND table IN ('candles', 'vwap', 'usdt_tmn', 'markets_at', 'book_depth_at')"
+    )
+    words = set(re.findall(r"\w+", PAGES["docs/queries.md"]))
+    assert [name for (name,) in rows if name not in words] == []

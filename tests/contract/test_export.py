@@ -1,0 +1,198 @@
+"""`radar export`: complete files, each written once."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from market_data import data_at_rest, insert, insert_market, trade, us
+from radar import export as exporting
+from radar import wire
+from radar.errors import ConfigurationError, QueryFailed
+from radar.export import Day, Exported, Wanted, export, is_complete
+from radar.kinds import TRADES
+from radar.settings import Settings
+from radar.store.client import Store
+from support import Process, eventually, radar
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+PARQUET = Wanted("trades", "parquet")
+
+
+@pytest.fixture
+def week(store: Store) -> Store:
+    """Provide a trade on each of the last seven days of two markets, and on this one."""
+    now_us = time.time_ns() // 1000
+    days = [TODAY - timedelta(days=n) for n in range(8)]
+    trades = [
+        trade(us(day) // 1000, now_us, str(n + 1), symbol)
+        for n, day in enumerate(days)
+        for symbol in ("USDTTMN", "BTC/a.b")
+    ]
+    values = [wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
+    insert(store, TRADES, values, "week")
+    grow_old(store)
+    return store
+
+
+def grow_old(store: Store) -> None:
+    """Let everything have been inserted an hour ago."""
+    store.command(
+        "ALTER TABLE trades_master UPDATE inserted_at = now64(3) - INTERVAL 1 HOUR WHERE 1"
+        " SETTINGS mutations_sync = 1"
+    )
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_export_writes_a_file_a_day_and_only_what_is_missing_again(
+    week: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+    exported = export(store_settings, PARQUET, tmp_path, lambda *state: seen.append(state))
+    assert exported == Exported(written=16, skipped=0)
+    assert seen == [(n, 16) for n in range(17)]
+    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}.parquet" for n in reversed(range(8))]
+    assert files(tmp_path) == [
+        "trades/.lock",
+        *(f"trades/wallex/BTC%2Fa%2Eb/{day}" for day in days),
+        *(f"trades/wallex/USDTTMN/{day}" for day in days),
+    ]
+    # The day that is not over.
+    assert export(store_settings, PARQUET, tmp_path) == Exported(written=2, skipped=14)
+    (tmp_path / "trades/wallex/USDTTMN" / days[3]).unlink()
+    assert export(store_settings, PARQUET, tmp_path) == Exported(written=3, skipped=13)
+
+
+def test_export_writes_a_day_again_of_which_something_came_later(
+    week: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    export(store_settings, PARQUET, tmp_path)
+    day = TODAY - timedelta(days=3)
+    late = wire.encode_trade(trade(us(day) // 1000 + 5, us(TODAY), "9"), f"{99:032x}")
+    insert(week, TRADES, [late], "late")
+    assert export(store_settings, PARQUET, tmp_path) == Exported(written=3, skipped=13)
+    path = tmp_path / "trades/wallex/USDTTMN" / f"{day:%Y-%m-%d}.parquet"
+    assert pq.read_table(path).num_rows == 2
+
+
+def test_export_of_some_days_of_a_market(
+    week: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    first, last = (TODAY - timedelta(days=3)).date(), (TODAY - timedelta(days=2)).date()
+    wanted = Wanted("trades", "csv", ("USDTTMN", "it's"), first, last)
+    assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
+    text = (tmp_path / f"trades/wallex/USDTTMN/{first}.csv").read_text()
+    head, row = text.splitlines()
+    assert head.startswith('"trade_id","source","symbol"')
+    assert f',"buy",4,0.3,1.2,"{first}T00:00:00.000Z",' in row
+
+
+@pytest.mark.parametrize("where", ["running", "at rest"])
+def test_exported_values_are_exact(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if where == "running":
+        insert_market(request.getfixturevalue("store"))
+        compare_export(request.getfixturevalue("store_settings"), tmp_path)
+    else:
+        with data_at_rest(tmp_path) as settings:
+            compare_export(settings, tmp_path)
+
+
+def compare_export(settings: Settings, folder: Path) -> None:
+    export(settings, PARQUET, folder)
+    (row,) = pq.read_table(folder / "trades/wallex/USDTTMN/2034-12-31.parquet").to_pylist()
+    assert row["price"] == Decimal("31704.1234567890123456")
+    assert row["event_time"] == datetime(2034, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert (row["side"], row["trade_id"][-2:]) == ("buy", "01")
+    export(settings, Wanted("depth", "parquet", ("USDTTMN",)), folder)
+    books = pq.read_table(folder / "depth/wallex/USDTTMN/2035-01-01.parquet").to_pylist()
+    assert [(each["side"], each["prices"], each["quantities"]) for each in books] == [
+        ("bid", [99.5, 99.0], [1.0, 2.0]),
+        ("ask", [100.5, 101.25], [1.0, 2.0]),
+    ]
+
+
+def test_export_that_is_killed_leaves_only_whole_files_and_goes_on(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    now_us = time.time_ns() // 1000
+    values = [
+        wire.encode_trade(
+            trade(us(TODAY - timedelta(days=1 + n % 60)) // 1000, now_us, str(n + 1)), f"{n:032x}"
+        )
+        for n in range(6000)
+    ]
+    insert(store, TRADES, values, "all")
+    grow_old(store)
+    folder = tmp_path / "export"
+    process = Process(radar("export", "trades", "--to", str(folder)), tmp_path / "log")
+    eventually(lambda: len(list(folder.rglob("2*.parquet"))) > 2, "some files are there")
+    process.send(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = list(folder.rglob("2*.parquet"))
+    assert all(pq.read_table(path).num_rows == 100 for path in before)
+    again = export(store_settings, PARQUET, folder)
+    assert again == Exported(written=60 - len(before), skipped=len(before))
+    assert not list(folder.rglob("*.part"))
+    assert len(list(folder.rglob("2*.parquet"))) == 60
+
+
+def test_file_whose_query_fails_half_way_is_not_there(tmp_path: Path) -> None:
+    def breaking() -> Iterator[bytes]:
+        yield b"PAR1 and something"
+        raise QueryFailed("memory")
+
+    with pytest.raises(QueryFailed):
+        exporting._write(tmp_path / "new" / "day.parquet", breaking(), TODAY)
+    assert files(tmp_path) == []
+
+
+def test_export_beside_another_one_is_refused(
+    week: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    with (
+        exporting._locked(tmp_path / "trades"),
+        pytest.raises(ConfigurationError, match="another export writes to"),
+    ):
+        export(store_settings, PARQUET, tmp_path)
+
+
+def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path) -> None:
+    command = radar("export", "trades", "--symbol", "USDTTMN", "--to", str(tmp_path / "to"))
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/to: 8 files written, 0 complete\n"
+    (tmp_path / "file").touch()
+    command[-1] = str(tmp_path / "file")
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr == f"radar: cannot write to {tmp_path}/file/trades: Not a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("written_at", "complete"),
+    [
+        (None, False),
+        (datetime(2026, 11, 16, 23, 59, 59, tzinfo=UTC), False),  # the day was not over
+        (datetime(2026, 11, 17, tzinfo=UTC), False),  # the newest row came later
+        (datetime(2026, 11, 17, 1, tzinfo=UTC), False),  # or at that moment
+        (datetime(2026, 11, 17, 1, 0, 1, tzinfo=UTC), True),
+    ],
+)
+def test_file_is_complete_once_its_day_is_over_and_nothing_came_since(
+    written_at: datetime | None, complete: bool
+) -> None:
+    inserted_at = datetime(2026, 11, 17, 1, tzinfo=UTC)
+    day = Day("wallex", "USDTTMN", date(2026, 11, 16), inserted_at)
+    assert is_complete(day, written_at) is complete
+    early = Day("wallex", "USDTTMN", date(2026, 11, 16), inserted_at - timedelta(hours=9))
+    assert is_complete(early, datetime(2026, 11, 16, 23, tzinfo=UTC)) is False

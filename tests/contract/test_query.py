@@ -1,0 +1,195 @@
+"""`radar query` and `radar shell`, from a terminal and from a program."""
+
+import os
+import pty
+import re
+import subprocess
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from market_data import data_at_rest, insert_market
+from support import eventually, radar
+
+if TYPE_CHECKING:
+    from radar.store.client import Store
+
+NEWEST = (
+    "SELECT symbol, price FROM trades WHERE symbol = 'USDTTMN' ORDER BY event_time DESC LIMIT 1"
+)
+
+
+@pytest.fixture(params=["running", "at rest"])
+def market(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Let the commands find a database that runs, or data that nothing runs on."""
+    if request.param == "running":
+        store: Store = request.getfixturevalue("store")
+        insert_market(store)
+        yield
+        return
+    with data_at_rest(tmp_path) as settings:
+        monkeypatch.setenv("CLICKHOUSE_PORT", str(settings.clickhouse_port))
+        monkeypatch.setenv("RADAR_DATA_DIR", str(settings.radar_data_dir))
+        yield
+
+
+class Terminal:
+    """A command in a terminal of its own."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (40, 120))
+        # A terminal that tells where its cursor is would have to be simulated as well.
+        own = {"HOME": str(home), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+        self._process = subprocess.Popen(
+            radar(*arguments), stdin=slave, stdout=slave, stderr=slave, env=os.environ | own
+        )
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        self._shown = ""
+
+    @property
+    def shown(self) -> str:
+        """Everything that was shown so far, without colours and movements of the cursor."""
+        try:
+            while chunk := os.read(self._master, 65536):
+                self._shown += chunk.decode(errors="replace")
+        except OSError:
+            pass  # nothing more yet, or the command has ended
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown)
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def shows(self, text: str, times: int = 1) -> None:
+        eventually(lambda: self.shown.count(text) >= times, f"{text!r} is shown")
+
+    def wait(self) -> int:
+        # Who does not read lets the command wait.
+        eventually(lambda: bool(self.shown) and self._process.poll() is not None, "it ends")
+        return self._process.wait()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+
+@pytest.fixture
+def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Run commands in terminals; they are ended with the test."""
+    opened: list[Terminal] = []
+
+    def run(*arguments: str) -> Terminal:
+        opened.append(Terminal(tmp_path, *arguments))
+        return opened[-1]
+
+    yield run
+    for terminal in opened:
+        terminal.end()
+
+
+def run(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        radar(*arguments), input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_query_in_a_pipe_is_for_machines(market: None) -> None:
+    done = run("query", NEWEST)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "USDTTMN\t31800\n", "")
+    assert run("query", NEWEST, "--format", "CSVWithNames").stdout == (
+        '"symbol","price"\n"USDTTMN",31800\n'
+    )
+    assert run("query", f"{NEWEST} FORMAT JSONEachRow;  -- as lines").stdout == (
+        '{"symbol":"USDTTMN","price":31800}\n'
+    )
+
+
+def test_query_in_a_terminal_is_a_table(
+    market: None, open_terminal: Callable[..., Terminal]
+) -> None:
+    terminal = open_terminal("query", NEWEST)
+    assert terminal.wait() == 0
+    assert re.search(r"┌─symbol──┬─price─┐\r\n1\. │ USDTTMN │ 31800 │", terminal.shown)
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "line"),
+    [
+        (
+            "SELECT * FROM nothing_there",
+            1,
+            r"radar: Code: 60\. .*nothing_there.* \(UNKNOWN_TABLE\)",
+        ),
+        ("SELEC 1", 1, r"radar: Code: 62\. .*Syntax error.*"),
+        ("SELECT 1; SELECT 2", 1, r"radar: .*Multi-statements are not allowed.*"),
+        (" ; -- nothing", 2, "radar: the query is empty"),
+    ],
+)
+def test_query_that_is_wrong_fails_in_one_line(
+    market: None, sql: str, code: int, line: str
+) -> None:
+    done = run("query", sql)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert re.fullmatch(line, done.stderr.strip()), done.stderr
+
+
+def test_query_that_fails_half_way_fails_in_one_line(market: None) -> None:
+    done = run("query", "SELECT number, throwIf(number = 3000000) FROM numbers(4000000)")
+    assert done.returncode == 1
+    assert re.fullmatch(r"radar: .*(FUNCTION_THROW_IF|the answer broke off).*\n", done.stderr)
+
+
+def test_shell_in_a_pipe_runs_statements_until_one_fails(market: None) -> None:
+    statements = f"{NEWEST};\nSELECT\n';';\nSELECT * FROM nothing_there; SELECT 3"
+    done = run("shell", text=statements)
+    assert (done.returncode, done.stdout) == (1, "USDTTMN\t31800\n;\n")
+    assert re.fullmatch(r"radar: Code: 60\..*\n", done.stderr)
+
+
+def test_shell_changes_what_may_be_changed(market: None) -> None:
+    made = "CREATE TABLE notes (n UInt8) ENGINE = MergeTree ORDER BY n; INSERT INTO notes VALUES"
+    done = run("shell", text=f"{made} (1), (2);\nINSERT INTO notes SELECT n + 5 FROM notes;")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run("query", "SELECT groupArray(n) FROM (SELECT n FROM notes ORDER BY n)").stdout == (
+        "[1,2,6,7]\n"
+    )
+
+
+def test_shell_in_a_terminal_answers_completes_and_remembers(
+    market: None, tmp_path: Path, open_terminal: Callable[..., Terminal]
+) -> None:
+    terminal = open_terminal("shell")
+    terminal.shows("leaves.")
+    terminal.type("SELECT symbol, price FROM trades\rWHERE price = 31800")
+    terminal.type(";\r")
+    terminal.shows("│ USDTTMN │ 31800 │")
+    terminal.type("SELECT * FROM nothing_there;\r")
+    terminal.shows("(UNKNOWN_TABLE)")
+    # Words are loaded while the prompt is there already.
+    terminal.type("SELECT 'completed' FROM order_book_")
+    eventually(lambda: completes(terminal, "order_book_at"), "the name of the view is completed")
+    terminal.type("\x03")
+    terminal.type("\\q\r")
+    assert terminal.wait() == 0
+    history = (tmp_path / ".radar_history").read_text()
+    assert "+SELECT symbol, price FROM trades\n+WHERE price = 31800;" in history
+    again = open_terminal("shell")
+    again.shows("leaves.")
+    again.type("SELECT symbol\x1b[A")
+    again.shows("WHERE price = 31800")
+    again.type("\r")
+    again.shows("│ USDTTMN │ 31800 │")
+    again.type("\\q\r")
+    assert again.wait() == 0
+
+
+def completes(terminal: Terminal, word: str) -> bool:
+    terminal.type("\t")
+    return word in terminal.shown

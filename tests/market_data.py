@@ -1,0 +1,97 @@
+"""Trades and snapshots around a fixed time, for tests of what reads them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from embedded_clickhouse import running
+from ports import free_port
+from radar import wire
+from radar.consumer.content import read
+from radar.consumer.run import Run
+from radar.kinds import DEPTH, TRADES, Kind
+from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+from radar.settings import Settings, load
+from radar.store.client import Store
+from radar.store.migrate import migrate
+from support import Consumed
+
+# So far ahead that nothing expires.
+MONDAY = datetime(2035, 1, 1, tzinfo=UTC)
+
+
+def insert(store: Store, kind: Kind, values: Sequence[bytes], token: str) -> None:
+    """Insert message values as a worker does, from some place in Kafka that depends on the name."""
+    place = sum(token.encode())
+    messages = [Consumed(place + n, value) for n, value in enumerate(values)]
+    content = read(kind, place % 3, Run.of(messages))
+    assert not content.letters
+    store.insert(kind.table, [(len(part.run), part.columns) for part in content.parts], token)
+
+
+def trade(at_ms: int, received_at_us: int, price: str, symbol: str = "USDTTMN") -> Trade:
+    return Trade(
+        source="wallex",
+        symbol=symbol,
+        base=symbol[:4],
+        quote=symbol[4:],
+        side=TradeSide.BUY,
+        price=price,
+        base_amount="0.3",
+        event_time_ms=at_ms,
+        received_at_us=received_at_us,
+    )
+
+
+def side(
+    side: BookSide, prices: Sequence[float], at_us: int, symbol: str = "USDTTMN"
+) -> DepthSnapshot:
+    return DepthSnapshot(
+        source="wallex",
+        symbol=symbol,
+        base=symbol[:4],
+        quote=symbol[4:],
+        side=side,
+        prices=tuple(prices),
+        quantities=tuple(float(n + 1) for n in range(len(prices))),
+        received_at_us=at_us,
+    )
+
+
+def us(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def insert_market(store: Store) -> None:
+    """Insert four trades of two markets over two days, a book of then and one of now."""
+    at_ms = us(MONDAY) // 1000
+    trades = [
+        trade(at_ms - 1000, at_ms * 1000, "31704.1234567890123456"),
+        trade(at_ms, at_ms * 1000, "31700"),
+        trade(at_ms + 60_000, at_ms * 1000, "31800"),
+        trade(at_ms + 61_000, at_ms * 1000, "7", "BTC/TMN"),
+    ]
+    book = [
+        side(BookSide.BID, [99.5, 99.0], us(MONDAY)),
+        side(BookSide.ASK, [100.5, 101.25], us(MONDAY) + 5),
+        side(BookSide.BID, [5.0], time.time_ns() // 1000, "NOWTMN"),
+    ]
+    values = [wire.encode_trade(each, f"{n + 1:032x}") for n, each in enumerate(trades)]
+    insert(store, TRADES, values, "trades")
+    insert(store, DEPTH, [wire.encode_depth(each) for each in book], "book")
+
+
+@contextmanager
+def data_at_rest(directory: Path) -> Iterator[Settings]:
+    """Provide options that lead to such data, which nothing runs on."""
+    data = directory / "data"
+    data.mkdir()
+    with running(data / "clickhouse") as server:
+        store = Store(load(clickhouse_port=server.port))
+        migrate(store, 90)
+        insert_market(store)
+        store.close()
+        server.end()
+    yield load(clickhouse_port=free_port(), radar_data_dir=data)
