@@ -6,19 +6,19 @@ Modules are imported by the commands that use them, so that help and completion 
 import json
 import signal
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__
+from radar import __version__, cli_dlq
+from radar.cli_arguments import AsJson, KindName, RecordedName
+from radar.cli_arguments import kind_named as _kind
+from radar.cli_arguments import settings_for as _settings
 from radar.errors import RadarError
 
 if TYPE_CHECKING:
-    from radar.kinds import Kind
     from radar.local.pipeline import Pipeline, Summary
-    from radar.settings import Settings
 
 app = typer.Typer(
     name="radar",
@@ -30,21 +30,7 @@ app = typer.Typer(
     epilog="Options come from the environment and .env; `radar config` shows them."
     " Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
 )
-
-
-class RecordedName(StrEnum):
-    """What is recorded."""
-
-    TRADES = "trades"
-    DEPTH = "depth"
-
-
-class KindName(StrEnum):
-    """What is stored."""
-
-    TRADES = "trades"
-    DEPTH = "depth"
-    GAPS = "gaps"
+app.add_typer(cli_dlq.app, name="dlq")
 
 
 def main() -> None:
@@ -220,9 +206,7 @@ def query(
 
 
 @app.command()
-def status(
-    *, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
-) -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Tell what runs, how much is stored and how far the workers are behind."""
     from radar.observe.status import collect, describe
 
@@ -244,7 +228,7 @@ def health(
     alive: Annotated[
         bool, typer.Option("--alive", help="Whoever lives is healthy, ready or not.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask processes whether they live and are ready; exit code 0 only if all asked are.
 
@@ -300,7 +284,7 @@ def topics(
 
 
 @app.command()
-def lag(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def lag(*, as_json: AsJson = False) -> None:
     """Tell how many messages wait in each partition."""
     from radar.kafka import Cluster
     from radar.kinds import KINDS
@@ -362,21 +346,6 @@ def config(
 def version() -> None:
     """Show the version."""
     typer.echo(f"radar {__version__}")
-
-
-def _settings(role: str) -> "Settings":
-    from radar.observe import logs
-    from radar.settings import load
-
-    settings = load()
-    logs.configure(settings, role)
-    return settings
-
-
-def _kind(name: RecordedName | KindName) -> "Kind":
-    from radar.kinds import KINDS
-
-    return KINDS[name.value]
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:

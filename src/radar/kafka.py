@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 # A depth frame may be as large as MAX_FRAME_BYTES; its message must fit as well.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_S = 10.0
+# Of a topic that is looked through: what the client holds at most, and hands over at once.
+READ_BYTES = 16 * 1024 * 1024
+READ_MESSAGES = 1000
+SILENT_S = 30.0
 
 _REJECTED_COMMITS = {
     KafkaError.ILLEGAL_GENERATION,
@@ -107,6 +111,16 @@ class Message(Protocol):
 
     def value(self) -> bytes | None:
         """Return the value; None is a tombstone."""
+
+
+class StoredMessage(Message, Protocol):
+    """What radar uses of a message that it looks at in a topic."""
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        """Return the headers."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return which time it is, and the time itself in Unix milliseconds."""
 
 
 class _Outgoing(NamedTuple):
@@ -711,6 +725,74 @@ class Cluster:
                 f"Kafka at {self._settings.kafka_broker}: no answer within {timeout_s:g} s"
             )
         return ends
+
+    def messages(
+        self,
+        topic: str,
+        before: Mapping[int, int] | None = None,
+        partition: int | None = None,
+    ) -> Iterator[StoredMessage]:
+        """Yield what a topic holds now, in order within each partition; blocks.
+
+        It is streamed: the client holds READ_BYTES at most. A topic that does not exist is empty.
+
+        Args:
+            topic: The topic.
+            before: The offset at which to end, by partition; otherwise where the log ends now.
+            partition: Only this one.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
+        """
+        consumer = Consumer(
+            client_config(self._settings)
+            | {
+                "group.id": "radar-inspection",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "queued.max.messages.kbytes": READ_BYTES // 1024,
+                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            }
+        )
+        try:
+            ends = dict(before or {})
+            left: dict[int, int] = {}
+            count = self._topics().get(topic, 0)
+            for number in range(count) if partition is None else (partition,):
+                start, end = _watermarks(consumer, TopicPartition(topic, number))
+                end = min(end, ends.get(number, end))
+                if start < end:
+                    left[number] = end
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+            yield from self._until(consumer, left)
+        finally:
+            consumer.close()
+
+    def _until(self, consumer: Consumer, left: dict[int, int]) -> Iterator[StoredMessage]:
+        heard_at_s = time.monotonic()
+        while left:
+            found = consumer.consume(READ_MESSAGES, 1.0)
+            for message in found:
+                number = message.partition()
+                error = message.error()
+                if error is None:
+                    offset = cast("int", message.offset())
+                    if offset < left.get(number, 0):  # type: ignore[arg-type]
+                        yield cast("StoredMessage", message)
+                    if offset + 1 < left.get(number, 0):  # type: ignore[arg-type]
+                        continue
+                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    raise BrokerUnavailable(
+                        f"Kafka at {self._settings.kafka_broker}: {error.str()}"
+                    )
+                left.pop(number, None)  # type: ignore[arg-type]
+            if found:
+                heard_at_s = time.monotonic()
+            elif time.monotonic() > heard_at_s + SILENT_S:
+                raise BrokerUnavailable(
+                    f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
+                )
 
     def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records before an offset, by partition; blocks.
