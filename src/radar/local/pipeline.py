@@ -23,14 +23,13 @@ from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
-from radar.local.simulator import LedgerSummary, read_ledger
+from radar.local.simulator import LedgerSummary
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.local.verdict import (
     DepthVerdict,
     TradesVerdict,
-    compare_trades,
     depth_verdict,
-    stored_trades,
+    trades_verdict,
 )
 from radar.observe.progress import Progress
 from radar.settings import Settings
@@ -355,9 +354,7 @@ class Pipeline:
         if self.simulation:
             store = Store(self.settings)
             try:
-                trades = compare_trades(
-                    read_ledger(self._ledger_path), stored_trades(store, since_us)
-                )
+                trades = trades_verdict(store, self._ledger_path, since_us)
                 depth = depth_verdict(store, since_us, channels)
             finally:
                 store.close()
