@@ -19,6 +19,7 @@ from radar.errors import RadarError
 
 if TYPE_CHECKING:
     from radar.local.pipeline import Pipeline, Summary
+    from radar.settings import Settings
 
 app = typer.Typer(
     name="radar",
@@ -304,6 +305,34 @@ def lag(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def verify(
+    *,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="Ledger of a simulated exchange; else that of the `radar up` that runs."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what Kafka, ClickHouse and the simulated exchange hold; is anything missing?
+
+    Exit code 0 only if nothing is missing and nothing doubled. What Kafka or the tables keep no
+    longer, because it is too old, is not missing; what waits to be stored neither.
+    """
+    from radar.quality.verify import describe, facts
+    from radar.quality.verify import verify as run
+
+    settings = _settings("verify")
+    report = run(settings, ledger or _running_ledger(settings))
+    if as_json:
+        typer.echo(json.dumps(facts(report), indent=2))
+    else:
+        for line in describe(report):
+            typer.echo(line)
+    if not report.exact:
+        raise typer.Exit(1)
+
+
+@app.command()
 def reset(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -346,6 +375,16 @@ def config(
 def version() -> None:
     """Show the version."""
     typer.echo(f"radar {__version__}")
+
+
+def _running_ledger(settings: "Settings") -> Path | None:
+    from radar.local.pipeline import LEDGER, data_directory
+    from radar.observe.state import running_pipeline
+
+    running = running_pipeline(settings.radar_data_dir)
+    if running is None or not running["simulated"]:
+        return None
+    return data_directory(settings, simulated=True) / LEDGER
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:

@@ -50,6 +50,7 @@ REQUEST_TIMEOUT_S = 10.0
 # Of a topic that is looked through: what the client holds at most, and hands over at once.
 READ_BYTES = 16 * 1024 * 1024
 READ_MESSAGES = 1000
+READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
 SILENT_S = 30.0
 
 _REJECTED_COMMITS = {
@@ -772,7 +773,7 @@ class Cluster:
     def _until(self, consumer: Consumer, left: dict[int, int]) -> Iterator[StoredMessage]:
         heard_at_s = time.monotonic()
         while left:
-            found = consumer.consume(READ_MESSAGES, 1.0)
+            found = consumer.consume(READ_MESSAGES, READ_TURN_S)
             for message in found:
                 number = message.partition()
                 error = message.error()

@@ -188,6 +188,12 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
         eventually(lambda n=name, p=pid: up.pids().get(n, p) != p, f"{name} comes back")  # type: ignore[misc]
     rows = int(up.ask("SELECT count() FROM trades"))
     eventually(lambda: up.stores(rows + 300), "it goes on")
+    verified = up.run("verify", "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    found = json.loads(verified.stdout)
+    assert found["exact"]
+    assert found["ledger"]["sent"] > 400
+    assert sum(each["rows"] for each in found["kinds"][0]["partitions"]) > 400
 
     children = up.pids()
     os.kill(process.pid, signal.SIGINT)

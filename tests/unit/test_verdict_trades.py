@@ -15,13 +15,14 @@ FACTS: TradeFacts = ("USDTTMN", "2026-06-26T11:14:09Z", Decimal(31704), Decimal(
 
 
 def trade(seq: int = 1, *, price: str = "31704.0000000000000000", **changes: Any) -> LedgerTrade:
+    facts: dict[str, Any] = {"timestamp": "2026-06-26T11:14:09Z", "sent_to": 1} | changes
     return LedgerTrade(
         seq=seq,
         symbol="USDTTMN",
         price=price,
         quantity="705.0000000000000000",
         side="sell",
-        **({"timestamp": "2026-06-26T11:14:09Z", "sent_to": 1} | changes),
+        **facts,
     )
 
 

@@ -44,6 +44,7 @@ SETTLE_PERIOD_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 TRIM_EVERY_S = 20.0
+LEDGER = "ledger.ndjson"
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
@@ -100,7 +101,7 @@ class Pipeline:
         self.progress = Progress(data_dir / "logs")
         self.started_at_s = time.time()
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
-        self._ledger_path = data_dir / "ledger.ndjson"
+        self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
 
     @property
