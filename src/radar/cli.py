@@ -167,7 +167,7 @@ def produce(kind: Annotated[RecordedName, typer.Argument(help="What to record.")
 
 @app.command()
 def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) -> None:
-    """Store trades, depth or gaps from Kafka into ClickHouse; run as many as partitions."""
+    """Store one kind from Kafka into ClickHouse; run as many as there are partitions."""
     from radar.app import consume as run
 
     settings = _settings(f"consume-{kind}")
@@ -330,6 +330,44 @@ def verify(
             typer.echo(line)
     if not report.exact:
         raise typer.Exit(1)
+
+
+@app.command()
+def coverage(
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Markets, e.g. USDTTMN; otherwise all.")
+    ] = None,
+    *,
+    kind: Annotated[RecordedName | None, typer.Option("--kind", help="Only of this kind.")] = None,
+    since: Annotated[
+        str, typer.Option("--since", help="From this day on, UTC: 7d, or 2026-07-01.")
+    ] = "7d",
+    as_json: AsJson = False,
+) -> None:
+    """Tell how much of each day each market was really watched, and which gaps there were.
+
+    `complete` also counts the gaps whose trades were fetched afterwards. The same numbers are in
+    the views `coverage` and `symbol_gaps`. Without markets, text leaves out the single gaps.
+    """
+    from datetime import UTC, datetime
+
+    from radar.cli_arguments import parse_since
+    from radar.quality import coverage as module
+    from radar.store.client import Store
+
+    settings = _settings("coverage")
+    chosen = parse_since(since, datetime.now(UTC)).astimezone(UTC).date(), symbols or (), kind or ""
+    store = Store(settings)
+    try:
+        days = module.coverage(store, *chosen)
+        gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
+    finally:
+        store.close()
+    if as_json:
+        typer.echo(json.dumps(module.facts(days, gaps), indent=2))
+    else:
+        for line in module.describe(days, gaps):
+            typer.echo(line)
 
 
 @app.command()

@@ -31,6 +31,7 @@ class KindName(StrEnum):
     TRADES = "trades"
     DEPTH = "depth"
     GAPS = "gaps"
+    WATCHES = "watches"
 
 
 def settings_for(role: str) -> "Settings":

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from ports import free_port
+from radar.kinds import KINDS
 from radar.local.addresses import answers
 from radar.local.simulator import read_ledger
 from support import Process, eventually, radar
@@ -169,12 +170,12 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     status = json.loads(up.run("status", "--json").stdout)
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
-    assert len(status["pipeline"]["processes"]) == 11
+    assert len(status["pipeline"]["processes"]) == 12
     eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
     healthy = json.loads(up.run("health", "--json").stdout)
     assert {each["name"] for each in healthy} == up.pids().keys() - {"kafka", "clickhouse"}
     lag = json.loads(up.run("lag", "--json").stdout)
-    assert {row["topic"] for row in lag} == {"radar_trades", "radar_depths", "radar_gaps"}
+    assert {row["topic"] for row in lag} == {kind.topic for kind in KINDS.values()}
     assert "radar_trades: 3 partitions" in up.run("topics").stdout
     second = up.run("up", "--simulate")
     assert second.returncode == 2

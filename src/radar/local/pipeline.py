@@ -116,6 +116,7 @@ class Pipeline:
             "trades": self.settings.trades_workers,
             "depth": self.settings.depth_workers,
             "gaps": 1,
+            "watches": 1,
         }
         return [f"{kind}-consumer-{n + 1}" for kind in KINDS for n in range(counts[kind])]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from radar.errors import InvalidMessage
-from radar.kinds import DEPTH, GAPS, TRADES, Kind
+from radar.kinds import DEPTH, GAPS, TRADES, WATCHES, Kind
 
 Identity = tuple[Hashable, ...]
 
@@ -71,9 +71,19 @@ class _Gap(msgspec.Struct):
     received_at_us: int
 
 
+class _Watch(msgspec.Struct):
+    source: str
+    record_kind: Literal["trades", "depth"]
+    connection: str
+    symbols: tuple[str, ...]
+    began_at_us: int
+    received_at_us: int
+
+
 _decode_trade = msgspec.json.Decoder(_Trade).decode
 _decode_depth = msgspec.json.Decoder(_Depth).decode
 _decode_gap = msgspec.json.Decoder(_Gap).decode
+_decode_watch = msgspec.json.Decoder(_Watch).decode
 
 
 def _trade(value: bytes) -> Key:
@@ -92,8 +102,18 @@ def _gap(value: bytes) -> Key:
     gap = _decode_gap(value)
     times = (gap.began_at_us, gap.ended_at_us, gap.received_at_us)
     identity = (gap.source, gap.record_kind, gap.cause, gap.symbols, *times)
-    symbol = gap.symbols[0] if len(gap.symbols) == 1 else "*"
-    return Key(identity, symbol, gap.received_at_us, gap.received_at_us)
+    return Key(identity, _symbol(gap.symbols), gap.received_at_us, gap.received_at_us)
+
+
+def _watch(value: bytes) -> Key:
+    watch = _decode_watch(value)
+    identity = (watch.source, watch.record_kind, watch.connection, watch.began_at_us)
+    # What grew since was received later, but began when it began.
+    return Key(identity, _symbol(watch.symbols), watch.received_at_us, watch.began_at_us)
+
+
+def _symbol(symbols: tuple[str, ...]) -> str:
+    return symbols[0] if len(symbols) == 1 else "*"
 
 
 def _us(column: str) -> str:
@@ -124,6 +144,13 @@ ROWS = {
         symbol="if(length(symbols) = 1, symbols[1], '*')",
         look_up=(_us("received_at"), "Int64"),
         visible="gaps FINAL",
+    ),
+    WATCHES.name: Rows(
+        read=_watch,
+        identity=("source", "toString(record_kind)", "connection", _us("began_at")),
+        symbol="if(length(symbols) = 1, symbols[1], '*')",
+        look_up=(_us("began_at"), "Int64"),
+        visible="watches FINAL",
     ),
 }
 

@@ -14,7 +14,7 @@ from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store.client import Store
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
-_KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps")
+_KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps", "watches")
 
 
 @dataclass(frozen=True)
