@@ -371,6 +371,27 @@ def coverage(
 
 
 @app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check what radar runs on: disk, ports, clock, Kafka, ClickHouse, exchange; name remedies.
+
+    One line for each check; nothing is changed. Exit code 0 unless there is a problem; warnings do
+    not count.
+    """
+    from radar.quality.doctor import describe, examine, worst
+    from radar.quality.findings import Finding, State
+
+    found: list[Finding] = []
+    for finding in examine(_settings("doctor")):
+        found.append(finding)
+        if not as_json:
+            typer.echo(describe(finding))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+    if worst(found) is State.PROBLEM:
+        raise typer.Exit(1)
+
+
+@app.command()
 def reset(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

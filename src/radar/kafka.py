@@ -25,6 +25,7 @@ from confluent_kafka import (
     Producer,
     TopicCollection,
     TopicPartition,
+    libversion,
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
@@ -561,6 +562,29 @@ class Growth(NamedTuple):
     after: int
 
 
+class TopicSettings(NamedTuple):
+    """How a topic is set up.
+
+    Attributes:
+        name: Its name.
+        partitions: How many.
+        replicas: Of the partition with the fewest.
+        out_of_sync: How many replicas are behind or gone, over all partitions.
+        options: Its configuration by name; empty if the brokers do not tell.
+    """
+
+    name: str
+    partitions: int
+    replicas: int
+    out_of_sync: int
+    options: dict[str, str]
+
+
+def library_version() -> str:
+    """Return the version of the client library's core."""
+    return str(libversion()[0])
+
+
 class Cluster:
     """Questions and orders to the brokers that are not part of the data's way."""
 
@@ -692,6 +716,31 @@ class Cluster:
             start, end = sum(lag.start for lag in lags), sum(lag.end for lag in lags)
             states.append(TopicState(name, known[name], start, end))
         return states
+
+    def topic_settings(self, names: Iterable[str]) -> list[TopicSettings]:
+        """Return how those of the topics that exist are set up; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        try:
+            known = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+            found = [(name, known[name]) for name in names if name in known]
+            wanted = [ConfigResource(ConfigResource.Type.TOPIC, name) for name, _ in found]
+            asked = self._admin.describe_configs(wanted) if wanted else {}
+            options = {resource.name: _answer(asked[resource]) for resource in wanted}
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return [
+            TopicSettings(
+                name,
+                len(topic.partitions),
+                min(len(each.replicas) for each in topic.partitions.values()),
+                sum(len(each.replicas) - len(each.isrs) for each in topic.partitions.values()),
+                {key: entry.value for key, entry in options[name].items() if entry.value},
+            )
+            for name, topic in found
+        ]
 
     def lag(self, topic: str, group: str) -> list[Lag]:
         """Return how far a group is behind, by partition; blocks.
