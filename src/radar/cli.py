@@ -437,12 +437,13 @@ def version() -> None:
 
 
 def _running_ledger(settings: "Settings") -> Path | None:
-    from radar.local.pipeline import LEDGER, data_directory
     from radar.observe.state import running_pipeline
 
     running = running_pipeline(settings.radar_data_dir)
     if running is None or not running["simulated"]:
         return None
+    from radar.local.pipeline import LEDGER, data_directory
+
     return data_directory(settings, simulated=True) / LEDGER
 
 

@@ -11,7 +11,10 @@ import typer
 from radar.cli_arguments import AsJson, KindName, kinds_named, parse_since, settings_for
 
 if TYPE_CHECKING:
-    from radar.consumer.letters import DeadLetter, Selection
+    from collections.abc import Sequence
+
+    from radar.consumer.letters import DeadLetter, LetterState, Selection
+    from radar.settings import Settings
 
 SHOWN_CHARACTERS = 100
 SHOWN_STILL_BAD = 10
@@ -73,21 +76,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter whole: reason, origin, key and payload."""
-    from radar.consumer.letters import Letters
-    from radar.errors import RadarError
-    from radar.kafka import Cluster
-
-    cluster = Cluster(settings_for("dlq"))
-    found = [
-        (each, state)
-        for kind in kinds_named(None)
-        if letter.startswith(f"{kind.topic}:")
-        for each, state in Letters(cluster, kind)
-        if each.name == letter
-    ]
-    if not found:
-        raise RadarError(f"there is no dead letter {letter}: `radar dlq list --all` names them")
-    for each, state in found:
+    for each, state in _named(settings_for("dlq"), [letter]):
         if raw:
             sys.stdout.buffer.write(each.payload)
         elif as_json:
@@ -125,6 +114,8 @@ def replay(
     from radar.store.client import Store
 
     settings = settings_for("dlq")
+    if letters:
+        _named(settings, letters)
     selection = _selection(reason, since, letters or ())
     store, stored = Store(settings), 0
     still_bad: list[StillBad] = []
@@ -171,7 +162,28 @@ def purge(
         typer.echo(f"{each.dead_letter_topic}: purged {run(settings, each):,} open dead letters")
 
 
-def _selection(reason: str, since: str, names: "list[str] | tuple[()]") -> "Selection":
+def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLetter, LetterState]]":
+    """Return the letters of these names, whatever became of them; each must be there."""
+    from radar.consumer.letters import Letters
+    from radar.errors import RadarError
+    from radar.kafka import Cluster
+
+    cluster = Cluster(settings)
+    found = [
+        (letter, state)
+        for kind in kinds_named(None)
+        if any(name.startswith(f"{kind.topic}:") for name in names)
+        for letter, state in Letters(cluster, kind)
+        if letter.name in names
+    ]
+    if unknown := set(names) - {letter.name for letter, _ in found}:
+        raise RadarError(
+            f"there is no dead letter {min(unknown)}: `radar dlq list --all` names them"
+        )
+    return found
+
+
+def _selection(reason: str, since: str, names: "Sequence[str]") -> "Selection":
     from radar.consumer.letters import Selection
 
     since_s = parse_since(since, datetime.now(UTC)).timestamp() if since else 0

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_S = 10.0
 # Of a topic that is looked through: what the client holds at most, and hands over at once.
-READ_BYTES = 16 * 1024 * 1024
+READ_BYTES = 8 * 1024 * 1024
 READ_MESSAGES = 1000
 READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
 SILENT_S = 30.0
@@ -801,6 +801,7 @@ class Cluster:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
+                "queued.min.messages": 10 * READ_MESSAGES,
                 "queued.max.messages.kbytes": READ_BYTES // 1024,
                 "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
             }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from radar.consumer.content import Letter
-from radar.consumer.dead_letters import DeadLetters
+from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
 from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
 from radar.consumer.replay import _replay_block, purge, replay
 from radar.errors import InvalidMessage
@@ -17,7 +17,7 @@ from radar.kafka import Cluster
 from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Consumed, Process, eventually, radar
 from workers import create_topics, letters, publish, stored, trade_value, waiting
 
 REFUSED = "REFUSEDTMN"
@@ -153,6 +153,8 @@ def test_replay_of_a_selection_leaves_the_others(settings: Settings, store: Stor
     (name,) = [each.name for each in opened(settings) if each.reason == "rejected"]
     assert "0 replayed, 0 still bad" in run("dlq", "replay", "--kind", "depth")
     assert "1 replayed, 0 still bad" in run("dlq", "replay", name)
+    assert "0 replayed, 0 still bad" in run("dlq", "replay", name)
+    run("dlq", "replay", "radar_trades:0:99", code=1)
     assert "1 dead letter" in run("dlq", "list")
     assert "(replayed)" in run("dlq", "list", "--all")
 
@@ -188,3 +190,14 @@ def test_letter_sent_twice_is_one_and_stays_replayed(settings: Settings, store: 
     states = [state for _, state in Letters(Cluster(settings), TRADES)]
     assert sorted(states) == [LetterState.OPEN, LetterState.REPLAYED]
     assert list(Letters(Cluster(settings), DEPTH).open(Selection())) == []
+
+
+def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: Store) -> None:
+    whole = trade_value(1)
+    message = Consumed(7, whole + b" " * MAX_PAYLOAD_BYTES)
+    DeadLetters(settings, TRADES).send(0, [Letter(message, InvalidMessage("schema", "too large"))])
+    (block,) = replay(settings, TRADES, store)
+    ((letter, reason),) = block.still_bad
+    assert (letter.name, reason.reason, block.stored) == ("radar_trades:0:7", "cut", [])
+    assert letter.is_cut
+    assert len(opened(settings)) == 1

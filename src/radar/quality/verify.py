@@ -11,7 +11,6 @@ expired, and messages that still wait.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
@@ -26,7 +25,9 @@ from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import retention_days
 
-CHUNK_MESSAGES = 20_000
+# Messages that are compared at once, at most, and about how large they are together.
+CHUNK_MESSAGES = 10_000
+CHUNK_BYTES = 16 * 1024 * 1024
 LOOK_UP_KEYS = 1000
 SHOWN_PLACES = 5
 # How long a trade that the exchange has just sent may be on its way.
@@ -137,7 +138,7 @@ def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
         comparison = _Comparison(store, kind, letters, report, lag)
         if stored := min(lag.committed or 0, lag.end):
             messages = cluster.messages(kind.topic, {lag.partition: stored}, lag.partition)
-            while chunk := list(islice(messages, CHUNK_MESSAGES)):
+            for chunk in _chunks(messages):
                 comparison.take(chunk)
         report.partitions.append(comparison.partition)
         if comparison.oldest_us is not None:
@@ -146,6 +147,19 @@ def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
         for symbol, count in _doubled(store, kind, oldest_us):
             report.symbols.setdefault(symbol, SymbolReport()).doubled = count
     return report
+
+
+def _chunks(messages: Iterable[StoredMessage]) -> Iterator[list[StoredMessage]]:
+    chunk: list[StoredMessage] = []
+    size_bytes = 0
+    for message in messages:
+        chunk.append(message)
+        size_bytes += len(message)
+        if len(chunk) >= CHUNK_MESSAGES or size_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+    if chunk:
+        yield chunk
 
 
 class _Comparison:
