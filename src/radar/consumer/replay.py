@@ -160,7 +160,7 @@ def _store(
     try:
         _insert(kind, store, partition, run, "")
         # A server that was killed may have noted the name without the rows, as for a worker.
-        stored = store.offsets(kind.table, partition, run.offsets[0], run.offsets[-1])
+        stored = _stored(kind, store, partition, run.offsets)
         if len(missing := run.where(lambda offset: offset not in stored)):
             _insert(kind, store, partition, missing, "+")
     except StoreRejected as error:
@@ -173,6 +173,16 @@ def _store(
         _store(kind, store, run[middle:], letters, result)
     else:
         result.stored.extend(letters[offset] for offset in run.offsets)
+
+
+def _stored(kind: Kind, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
+    """Return which of some offsets are rows; there may be very many others between them."""
+    rows = store.rows(
+        f"SELECT DISTINCT kafka_offset FROM {kind.table} WHERE kafka_partition ="
+        " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}",
+        {"partition": partition, "offsets": list(offsets)},
+    )
+    return {int(offset) for (offset,) in rows}
 
 
 def _insert(kind: Kind, store: Store, partition: int, run: Run, suffix: str) -> None:
