@@ -17,7 +17,7 @@ from radar.kafka import Cluster
 from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Consumed, Process, eventually, radar
+from support import Process, eventually, radar
 from workers import create_topics, letters, publish, stored, trade_value, waiting
 
 REFUSED = "REFUSEDTMN"
@@ -194,8 +194,9 @@ def test_letter_sent_twice_is_one_and_stays_replayed(settings: Settings, store: 
 
 def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: Store) -> None:
     whole = trade_value(1)
-    message = Consumed(7, whole + b" " * MAX_PAYLOAD_BYTES)
-    DeadLetters(settings, TRADES).send(0, [Letter(message, InvalidMessage("schema", "too large"))])
+    value = whole + b" " * MAX_PAYLOAD_BYTES
+    too_large = Letter(7, b"key", value, InvalidMessage("schema", "too large"))
+    DeadLetters(settings, TRADES).send(0, [too_large])
     (block,) = replay(settings, TRADES, store)
     ((letter, reason),) = block.still_bad
     assert (letter.name, reason.reason, block.stored) == ("radar_trades:0:7", "cut", [])

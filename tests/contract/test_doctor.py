@@ -19,7 +19,7 @@ from radar.kinds import DEPTH, KINDS, TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store
-from support import Consumed, radar
+from support import radar
 
 Findings = dict[str, tuple[str, str, str]]
 
@@ -70,7 +70,7 @@ def test_doctor_finds_what_differs_and_names_remedies(
     for future in admin.create_topics([new]).values():
         future.result(10)
     Cluster(kafka_settings).create_topics([TRADES.topic, TRADES.dead_letter_topic])
-    letter = Letter(Consumed(5), InvalidMessage("schema", "as a test wants it"))
+    letter = Letter(5, b"key", b"{}", InvalidMessage("schema", "as a test wants it"))
     DeadLetters(kafka_settings, TRADES).send(0, [letter])
     store.command("ALTER TABLE trades_master MODIFY TTL toDateTime(received_at) + toIntervalDay(5)")
     store.command("DROP TABLE gaps")
