@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 # A depth frame may be as large as MAX_FRAME_BYTES; its message must fit as well.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_S = 10.0
+# Asks, and never joins or commits.
+INSPECTION_GROUP = "radar-inspection"
 # Of a topic that is looked through: what the client holds at most, and hands over at once.
 READ_BYTES = 8 * 1024 * 1024
 READ_MESSAGES = 1000
@@ -712,7 +714,7 @@ class Cluster:
         for name in names:
             if name not in known:
                 continue
-            lags = self.lag(name, "radar-inspection")
+            lags = self.lag(name, INSPECTION_GROUP)
             start, end = sum(lag.start for lag in lags), sum(lag.end for lag in lags)
             states.append(TopicState(name, known[name], start, end))
         return states
@@ -794,10 +796,17 @@ class Cluster:
         Raises:
             BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
         """
+        left: dict[int, int] = {}
+        for lag in self.lag(topic, INSPECTION_GROUP):
+            end = min(lag.end, (before or {}).get(lag.partition, lag.end))
+            if lag.start < end and partition in (None, lag.partition):
+                left[lag.partition] = end
+        if not left:
+            return
         consumer = Consumer(
             client_config(self._settings)
             | {
-                "group.id": "radar-inspection",
+                "group.id": INSPECTION_GROUP,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
@@ -807,14 +816,6 @@ class Cluster:
             }
         )
         try:
-            ends = dict(before or {})
-            left: dict[int, int] = {}
-            count = self._topics().get(topic, 0)
-            for number in range(count) if partition is None else (partition,):
-                start, end = _watermarks(consumer, TopicPartition(topic, number))
-                end = min(end, ends.get(number, end))
-                if start < end:
-                    left[number] = end
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
             yield from self._until(consumer, left)
         finally:
