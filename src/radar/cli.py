@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__
+from radar import __version__, cli_dlq
+from radar.cli_arguments import AsJson, KindName, RecordedName
+from radar.cli_arguments import kind_named as _kind
+from radar.cli_arguments import settings_for as _settings
 from radar.errors import RadarError
 
 if TYPE_CHECKING:
-    from radar.kinds import Kind
     from radar.local.pipeline import Pipeline, Summary
     from radar.settings import Settings
 
@@ -31,21 +33,7 @@ app = typer.Typer(
     epilog="Options come from the environment and .env; `radar config` shows them."
     " Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
 )
-
-
-class RecordedName(StrEnum):
-    """What is recorded."""
-
-    TRADES = "trades"
-    DEPTH = "depth"
-
-
-class KindName(StrEnum):
-    """What is stored."""
-
-    TRADES = "trades"
-    DEPTH = "depth"
-    GAPS = "gaps"
+app.add_typer(cli_dlq.app, name="dlq")
 
 
 class ExportFormat(StrEnum):
@@ -192,7 +180,7 @@ def produce(kind: Annotated[RecordedName, typer.Argument(help="What to record.")
 
 @app.command()
 def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) -> None:
-    """Store trades, depth or gaps from Kafka into ClickHouse; run as many as partitions."""
+    """Store one kind from Kafka into ClickHouse; run as many as there are partitions."""
     from radar.app import consume as run
 
     settings = _settings(f"consume-{kind}")
@@ -306,9 +294,7 @@ def export(
 
 
 @app.command()
-def status(
-    *, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
-) -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Tell what runs, how much is stored and how far the workers are behind."""
     from radar.observe.status import collect, describe
 
@@ -330,7 +316,7 @@ def health(
     alive: Annotated[
         bool, typer.Option("--alive", help="Whoever lives is healthy, ready or not.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask processes whether they live and are ready; exit code 0 only if all asked are.
 
@@ -386,7 +372,7 @@ def topics(
 
 
 @app.command()
-def lag(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def lag(*, as_json: AsJson = False) -> None:
     """Tell how many messages wait in each partition."""
     from radar.kafka import Cluster
     from radar.kinds import KINDS
@@ -403,6 +389,93 @@ def lag(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         return
     for row in found:
         typer.echo(f"{row['topic']}[{row['partition']}]: {row['lag']:,} waiting")
+
+
+@app.command()
+def verify(
+    *,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="Ledger of a simulated exchange; else that of the `radar up` that runs."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what Kafka, ClickHouse and the simulated exchange hold; is anything missing?
+
+    Exit code 0 only if nothing is missing and nothing doubled. What Kafka or the tables keep no
+    longer, because it is too old, is not missing; what waits to be stored neither.
+    """
+    from radar.quality.verify import describe, facts
+    from radar.quality.verify import verify as run
+
+    settings = _settings("verify")
+    report = run(settings, ledger or _running_ledger(settings))
+    if as_json:
+        typer.echo(json.dumps(facts(report), indent=2))
+    else:
+        for line in describe(report):
+            typer.echo(line)
+    if not report.exact:
+        raise typer.Exit(1)
+
+
+@app.command()
+def coverage(
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Markets, e.g. USDTTMN; otherwise all.")
+    ] = None,
+    *,
+    kind: Annotated[RecordedName | None, typer.Option("--kind", help="Only of this kind.")] = None,
+    since: Annotated[
+        str, typer.Option("--since", help="From this day on, UTC: 7d, or 2026-07-01.")
+    ] = "7d",
+    as_json: AsJson = False,
+) -> None:
+    """Tell how much of each day each market was really watched, and which gaps there were.
+
+    `complete` also counts the gaps whose trades were fetched afterwards. The same numbers are in
+    the views `coverage` and `symbol_gaps`. Without markets, text leaves out the single gaps.
+    """
+    from datetime import UTC, datetime
+
+    from radar.cli_arguments import parse_since
+    from radar.quality import coverage as module
+    from radar.store.client import Store
+
+    settings = _settings("coverage")
+    chosen = parse_since(since, datetime.now(UTC)).astimezone(UTC).date(), symbols or (), kind or ""
+    store = Store(settings)
+    try:
+        days = module.coverage(store, *chosen)
+        gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
+    finally:
+        store.close()
+    if as_json:
+        typer.echo(json.dumps(module.facts(days, gaps), indent=2))
+    else:
+        for line in module.describe(days, gaps):
+            typer.echo(line)
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check what radar runs on: disk, ports, clock, Kafka, ClickHouse, exchange; name remedies.
+
+    One line for each check; nothing is changed. Exit code 0 unless there is a problem; warnings do
+    not count.
+    """
+    from radar.quality.doctor import describe, examine, worst
+    from radar.quality.findings import Finding, State
+
+    found: list[Finding] = []
+    for finding in examine(_settings("doctor")):
+        found.append(finding)
+        if not as_json:
+            typer.echo(describe(finding))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+    if worst(found) is State.PROBLEM:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -450,19 +523,15 @@ def version() -> None:
     typer.echo(f"radar {__version__}")
 
 
-def _settings(role: str) -> "Settings":
-    from radar.observe import logs
-    from radar.settings import load
+def _running_ledger(settings: "Settings") -> Path | None:
+    from radar.observe.state import running_pipeline
 
-    settings = load()
-    logs.configure(settings, role)
-    return settings
+    running = running_pipeline(settings.radar_data_dir)
+    if running is None or not running["simulated"]:
+        return None
+    from radar.local.pipeline import LEDGER, data_directory
 
-
-def _kind(name: RecordedName | KindName) -> "Kind":
-    from radar.kinds import KINDS
-
-    return KINDS[name.value]
+    return data_directory(settings, simulated=True) / LEDGER
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:

@@ -360,6 +360,30 @@ def gap_columns(values: Sequence[bytes]) -> Columns:
     ]
 
 
+def watch_columns(values: Sequence[bytes]) -> Columns:
+    """Return the columns of `watches`, but for those that tell the place in Kafka.
+
+    Raises:
+        InvalidMessage: A value is not a valid watch; `wire.decode_watch` tells which.
+    """
+    watches = [wire.decode_watch(value) for value in values]
+    symbols = [symbol for watch in watches for symbol in watch.symbols]
+    lengths = np.array([len(watch.symbols) for watch in watches])
+    time = "DateTime64(6, 'UTC')"
+    intervals_ms = np.array([watch.interval_ms for watch in watches], np.uint32)
+    return [
+        Column("source", "String", [watch.source for watch in watches]),
+        Column("record_kind", "String", [watch.record_kind for watch in watches]),
+        Column("connection", "String", [watch.connection for watch in watches]),
+        Column("symbols", "Array(String)", Lists(lengths, symbols)),
+        Column("began_at", time, _integers([watch.began_at_us for watch in watches])),
+        Column("ended_at", time, _integers([watch.ended_at_us for watch in watches])),
+        Column("end_reason", "String", [watch.end_reason for watch in watches]),
+        Column("interval_ms", "UInt32", intervals_ms),
+        Column("received_at", time, _integers([watch.received_at_us for watch in watches])),
+    ]
+
+
 class _Codes(Generic[_Key]):
     """The different ones of many keys, and for each of the many which one it is."""
 

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
@@ -25,6 +25,7 @@ from confluent_kafka import (
     Producer,
     TopicCollection,
     TopicPartition,
+    libversion,
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
@@ -47,6 +48,13 @@ if TYPE_CHECKING:
 # A depth frame may be as large as MAX_FRAME_BYTES; its message must fit as well.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_S = 10.0
+# Asks, and never joins or commits.
+INSPECTION_GROUP = "radar-inspection"
+# Of a topic that is looked through: what the client holds at most, and hands over at once.
+READ_BYTES = 8 * 1024 * 1024
+READ_MESSAGES = 1000
+READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
+SILENT_S = 30.0
 
 _REJECTED_COMMITS = {
     KafkaError.ILLEGAL_GENERATION,
@@ -107,6 +115,16 @@ class Message(Protocol):
 
     def value(self) -> bytes | None:
         """Return the value; None is a tombstone."""
+
+
+class StoredMessage(Message, Protocol):
+    """What radar uses of a message that it looks at in a topic."""
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        """Return the headers."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return which time it is, and the time itself in Unix milliseconds."""
 
 
 class _Outgoing(NamedTuple):
@@ -546,6 +564,29 @@ class Growth(NamedTuple):
     after: int
 
 
+class TopicSettings(NamedTuple):
+    """How a topic is set up.
+
+    Attributes:
+        name: Its name.
+        partitions: How many.
+        replicas: Of the partition with the fewest.
+        out_of_sync: How many replicas are behind or gone, over all partitions.
+        options: Its configuration by name; empty if the brokers do not tell.
+    """
+
+    name: str
+    partitions: int
+    replicas: int
+    out_of_sync: int
+    options: dict[str, str]
+
+
+def library_version() -> str:
+    """Return the version of the client library's core."""
+    return str(libversion()[0])
+
+
 class Cluster:
     """Questions and orders to the brokers that are not part of the data's way."""
 
@@ -673,10 +714,35 @@ class Cluster:
         for name in names:
             if name not in known:
                 continue
-            lags = self.lag(name, "radar-inspection")
+            lags = self.lag(name, INSPECTION_GROUP)
             start, end = sum(lag.start for lag in lags), sum(lag.end for lag in lags)
             states.append(TopicState(name, known[name], start, end))
         return states
+
+    def topic_settings(self, names: Iterable[str]) -> list[TopicSettings]:
+        """Return how those of the topics that exist are set up; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        try:
+            known = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+            found = [(name, known[name]) for name in names if name in known]
+            wanted = [ConfigResource(ConfigResource.Type.TOPIC, name) for name, _ in found]
+            asked = self._admin.describe_configs(wanted) if wanted else {}
+            options = {resource.name: _answer(asked[resource]) for resource in wanted}
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return [
+            TopicSettings(
+                name,
+                len(topic.partitions),
+                min(len(each.replicas) for each in topic.partitions.values()),
+                sum(len(each.replicas) - len(each.isrs) for each in topic.partitions.values()),
+                {key: entry.value for key, entry in options[name].items() if entry.value},
+            )
+            for name, topic in found
+        ]
 
     def lag(self, topic: str, group: str) -> list[Lag]:
         """Return how far a group is behind, by partition; blocks.
@@ -711,6 +777,74 @@ class Cluster:
                 f"Kafka at {self._settings.kafka_broker}: no answer within {timeout_s:g} s"
             )
         return ends
+
+    def messages(
+        self,
+        topic: str,
+        before: Mapping[int, int] | None = None,
+        partition: int | None = None,
+    ) -> Iterator[StoredMessage]:
+        """Yield what a topic holds now, in order within each partition; blocks.
+
+        It is streamed: the client holds READ_BYTES at most. A topic that does not exist is empty.
+
+        Args:
+            topic: The topic.
+            before: The offset at which to end, by partition; otherwise where the log ends now.
+            partition: Only this one.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
+        """
+        left: dict[int, int] = {}
+        for lag in self.lag(topic, INSPECTION_GROUP):
+            end = min(lag.end, (before or {}).get(lag.partition, lag.end))
+            if lag.start < end and partition in (None, lag.partition):
+                left[lag.partition] = end
+        if not left:
+            return
+        consumer = Consumer(
+            client_config(self._settings)
+            | {
+                "group.id": INSPECTION_GROUP,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "queued.min.messages": 10 * READ_MESSAGES,
+                "queued.max.messages.kbytes": READ_BYTES // 1024,
+                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+            yield from self._until(consumer, left)
+        finally:
+            consumer.close()
+
+    def _until(self, consumer: Consumer, left: dict[int, int]) -> Iterator[StoredMessage]:
+        heard_at_s = time.monotonic()
+        while left:
+            found = consumer.consume(READ_MESSAGES, READ_TURN_S)
+            for message in found:
+                number = message.partition()
+                error = message.error()
+                if error is None:
+                    offset = cast("int", message.offset())
+                    if offset < left.get(number, 0):  # type: ignore[arg-type]
+                        yield cast("StoredMessage", message)
+                    if offset + 1 < left.get(number, 0):  # type: ignore[arg-type]
+                        continue
+                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    raise BrokerUnavailable(
+                        f"Kafka at {self._settings.kafka_broker}: {error.str()}"
+                    )
+                left.pop(number, None)  # type: ignore[arg-type]
+            if found:
+                heard_at_s = time.monotonic()
+            elif time.monotonic() > heard_at_s + SILENT_S:
+                raise BrokerUnavailable(
+                    f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
+                )
 
     def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records before an offset, by partition; blocks.

@@ -53,6 +53,16 @@ GAPS = Kind(
     read_columns=columns.gap_columns,
 )
 
-# What an exchange sends; gaps are what the producers of these missed.
+WATCHES = Kind(
+    name="watches",
+    topic="radar_watches",
+    dead_letter_topic="radar_watches_dlq",
+    group="clickhouse-watches-consumers-v1",
+    table="watches",
+    decode=wire.decode_watch,
+    read_columns=columns.watch_columns,
+)
+
+# What an exchange sends; gaps are what the producers of these missed, watches when they did not.
 RECORDED = {kind.name: kind for kind in (TRADES, DEPTH)}
-KINDS = RECORDED | {GAPS.name: GAPS}
+KINDS = RECORDED | {kind.name: kind for kind in (GAPS, WATCHES)}

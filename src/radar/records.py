@@ -1,4 +1,4 @@
-"""What radar records: trades, sides of order books and gaps, the same for every exchange.
+"""What radar records: trades, sides of order books, gaps and watches, for every exchange alike.
 
 Amounts of trades are exact decimals in canonical text (no exponent, no leading zeros, no
 trailing zeros after the point), so that nothing between the exchange's text and the
@@ -85,3 +85,23 @@ class Gap(msgspec.Struct, frozen=True):
     ended_at_us: int
     repaired: bool  # REST has told everything that was missed, for every market
     received_at_us: int  # when this was recorded, our clock
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """A time in which one connection brought some markets.
+
+    It is told again and again while it lasts, ever longer, and a last time with its end.
+    """
+
+    source: str
+    record_kind: str  # what it brought: trades or depth
+    connection: str  # its name: hexadecimal digits, by chance
+    symbols: tuple[str, ...]
+    began_at_us: int  # subscribed, or read again
+    ended_at_us: int  # newest frame so far
+    end_reason: str  # one word; OPEN while it goes on
+    interval_ms: int  # of each side of a book at most one snapshot in so long; 0: everything
+    received_at_us: int  # when this was recorded, our clock
+
+
+OPEN = "open"

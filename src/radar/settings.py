@@ -242,12 +242,12 @@ class Settings(BaseSettings):
         "", description="CA certificates to verify ClickHouse with; empty means the system's."
     )
     retention_days: int = Field(
-        90, ge=1, le=36500, description="Rows are deleted this many days after they were received."
+        90, ge=1, le=25_000, description="Rows are deleted this many days after they were received."
     )
 
     # Workers
     batch_size: int = Field(
-        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 16 MiB."
+        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 8 MiB."
     )
     batch_max_size: int = Field(
         50_000,

@@ -15,6 +15,11 @@ that it explains itself in any Kafka tool:
      "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
      "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002}
 
+    {"v":1,"kind":"watch","source":"wallex","record_kind":"trades","connection":"5b1f…",
+     "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
+     "ended_at_us":1656242079480112,"end_reason":"open","interval_ms":0,
+     "received_at_us":1656242079731002}
+
 Decoding is strict and depends on nothing but the value: the same message always yields the same
 row, which is what makes a planned block repeatable. Here it is done message by message and tells
 what is wrong; `columns.py` does it block by block.
@@ -28,7 +33,7 @@ from msgspec import Meta
 
 from radar.decimals import CANONICAL_PATTERN, MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
-from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide
+from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
 
 VERSION: Literal[1] = 1
 
@@ -46,6 +51,8 @@ _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}\Z")]
 _Amount = Annotated[str, Meta(pattern=CANONICAL_PATTERN[:-1] + r"\Z", max_length=39)]
 _TimeMs = Annotated[int, Meta(ge=MIN_TIME_MS, lt=MAX_TIME_MS)]
 _TimeUs = Annotated[int, Meta(ge=MIN_TIME_MS * 1000, lt=MAX_TIME_MS * 1000)]
+_RecordKind = Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
+_Symbols = Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)]
 _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
 
 
@@ -87,22 +94,39 @@ class GapMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: Literal[1]
     kind: Literal["gap"]
     source: _Name
-    record_kind: Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
+    record_kind: _RecordKind
     cause: GapCause
-    symbols: Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)]
+    symbols: _Symbols
     began_at_us: _TimeUs
     ended_at_us: _TimeUs
     repaired: bool
     received_at_us: _TimeUs
 
 
-_Message = TypeVar("_Message", TradeMessage, DepthMessage, GapMessage)
+class WatchMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The value of a message of the topic `radar_watches`."""
+
+    v: Literal[1]
+    kind: Literal["watch"]
+    source: _Name
+    record_kind: _RecordKind
+    connection: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,32}\Z")]
+    symbols: _Symbols
+    began_at_us: _TimeUs
+    ended_at_us: _TimeUs
+    end_reason: Annotated[str, Meta(pattern=r"^[a-z]{1,32}\Z")]
+    interval_ms: Annotated[int, Meta(ge=0, le=86_400_000)]
+    received_at_us: _TimeUs
+
+
+_Message = TypeVar("_Message", TradeMessage, DepthMessage, GapMessage, WatchMessage)
 
 _exact = Context(prec=80)  # digits of a product of two amounts, at least
 _encoder = msgspec.json.Encoder()
 _trade_decoder = msgspec.json.Decoder(TradeMessage)
 _depth_decoder = msgspec.json.Decoder(DepthMessage)
 _gap_decoder = msgspec.json.Decoder(GapMessage)
+_watch_decoder = msgspec.json.Decoder(WatchMessage)
 
 
 def message_key(source: str, symbol: str) -> bytes:
@@ -166,6 +190,25 @@ def encode_gap(gap: Gap) -> bytes:
     )
 
 
+def encode_watch(watch: Watch) -> bytes:
+    """Encode a watch as a message value."""
+    return _encoder.encode(
+        WatchMessage(
+            v=VERSION,
+            kind="watch",
+            source=watch.source,
+            record_kind=watch.record_kind,
+            connection=watch.connection,
+            symbols=list(watch.symbols),
+            began_at_us=watch.began_at_us,
+            ended_at_us=watch.ended_at_us,
+            end_reason=watch.end_reason,
+            interval_ms=watch.interval_ms,
+            received_at_us=watch.received_at_us,
+        )
+    )
+
+
 def decode_trade(value: bytes) -> TradeMessage:
     """Read a message value, strictly.
 
@@ -211,6 +254,18 @@ def decode_gap(value: bytes) -> GapMessage:
     message = _decode(_gap_decoder, value)
     if message.ended_at_us < message.began_at_us:
         raise InvalidMessage("time", "the gap ends before it begins")
+    return message
+
+
+def decode_watch(value: bytes) -> WatchMessage:
+    """Read a message value, strictly.
+
+    Raises:
+        InvalidMessage: The value is not a watch of a known version, or it ends before it begins.
+    """
+    message = _decode(_watch_decoder, value)
+    if message.ended_at_us < message.began_at_us:
+        raise InvalidMessage("time", "the watch ends before it begins")
     return message
 
 

@@ -14,9 +14,9 @@ from promtool import declared, promtool
 from radar import wire
 from radar.consumer.content import read
 from radar.consumer.run import Run
-from radar.kinds import DEPTH, GAPS, KINDS, TRADES
+from radar.kinds import DEPTH, GAPS, KINDS, TRADES, WATCHES
 from radar.observe import metrics
-from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide
+from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Consumed
@@ -52,12 +52,12 @@ def replaced(sql: str) -> str:
 
 @pytest.fixture
 def market(store: Store) -> Store:
-    """Provide one trade, both sides of a book, and a gap."""
+    """Provide one trade, both sides of a book, a gap and the watch before it."""
     now_us = time.time_ns() // 1000
     names = {"source": "wallex", "symbol": "USDTTMN", "base": "USDT", "quote": "TMN"}
     times = {"event_time_ms": now_us // 1000, "received_at_us": now_us}
     trade = Trade(side=TradeSide.BUY, price="31704.5", base_amount="2", **names, **times)  # type: ignore[arg-type]
-    values = {TRADES: [wire.encode_trade(trade, f"{1:032x}")], DEPTH: [], GAPS: []}
+    values = {TRADES: [wire.encode_trade(trade, f"{1:032x}")], DEPTH: [], GAPS: [], WATCHES: []}
     for side, prices in ((BookSide.BID, (31700.0, 31600.0)), (BookSide.ASK, (31705.0, 31800.0))):
         book = DepthSnapshot(
             side=side, prices=prices, quantities=(3.0, 4.0), received_at_us=now_us, **names
@@ -74,6 +74,18 @@ def market(store: Store) -> Store:
         received_at_us=now_us,
     )
     values[GAPS].append(wire.encode_gap(gap))
+    watch = Watch(
+        source="wallex",
+        record_kind="trades",
+        connection="0f",
+        symbols=("USDTTMN",),
+        began_at_us=now_us - 9_000_000,
+        ended_at_us=now_us - 5_000_000,
+        end_reason="silent",
+        interval_ms=0,
+        received_at_us=now_us,
+    )
+    values[WATCHES].append(wire.encode_watch(watch))
     for kind in KINDS.values():
         messages = [Consumed(at, value) for at, value in enumerate(values[kind])]
         parts = read(kind, 0, Run.of(messages)).parts

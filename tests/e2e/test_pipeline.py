@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from ports import free_port
+from radar.kinds import KINDS
 from radar.local.addresses import answers
 from radar.local.simulator import read_ledger
 from support import Process, eventually, radar
@@ -169,12 +170,12 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     status = json.loads(up.run("status", "--json").stdout)
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
-    assert len(status["pipeline"]["processes"]) == 11
+    assert len(status["pipeline"]["processes"]) == 12
     eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
     healthy = json.loads(up.run("health", "--json").stdout)
     assert {each["name"] for each in healthy} == up.pids().keys() - {"kafka", "clickhouse"}
     lag = json.loads(up.run("lag", "--json").stdout)
-    assert {row["topic"] for row in lag} == {"radar_trades", "radar_depths", "radar_gaps"}
+    assert {row["topic"] for row in lag} == {kind.topic for kind in KINDS.values()}
     assert "radar_trades: 3 partitions" in up.run("topics").stdout
     second = up.run("up", "--simulate")
     assert second.returncode == 2
@@ -188,6 +189,12 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
         eventually(lambda n=name, p=pid: up.pids().get(n, p) != p, f"{name} comes back")  # type: ignore[misc]
     rows = int(up.ask("SELECT count() FROM trades"))
     eventually(lambda: up.stores(rows + 300), "it goes on")
+    verified = up.run("verify", "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    found = json.loads(verified.stdout)
+    assert found["exact"]
+    assert found["ledger"]["sent"] > 400
+    assert sum(each["rows"] for each in found["kinds"][0]["partitions"]) > 400
 
     children = up.pids()
     os.kill(process.pid, signal.SIGINT)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCERS = ("wallex-trades", "wallex-depth")
 CONSUMERS = (
     *("trades-consumer-1", "trades-consumer-2", "trades-consumer-3"),
-    *("depth-consumer-1", "depth-consumer-2", "gaps-consumer-1"),
+    *("depth-consumer-1", "depth-consumer-2", "gaps-consumer-1", "watches-consumer-1"),
 )
 ONE_SHOTS = ("topics", "migrations")
 PORTS = {
@@ -193,7 +193,7 @@ def test_clickhouse_users_have_the_least_rights() -> None:
     assert set(users()) == {"default", "radar_migrator", "radar_writer", "radar_reader"}
     assert not re.search("CREATE|ALTER|DROP|TRUNCATE|ALL", grants("radar_writer"))
     assert not re.search("CREATE|ALTER|DROP|TRUNCATE|ALL|INSERT", grants("radar_reader"))
-    for table in ("trades_master", "orderbook_depth", "gaps"):
+    for table in ("trades_master", "orderbook_depth", "gaps", "watches"):
         assert f"GRANT SELECT, INSERT ON radar.{table}" in grants("radar_writer")
 
 

@@ -17,6 +17,11 @@ MAX_DETAIL_CHARACTERS = 1000
 MAX_KEY_BYTES = 4096
 
 
+def origin(topic: str, partition: int, offset: int) -> str:
+    """Return the name of a dead letter: where its message stood."""
+    return f"{topic}:{partition}:{offset}"
+
+
 class DeadLetters:
     """Writes to the dead-letter topic of one kind.
 
@@ -48,7 +53,7 @@ class DeadLetters:
             value = letter.value or b""
             try:
                 publisher.publish(
-                    f"{self._kind.topic}:{partition}:{letter.offset}".encode(),
+                    origin(self._kind.topic, partition, letter.offset).encode(),
                     value[:MAX_PAYLOAD_BYTES],
                     headers={
                         "reason": letter.reason.reason,

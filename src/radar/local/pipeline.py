@@ -17,19 +17,19 @@ from typing import IO
 import msgspec
 import structlog
 
+from radar.consumer.letters import Letters
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
-from radar.local.simulator import LedgerSummary, read_ledger
+from radar.local.simulator import LedgerSummary
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.local.verdict import (
     DepthVerdict,
     TradesVerdict,
-    compare_trades,
     depth_verdict,
-    stored_trades,
+    trades_verdict,
 )
 from radar.observe.progress import Progress
 from radar.settings import Settings
@@ -44,6 +44,7 @@ SETTLE_PERIOD_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 TRIM_EVERY_S = 20.0
+LEDGER = "ledger.ndjson"
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
@@ -99,8 +100,8 @@ class Pipeline:
         self.supervisor = Supervisor(data_dir / "logs", inherited)
         self.progress = Progress(data_dir / "logs")
         self.started_at_s = time.time()
-        self._dead_letters_before = 0
-        self._ledger_path = data_dir / "ledger.ndjson"
+        self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
+        self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
 
     @property
@@ -115,6 +116,7 @@ class Pipeline:
             "trades": self.settings.trades_workers,
             "depth": self.settings.depth_workers,
             "gaps": 1,
+            "watches": 1,
         }
         return [f"{kind}-consumer-{n + 1}" for kind in KINDS for n in range(counts[kind])]
 
@@ -251,7 +253,7 @@ class Pipeline:
             await asyncio.to_thread(cluster.session_timeout_s, group)
         topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
         await asyncio.to_thread(cluster.create_topics, topics)
-        self._dead_letters_before = await asyncio.to_thread(self._count_dead_letters, cluster)
+        self._letters_before = await asyncio.to_thread(_ends_of_dead_letters, cluster)
         return cluster
 
     async def _answers(self, name: str, address: Address) -> None:
@@ -301,8 +303,14 @@ class Pipeline:
             store.close()
 
     def _count_dead_letters(self, cluster: Cluster) -> int:
-        topics = [kind.dead_letter_topic for kind in KINDS.values()]
-        return sum(topic.end for topic in cluster.topics(topics))
+        """Count the letters that were written since the start and not replayed."""
+        now = _ends_of_dead_letters(cluster)
+        return sum(
+            letter.place[1] >= before.get(letter.place[0], 0)
+            for kind in KINDS.values()
+            if now[kind.name] != (before := self._letters_before[kind.name])
+            for letter in Letters(cluster, kind).open()
+        )
 
     async def _quiesce(self) -> int:
         """Make the exchange quiet, wait until its frames have arrived; return its books."""
@@ -348,17 +356,14 @@ class Pipeline:
         if self.simulation:
             store = Store(self.settings)
             try:
-                trades = compare_trades(
-                    read_ledger(self._ledger_path), stored_trades(store, since_us)
-                )
+                trades = trades_verdict(store, self._ledger_path, since_us)
                 depth = depth_verdict(store, since_us, channels)
             finally:
                 store.close()
-        dead_letters = self._count_dead_letters(Cluster(self.settings))
         return Summary(
             duration_s=ended_at_s - self.started_at_s,
             waiting=waiting,
-            dead_letters=dead_letters - self._dead_letters_before,
+            dead_letters=self._count_dead_letters(Cluster(self.settings)),
             restarts={
                 name: child.restarts
                 for name, child in self.supervisor.children.items()
@@ -533,6 +538,15 @@ async def _run(
     finally:
         shown.cancel()
         await asyncio.gather(shown, return_exceptions=True)
+
+
+def _ends_of_dead_letters(cluster: Cluster) -> dict[str, dict[int, int]]:
+    return {
+        kind.name: {
+            lag.partition: lag.end for lag in cluster.lag(kind.dead_letter_topic, kind.group)
+        }
+        for kind in KINDS.values()
+    }
 
 
 def _waiting(cluster: Cluster) -> int:

@@ -1,11 +1,18 @@
 """Compares what the simulated exchange sent with what is stored."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
-from radar.local.simulator import LedgerTrade
+from radar.errors import RadarError
+from radar.local.simulator import LedgerTrade, stream_ledger
 from radar.store.client import Store
+from radar.wire import MAX_TIME_MS
+
+WINDOW_TRADES = 50_000
 
 TradeFacts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, amount, side
 
@@ -20,6 +27,16 @@ class TradesVerdict:
     lost: int  # sent but not stored
     unexpected: int  # stored more often than the exchange served them
 
+    def __add__(self, other: "TradesVerdict") -> "TradesVerdict":
+        """Return the verdict on both, which have no second in common."""
+        return TradesVerdict(
+            sent=self.sent + other.sent,
+            stored=self.stored + other.stored,
+            fetched=self.fetched + other.fetched,
+            lost=self.lost + other.lost,
+            unexpected=self.unexpected + other.unexpected,
+        )
+
 
 @dataclass(frozen=True)
 class DepthVerdict:
@@ -31,8 +48,51 @@ class DepthVerdict:
     longest_interval_s: float  # between two snapshots of one book
 
 
-def compare_trades(ledger: list[LedgerTrade], stored: Counter[TradeFacts]) -> TradesVerdict:
+def trades_verdict(store: Store, ledger: Path, since_us: int, before: str = "") -> TradesVerdict:
+    """Compare what was received since a Unix time with the ledger's file; blocks.
+
+    It is done in windows of some seconds of the exchange, so that memory is bounded.
+
+    Args:
+        store: The database.
+        ledger: The file.
+        since_us: Unix time in microseconds.
+        before: A second of the exchange as in the ledger; only trades before it are compared.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: The tables are missing.
+        RadarError: The ledger cannot be read.
+        OSError: The same.
+    """
+    verdict = compare_trades([], Counter())
+    begins = ""
+    for window, ends in _windows(stream_ledger(ledger), before):
+        verdict += compare_trades(window, stored_trades(store, since_us, begins, ends))
+        begins = ends
+    return verdict
+
+
+def _windows(trades: Iterable[LedgerTrade], before: str) -> Iterator[tuple[list[LedgerTrade], str]]:
+    """Divide trades where the second changes; yield each part and the second that ends it."""
+    window: list[LedgerTrade] = []
+    begins = newest = ""
+    for trade in trades:
+        if before and trade.timestamp >= before:
+            continue
+        if trade.timestamp < begins:
+            raise RadarError(f"the ledger goes back in time: {begins}, {trade.timestamp}")
+        if len(window) >= WINDOW_TRADES and trade.timestamp > newest:
+            yield window, trade.timestamp
+            window, begins = [], trade.timestamp
+        window.append(trade)
+        newest = max(newest, trade.timestamp)
+    yield window, before
+
+
+def compare_trades(ledger: Iterable[LedgerTrade], stored: Counter[TradeFacts]) -> TradesVerdict:
     """Compare, twin for twin: everything sent is stored, nothing else than served is."""
+    ledger = list(ledger)
     sent = Counter(_facts(trade) for trade in ledger if trade.sent)
     possible = Counter(_facts(trade) for trade in ledger if trade.possible)
     return TradesVerdict(
@@ -44,8 +104,16 @@ def compare_trades(ledger: list[LedgerTrade], stored: Counter[TradeFacts]) -> Tr
     )
 
 
-def stored_trades(store: Store, since_us: int) -> Counter[TradeFacts]:
+def stored_trades(
+    store: Store, since_us: int, begins: str = "", ends: str = ""
+) -> Counter[TradeFacts]:
     """Count the trades received since a Unix time, through the view that readers use; blocks.
+
+    Args:
+        store: The database.
+        since_us: Unix time in microseconds.
+        begins: The first second of the exchange that counts, as in the ledger; empty: any.
+        ends: The first one that does not count any more; empty: none.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -55,8 +123,14 @@ def stored_trades(store: Store, since_us: int) -> Counter[TradeFacts]:
         "SELECT symbol, formatDateTime(event_time, '%Y-%m-%dT%H:%i:%SZ', 'UTC'), price,"
         " base_amount, toString(side), count() FROM trades"
         " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+        " AND event_time >= fromUnixTimestamp64Milli({begins:Int64}, 'UTC')"
+        " AND event_time < fromUnixTimestamp64Milli({ends:Int64}, 'UTC')"
         " GROUP BY ALL",
-        {"since": since_us},
+        {
+            "since": since_us,
+            "begins": _milliseconds(begins) if begins else 0,
+            "ends": _milliseconds(ends) if ends else MAX_TIME_MS,
+        },
     )
     return Counter({(row[0], row[1], row[2], row[3], row[4]): int(row[5]) for row in rows})
 
@@ -87,6 +161,10 @@ def depth_verdict(store: Store, since_us: int, channels: int) -> DepthVerdict:
         snapshots=int(snapshots or 0),
         longest_interval_s=int(longest_us or 0) / 1e6,
     )
+
+
+def _milliseconds(second: str) -> int:
+    return int(datetime.fromisoformat(second).timestamp()) * 1000
 
 
 def _facts(trade: LedgerTrade) -> TradeFacts:

@@ -24,6 +24,7 @@ from radar.producer.gap_recorder import GapRecorder
 from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace, Patience, Silence
 from radar.producer.recorders import Message, Recorder
+from radar.producer.watch_recorder import WatchRecorder
 from radar.records import GapCause, Market
 from radar.settings import Settings
 
@@ -61,6 +62,7 @@ class Feed:
         on_subscribed: Called with the markets of each connection once it has subscribed, or is
             read again.
         gaps: Is told which connection covers which markets.
+        watches: Is told the same, to record it.
         pace: Spaces the attempts to connect.
         frames: Frames received so far.
         frame_bytes: Their size.
@@ -80,6 +82,7 @@ class Feed:
         outlet: Outlet,
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
+        watches: WatchRecorder,
     ) -> None:
         self.settings = settings
         self.exchange = exchange
@@ -89,6 +92,7 @@ class Feed:
         self.outlet = outlet
         self.on_subscribed = on_subscribed
         self.gaps = gaps
+        self.watches = watches
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._began_us = time.time_ns() // 1000
@@ -185,6 +189,11 @@ class Session:
         return session
 
     @property
+    def last_frame_us(self) -> int:
+        """When the newest frame came, Unix time; 0 before the first."""
+        return self._last_frame_us
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self.reading.done()
@@ -275,6 +284,7 @@ class Session:
             self._wear.cancel()
             self._connection.abort()
             self._covers_no_more(_CAUSES.get(self._reason, GapCause.DISCONNECTED))
+            feed.watches.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
             if self._reason != "stopped":
                 metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
@@ -324,6 +334,7 @@ class Session:
     async def _publish_when_room(self, message: Message) -> None:
         """Wait for Kafka; nothing is read meanwhile, so TCP makes the exchange wait."""
         self._covers_no_more(GapCause.BACKPRESSURE)
+        self._feed.watches.pause(self, GapCause.BACKPRESSURE.value)
         self._read_on.clear()
         await self._feed.outlet.publish_when_room(*message)
         self._read_on.set()
@@ -331,6 +342,7 @@ class Session:
 
     def _covers(self) -> None:
         self._feed.gaps.begin(self, self.symbols)
+        self._feed.watches.begin(self)
         self._feed.on_subscribed(self.symbols)
 
     def _covers_no_more(self, cause: GapCause) -> None:

@@ -1,18 +1,16 @@
 """Records gaps: takes what connections and repair tell, publishes what nothing covered."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from datetime import UTC, datetime
 
 import structlog
 
 from radar import wire
-from radar.errors import BufferFull
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
-from radar.producer.outlet import Outlet
+from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
 
 # A market may wait for its turn for as long as all markets take at a low rate of requests.
@@ -32,7 +30,7 @@ class GapRecorder:
         self,
         source: str,
         kind: Kind,
-        outlet: Outlet,
+        reports: Reports,
         repair: Callable[[Iterable[str]], None] | None,
     ) -> None:
         """Start without a connection.
@@ -40,16 +38,15 @@ class GapRecorder:
         Args:
             source: Name of the exchange.
             kind: What is recorded, and so what is missing in a gap.
-            outlet: Where messages about gaps go.
+            reports: Where messages about gaps go.
             repair: Asks for the trades of markets; None if what was missed cannot be had.
         """
         self._source = source
         self._kind = kind
-        self._outlet = outlet
+        self._reports = reports
         self._repair = repair
         self._coverage = Coverage()
         self._awaited = AwaitedRepairs(REPAIR_PATIENCE_US)
-        self._messages: deque[tuple[bytes, bytes]] = deque()  # without room yet
         self._stopped = False
 
     def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
@@ -74,29 +71,9 @@ class GapRecorder:
             self._record(gap, repaired=repaired)
 
     def serve(self) -> None:
-        """Do what the passing of time asks for; to be called many times a second.
-
-        Raises:
-            BrokerUnavailable: Kafka cannot be used any more.
-        """
+        """Do what the passing of time asks for; to be called many times a second."""
         for gap, repaired in self._awaited.expire(_now_us()):
             self._record(gap, repaired=repaired)
-        while self._messages:
-            try:
-                self._outlet.publish(*self._messages[0])
-            except BufferFull:
-                break
-            self._messages.popleft()
-        self._outlet.serve()
-
-    def mirror(self) -> None:
-        """Copy the numbers into the metrics."""
-        self._outlet.mirror()
-
-    @property
-    def waiting(self) -> int:
-        """Gaps for which the buffer has had no room yet."""
-        return len(self._messages)
 
     def stop(self) -> None:
         """Record what is known so far, before the connections are closed on purpose.
@@ -139,7 +116,7 @@ class GapRecorder:
             received_at_us=_now_us(),
         )
         key = wire.message_key(self._source, self._kind.name)
-        self._messages.append((key, wire.encode_gap(record)))
+        self._reports.put(key, wire.encode_gap(record))
 
 
 def _now_us() -> int:

@@ -11,7 +11,11 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 class Rest:
-    """A client for one exchange's REST interface."""
+    """A client for one exchange's REST interface.
+
+    Attributes:
+        date: What the newest answer gave as its time, as HTTP writes it; empty if nothing.
+    """
 
     def __init__(self, url: str, *, proxy: str) -> None:
         """Prepare; nothing is sent yet.
@@ -23,6 +27,7 @@ class Rest:
         Raises:
             ConfigurationError: An address is not usable.
         """
+        self.date = ""
         self._url = url.rstrip("/")
         try:
             self._client = httpx.AsyncClient(
@@ -44,6 +49,7 @@ class Rest:
         body = bytearray()
         try:
             async with self._client.stream("GET", url) as response:
+                self.date = response.headers.get("Date", "")
                 if response.status_code != httpx.codes.OK:
                     raise ExchangeUnavailable(f"GET {url}: status {response.status_code}")
                 async for chunk in response.aiter_bytes():

@@ -11,7 +11,7 @@ import structlog
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
-from radar.kinds import GAPS, TRADES, Kind
+from radar.kinds import GAPS, TRADES, WATCHES, Kind
 from radar.observe.health import Health
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
@@ -20,7 +20,9 @@ from radar.producer.markets import read_markets, selected
 from radar.producer.outlet import Outlet
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
 from radar.producer.repair import Repair
+from radar.producer.reports import Reports
 from radar.producer.rest import Rest
+from radar.producer.watch_recorder import WatchRecorder
 from radar.records import Market
 from radar.settings import Settings
 
@@ -36,6 +38,8 @@ STALLED_AFTER_S = 5.0
 SILENT_AFTER_S = 6.0
 SILENT_AFTER_FRAMES = 30
 SHOWN_SYMBOLS = 3
+# What a producer tells about itself.
+REPORTED = (GAPS, WATCHES)
 
 _log = structlog.get_logger()
 
@@ -85,7 +89,7 @@ class Producer:
         self._publisher = Publisher(settings, kind.topic)
         self._outlet = Outlet(self._publisher, kind.name)
         self._publishing = asyncio.Lock()
-        self._gap_publisher = Publisher(settings, GAPS.topic)
+        self._report_publishers = [Publisher(settings, kind.topic) for kind in REPORTED]
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name)
             if kind is TRADES
@@ -102,13 +106,17 @@ class Producer:
             max_wait_s=settings.reconnect_max_seconds,
             on_read=lambda read: self._gaps.read(read),
         )
-        self._gap_outlet = Outlet(self._gap_publisher, GAPS.name)
+        self._report_outlets = [
+            Outlet(publisher, kind.name)
+            for publisher, kind in zip(self._report_publishers, REPORTED, strict=True)
+        ]
+        self._reports = [Reports(outlet) for outlet in self._report_outlets]
+        gaps, watches = self._reports
         self._gaps = GapRecorder(
-            self._exchange.name,
-            kind,
-            self._gap_outlet,
-            self._repair.request if kind is TRADES else None,
+            self._exchange.name, kind, gaps, self._repair.request if kind is TRADES else None
         )
+        interval_s = 0.0 if kind is TRADES else settings.depth_interval_seconds
+        self._watches = WatchRecorder(self._exchange.name, kind, watches, interval_s)
         self._feed = Feed(
             settings,
             self._exchange,
@@ -118,6 +126,7 @@ class Producer:
             self._outlet,
             self._repair.request if kind is TRADES else _nothing,
             self._gaps,
+            self._watches,
         )
         self._shards: list[Shard] = []
         self._newest_shards: list[Shard] = []  # the redundant ones of the newest markets
@@ -175,9 +184,10 @@ class Producer:
         for part in (self._releasing, self._serving):
             if part is not None:
                 await _cancel(part)
-        self._gaps.serve()
-        left, failed = self._outlet.given_up + self._gaps.waiting, 0
-        for publisher in (self._publisher, self._gap_publisher):
+        self._serve_reports()
+        left = self._outlet.given_up + sum(reports.waiting for reports in self._reports)
+        failed = 0
+        for publisher in (self._publisher, *self._report_publishers):
             remaining_s = max(0.0, deadline - time.monotonic())
             left += await asyncio.to_thread(publisher.flush, remaining_s)
             failed += publisher.failed
@@ -201,7 +211,7 @@ class Producer:
                     cluster.create_topics,
                     [
                         name
-                        for kind in (self._kind, GAPS)
+                        for kind in (self._kind, *REPORTED)
                         for name in (kind.topic, kind.dead_letter_topic)
                     ],
                 )
@@ -250,16 +260,22 @@ class Producer:
             self._failure.set_exception(error)
 
     async def _serve(self) -> None:
-        """Take acknowledgements, publish gaps, show numbers."""
+        """Take acknowledgements, publish reports, show numbers."""
         mirrored = 0.0
         while True:
             self._outlet.serve()
-            self._gaps.serve()
+            self._serve_reports()
             now = time.monotonic()
             if now - mirrored >= MIRROR_S:
                 self._mirror()
                 mirrored = now
             await asyncio.sleep(SERVE_S)
+
+    def _serve_reports(self) -> None:
+        self._gaps.serve()
+        self._watches.serve()
+        for reports in self._reports:
+            reports.serve()
 
     async def _release(self) -> None:
         """Publish what becomes due by the passing of time."""
@@ -279,7 +295,8 @@ class Producer:
 
     def _mirror(self) -> None:
         self._outlet.mirror()
-        self._gaps.mirror()
+        for reports in self._reports:
+            reports.mirror()
         self._feed.mirror()
         self._tell_health()
 
@@ -300,8 +317,10 @@ class Producer:
             and missing > SILENT_AFTER_FRAMES
             and not self._outlet.waiting,
         )
-        stalled_s = max(self._outlet.stalled_s, self._gap_outlet.stalled_s)
-        queued = self._publisher.queued + self._gap_publisher.queued
+        outlets = (self._outlet, *self._report_outlets)
+        stalled_s = max(outlet.stalled_s for outlet in outlets)
+        publishers = (self._publisher, *self._report_publishers)
+        queued = sum(publisher.queued for publisher in publishers)
         self._tell(
             "acknowledgements",
             f"Kafka has acknowledged nothing for {stalled_s:.0f} s, {queued:,} messages wait",

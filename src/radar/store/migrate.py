@@ -14,7 +14,7 @@ from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store.client import Store
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
-_KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps")
+_KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps", "watches")
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,27 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
     return applied
 
 
+def retention_days(store: Store, table: str) -> int | None:
+    """Return for how many days after their receipt a table keeps rows; None: for ever; blocks.
+
+    Raises:
+        StoreUnavailable: The server does not answer, or the table is missing.
+        QueryFailed: The server refuses the query.
+    """
+    definitions = store.rows(
+        "SELECT create_table_query FROM system.tables"
+        " WHERE database = currentDatabase() AND name = {table:String}",
+        {"table": table},
+    )
+    if not definitions:
+        raise StoreUnavailable(f"table {table} is missing from database {store.database}")
+    current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definitions[0][0]))
+    return int(current[1]) if current else None
+
+
 def _set_retention(store: Store, days: int) -> None:
     for table in _KEPT_TABLES:
-        definitions = store.rows(
-            "SELECT create_table_query FROM system.tables"
-            " WHERE database = currentDatabase() AND name = {table:String}",
-            {"table": table},
-        )
-        if not definitions:
-            raise StoreUnavailable(f"table {table} is missing from database {store.database}")
-        current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definitions[0][0]))
-        if current is None or int(current[1]) != days:
+        if retention_days(store, table) != days:
             store.command(
                 f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
             )

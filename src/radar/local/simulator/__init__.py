@@ -5,7 +5,14 @@ tests. The ledger tells what it really sent.
 """
 
 from radar.local.simulator.faults import GARBAGE, Fault, FaultName, fault, parse_fault
-from radar.local.simulator.ledger import Ledger, LedgerSummary, LedgerTrade, read_ledger
+from radar.local.simulator.ledger import (
+    Ledger,
+    LedgerSummary,
+    LedgerTrade,
+    ledger_started_us,
+    read_ledger,
+    stream_ledger,
+)
 from radar.local.simulator.options import SimulatorOptions
 from radar.local.simulator.server import Simulator, main, run, simulator
 
@@ -19,9 +26,11 @@ __all__ = [
     "Simulator",
     "SimulatorOptions",
     "fault",
+    "ledger_started_us",
     "main",
     "parse_fault",
     "read_ledger",
     "run",
     "simulator",
+    "stream_ledger",
 ]

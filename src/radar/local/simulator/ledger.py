@@ -9,7 +9,7 @@ ones. Whoever compares must find every `sent` trade, and may find every `possibl
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -294,45 +294,106 @@ class Ledger:
 
 
 def read_ledger(path: Path) -> list[LedgerTrade]:
-    """Read the trades of a ledger file, with everything that became of them later.
+    """Read the trades of a ledger file at once; see `stream_ledger`."""
+    return list(stream_ledger(path))
 
-    A last line that was cut off, by a killed process, is left out. A file with several runs gives
-    the trades of all of them.
+
+def stream_ledger(path: Path) -> Iterator[LedgerTrade]:
+    """Yield the trades of a ledger file, with everything that became of them later.
+
+    It is read twice, and a few bytes per trade are kept. A last line that was cut off, by a killed
+    process or because it is being written, is left out. A file with several runs gives the trades
+    of all of them.
 
     Args:
         path: The file.
 
-    Returns:
+    Yields:
         The trades, oldest first.
 
     Raises:
         RadarError: If a line other than the last cannot be read.
         OSError: If the file cannot be read.
     """
-    trades: list[LedgerTrade] = []
-    run: dict[int, LedgerTrade] = {}
-    lines = path.read_bytes().split(b"\n")
-    for number, raw in enumerate(lines, start=1):
-        if not raw:
-            continue
-        try:
-            line = msgspec.json.decode(raw)
-            match line["type"]:
-                case "start":
-                    run = {}
-                case "trade":
-                    entry = msgspec.convert(line, LedgerTrade)
-                    run[entry.seq] = entry
-                    trades.append(entry)
-                case "uncertain":
-                    run[line["seq"]].sent_to -= 1
-                    run[line["seq"]].uncertain_to += 1
-                case "served" if line["via"] == "rest":
-                    run[line["seq"]].via_rest = True
-                case "served":
-                    run[line["seq"]].via_resend = True
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise RadarError(f"{path}: line {number} is not a ledger line") from error
-    return trades
+    uncertain, served = bytearray(), bytearray()  # of each trade in the file
+    base: int | None = None  # of a run: index = base + seq
+    for line in _lines(path):
+        if line.type == "start":
+            base = None
+        elif line.type == "trade":
+            base = len(uncertain) - line.seq if base is None else base
+            if base + line.seq != len(uncertain):
+                raise RadarError(f"{path}: trade {line.seq} is out of order")
+            uncertain.append(0)
+            served.append(0)
+        elif line.type in ("uncertain", "served"):
+            index = -1 if base is None else base + line.seq
+            if not 0 <= index < len(uncertain):
+                raise RadarError(f"{path}: trade {line.seq} is not in the ledger")
+            if line.type == "uncertain":
+                uncertain[index] += 1
+            else:
+                served[index] |= _VIA_REST if line.via == "rest" else _VIA_RESEND
+    trades = (line for line in _lines(path) if line.type == "trade")
+    for index, line in zip(range(len(uncertain)), trades, strict=False):
+        yield LedgerTrade(
+            seq=line.seq,
+            symbol=line.symbol,
+            timestamp=line.timestamp,
+            price=line.price,
+            quantity=line.quantity,
+            side=line.side,
+            sent_to=line.sent_to - uncertain[index],
+            uncertain_to=line.uncertain_to + uncertain[index],
+            via_rest=line.via_rest or bool(served[index] & _VIA_REST),
+            via_resend=line.via_resend or bool(served[index] & _VIA_RESEND),
+        )
+
+
+def ledger_started_us(path: Path) -> int:
+    """Return when the first run of a ledger file began, Unix time.
+
+    Raises:
+        RadarError: If it does not begin with that.
+        OSError: If the file cannot be read.
+    """
+    for line in _lines(path):
+        if line.type == "start" and line.at:
+            return int(line.at * 1_000_000)
+        break
+    raise RadarError(f"{path}: does not begin as a ledger")
+
+
+class _Line(msgspec.Struct):
+    """A line of the file; which members it has depends on its type."""
+
+    type: str
+    at: float = 0.0
+    seq: int = 0
+    via: str = ""
+    symbol: str = ""
+    timestamp: str = ""
+    price: str = ""
+    quantity: str = ""
+    side: Literal["buy", "sell"] = "buy"
+    sent_to: int = 0
+    uncertain_to: int = 0
+    via_rest: bool = False
+    via_resend: bool = False
+
+
+_VIA_REST, _VIA_RESEND = 1, 2
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    decode = msgspec.json.Decoder(_Line).decode
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                line = decode(raw)
+            except msgspec.MsgspecError as error:
+                if not raw.endswith(b"\n"):
+                    return
+                raise RadarError(f"{path}: line {number} is not a ledger line") from error
+            if raw.endswith(b"\n"):
+                yield line

@@ -1,0 +1,221 @@
+"""The command line's part about dead letters: `radar dlq …`."""
+
+import base64
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from radar.cli_arguments import AsJson, KindName, kinds_named, parse_since, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from radar.consumer.letters import DeadLetter, LetterState, Selection
+    from radar.settings import Settings
+
+SHOWN_CHARACTERS = 100
+SHOWN_STILL_BAD = 10
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Messages that could not become rows: look at them, store them after a repair.",
+)
+
+KindOption = Annotated[KindName | None, typer.Option("--kind", help="Only of this kind.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Only with this reason: schema, json, amount, rejected, …")
+]
+SinceOption = Annotated[
+    str, typer.Option("--since", help="Only newer than this: 15m, 2h, 7d, or 2026-07-01T12:00 UTC.")
+]
+
+
+@app.command("list")
+def list_letters(
+    *,
+    kind: KindOption = None,
+    reason: ReasonOption = "",
+    since: SinceOption = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that were replayed since.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For machines: one object per line.")
+    ] = False,
+) -> None:
+    """List dead letters: where each message stood, why it is no row, and how it begins."""
+    from radar.consumer.letters import Letters, LetterState
+    from radar.kafka import Cluster
+
+    selection = _selection(reason, since, ())
+    cluster = Cluster(settings_for("dlq"))
+    count = 0
+    for each in kinds_named(kind):
+        for letter, state in Letters(cluster, each):
+            if not selection.holds(letter) or (state is not LetterState.OPEN and not everything):
+                continue
+            count += 1
+            if as_json:
+                typer.echo(json.dumps(_facts(letter) | {"state": state.value}))
+            else:
+                done = "" if state is LetterState.OPEN else f"  ({state.value})"
+                typer.echo(f"{letter.name}  {letter.sent_at}  {letter.detail}{done}")
+                typer.echo(f"    {_beginning(letter.payload)}")
+    if not as_json:
+        typer.echo(f"{count:,} dead letters" if count != 1 else "1 dead letter")
+
+
+@app.command()
+def show(
+    letter: Annotated[str, typer.Argument(help="Its name, TOPIC:PARTITION:OFFSET, as in `list`.")],
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Only the payload, byte for byte.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter whole: reason, origin, key and payload."""
+    for each, state in _named(settings_for("dlq"), [letter]):
+        if raw:
+            sys.stdout.buffer.write(each.payload)
+        elif as_json:
+            typer.echo(json.dumps(_facts(each) | {"state": state.value}, indent=2))
+        else:
+            typer.echo(f"letter:  {each.name} ({state.value})")
+            typer.echo(f"sent:    {each.sent_at}")
+            typer.echo(f"reason:  {each.reason}")
+            typer.echo(f"detail:  {each.detail}")
+            typer.echo(f"key:     {_text(each.key)}")
+            cut = f", of {each.payload_bytes:,} before it was cut" if each.is_cut else ""
+            typer.echo(f"payload: {len(each.payload):,} bytes{cut}")
+            typer.echo("")
+            typer.echo(_text(each.payload))
+
+
+@app.command()
+def replay(
+    letters: Annotated[
+        list[str] | None, typer.Argument(help="Names as in `list`; otherwise all that are chosen.")
+    ] = None,
+    *,
+    kind: KindOption = None,
+    reason: ReasonOption = "",
+    since: SinceOption = "",
+) -> None:
+    """Store what can be rows now, after what was wrong has been repaired.
+
+    A message becomes the row that it would have been at once, with its original place in Kafka,
+    and once only, however often this is interrupted and run again. What is still bad stays a dead
+    letter; then the exit code is 1.
+    """
+    from radar.consumer.replay import StillBad
+    from radar.consumer.replay import replay as run
+    from radar.store.client import Store
+
+    settings = settings_for("dlq")
+    if letters:
+        _named(settings, letters)
+    selection = _selection(reason, since, letters or ())
+    store, stored = Store(settings), 0
+    still_bad: list[StillBad] = []
+    bad_count = 0
+    try:
+        for each in kinds_named(kind):
+            for block in run(settings, each, store, selection):
+                stored += len(block.stored)
+                bad_count += len(block.still_bad)
+                still_bad += block.still_bad[: SHOWN_STILL_BAD - len(still_bad)]
+    finally:
+        store.close()
+    for bad in still_bad:
+        typer.echo(f"still bad: {bad.letter.name}: {bad.reason}")
+    if bad_count > len(still_bad):
+        typer.echo(f"still bad: {bad_count - len(still_bad):,} more")
+    typer.echo(f"{stored:,} replayed, {bad_count:,} still bad")
+    if bad_count:
+        raise typer.Exit(1)
+
+
+@app.command()
+def purge(
+    *,
+    kind: KindOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete dead letters for good, also those that are no rows. Asks first."""
+    from radar.consumer.letters import Letters
+    from radar.consumer.replay import purge as run
+    from radar.kafka import Cluster
+
+    settings = settings_for("dlq")
+    kinds = kinds_named(kind)
+    if not yes:
+        cluster = Cluster(settings)
+        count = sum(1 for each in kinds for _ in Letters(cluster, each).open())
+        names = ", ".join(each.name for each in kinds)
+        typer.confirm(
+            f"Delete all dead letters of {names}? {count:,} of them are not stored anywhere else.",
+            abort=True,
+        )
+    for each in kinds:
+        typer.echo(f"{each.dead_letter_topic}: purged {run(settings, each):,} open dead letters")
+
+
+def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLetter, LetterState]]":
+    """Return the letters of these names, whatever became of them; each must be there."""
+    from radar.consumer.letters import Letters
+    from radar.errors import RadarError
+    from radar.kafka import Cluster
+
+    cluster = Cluster(settings)
+    found = [
+        (letter, state)
+        for kind in kinds_named(None)
+        if any(name.startswith(f"{kind.topic}:") for name in names)
+        for letter, state in Letters(cluster, kind)
+        if letter.name in names
+    ]
+    if unknown := set(names) - {letter.name for letter, _ in found}:
+        raise RadarError(
+            f"there is no dead letter {min(unknown)}: `radar dlq list --all` names them"
+        )
+    return found
+
+
+def _selection(reason: str, since: str, names: "Sequence[str]") -> "Selection":
+    from radar.consumer.letters import Selection
+
+    since_s = parse_since(since, datetime.now(UTC)).timestamp() if since else 0
+    return Selection(reason, int(since_s * 1000), frozenset(names))
+
+
+def _facts(letter: "DeadLetter") -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "letter": letter.name,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "sent_at": letter.sent_at,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "key": letter.key.decode(errors="replace"),
+        "payload_bytes": letter.payload_bytes,
+        "cut": letter.is_cut,
+    }
+    try:
+        return facts | {"payload": letter.payload.decode()}
+    except UnicodeDecodeError:
+        return facts | {"payload_base64": base64.b64encode(letter.payload).decode()}
+
+
+def _beginning(payload: bytes) -> str:
+    text = _text(payload[: 4 * SHOWN_CHARACTERS])
+    more = len(payload) > 4 * SHOWN_CHARACTERS or len(text) > SHOWN_CHARACTERS
+    return text[:SHOWN_CHARACTERS] + ("…" if more else "")
+
+
+def _text(data: bytes) -> str:
+    """Return bytes as text of one line that does nothing to a terminal."""
+    text = data.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,193 @@
+"""Dead letters into rows, after what was wrong with them has been repaired; and their end.
+
+A replayed message becomes the row that it would have been at once: it is read by the same decoder
+and inserted with the place in Kafka that its original has, under a name that follows from both. It
+does not go through its topic again, so it has one place for ever and can become no second letter.
+The marker is written after the insert. Whatever ends the command in between, or does the same at
+the same time, the next one inserts the same rows, which their keys make one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from radar.consumer.batch import BLOCK_BYTES
+from radar.consumer.content import read
+from radar.consumer.letters import (
+    EVERY_LETTER,
+    DeadLetter,
+    Letters,
+    LetterState,
+    Marker,
+    Markers,
+    Selection,
+)
+from radar.consumer.run import Fingerprint, Run
+from radar.errors import InvalidMessage, StoreRejected
+from radar.kafka import Cluster
+from radar.kinds import Kind
+from radar.settings import Settings
+from radar.store.client import Store
+
+BLOCK_LETTERS = 500
+
+
+class StillBad(NamedTuple):
+    """A letter that cannot become a row even now."""
+
+    letter: DeadLetter
+    reason: InvalidMessage
+
+
+class Replayed(NamedTuple):
+    """What one block of letters came to."""
+
+    stored: list[DeadLetter]
+    still_bad: list[StillBad]
+
+
+def replay(
+    settings: Settings, kind: Kind, store: Store, selection: Selection = EVERY_LETTER
+) -> Iterator[Replayed]:
+    """Store the open letters of a kind that can be rows now, block by block; blocks.
+
+    The letters that are there at the beginning are tried once. Those that are still bad stay as
+    they are.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer; replay again.
+        StoreUnavailable: ClickHouse does not answer; replay again.
+    """
+    markers = Markers(settings, kind)
+    for letters in _blocks(Letters(Cluster(settings), kind).open(selection)):
+        result = _replay_block(kind, store, letters)
+        markers.write(
+            [Marker(letter.name, letter.identity, LetterState.REPLAYED) for letter in result.stored]
+        )
+        yield result
+
+
+def purge(settings: Settings, kind: Kind) -> int:
+    """Delete the letters of a kind that are there now, open or not; blocks.
+
+    Of those whose originals Kafka still has, and which are no rows, a marker of a few bytes stays,
+    so that nobody takes the originals for lost.
+
+    Returns:
+        How many open letters there were.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer; purge again.
+    """
+    cluster = Cluster(settings)
+    letters = Letters(cluster, kind)
+    first_kept = {lag.partition: lag.start for lag in cluster.lag(kind.topic, kind.group)}
+    markers, count = Markers(settings, kind), 0
+
+    def to_keep() -> Iterator[Marker]:
+        nonlocal count
+        yield from letters.markers()
+        for letter in letters.open():
+            count += 1
+            yield Marker(letter.name, letter.identity, LetterState.PURGED)
+
+    for some in _some(
+        each for each in to_keep() if each.offset >= first_kept.get(each.partition, 0)
+    ):
+        markers.write(some)
+    if ends := {partition: end for partition, end in letters.ends.items() if end > 0}:
+        cluster.delete_records_before(kind.dead_letter_topic, ends)
+    return count
+
+
+def _some(markers: Iterable[Marker]) -> Iterator[list[Marker]]:
+    some: list[Marker] = []
+    for marker in markers:
+        some.append(marker)
+        if len(some) == BLOCK_LETTERS:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _blocks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Collect letters of one partition of the original topic, in bounded memory."""
+    blocks: defaultdict[int, dict[int, DeadLetter]] = defaultdict(dict)
+    held_bytes = 0
+    for letter in letters:
+        # A topic that was made anew has the same offsets once more.
+        if letter.offset in blocks[letter.partition]:
+            yield list(blocks.pop(letter.partition).values())
+        block = blocks[letter.partition]
+        block[letter.offset] = letter
+        held_bytes += len(letter.payload)
+        if held_bytes >= BLOCK_BYTES:
+            yield from (list(each.values()) for each in blocks.values())
+            blocks.clear()
+            held_bytes = 0
+        elif len(block) >= BLOCK_LETTERS:
+            yield list(blocks.pop(letter.partition).values())
+    yield from (list(each.values()) for each in blocks.values())
+
+
+def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Replayed:
+    """Store letters of one partition, each of another offset."""
+    result = Replayed([], [])
+    whole: dict[int, DeadLetter] = {}
+    for letter in sorted(letters, key=lambda each: each.offset):
+        if letter.is_cut:
+            reason = InvalidMessage("cut", "the payload is not complete")
+            result.still_bad.append(StillBad(letter, reason))
+        else:
+            whole[letter.offset] = letter
+    if whole:
+        keys: list[bytes | None] = [each.key for each in whole.values()]
+        values: list[bytes | None] = [each.payload for each in whole.values()]
+        content = read(kind, letters[0].partition, Run(list(whole), keys, values))
+        result.still_bad.extend(StillBad(whole[bad.offset], bad.reason) for bad in content.letters)
+        valid = Run.joined([part.run for part in content.parts])
+        if len(valid):
+            _store(kind, store, valid, whole, result)
+    return result
+
+
+def _store(
+    kind: Kind, store: Store, run: Run, letters: Mapping[int, DeadLetter], result: Replayed
+) -> None:
+    """Insert messages; those of a block that is refused are halved until the bad stand alone."""
+    partition = letters[run.offsets[0]].partition
+    try:
+        _insert(kind, store, partition, run, "")
+        # A server that was killed may have noted the name without the rows, as for a worker.
+        stored = _stored(kind, store, partition, run.offsets)
+        if len(missing := run.where(lambda offset: offset not in stored)):
+            _insert(kind, store, partition, missing, "+")
+    except StoreRejected as error:
+        if len(run) == 1:
+            reason = InvalidMessage("rejected", str(error))
+            result.still_bad.append(StillBad(letters[run.offsets[0]], reason))
+            return
+        middle = len(run) // 2
+        _store(kind, store, run[:middle], letters, result)
+        _store(kind, store, run[middle:], letters, result)
+    else:
+        result.stored.extend(letters[offset] for offset in run.offsets)
+
+
+def _stored(kind: Kind, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
+    """Return which of some offsets are rows; there may be very many others between them."""
+    rows = store.rows(
+        f"SELECT DISTINCT kafka_offset FROM {kind.table} WHERE kafka_partition ="
+        " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}",
+        {"partition": partition, "offsets": list(offsets)},
+    )
+    return {int(offset) for (offset,) in rows}
+
+
+def _insert(kind: Kind, store: Store, partition: int, run: Run, suffix: str) -> None:
+    rows = [(len(part.run), part.columns) for part in read(kind, partition, run).parts]
+    fingerprint = Fingerprint()
+    fingerprint.update(run)
+    name = f"{kind.topic}:replay:{partition}:{fingerprint.text}{suffix}"
+    store.insert(kind.table, rows, name)

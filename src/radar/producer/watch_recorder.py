@@ -1,0 +1,100 @@
+"""Records watches: which connection brought which markets, from when to when, and why it ended.
+
+What lasts is told again every half a minute, so that a producer that is killed leaves behind what
+is true but for that. The row grows; nothing of it is counted twice.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from radar import wire
+from radar.kinds import Kind
+from radar.producer.reports import Reports
+from radar.records import OPEN, Watch
+
+TELL_EVERY_US = 30_000_000
+
+
+class Watching(Protocol):
+    """A connection, as far as its watch is concerned."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The markets that it has subscribed to."""
+
+    @property
+    def last_frame_us(self) -> int:
+        """When its newest frame came, Unix time; 0 before the first."""
+
+
+@dataclass
+class _Open:
+    name: str
+    began_at_us: int
+    told_at_us: int
+
+
+class WatchRecorder:
+    """Publishes each watch while it lasts and at its end. No method blocks."""
+
+    def __init__(self, source: str, kind: Kind, reports: Reports, interval_s: float) -> None:
+        """Start without a connection.
+
+        Args:
+            source: Name of the exchange.
+            kind: What is recorded.
+            reports: Where messages go.
+            interval_s: At most one snapshot of each side of a book in so long; 0: everything.
+        """
+        self._source = source
+        self._kind = kind
+        self._reports = reports
+        self._interval_ms = round(interval_s * 1000)
+        self._names: dict[Watching, str] = {}
+        self._open: dict[Watching, _Open] = {}
+
+    def begin(self, connection: Watching) -> None:
+        """Note that a connection has subscribed, or is read again."""
+        name = self._names.setdefault(connection, secrets.token_hex(8))
+        now_us = _now_us()
+        self._open[connection] = watch = _Open(name, now_us, now_us)
+        self._tell(connection, watch, OPEN)
+
+    def pause(self, connection: Watching, reason: str) -> None:
+        """Note that a connection is not read any more; doing it again changes nothing."""
+        if (watch := self._open.pop(connection, None)) is not None:
+            self._tell(connection, watch, reason)
+
+    def end(self, connection: Watching, reason: str) -> None:
+        """Note that a connection has ended."""
+        self.pause(connection, reason)
+        self._names.pop(connection, None)
+
+    def serve(self) -> None:
+        """Tell what lasts, when it is time; to be called often."""
+        now_us = _now_us()
+        for connection, watch in self._open.items():
+            if now_us >= watch.told_at_us + TELL_EVERY_US:
+                self._tell(connection, watch, OPEN)
+                watch.told_at_us = now_us
+
+    def _tell(self, connection: Watching, watch: _Open, reason: str) -> None:
+        record = Watch(
+            source=self._source,
+            record_kind=self._kind.name,
+            connection=watch.name,
+            symbols=connection.symbols,
+            began_at_us=watch.began_at_us,
+            ended_at_us=max(watch.began_at_us, connection.last_frame_us),
+            end_reason=reason,
+            interval_ms=self._interval_ms,
+            received_at_us=_now_us(),
+        )
+        key = wire.message_key(self._source, self._kind.name)
+        self._reports.put(key, wire.encode_watch(record))
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

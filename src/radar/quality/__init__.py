@@ -1,0 +1,1 @@
+"""Questions about what was recorded, and about what radar runs on."""

@@ -1,0 +1,143 @@
+"""`radar coverage`: how much of each day each market was really watched; asks the view."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from radar.store.client import Store
+
+
+class Covered(NamedTuple):
+    """A row of the view `coverage`.
+
+    Attributes:
+        source: The exchange.
+        record_kind: What was watched: trades or depth.
+        symbol: The market.
+        day: The day, UTC.
+        elapsed_s: How much of it is over.
+        watched_s: For how long of that at least one connection brought the market.
+        watched_share: The same as a share.
+        gaps: How many gaps were recorded.
+        gaps_s: For how long.
+        repaired_gaps: How many of them REST has made good.
+        repaired_s: For how long.
+        complete_share: The share that was watched or made good.
+    """
+
+    source: str
+    record_kind: str
+    symbol: str
+    day: date
+    elapsed_s: float
+    watched_s: float
+    watched_share: float
+    gaps: int
+    gaps_s: float
+    repaired_gaps: int
+    repaired_s: float
+    complete_share: float
+
+
+class SymbolGap(NamedTuple):
+    """A recorded gap of one market; times are UTC."""
+
+    source: str
+    record_kind: str
+    symbol: str
+    began_at: datetime
+    ended_at: datetime
+    cause: str
+    repaired: bool
+
+
+def coverage(
+    store: Store, since: date, symbols: Sequence[str] = (), record_kind: str = ""
+) -> list[Covered]:
+    """Return what was watched since a day, the newest day first; blocks.
+
+    Args:
+        store: The database.
+        since: The first day, UTC.
+        symbols: Only these markets; none means all.
+        record_kind: Only trades or depth; empty means both.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: The view is missing.
+    """
+    rows = store.rows(
+        f"SELECT {', '.join(Covered._fields)} FROM coverage WHERE day >= {{since:Date}}"
+        f"{_CHOSEN} ORDER BY day DESC, record_kind, symbol, source",
+        _parameters(symbols, record_kind) | {"since": since},
+    )
+    return [Covered(*row) for row in rows]
+
+
+def symbol_gaps(
+    store: Store, since: date, symbols: Sequence[str] = (), record_kind: str = ""
+) -> list[SymbolGap]:
+    """Return the gaps that ended since a day, the newest first; blocks. See `coverage`."""
+    rows = store.rows(
+        f"SELECT {', '.join(SymbolGap._fields)} FROM symbol_gaps WHERE ended_at >= {{since:Date}}"
+        f"{_CHOSEN} ORDER BY began_at DESC, record_kind, symbol",
+        _parameters(symbols, record_kind) | {"since": since},
+    )
+    return [
+        SymbolGap(source, kind, symbol, _utc(began), _utc(ended), cause, bool(repaired))
+        for source, kind, symbol, began, ended, cause, repaired in rows
+    ]
+
+
+_CHOSEN = (
+    " AND (empty({symbols:Array(String)}) OR symbol IN {symbols:Array(String)})"
+    " AND ({kind:String} = '' OR record_kind = {kind:String})"
+)
+
+
+def _parameters(symbols: Sequence[str], record_kind: str) -> dict[str, Any]:
+    return {"symbols": list(symbols), "kind": record_kind}
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=time.tzinfo or UTC)
+
+
+def facts(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> dict[str, Any]:
+    """Return what was found, for JSON."""
+    return {
+        "days": [row._asdict() | {"day": row.day.isoformat()} for row in days],
+        "gaps": [
+            row._asdict()
+            | {"began_at": row.began_at.isoformat(), "ended_at": row.ended_at.isoformat()}
+            for row in gaps
+        ],
+    }
+
+
+def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str]:
+    """Say what was found, line by line."""
+    if not days:
+        yield "nothing was watched in this time"
+        return
+    yield f"{'day':10}  {'kind':6}  {'market':16}  {'watched':>9}  {'complete':>9}  gaps"
+    for row in days:
+        words = "–"
+        if row.gaps:
+            words = f"{row.gaps:,} ({row.gaps_s:,.0f} s), {row.repaired_gaps:,} repaired"
+        yield (
+            f"{row.day}  {row.record_kind:6}  {row.symbol:16}  {_percent(row.watched_share):>9}"
+            f"  {_percent(row.complete_share):>9}  {words}"
+        )
+    for gap in gaps:
+        seconds = (gap.ended_at - gap.began_at).total_seconds()
+        state = "repaired" if gap.repaired else "not repaired"
+        yield (
+            f"gap  {gap.began_at:%Y-%m-%dT%H:%M:%SZ}  {gap.record_kind:6}  {gap.symbol:16}"
+            f"  {seconds:,.1f} s, {gap.cause}, {state}"
+        )
+
+
+def _percent(share: float) -> str:
+    # Rounded down: what is not everything must not look like it.
+    return f"{int(share * 100_000) / 1000:.3f} %"

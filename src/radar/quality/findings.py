@@ -1,0 +1,271 @@
+"""What `radar doctor` makes of what it sees: pure. Each finding names its remedy."""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+MEBIBYTE = 1024 * 1024
+# The tables refuse inserts below 128 MiB; there must be room to act before that.
+LEAST_FREE_BYTES = 512 * MEBIBYTE
+FEW_FREE_BYTES = 5 * 1024 * MEBIBYTE
+LEAST_OPEN_FILES = 1024
+# As the alert RadarClockSkew; whole seconds are all that an HTTP answer tells.
+MOST_SKEW_S = 5.0
+OLDEST_CLICKHOUSE = (24, 3)
+
+
+class State(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"  # it works, but not as well or not for long
+    PROBLEM = "problem"  # something does not work, or messages will be lost
+
+
+class Finding(NamedTuple):
+    """What one check found.
+
+    Attributes:
+        check: What was looked at.
+        state: How bad it is.
+        detail: What was seen.
+        remedy: What to do; empty if nothing.
+    """
+
+    check: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+class TopicFacts(NamedTuple):
+    """A topic as the brokers have it.
+
+    Attributes:
+        partitions: How many.
+        replicas: Of the partition with the fewest.
+        out_of_sync: How many replicas are behind or gone.
+        options: Its configuration, as far as the brokers tell.
+    """
+
+    partitions: int
+    replicas: int
+    out_of_sync: int
+    options: Mapping[str, str]
+
+
+class Wanted(NamedTuple):
+    """What the options ask of topics."""
+
+    partitions: int
+    replicas: int
+    retention_ms: int
+    message_bytes: int
+
+
+def ok(check: str, detail: str) -> Finding:
+    """Return a finding that asks for nothing."""
+    return Finding(check, State.OK, detail)
+
+
+def warning(check: str, detail: str, remedy: str) -> Finding:
+    """Return a finding that should be looked at."""
+    return Finding(check, State.WARNING, detail, remedy)
+
+
+def problem(check: str, detail: str, remedy: str) -> Finding:
+    """Return a finding that must be repaired."""
+    return Finding(check, State.PROBLEM, detail, remedy)
+
+
+def disk(check: str, free_bytes: int, total_bytes: int, where: str) -> Finding:
+    """Judge the free room of a disk."""
+    share = free_bytes / max(1, total_bytes)
+    detail = f"{free_bytes / 1024**3:,.1f} GiB free ({share:.0%}) at {where}"
+    remedy = "make room, or lower RETENTION_DAYS and run `radar migrate`"
+    if free_bytes < LEAST_FREE_BYTES:
+        return problem(check, detail, remedy)
+    return warning(check, detail, remedy) if free_bytes < FEW_FREE_BYTES else ok(check, detail)
+
+
+def open_files(soft: int, hard: int) -> Finding:
+    """Judge how many files a process may open."""
+    if soft < LEAST_OPEN_FILES:
+        remedy = f"`ulimit -n {min(hard, 65536)}` before radar starts"
+        return warning("open files", f"a process may open {soft:,} only", remedy)
+    return ok("open files", f"a process may open {soft:,}")
+
+
+def clock(check: str, ahead_s: float, other: str, tolerance_s: float = MOST_SKEW_S) -> Finding:
+    """Judge how far this machine's clock is ahead of another's."""
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    detail = f"{abs(ahead_s):.1f} s {direction} {other}"
+    if abs(ahead_s) > tolerance_s:
+        remedy = "synchronise this machine's clock (`timedatectl set-ntp true`), or the other's"
+        return problem(check, detail, remedy)
+    return ok(check, detail)
+
+
+def topics(found: Mapping[str, TopicFacts], names: Sequence[str], wanted: Wanted) -> list[Finding]:
+    """Judge topics: one finding for each thing that is wrong, else one in all."""
+    findings: list[Finding] = []
+    if missing := [name for name in names if name not in found]:
+        detail = f"missing: {', '.join(missing)}"
+        findings.append(
+            warning("topics", detail, "`radar topics` creates them, as does `radar up`")
+        )
+    for name in names:
+        if name in found:
+            findings += _topic(name, found[name], wanted)
+    return findings or [
+        ok("topics", f"all {len(names)} are there, with the settings of the options")
+    ]
+
+
+def _topic(name: str, facts: TopicFacts, wanted: Wanted) -> list[Finding]:
+    findings = []
+    if "compact" in facts.options.get("cleanup.policy", "delete"):
+        findings.append(
+            problem(
+                f"topic {name}",
+                "it is compacted: Kafka deletes messages that have the same key as a newer one",
+                _alter(name, "cleanup.policy=delete"),
+            )
+        )
+    size = _integer(facts.options.get("max.message.bytes"))
+    if size is not None and size < wanted.message_bytes:
+        findings.append(
+            problem(
+                f"topic {name}",
+                f"max.message.bytes is {size:,}: larger messages are refused and lost",
+                _alter(name, f"max.message.bytes={wanted.message_bytes}"),
+            )
+        )
+    retention_ms = _integer(facts.options.get("retention.ms"))
+    if retention_ms is not None and 0 <= retention_ms < wanted.retention_ms:
+        hours, least = retention_ms / 3_600_000, wanted.retention_ms / 3_600_000
+        findings.append(
+            warning(
+                f"topic {name}",
+                f"it keeps messages for {hours:g} h, KAFKA_RETENTION_HOURS asks for {least:g}",
+                _alter(name, f"retention.ms={wanted.retention_ms}"),
+            )
+        )
+    if facts.partitions < wanted.partitions:
+        findings.append(
+            warning(
+                f"topic {name}",
+                f"{facts.partitions} partitions, KAFKA_NUM_PARTITIONS is {wanted.partitions}",
+                "`radar topics --grow`",
+            )
+        )
+    if facts.out_of_sync:
+        findings.append(
+            warning(
+                f"topic {name}",
+                f"{facts.out_of_sync} replicas are out of sync",
+                "see whether all brokers run and have room on their disks",
+            )
+        )
+    if facts.replicas < wanted.replicas:
+        findings.append(
+            warning(
+                f"topic {name}",
+                f"{facts.replicas} replicas, KAFKA_REPLICATION_FACTOR is {wanted.replicas}",
+                "`kafka-reassign-partitions` adds replicas to a topic that exists",
+            )
+        )
+    return findings
+
+
+def _alter(topic: str, assignment: str) -> str:
+    return (
+        f"`kafka-configs --alter --entity-type topics --entity-name {topic}"
+        f" --add-config {assignment}`"
+    )
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+
+
+def unstored(deleted: Mapping[str, int]) -> Finding:
+    """Judge what Kafka has deleted before it was stored, by topic."""
+    if lost := {topic: count for topic, count in deleted.items() if count}:
+        words = ", ".join(f"{topic} {count:,}" for topic, count in lost.items())
+        return problem(
+            "retention",
+            f"Kafka has deleted messages before they were stored: {words}",
+            "start workers, and raise the topic's retention.ms above the longest outage",
+        )
+    return ok("retention", "Kafka has everything that is not stored yet")
+
+
+def dead_letters(open_letters: Mapping[str, int]) -> Finding:
+    """Judge how many dead letters wait for somebody, by kind."""
+    if found := {kind: count for kind, count in open_letters.items() if count}:
+        words = ", ".join(f"{kind} {count:,}" for kind, count in found.items())
+        remedy = "`radar dlq list`; repair the cause, then `radar dlq replay`"
+        return warning("dead letters", f"messages that are no rows: {words}", remedy)
+    return ok("dead letters", "none")
+
+
+def clickhouse_version(version: str) -> Finding:
+    """Judge the version of ClickHouse."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST_CLICKHOUSE:
+        oldest = ".".join(map(str, OLDEST_CLICKHOUSE))
+        return problem("ClickHouse version", version, f"update it to {oldest} or newer")
+    return ok("ClickHouse version", version)
+
+
+def schema(pending: Sequence[int], unknown: Sequence[int]) -> Finding:
+    """Judge the migrations of a database."""
+    if unknown:
+        return problem(
+            "schema",
+            f"the database has migration {max(unknown):04}, which this radar does not know",
+            "install the newer radar",
+        )
+    if pending:
+        detail = f"{len(pending)} migrations are not applied, from {min(pending):04} on"
+        return warning("schema", detail, "`radar migrate`, as workers do when they start")
+    return ok("schema", "up to date")
+
+
+def table(name: str, definition: str, retention_days: int) -> list[Finding]:
+    """Judge a table by its definition; nothing if all is well."""
+    check = f"table {name}"
+    findings = []
+    engine = re.search(r"ENGINE = (\w+)", definition)
+    if engine is None or "Replacing" not in engine[1]:
+        findings.append(
+            problem(
+                check,
+                f"its engine is {engine[1] if engine else 'unknown'}: deliveries of the same"
+                " message do not collapse",
+                "make it anew by `radar migrate` in a new database, and copy the rows",
+            )
+        )
+    replicated = engine is not None and engine[1].startswith(("Replicated", "Shared"))
+    window = re.search(r"non_replicated_deduplication_window = (\d+)", definition)
+    if not replicated and (window is None or int(window[1]) == 0):
+        findings.append(
+            problem(
+                check,
+                "it does not recognise a block that is inserted again",
+                f"`ALTER TABLE {name} MODIFY SETTING non_replicated_deduplication_window = 100000`",
+            )
+        )
+    days = re.search(r"toIntervalDay\((\d+)\)", definition)
+    if days is None or int(days[1]) != retention_days:
+        kept = f"{days[1]} days" if days else "for ever"
+        findings.append(
+            warning(
+                check,
+                f"rows are kept {kept}, RETENTION_DAYS is {retention_days}",
+                "`radar migrate`, with the same options as the workers",
+            )
+        )
+    return findings

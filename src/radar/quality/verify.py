@@ -1,0 +1,351 @@
+"""`radar verify`: what Kafka holds against what ClickHouse holds, message for message.
+
+Every message before a group's committed offset must be a row, or a dead letter. A row is recognised
+by its identity and not by its offset alone, because the same trade may have been delivered twice,
+and because a topic that was made anew has the same offsets once more. Messages are streamed and
+compared some thousands at a time; of the dead letters only digests are kept.
+
+What is not called missing: messages that Kafka has deleted after they were stored, rows that have
+expired, and messages that still wait.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic, sleep, time
+from typing import Any
+
+from radar.consumer.letters import Letters, identity
+from radar.kafka import Cluster, Lag, StoredMessage
+from radar.kinds import KINDS, Kind
+from radar.local.simulator import ledger_started_us, stream_ledger
+from radar.local.verdict import TradesVerdict, trades_verdict
+from radar.quality.rows import ROWS, Identity, Key, from_table, is_valid, read_key
+from radar.settings import Settings
+from radar.store.client import Store
+from radar.store.migrate import retention_days
+
+# Messages that are compared at once, at most, and about how large they are together.
+CHUNK_MESSAGES = 10_000
+CHUNK_BYTES = 16 * 1024 * 1024
+LOOK_UP_KEYS = 1000
+SHOWN_PLACES = 5
+# How long a trade that the exchange has just sent may be on its way.
+SETTLE_S = 30.0
+SETTLE_EVERY_S = 1.0
+QUERY_TIMEOUT_S = 600.0
+
+
+@dataclass
+class PartitionReport:
+    """What became of the messages of one partition.
+
+    Attributes:
+        partition: Its number.
+        compared: Messages that Kafka still has and that must be stored.
+        rows: Of these, the ones that are rows.
+        repeated: The ones whose row came from another delivery of the same.
+        dead_letters: The ones that are dead letters, or were until somebody purged them.
+        expired: The ones whose rows the table does not keep any more.
+        missing: The ones that are none of these.
+        deleted_unstored: Messages that Kafka has deleted before they were stored.
+        waiting: Messages that are not stored yet, and not compared.
+        places: Offsets of the first ones that are missing.
+    """
+
+    partition: int
+    compared: int = 0
+    rows: int = 0
+    repeated: int = 0
+    dead_letters: int = 0
+    expired: int = 0
+    missing: int = 0
+    deleted_unstored: int = 0
+    waiting: int = 0
+    places: list[int] = field(default_factory=list)
+
+
+@dataclass
+class SymbolReport:
+    """What became of the messages of one market."""
+
+    compared: int = 0
+    missing: int = 0
+    doubled: int = 0  # rows that readers see more than once
+
+
+@dataclass
+class KindReport:
+    """What became of the messages of one kind."""
+
+    kind: str
+    partitions: list[PartitionReport] = field(default_factory=list)
+    symbols: dict[str, SymbolReport] = field(default_factory=dict)
+    foreign: int = 0  # rows that say they come from messages that Kafka has otherwise
+
+    @property
+    def missing(self) -> int:
+        """Messages that are neither rows nor dead letters."""
+        return sum(each.missing + each.deleted_unstored for each in self.partitions)
+
+    @property
+    def doubled(self) -> int:
+        """Rows too many."""
+        return sum(each.doubled for each in self.symbols.values())
+
+
+@dataclass
+class Report:
+    """What a comparison found."""
+
+    kinds: list[KindReport]
+    ledger: TradesVerdict | None = None  # None without a simulated exchange
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is missing and nothing doubled."""
+        kinds = any(each.missing or each.doubled for each in self.kinds)
+        trades = self.ledger is not None and (self.ledger.lost or self.ledger.unexpected)
+        return not (kinds or trades)
+
+
+def verify(settings: Settings, ledger: Path | None = None) -> Report:
+    """Compare all kinds, and the trades with the ledger of a simulated exchange; blocks.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer.
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: The tables are missing.
+        RadarError: The ledger cannot be read.
+    """
+    cluster = Cluster(settings)
+    store = Store(settings, timeout_s=QUERY_TIMEOUT_S)
+    try:
+        kinds = [verify_kind(cluster, store, kind) for kind in KINDS.values()]
+        return Report(kinds, _verify_ledger(store, ledger) if ledger else None)
+    finally:
+        store.close()
+
+
+def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
+    """Compare one kind; blocks. See `verify`."""
+    report = KindReport(kind.name)
+    lags = cluster.lag(kind.topic, kind.group)
+    # After the offsets: a message is a letter before its block is committed.
+    letters = Letters(cluster, kind).identities()
+    oldest_us = None
+    for lag in lags:
+        comparison = _Comparison(store, kind, letters, report, lag)
+        if stored := min(lag.committed or 0, lag.end):
+            messages = cluster.messages(kind.topic, {lag.partition: stored}, lag.partition)
+            for chunk in _chunks(messages):
+                comparison.take(chunk)
+        report.partitions.append(comparison.partition)
+        if comparison.oldest_us is not None:
+            oldest_us = min(comparison.oldest_us, oldest_us or comparison.oldest_us)
+    if oldest_us is not None:
+        for symbol, count in _doubled(store, kind, oldest_us):
+            report.symbols.setdefault(symbol, SymbolReport()).doubled = count
+    return report
+
+
+def _chunks(messages: Iterable[StoredMessage]) -> Iterator[list[StoredMessage]]:
+    chunk: list[StoredMessage] = []
+    size_bytes = 0
+    for message in messages:
+        chunk.append(message)
+        size_bytes += len(message)
+        if len(chunk) >= CHUNK_MESSAGES or size_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+class _Comparison:
+    """Compares the messages of one partition, chunk by chunk."""
+
+    def __init__(
+        self, store: Store, kind: Kind, letters: set[bytes], report: KindReport, lag: Lag
+    ) -> None:
+        self._store = store
+        self._kind = kind
+        self._letters = letters
+        self._report = report
+        self._expired_before_us = _expired_before_us(store, kind)
+        self.oldest_us: int | None = None
+        self.partition = PartitionReport(lag.partition, waiting=max(0, lag.messages))
+        if lag.committed is not None:
+            self.partition.deleted_unstored = max(0, lag.start - lag.committed)
+
+    def take(self, messages: list[StoredMessage]) -> None:
+        """Compare some messages, in the order of their offsets."""
+        keys = [read_key(self._kind, message.value() or b"") for message in messages]
+        rows = self._rows_at(messages[0].offset(), messages[-1].offset())
+        stored = {each for _, each in rows}
+        offsets = {message.offset() for message in messages}
+        own = {key.identity for key in keys if key is not None}
+        self._report.foreign += sum(offset in offsets and each not in own for offset, each in rows)
+        left: list[tuple[StoredMessage, Key | None]] = []
+        for message, key in zip(messages, keys, strict=True):
+            self.partition.compared += 1
+            if key is None:
+                left.append((message, key))
+                continue
+            self._of(key.symbol).compared += 1
+            self.oldest_us = min(key.received_us, self.oldest_us or key.received_us)
+            if key.identity in stored:
+                self.partition.rows += 1
+            else:
+                left.append((message, key))
+        for start in range(0, len(left), LOOK_UP_KEYS):
+            self._look_up(left[start : start + LOOK_UP_KEYS])
+
+    def _look_up(self, left: list[tuple[StoredMessage, Key | None]]) -> None:
+        """Decide on messages that are not rows at their places."""
+        found = self._find([key for _, key in left if key is not None])
+        for message, key in left:
+            value = message.value() or b""
+            place = (self._kind.topic, message.partition(), message.offset())
+            if key is not None and key.identity in found:
+                self.partition.repeated += 1
+            elif identity(*place, value) in self._letters:
+                self.partition.dead_letters += 1
+            elif (
+                key is not None
+                and key.received_us < self._expired_before_us
+                and is_valid(self._kind, value)
+            ):
+                self.partition.expired += 1
+            else:
+                self.partition.missing += 1
+                if len(self.partition.places) < SHOWN_PLACES:
+                    self.partition.places.append(message.offset())
+                if key is not None:
+                    self._of(key.symbol).missing += 1
+
+    def _rows_at(self, first: int, last: int) -> list[tuple[int, Identity]]:
+        parts = ", ".join(ROWS[self._kind.name].identity)
+        rows = self._store.rows(
+            f"SELECT kafka_offset, {parts} FROM {self._kind.table} WHERE kafka_partition ="
+            " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
+            {"partition": self.partition.partition, "first": first, "last": last},
+        )
+        return [(int(row[0]), from_table(row[1:])) for row in rows]
+
+    def _find(self, keys: list[Key]) -> set[Identity]:
+        if not keys:
+            return set()
+        rows = ROWS[self._kind.name]
+        expression, type_name = rows.look_up
+        found = self._store.rows(
+            f"SELECT {', '.join(rows.identity)} FROM {self._kind.table}"
+            f" WHERE {expression} IN {{values:Array({type_name})}}",
+            {"values": [key.look_up for key in keys]},
+        )
+        return {from_table(row) for row in found}
+
+    def _of(self, symbol: str) -> SymbolReport:
+        return self._report.symbols.setdefault(symbol, SymbolReport())
+
+
+def _expired_before_us(store: Store, kind: Kind) -> int:
+    """Return from when on rows are kept, Unix time."""
+    days = retention_days(store, kind.table)
+    return 0 if days is None else int((time() - days * 86_400) * 1e6)
+
+
+def _doubled(store: Store, kind: Kind, since_us: int) -> list[tuple[str, int]]:
+    """Return how many rows of each market readers see too often, since a time of receipt."""
+    rows = ROWS[kind.name]
+    parts = ", ".join(rows.identity)
+    found = store.rows(
+        f"SELECT s, sum(n - 1) FROM (SELECT {rows.symbol} AS s, count() AS n FROM {rows.visible}"
+        " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+        f" GROUP BY s, {parts} HAVING n > 1) GROUP BY s"
+        " SETTINGS max_bytes_before_external_group_by = 1000000000",
+        {"since": since_us},
+    )
+    return [(str(symbol), int(count)) for symbol, count in found]
+
+
+def _verify_ledger(store: Store, ledger: Path) -> TradesVerdict:
+    """Compare what the exchange has sent until now, once that has had time to be stored."""
+    since_us = ledger_started_us(ledger)
+    # The newest second is not over yet.
+    before = _newest_second(stream_ledger(ledger))
+    deadline_s = monotonic() + SETTLE_S
+    while True:
+        verdict = trades_verdict(store, ledger, since_us, before)
+        if not (verdict.lost or verdict.unexpected) or monotonic() > deadline_s:
+            return verdict
+        sleep(SETTLE_EVERY_S)
+
+
+def _newest_second(trades: Iterable[Any]) -> str:
+    return max((trade.timestamp for trade in trades), default="")
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """Return what was found, for JSON."""
+    found = asdict(report)
+    for kind, each in zip(found["kinds"], report.kinds, strict=True):
+        kind |= {"missing": each.missing, "doubled": each.doubled}
+    return {"exact": report.exact} | found
+
+
+def describe(report: Report) -> Iterator[str]:
+    """Say in plain words what was found, line by line."""
+    for kind in report.kinds:
+        yield f"{kind.kind}:"
+        for each in kind.partitions:
+            yield f"  partition {each.partition}: {_partition_words(each)}"
+        for symbol, market in sorted(kind.symbols.items()):
+            if market.missing or market.doubled:
+                yield f"  {symbol}: {market.missing:,} missing, {market.doubled:,} doubled"
+        if kind.foreign:
+            yield (
+                f"  note: {kind.foreign:,} rows come from other messages at these offsets: the"
+                " topic was made anew, or the broker lost the end of its log"
+            )
+    if (ledger := report.ledger) is not None:
+        yield (
+            f"exchange: sent {ledger.sent:,} trades, stored {ledger.stored:,}"
+            f" ({ledger.fetched:,} of them only over REST), missing {ledger.lost:,},"
+            f" doubled {ledger.unexpected:,}"
+        )
+    if not report.exact:
+        missing = sum(each.missing for each in report.kinds)
+        doubled = sum(each.doubled for each in report.kinds)
+        yield (
+            f"NOT everything is there once: of Kafka's messages {missing:,} are missing,"
+            f" {doubled:,} rows are doubled"
+        )
+    elif any(each.compared for kind in report.kinds for each in kind.partitions):
+        yield "nothing is missing and nothing is doubled"
+    else:
+        yield "nothing is stored yet, and nothing is missing"
+
+
+def _partition_words(each: PartitionReport) -> str:
+    words = [f"{each.compared:,} message{_s(each.compared)}, {each.rows + each.repeated:,} stored"]
+    if each.repeated:
+        words.append(f"{each.repeated:,} of them delivered more than once")
+    if each.dead_letters:
+        words.append(f"{each.dead_letters:,} dead letter{_s(each.dead_letters)}")
+    if each.expired:
+        words.append(f"{each.expired:,} expired")
+    if each.waiting:
+        words.append(f"{each.waiting:,} waiting")
+    if each.missing:
+        more = ", …" if each.missing > len(each.places) else ""
+        words.append(f"{each.missing:,} MISSING (offsets {', '.join(map(str, each.places))}{more})")
+    if each.deleted_unstored:
+        words.append(
+            f"{each.deleted_unstored:,} MISSING: Kafka deleted them before they were stored"
+        )
+    return ", ".join(words)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

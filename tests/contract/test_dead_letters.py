@@ -1,0 +1,204 @@
+"""Dead letters after they were written: listed, shown, replayed exactly once, purged."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radar.consumer.content import Letter
+from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
+from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
+from radar.consumer.replay import _replay_block, purge, replay
+from radar.errors import InvalidMessage
+from radar.kafka import Cluster
+from radar.kinds import DEPTH, TRADES
+from radar.settings import Settings, load
+from radar.store.client import Store
+from support import Process, eventually, radar
+from workers import create_topics, letters, publish, stored, trade_value, waiting
+
+REFUSED = "REFUSEDTMN"
+BAD = b'{"v":1,"kind":"nonsense"}'
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setenv("MAX_BAD_SHARE", "1")
+    monkeypatch.setenv("MAX_CONSECUTIVE_BAD", "0")
+    settings = load()
+    create_topics(settings)
+    return settings
+
+
+@pytest.fixture
+def worker(settings: Settings, tmp_path: Path) -> Iterator[Process]:
+    process = Process(radar("consume", "trades"), tmp_path / "worker.log", WORKER_ID="worker-1")
+    yield process
+    process.end()
+
+
+def refuse(store: Store) -> None:
+    """Let the table refuse a market, as a wrong constraint does."""
+    store.command(f"ALTER TABLE trades_master ADD CONSTRAINT wrong CHECK symbol != '{REFUSED}'")
+
+
+def repair(store: Store) -> None:
+    store.command("ALTER TABLE trades_master DROP CONSTRAINT wrong")
+
+
+def send_three(settings: Settings, store: Store) -> None:
+    """Publish a good trade, one that the table refuses and one that is none; await the letters."""
+    refuse(store)
+    publish(settings, [trade_value(1), trade_value(2, REFUSED), BAD])
+    eventually(lambda: letters(settings) == 2 and waiting(settings) == 0, "two dead letters")
+
+
+def opened(settings: Settings) -> list[DeadLetter]:
+    return list(Letters(Cluster(settings), TRADES).open())
+
+
+def run(*arguments: str, code: int = 0, answer: str = "") -> str:
+    done = subprocess.run(
+        radar(*arguments), capture_output=True, text=True, input=answer, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def rows(store: Store) -> list[tuple[Any, ...]]:
+    return store.rows("SELECT symbol, kafka_partition, kafka_offset FROM trades ORDER BY 3")
+
+
+@pytest.mark.usefixtures("worker")
+def test_replay_after_a_repair_stores_each_letter_once_at_its_original_place(
+    settings: Settings, store: Store
+) -> None:
+    send_three(settings, store)
+    assert run("dlq", "replay", code=1).splitlines()[-1] == "0 replayed, 2 still bad"
+    repair(store)
+    output = run("dlq", "replay", code=1)
+    assert "1 replayed, 1 still bad" in output
+    assert "still bad: radar_trades:" in output
+    assert "schema" in output
+    ((_, partition, first), (symbol, same_partition, offset)) = rows(store)
+    assert (symbol, same_partition, offset) == (REFUSED, partition, first + 1)
+    assert run("dlq", "replay", code=1).splitlines()[-1] == "0 replayed, 1 still bad"
+    assert stored(store) == 2
+    assert [letter.payload for letter in opened(settings)] == [BAD]
+    # Nothing went through Kafka again.
+    assert waiting(settings) == 0
+    assert Cluster(settings).topics([TRADES.topic])[0].end == 3
+
+
+@pytest.mark.usefixtures("worker")
+def test_replay_interrupted_before_it_could_say_so_stores_nothing_twice(
+    settings: Settings, store: Store
+) -> None:
+    send_three(settings, store)
+    repair(store)
+    result = _replay_block(TRADES, store, opened(settings))
+    assert len(result.stored) == 1
+    assert len(opened(settings)) == 2
+    (block,) = replay(settings, TRADES, store)
+    assert (len(block.stored), len(block.still_bad)) == (1, 1)
+    assert len(opened(settings)) == 1
+    assert stored(store) == len(rows(store)) == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_replay_by_two_at_once_stores_each_letter_once(
+    settings: Settings, store: Store, tmp_path: Path
+) -> None:
+    refuse(store)
+    count = 60
+    publish(settings, (trade_value(n, REFUSED) for n in range(count)))
+    eventually(lambda: letters(settings) == count and waiting(settings) == 0, "the letters")
+    repair(store)
+    both = [Process(radar("dlq", "replay"), tmp_path / f"replay-{n}") for n in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert opened(settings) == []
+    assert len(rows(store)) == count
+    assert {row[2] for row in rows(store)} == set(range(count))
+
+
+@pytest.mark.usefixtures("worker")
+def test_list_and_show_tell_reason_origin_and_payload(settings: Settings, store: Store) -> None:
+    send_three(settings, store)
+    found = [json.loads(line) for line in run("dlq", "list", "--json").splitlines()]
+    assert sorted(each["reason"] for each in found) == ["rejected", "schema"]
+    bad = next(each for each in found if each["reason"] == "schema")
+    assert bad["payload"].encode() == BAD
+    assert (bad["topic"], bad["offset"], bad["state"]) == ("radar_trades", 2, "open")
+    assert run("dlq", "list", "--kind", "depth").strip() == "0 dead letters"
+    assert run("dlq", "list", "--since", "2100-01-01").strip() == "0 dead letters"
+    text = run("dlq", "list", "--reason", "schema", "--since", "1h")
+    assert bad["letter"] in text
+    assert "1 dead letter" in text
+    shown = run("dlq", "show", bad["letter"])
+    assert bad["detail"] in shown
+    assert BAD.decode() in shown
+    assert run("dlq", "show", bad["letter"], "--raw").encode() == BAD
+    run("dlq", "show", "radar_trades:0:99", code=1)
+    run("dlq", "list", "--since", "yesterday", code=2)
+
+
+@pytest.mark.usefixtures("worker")
+def test_replay_of_a_selection_leaves_the_others(settings: Settings, store: Store) -> None:
+    send_three(settings, store)
+    repair(store)
+    (name,) = [each.name for each in opened(settings) if each.reason == "rejected"]
+    assert "0 replayed, 0 still bad" in run("dlq", "replay", "--kind", "depth")
+    assert "1 replayed, 0 still bad" in run("dlq", "replay", name)
+    assert "0 replayed, 0 still bad" in run("dlq", "replay", name)
+    run("dlq", "replay", "radar_trades:0:99", code=1)
+    assert "1 dead letter" in run("dlq", "list")
+    assert "(replayed)" in run("dlq", "list", "--all")
+
+
+@pytest.mark.usefixtures("worker")
+def test_purge_asks_and_then_deletes_what_was_there(settings: Settings, store: Store) -> None:
+    send_three(settings, store)
+    run("dlq", "purge", code=1, answer="n\n")
+    assert len(opened(settings)) == 2
+    identities = Letters(Cluster(settings), TRADES).identities()
+    assert "purged 2 open" in run("dlq", "purge", "--yes")
+    assert opened(settings) == []
+    assert "0 dead letters" in run("dlq", "list", "--all")
+    # It stays known that the originals were letters, also after the next time.
+    for _ in range(2):
+        assert Letters(Cluster(settings), TRADES).identities() == identities
+        assert purge(settings, TRADES) == 0
+
+
+@pytest.mark.usefixtures("worker")
+def test_letter_sent_twice_is_one_and_stays_replayed(settings: Settings, store: Store) -> None:
+    send_three(settings, store)
+    repair(store)
+    list(replay(settings, TRADES, store))
+    before = letters(settings)
+    # As by a worker that takes over a block whose letters were sent already.
+    (message,) = (each for each in Cluster(settings).messages(TRADES.topic) if each.offset() == 1)
+    again = Letter(
+        message.offset(), message.key(), message.value(), InvalidMessage("rejected", "again")
+    )
+    DeadLetters(settings, TRADES).send(message.partition(), [again])
+    assert letters(settings) == before + 1
+    states = [state for _, state in Letters(Cluster(settings), TRADES)]
+    assert sorted(states) == [LetterState.OPEN, LetterState.REPLAYED]
+    assert list(Letters(Cluster(settings), DEPTH).open(Selection())) == []
+
+
+def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: Store) -> None:
+    whole = trade_value(1)
+    value = whole + b" " * MAX_PAYLOAD_BYTES
+    too_large = Letter(7, b"key", value, InvalidMessage("schema", "too large"))
+    DeadLetters(settings, TRADES).send(0, [too_large])
+    (block,) = replay(settings, TRADES, store)
+    ((letter, reason),) = block.still_bad
+    assert (letter.name, reason.reason, block.stored) == ("radar_trades:0:7", "cut", [])
+    assert letter.is_cut
+    assert len(opened(settings)) == 1

@@ -1,0 +1,146 @@
+"""What the doctor makes of what it sees."""
+
+from typing import Any
+
+import pytest
+
+from radar.quality import findings
+from radar.quality.doctor import describe, worst
+from radar.quality.findings import Finding, State, TopicFacts, Wanted
+
+GIBIBYTE = 1024**3
+WANTED = Wanted(partitions=3, replicas=2, retention_ms=7 * 86_400_000, message_bytes=4_194_304)
+GOOD = TopicFacts(
+    partitions=3,
+    replicas=2,
+    out_of_sync=0,
+    options={
+        "cleanup.policy": "delete",
+        "max.message.bytes": "4194304",
+        "retention.ms": "604800000",
+    },
+)
+TABLE = (
+    "CREATE TABLE radar.t (a UInt8) ENGINE = ReplacingMergeTree(version) ORDER BY a"
+    " TTL toDateTime(received_at) + toIntervalDay(90)"
+    " SETTINGS non_replicated_deduplication_window = 100000, index_granularity = 8192"
+)
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "state"),
+    [(100 * GIBIBYTE, State.OK), (GIBIBYTE, State.WARNING), (GIBIBYTE // 10, State.PROBLEM)],
+)
+def test_disk_is_judged_by_its_free_room(free_bytes: int, state: State) -> None:
+    assert findings.disk("disk", free_bytes, 200 * GIBIBYTE, "/data").state is state
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "state"),
+    [(0.4, State.OK), (-4.9, State.OK), (6, State.PROBLEM), (-6, State.PROBLEM)],
+)
+def test_clock_is_judged_in_both_directions(ahead_s: float, state: State) -> None:
+    finding = findings.clock("clock", ahead_s, "the exchange's")
+    assert finding.state is state
+    assert ("ahead" if ahead_s > 0 else "behind") in finding.detail
+
+
+def test_open_files_that_are_few_are_a_warning() -> None:
+    assert findings.open_files(1024, 4096).state is State.OK
+    few = findings.open_files(256, 4096)
+    assert (few.state, few.remedy) == (State.WARNING, "`ulimit -n 4096` before radar starts")
+
+
+def test_topics_as_they_should_be_are_one_finding() -> None:
+    (finding,) = findings.topics({"a": GOOD, "b": GOOD}, ["a", "b"], WANTED)
+    assert finding.state is State.OK
+    # What brokers do not tell is not judged.
+    (finding,) = findings.topics({"a": GOOD._replace(options={})}, ["a"], WANTED)
+    assert finding.state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "remedy"),
+    [
+        ({"partitions": 2}, State.WARNING, "radar topics --grow"),
+        ({"replicas": 1}, State.WARNING, "kafka-reassign-partitions"),
+        ({"out_of_sync": 1}, State.WARNING, "brokers"),
+        ({"options": {"cleanup.policy": "compact"}}, State.PROBLEM, "cleanup.policy=delete"),
+        ({"options": {"max.message.bytes": "9"}}, State.PROBLEM, "max.message.bytes=4194304"),
+        ({"options": {"retention.ms": "3600000"}}, State.WARNING, "retention.ms=604800000"),
+    ],
+)
+def test_topic_that_differs_is_found_with_its_remedy(
+    change: dict[str, Any], state: State, remedy: str
+) -> None:
+    found = findings.topics({"a": GOOD, "b": GOOD._replace(**change)}, ["a", "b"], WANTED)
+    (finding,) = found
+    assert (finding.check, finding.state) == ("topic b", state)
+    assert remedy in finding.remedy
+
+
+def test_topic_that_keeps_messages_for_ever_is_fine() -> None:
+    facts = GOOD._replace(options={"retention.ms": "-1"})
+    assert findings.topics({"a": facts}, ["a"], WANTED)[0].state is State.OK
+
+
+def test_topics_that_are_missing_are_named() -> None:
+    (finding,) = findings.topics({"a": GOOD}, ["a", "b", "c"], WANTED)
+    assert (finding.state, finding.detail) == (State.WARNING, "missing: b, c")
+
+
+def test_messages_deleted_before_they_were_stored_are_a_problem() -> None:
+    assert findings.unstored({"a": 0}).state is State.OK
+    finding = findings.unstored({"a": 0, "b": 1200})
+    assert finding.state is State.PROBLEM
+    assert finding.detail.endswith("stored: b 1,200")
+
+
+def test_dead_letters_are_a_warning() -> None:
+    assert findings.dead_letters({"trades": 0}).state is State.OK
+    assert findings.dead_letters({"trades": 2}).state is State.WARNING
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("26.8.15.10", State.OK), ("24.3.1.1", State.OK), ("23.8.1", State.PROBLEM)],
+)
+def test_clickhouse_version_is_judged(version: str, state: State) -> None:
+    assert findings.clickhouse_version(version).state is state
+
+
+def test_schema_is_judged_by_what_was_applied() -> None:
+    assert findings.schema([], []).state is State.OK
+    assert findings.schema([3, 4], []).state is State.WARNING
+    assert findings.schema([3], [99]).state is State.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "state"),
+    [
+        ("ReplacingMergeTree", "MergeTree", State.PROBLEM),
+        ("window = 100000", "window = 0", State.PROBLEM),
+        ("toIntervalDay(90)", "toIntervalDay(30)", State.WARNING),
+        (" TTL toDateTime(received_at) + toIntervalDay(90)", "", State.WARNING),
+    ],
+)
+def test_table_that_differs_is_found(old: str, new: str, state: State) -> None:
+    assert findings.table("t", TABLE, 90) == []
+    (finding,) = findings.table("t", TABLE.replace(old, new), 90)
+    assert finding.state is state
+    assert finding.remedy
+
+
+def test_table_that_is_replicated_has_its_own_window() -> None:
+    text = TABLE.replace("Replacing", "ReplicatedReplacing").replace("window = 100000", "x = 1")
+    assert findings.table("t", text, 90) == []
+
+
+def test_worst_of_findings_and_their_lines() -> None:
+    good, bad = findings.ok("a", "fine"), findings.problem("b", "broken", "mend it")
+    middle = Finding("c", State.WARNING, "odd", "look")
+    assert worst([good]) is State.OK
+    assert worst([good, middle]) is State.WARNING
+    assert worst([good, bad, middle]) is State.PROBLEM
+    assert describe(good) == "ok       a: fine"
+    assert describe(bad) == "problem  b: broken → mend it"
