@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -334,6 +335,12 @@ def test_up_in_a_terminal_shows_its_processes(tmp_path: Path) -> None:
     try:
         for name in (b"kafka", b"clickhouse", b"trades-consumer-3", b"wallex-depth"):
             eventually(lambda name=name: shows(b" " + name), f"{name!r} is shown", 60)  # type: ignore[misc]
+        # The latency of what is stored: a run that stored nothing has no sum to show.
+        eventually(
+            lambda: shows(b"") and re.search(rb"\d\.\d s", shown) is not None,
+            "a latency is shown",
+            60,
+        )
         process.send_signal(signal.SIGINT)
         eventually(lambda: shows(b"lost 0") and process.poll() is not None, "it ends", 90)
         assert process.returncode == 0
