@@ -2,6 +2,7 @@
 
 import os
 import platform
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ def describe(broker: str) -> dict[str, str]:
         "memory": f"{memory_gib:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": " ".join(f"{each:.1f}" for each in os.getloadavg()),
+        "data in": _file_system(Path(tempfile.gettempdir())),
         "broker": broker,
         "Python": platform.python_version(),
         "Quix Streams": _version_of_quix(),
@@ -34,6 +36,12 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _file_system(folder: Path) -> str:
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    above = [mount for mount in mounts if folder.resolve().is_relative_to(mount[1])]
+    return max(above, key=lambda mount: len(mount[1]))[2]
 
 
 def _version(package: str) -> str:

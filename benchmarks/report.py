@@ -14,11 +14,12 @@ measure again and write this page. What a table compares was measured in turns w
 so ratios within a table say more than its absolute figures. CPU time is that of the worker and of
 the database, user and system; that of the broker is left out.
 """
+FINDINGS = Path(__file__).with_name("findings.md")  # what the figures say, in words
 
 
 def write(sections: list[Section], path: Path) -> None:
     """Write the page and its plots."""
-    parts = [HEAD]
+    parts = [HEAD, FINDINGS.read_text()]
     for section in sections:
         parts += [f"## {section.title}", section.text]
         for number, plot in enumerate(section.plots, start=1):
