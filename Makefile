@@ -70,7 +70,7 @@ kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 	@touch $@
 
 test-kafka: setup kafka ## Run the tests that use Kafka against Apache Kafka
-	$(PYTEST) --numprocesses=0 --kafka=apache $(OPTIONS) tests/contract tests/e2e
+	$(PYTEST) --numprocesses=$(WORKERS) --kafka=apache $(OPTIONS) tests/contract tests/e2e
 
 test-stack: setup kafka ## Run the compose stack on a Docker engine (tests/deploy/stack.py)
 	PYTHONPATH=tests $(BIN)/python -m deploy.stack $(OPTIONS)
