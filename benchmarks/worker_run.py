@@ -17,6 +17,7 @@ SAMPLE_EVERY_S = 0.02
 START_TIMEOUT_S = 60.0
 RUN_TIMEOUT_S = 60.0
 JOIN_S = 6.0
+DEFAULT_BLOCK = 17_000  # a third of what a worker holds at most
 
 
 class _Progress(Protocol):
@@ -104,9 +105,13 @@ def measure(
         complete = samples[-1].messages == total
         if complete and contender.stores and not prepare:
             _verify(database, kind, total)
-    first, last = samples[0], samples[-1]
+    # What is under way at the end must be as much as at the beginning: what was read before the
+    # first block was stored would else be free.
+    under_way = partitions * (block or DEFAULT_BLOCK)
+    first = samples[0]
+    last = [each for each in samples if each.messages <= total - under_way or each is first][-1]
     if first is last:
-        raise RuntimeError(f"{contender.name} stored all in one block of {block}")
+        raise RuntimeError(f"{contender.name}: too few messages for blocks of {block}")
     return _measurement(contender, kind, block, first, last, first.at_s - began_s, complete)
 
 
