@@ -360,6 +360,7 @@ class GroupReader:
             "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1000),
             "queued.min.messages": 10_000,
             "queued.max.messages.kbytes": 4_096,
+            # Of each partition; a message that is larger comes alone.
             "fetch.message.max.bytes": 524_288,
             "fetch.wait.max.ms": 100,
         }

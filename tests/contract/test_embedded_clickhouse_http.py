@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from embedded_clickhouse import Server, running
+from radar.local.clickhouse.job import MAX_MEMORY_BYTES
 
 WAIT_SECONDS = 15
 
@@ -340,3 +342,13 @@ def test_failing_insert_of_a_large_body_still_gets_its_answer(http_client: httpx
     assert response.status_code == 400
     assert response.headers["X-ClickHouse-Exception-Code"] in ("27", "117")
     assert _count(http_client) == 0
+
+
+def test_insert_larger_than_what_is_held_in_memory_is_stored_whole(
+    http_client: httpx.Client,
+) -> None:
+    numbers = np.arange(MAX_MEMORY_BYTES // 8 + 500_000, dtype="<u8")
+    query = {"query": "INSERT INTO t FORMAT RowBinary"}
+    assert http_client.post("/", params=query, content=numbers.tobytes()).status_code == 200
+    stored = http_client.get("/", params={"query": "SELECT count(), sum(a) FROM t"}).text
+    assert stored == f"{len(numbers)}\t{numbers.sum()}\n"

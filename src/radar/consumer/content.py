@@ -1,5 +1,6 @@
 """What of some messages becomes rows and what dead letters: pure."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,11 @@ def read(kind: Kind, partition: int, run: Run) -> Content:
         if len(part.run):
             content.parts.append(part)
     return content
+
+
+def rows(parts: Sequence[Part]) -> list[tuple[int, Columns]]:
+    """Return parts as the store takes them."""
+    return [(len(part.run), part.columns) for part in parts]
 
 
 def _read_part(kind: Kind, partition: int, run: Run) -> tuple[Part, list[Letter]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from radar.consumer.batch import BLOCK_BYTES
-from radar.consumer.content import read
+from radar.consumer.content import read, rows
 from radar.consumer.letters import (
     EVERY_LETTER,
     DeadLetter,
@@ -177,17 +177,14 @@ def _store(
 
 def _stored(kind: Kind, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
     """Return which of some offsets are rows; there may be very many others between them."""
-    rows = store.rows(
+    found = store.rows(
         f"SELECT DISTINCT kafka_offset FROM {kind.table} WHERE kafka_partition ="
         " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}",
         {"partition": partition, "offsets": list(offsets)},
     )
-    return {int(offset) for (offset,) in rows}
+    return {int(offset) for (offset,) in found}
 
 
 def _insert(kind: Kind, store: Store, partition: int, run: Run, suffix: str) -> None:
-    rows = [(len(part.run), part.columns) for part in read(kind, partition, run).parts]
-    fingerprint = Fingerprint()
-    fingerprint.update(run)
-    name = f"{kind.topic}:replay:{partition}:{fingerprint.text}{suffix}"
-    store.insert(kind.table, rows, name)
+    name = f"{kind.topic}:replay:{partition}:{Fingerprint.of(run)}{suffix}"
+    store.insert(kind.table, rows(read(kind, partition, run).parts), name)

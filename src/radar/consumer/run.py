@@ -16,9 +16,10 @@ class Run:
         offsets: Of each.
         keys: Of each.
         values: Of each; None is a tombstone.
+        size_bytes: Of all values.
     """
 
-    __slots__ = ("keys", "offsets", "values")
+    __slots__ = ("keys", "offsets", "size_bytes", "values")
 
     def __init__(
         self, offsets: list[int], keys: list[bytes | None], values: list[bytes | None]
@@ -26,6 +27,7 @@ class Run:
         self.offsets = offsets
         self.keys = keys
         self.values = values
+        self.size_bytes = sum(map(len, filter(None, values)))
 
     @classmethod
     def of(cls, messages: Iterable[Message]) -> "Run":
@@ -50,12 +52,9 @@ class Run:
         return len(self.offsets)
 
     def __getitem__(self, part: slice) -> "Run":
+        if part.indices(len(self)) == (0, len(self), 1):
+            return self  # as nearly always
         return Run(self.offsets[part], self.keys[part], self.values[part])
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the values."""
-        return sum(map(len, filter(None, self.values)))
 
     def where(self, wanted: Callable[[int], bool]) -> "Run":
         """Return the messages whose offset is wanted."""
@@ -92,6 +91,13 @@ class Fingerprint:
         self._offsets.update(array("q", run.offsets))
         self._lengths.update(array("q", map(len, values)))
         self._values.update(b"".join(values))
+
+    @classmethod
+    def of(cls, run: Run) -> str:
+        """Return the fingerprint of some messages alone."""
+        fingerprint = cls()
+        fingerprint.update(run)
+        return fingerprint.text
 
     @property
     def text(self) -> str:

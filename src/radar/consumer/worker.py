@@ -26,10 +26,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import structlog
 
-from radar.columns import Columns
 from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
 from radar.consumer.breaker import Breaker
-from radar.consumer.content import Letter, Part, read
+from radar.consumer.content import Letter, Part, read, rows
 from radar.consumer.dead_letters import DeadLetters
 from radar.consumer.run import Fingerprint, Run
 from radar.errors import (
@@ -104,11 +103,6 @@ class Piece(NamedTuple):
 
     parts: list[Part]
     name: str
-
-    @property
-    def rows(self) -> int:
-        """How many they are."""
-        return sum(len(part.run) for part in self.parts)
 
     @property
     def run(self) -> Run:
@@ -440,7 +434,7 @@ class Worker:
         started_s = time.monotonic()
         self._health.beat(self._store_within_s)
         self._reached(CrashPoint.DURING_INSERT)
-        self._store.insert(self._kind.table, _rows(piece), piece.name)
+        self._store.insert(self._kind.table, rows(piece.parts), piece.name)
         if work.repeated:
             self._insert_missing(work, piece)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
@@ -460,11 +454,9 @@ class Worker:
         if not len(missing):
             return
         _log.info("inserting what is missing", name=piece.name, rows=len(run), missing=len(missing))
-        fingerprint = Fingerprint()
-        fingerprint.update(missing)
-        rest = self._piece(work, missing, f"{piece.name}+{fingerprint.text}")
+        rest = self._piece(work, missing, f"{piece.name}+{Fingerprint.of(missing)}")
         self._health.beat(self._store_within_s)
-        self._store.insert(self._kind.table, _rows(rest), rest.name)
+        self._store.insert(self._kind.table, rows(rest.parts), rest.name)
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
         try:
@@ -633,10 +625,6 @@ class Worker:
     def _count_halted(self) -> None:
         halted = sum(work.halted for work in self._work.values())
         metrics.HALTED.labels(self._kind.name).set(halted)
-
-
-def _rows(piece: Piece) -> list[tuple[int, Columns]]:
-    return [(len(part.run), part.columns) for part in piece.parts]
 
 
 def _condition(partition: int) -> str:

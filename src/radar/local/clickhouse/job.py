@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -184,14 +185,14 @@ class Job:
         chDB's streaming insert reports success for rows that the table then refuses (a
         violated constraint), and its plain query mis-splits data at blank lines. Up to
         MAX_MEMORY_BYTES it is in memory: ext4 takes milliseconds to find a file's place where
-        many files were just deleted.
+        many files were just deleted. (Other systems than Linux have no such files.)
         """
         with ExitStack() as opened:
-            file: IO[bytes] = opened.enter_context(os.fdopen(os.memfd_create("insert"), "w+b"))
-            in_memory = True
+            in_memory = sys.platform == "linux"
+            file: IO[bytes] = opened.enter_context(self._new_file(in_memory=in_memory))
             for chunk in data:
                 if in_memory and file.tell() > MAX_MEMORY_BYTES:
-                    on_disk = opened.enter_context(tempfile.TemporaryFile(dir=self._engine.path))
+                    on_disk = opened.enter_context(self._new_file(in_memory=False))
                     file.seek(0)
                     shutil.copyfileobj(file, on_disk)
                     file.truncate(0)
@@ -200,6 +201,11 @@ class Job:
             file.flush()
             file.seek(0)
             yield f"/dev/fd/{file.fileno()}"
+
+    def _new_file(self, *, in_memory: bool) -> IO[bytes]:
+        if in_memory and sys.platform == "linux":
+            return os.fdopen(os.memfd_create("insert"), "w+b")
+        return tempfile.TemporaryFile(dir=self._engine.path)
 
     def _read_statement(self) -> tuple[Statement, Iterator[bytes]]:
         """Return the statement, and the rows that follow it if it is an INSERT."""
