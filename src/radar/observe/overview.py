@@ -1,0 +1,171 @@
+"""What a running pipeline is and does at one moment: the same facts for every view of it.
+
+The terminal view, the dashboard and `radar status` show these and nothing that they made up
+themselves. Rates are per second, over the last `radar.observe.progress.WINDOW_S`; ages and
+durations are in seconds; sizes in bytes. None means: not known, or there is none yet.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Stage = Literal["exchange", "connections", "partitions", "workers", "tables"]
+"""The data's way, in its order."""
+
+
+class ConnectionState(Struct, frozen=True):
+    """One connection to the exchange."""
+
+    producer: str
+    name: str
+    markets: int
+    age_s: float
+    last_frame_age_s: float | None
+    frames: int
+
+
+class ProducerState(Struct, frozen=True):
+    """One producer."""
+
+    name: str
+    kind: str
+    address: str  # HOST:PORT of its health and metrics
+    alive: bool
+    ready: bool
+    reasons: list[str]  # why it is not
+    frames_per_s: float
+    bytes_per_s: float
+    published_per_s: float
+    queue: int  # messages that wait for Kafka
+    backpressure_share: float  # of the window, in which reading stood still
+    last_frame_age_s: float | None
+    clock_skew_s: float | None
+    reconnects: int
+    invalid_frames: int
+    publish_failed: int
+    connections: list[ConnectionState]
+    memory_bytes: int | None
+
+
+class PartitionState(Struct, frozen=True):
+    """One partition of a topic and how far its worker is."""
+
+    kind: str
+    topic: str
+    partition: int
+    start: int  # oldest offset that Kafka keeps
+    end: int
+    committed: int | None
+    lag: int  # messages that wait
+    lag_per_s: float | None  # above zero it grows
+    published_per_s: float | None
+    stored_per_s: float | None
+    owner: str | None  # name of the worker
+
+
+class WorkerState(Struct, frozen=True):
+    """One worker."""
+
+    name: str
+    kind: str
+    address: str
+    alive: bool
+    ready: bool
+    reasons: list[str]
+    partitions: list[int]
+    rows_per_s: float
+    blocks_per_s: float
+    insert_s: float | None  # mean of the window
+    latency_s: float | None  # mean, from the frame to the durable row, oldest row of each block
+    insert_retries: int
+    dead_letters: int
+    rebalances: int
+    halted_partitions: int
+    memory_bytes: int | None
+
+
+class TableState(Struct, frozen=True):
+    """One table of ClickHouse, as its reader's view counts it."""
+
+    kind: str
+    name: str
+    rows: int
+    rows_last_minute: int
+    newest_at_s: float | None  # Unix time of the newest row's receipt
+    size_bytes: int
+    parts: int
+
+
+class Flow(Struct, frozen=True):
+    """One kind of record on its way, summed over all processes."""
+
+    kind: str
+    connections: int
+    frames_per_s: float
+    published_per_s: float
+    stored_per_s: float
+    frames: int
+    published: int
+    stored: int
+    lag: int | None
+    latency_s: float | None
+    last_frame_age_s: float | None
+    invalid_frames: int
+    dead_letters: int
+
+
+class MarketAge(Struct, frozen=True):
+    """A market that has not brought anything for long."""
+
+    kind: str
+    symbol: str
+    age_s: float | None  # since its newest row; None if there is none
+
+
+class RecentLetter(Struct, frozen=True):
+    """A message that could not be stored."""
+
+    kind: str
+    at_s: float  # Unix time
+    reason: str
+    detail: str
+    topic: str  # where it stood
+    partition: int
+    offset: int
+    replayed: bool
+
+
+class Problem(Struct, frozen=True):
+    """A warning or error: of a process's log, or something that does not answer."""
+
+    at_s: float
+    process: str
+    text: str
+
+
+class Bottleneck(Struct, frozen=True):
+    """Where the pipeline is stuck or slowest."""
+
+    stage: Stage
+    kind: str
+    text: str  # one line: what is wrong and what follows
+
+
+class Overview(Struct, frozen=True):
+    """Everything that is known of the pipeline at one moment."""
+
+    at_s: float  # Unix time
+    exchange: str
+    simulated: bool
+    uptime_s: float | None  # of `radar up`; None elsewhere
+    kafka: str  # address
+    clickhouse: str  # address and database
+    flows: list[Flow]
+    producers: list[ProducerState]
+    partitions: list[PartitionState]
+    workers: list[WorkerState]
+    tables: list[TableState]
+    stalest: list[MarketAge]
+    letters: list[RecentLetter]
+    problems: list[Problem]  # newest last
+    bottleneck: Bottleneck | None  # None: everything flows
