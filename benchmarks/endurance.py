@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from benchmarks import latency, machine, stack
 from benchmarks.cpu import memory_bytes
