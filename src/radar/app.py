@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
@@ -146,6 +146,36 @@ def simulate(options: "SimulatorOptions", settings: Settings, show: Callable[...
         show(host, port)
 
     main(options, ready)
+
+
+def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
+    """Serve the dashboard until SIGTERM or SIGINT; blocks.
+
+    Args:
+        settings: The options.
+        show: Called with its URL once it answers.
+
+    Raises:
+        ConfigurationError: The address is taken, or is reached by others and has no token.
+    """
+    from radar.dashboard.app import serve
+    from radar.observe.checks import CHECK_TIMEOUT_S
+    from radar.store.client import Store
+
+    health = _serve_health(settings)
+    asked_store = Store(settings, timeout_s=CHECK_TIMEOUT_S)
+    beating: list[asyncio.Task[None]] = []
+
+    def ready(url: str) -> None:
+        beating.append(asyncio.get_running_loop().create_task(health.keep_beating()))
+        health.clear("start")
+        show(url)
+
+    def observe() -> Any:
+        raise StoreUnavailable("the pipeline is not observed")
+
+    with _checking(settings, health, {"store": asked_store.ping}):
+        serve(settings, observe, ready)
 
 
 def _serve_health(settings: Settings) -> Health:

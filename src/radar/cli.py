@@ -188,6 +188,30 @@ def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) ->
 
 
 @app.command()
+def dashboard(
+    *,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; else DASHBOARD_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, 0: any free one; else DASHBOARD_PORT."),
+    ] = None,
+) -> None:
+    """Serve web pages that show the markets and how the pipeline does.
+
+    It only reads. Ctrl-C ends it.
+    """
+    from radar.app import dashboard as run
+
+    given = {"dashboard_host": host, "dashboard_port": port}
+    settings = _settings(
+        "dashboard", **{name: value for name, value in given.items() if value is not None}
+    )
+    run(settings, lambda url: typer.echo(f"dashboard: {url}"))
+
+
+@app.command()
 def migrate() -> None:
     """Create or update the tables in ClickHouse."""
     from radar.store.client import Store
@@ -535,8 +559,11 @@ def _running_ledger(settings: "Settings") -> Path | None:
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
-    broker, database = pipeline.broker, pipeline.database
+    from radar.local.addresses import url
+
+    broker, database, dashboard = pipeline.broker, pipeline.database, pipeline.dashboard
     found: list[tuple[str, Any]] = [
+        *([("Dashboard", url(dashboard.host, dashboard.port))] if dashboard else []),
         ("Kafka", f"{broker.host}:{broker.port}{'' if broker.embedded else ' (not ours)'}"),
         (
             "ClickHouse",

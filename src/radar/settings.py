@@ -65,6 +65,12 @@ def _check_file(value: str) -> str:
     return value
 
 
+def _check_token(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value()) < MIN_TOKEN_CHARACTERS:
+        raise ValueError("it is too short, others could guess it")
+    return value
+
+
 def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).hostname):
@@ -75,6 +81,7 @@ def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
 
 
 MAX_PORT = 65535
+MIN_TOKEN_CHARACTERS = 16
 _WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
 
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
@@ -276,6 +283,28 @@ class Settings(BaseSettings):
         ge=0,
         le=1_000_000,
         description="Halt a partition at so many bad messages in a row; 0: never.",
+    )
+
+    # Dashboard
+    dashboard_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of this machine to serve the dashboard on; others than its own"
+        " loopback need DASHBOARD_TOKEN.",
+    )
+    dashboard_port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        description="Port of the dashboard; if it is taken, `radar up` takes another one. 0: none"
+        " in `radar up`, any free one in `radar dashboard`.",
+    )
+    dashboard_token: Annotated[
+        SecretStr,
+        AfterValidator(_check_token),
+        Allowed("empty, or at least 16 characters"),
+    ] = Field(
+        SecretStr(""), description="Who asks the dashboard must know this; empty: everybody may."
     )
 
     # Running
@@ -483,6 +512,7 @@ _SECTIONS = {
     "kafka_broker": "Kafka",
     "clickhouse_host": "ClickHouse",
     "batch_size": "Workers",
+    "dashboard_host": "Dashboard",
     "trades_workers": "Running",
 }
 

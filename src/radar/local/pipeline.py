@@ -95,6 +95,7 @@ class Pipeline:
         self.broker = broker
         self.database = database
         self.simulation = simulation
+        self.dashboard = addresses.dashboard(settings)
         self.exchange_port = free_port() if simulation else 0
         self.settings = settings
         self.supervisor = Supervisor(data_dir / "logs", inherited)
@@ -124,7 +125,7 @@ class Pipeline:
     def processes(self) -> dict[str, Child]:
         """All processes by name, in the order of the data's way."""
         children = self.supervisor.children
-        order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers)
+        order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers, "dashboard")
         return {name: children[name] for name in order if name in children}
 
     async def start(self) -> None:
@@ -154,6 +155,7 @@ class Pipeline:
                     await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
         except* RadarError as errors:
             raise errors.exceptions[0] from None
+        await self._start_dashboard()
         self._write_state()
         self._background = [
             asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports, cluster)),
@@ -179,6 +181,7 @@ class Pipeline:
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
+            await self.supervisor.stop(("dashboard",), STOP_TIMEOUT_S)
             await self.supervisor.stop(("exchange", "clickhouse", "kafka"), STOP_TIMEOUT_S)
             await self.supervisor.close()
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
@@ -242,6 +245,15 @@ class Pipeline:
             ChildSpec("exchange", command, self._environment(), forked=True, serves_metrics=True)
         )
         await self._answers("exchange", Address("127.0.0.1", self.exchange_port, embedded=True))
+
+    async def _start_dashboard(self) -> None:
+        if self.dashboard is None:
+            return
+        host, port = _text(self.dashboard)
+        command = ("dashboard", "--host", host, "--port", port)
+        await self.supervisor.start(
+            ChildSpec("dashboard", command, self._environment(), serves_metrics=True, forked=True)
+        )
 
     async def _prepare_topics(self) -> Cluster:
         # A client that finds nobody waits longer and longer before it tries again.
@@ -421,8 +433,11 @@ async def open_pipeline(
     Simulated data has a directory of its own, so that it never mixes with recorded data.
 
     Raises:
-        ConfigurationError: An address is taken, or another `radar up` uses the data.
+        ConfigurationError: An address is taken, the dashboard needs a token, or another `radar up`
+            uses the data.
     """
+    if settings.dashboard_port:
+        addresses.check_dashboard(settings)
     data_dir = data_directory(settings, simulated=simulation is not None)
     data_dir.mkdir(parents=True, exist_ok=True)
     with _locked(data_dir) as children:
