@@ -15,6 +15,7 @@ from radar.store.client import Store
 INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
 MAX_CANDLES = 2000
 MAX_TRADES = 500
+_WINDOW = 1.5  # intervals that are looked at for each wanted candle: some have no trades
 BOOK_BPS = 100.0  # what lies so near the middle makes the imbalance
 
 # SELECT and nothing else; what belongs to a query may be set, as clients do.
@@ -92,35 +93,43 @@ class Book(Struct, frozen=True):
     imbalance: float | None  # of what lies within BOOK_BPS of the middle, from -1 to 1
 
 
-MARKETS = """
-SELECT source, symbol, base, quote, toFloat64(last_price),
-    toUnixTimestamp64Milli(last_trade_at) / 1000, toFloat64(change_24h), toFloat64(high_24h),
-    toFloat64(low_24h), toFloat64(volume_24h), toFloat64(quote_volume_24h), trades_24h, best_bid,
-    best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) / 1e6
+def _numbers(*columns: str) -> str:
+    """Return what selects decimals as the nearest floats; ClickHouse's own cast may miss them."""
+    return ", ".join(f"toFloat64(toString({column}))" for column in columns)
+
+
+MARKETS = f"""
+SELECT source, symbol, base, quote, {_numbers("last_price")},
+    toUnixTimestamp64Milli(last_trade_at) / 1000, change_24h,
+    {_numbers("high_24h", "low_24h", "volume_24h", "quote_volume_24h")}, trades_24h,
+    best_bid, best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) / 1e6
 FROM markets
 """
 
-CANDLES = """
-SELECT toUnixTimestamp(open_time), toFloat64(open), toFloat64(high), toFloat64(low),
-    toFloat64(close), toFloat64(volume), toFloat64(quote_volume), toFloat64(vwap), trades
-FROM candles(interval_s = {interval_s:UInt32},
-    start = fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC'),
-    end = fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC'))
-WHERE source = {source:String} AND symbol = {symbol:String}
-ORDER BY open_time DESC LIMIT {count:UInt32}
+_CANDLE = (
+    "toUnixTimestamp(open_time),"
+    f" {_numbers('open', 'high', 'low', 'close', 'volume', 'quote_volume', 'vwap')}, trades"
+)
+
+CANDLES = f"""
+SELECT {_CANDLE}
+FROM candles(interval_s = {{interval_s:UInt32}},
+    start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
+    end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
+WHERE source = {{source:String}} AND symbol = {{symbol:String}}
+ORDER BY open_time DESC LIMIT {{count:UInt32}}
 """
 
 # An exchange's clock may be ahead of ours.
-LAST_CANDLES = """
-SELECT toUnixTimestamp(open_time), toFloat64(open), toFloat64(high), toFloat64(low),
-    toFloat64(close), toFloat64(volume), toFloat64(quote_volume), toFloat64(vwap), trades
-FROM candles(interval_s = {interval_s:UInt32}, start = now() - {interval_s:UInt32},
+LAST_CANDLES = f"""
+SELECT {_CANDLE}
+FROM candles(interval_s = {{interval_s:UInt32}}, start = now() - {{interval_s:UInt32}},
     end = now() + 60)
-WHERE source = {source:String} AND symbol = {symbol:String}
+WHERE source = {{source:String}} AND symbol = {{symbol:String}}
 ORDER BY open_time DESC LIMIT 2
 """
 
-# The beginning of the oldest of the newest intervals in which there were trades.
+# The beginning of the oldest of the newest intervals with trades, of those before the window.
 CANDLES_BEGIN = """
 SELECT min(interval) * {interval_s:UInt32} * 1000
 FROM
@@ -128,28 +137,29 @@ FROM
     SELECT DISTINCT intDiv(toUnixTimestamp(event_time), {interval_s:UInt32}) AS interval
     FROM trades_master
     WHERE source = {source:String} AND symbol = {symbol:String}
-        AND event_time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')
+        AND event_time < fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')
     ORDER BY interval DESC LIMIT {count:UInt32}
 )
 """
 
-# The inner question only looks up where the newest begin: without it FINAL would compare all.
+# Deliveries, not trades: in the order in which they are stored, so that hardly any are read.
+TRADES_BEGIN = """
+SELECT count(), toUnixTimestamp64Milli(min(event_time))
+FROM
+(
+    SELECT event_time FROM trades_master
+    WHERE source = {source:String} AND symbol = {symbol:String}
+    ORDER BY event_time DESC LIMIT {deliveries:UInt64}
+)
+"""
+
 TRADES = """
 SELECT toString(trade_id), toUnixTimestamp64Milli(event_time) / 1000,
     toUnixTimestamp64Micro(received_at) / 1e6, toString(side), toString(price),
     toString(base_amount)
 FROM trades
-WHERE source = {source:String} AND symbol = {symbol:String} AND event_time >=
-(
-    SELECT min(event_time)
-    FROM
-    (
-        SELECT DISTINCT event_time, trade_id
-        FROM trades_master
-        WHERE source = {source:String} AND symbol = {symbol:String}
-        ORDER BY event_time DESC LIMIT {count:UInt32}
-    )
-)
+WHERE source = {source:String} AND symbol = {symbol:String}
+    AND event_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
 ORDER BY event_time DESC, received_at DESC, trade_id DESC LIMIT {count:UInt32}
 """
 
@@ -209,14 +219,14 @@ def candles(
     check_interval(interval_s)
     # Candles are whole, so the last one must not begin at `before_s` or later.
     end_ms = -int(-before_s // interval_s) * interval_s * 1000
-    asked = market._asdict() | {"interval_s": interval_s, "end_ms": end_ms, "count": count}
-    start_ms = end_ms - count * interval_s * 1000
-    found = _candles(store, asked, start_ms)
-    if len(found) < count:
-        # A market that does not trade in every interval, or its beginning.
-        ((begin_ms,),) = store.rows(CANDLES_BEGIN, asked, READ_ONLY)
-        if begin_ms and begin_ms < start_ms:
-            found = _candles(store, asked, begin_ms)
+    start_ms = max(0, end_ms - int(count * _WINDOW) * interval_s * 1000)
+    asked = market._asdict() | {"interval_s": interval_s, "count": count}
+    found = _candles(store, asked, start_ms, end_ms)
+    if missing := count - len(found):
+        older = asked | {"start_ms": start_ms, "count": missing}
+        ((begin_ms,),) = store.rows(CANDLES_BEGIN, older, READ_ONLY)
+        if begin_ms:
+            found = _candles(store, older, begin_ms, start_ms) + found
     if not found:
         must_exist(store, market)
     return found
@@ -238,9 +248,9 @@ def last_candles(store: Store, market: Market, interval_s: int) -> list[Candle]:
     return [Candle(*row) for row in reversed(rows)]
 
 
-def _candles(store: Store, asked: dict[str, Any], start_ms: int) -> list[Candle]:
-    rows = store.rows(CANDLES, asked | {"start_ms": max(0, start_ms)}, READ_ONLY)
-    return [Candle(*row) for row in reversed(rows)]
+def _candles(store: Store, asked: dict[str, Any], start_ms: int, end_ms: int) -> list[Candle]:
+    window = {"start_ms": start_ms, "end_ms": end_ms}
+    return [Candle(*row) for row in reversed(store.rows(CANDLES, asked | window, READ_ONLY))]
 
 
 def trades(store: Store, market: Market, count: int) -> list[Trade]:
@@ -249,11 +259,23 @@ def trades(store: Store, market: Market, count: int) -> list[Trade]:
     Raises:
         NoSuchMarket: Nothing is recorded of the market.
     """
-    asked = market._asdict() | {"count": count}
-    found = [Trade(*row) for row in store.rows(TRADES, asked, READ_ONLY)]
+    deliveries = 2 * count
+    while True:
+        asked = market._asdict() | {"deliveries": deliveries}
+        ((there, since_ms),) = store.rows(TRADES_BEGIN, asked, READ_ONLY)
+        found = trades_since(store, market, since_ms / 1000, count)
+        if len(found) == count or there < deliveries:
+            break
+        deliveries *= 8  # each was delivered many times
     if not found:
         must_exist(store, market)
     return found
+
+
+def trades_since(store: Store, market: Market, since_s: float, count: int) -> list[Trade]:
+    """Return the newest of the trades that happened at a time or later, newest first."""
+    asked = market._asdict() | {"since_ms": round(since_s * 1000), "count": count}
+    return [Trade(*row) for row in store.rows(TRADES, asked, READ_ONLY)]
 
 
 def book(store: Store, market: Market, at_s: float) -> Book:

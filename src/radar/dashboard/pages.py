@@ -12,6 +12,7 @@ from radar.dashboard.live import Subject
 from radar.dashboard.markets import Book, Candle, Market, MarketRow, Trade
 from radar.dashboard.reader import Reader
 from radar.observe.overview import Overview
+from radar.store.client import Store
 
 MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0
@@ -100,8 +101,13 @@ class Tape:
 
 def _tape(reader: Reader, market: Market) -> Subject[Tape]:
     async def ask(before: Tape | None) -> Tape:
-        newest = await reader.ask("trades", lambda store: markets.trades(store, market, TAPE))
-        return (before or Tape()).followed_by(newest)
+        def newest(store: Store) -> list[Trade]:
+            if before is None or len(before.trades) < TAPE:
+                return markets.trades(store, market, TAPE)
+            # The newest cannot be older than the oldest of those that were the newest before.
+            return markets.trades_since(store, market, before.trades[-1].at_s, TAPE)
+
+        return (before or Tape()).followed_by(await reader.ask("trades", newest))
 
     def whole(tape: Tape) -> dict[str, object]:
         return {"full": True, "trades": tape.trades}
