@@ -68,8 +68,8 @@ class Dashboard:
         self._settings = settings
         self._reader = Reader(settings)
         self._started_at_s = time.time()
-        observer = Threads(1, "observer")
-        self._sampler = Sampler(lambda: observer.run(observe))
+        self._observer = Threads(1, "observer")
+        self._sampler = Sampler(lambda: self._observer.run(observe))
         routes = [
             Route("/api/about", self._about),
             Route("/api/markets", self._markets),
@@ -114,6 +114,8 @@ class Dashboard:
             yield
         finally:
             sampling.cancel()
+            self._reader.close()
+            self._observer.close()
 
     async def _about(self, _: Request) -> Response:
         running = running_pipeline(self._settings.radar_data_dir) or {}
