@@ -82,7 +82,9 @@ def test_free_port_can_be_bound() -> None:
 def test_dashboard_whose_port_is_taken_has_another_and_port_0_means_none(taken: int) -> None:
     assert addresses.dashboard(load(dashboard_port=0)) is None
     port = free_port()
-    assert addresses.dashboard(load(dashboard_port=port)) == Address("127.0.0.1", port, embedded=True)
+    assert addresses.dashboard(load(dashboard_port=port)) == Address(
+        "127.0.0.1", port, embedded=True
+    )
     other = addresses.dashboard(load(dashboard_port=taken))
     assert other is not None
     assert other.port not in (0, taken)

@@ -4,7 +4,7 @@ import asyncio
 from datetime import date
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observed import flow
@@ -48,6 +48,7 @@ def test_imbalance_counts_what_is_near_the_middle() -> None:
     assert imbalance([(90, 1)], [(110, 1)], 100) is None
 
 
+@settings(deadline=None)
 @given(st.permutations(range(40)), st.lists(st.integers(1, 10), min_size=1, max_size=10))
 def test_tape_tells_each_of_the_newest_trades_once_in_whatever_order_they_come(
     order: list[int], sizes: list[int]

@@ -33,7 +33,7 @@ from radar.dashboard.live import EventStream, Hub
 from radar.dashboard.markets import Market, NoSuchMarket
 from radar.dashboard.reader import Busy, Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
-from radar.local import addresses
+from radar.local.addresses import check_dashboard, url
 from radar.observe.overview import Overview
 from radar.observe.state import running_pipeline
 from radar.settings import Settings
@@ -255,10 +255,10 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
     Raises:
         ConfigurationError: The address is taken, or needs a token.
     """
-    addresses.check_dashboard(settings)
+    check_dashboard(settings)
     with _listen(settings.dashboard_host, settings.dashboard_port) as listener:
-        url = addresses.url(settings.dashboard_host, listener.getsockname()[1])
-        dashboard = Dashboard(settings, observe, lambda: ready(url))
+        where = url(settings.dashboard_host, listener.getsockname()[1])
+        dashboard = Dashboard(settings, observe, lambda: ready(where))
         config = uvicorn.Config(
             dashboard.application,
             access_log=False,
