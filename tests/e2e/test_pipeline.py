@@ -83,7 +83,7 @@ class Up:
     def dashboard(self, process: Process) -> str:
         """Return the address of the dashboard that a run shows, once it answers."""
         shown = re.search(
-            r"^Dashboard: (http://127.0.0.1:([0-9]+))$", process.log.read_text(), re.M
+            r"^Dashboard: (http://127.0.0.1:([0-9]+))$", process.log.read_text(), re.MULTILINE
         )
         assert shown is not None
         eventually(lambda: answers("127.0.0.1", int(shown[2])), "the dashboard answers")
