@@ -15,7 +15,10 @@ MODULES = {
 
 # Each client library lives behind one module (the simulator is a server of its own).
 IMPORTERS = {
-    "confluent_kafka": {"radar.kafka"},
+    "confluent_kafka": {
+        *("radar.kafka.client", "radar.kafka.cluster"),
+        *("radar.kafka.group_reader", "radar.kafka.publisher"),
+    },
     "clickhouse_connect": {"radar.store.client"},
     "chdb": {"radar.local.clickhouse.engine"},
     "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
