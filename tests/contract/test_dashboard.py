@@ -83,8 +83,10 @@ def test_markets_equal_the_view_and_the_greatest_volume_is_first(
         assert [shown[name] for name in ("source", "symbol", "base", "quote")] == list(row[:4])
         assert (shown["last_trade_at_s"] or 0) * 1000 == pytest.approx(row[5] or 0)
         assert (shown["book_at_s"] or 0) * 1e6 == pytest.approx(row[15] or 0)
-        names = ("last_price", "change_24h", "high_24h", "low_24h", "volume_24h")
-        names += ("quote_volume_24h", "trades_24h", "best_bid", "best_ask", "spread_bps")
+        names = (
+            *("last_price", "change_24h", "high_24h", "low_24h", "volume_24h"),
+            *("quote_volume_24h", "trades_24h", "best_bid", "best_ask", "spread_bps"),
+        )
         numbers = [row[n] for n in (4, 6, 7, 8, 9, 10, 11, 12, 13, 14)]
         assert [shown[name] for name in names] == [
             None if number is None else float(number) for number in numbers

@@ -22,7 +22,7 @@ from radar.observe import metrics
 ALIVE_S = 5.0
 RETRY_MS = 2000
 MAX_VIEWERS = 500
-REST = 3.0  # a subject rests this many times as long as its question took
+REST = 3.0  # times as long as its question took, for which a subject rests
 
 State = TypeVar("State")
 
@@ -40,6 +40,7 @@ class Subject(Generic[State]):
         ask: Returns its state, given the one before; raises a RadarError if that fails.
         whole: Makes the content of the event that tells a state to somebody who knows nothing.
         change: Makes that of the event for who knows the state before; None if there is nothing.
+        rest: So many times as long as the question took it is not asked again.
     """
 
     key: Hashable
@@ -48,6 +49,7 @@ class Subject(Generic[State]):
     ask: Callable[[State | None], Awaitable[State]]
     whole: Callable[[State], object]
     change: Callable[[State, State], object | None]
+    rest: float = REST
 
 
 class Hub:
@@ -175,7 +177,7 @@ class _Feed:
             else:
                 self._take(state)
             took_s = time.monotonic() - began_s
-            await asyncio.sleep(max(self.subject.period_s - took_s, took_s * REST))
+            await asyncio.sleep(max(self.subject.period_s - took_s, took_s * self.subject.rest))
 
     def _fail(self, text: str) -> None:
         if text != self._problem:

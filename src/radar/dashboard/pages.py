@@ -66,8 +66,8 @@ def pipeline(sampler: Sampler) -> list[Subject[Any]]:
     async def ask(before: Overview | None) -> Overview:
         return await (sampler.latest() if before is None else sampler.next())
 
-    # The sampler decides how often.
-    return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after)]
+    # The sampler decides how often; to ask it is to wait for it.
+    return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after, rest=0.0)]
 
 
 def _row(reader: Reader, market: Market) -> Subject[MarketRow | None]:
