@@ -1,5 +1,6 @@
 """A dashboard that serves in this process, and who looks at its streams."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -88,7 +89,7 @@ class Viewer:
         if self._response is not None:
             stream = self._response.extensions["network_stream"]
             raw = stream.get_extra_info("socket")
-            if raw is not None:
+            with contextlib.suppress(OSError):  # it has ended by itself
                 raw.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
         self._client.close()

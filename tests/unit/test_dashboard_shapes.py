@@ -111,7 +111,7 @@ def test_viewer_who_was_too_slow_for_the_changes_is_told_the_whole() -> None:
         await asyncio.sleep(0.1)  # so long it takes nothing, and nothing is kept for it
         events.append(await anext(stream))
         hub.close()
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         return events
 
     retry, first, second = asyncio.run(look())

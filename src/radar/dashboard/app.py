@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import signal
 import socket
@@ -41,6 +42,7 @@ from radar.settings import Settings
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
+_AHEAD_S = 60.0  # so much the clocks of others may be ahead
 
 _STATUS = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -138,7 +140,9 @@ class Dashboard:
     async def _candles(self, request: Request) -> Response:
         market = self._market(request)
         interval_s = _whole(request, "interval_s", 60)
-        before_s = _time(request, "before_s", time.time() + 60)
+        markets.check_interval(interval_s)
+        before_s = _time(request, "before_s", time.time() + _AHEAD_S)
+        before_s = math.ceil(before_s / interval_s) * interval_s  # as others ask
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
         key = market, interval_s, before_s, count
         found = await self._reader.shared(
@@ -150,7 +154,7 @@ class Dashboard:
 
     async def _book(self, request: Request) -> Response:
         market = self._market(request)
-        at_s = _time(request, "at_s", time.time() + 60)
+        at_s = _time(request, "at_s", math.ceil(time.time() + _AHEAD_S))
         return _json(
             await self._reader.shared(
                 "book", lambda store: markets.book(store, market, at_s), key=(market, at_s)

@@ -9,7 +9,7 @@ anybody is.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -72,7 +72,7 @@ class Hub:
         for feed in self._feeds.values():
             feed.wake()
 
-    async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncIterator[bytes]:
+    async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncGenerator[bytes, None]:
         """Yield what a viewer is told, as server-sent events, until the hub is closed."""
         woken = asyncio.Event()
         self._viewers += 1
@@ -203,7 +203,7 @@ class EventStream:
 
     SEND_TIMEOUT_S = 60.0  # who takes nothing for so long is gone
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         self._events = events
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -226,13 +226,10 @@ class EventStream:
             await asyncio.gather(*sides, return_exceptions=True)
 
     async def _tell(self, send: Any) -> None:
-        with contextlib.suppress(TimeoutError):
-            try:
-                async for event in self._events:
-                    async with asyncio.timeout(self.SEND_TIMEOUT_S):
-                        await send({"type": "http.response.body", "body": event, "more_body": True})
-            finally:
-                await self._events.aclose()  # type: ignore[attr-defined]
+        async with contextlib.aclosing(self._events) as events:
+            async for event in events:
+                async with asyncio.timeout(self.SEND_TIMEOUT_S):
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 
