@@ -193,8 +193,8 @@ class Pipeline:
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
-            await self.supervisor.stop(("dashboard",), STOP_TIMEOUT_S)
-            await self.supervisor.stop(("exchange", "clickhouse", "kafka"), STOP_TIMEOUT_S)
+            last = ("dashboard", "exchange", "clickhouse", "kafka")
+            await self.supervisor.stop(last, STOP_TIMEOUT_S)
             await self.supervisor.close()
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
 
