@@ -13,8 +13,8 @@ from radar.store.client import Store
 
 NAME = "reads"
 TEXT = """
-Made-up trades of 200 markets over a month, with shares as in the simulated exchange: 17 % of them in
-the busiest market. Snapshots of their books every 7 s. Read through the views, which show every
+Made-up trades of 200 markets over a month, with shares as in the simulated exchange: 17 % of them
+in the busiest market. Snapshots of their books every 7 s. Read through the views, which show every
 trade once (FINAL). Weeks that are over are one part, as they are a day later; the others are as the
 inserts left them.
 """
