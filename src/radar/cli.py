@@ -88,7 +88,8 @@ def up(
     from rich.console import Console
 
     from radar.local.pipeline import Simulation, data_directory, run
-    from radar.observe import live, logs
+    from radar.monitor import live
+    from radar.observe import logs
     from radar.settings import load
 
     settings = load()
@@ -103,7 +104,7 @@ def up(
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else settings.exchange
         await live.show(
-            console, title, _addresses(pipeline), pipeline.progress, lambda: pipeline.processes
+            console, title, _addresses(pipeline), pipeline.watch, lambda: pipeline.processes
         )
 
     summary = asyncio.run(run(settings, simulation, duration, show))

@@ -29,7 +29,7 @@ CLICKHOUSE_NATIVE_PORTS = {9000: 8123, 9440: 8443}
 FILE_SUFFIX = "_file"
 
 
-def _split_symbols(value: object) -> object:
+def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -57,6 +57,15 @@ def _check_brokers(value: str) -> str:
         if not host or re.search(r"[\s:]", host) or not port.isdecimal() or int(port) > MAX_PORT:
             raise ValueError(f"{server!r} is not host:port")
     return value
+
+
+def _check_processes(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        name, given, address = value.rpartition("=")
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > MAX_PORT or (given and not name):
+            raise ValueError(f"{value!r} is neither HOST:PORT nor NAME=HOST:PORT")
+    return values
 
 
 def _check_file(value: str) -> str:
@@ -127,7 +136,7 @@ class Settings(BaseSettings):
         description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none.",
         repr=False,
     )
-    symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols)] = Field(
+    symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Markets to record, separated by commas; empty means every spot market."
     )
     symbols_per_connection: int = Field(
@@ -299,6 +308,17 @@ class Settings(BaseSettings):
         "127.0.0.1",
         min_length=1,
         description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
+    )
+    monitor_processes: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_check_processes),
+        Allowed("empty, or HOST:PORT or NAME=HOST:PORT, separated by commas"),
+    ] = Field(
+        (),
+        description="METRICS_PORT of the processes that `radar monitor`, `status` and `health` ask,"
+        " where no `radar up` runs.",
     )
 
 

@@ -31,7 +31,9 @@ from radar.local.verdict import (
     depth_verdict,
     trades_verdict,
 )
-from radar.observe.progress import Progress
+from radar.monitor.watch import Watch
+from radar.observe.deployment import Deployment, Served
+from radar.observe.observer import Observer
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrate
@@ -98,8 +100,8 @@ class Pipeline:
         self.exchange_port = free_port() if simulation else 0
         self.settings = settings
         self.supervisor = Supervisor(data_dir / "logs", inherited)
-        self.progress = Progress(data_dir / "logs")
         self.started_at_s = time.time()
+        self.watch = Watch(Observer(settings, self.deployment))
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
         self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
@@ -126,6 +128,16 @@ class Pipeline:
         children = self.supervisor.children
         order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers)
         return {name: children[name] for name in order if name in children}
+
+    def deployment(self) -> Deployment:
+        """Return what runs where at the moment."""
+        processes = [
+            Served(name, "127.0.0.1", child.metrics_port, child.state, child.pid, child.restarts)
+            for name, child in self.processes.items()
+        ]
+        return Deployment(
+            processes, self.simulation is not None, self.started_at_s, self.data_dir / "logs"
+        )
 
     async def start(self) -> None:
         """Start everything, at once what does not need each other; returns when all run.
@@ -156,7 +168,7 @@ class Pipeline:
             raise errors.exceptions[0] from None
         self._write_state()
         self._background = [
-            asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports, cluster)),
+            asyncio.create_task(self.watch.keep_up()),
             asyncio.create_task(self._keep_state()),
         ]
         if self.broker.embedded and not self._runs_apache_kafka:
@@ -316,18 +328,18 @@ class Pipeline:
         """Make the exchange quiet, wait until its frames have arrived; return its books."""
         summary = await asyncio.to_thread(self._ask_exchange, "quiesce")
         deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
-        self.progress.period_s = SETTLE_PERIOD_S
-        received, seen = -1.0, self.progress.rounds
+        self.watch.period_s = SETTLE_PERIOD_S
+        received, seen = -1.0, self.watch.rounds
         while time.monotonic() < deadline_s:
             await asyncio.sleep(SETTLE_PERIOD_S)
             summary = await asyncio.to_thread(self._ask_exchange, "ledger")
             # The second round from now has begun after now: only then it tells something new.
-            if self.progress.rounds < seen + 2:
+            if self.watch.rounds < seen + 2:
                 continue
-            now = self.progress.frames_received
+            now = self.watch.frames_received
             if summary.drained and now == received:
                 break
-            received, seen = now, self.progress.rounds
+            received, seen = now, self.watch.rounds
         return len(summary.depth_frames_by_channel)
 
     def _ask_exchange(self, question: str) -> LedgerSummary:
@@ -533,7 +545,7 @@ async def _run(
             await asyncio.wait_for(asyncio.shield(stopped), duration_s)
         stopped.cancel()
         stop.set()
-        pipeline.progress.stopping = True
+        pipeline.watch.stopping = True
         return await pipeline.stop()
     finally:
         shown.cancel()
