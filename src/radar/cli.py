@@ -88,7 +88,7 @@ def up(
     from rich.console import Console
 
     from radar.local.pipeline import Simulation, data_directory, run
-    from radar.monitor import live
+    from radar.monitor.run import show_up
     from radar.observe import logs
     from radar.settings import load
 
@@ -103,9 +103,8 @@ def up(
 
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else settings.exchange
-        await live.show(
-            console, title, _addresses(pipeline), pipeline.watch, lambda: pipeline.processes
-        )
+        addresses, watch = _addresses(pipeline), pipeline.watch
+        await show_up(console, title, addresses, watch, lambda: pipeline.processes)
 
     summary = asyncio.run(run(settings, simulation, duration, show))
     console.print(_summary(summary), highlight=False, soft_wrap=True)
@@ -292,6 +291,23 @@ def export(
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(f"{folder}: {exported.written:,} files written, {exported.skipped:,} complete")
+
+
+@app.command()
+def monitor() -> None:
+    """Show the whole pipeline on one screen, live: where it is stuck, lag, markets, problems.
+
+    Of the `radar up` that runs on this machine, else of the processes that MONITOR_PROCESSES
+    names. It only looks on. Keys: ? explains the screen, q quits.
+    """
+    from radar.errors import ConfigurationError
+
+    if not sys.stdout.isatty():
+        raise ConfigurationError("radar monitor needs a terminal: use radar status elsewhere")
+    from radar.monitor.run import monitor as run
+    from radar.settings import load
+
+    run(load())
 
 
 @app.command()

@@ -10,7 +10,7 @@ import http.client
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,11 +28,13 @@ from radar.observe.overview import (
     Flow,
     MarketAge,
     MarketDelay,
+    MarketState,
     Overview,
     PartitionState,
     Problem,
     ProcessState,
     ProducerState,
+    RecentGap,
     RecentLetter,
     TableState,
     WorkerState,
@@ -44,6 +46,7 @@ from radar.observe.scrape import Sample, Scraped, Totals, fetch, read
 from radar.settings import Settings
 from radar.store.client import Store
 
+SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
 START_S = 10.0  # of a process, before which its silence is no problem
 WAIT_S = 1.3  # for answers; a process is given TIMEOUT_S of scrape.py
 FIRST_WAIT_S = 8.0  # of the first time, which has nothing older to show
@@ -54,6 +57,7 @@ LETTERS_EVERY_S = 5.0
 SHARE = 0.05  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
 SHOWN_MARKETS = 10  # of each kind
 SHOWN_LETTERS = 20
+SHOWN_GAPS = 20
 # How far back the newest row of a market is looked for, by kind.
 LOOK_BACK_S = {"trades": 86_400, "depth": 3_600}
 
@@ -90,10 +94,10 @@ class Kafka(NamedTuple):
 
 
 class Markets(NamedTuple):
-    """What ClickHouse knows of single markets: kind, symbol, and a number."""
+    """What ClickHouse knows of single markets."""
 
-    newest_at_s: list[tuple[str, str, float | None]]
-    delays: list[MarketDelay]
+    states: list[MarketState]
+    gaps: list[RecentGap]
 
 
 class DeadLetters(NamedTuple):
@@ -161,7 +165,8 @@ class Observer:
         told = {
             process.name: answer
             for process, question in asked
-            if question.answered_at_s >= began_s and (answer := question.answer) is not None
+            if question.answered_at_s > time.monotonic() - SILENT_S
+            and (answer := question.answer) is not None
         }
         silent = {
             process.name: self._silence(process, question)
@@ -238,12 +243,14 @@ class Observer:
             partitions=partitions,
             workers=workers,
             tables=self._tables.answer or [],
-            stalest=_stalest(markets.newest_at_s, now_s) if markets else [],
+            stalest=_stalest(markets.states, now_s) if markets else [],
             letters=letters.newest if letters else [],
             problems=self._problems(found, kafka_error, clickhouse_error, processes, now_s),
             bottleneck=None,
             processes=processes,
-            slowest=markets.delays if markets else [],
+            slowest=_slowest(markets.states) if markets else [],
+            markets=markets.states if markets else [],
+            gaps=markets.gaps if markets else [],
             kafka_error=kafka_error,
             clickhouse_error=clickhouse_error,
         )
@@ -393,19 +400,27 @@ class Observer:
     ) -> Flow:
         total, rates = self._totals.total, self._rates
         keys = self._totals.items()
+        own = [partition for partition in partitions if partition.kind == kind]
 
         def rate(metric: str) -> float:
             return sum(rates.rate(key) or 0.0 for key in keys if key[1:] == (metric, kind))
 
+        published_per_s, stored_per_s = rate("radar_published_total"), rate("radar_rows_total")
+        # Where no process is known Kafka tells.
+        if not producers:
+            published_per_s = sum(partition.published_per_s or 0.0 for partition in own)
+        if not workers:
+            stored_per_s = sum(partition.stored_per_s or 0.0 for partition in own)
+
         blocks_per_s = rate("radar_latency_seconds_count")
         ages = [each.last_frame_age_s for each in producers if each.kind == kind]
-        lags = [partition.lag for partition in partitions if partition.kind == kind]
+        lags = [partition.lag for partition in own]
         return Flow(
             kind=kind,
             connections=int(self._totals.gauge("radar_connections", kind, told)),
             frames_per_s=rate("radar_frames_total"),
-            published_per_s=rate("radar_published_total"),
-            stored_per_s=rate("radar_rows_total"),
+            published_per_s=published_per_s,
+            stored_per_s=stored_per_s,
             frames=int(total("radar_frames_total", kind)),
             published=int(total("radar_published_total", kind)),
             stored=int(total("radar_rows_total", kind)),
@@ -515,25 +530,35 @@ class Observer:
 
     def _ask_markets(self) -> Markets:
         store = self._store("markets")
-        rows = store.rows(_MARKETS)
-        return Markets(
-            [
-                (kind, symbol, int(at_us) / 1e6 if at_us else None)
-                for kind, symbol, at_us, _ in rows
-            ],
-            [
-                MarketDelay(kind, symbol, float(delay_s))
-                for kind in RECORDED
-                for _, symbol, _, delay_s in heapq.nlargest(
-                    SHOWN_MARKETS,
-                    (row for row in rows if row[0] == kind and row[3] is not None),
-                    key=lambda row: row[3],
+        prices = {
+            symbol: (price, bid, ask)
+            for symbol, price, bid, ask in store.rows(
+                "SELECT symbol, toString(last_price), best_bid, best_ask FROM markets"
+            )
+        }
+        newest = {(kind, symbol): rest for kind, symbol, *rest in store.rows(_NEWEST)}
+        nothing: list[Any] = [None, None]
+        states = []
+        for symbol in sorted({symbol for _, symbol in newest}):
+            trades = newest.get(("trades", symbol), nothing)
+            depth = newest.get(("depth", symbol), nothing)
+            price, bid, ask = prices.get(symbol, (None, None, None))
+            states.append(
+                MarketState(
+                    symbol=symbol,
+                    last_price=price,
+                    best_bid=bid,
+                    best_ask=ask,
+                    trade_at_s=int(trades[0]) / 1e6 if trades[0] else None,
+                    book_at_s=int(depth[0]) / 1e6 if depth[0] else None,
+                    trade_delay_s=trades[1],
+                    book_delay_s=depth[1],
                 )
-            ],
-        )
+            )
+        return Markets(states, [RecentGap(*row) for row in store.rows(_GAPS)])
 
 
-def _markets_query() -> str:
+def _newest_query() -> str:
     parts = [
         f"SELECT '{kind}' AS kind, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
@@ -551,7 +576,13 @@ def _markets_query() -> str:
     )
 
 
-_MARKETS = _markets_query()
+_NEWEST = _newest_query()
+_GAPS = (
+    "SELECT toString(record_kind), toString(cause), symbols,"
+    " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
+    " FROM gaps FINAL"
+    f" WHERE ended_at > now64(6) - 86400 ORDER BY ended_at DESC LIMIT {SHOWN_GAPS}"
+)
 
 
 def _ask_process(process: Served) -> Told:
@@ -612,14 +643,29 @@ def _newest_letters(letters: list[RecentLetter]) -> list[RecentLetter]:
     return heapq.nlargest(SHOWN_LETTERS, letters, key=lambda each: each.at_s)
 
 
-def _stalest(newest: list[tuple[str, str, float | None]], now_s: float) -> list[MarketAge]:
+def _stalest(states: list[MarketState], now_s: float) -> list[MarketAge]:
     """Return the markets of each kind that brought nothing for longest."""
+    seen = [("trades", each.symbol, each.trade_at_s) for each in states]
+    seen += [("depth", each.symbol, each.book_at_s) for each in states]
     return [
         MarketAge(kind, symbol, None if at_s is None else max(0.0, now_s - at_s))
         for kind in RECORDED
         for _, symbol, at_s in heapq.nsmallest(
             SHOWN_MARKETS,
-            (each for each in newest if each[0] == kind),
+            (each for each in seen if each[0] == kind),
             key=lambda each: each[2] or 0.0,
+        )
+    ]
+
+
+def _slowest(states: list[MarketState]) -> list[MarketDelay]:
+    """Return the markets of each kind whose rows took longest."""
+    delays = [("trades", each.symbol, each.trade_delay_s) for each in states]
+    delays += [("depth", each.symbol, each.book_delay_s) for each in states]
+    return [
+        MarketDelay(kind, symbol, delay_s)
+        for kind in RECORDED
+        for delay_s, symbol in heapq.nlargest(
+            SHOWN_MARKETS, ((d, s) for k, s, d in delays if k == kind and d is not None)
         )
     ]

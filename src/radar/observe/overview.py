@@ -131,6 +131,30 @@ class MarketDelay(Struct, frozen=True):
     delay_s: float  # mean of the last minute's rows, from the frame to the row
 
 
+class MarketState(Struct, frozen=True):
+    """A market as it was stored last; times are Unix times in seconds."""
+
+    symbol: str
+    last_price: str | None  # exact
+    best_bid: float | None
+    best_ask: float | None
+    trade_at_s: float | None  # when the newest stored trade was received
+    book_at_s: float | None
+    trade_delay_s: float | None  # mean of the last minute's rows, from the frame to the row
+    book_delay_s: float | None
+
+
+class RecentGap(Struct, frozen=True):
+    """A time in which no connection brought anything of some markets."""
+
+    kind: str
+    cause: str
+    symbols: list[str]
+    began_at_s: float  # Unix time
+    ended_at_s: float
+    repaired: bool  # its trades were fetched afterwards
+
+
 class RecentLetter(Struct, frozen=True):
     """A message that could not be stored."""
 
@@ -196,5 +220,7 @@ class Overview(Struct, frozen=True):
     obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
     processes: list[ProcessState] = []  # in the order of the data's way
     slowest: list[MarketDelay] = []
+    markets: list[MarketState] = []  # all that are watched, by symbol
+    gaps: list[RecentGap] = []  # newest first
     kafka_error: str | None = None  # why it does not answer
     clickhouse_error: str | None = None
