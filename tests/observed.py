@@ -140,6 +140,7 @@ def overview(**changes: Any) -> Overview:
             ProcessState(each.name, "running", 4000 + n, 0, each.address, True, True, [])
             for n, each in enumerate([*workers, *producers])
         ],
+        rates_over_s=15.0,
         slowest=[MarketDelay("trades", "LINKUSDT", 1.016)],
     )
     changed = replace(made, **changes)

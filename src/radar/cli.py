@@ -301,23 +301,35 @@ def monitor() -> None:
     names. It only looks on. Keys: ? explains the screen, q quits.
     """
     from radar.errors import ConfigurationError
-
-    if not sys.stdout.isatty():
-        raise ConfigurationError("radar monitor needs a terminal: use radar status elsewhere")
+    from radar.monitor.run import has_terminal
     from radar.monitor.run import monitor as run
     from radar.settings import load
+
+    if not has_terminal():
+        raise ConfigurationError("radar monitor needs a terminal: use radar status elsewhere")
 
     run(load())
 
 
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
-    """Tell what runs, how much is stored and how far the workers are behind."""
-    from radar.observe.status import collect, describe
+    """Tell what runs, how much is stored, how far the workers are behind and where it is stuck.
 
-    found = collect(_settings("status"))
-    typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
-    if found["problems"]:
+    The facts of `radar monitor`; takes two seconds. Exit code 1 if something is stuck or does not
+    answer.
+    """
+    from radar.observe import status as module
+    from radar.observe.observer import observe_once
+    from radar.observe.state import running_pipeline
+
+    settings = _settings("status")
+    overview = observe_once(settings)
+    if as_json:
+        found = module.facts(overview, running_pipeline(settings.radar_data_dir))
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo(module.describe(overview))
+    if module.problems(overview):
         raise typer.Exit(1)
 
 
@@ -337,7 +349,8 @@ def health(
 ) -> None:
     """Ask processes whether they live and are ready; exit code 0 only if all asked are.
 
-    Without arguments and without a running `radar up` it asks the process at METRICS_PORT.
+    Without arguments it asks all of the running `radar up`, else those of MONITOR_PROCESSES, else
+    the one at METRICS_PORT.
     """
     from radar.observe.ask_health import ask, ask_all, parse
 
@@ -390,22 +403,19 @@ def topics(
 
 @app.command()
 def lag(*, as_json: AsJson = False) -> None:
-    """Tell how many messages wait in each partition."""
-    from radar.kafka import Cluster
-    from radar.kinds import KINDS
+    """Tell how many messages wait in each partition, and which worker owns it."""
+    from radar.errors import BrokerUnavailable
+    from radar.observe import status as module
+    from radar.observe.observer import observe_lag
 
-    cluster = Cluster(_settings("lag"))
-    found = [
-        {"topic": kind.topic, "group": kind.group, "partition": lag.partition}
-        | {"committed": lag.committed, "end": lag.end, "lag": lag.messages}
-        for kind in KINDS.values()
-        for lag in cluster.lag(kind.topic, kind.group)
-    ]
+    overview = observe_lag(_settings("lag"))
+    if overview.kafka_error:
+        raise BrokerUnavailable(overview.kafka_error)
+    partitions = overview.partitions
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    for row in found:
-        typer.echo(f"{row['topic']}[{row['partition']}]: {row['lag']:,} waiting")
+        typer.echo(json.dumps(module.lag_facts(partitions), indent=2))
+    else:
+        typer.echo(module.describe_lag(partitions))
 
 
 @app.command()

@@ -108,7 +108,7 @@ def test_bottleneck_dead_worker_says_what_waits_in_its_partitions() -> None:
     )
     assert (bottleneck.stage, bottleneck.subject) == ("workers", "trades-consumer-2")
     assert bottleneck.text == (
-        "trades-consumer-2 does not work: 321 messages are waiting in its partitions."
+        "trades-consumer-2 does not work, 321 messages are waiting in its partitions."
         " no answer within 1 s"
     )
 

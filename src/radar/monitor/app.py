@@ -62,7 +62,7 @@ class Pane(VerticalScroll):
         if not self._rows:
             static.update(Text("nothing fits the filter" if self._words else self._text, "dim"))
             return
-        width = max(20, self.size.width - 2)
+        width = max(20, self.scrollable_content_region.width - 1)
         static.update(sections.draw(self.section, self._rows, width, self.order))
 
     def sort_by_next(self) -> None:
@@ -70,7 +70,7 @@ class Pane(VerticalScroll):
         if self.section is None or not self._rows:
             return
         fitting = sections.fitting(
-            self.section, self._rows, max(20, self.size.width - 2), self.order
+            self.section, self._rows, max(20, self.scrollable_content_region.width - 1), self.order
         )
         named = [n for n in fitting if self.section.columns[n].title]
         orders = [-1, *named]

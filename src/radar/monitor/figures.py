@@ -21,6 +21,11 @@ def count(number: float | None) -> str:
     return NONE
 
 
+def brief(number: float) -> str:
+    """Write a number of things, in at most six characters."""
+    return count(number) if number < 1e5 or number >= 1e6 else f"{number / 1000:.0f}k"
+
+
 def rate(per_s: float | None) -> str:
     """Write a number a second, without the unit."""
     if per_s is None:
@@ -68,8 +73,8 @@ def uptime(seconds: float) -> str:
 
 
 def trend(per_s: float | None, current: int) -> str:
-    """Write whether a lag grows, as an arrow; what is less than a twentieth a second is noise."""
-    if per_s is None or abs(per_s) <= max(1.0, 0.05 * current):
+    """Write whether a lag grows, as an arrow; what is less than a seventieth a second is noise."""
+    if per_s is None or abs(per_s) <= max(1.0, current / 70):
         return "→"
     return "↗" if per_s > 0 else "↘"
 

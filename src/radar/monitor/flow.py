@@ -11,7 +11,10 @@ from radar.monitor.marks import Mark, of_obstacles, of_stage
 from radar.observe.overview import Flow, Overview, TableState
 
 WIDE = 110  # columns from which on words are written out
-STAGES = ("exchange", "connections", "partitions", "workers", "tables")
+# Each with the columns that it needs; what is left is divided.
+STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
+KIND_WIDTH = 8
+OLD_S = 8.0  # from which age on it is said of what ClickHouse told
 
 
 def title(overview: Overview | None, name: str, width: int, note: str) -> Text:
@@ -61,12 +64,14 @@ def flow(overview: Overview, width: int) -> Table:
     """Draw the way of the data: a column for each stage, a row for each kind."""
     wide = width >= WIDE
     arrow = Text(" ─▶ " if wide else " ▸ ", style="dim")
-    table = Table.grid(expand=True)
-    table.add_column(no_wrap=True, min_width=8)
-    for stage in STAGES:
-        if stage != STAGES[0]:
+    table = Table.grid()
+    table.add_column(no_wrap=True, width=KIND_WIDTH)
+    arrows = arrow.cell_len * (len(STAGES) - 1)
+    spare = max(0, width - KIND_WIDTH - sum(STAGES.values()) - arrows) // len(STAGES)
+    for number, needed in enumerate(STAGES.values()):
+        if number:
             table.add_column(no_wrap=True, width=arrow.cell_len)
-        table.add_column(no_wrap=True, ratio=1, overflow="ellipsis", min_width=len(stage) + 2)
+        table.add_column(no_wrap=True, width=needed + spare, overflow="ellipsis")
 
     def add(first: Text, cells: Sequence[Text], between: Text) -> None:
         spaced = [each for cell in cells for each in (between, cell)]
@@ -91,22 +96,22 @@ def _heading(overview: Overview, stage: str, *, wide: bool) -> Text:
     mark = of_stage(overview, stage)
     here = overview.bottleneck is not None and overview.bottleneck.stage == stage
     name = f" {stage.upper()} " if here and wide else stage.upper()
-    return Text.assemble(
-        (f"{mark.sign} ", mark.style), (name, f"{mark.style} reverse" if here else "bold")
-    )
+    style = f"{mark.style} reverse" if here else "bold"
+    return Text.assemble((f"{mark.sign} ", mark.style), (name, style))
 
 
 def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
     workers = overview.workers
     ready = sum(worker.ready for worker in workers)
     parts = len(overview.partitions)
-    exchange = f"{overview.exchange}{', simulated' if wide else ' (sim)'}"
+    told_s = overview.at_s - (overview.tables_at_s or overview.at_s)
+    simulated = f"{overview.exchange}, simulated" if wide else "simulated"
     return [
-        exchange if overview.simulated else overview.exchange,
+        simulated if overview.simulated else overview.exchange,
         f"{sum(each.connections for each in overview.flows)} open",
         f"Kafka, {parts}" if wide else f"{parts} in Kafka",
-        f"{ready} of {len(workers)} ready" if workers else "none known",
-        "ClickHouse",
+        f"{ready}/{len(workers)} ready" if workers else "none known",
+        "ClickHouse" + (f", {figures.age(told_s)} old" if wide and told_s > OLD_S else ""),
     ]
 
 
@@ -126,27 +131,28 @@ def _cells(
         if partition.kind == each.kind
     )
     known = bool(producers)
+    rows = figures.NONE if table is None else (figures.count if wide else figures.brief)(table.rows)
     waiting = figures.count(each.lag)
     arrow = figures.trend(lag_per_s, each.lag or 0) if each.lag else ""
     bad = each.invalid_frames
     letters = each.open_letters or 0
-    newest = (
-        None if table is None or table.newest_at_s is None else overview.at_s - table.newest_at_s
-    )
+    newest = None
+    if table is not None and table.newest_at_s is not None:
+        newest = max(0.0, (overview.tables_at_s or overview.at_s) - table.newest_at_s)
+    rated = overview.rates_over_s > 0
     ago = " ago"
+    frames = figures.rate(each.frames_per_s if known and rated else None)
+    published = figures.rate(each.published_per_s if rated else None)
+    stored = figures.rate(each.stored_per_s if rated else None)
+    connections = cell("connections", f"{each.connections if known else figures.NONE} open")
+    if known and not each.connections:
+        connections.stylize(Mark.STUCK.style)
     first = [
-        cell(
-            "exchange",
-            f"{figures.rate(each.frames_per_s if known else None)} frames/s"
-            if wide
-            else f"{figures.rate(each.frames_per_s if known else None)}/s",
-        ),
-        cell("connections", f"{each.connections if known else figures.NONE} open"),
-        cell(
-            "partitions", f"{figures.rate(each.published_per_s)}/s {'published' if wide else 'in'}"
-        ),
-        cell("workers", f"{figures.rate(each.stored_per_s)}/s{' stored' if wide else ''}"),
-        cell("tables", f"{figures.count(table.rows) if table else figures.NONE} rows"),
+        cell("exchange", f"{frames} frames/s" if wide else f"{frames}/s"),
+        connections,
+        cell("partitions", f"{published}/s {'published' if wide else 'in'}"),
+        cell("workers", f"{stored}/s{' stored' if wide else ''}"),
+        cell("tables", f"{rows} rows"),
     ]
     second = [
         cell(
@@ -157,7 +163,7 @@ def _cells(
         ),
         cell(
             "connections",
-            f"{reconnects} lost, {bad} bad frames" if wide else f"{reconnects} lost {bad} bad",
+            f"{reconnects} lost, {bad} bad" if wide else f"{reconnects} lost {bad} bad",
             bad > 0,
         ),
         cell("partitions", f"{waiting} waiting {arrow}" if wide else f"{waiting} wait {arrow}"),

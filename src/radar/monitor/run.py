@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -58,6 +59,14 @@ def monitor(settings: Settings) -> None:
     asyncio.run(show())
 
 
+def has_terminal() -> bool:
+    """Tell whether there is a terminal to draw on: the screen reads the input, writes the error."""
+    return all(
+        stream is not None and stream.isatty()
+        for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    )
+
+
 async def show_up(
     console: Console,
     name: str,
@@ -74,7 +83,7 @@ async def show_up(
         watch: What is observed.
         processes: Returns the processes by name.
     """
-    if not console.is_terminal:
+    if not (console.is_terminal and has_terminal()):
         await lines.show(console, addresses, watch)
         return
     await _until_stored(console, name, watch, processes)

@@ -65,7 +65,7 @@ def _fitting(
         for n, column in enumerate(section.columns)
     ]
     last = shown[-1]
-    widths[last] = min(widths[last], 24)  # it is cut
+    widths[last] = min(widths[last], 16)  # it is cut
     for rank in range(9, 0, -1):
         for n in [n for n in shown if section.columns[n].rank == rank]:
             if sum(widths[each] + 2 for each in shown) > width:
@@ -111,12 +111,13 @@ def _partitions(overview: Overview, series: Series) -> list[Row]:
     stuck = {
         each.subject for each in overview.obstacles if each.stage == "workers" and not each.passes
     }
+    silent = {worker.kind for worker in overview.workers if not worker.alive}
     found = []
     for each in overview.partitions:
         bad = each.owner in stuck and each.lag > 0
         bad = bad or (each.owner is None and each.lag > 0)
         style = "bold red" if bad else "" if each.lag else "dim"
-        owner = each.owner or "nobody"
+        owner = each.owner or ("not known" if each.kind in silent else "nobody")
         arrow = figures.trend(each.lag_per_s, each.lag)
         change = "" if each.lag_per_s is None else f"{each.lag_per_s:+,.1f}/s {arrow}"
         lags = series.get((each.kind, each.partition), ())
@@ -221,7 +222,7 @@ def _markets(overview: Overview, _: Series) -> list[Row]:
     found = []
     for each in overview.markets:
         trade, book = (
-            None if at_s is None else max(0.0, overview.at_s - at_s)
+            None if at_s is None else max(0.0, (overview.markets_at_s or overview.at_s) - at_s)
             for at_s in (each.trade_at_s, each.book_at_s)
         )
         delays = [d for d in (each.trade_delay_s, each.book_delay_s) if d is not None]

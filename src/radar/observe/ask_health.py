@@ -61,18 +61,26 @@ def ask(host: str, port: int, name: str = "") -> Report:
 
 
 def ask_all(settings: "Settings") -> list[Report]:
-    """Ask all processes of the `radar up` that runs, else the one that METRICS_PORT names.
+    """Ask all processes of the `radar up` that runs, else those of MONITOR_PROCESSES.
+
+    Where neither is, it asks the one that METRICS_PORT names.
 
     Of processes that serve no health, only those are reported that do not run.
 
     Raises:
-        ConfigurationError: There is neither.
+        ConfigurationError: There is none of them.
     """
     if (pipeline := running_pipeline(settings.radar_data_dir)) is not None:
         processes = pipeline["processes"]
         with ThreadPoolExecutor(len(processes)) as threads:
             reports = threads.map(_ask_child, processes)
         return [report for report in reports if report is not None]
+    if settings.monitor_processes:
+        from radar.observe import deployment
+
+        named = deployment.named(settings.monitor_processes)
+        with ThreadPoolExecutor(len(named)) as threads:
+            return list(threads.map(lambda each: ask(each.host, each.port, each.name), named))
     if settings.metrics_port:
         return [ask(_reachable(settings.metrics_host), settings.metrics_port)]
     raise ConfigurationError(

@@ -19,7 +19,11 @@ BACKPRESSURE_SHARE = 0.02
 # One insert takes milliseconds; from here on it is what a worker waits for.
 SLOW_INSERT_S = 1.0
 IS_STARTING = "is starting"
-_PASSING = (IS_STARTING, "waits to be told", "is stopping", "not confirmed the topics yet")
+# What a process says while it begins or ends.
+_PASSING = (
+    *(IS_STARTING, "is stopping", "waits to be told", "not opened yet"),
+    *("has not told its markets yet", "not confirmed the topics yet"),
+)
 
 
 def find(overview: Overview) -> list[Bottleneck]:
@@ -120,7 +124,7 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
         waiting = f"{_messages(lag)} waiting in its partitions"
         if not worker.alive:
             passes = any(words in why for words in _PASSING)
-            text = f"{name} does not work: {waiting}. {why}"
+            text = f"{name} does not work, {waiting}. {why}"
             yield Bottleneck("workers", kind, text, passes, name)
         elif worker.halted_partitions:
             text = (
@@ -181,10 +185,12 @@ def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bott
 
 
 def _lag_of(worker: WorkerState, partitions: Iterable[PartitionState]) -> int:
+    # Whoever does not answer may own what nobody says to own.
+    owners = (worker.name,) if worker.alive else (worker.name, None)
     return sum(
         partition.lag
         for partition in partitions
-        if partition.owner == worker.name and partition.kind == worker.kind
+        if partition.owner in owners and partition.kind == worker.kind
     )
 
 

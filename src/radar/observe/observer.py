@@ -49,12 +49,13 @@ from radar.store.client import Store
 SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
 START_S = 10.0  # of a process, before which its silence is no problem
 WAIT_S = 1.3  # for answers; a process is given TIMEOUT_S of scrape.py
-FIRST_WAIT_S = 8.0  # of the first time, which has nothing older to show
+RATES_S = 1.5  # between the two observations of whoever asks only once
+COMPLETE_WAIT_S = 12.0  # for whoever asks only once: also for the slowest
 STORE_TIMEOUT_S = 10.0
 TABLES_EVERY_S = 2.0
 MARKETS_EVERY_S = 10.0
 LETTERS_EVERY_S = 5.0
-SHARE = 0.05  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
+SHARE = 0.15  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
 SHOWN_MARKETS = 10  # of each kind
 SHOWN_LETTERS = 20
 SHOWN_GAPS = 20
@@ -96,8 +97,16 @@ class Kafka(NamedTuple):
 class Markets(NamedTuple):
     """What ClickHouse knows of single markets."""
 
+    at_s: float  # when ClickHouse told, Unix time
     states: list[MarketState]
     gaps: list[RecentGap]
+
+
+class Tables(NamedTuple):
+    """What ClickHouse knows of its tables."""
+
+    at_s: float  # when it told, Unix time
+    states: list[TableState]
 
 
 class DeadLetters(NamedTuple):
@@ -110,14 +119,22 @@ class DeadLetters(NamedTuple):
 class Observer:
     """Observes one pipeline. `observe` is for one thread at a time."""
 
-    def __init__(self, settings: Settings, where: Callable[[], Deployment] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        where: Callable[[], Deployment] | None = None,
+        *,
+        asks_stores: bool = True,
+    ) -> None:
         """Prepare; nothing is asked yet.
 
         Args:
             settings: The options, which lead to Kafka and ClickHouse.
             where: Tells which processes there are now; else what runs on this data or
                 MONITOR_PROCESSES. Must not block.
+            asks_stores: Whether to ask for tables, markets and dead letters, too.
         """
+        self._asks_stores = asks_stores
         self._where = where or (lambda: deployment.find(settings))
         self._given = settings
         self._totals = Totals()
@@ -128,7 +145,6 @@ class Observer:
         self._owners: dict[tuple[str, int], str] = {}
         self._logs: LogProblems | None = None
         self._troubles: dict[str, Problem] = {}
-        self._observed = 0
         self._reach(self._where().reach(settings))
 
     def _reach(self, settings: Settings) -> None:
@@ -144,24 +160,24 @@ class Observer:
         self._tables = Question(f"ClickHouse at {at}", self._ask_tables, TABLES_EVERY_S, SHARE)
         self._markets = Question(f"ClickHouse at {at}", self._ask_markets, MARKETS_EVERY_S, SHARE)
 
-    def observe(self) -> Overview:
-        """Ask everybody and return what is known; blocks up to WAIT_S, the first time longer.
+    def observe(self, wait_s: float = WAIT_S) -> Overview:
+        """Ask everybody and return what is known; blocks up to `wait_s`, usually much less.
 
-        What does not answer is a problem of the overview, and an error never leaves here.
+        What does not answer is a problem of the overview, and does not raise.
         """
         began_s = time.monotonic()
         found = self._where()
         if (settings := found.reach(self._given)) != self._settings:
             self._reach(settings)
         asked = [(process, self._question(process)) for process in found.processes if process.port]
-        others = (self._kafka, self._letters, self._tables, self._markets)
+        stores = (self._letters, self._tables, self._markets) if self._asks_stores else ()
+        others = (self._kafka, *stores)
         for question in (*others, *(question for _, question in asked)):
             question.begin()
         for _, question in asked:
             question.wait(began_s + WAIT_S)
-        for question in others:
-            question.wait(began_s + (WAIT_S if self._observed else FIRST_WAIT_S))
-        self._observed += 1
+        for question in others if wait_s > WAIT_S else (self._kafka,):
+            question.wait(began_s + wait_s)
         told = {
             process.name: answer
             for process, question in asked
@@ -223,7 +239,7 @@ class Observer:
             self._worker(process, kind, told.get(process.name), partitions)
             for process, kind in self._having_role(processes, "worker")
         ]
-        markets = self._markets.answer
+        tables, markets = self._tables.answer, self._markets.answer
         kafka_error = self._kafka.trouble
         clickhouse_error = self._tables.trouble or self._markets.trouble
         settings = self._settings
@@ -242,8 +258,8 @@ class Observer:
             producers=producers,
             partitions=partitions,
             workers=workers,
-            tables=self._tables.answer or [],
-            stalest=_stalest(markets.states, now_s) if markets else [],
+            tables=tables.states if tables else [],
+            stalest=_stalest(markets) if markets else [],
             letters=letters.newest if letters else [],
             problems=self._problems(found, kafka_error, clickhouse_error, processes, now_s),
             bottleneck=None,
@@ -251,6 +267,9 @@ class Observer:
             slowest=_slowest(markets.states) if markets else [],
             markets=markets.states if markets else [],
             gaps=markets.gaps if markets else [],
+            rates_over_s=self._rates.span_s,
+            tables_at_s=tables.at_s if tables else None,
+            markets_at_s=markets.at_s if markets else None,
             kafka_error=kafka_error,
             clickhouse_error=clickhouse_error,
         )
@@ -500,7 +519,7 @@ class Observer:
             self._stores[question] = Store(self._settings, timeout_s=STORE_TIMEOUT_S)
         return self._stores[question]
 
-    def _ask_tables(self) -> list[TableState]:
+    def _ask_tables(self) -> Tables:
         store = self._store("tables")
         counts = " UNION ALL ".join(
             f"SELECT '{kind.name}', count(), countIf(received_at > now64(6) - 60),"
@@ -515,7 +534,7 @@ class Observer:
             )
         }
         found = {kind: facts for kind, *facts in store.rows(counts)}
-        return [
+        states = [
             TableState(
                 kind=kind.name,
                 name=kind.table,
@@ -527,6 +546,7 @@ class Observer:
             )
             for kind in KINDS.values()
         ]
+        return Tables(time.time(), states)
 
     def _ask_markets(self) -> Markets:
         store = self._store("markets")
@@ -555,7 +575,23 @@ class Observer:
                     book_delay_s=depth[1],
                 )
             )
-        return Markets(states, [RecentGap(*row) for row in store.rows(_GAPS)])
+        return Markets(time.time(), states, [RecentGap(*row) for row in store.rows(_GAPS)])
+
+
+def observe_once(settings: Settings) -> Overview:
+    """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more."""
+    observer = Observer(settings)
+    try:
+        observer.observe(COMPLETE_WAIT_S)
+        time.sleep(RATES_S)
+        return observer.observe()
+    finally:
+        observer.close()
+
+
+def observe_lag(settings: Settings) -> Overview:
+    """Observe processes and Kafka only; blocks for a moment, at most COMPLETE_WAIT_S."""
+    return Observer(settings, asks_stores=False).observe(COMPLETE_WAIT_S)
 
 
 def _newest_query() -> str:
@@ -643,12 +679,12 @@ def _newest_letters(letters: list[RecentLetter]) -> list[RecentLetter]:
     return heapq.nlargest(SHOWN_LETTERS, letters, key=lambda each: each.at_s)
 
 
-def _stalest(states: list[MarketState], now_s: float) -> list[MarketAge]:
+def _stalest(markets: Markets) -> list[MarketAge]:
     """Return the markets of each kind that brought nothing for longest."""
-    seen = [("trades", each.symbol, each.trade_at_s) for each in states]
-    seen += [("depth", each.symbol, each.book_at_s) for each in states]
+    seen = [("trades", each.symbol, each.trade_at_s) for each in markets.states]
+    seen += [("depth", each.symbol, each.book_at_s) for each in markets.states]
     return [
-        MarketAge(kind, symbol, None if at_s is None else max(0.0, now_s - at_s))
+        MarketAge(kind, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
         for kind in RECORDED
         for _, symbol, at_s in heapq.nsmallest(
             SHOWN_MARKETS,

@@ -83,7 +83,9 @@ class Question(Generic[_Answer]):
             self._error, answered = None, True
         finally:
             lasted_s = time.monotonic() - self._asked_at_s
-            self._next_at_s = self._asked_at_s + max(self._every_s, lasted_s / self._share)
+            # Who does not answer is asked again soon, however long that took.
+            pause_s = lasted_s / self._share if answered else lasted_s
+            self._next_at_s = self._asked_at_s + max(self._every_s, pause_s)
             if answered:
                 self.answered_at_s = self._asked_at_s + lasted_s
                 self._holds_until_s = max(self._next_at_s, self.answered_at_s) + KEPT_S

@@ -20,6 +20,11 @@ class Window:
         while len(self._moments) > 2 and self._moments[1][0] <= at_s - self._window_s:
             self._moments.popleft()
 
+    @property
+    def span_s(self) -> float:
+        """How long ago the first of what was seen is; 0.0 when there is only one."""
+        return self._moments[-1][0] - self._moments[0][0] if self._moments else 0.0
+
     def rate(self, key: Hashable) -> float | None:
         """Return the change of a number a second; None until it was seen twice.
 
