@@ -29,6 +29,7 @@ IMPORTERS = {
     "pydantic_settings": {"radar.settings"},
     "pyarrow": {"radar.client"},
     "prompt_toolkit": {"radar.shell"},
+    "textual": {"radar.monitor.app"},
 }
 
 # The order of the data: a place may import from those that it names, and from errors.

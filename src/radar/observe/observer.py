@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from radar.consumer.letters import Letters, LetterState
+from radar.errors import QueryFailed
 from radar.kafka import Cluster, Lag
 from radar.kinds import KINDS, RECORDED
 from radar.observe import bottleneck, deployment
@@ -100,6 +101,7 @@ class Markets(NamedTuple):
     at_s: float  # when ClickHouse told, Unix time
     states: list[MarketState]
     gaps: list[RecentGap]
+    refused: str | None = None  # why it does not tell
 
 
 class Tables(NamedTuple):
@@ -107,6 +109,7 @@ class Tables(NamedTuple):
 
     at_s: float  # when it told, Unix time
     states: list[TableState]
+    refused: str | None = None  # why it does not tell
 
 
 class DeadLetters(NamedTuple):
@@ -242,6 +245,7 @@ class Observer:
         tables, markets = self._tables.answer, self._markets.answer
         kafka_error = self._kafka.trouble
         clickhouse_error = self._tables.trouble or self._markets.trouble
+        refused = (tables and tables.refused) or (markets and markets.refused) or None
         settings = self._settings
         overview = Overview(
             at_s=now_s,
@@ -261,7 +265,9 @@ class Observer:
             tables=tables.states if tables else [],
             stalest=_stalest(markets) if markets else [],
             letters=letters.newest if letters else [],
-            problems=self._problems(found, kafka_error, clickhouse_error, processes, now_s),
+            problems=self._problems(
+                found, kafka_error, clickhouse_error or refused, processes, now_s
+            ),
             bottleneck=None,
             processes=processes,
             slowest=_slowest(markets.states) if markets else [],
@@ -520,7 +526,12 @@ class Observer:
         return self._stores[question]
 
     def _ask_tables(self) -> Tables:
-        store = self._store("tables")
+        try:
+            return Tables(time.time(), self._count_tables(self._store("tables")))
+        except QueryFailed as error:
+            return Tables(time.time(), [], str(error))
+
+    def _count_tables(self, store: Store) -> list[TableState]:
         counts = " UNION ALL ".join(
             f"SELECT '{kind.name}', count(), countIf(received_at > now64(6) - 60),"
             f" toUnixTimestamp64Micro(max(received_at)) FROM {kind.table} FINAL"
@@ -534,7 +545,7 @@ class Observer:
             )
         }
         found = {kind: facts for kind, *facts in store.rows(counts)}
-        states = [
+        return [
             TableState(
                 kind=kind.name,
                 name=kind.table,
@@ -546,10 +557,16 @@ class Observer:
             )
             for kind in KINDS.values()
         ]
-        return Tables(time.time(), states)
 
     def _ask_markets(self) -> Markets:
         store = self._store("markets")
+        try:
+            gaps = [RecentGap(*row) for row in store.rows(_GAPS)]
+            return Markets(time.time(), self._read_markets(store), gaps)
+        except QueryFailed as error:
+            return Markets(time.time(), [], [], str(error))
+
+    def _read_markets(self, store: Store) -> list[MarketState]:
         prices = {
             symbol: (price, bid, ask)
             for symbol, price, bid, ask in store.rows(
@@ -575,7 +592,7 @@ class Observer:
                     book_delay_s=depth[1],
                 )
             )
-        return Markets(time.time(), states, [RecentGap(*row) for row in store.rows(_GAPS)])
+        return states
 
 
 def observe_once(settings: Settings) -> Overview:
