@@ -160,7 +160,7 @@ class Monitor(App[None]):
             interrupt: Stops the pipeline, where this view belongs to it; else Ctrl-C quits.
         """
         super().__init__(ansi_color=True)
-        self._name = name
+        self._subject = name
         self._newest = newest
         self._addresses = addresses
         self._stopping = stopping
@@ -310,7 +310,7 @@ class Monitor(App[None]):
         screen = self.screen_stack[0]
         width, overview = self.size.width, self._seen
         note = " PAUSED, p goes on " if self._paused else ""
-        screen.query_one("#title", Static).update(flow.title(overview, self._name, width, note))
+        screen.query_one("#title", Static).update(flow.title(overview, self._subject, width, note))
         mark, text = flow.verdict(overview, stopping=self._was_stopping)
         verdict = screen.query_one("#verdict", Static)
         verdict.set_classes(f"-{mark.name.lower()}")

@@ -38,8 +38,8 @@ def verdict(overview: Overview | None, *, stopping: bool = False) -> tuple[Mark,
     mark = of_obstacles(overview.obstacles)
     if stopping:
         waiting = sum(flow.lag or 0 for flow in overview.flows)
-        text = f"▲ STOPPING: waiting until everything is stored, {figures.count(waiting)} to go"
-        return Mark.PASSES, Text(f"{text}. Ctrl-C again ends at once", style="bold")
+        stops = f"▲ STOPPING: waiting until everything is stored, {figures.count(waiting)} to go"
+        return Mark.PASSES, Text(f"{stops}. Ctrl-C again ends at once", style="bold")
     if overview.bottleneck is not None:
         more = len(overview.obstacles) - 1
         where = overview.bottleneck.stage.upper()

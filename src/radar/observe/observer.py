@@ -141,7 +141,9 @@ class Observer:
         self._where = where or (lambda: deployment.find(settings))
         self._given = settings
         self._totals = Totals()
-        self._rates = Window()
+        self._told: dict[str, Told] = {}
+        self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
+        self._told_at_s: dict[str, float] = {}
         self._partition_rates = Window()
         self._processes: dict[tuple[str, str], tuple[float, Question[Told]]] = {}
         self._roles: dict[str, tuple[str, str]] = {}  # role and kind by name
@@ -192,6 +194,9 @@ class Observer:
             for process, question in asked
             if process.name not in told
         }
+        for process, question in asked:
+            if process.name in told:
+                self._count_up(process.name, told[process.name], question.answered_at_s)
         return self._overview(found, told, silent)
 
     def close(self) -> None:
@@ -220,14 +225,20 @@ class Observer:
             return IS_STARTING
         return question.trouble or f"no answer from {process.address}"
 
+    def _count_up(self, name: str, told: Told, at_s: float) -> None:
+        """Take what a process told at a monotonic time, once."""
+        if self._told_at_s.get(name) == at_s:
+            return
+        self._told_at_s[name] = at_s
+        self._totals.add(name, told.scraped.sample)
+        self._rates.setdefault(name, Window()).add(at_s, dict(self._totals.of_process(name)))
+        self._learn(name, told.scraped)
+
     def _overview(
         self, found: Deployment, told: dict[str, Told], silent: dict[str, str]
     ) -> Overview:
         now_s = time.time()
-        for name, answer in told.items():
-            self._totals.add(name, answer.scraped.sample)
-            self._learn(name, answer.scraped)
-        self._rates.add(time.monotonic(), self._totals.items())
+        self._told = told
         partitions = self._partitions()
         letters = self._letters.answer
         processes = [
@@ -273,7 +284,10 @@ class Observer:
             slowest=_slowest(markets.states) if markets else [],
             markets=markets.states if markets else [],
             gaps=markets.gaps if markets else [],
-            rates_over_s=self._rates.span_s,
+            rates_over_s=max(
+                (window.span_s for window in (self._partition_rates, *self._rates.values())),
+                default=0.0,
+            ),
             tables_at_s=tables.at_s if tables else None,
             markets_at_s=markets.at_s if markets else None,
             kafka_error=kafka_error,
@@ -305,7 +319,10 @@ class Observer:
                 yield process, found[1]
 
     def _rate(self, process: str, metric: str, kind: str = "") -> float:
-        return self._rates.rate((process, metric, kind)) or 0.0
+        # Whoever is silent does nothing that anybody knows of.
+        if process not in self._told:
+            return 0.0
+        return self._rates[process].rate((metric, kind)) or 0.0
 
     def _mean(self, process: str, metric: str, kind: str) -> float | None:
         count = self._rate(process, f"{metric}_count", kind)
@@ -423,12 +440,11 @@ class Observer:
         letters: DeadLetters | None,
         told: dict[str, Told],
     ) -> Flow:
-        total, rates = self._totals.total, self._rates
-        keys = self._totals.items()
+        total = self._totals.total
         own = [partition for partition in partitions if partition.kind == kind]
 
         def rate(metric: str) -> float:
-            return sum(rates.rate(key) or 0.0 for key in keys if key[1:] == (metric, kind))
+            return sum(self._rate(name, metric, kind) for name in told)
 
         published_per_s, stored_per_s = rate("radar_published_total"), rate("radar_rows_total")
         # Where no process is known Kafka tells.

@@ -97,7 +97,10 @@ class TableState(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One kind of record on its way, summed over all processes."""
+    """One kind of record on its way, summed over all processes.
+
+    Totals count from when the processes began, or what was seen of them if they began again.
+    """
 
     kind: str
     connections: int

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from radar.errors import RadarError
 
 SLOW_AFTER_S = 3.0  # whoever has not answered for so long does not answer
+MEASURED = 3  # answers, the quickest of which says what one costs
 KEPT_S = 10.0  # an answer holds for so long when no newer one comes
 
 _Answer = TypeVar("_Answer")
@@ -42,6 +44,7 @@ class Question(Generic[_Answer]):
         self._done = threading.Event()
         self._done.set()
         self._asked_at_s = self._next_at_s = self._holds_until_s = self.answered_at_s = 0.0
+        self._lasted_s: deque[float] = deque(maxlen=MEASURED)
         self._answer: _Answer | None = None
         self._error: str | None = None
 
@@ -83,10 +86,14 @@ class Question(Generic[_Answer]):
             self._error, answered = None, True
         finally:
             lasted_s = time.monotonic() - self._asked_at_s
-            # Who does not answer is asked again soon, however long that took.
-            pause_s = lasted_s / self._share if answered else lasted_s
-            self._next_at_s = self._asked_at_s + max(self._every_s, pause_s)
+            self._next_at_s = self._asked_at_s + max(self._every_s, lasted_s)
             if answered:
+                # Once is no measure: the first answer is slow, and so is one of a busy machine.
+                self._lasted_s.append(lasted_s)
+                if len(self._lasted_s) > 1:
+                    self._next_at_s = max(
+                        self._next_at_s, self._asked_at_s + min(self._lasted_s) / self._share
+                    )
                 self.answered_at_s = self._asked_at_s + lasted_s
                 self._holds_until_s = max(self._next_at_s, self.answered_at_s) + KEPT_S
             self._done.set()
