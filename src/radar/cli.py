@@ -349,8 +349,8 @@ def health(
 ) -> None:
     """Ask processes whether they live and are ready; exit code 0 only if all asked are.
 
-    Without arguments it asks all of the running `radar up`, else those of MONITOR_PROCESSES, else
-    the one at METRICS_PORT.
+    Without arguments it asks all of the `radar up` that runs, else the process at METRICS_PORT,
+    else those of MONITOR_PROCESSES.
     """
     from radar.observe.ask_health import ask, ask_all, parse
 

@@ -165,6 +165,15 @@ def test_bottleneck_backlog_names_partition_and_owner(
     assert not bottleneck.passes
 
 
+def test_bottleneck_backlog_without_known_workers_accuses_nobody() -> None:
+    waits = {"lag": 700, "stored_per_s": 0.0, "lag_per_s": 17.0, "owner": None}
+    bottleneck = found(partitions=partitions(**waits), workers=[], producers=[])
+    assert "no worker is known" in bottleneck.text
+    assert not bottleneck.passes
+    falls = waits | {"stored_per_s": 40.0, "lag_per_s": -23.0}
+    assert found(partitions=partitions(**falls), workers=[], producers=[]).passes
+
+
 def test_bottleneck_backlog_that_shrinks_says_how_long_it_takes() -> None:
     shrinks = {"lag": 60_000, "lag_per_s": -1000.0, "stored_per_s": 1017.0}
     bottleneck = found(partitions=partitions(**shrinks))

@@ -23,7 +23,7 @@ class Watch:
     Attributes:
         period_s: The time between two observations.
         newest: What was observed last; None before the first.
-        rounds: How often it was observed.
+        rounds: How often it was observed with an answer of every producer.
         stopping: Whether the pipeline is being stopped, for who shows it.
     """
 
@@ -44,7 +44,7 @@ class Watch:
         while True:
             try:
                 self.newest = await self._observe()
-                self.rounds += 1
+                self.rounds += self._observer.heard_producers
             except Exception:  # noqa: BLE001 - who only looks on must not end what goes on
                 _log.exception("cannot observe")
             await asyncio.sleep(self.period_s)

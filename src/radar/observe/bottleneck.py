@@ -165,6 +165,10 @@ def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bott
     workers = [worker for worker in overview.workers if worker.name in owners]
     subject = owners[0] if len(owners) == 1 else ""
     begin = f"{lag:,} {kind} wait in partition{_s(stuck)} {where}"
+    if not owners and not any(worker.kind == kind for worker in overview.workers):
+        if sum(partition.lag_per_s or 0.0 for partition in stuck) < 0:
+            return Bottleneck("workers", kind, f"{begin} and get fewer", passes=True)
+        return Bottleneck("workers", kind, f"{begin} and do not get fewer; no worker is known")
     if not owners:
         text = f"{begin} and no worker owns {'it' if len(stuck) == 1 else 'them'}: start workers"
         return Bottleneck("workers", kind, f"{text} (radar consume {kind})")

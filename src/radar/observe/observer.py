@@ -120,7 +120,11 @@ class DeadLetters(NamedTuple):
 
 
 class Observer:
-    """Observes one pipeline. `observe` is for one thread at a time."""
+    """Observes one pipeline. `observe` is for one thread at a time.
+
+    Attributes:
+        heard_producers: Whether all producers have answered in the newest observation.
+    """
 
     def __init__(
         self,
@@ -140,6 +144,7 @@ class Observer:
         self._asks_stores = asks_stores
         self._where = where or (lambda: deployment.find(settings))
         self._given = settings
+        self.heard_producers = False
         self._totals = Totals()
         self._told: dict[str, Told] = {}
         self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
@@ -194,6 +199,11 @@ class Observer:
             for process, question in asked
             if process.name not in told
         }
+        self.heard_producers = all(
+            question.answer_asked_at_s >= began_s
+            for process, question in asked
+            if (_guessed_role(process.name) or ("",))[0] == "producer"
+        )
         for process, question in asked:
             if process.name in told:
                 self._count_up(process.name, told[process.name], question.answered_at_s)

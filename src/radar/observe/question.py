@@ -20,6 +20,7 @@ class Question(Generic[_Answer]):
 
     Attributes:
         answered_at_s: When the newest answer came, in monotonic seconds.
+        answer_asked_at_s: When it was asked for.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class Question(Generic[_Answer]):
         self._share = share
         self._done = threading.Event()
         self._done.set()
-        self._asked_at_s = self._next_at_s = self._holds_until_s = self.answered_at_s = 0.0
+        self._asked_at_s = self._next_at_s = self._holds_until_s = 0.0
+        self.answered_at_s = self.answer_asked_at_s = 0.0
         self._lasted_s: deque[float] = deque(maxlen=MEASURED)
         self._answer: _Answer | None = None
         self._error: str | None = None
@@ -94,6 +96,7 @@ class Question(Generic[_Answer]):
                     self._next_at_s = max(
                         self._next_at_s, self._asked_at_s + min(self._lasted_s) / self._share
                     )
+                self.answer_asked_at_s = self._asked_at_s
                 self.answered_at_s = self._asked_at_s + lasted_s
                 self._holds_until_s = max(self._next_at_s, self.answered_at_s) + KEPT_S
             self._done.set()
