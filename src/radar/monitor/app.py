@@ -111,7 +111,8 @@ class Monitor(App[None]):
     #flow { height: auto; padding: 0 1; margin: 0 0 0 0; }
     #sections { height: 1fr; }
     .pane { border: round ansi_bright_black; padding: 0 1; display: none; height: 1fr;
-            scrollbar-size-vertical: 1; border-title-color: ansi_default; }
+            scrollbar-size-vertical: 1; scrollbar-color: ansi_bright_black; border-title-color: ansi_default; }
+    .pane Static { padding: 0 1 0 0; }
     .pane:focus { border: round ansi_cyan; border-title-style: bold; }
     .pane.-current { display: block; }
     #tabs { height: 1; padding: 0 1; }
@@ -125,7 +126,8 @@ class Monitor(App[None]):
     .-wide #tabs { display: none; }
     HelpScreen { align: center middle; }
     #help { width: 84; max-width: 100%; height: auto; max-height: 100%; padding: 0 2;
-            border: round ansi_cyan; background: ansi_default; }
+            border: round ansi_cyan; background: ansi_default;
+            scrollbar-size-vertical: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,h,f1", "help", "help"),

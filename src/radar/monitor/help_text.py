@@ -5,20 +5,23 @@ from rich.table import Table
 from rich.text import Text
 
 _STAGES = (
-    ("exchange", "what the exchange sends: frames a second, and when the last one came"),
-    ("connections", "WebSockets that are open; how many were lost; frames that make no sense"),
-    ("partitions", "Kafka, where messages are safe: published a second, and how many wait there"),
-    ("workers", "take messages from Kafka and store them; delay: from the frame to the row"),
-    ("tables", "ClickHouse: rows, each once; when the newest one was received"),
+    ("exchange", "frames a second that it sends, and when the last one came"),
+    ("connections", "open WebSockets, how many were lost, frames that are bad"),
+    ("partitions", "Kafka: published a second, and how many messages wait"),
+    ("workers", "stored a second; delay: from the frame to the row"),
+    ("tables", "ClickHouse: rows, each once, and how old the newest is"),
+)
+_PLACES = (
+    ("a last price?", "section 4, markets; / and its name finds one"),
+    ("a lag?", "the flow, below PARTITIONS; by partition in section 1"),
+    ("a gap?", "section 5: when no connection brought some markets"),
 )
 _KEYS = (
-    ("1 … 8, Tab, ← →", "choose a section"),
-    ("↑ ↓ PgUp PgDn", "scroll in it"),
+    ("1 … 8, Tab, ← →", "choose a section; ↑ ↓ PgUp PgDn scroll in it"),
     ("s", "sort it by the next column (▾)"),
-    ("/", "show only rows that hold all words, e.g. a market or a worker; Esc: all again"),
-    ("z", "one section in full height, or all"),
+    ("/", "only rows that hold all words; Enter keeps it, Esc ends it"),
+    ("z", "one section in full height, or all of them"),
     ("p", "pause: the screen stands still, nothing else does"),
-    ("?", "this help"),
 )
 
 
@@ -33,26 +36,12 @@ def text(*, owns: bool) -> RenderableType:
         Text("Data flows from left to right:", style="bold"),
         _table(_STAGES),
         Text.assemble(
-            ("● ", "green"),
-            "flows  ",
-            ("▲ ", "yellow"),
-            "passes by itself  ",
-            ("✖ ", "bold red"),
-            "stuck: the line at the top says why  ",
-            ("○ ", "dim"),
-            "not known",
+            *(("● ", "green"), "flows   ", ("▲ ", "yellow"), "passes by itself   "),
+            *(("✖ ", "bold red"), "stuck: see the top line   ", ("○ ", "dim"), "not known"),
         ),
-        Text("A lag that stays about the same is what a block is made of. ↗ grows, ↘ shrinks."),
-        Text(),
+        Text("A lag that stays is what a block is made of.  ↗ grows  ↘ shrinks"),
         Text("Where is …", style="bold"),
-        _table(
-            (
-                ("a last price?", "section 4, markets; / and a name finds one"),
-                ("a lag?", "the flow, below PARTITIONS; by partition in section 1"),
-                ("a gap?", "section 5: when no connection brought some markets"),
-            )
-        ),
-        Text(),
+        _table(_PLACES),
         Text("Keys", style="bold"),
         _table((*_KEYS, ends)),
     )

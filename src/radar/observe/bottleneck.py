@@ -21,7 +21,7 @@ SLOW_INSERT_S = 1.0
 IS_STARTING = "is starting"
 # What a process says while it begins or ends.
 _PASSING = (
-    *(IS_STARTING, "is stopping", "waits to be told", "not opened yet"),
+    *(IS_STARTING, "is stopping", "is stopped", "waits to be told", "not opened yet"),
     *("has not told its markets yet", "not confirmed the topics yet"),
 )
 

@@ -5,45 +5,32 @@ nobody and leaves the rest standing. What is expensive to answer is asked more r
 the answer took.
 """
 
-import heapq
-import http.client
-import itertools
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
 
 import msgspec
 
-from radar.consumer.letters import Letters, LetterState
-from radar.errors import QueryFailed
-from radar.kafka import Cluster, Lag
+from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
-from radar.observe import bottleneck, deployment
-from radar.observe.ask_health import ask as ask_health
+from radar.observe import bottleneck, deployment, kafka_facts, process_facts, store_facts
 from radar.observe.bottleneck import IS_STARTING
-from radar.observe.connections import ToldConnection
-from radar.observe.connections import parse as parse_connections
 from radar.observe.deployment import Deployment, Served
+from radar.observe.kafka_facts import DeadLetters
 from radar.observe.overview import (
     ConnectionState,
     Flow,
-    MarketAge,
-    MarketDelay,
-    MarketState,
     Overview,
     PartitionState,
     Problem,
     ProcessState,
     ProducerState,
-    RecentGap,
-    RecentLetter,
-    TableState,
     WorkerState,
 )
 from radar.observe.problems import LogProblems
+from radar.observe.process_facts import Told
 from radar.observe.question import Question
 from radar.observe.rates import Window
-from radar.observe.scrape import Sample, Scraped, Totals, fetch, read
+from radar.observe.scrape import Scraped, Totals
 from radar.settings import Settings
 from radar.store.client import Store
 
@@ -57,66 +44,6 @@ TABLES_EVERY_S = 2.0
 MARKETS_EVERY_S = 10.0
 LETTERS_EVERY_S = 5.0
 SHARE = 0.15  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
-SHOWN_MARKETS = 10  # of each kind
-SHOWN_LETTERS = 20
-SHOWN_GAPS = 20
-# How far back the newest row of a market is looked for, by kind.
-LOOK_BACK_S = {"trades": 86_400, "depth": 3_600}
-
-COUNTERS = (
-    *("radar_frames_total", "radar_frame_bytes_total", "radar_published_total"),
-    *("radar_publish_failed_total", "radar_backpressure_seconds_total", "radar_reconnects_total"),
-    *("radar_invalid_frames_total", "radar_rows_total", "radar_blocks_total"),
-    *("radar_insert_seconds_sum", "radar_insert_seconds_count", "radar_insert_retries_total"),
-    *("radar_latency_seconds_sum", "radar_latency_seconds_count", "radar_dead_letters_total"),
-    "radar_rebalances_total",
-)
-GAUGES = (
-    *("radar_connections", "radar_last_frame_timestamp_seconds", "radar_clock_skew_seconds"),
-    *("radar_publish_queue", "radar_halted_partitions", "radar_lag_messages", "radar_alive"),
-    *("radar_ready", "process_resident_memory_bytes", "process_start_time_seconds"),
-)
-PRODUCER_SIGN, WORKER_SIGN = "radar_published_total", "radar_insert_retries_total"
-
-
-class Told(NamedTuple):
-    """What a process said of itself."""
-
-    scraped: Scraped
-    alive: bool
-    ready: bool
-    reasons: list[str]
-    connections: list[ToldConnection]
-
-
-class Kafka(NamedTuple):
-    """How far the workers are, by kind."""
-
-    lags: dict[str, list[Lag]]
-
-
-class Markets(NamedTuple):
-    """What ClickHouse knows of single markets."""
-
-    at_s: float  # when ClickHouse told, Unix time
-    states: list[MarketState]
-    gaps: list[RecentGap]
-    refused: str | None = None  # why it does not tell
-
-
-class Tables(NamedTuple):
-    """What ClickHouse knows of its tables."""
-
-    at_s: float  # when it told, Unix time
-    states: list[TableState]
-    refused: str | None = None  # why it does not tell
-
-
-class DeadLetters(NamedTuple):
-    """What is in the dead-letter topics."""
-
-    newest: list[RecentLetter]
-    open: dict[str, int]
 
 
 class Observer:
@@ -162,13 +89,24 @@ class Observer:
         self._settings = settings
         self._stores: dict[str, Store] = {}
         self._cluster: Cluster | None = None
-        at = f"{self._settings.clickhouse_host}:{self._settings.clickhouse_port}"
-        self._kafka = Question(f"Kafka at {self._settings.kafka_broker}", self._ask_kafka)
+        kafka = f"Kafka at {settings.kafka_broker}"
+        clickhouse = f"ClickHouse at {settings.clickhouse_host}:{settings.clickhouse_port}"
+        self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
         self._letters = Question(
-            f"Kafka at {self._settings.kafka_broker}", self._ask_letters, LETTERS_EVERY_S, SHARE
+            kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE
         )
-        self._tables = Question(f"ClickHouse at {at}", self._ask_tables, TABLES_EVERY_S, SHARE)
-        self._markets = Question(f"ClickHouse at {at}", self._ask_markets, MARKETS_EVERY_S, SHARE)
+        self._tables = Question(
+            clickhouse,
+            lambda: store_facts.ask_tables(self._store("tables")),
+            TABLES_EVERY_S,
+            SHARE,
+        )
+        self._markets = Question(
+            clickhouse,
+            lambda: store_facts.ask_markets(self._store("markets")),
+            MARKETS_EVERY_S,
+            SHARE,
+        )
 
     def observe(self, wait_s: float = WAIT_S) -> Overview:
         """Ask everybody and return what is known; blocks up to `wait_s`, usually much less.
@@ -202,7 +140,7 @@ class Observer:
         self.heard_producers = all(
             question.answer_asked_at_s >= began_s
             for process, question in asked
-            if (_guessed_role(process.name) or ("",))[0] == "producer"
+            if (self._role(process.name) or ("",))[0] == "producer"
         )
         for process, question in asked:
             if process.name in told:
@@ -225,7 +163,7 @@ class Observer:
         if key not in self._processes:
             for old in [old for old in self._processes if old[0] == process.name]:
                 del self._processes[old]
-            question = Question(process.name, lambda: _ask_process(process))
+            question = Question(process.name, lambda: process_facts.ask(process))
             self._processes[key] = time.monotonic(), question
         return self._processes[key][1]
 
@@ -252,11 +190,11 @@ class Observer:
         partitions = self._partitions()
         letters = self._letters.answer
         processes = [
-            _process(process, told.get(process.name), silent.get(process.name))
+            process_facts.state(process, told.get(process.name), silent.get(process.name))
             for process in found.processes
         ]
         producers = [
-            self._producer(process, kind, told.get(process.name), now_s)
+            self._producer(process, kind, told.get(process.name))
             for process, kind in self._having_role(processes, "producer")
         ]
         workers = [
@@ -284,14 +222,14 @@ class Observer:
             partitions=partitions,
             workers=workers,
             tables=tables.states if tables else [],
-            stalest=_stalest(markets) if markets else [],
+            stalest=store_facts.stalest(markets) if markets else [],
             letters=letters.newest if letters else [],
             problems=self._problems(
                 found, kafka_error, clickhouse_error or refused, processes, now_s
             ),
             bottleneck=None,
             processes=processes,
-            slowest=_slowest(markets.states) if markets else [],
+            slowest=store_facts.slowest(markets) if markets else [],
             markets=markets.states if markets else [],
             gaps=markets.gaps if markets else [],
             rates_over_s=max(
@@ -309,22 +247,24 @@ class Observer:
 
     def _learn(self, name: str, scraped: Scraped) -> None:
         """Remember what a process is and which partitions it owns, also for when it is silent."""
-        kinds = [kind for kind in KINDS if (WORKER_SIGN, kind) in scraped.sample]
-        if kinds:
-            self._roles[name] = "worker", kinds[0]
-            for (kind, partition), owner in list(self._owners.items()):
-                if owner == name and kind == kinds[0] and partition not in scraped.lag:
-                    del self._owners[kind, partition]
-            for partition in scraped.lag:
-                self._owners[kinds[0], partition] = name
-        elif kinds := [kind for kind in RECORDED if (PRODUCER_SIGN, kind) in scraped.sample]:
-            self._roles[name] = "producer", kinds[0]
+        found = process_facts.role(scraped)
+        if found is None:
+            return
+        self._roles[name] = found
+        kind = found[1]
+        for place in [place for place, owner in self._owners.items() if owner == name]:
+            del self._owners[place]
+        for partition in scraped.lag:
+            self._owners[kind, partition] = name
+
+    def _role(self, name: str) -> tuple[str, str] | None:
+        return self._roles.get(name) or process_facts.guessed_role(name)
 
     def _having_role(
         self, processes: list[ProcessState], role: str
     ) -> Iterable[tuple[ProcessState, str]]:
         for process in processes:
-            found = self._roles.get(process.name) or _guessed_role(process.name)
+            found = self._role(process.name)
             if found is not None and found[0] == role:
                 yield process, found[1]
 
@@ -338,9 +278,7 @@ class Observer:
         count = self._rate(process, f"{metric}_count", kind)
         return self._rate(process, f"{metric}_sum", kind) / count if count else None
 
-    def _producer(
-        self, process: ProcessState, kind: str, told: Told | None, now_s: float
-    ) -> ProducerState:
+    def _producer(self, process: ProcessState, kind: str, told: Told | None) -> ProducerState:
         name = process.name
         sample = told.scraped.sample if told else {}
         newest_s = sample.get(("radar_last_frame_timestamp_seconds", kind))
@@ -356,7 +294,7 @@ class Observer:
             published_per_s=self._rate(name, "radar_published_total", kind),
             queue=int(sample.get(("radar_publish_queue", kind), 0)),
             backpressure_share=self._rate(name, "radar_backpressure_seconds_total", kind),
-            last_frame_age_s=max(0.0, now_s - newest_s) if newest_s else None,
+            last_frame_age_s=max(0.0, told.at_s - newest_s) if told and newest_s else None,
             clock_skew_s=sample.get(("radar_clock_skew_seconds", "")),
             reconnects=self._count(name, "radar_reconnects_total", kind),
             invalid_frames=self._count(name, "radar_invalid_frames_total", kind),
@@ -367,7 +305,7 @@ class Observer:
                 )
                 for each in (told.connections if told else ())
             ],
-            memory_bytes=_memory_bytes(sample),
+            memory_bytes=process_facts.memory_bytes(sample),
         )
 
     def _worker(
@@ -400,7 +338,7 @@ class Observer:
             dead_letters=self._count(name, "radar_dead_letters_total", kind),
             rebalances=self._count(name, "radar_rebalances_total", kind),
             halted_partitions=int(sample.get(("radar_halted_partitions", kind), 0)),
-            memory_bytes=_memory_bytes(sample),
+            memory_bytes=process_facts.memory_bytes(sample),
         )
 
     def _count(self, process: str, metric: str, kind: str) -> int:
@@ -410,7 +348,7 @@ class Observer:
         answer = self._kafka.answer
         if answer is None:
             return []
-        lags = [(kind, lag) for kind, found in answer.lags.items() for lag in found]
+        lags = [(kind, lag) for kind, found in answer.items() for lag in found]
         self._partition_rates.add(
             self._kafka.answered_at_s,
             {
@@ -500,7 +438,10 @@ class Observer:
         troubles |= {
             process.name: process.reasons[0]
             for process in processes
-            if not process.alive and process.reasons and process.reasons[0] != IS_STARTING
+            if not process.alive
+            and process.state != "stopped"  # on purpose
+            and process.reasons
+            and process.reasons[0] != IS_STARTING
         }
         self._troubles = {
             name: Problem(
@@ -512,35 +453,6 @@ class Observer:
         logged = self._logs.newest if self._logs else ()
         return sorted((*logged, *self._troubles.values()), key=lambda each: each.at_s)
 
-    def _ask_kafka(self) -> Kafka:
-        cluster = self._reached()
-        return Kafka({kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()})
-
-    def _ask_letters(self) -> DeadLetters:
-        cluster, newest, still_open = self._reached(), [], {}
-        for kind in KINDS.values():
-            states: dict[LetterState, int] = dict.fromkeys(LetterState, 0)
-            letters = []
-            for letter, state in Letters(cluster, kind):
-                states[state] += 1
-                letters.append(
-                    RecentLetter(
-                        kind=kind.name,
-                        at_s=letter.sent_at_ms / 1000,
-                        reason=letter.reason,
-                        detail=letter.detail,
-                        topic=letter.topic,
-                        partition=letter.partition,
-                        offset=letter.offset,
-                        replayed=state is LetterState.REPLAYED,
-                    )
-                )
-                if len(letters) > 100 * SHOWN_LETTERS:
-                    letters = _newest_letters(letters)
-            newest += letters
-            still_open[kind.name] = states[LetterState.OPEN]
-        return DeadLetters(_newest_letters(newest), still_open)
-
     def _reached(self) -> Cluster:
         if self._cluster is None:
             self._cluster = Cluster(self._settings)
@@ -550,75 +462,6 @@ class Observer:
         if question not in self._stores:
             self._stores[question] = Store(self._settings, timeout_s=STORE_TIMEOUT_S)
         return self._stores[question]
-
-    def _ask_tables(self) -> Tables:
-        try:
-            return Tables(time.time(), self._count_tables(self._store("tables")))
-        except QueryFailed as error:
-            return Tables(time.time(), [], str(error))
-
-    def _count_tables(self, store: Store) -> list[TableState]:
-        counts = " UNION ALL ".join(
-            f"SELECT '{kind.name}', count(), countIf(received_at > now64(6) - 60),"
-            f" toUnixTimestamp64Micro(max(received_at)) FROM {kind.table} FINAL"
-            for kind in KINDS.values()
-        )
-        sizes = {
-            table: (int(size), int(parts))
-            for table, size, parts in store.rows(
-                "SELECT table, sum(bytes_on_disk), count() FROM system.parts"
-                " WHERE active AND database = currentDatabase() GROUP BY table"
-            )
-        }
-        found = {kind: facts for kind, *facts in store.rows(counts)}
-        return [
-            TableState(
-                kind=kind.name,
-                name=kind.table,
-                rows=int(found[kind.name][0]),
-                rows_last_minute=int(found[kind.name][1]),
-                newest_at_s=int(found[kind.name][2]) / 1e6 if found[kind.name][0] else None,
-                size_bytes=sizes.get(kind.table, (0, 0))[0],
-                parts=sizes.get(kind.table, (0, 0))[1],
-            )
-            for kind in KINDS.values()
-        ]
-
-    def _ask_markets(self) -> Markets:
-        store = self._store("markets")
-        try:
-            gaps = [RecentGap(*row) for row in store.rows(_GAPS)]
-            return Markets(time.time(), self._read_markets(store), gaps)
-        except QueryFailed as error:
-            return Markets(time.time(), [], [], str(error))
-
-    def _read_markets(self, store: Store) -> list[MarketState]:
-        prices = {
-            symbol: (price, bid, ask)
-            for symbol, price, bid, ask in store.rows(
-                "SELECT symbol, toString(last_price), best_bid, best_ask FROM markets"
-            )
-        }
-        newest = {(kind, symbol): rest for kind, symbol, *rest in store.rows(_NEWEST)}
-        nothing: list[Any] = [None, None]
-        states = []
-        for symbol in sorted({symbol for _, symbol in newest}):
-            trades = newest.get(("trades", symbol), nothing)
-            depth = newest.get(("depth", symbol), nothing)
-            price, bid, ask = prices.get(symbol, (None, None, None))
-            states.append(
-                MarketState(
-                    symbol=symbol,
-                    last_price=price,
-                    best_bid=bid,
-                    best_ask=ask,
-                    trade_at_s=int(trades[0]) / 1e6 if trades[0] else None,
-                    book_at_s=int(depth[0]) / 1e6 if depth[0] else None,
-                    trade_delay_s=trades[1],
-                    book_delay_s=depth[1],
-                )
-            )
-        return states
 
 
 def observe_once(settings: Settings) -> Overview:
@@ -635,116 +478,3 @@ def observe_once(settings: Settings) -> Overview:
 def observe_lag(settings: Settings) -> Overview:
     """Observe processes and Kafka only; blocks for a moment, at most COMPLETE_WAIT_S."""
     return Observer(settings, asks_stores=False).observe(COMPLETE_WAIT_S)
-
-
-def _newest_query() -> str:
-    parts = [
-        f"SELECT '{kind}' AS kind, symbol, max(received_at) AS newest,"
-        " avgIf(dateDiff('millisecond', received_at, inserted_at),"
-        " received_at > now64(6) - 60) / 1000 AS delay_s"
-        f" FROM {RECORDED[kind].table} WHERE {column} > now64(6) - {LOOK_BACK_S[kind]}"
-        f" AND received_at > now64(6) - {LOOK_BACK_S[kind]} GROUP BY symbol"
-        for kind, column in (("trades", "event_time"), ("depth", "received_at"))
-    ]
-    return (
-        "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"
-        " if(isFinite(delay_s), delay_s, NULL)"
-        " FROM (SELECT toString(record_kind) AS kind, arrayJoin(symbols) AS symbol FROM watches"
-        " WHERE ended_at > now64(6) - 86400 GROUP BY kind, symbol) AS w"
-        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, symbol)"
-    )
-
-
-_NEWEST = _newest_query()
-_GAPS = (
-    "SELECT toString(record_kind), toString(cause), symbols,"
-    " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
-    " FROM gaps FINAL"
-    f" WHERE ended_at > now64(6) - 86400 ORDER BY ended_at DESC LIMIT {SHOWN_GAPS}"
-)
-
-
-def _ask_process(process: Served) -> Told:
-    host, port = process.host, process.port
-    try:
-        scraped = read(host, port, itertools.chain(COUNTERS, GAUGES))
-        sample = scraped.sample
-        alive, ready = (bool(sample.get((name, ""))) for name in ("radar_alive", "radar_ready"))
-        reasons: list[str] = []
-        if not (alive and ready):
-            health = ask_health(host, port, process.name)
-            alive, ready, reasons = health.alive, health.ready, health.reasons
-        connections = []
-        if any((PRODUCER_SIGN, kind) in sample for kind in RECORDED):
-            connections = parse_connections(fetch(host, port, "/connections"))
-    except (http.client.HTTPException, ValueError) as error:
-        raise ConnectionError(f"unexpected answer: {error}") from error
-    return Told(scraped, alive, ready, reasons, connections)
-
-
-def _process(process: Served, told: Told | None, silence: str | None) -> ProcessState:
-    reasons: list[str] = []
-    if process.state not in ("running", ""):
-        reasons = [f"the process is {process.state}"]
-    elif silence is not None:
-        reasons = [silence]
-    alive = ready = not reasons
-    if told is not None and not reasons:
-        alive, ready, reasons = told.alive, told.ready, told.reasons
-    return ProcessState(
-        name=process.name,
-        state=process.state,
-        pid=process.pid,
-        restarts=process.restarts,
-        address=process.address,
-        alive=alive,
-        ready=ready,
-        reasons=reasons,
-    )
-
-
-def _guessed_role(name: str) -> tuple[str, str] | None:
-    """Tell from its name what a process is that has not answered yet."""
-    kind = next((kind for kind in KINDS if kind in name), None)
-    if kind is None:
-        return None
-    if "consumer" in name or "worker" in name:
-        return "worker", kind
-    return ("producer", kind) if kind in RECORDED else None
-
-
-def _memory_bytes(sample: Sample) -> int | None:
-    found = sample.get(("process_resident_memory_bytes", ""))
-    return None if found is None else int(found)
-
-
-def _newest_letters(letters: list[RecentLetter]) -> list[RecentLetter]:
-    return heapq.nlargest(SHOWN_LETTERS, letters, key=lambda each: each.at_s)
-
-
-def _stalest(markets: Markets) -> list[MarketAge]:
-    """Return the markets of each kind that brought nothing for longest."""
-    seen = [("trades", each.symbol, each.trade_at_s) for each in markets.states]
-    seen += [("depth", each.symbol, each.book_at_s) for each in markets.states]
-    return [
-        MarketAge(kind, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
-        for kind in RECORDED
-        for _, symbol, at_s in heapq.nsmallest(
-            SHOWN_MARKETS,
-            (each for each in seen if each[0] == kind),
-            key=lambda each: each[2] or 0.0,
-        )
-    ]
-
-
-def _slowest(states: list[MarketState]) -> list[MarketDelay]:
-    """Return the markets of each kind whose rows took longest."""
-    delays = [("trades", each.symbol, each.trade_delay_s) for each in states]
-    delays += [("depth", each.symbol, each.book_delay_s) for each in states]
-    return [
-        MarketDelay(kind, symbol, delay_s)
-        for kind in RECORDED
-        for delay_s, symbol in heapq.nlargest(
-            SHOWN_MARKETS, ((d, s) for k, s, d in delays if k == kind and d is not None)
-        )
-    ]
