@@ -61,6 +61,9 @@ MAY_IMPORT = {
     "radar.observe.kafka_facts": {
         *("radar.consumer", "radar.kafka", "radar.kinds", "radar.observe"),
     },
+    "radar.monitor": {
+        *("radar.kinds", "radar.settings", "radar.observe", "radar.observe.observer"),
+    },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
 }
 

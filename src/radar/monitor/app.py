@@ -111,7 +111,8 @@ class Monitor(App[None]):
     #flow { height: auto; padding: 0 1; margin: 0 0 0 0; }
     #sections { height: 1fr; }
     .pane { border: round ansi_bright_black; padding: 0 1; display: none; height: 1fr;
-            scrollbar-size-vertical: 1; scrollbar-color: ansi_bright_black; border-title-color: ansi_default; }
+            scrollbar-size-vertical: 1; scrollbar-color: ansi_bright_black;
+            border-title-color: ansi_default; }
     .pane Static { padding: 0 1 0 0; }
     .pane:focus { border: round ansi_cyan; border-title-style: bold; }
     .pane.-current { display: block; }
@@ -203,6 +204,7 @@ class Monitor(App[None]):
                 table.add_row(Text(what, style="bold"), Text(where, overflow="fold"))
             pane.query_one(Static).update(table)
         self._lay_out()
+        self._draw()
         self._look()
         self.set_interval(LOOK_EVERY_S, self._look)
 
@@ -297,7 +299,7 @@ class Monitor(App[None]):
 
     def _look(self) -> None:
         newest, stopping = self._newest(), self._stopping()
-        if newest is self._seen and stopping == self._was_stopping and newest is not None:
+        if newest is self._seen and stopping == self._was_stopping:
             return
         self._was_stopping = stopping
         if newest is not None and newest is not self._seen:
@@ -310,6 +312,8 @@ class Monitor(App[None]):
 
     def _draw(self) -> None:
         screen = self.screen_stack[0]
+        if not screen.query("#keys"):
+            return  # not built yet, or gone already
         width, overview = self.size.width, self._seen
         note = " PAUSED, p goes on " if self._paused else ""
         screen.query_one("#title", Static).update(flow.title(overview, self._subject, width, note))

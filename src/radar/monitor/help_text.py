@@ -19,7 +19,7 @@ _PLACES = (
 _KEYS = (
     ("1 … 8, Tab, ← →", "choose a section; ↑ ↓ PgUp PgDn scroll in it"),
     ("s", "sort it by the next column (▾)"),
-    ("/", "only rows that hold all words; Enter keeps it, Esc ends it"),
+    ("/", "only rows that hold all words, e.g. usdt; Esc: all again"),
     ("z", "one section in full height, or all of them"),
     ("p", "pause: the screen stands still, nothing else does"),
 )

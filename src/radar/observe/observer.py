@@ -95,6 +95,9 @@ class Observer:
         self._letters = Question(
             kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE
         )
+        self._answers = Question(
+            clickhouse, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
+        )
         self._tables = Question(
             clickhouse,
             lambda: store_facts.ask_tables(self._store("tables")),
@@ -118,8 +121,8 @@ class Observer:
         if (settings := found.reach(self._given)) != self._settings:
             self._reach(settings)
         asked = [(process, self._question(process)) for process in found.processes if process.port]
-        stores = (self._letters, self._tables, self._markets) if self._asks_stores else ()
-        others = (self._kafka, *stores)
+        stores = (self._answers, self._tables, self._markets, self._letters)
+        others = (self._kafka, *(stores if self._asks_stores else ()))
         for question in (*others, *(question for _, question in asked)):
             question.begin()
         for _, question in asked:
@@ -203,8 +206,13 @@ class Observer:
         ]
         tables, markets = self._tables.answer, self._markets.answer
         kafka_error = self._kafka.trouble
-        clickhouse_error = self._tables.trouble or self._markets.trouble
-        refused = (tables and tables.refused) or (markets and markets.refused) or None
+        clickhouse_error = self._answers.trouble
+        refused = (
+            (tables and tables.refused)
+            or (markets and markets.refused)
+            or self._tables.error
+            or self._markets.error
+        )
         settings = self._settings
         overview = Overview(
             at_s=now_s,

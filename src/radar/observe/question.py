@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from radar.errors import RadarError
 
-SLOW_AFTER_S = 3.0  # whoever has not answered for so long does not answer
+SLOW_AFTER_S = 5.0  # whoever has not answered for so long does not answer
 MEASURED = 3  # answers, the quickest of which says what one costs
 KEPT_S = 10.0  # an answer holds for so long when no newer one comes
 
@@ -68,8 +68,13 @@ class Question(Generic[_Answer]):
         return self._answer if time.monotonic() < self._holds_until_s else None
 
     @property
+    def error(self) -> str | None:
+        """Why the last question failed; None if it did not."""
+        return self._error
+
+    @property
     def trouble(self) -> str | None:
-        """Why the last question was not answered; None if it was, or may still be."""
+        """The same, or that nobody has answered for long."""
         waits_s = time.monotonic() - self._asked_at_s
         if not self._done.is_set() and waits_s > SLOW_AFTER_S:
             return self._error or f"{self._subject} has not answered for {waits_s:.0f} s"

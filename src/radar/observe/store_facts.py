@@ -32,6 +32,19 @@ class Markets(NamedTuple):
     refused: str | None = None  # why it does not tell
 
 
+def ask_whether_it_answers(store: Store) -> bool:
+    """Ask for an answer, whatever it is; blocks.
+
+    Raises:
+        StoreUnavailable: There is none.
+    """
+    try:
+        store.ping()
+    except QueryFailed:
+        return False  # it lets others in, perhaps
+    return True
+
+
 def ask_tables(store: Store) -> Tables:
     """Count rows, parts and bytes; blocks.
 
