@@ -37,8 +37,8 @@ def find(overview: Overview) -> list[Bottleneck]:
         *_exchange(overview),
         *_producers(overview),
         *_clickhouse(overview),
-        *_workers(overview),
-        *_partitions(overview),
+        *(stuck_workers := list(_workers(overview))),
+        *_backlogs(overview, {each.kind for each in stuck_workers}),
     ]
     return sorted(found, key=lambda each: each.passes)
 
@@ -139,10 +139,13 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
             yield Bottleneck(stage, kind, text, passes, name)  # type: ignore[arg-type]
 
 
-def _partitions(overview: Overview) -> Iterator[Bottleneck]:
+def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
+    """Name what waits; not of kinds, or of a ClickHouse, of which it is known why."""
+    if overview.clickhouse_error:
+        return
     by_kind: dict[str, list[PartitionState]] = {}
     for partition in overview.partitions:
-        if _is_backlog(partition):
+        if partition.kind not in explained and _is_backlog(partition):
             by_kind.setdefault(partition.kind, []).append(partition)
     # The largest first.
     for kind, stuck in sorted(by_kind.items(), key=lambda item: -_sum_lag(item[1])):

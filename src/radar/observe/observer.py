@@ -126,7 +126,7 @@ class Observer:
         for question in (*others, *(question for _, question in asked)):
             question.begin()
         for _, question in asked:
-            question.wait(began_s + WAIT_S)
+            question.wait(began_s + wait_s)
         for question in others if wait_s > WAIT_S else (self._kafka,):
             question.wait(began_s + wait_s)
         told = {
@@ -478,7 +478,7 @@ def observe_once(settings: Settings) -> Overview:
     try:
         observer.observe(COMPLETE_WAIT_S)
         time.sleep(RATES_S)
-        return observer.observe()
+        return observer.observe(COMPLETE_WAIT_S)
     finally:
         observer.close()
 

@@ -115,9 +115,12 @@ def _pipeline(overview: Overview) -> list[str]:
 
 
 def _flows(overview: Overview) -> list[str]:
+    def rate(per_s: float) -> str:
+        return f"{per_s:,.1f}" if overview.rates_over_s else "–"
+
     return [
-        f"  {flow.kind}: {flow.connections} connections, {flow.frames_per_s:,.1f} frames/s,"
-        f" {flow.published_per_s:,.1f} published/s, {flow.stored_per_s:,.1f} stored/s,"
+        f"  {flow.kind}: {flow.connections} connections, {rate(flow.frames_per_s)} frames/s,"
+        f" {rate(flow.published_per_s)} published/s, {rate(flow.stored_per_s)} stored/s,"
         f" delay {'–' if flow.latency_s is None else duration(flow.latency_s)}"
         for flow in overview.flows
         if flow.connections or flow.frames
