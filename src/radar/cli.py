@@ -306,7 +306,7 @@ def monitor() -> None:
     from radar.settings import load
 
     if not has_terminal():
-        raise ConfigurationError("radar monitor needs a terminal: use radar status elsewhere")
+        raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
 
     run(load())
 

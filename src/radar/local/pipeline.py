@@ -39,6 +39,7 @@ from radar.store.client import Store
 from radar.store.migrate import migrate
 
 START_TIMEOUT_S = 60.0
+START_ALONE_S = 5.0
 ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
 LEFT_OVER_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 30.0
@@ -101,7 +102,9 @@ class Pipeline:
         self.settings = settings
         self.supervisor = Supervisor(data_dir / "logs", inherited)
         self.started_at_s = time.time()
-        self.watch = Watch(Observer(settings, self.deployment))
+        # What starts has the stores to itself.
+        observer = Observer(settings, self.deployment, stores_after_s=START_ALONE_S)
+        self.watch = Watch(observer)
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
         self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []

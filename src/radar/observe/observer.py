@@ -59,6 +59,7 @@ class Observer:
         where: Callable[[], Deployment] | None = None,
         *,
         asks_stores: bool = True,
+        stores_after_s: float = 0.0,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -67,7 +68,9 @@ class Observer:
             where: Tells which processes there are now; else what runs on this data or
                 MONITOR_PROCESSES. Must not block.
             asks_stores: Whether to ask for tables, markets and dead letters, too.
+            stores_after_s: Do not ask for these before so long from now.
         """
+        self._stores_after_s = stores_after_s
         self._asks_stores = asks_stores
         self._where = where or (lambda: deployment.find(settings))
         self._given = settings
@@ -92,8 +95,9 @@ class Observer:
         kafka = f"Kafka at {settings.kafka_broker}"
         clickhouse = f"ClickHouse at {settings.clickhouse_host}:{settings.clickhouse_port}"
         self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
+        after_s = self._stores_after_s
         self._letters = Question(
-            kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE
+            kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE, after_s
         )
         self._answers = Question(
             clickhouse, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
@@ -103,12 +107,14 @@ class Observer:
             lambda: store_facts.ask_tables(self._store("tables")),
             TABLES_EVERY_S,
             SHARE,
+            after_s,
         )
         self._markets = Question(
             clickhouse,
             lambda: store_facts.ask_markets(self._store("markets")),
             MARKETS_EVERY_S,
             SHARE,
+            after_s,
         )
 
     def observe(self, wait_s: float = WAIT_S) -> Overview:

@@ -29,6 +29,7 @@ class Question(Generic[_Answer]):
         ask: Callable[[], _Answer],
         every_s: float = 0.0,
         share: float = 1.0,
+        first_after_s: float = 0.0,
     ) -> None:
         """Prepare.
 
@@ -37,6 +38,7 @@ class Question(Generic[_Answer]):
             ask: Blocks for as long as it likes; raises a RadarError or an OSError.
             every_s: Ask this often at most.
             share: Ask so rarely that at most this share of the time is spent asking.
+            first_after_s: Do not ask before so long from now.
         """
         self._subject = subject
         self._ask = ask
@@ -44,7 +46,8 @@ class Question(Generic[_Answer]):
         self._share = share
         self._done = threading.Event()
         self._done.set()
-        self._asked_at_s = self._next_at_s = self._holds_until_s = 0.0
+        self._asked_at_s = self._holds_until_s = 0.0
+        self._next_at_s = time.monotonic() + first_after_s
         self.answered_at_s = self.answer_asked_at_s = 0.0
         self._lasted_s: deque[float] = deque(maxlen=MEASURED)
         self._answer: _Answer | None = None
