@@ -40,13 +40,17 @@ def ask(question: Question[int]) -> bool:
     return question.wait(time.monotonic() + 30)
 
 
+def told(question: Question[int]) -> tuple[int | None, str | None]:
+    return question.answer, question.trouble
+
+
 def test_question_that_is_answered_tells_the_answer(asked: Asked) -> None:
     question = Question("it", asked)
-    assert question.answer is None
+    assert told(question) == (None, None)
     assert ask(question)
-    assert (question.answer, question.trouble) == (1, None)
+    assert told(question) == (1, None)
     assert ask(question)
-    assert question.answer == 2
+    assert told(question) == (2, None)
 
 
 def test_question_is_not_asked_again_while_nobody_has_answered(
@@ -57,7 +61,7 @@ def test_question_is_not_asked_again_while_nobody_has_answered(
     question.begin()
     question.begin()
     assert not question.wait(time.monotonic())
-    assert (question.answer, question.trouble) == (None, None)
+    assert told(question) == (None, None)
     monkeypatch.setattr(module, "SLOW_AFTER_S", 0.0)
     assert str(question.trouble) == "it has not answered for 0 s"
     asked.go.set()
@@ -72,10 +76,10 @@ def test_question_that_fails_tells_why_and_keeps_the_last_answer_for_a_while(
     ask(question)
     asked.fails = True
     assert ask(question)
-    assert (question.answer, question.trouble) == (1, "it is away")
+    assert told(question) == (1, "it is away")
     asked.fails = False
     assert ask(question)
-    assert (question.answer, question.trouble) == (3, None)
+    assert told(question) == (3, None)
     monkeypatch.setattr(module, "KEPT_S", -1.0)
     assert ask(question)
     assert question.answer is None
