@@ -1,7 +1,7 @@
 """What a running pipeline is and does at one moment: the same facts for every view of it.
 
 The terminal view, the dashboard and `radar status` show these and nothing that they made up
-themselves. Rates are per second, over the last `radar.observe.progress.WINDOW_S`; ages and
+themselves. Rates are per second, over the last `radar.observe.rates.WINDOW_S`; ages and
 durations are in seconds; sizes in bytes. None means: not known, or there is none yet.
 """
 
@@ -97,7 +97,10 @@ class TableState(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One kind of record on its way, summed over all processes."""
+    """One kind of record on its way, summed over all processes.
+
+    Totals count from when the processes began, or what was seen of them if they began again.
+    """
 
     kind: str
     connections: int
@@ -111,7 +114,8 @@ class Flow(Struct, frozen=True):
     latency_s: float | None
     last_frame_age_s: float | None
     invalid_frames: int
-    dead_letters: int
+    dead_letters: int  # sent by the workers since they began
+    open_letters: int | None = None  # in Kafka, neither replayed nor purged
 
 
 class MarketAge(Struct, frozen=True):
@@ -119,7 +123,39 @@ class MarketAge(Struct, frozen=True):
 
     kind: str
     symbol: str
-    age_s: float | None  # since its newest row; None if there is none
+    age_s: float | None  # since its newest row was received; None if there is no recent one
+
+
+class MarketDelay(Struct, frozen=True):
+    """A market whose rows take long."""
+
+    kind: str
+    symbol: str
+    delay_s: float  # mean of the last minute's rows, from the frame to the row
+
+
+class MarketState(Struct, frozen=True):
+    """A market as it was stored last; times are Unix times in seconds."""
+
+    symbol: str
+    last_price: str | None  # exact
+    best_bid: float | None
+    best_ask: float | None
+    trade_at_s: float | None  # when the newest stored trade was received
+    book_at_s: float | None
+    trade_delay_s: float | None  # mean of the last minute's rows, from the frame to the row
+    book_delay_s: float | None
+
+
+class RecentGap(Struct, frozen=True):
+    """A time in which no connection brought anything of some markets."""
+
+    kind: str
+    cause: str
+    symbols: list[str]
+    began_at_s: float  # Unix time
+    ended_at_s: float
+    repaired: bool  # its trades were fetched afterwards
 
 
 class RecentLetter(Struct, frozen=True):
@@ -135,6 +171,19 @@ class RecentLetter(Struct, frozen=True):
     replayed: bool
 
 
+class ProcessState(Struct, frozen=True):
+    """A process of `radar up`, or one that MONITOR_PROCESSES names."""
+
+    name: str
+    state: str  # running, starting, restarting, stopped; "" if nobody tells
+    pid: int | None
+    restarts: int
+    address: str  # HOST:PORT of its health and metrics; "" if it serves none
+    alive: bool
+    ready: bool
+    reasons: list[str]  # why it is not
+
+
 class Problem(Struct, frozen=True):
     """A warning or error: of a process's log, or something that does not answer."""
 
@@ -147,8 +196,10 @@ class Bottleneck(Struct, frozen=True):
     """Where the pipeline is stuck or slowest."""
 
     stage: Stage
-    kind: str
+    kind: str  # empty: all
     text: str  # one line: what is wrong and what follows
+    passes: bool = False  # it is expected to pass by itself: a start, a backlog that shrinks
+    subject: str = ""  # the process, if it is one
 
 
 class Overview(Struct, frozen=True):
@@ -169,3 +220,13 @@ class Overview(Struct, frozen=True):
     letters: list[RecentLetter]
     problems: list[Problem]  # newest last
     bottleneck: Bottleneck | None  # None: everything flows
+    obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
+    processes: list[ProcessState] = []  # in the order of the data's way
+    slowest: list[MarketDelay] = []
+    markets: list[MarketState] = []  # all that are watched, by symbol
+    gaps: list[RecentGap] = []  # newest first
+    rates_over_s: float = 0.0  # the span of the rates so far; 0.0: not known yet
+    tables_at_s: float | None = None  # when ClickHouse told about its tables
+    markets_at_s: float | None = None  # and about markets and gaps
+    kafka_error: str | None = None  # why it does not answer
+    clickhouse_error: str | None = None

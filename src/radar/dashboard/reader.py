@@ -1,0 +1,176 @@
+"""Asks ClickHouse from the event loop: in threads, and the same question once."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from radar.errors import RadarError
+from radar.observe import metrics
+from radar.settings import Settings
+from radar.store.client import Store
+
+THREADS = 4
+MAX_WAITING = 100
+TIMEOUT_S = 10.0
+
+_Answer = TypeVar("_Answer")
+
+
+class Busy(RadarError):
+    """More is asked than can be answered: ask later."""
+
+
+class Threads:
+    """A few threads for what blocks. The process ends without waiting for one that hangs."""
+
+    def __init__(self, count: int, name: str, at_end: Callable[[], None] | None = None) -> None:
+        """Start them.
+
+        Args:
+            count: How many.
+            name: Their name.
+            at_end: Called in each after its last action.
+        """
+        self._count = count
+        self._at_end = at_end
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        for n in range(count):
+            threading.Thread(target=self._work, name=f"{name} {n}", daemon=True).start()
+
+    async def run(self, action: Callable[[], _Answer]) -> _Answer:
+        """Return what an action returns or raise what it raises.
+
+        Raises:
+            Busy: Too many wait already.
+        """
+        if self._waiting.qsize() >= MAX_WAITING:
+            raise Busy("too much is asked at once: try again")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Answer] = loop.create_future()
+
+        def act() -> None:
+            try:
+                answer = action()
+            except Exception as error:  # noqa: BLE001 - whoever asked gets it
+                _tell(loop, future, future.set_exception, error)
+            else:
+                _tell(loop, future, future.set_result, answer)
+
+        self._waiting.put(act)
+        return await future
+
+    def close(self) -> None:
+        """Let the threads end when they have done what waits. Does not block."""
+        for _ in range(self._count):
+            self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (act := self._waiting.get()) is not None:
+            act()
+        if self._at_end is not None:
+            self._at_end()
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop,
+    future: "asyncio.Future[Any]",
+    tell: Callable[[Any], None],
+    what: object,
+) -> None:
+    def if_awaited() -> None:
+        if not future.done():
+            tell(what)
+
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+        loop.call_soon_threadsafe(if_awaited)
+
+
+class Reader:
+    """Asks one database; for use from one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; connects with the first question."""
+        self._settings = settings
+        self._threads = Threads(THREADS, "reader", self._disconnect)
+        self._local = threading.local()
+        self._shared: dict[tuple[str, Hashable], tuple[float, asyncio.Task[Any]]] = {}
+
+    async def ask(self, name: str, question: Callable[[Store], _Answer]) -> _Answer:
+        """Ask in a thread.
+
+        Args:
+            name: One word of a few, for the metrics.
+            question: Is given a connection of its own.
+
+        Raises:
+            StoreUnavailable: ClickHouse does not answer.
+            QueryFailed: It refuses.
+            Busy: Too many questions wait.
+        """
+
+        def answer() -> _Answer:
+            with metrics.DASHBOARD_QUESTION_SECONDS.labels(name).time():
+                return question(self._store())
+
+        return await self._threads.run(answer)
+
+    async def shared(
+        self,
+        name: str,
+        question: Callable[[Store], _Answer],
+        *,
+        key: Hashable = (),
+        fresh_s: float = 0.0,
+    ) -> _Answer:
+        """Ask once for all who ask the same meanwhile, or up to `fresh_s` later.
+
+        Args:
+            name: As in `ask`; with `key` it says what is the same.
+            question: As in `ask`.
+            key: The question's parameters.
+            fresh_s: How old an answer may be, counted from when it was asked for.
+
+        Raises:
+            StoreUnavailable: As `ask`; so do QueryFailed and Busy.
+        """
+        now_s = time.monotonic()
+        asked_s, task = self._shared.get((name, key), (0.0, None))
+        if task is None or (task.done() and now_s - asked_s > fresh_s):
+            task = asyncio.create_task(self.ask(name, question))
+            task.add_done_callback(lambda task: self._answered((name, key), task, now_s + fresh_s))
+            self._shared[name, key] = now_s, task
+        # Others wait for it too, who are not to lose it when this one is cancelled.
+        answer: _Answer = await asyncio.shield(task)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections once they are not used. Does not block."""
+        self._threads.close()
+
+    def _answered(
+        self, key: tuple[str, Hashable], task: "asyncio.Task[Any]", until_s: float
+    ) -> None:
+        left_s = until_s - time.monotonic()
+        if task.cancelled() or task.exception() is not None or left_s <= 0:
+            self._forget(key, task)
+        else:
+            asyncio.get_running_loop().call_later(left_s, self._forget, key, task)
+
+    def _forget(self, key: tuple[str, Hashable], task: "asyncio.Task[Any]") -> None:
+        if (asked := self._shared.get(key)) and asked[1] is task:
+            del self._shared[key]
+
+    def _store(self) -> Store:
+        store: Store | None = getattr(self._local, "store", None)
+        if store is None:
+            store = self._local.store = Store(self._settings, timeout_s=TIMEOUT_S)
+        return store
+
+    def _disconnect(self) -> None:
+        store: Store | None = getattr(self._local, "store", None)
+        if store is not None:
+            store.close()

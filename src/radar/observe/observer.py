@@ -1,0 +1,501 @@
+"""Collects what a pipeline is and does: the only source of the facts that any view shows.
+
+Everybody is asked in a thread of its own (`question.py`), so that who does not answer delays
+nobody and leaves the rest standing. What is expensive to answer is asked more rarely, by how long
+the answer took.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from radar.kafka import Cluster
+from radar.kinds import KINDS, RECORDED
+from radar.observe import bottleneck, deployment, kafka_facts, process_facts, store_facts
+from radar.observe.bottleneck import IS_STARTING
+from radar.observe.deployment import Deployment, Served
+from radar.observe.kafka_facts import DeadLetters
+from radar.observe.overview import (
+    ConnectionState,
+    Flow,
+    Overview,
+    PartitionState,
+    Problem,
+    ProcessState,
+    ProducerState,
+    WorkerState,
+)
+from radar.observe.problems import LogProblems
+from radar.observe.process_facts import Told
+from radar.observe.question import Question
+from radar.observe.rates import Window
+from radar.observe.scrape import Scraped, Totals
+from radar.settings import Settings
+from radar.store.client import Store
+
+SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
+START_S = 10.0  # of a process, before which its silence is no problem
+WAIT_S = 1.3  # for answers; a process is given TIMEOUT_S of scrape.py
+RATES_S = 1.5  # between the two observations of whoever asks only once
+COMPLETE_WAIT_S = 12.0  # for whoever asks only once: also for the slowest
+STORE_TIMEOUT_S = 10.0
+TABLES_EVERY_S = 2.0
+MARKETS_EVERY_S = 10.0
+LETTERS_EVERY_S = 5.0
+SHARE = 0.15  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
+
+
+class Observer:
+    """Observes one pipeline. `observe` is for one thread at a time.
+
+    Attributes:
+        heard_producers: Whether all producers have answered in the newest observation.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        where: Callable[[], Deployment] | None = None,
+        *,
+        asks_stores: bool = True,
+        stores_after_s: float = 0.0,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            settings: The options, which lead to Kafka and ClickHouse.
+            where: Tells which processes there are now; else what runs on this data or
+                MONITOR_PROCESSES. Must not block.
+            asks_stores: Whether to ask for tables, markets and dead letters, too.
+            stores_after_s: Do not ask for these before so long from now.
+        """
+        self._stores_after_s = stores_after_s
+        self._asks_stores = asks_stores
+        self._where = where or (lambda: deployment.find(settings))
+        self._given = settings
+        self.heard_producers = False
+        self._processes: dict[tuple[str, str], tuple[float, Question[Told]]] = {}
+        self._begin(self._where())
+        self._reach(self._where().reach(settings))
+
+    def _begin(self, found: Deployment) -> None:
+        """Begin anew, as when another `radar up` was started."""
+        self._began = found.started_at_s
+        self._totals = Totals()
+        self._told: dict[str, Told] = {}
+        self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
+        self._told_at_s: dict[str, float] = {}
+        self._partition_rates = Window()
+        self._roles: dict[str, tuple[str, str]] = {}  # role and kind by name
+        self._owners: dict[tuple[str, int], str] = {}
+        self._troubles: dict[str, Problem] = {}
+        self._logs = (
+            LogProblems(found.log_dir, found.started_at_s or 0.0) if found.log_dir else None
+        )
+
+    def _reach(self, settings: Settings) -> None:
+        """Ask other stores from now on."""
+        self._settings = settings
+        self._stores: dict[str, Store] = {}
+        self._cluster: Cluster | None = None
+        kafka = f"Kafka at {settings.kafka_broker}"
+        clickhouse = f"ClickHouse at {settings.clickhouse_host}:{settings.clickhouse_port}"
+        self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
+        after_s = self._stores_after_s
+        self._letters = Question(
+            kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE, after_s
+        )
+        self._answers = Question(
+            clickhouse, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
+        )
+        self._tables = Question(
+            clickhouse,
+            lambda: store_facts.ask_tables(self._store("tables")),
+            TABLES_EVERY_S,
+            SHARE,
+            after_s,
+        )
+        self._markets = Question(
+            clickhouse,
+            lambda: store_facts.ask_markets(self._store("markets")),
+            MARKETS_EVERY_S,
+            SHARE,
+            after_s,
+        )
+
+    def observe(self, wait_s: float = WAIT_S) -> Overview:
+        """Ask everybody and return what is known; blocks up to `wait_s`, usually much less.
+
+        What does not answer is a problem of the overview, and does not raise.
+        """
+        began_s = time.monotonic()
+        found = self._where()
+        if found.started_at_s != self._began:
+            self._begin(found)
+        if (settings := found.reach(self._given)) != self._settings:
+            self._reach(settings)
+        asked = [(process, self._question(process)) for process in found.processes if process.port]
+        stores = (self._answers, self._tables, self._markets, self._letters)
+        others = (self._kafka, *(stores if self._asks_stores else ()))
+        for question in (*others, *(question for _, question in asked)):
+            question.begin()
+        for _, question in asked:
+            question.wait(began_s + wait_s)
+        for question in others if wait_s > WAIT_S else (self._kafka,):
+            question.wait(began_s + wait_s)
+        told = {
+            process.name: answer
+            for process, question in asked
+            if question.answered_at_s > time.monotonic() - SILENT_S
+            and (answer := question.answer) is not None
+        }
+        silent = {
+            process.name: self._silence(process, question)
+            for process, question in asked
+            if process.name not in told
+        }
+        self.heard_producers = all(
+            question.answer_asked_at_s >= began_s
+            for process, question in asked
+            if (self._role(process.name) or ("",))[0] == "producer"
+        )
+        for process, question in asked:
+            if process.name in told:
+                self._count_up(process.name, told[process.name], question.answered_at_s)
+        return self._overview(found, told, silent)
+
+    def close(self) -> None:
+        """Close what is open; does not block."""
+        for store in self._stores.values():
+            store.close()
+
+    @property
+    def frames_received(self) -> int:
+        """Frames that all producers have received so far, over their restarts."""
+        return int(sum(self._totals.total("radar_frames_total", kind) for kind in RECORDED))
+
+    def _question(self, process: Served) -> Question[Told]:
+        # A process that was started again serves elsewhere.
+        key = process.name, process.address
+        if key not in self._processes:
+            for old in [old for old in self._processes if old[0] == process.name]:
+                del self._processes[old]
+            question = Question(process.name, lambda: process_facts.ask(process))
+            self._processes[key] = time.monotonic(), question
+        return self._processes[key][1]
+
+    def _silence(self, process: Served, question: Question[Told]) -> str:
+        known_s = time.monotonic() - self._processes[process.name, process.address][0]
+        if process.state == "running" and not question.answered_at_s and known_s < START_S:
+            return IS_STARTING
+        return question.trouble or f"no answer from {process.address}"
+
+    def _count_up(self, name: str, told: Told, at_s: float) -> None:
+        """Take what a process told at a monotonic time, once."""
+        if self._told_at_s.get(name) == at_s:
+            return
+        self._told_at_s[name] = at_s
+        self._totals.add(name, told.scraped.sample)
+        self._rates.setdefault(name, Window()).add(at_s, dict(self._totals.of_process(name)))
+        self._learn(name, told.scraped)
+
+    def _overview(
+        self, found: Deployment, told: dict[str, Told], silent: dict[str, str]
+    ) -> Overview:
+        now_s = time.time()
+        self._told = told
+        partitions = self._partitions()
+        letters = self._letters.answer
+        processes = [
+            process_facts.state(process, told.get(process.name), silent.get(process.name))
+            for process in found.processes
+        ]
+        producers = [
+            self._producer(process, kind, told.get(process.name))
+            for process, kind in self._having_role(processes, "producer")
+        ]
+        workers = [
+            self._worker(process, kind, told.get(process.name), partitions)
+            for process, kind in self._having_role(processes, "worker")
+        ]
+        tables, markets = self._tables.answer, self._markets.answer
+        kafka_error = self._kafka.trouble
+        clickhouse_error = self._answers.trouble
+        refused = (
+            (tables and tables.refused)
+            or (markets and markets.refused)
+            or self._tables.error
+            or self._markets.error
+        )
+        settings = self._settings
+        overview = Overview(
+            at_s=now_s,
+            exchange=settings.exchange,
+            simulated=found.simulated,
+            uptime_s=None if found.started_at_s is None else now_s - found.started_at_s,
+            kafka=settings.kafka_broker,
+            clickhouse=(
+                f"{settings.clickhouse_host}:{settings.clickhouse_port}/{settings.clickhouse_db}"
+            ),
+            flows=[
+                self._flow(kind, producers, workers, partitions, letters, told) for kind in KINDS
+            ],
+            producers=producers,
+            partitions=partitions,
+            workers=workers,
+            tables=tables.states if tables else [],
+            stalest=store_facts.stalest(markets) if markets else [],
+            letters=letters.newest if letters else [],
+            problems=self._problems(
+                found, kafka_error, clickhouse_error or refused, processes, now_s
+            ),
+            bottleneck=None,
+            processes=processes,
+            slowest=store_facts.slowest(markets) if markets else [],
+            markets=markets.states if markets else [],
+            gaps=markets.gaps if markets else [],
+            rates_over_s=max(
+                (window.span_s for window in (self._partition_rates, *self._rates.values())),
+                default=0.0,
+            ),
+            tables_at_s=tables.at_s if tables else None,
+            markets_at_s=markets.at_s if markets else None,
+            kafka_error=kafka_error,
+            clickhouse_error=clickhouse_error,
+        )
+        obstacles = bottleneck.find(overview)
+        first = obstacles[0] if obstacles else None
+        return msgspec.structs.replace(overview, bottleneck=first, obstacles=obstacles)
+
+    def _learn(self, name: str, scraped: Scraped) -> None:
+        """Remember what a process is and which partitions it owns, also for when it is silent."""
+        found = process_facts.role(scraped)
+        if found is None:
+            return
+        self._roles[name] = found
+        kind = found[1]
+        for place in [place for place, owner in self._owners.items() if owner == name]:
+            del self._owners[place]
+        for partition in scraped.lag:
+            self._owners[kind, partition] = name
+
+    def _role(self, name: str) -> tuple[str, str] | None:
+        return self._roles.get(name) or process_facts.guessed_role(name)
+
+    def _having_role(
+        self, processes: list[ProcessState], role: str
+    ) -> Iterable[tuple[ProcessState, str]]:
+        for process in processes:
+            found = self._role(process.name)
+            if found is not None and found[0] == role:
+                yield process, found[1]
+
+    def _rate(self, process: str, metric: str, kind: str = "") -> float:
+        # Whoever is silent does nothing that anybody knows of.
+        if process not in self._told:
+            return 0.0
+        return self._rates[process].rate((metric, kind)) or 0.0
+
+    def _mean(self, process: str, metric: str, kind: str) -> float | None:
+        count = self._rate(process, f"{metric}_count", kind)
+        return self._rate(process, f"{metric}_sum", kind) / count if count else None
+
+    def _producer(self, process: ProcessState, kind: str, told: Told | None) -> ProducerState:
+        name = process.name
+        sample = told.scraped.sample if told else {}
+        newest_s = sample.get(("radar_last_frame_timestamp_seconds", kind))
+        return ProducerState(
+            name=name,
+            kind=kind,
+            address=process.address,
+            alive=process.alive,
+            ready=process.ready,
+            reasons=process.reasons,
+            frames_per_s=self._rate(name, "radar_frames_total", kind),
+            bytes_per_s=self._rate(name, "radar_frame_bytes_total", kind),
+            published_per_s=self._rate(name, "radar_published_total", kind),
+            queue=int(sample.get(("radar_publish_queue", kind), 0)),
+            backpressure_share=self._rate(name, "radar_backpressure_seconds_total", kind),
+            last_frame_age_s=max(0.0, told.at_s - newest_s) if told and newest_s else None,
+            clock_skew_s=sample.get(("radar_clock_skew_seconds", "")),
+            reconnects=self._count(name, "radar_reconnects_total", kind),
+            invalid_frames=self._count(name, "radar_invalid_frames_total", kind),
+            publish_failed=self._count(name, "radar_publish_failed_total", kind),
+            connections=[
+                ConnectionState(
+                    name, each.name, each.markets, each.age_s, each.last_frame_age_s, each.frames
+                )
+                for each in (told.connections if told else ())
+            ],
+            memory_bytes=process_facts.memory_bytes(sample),
+        )
+
+    def _worker(
+        self,
+        process: ProcessState,
+        kind: str,
+        told: Told | None,
+        partitions: list[PartitionState],
+    ) -> WorkerState:
+        name = process.name
+        sample = told.scraped.sample if told else {}
+        owned = {
+            partition
+            for (k, partition), owner in self._owners.items()
+            if (k, owner) == (kind, name)
+        }
+        return WorkerState(
+            name=name,
+            kind=kind,
+            address=process.address,
+            alive=process.alive,
+            ready=process.ready,
+            reasons=process.reasons,
+            partitions=sorted(owned),
+            rows_per_s=self._rate(name, "radar_rows_total", kind),
+            blocks_per_s=self._rate(name, "radar_blocks_total", kind),
+            insert_s=self._mean(name, "radar_insert_seconds", kind),
+            latency_s=self._mean(name, "radar_latency_seconds", kind),
+            insert_retries=self._count(name, "radar_insert_retries_total", kind),
+            dead_letters=self._count(name, "radar_dead_letters_total", kind),
+            rebalances=self._count(name, "radar_rebalances_total", kind),
+            halted_partitions=int(sample.get(("radar_halted_partitions", kind), 0)),
+            memory_bytes=process_facts.memory_bytes(sample),
+        )
+
+    def _count(self, process: str, metric: str, kind: str) -> int:
+        return int(self._totals.of(process, metric, kind))
+
+    def _partitions(self) -> list[PartitionState]:
+        answer = self._kafka.answer
+        if answer is None:
+            return []
+        lags = [(kind, lag) for kind, found in answer.items() for lag in found]
+        self._partition_rates.add(
+            self._kafka.answered_at_s,
+            {
+                (kind, lag.partition, what): number
+                for kind, lag in lags
+                for what, number in (
+                    ("lag", lag.messages),
+                    ("end", lag.end),
+                    ("committed", lag.end - lag.messages),
+                )
+            },
+        )
+        rate = self._partition_rates.rate
+        return [
+            PartitionState(
+                kind=kind,
+                topic=KINDS[kind].topic,
+                partition=lag.partition,
+                start=lag.start,
+                end=lag.end,
+                committed=lag.committed,
+                lag=lag.messages,
+                lag_per_s=rate((kind, lag.partition, "lag")),
+                published_per_s=rate((kind, lag.partition, "end")),
+                stored_per_s=rate((kind, lag.partition, "committed")),
+                owner=self._owners.get((kind, lag.partition)),
+            )
+            for kind, lag in lags
+        ]
+
+    def _flow(
+        self,
+        kind: str,
+        producers: list[ProducerState],
+        workers: list[WorkerState],
+        partitions: list[PartitionState],
+        letters: DeadLetters | None,
+        told: dict[str, Told],
+    ) -> Flow:
+        total = self._totals.total
+        own = [partition for partition in partitions if partition.kind == kind]
+
+        def rate(metric: str) -> float:
+            return sum(self._rate(name, metric, kind) for name in told)
+
+        published_per_s, stored_per_s = rate("radar_published_total"), rate("radar_rows_total")
+        # Where no process is known Kafka tells.
+        if not producers:
+            published_per_s = sum(partition.published_per_s or 0.0 for partition in own)
+        if not workers:
+            stored_per_s = sum(partition.stored_per_s or 0.0 for partition in own)
+
+        blocks_per_s = rate("radar_latency_seconds_count")
+        ages = [each.last_frame_age_s for each in producers if each.kind == kind]
+        lags = [partition.lag for partition in own]
+        return Flow(
+            kind=kind,
+            connections=int(self._totals.gauge("radar_connections", kind, told)),
+            frames_per_s=rate("radar_frames_total"),
+            published_per_s=published_per_s,
+            stored_per_s=stored_per_s,
+            frames=int(total("radar_frames_total", kind)),
+            published=int(total("radar_published_total", kind)),
+            stored=int(total("radar_rows_total", kind)),
+            lag=sum(lags) if lags else None,
+            latency_s=rate("radar_latency_seconds_sum") / blocks_per_s if blocks_per_s else None,
+            last_frame_age_s=min((age for age in ages if age is not None), default=None),
+            invalid_frames=int(total("radar_invalid_frames_total", kind)),
+            dead_letters=int(total("radar_dead_letters_total", kind)),
+            open_letters=letters.open[kind] if letters else None,
+        )
+
+    def _problems(
+        self,
+        found: Deployment,
+        kafka_error: str | None,
+        clickhouse_error: str | None,
+        processes: list[ProcessState],
+        now_s: float,
+    ) -> list[Problem]:
+        """Return what the logs tell, and what does not answer since when."""
+        if self._logs is not None:
+            self._logs.read()
+        troubles = {"kafka": kafka_error, "clickhouse": clickhouse_error}
+        troubles |= {
+            process.name: process.reasons[0]
+            for process in processes
+            if not process.alive
+            and process.state != "stopped"  # on purpose
+            and process.reasons
+            and process.reasons[0] != IS_STARTING
+        }
+        self._troubles = {
+            name: Problem(
+                self._troubles[name].at_s if name in self._troubles else now_s, name, text
+            )
+            for name, text in troubles.items()
+            if text is not None
+        }
+        logged = self._logs.newest if self._logs else ()
+        return sorted((*logged, *self._troubles.values()), key=lambda each: each.at_s)
+
+    def _reached(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = Cluster(self._settings)
+        return self._cluster
+
+    def _store(self, question: str) -> Store:
+        if question not in self._stores:
+            self._stores[question] = Store(self._settings, timeout_s=STORE_TIMEOUT_S)
+        return self._stores[question]
+
+
+def observe_once(settings: Settings) -> Overview:
+    """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more."""
+    observer = Observer(settings)
+    try:
+        observer.observe(COMPLETE_WAIT_S)
+        time.sleep(RATES_S)
+        return observer.observe(COMPLETE_WAIT_S)
+    finally:
+        observer.close()
+
+
+def observe_lag(settings: Settings) -> Overview:
+    """Observe processes and Kafka only; blocks for a moment, at most COMPLETE_WAIT_S."""
+    return Observer(settings, asks_stores=False).observe(COMPLETE_WAIT_S)
