@@ -41,6 +41,7 @@ start-pipeline: ## Start everything in order, each step when the one before is h
 	@$(MAKE) --no-print-directory clickhouse-migrate
 	@$(MAKE) --no-print-directory start-producers
 	@$(MAKE) --no-print-directory start-consumers
+	$(COMPOSE) up --detach --wait dashboard
 	@$(MAKE) --no-print-directory status
 
 start: ## Start whatever does not run
@@ -71,7 +72,7 @@ restart: ## Stop everything and start it again
 status: ## Tell what runs, how much is stored and what waits
 	$(call engine,.venv/bin/radar status)
 	@$(COMPOSE) --profile monitoring ps --all
-	@$(COMPOSE) exec -T trades-consumer-1 radar status
+	@$(COMPOSE) exec -T dashboard radar status
 
 health: ## Tell the health of every container; fails if one is not healthy
 	$(call engine,.venv/bin/radar health)
