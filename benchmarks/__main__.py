@@ -7,7 +7,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import latency, producers, reads, report, results, scaling, startup, throughput
+from benchmarks import (
+    endurance,
+    latency,
+    producers,
+    reads,
+    report,
+    results,
+    scaling,
+    startup,
+    throughput,
+)
 from benchmarks.options import Options
 from benchmarks.results import Section
 
@@ -16,6 +26,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     producers.NAME: producers.run,
     latency.NAME: latency.run,
     scaling.NAME: scaling.run,
+    endurance.NAME: endurance.run,
     reads.NAME: reads.run,
     startup.NAME: startup.run,
 }

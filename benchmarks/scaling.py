@@ -25,7 +25,7 @@ messages come. Memory is that of one worker while trades come at a steady rate.
 """
 WORKERS = (1, 2, 3, 4, 6)
 PARTITIONS = 6
-BACKLOGS = (20_000, 60_000, 200_000)  # messages in each of three partitions
+BACKLOGS = (60_000, 200_000)  # messages in each of three partitions
 SYMBOLS = (10, 60, 400)
 TABLE_ROWS = (0, 1_000_000, 10_000_000)
 PER_PARTITION = 60_000

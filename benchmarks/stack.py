@@ -38,7 +38,7 @@ class Process:
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=os.environ | environment,
+                env=os.environ | environment, cwd=folder,
             )  # fmt: skip
         self.pid = self._popen.pid
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from radar.consumer.worker import Worker
     from radar.local.simulator import SimulatorOptions
     from radar.observe.checks import Check
+    from radar.observe.connections import Connections
     from radar.store.client import Store
 
 _Result = TypeVar("_Result")
@@ -39,9 +40,11 @@ def produce(settings: Settings, kind: Kind) -> None:
     """
     import uvloop
 
+    from radar.observe.connections import Connections
     from radar.producer.run import run
 
-    health = _serve_health(settings)
+    connections = Connections()
+    health = _serve_health(settings, connections)
     cluster = Cluster(settings)
     checks = {"kafka": lambda: _ask_kafka(cluster, kind)}
 
@@ -52,7 +55,7 @@ def produce(settings: Settings, kind: Kind) -> None:
             loop.add_signal_handler(number, stop.set)
         beating = asyncio.create_task(health.keep_beating())
         try:
-            await run(settings, kind, stop, health)
+            await run(settings, kind, stop, health, connections)
         finally:
             beating.cancel()
 
@@ -148,14 +151,44 @@ def simulate(options: "SimulatorOptions", settings: Settings, show: Callable[...
     main(options, ready)
 
 
-def _serve_health(settings: Settings) -> Health:
+def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
+    """Serve the dashboard until SIGTERM or SIGINT; blocks.
+
+    Args:
+        settings: The options.
+        show: Called with its URL once it answers.
+
+    Raises:
+        ConfigurationError: The address is taken, or is reached by others and has no token.
+    """
+    from radar.dashboard.app import serve
+    from radar.observe import deployment
+    from radar.observe.checks import CHECK_TIMEOUT_S
+    from radar.observe.observer import Observer
+    from radar.store.client import Store
+
+    settings = deployment.find(settings).reach(settings)
+    health = _serve_health(settings)
+    asked_store = Store(settings, timeout_s=CHECK_TIMEOUT_S)
+    beating: list[asyncio.Task[None]] = []
+
+    def ready(url: str) -> None:
+        beating.append(asyncio.get_running_loop().create_task(health.keep_beating()))
+        health.clear("start")
+        show(url)
+
+    with _checking(settings, health, {"store": asked_store.ping}):
+        serve(settings, Observer(settings).observe, ready)
+
+
+def _serve_health(settings: Settings, connections: "Connections | None" = None) -> Health:
     """Return where the process tells its health, and serve it with the metrics if wanted."""
     health = Health()
     health.set("start", "is starting")
     if settings.metrics_port:
         from radar.observe.endpoints import serve
 
-        serve(settings.metrics_host, settings.metrics_port, health)
+        serve(settings.metrics_host, settings.metrics_port, health, connections)
     return health
 
 

@@ -88,7 +88,8 @@ def up(
     from rich.console import Console
 
     from radar.local.pipeline import Simulation, data_directory, run
-    from radar.observe import live, logs
+    from radar.monitor import live
+    from radar.observe import logs
     from radar.settings import load
 
     settings = load()
@@ -103,7 +104,7 @@ def up(
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else settings.exchange
         await live.show(
-            console, title, _addresses(pipeline), pipeline.progress, lambda: pipeline.processes
+            console, title, _addresses(pipeline), pipeline.watch, lambda: pipeline.processes
         )
 
     summary = asyncio.run(run(settings, simulation, duration, show))
@@ -185,6 +186,30 @@ def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) ->
 
     settings = _settings(f"consume-{kind}")
     run(settings, _kind(kind))
+
+
+@app.command()
+def dashboard(
+    *,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; else DASHBOARD_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, 0: any free one; else DASHBOARD_PORT."),
+    ] = None,
+) -> None:
+    """Serve web pages that show the markets and how the pipeline does.
+
+    It only reads. Ctrl-C ends it.
+    """
+    from radar.app import dashboard as run
+
+    given = {"dashboard_host": host, "dashboard_port": port}
+    settings = _settings(
+        "dashboard", **{name: value for name, value in given.items() if value is not None}
+    )
+    run(settings, lambda url: typer.echo(f"dashboard: {url}"))
 
 
 @app.command()
@@ -535,8 +560,11 @@ def _running_ledger(settings: "Settings") -> Path | None:
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
-    broker, database = pipeline.broker, pipeline.database
+    from radar.local.addresses import url
+
+    broker, database, dashboard = pipeline.broker, pipeline.database, pipeline.dashboard
     found: list[tuple[str, Any]] = [
+        *([("Dashboard", url(dashboard.host, dashboard.port))] if dashboard else []),
         ("Kafka", f"{broker.host}:{broker.port}{'' if broker.embedded else ' (not ours)'}"),
         (
             "ClickHouse",

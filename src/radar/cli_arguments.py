@@ -34,8 +34,12 @@ class KindName(StrEnum):
     WATCHES = "watches"
 
 
-def settings_for(role: str) -> "Settings":
+def settings_for(role: str, **overrides: object) -> "Settings":
     """Return the options, with the log of a command set up.
+
+    Args:
+        role: The command's name in the log.
+        overrides: Options of the command line, which win.
 
     Raises:
         ConfigurationError: An option is wrong.
@@ -43,7 +47,7 @@ def settings_for(role: str) -> "Settings":
     from radar.observe import logs
     from radar.settings import load
 
-    settings = load()
+    settings = load(**overrides)
     logs.configure(settings, role)
     return settings
 

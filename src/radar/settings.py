@@ -29,7 +29,7 @@ CLICKHOUSE_NATIVE_PORTS = {9000: 8123, 9440: 8443}
 FILE_SUFFIX = "_file"
 
 
-def _split_symbols(value: object) -> object:
+def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -59,9 +59,24 @@ def _check_brokers(value: str) -> str:
     return value
 
 
+def _check_processes(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        name, given, address = value.rpartition("=")
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > MAX_PORT or (given and not name):
+            raise ValueError(f"{value!r} is neither HOST:PORT nor NAME=HOST:PORT")
+    return values
+
+
 def _check_file(value: str) -> str:
     if value and not Path(value).is_file():
         raise ValueError("there is no such file")
+    return value
+
+
+def _check_token(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value()) < MIN_TOKEN_CHARACTERS:
+        raise ValueError("it is too short, others could guess it")
     return value
 
 
@@ -75,6 +90,7 @@ def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
 
 
 MAX_PORT = 65535
+MIN_TOKEN_CHARACTERS = 16
 _WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
 
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
@@ -127,7 +143,7 @@ class Settings(BaseSettings):
         description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none.",
         repr=False,
     )
-    symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols)] = Field(
+    symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Markets to record, separated by commas; empty means every spot market."
     )
     symbols_per_connection: int = Field(
@@ -278,6 +294,28 @@ class Settings(BaseSettings):
         description="Halt a partition at so many bad messages in a row; 0: never.",
     )
 
+    # Dashboard
+    dashboard_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of this machine to serve the dashboard on; others than its own"
+        " loopback need DASHBOARD_TOKEN.",
+    )
+    dashboard_port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        description="Port of the dashboard; if it is taken, `radar up` takes another one. 0: none"
+        " in `radar up`, any free one in `radar dashboard`.",
+    )
+    dashboard_token: Annotated[
+        SecretStr,
+        AfterValidator(_check_token),
+        Allowed("empty, or at least 16 characters"),
+    ] = Field(
+        SecretStr(""), description="Who asks the dashboard must know this; empty: everybody may."
+    )
+
     # Running
     trades_workers: int = Field(
         3, ge=1, le=64, description="Trades workers that `radar up` starts."
@@ -299,6 +337,17 @@ class Settings(BaseSettings):
         "127.0.0.1",
         min_length=1,
         description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
+    )
+    monitor_processes: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_check_processes),
+        Allowed("empty, or HOST:PORT or NAME=HOST:PORT, separated by commas"),
+    ] = Field(
+        (),
+        description="METRICS_PORT of the processes that `radar monitor`, `status` and `health` ask,"
+        " where no `radar up` runs.",
     )
 
 
@@ -483,6 +532,7 @@ _SECTIONS = {
     "kafka_broker": "Kafka",
     "clickhouse_host": "ClickHouse",
     "batch_size": "Workers",
+    "dashboard_host": "Dashboard",
     "trades_workers": "Running",
 }
 

@@ -1,6 +1,7 @@
-"""Totals over restarts of processes."""
+"""Totals and rates over restarts of processes."""
 
-from radar.observe.scrape import Totals
+from radar.observe.rates import WINDOW_S, Window
+from radar.observe.scrape import STARTED_AT, Totals
 
 ROWS = ("radar_rows_total", "trades")
 
@@ -34,3 +35,38 @@ def test_totals_gauges_are_the_newest_values() -> None:
     totals.add("a", {connections: 2.0})
     assert totals.gauge(*connections, ["a"]) == 2
     assert totals.gauge(*connections, []) == 0
+
+
+def test_totals_of_a_process_that_counted_further_after_its_restart_go_on() -> None:
+    totals = Totals()
+    totals.add("worker", {ROWS: 10.0, STARTED_AT: 1.0})
+    totals.add("worker", {ROWS: 15.0, STARTED_AT: 2.0})
+    assert totals.total(*ROWS) == totals.of("worker", *ROWS) == 25
+
+
+def test_window_rate_is_the_change_over_its_span() -> None:
+    window = Window()
+    assert window.rate("rows") is None
+    for second in range(60):
+        window.add(float(second), {"rows": second * 7.0 if second > 30 else 0.0})
+    assert window.rate("rows") == 7
+    window.add(59 + WINDOW_S, {"rows": 59 * 7.0})
+    assert window.rate("rows") == 0
+
+
+def test_window_number_that_appears_counts_from_then() -> None:
+    window = Window()
+    window.add(0, {})
+    window.add(1, {"rows": 5_000_000.0})
+    assert window.rate("rows") is None
+    window.add(3, {"rows": 5_000_020.0})
+    assert window.rate("rows") == 10
+
+
+def test_window_number_that_vanished_has_no_rate() -> None:
+    window = Window()
+    window.add(0, {"lag": 4.0})
+    window.add(1, {"lag": 2.0})
+    assert window.rate("lag") == -2
+    window.add(2, {})
+    assert window.rate("lag") is None

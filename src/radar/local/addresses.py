@@ -46,6 +46,41 @@ def clickhouse(settings: "Settings") -> Address:
     return _decide("CLICKHOUSE_PORT", f"CLICKHOUSE_PORT={port}", host, port, given=given)
 
 
+def dashboard(settings: "Settings") -> Address | None:
+    """Decide where `radar up` serves the dashboard: another port where its own is taken.
+
+    None if it is not wanted.
+    """
+    host, port = settings.dashboard_host, settings.dashboard_port
+    if not port:
+        return None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError:
+        port = free_port()
+    return Address(host, port, embedded=True)
+
+
+def check_dashboard(settings: "Settings") -> None:
+    """Refuse to serve the dashboard to other machines without a token.
+
+    Raises:
+        ConfigurationError: The options would do so.
+    """
+    if settings.dashboard_token.get_secret_value() or is_loopback(settings.dashboard_host):
+        return
+    raise ConfigurationError(
+        f"DASHBOARD_HOST={settings.dashboard_host} is reached from other machines: set"
+        " DASHBOARD_TOKEN, which everybody then needs"
+    )
+
+
+def url(host: str, port: int) -> str:
+    """Return the URL of a web server."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _decide(variable: str, assignment: str, host: str, port: int, *, given: bool) -> Address:
     if answers(host, port):
         if given:

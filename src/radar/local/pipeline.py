@@ -31,7 +31,9 @@ from radar.local.verdict import (
     depth_verdict,
     trades_verdict,
 )
-from radar.observe.progress import Progress
+from radar.monitor.watch import Watch
+from radar.observe.deployment import Deployment, Served
+from radar.observe.observer import Observer
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrate
@@ -95,11 +97,12 @@ class Pipeline:
         self.broker = broker
         self.database = database
         self.simulation = simulation
+        self.dashboard = addresses.dashboard(settings)
         self.exchange_port = free_port() if simulation else 0
         self.settings = settings
         self.supervisor = Supervisor(data_dir / "logs", inherited)
-        self.progress = Progress(data_dir / "logs")
         self.started_at_s = time.time()
+        self.watch = Watch(Observer(settings, self.deployment))
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
         self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
@@ -124,8 +127,18 @@ class Pipeline:
     def processes(self) -> dict[str, Child]:
         """All processes by name, in the order of the data's way."""
         children = self.supervisor.children
-        order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers)
+        order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers, "dashboard")
         return {name: children[name] for name in order if name in children}
+
+    def deployment(self) -> Deployment:
+        """Return what runs where at the moment."""
+        processes = [
+            Served(name, "127.0.0.1", child.metrics_port, child.state, child.pid, child.restarts)
+            for name, child in self.processes.items()
+        ]
+        return Deployment(
+            processes, self.simulation is not None, self.started_at_s, self.data_dir / "logs"
+        )
 
     async def start(self) -> None:
         """Start everything, at once what does not need each other; returns when all run.
@@ -154,9 +167,10 @@ class Pipeline:
                     await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
         except* RadarError as errors:
             raise errors.exceptions[0] from None
+        await self._start_dashboard()
         self._write_state()
         self._background = [
-            asyncio.create_task(self.progress.keep_up(self.supervisor.metrics_ports, cluster)),
+            asyncio.create_task(self.watch.keep_up()),
             asyncio.create_task(self._keep_state()),
         ]
         if self.broker.embedded and not self._runs_apache_kafka:
@@ -179,6 +193,7 @@ class Pipeline:
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
+            await self.supervisor.stop(("dashboard",), STOP_TIMEOUT_S)
             await self.supervisor.stop(("exchange", "clickhouse", "kafka"), STOP_TIMEOUT_S)
             await self.supervisor.close()
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
@@ -242,6 +257,15 @@ class Pipeline:
             ChildSpec("exchange", command, self._environment(), forked=True, serves_metrics=True)
         )
         await self._answers("exchange", Address("127.0.0.1", self.exchange_port, embedded=True))
+
+    async def _start_dashboard(self) -> None:
+        if self.dashboard is None:
+            return
+        host, port = _text(self.dashboard)
+        command = ("dashboard", "--host", host, "--port", port)
+        await self.supervisor.start(
+            ChildSpec("dashboard", command, self._environment(), serves_metrics=True, forked=True)
+        )
 
     async def _prepare_topics(self) -> Cluster:
         # A client that finds nobody waits longer and longer before it tries again.
@@ -316,18 +340,18 @@ class Pipeline:
         """Make the exchange quiet, wait until its frames have arrived; return its books."""
         summary = await asyncio.to_thread(self._ask_exchange, "quiesce")
         deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
-        self.progress.period_s = SETTLE_PERIOD_S
-        received, seen = -1.0, self.progress.rounds
+        self.watch.period_s = SETTLE_PERIOD_S
+        received, seen = -1.0, self.watch.rounds
         while time.monotonic() < deadline_s:
             await asyncio.sleep(SETTLE_PERIOD_S)
             summary = await asyncio.to_thread(self._ask_exchange, "ledger")
             # The second round from now has begun after now: only then it tells something new.
-            if self.progress.rounds < seen + 2:
+            if self.watch.rounds < seen + 2:
                 continue
-            now = self.progress.frames_received
+            now = self.watch.frames_received
             if summary.drained and now == received:
                 break
-            received, seen = now, self.progress.rounds
+            received, seen = now, self.watch.rounds
         return len(summary.depth_frames_by_channel)
 
     def _ask_exchange(self, question: str) -> LedgerSummary:
@@ -421,8 +445,11 @@ async def open_pipeline(
     Simulated data has a directory of its own, so that it never mixes with recorded data.
 
     Raises:
-        ConfigurationError: An address is taken, or another `radar up` uses the data.
+        ConfigurationError: An address is taken, the dashboard needs a token, or another `radar up`
+            uses the data.
     """
+    if settings.dashboard_port:
+        addresses.check_dashboard(settings)
     data_dir = data_directory(settings, simulated=simulation is not None)
     data_dir.mkdir(parents=True, exist_ok=True)
     with _locked(data_dir) as children:
@@ -533,7 +560,7 @@ async def _run(
             await asyncio.wait_for(asyncio.shield(stopped), duration_s)
         stopped.cancel()
         stop.set()
-        pipeline.progress.stopping = True
+        pipeline.watch.stopping = True
         return await pipeline.stop()
     finally:
         shown.cancel()

@@ -186,11 +186,6 @@ class Supervisor:
         await child.start()
         return child
 
-    def metrics_ports(self) -> dict[str, int]:
-        """Return where children serve metrics, by name."""
-        children = self.children.items()
-        return {name: child.metrics_port for name, child in children if child.metrics_port}
-
     async def stop(self, names: Iterable[str], timeout_s: float) -> None:
         """Stop some children at once and wait for them."""
         chosen = [self.children[name] for name in names if name in self.children]

@@ -1,1 +1,1 @@
-"""What people and machines see of radar: metrics, logs, status, the live view."""
+"""What people and machines learn of radar: metrics, health, logs, and the facts of every view."""

@@ -1,4 +1,7 @@
-"""What a process serves over HTTP: `/healthz`, `/readyz` and `/metrics`."""
+"""What a process serves over HTTP: `/healthz`, `/readyz` and `/metrics`.
+
+A producer serves `/connections` as well.
+"""
 
 import json
 import socket
@@ -12,14 +15,21 @@ from prometheus_client import make_wsgi_app
 
 from radar.errors import ConfigurationError
 from radar.observe import metrics
+from radar.observe.connections import Connections
 from radar.observe.health import Health
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def serve(host: str, port: int, health: Health) -> None:
+def serve(host: str, port: int, health: Health, connections: Connections | None = None) -> None:
     """Serve health and metrics in a background thread; port 0 serves nothing.
+
+    Args:
+        host: The address to listen on.
+        port: The same.
+        health: What the process says of itself.
+        connections: Those of a producer to its exchange.
 
     Raises:
         ConfigurationError: The address is taken, or is none of this machine.
@@ -30,7 +40,7 @@ def serve(host: str, port: int, health: Health) -> None:
     metrics.READY.set_function(lambda: not health.why_not_ready())
     server_class = _Server6 if ":" in host else _Server
     try:
-        server = make_server(host, port, application(health), server_class, _Handler)
+        server = make_server(host, port, application(health, connections), server_class, _Handler)
     except OSError as error:
         raise ConfigurationError(
             f"cannot serve health and metrics at METRICS_HOST={host} METRICS_PORT={port}:"
@@ -39,7 +49,7 @@ def serve(host: str, port: int, health: Health) -> None:
     threading.Thread(target=server.serve_forever, name="endpoints", daemon=True).start()
 
 
-def application(health: Health) -> "WSGIApplication":
+def application(health: Health, connections: Connections | None = None) -> "WSGIApplication":
     """Return what answers the requests."""
     serve_metrics: WSGIApplication = make_wsgi_app()
 
@@ -51,6 +61,9 @@ def application(health: Health) -> "WSGIApplication":
                 return _tell(start_response, "alive", health.why_not_alive())
             case "/readyz":
                 return _tell(start_response, "ready", health.why_not_ready())
+            case "/connections" if connections is not None:
+                start_response("200 OK", [("Content-Type", "application/json")])
+                return [connections.as_json()]
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return [b"there are /healthz, /readyz and /metrics\n"]
 

@@ -131,6 +131,16 @@ LAG = _gauge(
     ["kind", "partition"],
 )
 
+# Dashboard
+DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")
+DASHBOARD_QUESTION_SECONDS = _histogram(
+    "radar_dashboard_question_seconds",
+    "Duration of a question to ClickHouse, by what is asked for (markets, candles, book, trades,"
+    " coverage, gaps, exists)",
+    ["question"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+
 # Every process
 ALIVE = _gauge("radar_alive", "1 while the main loop turns, as /healthz tells")
 READY = _gauge("radar_ready", "1 while the process can do its job, as /readyz tells")

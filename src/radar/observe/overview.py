@@ -1,7 +1,7 @@
 """What a running pipeline is and does at one moment: the same facts for every view of it.
 
 The terminal view, the dashboard and `radar status` show these and nothing that they made up
-themselves. Rates are per second, over the last `radar.observe.progress.WINDOW_S`; ages and
+themselves. Rates are per second, over the last `radar.observe.rates.WINDOW_S`; ages and
 durations are in seconds; sizes in bytes. None means: not known, or there is none yet.
 """
 
@@ -111,7 +111,8 @@ class Flow(Struct, frozen=True):
     latency_s: float | None
     last_frame_age_s: float | None
     invalid_frames: int
-    dead_letters: int
+    dead_letters: int  # sent by the workers since they began
+    open_letters: int | None = None  # in Kafka, neither replayed nor purged
 
 
 class MarketAge(Struct, frozen=True):
@@ -119,7 +120,15 @@ class MarketAge(Struct, frozen=True):
 
     kind: str
     symbol: str
-    age_s: float | None  # since its newest row; None if there is none
+    age_s: float | None  # since its newest row was received; None if there is no recent one
+
+
+class MarketDelay(Struct, frozen=True):
+    """A market whose rows take long."""
+
+    kind: str
+    symbol: str
+    delay_s: float  # mean of the last minute's rows, from the frame to the row
 
 
 class RecentLetter(Struct, frozen=True):
@@ -135,6 +144,19 @@ class RecentLetter(Struct, frozen=True):
     replayed: bool
 
 
+class ProcessState(Struct, frozen=True):
+    """A process of `radar up`, or one that MONITOR_PROCESSES names."""
+
+    name: str
+    state: str  # running, starting, restarting, stopped; "" if nobody tells
+    pid: int | None
+    restarts: int
+    address: str  # HOST:PORT of its health and metrics; "" if it serves none
+    alive: bool
+    ready: bool
+    reasons: list[str]  # why it is not
+
+
 class Problem(Struct, frozen=True):
     """A warning or error: of a process's log, or something that does not answer."""
 
@@ -147,8 +169,10 @@ class Bottleneck(Struct, frozen=True):
     """Where the pipeline is stuck or slowest."""
 
     stage: Stage
-    kind: str
+    kind: str  # empty: all
     text: str  # one line: what is wrong and what follows
+    passes: bool = False  # it is expected to pass by itself: a start, a backlog that shrinks
+    subject: str = ""  # the process, if it is one
 
 
 class Overview(Struct, frozen=True):
@@ -169,3 +193,8 @@ class Overview(Struct, frozen=True):
     letters: list[RecentLetter]
     problems: list[Problem]  # newest last
     bottleneck: Bottleneck | None  # None: everything flows
+    obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
+    processes: list[ProcessState] = []  # in the order of the data's way
+    slowest: list[MarketDelay] = []
+    kafka_error: str | None = None  # why it does not answer
+    clickhouse_error: str | None = None

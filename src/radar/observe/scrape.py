@@ -1,15 +1,31 @@
 """Read the metrics that the processes serve, and keep totals over restarts."""
 
 import http.client
+import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import urlencode
 
 from prometheus_client.parser import text_string_to_metric_families
 
 TIMEOUT_S = 1.0
+STARTED_AT = ("process_start_time_seconds", "")
 
 Sample = dict[tuple[str, str], float]  # (metric, kind) to value, summed over other labels
+
+
+class Scraped(NamedTuple):
+    """The metrics of a process.
+
+    Attributes:
+        sample: Values, summed over all labels but the kind.
+        lag: Messages that wait, by partition that a worker owns.
+    """
+
+    sample: Sample
+    lag: dict[int, float]
 
 
 def scrape(port: int) -> Sample:
@@ -18,41 +34,96 @@ def scrape(port: int) -> Sample:
     Returns nothing for a process that does not answer, as one that is starting does.
     """
     try:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S
-        ) as answer:
-            text = answer.read().decode()
-    except (OSError, http.client.HTTPException):  # the latter: it ended while answering
+        return read("127.0.0.1", port).sample
+    except OSError:
         return {}
+
+
+def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
+    """Read metrics of one process; blocks up to `TIMEOUT_S` for each part of the answer.
+
+    Args:
+        host: Where it serves them.
+        port: The same.
+        names: The samples that are wanted, which both sides then do no more work for; else all.
+
+    Raises:
+        OSError: It does not answer.
+    """
+    question = urlencode([("name[]", name) for name in names])
+    try:
+        text = fetch(host, port, f"/metrics?{question}").decode()
+    except http.client.HTTPException as error:  # it ended while answering
+        raise ConnectionError(str(error) or type(error).__name__) from error
     sample: Sample = defaultdict(float)
+    lag = {}
     for family in text_string_to_metric_families(text):
         for metric in family.samples:
-            if metric.name.startswith("radar_") and not metric.name.endswith("_bucket"):
+            if not metric.name.endswith("_bucket"):
                 sample[metric.name, metric.labels.get("kind", "")] += metric.value
-    return dict(sample)
+            if metric.name == "radar_lag_messages":
+                lag[int(metric.labels["partition"])] = metric.value
+    return Scraped(dict(sample), lag)
+
+
+def fetch(host: str, port: int, path: str) -> bytes:
+    """Return what a process serves under a path; blocks up to `TIMEOUT_S` for each part.
+
+    Raises:
+        OSError: It does not answer, or not with success.
+        HTTPException: Its answer breaks off.
+    """
+    at = f"[{host}]" if ":" in host else host
+    try:
+        with urllib.request.urlopen(f"http://{at}:{port}{path}", timeout=TIMEOUT_S) as answer:
+            return bytes(answer.read())
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from error
+        raise ConnectionError(f"nothing answers at {host}:{port}: {error.reason}") from error
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from error
 
 
 class Totals:
-    """Counters summed over processes, which survive the restart of any of them."""
+    """Counters of processes, which survive the restart of any of them."""
 
     def __init__(self) -> None:
         self._last: dict[str, Sample] = {}
-        self._totals: Sample = defaultdict(float)
+        self._totals: dict[str, Sample] = {}
 
     def add(self, process: str, sample: Sample) -> None:
-        """Take a process's newest sample; a counter that fell was started again at zero."""
+        """Take a process's newest sample.
+
+        A counter that fell, or whose process began at another time, was started again at zero.
+        """
         last = self._last.get(process, {})
+        if last.get(STARTED_AT) != sample.get(STARTED_AT):
+            last = {}
+        totals = self._totals.setdefault(process, defaultdict(float))
         for name, value in sample.items():
             if name[0].endswith(("_total", "_sum", "_count")):
                 before = last.get(name, 0.0)
-                self._totals[name] += value - before if value >= before else value
+                totals[name] += value - before if value >= before else value
         if sample:
             self._last[process] = sample
 
     def total(self, metric: str, kind: str = "") -> float:
-        """Return a counter's total since the beginning."""
-        return self._totals.get((metric, kind), 0.0)
+        """Return a counter's total since the beginning, over all processes."""
+        return sum(totals.get((metric, kind), 0.0) for totals in self._totals.values())
+
+    def of(self, process: str, metric: str, kind: str = "") -> float:
+        """Return the total of one process."""
+        return self._totals.get(process, {}).get((metric, kind), 0.0)
 
     def gauge(self, metric: str, kind: str, processes: Iterable[str]) -> float:
         """Return a gauge's newest value, summed over the processes that live."""
         return sum(self._last.get(name, {}).get((metric, kind), 0.0) for name in processes)
+
+    def items(self) -> dict[tuple[str, str, str], float]:
+        """Return every total by process, metric and kind."""
+        return {
+            (process, *name): total
+            for process, totals in self._totals.items()
+            for name, total in totals.items()
+        }

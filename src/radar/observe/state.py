@@ -14,5 +14,5 @@ def running_pipeline(data_dir: Path) -> dict[str, Any] | None:
             os.kill(state["pid"], 0)
         except (OSError, ValueError):
             continue
-        return state
+        return state | {"data_dir": str(directory)}
     return None

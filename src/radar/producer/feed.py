@@ -19,6 +19,7 @@ from radar.errors import BufferFull, FeedLost, InvalidFrame
 from radar.exchanges.base import Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
+from radar.observe.connections import SeenConnection
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.outlet import Outlet
@@ -154,7 +155,8 @@ class Session:
         self._read_on = asyncio.Event()  # not set while Kafka takes nothing
         self._read_on.set()
         self.opened = time.monotonic()
-        self._log = _log.bind(connection=next(_connection_numbers))
+        self._number = next(_connection_numbers)
+        self._log = _log.bind(connection=self._number)
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
         age_s = feed.settings.connection_max_age_seconds * worn_part
         self._worn_replies = int((feed.exchange.max_replies - SPARE_REPLIES) * worn_part)
@@ -187,6 +189,18 @@ class Session:
         session._log.info("connection opened", markets=len(symbols))
         session._covers()
         return session
+
+    @property
+    def seen(self) -> SeenConnection:
+        """What the connection has done so far."""
+        opened_at_s = time.time() - (time.monotonic() - self.opened)
+        return SeenConnection(
+            name=str(self._number),
+            markets=len(self.symbols),
+            opened_at_s=opened_at_s,
+            last_frame_at_s=self._last_frame_us / 1e6 or None,
+            frames=self._frames,
+        )
 
     @property
     def last_frame_us(self) -> int:

@@ -12,6 +12,7 @@ from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
 from radar.kinds import GAPS, TRADES, WATCHES, Kind
+from radar.observe.connections import Connections
 from radar.observe.health import Health
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
@@ -45,7 +46,11 @@ _log = structlog.get_logger()
 
 
 async def run(
-    settings: Settings, kind: Kind, stop: asyncio.Event, health: Health | None = None
+    settings: Settings,
+    kind: Kind,
+    stop: asyncio.Event,
+    health: Health | None = None,
+    connections: Connections | None = None,
 ) -> None:
     """Record one kind of an exchange's records until told to stop.
 
@@ -55,13 +60,14 @@ async def run(
         stop: Set it to stop; what was received is published before the return, which takes up
             to FINISH_TIMEOUT_S.
         health: Where to tell how it goes.
+        connections: Where to tell of the connections to the exchange.
 
     Raises:
         ConfigurationError: An option names something that does not exist.
         BrokerUnavailable: Kafka cannot be used any more, or has not acknowledged everything.
     """
     health = health or Health()
-    producer = Producer(settings, kind, health)
+    producer = Producer(settings, kind, health, connections or Connections())
     working = asyncio.create_task(producer.work())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -78,8 +84,11 @@ async def run(
 class Producer:
     """The parts of a producer."""
 
-    def __init__(self, settings: Settings, kind: Kind, health: Health) -> None:
+    def __init__(
+        self, settings: Settings, kind: Kind, health: Health, connections: Connections
+    ) -> None:
         self._health = health
+        self._connections = connections
         self._settings = settings
         self._kind = kind
         self._exchange = load(settings.exchange)
@@ -298,6 +307,7 @@ class Producer:
         for reports in self._reports:
             reports.mirror()
         self._feed.mirror()
+        self._connections.show(session.seen for session in self._feed.sessions)
         self._tell_health()
 
     def _tell_health(self) -> None:

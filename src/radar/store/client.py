@@ -123,14 +123,28 @@ class Store:
         """
         self._ask(lambda client: client.command(sql))
 
-    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    def rows(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> list[tuple[Any, ...]]:
         """Return all rows of a query; blocks.
+
+        Args:
+            sql: The query.
+            parameters: Values of `{name:Type}` placeholders.
+            settings: Settings of ClickHouse for this query.
 
         Raises:
             StoreUnavailable: The server does not answer.
             QueryFailed: The server refuses the query.
         """
-        result = self._ask(lambda client: client.query(sql, parameters=dict(parameters or {})))
+        result = self._ask(
+            lambda client: client.query(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            )
+        )
         return [tuple(row) for row in result.result_rows]
 
     def stream(

@@ -1,4 +1,4 @@
-"""What the live view takes from the logs of the processes."""
+"""What the views of a pipeline take from the logs of its processes."""
 
 import json
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from radar.observe import progress
-from radar.observe.progress import PROBLEMS, Problem, Progress
+from radar.observe import problems
+from radar.observe.overview import Problem
+from radar.observe.problems import PROBLEMS, LogProblems, problem
 
 Append = Callable[[bytes], None]
 WARNING = {
@@ -15,8 +16,9 @@ WARNING = {
     "event": "block waits",
     "role": "consume-trades",
     "level": "warning",
-    "timestamp": "2026-06-26T11:14:09.123456Z",
+    "timestamp": "2026-06-26T11:14:09.125000Z",
 }
+AT_S = 1_782_472_449.125
 
 
 def line(**changes: object) -> bytes:
@@ -26,7 +28,7 @@ def line(**changes: object) -> bytes:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "trades-consumer-1.log"
-    path.write_bytes(line(event="of an earlier run"))
+    path.write_bytes(line(event="of an earlier run", timestamp="2026-06-26T11:14:08Z"))
     return path
 
 
@@ -34,20 +36,20 @@ def log(tmp_path: Path) -> Path:
 def seen(tmp_path: Path, log: Path) -> Callable[[bytes], list[str]]:
     """Write to the log and return the texts of all problems seen so far."""
     assert log.exists()
-    collected = Progress(tmp_path)
+    collected = LogProblems(tmp_path, AT_S - 1)
 
     def write(content: bytes) -> list[str]:
         with log.open("ab") as file:
             file.write(content)
-        collected._read_logs()
-        return [problem.text for problem in collected.problems]
+        collected.read()
+        return [each.text for each in collected.newest]
 
     return write
 
 
 def test_problem_warning_tells_time_process_event_and_details() -> None:
-    found = progress._problem("trades-consumer-1", line())
-    assert found == Problem("11:14:09", "trades-consumer-1", "block waits retry_s=1.5")
+    found = problem("trades-consumer-1", line())
+    assert found == Problem(AT_S, "trades-consumer-1", "block waits retry_s=1.5")
 
 
 @pytest.mark.parametrize(
@@ -62,31 +64,31 @@ def test_problem_warning_tells_time_process_event_and_details() -> None:
     ],
 )
 def test_problem_other_line_is_none(written: bytes) -> None:
-    assert progress._problem("clickhouse", written) is None
+    assert problem("clickhouse", written) is None
 
 
 def test_problem_traceback_becomes_one_line_of_bounded_length() -> None:
-    found = progress._problem("kafka", line(level="error", exception="Traceback\n  x\n" * 100))
+    found = problem("kafka", line(level="error", exception="Traceback\n  x\n" * 100))
     assert found is not None
     assert "\n" not in found.text
     assert len(found.text) == 300
 
 
-def test_progress_earlier_lines_are_not_shown(seen: Callable[[bytes], list[str]]) -> None:
+def test_log_problems_of_an_earlier_run_are_not_shown(seen: Callable[[bytes], list[str]]) -> None:
     assert seen(line(event="now", retry_s=1)) == ["now retry_s=1"]
 
 
-def test_progress_line_in_two_parts_is_shown_once(seen: Callable[[bytes], list[str]]) -> None:
+def test_log_problems_line_in_two_parts_is_shown_once(seen: Callable[[bytes], list[str]]) -> None:
     whole = line()
     assert seen(whole[:20]) == []
     assert seen(whole[20:]) == ["block waits retry_s=1.5"]
     assert seen(b"") == ["block waits retry_s=1.5"]
 
 
-def test_progress_line_longer_than_a_read_does_not_stop_the_next(
+def test_log_problems_line_longer_than_a_read_does_not_stop_the_next(
     seen: Callable[[bytes], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "READ_BYTES", 200)
+    monkeypatch.setattr(problems, "READ_BYTES", 200)
     written = b"x" * 450 + b"\n" + line()
     for _ in range(5):
         found = seen(written)
@@ -94,6 +96,6 @@ def test_progress_line_longer_than_a_read_does_not_stop_the_next(
     assert found == ["block waits retry_s=1.5"]
 
 
-def test_progress_many_problems_keeps_the_newest(seen: Callable[[bytes], list[str]]) -> None:
+def test_log_problems_many_problems_keeps_the_newest(seen: Callable[[bytes], list[str]]) -> None:
     found = seen(b"".join(line(event=f"event {n}", retry_s=n) for n in range(PROBLEMS + 3)))
     assert found == [f"event {n} retry_s={n}" for n in range(3, PROBLEMS + 3)]

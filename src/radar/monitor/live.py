@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -11,8 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from radar.kinds import KINDS
-from radar.observe.progress import Flow, Problem, Progress
+from radar.monitor.watch import Watch
+from radar.observe.overview import Flow, Overview, Problem
 
 REFRESH_S = 0.5
 LINE_EVERY_S = 5.0
@@ -46,22 +47,26 @@ class ProcessState(Protocol):
 def screen(
     title: str,
     addresses: Sequence[tuple[str, str]],
-    progress: Progress,
+    watch: Watch,
     processes: Mapping[str, ProcessState],
     uptime_s: float,
     width: int,
 ) -> RenderableType:
     """Draw the whole view, `width` columns wide."""
-    state = "stopping: waiting until everything is stored" if progress.stopping else "Ctrl-C stops"
+    state = "stopping: waiting until everything is stored" if watch.stopping else "Ctrl-C stops"
     parts: list[RenderableType] = [
-        _flows({kind: progress.flow(kind) for kind in KINDS}, width),
+        *(
+            [_flows({each.kind: each for each in watch.newest.flows}, width)]
+            if watch.newest
+            else []
+        ),
         Text(),
         _processes(processes, width),
         Text(),
         _addresses(addresses),
     ]
-    if progress.problems:
-        parts += [Text(), _problems(progress)]
+    if watch.newest and watch.newest.problems:
+        parts += [Text(), _problems(watch.newest)]
     return Panel(
         Group(*parts),
         title=Text(f" radar · {title} · {_clock(uptime_s)} ", style="bold"),
@@ -74,7 +79,7 @@ async def show(
     console: Console,
     title: str,
     addresses: Sequence[tuple[str, str]],
-    progress: Progress,
+    watch: Watch,
     processes: Callable[[], Mapping[str, ProcessState]],
 ) -> None:
     """Show the pipeline until cancelled; asks for its processes again and again."""
@@ -82,7 +87,7 @@ async def show(
 
     def draw() -> RenderableType:
         uptime_s = time.monotonic() - started_s
-        return screen(title, addresses, progress, processes(), uptime_s, console.width)
+        return screen(title, addresses, watch, processes(), uptime_s, console.width)
 
     if console.is_terminal:
         with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
@@ -94,21 +99,22 @@ async def show(
     printed: Problem | None = None
     while True:
         await asyncio.sleep(LINE_EVERY_S)
-        newest = progress.problems[-1] if progress.problems else None
+        if watch.newest is None:
+            continue
+        newest = watch.newest.problems[-1] if watch.newest.problems else None
         if newest is not None and newest != printed:
-            line = f"{newest.at} {newest.process}: {newest.text}"
+            line = f"{_time(newest)} {newest.process}: {newest.text}"
             console.print(line, highlight=False, soft_wrap=True, markup=False)
             printed = newest
-        flows = ((kind, progress.flow(kind)) for kind in KINDS)
-        line = " | ".join(f"{kind}: {_line(flow)}" for kind, flow in flows)
+        line = " | ".join(f"{flow.kind}: {_line(flow)}" for flow in watch.newest.flows)
         clock = _clock(time.monotonic() - started_s)
         console.print(f"{clock} {line}", highlight=False, soft_wrap=True)
 
 
 def _line(flow: Flow) -> str:
-    waiting = "?" if flow.waiting is None else f"{flow.waiting:,}"
+    waiting = "?" if flow.lag is None else f"{flow.lag:,}"
     return (
-        f"{flow.received_per_s:,.0f} frames/s, published {flow.published:,},"
+        f"{flow.frames_per_s:,.0f} frames/s, published {flow.published:,},"
         f" waiting {waiting}, stored {flow.stored:,}"
     )
 
@@ -129,9 +135,9 @@ def _flows(flows: Mapping[str, Flow], width: int) -> Table:
 def _cells(flow: Flow) -> dict[str, str | Text]:
     return {
         "connec-\ntions": str(flow.connections),
-        "frames\n/s": f"{flow.received_per_s:,.0f}",
+        "frames\n/s": f"{flow.frames_per_s:,.0f}",
         "published\n/s": f"{flow.published_per_s:,.1f}",
-        "waiting\n": "…" if flow.waiting is None else f"{flow.waiting:,}",
+        "waiting\n": "…" if flow.lag is None else f"{flow.lag:,}",
         "stored\n/s": f"{flow.stored_per_s:,.1f}",
         "stored\n": f"{flow.stored:,}",
         "latency\n": "–" if flow.latency_s is None else f"{flow.latency_s:.1f} s",
@@ -166,16 +172,20 @@ def _addresses(addresses: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def _problems(progress: Progress) -> Table:
+def _problems(overview: Overview) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
-    for problem in progress.problems:
+    for problem in overview.problems[-8:]:
         table.add_row(
-            Text(problem.at, style="dim"), Text(problem.process, style="yellow"), problem.text
+            Text(_time(problem), style="dim"), Text(problem.process, style="yellow"), problem.text
         )
     return table
+
+
+def _time(problem: Problem) -> str:
+    return f"{datetime.fromtimestamp(problem.at_s, UTC):%H:%M:%S}"
 
 
 def _clock(seconds: float) -> str:

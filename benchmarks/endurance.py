@@ -1,0 +1,123 @@
+"""Endurance: whether memory, parts and what waits stay as they are while a pipeline runs on."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks import latency, machine, stack
+from benchmarks.cpu import memory_bytes
+from benchmarks.options import Options
+from benchmarks.results import Section, Table
+from radar.errors import RadarError
+from radar.kafka import Cluster
+from radar.kinds import RECORDED
+from radar.local.addresses import free_port
+from radar.observe.state import running_pipeline
+from radar.settings import Settings, load
+from radar.store.client import Store
+
+NAME = "endurance"
+TEXT = """
+`radar up --simulate` with the low-latency settings, everything on this machine: the simulated
+exchange, the embedded broker and database, producers and workers. Every ten seconds: the resident
+memory of each process, the active parts of each table, and the messages that wait. Shown is the
+median of each quarter of the time, after a minute to warm up.
+"""
+TRADES_PER_S, DEPTH_PER_S = 1000, 200
+SECONDS = 60.0
+WARM_UP_S = 60.0
+EVERY_S = 10.0
+QUARTERS = 4
+
+Series = dict[str, list[float]]
+
+
+def run(options: Options) -> Section:
+    """Measure; takes two minutes and more, an hour with `--scale 60`."""
+    described = machine.describe("embedded")
+    seconds = SECONDS * options.scale
+    settings = load(
+        radar_data_dir=options.folder,
+        kafka_broker=f"{stack.HOST}:{free_port()}",
+        clickhouse_port=free_port(),
+    )
+    sys.stderr.write(f"endurance: {seconds:.0f} s\n")
+    memory: Series = defaultdict(list)
+    rest: Series = defaultdict(list)
+    printed = options.folder / "up.txt"
+    up = _start(settings, WARM_UP_S + seconds + EVERY_S, printed)
+    try:
+        time.sleep(WARM_UP_S)
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s and up.poll() is None:
+            _sample(settings, memory, rest)
+            time.sleep(EVERY_S)
+        up.wait(timeout=300)
+    finally:
+        if up.poll() is None:
+            up.kill()
+    summary = printed.read_text()
+    if up.returncode:
+        raise RuntimeError(f"radar up failed:\n{summary[-2000:]}")
+    caption = (
+        f"{TRADES_PER_S:,} trades and {DEPTH_PER_S:,} depth frames a second for {seconds:,.0f} s;"
+        f" at the end: {summary.strip().splitlines()[-1]}"
+    )
+    tables = [_table("memory, MiB", memory, caption), _table("parts, waiting messages", rest, "")]
+    return Section(NAME, "Endurance", TEXT, tables, described)
+
+
+def _start(settings: Settings, seconds: float, printed: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "RADAR_DATA_DIR": str(settings.radar_data_dir),
+        "KAFKA_BROKER": settings.kafka_broker,
+        "CLICKHOUSE_PORT": str(settings.clickhouse_port),
+        **latency.SETTINGS["low latency"],
+    }
+    command = [sys.executable, "-m", "radar", "up", "--simulate", "--duration", f"{seconds:.0f}"]
+    command += ["--trades-per-second", str(TRADES_PER_S), "--depth-per-second", str(DEPTH_PER_S)]
+    with printed.open("wb") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+
+
+def _sample(settings: Settings, memory: Series, rest: Series) -> None:
+    state = running_pipeline(settings.radar_data_dir)
+    for process in state["processes"] if state else ():
+        with suppress(OSError):  # it is being started again
+            memory[process["name"]].append(memory_bytes(process["pid"]) / 1024**2)
+    store, cluster = Store(settings), Cluster(settings)
+    try:
+        for kind in RECORDED.values():
+            ((parts,),) = store.rows(
+                "SELECT count() FROM system.parts WHERE active AND database = currentDatabase()"
+                f" AND table = '{kind.table}'"
+            )
+            rest[f"parts of {kind.table}"].append(float(parts))
+            waiting = sum(lag.messages for lag in cluster.lag(kind.topic, kind.group))
+            rest[f"waiting {kind.name}"].append(float(waiting))
+    except RadarError as error:
+        sys.stderr.write(f"endurance, a sample is missing: {error}\n")
+    finally:
+        store.close()
+
+
+def _table(title: str, series: Series, caption: str) -> Table:
+    columns = [title, *(f"quarter {n + 1}" for n in range(QUARTERS)), "most"]
+    rows = [
+        [name, *(f"{value:,.0f}" for value in _quarters(values)), f"{max(values):,.0f}"]
+        for name, values in series.items()
+    ]
+    return Table(columns, rows, caption)
+
+
+def _quarters(values: Sequence[float]) -> list[float]:
+    size = max(1, len(values) // QUARTERS)
+    return [
+        statistics.median(values[min(n * size, len(values) - 1) :][:size]) for n in range(QUARTERS)
+    ]

@@ -1,0 +1,1 @@
+"""`radar dashboard`: what is recorded and how the pipeline does, as web pages and as JSON."""

@@ -1,0 +1,337 @@
+"""The dashboard's web server: its pages, its API and its streams."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from radar import __version__
+from radar.dashboard import markets, pages, quality
+from radar.dashboard.guard import Guard
+from radar.dashboard.history import KEPT_MINUTES, Sampler
+from radar.dashboard.live import EventStream, Hub
+from radar.dashboard.markets import Market, NoSuchMarket
+from radar.dashboard.reader import Busy, Reader, Threads
+from radar.errors import ConfigurationError, InvalidRequest, RadarError
+from radar.local import addresses
+from radar.observe.overview import Overview
+from radar.observe.state import running_pipeline
+from radar.settings import Settings
+
+STATIC = Path(__file__).parent / "static"
+GRACE_S = 2  # for answers under way when it ends
+_COVERAGE_FRESH_S = 15.0
+
+_STATUS = {
+    InvalidRequest: HTTPStatus.BAD_REQUEST,
+    NoSuchMarket: HTTPStatus.NOT_FOUND,
+}
+
+Observe = Callable[[], Overview]
+"""Collects everything about the pipeline; blocks."""
+
+
+class Dashboard:
+    """What answers, and what lives as long as it does."""
+
+    def __init__(self, settings: Settings, observe: Observe, ready: Callable[[], None]) -> None:
+        """Prepare; connects to nothing yet.
+
+        Args:
+            settings: The options.
+            observe: Collects what is known of the pipeline.
+            ready: Called in the event loop, once it turns.
+        """
+        self._hub = Hub()
+        self._ready = ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._settings = settings
+        self._reader = Reader(settings)
+        self._started_at_s = time.time()
+        observer = Threads(1, "observer")
+        self._sampler = Sampler(lambda: observer.run(observe))
+        routes = [
+            Route("/api/about", self._about),
+            Route("/api/markets", self._markets),
+            Route("/api/candles", self._candles),
+            Route("/api/book", self._book),
+            Route("/api/trades", self._trades),
+            Route("/api/pipeline", self._pipeline),
+            Route("/api/pipeline/history", self._history),
+            Route("/api/coverage", self._coverage),
+            Route("/api/gaps", self._gaps),
+            Route("/api/letters", self._letters),
+            Route("/api/live", self._live),
+            Mount("/", _Files(directory=STATIC, html=True)),
+        ]
+        token = settings.dashboard_token.get_secret_value()
+        self.application: ASGIApp = Guard(
+            Starlette(
+                routes=routes,
+                middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)],
+                exception_handlers={
+                    RadarError: _explain,
+                    HTTPException: _explain_http,
+                    Exception: _explain_failure,
+                },
+                lifespan=self._lifespan,
+            ),
+            token,
+            settings.dashboard_host,
+        )
+
+    def end_streams(self) -> None:
+        """End all streams; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hub.close)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
+        self._ready()
+        sampling = asyncio.create_task(self._sampler.run())
+        try:
+            yield
+        finally:
+            sampling.cancel()
+
+    async def _about(self, _: Request) -> Response:
+        running = running_pipeline(self._settings.radar_data_dir) or {}
+        settings = self._settings
+        return _json(
+            {
+                "version": __version__,
+                "exchange": settings.exchange,
+                "simulated": bool(running.get("simulated")),
+                "started_at_s": running.get("started_at", self._started_at_s),
+                "clickhouse": f"{settings.clickhouse_host}:{settings.clickhouse_port}"
+                f"/{settings.clickhouse_db}",
+            }
+        )
+
+    async def _markets(self, _: Request) -> Response:
+        at_s = time.time()
+        return _json({"at_s": at_s, "markets": await pages.market_rows(self._reader)})
+
+    async def _candles(self, request: Request) -> Response:
+        market = self._market(request)
+        interval_s = _whole(request, "interval_s", 60)
+        before_s = _time(request, "before_s", time.time() + 60)
+        count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
+        key = market, interval_s, before_s, count
+        found = await self._reader.shared(
+            "candles",
+            lambda store: markets.candles(store, market, interval_s, before_s, count),
+            key=key,
+        )
+        return _json({"symbol": market.symbol, "interval_s": interval_s, "candles": found})
+
+    async def _book(self, request: Request) -> Response:
+        market = self._market(request)
+        at_s = _time(request, "at_s", time.time() + 60)
+        return _json(
+            await self._reader.shared(
+                "book", lambda store: markets.book(store, market, at_s), key=(market, at_s)
+            )
+        )
+
+    async def _trades(self, request: Request) -> Response:
+        market = self._market(request)
+        count = _whole(request, "count", 50, 1, markets.MAX_TRADES)
+        found = await self._reader.shared(
+            "trades", lambda store: markets.trades(store, market, count), key=(market, count)
+        )
+        return _json({"symbol": market.symbol, "trades": found})
+
+    async def _pipeline(self, _: Request) -> Response:
+        return _json(await self._sampler.latest())
+
+    async def _history(self, request: Request) -> Response:
+        minutes = _whole(request, "minutes", 60, 1, KEPT_MINUTES)
+        return _json(self._sampler.history.since(time.time() - minutes * 60))
+
+    async def _coverage(self, request: Request) -> Response:
+        days = _whole(request, "days", 7, 1, quality.MAX_DAYS)
+        source = self._settings.exchange
+        return _json(
+            await self._reader.shared(
+                "coverage",
+                lambda store: quality.covered(store, source, days),
+                key=days,
+                fresh_s=_COVERAGE_FRESH_S,
+            )
+        )
+
+    async def _gaps(self, request: Request) -> Response:
+        days = _whole(request, "days", 7, 1, quality.MAX_DAYS)
+        symbol = request.query_params.get("symbol", "")
+        source = self._settings.exchange
+        return _json(
+            await self._reader.shared(
+                "gaps", lambda store: quality.gaps(store, source, days, symbol), key=(days, symbol)
+            )
+        )
+
+    async def _letters(self, _: Request) -> Response:
+        return _json({"letters": (await self._sampler.latest()).letters})
+
+    async def _live(self, request: Request) -> ASGIApp:
+        match request.query_params.get("page", ""):
+            case "markets":
+                subjects = pages.all_markets(self._reader)
+            case "market":
+                market = self._market(request)
+                interval_s = _whole(request, "interval_s", 60)
+                markets.check_interval(interval_s)
+                await self._reader.shared(
+                    "exists", lambda store: markets.must_exist(store, market), key=market
+                )
+                subjects = pages.one_market(self._reader, market, interval_s)
+            case "pipeline":
+                subjects = pages.pipeline(self._sampler)
+            case _:
+                raise InvalidRequest("page must be markets, market or pipeline")
+        if self._hub.full:
+            raise Busy("too many pages are open")
+        return EventStream(self._hub.stream(subjects))
+
+    def _market(self, request: Request) -> Market:
+        if not (symbol := request.query_params.get("symbol", "")):
+            raise InvalidRequest("symbol is missing: name a market, e.g. symbol=USDTTMN")
+        return Market(self._settings.exchange, symbol)
+
+
+class _Files(StaticFiles):
+    """The pages, which browsers ask for again whether they have changed."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams when it is told to end: uvicorn would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._end_streams()
+
+
+def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; blocks; call it from the main thread.
+
+    Args:
+        settings: The options; DASHBOARD_PORT 0 takes a free port.
+        observe: Collects what is known of the pipeline.
+        ready: Called in the event loop with the dashboard's URL, as soon as it answers.
+
+    Raises:
+        ConfigurationError: The address is taken, or needs a token.
+    """
+    addresses.check_dashboard(settings)
+    with _listen(settings.dashboard_host, settings.dashboard_port) as listener:
+        url = addresses.url(settings.dashboard_host, listener.getsockname()[1])
+        dashboard = Dashboard(settings, observe, lambda: ready(url))
+        config = uvicorn.Config(
+            dashboard.application,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        # uvicorn raises the signal again when it has shut down; that one must not kill us.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of its own start
+        _Server(config, dashboard.end_streams).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot serve the dashboard at DASHBOARD_HOST={host} DASHBOARD_PORT={port}:"
+            f" {error.strerror or error}"
+        ) from error
+
+
+def _json(content: object) -> Response:
+    return Response(
+        msgspec.json.encode(content),
+        media_type="application/json",
+        headers={"cache-control": "no-store"},
+    )
+
+
+def _whole(
+    request: Request, name: str, default: int, least: int | None = None, most: int | None = None
+) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise InvalidRequest(f"{name} must be a whole number")
+    if (least is not None and int(text) < least) or (most is not None and int(text) > most):
+        raise InvalidRequest(f"{name} must be from {least} to {most}")
+    return int(text)
+
+
+def _time(request: Request, name: str, default: float) -> float:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text):
+        raise InvalidRequest(f"{name} must be a Unix time in seconds")
+    return float(text)
+
+
+def _explain(_: Request, error: Exception) -> Response:
+    status = next(
+        (status for kind, status in _STATUS.items() if isinstance(error, kind)),
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+    return _problem(status, str(error))
+
+
+def _explain_http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+    return _problem(status, f"{request.url.path}: {HTTPStatus(status).phrase.lower()}")
+
+
+def _explain_failure(_: Request, _error: Exception) -> Response:
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the dashboard has failed: see its log")
+
+
+def _problem(status: int, text: str) -> Response:
+    response = _json({"error": text})
+    response.status_code = status
+    return response

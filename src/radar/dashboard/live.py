@@ -1,0 +1,239 @@
+"""The hub behind server-sent events: what many look at is asked for once.
+
+A subject is polled while somebody looks at it. Nothing is queued for a viewer: the hub keeps of
+each subject its state and the newest change, and a viewer takes what is new since it last did. Who
+is slower than the changes takes the whole state instead, so that memory does not depend on how slow
+anybody is.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from radar.errors import RadarError
+from radar.observe import metrics
+
+ALIVE_S = 5.0
+RETRY_MS = 2000
+MAX_VIEWERS = 500
+REST = 3.0  # a subject rests this many times as long as its question took
+
+State = TypeVar("State")
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Subject(Generic[State]):
+    """Something that pages look at.
+
+    Attributes:
+        key: What tells it from every other subject.
+        event: The name of its events.
+        period_s: It is asked for this often.
+        ask: Returns its state, given the one before; raises a RadarError if that fails.
+        whole: Makes the content of the event that tells a state to somebody who knows nothing.
+        change: Makes that of the event for who knows the state before; None if there is nothing.
+    """
+
+    key: Hashable
+    event: str
+    period_s: float
+    ask: Callable[[State | None], Awaitable[State]]
+    whole: Callable[[State], object]
+    change: Callable[[State, State], object | None]
+
+
+class Hub:
+    """All subjects that somebody looks at."""
+
+    def __init__(self) -> None:
+        """Prepare; for use from one event loop."""
+        self._feeds: dict[Hashable, _Feed] = {}
+        self._viewers = 0
+        self._closed = asyncio.Event()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many viewers as are let in."""
+        return self._viewers >= MAX_VIEWERS
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closed.set()
+        for feed in self._feeds.values():
+            feed.wake()
+
+    async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncIterator[bytes]:
+        """Yield what a viewer is told, as server-sent events, until the hub is closed."""
+        woken = asyncio.Event()
+        self._viewers += 1
+        metrics.DASHBOARD_VIEWERS.set(self._viewers)
+        feeds = [self._join(subject, woken) for subject in subjects]
+        told = [_Told() for _ in feeds]
+        try:
+            yield b"retry: %d\n\n" % RETRY_MS
+            while not self._closed.is_set():
+                woken.clear()
+                for feed, known in zip(feeds, told, strict=True):
+                    for event in feed.news(known):
+                        yield event
+                try:
+                    async with asyncio.timeout(ALIVE_S):
+                        await woken.wait()
+                except TimeoutError:
+                    yield encode("alive", {"at_s": time.time()})
+        finally:
+            for feed in feeds:
+                self._leave(feed, woken)
+            self._viewers -= 1
+            metrics.DASHBOARD_VIEWERS.set(self._viewers)
+
+    def _join(self, subject: Subject[Any], woken: asyncio.Event) -> "_Feed":
+        feed = self._feeds.get(subject.key)
+        if feed is None:
+            feed = self._feeds[subject.key] = _Feed(subject)
+        feed.viewers.add(woken)
+        return feed
+
+    def _leave(self, feed: "_Feed", woken: asyncio.Event) -> None:
+        feed.viewers.discard(woken)
+        if not feed.viewers:
+            feed.stop()
+            del self._feeds[feed.subject.key]
+
+
+def encode(event: str, content: object) -> bytes:
+    """Write one server-sent event."""
+    return b"event: %s\ndata: %s\n\n" % (event.encode(), msgspec.json.encode(content))
+
+
+@dataclass
+class _Told:
+    """What a viewer knows of a subject."""
+
+    version: int = 0
+    problem: int = 0
+
+
+class _Feed:
+    """A subject that somebody looks at."""
+
+    def __init__(self, subject: Subject[Any]) -> None:
+        self.subject = subject
+        self.viewers: set[asyncio.Event] = set()
+        self._version = 0  # of the state; 0: there is none yet
+        self._state: Any = None
+        self._whole = b""  # the state as an event, once somebody wanted it
+        self._change = b""  # from the version before; empty: it cannot be told so
+        self._problem = ""  # why there is no newer state; empty: there is
+        self._problems = 0  # how many there were
+        self._task = asyncio.create_task(self._poll())
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+    def wake(self) -> None:
+        for viewer in self.viewers:
+            viewer.set()
+
+    def news(self, known: _Told) -> list[bytes]:
+        """Return the events that a viewer lacks, and take note that it has them."""
+        events = []
+        if known.version != self._version:
+            follows = known.version == self._version - 1 and self._change
+            events.append(self._change if follows else self._as_whole())
+            known.version = self._version
+        if known.problem != self._problems:
+            if self._problem:
+                events.append(encode("problem", {"text": self._problem}))
+            known.problem = self._problems
+        return events
+
+    def _as_whole(self) -> bytes:
+        if not self._whole:
+            self._whole = encode(self.subject.event, self.subject.whole(self._state))
+        return self._whole
+
+    async def _poll(self) -> None:
+        while True:
+            began_s = time.monotonic()
+            try:
+                state = await self.subject.ask(self._state)
+            except RadarError as error:
+                self._fail(str(error))
+            except Exception:  # noqa: BLE001 - the next round may do better
+                # A subject that stands still for ever would look like one that is quiet.
+                _log.exception("cannot tell", subject=self.subject.event)
+                self._fail("the dashboard itself has failed: its log says why")
+            else:
+                self._take(state)
+            took_s = time.monotonic() - began_s
+            await asyncio.sleep(max(self.subject.period_s - took_s, took_s * REST))
+
+    def _fail(self, text: str) -> None:
+        if text != self._problem:
+            self._problem = text
+            self._problems += 1
+            self.wake()
+
+    def _take(self, state: Any) -> None:
+        change: object | None = None
+        news = not self._version or bool(self._problem)  # then everybody is told the whole
+        if not news:
+            change = self.subject.change(self._state, state)
+            news = change is not None
+        self._state, self._whole, self._problem = state, b"", ""
+        if news:
+            self._version += 1
+            self._change = b"" if change is None else encode(self.subject.event, change)
+            self.wake()
+
+
+class EventStream:
+    """An ASGI response that sends what a stream yields, until either side has enough."""
+
+    SEND_TIMEOUT_S = 60.0  # who takes nothing for so long is gone
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        self._events = events
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer the request."""
+        headers = [
+            (b"content-type", b"text/event-stream"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),  # nginx passes it on at once
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        sides = {
+            asyncio.create_task(self._tell(send)),
+            asyncio.create_task(_until_gone(receive)),
+        }
+        try:
+            await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for side in sides:
+                side.cancel()
+            await asyncio.gather(*sides, return_exceptions=True)
+
+    async def _tell(self, send: Any) -> None:
+        with contextlib.suppress(TimeoutError):
+            try:
+                async for event in self._events:
+                    async with asyncio.timeout(self.SEND_TIMEOUT_S):
+                        await send({"type": "http.response.body", "body": event, "more_body": True})
+            finally:
+                await self._events.aclose()  # type: ignore[attr-defined]
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,334 @@
+"""Questions about markets, and their answers as the pages want them.
+
+Times are Unix times in seconds. Prices and amounts of trades are exact texts; what a chart draws is
+a float. Every function blocks until ClickHouse has answered and raises StoreUnavailable or
+QueryFailed if it does not.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from radar.errors import InvalidRequest, RadarError
+from radar.store.client import Store
+
+INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
+MAX_CANDLES = 2000
+MAX_TRADES = 500
+_WINDOW = 1.5  # intervals that are looked at for each wanted candle: some have no trades
+BOOK_BPS = 100.0  # what lies so near the middle makes the imbalance
+
+# SELECT and nothing else; what belongs to a query may be set, as clients do.
+READ_ONLY = {"readonly": "2"}
+
+
+class NoSuchMarket(RadarError):
+    """Nothing is recorded of a market."""
+
+
+class Market(NamedTuple):
+    """A market by its exchange and by the name that the exchange gives it."""
+
+    source: str
+    symbol: str
+
+
+class MarketRow(Struct, frozen=True):
+    """A market in the list of markets."""
+
+    source: str
+    symbol: str
+    base: str
+    quote: str
+    last_price: float | None
+    last_trade_at_s: float | None
+    change_24h: float | None
+    high_24h: float | None
+    low_24h: float | None
+    volume_24h: float | None
+    quote_volume_24h: float | None
+    trades_24h: int
+    best_bid: float | None
+    best_ask: float | None
+    spread_bps: float | None
+    book_at_s: float | None
+
+
+class Candle(Struct, frozen=True):
+    """What traded in one interval."""
+
+    time: int  # the interval's beginning
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    vwap: float
+    trades: int
+
+
+class Trade(Struct, frozen=True):
+    """A trade."""
+
+    id: str
+    at_s: float
+    received_at_s: float
+    side: Literal["buy", "sell"]
+    price: str
+    amount: str
+
+
+class Book(Struct, frozen=True):
+    """The newest snapshot of each side of a book, best level first, as [price, quantity]."""
+
+    symbol: str
+    bid_at_s: float | None
+    ask_at_s: float | None
+    bids: list[tuple[float, float]]
+    asks: list[tuple[float, float]]
+    mid: float | None
+    spread: float | None
+    spread_bps: float | None
+    imbalance: float | None  # of what lies within BOOK_BPS of the middle, from -1 to 1
+
+
+def _numbers(*columns: str) -> str:
+    """Return what selects decimals as the nearest floats; ClickHouse's own cast may miss them."""
+    return ", ".join(f"toFloat64(toString({column}))" for column in columns)
+
+
+MARKETS = f"""
+SELECT source, symbol, base, quote, {_numbers("last_price")},
+    toUnixTimestamp64Milli(last_trade_at) / 1000, change_24h,
+    {_numbers("high_24h", "low_24h", "volume_24h", "quote_volume_24h")}, trades_24h,
+    best_bid, best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) / 1e6
+FROM markets
+"""
+
+_CANDLE = (
+    "toUnixTimestamp(open_time),"
+    f" {_numbers('open', 'high', 'low', 'close', 'volume', 'quote_volume', 'vwap')}, trades"
+)
+
+CANDLES = f"""
+SELECT {_CANDLE}
+FROM candles(interval_s = {{interval_s:UInt32}},
+    start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
+    end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
+WHERE source = {{source:String}} AND symbol = {{symbol:String}}
+ORDER BY open_time DESC LIMIT {{count:UInt32}}
+"""
+
+# An exchange's clock may be ahead of ours.
+LAST_CANDLES = f"""
+SELECT {_CANDLE}
+FROM candles(interval_s = {{interval_s:UInt32}}, start = now() - {{interval_s:UInt32}},
+    end = now() + 60)
+WHERE source = {{source:String}} AND symbol = {{symbol:String}}
+ORDER BY open_time DESC LIMIT 2
+"""
+
+# The beginning of the oldest of the newest intervals with trades, of those before the window.
+CANDLES_BEGIN = """
+SELECT min(interval) * {interval_s:UInt32} * 1000
+FROM
+(
+    SELECT DISTINCT intDiv(toUnixTimestamp(event_time), {interval_s:UInt32}) AS interval
+    FROM trades_master
+    WHERE source = {source:String} AND symbol = {symbol:String}
+        AND event_time < fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')
+    ORDER BY interval DESC LIMIT {count:UInt32}
+)
+"""
+
+# Deliveries, not trades: in the order in which they are stored, so that hardly any are read.
+TRADES_BEGIN = """
+SELECT count(), toUnixTimestamp64Milli(min(event_time))
+FROM
+(
+    SELECT event_time FROM trades_master
+    WHERE source = {source:String} AND symbol = {symbol:String}
+    ORDER BY event_time DESC LIMIT {deliveries:UInt64}
+)
+"""
+
+TRADES = """
+SELECT toString(trade_id), toUnixTimestamp64Milli(event_time) / 1000,
+    toUnixTimestamp64Micro(received_at) / 1e6, toString(side), toString(price),
+    toString(base_amount)
+FROM trades
+WHERE source = {source:String} AND symbol = {symbol:String}
+    AND event_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
+ORDER BY event_time DESC, received_at DESC, trade_id DESC LIMIT {count:UInt32}
+"""
+
+BOOK = """
+SELECT toUnixTimestamp64Micro(bid_received_at) / 1e6,
+    toUnixTimestamp64Micro(ask_received_at) / 1e6, bid_prices, bid_quantities, ask_prices,
+    ask_quantities, mid, spread, spread_bps
+FROM order_book_at(symbol = {symbol:String}, at = fromUnixTimestamp64Micro({at_us:Int64}, 'UTC'))
+WHERE source = {source:String}
+"""
+
+BOOK_VERSION = """
+SELECT max(received_at) FROM orderbook_depth
+WHERE source = {source:String} AND symbol = {symbol:String} AND received_at > now() - 600
+GROUP BY side ORDER BY side
+"""
+
+EXISTS = """
+SELECT count() FROM
+(
+    SELECT 1 FROM trades_master
+    WHERE source = {source:String} AND symbol = {symbol:String} LIMIT 1
+    UNION ALL
+    SELECT 1 FROM orderbook_depth
+    WHERE source = {source:String} AND symbol = {symbol:String} LIMIT 1
+)
+"""
+
+
+def markets(store: Store) -> list[MarketRow]:
+    """Return all markets of the last 24 hours, the one with the greatest volume first."""
+    return by_volume([MarketRow(*row) for row in store.rows(MARKETS, settings=READ_ONLY)])
+
+
+def by_volume(rows: list[MarketRow]) -> list[MarketRow]:
+    """Order markets by what was traded in 24 hours, in Toman where its price is known."""
+    toman = {row.base: row.last_price or 0 for row in rows if row.quote == "TMN"} | {"TMN": 1}
+
+    def volume(row: MarketRow) -> tuple[bool, float, str]:
+        known = row.quote in toman
+        return not known, -(row.quote_volume_24h or 0) * toman.get(row.quote, 1), row.symbol
+
+    return sorted(rows, key=volume)
+
+
+def candles(
+    store: Store, market: Market, interval_s: int, before_s: float, count: int
+) -> list[Candle]:
+    """Return the newest candles that begin before a time, oldest first.
+
+    Intervals without trades are not there and do not count.
+
+    Raises:
+        NoSuchMarket: Nothing is recorded of the market.
+        InvalidRequest: There are no such candles.
+    """
+    check_interval(interval_s)
+    # Candles are whole, so the last one must not begin at `before_s` or later.
+    end_ms = -int(-before_s // interval_s) * interval_s * 1000
+    start_ms = max(0, end_ms - int(count * _WINDOW) * interval_s * 1000)
+    asked = market._asdict() | {"interval_s": interval_s, "count": count}
+    found = _candles(store, asked, start_ms, end_ms)
+    if missing := count - len(found):
+        older = asked | {"start_ms": start_ms, "count": missing}
+        ((begin_ms,),) = store.rows(CANDLES_BEGIN, older, READ_ONLY)
+        if begin_ms:
+            found = _candles(store, older, begin_ms, start_ms) + found
+    if not found:
+        must_exist(store, market)
+    return found
+
+
+def check_interval(interval_s: int) -> None:
+    """Do nothing if there are such candles.
+
+    Raises:
+        InvalidRequest: There are none.
+    """
+    if interval_s not in INTERVALS_S:
+        raise InvalidRequest(f"interval_s must be one of {', '.join(map(str, INTERVALS_S))}")
+
+
+def last_candles(store: Store, market: Market, interval_s: int) -> list[Candle]:
+    """Return the candles of the newest two intervals in which there could be trades, or fewer."""
+    rows = store.rows(LAST_CANDLES, market._asdict() | {"interval_s": interval_s}, READ_ONLY)
+    return [Candle(*row) for row in reversed(rows)]
+
+
+def _candles(store: Store, asked: dict[str, Any], start_ms: int, end_ms: int) -> list[Candle]:
+    window = {"start_ms": start_ms, "end_ms": end_ms}
+    return [Candle(*row) for row in reversed(store.rows(CANDLES, asked | window, READ_ONLY))]
+
+
+def trades(store: Store, market: Market, count: int) -> list[Trade]:
+    """Return the newest trades, newest first; of those in the same moment the last received.
+
+    Raises:
+        NoSuchMarket: Nothing is recorded of the market.
+    """
+    deliveries = 2 * count
+    while True:
+        asked = market._asdict() | {"deliveries": deliveries}
+        ((there, since_ms),) = store.rows(TRADES_BEGIN, asked, READ_ONLY)
+        found = trades_since(store, market, since_ms / 1000, count)
+        if len(found) == count or there < deliveries:
+            break
+        deliveries *= 8  # each was delivered many times
+    if not found:
+        must_exist(store, market)
+    return found
+
+
+def trades_since(store: Store, market: Market, since_s: float, count: int) -> list[Trade]:
+    """Return the newest of the trades that happened at a time or later, newest first."""
+    asked = market._asdict() | {"since_ms": round(since_s * 1000), "count": count}
+    return [Trade(*row) for row in store.rows(TRADES, asked, READ_ONLY)]
+
+
+def book(store: Store, market: Market, at_s: float) -> Book:
+    """Return the book as it was known at a time.
+
+    Raises:
+        NoSuchMarket: Nothing is recorded of the market.
+    """
+    asked = market._asdict() | {"at_us": int(at_s * 1_000_000)}
+    for row in store.rows(BOOK, asked, READ_ONLY):
+        bid_at_s, ask_at_s, bid_prices, bid_quantities, ask_prices, ask_quantities, *middle = row
+        bids = list(zip(bid_prices, bid_quantities, strict=True))
+        asks = list(zip(ask_prices, ask_quantities, strict=True))
+        mid, spread, spread_bps = middle
+        return Book(
+            symbol=market.symbol,
+            bid_at_s=bid_at_s or None,
+            ask_at_s=ask_at_s or None,
+            bids=bids,
+            asks=asks,
+            mid=mid,
+            spread=spread,
+            spread_bps=spread_bps,
+            imbalance=None if mid is None else imbalance(bids, asks, mid),
+        )
+    must_exist(store, market)
+    return Book(market.symbol, None, None, [], [], None, None, None, None)
+
+
+def imbalance(
+    bids: list[tuple[float, float]], asks: list[tuple[float, float]], mid: float
+) -> float | None:
+    """Return (bids - asks) / (bids + asks) of the quantities near the middle.
+
+    None if there are none.
+    """
+    lowest, highest = mid * (10_000 - BOOK_BPS) / 10_000, mid * (10_000 + BOOK_BPS) / 10_000
+    bid = sum(quantity for price, quantity in bids if price >= lowest)
+    ask = sum(quantity for price, quantity in asks if price <= highest)
+    return (bid - ask) / (bid + ask) if bid + ask else None
+
+
+def book_version(store: Store, market: Market) -> tuple[Any, ...]:
+    """Return what changes with every new snapshot of the market; cheap."""
+    return tuple(store.rows(BOOK_VERSION, market._asdict(), READ_ONLY))
+
+
+def must_exist(store: Store, market: Market) -> None:
+    """Do nothing if anything is recorded of a market.
+
+    Raises:
+        NoSuchMarket: Nothing is.
+    """
+    ((found,),) = store.rows(EXISTS, market._asdict(), READ_ONLY)
+    if not found:
+        raise NoSuchMarket(f"nothing is recorded of a market {market.symbol!r}")

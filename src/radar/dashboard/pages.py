@@ -1,0 +1,156 @@
+"""What each page looks at while it is open."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from radar.dashboard import markets
+from radar.dashboard.history import Sampler
+from radar.dashboard.live import Subject
+from radar.dashboard.markets import Book, Candle, Market, MarketRow, Trade
+from radar.dashboard.reader import Reader
+from radar.observe.overview import Overview
+from radar.store.client import Store
+
+MARKETS_PERIOD_S = 2.0
+MARKET_PERIOD_S = 1.0
+TAPE = 200  # newest trades that a viewer is shown
+_MARKETS_FRESH_S = 1.0
+
+
+async def market_rows(reader: Reader) -> list[MarketRow]:
+    """Return the list of markets, asked for at most once a second."""
+    return await reader.shared("markets", markets.markets, fresh_s=_MARKETS_FRESH_S)
+
+
+def all_markets(reader: Reader) -> list[Subject[Any]]:
+    """Return what the list of markets looks at."""
+
+    async def ask(_: list[MarketRow] | None) -> list[MarketRow]:
+        return await market_rows(reader)
+
+    def whole(rows: list[MarketRow]) -> dict[str, object]:
+        return {"at_s": time.time(), "full": True, "markets": rows}
+
+    def change(before: list[MarketRow], after: list[MarketRow]) -> dict[str, object] | None:
+        known = {(row.source, row.symbol) for row in after}
+        if any((row.source, row.symbol) not in known for row in before):
+            return whole(after)  # one is gone
+        changed = changed_rows(before, after)
+        return {"at_s": time.time(), "full": False, "markets": changed} if changed else None
+
+    return [Subject("markets", "markets", MARKETS_PERIOD_S, ask, whole, change)]
+
+
+def changed_rows(before: Sequence[MarketRow], after: Sequence[MarketRow]) -> list[MarketRow]:
+    """Return the rows that are not what they were."""
+    known = set(before)
+    return [row for row in after if row not in known]
+
+
+def one_market(reader: Reader, market: Market, interval_s: int) -> list[Subject[Any]]:
+    """Return what the page of a market looks at."""
+    return [
+        _row(reader, market),
+        _tape(reader, market),
+        _book(reader, market),
+        _candles(reader, market, interval_s),
+    ]
+
+
+def pipeline(sampler: Sampler) -> list[Subject[Any]]:
+    """Return what the page of the pipeline looks at."""
+
+    async def ask(before: Overview | None) -> Overview:
+        return await (sampler.latest() if before is None else sampler.next())
+
+    # The sampler decides how often.
+    return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after)]
+
+
+def _row(reader: Reader, market: Market) -> Subject[MarketRow | None]:
+    async def ask(_: MarketRow | None) -> MarketRow | None:
+        rows = await market_rows(reader)
+        return next((row for row in rows if (row.source, row.symbol) == market), None)
+
+    return Subject(("market", market), "market", MARKETS_PERIOD_S, ask, _same, _if_other)
+
+
+@dataclass(frozen=True)
+class Tape:
+    """The newest trades of a market.
+
+    What is newest is asked for as a whole, and what was not there before is new. So it does not
+    matter in which order trades become visible, how late, or how often one was delivered.
+    """
+
+    trades: list[Trade] = field(default_factory=list)
+    fresh: list[Trade] = field(default_factory=list)
+    told: deque[str] = field(default_factory=lambda: deque(maxlen=4 * TAPE))  # by their identity
+
+    def followed_by(self, trades: list[Trade]) -> "Tape":
+        """Return the tape with the trades that are the newest now."""
+        told = set(self.told)
+        fresh = [trade for trade in trades if trade.id not in told]
+        known = self.told.copy()
+        known.extend(trade.id for trade in reversed(fresh))
+        return Tape(trades, fresh, known)
+
+
+def _tape(reader: Reader, market: Market) -> Subject[Tape]:
+    async def ask(before: Tape | None) -> Tape:
+        def newest(store: Store) -> list[Trade]:
+            if before is None or len(before.trades) < TAPE:
+                return markets.trades(store, market, TAPE)
+            # The newest cannot be older than the oldest of those that were the newest before.
+            return markets.trades_since(store, market, before.trades[-1].at_s, TAPE)
+
+        return (before or Tape()).followed_by(await reader.ask("trades", newest))
+
+    def whole(tape: Tape) -> dict[str, object]:
+        return {"full": True, "trades": tape.trades}
+
+    def change(_: Tape, after: Tape) -> dict[str, object] | None:
+        return {"full": False, "trades": after.fresh} if after.fresh else None
+
+    return Subject(("trades", market), "trades", MARKET_PERIOD_S, ask, whole, change)
+
+
+def _book(reader: Reader, market: Market) -> Subject[tuple[Any, Book]]:
+    async def ask(before: tuple[Any, Book] | None) -> tuple[Any, Book]:
+        version = await reader.ask("book", lambda store: markets.book_version(store, market))
+        if before is not None and before[0] == version:
+            return before
+        at_s = time.time() + 60  # what a producer received whose clock is ahead counts too
+        return version, await reader.ask("book", lambda store: markets.book(store, market, at_s))
+
+    def change(before: tuple[Any, Book], after: tuple[Any, Book]) -> Book | None:
+        return None if before[1] == after[1] else after[1]
+
+    return Subject(("book", market), "book", MARKET_PERIOD_S, ask, lambda state: state[1], change)
+
+
+def _candles(reader: Reader, market: Market, interval_s: int) -> Subject[list[Candle]]:
+    async def ask(_: list[Candle] | None) -> list[Candle]:
+        return await reader.ask(
+            "candles", lambda store: markets.last_candles(store, market, interval_s)
+        )
+
+    def whole(candles: list[Candle]) -> dict[str, object]:
+        return {"interval_s": interval_s, "candles": candles}
+
+    def change(before: list[Candle], after: list[Candle]) -> dict[str, object] | None:
+        return None if before == after else whole(after)
+
+    key = "candles", market, interval_s
+    return Subject(key, "candles", MARKET_PERIOD_S, ask, whole, change)
+
+
+def _same(state: Any) -> object:
+    return state
+
+
+def _if_other(before: Any, after: Any) -> object | None:
+    return None if before == after else after

@@ -1,0 +1,90 @@
+"""Something that is asked again and again, without ever waiting long for an answer."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from radar.errors import RadarError
+
+SLOW_AFTER_S = 3.0  # whoever has not answered for so long does not answer
+KEPT_S = 10.0  # an answer holds for so long when no newer one comes
+
+_Answer = TypeVar("_Answer")
+
+
+class Question(Generic[_Answer]):
+    """Asks in threads of its own, one at a time. Its methods are for one thread.
+
+    Attributes:
+        answered_at_s: When the newest answer came, in monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        ask: Callable[[], _Answer],
+        every_s: float = 0.0,
+        share: float = 1.0,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            subject: Who is asked, as a sentence begins.
+            ask: Blocks for as long as it likes; raises a RadarError or an OSError.
+            every_s: Ask this often at most.
+            share: Ask so rarely that at most this share of the time is spent asking.
+        """
+        self._subject = subject
+        self._ask = ask
+        self._every_s = every_s
+        self._share = share
+        self._done = threading.Event()
+        self._done.set()
+        self._asked_at_s = self._next_at_s = self._holds_until_s = self.answered_at_s = 0.0
+        self._answer: _Answer | None = None
+        self._error: str | None = None
+
+    def begin(self) -> None:
+        """Ask, if it is time and nobody is asking; does not block."""
+        now_s = time.monotonic()
+        if self._done.is_set() and now_s >= self._next_at_s:
+            self._done.clear()
+            self._asked_at_s = now_s
+            threading.Thread(target=self._run, name=f"ask {self._subject}", daemon=True).start()
+
+    def wait(self, deadline_s: float) -> bool:
+        """Wait for who is asked now, if anybody, until a monotonic time; tell whether all is in."""
+        return self._done.wait(max(0.0, deadline_s - time.monotonic()))
+
+    @property
+    def answer(self) -> _Answer | None:
+        """The newest answer, if it still holds."""
+        return self._answer if time.monotonic() < self._holds_until_s else None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last question was not answered; None if it was, or may still be."""
+        waits_s = time.monotonic() - self._asked_at_s
+        if not self._done.is_set() and waits_s > SLOW_AFTER_S:
+            return self._error or f"{self._subject} has not answered for {waits_s:.0f} s"
+        return self._error
+
+    def _run(self) -> None:
+        answered = False
+        try:
+            self._answer = self._ask()
+        except (RadarError, OSError) as error:
+            self._error = str(error) or type(error).__name__
+        except BaseException as error:
+            self._error = f"{type(error).__name__}: {error}"
+            raise
+        else:
+            self._error, answered = None, True
+        finally:
+            lasted_s = time.monotonic() - self._asked_at_s
+            self._next_at_s = self._asked_at_s + max(self._every_s, lasted_s / self._share)
+            if answered:
+                self.answered_at_s = self._asked_at_s + lasted_s
+                self._holds_until_s = max(self._next_at_s, self.answered_at_s) + KEPT_S
+            self._done.set()

@@ -1,0 +1,147 @@
+"""Overviews of a pipeline, made up: one that flows, and changes of it."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from radar.kinds import KINDS
+from radar.observe import bottleneck
+from radar.observe.overview import (
+    ConnectionState,
+    Flow,
+    MarketAge,
+    MarketDelay,
+    Overview,
+    PartitionState,
+    ProcessState,
+    ProducerState,
+    TableState,
+    WorkerState,
+)
+
+NOW_S = 1_795_000_000.0
+
+
+def flow(kind: str, **changes: Any) -> Flow:
+    recorded = kind in ("trades", "depth")
+    made = Flow(
+        kind=kind,
+        connections=3 if recorded else 0,
+        frames_per_s=50.0 if recorded else 0.0,
+        published_per_s=50.0 if recorded else 0.1,
+        stored_per_s=50.0 if recorded else 0.1,
+        frames=5000 if recorded else 0,
+        published=4990,
+        stored=4980,
+        lag=30 if recorded else 0,
+        latency_s=1.1,
+        last_frame_age_s=0.1 if recorded else None,
+        invalid_frames=0,
+        dead_letters=0,
+        open_letters=0,
+    )
+    return replace(made, **changes)
+
+
+def producer(kind: str, **changes: Any) -> ProducerState:
+    made = ProducerState(
+        name=f"wallex-{kind}",
+        kind=kind,
+        address="127.0.0.1:9100",
+        alive=True,
+        ready=True,
+        reasons=[],
+        frames_per_s=50.0,
+        bytes_per_s=5000.0,
+        published_per_s=50.0,
+        queue=0,
+        backpressure_share=0.0,
+        last_frame_age_s=0.1,
+        clock_skew_s=0.0,
+        reconnects=0,
+        invalid_frames=0,
+        publish_failed=0,
+        connections=[
+            ConnectionState(f"wallex-{kind}", str(n + 1), 20, 100.0 + n, 0.1, 1000)
+            for n in range(3)
+        ],
+        memory_bytes=80_000_000,
+    )
+    return replace(made, **changes)
+
+
+def partition(kind: str, number: int, **changes: Any) -> PartitionState:
+    made = PartitionState(
+        kind=kind,
+        topic=KINDS[kind].topic,
+        partition=number,
+        start=0,
+        end=1700,
+        committed=1690,
+        lag=10,
+        lag_per_s=0.0,
+        published_per_s=17.0,
+        stored_per_s=17.0,
+        owner=f"{kind}-consumer-{number + 1}",
+    )
+    return replace(made, **changes)
+
+
+def worker(kind: str, number: int, **changes: Any) -> WorkerState:
+    made = WorkerState(
+        name=f"{kind}-consumer-{number + 1}",
+        kind=kind,
+        address="127.0.0.1:9100",
+        alive=True,
+        ready=True,
+        reasons=[],
+        partitions=[number],
+        rows_per_s=17.0,
+        blocks_per_s=0.9,
+        insert_s=0.02,
+        latency_s=1.1,
+        insert_retries=0,
+        dead_letters=0,
+        rebalances=1,
+        halted_partitions=0,
+        memory_bytes=100_000_000,
+    )
+    return replace(made, **changes)
+
+
+def overview(**changes: Any) -> Overview:
+    """Return a pipeline with three partitions of trades and of depth, and its obstacles."""
+    workers = [worker(kind, number) for kind in ("trades", "depth") for number in range(3)]
+    producers = [producer(kind) for kind in ("trades", "depth")]
+    made = Overview(
+        at_s=NOW_S,
+        exchange="wallex",
+        simulated=True,
+        uptime_s=100.0,
+        kafka="127.0.0.1:9092",
+        clickhouse="127.0.0.1:8123/radar",
+        flows=[flow(kind) for kind in KINDS],
+        producers=producers,
+        partitions=[partition(kind, number) for kind in ("trades", "depth") for number in range(3)],
+        workers=workers,
+        tables=[
+            TableState(kind.name, kind.table, 4980, 3000, NOW_S - 0.5, 1_234_567, 4)
+            for kind in KINDS.values()
+        ],
+        stalest=[
+            MarketAge("trades", "SUIUSDT", 340.0),
+            MarketAge("trades", "DOTTMN", None),
+            MarketAge("depth", "BTCUSDT", 1.0),
+        ],
+        letters=[],
+        problems=[],
+        bottleneck=None,
+        processes=[
+            ProcessState(each.name, "running", 4000 + n, 0, each.address, True, True, [])
+            for n, each in enumerate([*workers, *producers])
+        ],
+        slowest=[MarketDelay("trades", "LINKUSDT", 1.016)],
+    )
+    changed = replace(made, **changes)
+    obstacles = bottleneck.find(changed)
+    return replace(changed, obstacles=obstacles, bottleneck=obstacles[0] if obstacles else None)
