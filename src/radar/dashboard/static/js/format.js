@@ -208,7 +208,7 @@ function make(lang) {
 
   function ago(seconds) {
     if (!isNumber(seconds)) return NONE;
-    return seconds < 1.5 ? units.now : units.ago.replace("$", duration(seconds));
+    return seconds < 3 ? units.now : units.ago.replace("$", duration(seconds));
   }
 
   function bytes(value) {

@@ -1,7 +1,5 @@
 // The words of the page in English and Persian. Pure.
 
-export const LANGUAGES = ["en", "fa"];
-
 export const MESSAGES = {
   en: {
     markets: "Markets", market: "Market", pipeline: "Pipeline", quality: "Data quality",
@@ -46,7 +44,7 @@ export const MESSAGES = {
     kind_trades: "Trades", kind_depth: "Order books", kind_gaps: "Gaps", kind_watches: "Watches",
     everything_flows: "Everything flows. Nothing waits longer than it should.",
     nothing_flows: "Nothing runs: no process of the pipeline answers.",
-    bottleneck: "Bottleneck", bottleneck_at: "{stage}, {kind}",
+    bottleneck: "Bottleneck", bottleneck_passes: "Catching up", also: "Also", does_not_answer: "{name} does not answer", runs: "Running", starting: "Starting", restarts: "{n} restarts", restarts_1: "1 restart", bottleneck_at: "{stage}, {kind}",
     bottleneck_explain_exchange: "", bottleneck_explain_connections: "",
     bottleneck_explain_partitions: "", bottleneck_explain_workers: "", bottleneck_explain_tables: "",
     received: "received", last_frame: "Last message", published: "to Kafka", lag_unit: "lag (messages)",
@@ -72,14 +70,14 @@ export const MESSAGES = {
     never: "never", since: "quiet for {age}",
     uptime: "Running for {age}", no_pipeline: "No process of the pipeline is known yet. Start it with:",
 
-    coverage: "Coverage", coverage_lead: "How much of each day (UTC) every market was really watched.",
+    summary_watched: "watched in {days} days", summary_complete: "complete in {days} days", summary_gaps: "gaps in {days} days", summary_open: "{n} not repaired", summary_all_repaired: "all repaired", summary_letters: "dead letters wait", at_most: "at least", coverage: "Coverage", coverage_lead: "How much of each day (UTC, from midnight) every market was really watched.",
     watched: "Watched", complete: "Complete",
     watched_help: "A connection to the exchange brought the market.",
     complete_help: "Watched, or fetched afterwards from the exchange's recent trades.",
     last_days: "{n} days", not_watched: "not watched", worst_first: "Worst first",
     by_name: "By name", full: "100 %", cell: "{market}, {day}: watched {watched}, complete {complete}, {gaps} gaps, {seconds} in all, {repaired} repaired",
     gaps: "Gaps", gaps_lead: "When no connection brought a market, and why.",
-    no_gaps: "No gaps. Every market was watched all the time.",
+    no_gaps: "No gaps are recorded in these days.",
     more_gaps: "Only the newest are listed. All of them:", cause: "Cause", from: "From", to: "To",
     lasted: "Lasted", repaired: "Repaired", not_repaired: "Not repaired", fetched: "trades fetched afterwards",
     cause_disconnected: "Connection ended", cause_silent: "Exchange fell silent",
@@ -144,7 +142,7 @@ export const MESSAGES = {
     kind_trades: "معاملات", kind_depth: "دفتر سفارش‌ها", kind_gaps: "وقفه‌ها", kind_watches: "پایش‌ها",
     everything_flows: "همه‌چیز روان است و چیزی بیش از اندازه منتظر نمانده.",
     nothing_flows: "چیزی اجرا نیست: هیچ‌یک از پردازه‌های مسیر داده پاسخ نمی‌دهد.",
-    bottleneck: "گلوگاه", bottleneck_at: "{stage}، {kind}",
+    bottleneck: "گلوگاه", bottleneck_passes: "در حال جبران", also: "همچنین", does_not_answer: "{name} پاسخ نمی‌دهد", runs: "در حال اجرا", starting: "در حال شروع", restarts: "{n} شروع دوباره", bottleneck_at: "{stage}، {kind}",
     bottleneck_explain_exchange: "از صرافی داده‌ای نمی‌رسد یا با تأخیر می‌رسد.",
     bottleneck_explain_connections: "اتصال‌ها به‌اندازهٔ کافی به کافکا نمی‌رسانند.",
     bottleneck_explain_partitions: "پیام‌ها در کافکا انباشته می‌شوند یا کسی آن‌ها را نمی‌خواند.",
@@ -173,14 +171,14 @@ export const MESSAGES = {
     never: "هرگز", since: "{age} ساکت",
     uptime: "مدت اجرا: {age}", no_pipeline: "هنوز پردازه‌ای از مسیر داده شناخته نشده است. شروع:",
 
-    coverage: "پوشش", coverage_lead: "هر بازار در هر روز (UTC) چه اندازه واقعاً پایش شده است.",
+    summary_watched: "پایش‌شده در {days} روز", summary_complete: "کامل در {days} روز", summary_gaps: "وقفه در {days} روز", summary_open: "{n} ترمیم نشده", summary_all_repaired: "همه ترمیم شده", summary_letters: "پیام ردشده در انتظار", at_most: "دست‌کم", coverage: "پوشش", coverage_lead: "هر بازار در هر روز (از نیمه‌شب UTC) چه اندازه واقعاً پایش شده است.",
     watched: "پایش‌شده", complete: "کامل",
     watched_help: "زمانی که دست‌کم یک اتصال، داده‌های بازار را می‌آورد.",
     complete_help: "پایش‌شده، یا بعداً از معاملات اخیر صرافی دریافت‌شده.",
     last_days: "{n} روز", not_watched: "پایش نشده", worst_first: "اول بدترین‌ها",
     by_name: "به ترتیب نام", full: "۱۰۰٪", cell: "{market}، {day}: پایش‌شده {watched}، کامل {complete}، {gaps} وقفه، در مجموع {seconds}، {repaired} ترمیم‌شده",
     gaps: "وقفه‌ها", gaps_lead: "زمان‌هایی که هیچ اتصالی داده‌های بازار را نمی‌آورد، و علت آن.",
-    no_gaps: "بدون وقفه. همهٔ بازارها پیوسته پایش شده‌اند.",
+    no_gaps: "در این روزها وقفه‌ای ثبت نشده است.",
     more_gaps: "فقط تازه‌ترین‌ها نشان داده شده‌اند. همهٔ وقفه‌ها:", cause: "علت", from: "از", to: "تا",
     lasted: "مدت", repaired: "ترمیم شد", not_repaired: "ترمیم نشد", fetched: "معاملات بعداً دریافت شد",
     cause_disconnected: "قطع اتصال", cause_silent: "سکوت صرافی",
@@ -232,13 +230,4 @@ export function translator(lang) {
     const text = one ?? messages[key] ?? MESSAGES.en[key] ?? key;
     return values ? text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "") : text;
   };
-}
-
-/** Choose a language from those that a browser names, in its order. */
-export function preferred(languages) {
-  for (const each of languages ?? []) {
-    const found = LANGUAGES.find((lang) => each.toLowerCase().split("-")[0] === lang);
-    if (found) return found;
-  }
-  return "en";
 }

@@ -121,11 +121,12 @@ export class Still extends Component {
 }
 
 /**
- * Choose the rows of a long list that are near the window, so that its length costs nothing.
+ * Choose the rows of a long list that are near what is seen, so that its length costs nothing.
  *
+ * @param box  ref of what scrolls, if it is not the window
  * @returns [ref of the list, first row, row after the last]
  */
-export function useRowsInView(count, rowHeight, extra = 10) {
+export function useRowsInView(count, rowHeight, box = undefined, extra = 10) {
   const list = useRef(null);
   const [range, setRange] = useState([0, 30]);
   useLayoutEffect(() => {
@@ -133,9 +134,10 @@ export function useRowsInView(count, rowHeight, extra = 10) {
     const look = () => {
       frame = 0;
       if (!list.current) return;
-      const above = -list.current.getBoundingClientRect().top;
+      const seen = box?.current?.getBoundingClientRect() ?? { top: 0, height: window.innerHeight };
+      const above = seen.top - list.current.getBoundingClientRect().top;
       const first = Math.max(0, Math.floor(above / rowHeight) - extra);
-      const end = Math.ceil((above + window.innerHeight) / rowHeight) + extra;
+      const end = Math.ceil((above + seen.height) / rowHeight) + extra;
       // In steps, so that most movements change nothing.
       const range = [first - (first % 5), Math.max(30, end + 5 - (end % 5))];
       setRange((now) => (now[0] === range[0] && now[1] === range[1] ? now : range));
@@ -144,11 +146,12 @@ export function useRowsInView(count, rowHeight, extra = 10) {
       frame ||= requestAnimationFrame(look);
     };
     look();
-    window.addEventListener("scroll", later, { passive: true });
+    const scrolled = box?.current ?? window;
+    scrolled.addEventListener("scroll", later, { passive: true });
     window.addEventListener("resize", later);
     return () => {
       cancelAnimationFrame(frame);
-      window.removeEventListener("scroll", later);
+      scrolled.removeEventListener("scroll", later);
       window.removeEventListener("resize", later);
     };
   }, [count, rowHeight]);

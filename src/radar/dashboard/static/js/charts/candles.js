@@ -178,8 +178,12 @@ export class CandleChart {
     }
   }
 
+  /** Go to the newest candle at once: an animation would end where older candles arrive meanwhile. */
   toNewest() {
-    this.chart.timeScale().scrollToRealTime();
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range) return;
+    const to = this.candles.length + 4;
+    this.chart.timeScale().setVisibleLogicalRange({ from: to - (range.to - range.from), to });
   }
 
   end() {

@@ -19,7 +19,7 @@ const CANDLES = 500;
 const TRADES = 50;
 const NARROW_LEVELS = 8;
 const LEVEL_PX = 48; // of one level on both sides
-const AROUND_LEVELS_PX = 356;
+const AROUND_LEVELS_PX = 312;
 
 /** What is known of the market, each part drawn by itself. */
 function makeModel() {
@@ -291,7 +291,7 @@ export function MarketPage({ symbol }) {
     const { signal } = aborter;
     get("markets", {}, signal).then(({ markets }) => {
       const row = markets.find((each) => each.symbol === symbol);
-      if (row && model.market.value === null) model.market.set(row);
+      if (row && model.market.value === null) takeMarket(row);
     }, () => {});
     get("book", { symbol }, signal).then((book) => {
       keep("market", symbol);
@@ -311,12 +311,20 @@ export function MarketPage({ symbol }) {
     const known = new Set();
     const merged = [...trades, ...(model.trades.value ?? [])].filter(({ id }) => !known.has(id) && known.add(id));
     model.trades.set(merged.slice(0, TRADES));
+    if (model.market.value) takeMarket(model.market.value);
+  }
+
+  /** A row of the market may be older than the newest trade: then that one is the last price. */
+  function takeMarket(row) {
+    const newest = model.trades.value?.[0];
+    const later = newest && newest.at_s >= (row.last_trade_at_s ?? 0);
+    model.market.set(later ? { ...row, last_price: Number(newest.price), last_trade_at_s: newest.at_s } : row);
   }
 
   useEffect(() => {
     if (error) return undefined;
     return follow({ page: "market", symbol, interval_s }, {
-      market: (row) => model.market.set(row),
+      market: takeMarket,
       book: takeBook,
       trades: ({ trades }) => takeTrades(trades),
       candles: (news) => feed.candles?.(news),

@@ -87,11 +87,12 @@ function Row({ entry, index, symbol, active, star, look }) {
   return html`<${Still} of=${[entry, index, active, star, look]} draw=${() => {
     const { f, t, lang } = look;
     const at = place(row);
-    const name = assetName(row.base, lang) || row.base;
+    const named = assetName(row.base, lang);
+    const [name, small] = lang === "fa" && named ? [named, row.base] : [row.base, named === row.base ? "" : named];
     return html`<tr class=${active ? "active" : ""} aria-rowindex=${index + 2} data-symbol=${symbol}>
       <td class="star"><button class="plain icon" aria-pressed=${star ? "true" : "false"} aria-label="${t("favourite")}: ${symbol}" onClick=${() => toggleFavourite(symbol)}><${Icon} name="star" /></button></td>
       <th scope="row" class="name"><a href="#/market/${encodeURIComponent(symbol)}" id="market-${symbol}">
-        <b><bdi>${row.base}</bdi><span class="quote"> / ${f.quoteName(row.quote)}</span></b>${name !== row.base && html`<small>${name}</small>`}</a></th>
+        <b><bdi>${name}</bdi><span class="quote"> / ${f.quoteName(row.quote)}</span></b>${small && html`<small><bdi>${small}</bdi></small>`}</a></th>
       <td class="price"><${Num} key=${entry.beat} class="flash ${entry.flash}">${f.price(row.last_price, entry.decimals)}<//></td>
       <td class="moved"><${Change} value=${row.change_24h} f=${f} /></td>
       <td class="volume"><bdi>${f.money(row.quote_volume_24h, row.quote)}</bdi></td>

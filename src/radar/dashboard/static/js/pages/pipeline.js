@@ -44,7 +44,7 @@ function stages(overview, kind, { t, f }) {
   const troubles = [
     ["retries", sum(workers, (each) => each.insert_retries)],
     ["halted", sum(workers, (each) => each.halted_partitions)],
-    ["letters_n", flow?.dead_letters],
+    ["letters_n", flow?.open_letters ?? flow?.dead_letters],
   ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
   const age = table?.newest_at_s ? serverNow() - table.newest_at_s : NaN;
   const reconnects = sum(producers, (each) => each.reconnects);
@@ -85,10 +85,15 @@ function Trend({ per_s }) {
   return html`<bdi class=${per_s > 0 ? "grows" : ""}>${per_s > 0 ? "↑" : "↓"} ${t(per_s > 0 ? "grows" : "shrinks", { rate: f.rate(Math.abs(per_s)) })}</bdi>`;
 }
 
+function placeOf({ stage, kind }, t) {
+  return kind ? t("bottleneck_at", { stage: t(`stage_${stage}`), kind: t(`kind_${kind}`) }) : t(`stage_${stage}`);
+}
+
 function Flow({ overview }) {
   const look = useCell(ui);
   const { t, f, lang } = look;
   const { bottleneck } = overview;
+  const stuck = (overview.obstacles?.length ? overview.obstacles : [bottleneck]).filter(Boolean);
   const runs = overview.producers.length + overview.workers.length > 0;
   const kinds = overview.flows.map((each) => each.kind);
   const explained = bottleneck ? t(`bottleneck_explain_${bottleneck.stage}`) : "";
@@ -96,19 +101,23 @@ function Flow({ overview }) {
     <header><h2>${t("flow")}</h2>
       ${overview.uptime_s !== null && html`<span class="end muted">${t("uptime", { age: f.duration(overview.uptime_s) })}</span>`}</header>
     ${bottleneck
-      ? html`<div class="verdict warn" role="status"><${Icon} name="warning" /><div>
-          <b>${t("bottleneck")}: ${t("bottleneck_at", { stage: t(`stage_${bottleneck.stage}`), kind: t(`kind_${bottleneck.kind}`) })}</b>
+      ? html`<div class="verdict ${bottleneck.passes ? "passing" : "warn"}" role="status"><${Icon} name="warning" /><div>
+          <b>${t(bottleneck.passes ? "bottleneck_passes" : "bottleneck")}: ${placeOf(bottleneck, t)}</b>
           ${explained && html`<p>${explained}</p>`}
-          <p class=${lang === "fa" ? "foreign" : ""} dir="ltr" lang="en">${bottleneck.text}</p></div></div>`
-      : html`<div class="verdict ${runs ? "good" : "warn"}" role="status"><${Icon} name=${runs ? "check" : "warning"} /><div>${t(runs ? "everything_flows" : "nothing_flows")}</div></div>`}
+          <p class=${lang === "fa" ? "foreign" : ""} dir="ltr" lang="en">${bottleneck.text}</p>
+          ${stuck.slice(1, 4).map((each) => html`<p class="also" key=${each.text}><span>${t("also")} ${placeOf(each, t)}: </span><bdi dir="ltr" lang="en">${each.text}</bdi></p>`)}</div></div>`
+      : html`<div class="verdict ${runs ? "fine" : "warn"}" role="status"><${Icon} name=${runs ? "check" : "warning"} /><div>${t(runs ? "everything_flows" : "nothing_flows")}</div></div>`}
+    ${[["Kafka", overview.kafka_error], ["ClickHouse", overview.clickhouse_error]].filter(([, text]) => text).map(([name, text]) => html`<div class="verdict warn" key=${name} role="alert"><${Icon} name="warning" /><div><b>${t("does_not_answer", { name })}</b><p dir="ltr" lang="en">${text}</p></div></div>`)}
     <div class="lanes">
       ${MAIN_KINDS.filter((kind) => kinds.includes(kind)).map((kind) => {
         const shown = stages(overview, kind, look);
         return html`<div class="lane" key=${kind}>
           <h3><i class="swatch" style=${{ color: `var(--${COLOUR[kind] === "warn" ? "warn-line" : "accent"})` }} />${t(`kind_${kind}`)}</h3>
           <ol>${STAGES.map((stage) => {
-            const marked = bottleneck?.stage === stage && bottleneck.kind === kind;
-            return html`<li key=${stage} class="stage ${marked ? "marked" : ""}" data-stage=${stage}>
+            const here = (each) => each?.stage === stage && (each.kind === kind || each.kind === "");
+            const marked = here(bottleneck);
+            const also = !marked && stuck.some(here);
+            return html`<li key=${stage} class="stage ${marked ? "marked" : also ? "also" : ""}" data-stage=${stage}>
               <h4>${stage === "exchange" ? html`${t("stage_exchange")} <bdi class="muted">${overview.exchange}</bdi>` : t(`stage_${stage}`)}${marked && html`<span class="mark">${t("bottleneck")}</span>`}</h4>
               <dl>${shown[stage]}</dl>
             </li>`;
@@ -239,19 +248,26 @@ function Partitions({ overview }) {
   </section>`;
 }
 
-function State({ alive, ready, reasons }) {
-  const { t } = useCell(ui);
-  const state = !alive ? "down" : ready ? "ready" : "not_ready";
-  return html`<span class="process-state ${state}"><i class="dot" />${t(state)}</span>
+function State({ state: told, alive, ready, reasons, restarts, address }) {
+  const { t, f } = useCell(ui);
+  // Kafka and ClickHouse serve no health: whether they run is all that is known.
+  const silent = address === "" && told === "running";
+  let state = silent || (alive && ready) ? "ready" : alive ? "not_ready" : "down";
+  if (told === "starting" || told === "restarting") state = "starting";
+  return html`<span class="process-state ${state}"><i class="dot" />${t(silent ? "runs" : state)}</span>
+    ${restarts > 0 && html` <span class="muted">· ${t("restarts", { n: f.number(restarts) })}</span>`}
     ${reasons.map((text) => html`<p class="reason" dir="auto" key=${text}>${text}</p>`)}`;
 }
 
 function Processes({ overview }) {
   const { t, f } = useCell(ui);
-  const all = [
+  const measured = [
     ...overview.producers.map((each) => ({ ...each, rate: each.published_per_s })),
     ...overview.workers.map((each) => ({ ...each, rate: each.rows_per_s })),
   ];
+  const known = new Map(measured.map((each) => [each.name, each]));
+  const named = overview.processes?.length ? overview.processes : measured;
+  const all = named.map((each) => ({ ...known.get(each.name), ...each }));
   return html`<section class="card wide-table" aria-label=${t("processes")}>
     <header><h2>${t("processes")}</h2></header>
     <div class="scroll"><table class="list">

@@ -1,6 +1,6 @@
 // Is the data complete: what was watched, which gaps there were, what could not be stored.
 
-import { html, useMemo, useState } from "../../vendor/htm-preact/htm-preact.js";
+import { html, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { get } from "../api.js";
 import { useCell } from "../cells.js";
 import { keep, kept, ui } from "../prefs.js";
@@ -11,7 +11,7 @@ const NARROW_DAYS = [7, 14];
 const ROW_PX = 34;
 const STEPS = [0.9, 0.99, 0.999, 1]; // shares at which the colour changes
 const NAMED = 3;
-const FIRST_GAPS = 25;
+const FIRST_GAPS = 8;
 
 /** The step of the scale of colours that a share belongs to, from 0, bad, to 4, complete. */
 function heat(share) {
@@ -28,13 +28,14 @@ function Cell({ cell, share, symbol, day, look }) {
   return html`<td class="heat h${heat(cell[share])}" title=${text}><span><${Num}>${f.share(cell[share])}<//></span></td>`;
 }
 
-function Coverage({ days, setDays, narrow }) {
+function Coverage({ answer, days, setDays, narrow }) {
   const look = useCell(ui);
   const { t, f } = look;
   const [kind, setKind] = useState(() => kept("coverage.kind", "trades"));
   const [share, setShare] = useState(() => kept("coverage.share", "watched_share"));
   const [order, setOrder] = useState("worst");
-  const { data, error, again } = useAnswer((signal) => get("coverage", { days }, signal), [days]);
+  const { data, error, again } = answer;
+  const box = useRef(null);
   const rows = useMemo(() => {
     const found = (data?.markets ?? []).filter((each) => each.kind === kind);
     const mean = ({ days: cells }) => {
@@ -45,14 +46,18 @@ function Coverage({ days, setDays, narrow }) {
     keyed.sort(([a, x], [b, y]) => a - b || (x.symbol < y.symbol ? -1 : 1));
     return keyed.map(([, row]) => row);
   }, [data, kind, share, order]);
-  const [list, first, end] = useRowsInView(rows.length, ROW_PX);
+  const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
+  useLayoutEffect(() => {
+    // The newest day is what people look for first.
+    if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
+  }, [data]);
   const shares = [["watched_share", t("watched")], ["complete_share", t("complete")]];
 
   let content;
   if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
   else if (rows.length === 0) content = html`<${Empty} title=${t("no_coverage")} />`;
   else {
-    content = html`<div class="heat-scroll"><table class="heat-map" aria-rowcount=${rows.length + 1} style=${{ minWidth: `${110 + data.days.length * (narrow ? 50 : 56)}px` }}>
+    content = html`<table class="heat-map" aria-rowcount=${rows.length + 1} style=${{ minWidth: `${110 + data.days.length * (narrow ? 50 : 56)}px` }}>
       <thead><tr><th scope="col">${t("market")}</th>${data.days.map((day) => html`<th key=${day} scope="col"><bdi>${f.dayOf(day)}</bdi></th>`)}</tr></thead>
       <tbody ref=${list}>
         ${first > 0 && html`<tr key="above" aria-hidden="true"><td colspan=${data.days.length + 1} style=${{ height: `${first * ROW_PX}px`, padding: 0 }} /></tr>`}
@@ -62,7 +67,7 @@ function Coverage({ days, setDays, narrow }) {
         </tr>`)}
         ${end < rows.length && html`<tr key="below" aria-hidden="true"><td colspan=${data.days.length + 1} style=${{ height: `${(rows.length - end) * ROW_PX}px`, padding: 0 }} /></tr>`}
       </tbody>
-    </table></div>`;
+    </table>`;
   }
   return html`<section class="card coverage" aria-label=${t("coverage")}>
     <header><div><h2>${t("coverage")}</h2><p class="note">${t("coverage_lead")}</p></div>
@@ -81,14 +86,14 @@ function Coverage({ days, setDays, narrow }) {
     </header>
     <div class="heat-legend note"><span>${t(share === "watched_share" ? "watched_help" : "complete_help")}</span>
       <span class="end scale" dir="ltr">${[0, 1, 2, 3, 4].map((step) => html`<i key=${step} class="heat-swatch h${step}" />${step < 4 && html`<${Num}>${step === 3 ? f.percent(1, 0) : f.share(STEPS[step])}<//>`}`)}</span></div>
-    ${content}
+    <div class="heat-scroll" ref=${box} tabindex="0" aria-label=${t("coverage")}>${content}</div>
   </section>`;
 }
 
-function Gaps({ days }) {
+function Gaps({ answer }) {
   const { t, f } = useCell(ui);
   const [all, setAll] = useState(false);
-  const { data, error, again } = useAnswer((signal) => get("gaps", { days }, signal), [days]);
+  const { data, error, again } = answer;
   let content;
   if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
   else if (data.gaps.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_gaps")}</p>`;
@@ -104,7 +109,7 @@ function Gaps({ days }) {
         <td>${t(`cause_${gap.cause}`)}</td>
         <td class="wrap" title=${gap.symbols.join(", ")}>${gap.symbols.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
           ${gap.symbols.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.symbols.length - NAMED) })}</span>`}</td>
-        <td>${gap.repaired ? html`<span class="good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="open"><i class="dot" />${t("not_repaired")}</span>`}</td>
+        <td>${gap.repaired ? html`<span class="is-good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="is-open"><i class="dot" />${t("not_repaired")}</span>`}</td>
       </tr>`)}</tbody>
     </table></div>
     ${!all && data.gaps.length > FIRST_GAPS && html`<p class="more"><button class="button" onClick=${() => setAll(true)}>${t("and_more_gaps", { n: f.number(data.gaps.length - FIRST_GAPS) })}</button></p>`}
@@ -115,9 +120,9 @@ function Gaps({ days }) {
   </section>`;
 }
 
-function Letters() {
+function Letters({ answer }) {
   const { t, f } = useCell(ui);
-  const { data, error, again } = useAnswer((signal) => get("letters", {}, signal), []);
+  const { data, error, again } = answer;
   let content;
   if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
   else if (data.letters.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_letters")}</p>`;
@@ -128,7 +133,7 @@ function Letters() {
         <div><b class="mono reason-word">${each.reason}</b> <span class="muted">${t(`kind_${each.kind}`)} · <bdi>${f.dateTime(each.at_s)}</bdi></span>
           <p dir="auto">${each.detail}</p></div>
         <div class="letter-do">${each.replayed
-          ? html`<span class="good"><${Icon} name="check" />${t("replayed")}</span>`
+          ? html`<span class="is-good"><${Icon} name="check" />${t("replayed")}</span>`
           : html`<label><span class="note">${t("look")}</span><${Command} text="radar dlq show ${name}" /></label><label><span class="note">${t("replay")}</span><${Command} text="radar dlq replay ${name}" /></label>`}</div>
       </li>`;
     })}</ul>`;
@@ -140,13 +145,40 @@ function Letters() {
   </section>`;
 }
 
+function Tile({ value, name, note, state }) {
+  return html`<div class="card tile ${state}"><dd>${value}</dd><dt>${name}</dt>${note && html`<dd class="note">${note}</dd>`}</div>`;
+}
+
+/** The answer at a glance: how much is there, how often something was missed, what waits. */
+function Summary({ coverage, gaps, letters, days }) {
+  const { t, f } = useCell(ui);
+  const cells = (coverage ?? []).filter((each) => each.kind === "trades").flatMap((each) => each.days).filter(Boolean);
+  const mean = (share) => (cells.length ? cells.reduce((total, each) => total + each[share], 0) / cells.length : NaN);
+  const watched = mean("watched_share");
+  const complete = mean("complete_share");
+  const unrepaired = gaps?.gaps.filter((each) => !each.repaired).length;
+  const waiting = letters?.filter((each) => !each.replayed).length;
+  const n = f.number(days);
+  const gapNote = gaps && (gaps.gaps.length === 0 ? "" : unrepaired ? t("summary_open", { n: f.number(unrepaired) }) : t("summary_all_repaired"));
+  return html`<dl class="tiles">
+    <${Tile} value=${html`<${Num}>${f.share(watched)}<//>`} name=${t("summary_watched", { days: n })} note=${t("kind_trades")} state=${watched < 0.99 ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(complete)}<//>`} name=${t("summary_complete", { days: n })} note=${t("kind_trades")} state=${complete < 0.99 ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
+  </dl>`;
+}
+
 export function QualityPage() {
   const { t } = useCell(ui);
   const narrow = useNarrow(760);
   const [days, setDays] = useState(7);
+  const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days]);
+  const gaps = useAnswer((signal) => get("gaps", { days }, signal), [days]);
+  const letters = useAnswer((signal) => get("letters", {}, signal), []);
   return html`
     <h1 class="visually-hidden">${t("quality")}</h1>
-    <${Gaps} days=${days} />
-    <${Coverage} days=${days} setDays=${setDays} narrow=${narrow} />
-    <${Letters} />`;
+    <${Summary} coverage=${coverage.data?.markets} gaps=${gaps.data} letters=${letters.data?.letters} days=${days} />
+    <${Gaps} answer=${gaps} />
+    <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} />
+    <${Letters} answer=${letters} />`;
 }
