@@ -1,17 +1,18 @@
 """Measure how smooth the pages are: `python -m browser.smoothness [--seconds 120] [--url URL]`.
 
 Opens each page while the simulated exchange sends so many messages a second. Prints the longest
-time for which the page's main thread was busy with one thing, and how the heap grew, both sides
-after a garbage collection. What the browser waits for a processor counts too: run it on a machine
-that has one to spare.
+task of the page's main thread, and how the heap grew from one garbage collection to another. A
+task's time on the clock counts what the browser waited for a processor; its CPU time does not, and
+is what the page itself is to blame for on a machine that is busy with other things.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from contextlib import nullcontext
 
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from browser.stack import chromium_arguments, running
 
@@ -49,7 +50,7 @@ def main() -> None:
         for name in options.pages:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.add_init_script(WATCH_TASKS)
-            _say(_measure(page, f"{url}/{PAGES[name]}", options.seconds, name))
+            _say(_measure(browser, page, f"{url}/{PAGES[name]}", options.seconds, name))
             page.close()
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         _say(_wander(page, url))
@@ -66,28 +67,49 @@ def _heap_bytes(session: CDPSession) -> int:
     return int(session.send("Runtime.getHeapUsage")["usedSize"])
 
 
-def _measure(page: Page, address: str, seconds: float, name: str) -> str:
+def _measure(browser: Browser, page: Page, address: str, seconds: float, name: str) -> str:
+    browser.start_tracing(page=page, categories=["toplevel"])
     page.goto(address)
     session = page.context.new_cdp_session(page)
     page.wait_for_timeout(SETTLE_S * 1000)
-    began_ms = page.evaluate("performance.now()")
-    session.send("Performance.enable")
+    start_cpu_ms = max(_task_cpu_ms(browser.stop_tracing()), default=0)
     before = _heap_bytes(session)
+    session.send("Performance.enable")
     busy_s = _busy_s(session)
-    # Garbage collections of ours are no work of the page's.
     from_ms = page.evaluate("performance.now()")
+    browser.start_tracing(page=page, categories=["toplevel"])
     page.wait_for_timeout(seconds * 1000)
+    cpu_ms = _task_cpu_ms(browser.stop_tracing())
     to_ms = page.evaluate("performance.now()")
     busy_s = _busy_s(session) - busy_s
     grown = _heap_bytes(session) - before
     tasks = page.evaluate("window.longTasks")
-    start = max((ms for at, ms in tasks if at < began_ms), default=0)
+    start_ms = max((ms for at, ms in tasks if at < from_ms), default=0)
     found = [ms for at, ms in tasks if from_ms <= at < to_ms]
     return (
-        f"{name:9} start {start:4.0f} ms; then {seconds:.0f} s: longest task"
-        f" {max(found, default=0):4.0f} ms, {len(found)} over {LIMIT_MS} ms,"
-        f" busy {busy_s / seconds:5.1%}, heap {before / 1e6:.1f} MB {grown / 1e6:+.2f} MB"
+        f"{name:9} start: longest task {start_ms:.0f} ms, CPU {start_cpu_ms:.0f} ms;"
+        f" then {seconds:.0f} s: longest task {max(found, default=0):.0f} ms, {len(found)} over"
+        f" {LIMIT_MS} ms, CPU {max(cpu_ms, default=0):.0f} ms,"
+        f" {sum(ms > LIMIT_MS for ms in cpu_ms)} over {LIMIT_MS} ms;"
+        f" busy {busy_s / seconds:.1%}, heap {before / 1e6:.1f} MB {grown / 1e6:+.2f} MB"
     )
+
+
+def _task_cpu_ms(trace: bytes) -> list[float]:
+    """Return the CPU times of the tasks of pages' main threads."""
+    events = json.loads(trace)["traceEvents"]
+    main = {
+        (each["pid"], each["tid"])
+        for each in events
+        if each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        each["tdur"] / 1000
+        for each in events
+        if each["name"].endswith("RunTask")
+        and "tdur" in each
+        and (each["pid"], each["tid"]) in main
+    ]
 
 
 def _busy_s(session: CDPSession) -> float:

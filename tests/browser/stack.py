@@ -14,7 +14,7 @@ from radar.settings import load
 from radar.store.client import Store
 from support import Process, eventually, radar
 
-HISTORY = {"every_s": 20.0, "count": 9000}
+HISTORY_TRADES, EVERY_S = 9000, 20.0  # two days
 MARKETS = 12  # that get a history
 
 
@@ -65,6 +65,13 @@ def _insert_history(url: str, clickhouse_port: int) -> None:
     for each in priced[:MARKETS]:
         price = each["last_price"]
         decimals = max(0, 4 - len(str(int(price)))) if price >= 1 else 8
-        insert_trades(store, str(each["symbol"]), price=price, decimals=decimals, **HISTORY)
+        insert_trades(
+            store,
+            str(each["symbol"]),
+            count=HISTORY_TRADES,
+            every_s=EVERY_S,
+            price=price,
+            decimals=decimals,
+        )
     insert_watches_and_gaps(store, tuple(str(each["symbol"]) for each in priced), 6)
     store.close()

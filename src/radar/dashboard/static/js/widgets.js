@@ -109,6 +109,22 @@ export function Modal({ title, onClose, children }) {
   </dialog>`;
 }
 
+/** Tell whether it is this part's turn: so many frames after the first. It keeps each frame short. */
+export function useTurn(frames) {
+  const [left, setLeft] = useState(frames);
+  useEffect(() => {
+    if (left === 0) return undefined;
+    const frame = requestAnimationFrame(() => setLeft(left - 1));
+    return () => cancelAnimationFrame(frame);
+  }, [left]);
+  return left === 0;
+}
+
+/** Its content, so many frames later. */
+export function Later({ frames, draw }) {
+  return useTurn(frames) && draw();
+}
+
 /** Draws its children anew only when something in `of` is another. */
 export class Still extends Component {
   shouldComponentUpdate(next) {

@@ -7,7 +7,7 @@ import { SeriesChart } from "../charts/series.js";
 import { second, serverNow } from "../clock.js";
 import { follow } from "../live.js";
 import { ui } from "../prefs.js";
-import { Choice, Empty, Failed, Icon, Loading, Num } from "../widgets.js";
+import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
 
 const MAIN_KINDS = ["trades", "depth"];
 const STAGES = ["exchange", "connections", "partitions", "workers", "tables"];
@@ -183,7 +183,7 @@ class History {
   }
 }
 
-function Series({ chart, cell, minutes }) {
+function Series({ chart, cell, minutes, turn }) {
   const { t, f, lang, theme } = useCell(ui);
   const place = useRef(null);
   const drawn = useRef({ data: [[]] });
@@ -193,7 +193,10 @@ function Series({ chart, cell, minutes }) {
     name: chart.fields.length > 1 ? t(field === "published_per_s" ? "series_published" : "series_stored", { kind: t(`kind_${kind}`) }) : t(`kind_${kind}`),
   })));
 
+  const isTurn = useTurn(turn);
+
   useEffect(() => {
+    if (!isTurn) return undefined;
     const format = chart.format(f);
     const point = (index) => {
       const data = drawn.current.data;
@@ -212,7 +215,7 @@ function Series({ chart, cell, minutes }) {
       end();
       made.end();
     };
-  }, [lang, theme, minutes]);
+  }, [lang, theme, minutes, isTurn]);
 
   return html`<section class="card series" aria-label=${t(chart.key)}>
     <header><h3>${t(chart.key)}</h3></header>
@@ -377,10 +380,10 @@ export function PipelinePage() {
     <${Flow} overview=${overview} />
     <div class="section-head"><h2>${t("over_time")}</h2>
       <${Choice} label=${t("over_time")} value=${minutes} onChange=${setMinutes} options=${MINUTES.map((n) => [n, t("minutes", { n: f.number(n) })])} /></div>
-    <div class="three">${CHARTS.map((chart) => html`<${Series} key=${chart.key} chart=${chart} cell=${history} minutes=${minutes} />`)}</div>
+    <div class="three">${CHARTS.map((chart, n) => html`<${Series} key=${chart.key} turn=${n + 1} chart=${chart} cell=${history} minutes=${minutes} />`)}</div>
     <div class="two">
-      <div class="stack"><${Partitions} overview=${overview} /><${Problems} overview=${overview} /></div>
-      <div class="stack"><${Processes} overview=${overview} /><${Connections} overview=${overview} /></div>
+      <div class="stack"><${Later} frames=${4} draw=${() => html`<${Partitions} overview=${overview} /><${Problems} overview=${overview} />`} /></div>
+      <div class="stack"><${Later} frames=${5} draw=${() => html`<${Processes} overview=${overview} /><${Connections} overview=${overview} />`} /></div>
     </div>
-    <div class="two"><${Troubles} overview=${overview} /></div>`;
+    <div class="two"><${Later} frames=${6} draw=${() => html`<${Troubles} overview=${overview} />`} /></div>`;
 }
