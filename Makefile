@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 # What only the embedded stores need, nine tenths of all: left out of the container image.
-EMBEDDED := chdb-core pandas pyarrow python-dateutil noida-db httptools starlette uvicorn click
+EMBEDDED := chdb-core pandas pyarrow python-dateutil noida-db httptools
 
 .PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format metrics lock test-stack
 

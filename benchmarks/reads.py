@@ -4,7 +4,7 @@ import statistics
 import sys
 import time
 
-from benchmarks import machine, stack
+from benchmarks import machine, pages, stack
 from benchmarks.cpu import cpu_seconds
 from benchmarks.generated import MARKETS, insert_trades
 from benchmarks.options import Options
@@ -19,6 +19,7 @@ part, as they are a day later; the newest two are as the inserts left them.
 """
 ROWS = 10_000_000
 SNAPSHOTS = 400_000
+WATCHED = 25  # markets of a connection
 QUERIES = {
     "newest 10 trades of a market": """
         SELECT event_time, side, price, base_amount FROM trades
@@ -55,16 +56,27 @@ QUERIES = {
 }
 
 
+def _query(sql: str) -> pages.Question:
+    return lambda store: store.rows(sql)
+
+
+QUESTIONS: dict[str, pages.Question] = {
+    **{name: _query(sql) for name, sql in QUERIES.items()},
+    **pages.QUESTIONS,
+}
+
+
 def run(options: Options) -> Section:
     """Measure; takes about a minute, most of it to fill the tables."""
     described = machine.describe("embedded")
     rows = options.scaled(ROWS)
-    wall_s: dict[str, list[float]] = {name: [] for name in QUERIES}
-    cpu_s: dict[str, list[float]] = {name: [] for name in QUERIES}
+    wall_s: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    cpu_s: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     with stack.database(options.folder, f"{stack.HOST}:9092") as database:
         sys.stderr.write(f"reads, making {rows:,} trades\n")
         insert_trades(database.store, rows)
         _insert_snapshots(database.store, options.scaled(SNAPSHOTS))
+        _insert_watches(database.store)
         for (week,) in database.store.rows(
             "SELECT DISTINCT partition FROM system.parts WHERE active AND table = 'trades_master'"
             " AND partition < toString(toMonday(now() - 7 * 86400))"
@@ -74,9 +86,9 @@ def run(options: Options) -> Section:
             "SELECT count() FROM system.parts WHERE active AND table = 'trades_master'"
         )
         for _ in range(options.rounds):
-            for name, sql in QUERIES.items():
+            for name, ask in QUESTIONS.items():
                 cpu_before_s, began_s = cpu_seconds(database.process.pid), time.perf_counter()
-                database.store.rows(sql)
+                ask(database.store)
                 wall_s[name].append(time.perf_counter() - began_s)
                 cpu_s[name].append(cpu_seconds(database.process.pid) - cpu_before_s)
     table = [
@@ -86,7 +98,7 @@ def run(options: Options) -> Section:
             f"{min(wall_s[name]) * 1000:,.0f}",
             f"{statistics.median(cpu_s[name]) * 1000:,.0f}",
         ]
-        for name in QUERIES
+        for name in QUESTIONS
     ]
     caption = f"**{rows:,} trades in {parts} parts, {options.scaled(SNAPSHOTS):,} snapshots**"
     return Section(
@@ -95,6 +107,22 @@ def run(options: Options) -> Section:
         text=TEXT,
         tables=[Table(["", "median ms", "least ms", "CPU ms"], table, caption)],
         machine=described,
+    )
+
+
+def _insert_watches(store: Store) -> None:
+    """Insert what producers tell in a month, with connections that last 25 minutes."""
+    store.command(
+        "INSERT INTO watches (source, record_kind, connection, symbols, began_at, ended_at,"
+        " end_reason, interval_ms, received_at, kafka_partition, kafka_offset)"
+        " SELECT 'wallex', if(number % 2, 'trades', 'depth'), toString(number),"
+        " arrayMap(n -> concat('M', toString(n), if(n % 2, 'TMN', 'USDT')),"
+        f" range(first, first + {WATCHED})), began_at, addSeconds(began_at, 1505), 'rotated', 0,"
+        " addSeconds(began_at, 1505), 0, number FROM (SELECT number,"
+        f" (intDiv(number, 2) % {MARKETS // WATCHED}) * {WATCHED} AS first,"
+        " addSeconds(toDateTime64(now(), 6, 'UTC') - 30 * 86400,"
+        f" intDiv(number, {2 * MARKETS // WATCHED}) * 1500) AS began_at"
+        f" FROM numbers({30 * 86400 // 1500 * 2 * MARKETS // WATCHED}))"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import confluent_kafka
 
-import radar.kafka
+import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
 from radar import app
 from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
@@ -59,7 +59,7 @@ class AutomaticCommits(Worker):
             automatic = {"enable.auto.commit": True, "enable.auto.offset.store": True}
             return library_consumer(config | automatic | {"auto.commit.interval.ms": 50})
 
-        setattr(radar.kafka, "Consumer", consumer)  # noqa: B010 - not its type
+        setattr(radar.kafka.group_reader, "Consumer", consumer)  # noqa: B010 - not its type
         super().__init__(*arguments, **options)
         self._reader.commit = lambda *_: None  # type: ignore[method-assign]
 

@@ -11,10 +11,10 @@ from confluent_kafka import ElectionType
 
 import apache_kafka
 from apache_kafka import Brokers
-from radar import kafka as radar_kafka
 from radar import wire
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster, GroupReader, Publisher
+from radar.kafka import client as kafka_client
 from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -169,7 +169,7 @@ def test_topic_with_a_partition_without_a_leader_is_described_once_it_has_one(
     eventually(lambda: kafka_cluster.leaders("alone").get(0) == -1, "the leader is missed", 60)
     with pytest.raises(BrokerUnavailable, match="ends of a partition"):
         cluster.topics(["alone"])
-    monkeypatch.setattr(radar_kafka, "REQUEST_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(kafka_client, "REQUEST_TIMEOUT_S", 60.0)
     with ThreadPoolExecutor() as pool:
         described = pool.submit(cluster.topics, ["alone"])
         broker.start()

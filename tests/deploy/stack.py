@@ -382,7 +382,7 @@ def images_build() -> None:
     expect("radar 0.1.0" in run(*closed, "radar-consumer:0.1.0", "version"), "runs read-only")
     code = (
         "import importlib.util as u, shutil;"
-        "print([m for m in ('chdb', 'noida_db', 'pip', 'uvicorn') if u.find_spec(m)],"
+        "print([m for m in ('chdb', 'noida_db', 'pip', 'pandas') if u.find_spec(m)],"
         "[t for t in ('gcc', 'cc', 'make') if shutil.which(t)])"
     )
     # The base brings a pip of its own, outside of radar's environment.

@@ -36,6 +36,7 @@ class Up:
             "RADAR_DATA_DIR": str(directory / "data"),
             "CLICKHOUSE_PORT": str(self.port),
             "KAFKA_BROKER": f"127.0.0.1:{free_port()}",
+            "DASHBOARD_PORT": str(free_port()),
             "BATCH_TIMEOUT_SECONDS": "0.5",
             "DEPTH_INTERVAL_SECONDS": "2",
             "CONNECTION_MAX_AGE_SECONDS": "6",
@@ -78,6 +79,15 @@ class Up:
         address = f"http://127.0.0.1:{self.port}/"
         answer = httpx.get(address, params={"query": sql, "database": "radar"}, timeout=30)
         return answer.raise_for_status().text.strip()
+
+    def dashboard(self, process: Process) -> str:
+        """Return the address of the dashboard that a run shows, once it answers."""
+        shown = re.search(
+            r"^Dashboard: (http://127.0.0.1:([0-9]+))$", process.log.read_text(), re.MULTILINE
+        )
+        assert shown is not None
+        eventually(lambda: answers("127.0.0.1", int(shown[2])), "the dashboard answers")
+        return shown[1]
 
     def stores(self, rows: int) -> bool:
         try:
@@ -167,10 +177,18 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert up.ask("SELECT sum(n) FROM notes") == "3"
     client.close()
 
+    with httpx.Client(base_url=up.dashboard(process), trust_env=False) as dashboard:
+        about = dashboard.get("/api/about").json()
+        assert (about["simulated"], about["clickhouse"]) == (True, f"127.0.0.1:{up.port}/radar")
+        markets = dashboard.get("/api/markets").json()["markets"]
+        assert str(len(markets)) == up.ask("SELECT count() FROM markets")
+        names = {each["name"] for each in dashboard.get("/api/pipeline").json()["processes"]}
+        assert names == up.pids().keys()
+
     status = json.loads(up.run("status", "--json").stdout)
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
-    assert len(status["pipeline"]["processes"]) == 12
+    assert len(status["pipeline"]["processes"]) == 13
     eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
     healthy = json.loads(up.run("health", "--json").stdout)
     assert {each["name"] for each in healthy} == up.pids().keys() - {"kafka", "clickhouse"}
@@ -263,6 +281,7 @@ def test_up_with_a_password_shows_it_nowhere_and_asks_for_it(up: Up) -> None:
         (["up"], {"BATCH_SIZE": "many"}, 2, ["BATCH_SIZE", "'many'", "a whole number"]),
         (["consume", "trades"], {"CLICKHOUSE_PORT": "9000"}, 2, ["radar speaks HTTP: use 8123"]),
         (["query", "SELECT 1"], {}, 1, ["start `radar up`"]),
+        (["up"], {"DASHBOARD_HOST": "0.0.0.0"}, 2, ["reached from other", "DASHBOARD_TOKEN"]),
         (["up"], {"KAFKA_BROKER": "192.0.2.1:9092"}, 2, ["nothing answers at 192.0.2.1:9092"]),
         (["simulate", "--fault", "nonsense"], {}, 2, ["--fault", "nonsense"]),
     ],

@@ -171,6 +171,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "RADAR_DATA_DIR": str(tmp_path / "data"),
         "CLICKHOUSE_PORT": str(free_port()),
         "KAFKA_BROKER": f"127.0.0.1:{free_port()}",
+        "DASHBOARD_PORT": str(free_port()),
         "BATCH_TIMEOUT_SECONDS": "0.5",
         "DEPTH_INTERVAL_SECONDS": "2",
     }
@@ -269,7 +270,7 @@ def test_up_started_right_after_one_was_killed_waits_for_its_children_and_keeps_
     simulated = tmp_path / "data" / "simulated"
     killed = Process(radar("up", "--simulate"), tmp_path / "killed.log", **environment)
     try:
-        eventually(lambda: len(pids(simulated)) == 12, "it runs", timeout_s=60)
+        eventually(lambda: len(pids(simulated)) == 13, "it runs", timeout_s=60)
         log = simulated / "logs" / "trades-consumer-1.log"
         eventually(lambda: "block stored" in log.read_text(), "trades are stored")
     finally:
@@ -315,6 +316,7 @@ def test_up_in_a_terminal_shows_its_processes(tmp_path: Path) -> None:
         "RADAR_DATA_DIR": str(tmp_path / "data"),
         "CLICKHOUSE_PORT": str(free_port()),
         "KAFKA_BROKER": f"127.0.0.1:{free_port()}",
+        "DASHBOARD_PORT": str(free_port()),
         "COLUMNS": "120",
         "LINES": "40",
         "TERM": "xterm",

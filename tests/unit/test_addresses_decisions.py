@@ -77,3 +77,35 @@ def test_is_loopback_host_is_this_machine_or_not(host: str, *, expected: bool) -
 def test_free_port_can_be_bound() -> None:
     with socket.create_server(("127.0.0.1", free_port())):
         pass
+
+
+def test_dashboard_whose_port_is_taken_has_another_and_port_0_means_none(taken: int) -> None:
+    assert addresses.dashboard(load(dashboard_port=0)) is None
+    port = free_port()
+    assert addresses.dashboard(load(dashboard_port=port)) == Address(
+        "127.0.0.1", port, embedded=True
+    )
+    other = addresses.dashboard(load(dashboard_port=taken))
+    assert other is not None
+    assert other.port not in (0, taken)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "refused"),
+    [
+        ("127.0.0.1", "", False),
+        ("localhost", "", False),
+        ("::1", "", False),
+        ("0.0.0.0", "", True),
+        ("::", "", True),
+        ("192.0.2.1", "", True),
+        ("0.0.0.0", "a token that nobody guesses", False),
+    ],
+)
+def test_dashboard_that_others_reach_needs_a_token(host: str, token: str, refused: bool) -> None:
+    settings = load(dashboard_host=host, dashboard_token=token)
+    if refused:
+        with pytest.raises(ConfigurationError, match=f"DASHBOARD_HOST={host} .* DASHBOARD_TOKEN"):
+            addresses.check_dashboard(settings)
+    else:
+        addresses.check_dashboard(settings)

@@ -36,7 +36,7 @@ TARGETS = (
     *("clickhouse-reset", "scale-trades", "scale-depth", "clean", "clean-all"),
 )
 WITHOUT_ENGINE = {"dev-setup", "clean", "clean-all"}
-EMBEDDED = ("chdb", "noida_db", "uvicorn", "starlette", "httptools", "pandas", "pyarrow", "click")
+EMBEDDED = ("chdb", "noida_db", "httptools", "pandas", "pyarrow")
 
 
 class Loader(yaml.SafeLoader):
@@ -230,6 +230,7 @@ def test_roles_run_without_the_embedded_stores() -> None:
     modules = (
         *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.app"),
         *("radar.local.simulator", "radar.observe.status", "radar.local.ask"),
+        *("radar.dashboard.app", "radar.observe.observer"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r}))\n"
     code += "\n".join(f"import {module}" for module in modules)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from radar import kafka
 from radar.errors import BrokerUnavailable, ClientHangs
-from radar.kafka import Cluster
+from radar.kafka import Cluster, client
 from radar.settings import load
 
 
@@ -44,7 +43,7 @@ def _name(requested: Any) -> Any:
 def test_request_without_an_answer_is_unavailable(
     ask: Callable[[Cluster], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "REQUEST_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT_S", 0.01)
     cluster = Cluster(load())
     monkeypatch.setattr(cluster, "_admin", Described())
     with pytest.raises(BrokerUnavailable):
@@ -56,11 +55,11 @@ def test_action_that_does_not_come_back_is_left_alone_after_its_time() -> None:
     with pytest.raises(
         ClientHangs, match=r"commit: the Kafka library did not return within 0\.05 s"
     ):
-        kafka._within(0.05, never.wait, "commit")
+        client.within(0.05, never.wait, "commit")
     never.set()
 
 
 def test_action_within_its_time_returns_or_raises_what_it_does() -> None:
-    assert kafka._within(10, lambda: "answer", "commit") == "answer"
+    assert client.within(10, lambda: "answer", "commit") == "answer"
     with pytest.raises(ZeroDivisionError):
-        kafka._within(10, lambda: 1 / 0, "commit")
+        client.within(10, lambda: 1 / 0, "commit")

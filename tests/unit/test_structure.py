@@ -15,7 +15,10 @@ MODULES = {
 
 # Each client library lives behind one module (the simulator is a server of its own).
 IMPORTERS = {
-    "confluent_kafka": {"radar.kafka"},
+    "confluent_kafka": {
+        *("radar.kafka.client", "radar.kafka.cluster"),
+        *("radar.kafka.group_reader", "radar.kafka.publisher"),
+    },
     "clickhouse_connect": {"radar.store.client"},
     "chdb": {"radar.local.clickhouse.engine"},
     "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
@@ -26,6 +29,8 @@ IMPORTERS = {
     "pydantic_settings": {"radar.settings"},
     "pyarrow": {"radar.client"},
     "prompt_toolkit": {"radar.shell"},
+    "starlette": {"radar.dashboard.app", "radar.local.clickhouse.server"},
+    "uvicorn": {"radar.dashboard.app", "radar.local.clickhouse.server"},
 }
 
 # The order of the data: a place may import from those that it names, and from errors.
@@ -55,6 +60,13 @@ MAY_IMPORT = {
         "radar.observe",
     },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
+    "radar.quality.coverage": {"radar.store"},
+    "radar.local.addresses": {"radar.settings"},
+    # Is given what observes the pipeline, so that it needs nothing of Kafka.
+    "radar.dashboard": {
+        *("radar.local.addresses", "radar.observe", "radar.quality.coverage", "radar.settings"),
+        "radar.store",
+    },
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import signal
 import socket
@@ -33,7 +34,7 @@ from radar.dashboard.live import EventStream, Hub
 from radar.dashboard.markets import Market, NoSuchMarket
 from radar.dashboard.reader import Busy, Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
-from radar.local import addresses
+from radar.local.addresses import check_dashboard, url
 from radar.observe.overview import Overview
 from radar.observe.state import running_pipeline
 from radar.settings import Settings
@@ -41,6 +42,7 @@ from radar.settings import Settings
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
+_AHEAD_S = 60.0  # so much the clocks of others may be ahead
 
 _STATUS = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -68,8 +70,8 @@ class Dashboard:
         self._settings = settings
         self._reader = Reader(settings)
         self._started_at_s = time.time()
-        observer = Threads(1, "observer")
-        self._sampler = Sampler(lambda: observer.run(observe))
+        self._observer = Threads(1, "observer")
+        self._sampler = Sampler(lambda: self._observer.run(observe))
         routes = [
             Route("/api/about", self._about),
             Route("/api/markets", self._markets),
@@ -114,6 +116,8 @@ class Dashboard:
             yield
         finally:
             sampling.cancel()
+            self._reader.close()
+            self._observer.close()
 
     async def _about(self, _: Request) -> Response:
         running = running_pipeline(self._settings.radar_data_dir) or {}
@@ -136,7 +140,9 @@ class Dashboard:
     async def _candles(self, request: Request) -> Response:
         market = self._market(request)
         interval_s = _whole(request, "interval_s", 60)
-        before_s = _time(request, "before_s", time.time() + 60)
+        markets.check_interval(interval_s)
+        before_s = _time(request, "before_s", time.time() + _AHEAD_S)
+        before_s = math.ceil(before_s / interval_s) * interval_s  # as others ask
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
         key = market, interval_s, before_s, count
         found = await self._reader.shared(
@@ -148,7 +154,7 @@ class Dashboard:
 
     async def _book(self, request: Request) -> Response:
         market = self._market(request)
-        at_s = _time(request, "at_s", time.time() + 60)
+        at_s = _time(request, "at_s", math.ceil(time.time() + _AHEAD_S))
         return _json(
             await self._reader.shared(
                 "book", lambda store: markets.book(store, market, at_s), key=(market, at_s)
@@ -253,10 +259,10 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
     Raises:
         ConfigurationError: The address is taken, or needs a token.
     """
-    addresses.check_dashboard(settings)
+    check_dashboard(settings)
     with _listen(settings.dashboard_host, settings.dashboard_port) as listener:
-        url = addresses.url(settings.dashboard_host, listener.getsockname()[1])
-        dashboard = Dashboard(settings, observe, lambda: ready(url))
+        where = url(settings.dashboard_host, listener.getsockname()[1])
+        dashboard = Dashboard(settings, observe, lambda: ready(where))
         config = uvicorn.Config(
             dashboard.application,
             access_log=False,

@@ -54,8 +54,8 @@ class Guard:
             await send(message)
 
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["method"] not in ("GET", "HEAD"):
-            await _refuse(guarded, 405, "there is only GET", [(b"allow", b"GET, HEAD")])
+        if scope["method"] != "GET":
+            await _refuse(guarded, 405, "there is only GET", [(b"allow", b"GET")])
         elif self._token:
             await self._with_token(scope, headers, receive, guarded)
         elif not is_loopback(headers.get(b"host", ""), self._host):

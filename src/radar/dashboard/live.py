@@ -9,7 +9,7 @@ anybody is.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from radar.observe import metrics
 ALIVE_S = 5.0
 RETRY_MS = 2000
 MAX_VIEWERS = 500
-REST = 3.0  # a subject rests this many times as long as its question took
+REST = 3.0  # times as long as its question took, for which a subject rests
 
 State = TypeVar("State")
 
@@ -40,6 +40,7 @@ class Subject(Generic[State]):
         ask: Returns its state, given the one before; raises a RadarError if that fails.
         whole: Makes the content of the event that tells a state to somebody who knows nothing.
         change: Makes that of the event for who knows the state before; None if there is nothing.
+        rest: So many times as long as the question took it is not asked again.
     """
 
     key: Hashable
@@ -48,6 +49,7 @@ class Subject(Generic[State]):
     ask: Callable[[State | None], Awaitable[State]]
     whole: Callable[[State], object]
     change: Callable[[State, State], object | None]
+    rest: float = REST
 
 
 class Hub:
@@ -70,7 +72,7 @@ class Hub:
         for feed in self._feeds.values():
             feed.wake()
 
-    async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncIterator[bytes]:
+    async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncGenerator[bytes, None]:
         """Yield what a viewer is told, as server-sent events, until the hub is closed."""
         woken = asyncio.Event()
         self._viewers += 1
@@ -175,7 +177,7 @@ class _Feed:
             else:
                 self._take(state)
             took_s = time.monotonic() - began_s
-            await asyncio.sleep(max(self.subject.period_s - took_s, took_s * REST))
+            await asyncio.sleep(max(self.subject.period_s - took_s, took_s * self.subject.rest))
 
     def _fail(self, text: str) -> None:
         if text != self._problem:
@@ -201,7 +203,7 @@ class EventStream:
 
     SEND_TIMEOUT_S = 60.0  # who takes nothing for so long is gone
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         self._events = events
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -224,13 +226,10 @@ class EventStream:
             await asyncio.gather(*sides, return_exceptions=True)
 
     async def _tell(self, send: Any) -> None:
-        with contextlib.suppress(TimeoutError):
-            try:
-                async for event in self._events:
-                    async with asyncio.timeout(self.SEND_TIMEOUT_S):
-                        await send({"type": "http.response.body", "body": event, "more_body": True})
-            finally:
-                await self._events.aclose()  # type: ignore[attr-defined]
+        async with contextlib.aclosing(self._events) as events:
+            async for event in events:
+                async with asyncio.timeout(self.SEND_TIMEOUT_S):
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -120,15 +120,6 @@ WHERE source = {{source:String}} AND symbol = {{symbol:String}}
 ORDER BY open_time DESC LIMIT {{count:UInt32}}
 """
 
-# An exchange's clock may be ahead of ours.
-LAST_CANDLES = f"""
-SELECT {_CANDLE}
-FROM candles(interval_s = {{interval_s:UInt32}}, start = now() - {{interval_s:UInt32}},
-    end = now() + 60)
-WHERE source = {{source:String}} AND symbol = {{symbol:String}}
-ORDER BY open_time DESC LIMIT 2
-"""
-
 # The beginning of the oldest of the newest intervals with trades, of those before the window.
 CANDLES_BEGIN = """
 SELECT min(interval) * {interval_s:UInt32} * 1000
@@ -173,7 +164,7 @@ WHERE source = {source:String}
 
 BOOK_VERSION = """
 SELECT max(received_at) FROM orderbook_depth
-WHERE source = {source:String} AND symbol = {symbol:String} AND received_at > now() - 600
+WHERE source = {source:String} AND symbol = {symbol:String} AND received_at > now() - 3600
 GROUP BY side ORDER BY side
 """
 
@@ -243,9 +234,14 @@ def check_interval(interval_s: int) -> None:
 
 
 def last_candles(store: Store, market: Market, interval_s: int) -> list[Candle]:
-    """Return the candles of the newest two intervals in which there could be trades, or fewer."""
-    rows = store.rows(LAST_CANDLES, market._asdict() | {"interval_s": interval_s}, READ_ONLY)
-    return [Candle(*row) for row in reversed(rows)]
+    """Return the candle of the newest trade and the one before, if its interval has one."""
+    ((there, newest_ms),) = store.rows(
+        TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
+    )
+    if not there:
+        return []
+    asked = market._asdict() | {"interval_s": interval_s, "count": 2}
+    return _candles(store, asked, newest_ms - interval_s * 1000, newest_ms + 1)
 
 
 def _candles(store: Store, asked: dict[str, Any], start_ms: int, end_ms: int) -> list[Candle]:

@@ -18,6 +18,7 @@ MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0
 TAPE = 200  # newest trades that a viewer is shown
 _MARKETS_FRESH_S = 1.0
+_AHEAD_S = 60.0  # so much a producer's clock may be ahead
 
 
 async def market_rows(reader: Reader) -> list[MarketRow]:
@@ -66,8 +67,8 @@ def pipeline(sampler: Sampler) -> list[Subject[Any]]:
     async def ask(before: Overview | None) -> Overview:
         return await (sampler.latest() if before is None else sampler.next())
 
-    # The sampler decides how often.
-    return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after)]
+    # The sampler decides how often; to ask it is to wait for it.
+    return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after, rest=0.0)]
 
 
 def _row(reader: Reader, market: Market) -> Subject[MarketRow | None]:
@@ -123,7 +124,7 @@ def _book(reader: Reader, market: Market) -> Subject[tuple[Any, Book]]:
         version = await reader.ask("book", lambda store: markets.book_version(store, market))
         if before is not None and before[0] == version:
             return before
-        at_s = time.time() + 60  # what a producer received whose clock is ahead counts too
+        at_s = time.time() + _AHEAD_S
         return version, await reader.ask("book", lambda store: markets.book(store, market, at_s))
 
     def change(before: tuple[Any, Book], after: tuple[Any, Book]) -> Book | None:

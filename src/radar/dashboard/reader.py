@@ -1,10 +1,11 @@
 """Asks ClickHouse from the event loop: in threads, and the same question once."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from radar.errors import RadarError
@@ -26,9 +27,17 @@ class Busy(RadarError):
 class Threads:
     """A few threads for what blocks. The process ends without waiting for one that hangs."""
 
-    def __init__(self, count: int, name: str) -> None:
-        """Start them."""
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    def __init__(self, count: int, name: str, at_end: Callable[[], None] | None = None) -> None:
+        """Start them.
+
+        Args:
+            count: How many.
+            name: Their name.
+            at_end: Called in each after its last action.
+        """
+        self._count = count
+        self._at_end = at_end
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         for n in range(count):
             threading.Thread(target=self._work, name=f"{name} {n}", daemon=True).start()
 
@@ -54,9 +63,16 @@ class Threads:
         self._waiting.put(act)
         return await future
 
+    def close(self) -> None:
+        """Let the threads end when they have done what waits. Does not block."""
+        for _ in range(self._count):
+            self._waiting.put(None)
+
     def _work(self) -> None:
-        while True:
-            self._waiting.get()()
+        while (act := self._waiting.get()) is not None:
+            act()
+        if self._at_end is not None:
+            self._at_end()
 
 
 def _tell(
@@ -69,8 +85,7 @@ def _tell(
         if not future.done():
             tell(what)
 
-    # The loop may be closed: the process ends.
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
         loop.call_soon_threadsafe(if_awaited)
 
 
@@ -80,7 +95,7 @@ class Reader:
     def __init__(self, settings: Settings) -> None:
         """Prepare; connects with the first question."""
         self._settings = settings
-        self._threads = Threads(THREADS, "reader")
+        self._threads = Threads(THREADS, "reader", self._disconnect)
         self._local = threading.local()
         self._shared: dict[tuple[str, Hashable], tuple[float, asyncio.Task[Any]]] = {}
 
@@ -123,19 +138,24 @@ class Reader:
             StoreUnavailable: As `ask`; so do QueryFailed and Busy.
         """
         now_s = time.monotonic()
-        asked = self._shared.get((name, key))
-        if asked is None or (asked[1].done() and now_s - asked[0] > fresh_s):
+        asked_s, task = self._shared.get((name, key), (0.0, None))
+        if task is None or (task.done() and now_s - asked_s > fresh_s):
             task = asyncio.create_task(self.ask(name, question))
-            asked = self._shared[name, key] = now_s, task
-            task.add_done_callback(lambda _: self._answered((name, key), fresh_s))
-        return await _unshared(asked[1])
+            task.add_done_callback(lambda task: self._answered((name, key), task, now_s + fresh_s))
+            self._shared[name, key] = now_s, task
+        # Others wait for it too, who are not to lose it when this one is cancelled.
+        answer: _Answer = await asyncio.shield(task)
+        return answer
 
-    def _answered(self, key: tuple[str, Hashable], fresh_s: float) -> None:
-        asked_s, task = self._shared[key]
-        if task.cancelled() or task.exception() is not None:
-            fresh_s = 0.0
-        left_s = asked_s + fresh_s - time.monotonic()
-        if left_s <= 0:
+    def close(self) -> None:
+        """Close the connections once they are not used. Does not block."""
+        self._threads.close()
+
+    def _answered(
+        self, key: tuple[str, Hashable], task: "asyncio.Task[Any]", until_s: float
+    ) -> None:
+        left_s = until_s - time.monotonic()
+        if task.cancelled() or task.exception() is not None or left_s <= 0:
             self._forget(key, task)
         else:
             asyncio.get_running_loop().call_later(left_s, self._forget, key, task)
@@ -150,8 +170,7 @@ class Reader:
             store = self._local.store = Store(self._settings, timeout_s=TIMEOUT_S)
         return store
 
-
-async def _unshared(task: "asyncio.Task[_Answer]") -> _Answer:
-    """Wait for a task that others wait for, who are not to lose it when this one is cancelled."""
-    waiting: Awaitable[_Answer] = asyncio.shield(task)
-    return await waiting
+    def _disconnect(self) -> None:
+        store: Store | None = getattr(self._local, "store", None)
+        if store is not None:
+            store.close()

@@ -1,0 +1,42 @@
+"""What the pages of the dashboard ask, by the dashboard's own functions."""
+
+import time
+from collections.abc import Callable
+
+from radar.dashboard import markets, quality
+from radar.dashboard.markets import Market
+from radar.dashboard.pages import TAPE
+from radar.store.client import Store
+
+Question = Callable[[Store], object]
+
+CANDLES = 500
+DAYS = 7
+_BUSIEST, _SOME = Market("wallex", "M0USDT"), Market("wallex", "M1TMN")
+
+
+def _candles(market: Market, interval_s: int, days_back: float = 0) -> Question:
+    return lambda store: markets.candles(
+        store, market, interval_s, time.time() - days_back * 86400, CANDLES
+    )
+
+
+QUESTIONS: dict[str, Question] = {
+    "page: list of markets": markets.markets,
+    **{
+        f"page: {CANDLES} candles of {interval_s // 60} min of the busiest market": _candles(
+            _BUSIEST, interval_s
+        )
+        for interval_s in markets.INTERVALS_S
+    },
+    "page: candles of 1 min of a market, a week ago": _candles(_SOME, 60, 7),
+    f"page: newest {TAPE} trades of the busiest market": lambda store: markets.trades(
+        store, _BUSIEST, TAPE
+    ),
+    "page: book of a market": lambda store: markets.book(store, _SOME, time.time()),
+    "page: has the book changed": lambda store: markets.book_version(store, _SOME),
+    "page: the last candles of a market": lambda store: markets.last_candles(store, _SOME, 60),
+    "page: is there such a market": lambda store: markets.must_exist(store, _SOME),
+    "page: gaps": lambda store: quality.gaps(store, "wallex", DAYS, ""),
+    "page: coverage": lambda store: quality.covered(store, "wallex", DAYS),
+}

@@ -1,0 +1,27 @@
+"""Kafka: the only package that imports the client library.
+
+A `Publisher` for producers and dead letters, a `GroupReader` for workers, and `Cluster` for what
+the command line needs to know about topics and lag. Library errors leave as `radar.errors`.
+"""
+
+from radar.kafka.client import Committed, client_config, library_version
+from radar.kafka.cluster import Cluster, Growth, Lag, TopicSettings, TopicState
+from radar.kafka.group_reader import GroupReader
+from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
+from radar.kafka.publisher import Publisher
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "Cluster",
+    "Committed",
+    "GroupReader",
+    "Growth",
+    "Lag",
+    "Message",
+    "Publisher",
+    "StoredMessage",
+    "TopicSettings",
+    "TopicState",
+    "client_config",
+    "library_version",
+]

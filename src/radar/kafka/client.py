@@ -1,0 +1,157 @@
+"""What all clients share: how to reach the brokers, and how to wait for an answer."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
+
+from radar.errors import BrokerUnavailable, ClientHangs
+from radar.settings import Settings
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+REQUEST_TIMEOUT_S = 10.0
+ASK_AGAIN_S = 0.2
+NO_ENDS = "cannot read the ends of a partition"
+
+_Result = TypeVar("_Result")
+
+log = logging.getLogger("confluent")
+
+
+class Committed(NamedTuple):
+    """A partition's committed offset and the metadata stored beside it."""
+
+    partition: int
+    offset: int | None  # None: nothing was committed yet
+    metadata: str
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """Return what every client needs to reach the brokers."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_broker,
+        "security.protocol": settings.kafka_security_protocol,
+        "client.id": settings.worker_id or "radar",
+        "reconnect.backoff.max.ms": 2000,
+        "logger": log,
+    }
+    if settings.kafka_sasl_mechanism:
+        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
+        config["sasl.username"] = settings.kafka_sasl_username
+        config["sasl.password"] = settings.kafka_sasl_password.get_secret_value()
+    if settings.kafka_ssl_ca_file:
+        config["ssl.ca.location"] = settings.kafka_ssl_ca_file
+    if settings.kafka_ssl_certificate_file:
+        config["ssl.certificate.location"] = settings.kafka_ssl_certificate_file
+        config["ssl.key.location"] = settings.kafka_ssl_key_file
+        config["ssl.key.password"] = settings.kafka_ssl_key_password.get_secret_value()
+    return config
+
+
+def library_version() -> str:
+    """Return the version of the client library's core."""
+    return str(libversion()[0])
+
+
+def answer(request: "Future[Any]") -> Any:
+    """Wait for the answer to a request; blocks.
+
+    Raises:
+        KafkaException: It failed, or nobody answered. The library says so itself after the same
+            time, but sometimes later than we are willing to wait.
+    """
+    try:
+        return request.result(REQUEST_TIMEOUT_S)
+    except TimeoutError as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error  # noqa: SLF001
+
+
+def within(timeout_s: float, action: Callable[[], _Result], name: str) -> _Result:
+    """Wait for an action that may hang, which goes on in a thread of its own then.
+
+    Raises:
+        ClientHangs: It was not done in time.
+    """
+    ended: queue.SimpleQueue[tuple[_Result | None, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((action(), None))
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+            ended.put((None, error))
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        result, error = ended.get(timeout=timeout_s)
+    except queue.Empty:
+        raise ClientHangs(
+            f"{name}: the Kafka library did not return within {timeout_s:g} s"
+        ) from None
+    if error is not None:
+        raise error
+    return cast("_Result", result)
+
+
+def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:
+    """Ask what a consumer's group has committed; blocks.
+
+    Raises:
+        BrokerUnavailable: The group's coordinator did not tell.
+    """
+    if not partitions:
+        return []
+    # A group's coordinator that has just started or moved answers at once that it is none.
+    answers = insist(
+        lambda: consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S),
+        "cannot read committed offsets",
+    )
+    return [
+        Committed(
+            answer.partition, answer.offset if answer.offset >= 0 else None, answer.metadata or ""
+        )
+        for answer in answers
+    ]
+
+
+def watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
+    """Ask for the oldest offset and the next that will be written; blocks.
+
+    Raises:
+        KafkaException: The partition's leader did not tell.
+    """
+    return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
+
+
+def has_no_leader(error: KafkaError) -> bool:
+    """Tell whether a partition has no leader, as one just made, moved or left by its node."""
+    return error.code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - what the library calls it
+    )
+
+
+def insist(
+    ask: Callable[[], _Result],
+    failure: str,
+    passes: Callable[[KafkaError], bool] = lambda _: True,
+) -> _Result:
+    """Ask again, for REQUEST_TIMEOUT_S, what is refused for a reason that passes.
+
+    Raises:
+        BrokerUnavailable: It did not pass.
+    """
+    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if not passes(error.args[0]) or time.monotonic() > deadline_s:
+                raise BrokerUnavailable(f"{failure}: {error}") from error
+            time.sleep(ASK_AGAIN_S)

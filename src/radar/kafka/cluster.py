@@ -1,0 +1,399 @@
+"""Questions and orders to the brokers that are not part of the data's way."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from radar.errors import BrokerUnavailable, ConfigurationError
+from radar.kafka.client import (
+    NO_ENDS,
+    REQUEST_TIMEOUT_S,
+    answer,
+    client_config,
+    committed_offsets,
+    has_no_leader,
+    insist,
+    watermarks,
+)
+from radar.kafka.messages import MAX_MESSAGE_BYTES, StoredMessage
+from radar.settings import Settings
+
+# Asks, and never joins or commits.
+INSPECTION_GROUP = "radar-inspection"
+# Of a topic that is looked through: what the client holds at most, and hands over at once.
+READ_BYTES = 8 * 1024 * 1024
+READ_MESSAGES = 1000
+READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
+SILENT_S = 30.0
+
+_SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
+_NOT_OFFERED = {
+    KafkaError.INVALID_REQUEST,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001
+}
+
+
+class Lag(NamedTuple):
+    """How far a group is behind on one partition."""
+
+    partition: int
+    start: int  # oldest offset that is still there
+    end: int  # the next offset that will be written
+    committed: int | None
+
+    @property
+    def messages(self) -> int:
+        """Messages that are not committed yet."""
+        return self.end - max(self.start, self.committed if self.committed is not None else 0)
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """A topic as the broker has it."""
+
+    name: str
+    partitions: int
+    start: int  # sum of the partitions' oldest offsets
+    end: int  # sum of the partitions' end offsets
+
+
+class Growth(NamedTuple):
+    """A topic that got more partitions."""
+
+    topic: str
+    before: int
+    after: int
+
+
+class TopicSettings(NamedTuple):
+    """How a topic is set up.
+
+    Attributes:
+        name: Its name.
+        partitions: How many.
+        replicas: Of the partition with the fewest.
+        out_of_sync: How many replicas are behind or gone, over all partitions.
+        options: Its configuration by name; empty if the brokers do not tell.
+    """
+
+    name: str
+    partitions: int
+    replicas: int
+    out_of_sync: int
+    options: dict[str, str]
+
+
+class Cluster:
+    """Questions and orders to the brokers that are not part of the data's way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = AdminClient(client_config(settings))
+
+    def wait_until_up(self, timeout_s: float) -> None:
+        """Block until a broker answers.
+
+        Raises:
+            BrokerUnavailable: None did within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._admin.list_topics(timeout=min(2.0, timeout_s))
+            except KafkaException as error:
+                if time.monotonic() >= deadline:
+                    raise self._unavailable(error) from error
+            else:
+                return
+
+    def create_topics(self, names: Iterable[str]) -> list[str]:
+        """Create the topics that are missing and return their names; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        retention_ms = int(self._settings.kafka_retention_hours * 3_600_000)
+        wanted = [
+            NewTopic(
+                name,
+                num_partitions=self._settings.kafka_num_partitions,
+                replication_factor=self._settings.kafka_replication_factor,
+                config={
+                    "retention.ms": str(retention_ms),
+                    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                },
+            )
+            for name in names
+            if name not in self._topics()
+        ]
+        created = []
+        for name, future in self._admin.create_topics(wanted).items() if wanted else ():
+            try:
+                answer(future)
+            except KafkaException as error:
+                # Several processes may create the same topic at once.
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._unavailable(error) from error
+            else:
+                created.append(name)
+        return created
+
+    def grow_topics(self, names: Iterable[str]) -> list[Growth]:
+        """Give topics that have fewer partitions than the options say so many; blocks.
+
+        Returns:
+            What was grown; topics with as many partitions or more stay as they are.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        after = self._settings.kafka_num_partitions
+        known = self._topics()
+        grown = [
+            Growth(name, known[name], after) for name in names if known.get(name, after) < after
+        ]
+        wanted = [NewPartitions(each.topic, after) for each in grown]
+        try:
+            for future in self._admin.create_partitions(wanted).values() if wanted else ():
+                answer(future)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return grown
+
+    def topic_id(self, topic: str) -> str:
+        """Return the broker's identity of a topic, which changes when it is recreated.
+
+        Blocks. The embedded broker gives every topic the same one.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        try:
+            described = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=REQUEST_TIMEOUT_S
+            )
+            return str(answer(described[topic]).topic_id)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def session_timeout_s(self, group: str) -> float:
+        """Return the session timeout that the brokers give a group of KIP-848; blocks.
+
+        Raises:
+            ConfigurationError: The brokers do not offer such groups.
+            BrokerUnavailable: The broker did not answer.
+        """
+        # A client that joins such a group on other brokers would wait for ever, silently.
+        resource = ConfigResource(ConfigResource.Type.GROUP, group)
+        described = self._admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT_S)
+        try:
+            timeout_ms = answer(described[resource]).get(_SESSION_OPTION)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_OFFERED:
+                raise self._unavailable(error) from error
+            timeout_ms = None
+        if timeout_ms is None:
+            raise ConfigurationError(
+                f"Kafka at {self._settings.kafka_broker} does not offer"
+                " KAFKA_GROUP_PROTOCOL=consumer (KIP-848, Apache Kafka 4): use classic"
+            )
+        return float(timeout_ms.value) / 1000
+
+    def topics(self, names: Iterable[str]) -> list[TopicState]:
+        """Describe those of the topics that exist; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        known = self._topics()
+        states = []
+        for name in names:
+            if name not in known:
+                continue
+            lags = self.lag(name, INSPECTION_GROUP)
+            start, end = sum(lag.start for lag in lags), sum(lag.end for lag in lags)
+            states.append(TopicState(name, known[name], start, end))
+        return states
+
+    def topic_settings(self, names: Iterable[str]) -> list[TopicSettings]:
+        """Return how those of the topics that exist are set up; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        try:
+            known = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+            found = [(name, known[name]) for name in names if name in known]
+            wanted = [ConfigResource(ConfigResource.Type.TOPIC, name) for name, _ in found]
+            asked = self._admin.describe_configs(wanted) if wanted else {}
+            options = {resource.name: answer(asked[resource]) for resource in wanted}
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return [
+            TopicSettings(
+                name,
+                len(topic.partitions),
+                min(len(each.replicas) for each in topic.partitions.values()),
+                sum(len(each.replicas) - len(each.isrs) for each in topic.partitions.values()),
+                {key: entry.value for key, entry in options[name].items() if entry.value},
+            )
+            for name, topic in found
+        ]
+
+    def lag(self, topic: str, group: str) -> list[Lag]:
+        """Return how far a group is behind, by partition; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        # With a new client each time: one that asked for a partition without a leader was seen to
+        # answer for minutes that there is no such partition, although it had a leader again.
+        return insist(lambda: self._lag(topic, group), NO_ENDS, has_no_leader)
+
+    def end_offsets(self, topic: str, timeout_s: float) -> dict[int, int]:
+        """Return the next offset that will be written, by partition.
+
+        Blocks up to `timeout_s` for each of two questions.
+
+        Raises:
+            BrokerUnavailable: The leader of a partition did not answer, or there is no such topic.
+        """
+        count = self._topics(timeout_s).get(topic, 0)
+        if not count:
+            raise BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: no topic {topic}")
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        positions = {TopicPartition(topic, number): latest for number in range(count)}
+        try:
+            asked = self._admin.list_offsets(positions, request_timeout=timeout_s)
+            ends = {each.partition: answer(asked[each]).offset for each in asked}
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        if min(ends.values()) < 0:
+            raise BrokerUnavailable(
+                f"Kafka at {self._settings.kafka_broker}: no answer within {timeout_s:g} s"
+            )
+        return ends
+
+    def messages(
+        self,
+        topic: str,
+        before: Mapping[int, int] | None = None,
+        partition: int | None = None,
+    ) -> Iterator[StoredMessage]:
+        """Yield what a topic holds now, in order within each partition; blocks.
+
+        It is streamed: the client holds READ_BYTES at most. A topic that does not exist is empty.
+
+        Args:
+            topic: The topic.
+            before: The offset at which to end, by partition; otherwise where the log ends now.
+            partition: Only this one.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
+        """
+        left: dict[int, int] = {}
+        for lag in self.lag(topic, INSPECTION_GROUP):
+            end = min(lag.end, (before or {}).get(lag.partition, lag.end))
+            if lag.start < end and partition in (None, lag.partition):
+                left[lag.partition] = end
+        if not left:
+            return
+        consumer = Consumer(
+            client_config(self._settings)
+            | {
+                "group.id": INSPECTION_GROUP,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "queued.min.messages": 10 * READ_MESSAGES,
+                "queued.max.messages.kbytes": READ_BYTES // 1024,
+                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+            yield from self._until(consumer, left)
+        finally:
+            consumer.close()
+
+    def _until(self, consumer: Consumer, left: dict[int, int]) -> Iterator[StoredMessage]:
+        heard_at_s = time.monotonic()
+        while left:
+            found = consumer.consume(READ_MESSAGES, READ_TURN_S)
+            for message in found:
+                number = message.partition()
+                error = message.error()
+                if error is None:
+                    offset = cast("int", message.offset())
+                    if offset < left.get(number, 0):  # type: ignore[arg-type]
+                        yield cast("StoredMessage", message)
+                    if offset + 1 < left.get(number, 0):  # type: ignore[arg-type]
+                        continue
+                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    raise BrokerUnavailable(
+                        f"Kafka at {self._settings.kafka_broker}: {error.str()}"
+                    )
+                left.pop(number, None)  # type: ignore[arg-type]
+            if found:
+                heard_at_s = time.monotonic()
+            elif time.monotonic() > heard_at_s + SILENT_S:
+                raise BrokerUnavailable(
+                    f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
+                )
+
+    def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
+        """Delete the records before an offset, by partition; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        positions = [TopicPartition(topic, *position) for position in offsets.items()]
+        try:
+            for future in self._admin.delete_records(positions).values():
+                answer(future)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+
+    def _lag(self, topic: str, group: str) -> list[Lag]:
+        # A consumer that never subscribes only asks; it does not join the group.
+        consumer = Consumer(
+            client_config(self._settings) | {"group.id": group, "enable.auto.commit": False}
+        )
+        try:
+            count = self._topics().get(topic, 0)
+            partitions = [TopicPartition(topic, partition) for partition in range(count)]
+            return [
+                Lag(each.partition, *watermarks(consumer, position), each.offset)
+                for position, each in zip(
+                    partitions, committed_offsets(consumer, partitions), strict=True
+                )
+            ]
+        finally:
+            consumer.close()
+
+    def _topics(self, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, int]:
+        try:
+            metadata = self._admin.list_topics(timeout=timeout_s)
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+    def _unavailable(self, error: KafkaException) -> BrokerUnavailable:
+        reason = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
+        return BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: {reason}")

@@ -1,0 +1,282 @@
+"""Reading a topic as a member of a consumer group."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from operator import methodcaller
+from typing import cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from radar.errors import BrokerUnavailable, ClientHangs, CommitRejected, WorkerFenced
+from radar.kafka.client import (
+    NO_ENDS,
+    Committed,
+    client_config,
+    committed_offsets,
+    log,
+    watermarks,
+    within,
+)
+from radar.kafka.cluster import Cluster
+from radar.kafka.messages import Message
+from radar.settings import Settings
+
+FENCED_AGAIN_S = 60.0
+# A request that is lost with its connection is given up after so long, by default 60 s.
+SOCKET_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 10.0
+
+_REJECTED_COMMITS = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError.FENCED_MEMBER_EPOCH,
+    KafkaError._STATE,  # noqa: SLF001 - the library's public name of "not in the group"
+    KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
+}
+
+_ERROR = methodcaller("error")
+
+
+class GroupReader:
+    """A member of a consumer group on one topic; every offset is committed by hand.
+
+    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and
+    metadata and returns the offset to start from; `on_revoke` gets the partitions that are
+    taken away. Both run inside `consume` and `close`, in the calling thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        group: str,
+        *,
+        on_assign: Callable[[Sequence[Committed]], None],
+        on_revoke: Callable[[Sequence[int]], None],
+    ) -> None:
+        """Join a group.
+
+        Raises:
+            ConfigurationError: The brokers do not offer the group protocol of the options.
+            BrokerUnavailable: They did not answer when asked for it.
+        """
+        self._topic = topic
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        self.session_timeout_s = settings.kafka_session_timeout_seconds
+        if settings.kafka_group_protocol == "consumer":
+            self.session_timeout_s = Cluster(settings).session_timeout_s(group)
+        session_ms = int(self.session_timeout_s * 1000)
+        insert_ms = int(settings.insert_timeout_seconds * 1000)
+        config = client_config(settings) | {
+            "group.id": group,
+            "group.protocol": settings.kafka_group_protocol,
+            # Between two polls a worker waits for several inserts at most.
+            "max.poll.interval.ms": max(300_000, session_ms, min(3 * insert_ms, 86_400_000)),
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            # The default of one second is how long a fetcher sleeps when its queue is full.
+            "fetch.queue.backoff.ms": 2,
+            "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1000),
+            "queued.min.messages": 10_000,
+            "queued.max.messages.kbytes": 4_096,
+            # Of each partition; a message that is larger comes alone.
+            "fetch.message.max.bytes": 524_288,
+            "fetch.wait.max.ms": 100,
+        }
+        if settings.kafka_group_protocol == "consumer":
+            # Without a name: one that died keeps its name until its session is over, and Kafka
+            # 4.1.1 was seen to keep the names of dead members for ever once it was killed itself.
+            config["group.remote.assignor"] = "uniform"
+        else:
+            config |= {
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": session_ms,
+                "heartbeat.interval.ms": min(3000, session_ms // 3),
+            }
+            if settings.worker_id:
+                config["group.instance.id"] = settings.worker_id
+        self._config = config
+        self._join_timeout_s = settings.kafka_join_timeout_seconds
+        self._owned: set[int] = set()
+        self._may_commit = True
+        self._fenced: str | None = None
+        self._fenced_at_s = -math.inf
+        self._join()
+
+    def _join(self) -> None:
+        self._consumer = Consumer(self._config)
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        # Spread, so that members that wait for each other do not start again together.
+        wait_s = self._join_timeout_s * random.uniform(1, 2)  # noqa: S311
+        self._join_deadline_s: float | None = time.monotonic() + wait_s
+
+    def _join_again(self) -> None:
+        # A member that was fenced is not told by the library what it has lost.
+        self._lose(self._owned, while_owned=False)
+        self.close()
+        self._fenced = None
+        self._join()
+
+    def _join_again_once(self, reason: str) -> None:
+        """Answer to being fenced, which is not always another's doing.
+
+        A static member that has not heard of its coordinator for a session's time, because that
+        died, joins as if it were new and is fenced by itself (librdkafka issue 3437).
+        """
+        now_s = time.monotonic()
+        if now_s < self._fenced_at_s + FENCED_AGAIN_S:
+            raise WorkerFenced(f"{reason}; is another worker running with the same WORKER_ID?")
+        self._fenced_at_s = now_s
+        log.warning("kafka: %s; joining the group again", reason)
+        self._join_again()
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has told this member its partitions, none perhaps."""
+        return self._join_deadline_s is None
+
+    def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
+        """Return up to `max_messages` messages; blocks up to `timeout_s` for the last one.
+
+        A member that is fenced joins again; one that is fenced again within a minute gives up.
+
+        Raises:
+            WorkerFenced: Another member took this one's place for good.
+            BrokerUnavailable: Offsets could not be read on assignment.
+        """
+        if self._fenced is not None:
+            self._join_again_once(self._fenced)
+        if self._join_deadline_s is not None and time.monotonic() > self._join_deadline_s:
+            log.warning("no assignment came; joining the group again")
+            self._join_timeout_s *= 2
+            self._join_again()
+        found = self._consumer.consume(max_messages, timeout_s)
+        if not any(map(_ERROR, found)):
+            return cast("list[Message]", found)
+        messages: list[Message] = []
+        for message in found:
+            error = message.error()
+            if error is None:
+                messages.append(cast("Message", message))
+            elif _is_final(error):
+                self._fenced = error.str()
+                return messages
+            else:
+                log.warning("kafka: %s", error.str())
+        return messages
+
+    def commit(self, partition: int, offset: int, metadata: str = "") -> None:
+        """Commit one partition's offset with metadata; blocks until Kafka has answered.
+
+        The library waits for a coordinator as long as a session, and then for an answer; it was
+        seen to wait for minutes after connections were cut, and has no option against that.
+
+        Raises:
+            CommitRejected: This worker does not own the partition now, or a rebalance runs.
+            BrokerUnavailable: Kafka did not answer; whether the commit counts is unknown.
+            ClientHangs: Neither did the library.
+        """
+        if not self._may_commit:
+            # The library would not return: it waits for a membership that waits for us.
+            raise CommitRejected("this member has lost its partitions")
+        position = TopicPartition(self._topic, partition, offset, metadata)
+
+        def commit() -> list[TopicPartition]:
+            return self._consumer.commit(offsets=[position], asynchronous=False) or []
+
+        try:
+            answers = within(self.session_timeout_s + 2 * SOCKET_TIMEOUT_S, commit, "commit")
+        except KafkaException as error:
+            raise self._commit_error(error.args[0]) from error
+        for answer in answers:
+            if answer.error is not None:
+                raise self._commit_error(answer.error)
+
+    def _commit_error(self, error: KafkaError) -> Exception:
+        if _is_final(error):
+            self._fenced = error.str()
+        elif error.code() not in _REJECTED_COMMITS:
+            return BrokerUnavailable(f"cannot commit: {error.str()}")
+        return CommitRejected(error.str())
+
+    def pause(self, partition: int) -> None:
+        """Stop fetching one partition; the worker stays in the group."""
+        self._consumer.pause([TopicPartition(self._topic, partition)])
+
+    def resume(self, partition: int) -> None:
+        """Fetch one partition again, from where it was paused."""
+        self._consumer.resume([TopicPartition(self._topic, partition)])
+
+    def seek(self, partition: int, offset: int | None) -> None:
+        """Continue one partition at an offset; None is the oldest there is."""
+        try:
+            self._consumer.seek(TopicPartition(self._topic, partition, _start(offset)))
+        except KafkaException as error:
+            raise BrokerUnavailable(f"cannot seek: {error}") from error
+
+    def end_offset(self, partition: int) -> int:
+        """Ask the broker for the next offset that will be written; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer in time, or the partition has no leader.
+        """
+        try:
+            return watermarks(self._consumer, TopicPartition(self._topic, partition))[1]
+        except KafkaException as error:
+            raise BrokerUnavailable(f"{NO_ENDS}: {error}") from error
+
+    def close(self) -> None:
+        """Leave the group (a static member keeps its place until the session times out).
+
+        Blocks for CLOSE_TIMEOUT_S at most; then it is left to the end of the process.
+        """
+        try:
+            within(CLOSE_TIMEOUT_S, self._consumer.close, "close")
+        except ClientHangs as error:
+            log.error("%s; leaving without it", error)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Also a member that gets no partition is told so.
+        self._join_deadline_s = None
+        committed = committed_offsets(consumer, partitions)
+        self._on_assign(committed)
+        consumer.incremental_assign(
+            [TopicPartition(self._topic, each.partition, _start(each.offset)) for each in committed]
+        )
+        # The library remembers a pause over the loss of a partition.
+        consumer.resume(partitions)
+        self._owned |= {each.partition for each in partitions}
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lose({each.partition for each in partitions}, while_owned=True)
+        consumer.incremental_unassign(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lose({each.partition for each in partitions}, while_owned=False)
+        consumer.incremental_unassign(partitions)
+
+    def _lose(self, partitions: set[int], *, while_owned: bool) -> None:
+        lost = sorted(partitions & self._owned)
+        self._owned -= partitions
+        self._may_commit = while_owned
+        if lost:
+            self._on_revoke(lost)
+        self._may_commit = True
+
+
+def _start(offset: int | None) -> int:
+    return OFFSET_BEGINNING if offset is None else offset
+
+
+def _is_final(error: KafkaError) -> bool:
+    # The library delivers a fatal error to `consume` under this code, without its flag.
+    fatal = KafkaError._FATAL  # noqa: SLF001 - the library's public name
+    return error.fatal() or error.code() in (fatal, KafkaError.FENCED_INSTANCE_ID)

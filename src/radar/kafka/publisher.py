@@ -1,0 +1,174 @@
+"""Publishing to a topic."""
+
+import functools
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from radar.errors import BrokerUnavailable, BufferFull
+from radar.kafka.client import client_config, log
+from radar.kafka.messages import MAX_MESSAGE_BYTES
+from radar.settings import Settings
+
+REPLACE_INTERVAL_S = 1.0
+FLUSH_TURN_S = 0.2
+
+# How messages come back from a producer that cannot go on.
+_UNUSABLE = {
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError._FATAL,  # noqa: SLF001
+    KafkaError._GAPLESS_GUARANTEE,  # noqa: SLF001
+    KafkaError._PURGE_QUEUE,  # noqa: SLF001
+    KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
+}
+
+
+class _Outgoing(NamedTuple):
+    """A message on its way to Kafka."""
+
+    key: bytes
+    value: bytes
+    headers: dict[str, str | bytes] | None
+
+
+class Publisher:
+    """Publishes to one topic: idempotent, acknowledged by all replicas, bounded.
+
+    The library retries forever, so a message that was taken is either acknowledged or still
+    queued; it can only fail for good when the broker refuses it (too large, not allowed), which
+    is counted and reported. A client that has become unusable, because the broker lost or forgot
+    what it had acknowledged, is replaced; what it had not delivered is sent again, perhaps a
+    second time, which the identity of what radar publishes absorbs.
+    """
+
+    def __init__(self, settings: Settings, topic: str, *, linger_ms: int | None = None) -> None:
+        self.topic = topic
+        self.acknowledged = 0
+        self.failed = 0
+        self._unusable: str | None = None
+        self._replaced_at_s = -math.inf
+        self._returned: deque[_Outgoing] = deque()  # by a client that became unusable, in order
+        self._config = client_config(settings) | {
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": settings.kafka_compression,
+            "linger.ms": settings.kafka_linger_ms if linger_ms is None else linger_ms,
+            "queue.buffering.max.kbytes": settings.kafka_buffer_bytes // 1024,
+            "queue.buffering.max.messages": 1_000_000,
+            "message.timeout.ms": 0,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "error_cb": self._on_error,
+        }
+        self._producer = Producer(self._config)
+
+    @property
+    def queued(self) -> int:
+        """Messages that were taken and are not acknowledged yet."""
+        return len(self._producer) + len(self._returned)
+
+    def publish(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> None:
+        """Take one message; does not block.
+
+        Args:
+            key: Messages of one key stay in order.
+            value: The message value.
+            headers: Message headers.
+
+        Raises:
+            BufferFull: There is no room; call `poll` and try again.
+            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
+        """
+        self._recover()
+        if self._returned:
+            raise BufferFull(f"{self.queued} messages wait for Kafka")
+        self._send(_Outgoing(key, value, headers))
+
+    def poll(self, timeout_s: float = 0) -> None:
+        """Serve acknowledgements; blocks up to `timeout_s` for the first one."""
+        self._serve(lambda: self._producer.poll(timeout_s))
+        self._recover()
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything is acknowledged; return how many messages are not."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            self._recover()
+            left_s = max(0.0, deadline_s - time.monotonic())
+            # Not all at once: what a client returns meanwhile is sent by the next one.
+            turn_s = min(left_s, FLUSH_TURN_S)
+            self._serve(functools.partial(self._producer.flush, turn_s))
+            if self.queued == 0 or left_s == 0:
+                return self.queued
+
+    def _send(self, message: "_Outgoing") -> None:
+        def delivered(error: KafkaError | None, _message: Any) -> None:
+            if error is None:
+                self.acknowledged += 1
+            elif error.retriable() or self._unusable or error.code() in _UNUSABLE:
+                self._returned.append(message)
+            else:
+                self._refused(message.key, error)
+
+        try:
+            self._producer.produce(
+                self.topic,
+                key=message.key,
+                value=message.value,
+                headers=message.headers,  # type: ignore[arg-type]
+                on_delivery=delivered,
+            )
+        except BufferError as error:
+            raise BufferFull(f"{self.queued} messages wait for Kafka") from error
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() in _UNUSABLE:
+                self._unusable = reason.str()
+                raise BufferFull(f"the Kafka producer is replaced: {reason.str()}") from error
+            if reason.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise BrokerUnavailable(f"cannot publish: {reason.str()}") from error
+            self._refused(message.key, reason)
+
+    def _recover(self) -> None:
+        """Replace a client that has become unusable, and send again what came back."""
+        if self._unusable is not None:
+            self._producer.purge()
+            self._serve(lambda: self._producer.poll(0))
+            # Only once everything has come back.
+            if len(self._producer) or time.monotonic() < self._replaced_at_s + REPLACE_INTERVAL_S:
+                return
+            log.error("replacing the Kafka producer: %s", self._unusable)
+            self._producer = Producer(self._config)
+            self._unusable, self._replaced_at_s = None, time.monotonic()
+        while self._returned:
+            try:
+                self._send(self._returned[0])
+            except (BufferFull, BrokerUnavailable):
+                return
+            self._returned.popleft()
+
+    def _serve(self, action: Callable[[], object]) -> None:
+        """Let the library call back; it also raises what made it unusable, at any later call."""
+        try:
+            action()
+        except KafkaException as error:
+            self._unusable = error.args[0].str()
+
+    def _refused(self, key: bytes, error: KafkaError) -> None:
+        self.failed += 1
+        log.error("delivery failed: %s: key %r", error.str(), key)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._unusable = error.str()

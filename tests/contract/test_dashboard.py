@@ -1,0 +1,323 @@
+"""What the dashboard answers, against SQL and against the commands."""
+
+import json
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from dashboards import now_us, serving
+from market_data import insert, side, trade
+from ports import free_port
+from radar import wire
+from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
+from radar.records import BookSide, Gap, GapCause, Watch
+from radar.settings import Settings
+from radar.store.client import Store
+from support import radar
+
+TOKEN = "a token that nobody guesses"
+NOW_US = now_us()
+
+
+@pytest.fixture
+def client(store: Store, store_settings: Settings) -> Iterator[httpx.Client]:
+    with serving(store_settings) as client:
+        yield client
+
+
+def get(client: httpx.Client, path: str, **parameters: Any) -> Any:
+    return client.get(path, params=parameters).raise_for_status().json()
+
+
+def put_trades(store: Store, ages_s: list[float], symbol: str = "USDTTMN", name: str = "") -> None:
+    """Insert trades of so long ago; identities follow from the market and the age."""
+    values = []
+    for age_s in ages_s:
+        at_us = NOW_US - int(age_s * 1_000_000)
+        price = f"{90_000 + round(age_s) % 977}.25"
+        made = trade(at_us // 1000, at_us + 500, price, symbol)
+        values.append(wire.encode_trade(made, _identity(symbol, age_s)))
+    insert(store, TRADES, values, f"{symbol} {name or ages_s}")
+
+
+def _identity(symbol: str, age_s: float) -> str:
+    return f"{sum(symbol.encode()):08x}{round(age_s * 1000):024x}"
+
+
+def put_book(store: Store, symbol: str = "USDTTMN", age_s: float = 5) -> None:
+    at_us = NOW_US - int(age_s * 1_000_000)
+    book = [
+        side(BookSide.BID, [99.5, 99.0, 50.0], at_us, symbol),
+        side(BookSide.ASK, [100.5, 101.0], at_us + 7, symbol),
+    ]
+    insert(store, DEPTH, [wire.encode_depth(each) for each in book], f"{symbol} book {age_s}")
+
+
+def test_markets_equal_the_view_and_the_greatest_volume_is_first(
+    client: httpx.Client, store: Store
+) -> None:
+    put_trades(store, [3600, 60, 5])
+    put_trades(store, [1800, 30], "BTC_USDT")
+    put_trades(store, [7], "ETH_TMN")
+    put_book(store)
+    put_book(store, "NOTRADES")
+    answer = get(client, "/api/markets")
+    assert abs(answer["at_s"] - time.time()) < 60
+    # A trade in USDT counts as what its price is in Toman.
+    symbols = [row["symbol"] for row in answer["markets"]]
+    assert symbols == ["BTC_USDT", "USDTTMN", "ETH_TMN", "NOTRADES"]
+    found = {row["symbol"]: row for row in answer["markets"]}
+    for row in store.rows(
+        "SELECT source, symbol, base, quote, last_price, toUnixTimestamp64Milli(last_trade_at),"
+        " change_24h, high_24h, low_24h, volume_24h, quote_volume_24h, trades_24h, best_bid,"
+        " best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) FROM markets"
+    ):
+        shown = found[row[1]]
+        assert [shown[name] for name in ("source", "symbol", "base", "quote")] == list(row[:4])
+        assert (shown["last_trade_at_s"] or 0) * 1000 == pytest.approx(row[5] or 0)
+        assert (shown["book_at_s"] or 0) * 1e6 == pytest.approx(row[15] or 0)
+        names = (
+            *("last_price", "change_24h", "high_24h", "low_24h", "volume_24h"),
+            *("quote_volume_24h", "trades_24h", "best_bid", "best_ask", "spread_bps"),
+        )
+        numbers = [row[n] for n in (4, 6, 7, 8, 9, 10, 11, 12, 13, 14)]
+        assert [shown[name] for name in names] == [
+            None if number is None else float(number) for number in numbers
+        ]
+    assert found["NOTRADES"]["last_price"] is None
+    assert found["ETH_TMN"]["best_bid"] is None
+
+
+@pytest.mark.parametrize("interval_s", [60, 300, 900, 3600, 14400, 86400])
+def test_candles_of_a_market_with_pauses_page_back_without_a_hole(
+    client: httpx.Client, store: Store, interval_s: int
+) -> None:
+    chance = random.Random(interval_s)
+    ages_s = [float(interval_s * n + 1) for n in range(40) if chance.random() < 0.4]
+    ages_s += [interval_s * n + 2.5 for n in (200, 201, 390)]  # after long pauses
+    ages_s = [age_s for age_s in ages_s if age_s < 80 * 86400] + [3.0]  # before it expires
+    put_trades(store, ages_s)
+    wanted = [
+        [int(open_time.replace(tzinfo=UTC).timestamp()), *map(float, numbers), trades]
+        for open_time, *numbers, trades in store.rows(
+            "SELECT open_time, open, high, low, close, volume, quote_volume, vwap, trades FROM"
+            f" candles(interval_s = {interval_s}, start = now() - 90 * 86400, end = now() + 60)"
+            " WHERE symbol = 'USDTTMN' ORDER BY open_time"
+        )
+    ]
+    names = ("time", "open", "high", "low", "close", "volume", "quote_volume", "vwap", "trades")
+    found: list[list[Any]] = []
+    asked: dict[str, Any] = {"symbol": "USDTTMN", "interval_s": interval_s, "count": 4}
+    while page := get(client, "/api/candles", **asked)["candles"]:
+        assert len(page) == 4 or len(page) + len(found) == len(wanted)
+        found = [[candle[name] for name in names] for candle in page] + found
+        asked["before_s"] = page[0]["time"]
+    assert found == wanted
+
+
+def test_trades_are_the_newest_each_once_and_exact(client: httpx.Client, store: Store) -> None:
+    store.command("SYSTEM STOP MERGES trades_master")
+    ages_s = [float(n) for n in range(1, 40)]
+    for delivery in range(30):  # as often as a page has trades
+        put_trades(store, ages_s[:20], name=f"delivery {delivery}")
+    put_trades(store, ages_s[20:])
+    answer = get(client, "/api/trades", symbol="USDTTMN", count=25)
+    rows = store.rows(
+        "SELECT toString(trade_id), toUnixTimestamp64Milli(event_time) / 1000,"
+        " toUnixTimestamp64Micro(received_at) / 1e6, toString(side), toString(price),"
+        " toString(base_amount) FROM trades ORDER BY event_time DESC LIMIT 25"
+    )
+    assert [tuple(each.values()) for each in answer["trades"]] == rows
+    assert list(answer["trades"][0]) == ["id", "at_s", "received_at_s", "side", "price", "amount"]
+    assert answer["trades"][0]["price"] == "90001.25"
+    assert len({each["id"] for each in answer["trades"]}) == 25
+    assert len(get(client, "/api/trades", symbol="USDTTMN", count=100)["trades"]) == 39
+
+
+def test_book_is_the_newest_or_that_of_a_time(client: httpx.Client, store: Store) -> None:
+    put_book(store, age_s=60)
+    lone = side(BookSide.BID, [98.0], NOW_US - 1_000_000, "LONETMN")
+    newer = side(BookSide.BID, [99.75], NOW_US - 1_000_000)
+    insert(store, DEPTH, [wire.encode_depth(each) for each in (lone, newer)], "newer")
+    book = get(client, "/api/book", symbol="USDTTMN")
+    assert (book["bids"], book["asks"]) == ([[99.75, 1.0]], [[100.5, 1.0], [101.0, 2.0]])
+    assert book["bid_at_s"] == pytest.approx(NOW_US / 1e6 - 1, abs=1e-5)
+    before = get(client, "/api/book", symbol="USDTTMN", at_s=f"{NOW_US / 1e6 - 30:.6f}")
+    assert before["bids"] == [[99.5, 1.0], [99.0, 2.0], [50.0, 3.0]]
+    ((mid, spread_bps, imbalance),) = store.rows(
+        "SELECT mid, spread_bps, imbalance FROM"
+        f" book_depth_at(symbol = 'USDTTMN', at = fromUnixTimestamp({NOW_US // 1_000_000 - 30}),"
+        " bps = 100)"
+    )
+    assert (before["mid"], before["spread_bps"]) == (mid, spread_bps)
+    assert before["imbalance"] == pytest.approx(imbalance)
+    assert before["spread"] == 1.0
+    alone = get(client, "/api/book", symbol="LONETMN")
+    assert alone["bids"] == [[98.0, 1.0]]
+    assert [alone[name] for name in ("asks", "ask_at_s", "mid", "spread", "imbalance")] == [
+        [], None, None, None, None,
+    ]  # fmt: skip
+
+
+def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store) -> None:
+    noon = datetime.now(UTC).replace(hour=12) - timedelta(days=2)
+    at_us = int(noon.timestamp() * 1e6)
+    hour_us = 3_600_000_000
+    watch = Watch(
+        source="wallex", record_kind="trades", connection="0a", symbols=("A", "B"),
+        began_at_us=at_us, ended_at_us=at_us + 3 * hour_us, end_reason="closed", interval_ms=0,
+        received_at_us=at_us,
+    )  # fmt: skip
+    insert(store, WATCHES, [wire.encode_watch(watch)], "watch")
+    gaps = [
+        Gap(
+            source="wallex", record_kind="trades", cause=GapCause.SILENT, symbols=symbols,
+            began_at_us=at_us + hours * hour_us, ended_at_us=at_us + (hours + 1) * hour_us,
+            repaired=symbols == ("A",), received_at_us=at_us,
+        )
+        for hours, symbols in ((3, ("A",)), (4, ("A", "B")))
+    ]  # fmt: skip
+    insert(store, GAPS, [wire.encode_gap(each) for each in gaps], "gaps")
+    answer = get(client, "/api/coverage", days=4)
+    assert len(answer["days"]) == 4
+    assert answer["days"][-1] == f"{datetime.now(UTC):%Y-%m-%d}"
+    done = subprocess.run(
+        radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
+    )
+    told = {(row["symbol"], row["day"]): row for row in json.loads(done.stdout)["days"]}
+    assert [market["symbol"] for market in answer["markets"]] == ["A", "B"]
+    for market in answer["markets"]:
+        assert market["kind"] == "trades"
+        assert market["days"][0] is None  # nothing was watched before
+        for day, shown in zip(answer["days"][1:-1], market["days"][1:-1], strict=True):
+            for name, value in shown.items():
+                assert told[market["symbol"], day][name] == value
+    answer = get(client, "/api/gaps", days=4)
+    assert answer["more"] is False
+    assert [gap["symbols"] for gap in answer["gaps"]] == [["A", "B"], ["A"]]
+    assert answer["gaps"][1] == {
+        "kind": "trades", "symbols": ["A"], "cause": "silent", "repaired": True,
+        "began_at_s": (at_us + 3 * hour_us) / 1e6, "ended_at_s": (at_us + 4 * hour_us) / 1e6,
+    }  # fmt: skip
+    assert len(get(client, "/api/gaps", days=4, symbol="B")["gaps"]) == 1
+
+
+def test_pipeline_and_its_history_tell_what_the_observer_finds(
+    client: httpx.Client, store: Store
+) -> None:
+    put_trades(store, [1, 2, 3])
+    about = get(client, "/api/about")
+    assert (about["exchange"], about["simulated"]) == ("wallex", False)
+    overview = get(client, "/api/pipeline")
+    (trades,) = (table for table in overview["tables"] if table["kind"] == "trades")
+    assert trades["rows"] in (0, 3)  # asked for before or after
+    assert overview["kafka_error"]
+    assert get(client, "/api/letters") == {"letters": []}
+    history = get(client, "/api/pipeline/history", minutes=5)
+    assert len(history["at_s"]) == 1
+    assert history["period_s"] == 5
+    assert all(len(curve) == 1 for curve in history["kinds"]["trades"].values())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/api/candles", 400, "symbol is missing"),
+        ("/api/candles?symbol=USDTTMN&interval_s=7", 400, "interval_s must be one of 60, 300"),
+        ("/api/candles?symbol=USDTTMN&count=0", 400, "count must be from 1 to 2000"),
+        ("/api/candles?symbol=USDTTMN&before_s=soon", 400, "before_s must be a Unix time"),
+        ("/api/trades?symbol=USDTTMN&count=501", 400, "count must be from 1 to 500"),
+        ("/api/book?symbol=USDTTMN&at_s=-1", 400, "at_s must be a Unix time"),
+        ("/api/coverage?days=1000", 400, "days must be from 1 to 90"),
+        ("/api/pipeline/history?minutes=x", 400, "minutes must be a whole number"),
+        ("/api/live?page=nothing", 400, "page must be markets, market or pipeline"),
+        ("/api/live?page=market&symbol=USDTTMN&interval_s=61", 400, "interval_s must be one of"),
+        ("/api/live?page=market&symbol=NOTHING", 404, "nothing is recorded of a market 'NOTHING'"),
+        ("/api/candles?symbol=NOTHING", 404, "nothing is recorded of a market 'NOTHING'"),
+        ("/api/trades?symbol=NOTHING", 404, "nothing is recorded of a market 'NOTHING'"),
+        ("/api/book?symbol=%27+OR+1", 404, "nothing is recorded of a market"),
+        ("/api/else", 404, "/api/else: not found"),
+        ("/../app.py", 404, "not found"),
+    ],
+)
+def test_wrong_question_is_answered_with_one_line(
+    client: httpx.Client, path: str, status: int, words: str
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_database_that_does_not_answer_is_said_so(store_settings: Settings) -> None:
+    changes = {"clickhouse_port": free_port(), "clickhouse_host": "127.0.0.1"}
+    with serving(store_settings.model_copy(update=changes)) as client:
+        answer = client.get("/api/markets")
+        assert answer.status_code == 503
+        assert f"ClickHouse at 127.0.0.1:{changes['clickhouse_port']}" in answer.json()["error"]
+        assert get(client, "/api/pipeline")["clickhouse_error"]
+
+
+def test_only_reading_is_allowed_and_pages_may_load_nothing_from_elsewhere(
+    client: httpx.Client,
+) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        answer = client.request(method, "/api/markets")
+        assert answer.status_code == 405
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+    for path in ("/", "/login.html", "/api/about", "/api/nothing"):
+        headers = client.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] in ("no-store", "no-cache")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:8080", 200), ("127.8.9.1", 200),
+        ("evil.example", 403), ("localhost.evil.example", 403), ("10.0.0.7:8080", 403), ("[", 403),
+    ],
+)  # fmt: skip
+def test_without_a_token_only_names_of_this_machine_are_answered(
+    client: httpx.Client, host: str, status: int
+) -> None:
+    answer = client.get("/api/about", headers={"host": host})
+    assert answer.status_code == status
+
+
+def test_token_is_needed_everywhere_and_opens_everything(store_settings: Settings) -> None:
+    settings = store_settings.model_copy(update={"dashboard_token": SecretStr(TOKEN)})
+    with serving(settings) as client:
+        for path in ("/api/about", "/api/live?page=markets", "/index.html", "/js/app.js"):
+            answer = client.get(path)
+            assert answer.status_code == 401
+            assert answer.json()["error"] == "the token is missing or wrong"
+        login = client.get("/")
+        assert login.status_code == 401
+        assert b'name="token"' in login.content
+        assert client.get("/login.css").status_code == 200
+        assert client.get("/", params={"token": "wrong"}).status_code == 401
+        wrong = {"authorization": "Bearer wrong"}
+        assert client.get("/api/about", headers=wrong).status_code == 401
+        # Under any name: a reverse proxy passes on its own.
+        right = {"authorization": f"Bearer {TOKEN}", "host": "radar.example"}
+        assert client.get("/api/about", headers=right).status_code == 200
+
+        welcome = client.get("/", params={"token": TOKEN})
+        assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
+        cookie = welcome.headers["set-cookie"]
+        assert "HttpOnly; SameSite=Strict" in cookie
+        assert "Secure" not in cookie
+        assert TOKEN not in cookie
+        assert client.get("/api/about").status_code == 200  # with the cookie
+        secure = client.get("/", params={"token": TOKEN}, headers={"x-forwarded-proto": "https"})
+        assert secure.headers["set-cookie"].endswith("; Secure")

@@ -1,0 +1,316 @@
+"""What the dashboard's streams tell, to how many, and how they end."""
+
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+
+from dashboards import Viewer, looking, now_us, serving
+from embedded_clickhouse import running
+from market_data import insert, side, trade
+from ports import free_port
+from radar import wire
+from radar.dashboard.pages import TAPE
+from radar.kinds import DEPTH, TRADES
+from radar.records import BookSide
+from radar.settings import Settings, load
+from radar.store.client import Store
+from radar.store.migrate import migrate
+from support import Process, eventually, radar
+
+NOW_US = now_us()
+MARKET = "page=market&symbol=USDTTMN&interval_s=86400"
+
+
+@pytest.fixture
+def client(store: Store, store_settings: Settings) -> Iterator[httpx.Client]:
+    with serving(store_settings) as client:
+        yield client
+
+
+def message(number: int, age_s: float = 0, symbol: str = "USDTTMN", late_us: int = 0) -> bytes:
+    """Return a trade of a number, which was received `late_us` later than usual."""
+    at_us = NOW_US - int(age_s * 1e6)
+    made = trade(at_us // 1000, at_us + number + late_us, f"{1000 + number}", symbol)
+    return wire.encode_trade(made, f"{number:032x}")
+
+
+def put(store: Store, *numbers: int, age_s: float = 0, symbol: str = "USDTTMN") -> None:
+    values = [message(number, age_s, symbol) for number in numbers]
+    insert(store, TRADES, values, f"{symbol} {numbers} {age_s}")
+
+
+def book(store: Store, price: float, age_s: float = 0) -> None:
+    made = side(BookSide.BID, [price], NOW_US - int(age_s * 1e6))
+    insert(store, DEPTH, [wire.encode_depth(made)], f"book {price}")
+
+
+def shown(viewer: Viewer) -> list[str]:
+    """Return the prices on a viewer's tape, the newest first; fails if a trade came twice."""
+    tape: dict[str, Any] = {}
+    for event in viewer.told("trades"):
+        if event["full"]:
+            tape = {}
+        for each in event["trades"]:
+            assert each["id"] not in tape
+            tape[each["id"]] = each
+    newest = sorted(
+        tape.values(), key=lambda each: (each["at_s"], each["received_at_s"], each["id"])
+    )
+    return [each["price"] for each in reversed(newest)][:TAPE]
+
+
+def asked(question: str) -> int:
+    """Return how often ClickHouse was asked something by this process."""
+    name = "radar_dashboard_question_seconds_count"
+    return int(REGISTRY.get_sample_value(name, {"question": question}) or 0)
+
+
+def test_market_page_is_told_everything_at_once_and_then_what_changes(
+    client: httpx.Client, store: Store
+) -> None:
+    put(store, 1, 2, age_s=60)
+    book(store, 99.5, age_s=60)
+    with looking(client, MARKET) as viewer:
+        assert [each["price"] for each in viewer.until("trades")[0]["trades"]] == ["1002", "1001"]
+        assert viewer.until("book")[0]["bids"] == [[99.5, 1.0]]
+        (candle,) = viewer.until("candles")[0]["candles"][-1:]
+        assert candle["close"] == 1002
+        assert viewer.until("market")[0]["last_price"] == 1002
+        put(store, 3)
+        book(store, 99.75)
+        told = viewer.until("trades", 2)[1]
+        assert (told["full"], [each["price"] for each in told["trades"]]) == (False, ["1003"])
+        assert viewer.until("book", 2)[1]["bids"] == [[99.75, 1.0]]
+        assert viewer.until("candles", 2)[1]["candles"][-1]["close"] == 1003
+        assert viewer.until("market", 2)[1]["last_price"] == 1003
+        viewer.until("alive")
+        assert len(viewer.told("book")) == 2, "what does not change is not told again"
+
+
+def test_list_of_markets_is_told_what_changed_and_a_new_viewer_everything(
+    client: httpx.Client, store: Store
+) -> None:
+    put(store, 1, age_s=60)
+    put(store, 2, symbol="BTC_TMN", age_s=60)
+    with looking(client, "page=markets") as viewer:
+        first = viewer.until("markets")[0]
+        assert first["full"]
+        assert {row["symbol"] for row in first["markets"]} == {"USDTTMN", "BTC_TMN"}
+        put(store, 3, symbol="BTC_TMN")
+        second = viewer.until("markets", 2)[1]
+        assert (second["full"], [row["symbol"] for row in second["markets"]]) == (
+            False,
+            ["BTC_TMN"],
+        )
+        with looking(client, "page=markets") as other:
+            told = other.until("markets")[0]
+            assert told["full"]
+            assert {row["symbol"]: row["last_price"] for row in told["markets"]} == {
+                "USDTTMN": 1001,
+                "BTC_TMN": 1003,
+            }
+        assert len(viewer.told("markets")) == 2
+
+
+def test_trades_that_become_visible_late_and_out_of_order_are_told_once(
+    client: httpx.Client, store: Store
+) -> None:
+    store.command("SYSTEM STOP MERGES trades_master")
+    put(store, 0, age_s=500)
+    chance = random.Random(1)
+    numbers = list(range(1, 121))
+    # Workers insert what they have in any order, some of it again; times are those of the trades.
+    chance.shuffle(numbers)
+    with looking(client, MARKET) as viewer:
+        viewer.until("trades")
+        for n in range(0, len(numbers), 12):
+            some = numbers[n : n + 12]
+            again = chance.sample(numbers[: n + 1], min(n, 5))
+            values = [message(number, 400 - number) for number in some]
+            # The same trade that another connection brought, received before or after.
+            values += [
+                message(number, 400 - number, late_us=chance.choice((-90, 90))) for number in again
+            ]
+            insert(store, TRADES, values, f"block {n}")
+            time.sleep(chance.random())
+        wanted = [f"{1000 + number}" for number in range(120, -1, -1)]
+        eventually(lambda: shown(viewer) == wanted, "all are told")
+        # One that is older than everything.
+        put(store, 500, age_s=3000)
+        eventually(lambda: shown(viewer) == [*wanted, "1500"], "the late one is told")
+        rows = store.rows(
+            "SELECT toString(price) FROM trades ORDER BY event_time DESC, received_at DESC"
+        )
+        assert shown(viewer) == [price for (price,) in rows]
+
+
+def test_more_trades_than_the_tape_holds_leave_the_newest(
+    client: httpx.Client, store: Store
+) -> None:
+    put(store, 0, age_s=500)
+    with looking(client, MARKET) as viewer:
+        viewer.until("trades")
+        put(store, *range(1, 3 * TAPE))
+        wanted = [f"{1000 + number}" for number in range(3 * TAPE - 1, 2 * TAPE - 1, -1)]
+        eventually(lambda: shown(viewer) == wanted, "the newest are told")
+        put(store, 3 * TAPE)
+        eventually(lambda: shown(viewer)[0] == f"{1000 + 3 * TAPE}", "and the next one")
+        assert len(viewer.told("trades")[-1]["trades"]) == 1
+
+
+def test_many_viewers_are_one_question_and_none_is_asked_when_nobody_looks(
+    client: httpx.Client, store: Store
+) -> None:
+    put(store, 1)
+    with ExitStack() as stack:
+        first = stack.enter_context(looking(client, MARKET))
+        first.until("trades")
+        viewers = [stack.enter_context(looking(client, MARKET)) for _ in range(24)]
+        for viewer in viewers:
+            assert viewer.until("trades")[0]["full"]
+        before = asked("trades")
+        began_s = time.monotonic()
+        first.until("alive", len(first.told("alive")) + 1)
+        at_most = int(time.monotonic() - began_s) + 2
+        assert 0 < asked("trades") - before <= at_most
+        put(store, 2)
+        for viewer in viewers:
+            viewer.until("trades", 2)
+    eventually(lambda: viewers_seen() == 0, "nobody looks")
+    before = asked("trades")
+    with looking(client, "page=pipeline") as viewer:
+        viewer.until("pipeline", 3)
+    assert asked("trades") <= before + 1  # one may have been under way
+
+
+def viewers_seen() -> int:
+    return int(REGISTRY.get_sample_value("radar_dashboard_viewers") or 0)
+
+
+def test_viewer_that_reads_nothing_holds_up_nobody(client: httpx.Client, store: Store) -> None:
+    put(store, 1)
+    host, port = client.base_url.host, client.base_url.port
+    with ExitStack() as stack:
+        for _ in range(5):
+            stuck = socket.socket()
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stack.callback(stuck.close)
+            stuck.connect((host, port))
+            stuck.sendall(b"GET /api/live?%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % MARKET.encode())
+        eventually(lambda: viewers_seen() == 5, "they look")
+        with looking(client, MARKET) as viewer:
+            viewer.until("trades")
+            for number in range(2, 6):
+                put(store, *range(number * 200, number * 200 + 200))
+                viewer.until("trades", number)
+    eventually(lambda: viewers_seen() == 0, "they are forgotten")
+
+
+def test_database_that_goes_and_comes_is_told_and_the_whole_follows(tmp_path: Path) -> None:
+    path = tmp_path / "clickhouse"
+    port = free_port()
+    settings = load(clickhouse_port=port)
+    with ExitStack() as stack:
+        first = stack.enter_context(running(path, "--port", str(port)))
+        store = Store(settings)
+        migrate(store, 90)
+        put(store, 1)
+        client = stack.enter_context(serving(settings))
+        viewer = stack.enter_context(looking(client, "page=markets"))
+        viewer.until("markets")
+        first.end()
+        (problem,) = viewer.until("problem")[:1]
+        assert "ClickHouse at 127.0.0.1" in problem["text"]
+        stack.enter_context(running(path, "--port", str(port)))
+        assert viewer.until("markets", 2)[1]["full"]
+        store.close()
+
+
+def test_pipeline_page_is_told_every_second_what_the_observer_finds(client: httpx.Client) -> None:
+    with looking(client, "page=pipeline") as viewer:
+        told = viewer.until("pipeline", 3)
+        assert told[0]["at_s"] < told[1]["at_s"] < told[2]["at_s"]
+        assert told[0]["clickhouse"].endswith(client.get("/api/about").json()["clickhouse"])
+
+
+@pytest.fixture
+def start(tmp_path: Path, store: Store) -> Iterator[Callable[..., Process]]:
+    """Start `radar dashboard`; it is ended with the test."""
+    processes: list[Process] = []
+
+    def run(*arguments: str, **environment: str) -> Process:
+        log = tmp_path / f"dashboard-{len(processes)}.log"
+        processes.append(Process(radar("dashboard", *arguments), log, **environment))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.end()
+
+
+def url_of(process: Process) -> str:
+    def lines() -> list[str]:
+        return [line for line in process.log.read_text().splitlines() if "http://" in line]
+
+    eventually(lambda: bool(lines()), "it serves")
+    return lines()[0].removeprefix("dashboard: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_command_serves_health_and_ends_its_streams_when_it_is_ended(
+    start: Callable[..., Process], store: Store, number: signal.Signals
+) -> None:
+    put(store, 1)
+    port = free_port()
+    process = start("--port", "0", METRICS_PORT=str(port), KAFKA_BROKER=f"127.0.0.1:{free_port()}")
+    with httpx.Client(base_url=url_of(process), trust_env=False, timeout=30) as client:
+        health = f"http://127.0.0.1:{port}"
+        eventually(lambda: httpx.get(f"{health}/readyz").status_code == 200, "it is ready")
+        with looking(client, MARKET) as viewer, looking(client, "page=pipeline") as other:
+            viewer.until("trades")
+            other.until("pipeline")
+            assert "radar_dashboard_viewers 2.0" in httpx.get(f"{health}/metrics").text
+            process.send(number)
+            assert process.wait() == 0
+            assert viewer.ended.wait(30)
+            assert other.ended.wait(30)
+    assert process.log.read_text().splitlines() == [
+        f"dashboard: {str(client.base_url).rstrip('/')}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"DASHBOARD_HOST": "0.0.0.0"}, "DASHBOARD_HOST=0.0.0.0 is reached from other"),
+        ({"DASHBOARD_TOKEN": "short"}, "DASHBOARD_TOKEN is a secret: it is too short"),
+        (
+            {"DASHBOARD_HOST": "192.0.2.1", "DASHBOARD_TOKEN": "x" * 16},
+            "cannot serve the dashboard",
+        ),
+    ],
+)
+def test_command_refuses_an_address_in_one_line(
+    start: Callable[..., Process], environment: dict[str, str], words: str
+) -> None:
+    process = start(**environment)
+    assert process.wait() == 2
+    (line,) = process.log.read_text().splitlines()
+    assert words in line
+
+
+def test_command_whose_port_is_taken_says_so(start: Callable[..., Process]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start("--port", str(port))
+        assert process.wait() == 2
+    assert f"DASHBOARD_PORT={port}: Address already in use" in process.log.read_text()

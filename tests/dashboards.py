@@ -1,0 +1,109 @@
+"""A dashboard that serves in this process, and who looks at its streams."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from ports import free_port
+from radar.dashboard.app import Dashboard
+from radar.observe.observer import Observer
+from radar.settings import Settings
+from support import eventually
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    """Serve for the time of a block; provide who asks."""
+    observer = Observer(settings.model_copy(update={"kafka_broker": f"127.0.0.1:{free_port()}"}))
+    dashboard = Dashboard(settings, observer.observe, lambda: None)
+    config = uvicorn.Config(
+        dashboard.application, log_config=None, access_log=False, timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            eventually(lambda: server.started, "the dashboard serves")
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            dashboard.end_streams()
+            thread.join(20)
+            observer.close()
+
+
+Event = tuple[str, Any]
+
+
+class Viewer:
+    """Who looks at a page: reads its stream in a thread, and keeps what it was told."""
+
+    def __init__(self, client: httpx.Client, query: str) -> None:
+        self.events: list[Event] = []
+        self.ended = threading.Event()
+        self._client = httpx.Client(base_url=client.base_url, trust_env=False, timeout=30)
+        self._query = query
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._response: httpx.Response | None = None
+        self._thread.start()
+
+    def _read(self) -> None:
+        name = ""
+        try:
+            with self._client.stream("GET", f"/api/live?{self._query}") as response:
+                self._response = response
+                for line in response.iter_lines():
+                    kind, _, content = line.partition(": ")
+                    if kind == "event":
+                        name = content
+                    elif kind == "data":
+                        self.events.append((name, json.loads(content)))
+        except httpx.HTTPError:
+            pass  # it was cut
+        self.ended.set()
+
+    def told(self, name: str) -> list[Any]:
+        """Return what was told of a subject."""
+        return [content for event, content in self.events.copy() if event == name]
+
+    def until(self, name: str, count: int = 1, timeout_s: float = 30) -> list[Any]:
+        """Wait until so much was told of a subject; return it."""
+        eventually(
+            lambda: len(self.told(name)) >= count, f"{count} events {name}", timeout_s=timeout_s
+        )
+        return self.told(name)
+
+    def leave(self) -> None:
+        """Close the stream."""
+        if self._response is not None:
+            stream = self._response.extensions["network_stream"]
+            raw = stream.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # it has ended by itself
+                raw.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._client.close()
+
+
+@contextmanager
+def looking(client: httpx.Client, query: str) -> Iterator[Viewer]:
+    """Look at a page for the time of a block."""
+    viewer = Viewer(client, query)
+    try:
+        yield viewer
+    finally:
+        viewer.leave()
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
