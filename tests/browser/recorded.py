@@ -11,7 +11,6 @@ from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, Trade, TradeSide, Watch
 from radar.store.client import Store
 
-SYMBOLS = {"USDTTMN": ("USDT", "TMN"), "DOGEUSDT": ("DOGE", "USDT"), "SHIBTMN": ("SHIB", "TMN")}
 PRICES = {"USDTTMN": (82_000.0, 0), "DOGEUSDT": (0.1421, 5), "SHIBTMN": (0.9676, 4)}
 DAY_S = 86_400
 LEVELS = 30
@@ -21,21 +20,22 @@ def insert_trades(
     store: Store, symbol: str, *, count: int, every_s: float, price: float, decimals: int
 ) -> None:
     """Insert trades that end a second ago at about this price, and wander before that."""
-    base, quote = SYMBOLS.get(symbol, (symbol[:-3], symbol[-3:]))
+    quote = "USDT" if symbol.endswith("USDT") else "TMN"
     chance = Random(symbol)
     now_s = time.time() - 1
     prefix = sum(symbol.encode())
+    value = 60.0 if quote == "USDT" else 5_000_000.0
     values = []
     for n in range(count):
         at_us = int((now_s - n * every_s) * 1_000_000)
         made = Trade(
             source="wallex",
             symbol=symbol,
-            base=base,
+            base=symbol.removesuffix(quote),
             quote=quote,
             side=chance.choice((TradeSide.BUY, TradeSide.SELL)),
             price=canonical(f"{price:.{decimals}f}"),
-            base_amount=f"{chance.expovariate(1 / 60):.4f}1",
+            base_amount=canonical(f"{value * chance.expovariate(1) / price + 1e-8:.8f}"),
             event_time_ms=at_us // 1_000_000 * 1000,
             received_at_us=at_us,
         )
@@ -102,4 +102,4 @@ def insert_days(store: Store) -> None:
     for symbol, (price, decimals) in PRICES.items():
         insert_trades(store, symbol, count=1500, every_s=47, price=price, decimals=decimals)
         insert_book(store, symbol, price, decimals + 1)
-    insert_watches_and_gaps(store, tuple(SYMBOLS), 6)
+    insert_watches_and_gaps(store, tuple(PRICES), 6)

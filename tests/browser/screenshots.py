@@ -66,12 +66,13 @@ def _take(browser: Browser, url: str, folder: Path, lang: str, theme: str, size:
     context.add_init_script(
         f"localStorage.setItem('radar.lang', '{lang}');"
         f"localStorage.setItem('radar.theme', '{theme}');"
-        "localStorage.setItem('radar.interval', '300')"
+        "localStorage.setItem('radar.interval', '900')"
     )
     for name, place in PAGES.items():
         page = context.new_page()
         page.goto(f"{url}/{place}")
         page.locator(f"main[data-page={name}] :is(.card, table.markets)").first.wait_for()
+        page.wait_for_function("document.querySelector('main .spinner') === null", timeout=60_000)
         page.wait_for_timeout(SETTLE_MS)
         page.screenshot(path=folder / f"{name}-{lang}-{theme}-{size}.png")
         page.close()

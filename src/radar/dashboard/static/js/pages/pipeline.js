@@ -5,6 +5,7 @@ import { get } from "../api.js";
 import { Cell, useCell } from "../cells.js";
 import { SeriesChart } from "../charts/series.js";
 import { second, serverNow } from "../clock.js";
+import { NONE } from "../format.js";
 import { follow } from "../live.js";
 import { ui } from "../prefs.js";
 import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
@@ -82,7 +83,7 @@ function Trend({ per_s }) {
   const { t, f } = useCell(ui);
   if (per_s === null || per_s === undefined) return html`<bdi>–</bdi>`;
   if (Math.abs(per_s) < 1) return html`<bdi class="muted">${t("steady")}</bdi>`;
-  return html`<bdi class=${per_s > 0 ? "grows" : ""}>${per_s > 0 ? "↑" : "↓"} ${t(per_s > 0 ? "grows" : "shrinks", { rate: f.rate(Math.abs(per_s)) })}</bdi>`;
+  return html`<bdi class=${per_s > 0 ? "grows" : ""} title=${t(per_s > 0 ? "grows" : "shrinks")}>${per_s > 0 ? "↑" : "↓"} ${f.rate(Math.abs(per_s))}</bdi>`;
 }
 
 function placeOf({ stage, kind }, t) {
@@ -225,7 +226,9 @@ function Series({ chart, cell, minutes, turn }) {
 }
 
 function SeriesLegend({ lines, values }) {
+  const { t } = useCell(ui);
   const [time, ...shown] = useCell(values);
+  if (shown.length > 0 && shown.every((each) => each === NONE)) return html`<div class="series-legend">${t("no_history")}</div>`;
   return html`<div class="series-legend">
     ${lines.map((line, n) => html`<span key=${n}><i class="swatch ${line.dashed ? "dashed" : ""}" style=${{ color: `var(--${line.colour === "warn" ? "warn-line" : "accent"})` }} />${line.name} <bdi>${shown[n] ?? ""}</bdi></span>`)}
     <bdi class="muted">${time}</bdi>
