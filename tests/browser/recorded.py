@@ -24,7 +24,7 @@ def insert_trades(
     chance = Random(symbol)
     now_s = time.time() - 1
     prefix = sum(symbol.encode())
-    value = 60.0 if quote == "USDT" else 5_000_000.0
+    value = 900.0 if quote == "USDT" else 75_000_000.0
     values = []
     for n in range(count):
         at_us = int((now_s - n * every_s) * 1_000_000)

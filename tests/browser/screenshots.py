@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser.stack import chromium_arguments, running
 
@@ -21,6 +21,7 @@ PAGES = {
     "quality": "#/quality",
 }
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+TIMEOUT_MS = 120_000  # right after a start everything is asked at once
 SETTLE_MS = 2500  # the first events, and charts that are drawn
 
 
@@ -68,11 +69,12 @@ def _take(browser: Browser, url: str, folder: Path, lang: str, theme: str, size:
         f"localStorage.setItem('radar.theme', '{theme}');"
         "localStorage.setItem('radar.interval', '900')"
     )
+    context.set_default_timeout(TIMEOUT_MS)
     for name, place in PAGES.items():
         page = context.new_page()
         page.goto(f"{url}/{place}")
         page.locator(f"main[data-page={name}] :is(.card, table.markets)").first.wait_for()
-        page.wait_for_function("document.querySelector('main .spinner') === null", timeout=60_000)
+        expect(page.locator("main .spinner")).to_have_count(0, timeout=TIMEOUT_MS)
         page.wait_for_timeout(SETTLE_MS)
         page.screenshot(path=folder / f"{name}-{lang}-{theme}-{size}.png")
         page.close()
