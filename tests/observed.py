@@ -137,9 +137,10 @@ def overview(**changes: Any) -> Overview:
         problems=[],
         bottleneck=None,
         processes=[
-            ProcessState(each.name, "running", 4000 + n, 0, each.address, True, True, [])
-            for n, each in enumerate([*workers, *producers])
+            ProcessState(name, "running", 4000 + n, 0, "127.0.0.1:9100", True, True, [])
+            for n, name in enumerate([w.name for w in workers] + [p.name for p in producers])
         ],
+        rates_over_s=15.0,
         slowest=[MarketDelay("trades", "LINKUSDT", 1.016)],
     )
     changed = replace(made, **changes)

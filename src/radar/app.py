@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -168,6 +169,8 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
     from radar.store.client import Store
 
     settings = deployment.find(settings).reach(settings)
+    # Kafka's client tells several times a second that nobody answers; the overview tells it once.
+    logging.getLogger("confluent").setLevel(logging.CRITICAL)
     health = _serve_health(settings)
     asked_store = Store(settings, timeout_s=CHECK_TIMEOUT_S)
     beating: list[asyncio.Task[None]] = []

@@ -88,7 +88,7 @@ def up(
     from rich.console import Console
 
     from radar.local.pipeline import Simulation, data_directory, run
-    from radar.monitor import live
+    from radar.monitor.run import show_up
     from radar.observe import logs
     from radar.settings import load
 
@@ -103,9 +103,8 @@ def up(
 
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else settings.exchange
-        await live.show(
-            console, title, _addresses(pipeline), pipeline.watch, lambda: pipeline.processes
-        )
+        addresses, watch = _addresses(pipeline), pipeline.watch
+        await show_up(console, title, addresses, watch, lambda: pipeline.processes)
 
     summary = asyncio.run(run(settings, simulation, duration, show))
     console.print(_summary(summary), highlight=False, soft_wrap=True)
@@ -319,13 +318,42 @@ def export(
 
 
 @app.command()
-def status(*, as_json: AsJson = False) -> None:
-    """Tell what runs, how much is stored and how far the workers are behind."""
-    from radar.observe.status import collect, describe
+def monitor() -> None:
+    """Show the whole pipeline on one screen, live: where it is stuck, lag, markets, problems.
 
-    found = collect(_settings("status"))
-    typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
-    if found["problems"]:
+    Of the `radar up` that runs on this machine, else of the processes that MONITOR_PROCESSES
+    names. It only looks on. Keys: ? explains the screen, q quits.
+    """
+    from radar.errors import ConfigurationError
+    from radar.monitor.run import has_terminal
+    from radar.monitor.run import monitor as run
+    from radar.settings import load
+
+    if not has_terminal():
+        raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
+
+    run(load())
+
+
+@app.command()
+def status(*, as_json: AsJson = False) -> None:
+    """Tell what runs, how much is stored, how far the workers are behind and where it is stuck.
+
+    The facts of `radar monitor`; takes two seconds. Exit code 1 if something is stuck or does not
+    answer.
+    """
+    from radar.observe import status as module
+    from radar.observe.observer import observe_once
+    from radar.observe.state import running_pipeline
+
+    settings = _settings("status")
+    overview = observe_once(settings)
+    if as_json:
+        found = module.facts(overview, running_pipeline(settings.radar_data_dir))
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo(module.describe(overview))
+    if module.problems(overview):
         raise typer.Exit(1)
 
 
@@ -345,7 +373,8 @@ def health(
 ) -> None:
     """Ask processes whether they live and are ready; exit code 0 only if all asked are.
 
-    Without arguments and without a running `radar up` it asks the process at METRICS_PORT.
+    Without arguments it asks all of the `radar up` that runs, else the process at METRICS_PORT,
+    else those of MONITOR_PROCESSES.
     """
     from radar.observe.ask_health import ask, ask_all, parse
 
@@ -398,22 +427,19 @@ def topics(
 
 @app.command()
 def lag(*, as_json: AsJson = False) -> None:
-    """Tell how many messages wait in each partition."""
-    from radar.kafka import Cluster
-    from radar.kinds import KINDS
+    """Tell how many messages wait in each partition, and which worker owns it."""
+    from radar.errors import BrokerUnavailable
+    from radar.observe import status as module
+    from radar.observe.observer import observe_lag
 
-    cluster = Cluster(_settings("lag"))
-    found = [
-        {"topic": kind.topic, "group": kind.group, "partition": lag.partition}
-        | {"committed": lag.committed, "end": lag.end, "lag": lag.messages}
-        for kind in KINDS.values()
-        for lag in cluster.lag(kind.topic, kind.group)
-    ]
+    overview = observe_lag(_settings("lag"))
+    if overview.kafka_error:
+        raise BrokerUnavailable(overview.kafka_error)
+    partitions = overview.partitions
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    for row in found:
-        typer.echo(f"{row['topic']}[{row['partition']}]: {row['lag']:,} waiting")
+        typer.echo(json.dumps(module.lag_facts(partitions), indent=2))
+    else:
+        typer.echo(module.describe_lag(partitions))
 
 
 @app.command()

@@ -337,6 +337,7 @@ def test_up_in_a_terminal_shows_its_processes(tmp_path: Path) -> None:
     try:
         for name in (b"kafka", b"clickhouse", b"trades-consumer-3", b"wallex-depth"):
             eventually(lambda name=name: shows(b" " + name), f"{name!r} is shown", 60)  # type: ignore[misc]
+        eventually(lambda: shows(b"EVERYTHING FLOWS"), "it says that everything flows", 60)
         # The latency of what is stored: a run that stored nothing has no sum to show.
         eventually(
             lambda: shows(b"") and re.search(rb"\d\.\d s", shown) is not None,

@@ -108,7 +108,7 @@ def test_bottleneck_dead_worker_says_what_waits_in_its_partitions() -> None:
     )
     assert (bottleneck.stage, bottleneck.subject) == ("workers", "trades-consumer-2")
     assert bottleneck.text == (
-        "trades-consumer-2 does not work: 321 messages are waiting in its partitions."
+        "trades-consumer-2 does not work, 321 messages are waiting in its partitions."
         " no answer within 1 s"
     )
 
@@ -163,6 +163,15 @@ def test_bottleneck_backlog_names_partition_and_owner(
     assert words in bottleneck.text
     assert "partition 1" in bottleneck.text
     assert not bottleneck.passes
+
+
+def test_bottleneck_backlog_without_known_workers_accuses_nobody() -> None:
+    waits = {"lag": 700, "stored_per_s": 0.0, "lag_per_s": 17.0, "owner": None}
+    bottleneck = found(partitions=partitions(**waits), workers=[], producers=[])
+    assert "no worker is known" in bottleneck.text
+    assert not bottleneck.passes
+    falls = waits | {"stored_per_s": 40.0, "lag_per_s": -23.0}
+    assert found(partitions=partitions(**falls), workers=[], producers=[]).passes
 
 
 def test_bottleneck_backlog_that_shrinks_says_how_long_it_takes() -> None:

@@ -136,6 +136,8 @@ def test_compose_passes_every_option_on() -> None:
     """An option that is added to the declaration must not be forgotten in the containers."""
     passed = {name for service in SERVICES.values() for name in service.get("environment", {})}
     local = {"KAFKA_HOME", "TRADES_WORKERS", "DEPTH_WORKERS", "RADAR_DATA_DIR"}
+    # `docker run` passes those of the dashboard, see docs/dashboard.md.
+    local |= {name for name in variables() if name.startswith("DASHBOARD_")}
     in_the_image = {"METRICS_HOST", "METRICS_PORT"}
     # The stack's own Kafka and ClickHouse are reached in its network, without TLS.
     secured = {name for name in variables() if re.match(r"KAFKA_S(ASL|SL|ECURITY)_", name)} | {

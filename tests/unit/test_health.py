@@ -3,12 +3,15 @@
 import http.client
 import json
 import socket
+import time
 
 import pytest
 
 from ports import free_port
 from radar.errors import ConfigurationError
 from radar.observe.ask_health import ask, parse
+from radar.observe.connections import Connections, SeenConnection
+from radar.observe.connections import parse as parse_connections
 from radar.observe.endpoints import serve
 from radar.observe.health import BEAT_WITHIN_S, Health
 
@@ -66,6 +69,29 @@ def test_health_with_conditions_is_alive_but_not_ready_until_all_are_cleared() -
     health.clear("store")
     health.clear("never set")
     assert health.why_not_ready() == []
+
+
+def test_endpoints_tell_connections_where_there_can_be_some() -> None:
+    port, other = free_port(), free_port()
+    connections = Connections()
+    serve("127.0.0.1", port, Health(), connections)
+    serve("127.0.0.1", other, Health())
+    assert get(port, "/connections") == (200, "[]\n")
+    assert get(other, "/connections")[0] == 404
+    now_s = time.time()
+    connections.show(
+        [
+            SeenConnection("2", 25, now_s - 10, None, 0),
+            SeenConnection("1", 20, now_s - 100, now_s - 5, 7),
+        ]
+    )
+    status, body = get(port, "/connections")
+    first, second = parse_connections(body.encode())
+    assert status == 200
+    assert (first.name, first.markets, first.frames) == ("1", 20, 7)
+    assert first.last_frame_age_s is not None
+    assert 5 <= first.last_frame_age_s < first.age_s
+    assert (second.name, second.last_frame_age_s) == ("2", None)
 
 
 def test_endpoints_tell_state_and_reasons_as_status_and_json() -> None:

@@ -31,6 +31,7 @@ IMPORTERS = {
     "prompt_toolkit": {"radar.shell"},
     "starlette": {"radar.dashboard.app", "radar.local.clickhouse.server"},
     "uvicorn": {"radar.dashboard.app", "radar.local.clickhouse.server"},
+    "textual": {"radar.monitor.app"},
 }
 
 # The order of the data: a place may import from those that it names, and from errors.
@@ -56,8 +57,14 @@ MAY_IMPORT = {
     "radar.store": {"radar.columns", "radar.kinds", "radar.layout", "radar.settings"},
     # Facts come from everywhere; what measures and tells health knows nothing of them.
     "radar.observe.observer": {
-        *("radar.consumer", "radar.kafka", "radar.kinds", "radar.settings", "radar.store"),
-        "radar.observe",
+        *("radar.kafka", "radar.kinds", "radar.settings", "radar.store"),
+        *("radar.observe", "radar.observe.kafka_facts"),
+    },
+    "radar.observe.kafka_facts": {
+        *("radar.consumer", "radar.kafka", "radar.kinds", "radar.observe"),
+    },
+    "radar.monitor": {
+        *("radar.kinds", "radar.settings", "radar.observe", "radar.observe.observer"),
     },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
     "radar.quality.coverage": {"radar.store"},

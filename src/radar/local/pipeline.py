@@ -39,6 +39,7 @@ from radar.store.client import Store
 from radar.store.migrate import migrate
 
 START_TIMEOUT_S = 60.0
+START_ALONE_S = 5.0
 ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
 LEFT_OVER_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 30.0
@@ -102,7 +103,9 @@ class Pipeline:
         self.settings = settings
         self.supervisor = Supervisor(data_dir / "logs", inherited)
         self.started_at_s = time.time()
-        self.watch = Watch(Observer(settings, self.deployment))
+        # What starts has the stores to itself.
+        observer = Observer(settings, self.deployment, stores_after_s=START_ALONE_S)
+        self.watch = Watch(observer)
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
         self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
@@ -193,8 +196,8 @@ class Pipeline:
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
-            await self.supervisor.stop(("dashboard",), STOP_TIMEOUT_S)
-            await self.supervisor.stop(("exchange", "clickhouse", "kafka"), STOP_TIMEOUT_S)
+            last = ("dashboard", "exchange", "clickhouse", "kafka")
+            await self.supervisor.stop(last, STOP_TIMEOUT_S)
             await self.supervisor.close()
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
 

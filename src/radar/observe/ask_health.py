@@ -63,10 +63,12 @@ def ask(host: str, port: int, name: str = "") -> Report:
 def ask_all(settings: "Settings") -> list[Report]:
     """Ask all processes of the `radar up` that runs, else the one that METRICS_PORT names.
 
+    Where neither is, it asks those of MONITOR_PROCESSES.
+
     Of processes that serve no health, only those are reported that do not run.
 
     Raises:
-        ConfigurationError: There is neither.
+        ConfigurationError: There is none of them.
     """
     if (pipeline := running_pipeline(settings.radar_data_dir)) is not None:
         processes = pipeline["processes"]
@@ -75,8 +77,16 @@ def ask_all(settings: "Settings") -> list[Report]:
         return [report for report in reports if report is not None]
     if settings.metrics_port:
         return [ask(_reachable(settings.metrics_host), settings.metrics_port)]
+    if settings.monitor_processes:
+        # Only here: it takes longer to import than a container's health check takes.
+        from radar.observe import deployment
+
+        named = deployment.named(settings.monitor_processes)
+        with ThreadPoolExecutor(len(named)) as threads:
+            return list(threads.map(lambda each: ask(each.host, each.port, each.name), named))
     raise ConfigurationError(
-        f"no `radar up` runs on {settings.radar_data_dir} and METRICS_PORT is not set:"
+        f"no `radar up` runs on {settings.radar_data_dir};"
+        " METRICS_PORT and MONITOR_PROCESSES are not set:"
         " name a process, e.g. radar health 127.0.0.1:9100"
     )
 

@@ -19,7 +19,11 @@ BACKPRESSURE_SHARE = 0.02
 # One insert takes milliseconds; from here on it is what a worker waits for.
 SLOW_INSERT_S = 1.0
 IS_STARTING = "is starting"
-_PASSING = (IS_STARTING, "waits to be told", "is stopping", "not confirmed the topics yet")
+# What a process says while it begins or ends.
+_PASSING = (
+    *(IS_STARTING, "is stopping", "is stopped", "waits to be told", "not opened yet"),
+    *("has not told its markets yet", "not confirmed the topics yet"),
+)
 
 
 def find(overview: Overview) -> list[Bottleneck]:
@@ -33,8 +37,8 @@ def find(overview: Overview) -> list[Bottleneck]:
         *_exchange(overview),
         *_producers(overview),
         *_clickhouse(overview),
-        *_workers(overview),
-        *_partitions(overview),
+        *(stuck_workers := list(_workers(overview))),
+        *_backlogs(overview, {each.kind for each in stuck_workers}),
     ]
     return sorted(found, key=lambda each: each.passes)
 
@@ -120,7 +124,7 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
         waiting = f"{_messages(lag)} waiting in its partitions"
         if not worker.alive:
             passes = any(words in why for words in _PASSING)
-            text = f"{name} does not work: {waiting}. {why}"
+            text = f"{name} does not work, {waiting}. {why}"
             yield Bottleneck("workers", kind, text, passes, name)
         elif worker.halted_partitions:
             text = (
@@ -135,10 +139,13 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
             yield Bottleneck(stage, kind, text, passes, name)  # type: ignore[arg-type]
 
 
-def _partitions(overview: Overview) -> Iterator[Bottleneck]:
+def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
+    """Name what waits; not of kinds, or of a ClickHouse, of which it is known why."""
+    if overview.clickhouse_error:
+        return
     by_kind: dict[str, list[PartitionState]] = {}
     for partition in overview.partitions:
-        if _is_backlog(partition):
+        if partition.kind not in explained and _is_backlog(partition):
             by_kind.setdefault(partition.kind, []).append(partition)
     # The largest first.
     for kind, stuck in sorted(by_kind.items(), key=lambda item: -_sum_lag(item[1])):
@@ -161,6 +168,10 @@ def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bott
     workers = [worker for worker in overview.workers if worker.name in owners]
     subject = owners[0] if len(owners) == 1 else ""
     begin = f"{lag:,} {kind} wait in partition{_s(stuck)} {where}"
+    if not owners and not any(worker.kind == kind for worker in overview.workers):
+        if sum(partition.lag_per_s or 0.0 for partition in stuck) < 0:
+            return Bottleneck("workers", kind, f"{begin} and get fewer", passes=True)
+        return Bottleneck("workers", kind, f"{begin} and do not get fewer; no worker is known")
     if not owners:
         text = f"{begin} and no worker owns {'it' if len(stuck) == 1 else 'them'}: start workers"
         return Bottleneck("workers", kind, f"{text} (radar consume {kind})")
@@ -181,10 +192,12 @@ def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bott
 
 
 def _lag_of(worker: WorkerState, partitions: Iterable[PartitionState]) -> int:
+    # Whoever does not answer may own what nobody says to own.
+    owners = (worker.name,) if worker.alive else (worker.name, None)
     return sum(
         partition.lag
         for partition in partitions
-        if partition.owner == worker.name and partition.kind == worker.kind
+        if partition.owner in owners and partition.kind == worker.kind
     )
 
 

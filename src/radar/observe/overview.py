@@ -97,7 +97,10 @@ class TableState(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One kind of record on its way, summed over all processes."""
+    """One kind of record on its way, summed over all processes.
+
+    Totals count from when the processes began, or what was seen of them if they began again.
+    """
 
     kind: str
     connections: int
@@ -129,6 +132,30 @@ class MarketDelay(Struct, frozen=True):
     kind: str
     symbol: str
     delay_s: float  # mean of the last minute's rows, from the frame to the row
+
+
+class MarketState(Struct, frozen=True):
+    """A market as it was stored last; times are Unix times in seconds."""
+
+    symbol: str
+    last_price: str | None  # exact
+    best_bid: float | None
+    best_ask: float | None
+    trade_at_s: float | None  # when the newest stored trade was received
+    book_at_s: float | None
+    trade_delay_s: float | None  # mean of the last minute's rows, from the frame to the row
+    book_delay_s: float | None
+
+
+class RecentGap(Struct, frozen=True):
+    """A time in which no connection brought anything of some markets."""
+
+    kind: str
+    cause: str
+    symbols: list[str]
+    began_at_s: float  # Unix time
+    ended_at_s: float
+    repaired: bool  # its trades were fetched afterwards
 
 
 class RecentLetter(Struct, frozen=True):
@@ -196,5 +223,10 @@ class Overview(Struct, frozen=True):
     obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
     processes: list[ProcessState] = []  # in the order of the data's way
     slowest: list[MarketDelay] = []
+    markets: list[MarketState] = []  # all that are watched, by symbol
+    gaps: list[RecentGap] = []  # newest first
+    rates_over_s: float = 0.0  # the span of the rates so far; 0.0: not known yet
+    tables_at_s: float | None = None  # when ClickHouse told about its tables
+    markets_at_s: float | None = None  # and about markets and gaps
     kafka_error: str | None = None  # why it does not answer
     clickhouse_error: str | None = None

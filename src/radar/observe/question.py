@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from radar.errors import RadarError
 
-SLOW_AFTER_S = 3.0  # whoever has not answered for so long does not answer
+SLOW_AFTER_S = 5.0  # whoever has not answered for so long does not answer
+MEASURED = 3  # answers, the quickest of which says what one costs
 KEPT_S = 10.0  # an answer holds for so long when no newer one comes
 
 _Answer = TypeVar("_Answer")
@@ -18,6 +20,7 @@ class Question(Generic[_Answer]):
 
     Attributes:
         answered_at_s: When the newest answer came, in monotonic seconds.
+        answer_asked_at_s: When it was asked for.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Question(Generic[_Answer]):
         ask: Callable[[], _Answer],
         every_s: float = 0.0,
         share: float = 1.0,
+        first_after_s: float = 0.0,
     ) -> None:
         """Prepare.
 
@@ -34,6 +38,7 @@ class Question(Generic[_Answer]):
             ask: Blocks for as long as it likes; raises a RadarError or an OSError.
             every_s: Ask this often at most.
             share: Ask so rarely that at most this share of the time is spent asking.
+            first_after_s: Do not ask before so long from now.
         """
         self._subject = subject
         self._ask = ask
@@ -41,7 +46,10 @@ class Question(Generic[_Answer]):
         self._share = share
         self._done = threading.Event()
         self._done.set()
-        self._asked_at_s = self._next_at_s = self._holds_until_s = self.answered_at_s = 0.0
+        self._asked_at_s = self._holds_until_s = 0.0
+        self._next_at_s = time.monotonic() + first_after_s
+        self.answered_at_s = self.answer_asked_at_s = 0.0
+        self._lasted_s: deque[float] = deque(maxlen=MEASURED)
         self._answer: _Answer | None = None
         self._error: str | None = None
 
@@ -63,8 +71,13 @@ class Question(Generic[_Answer]):
         return self._answer if time.monotonic() < self._holds_until_s else None
 
     @property
+    def error(self) -> str | None:
+        """Why the last question failed; None if it did not."""
+        return self._error
+
+    @property
     def trouble(self) -> str | None:
-        """Why the last question was not answered; None if it was, or may still be."""
+        """The same, or that nobody has answered for long."""
         waits_s = time.monotonic() - self._asked_at_s
         if not self._done.is_set() and waits_s > SLOW_AFTER_S:
             return self._error or f"{self._subject} has not answered for {waits_s:.0f} s"
@@ -83,8 +96,15 @@ class Question(Generic[_Answer]):
             self._error, answered = None, True
         finally:
             lasted_s = time.monotonic() - self._asked_at_s
-            self._next_at_s = self._asked_at_s + max(self._every_s, lasted_s / self._share)
+            self._next_at_s = self._asked_at_s + max(self._every_s, lasted_s)
             if answered:
+                # Once is no measure: the first answer is slow, and so is one of a busy machine.
+                self._lasted_s.append(lasted_s)
+                if len(self._lasted_s) > 1:
+                    self._next_at_s = max(
+                        self._next_at_s, self._asked_at_s + min(self._lasted_s) / self._share
+                    )
+                self.answer_asked_at_s = self._asked_at_s
                 self.answered_at_s = self._asked_at_s + lasted_s
                 self._holds_until_s = max(self._next_at_s, self.answered_at_s) + KEPT_S
             self._done.set()

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 WINDOW_S = 15.0  # longer than the interval of depth snapshots, which come in bursts
 
@@ -11,14 +12,19 @@ class Window:
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
-        self._moments: deque[tuple[float, Mapping[Hashable, float]]] = deque()
+        self._moments: deque[tuple[float, Mapping[Any, float]]] = deque()
 
-    def add(self, at_s: float, values: Mapping[Hashable, float]) -> None:
+    def add(self, at_s: float, values: Mapping[Any, float]) -> None:
         """Take what the numbers are at a time, in seconds of any clock that does not jump."""
         self._moments.append((at_s, values))
         # The one that began the window stays, so that rates span all of it.
         while len(self._moments) > 2 and self._moments[1][0] <= at_s - self._window_s:
             self._moments.popleft()
+
+    @property
+    def span_s(self) -> float:
+        """How long ago the first of what was seen is; 0.0 when there is only one."""
+        return self._moments[-1][0] - self._moments[0][0] if self._moments else 0.0
 
     def rate(self, key: Hashable) -> float | None:
         """Return the change of a number a second; None until it was seen twice.

@@ -120,10 +120,6 @@ class Totals:
         """Return a gauge's newest value, summed over the processes that live."""
         return sum(self._last.get(name, {}).get((metric, kind), 0.0) for name in processes)
 
-    def items(self) -> dict[tuple[str, str, str], float]:
-        """Return every total by process, metric and kind."""
-        return {
-            (process, *name): total
-            for process, totals in self._totals.items()
-            for name, total in totals.items()
-        }
+    def of_process(self, process: str) -> Sample:
+        """Return every total of one process."""
+        return self._totals.get(process, {})

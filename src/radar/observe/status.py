@@ -1,93 +1,158 @@
-"""`radar status`: what runs, what is stored, what waits; the same facts as text and as JSON."""
+"""`radar status` and `radar lag`: the facts of an overview as text and as JSON. Pure."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from radar.errors import RadarError
-from radar.kafka import Cluster
+import msgspec
+
 from radar.kinds import KINDS
-from radar.observe.state import running_pipeline
-from radar.settings import Settings
-from radar.store.client import Store
+from radar.observe.bottleneck import duration
+from radar.observe.overview import Overview, PartitionState
 
 
-def collect(settings: Settings) -> dict[str, Any]:
-    """Ask everything that can be asked; blocks for a few seconds at most.
+def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]:
+    """Return everything that is known, for machines.
 
-    What does not answer is named in `problems` instead of raising.
+    Args:
+        overview: What was observed; whole under `overview`.
+        pipeline: What the `radar up` that runs tells of itself.
     """
-    problems: list[str] = []
-    found: dict[str, Any] = {
-        "pipeline": running_pipeline(settings.radar_data_dir),
-        "kafka": {"broker": settings.kafka_broker, "topics": {}},
-        "clickhouse": {
-            "address": f"{settings.clickhouse_host}:{settings.clickhouse_port}",
-            "database": settings.clickhouse_db,
-            "tables": {},
+    address, _, database = overview.clickhouse.rpartition("/")
+    flows = {flow.kind: flow for flow in overview.flows}
+    return {
+        "pipeline": pipeline,
+        "kafka": {
+            "broker": overview.kafka,
+            "topics": {
+                topic: {
+                    "partitions": len(partitions),
+                    "messages": sum(each.end - each.start for each in partitions),
+                    "lag": flows[partitions[0].kind].lag,
+                }
+                for topic, partitions in _by_topic(overview).items()
+            },
         },
-        "problems": problems,
+        "clickhouse": {
+            "address": address,
+            "database": database,
+            "tables": {
+                table.name: {
+                    "rows": table.rows,
+                    "rows_last_minute": table.rows_last_minute,
+                    "newest": _time(table.newest_at_s),
+                }
+                for table in overview.tables
+            },
+        },
+        "problems": problems(overview),
+        "overview": msgspec.to_builtins(overview),
     }
-    try:
-        cluster = Cluster(settings)
-        cluster.wait_until_up(2.0)
-        for kind in KINDS.values():
-            lags = cluster.lag(kind.topic, kind.group)
-            found["kafka"]["topics"][kind.topic] = {
-                "partitions": len(lags),
-                "messages": sum(lag.end - lag.start for lag in lags),
-                "lag": sum(lag.messages for lag in lags),
-            }
-    except RadarError as error:
-        problems.append(str(error))
-    store = Store(settings, timeout_s=10)
-    try:
-        for kind in KINDS.values():
-            found["clickhouse"]["tables"][kind.table] = _table(store, kind.table)
-    except RadarError as error:
-        problems.append(str(error))
-    finally:
-        store.close()
-    problems += [
-        f"{process['name']} is {process['state']}"
-        for process in (found["pipeline"] or {}).get("processes", ())
-        if process["state"] != "running"
-    ]
-    return found
 
 
-def describe(found: dict[str, Any]) -> str:
+def describe(overview: Overview) -> str:
     """Write the facts as text."""
-    lines = []
-    if pipeline := found["pipeline"]:
-        exchange = "the simulated exchange" if pipeline["simulated"] else "the exchange"
-        running = sum(process["state"] == "running" for process in pipeline["processes"])
-        lines.append(
-            f"pipeline: {running} of {len(pipeline['processes'])} processes run,"
-            f" recording {exchange} (pid {pipeline['pid']})"
-        )
-    else:
-        lines.append("pipeline: no `radar up` runs on this data")
-    lines.append(f"kafka {found['kafka']['broker']}:")
-    lines += [
-        f"  {name}: {topic['partitions']} partitions, {topic['messages']:,} messages kept,"
-        f" {topic['lag']:,} waiting"
-        for name, topic in found["kafka"]["topics"].items()
-    ]
-    lines.append(f"clickhouse {found['clickhouse']['address']}:")
-    lines += [
-        f"  {found['clickhouse']['database']}.{name}: {table['rows']:,} rows,"
-        f" {table['rows_last_minute']:,} in the last minute, newest {table['newest'] or '–'}"
-        for name, table in found["clickhouse"]["tables"].items()
-    ]
-    lines += [f"problem: {problem}" for problem in found["problems"]]
+    found = problems(overview)
+    lines = [*_pipeline(overview), *_flows(overview), *_kafka(overview), *_clickhouse(overview)]
+    lines += [f"problem: {each}" for each in found]
+    if not found:
+        passing = overview.bottleneck
+        lines.append(f"passes: {passing.text}" if passing else "everything flows")
     return "\n".join(lines)
 
 
-def _table(store: Store, table: str) -> dict[str, Any]:
-    ((rows, last_minute, newest),) = store.rows(
-        f"SELECT count(), countIf(received_at > now64(6) - 60), max(received_at) FROM {table} FINAL"
+def problems(overview: Overview) -> list[str]:
+    """Return what is stuck or does not answer; what passes by itself does not count."""
+    named = {each.subject for each in overview.obstacles}
+    return [
+        *(each.text for each in overview.obstacles if not each.passes),
+        *(
+            f"{process.name}: {'; '.join(process.reasons)}"
+            for process in overview.processes
+            if not process.alive and process.name not in named
+        ),
+    ]
+
+
+def _by_topic(overview: Overview) -> dict[str, list[PartitionState]]:
+    topics: dict[str, list[PartitionState]] = {}
+    for partition in overview.partitions:
+        topics.setdefault(partition.topic, []).append(partition)
+    return topics
+
+
+def lag_facts(partitions: list[PartitionState]) -> list[dict[str, Any]]:
+    """Return how far the workers are behind, for machines."""
+    return [
+        {
+            "topic": each.topic,
+            "group": KINDS[each.kind].group,
+            "partition": each.partition,
+            "committed": each.committed,
+            "end": each.end,
+            "lag": each.lag,
+            "owner": each.owner,
+        }
+        for each in partitions
+    ]
+
+
+def describe_lag(partitions: list[PartitionState]) -> str:
+    """Write how far the workers are behind as text."""
+    return "\n".join(
+        f"{each.topic}[{each.partition}]: {each.lag:,} waiting, owned by {each.owner or 'nobody'}"
+        for each in partitions
     )
-    return {
-        "rows": int(rows),
-        "rows_last_minute": int(last_minute),
-        "newest": f"{newest:%Y-%m-%dT%H:%M:%S}Z" if rows else None,
-    }
+
+
+def _pipeline(overview: Overview) -> list[str]:
+    if not overview.processes:
+        return ["pipeline: no `radar up` runs on this data, and MONITOR_PROCESSES names nothing"]
+    exchange = "the simulated exchange" if overview.simulated else overview.exchange
+    running = sum(process.alive for process in overview.processes)
+    since = "" if overview.uptime_s is None else f" since {duration(overview.uptime_s)}"
+    total = len(overview.processes)
+    return [f"pipeline: {running} of {total} processes run{since}, recording {exchange}"]
+
+
+def _flows(overview: Overview) -> list[str]:
+    def rate(per_s: float) -> str:
+        return f"{per_s:,.1f}" if overview.rates_over_s else "–"
+
+    return [
+        f"  {flow.kind}: {flow.connections} connections, {rate(flow.frames_per_s)} frames/s,"
+        f" {rate(flow.published_per_s)} published/s, {rate(flow.stored_per_s)} stored/s,"
+        f" delay {'–' if flow.latency_s is None else duration(flow.latency_s)}"
+        for flow in overview.flows
+        if flow.connections or flow.frames
+    ]
+
+
+def _kafka(overview: Overview) -> list[str]:
+    flows = {flow.kind: flow for flow in overview.flows}
+    lines = [f"kafka {overview.kafka}:"]
+    for topic, partitions in _by_topic(overview).items():
+        flow = flows[partitions[0].kind]
+        letters = f", {flow.open_letters:,} dead letters" if flow.open_letters else ""
+        lines.append(
+            f"  {topic}: {len(partitions)} partitions,"
+            f" {sum(each.end - each.start for each in partitions):,} messages kept,"
+            f" {flow.lag or 0:,} waiting{letters}"
+        )
+    return lines
+
+
+def _clickhouse(overview: Overview) -> list[str]:
+    address, _, database = overview.clickhouse.rpartition("/")
+    return [
+        f"clickhouse {address}:",
+        *(
+            f"  {database}.{table.name}: {table.rows:,} rows,"
+            f" {table.rows_last_minute:,} in the last minute,"
+            f" newest {_time(table.newest_at_s) or '–'}"
+            for table in overview.tables
+        ),
+    ]
+
+
+def _time(at_s: float | None) -> str | None:
+    return None if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}Z"

@@ -1,0 +1,187 @@
+"""The pipeline as a flow, and in one line whether it flows. Pure."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from radar.kinds import RECORDED
+from radar.monitor import figures
+from radar.monitor.marks import Mark, of_obstacles, of_stage
+from radar.observe.overview import Flow, Overview, TableState
+
+WIDE = 110  # columns from which on words are written out
+# Each with the columns that it needs; what is left is divided.
+STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
+KIND_WIDTH = 8
+OLD_S = 8.0  # from which age on it is said of what ClickHouse told
+
+
+def title(overview: Overview | None, name: str, width: int, note: str) -> Text:
+    """Write the top line: what is observed, for how long it runs, when this was."""
+    left = Text.assemble((" radar ", "reverse bold"), f" {name}")
+    if overview is None:
+        return left
+    if overview.uptime_s is not None:
+        left.append(f"  up {figures.uptime(overview.uptime_s)}", style="dim")
+    if width >= WIDE:
+        left.append(f"  Kafka {overview.kafka}  ClickHouse {overview.clickhouse}", style="dim")
+    right = Text.assemble((note, "bold reverse"), f" {figures.clock(overview.at_s)} UTC ")
+    left.truncate(max(0, width - right.cell_len - 1), overflow="ellipsis")
+    return Text.assemble(left, " " * max(1, width - left.cell_len - right.cell_len), right)
+
+
+def verdict(overview: Overview | None, *, stopping: bool = False) -> tuple[Mark, Text]:
+    """Write whether it flows, else where it is stuck and why."""
+    if overview is None:
+        return Mark.IDLE, Text("○ asking everybody …", style="dim")
+    mark = of_obstacles(overview.obstacles)
+    if stopping:
+        waiting = sum(flow.lag or 0 for flow in overview.flows)
+        stops = f"▲ STOPPING: waiting until everything is stored, {figures.count(waiting)} to go"
+        return Mark.PASSES, Text(f"{stops}. Ctrl-C again ends at once", style="bold")
+    if overview.bottleneck is not None:
+        more = len(overview.obstacles) - 1
+        where = overview.bottleneck.stage.upper()
+        word = "STUCK AT" if mark is Mark.STUCK else "LOOK AT"
+        text = Text.assemble((f"{mark.sign} {word} {where}: ", "bold"), overview.bottleneck.text)
+        if more:
+            text.append(f" (and {more} more)")
+        return mark, text
+    if not overview.producers and not overview.workers:
+        return Mark.IDLE, Text(
+            "○ Kafka and ClickHouse answer; no process is known:"
+            " name them in MONITOR_PROCESSES, or start `radar up`"
+        )
+    delays = [flow.latency_s for flow in overview.flows if flow.latency_s is not None]
+    text = Text.assemble((f"{mark.sign} EVERYTHING FLOWS", "bold"))
+    if delays:
+        text.append(f": what comes is stored within {figures.age(max(delays))}")
+    return mark, text
+
+
+def flow(overview: Overview, width: int) -> Table:
+    """Draw the way of the data: a column for each stage, a row for each kind."""
+    wide = width >= WIDE
+    arrow = Text(" ─▶ " if wide else " ▸ ", style="dim")
+    table = Table.grid()
+    table.add_column(no_wrap=True, width=KIND_WIDTH)
+    arrows = arrow.cell_len * (len(STAGES) - 1)
+    spare = max(0, width - KIND_WIDTH - sum(STAGES.values()) - arrows) // len(STAGES)
+    for number, needed in enumerate(STAGES.values()):
+        if number:
+            table.add_column(no_wrap=True, width=arrow.cell_len)
+        table.add_column(no_wrap=True, width=needed + spare, overflow="ellipsis")
+
+    def add(first: Text, cells: Sequence[Text], between: Text) -> None:
+        spaced = [each for cell in cells for each in (between, cell)]
+        table.add_row(first, *spaced[1:])
+
+    nothing = Text()
+    add(nothing, [_heading(overview, stage, wide=wide) for stage in STAGES], arrow)
+    add(nothing, [Text(text, style="dim") for text in _subtitles(overview, wide=wide)], nothing)
+    tables = {each.kind: each for each in overview.tables}
+    for each in overview.flows:
+        first, second = _cells(overview, each, tables.get(each.kind), wide=wide)
+        if each.kind in RECORDED:
+            add(Text(each.kind, style="bold"), first, nothing)
+            add(nothing, second, nothing)
+        else:
+            cells = [nothing, nothing, second[2], first[3], first[4]]
+            add(Text(each.kind, style="dim"), cells, nothing)
+    return table
+
+
+def _heading(overview: Overview, stage: str, *, wide: bool) -> Text:
+    mark = of_stage(overview, stage)
+    here = overview.bottleneck is not None and overview.bottleneck.stage == stage
+    name = f" {stage.upper()} " if here and wide else stage.upper()
+    style = f"{mark.style} reverse" if here else "bold"
+    return Text.assemble((f"{mark.sign} ", mark.style), (name, style))
+
+
+def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
+    workers = overview.workers
+    ready = sum(worker.ready for worker in workers)
+    parts = len(overview.partitions)
+    told_s = overview.at_s - (overview.tables_at_s or overview.at_s)
+    simulated = f"{overview.exchange}, simulated" if wide else "simulated"
+    return [
+        simulated if overview.simulated else overview.exchange,
+        f"{sum(each.connections for each in overview.flows)} open",
+        f"Kafka, {parts}" if wide else f"{parts} in Kafka",
+        f"{ready}/{len(workers)} ready" if workers else "none known",
+        "ClickHouse" + (f", {figures.age(told_s)} old" if wide and told_s > OLD_S else ""),
+    ]
+
+
+def _cells(
+    overview: Overview, each: Flow, table: TableState | None, *, wide: bool
+) -> tuple[list[Text], list[Text]]:
+    def cell(stage: str, text: str, alarm: bool = False) -> Text:
+        mark = of_stage(overview, stage, each.kind)
+        style = "" if mark is Mark.FLOWS else mark.style
+        return Text(text, style=style or ("yellow" if alarm else ""))
+
+    producers = [producer for producer in overview.producers if producer.kind == each.kind]
+    reconnects = sum(producer.reconnects for producer in producers)
+    lag_per_s = sum(
+        partition.lag_per_s or 0.0
+        for partition in overview.partitions
+        if partition.kind == each.kind
+    )
+    known = bool(producers)
+    rows = figures.NONE if table is None else (figures.count if wide else figures.brief)(table.rows)
+    waiting = figures.count(each.lag)
+    arrow = figures.trend(lag_per_s, each.lag or 0) if each.lag else ""
+    bad = each.invalid_frames
+    letters = each.open_letters or 0
+    newest = None
+    if table is not None and table.newest_at_s is not None:
+        newest = max(0.0, (overview.tables_at_s or overview.at_s) - table.newest_at_s)
+    rated = overview.rates_over_s > 0
+    ago = " ago"
+    frames = figures.rate(each.frames_per_s if known and rated else None)
+    published = figures.rate(each.published_per_s if rated else None)
+    stored = figures.rate(each.stored_per_s if rated else None)
+    connections = cell("connections", f"{each.connections if known else figures.NONE} open")
+    if known and not each.connections:
+        connections.stylize(Mark.STUCK.style)
+    first = [
+        cell("exchange", f"{frames} frames/s" if wide else f"{frames}/s"),
+        connections,
+        cell("partitions", f"{published}/s {'published' if wide else 'in'}"),
+        cell("workers", f"{stored}/s{' stored' if wide else ''}"),
+        cell("tables", f"{rows} rows"),
+    ]
+    second = [
+        cell(
+            "exchange",
+            f"last {figures.age(each.last_frame_age_s)}{ago}"
+            if wide
+            else f"{figures.age(each.last_frame_age_s)}{ago}",
+        ),
+        cell(
+            "connections",
+            f"{reconnects} lost, {bad} bad" if wide else f"{reconnects} lost {bad} bad",
+            bad > 0,
+        ),
+        cell("partitions", f"{waiting} waiting {arrow}" if wide else f"{waiting} wait {arrow}"),
+        cell(
+            "workers",
+            (f"{figures.age(each.latency_s)} delay" if wide else figures.age(each.latency_s))
+            + (
+                f", {letters} dead letters"
+                if letters and wide
+                else f" {letters} dead"
+                if letters
+                else ""
+            ),
+            letters > 0,
+        ),
+        cell(
+            "tables",
+            f"newest {figures.age(newest)}{ago}" if wide else f"{figures.age(newest)}{ago}",
+        ),
+    ]
+    return first, second

@@ -1,0 +1,137 @@
+"""Runs the view: over a pipeline that others run, or as the face of `radar up`."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from radar.monitor import lines
+from radar.monitor.watch import Watch
+from radar.observe import deployment
+from radar.observe.observer import Observer
+from radar.settings import Settings
+
+if TYPE_CHECKING:
+    from radar.monitor.app import Monitor
+
+# The library of the screen is imported when rows are stored, or so long after the start at the
+# latest: what starts has the machine to itself until then.
+SCREEN_AFTER_S = 6.0
+LOOK_EVERY_S = 0.1
+EXIT_TIMEOUT_S = 3.0
+_WORDS = {"starting": "◌", "running": "●", "restarting": "↻", "stopped": "○"}
+
+_log = structlog.get_logger()
+
+
+class Started(Protocol):
+    """What is shown of a process while it starts."""
+
+    @property
+    def state(self) -> str:
+        """Starting, running, restarting or stopped."""
+
+
+def monitor(settings: Settings) -> None:
+    """Show what runs until somebody quits; blocks. Changes nothing and stops nothing."""
+    from radar.monitor.app import Monitor
+
+    watch = Watch(Observer(settings))
+    found = deployment.find(settings)
+    name = "simulated exchange" if found.simulated else settings.exchange
+
+    async def show() -> None:
+        observing = asyncio.create_task(watch.keep_up())
+        try:
+            await Monitor(name, lambda: watch.newest).run_async()
+        finally:
+            observing.cancel()
+
+    asyncio.run(show())
+
+
+def has_terminal() -> bool:
+    """Tell whether there is a terminal to draw on: the screen reads the input, writes the error."""
+    return all(
+        stream is not None and stream.isatty()
+        for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    )
+
+
+async def show_up(
+    console: Console,
+    name: str,
+    addresses: Sequence[tuple[str, str]],
+    watch: Watch,
+    processes: Callable[[], Mapping[str, Started]],
+) -> None:
+    """Show the pipeline of `radar up` until cancelled; leaves the terminal as it was.
+
+    Args:
+        console: Where to show it.
+        name: What is recorded.
+        addresses: Where what can be reached.
+        watch: What is observed.
+        processes: Returns the processes by name.
+    """
+    if not (console.is_terminal and has_terminal()):
+        await lines.show(console, addresses, watch)
+        return
+    await _until_stored(console, name, watch, processes)
+    from radar.monitor.app import Monitor
+
+    app = Monitor(
+        name,
+        lambda: watch.newest,
+        addresses=addresses,
+        stopping=lambda: watch.stopping,
+        interrupt=lambda: os.kill(os.getpid(), signal.SIGINT),
+    )
+    showing = asyncio.create_task(app.run_async())
+    try:
+        await asyncio.shield(showing)
+    except asyncio.CancelledError:
+        await _end(app, showing)
+        raise
+    except Exception:  # noqa: BLE001 - the pipeline goes on without it
+        _log.exception("the view failed")
+    await lines.show(console, addresses, watch)
+
+
+async def _end(app: "Monitor", showing: "asyncio.Task[None]") -> None:
+    """Give the terminal back."""
+    app.exit()
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await asyncio.wait_for(showing, EXIT_TIMEOUT_S)
+
+
+async def _until_stored(
+    console: Console, name: str, watch: Watch, processes: Callable[[], Mapping[str, Started]]
+) -> None:
+    began_s = time.monotonic()
+    started_s: float | None = None
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            shown = processes()
+            text = Text.assemble((f"radar · {name} · starting ", "bold"))
+            text.append(f"{time.monotonic() - began_s:.1f} s\n", style="dim")
+            for process, each in shown.items():
+                text.append(f"  {_WORDS[each.state]} {process}", style="dim")
+            live.update(text, refresh=True)
+            newest = watch.newest
+            if newest is not None and started_s is None:
+                started_s = time.monotonic()
+            if started_s is not None and newest is not None:
+                stored = any(flow.stored for flow in newest.flows)
+                if stored or time.monotonic() > started_s + SCREEN_AFTER_S:
+                    return
+            await asyncio.sleep(LOOK_EVERY_S)

@@ -1,0 +1,372 @@
+"""The sections below the flow: each a table of an overview's facts. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from radar.monitor import figures
+from radar.monitor.marks import Mark, of_process
+from radar.observe.overview import Overview, ProcessState
+
+SPARK_WIDTH = 12
+STALE_S = 60.0  # of a connection that has brought nothing
+Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by kind and partition
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; those with the highest rank are left out first where there is no room."""
+
+    title: str
+    right: bool = False
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: what is shown, and by what it is sorted, column by column."""
+
+    cells: Sequence[str | Text]
+    keys: Sequence[Any]
+
+    def holds(self, words: str) -> bool:
+        """Tell whether every word of a filter is somewhere in the row."""
+        text = " ".join(str(cell) for cell in self.cells).lower()
+        return all(word in text for word in words.lower().split())
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with a name, its key, and what it says when it is empty."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Callable[[Overview, Series], list[Row]]
+    empty: str
+    order: int = -1  # column by which it is sorted first; -1: as the rows come
+    falling: frozenset[int] = field(default_factory=frozenset)  # columns whose largest come first
+
+
+def fitting(section: Section, rows: Sequence[Row], width: int, order: int = -1) -> list[int]:
+    """Return the columns for which there is room."""
+    return _fitting(section, rows, width, order)[0]
+
+
+def _fitting(
+    section: Section, rows: Sequence[Row], width: int, order: int
+) -> tuple[list[int], list[int]]:
+    shown = list(range(len(section.columns)))
+    widths = [
+        max([len(column.title) + 2 * (n == order), *(_length(row.cells[n]) for row in rows)])
+        for n, column in enumerate(section.columns)
+    ]
+    last = shown[-1]
+    widths[last] = min(widths[last], 16)  # it is cut
+    for rank in range(9, 0, -1):
+        for n in [n for n in shown if section.columns[n].rank == rank]:
+            if sum(widths[each] + 2 for each in shown) > width:
+                shown.remove(n)
+    return shown, widths
+
+
+def draw(section: Section, rows: Sequence[Row], width: int, order: int) -> Table:
+    """Draw rows as wide as there is room, sorted by a column; -1 leaves their order."""
+    shown, widths = _fitting(section, rows, width, order)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", expand=True)
+    for n in shown:
+        column = section.columns[n]
+        table.add_column(
+            f"{column.title}{' ▾' if n == order else ''}",
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if n == shown[-1] else widths[n],
+            ratio=1 if n == shown[-1] and not column.right else None,
+        )
+    for row in arranged(section, rows, order):
+        table.add_row(*(row.cells[n] for n in shown))
+    return table
+
+
+def arranged(section: Section, rows: Sequence[Row], order: int) -> list[Row]:
+    """Sort rows by a column; unknown values come first, as they are what to look at."""
+    if order < 0:
+        return list(rows)
+    known = [row for row in rows if row.keys[order] is not None]
+    unknown = [row for row in rows if row.keys[order] is None]
+    return unknown + sorted(
+        known, key=lambda row: row.keys[order], reverse=order in section.falling
+    )
+
+
+def _length(cell: str | Text) -> int:
+    return cell.cell_len if isinstance(cell, Text) else len(cell)
+
+
+def _partitions(overview: Overview, series: Series) -> list[Row]:
+    stuck = {
+        each.subject for each in overview.obstacles if each.stage == "workers" and not each.passes
+    }
+    silent = {worker.kind for worker in overview.workers if not worker.alive}
+    found = []
+    for each in overview.partitions:
+        bad = each.owner in stuck and each.lag > 0
+        bad = bad or (each.owner is None and each.lag > 0)
+        style = "bold red" if bad else "" if each.lag else "dim"
+        owner = each.owner or ("not known" if each.kind in silent else "nobody")
+        arrow = figures.trend(each.lag_per_s, each.lag)
+        change = "" if each.lag_per_s is None else f"{each.lag_per_s:+,.1f}/s {arrow}"
+        lags = series.get((each.kind, each.partition), ())
+        cells = (
+            Text(f"{each.kind} {each.partition}", style=style),
+            Text(f"{each.lag:,}", style=style),
+            Text(figures.spark(lags, SPARK_WIDTH), style=style or "cyan"),
+            change,
+            figures.rate(each.published_per_s),
+            figures.rate(each.stored_per_s),
+            f"{each.end:,}",
+            Text(owner, style=style if bad or each.owner is None else ""),
+        )
+        keys = (
+            *((each.kind, each.partition), each.lag, each.lag, each.lag_per_s),
+            *(each.published_per_s, each.stored_per_s, each.end, owner),
+        )
+        found.append(Row(cells, keys))
+    return found
+
+
+def _connections(overview: Overview, _: Series) -> list[Row]:
+    found = []
+    for producer in overview.producers:
+        for each in producer.connections:
+            silent = each.last_frame_age_s
+            old = silent is None or silent > STALE_S
+            last = Text(f"{figures.age(silent)} ago", style="yellow" if old else "")
+            cells = (
+                f"{producer.kind} #{each.name}",
+                f"{each.markets}",
+                figures.age(each.age_s),
+                last,
+                f"{each.frames:,}",
+                producer.name,
+            )
+            keys = (
+                *((producer.kind, each.name.zfill(9)), each.markets, each.age_s, silent),
+                *(each.frames, producer.name),
+            )
+            found.append(Row(cells, keys))
+        if not producer.connections:
+            why = producer.reasons[0] if producer.reasons else "no connection"
+            cells = (producer.kind, "0", "–", Text("–", style="bold red"), "–", why)
+            found.append(Row(cells, ((producer.kind, ""), 0, 0.0, 1e9, 0, why)))
+    return found
+
+
+def _processes(overview: Overview, _: Series) -> list[Row]:
+    workers = {each.name: each for each in overview.workers}
+    producers = {each.name: each for each in overview.producers}
+    found = []
+    for each in overview.processes:
+        memory = rate = delay = None
+        what = ", ".join(each.reasons)
+        if (worker := workers.get(each.name)) is not None:
+            memory, rate, delay = worker.memory_bytes, worker.rows_per_s, worker.latency_s
+            what = what or _work(worker.partitions, worker.insert_retries, worker.dead_letters)
+        elif (producer := producers.get(each.name)) is not None:
+            memory, rate = producer.memory_bytes, producer.published_per_s
+            what = what or _feed(producer.queue, producer.clock_skew_s)
+        found.append(_process(each, rate, delay, memory, what))
+    return found
+
+
+def _work(partitions: list[int], retries: int, letters: int) -> str:
+    owned = ", ".join(str(number) for number in partitions) or "none"
+    errors = [
+        f"{count} {name}" for count, name in ((retries, "retries"), (letters, "letters")) if count
+    ]
+    return "; ".join(
+        [f"partitions {owned}" if len(partitions) != 1 else f"partition {owned}", *errors]
+    )
+
+
+def _feed(queue: int, skew_s: float | None) -> str:
+    told = [f"{queue:,} queued"] if queue else []
+    if skew_s is not None and abs(skew_s) >= 1:
+        told.append(f"clock {skew_s:+.1f} s")
+    return ", ".join(told)
+
+
+def _process(
+    each: ProcessState, rate: float | None, delay: float | None, memory: int | None, what: str
+) -> Row:
+    mark = of_process(each)
+    style = "" if mark is Mark.FLOWS else mark.style
+    cells = (
+        Text.assemble((f"{mark.sign} ", mark.style), (each.name, style)),
+        "" if rate is None else f"{figures.rate(rate)}/s",
+        "" if delay is None else figures.age(delay),
+        "" if memory is None else figures.size(memory),
+        Text(str(each.restarts), style="yellow" if each.restarts else "dim"),
+        str(each.pid or each.address),
+        Text(what, style=style),
+    )
+    keys = (each.name, rate or 0.0, delay or 0.0, memory or 0, each.restarts, each.pid or 0, what)
+    return Row(cells, keys)
+
+
+def _markets(overview: Overview, _: Series) -> list[Row]:
+    found = []
+    for each in overview.markets:
+        trade, book = (
+            None if at_s is None else max(0.0, (overview.markets_at_s or overview.at_s) - at_s)
+            for at_s in (each.trade_at_s, each.book_at_s)
+        )
+        delays = [d for d in (each.trade_delay_s, each.book_delay_s) if d is not None]
+        delay = max(delays, default=None)
+        cells = (
+            Text(each.symbol, style="bold"),
+            figures.price(each.last_price),
+            figures.price(each.best_bid),
+            figures.price(each.best_ask),
+            figures.age(trade),
+            figures.age(book),
+            figures.age(delay),
+        )
+        number = float(each.last_price) if each.last_price else None
+        keys = (each.symbol, number, each.best_bid, each.best_ask, trade, book, delay or 0.0)
+        found.append(Row(cells, keys))
+    return found
+
+
+def _gaps(overview: Overview, _: Series) -> list[Row]:
+    found = []
+    for each in overview.gaps:
+        ago, lasted = overview.at_s - each.ended_at_s, each.ended_at_s - each.began_at_s
+        some = ", ".join(each.symbols[:3]) + (", …" if len(each.symbols) > 3 else "")
+        repaired = Text("fetched", style="green") if each.repaired else Text("open", style="yellow")
+        cells = (
+            f"{figures.age(ago)} ago",
+            figures.age(lasted),
+            each.kind,
+            each.cause,
+            repaired if each.kind == "trades" else "–",
+            f"{len(each.symbols)}: {some}",
+        )
+        keys = (ago, lasted, each.kind, each.cause, each.repaired, len(each.symbols))
+        found.append(Row(cells, keys))
+    return found
+
+
+def _letters(overview: Overview, _: Series) -> list[Row]:
+    return [
+        Row(
+            (
+                f"{figures.age(overview.at_s - each.at_s)} ago",
+                each.kind,
+                Text(each.reason, style="dim" if each.replayed else "red"),
+                "replayed" if each.replayed else "",
+                f"{each.topic}:{each.partition}:{each.offset}",
+                each.detail,
+            ),
+            (-each.at_s, each.kind, each.reason, each.replayed, each.offset, each.detail),
+        )
+        for each in overview.letters
+    ]
+
+
+def _problems(overview: Overview, _: Series) -> list[Row]:
+    return [
+        Row(
+            (figures.clock(each.at_s), Text(each.process, style="yellow"), each.text),
+            (-each.at_s, each.process, each.text),
+        )
+        for each in reversed(overview.problems)
+    ]
+
+
+SECTIONS = (
+    Section(
+        "partitions",
+        "Lag by partition",
+        (
+            *(Column("partition"), Column("waiting", right=True)),
+            *(Column("trend", rank=2), Column("change", right=True, rank=3)),
+            *(Column("in/s", right=True, rank=5), Column("stored/s", right=True, rank=5)),
+            *(Column("end", right=True, rank=8), Column("worker")),
+        ),
+        _partitions,
+        "Kafka has told nothing yet",
+        falling=frozenset((1, 2, 3, 4, 5, 6)),
+    ),
+    Section(
+        "processes",
+        "Processes",
+        (
+            *(Column("process"), Column("rate", right=True, rank=2)),
+            *(Column("delay", right=True, rank=3), Column("memory", right=True, rank=5)),
+            *(Column("restarts", right=True, rank=4), Column("pid", right=True, rank=6)),
+            Column("what"),
+        ),
+        _processes,
+        "none known: set MONITOR_PROCESSES, or start `radar up`",
+        falling=frozenset((1, 2, 3, 4)),
+    ),
+    Section(
+        "connections",
+        "Connections to the exchange",
+        (
+            *(Column("connection"), Column("markets", right=True, rank=3)),
+            *(Column("age", right=True), Column("last frame", right=True)),
+            *(Column("frames", right=True, rank=4), Column("producer", rank=2)),
+        ),
+        _connections,
+        "no producer has told any",
+        falling=frozenset((1, 2, 3, 4)),
+    ),
+    Section(
+        "markets",
+        "Markets, the stalest first",
+        (
+            *(Column("market"), Column("last price", right=True)),
+            *(Column("bid", right=True, rank=5), Column("ask", right=True, rank=5)),
+            *(Column("trade ago", right=True), Column("book ago", right=True)),
+            Column("delay", right=True, rank=4),
+        ),
+        _markets,
+        "ClickHouse has told none yet",
+        order=4,
+        falling=frozenset((1, 2, 3, 4, 5, 6)),
+    ),
+    Section(
+        "gaps",
+        "Gaps of the last day",
+        (
+            *(Column("ended"), Column("lasted", right=True), Column("kind"), Column("cause")),
+            *(Column("trades", rank=3), Column("markets")),
+        ),
+        _gaps,
+        "none: nothing was missed",
+        falling=frozenset((1, 5)),
+    ),
+    Section(
+        "letters",
+        "Dead letters",
+        (
+            *(Column("sent"), Column("kind", rank=2), Column("reason"), Column("", rank=5)),
+            *(Column("place", rank=4), Column("detail")),
+        ),
+        _letters,
+        "none: every message became a row",
+    ),
+    Section(
+        "problems",
+        "Problems",
+        (Column("at"), Column("process"), Column("what")),
+        _problems,
+        "none",
+    ),
+)

@@ -1,0 +1,62 @@
+"""What Kafka tells: how far the workers are, and which messages could not be stored."""
+
+import heapq
+from typing import NamedTuple
+
+from radar.consumer.letters import Letters, LetterState
+from radar.kafka import Cluster, Lag
+from radar.kinds import KINDS
+from radar.observe.overview import RecentLetter
+
+SHOWN_LETTERS = 20
+
+
+class DeadLetters(NamedTuple):
+    """What is in the dead-letter topics."""
+
+    newest: list[RecentLetter]
+    open: dict[str, int]
+
+
+def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
+    """Return how far the workers are, by kind; blocks.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer.
+    """
+    return {kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()}
+
+
+def ask_letters(cluster: Cluster) -> DeadLetters:
+    """Read the dead letters; blocks.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer.
+    """
+    newest, still_open = [], {}
+    for kind in KINDS.values():
+        states: dict[LetterState, int] = dict.fromkeys(LetterState, 0)
+        letters = []
+        for letter, state in Letters(cluster, kind):
+            states[state] += 1
+            letters.append(
+                RecentLetter(
+                    kind=kind.name,
+                    at_s=letter.sent_at_ms / 1000,
+                    reason=letter.reason,
+                    detail=letter.detail,
+                    topic=letter.topic,
+                    partition=letter.partition,
+                    offset=letter.offset,
+                    replayed=state is LetterState.REPLAYED,
+                )
+            )
+            if len(letters) > 100 * SHOWN_LETTERS:
+                letters = _newest_letters(letters)
+        newest += letters
+        still_open[kind.name] = states[LetterState.OPEN]
+    return DeadLetters(_newest_letters(newest), still_open)
+
+
+def _newest_letters(letters: list[RecentLetter]) -> list[RecentLetter]:
+    return heapq.nlargest(SHOWN_LETTERS, letters, key=lambda each: each.at_s)

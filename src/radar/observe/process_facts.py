@@ -1,0 +1,114 @@
+"""What a process tells of itself."""
+
+import http.client
+import itertools
+import time
+from typing import NamedTuple
+
+from radar.kinds import KINDS, RECORDED
+from radar.observe.ask_health import ask as ask_health
+from radar.observe.connections import ToldConnection
+from radar.observe.connections import parse as parse_connections
+from radar.observe.deployment import Served
+from radar.observe.overview import ProcessState
+from radar.observe.scrape import Sample, Scraped, fetch, read
+
+COUNTERS = (
+    *("radar_frames_total", "radar_frame_bytes_total", "radar_published_total"),
+    *("radar_publish_failed_total", "radar_backpressure_seconds_total", "radar_reconnects_total"),
+    *("radar_invalid_frames_total", "radar_rows_total", "radar_blocks_total"),
+    *("radar_insert_seconds_sum", "radar_insert_seconds_count", "radar_insert_retries_total"),
+    *("radar_latency_seconds_sum", "radar_latency_seconds_count", "radar_dead_letters_total"),
+    "radar_rebalances_total",
+)
+GAUGES = (
+    *("radar_connections", "radar_last_frame_timestamp_seconds", "radar_clock_skew_seconds"),
+    *("radar_publish_queue", "radar_halted_partitions", "radar_lag_messages", "radar_alive"),
+    *("radar_ready", "process_resident_memory_bytes", "process_start_time_seconds"),
+)
+# A worker shows the one from its start, a producer the other for what it records.
+PRODUCER_SIGN, WORKER_SIGN = "radar_published_total", "radar_insert_retries_total"
+
+
+class Told(NamedTuple):
+    """What a process said of itself."""
+
+    at_s: float  # when it did, Unix time
+    scraped: Scraped
+    alive: bool
+    ready: bool
+    reasons: list[str]
+    connections: list[ToldConnection]
+
+
+def ask(process: Served) -> Told:
+    """Ask a process; blocks for a few seconds at most.
+
+    Raises:
+        OSError: It does not answer, or something else does.
+    """
+    host, port = process.host, process.port
+    try:
+        scraped = read(host, port, itertools.chain(COUNTERS, GAUGES))
+        at_s = time.time()
+        sample = scraped.sample
+        alive, ready = (bool(sample.get((name, ""))) for name in ("radar_alive", "radar_ready"))
+        reasons: list[str] = []
+        if not (alive and ready):
+            health = ask_health(host, port, process.name)
+            alive, ready, reasons = health.alive, health.ready, health.reasons
+        connections = []
+        if any((PRODUCER_SIGN, kind) in sample for kind in RECORDED):
+            connections = parse_connections(fetch(host, port, "/connections"))
+    except (http.client.HTTPException, ValueError) as error:
+        raise ConnectionError(f"unexpected answer: {error}") from error
+    return Told(at_s, scraped, alive, ready, reasons, connections)
+
+
+def role(scraped: Scraped) -> tuple[str, str] | None:
+    """Tell role and kind of a process by what it measures; None if it does not show yet."""
+    for kind in KINDS:
+        if (WORKER_SIGN, kind) in scraped.sample:
+            return "worker", kind
+    for kind in RECORDED:
+        if (PRODUCER_SIGN, kind) in scraped.sample:
+            return "producer", kind
+    return None
+
+
+def guessed_role(name: str) -> tuple[str, str] | None:
+    """Tell from its name what a process is that has not answered yet."""
+    kind = next((kind for kind in KINDS if kind in name), None)
+    if kind is None:
+        return None
+    if "consumer" in name or "worker" in name:
+        return "worker", kind
+    return ("producer", kind) if kind in RECORDED else None
+
+
+def state(process: Served, told: Told | None, silence: str | None) -> ProcessState:
+    """Return what is known of a process; `silence` says why it told nothing."""
+    reasons: list[str] = []
+    if process.state not in ("running", ""):
+        reasons = [f"the process is {process.state}"]
+    elif silence is not None:
+        reasons = [silence]
+    alive = ready = not reasons
+    if told is not None and not reasons:
+        alive, ready, reasons = told.alive, told.ready, told.reasons
+    return ProcessState(
+        name=process.name,
+        state=process.state,
+        pid=process.pid,
+        restarts=process.restarts,
+        address=process.address,
+        alive=alive,
+        ready=ready,
+        reasons=reasons,
+    )
+
+
+def memory_bytes(sample: Sample) -> int | None:
+    """Return the memory that a process holds, if it says so."""
+    found = sample.get(("process_resident_memory_bytes", ""))
+    return None if found is None else int(found)

@@ -1,0 +1,182 @@
+"""What ClickHouse tells of tables, markets and gaps."""
+
+import heapq
+import time
+from typing import Any, NamedTuple
+
+from radar.errors import QueryFailed
+from radar.kinds import KINDS, RECORDED
+from radar.observe.overview import MarketAge, MarketDelay, MarketState, RecentGap, TableState
+from radar.store.client import Store
+
+SHOWN_MARKETS = 10  # of each kind
+SHOWN_GAPS = 20
+# How far back the newest row of a market is looked for, by kind.
+LOOK_BACK_S = {"trades": 86_400, "depth": 3_600}
+
+
+class Tables(NamedTuple):
+    """What ClickHouse knows of its tables."""
+
+    at_s: float  # when it told, Unix time
+    states: list[TableState]
+    refused: str | None = None  # why it does not tell
+
+
+class Markets(NamedTuple):
+    """What ClickHouse knows of single markets."""
+
+    at_s: float  # when ClickHouse told, Unix time
+    states: list[MarketState]
+    gaps: list[RecentGap]
+    refused: str | None = None  # why it does not tell
+
+
+def ask_whether_it_answers(store: Store) -> bool:
+    """Ask for an answer, whatever it is; blocks.
+
+    Raises:
+        StoreUnavailable: There is none.
+    """
+    try:
+        store.ping()
+    except QueryFailed:
+        return False  # it lets others in, perhaps
+    return True
+
+
+def ask_tables(store: Store) -> Tables:
+    """Count rows, parts and bytes; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+    """
+    try:
+        return Tables(time.time(), _count_tables(store))
+    except QueryFailed as error:
+        return Tables(time.time(), [], str(error))
+
+
+def ask_markets(store: Store) -> Markets:
+    """Read prices, ages and delays of markets, and gaps; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+    """
+    try:
+        gaps = [RecentGap(*row) for row in store.rows(_GAPS)]
+        return Markets(time.time(), _read_markets(store), gaps)
+    except QueryFailed as error:
+        return Markets(time.time(), [], [], str(error))
+
+
+def stalest(markets: Markets) -> list[MarketAge]:
+    """Return the markets of each kind that brought nothing for longest."""
+    seen = [("trades", each.symbol, each.trade_at_s) for each in markets.states]
+    seen += [("depth", each.symbol, each.book_at_s) for each in markets.states]
+    return [
+        MarketAge(kind, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
+        for kind in RECORDED
+        for _, symbol, at_s in heapq.nsmallest(
+            SHOWN_MARKETS,
+            (each for each in seen if each[0] == kind),
+            key=lambda each: each[2] or 0.0,
+        )
+    ]
+
+
+def slowest(markets: Markets) -> list[MarketDelay]:
+    """Return the markets of each kind whose rows took longest."""
+    delays = [("trades", each.symbol, each.trade_delay_s) for each in markets.states]
+    delays += [("depth", each.symbol, each.book_delay_s) for each in markets.states]
+    return [
+        MarketDelay(kind, symbol, delay_s)
+        for kind in RECORDED
+        for delay_s, symbol in heapq.nlargest(
+            SHOWN_MARKETS, ((d, s) for k, s, d in delays if k == kind and d is not None)
+        )
+    ]
+
+
+def _count_tables(store: Store) -> list[TableState]:
+    counts = " UNION ALL ".join(
+        f"SELECT '{kind.name}', count(), countIf(received_at > now64(6) - 60),"
+        f" toUnixTimestamp64Micro(max(received_at)) FROM {kind.table} FINAL"
+        for kind in KINDS.values()
+    )
+    sizes = {
+        table: (int(size), int(parts))
+        for table, size, parts in store.rows(
+            "SELECT table, sum(bytes_on_disk), count() FROM system.parts"
+            " WHERE active AND database = currentDatabase() GROUP BY table"
+        )
+    }
+    found = {kind: facts for kind, *facts in store.rows(counts)}
+    return [
+        TableState(
+            kind=kind.name,
+            name=kind.table,
+            rows=int(found[kind.name][0]),
+            rows_last_minute=int(found[kind.name][1]),
+            newest_at_s=int(found[kind.name][2]) / 1e6 if found[kind.name][0] else None,
+            size_bytes=sizes.get(kind.table, (0, 0))[0],
+            parts=sizes.get(kind.table, (0, 0))[1],
+        )
+        for kind in KINDS.values()
+    ]
+
+
+def _read_markets(store: Store) -> list[MarketState]:
+    prices = {
+        symbol: (price, bid, ask)
+        for symbol, price, bid, ask in store.rows(
+            "SELECT symbol, toString(last_price), best_bid, best_ask FROM markets"
+        )
+    }
+    newest = {(kind, symbol): rest for kind, symbol, *rest in store.rows(_NEWEST)}
+    nothing: list[Any] = [None, None]
+    states = []
+    for symbol in sorted({symbol for _, symbol in newest}):
+        trades = newest.get(("trades", symbol), nothing)
+        depth = newest.get(("depth", symbol), nothing)
+        price, bid, ask = prices.get(symbol, (None, None, None))
+        states.append(
+            MarketState(
+                symbol=symbol,
+                last_price=price,
+                best_bid=bid,
+                best_ask=ask,
+                trade_at_s=int(trades[0]) / 1e6 if trades[0] else None,
+                book_at_s=int(depth[0]) / 1e6 if depth[0] else None,
+                trade_delay_s=trades[1],
+                book_delay_s=depth[1],
+            )
+        )
+    return states
+
+
+def _newest_query() -> str:
+    parts = [
+        f"SELECT '{kind}' AS kind, symbol, max(received_at) AS newest,"
+        " avgIf(dateDiff('millisecond', received_at, inserted_at),"
+        " received_at > now64(6) - 60) / 1000 AS delay_s"
+        f" FROM {RECORDED[kind].table} WHERE {column} > now64(6) - {LOOK_BACK_S[kind]}"
+        f" AND received_at > now64(6) - {LOOK_BACK_S[kind]} GROUP BY symbol"
+        for kind, column in (("trades", "event_time"), ("depth", "received_at"))
+    ]
+    return (
+        "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"
+        " if(isFinite(delay_s), delay_s, NULL)"
+        " FROM (SELECT toString(record_kind) AS kind, arrayJoin(symbols) AS symbol FROM watches"
+        " WHERE ended_at > now64(6) - 86400 GROUP BY kind, symbol) AS w"
+        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, symbol)"
+    )
+
+
+_NEWEST = _newest_query()
+_GAPS = (
+    "SELECT toString(record_kind), toString(cause), symbols,"
+    " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
+    " FROM gaps FINAL"
+    f" WHERE ended_at > now64(6) - 86400 ORDER BY ended_at DESC LIMIT {SHOWN_GAPS}"
+)
