@@ -1,5 +1,8 @@
 """Rows that the database makes up itself: millions of trades without a way through Kafka."""
 
+from collections.abc import Iterator
+from itertools import accumulate
+
 from radar.store.client import Store
 
 CHUNK_ROWS = 1_000_000
@@ -7,7 +10,15 @@ MARKETS = 200
 SPAN_S = 30 * 86400
 """The trades lie in the last month."""
 
-_INSERT = """
+# Shares as in the simulated exchange: the n-th busiest market trades 1/n as often as the busiest.
+_WEIGHTS = list(accumulate(1 / rank for rank in range(1, MARKETS + 1)))
+_DRAWS = 10_000
+_DRAWN = [
+    next(market for market, weight in enumerate(_WEIGHTS) if weight * _DRAWS > n * _WEIGHTS[-1])
+    for n in range(_DRAWS)
+]
+
+_INSERT = f"""
 INSERT INTO trades_master
 (trade_id, source, symbol, base, quote, side, price, base_amount, event_time, received_at,
  kafka_partition, kafka_offset)
@@ -18,30 +29,36 @@ SELECT
     if(chance % 2, 'buy', 'sell'),
     toDecimal128((10000 + market * 1000 + chance % 997) / 100, 18),
     toDecimal128((1 + chance % 99991) / 10000, 18),
-    at, addMilliseconds(at, 40 + chance % 50),
+    -- The exchange tells whole seconds.
+    toStartOfSecond(at), addMilliseconds(at, 40 + chance % 50),
     number % 3, number
 FROM
 (
     SELECT
         number, cityHash64(number) AS chance,
-        -- A few markets are busy and many are quiet.
-        toUInt8(pow(bitShiftRight(chance, 20) % 100000 / 100000, 2) * {markets}) AS market,
-        intDiv(number * {span} * 1000, {total}) AS elapsed_ms,
-        addMilliseconds(toDateTime64(now() - {span}, 3, 'UTC'), elapsed_ms) AS at
-    FROM numbers({start}, {count})
+        {_DRAWN}[bitShiftRight(chance, 20) % {_DRAWS} + 1] AS market,
+        intDiv(number * {SPAN_S} * 1000, {{total}}) AS elapsed_ms,
+        addMilliseconds(toDateTime64({{now}} - {SPAN_S}, 3, 'UTC'), elapsed_ms) AS at
+    FROM numbers({{start}}, {{count}})
 )
 """
 
 
 def insert_trades(store: Store, rows: int) -> None:
-    """Fill `trades_master` with made-up trades, oldest first; blocks a second or two a million."""
-    for start in range(0, rows, CHUNK_ROWS):
-        store.command(
-            _INSERT.format(
-                markets=MARKETS,
-                span=SPAN_S,
-                total=rows,
-                start=start,
-                count=min(CHUNK_ROWS, rows - start),
-            )
-        )
+    """Fill `trades_master` with made-up trades, oldest first; blocks a second or two a million.
+
+    The newest day comes hour by hour, so that it lies in parts as it would.
+    """
+    ((now,),) = store.rows("SELECT toUnixTimestamp(now())")
+    for start, count in _chunks(rows):
+        store.command(_INSERT.format(now=now, total=rows, start=start, count=count))
+
+
+def _chunks(rows: int) -> Iterator[tuple[int, int]]:
+    hour_rows = max(1, rows * 3600 // SPAN_S)
+    start = 0
+    while start < rows:
+        wanted = CHUNK_ROWS if start < rows - 24 * hour_rows else hour_rows
+        count = min(wanted, rows - start)
+        yield start, count
+        start += count

@@ -13,12 +13,14 @@ from radar.store.client import Store
 
 NAME = "reads"
 TEXT = """
-Made-up trades of 200 markets over a month, 7 % of them in the busiest, and snapshots of their books
-every 7 s, read through the views, which show every trade once (FINAL). Weeks that are over are one
-part, as they are a day later; the newest two are as the inserts left them.
+Made-up trades of 200 markets over a month, with shares as in the simulated exchange: 17 % of them
+in the busiest market. Snapshots of their books every 7 s. Read through the views, which show every
+trade once (FINAL). Weeks that are over are one part, as they are a day later; the others are as the
+inserts left them.
 """
 ROWS = 10_000_000
 SNAPSHOTS = 400_000
+FILL_TIMEOUT_S = 3600.0
 WATCHED = 25  # markets of a connection
 QUERIES = {
     "newest 10 trades of a market": """
@@ -74,14 +76,16 @@ def run(options: Options) -> Section:
     cpu_s: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     with stack.database(options.folder, f"{stack.HOST}:9092") as database:
         sys.stderr.write(f"reads, making {rows:,} trades\n")
-        insert_trades(database.store, rows)
-        _insert_snapshots(database.store, options.scaled(SNAPSHOTS))
-        _insert_watches(database.store)
-        for (week,) in database.store.rows(
+        filling = Store(database.settings, timeout_s=FILL_TIMEOUT_S)
+        insert_trades(filling, rows)
+        _insert_snapshots(filling, options.scaled(SNAPSHOTS))
+        _insert_watches(filling)
+        for (week,) in filling.rows(
             "SELECT DISTINCT partition FROM system.parts WHERE active AND table = 'trades_master'"
             " AND partition < toString(toMonday(now() - 7 * 86400))"
         ):
-            database.store.command(f"OPTIMIZE TABLE trades_master PARTITION '{week}' FINAL")
+            filling.command(f"OPTIMIZE TABLE trades_master PARTITION '{week}' FINAL")
+        filling.close()
         ((parts,),) = database.store.rows(
             "SELECT count() FROM system.parts WHERE active AND table = 'trades_master'"
         )
