@@ -161,6 +161,7 @@ function make(lang) {
     return isNumber(seconds) ? isolated(`${decimal(seconds, 0, 3)} ${units.s}`) : NONE;
   }
 
+  /** A text for a canvas, which knows no direction of its own: words in theirs. */
   function isolated(text) {
     return persian ? `\u2067${text}\u2069` : text;
   }
@@ -264,7 +265,7 @@ function make(lang) {
 
   return {
     lang, zone, number, rough, price, amount, compact, axis, latencyAxis, money, quoteName, percent, share, duration,
-    latency, ago, bytes, rate, clock, minute, day, date, month, year, dateTime, dateMinute, dayOf, parts,
+    latency, ago, bytes, rate, clock, minute, day, date, month, year, dateTime, dateMinute, dayOf, parts, isolated,
     digits: (text) => (persian ? persianDigits(text) : String(text)),
   };
 }

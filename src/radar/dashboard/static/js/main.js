@@ -61,7 +61,8 @@ function Banner() {
   if (now.state === "lost") text = t("lost_banner", { age });
   else if (now.problem) text = t("problem_banner", { text: now.problem });
   else if (quiet_s > now.quiet_s) text = t("stale_banner", { age });
-  return text && html`<div class="banner" data-state=${now.state} role="alert">${text}</div>`;
+  // Not announced: its age changes every second. The state beside the pages' names is.
+  return text && html`<div class="banner" data-state=${now.state}>${text}</div>`;
 }
 
 const KEYS = [

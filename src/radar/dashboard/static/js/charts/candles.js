@@ -72,12 +72,12 @@ export class CandleChart {
         borderColor: c.line, timeVisible: true, secondsVisible: false, rightOffset: 4, minBarSpacing: 1.5,
         tickMarkFormatter: (at, type) => {
           if (type === TickMarkType.Year) return f.year(time(at));
-          if (type === TickMarkType.Month) return f.month(time(at));
-          return type === TickMarkType.DayOfMonth ? f.day(time(at)) : f.minute(time(at));
+          if (type === TickMarkType.Month) return f.isolated(f.month(time(at)));
+          return type === TickMarkType.DayOfMonth ? f.isolated(f.day(time(at))) : f.minute(time(at));
         },
       },
       localization: {
-        timeFormatter: (at) => (this.interval_s >= 86400 ? f.date(time(at)) : f.dateMinute(time(at))),
+        timeFormatter: (at) => f.isolated(this.interval_s >= 86400 ? f.date(time(at)) : f.dateMinute(time(at))),
         priceFormatter: (price) => f.price(price, this.decimals),
       },
       crosshair: { mode: 0, vertLine: { color: c.faint, labelBackgroundColor: c.muted }, horzLine: { color: c.faint, labelBackgroundColor: c.muted } },

@@ -162,7 +162,7 @@ function Candles({ symbol, interval_s, setInterval_s, model, feed }) {
     <header>
       <${Choice} label=${t("interval")} value=${interval_s} onChange=${setInterval_s}
         options=${INTERVALS.map(([s, text]) => [s, lang === "fa" ? INTERVALS_FA[text] : text])} />
-      <span class="end note"><a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span>
+      <span class="end note">${t("zone")} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span>
     </header>
     <div class="chart-place" dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
       <div ref=${place} class="fill" />
@@ -289,10 +289,6 @@ export function MarketPage({ symbol }) {
   useEffect(() => {
     const aborter = new AbortController();
     const { signal } = aborter;
-    get("markets", {}, signal).then(({ markets }) => {
-      const row = markets.find((each) => each.symbol === symbol);
-      if (row && model.market.value === null) takeMarket(row);
-    }, () => {});
     get("book", { symbol }, signal).then((book) => {
       keep("market", symbol);
       if (model.book.value === null) takeBook(book);

@@ -12,7 +12,7 @@ import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.j
 
 const MAIN_KINDS = ["trades", "depth"];
 const STAGES = ["exchange", "connections", "partitions", "workers", "tables"];
-const QUIET_S = 5;
+const QUIET_S = 10; // it is observed every second; a busy machine takes longer
 const SILENT_S = 10; // a connection that brings nothing for so long is marked
 const LATE_S = 5;
 const LAG_S = 2; // a lag of more than so many seconds of traffic is marked
@@ -381,7 +381,7 @@ export function PipelinePage() {
   return html`
     <h1 class="visually-hidden">${t("pipeline")}</h1>
     <${Flow} overview=${overview} />
-    <div class="section-head"><h2>${t("over_time")}</h2>
+    <div class="section-head"><h2>${t("over_time")} <small class="note">${t("zone")}</small></h2>
       <${Choice} label=${t("over_time")} value=${minutes} onChange=${setMinutes} options=${MINUTES.map((n) => [n, t("minutes", { n: f.number(n) })])} /></div>
     <div class="three">${CHARTS.map((chart, n) => html`<${Series} key=${chart.key} turn=${n + 1} chart=${chart} cell=${history} minutes=${minutes} />`)}</div>
     <div class="two">
