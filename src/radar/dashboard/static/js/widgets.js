@@ -142,7 +142,7 @@ export class Still extends Component {
  * @param box  ref of what scrolls, if it is not the window
  * @returns [ref of the list, first row, row after the last]
  */
-export function useRowsInView(count, rowHeight, box = undefined, extra = 10) {
+export function useRowsInView(count, rowHeight, box = undefined, extra = 6) {
   const list = useRef(null);
   const [range, setRange] = useState([0, 30]);
   useLayoutEffect(() => {

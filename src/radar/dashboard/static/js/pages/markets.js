@@ -32,7 +32,7 @@ function place({ last_price, low_24h, high_24h }) {
   return high_24h > low_24h ? Math.min(1, Math.max(0, (last_price - low_24h) / (high_24h - low_24h))) : null;
 }
 
-/** The rows by symbol, each with what its drawing needs besides. */
+/** A cell for each market's row, with what its drawing needs besides: each is drawn by itself. */
 class Rows {
   constructor() {
     this.bySymbol = new Map();
@@ -41,10 +41,14 @@ class Rows {
 
   put(changed) {
     for (const row of changed) {
-      const before = this.bySymbol.get(row.symbol);
+      let cell = this.bySymbol.get(row.symbol);
+      const before = cell?.value;
       const moved = before && row.last_price !== before.row.last_price && before.row.last_price !== null;
-      if (!before) this.set += 1;
-      this.bySymbol.set(row.symbol, {
+      if (!cell) {
+        this.bySymbol.set(row.symbol, (cell = new Cell(null)));
+        this.set += 1;
+      }
+      cell.set({
         row,
         decimals: Math.max(before?.decimals ?? 0, decimalsOf([row.last_price], 7)),
         flash: moved ? (row.last_price > before.row.last_price ? "up" : "down") : before?.flash ?? "",
@@ -56,10 +60,10 @@ class Rows {
 }
 
 function chosen(rows, { filter, search, sort, stars }) {
-  const usdt = rows.bySymbol.get("USDTTMN")?.row.last_price;
+  const usdt = rows.bySymbol.get("USDTTMN")?.value.row.last_price;
   const rates = { TMN: 1, USDT: usdt ?? 1 };
   const wanted = folded(search);
-  const found = [...rows.bySymbol.values()].filter(({ row, words }) =>
+  const found = [...rows.bySymbol.values()].map((cell) => cell.value).filter(({ row, words }) =>
     (wanted === "" || words.includes(wanted)) &&
     (filter === "all" || (filter === "stars" ? stars.has(row.symbol) : row.quote === filter)));
   const [key, direction] = sort.split(" ");
@@ -82,7 +86,8 @@ function Age({ at_s }) {
   return html`<span class="age ${age_s > OLD_S ? "old" : ""}"><i class="dot" />${f.ago(age_s)}</span>`;
 }
 
-function Row({ entry, index, symbol, active, star, look }) {
+function Row({ cell, index, symbol, active, star, look }) {
+  const entry = useCell(cell);
   const { row } = entry;
   return html`<${Still} of=${[entry, index, active, star, look]} draw=${() => {
     const { f, t, lang } = look;
@@ -125,10 +130,11 @@ export function Markets() {
   useEffect(() => {
     const aborter = new AbortController();
     const put = ({ markets }) => {
+      const known = rows.set;
       rows.put(markets);
       setLoaded(true);
       setError(null);
-      cell.touch();
+      if (rows.set !== known) cell.touch();
     };
     get("markets", {}, aborter.signal).then(put, (failure) => {
       if (!aborter.signal.aborted) setError(failure);
@@ -213,7 +219,7 @@ export function Markets() {
     setSort(next);
   };
   const [sortKey, direction] = sort.split(" ");
-  const quotes = [...new Set([...rows.bySymbol.values()].map(({ row }) => row.quote))].filter(Boolean).sort();
+  const quotes = [...new Set([...rows.bySymbol.values()].map((each) => each.value.row.quote))].filter(Boolean).sort();
   return html`
     <div class="bar">
       <h1 class="visually-hidden">${t("markets")}</h1>
@@ -242,7 +248,7 @@ export function Markets() {
       </tr></thead>
       <tbody ref=${list}>
         ${first > 0 && html`<tr class="spacer" key="above" aria-hidden="true"><td colspan="8" style=${{ height: `${first * height}px` }} /></tr>`}
-        ${symbols.slice(first, end).map((symbol, n) => html`<${Row} key=${symbol} symbol=${symbol} index=${first + n} entry=${rows.bySymbol.get(symbol)}
+        ${symbols.slice(first, end).map((symbol, n) => html`<${Row} key=${symbol} symbol=${symbol} index=${first + n} cell=${rows.bySymbol.get(symbol)}
           active=${symbol === active} star=${stars.has(symbol)} look=${look} />`)}
         ${end < symbols.length && html`<tr class="spacer" key="below" aria-hidden="true"><td colspan="8" style=${{ height: `${(symbols.length - end) * height}px` }} /></tr>`}
       </tbody>
