@@ -20,8 +20,8 @@ inserts left them.
 """
 ROWS = 10_000_000
 SNAPSHOTS = 400_000
-FILL_TIMEOUT_S = 3600.0
 WATCHED = 25  # markets of a connection
+FILL_TIMEOUT_S = 3600.0
 QUERIES = {
     "newest 10 trades of a market": """
         SELECT event_time, side, price, base_amount FROM trades

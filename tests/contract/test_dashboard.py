@@ -20,7 +20,7 @@ from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, Watch
 from radar.settings import Settings
 from radar.store.client import Store
-from support import radar
+from support import eventually, radar
 
 TOKEN = "a token that nobody guesses"
 NOW_US = now_us()
@@ -215,15 +215,18 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
     put_trades(store, [1, 2, 3])
     about = get(client, "/api/about")
     assert (about["exchange"], about["simulated"]) == ("wallex", False)
-    overview = get(client, "/api/pipeline")
-    (trades,) = (table for table in overview["tables"] if table["kind"] == "trades")
-    assert trades["rows"] in (0, 3)  # asked for before or after
-    assert overview["kafka_error"]
+
+    def tables() -> dict[str, int]:
+        return {each["kind"]: each["rows"] for each in get(client, "/api/pipeline")["tables"]}
+
+    eventually(lambda: tables().get("trades") == 3, "what is stored is told")
+    eventually(lambda: get(client, "/api/pipeline")["kafka_error"], "that Kafka is away is told")
     assert get(client, "/api/letters") == {"letters": []}
     history = get(client, "/api/pipeline/history", minutes=5)
-    assert len(history["at_s"]) == 1
+    samples = len(history["at_s"])
+    assert samples >= 1
     assert history["period_s"] == 5
-    assert all(len(curve) == 1 for curve in history["kinds"]["trades"].values())
+    assert all(len(curve) == samples for curve in history["kinds"]["trades"].values())
 
 
 @pytest.mark.parametrize(
@@ -261,7 +264,7 @@ def test_database_that_does_not_answer_is_said_so(store_settings: Settings) -> N
         answer = client.get("/api/markets")
         assert answer.status_code == 503
         assert f"ClickHouse at 127.0.0.1:{changes['clickhouse_port']}" in answer.json()["error"]
-        assert get(client, "/api/pipeline")["clickhouse_error"]
+        eventually(lambda: get(client, "/api/pipeline")["clickhouse_error"], "it is told")
 
 
 def test_only_reading_is_allowed_and_pages_may_load_nothing_from_elsewhere(

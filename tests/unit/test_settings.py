@@ -123,10 +123,10 @@ SECRETS = [name for name in settings.Settings.model_fields if settings.is_secret
 def test_settings_secret_from_a_file_is_read_without_its_line_break(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "secret").write_text(" canary \n")
+    (tmp_path / "secret").write_text(" a canary that is long \n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
     loaded = settings.load()
-    assert getattr(loaded, name).get_secret_value() == " canary "
+    assert getattr(loaded, name).get_secret_value() == " a canary that is long "
     assert "canary" not in str(settings.effective(loaded)) + repr(loaded)
 
 

@@ -328,7 +328,7 @@ class Monitor(App[None]):
         screen.query_one("#tabs", Static).update(self._tabs(overview))
         lags = {key: tuple(seen) for key, seen in self._lags.items()}
         for pane in self._panes:
-            if pane.section is not None:
+            if pane.section is not None and pane.display:
                 pane.show(pane.section.rows(overview, lags), self._words)
 
     def _tabs(self, overview: Overview) -> Text:

@@ -75,17 +75,24 @@ class Observer:
         self._where = where or (lambda: deployment.find(settings))
         self._given = settings
         self.heard_producers = False
+        self._processes: dict[tuple[str, str], tuple[float, Question[Told]]] = {}
+        self._begin(self._where())
+        self._reach(self._where().reach(settings))
+
+    def _begin(self, found: Deployment) -> None:
+        """Begin anew, as when another `radar up` was started."""
+        self._began = found.started_at_s
         self._totals = Totals()
         self._told: dict[str, Told] = {}
         self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
         self._told_at_s: dict[str, float] = {}
         self._partition_rates = Window()
-        self._processes: dict[tuple[str, str], tuple[float, Question[Told]]] = {}
         self._roles: dict[str, tuple[str, str]] = {}  # role and kind by name
         self._owners: dict[tuple[str, int], str] = {}
-        self._logs: LogProblems | None = None
         self._troubles: dict[str, Problem] = {}
-        self._reach(self._where().reach(settings))
+        self._logs = (
+            LogProblems(found.log_dir, found.started_at_s or 0.0) if found.log_dir else None
+        )
 
     def _reach(self, settings: Settings) -> None:
         """Ask other stores from now on."""
@@ -124,6 +131,8 @@ class Observer:
         """
         began_s = time.monotonic()
         found = self._where()
+        if found.started_at_s != self._began:
+            self._begin(found)
         if (settings := found.reach(self._given)) != self._settings:
             self._reach(settings)
         asked = [(process, self._question(process)) for process in found.processes if process.port]
@@ -444,8 +453,6 @@ class Observer:
         now_s: float,
     ) -> list[Problem]:
         """Return what the logs tell, and what does not answer since when."""
-        if self._logs is None and found.log_dir is not None:
-            self._logs = LogProblems(found.log_dir, found.started_at_s or 0.0)
         if self._logs is not None:
             self._logs.read()
         troubles = {"kafka": kafka_error, "clickhouse": clickhouse_error}
