@@ -10,7 +10,7 @@ LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 # What only the embedded stores need, nine tenths of all: left out of the container image.
 EMBEDDED := chdb-core pandas pyarrow python-dateutil noida-db httptools
 
-.PHONY: help setup demo up test fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format metrics lock test-stack
+.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format metrics lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -33,6 +33,12 @@ up: setup ## Run the whole pipeline against the real exchange, with the live vie
 
 test: setup ## Run the whole test suite (WORKERS=N at a time, OPTIONS="-k name")
 	$(PYTEST) --numprocesses=$(WORKERS) $(OPTIONS)
+
+screenshots: setup ## Take a picture of every page of the dashboard (SCREENSHOTS="FOLDER --url URL")
+	PYTHONPATH=tests $(BIN)/python -m browser.screenshots $(or $(SCREENSHOTS),.screenshots)
+
+smoothness: setup ## Measure how smooth the dashboard's pages are (SMOOTHNESS="--seconds 120 --rate 5000")
+	PYTHONPATH=tests $(BIN)/python -m browser.smoothness $(SMOOTHNESS)
 
 fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)

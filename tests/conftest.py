@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
         # One after the other in one worker: a whole pipeline is a dozen processes, and so is a
         # cluster, which is started once.
-        if pipeline := {"chaos", "e2e"}.intersection(item.path.parts):
+        if pipeline := {"browser", "chaos", "e2e"}.intersection(item.path.parts):
             item.add_marker(pytest.mark.xdist_group(pipeline.pop()))
         elif "kafka_cluster" in fixtures:
             item.add_marker(pytest.mark.xdist_group("kafka_cluster"))

@@ -1,0 +1,162 @@
+// The frame around the pages: navigation, state of the connection, language, theme, keys.
+
+import { html, render, useEffect, useState } from "../vendor/htm-preact/htm-preact.js";
+import { get } from "./api.js";
+import { Cell, useCell } from "./cells.js";
+import { second } from "./clock.js";
+import { onKey } from "./keys.js";
+import { status } from "./live.js";
+import { Markets } from "./pages/markets.js";
+import { followSystemTheme, kept, setLanguage, setTheme, ui } from "./prefs.js";
+import { Icon, Loading, Modal, useEscape } from "./widgets.js";
+
+const FALLBACK_MARKET = "USDTTMN";
+
+// Charts come with the pages that have some, so that the first page is there at once.
+const PAGES = {
+  markets: async () => Markets,
+  market: async () => (await import("./pages/market.js")).MarketPage,
+  pipeline: async () => (await import("./pages/pipeline.js")).PipelinePage,
+  quality: async () => (await import("./pages/quality.js")).QualityPage,
+};
+const ICONS = { markets: "list", market: "candles", pipeline: "flow", quality: "grid" };
+
+function parse(hash) {
+  const [, page = "", symbol = ""] = hash.replace(/^#/, "").split("/");
+  if (page === "market" && symbol) return { page, symbol: decodeURIComponent(symbol) };
+  return { page: page in PAGES && page !== "market" ? page : "markets", symbol: "" };
+}
+
+const route = new Cell(parse(location.hash));
+window.addEventListener("hashchange", () => {
+  route.set(parse(location.hash));
+  window.scrollTo(0, 0);
+});
+
+function address(page) {
+  if (page === "markets") return "#/";
+  return page === "market" ? `#/market/${kept("market", FALLBACK_MARKET)}` : `#/${page}`;
+}
+
+function Connection() {
+  const { t, f } = useCell(ui);
+  const now = useCell(status);
+  useCell(second);
+  const quiet_s = (Date.now() - now.at_ms) / 1000;
+  if (now.state === "idle") return null;
+  const state = now.state === "live" && quiet_s > now.quiet_s ? "stale" : now.state;
+  return html`<span class="connection" data-state=${state} role="status" title=${t("live_title", { age: f.ago(quiet_s) })}>
+    <i class="dot" /><span>${t(state)}</span>
+  </span>`;
+}
+
+function Banner() {
+  const { t, f } = useCell(ui);
+  const now = useCell(status);
+  useCell(second);
+  if (now.state === "idle") return null;
+  const quiet_s = (Date.now() - now.at_ms) / 1000;
+  const age = f.duration(Math.max(1, quiet_s));
+  let text = "";
+  if (now.state === "lost") text = t("lost_banner", { age });
+  else if (now.problem) text = t("problem_banner", { text: now.problem });
+  else if (quiet_s > now.quiet_s) text = t("stale_banner", { age });
+  // Not announced: its age changes every second. The state beside the pages' names is.
+  return text && html`<div class="banner" data-state=${now.state}>${text}</div>`;
+}
+
+const KEYS = [
+  ["/", "keys_search"], ["↑ ↓  j k", "keys_move"], ["Enter", "keys_open"], ["Esc", "keys_back"],
+  ["1 2 3 4", "keys_pages"], ["f", "keys_favourite"], ["[ ]", "keys_interval"],
+  ["t", "keys_theme"], ["l", "keys_language"], ["?", "keys_help"],
+];
+
+function Help({ about, onClose }) {
+  const { t } = useCell(ui);
+  return html`<${Modal} title=${t("help")} onClose=${onClose}>
+    <dl class="keys">
+      ${KEYS.map(([keys, name]) => html`<div key=${name}>
+        <dt>${keys.split(" ").filter(Boolean).map((key) => html`<kbd>${key}</kbd>`)}</dt>
+        <dd>${t(name)}</dd>
+      </div>`)}
+    </dl>
+    <p class="note"><bdi dir="ltr">radar ${about?.version ?? ""}</bdi> · ${t("times")}</p>
+    <p class="note">${t("made_with")} <a href="https://www.tradingview.com/" rel="noreferrer" target="_blank">tradingview.com</a></p>
+  <//>`;
+}
+
+function App() {
+  const { lang, theme, t } = useCell(ui);
+  const { page, symbol } = useCell(route);
+  const [View, setView] = useState(() => (page === "markets" ? Markets : null));
+  const [shown, setShown] = useState(page);
+  const [about, setAbout] = useState(null);
+  const [helping, setHelping] = useState(false);
+
+  useEffect(() => {
+    let current = true;
+    PAGES[page]().then((found) => {
+      if (!current) return;
+      setView(() => found);
+      setShown(page);
+    });
+    return () => {
+      current = false;
+    };
+  }, [page]);
+
+  useEffect(() => {
+    get("about").then(setAbout, () => {});
+  }, []);
+
+  useEffect(() => {
+    document.title = page === "market" ? `${symbol} · radar` : `${t(page)} · radar`;
+  }, [page, symbol, lang]);
+
+  useEffect(() => onKey((key) => {
+    const pages = Object.keys(PAGES);
+    if (key >= "1" && key <= String(pages.length)) location.hash = address(pages[key - 1]);
+    else if (key === "?") setHelping((is) => !is);
+    else if (key === "t") setTheme(ui.value.theme === "dark" ? "light" : "dark");
+    else if (key === "l") setLanguage(ui.value.lang === "fa" ? "en" : "fa");
+    else return false;
+    return true;
+  }), []);
+
+  useEscape(!helping && page !== "markets", () => {
+    location.hash = "#/";
+  });
+
+  return html`
+    <a class="skip" href="#content" onClick=${(event) => {
+      event.preventDefault();
+      document.getElementById("content").focus();
+    }}>${t("skip")}</a>
+    <header class="top">
+      <a class="brand" href="#/" aria-label="radar"><img src="icon.svg" alt="" width="26" height="26" /><b>radar</b></a>
+      <nav aria-label=${t("pages")}>
+        ${Object.keys(PAGES).map((each, n) => html`
+          <a key=${each} href=${address(each)} aria-current=${each === page ? "page" : null} aria-keyshortcuts=${n + 1}>
+            <${Icon} name=${ICONS[each]} /><span>${t(each)}</span>
+          </a>`)}
+      </nav>
+      <div class="tools">
+        ${about?.simulated && html`<span class="tag">${t("simulated")}</span>`}
+        <${Connection} />
+        <button class="plain" lang=${lang === "fa" ? "en" : "fa"} title=${t("keys_language")} onClick=${() => setLanguage(lang === "fa" ? "en" : "fa")}>${t("other_language")}</button>
+        <button class="plain icon" aria-label=${t(theme === "dark" ? "theme_light" : "theme_dark")} title=${t(theme === "dark" ? "theme_light" : "theme_dark")}
+          onClick=${() => setTheme(theme === "dark" ? "light" : "dark")}><${Icon} name=${theme === "dark" ? "sun" : "moon"} /></button>
+        <button class="plain icon wide" aria-label=${t("help")} title=${t("help")} onClick=${() => setHelping(true)}><${Icon} name="help" /></button>
+      </div>
+    </header>
+    <${Banner} />
+    <main id="content" tabindex="-1" data-page=${page}>
+      ${View && shown === page ? html`<${View} key=${page + symbol} symbol=${symbol} />` : html`<${Loading} />`}
+    </main>
+    ${helping && html`<${Help} about=${about} onClose=${() => setHelping(false)} />`}`;
+}
+
+followSystemTheme();
+// Canvases do not wait for fonts: have them before the first chart.
+for (const text of ["0", "۰"]) document.fonts.load("400 12px Vazirmatn", text);
+render(html`<${App} />`, document.getElementById("app"));

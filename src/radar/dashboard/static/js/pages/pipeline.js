@@ -1,0 +1,392 @@
+// The pipeline: where messages are on their way, how fast, and where they wait.
+
+import { html, useEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
+import { get } from "../api.js";
+import { Cell, useCell } from "../cells.js";
+import { SeriesChart } from "../charts/series.js";
+import { second, serverNow } from "../clock.js";
+import { NONE } from "../format.js";
+import { follow } from "../live.js";
+import { ui } from "../prefs.js";
+import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
+
+const MAIN_KINDS = ["trades", "depth"];
+const STAGES = ["exchange", "connections", "partitions", "workers", "tables"];
+const QUIET_S = 10; // it is observed every second; a busy machine takes longer
+const SILENT_S = 10; // a connection that brings nothing for so long is marked
+const LATE_S = 5;
+const LAG_S = 2; // a lag of more than so many seconds of traffic is marked
+const MINUTES = [5, 15, 60];
+const MOST_POINTS = 4000;
+const COLOUR = { trades: "accent", depth: "warn" };
+
+function sum(list, value) {
+  return list.reduce((total, each) => total + value(each), 0);
+}
+
+function Value({ big, children, name, warn }) {
+  return html`<div class="value ${big ? "main" : ""} ${warn ? "warn" : ""}"><dd>${children}</dd><dt>${name}</dt></div>`;
+}
+
+/** What each stage of one kind shows; the same in every kind. */
+function stages(overview, kind, { t, f }) {
+  const flow = overview.flows.find((each) => each.kind === kind);
+  const producers = overview.producers.filter((each) => each.kind === kind);
+  const partitions = overview.partitions.filter((each) => each.kind === kind);
+  const workers = overview.workers.filter((each) => each.kind === kind);
+  const table = overview.tables.find((each) => each.kind === kind);
+  const alive = workers.filter((each) => each.alive).length;
+  const growth = sum(partitions, (each) => each.lag_per_s ?? 0);
+  const lag = flow?.lag;
+  const errors = [
+    ["invalid", flow?.invalid_frames],
+    ["failed", sum(producers, (each) => each.publish_failed)],
+  ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
+  const troubles = [
+    ["retries", sum(workers, (each) => each.insert_retries)],
+    ["halted", sum(workers, (each) => each.halted_partitions)],
+    ["letters_n", flow?.open_letters ?? flow?.dead_letters],
+  ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
+  const age = table?.newest_at_s ? serverNow() - table.newest_at_s : NaN;
+  const reconnects = sum(producers, (each) => each.reconnects);
+  return {
+    exchange: html`
+      <${Value} big name=${t("received")}><bdi>${f.rate(flow?.frames_per_s)}</bdi><//>
+      <${Value} name=${t("last_frame")} warn=${flow?.last_frame_age_s > SILENT_S}><bdi>${f.ago(flow?.last_frame_age_s)}</bdi><//>`,
+    connections: html`
+      <${Value} big name=${t("published")}><bdi>${f.rate(flow?.published_per_s)}</bdi><//>
+      <p>${t("connections_n", { n: f.number(flow?.connections ?? 0) })}</p>
+      ${reconnects > 0 && html`<p>${t("reconnects", { n: f.number(reconnects) })}</p>`}
+      ${errors.map((text) => html`<p class="bad" key=${text}>${text}</p>`)}`,
+    partitions: html`
+      <${Value} big name=${t("lag_unit")} warn=${isLate(flow)}><bdi>${f.number(lag)}</bdi><//>
+      <${Value} name=${t("trend")} warn=${growth > 1 && isLate(flow)}><${Trend} per_s=${partitions.length ? growth : null} /><//>
+      <p>${t("partitions_n", { n: f.number(partitions.length) })}</p>`,
+    workers: html`
+      <${Value} big name=${t("stored")}><bdi>${f.rate(flow?.stored_per_s)}</bdi><//>
+      <${Value} name=${t("latency")} warn=${flow?.latency_s > LATE_S}><bdi>${f.latency(flow?.latency_s)}</bdi><//>
+      <p class=${alive < workers.length ? "bad" : ""}>${t("workers_n", { alive: f.number(alive), n: f.number(workers.length) })}</p>
+      ${troubles.map((text) => html`<p class="bad" key=${text}>${text}</p>`)}`,
+    tables: html`
+      <${Value} big name=${t("rows")}><bdi title=${f.number(table?.rows)}>${f.compact(table?.rows)}</bdi><//>
+      <${Value} name=${t("newest")}><bdi>${f.ago(age)}</bdi><//>
+      <p>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</p>
+      <p>${f.bytes(table?.size_bytes)}</p>`,
+  };
+}
+
+function isLate(flow) {
+  return flow?.lag > 100 && flow.lag > LAG_S * Math.max(flow.published_per_s, 1);
+}
+
+function Trend({ per_s }) {
+  const { t, f } = useCell(ui);
+  if (per_s === null || per_s === undefined) return html`<bdi>–</bdi>`;
+  if (Math.abs(per_s) < 1) return html`<bdi class="muted">${t("steady")}</bdi>`;
+  return html`<bdi class=${per_s > 0 ? "grows" : ""} title=${t(per_s > 0 ? "grows" : "shrinks")}>${per_s > 0 ? "↑" : "↓"} ${f.rate(Math.abs(per_s))}</bdi>`;
+}
+
+function placeOf({ stage, kind }, t) {
+  return kind ? t("bottleneck_at", { stage: t(`stage_${stage}`), kind: t(`kind_${kind}`) }) : t(`stage_${stage}`);
+}
+
+function Flow({ overview }) {
+  const look = useCell(ui);
+  const { t, f, lang } = look;
+  const { bottleneck } = overview;
+  const stuck = (overview.obstacles?.length ? overview.obstacles : [bottleneck]).filter(Boolean);
+  const runs = overview.producers.length + overview.workers.length > 0;
+  const kinds = overview.flows.map((each) => each.kind);
+  const explained = bottleneck ? t(`bottleneck_explain_${bottleneck.stage}`) : "";
+  return html`<section class="card flow" aria-label=${t("flow")}>
+    <header><h2>${t("flow")}</h2>
+      ${overview.uptime_s !== null && html`<span class="end muted">${t("uptime", { age: f.duration(overview.uptime_s) })}</span>`}</header>
+    ${bottleneck
+      ? html`<div class="verdict ${bottleneck.passes ? "passing" : "warn"}" role="status"><${Icon} name="warning" /><div>
+          <b>${t(bottleneck.passes ? "bottleneck_passes" : "bottleneck")}: ${placeOf(bottleneck, t)}</b>
+          ${explained && html`<p>${explained}</p>`}
+          <p class=${lang === "fa" ? "foreign" : ""} dir="ltr" lang="en">${bottleneck.text}</p>
+          ${stuck.slice(1, 4).map((each) => html`<p class="also" key=${each.text}><span>${t("also")} ${placeOf(each, t)}: </span><bdi dir="ltr" lang="en">${each.text}</bdi></p>`)}</div></div>`
+      : html`<div class="verdict ${runs ? "fine" : "warn"}" role="status"><${Icon} name=${runs ? "check" : "warning"} /><div>${t(runs ? "everything_flows" : "nothing_flows")}</div></div>`}
+    ${[["Kafka", overview.kafka_error], ["ClickHouse", overview.clickhouse_error]].filter(([, text]) => text).map(([name, text]) => html`<div class="verdict warn" key=${name} role="alert"><${Icon} name="warning" /><div><b>${t("does_not_answer", { name })}</b><p dir="ltr" lang="en">${text}</p></div></div>`)}
+    <div class="lanes">
+      ${MAIN_KINDS.filter((kind) => kinds.includes(kind)).map((kind) => {
+        const shown = stages(overview, kind, look);
+        return html`<div class="lane" key=${kind}>
+          <h3><i class="swatch" style=${{ color: `var(--${COLOUR[kind] === "warn" ? "warn-line" : "accent"})` }} />${t(`kind_${kind}`)}</h3>
+          <ol>${STAGES.map((stage) => {
+            const here = (each) => each?.stage === stage && (each.kind === kind || each.kind === "");
+            const marked = here(bottleneck);
+            const also = !marked && stuck.some(here);
+            return html`<li key=${stage} class="stage ${marked ? "marked" : also ? "also" : ""}" data-stage=${stage}>
+              <h4>${stage === "exchange" ? html`${t("stage_exchange")} <bdi class="muted">${overview.exchange}</bdi>` : t(`stage_${stage}`)}${marked && html`<span class="mark">${t("bottleneck")}</span>`}</h4>
+              <dl>${shown[stage]}</dl>
+            </li>`;
+          })}</ol>
+        </div>`;
+      })}
+    </div>
+    <div class="minor">${overview.flows.filter((each) => !MAIN_KINDS.includes(each.kind)).map((flow) => html`<span key=${flow.kind}>
+      <b>${t(`kind_${flow.kind}`)}</b> ${t("stored")}: <${Num}>${f.number(flow.stored)}<//> · ${t("lag")}: <${Num}>${f.number(flow.lag)}<//></span>`)}</div>
+  </section>`;
+}
+
+const CHARTS = [
+  { key: "throughput", format: (f) => f.compact, axis: (f) => f.axis, fields: ["published_per_s", "stored_per_s"] },
+  { key: "latency_chart", format: (f) => f.latency, axis: (f) => f.latencyAxis, fields: ["latency_s"] },
+  { key: "lag_chart", format: (f) => f.compact, axis: (f) => f.axis, fields: ["lag"] },
+];
+
+/** The measured past, to which the live stream adds; bounded. */
+class History {
+  constructor() {
+    this.period_s = 1;
+    this.at_s = [];
+    this.kinds = {};
+  }
+
+  take({ period_s, at_s, kinds }) {
+    this.period_s = period_s;
+    this.at_s = at_s.slice();
+    this.kinds = {};
+    for (const kind of MAIN_KINDS) {
+      this.kinds[kind] = {};
+      for (const { fields } of CHARTS) {
+        for (const field of fields) this.kinds[kind][field] = kinds[kind]?.[field]?.slice() ?? at_s.map(() => null);
+      }
+    }
+  }
+
+  /** Add what an overview says, at most once a period. */
+  add(overview) {
+    if (!this.kinds.trades || overview.at_s < (this.at_s.at(-1) ?? 0) + this.period_s * 0.9) return false;
+    this.at_s.push(overview.at_s);
+    for (const [kind, fields] of Object.entries(this.kinds)) {
+      const flow = overview.flows.find((each) => each.kind === kind);
+      for (const [field, values] of Object.entries(fields)) values.push(flow?.[field] ?? null);
+    }
+    if (this.at_s.length > MOST_POINTS) {
+      this.at_s.shift();
+      for (const fields of Object.values(this.kinds)) for (const values of Object.values(fields)) values.shift();
+    }
+    return true;
+  }
+
+  /** The last minutes of some fields, as uPlot wants them. */
+  data(fields, minutes) {
+    const from_s = (this.at_s.at(-1) ?? 0) - minutes * 60;
+    let first = this.at_s.findIndex((at_s) => at_s >= from_s);
+    if (first < 0) first = 0;
+    return [
+      this.at_s.slice(first),
+      ...MAIN_KINDS.flatMap((kind) => fields.map((field) => this.kinds[kind]?.[field].slice(first) ?? [])),
+    ];
+  }
+}
+
+function Series({ chart, cell, minutes, turn }) {
+  const { t, f, lang, theme } = useCell(ui);
+  const place = useRef(null);
+  const drawn = useRef({ data: [[]] });
+  const values = useMemo(() => new Cell([]), []);
+  const lines = MAIN_KINDS.flatMap((kind) => chart.fields.map((field) => ({
+    kind, colour: COLOUR[kind], dashed: field === "published_per_s", fill: field !== "published_per_s",
+    name: chart.fields.length > 1 ? t(field === "published_per_s" ? "series_published" : "series_stored", { kind: t(`kind_${kind}`) }) : t(`kind_${kind}`),
+  })));
+
+  const isTurn = useTurn(turn);
+
+  useEffect(() => {
+    if (!isTurn) return undefined;
+    const format = chart.format(f);
+    const point = (index) => {
+      const data = drawn.current.data;
+      const at = index ?? data[0].length - 1;
+      values.set([index === null ? "" : f.clock(data[0][at]), ...data.slice(1).map((column) => format(column[at] ?? NaN))]);
+    };
+    const made = new SeriesChart(place.current, { f, lines, axis: chart.axis(f), point });
+    const draw = () => {
+      drawn.current.data = cell.value.data(chart.fields, minutes);
+      made.show(drawn.current.data);
+      point(made.plot.cursor.idx ?? null);
+    };
+    const end = cell.follow(draw);
+    draw();
+    return () => {
+      end();
+      made.end();
+    };
+  }, [lang, theme, minutes, isTurn]);
+
+  return html`<section class="card series" aria-label=${t(chart.key)}>
+    <header><h3>${t(chart.key)}</h3></header>
+    <${SeriesLegend} lines=${lines} values=${values} />
+    <div ref=${place} class="series-place" dir="ltr" role="img" aria-label=${t(chart.key)} />
+  </section>`;
+}
+
+function SeriesLegend({ lines, values }) {
+  const { t } = useCell(ui);
+  const [time, ...shown] = useCell(values);
+  if (shown.length > 0 && shown.every((each) => each === NONE)) return html`<div class="series-legend">${t("no_history")}</div>`;
+  return html`<div class="series-legend">
+    ${lines.map((line, n) => html`<span key=${n}><i class="swatch ${line.dashed ? "dashed" : ""}" style=${{ color: `var(--${line.colour === "warn" ? "warn-line" : "accent"})` }} />${line.name} <bdi>${shown[n] ?? ""}</bdi></span>`)}
+    <bdi class="muted">${time}</bdi>
+  </div>`;
+}
+
+function Partitions({ overview }) {
+  const { t, f } = useCell(ui);
+  const most = Math.max(1, ...overview.partitions.map((each) => each.lag));
+  return html`<section class="card wide-table" aria-label=${t("partitions")}>
+    <header><h2>${t("partitions")}</h2></header>
+    <div class="scroll"><table class="list">
+      <thead><tr><th scope="col">${t("topic")}</th><th scope="col" class="n">${t("lag")}</th><th scope="col">${t("trend")}</th><th scope="col" class="n">${t("in_rate")}</th><th scope="col" class="n">${t("out_rate")}</th><th scope="col">${t("owner")}</th></tr></thead>
+      <tbody>${overview.partitions.map((each) => html`<tr key=${each.topic + each.partition}>
+        <th scope="row"><bdi dir="ltr" class="mono">${each.topic}<span class="muted">/${each.partition}</span></bdi></th>
+        <td class="n"><span class="meter" aria-hidden="true"><i style=${{ transform: `scaleX(${each.lag / most})` }} /></span><${Num}>${f.number(each.lag)}<//></td>
+        <td><${Trend} per_s=${each.lag_per_s} /></td>
+        <td class="n"><bdi>${f.rate(each.published_per_s)}</bdi></td>
+        <td class="n"><bdi>${f.rate(each.stored_per_s)}</bdi></td>
+        <td>${each.owner === null ? html`<span class="bad">${t("nobody")}</span>` : html`<bdi dir="ltr" class="mono">${each.owner}</bdi>`}</td>
+      </tr>`)}</tbody>
+    </table></div>
+  </section>`;
+}
+
+function State({ state: told, alive, ready, reasons, restarts, address }) {
+  const { t, f } = useCell(ui);
+  // Kafka and ClickHouse serve no health: whether they run is all that is known.
+  const silent = address === "" && told === "running";
+  let state = silent || (alive && ready) ? "ready" : alive ? "not_ready" : "down";
+  if (told === "starting" || told === "restarting") state = "starting";
+  return html`<span class="process-state ${state}"><i class="dot" />${t(silent ? "runs" : state)}</span>
+    ${restarts > 0 && html` <span class="muted">· ${t("restarts", { n: f.number(restarts) })}</span>`}
+    ${reasons.map((text) => html`<p class="reason" dir="auto" key=${text}>${text}</p>`)}`;
+}
+
+function Processes({ overview }) {
+  const { t, f } = useCell(ui);
+  const measured = [
+    ...overview.producers.map((each) => ({ ...each, rate: each.published_per_s })),
+    ...overview.workers.map((each) => ({ ...each, rate: each.rows_per_s })),
+  ];
+  const known = new Map(measured.map((each) => [each.name, each]));
+  const named = overview.processes?.length ? overview.processes : measured;
+  const all = named.map((each) => ({ ...known.get(each.name), ...each }));
+  return html`<section class="card wide-table" aria-label=${t("processes")}>
+    <header><h2>${t("processes")}</h2></header>
+    <div class="scroll"><table class="list">
+      <thead><tr><th scope="col">${t("process")}</th><th scope="col">${t("state")}</th><th scope="col" class="n">${t("rate")}</th><th scope="col" class="n">${t("latency")}</th><th scope="col" class="n">${t("memory")}</th><th scope="col">${t("address")}</th></tr></thead>
+      <tbody>${all.map((each) => html`<tr key=${each.name}>
+        <th scope="row"><bdi dir="ltr" class="mono">${each.name}</bdi></th>
+        <td class="wrap"><${State} ...${each} /></td>
+        <td class="n"><bdi>${f.rate(each.rate)}</bdi></td>
+        <td class="n"><bdi>${f.latency(each.latency_s)}</bdi></td>
+        <td class="n"><bdi>${f.bytes(each.memory_bytes)}</bdi></td>
+        <td><bdi dir="ltr" class="mono muted">${each.address}</bdi></td>
+      </tr>`)}</tbody>
+    </table></div>
+  </section>`;
+}
+
+function Connections({ overview }) {
+  const { t, f } = useCell(ui);
+  const all = overview.producers.flatMap((each) => each.connections);
+  return html`<section class="card wide-table" aria-label=${t("connections")}>
+    <header><h2>${t("connections")}</h2></header>
+    <div class="scroll"><table class="list">
+      <thead><tr><th scope="col">${t("connection")}</th><th scope="col" class="n">${t("markets")}</th><th scope="col" class="n">${t("open_for")}</th><th scope="col" class="n">${t("last_frame")}</th><th scope="col" class="n">${t("frames")}</th></tr></thead>
+      <tbody>${all.map((each) => html`<tr key=${each.producer + each.name}>
+        <th scope="row"><bdi dir="ltr" class="mono"><span class="muted">${each.producer} </span>${each.name}</bdi></th>
+        <td class="n"><${Num}>${f.number(each.markets)}<//></td>
+        <td class="n"><bdi>${f.duration(each.age_s)}</bdi></td>
+        <td class="n ${each.last_frame_age_s > SILENT_S ? "bad" : ""}"><bdi>${f.ago(each.last_frame_age_s)}</bdi></td>
+        <td class="n"><${Num}>${f.compact(each.frames)}<//></td>
+      </tr>`)}</tbody>
+    </table></div>
+  </section>`;
+}
+
+function Ago({ at_s }) {
+  const { f } = useCell(ui);
+  useCell(second);
+  return html`<bdi class="muted when" title=${f.dateTime(at_s)}>${f.ago(serverNow() - at_s)}</bdi>`;
+}
+
+function Problems({ overview }) {
+  const { t } = useCell(ui);
+  return html`<section class="card" aria-label=${t("problems")}>
+      <header><h2>${t("problems")}</h2></header>
+      ${overview.problems.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_problems")}</p>` : html`<ul class="notes">
+        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${each.text}</p></li>`)}</ul>`}
+    </section>`;
+}
+
+function Troubles({ overview }) {
+  const { t, f } = useCell(ui);
+  return html`
+    <section class="card" aria-label=${t("letters")}>
+      <header><h2>${t("letters")}</h2><a class="end button small" href="#/quality">${t("quality")}</a></header>
+      ${overview.letters.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_letters")}</p>` : html`<ul class="notes">
+        ${overview.letters.slice(0, 8).map((each) => html`<li key=${each.topic + each.partition + each.offset}><p><b class="mono">${each.reason}</b> <bdi dir="ltr" class="mono muted">${each.topic}:${each.partition}:${each.offset}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${each.detail}</p></li>`)}</ul>`}
+    </section>
+    <section class="card" aria-label=${t("stalest")}>
+      <header><h2>${t("stalest")}</h2></header>
+      ${overview.stalest.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_stalest")}</p>` : html`<ul class="notes">
+        ${overview.stalest.slice(0, 12).map((each) => html`<li key=${each.kind + each.symbol} class="line"><a href="#/market/${encodeURIComponent(each.symbol)}"><b><bdi>${each.symbol}</bdi></b> <span class="muted">${t(`kind_${each.kind}`)}</span></a><span class="end">${each.age_s === null ? t("never") : t("since", { age: f.duration(each.age_s) })}</span></li>`)}</ul>`}
+    </section>`;
+}
+
+export function PipelinePage() {
+  const { t, f } = useCell(ui);
+  const cell = useMemo(() => new Cell(null), []);
+  const history = useMemo(() => new Cell(new History()), []);
+  const overview = useCell(cell);
+  const [error, setError] = useState(null);
+  const [minutes, setMinutes] = useState(15);
+  const [round, setRound] = useState(0);
+
+  useEffect(() => {
+    const aborter = new AbortController();
+    const past = () => get("pipeline/history", { minutes: MINUTES.at(-1) }, aborter.signal).then((answer) => {
+      history.value.take(answer);
+      history.touch();
+    }, () => {});
+    get("pipeline", {}, aborter.signal).then((answer) => {
+      if (cell.value === null) cell.set(answer);
+    }, (failure) => {
+      if (!aborter.signal.aborted) setError(failure);
+    });
+    past();
+    const end = follow({ page: "pipeline" }, {
+      pipeline: (news) => {
+        setError(null);
+        cell.set(news);
+        if (history.value.add(news)) history.touch();
+      },
+    }, { quiet_s: QUIET_S, onReturn: past });
+    return () => {
+      aborter.abort();
+      end();
+    };
+  }, [round]);
+
+  if (overview === null) {
+    return error ? html`<${Failed} error=${error} onRetry=${() => {
+      setError(null);
+      setRound((n) => n + 1);
+    }} />` : html`<${Loading} />`;
+  }
+  return html`
+    <h1 class="visually-hidden">${t("pipeline")}</h1>
+    <${Flow} overview=${overview} />
+    <div class="section-head"><h2>${t("over_time")} <small class="note">${t("zone")}</small></h2>
+      <${Choice} label=${t("over_time")} value=${minutes} onChange=${setMinutes} options=${MINUTES.map((n) => [n, t("minutes", { n: f.number(n) })])} /></div>
+    <div class="three">${CHARTS.map((chart, n) => html`<${Series} key=${chart.key} turn=${n + 1} chart=${chart} cell=${history} minutes=${minutes} />`)}</div>
+    <div class="two">
+      <div class="stack"><${Later} frames=${4} draw=${() => html`<${Partitions} overview=${overview} /><${Problems} overview=${overview} />`} /></div>
+      <div class="stack"><${Later} frames=${5} draw=${() => html`<${Processes} overview=${overview} /><${Connections} overview=${overview} />`} /></div>
+    </div>
+    <div class="two"><${Later} frames=${6} draw=${() => html`<${Troubles} overview=${overview} />`} /></div>`;
+}

@@ -1,0 +1,184 @@
+// Is the data complete: what was watched, which gaps there were, what could not be stored.
+
+import { html, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
+import { get } from "../api.js";
+import { useCell } from "../cells.js";
+import { keep, kept, ui } from "../prefs.js";
+import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
+
+const DAYS = [7, 14, 30];
+const NARROW_DAYS = [7, 14];
+const ROW_PX = 34;
+const STEPS = [0.9, 0.99, 0.999, 1]; // shares at which the colour changes
+const NAMED = 3;
+const FIRST_GAPS = 8;
+
+/** The step of the scale of colours that a share belongs to, from 0, bad, to 4, complete. */
+function heat(share) {
+  return STEPS.filter((step) => share >= step).length;
+}
+
+function Cell({ cell, share, symbol, day, look }) {
+  const { f, t } = look;
+  if (cell === null || cell === undefined) return html`<td class="heat none" title="${symbol}, ${day}: ${t("not_watched")}"><span>–</span></td>`;
+  const text = t("cell", {
+    market: symbol, day, watched: f.share(cell.watched_share), complete: f.share(cell.complete_share),
+    gaps: f.number(cell.gaps), seconds: f.duration(cell.gaps_s), repaired: f.number(cell.repaired_gaps),
+  });
+  return html`<td class="heat h${heat(cell[share])}" title=${text}><span><${Num}>${f.share(cell[share])}<//></span></td>`;
+}
+
+function Coverage({ answer, days, setDays, narrow }) {
+  const look = useCell(ui);
+  const { t, f } = look;
+  const [kind, setKind] = useState(() => kept("coverage.kind", "trades"));
+  const [share, setShare] = useState(() => kept("coverage.share", "watched_share"));
+  const [order, setOrder] = useState("worst");
+  const { data, error, again } = answer;
+  const box = useRef(null);
+  const rows = useMemo(() => {
+    const found = (data?.markets ?? []).filter((each) => each.kind === kind);
+    const mean = ({ days: cells }) => {
+      const known = cells.filter((each) => each !== null);
+      return known.length ? known.reduce((total, each) => total + each[share], 0) / known.length : 2;
+    };
+    const keyed = found.map((row) => [order === "worst" ? mean(row) : 0, row]);
+    keyed.sort(([a, x], [b, y]) => a - b || (x.symbol < y.symbol ? -1 : 1));
+    return keyed.map(([, row]) => row);
+  }, [data, kind, share, order]);
+  const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
+  useLayoutEffect(() => {
+    // The newest day is what people look for first.
+    if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
+  }, [data]);
+  const shares = [["watched_share", t("watched")], ["complete_share", t("complete")]];
+
+  let content;
+  if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
+  else if (rows.length === 0) content = html`<${Empty} title=${t("no_coverage")} />`;
+  else {
+    content = html`<table class="heat-map" aria-rowcount=${rows.length + 1} style=${{ minWidth: `${110 + data.days.length * (narrow ? 50 : 56)}px` }}>
+      <thead><tr><th scope="col">${t("market")}</th>${data.days.map((day) => html`<th key=${day} scope="col"><bdi>${f.dayOf(day)}</bdi></th>`)}</tr></thead>
+      <tbody ref=${list}>
+        ${first > 0 && html`<tr key="above" aria-hidden="true"><td colspan=${data.days.length + 1} style=${{ height: `${first * ROW_PX}px`, padding: 0 }} /></tr>`}
+        ${rows.slice(first, end).map((row, n) => html`<tr key=${row.symbol} aria-rowindex=${first + n + 2}>
+          <th scope="row"><a href="#/market/${encodeURIComponent(row.symbol)}"><bdi>${row.symbol}</bdi></a></th>
+          ${row.days.map((cell, n) => html`<${Cell} key=${data.days[n]} cell=${cell} share=${share} symbol=${row.symbol} day=${f.dayOf(data.days[n])} look=${look} />`)}
+        </tr>`)}
+        ${end < rows.length && html`<tr key="below" aria-hidden="true"><td colspan=${data.days.length + 1} style=${{ height: `${(rows.length - end) * ROW_PX}px`, padding: 0 }} /></tr>`}
+      </tbody>
+    </table>`;
+  }
+  return html`<section class="card coverage" aria-label=${t("coverage")}>
+    <header><div><h2>${t("coverage")}</h2><p class="note">${t("coverage_lead")}</p></div>
+      <div class="end choices">
+        <${Choice} label=${t("kind")} value=${kind} options=${[["trades", t("kind_trades")], ["depth", t("kind_depth")]]} onChange=${(next) => {
+          keep("coverage.kind", next);
+          setKind(next);
+        }} />
+        <${Choice} label=${t("coverage")} value=${share} options=${shares} onChange=${(next) => {
+          keep("coverage.share", next);
+          setShare(next);
+        }} />
+        <${Choice} label=${t("coverage")} value=${days} options=${(narrow ? NARROW_DAYS : DAYS).map((n) => [n, t("last_days", { n: f.number(n) })])} onChange=${setDays} />
+        <${Choice} label=${t("sort_by", { column: "" })} value=${order} options=${[["worst", t("worst_first")], ["name", t("by_name")]]} onChange=${setOrder} />
+      </div>
+    </header>
+    <div class="heat-legend note"><span>${t(share === "watched_share" ? "watched_help" : "complete_help")}</span>
+      <span class="end scale" dir="ltr">${[0, 1, 2, 3, 4].map((step) => html`<i key=${step} class="heat-swatch h${step}" />${step < 4 && html`<${Num}>${step === 3 ? f.percent(1, 0) : f.share(STEPS[step])}<//>`}`)}</span></div>
+    <div class="heat-scroll" ref=${box} tabindex="0" aria-label=${t("coverage")}>${content}</div>
+  </section>`;
+}
+
+function Gaps({ answer }) {
+  const { t, f } = useCell(ui);
+  const [all, setAll] = useState(false);
+  const { data, error, again } = answer;
+  let content;
+  if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
+  else if (data.gaps.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_gaps")}</p>`;
+  else {
+    const shown = all ? data.gaps : data.gaps.slice(0, FIRST_GAPS);
+    content = html`<div class="scroll"><table class="list gaps">
+      <thead><tr><th scope="col">${t("from")}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("kind")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
+      <tbody>${shown.map((gap, n) => html`<tr key=${n}>
+        <th scope="row"><bdi>${f.dateTime(gap.began_at_s)}</bdi></th>
+        <td><bdi>${f.clock(gap.ended_at_s)}</bdi></td>
+        <td class="n"><bdi>${f.duration(gap.ended_at_s - gap.began_at_s)}</bdi></td>
+        <td>${t(`kind_${gap.kind}`)}</td>
+        <td>${t(`cause_${gap.cause}`)}</td>
+        <td class="wrap" title=${gap.symbols.join(", ")}>${gap.symbols.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
+          ${gap.symbols.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.symbols.length - NAMED) })}</span>`}</td>
+        <td>${gap.repaired ? html`<span class="is-good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="is-open"><i class="dot" />${t("not_repaired")}</span>`}</td>
+      </tr>`)}</tbody>
+    </table></div>
+    ${!all && data.gaps.length > FIRST_GAPS && html`<p class="more"><button class="button" onClick=${() => setAll(true)}>${t("and_more_gaps", { n: f.number(data.gaps.length - FIRST_GAPS) })}</button></p>`}
+    ${data.more && (all || data.gaps.length <= FIRST_GAPS) && html`<p class="more note">${t("more_gaps")} <${Command} text=${`radar query "SELECT * FROM symbol_gaps ORDER BY began_at DESC"`} /></p>`}`;
+  }
+  return html`<section class="card" aria-label=${t("gaps")}>
+    <header><div><h2>${t("gaps")}</h2><p class="note">${t("gaps_lead")}</p></div></header>${content}
+  </section>`;
+}
+
+function Letters({ answer }) {
+  const { t, f } = useCell(ui);
+  const { data, error, again } = answer;
+  let content;
+  if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
+  else if (data.letters.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_letters")}</p>`;
+  else {
+    content = html`<ul class="letters">${data.letters.map((each) => {
+      const name = `${each.topic}:${each.partition}:${each.offset}`;
+      return html`<li key=${name}>
+        <div><b class="mono reason-word">${each.reason}</b> <span class="muted">${t(`kind_${each.kind}`)} · <bdi>${f.dateTime(each.at_s)}</bdi></span>
+          <p dir="auto">${each.detail}</p></div>
+        <div class="letter-do">${each.replayed
+          ? html`<span class="is-good"><${Icon} name="check" />${t("replayed")}</span>`
+          : html`<label><span class="note">${t("look")}</span><${Command} text="radar dlq show ${name}" /></label><label><span class="note">${t("replay")}</span><${Command} text="radar dlq replay ${name}" /></label>`}</div>
+      </li>`;
+    })}</ul>`;
+  }
+  const open = (data?.letters ?? []).some((each) => !each.replayed);
+  return html`<section class="card" aria-label=${t("letters")}>
+    <header><div><h2>${t("letters")}</h2><p class="note">${t("letters_lead")}</p></div>
+      ${open && html`<div class="end letter-all"><span class="note">${t("replay_all")}</span><${Command} text="radar dlq replay" /></div>`}</header>${content}
+  </section>`;
+}
+
+function Tile({ value, name, note, state }) {
+  return html`<div class="card tile ${state}"><dd>${value}</dd><dt>${name}</dt>${note && html`<dd class="note">${note}</dd>`}</div>`;
+}
+
+/** The answer at a glance: how much is there, how often something was missed, what waits. */
+function Summary({ coverage, gaps, letters, days }) {
+  const { t, f } = useCell(ui);
+  const cells = (coverage ?? []).filter((each) => each.kind === "trades").flatMap((each) => each.days).filter(Boolean);
+  const mean = (share) => (cells.length ? cells.reduce((total, each) => total + each[share], 0) / cells.length : NaN);
+  const watched = mean("watched_share");
+  const complete = mean("complete_share");
+  const unrepaired = gaps?.gaps.filter((each) => !each.repaired).length;
+  const waiting = letters?.filter((each) => !each.replayed).length;
+  const n = f.number(days);
+  const gapNote = gaps && (gaps.gaps.length === 0 ? "" : unrepaired ? t("summary_open", { n: f.number(unrepaired) }) : t("summary_all_repaired"));
+  return html`<dl class="tiles">
+    <${Tile} value=${html`<${Num}>${f.share(watched)}<//>`} name=${t("summary_watched", { days: n })} note=${t("kind_trades")} state=${watched < 0.99 ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(complete)}<//>`} name=${t("summary_complete", { days: n })} note=${t("kind_trades")} state=${complete < 0.99 ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
+  </dl>`;
+}
+
+export function QualityPage() {
+  const { t } = useCell(ui);
+  const narrow = useNarrow(760);
+  const [days, setDays] = useState(7);
+  const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days]);
+  const gaps = useAnswer((signal) => get("gaps", { days }, signal), [days]);
+  const letters = useAnswer((signal) => get("letters", {}, signal), []);
+  return html`
+    <h1 class="visually-hidden">${t("quality")}</h1>
+    <${Summary} coverage=${coverage.data?.markets} gaps=${gaps.data} letters=${letters.data?.letters} days=${days} />
+    <${Gaps} answer=${gaps} />
+    <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} />
+    <${Letters} answer=${letters} />`;
+}

@@ -1,0 +1,299 @@
+"""The pages in a real browser, beside what the database says."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from browser.conftest import TIMEOUT_MS, Dashboard, Look
+from market_data import insert
+from radar import wire
+from radar.kinds import TRADES
+from radar.records import Trade, TradeSide
+from radar.store.client import Store
+
+expect.set_options(timeout=TIMEOUT_MS)
+
+PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
+PAGES = ["#/", "#/market/USDTTMN", "#/pipeline", "#/quality"]
+
+
+def row(page: Page, symbol: str) -> str:
+    """Return what the list of markets shows of one."""
+    found = page.locator(f"tr[data-symbol={symbol}]")
+    expect(found).to_be_visible()
+    return found.inner_text()
+
+
+def content(page: Page, name: str) -> None:
+    """Wait until a page shows what it is about."""
+    expect(
+        page.locator(f"main[data-page={name}] .card, main[data-page={name}] table").first
+    ).to_be_visible()
+
+
+def test_markets_show_the_numbers_of_the_view(
+    look: Look, dashboard: Dashboard, recorded: Store
+) -> None:
+    page = look(dashboard.url)
+    for symbol, price, change, spread_bps in recorded.rows(
+        "SELECT symbol, toFloat64(last_price), change_24h, spread_bps FROM markets"
+    ):
+        shown = row(page, symbol)
+        assert f"{price:,.5f}".rstrip("0").rstrip(".") in shown
+        assert f"{abs(change) * 100:.2f}%" in shown
+        assert f"{spread_bps / 100:.2f}%" in shown
+        assert "ago" in shown or "now" in shown
+    assert "Toman" in row(page, "USDTTMN")
+
+
+def test_market_shows_candles_book_and_trades_of_the_database(
+    look: Look, dashboard: Dashboard, recorded: Store
+) -> None:
+    page = look(dashboard.url, "#/market/USDTTMN")
+    expect(page.locator(".chart-place canvas").first).to_be_visible()
+    ((price, best_bid, best_ask),) = recorded.rows(
+        "SELECT toFloat64(last_price), best_bid, best_ask FROM markets WHERE symbol = 'USDTTMN'"
+    )
+    expect(page.locator(".market-price .big")).to_contain_text(f"{price:,.0f}")
+    expect(page.locator(".ladder tr.ask").last).to_contain_text(f"{best_ask:,.1f}")
+    expect(page.locator(".ladder tr.bid").first).to_contain_text(f"{best_bid:,.1f}")
+    ((trade_price, amount, at),) = recorded.rows(
+        "SELECT toFloat64(price), toFloat64(base_amount), formatDateTime(event_time, '%H:%i:%S')"
+        " FROM trades WHERE symbol = 'USDTTMN' ORDER BY event_time DESC LIMIT 1"
+    )
+    newest = page.locator(".tape tbody tr").first
+    expect(newest).to_contain_text(f"{trade_price:,.0f}")
+    expect(newest).to_contain_text(at)
+    shown = f"{amount:,.1f}" if amount >= 1000 else f"{amount:.3f}"
+    assert shown.rstrip("0").rstrip(".") in newest.inner_text()
+    ((opened, closed),) = recorded.rows(
+        "SELECT toFloat64(open), toFloat64(close) FROM candles(interval_s = 60,"
+        " start = now() - 7200, end = now()) WHERE symbol = 'USDTTMN'"
+        " ORDER BY open_time DESC LIMIT 1"
+    )
+    expect(page.locator(".legend")).to_contain_text(f"O {opened:,.1f}".removesuffix(".0"))
+    expect(page.locator(".legend")).to_contain_text(f"C {closed:,.1f}".removesuffix(".0"))
+
+
+def test_candles_page_back_when_scrolled_left(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, "#/market/USDTTMN")
+    expect(page.locator(".legend")).to_be_visible()
+    with page.expect_response(lambda response: "before_s=" in response.url) as older:
+        page.locator(".chart-place .fill").hover()
+        for _ in range(12):
+            page.mouse.wheel(-1500, 0)
+    candles = older.value.json()["candles"]
+    before_s = float(re.findall(r"before_s=([0-9.]+)", older.value.url)[0])
+    assert candles
+    assert candles[-1]["time"] < before_s
+    page.locator(".newest").click()
+    expect(page.locator(".newest")).to_have_count(0)
+
+
+def test_new_trade_appears_without_a_reload(
+    look: Look, dashboard: Dashboard, recorded: Store
+) -> None:
+    page = look(dashboard.url)
+    market = look(dashboard.url, "#/market/SHIBTMN")
+    before = row(page, "SHIBTMN")
+    expect(market.locator(".tape tbody tr").first).to_be_visible()
+    now_us = time.time_ns() // 1000
+    news = Trade(
+        source="wallex", symbol="SHIBTMN", base="SHIB", quote="TMN", side=TradeSide.BUY,
+        price="0.9813", base_amount="12.5", event_time_ms=now_us // 1000, received_at_us=now_us,
+    )  # fmt: skip
+    insert(recorded, TRADES, [wire.encode_trade(news, f"{now_us:032x}")], f"news {now_us}")
+    expect(page.locator("tr[data-symbol=SHIBTMN]")).to_contain_text("0.9813")
+    assert "0.9813" not in before
+    expect(market.locator(".tape tbody tr").first).to_contain_text("0.9813")
+    expect(market.locator(".market-price .big")).to_contain_text("0.9813")
+    expect(market.locator(".legend")).to_contain_text("C 0.9813")
+
+
+def test_quality_shows_coverage_and_gaps_of_the_views(
+    look: Look, dashboard: Dashboard, recorded: Store
+) -> None:
+    page = look(dashboard.url, "#/quality")
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    ((share,),) = recorded.rows(
+        "SELECT watched_share FROM coverage WHERE symbol = 'USDTTMN' AND record_kind = 'trades'"
+        f" AND day = '{yesterday}'"
+    )
+    line = page.locator(".heat-map tbody tr", has_text="USDTTMN")
+    shown = "100%" if share >= 1 else f"{int(share * 1000) / 10:.1f}%"
+    expect(line.locator("td").nth(-2)).to_have_text(shown)
+    gaps = recorded.rows(
+        "SELECT formatDateTime(toDateTime(began_at), '%H:%i:%S'), cause, repaired FROM gaps FINAL"
+        " WHERE began_at > now() - 3 * 86400 ORDER BY began_at DESC, record_kind DESC"
+    )
+    table = page.locator("table.gaps tbody tr")
+    assert table.count() >= len(gaps) > 0
+    texts = [each.inner_text() for each in table.all()]
+    for began, _, _ in gaps:
+        assert any(began in text for text in texts), began
+    repaired = sum(repaired for _, _, repaired in gaps)
+    assert sum("Not repaired" not in text for text in texts) >= repaired > 0
+    expect(page.locator(".tile").nth(2)).to_contain_text(str(table.count()))
+
+
+@pytest.mark.parametrize("place", PAGES)
+def test_phone_shows_every_page_without_scrolling_sideways(
+    look: Look, dashboard: Dashboard, place: str
+) -> None:
+    for lang in ("en", "fa"):
+        page = look(
+            dashboard.url, place, lang=lang, width=360, height=740, is_mobile=True, has_touch=True
+        )
+        name = place[2:].partition("/")[0] or "markets"
+        content(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_persian_is_right_to_left_with_its_digits_dates_and_toman(
+    look: Look, dashboard: Dashboard, recorded: Store
+) -> None:
+    page = look(dashboard.url, locale="fa-IR")
+    assert page.evaluate("[document.dir, document.documentElement.lang]") == ["rtl", "fa"]
+    ((price,),) = recorded.rows("SELECT toInt64(last_price) FROM markets WHERE symbol = 'USDTTMN'")
+    shown = row(page, "USDTTMN")
+    assert f"{price:,}".translate(PERSIAN).replace(",", "٬") in shown
+    assert "تومان" in shown
+    assert not re.search(r"[0-9]", shown)
+    right, left = (
+        page.locator(f".markets thead .col-{key}").bounding_box()
+        for key in ("symbol", "spread_bps")
+    )
+    assert right
+    assert left
+    assert right["x"] > left["x"]
+    page.goto(f"{dashboard.url}/#/quality")
+    expect(page.locator("table.gaps tbody tr").first).to_be_visible()
+    # Tehran is three and a half hours ahead, its year is Jalali.
+    ((minute,),) = recorded.rows(
+        "SELECT formatDateTime(max(began_at), '%H:%i', 'Asia/Tehran') FROM gaps FINAL"
+    )
+    expect(page.locator("table.gaps tbody tr").first).to_contain_text(minute.translate(PERSIAN))
+    jalali = "فروردین|اردیبهشت|خرداد|تیر|مرداد|شهریور|مهر|آبان|آذر|دی|بهمن|اسفند"
+    assert re.search(jalali, page.locator("table.gaps tbody tr").first.inner_text())
+    assert page.locator(".heat-map thead th", has_text=re.compile(jalali)).count() == 7
+
+
+def test_language_and_theme_are_toggled_and_kept(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, "#/market/USDTTMN", theme="dark")
+    expect(page.locator(".ladder tr.ask").first).to_be_visible()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Light colours").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    page.get_by_role("button", name="فارسی").click()
+    expect(page.locator(".ladder h2")).to_have_text("دفتر سفارش‌ها")
+    expect(page.locator(".chart-place .fill canvas").first).to_be_visible()
+    page.reload()
+    expect(page.locator(".ladder h2")).to_have_text("دفتر سفارش‌ها")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.keyboard.press("l")
+    page.keyboard.press("t")
+    expect(page.locator(".ladder h2")).to_have_text("Order book")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+def test_everything_is_reached_with_the_keyboard(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url)
+    row(page, "DOGEUSDT")
+    page.keyboard.press("j")
+    first = page.locator("tbody tr.active")
+    expect(first).to_have_count(1)
+    symbol = first.get_attribute("data-symbol")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(f"tbody tr.active:not([data-symbol={symbol}])")).to_have_count(1)
+    page.keyboard.press("k")
+    expect(page.locator(f"tbody tr.active[data-symbol={symbol}]")).to_have_count(1)
+    page.keyboard.press("f")
+    expect(page.locator(f"tr[data-symbol={symbol}] .star button")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    page.keyboard.press("/")
+    page.keyboard.type("دوج")
+    expect(page.locator("tr[data-symbol]")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator("main[data-page=market] h1")).to_contain_text("Dogecoin")
+    page.keyboard.press("]")
+    expect(page.locator(".chart [aria-pressed=true]")).to_have_text("5m")
+    page.keyboard.press("Escape")
+    content(page, "markets")
+    for key, name in (("3", "pipeline"), ("4", "quality"), ("2", "market"), ("1", "markets")):
+        page.keyboard.press(key)
+        content(page, name)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Search markets")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.evaluate("localStorage.getItem('radar.favourites')") == symbol
+
+
+def test_lost_connection_shows_and_comes_back(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, may_complain=True)
+    expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+    dashboard.end()
+    try:
+        expect(page.locator(".connection")).to_have_attribute("data-state", "lost")
+        expect(page.locator(".banner")).to_contain_text("The connection is lost")
+        row(page, "USDTTMN")
+    finally:
+        dashboard.start()
+    expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+    expect(page.locator(".banner")).to_have_count(0)
+
+
+def test_market_that_is_not_there_says_so(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, "#/market/NOTTHERE", may_complain=True)
+    expect(page.locator("main")).to_contain_text("No market NOTTHERE is recorded.")
+
+
+def test_pipeline_without_one_says_what_does_not_answer(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, "#/pipeline")
+    expect(page.locator(".verdict").first).to_be_visible()
+    expect(page.locator(".flow")).to_contain_text("Kafka")
+
+
+def test_pages_leave_nothing_behind(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url)
+    for _ in range(3):
+        for key, name in (("2", "market"), ("3", "pipeline"), ("1", "markets")):
+            page.keyboard.press(key)
+            content(page, name)
+    # Charts are canvases in the page, and a stream is one connection.
+    assert page.locator("canvas").count() == 0
+    expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+
+
+def test_pipeline_shows_the_flow_and_its_numbers_move(look: Look, pipeline: str) -> None:
+    page = look(pipeline, "#/pipeline")
+    for stage in ("exchange", "connections", "partitions", "workers", "tables"):
+        expect(page.locator(f".stage[data-stage={stage}]")).to_have_count(2)
+    stored = page.locator(".stage[data-stage=tables] .main dd bdi").first
+    expect(stored).to_be_visible()
+    before = stored.get_attribute("title")
+    expect(stored).not_to_have_attribute("title", before or "")
+    rows = int((stored.get_attribute("title") or "0").replace(",", ""))
+    answer = page.evaluate("fetch('api/pipeline').then((answer) => answer.json())")
+    counted = {each["kind"]: each["rows"] for each in answer["tables"]}
+    assert 0 < rows <= counted["trades"] + 500
+    partitions = page.locator("section[aria-label=Partitions] tbody tr")
+    expect(partitions).to_have_count(len(answer["partitions"]))
+    for producer in answer["producers"]:
+        expect(page.locator("section[aria-label=Processes]")).to_contain_text(producer["name"])
+    expect(page.locator(".series-place canvas")).to_have_count(3)
+    expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+
+
+def test_markets_of_a_running_pipeline_move(look: Look, pipeline: str) -> None:
+    page = look(pipeline)
+    first = page.locator("tbody tr[data-symbol]").first
+    expect(first).to_be_visible()
+    symbol = first.get_attribute("data-symbol")
+    price = page.locator(f"tr[data-symbol={symbol}] .price")
+    before = price.inner_text()
+    expect(price).not_to_have_text(before)

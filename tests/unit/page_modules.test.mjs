@@ -1,0 +1,129 @@
+// What the page's pure modules say and format; run by test_page_modules.py.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+const js = new URL("../../src/radar/dashboard/static/js/", import.meta.url);
+const { NONE, amountDecimals, decimalsOf, folded, formatter, persianDigits } = await import(new URL("format.js", js));
+const { MESSAGES, assetName, translator } = await import(new URL("i18n.js", js));
+
+const en = formatter("en");
+const fa = formatter("fa");
+const AT_S = 1774049400; // 2026-03-20T23:30:00Z, in Tehran already Nowruz
+
+test("a price keeps its decimals in both languages", () => {
+  assert.equal(en.price(5125300000, 0), "5,125,300,000");
+  assert.equal(fa.price(5125300000, 0), "۵٬۱۲۵٬۳۰۰٬۰۰۰");
+  assert.equal(en.price("62525.040", 2), "62,525.04");
+  assert.equal(fa.price(0.0000118, 8), "۰٫۰۰۰۰۱۱۸۰");
+});
+
+test("what is unknown is a dash and never zero", () => {
+  for (const f of [en, fa]) {
+    for (const unknown of [null, undefined, NaN, Infinity]) {
+      for (const write of ["number", "rough", "price", "amount", "compact", "money", "percent", "share",
+        "duration", "latency", "ago", "bytes", "rate", "clock", "dateTime"]) {
+        assert.equal(f[write](unknown, "TMN").split(" ")[0], NONE, write);
+      }
+    }
+  }
+});
+
+test("large amounts are short and name Toman", () => {
+  assert.equal(en.money(12_345_678_901, "TMN"), "12.3B Toman");
+  assert.equal(fa.money(12_345_678_901, "TMN"), "۱۲٫۳ میلیارد تومان");
+  assert.equal(fa.money(4_560_000, "TMN"), "۴٫۵۶ میلیون تومان");
+  assert.equal(fa.money(7_200, "USDT"), "۷٫۲۰ هزار تتر");
+  assert.equal(en.money(950, "TMN"), "950 Toman");
+  assert.equal(fa.compact(2.5e13), "۲۵٫۰ هزار میلیارد");
+});
+
+test("what rounds to a thousand belongs to the next scale", () => {
+  assert.equal(en.compact(999_499), "999K");
+  assert.equal(en.compact(999_500), "1.00M");
+  assert.equal(en.compact(-999_999_999), "−1.00B");
+});
+
+test("marks on an axis are round and carry no zeros", () => {
+  assert.equal(en.axis(4000), "4K");
+  assert.equal(en.axis(2_500_000), "2.5M");
+  assert.equal(fa.axis(4000).replace(/[\u2067\u2069]/g, ""), "۴ هزار");
+  assert.equal(en.axis(100), "100");
+});
+
+test("a change carries its sign, but not when it rounds to nothing", () => {
+  assert.equal(en.percent(0.0234, 2, true), "+2.34%");
+  assert.equal(en.percent(-0.0234, 2, true), "−2.34%");
+  assert.equal(fa.percent(-0.0234, 2, true).replace("\u2212", "−"), "−۲٫۳۴٪");
+  assert.equal(en.percent(0.000001, 2, true), "0.00%");
+});
+
+test("a share is 100 % only if nothing is missing", () => {
+  assert.equal(en.share(1), "100%");
+  assert.equal(en.share(0.99999), "99.9%");
+  assert.equal(en.share(0), "0.0%");
+});
+
+test("ages are short words", () => {
+  assert.equal(en.ago(0.2), "now");
+  assert.equal(fa.ago(0.2), "اکنون");
+  assert.equal(en.ago(7.9), "7 s ago");
+  assert.equal(fa.ago(7), "۷ ثانیه پیش");
+  assert.equal(en.duration(300), "5 min");
+  assert.equal(fa.duration(7200), "۲ ساعت");
+  assert.equal(en.latency(0.42), "420 ms");
+  assert.equal(fa.latency(1.5), "۱٫۵ ثانیه");
+});
+
+test("Persian dates are Jalali days of Tehran, English ones are UTC", () => {
+  assert.equal(fa.date(AT_S), "۱ فروردین ۱۴۰۵");
+  assert.equal(fa.clock(AT_S), "۰۳:۰۰:۰۰");
+  assert.equal(en.date(AT_S), "20 March 2026");
+  assert.equal(en.clock(AT_S), "23:30:00");
+  assert.deepEqual(fa.parts(AT_S), [1405, 1, 1]);
+  assert.deepEqual(fa.parts(AT_S - 3 * 3600 - 1), [1404, 12, 29]);
+  assert.equal(fa.year(AT_S), "۱۴۰۵");
+  assert.equal(fa.month(AT_S), "فروردین");
+  assert.equal(fa.dayOf("2026-11-26"), "۵ آذر");
+  assert.equal(en.dayOf("2026-11-26"), "26 Nov");
+});
+
+test("decimals follow the prices that are seen, up to what digits can tell", () => {
+  assert.equal(decimalsOf([82131]), 0);
+  assert.equal(decimalsOf([62525, 62525.04]), 2);
+  assert.equal(decimalsOf(["0.0000118"]), 7);
+  assert.equal(decimalsOf([31704.1234567890123]), 3);
+  assert.equal(decimalsOf([null, undefined, NaN, 0]), 0);
+  assert.equal(amountDecimals(8929), 1);
+  assert.equal(amountDecimals(0.02), 6);
+  assert.equal(amountDecimals(0), 0);
+});
+
+test("a search finds Persian digits, Arabic letters and any case", () => {
+  assert.equal(folded("BTC/tmn"), "btctmn");
+  assert.equal(folded("۱INCH"), "1inch");
+  assert.equal(folded("كاردانو"), folded("کاردانو"));
+  assert.equal(folded("بیت‌کوین"), folded("بیت کوین"));
+  assert.equal(persianDigits("2026-11"), "۲۰۲۶-۱۱");
+});
+
+test("both languages say the same things with the same values", () => {
+  const named = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+  for (const [key, text] of Object.entries(MESSAGES.en)) {
+    if (key.endsWith("_1")) continue;
+    assert.ok(key in MESSAGES.fa, `fa lacks ${key}`);
+    assert.deepEqual(named(MESSAGES.fa[key]), named(text), key);
+  }
+  assert.deepEqual(Object.keys(MESSAGES.fa).filter((key) => !(key in MESSAGES.en)), []);
+});
+
+test("one is said in the singular", () => {
+  assert.equal(translator("en")("letters_n", { n: "1" }), "1 dead letter");
+  assert.equal(translator("en")("letters_n", { n: "2" }), "2 dead letters");
+  assert.equal(translator("fa")("letters_n", { n: "۱" }), "۱ پیام ردشده");
+});
+
+test("assets are called what people call them", () => {
+  assert.equal(assetName("BTC", "fa"), "بیت‌کوین");
+  assert.equal(assetName("NOBODY", "en"), "");
+});
