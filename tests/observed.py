@@ -10,7 +10,7 @@ from radar.observe.overview import (
     ConnectionState,
     Flow,
     MarketAge,
-    MarketDelay,
+    MarketLatency,
     Overview,
     PartitionState,
     ProcessState,
@@ -141,7 +141,7 @@ def overview(**changes: Any) -> Overview:
             for n, name in enumerate([w.name for w in workers] + [p.name for p in producers])
         ],
         rates_over_s=15.0,
-        slowest=[MarketDelay("trades", "LINKUSDT", 1.016)],
+        slowest=[MarketLatency("trades", "LINKUSDT", 1.016)],
     )
     changed = replace(made, **changes)
     obstacles = bottleneck.find(changed)

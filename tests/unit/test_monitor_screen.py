@@ -134,7 +134,7 @@ def test_screen_large_shows_all_sections_at_once() -> None:
 def test_screen_stalest_market_comes_first_and_sorting_changes_that() -> None:
     text = look((80, 24), "4")
     assert text.index("USDTTMN") < text.index("BTCUSDT")
-    text = look((80, 24), "4", "s", "s", "s", "s")  # … book ago, delay, none, market
+    text = look((80, 24), "4", "s", "s", "s", "s")  # … book ago, latency, none, market
     assert text.index("BTCUSDT") < text.index("USDTTMN")
 
 

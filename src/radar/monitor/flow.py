@@ -53,10 +53,10 @@ def verdict(overview: Overview | None, *, stopping: bool = False) -> tuple[Mark,
             "○ Kafka and ClickHouse answer; no process is known:"
             " name them in MONITOR_PROCESSES, or start `radar up`"
         )
-    delays = [flow.latency_s for flow in overview.flows if flow.latency_s is not None]
+    latencies = [flow.latency_s for flow in overview.flows if flow.latency_s is not None]
     text = Text.assemble((f"{mark.sign} EVERYTHING FLOWS", "bold"))
-    if delays:
-        text.append(f": what comes is stored within {figures.age(max(delays))}")
+    if latencies:
+        text.append(f": what comes is stored within {figures.age(max(latencies))}")
     return mark, text
 
 
@@ -169,7 +169,7 @@ def _cells(
         cell("partitions", f"{waiting} waiting {arrow}" if wide else f"{waiting} wait {arrow}"),
         cell(
             "workers",
-            (f"{figures.age(each.latency_s)} delay" if wide else figures.age(each.latency_s))
+            (f"{figures.age(each.latency_s)} latency" if wide else figures.age(each.latency_s))
             + (
                 f", {letters} dead letters"
                 if letters and wide

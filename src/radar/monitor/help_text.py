@@ -8,7 +8,7 @@ _STAGES = (
     ("exchange", "frames a second that it sends, and when the last one came"),
     ("connections", "open WebSockets, how many were lost, frames that are bad"),
     ("partitions", "Kafka: published a second, and how many messages wait"),
-    ("workers", "stored a second; delay: from the frame to the row"),
+    ("workers", "stored a second; latency: from the frame to the row"),
     ("tables", "ClickHouse: rows, each once, and how old the newest is"),
 )
 _PLACES = (

@@ -171,15 +171,15 @@ def _processes(overview: Overview, _: Series) -> list[Row]:
     producers = {each.name: each for each in overview.producers}
     found = []
     for each in overview.processes:
-        memory = rate = delay = None
+        memory = rate = latency = None
         what = ", ".join(each.reasons)
         if (worker := workers.get(each.name)) is not None:
-            memory, rate, delay = worker.memory_bytes, worker.rows_per_s, worker.latency_s
+            memory, rate, latency = worker.memory_bytes, worker.rows_per_s, worker.latency_s
             what = what or _work(worker.partitions, worker.insert_retries, worker.dead_letters)
         elif (producer := producers.get(each.name)) is not None:
             memory, rate = producer.memory_bytes, producer.published_per_s
             what = what or _feed(producer.queue, producer.clock_skew_s)
-        found.append(_process(each, rate, delay, memory, what))
+        found.append(_process(each, rate, latency, memory, what))
     return found
 
 
@@ -201,20 +201,20 @@ def _feed(queue: int, skew_s: float | None) -> str:
 
 
 def _process(
-    each: ProcessState, rate: float | None, delay: float | None, memory: int | None, what: str
+    each: ProcessState, rate: float | None, latency: float | None, memory: int | None, what: str
 ) -> Row:
     mark = of_process(each)
     style = "" if mark is Mark.FLOWS else mark.style
     cells = (
         Text.assemble((f"{mark.sign} ", mark.style), (each.name, style)),
         "" if rate is None else f"{figures.rate(rate)}/s",
-        "" if delay is None else figures.age(delay),
+        "" if latency is None else figures.age(latency),
         "" if memory is None else figures.size(memory),
         Text(str(each.restarts), style="yellow" if each.restarts else "dim"),
         str(each.pid or each.address),
         Text(what, style=style),
     )
-    keys = (each.name, rate or 0.0, delay or 0.0, memory or 0, each.restarts, each.pid or 0, what)
+    keys = (each.name, rate or 0.0, latency or 0.0, memory or 0, each.restarts, each.pid or 0, what)
     return Row(cells, keys)
 
 
@@ -225,8 +225,8 @@ def _markets(overview: Overview, _: Series) -> list[Row]:
             None if at_s is None else max(0.0, (overview.markets_at_s or overview.at_s) - at_s)
             for at_s in (each.trade_at_s, each.book_at_s)
         )
-        delays = [d for d in (each.trade_delay_s, each.book_delay_s) if d is not None]
-        delay = max(delays, default=None)
+        latencies = [d for d in (each.trade_latency_s, each.book_latency_s) if d is not None]
+        latency = max(latencies, default=None)
         cells = (
             Text(each.symbol, style="bold"),
             figures.price(each.last_price),
@@ -234,10 +234,10 @@ def _markets(overview: Overview, _: Series) -> list[Row]:
             figures.price(each.best_ask),
             figures.age(trade),
             figures.age(book),
-            figures.age(delay),
+            figures.age(latency),
         )
         number = float(each.last_price) if each.last_price else None
-        keys = (each.symbol, number, each.best_bid, each.best_ask, trade, book, delay or 0.0)
+        keys = (each.symbol, number, each.best_bid, each.best_ask, trade, book, latency or 0.0)
         found.append(Row(cells, keys))
     return found
 
@@ -307,7 +307,7 @@ SECTIONS = (
         "Processes",
         (
             *(Column("process"), Column("rate", right=True, rank=2)),
-            *(Column("delay", right=True, rank=3), Column("memory", right=True, rank=5)),
+            *(Column("latency", right=True, rank=3), Column("memory", right=True, rank=5)),
             *(Column("restarts", right=True, rank=4), Column("pid", right=True, rank=6)),
             Column("what"),
         ),
@@ -334,7 +334,7 @@ SECTIONS = (
             *(Column("market"), Column("last price", right=True)),
             *(Column("bid", right=True, rank=5), Column("ask", right=True, rank=5)),
             *(Column("trade ago", right=True), Column("book ago", right=True)),
-            Column("delay", right=True, rank=4),
+            Column("latency", right=True, rank=4),
         ),
         _markets,
         "ClickHouse has told none yet",

@@ -126,12 +126,12 @@ class MarketAge(Struct, frozen=True):
     age_s: float | None  # since its newest row was received; None if there is no recent one
 
 
-class MarketDelay(Struct, frozen=True):
+class MarketLatency(Struct, frozen=True):
     """A market whose rows take long."""
 
     kind: str
     symbol: str
-    delay_s: float  # mean of the last minute's rows, from the frame to the row
+    latency_s: float  # mean of the last minute's rows, from the frame to the row
 
 
 class MarketState(Struct, frozen=True):
@@ -143,8 +143,8 @@ class MarketState(Struct, frozen=True):
     best_ask: float | None
     trade_at_s: float | None  # when the newest stored trade was received
     book_at_s: float | None
-    trade_delay_s: float | None  # mean of the last minute's rows, from the frame to the row
-    book_delay_s: float | None
+    trade_latency_s: float | None  # mean of the last minute's rows, from the frame to the row
+    book_latency_s: float | None
 
 
 class RecentGap(Struct, frozen=True):
@@ -222,7 +222,7 @@ class Overview(Struct, frozen=True):
     bottleneck: Bottleneck | None  # None: everything flows
     obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
     processes: list[ProcessState] = []  # in the order of the data's way
-    slowest: list[MarketDelay] = []
+    slowest: list[MarketLatency] = []
     markets: list[MarketState] = []  # all that are watched, by symbol
     gaps: list[RecentGap] = []  # newest first
     rates_over_s: float = 0.0  # the span of the rates so far; 0.0: not known yet

@@ -121,7 +121,7 @@ def _flows(overview: Overview) -> list[str]:
     return [
         f"  {flow.kind}: {flow.connections} connections, {rate(flow.frames_per_s)} frames/s,"
         f" {rate(flow.published_per_s)} published/s, {rate(flow.stored_per_s)} stored/s,"
-        f" delay {'–' if flow.latency_s is None else duration(flow.latency_s)}"
+        f" latency {'–' if flow.latency_s is None else duration(flow.latency_s)}"
         for flow in overview.flows
         if flow.connections or flow.frames
     ]

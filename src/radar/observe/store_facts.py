@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from radar.errors import QueryFailed
 from radar.kinds import KINDS, RECORDED
-from radar.observe.overview import MarketAge, MarketDelay, MarketState, RecentGap, TableState
+from radar.observe.overview import MarketAge, MarketLatency, MarketState, RecentGap, TableState
 from radar.store.client import Store
 
 SHOWN_MARKETS = 10  # of each kind
@@ -58,7 +58,7 @@ def ask_tables(store: Store) -> Tables:
 
 
 def ask_markets(store: Store) -> Markets:
-    """Read prices, ages and delays of markets, and gaps; blocks.
+    """Read prices, ages and latencies of markets, and gaps; blocks.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -85,15 +85,15 @@ def stalest(markets: Markets) -> list[MarketAge]:
     ]
 
 
-def slowest(markets: Markets) -> list[MarketDelay]:
+def slowest(markets: Markets) -> list[MarketLatency]:
     """Return the markets of each kind whose rows took longest."""
-    delays = [("trades", each.symbol, each.trade_delay_s) for each in markets.states]
-    delays += [("depth", each.symbol, each.book_delay_s) for each in markets.states]
+    latencies = [("trades", each.symbol, each.trade_latency_s) for each in markets.states]
+    latencies += [("depth", each.symbol, each.book_latency_s) for each in markets.states]
     return [
-        MarketDelay(kind, symbol, delay_s)
+        MarketLatency(kind, symbol, latency_s)
         for kind in RECORDED
-        for delay_s, symbol in heapq.nlargest(
-            SHOWN_MARKETS, ((d, s) for k, s, d in delays if k == kind and d is not None)
+        for latency_s, symbol in heapq.nlargest(
+            SHOWN_MARKETS, ((d, s) for k, s, d in latencies if k == kind and d is not None)
         )
     ]
 
@@ -148,8 +148,8 @@ def _read_markets(store: Store) -> list[MarketState]:
                 best_ask=ask,
                 trade_at_s=int(trades[0]) / 1e6 if trades[0] else None,
                 book_at_s=int(depth[0]) / 1e6 if depth[0] else None,
-                trade_delay_s=trades[1],
-                book_delay_s=depth[1],
+                trade_latency_s=trades[1],
+                book_latency_s=depth[1],
             )
         )
     return states
@@ -159,14 +159,14 @@ def _newest_query() -> str:
     parts = [
         f"SELECT '{kind}' AS kind, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
-        " received_at > now64(6) - 60) / 1000 AS delay_s"
+        " received_at > now64(6) - 60) / 1000 AS latency_s"
         f" FROM {RECORDED[kind].table} WHERE {column} > now64(6) - {LOOK_BACK_S[kind]}"
         f" AND received_at > now64(6) - {LOOK_BACK_S[kind]} GROUP BY symbol"
         for kind, column in (("trades", "event_time"), ("depth", "received_at"))
     ]
     return (
         "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"
-        " if(isFinite(delay_s), delay_s, NULL)"
+        " if(isFinite(latency_s), latency_s, NULL)"
         " FROM (SELECT toString(record_kind) AS kind, arrayJoin(symbols) AS symbol FROM watches"
         " WHERE ended_at > now64(6) - 86400 GROUP BY kind, symbol) AS w"
         f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, symbol)"
