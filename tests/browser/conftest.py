@@ -51,9 +51,9 @@ class Dashboard:
             self._process.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Run Debian's Chromium for the whole run."""
+    """Run Debian's Chromium for this module: its library runs a loop in this thread meanwhile."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
@@ -64,7 +64,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def recorded(
     browser: Browser, clickhouse_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
@@ -77,7 +77,7 @@ def recorded(
     store.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dashboard(
     recorded: Store, clickhouse_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Dashboard]:
@@ -95,7 +95,7 @@ def dashboard(
         found.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pipeline(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a whole pipeline against the simulated exchange; provide its dashboard's address."""
     directory = tmp_path_factory.mktemp("pipeline")
