@@ -1,5 +1,7 @@
 """A WebSocket connection to an exchange: the only module here that imports the library."""
 
+import asyncio
+import contextlib
 from typing import cast
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -34,11 +36,12 @@ class _Socket(ClientConnection):
     """The library's connection, bounded where the library trusts the other end."""
 
     flooded = False
-    _burst_bytes = _burst_frames = _parts = 0
+    _burst_bytes = _burst_frames = _parts = _reads = 0
     _ending = False
 
     def data_received(self, data: bytes) -> None:
         """Take what one read of the socket brought, in slices, so that a flood is noticed."""
+        self._reads += 1
         self._burst_bytes = self._burst_frames = 0
         for start in range(0, len(data), SLICE_BYTES):
             super().data_received(data[start : start + SLICE_BYTES])
@@ -55,6 +58,22 @@ class _Socket(ClientConnection):
             # The library leaves the end to the exchange, or to the next ping.
             self._ending = True
             self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+
+    async def keepalive(self) -> None:
+        """Ping now and then; end a connection from which nothing comes any more.
+
+        The library ends one whose pong is late. But a pong comes behind all that waits in the
+        socket, which is much while this machine is too slow, or Kafka takes nothing and the socket
+        is not read: that would throw away what the exchange has sent.
+        """
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(PING_INTERVAL_S)
+                reads = self._reads
+                await self.ping()
+                await asyncio.sleep(PING_TIMEOUT_S)
+                if self._reads == reads and self.transport.is_reading():
+                    self.transport.abort()
 
     def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
         """Take what the library made of it."""
@@ -93,7 +112,7 @@ class Connection:
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=None,  # see `close`
                 ping_interval=PING_INTERVAL_S,
-                ping_timeout=PING_TIMEOUT_S,
+                ping_timeout=None,  # see `keepalive`
                 max_size=max_frame_bytes,
                 max_queue=MAX_QUEUE,
                 create_connection=_Socket,
