@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -95,6 +96,12 @@ class Peer:
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n" + extension + b"\r\n"
         )
+
+    def reset(self) -> None:
+        """Cut the connection by a reset, with which the client's next write fails."""
+        used = self.writer.get_extra_info("socket")
+        used.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     async def until_gone(self) -> None:
         """Take what the client sends until it has closed the connection."""

@@ -35,6 +35,13 @@ async def sending_much(peer: Peer) -> None:
     await peer.until_gone()
 
 
+async def cutting(peer: Peer) -> None:
+    await peer.upgrade()
+    await peer.send(MESSAGE * 400)
+    await asyncio.sleep(5 * PING_S)  # until the other end's kernel has it all
+    peer.reset()
+
+
 def received(script: Script, messages: int, monkeypatch: pytest.MonkeyPatch, wait_s: float) -> int:
     """Receive so many messages, after a while in which nothing is read; return how many came."""
     monkeypatch.setattr(connection, "PING_INTERVAL_S", PING_S)
@@ -74,3 +81,9 @@ def test_connection_that_is_not_read_for_long_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert received(sending_much, 8000, monkeypatch, 10 * PING_S) == 8000
+
+
+def test_connection_that_is_cut_before_it_is_read_loses_nothing_by_its_own_ping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert received(cutting, 400, monkeypatch, 10 * PING_S) == 400

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from typing import cast
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -30,6 +31,7 @@ MAX_PARTS = 2048
 # Answers to pings that the exchange does not take.
 MAX_UNSENT_BYTES = 1024 * 1024
 SLICE_BYTES = 16 * 1024
+TCP_CLOSE = 7  # the first byte of Linux's tcp_info, as netinet/tcp.h numbers states
 
 
 class _Socket(ClientConnection):
@@ -58,6 +60,26 @@ class _Socket(ClientConnection):
             # The library leaves the end to the exchange, or to the next ping.
             self._ending = True
             self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+
+    def send_data(self) -> None:
+        """Write what there is to say; nothing to an exchange that has cut the connection.
+
+        The write would fail, and what was sent before the cut and is not read yet be thrown away
+        with the socket. Its end comes behind that, when it is read.
+        """
+        if self._is_cut():
+            self.protocol.data_to_send()
+        else:
+            super().send_data()
+
+    def _is_cut(self) -> bool:
+        used = self.transport.get_extra_info("socket")
+        if used is None or not hasattr(socket, "TCP_INFO"):  # Linux has it
+            return False
+        with contextlib.suppress(OSError):
+            state: bytes = used.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            return state[0] == TCP_CLOSE
+        return False
 
     async def keepalive(self) -> None:
         """Ping now and then; end a connection from which nothing comes any more.
