@@ -5,6 +5,7 @@ import contextlib
 import itertools
 
 import pytest
+import uvloop
 
 from hostile_exchange import TEXT, Peer, Script, frame, hostile_exchange
 from radar.errors import FeedLost
@@ -64,7 +65,8 @@ def received(script: Script, messages: int, monkeypatch: pytest.MonkeyPatch, wai
                 await opened.close()
             return count
 
-    return asyncio.run(receive())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as producers run
+        return runner.run(receive())
 
 
 def test_connection_from_which_nothing_comes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
