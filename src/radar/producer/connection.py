@@ -91,10 +91,12 @@ class _Socket(ClientConnection):
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(PING_INTERVAL_S)
-                reads = self._reads
+                # Reading stops only after something was read, so one that reads now and has read
+                # nothing since was not held up by us meanwhile.
+                reads, reading = self._reads, self.transport.is_reading()
                 await self.ping()
                 await asyncio.sleep(PING_TIMEOUT_S)
-                if self._reads == reads and self.transport.is_reading():
+                if reading and self._reads == reads:
                     self.transport.abort()
 
     def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
