@@ -42,7 +42,6 @@ from radar.settings import Settings
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
-_AHEAD_S = 60.0  # so much the clocks of others may be ahead
 
 _STATUS = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -141,7 +140,7 @@ class Dashboard:
         market = self._market(request)
         interval_s = _whole(request, "interval_s", 60)
         markets.check_interval(interval_s)
-        before_s = _time(request, "before_s", time.time() + _AHEAD_S)
+        before_s = _time(request, "before_s", time.time() + pages.AHEAD_S)
         before_s = math.ceil(before_s / interval_s) * interval_s  # as others ask
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
         key = market, interval_s, before_s, count
@@ -154,7 +153,7 @@ class Dashboard:
 
     async def _book(self, request: Request) -> Response:
         market = self._market(request)
-        at_s = _time(request, "at_s", math.ceil(time.time() + _AHEAD_S))
+        at_s = _time(request, "at_s", math.ceil(time.time() + pages.AHEAD_S))
         return _json(
             await self._reader.shared(
                 "book", lambda store: markets.book(store, market, at_s), key=(market, at_s)

@@ -18,7 +18,7 @@ MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0
 TAPE = 200  # newest trades that a viewer is shown
 _MARKETS_FRESH_S = 1.0
-_AHEAD_S = 60.0  # so much a producer's clock may be ahead
+AHEAD_S = 60.0  # so much a producer's clock may be ahead
 
 
 async def market_rows(reader: Reader) -> list[MarketRow]:
@@ -124,7 +124,7 @@ def _book(reader: Reader, market: Market) -> Subject[tuple[Any, Book]]:
         version = await reader.ask("book", lambda store: markets.book_version(store, market))
         if before is not None and before[0] == version:
             return before
-        at_s = time.time() + _AHEAD_S
+        at_s = time.time() + AHEAD_S
         return version, await reader.ask("book", lambda store: markets.book(store, market, at_s))
 
     def change(before: tuple[Any, Book], after: tuple[Any, Book]) -> Book | None:
