@@ -279,3 +279,40 @@ def friendly(number: int, go_on: asyncio.Event) -> Script:
         go_on.clear()
 
     return script
+
+
+def test_producer_whose_answer_to_a_ping_comes_too_late_keeps_what_came_behind_the_ping(
+    kafka_settings: Settings, tmp_path: Path
+) -> None:
+    cluster = Cluster(kafka_settings)
+    cluster.create_topics([TRADES.topic])
+    trades = [frame((TRADE % price).encode()) for price in range(1, 101)]
+    # All of it is there before the first of it is looked at, so the connection is closed by then.
+    all_at_once = [*trades[:50], frame(b'{"ping":"1"}'), *trades[50:], frame(opcode=CLOSE)]
+
+    async def after_the_subscription(peer: Peer) -> None:
+        await peer.upgrade()
+        await peer.reader.read(1)
+        await peer.send(b"".join(all_at_once))
+        await peer.until_gone()
+
+    async def suffer() -> None:
+        scripts = itertools.chain([after_the_subscription], itertools.repeat(says()))
+        async with hostile_exchange(scripts) as exchange:
+            process = Process(
+                radar("produce", "trades"),
+                tmp_path / "producer.log",
+                EXCHANGE_WS_URL=f"ws://127.0.0.1:{exchange.port}",
+                EXCHANGE_REST_URL=f"http://127.0.0.1:{exchange.port}",
+                RECONNECT_MAX_SECONDS="0.1",
+            )
+            try:
+                await asyncio.to_thread(
+                    eventually,
+                    lambda: cluster.topics([TRADES.topic])[0].end >= len(trades),
+                    f"{len(trades)} trades are stored",
+                )
+            finally:
+                await asyncio.to_thread(process.end)
+
+    asyncio.run(suffer())

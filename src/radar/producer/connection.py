@@ -9,6 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidURI, WebSocketException
 from websockets.frames import CTRL_OPCODES, CloseCode, Frame
 from websockets.http11 import Response
+from websockets.protocol import State
 
 from radar.errors import ConfigurationError, FeedLost
 from radar.settings import without_password
@@ -162,18 +163,21 @@ class Connection:
         try:
             return await self._socket.recv(decode=False)
         except ConnectionClosed as closed:
-            raise self._lost(closed) from closed
+            raise self._lost(str(closed)) from closed
 
     async def send(self, text: str) -> None:
         """Send a text message; waits while the socket's buffer is full.
 
         Raises:
-            FeedLost: The connection has ended.
+            FeedLost: The connection has ended or is being closed.
         """
+        if self._socket.state is not State.OPEN:
+            # The library would wait for the end, which may need what is unread to be read first.
+            raise self._lost("it is being closed")
         try:
             await self._socket.send(text)
         except ConnectionClosed as closed:
-            raise self._lost(closed) from closed
+            raise self._lost(str(closed)) from closed
 
     async def close(self) -> None:
         """Say goodbye and wait for the answer, which comes behind all that was sent before.
@@ -187,9 +191,9 @@ class Connection:
         """Cut the connection, when nobody is there to say goodbye to."""
         self._socket.transport.abort()
 
-    def _lost(self, closed: ConnectionClosed) -> FeedLost:
-        sent = closed.sent
+    def _lost(self, detail: str) -> FeedLost:
         if self._socket.flooded:
             return FeedLost("overflow", "the exchange floods the connection")
+        sent = self._socket.protocol.close_sent
         too_big = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
-        return FeedLost("overflow" if too_big else "closed", str(closed))
+        return FeedLost("overflow" if too_big else "closed", detail)

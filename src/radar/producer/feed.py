@@ -8,6 +8,7 @@ reason for which a connection ended has to be understood to get back what it mis
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -363,7 +364,10 @@ class Session:
         self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
 
     async def _reply(self, ping: Ping) -> None:
-        await self._connection.send(ping.reply)
+        # Whoever is slow may find the connection closed already: what came before its end is still
+        # to be read, and the end comes behind that.
+        with contextlib.suppress(FeedLost):
+            await self._connection.send(ping.reply)
         self._replies += 1
         if self._replies >= self._worn_replies:
             self.worn.set()
