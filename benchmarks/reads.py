@@ -42,6 +42,9 @@ QUERIES = {
     "one-day candles of the busiest market, a month": """
         SELECT * FROM candles(interval_s = 86400, start = now() - 30 * 86400, end = now())
         WHERE symbol = 'M0USDT' ORDER BY open_time""",
+    "the same by market_candles": """
+        SELECT * FROM market_candles(source = 'wallex', symbol = 'M0USDT', interval_s = 86400,
+            start = now() - 30 * 86400, end = now()) ORDER BY open_time""",
     "list of all markets": "SELECT * FROM markets ORDER BY quote_volume_24h DESC",
     "order book of a market an hour ago": """
         SELECT * FROM order_book_at(symbol = 'M1TMN', at = now() - 3600)""",

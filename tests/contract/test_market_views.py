@@ -230,9 +230,10 @@ def test_book_as_of_a_time_equals_a_replay_of_the_snapshots(
 
 def test_candle_of_trades_in_the_same_moment_is_the_same_in_any_order(store: Store) -> None:
     at_ms = us(MONDAY) // 1000
-    # Same second; received at two moments; identities decide what is left.
+    # Same second; received at two moments; identities decide what is left, by their first 34 bits.
     trades = [
-        (trade(at_ms, at_ms * 1000 + n % 2, str(100 + n)), f"{99 - n:032x}") for n in range(8)
+        (trade(at_ms, at_ms * 1000 + n % 2, str(100 + n)), f"{(1000 - n) << 2:09x}".ljust(32, "7"))
+        for n in range(16)
     ]
     in_order = sorted(trades, key=lambda each: (each[0].received_at_us, each[1]))
     values = [wire.encode_trade(*each) for each in trades]
@@ -245,7 +246,7 @@ def test_candle_of_trades_in_the_same_moment_is_the_same_in_any_order(store: Sto
             f" end = {_text(MONDAY + timedelta(seconds=1))})"
         )
         assert [opened, closed] == [Decimal(in_order[n][0].price) for n in (0, -1)]
-        assert count == 8
+        assert count == 16
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,10 @@ _CANDLE = (
 
 CANDLES = f"""
 SELECT {_CANDLE}
-FROM candles(interval_s = {{interval_s:UInt32}},
+FROM market_candles(source = {{source:String}}, symbol = {{symbol:String}},
+    interval_s = {{interval_s:UInt32}},
     start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
     end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
-WHERE source = {{source:String}} AND symbol = {{symbol:String}}
 ORDER BY open_time DESC LIMIT {{count:UInt32}}
 """
 
