@@ -16,6 +16,7 @@ const QUIET_S = 10; // it is observed every second; a busy machine takes longer
 const SILENT_S = 10; // a connection that brings nothing for so long is marked
 const LATE_S = 5;
 const LAG_S = 2; // a lag of more than so many seconds of traffic is marked
+const OLD_S = 8; // what tables tell is shown with its age from then on
 const MINUTES = [5, 15, 60];
 const MOST_POINTS = 4000;
 const COLOUR = { trades: "accent", depth: "warn" };
@@ -47,7 +48,9 @@ function stages(overview, kind, { t, f }) {
     ["halted", sum(workers, (each) => each.halted_partitions)],
     ["letters_n", flow?.open_letters ?? flow?.dead_letters],
   ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
-  const age = table?.newest_at_s ? serverNow() - table.newest_at_s : NaN;
+  const told_at_s = overview.tables_at_s ?? overview.at_s;
+  const age = table?.newest_at_s ? Math.max(0, told_at_s - table.newest_at_s) : NaN;
+  const told_s = overview.at_s - told_at_s;
   const reconnects = sum(producers, (each) => each.reconnects);
   return {
     exchange: html`
@@ -71,7 +74,8 @@ function stages(overview, kind, { t, f }) {
       <${Value} big name=${t("rows")}><bdi title=${f.number(table?.rows)}>${f.compact(table?.rows)}</bdi><//>
       <${Value} name=${t("newest")}><bdi>${f.ago(age)}</bdi><//>
       <p>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</p>
-      <p>${f.bytes(table?.size_bytes)}</p>`,
+      <p>${f.bytes(table?.size_bytes)}</p>
+      ${told_s > OLD_S && html`<p class="muted">${t("told", { age: f.ago(told_s) })}</p>`}`,
   };
 }
 
