@@ -125,6 +125,7 @@ class PartitionWork:
     pieces: list[Piece] = field(default_factory=list)  # still to be inserted, the next one last
     rejected: list[Letter] = field(default_factory=list)  # by the server
     planned_at_s: float = 0.0
+    inserted_at_s: float = 0.0  # Unix time
     attempts: int = 0
     rejected_commits: int = 0
     retry_at_s: float = 0.0
@@ -364,6 +365,7 @@ class Worker:
         if work.step is Step.INSERT:
             if not self._insert_pieces(work, block):
                 return
+            work.inserted_at_s = time.time()
             self._dead_letters.send(work.partition, work.rejected)
             work.step = Step.COMMIT
             self._reached(CrashPoint.AFTER_INSERT)
@@ -542,7 +544,7 @@ class Worker:
         metrics.BLOCK_ROWS.labels(kind).observe(len(bad) - sum(bad))
         latency_s = 0.0
         if block.parts:
-            latency_s = max(0.0, time.time() - _oldest_us(block.parts) / 1e6)
+            latency_s = max(0.0, work.inserted_at_s - _oldest_us(block.parts) / 1e6)
             metrics.LATENCY_SECONDS.labels(kind).observe(latency_s)
         _log.info(
             "block stored",
@@ -553,6 +555,7 @@ class Worker:
             rows=len(bad) - sum(bad),
             dead_letters=sum(bad),
             latency_s=round(latency_s, 3),
+            commit_s=round(time.time() - work.inserted_at_s, 4),
         )
 
     def _drain(self) -> None:
