@@ -1,5 +1,6 @@
 """The Kafka module against a broker: the embedded one through its relay, or Apache Kafka."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ from radar.errors import (
     WorkerFenced,
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
+from radar.local import relay
 from radar.settings import Settings, load
 from support import eventually
 
@@ -224,6 +226,34 @@ def test_relay_is_the_only_address_that_clients_see(settings: Settings) -> None:
     metadata = AdminClient({"bootstrap.servers": settings.kafka_broker}).list_topics(timeout=10)
     addresses = [f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()]
     assert addresses == [settings.kafka_broker]
+
+
+@pytest.mark.embedded_kafka("Apache Kafka has no relay")
+def test_relay_lets_go_of_a_fetch_when_something_is_published(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "HOLD_S", 3600)
+    host, _, broker_port = settings.kafka_broker.partition(":")
+    port = free_port()
+    through = settings.model_copy(update={"kafka_broker": f"{host}:{port}"})
+
+    def exchange_messages() -> None:
+        publisher, member = Publisher(through, TOPIC), Member(through)
+        member.until(lambda: len(member.assigned) == 3, "it has all partitions")
+        for n in range(3):
+            # Long enough for the fetch of each connection to be held.
+            assert member.reader.consume(1, 0.5) == []
+            publisher.publish(b"key", b"%d" % n)
+            assert publisher.flush(10) == 0
+            (message,) = member.reader.consume(1, 30)
+            assert message.value() == b"%d" % n
+        member.reader.close()
+
+    async def through_a_relay() -> None:
+        async with relay.Relay(host, port, int(broker_port)):
+            await asyncio.to_thread(exchange_messages)
+
+    asyncio.run(through_a_relay())
 
 
 @pytest.mark.embedded_kafka("Apache Kafka offers it")

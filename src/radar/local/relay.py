@@ -2,9 +2,9 @@
 
 Kafka answers a fetch at the end of the log when messages arrive or its waiting time is over;
 the embedded broker answers at once, so that every idle consumer asks ten thousand times a
-second and one core is burnt for nothing. The relay delays an answer that repeats an earlier
+second and one core is burnt for nothing. The relay holds an answer that repeats an earlier
 one, which is what answers at an unchanged end of a log do and answers with messages never
-do. It passes everything
+do, until something was published; the consumer asks again then. It passes everything
 else on as it is, but for the broker's own address in the answers that tell clients where to
 connect: that becomes the relay's.
 
@@ -16,16 +16,28 @@ import asyncio
 import contextlib
 from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-HOLD_S = 0.02
+HOLD_S = 0.1  # as long as a worker lets a fetch wait
+# Before that it is held whatever is published: shortly for a consumer that got a few messages since
+# the last time; longer for one that got many, so that it gets even more at once, and for one that
+# asked for nothing, because others are published to.
+SHORT_S, LONG_S = 0.005, 0.02
+MANY_BYTES = 2048
 REMEMBERED_ANSWERS = 32
 REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 CLOSE_TIMEOUT_S = 1.0  # for clients to take the answers that have already come
 
-FETCH = 1
+PRODUCE, FETCH = 0, 1
 TELL_ADDRESSES = (3, 10, 60)  # Metadata, FindCoordinator, DescribeCluster
+
+
+class _Asked(NamedTuple):
+    """A request that is not answered yet, and what had been published before it."""
+
+    api_key: int
+    published: int
 
 
 class Relay:
@@ -42,6 +54,8 @@ class Relay:
 
         self._connections: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._published = 0  # answers to what publishes
+        self._news = asyncio.Event()  # set by the next one
 
     async def __aenter__(self) -> Self:
         """Start to listen.
@@ -84,7 +98,7 @@ class Relay:
             broker, to_broker = await asyncio.open_connection(self._host, self._broker_port)
             writers.append(to_broker)
             # A broker answers the requests of one connection in their order.
-            asked: deque[int] = deque()
+            asked: deque[_Asked] = deque()
             ways = (
                 asyncio.ensure_future(self._pass_requests(client, to_broker, asked)),
                 asyncio.ensure_future(self._pass_answers(broker, to_client, asked)),
@@ -105,35 +119,59 @@ class Relay:
                     await writer.wait_closed()
 
     async def _pass_requests(
-        self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter, asked: deque[int]
+        self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter, asked: deque[_Asked]
     ) -> None:
         while True:
             frame = await _read_frame(client)
             api_key = int.from_bytes(frame[4:6], "big")
             # A produce request that wants no acknowledgement (acks=0) would not be answered,
             # but radar's producers always want all of them.
-            asked.append(api_key)
+            asked.append(_Asked(api_key, self._published))
             to_broker.write(frame)
             await to_broker.drain()
 
     async def _pass_answers(
-        self, broker: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: deque[int]
+        self, broker: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: deque[_Asked]
     ) -> None:
         # Clients ask for their partitions in turning order, and the answers follow it.
         lately: deque[bytes] = deque(maxlen=REMEMBERED_ANSWERS)
+        brought_bytes = 0  # by answers that were not held, since the last one that was
+        pause_s = SHORT_S
         while True:
             frame = await _read_frame(broker)
-            api_key = asked.popleft()
-            if api_key == FETCH:
+            api_key, published = asked.popleft()
+            if api_key == PRODUCE:
+                self._tell_news()
+            elif api_key == FETCH:
                 fetched = frame[8:]  # without length and correlation id
                 if fetched in lately:
-                    await asyncio.sleep(HOLD_S)
-                elif len(fetched) <= REMEMBERED_BYTES:
-                    lately.append(fetched)
+                    if brought_bytes:
+                        pause_s = LONG_S if brought_bytes > MANY_BYTES else SHORT_S
+                    else:
+                        pause_s = min(2 * pause_s, LONG_S)
+                    brought_bytes = 0
+                    await self._hold(pause_s, published)
+                else:
+                    brought_bytes += len(fetched)
+                    if len(fetched) <= REMEMBERED_BYTES:
+                        lately.append(fetched)
             elif api_key in TELL_ADDRESSES:
                 frame = frame.replace(self._old_address, self._new_address)
             to_client.write(frame)
             await to_client.drain()
+
+    def _tell_news(self) -> None:
+        self._published += 1
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _hold(self, pause_s: float, published: int) -> None:
+        """Wait until something was published since the fetch was asked for."""
+        await asyncio.sleep(pause_s)
+        if self._published == published:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HOLD_S - pause_s):
+                    await self._news.wait()
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:
