@@ -23,6 +23,7 @@ from radar.store.client import Store
 from radar.store.migrate import migrate
 
 HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 

@@ -12,9 +12,9 @@ from benchmarks.contenders.kafka_engine import Tuning
 from benchmarks.data import PARTITIONS
 from radar.kinds import Kind
 
-ROOT = Path(__file__).parents[2]
+
 DEFAULT = 0  # whatever radar does by default
-QUIX_PYTHON = ROOT / ".venv-quix" / "bin" / "python"
+QUIX_PYTHON = stack.ROOT / ".venv-quix" / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _program(module: str, python: Path = Path(sys.executable)) -> Start:
             *("--clickhouse-port", str(settings.clickhouse_port)),
             *("--block", str(task.block), "--progress", str(task.progress_path)),
         ]
-        return [stack.Process(module, command, task.folder, {"PYTHONPATH": str(ROOT)})]
+        return [stack.Process(module, command, task.folder, {"PYTHONPATH": str(stack.ROOT)})]
 
     return start
 
