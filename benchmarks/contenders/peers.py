@@ -12,7 +12,6 @@ from benchmarks.contenders.kafka_engine import Tuning
 from benchmarks.data import PARTITIONS
 from radar.kinds import Kind
 
-
 DEFAULT = 0  # whatever radar does by default
 QUIX_PYTHON = stack.ROOT / ".venv-quix" / "bin" / "python"
 
