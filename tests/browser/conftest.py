@@ -42,9 +42,10 @@ class Dashboard:
 
     def answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/api/about", trust_env=False).is_success
+            httpx.get(f"{self.url}/api/about", trust_env=False)
         except httpx.TransportError:
             return False
+        return True
 
     def end(self) -> None:
         if self._process is not None:

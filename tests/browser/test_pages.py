@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -16,6 +17,7 @@ from radar.store.client import Store
 
 expect.set_options(timeout=TIMEOUT_MS)
 
+TOKEN = "what-only-the-tests-know"
 PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 PAGES = ["#/", "#/market/USDTTMN", "#/pipeline", "#/quality"]
 
@@ -256,6 +258,27 @@ def test_pipeline_without_one_says_what_does_not_answer(look: Look, dashboard: D
     page = look(dashboard.url, "#/pipeline")
     expect(page.locator(".verdict").first).to_be_visible()
     expect(page.locator(".flow")).to_contain_text("Kafka")
+
+
+def test_login_says_that_a_token_is_wrong_and_opens_with_the_right_one(
+    look: Look, tmp_path: Path
+) -> None:
+    guarded = Dashboard(tmp_path, DASHBOARD_TOKEN=TOKEN, KAFKA_BROKER="127.0.0.1:1")
+    try:
+        guarded.start()
+        page = look(guarded.url, "", may_complain=True)
+        wrong = page.get_by_text("This is not the token.")
+        expect(wrong).to_be_hidden()
+        page.get_by_label("Token").fill("what nobody knows")
+        page.keyboard.press("Enter")
+        expect(wrong).to_be_visible()
+        assert "nobody" not in page.url
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("main[data-page=markets]")).to_be_visible()
+        assert TOKEN not in page.url
+    finally:
+        guarded.end()
 
 
 def test_pages_leave_nothing_behind(look: Look, dashboard: Dashboard) -> None:

@@ -76,7 +76,8 @@ class Guard:
             if _same(given, self._token):
                 await _welcome(send, cookie_value(self._token), secure=scope["scheme"] == "https")
             else:
-                await self._login(scope, receive, send)
+                # The page says so, and what was given stands in no address any more.
+                await _redirect(send, b"/#wrong")
         elif self._knows(headers) or scope["path"] in LOGIN_FILES:
             await self._app(scope, receive, send)
         elif scope["path"] == "/":
@@ -137,12 +138,14 @@ async def _welcome(send: Any, cookie: str, *, secure: bool) -> None:
     attributes = f"Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Strict"
     if secure:
         attributes += "; Secure"
-    headers = [
-        (b"location", b"/"),
-        (b"set-cookie", f"{COOKIE}={cookie}; {attributes}".encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await _redirect(send, b"/", [(b"set-cookie", f"{COOKIE}={cookie}; {attributes}".encode())])
+
+
+async def _redirect(
+    send: Any, location: bytes, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    all_headers = [(b"location", location), (b"cache-control", b"no-store"), *(headers or [])]
+    await send({"type": "http.response.start", "status": 303, "headers": all_headers})
     await send({"type": "http.response.body", "body": b""})
 
 
