@@ -616,6 +616,11 @@ def _summary(summary: "Summary") -> str:
             f" books (a market's side), at most {depth.longest_interval_s:.1f} s apart"
         )
     lines.append(f"waiting in Kafka {summary.waiting:,}, dead letters {summary.dead_letters:,}")
+    if summary.invalid_frames:
+        lines.append(
+            f"invalid frames of the exchange {summary.invalid_frames:,}, not stored"
+            " (the producers' logs show the first of each connection)"
+        )
     if summary.restarts:
         restarts = ", ".join(f"{name} {count}×" for name, count in summary.restarts.items())
         lines.append(f"restarted: {restarts}")

@@ -308,9 +308,9 @@ def test_token_is_needed_everywhere_and_opens_everything(store_settings: Setting
         assert login.status_code == 401
         assert b'name="token"' in login.content
         assert client.get("/login.css").status_code == 200
-        wrong = client.get("/", params={"token": "wrong"})
-        assert (wrong.status_code, wrong.headers["location"]) == (303, "/#wrong")
-        assert "set-cookie" not in wrong.headers
+        refused = client.get("/", params={"token": "wrong"})
+        assert (refused.status_code, refused.headers["location"]) == (303, "/#wrong")
+        assert "set-cookie" not in refused.headers
         wrong = {"authorization": "Bearer wrong"}
         assert client.get("/api/about", headers=wrong).status_code == 401
         # Under any name: a reverse proxy passes on its own.

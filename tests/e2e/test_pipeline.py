@@ -207,6 +207,11 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
         eventually(lambda n=name, p=pid: up.pids().get(n, p) != p, f"{name} comes back")  # type: ignore[misc]
     rows = int(up.ask("SELECT count() FROM trades"))
     eventually(lambda: up.stores(rows + 300), "it goes on")
+    with (up.simulated / "ledger.ndjson").open() as ledger:
+        exchange_port = json.loads(ledger.readline())["port"]
+    garbage = {"fault": "garbage", "kind": "invalid_json", "repeat": "2"}
+    url = f"http://127.0.0.1:{exchange_port}/simulator/faults"
+    assert httpx.post(url, params=garbage, trust_env=False).is_success
     verified = up.run("verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     found = json.loads(verified.stdout)
@@ -220,6 +225,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     printed = process.log.read_text()
     assert re.search(r"lost 0, duplicates 0$", printed, re.MULTILINE), printed
     assert "wallex-trades 1×" in printed
+    assert re.search(r"^invalid frames of the exchange [1-9]", printed, re.MULTILINE), printed
     assert not [name for name, pid in children.items() if lives(pid)]
     assert up.free()
     sent, possible = exchanged_trades(up)

@@ -155,6 +155,21 @@ def test_model_long_pause_is_not_made_up_for() -> None:
     assert len(list(model.advance(START_S + 3600))) <= 30
 
 
+@pytest.mark.parametrize("depth_per_s", [1, 1000])
+def test_model_prices_stay_near_where_they_began_however_many_takers_come(
+    depth_per_s: float,
+) -> None:
+    model = _model(symbols=1, trades_per_s=1000, depth_per_s=depth_per_s)
+    began = model.markets["USDTTMN"].last_ticks()
+    prices: list[float] = []
+    now_s = START_S
+    while len(prices) < 200_000:
+        trades = [each for each in model.advance(now_s) if isinstance(each, Trade)]
+        prices += [each.ticks / began for each in trades if each.listing.symbol == "USDTTMN"]
+        now_s += 0.2
+    assert 0.7 < min(prices) < max(prices) < 1.3
+
+
 def test_market_recent_keeps_the_newest_200_and_candles_add_up() -> None:
     model = _model(symbols=1)
     trades = list(model.trade(START_S, 300, "USDTTMN"))

@@ -70,6 +70,7 @@ class Summary:
     duration_s: float
     waiting: int  # messages in Kafka that are not stored
     dead_letters: int
+    invalid_frames: int  # of the exchange, which are not published
     restarts: dict[str, int]
     trades: TradesVerdict | None  # None with a real exchange, which keeps no ledger
     depth: DepthVerdict | None
@@ -391,6 +392,7 @@ class Pipeline:
             duration_s=ended_at_s - self.started_at_s,
             waiting=waiting,
             dead_letters=self._count_dead_letters(Cluster(self.settings)),
+            invalid_frames=self.watch.frames_refused,
             restarts={
                 name: child.restarts
                 for name, child in self.supervisor.children.items()

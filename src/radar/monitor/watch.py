@@ -39,6 +39,11 @@ class Watch:
         """Frames received so far, of all kinds."""
         return self._observer.frames_received
 
+    @property
+    def frames_refused(self) -> int:
+        """Invalid ones among them."""
+        return self._observer.frames_refused
+
     async def keep_up(self) -> None:
         """Observe until cancelled."""
         while True:

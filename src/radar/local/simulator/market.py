@@ -217,7 +217,7 @@ class Market:
         spread = self.asks[0].ticks - self.bids[0].ticks
         # A bid is bettered more often below the anchor, an ask above it; and a wide spread draws
         # orders into it.
-        better = 0.5 + outward * self._stretch() + 0.4 * (spread > 4 * _GAP * self._anchor)
+        better = 0.5 + outward * self._stretch() + 0.4 * self._is_wide()
         if self._rng.random() >= better:
             del levels[0]
             self._fill(levels, outward)
@@ -230,6 +230,9 @@ class Market:
         best = levels[0]
         if best.lots > lots:
             levels[0] = Level(best.ticks, best.lots - lots)
+        elif self._is_wide():
+            # Another maker takes the place: however many takers come, the sides do not drift apart.
+            levels[0] = Level(best.ticks, self._level_lots())
         else:
             del levels[0]
             self._fill(levels, outward)
@@ -237,6 +240,9 @@ class Market:
     def _fill(self, levels: list[Level], outward: int) -> None:
         while len(levels) < LEVELS:
             levels.append(Level(levels[-1].ticks + outward * self._gap(), self._level_lots()))
+
+    def _is_wide(self) -> bool:
+        return self.asks[0].ticks - self.bids[0].ticks > 4 * _GAP * self._anchor
 
     def _stretch(self) -> float:
         """How far the price is above (positive) or below its anchor, -0.45 to 0.45."""
