@@ -15,7 +15,9 @@ from radar.store.client import Store
 INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
 MAX_CANDLES = 2000
 MAX_TRADES = 500
-_WINDOW = 1.5  # intervals that are looked at for each wanted candle: some have no trades
+# Intervals that are looked at for each wanted candle: some have no trades; hardly any of an hour,
+# where there are so many trades that it matters how many are read.
+_WINDOW, _LONG_S = 1.5, 3600
 BOOK_BPS = 100.0  # what lies so near the middle makes the imbalance
 
 # SELECT and nothing else; what belongs to a query may be set, as clients do.
@@ -210,7 +212,8 @@ def candles(
     check_interval(interval_s)
     # Candles are whole, so the last one must not begin at `before_s` or later.
     end_ms = -int(-before_s // interval_s) * interval_s * 1000
-    start_ms = max(0, end_ms - int(count * _WINDOW) * interval_s * 1000)
+    intervals = count if interval_s >= _LONG_S else int(count * _WINDOW)
+    start_ms = max(0, end_ms - intervals * interval_s * 1000)
     asked = market._asdict() | {"interval_s": interval_s, "count": count}
     found = _candles(store, asked, start_ms, end_ms)
     if missing := count - len(found):
