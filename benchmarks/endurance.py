@@ -66,7 +66,8 @@ def run(options: Options) -> Section:
     summary = printed.read_text()
     if up.returncode:
         # Whatever it was, an hour's figures are not thrown away.
-        sys.stderr.write(f"endurance, radar up failed:\n{summary[-2000:]}\n")
+        figures = {name: _quarters(values) for name, values in (memory | rest).items()}
+        raise RuntimeError(f"radar up failed:\n{summary[-2000:]}\nby quarters: {figures}")
     caption = (
         f"{TRADES_PER_S:,} trades and {DEPTH_PER_S:,} depth frames a second for {seconds:,.0f} s;"
         f" at the end: {_end(summary)}"

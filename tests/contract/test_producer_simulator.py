@@ -36,9 +36,15 @@ def test_trades_producer_under_a_fault_stores_every_trade_once(
     fault: str, kafka_settings: Settings
 ) -> None:
     async def record() -> None:
-        # The busiest market makes a third of them, and REST tells its last 200.
-        simulated = SimulatorOptions(symbols=12, trades_per_s=200, depth_per_s=0, twin_share=0.3)
         applied, changes = FAULTS[fault]
+        # The busiest market makes a third of them, and REST tells its last 200: silence is noticed
+        # after a second, so at the higher rate what it tells may not reach back.
+        simulated = SimulatorOptions(
+            symbols=12,
+            trades_per_s=200 if fault in ("stall", "half_open") else 400,
+            depth_per_s=0,
+            twin_share=0.3,
+        )
         async with simulator(simulated) as sim:
             settings = options(kafka_settings, sim, **changes)
             topic = Topic(settings, TRADES)

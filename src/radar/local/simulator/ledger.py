@@ -130,7 +130,6 @@ class Ledger:
             OSError: If the file cannot be opened.
         """
         self._trades: dict[int, LedgerTrade] = {}
-        self._oldest = 0  # its number
         self._memory_trades = memory_trades
         self._summary = LedgerSummary()
         self._closes: Counter[str] = Counter()
@@ -177,13 +176,10 @@ class Ledger:
             self._summary.twins += 1
         self._seen.add(entry.key)
         self._summary.trades_generated += 1
-        if not self._trades:
-            self._oldest = entry.seq
         self._trades[entry.seq] = entry
         if len(self._trades) > self._memory_trades:
             # To look for the first of a dictionary takes the longer the more were deleted there.
-            del self._trades[self._oldest]
-            self._oldest += 1
+            del self._trades[entry.seq - self._memory_trades]
             self._summary.trades_forgotten += 1
         return entry
 

@@ -1,4 +1,4 @@
--- What makes the candles of a busy market twice as fast: a narrower number to find the first and the
+-- What makes the candles of a busy market faster by a third: a narrower number to find the first and the
 -- last trade by, and no grouping by market where only one is asked for.
 ALTER TABLE trades_master
     -- 42 bits hold the milliseconds and 52 the microseconds up to the year 2100, where radar's times end.
