@@ -3,16 +3,22 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any
 
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from radar.kafka import Cluster, GroupReader
+from radar.kafka import Cluster, client_config
 from radar.kinds import DEPTH, TRADES, Kind
+from radar.producer import feed
+from radar.producer.connection import CLOSE_TIMEOUT_S
 from radar.producer.identity import trade_id
 from radar.producer.run import run
 from radar.settings import Settings
@@ -124,8 +130,11 @@ class Reader:
 
     def __init__(self, settings: Settings, kind: Kind) -> None:
         Cluster(settings).create_topics([kind.topic])
-        self._reader = GroupReader(
-            settings, kind.topic, "test", on_assign=lambda _: None, on_revoke=lambda _: None
+        # Not a member of a group: those take their time to join, and to leave.
+        self._consumer = Consumer(client_config(settings) | {"group.id": "test"})
+        partitions = range(settings.kafka_num_partitions)
+        self._consumer.assign(
+            [TopicPartition(kind.topic, number, OFFSET_BEGINNING) for number in partitions]
         )
 
     async def take(self, count: int) -> list[tuple[bytes | None, dict[str, Any]]]:
@@ -135,13 +144,13 @@ class Reader:
             while len(taken) < count:
                 taken += [
                     (message.key(), json.loads(message.value() or b""))
-                    for message in await asyncio.to_thread(self._reader.consume, 100, 0.1)
+                    for message in await asyncio.to_thread(self._consumer.consume, 100, 0.1)
                 ]
-        assert not await asyncio.to_thread(self._reader.consume, 100, 0.2)
+        assert not await asyncio.to_thread(self._consumer.consume, 100, 0.2)
         return taken
 
     def close(self) -> None:
-        self._reader.close()
+        self._consumer.close()
 
 
 def test_trades_producer_documented_frames_become_messages(kafka_settings: Settings) -> None:
@@ -232,6 +241,73 @@ def test_producer_rotating_takes_one_trade_of_two_connections_once(
             assert [each["trade_id"] for _, each in await reader.take(2)] == [
                 trade_id(CONTENT, 1), trade_id(CONTENT, 2),
             ]  # fmt: skip
+        reader.close()
+
+    asyncio.run(record())
+
+
+def test_trades_producer_stopped_reads_on_until_the_exchange_has_answered(
+    kafka_settings: Settings,
+) -> None:
+    sent = 0
+
+    async def send_before_the_answer(connection: ServerConnection, seconds: float) -> None:
+        nonlocal sent
+        async with asyncio.timeout(seconds + 20):
+            end_s = time.monotonic() + seconds
+            while time.monotonic() < end_s:
+                sent += 1
+                trade = TRADE | {"price": str(sent)}
+                await connection.send(json.dumps(["USDTTMN@trade", trade]))
+                await asyncio.sleep(0.02)
+        connection.transport.resume_reading()
+
+    async def record() -> None:
+        reader = Reader(kafka_settings, TRADES)
+        async with exchange() as served:
+            async with producing(kafka_settings, served, TRADES):
+                await until(lambda: served.channels() == {"USDTTMN@trade"})
+                (connection,) = served.connections
+                connection.transport.pause_reading()
+                sending = asyncio.create_task(
+                    send_before_the_answer(connection, 2 * CLOSE_TIMEOUT_S)
+                )
+            await sending
+            prices = [int(trade["price"]) for _, trade in await reader.take(sent)]
+            assert sorted(prices) == list(range(1, sent + 1))
+        reader.close()
+
+    asyncio.run(record())
+
+
+def test_trades_producer_rotating_that_gives_up_a_sending_connection_reads_rest_again(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By then all is read that the successor's subscription makes it read.
+    monkeypatch.setattr(feed, "GOODBYE_TIMEOUT_S", 8.0)
+
+    async def send_until_cut(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()  # it does not see the goodbye
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.send("[]")
+                await asyncio.sleep(0.01)
+
+    async def record() -> None:
+        reader = Reader(kafka_settings, TRADES)
+        async with (
+            exchange() as served,
+            # Nothing but the goodbye makes it read: not the silence of the successor.
+            producing(kafka_settings, served, TRADES, silence_timeout_seconds=600),
+        ):
+            await until(lambda: served.channels() == {"USDTTMN@trade"})
+            await served.send(*({"ping": str(number)} for number in range(96)))
+            async with asyncio.timeout(20):
+                await send_until_cut(served.connections[0])
+            assert len(served.connections) == 2
+            served.recent = [TRADE | {"symbol": "USDTTMN"}]
+            ((_, trade),) = await reader.take(1)
+            assert trade["trade_id"] == trade_id(CONTENT, 1)
         reader.close()
 
     asyncio.run(record())

@@ -39,6 +39,7 @@ class _Socket(ClientConnection):
     """The library's connection, bounded where the library trusts the other end."""
 
     flooded = False
+    leaving = False  # what comes before the answer to our goodbye is wanted
     _burst_bytes = _burst_frames = _parts = _reads = 0
     _ending = False
 
@@ -57,7 +58,8 @@ class _Socket(ClientConnection):
                 self.flooded = True
                 self.transport.abort()
                 return
-        if self.protocol.close_expected() and not self._ending:
+        answered = self.protocol.close_rcvd is not None
+        if self.protocol.close_expected() and not self._ending and (answered or not self.leaving):
             # The library leaves the end to the exchange, or to the next ping.
             self._ending = True
             self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
@@ -185,6 +187,7 @@ class Connection:
         Somebody must `receive` meanwhile, and `abort` when no answer comes. Closing again does
         nothing.
         """
+        self._socket.leaving = True
         await self._socket.close()
 
     def abort(self) -> None:

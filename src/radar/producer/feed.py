@@ -41,7 +41,8 @@ CONNECTS_PER_SECOND = 10.0
 # How long an exchange may go on sending after a goodbye.
 GOODBYE_TIMEOUT_S = 15.0
 
-# Called with the markets of a connection that has just subscribed, or is read again.
+# Called with the markets of a connection that has just subscribed, is read again, or was given up
+# while it was still sending.
 OnSubscribed = Callable[[Iterable[str]], None]
 
 # Reasons for which a connection ended; every other one is a disconnection.
@@ -61,8 +62,8 @@ class Feed:
         markets: The markets by symbol; more may be added while running.
         recorder: Makes messages of records.
         outlet: Where messages go.
-        on_subscribed: Called with the markets of each connection once it has subscribed, or is
-            read again.
+        on_subscribed: Called with the markets of which trades may have been missed: those of a
+            connection that has subscribed, is read again, or was given up while it was sending.
         gaps: Is told which connection covers which markets.
         watches: Is told the same, to record it.
         pace: Spaces the attempts to connect.
@@ -263,6 +264,8 @@ class Session:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 self._log.error("gave up frames that were still coming")
+                # REST still tells the trades among them.
+                self._feed.on_subscribed(self.symbols)
                 break
             if self._read_on.is_set():
                 if seen == self._frames:
