@@ -18,7 +18,10 @@ ID_DIGITS = 32
 
 # The twins of a trade reach one source within seconds of each other.
 REMEMBER_US = 10_000_000
-REMEMBER_COMBINATIONS = 100_000
+# There are many sources; what was published is remembered once, for longer: REST and connections
+# that come later tell it again.
+REMEMBER_OF_A_SOURCE = 10_000
+REMEMBER_PUBLISHED = 100_000
 
 
 def combination(trade: Trade) -> str:
@@ -47,9 +50,7 @@ class Memory:
     at least `min_combinations` others after it was last set, whatever its exchange's clock says.
     """
 
-    def __init__(
-        self, min_age_us: int = REMEMBER_US, min_combinations: int = REMEMBER_COMBINATIONS
-    ) -> None:
+    def __init__(self, min_combinations: int, min_age_us: int = REMEMBER_US) -> None:
         self._min_age_us = min_age_us
         self._min_combinations = min_combinations
         self._current: dict[str, int] = {}
@@ -87,7 +88,7 @@ class Occurrences:
     """Counts the trades of each combination within one source."""
 
     def __init__(self) -> None:
-        self._counted = Memory()
+        self._counted = Memory(REMEMBER_OF_A_SOURCE)
 
     def count(self, combination: str, now_us: int) -> int:
         """Return which occurrence of the combination this one is; the first is 1."""
@@ -104,7 +105,7 @@ class Published:
     """
 
     def __init__(self) -> None:
-        self._greatest = Memory()
+        self._greatest = Memory(REMEMBER_PUBLISHED)
 
     def is_new(self, combination: str, n: int, now_us: int) -> bool:
         """Tell whether the n-th of a combination was not published yet, and note that it is."""
