@@ -50,7 +50,7 @@ function Coverage({ answer, days, setDays, narrow }) {
   useLayoutEffect(() => {
     // The newest day is what people look for first.
     if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
-  }, [data]);
+  }, [data, document.documentElement.dir]);
   const shares = [["watched_share", t("watched")], ["complete_share", t("complete")]];
 
   let content;
