@@ -26,22 +26,22 @@ OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}
 UNTIL_S = 60.0
 
 
+def consumer_of(settings: Settings, kind: Kind) -> Consumer:
+    """Return a consumer that is at the beginning of a topic, which is created if need be."""
+    Cluster(settings).create_topics([kind.topic])
+    # Not a member of a group: those take their time to join, and to leave.
+    consumer = Consumer(client_config(settings) | {"group.id": "test", "enable.auto.commit": False})
+    partitions = range(settings.kafka_num_partitions)
+    consumer.assign([TopicPartition(kind.topic, each, OFFSET_BEGINNING) for each in partitions])
+    return consumer
+
+
 class Topic:
     """All messages of a topic, read as they come."""
 
     def __init__(self, settings: Settings, kind: Kind) -> None:
         self.messages: list[dict[str, Any]] = []
-        Cluster(settings).create_topics([kind.topic])
-        # Not a member of a group: those take their time to join, and to leave.
-        self._consumer = Consumer(
-            client_config(settings) | {"group.id": "test", "enable.auto.commit": False}
-        )
-        self._consumer.assign(
-            [
-                TopicPartition(kind.topic, number, OFFSET_BEGINNING)
-                for number in range(settings.kafka_num_partitions)
-            ]
-        )
+        self._consumer = consumer_of(settings, kind)
 
     def read(self) -> None:
         for message in self._consumer.consume(10_000, 0.1):

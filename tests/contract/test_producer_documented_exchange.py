@@ -9,13 +9,12 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from radar.kafka import Cluster, client_config
+from producing import consumer_of
 from radar.kinds import DEPTH, TRADES, Kind
 from radar.producer import feed
 from radar.producer.connection import CLOSE_TIMEOUT_S
@@ -129,13 +128,7 @@ class Reader:
     """Reads a topic."""
 
     def __init__(self, settings: Settings, kind: Kind) -> None:
-        Cluster(settings).create_topics([kind.topic])
-        # Not a member of a group: those take their time to join, and to leave.
-        self._consumer = Consumer(client_config(settings) | {"group.id": "test"})
-        partitions = range(settings.kafka_num_partitions)
-        self._consumer.assign(
-            [TopicPartition(kind.topic, number, OFFSET_BEGINNING) for number in partitions]
-        )
+        self._consumer = consumer_of(settings, kind)
 
     async def take(self, count: int) -> list[tuple[bytes | None, dict[str, Any]]]:
         """Return so many messages; nothing else may be there within a moment."""
