@@ -239,15 +239,17 @@ def test_producer_rotating_takes_one_trade_of_two_connections_once(
     asyncio.run(record())
 
 
+@pytest.mark.parametrize("silent_s", [0, 1.5 * CLOSE_TIMEOUT_S])
 def test_trades_producer_stopped_reads_on_until_the_exchange_has_answered(
-    kafka_settings: Settings,
+    kafka_settings: Settings, silent_s: float
 ) -> None:
     sent = 0
 
-    async def send_before_the_answer(connection: ServerConnection, seconds: float) -> None:
+    async def send_before_the_answer(connection: ServerConnection) -> None:
         nonlocal sent
-        async with asyncio.timeout(seconds + 20):
-            end_s = time.monotonic() + seconds
+        async with asyncio.timeout(20):
+            await asyncio.sleep(silent_s)
+            end_s = time.monotonic() + 2 * CLOSE_TIMEOUT_S
             while time.monotonic() < end_s:
                 sent += 1
                 trade = TRADE | {"price": str(sent)}
@@ -262,9 +264,7 @@ def test_trades_producer_stopped_reads_on_until_the_exchange_has_answered(
                 await until(lambda: served.channels() == {"USDTTMN@trade"})
                 (connection,) = served.connections
                 connection.transport.pause_reading()
-                sending = asyncio.create_task(
-                    send_before_the_answer(connection, 2 * CLOSE_TIMEOUT_S)
-                )
+                sending = asyncio.create_task(send_before_the_answer(connection))
             await sending
             prices = [int(trade["price"]) for _, trade in await reader.take(sent)]
             assert sorted(prices) == list(range(1, sent + 1))

@@ -259,7 +259,7 @@ class Session:
     async def _say_goodbye(self, deadline: float) -> None:
         """Close, and read on for as long as frames come that were sent before the answer."""
         closing = asyncio.create_task(self._connection.close())
-        seen = -1
+        seen, silent = -1, 0
         while not closing.done():
             left_s = deadline - time.monotonic()
             if left_s <= 0:
@@ -268,7 +268,9 @@ class Session:
                 self._feed.on_subscribed(self.symbols)
                 break
             if self._read_on.is_set():
-                if seen == self._frames:
+                silent = silent + 1 if seen == self._frames else 0
+                # Once may be this process, held up with frames that it has not read.
+                if silent > 1:
                     break  # nobody is there to answer
                 seen = self._frames
             await asyncio.wait([closing], timeout=min(CLOSE_TIMEOUT_S, left_s))
