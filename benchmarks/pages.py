@@ -23,6 +23,7 @@ def _candles(market: Market, interval_s: int, days_back: float = 0) -> Question:
 
 QUESTIONS: dict[str, Question] = {
     "page: list of markets": markets.markets,
+    "page: the busiest market of the list": lambda store: markets.market_row(store, _BUSIEST),
     **{
         f"page: {CANDLES} candles of {interval_s // 60} min of the busiest market": _candles(
             _BUSIEST, interval_s

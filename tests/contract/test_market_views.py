@@ -379,6 +379,19 @@ def test_markets_show_the_last_day_and_the_newest_book(book: Store) -> None:
     ]  # fmt: skip
 
 
+def test_markets_asked_for_one_read_no_other(book: Store) -> None:
+    now_us = time.time_ns() // 1000
+    insert(
+        book, TRADES, [wire.encode_trade(trade(now_us // 1000, now_us, "7"), f"{1:032x}")], "now"
+    )
+    plan = book.rows(
+        "EXPLAIN indexes = 1 SELECT * FROM markets WHERE source = 'wallex' AND symbol = 'USDTTMN'"
+    )
+    # Of the trades, and of the snapshots: the tables' order by market is used.
+    narrowed = [line for (line,) in plan if "(symbol in ['USDTTMN', 'USDTTMN'])" in line]
+    assert len(narrowed) == 2
+
+
 def test_markets_of_now_are_those_of_this_moment(store: Store) -> None:
     now_us = time.time_ns() // 1000
     value = wire.encode_trade(trade(now_us // 1000 - 2000, now_us, "7"), f"{1:032x}")

@@ -187,6 +187,13 @@ def markets(store: Store) -> list[MarketRow]:
     return by_volume([MarketRow(*row) for row in store.rows(MARKETS, settings=READ_ONLY)])
 
 
+def market_row(store: Store, market: Market) -> MarketRow | None:
+    """Return what the list of markets says of one; None if it is not there."""
+    sql = f"{MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
+    rows = store.rows(sql, market._asdict(), READ_ONLY)
+    return MarketRow(*rows[0]) if rows else None
+
+
 def by_volume(rows: list[MarketRow]) -> list[MarketRow]:
     """Order markets by what was traded in 24 hours, in Toman where its price is known."""
     toman = {row.base: row.last_price or 0 for row in rows if row.quote == "TMN"} | {"TMN": 1}

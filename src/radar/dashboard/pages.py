@@ -73,8 +73,7 @@ def pipeline(sampler: Sampler) -> list[Subject[Any]]:
 
 def _row(reader: Reader, market: Market) -> Subject[MarketRow | None]:
     async def ask(_: MarketRow | None) -> MarketRow | None:
-        rows = await market_rows(reader)
-        return next((row for row in rows if (row.source, row.symbol) == market), None)
+        return await reader.ask("market", lambda store: markets.market_row(store, market))
 
     return Subject(("market", market), "market", MARKETS_PERIOD_S, ask, _same, _if_other)
 
