@@ -263,7 +263,7 @@ class Settings(BaseSettings):
 
     # Workers
     batch_size: int = Field(
-        500, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 8 MiB."
+        5000, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 8 MiB."
     )
     batch_max_size: int = Field(
         50_000,
