@@ -152,7 +152,10 @@ async def record(settings: Settings, kind: Kind, simulated: SimulatorOptions) ->
 def test_candles_equal_those_of_the_ledger_however_often_it_is_delivered(
     settings: Settings, store: Store, start: Callable[..., Process]
 ) -> None:
-    simulated = SimulatorOptions(symbols=6, trades_per_s=200, depth_per_s=0, twin_share=0.3)
+    # However long it takes until the producer is up, REST tells all that happened before.
+    simulated = SimulatorOptions(
+        symbols=6, trades_per_s=200, depth_per_s=0, twin_share=0.3, recent_trades=20_000
+    )
     recorded = asyncio.run(record(settings, TRADES, simulated))
     since = datetime.fromtimestamp(recorded.since_s, UTC)
     until = since + timedelta(hours=1)
