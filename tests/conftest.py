@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     for line in (
-        "embedded_kafka(reason): about the embedded broker itself",
+        "embedded_kafka(reason): not run with Apache Kafka, because of it",
         "group_protocols: runs with each group protocol that the broker offers",
     ):
         config.addinivalue_line("markers", line)

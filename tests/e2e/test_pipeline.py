@@ -232,6 +232,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert sent <= stored_trades(up) <= possible
 
 
+@pytest.mark.embedded_kafka("about signals while ClickHouse stands still")
 def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     process = up.start("--simulate")
     eventually(lambda: up.stores(1), "it runs", timeout_s=60)
@@ -259,6 +260,7 @@ def test_up_killed_leaves_no_orphans_and_the_next_one_goes_on(up: Up) -> None:
     assert stored_trades(up).total() > rows
 
 
+@pytest.mark.embedded_kafka("about ClickHouse's password")
 def test_up_with_a_password_shows_it_nowhere_and_asks_for_it(up: Up) -> None:
     process = up.start("--simulate", CLICKHOUSE_PASSWORD=CANARY)
     eventually(lambda: answers("127.0.0.1", up.port), "ClickHouse runs", timeout_s=60)

@@ -310,6 +310,7 @@ def test_up_with_a_kafka_address_where_something_else_listens_says_so_in_one_lin
     assert address in done.stderr
 
 
+@pytest.mark.embedded_kafka("about the screen")
 def test_up_in_a_terminal_shows_its_processes(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = os.environ | {
