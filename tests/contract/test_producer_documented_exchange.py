@@ -138,6 +138,7 @@ class Reader:
                 taken += [
                     (message.key(), json.loads(message.value() or b""))
                     for message in await asyncio.to_thread(self._consumer.consume, 100, 0.1)
+                    if message.error() is None
                 ]
         assert not await asyncio.to_thread(self._consumer.consume, 100, 0.2)
         return taken

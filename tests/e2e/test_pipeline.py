@@ -232,7 +232,6 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert sent <= stored_trades(up) <= possible
 
 
-@pytest.mark.embedded_kafka("about signals while ClickHouse stands still")
 def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     process = up.start("--simulate")
     eventually(lambda: up.stores(1), "it runs", timeout_s=60)

@@ -58,8 +58,11 @@ class _Socket(ClientConnection):
                 self.flooded = True
                 self.transport.abort()
                 return
-        answered = self.protocol.close_rcvd is not None
-        if self.protocol.close_expected() and not self._ending and (answered or not self.leaving):
+        if (
+            self.protocol.close_expected()
+            and not self._ending
+            and (not self.leaving or self.protocol.close_rcvd is not None)
+        ):
             # The library leaves the end to the exchange, or to the next ping.
             self._ending = True
             self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
