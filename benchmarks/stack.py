@@ -106,7 +106,8 @@ class Database:
         self.folder = folder / "clickhouse"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.port = free_port()
-        command = [sys.executable, "-m", "radar.local.clickhouse", "--path", str(self.folder)]
+        command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
+        command += ["--path", str(self.folder)]
         self.process = Process("clickhouse", [*command, "--port", str(self.port)], folder, {})
         await_port(self.process, self.port)
         self.settings = settings(broker_address, self.port)

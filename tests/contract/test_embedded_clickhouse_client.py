@@ -14,7 +14,6 @@ import pytest
 from backports import zstd
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
-from clickhouse_connect.driver.external import ExternalData
 
 from embedded_clickhouse import Server, running
 
@@ -137,8 +136,6 @@ def test_parameters_are_bound_by_the_server(server: Server, client: Client) -> N
     sql = "SELECT {n:UInt32}, {s:String}, {l:Array(String)}, {d:DateTime}, {none:Nullable(String)}"
     expected = (7, "it's\ta \\ tab", ["a", "b'"], DAY.replace(tzinfo=None), None)
     assert client.query(sql, parameters=values).result_rows == [expected]
-    with server.client(form_encode_query_params=True) as other:
-        assert other.query(sql, parameters=values).result_rows == [expected]
     client.command(
         "INSERT INTO {table:Identifier} (id) VALUES ({n:UInt32})", {"table": "t", "n": 9}
     )
@@ -154,23 +151,6 @@ def test_settings_hold_for_their_request_alone(client: Client) -> None:
         client.command(sql, settings={"max_block_size": "abc"})
     assert caught.value.code == 27
     assert client.command(sql) == default
-
-
-def test_session_keeps_settings_database_and_temporary_tables(
-    server: Server, client: Client
-) -> None:
-    client.command("SET max_block_size = 77")
-    client.command("USE system")
-    client.command("CREATE TEMPORARY TABLE mine (a UInt8)")
-    client.insert("mine", [[1], [2]], column_names=["a"], settings={"max_block_size": 99})
-    assert client.command("SELECT getSetting('max_block_size'), currentDatabase()") == [
-        "77",
-        "system",
-    ]
-    assert _count(client, "mine") == 2
-    with server.client() as other, pytest.raises(DatabaseError) as caught:
-        other.query("SELECT * FROM mine")
-    assert caught.value.code == 60
 
 
 def test_database_of_the_client_is_the_current_one(server: Server, client: Client) -> None:
@@ -215,17 +195,6 @@ def test_error_within_a_stream_reaches_the_reader(client: Client) -> None:
         seen.extend(len(block) for block in blocks)
     assert 0 < sum(seen) <= 3_000_000
     assert client.command("SELECT 1") == 1
-
-
-def test_external_data_is_a_table_of_the_query(client: Client) -> None:
-    client.insert("t", _rows(3), column_names=COLUMNS)
-    data = ExternalData(
-        file_name="ext.csv", data=b"1,one\n2,two\n", fmt="CSV", structure="id UInt64, word String"
-    )
-    sql = "SELECT word FROM t JOIN ext USING id ORDER BY id"
-    assert client.query(sql, external_data=data).result_rows == [("one",), ("two",)]
-    with pytest.raises(DatabaseError):
-        client.query("SELECT * FROM ext")
 
 
 def test_insert_with_the_same_token_again_stores_nothing(client: Client) -> None:

@@ -107,7 +107,6 @@ def test_default_format_is_used_without_a_clause(http_client: httpx.Client) -> N
             "INSERT INTO t SETTINGS max_insert_threads = 1 FORMAT RowBinary",
             bytes([1, *[0] * 7]) * 3,
         ),
-        ("INSERT INTO t SELECT a * 2 FROM input('a UInt64') FORMAT TSV", b"1\n2\n3\n"),
         ("INSERT INTO t SELECT number FROM numbers(3)", b""),
     ],
 )
@@ -138,8 +137,9 @@ def test_get_refuses_to_write(http_client: httpx.Client) -> None:
         ({"query": "SELECT 1 FORMAT Nope"}, 404, "73"),
         ({"query": "SELECT throwIf(1)"}, 500, "395"),
         ({"query": "SELECT 1", "compress": "1"}, 501, "48"),
-        ({"query": "SELECT 1", "session_id": "none", "session_check": "1"}, 500, "372"),
-        ({"query": "SELECT 1", "session_id": "s", "session_timeout": "9999"}, 500, "374"),
+        ({"query": "SET max_threads = 1"}, 501, "48"),
+        ({"query": "INSERT INTO t SELECT a FROM input('a UInt64') FORMAT TSV"}, 500, "344"),
+        ({"query": "SELECT 1", "default_format": "a b"}, 400, "36"),
         ({"query": "SELECT 1", "user": "nobody"}, 403, "516"),
     ],
 )
@@ -212,42 +212,6 @@ def test_truncated_compressed_body_inserts_nothing(http_client: httpx.Client) ->
         )
         assert response.status_code == 500
     assert _count(http_client) == 0
-
-
-def test_session_runs_one_request_at_a_time(server: Server, http_client: httpx.Client) -> None:
-    session = {"session_id": "busy"}
-    http_client.post("/", params=session, content="SET max_block_size = 5")
-
-    def sleep() -> None:
-        # The other client's question may hold the session just then.
-        while http_client.post("/", params=session, content="SELECT sleep(1)").is_error:
-            pass
-
-    sleeping = threading.Thread(target=sleep)
-    with server.http() as other:
-        sleeping.start()
-        codes: set[str | None] = set()
-
-        def locked() -> bool:
-            response = other.post("/", params=session, content="SELECT 1")
-            codes.add(response.headers.get("X-ClickHouse-Exception-Code"))
-            return "373" in codes
-
-        _until(locked)
-        sleeping.join()
-        query = "SELECT getSetting('max_block_size')"
-        assert other.post("/", params=session, content=query).text == "5\n"
-
-
-def test_session_closed_by_the_client_is_gone(http_client: httpx.Client) -> None:
-    session = {"session_id": "short"}
-    http_client.post("/", params=session, content="CREATE TEMPORARY TABLE mine (a UInt8)")
-    check = session | {"session_check": "1"}
-    query = "SELECT count() FROM mine"
-    assert http_client.post("/", params=check, content=query).text == "0\n"
-    http_client.post("/", params=session | {"close_session": "1"}, content="SELECT 1")
-    gone = http_client.post("/", params=check, content=query)
-    assert gone.headers["X-ClickHouse-Exception-Code"] == "372"
 
 
 def test_client_that_leaves_in_the_body_inserts_nothing(

@@ -48,7 +48,8 @@ def _insert(client: httpx.Client, block: int, rows: int = 500) -> httpx.Response
 
 
 def _start_in_vain(path: Path, port: int) -> tuple[int, str]:
-    command = [sys.executable, "-m", "radar.local.clickhouse", "--path", str(path)]
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
+    command += ["--path", str(path)]
     result = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
     return result.returncode, result.stderr
 

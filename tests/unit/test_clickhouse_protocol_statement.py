@@ -62,14 +62,6 @@ def test_classify_insert_finds_where_data_begins(
     assert sql[statement.data_start :] == data
 
 
-def test_classify_insert_from_input_finds_the_call() -> None:
-    sql = b"INSERT INTO t SELECT a FROM input ('a UInt8') FORMAT CSV\n1"
-    statement = classify(sql)
-    assert (statement.kind, statement.format) == (Kind.INSERT_INPUT, "CSV")
-    start, end = statement.input_call
-    assert statement.text[start:end] == b"input ("
-
-
 @pytest.mark.parametrize(
     ("sql", "code"),
     [

@@ -143,7 +143,7 @@ def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
         raise QueryFailed(str(error)) from error
     if statement.kind is Kind.EMPTY:
         raise ConfigurationError("the query is empty")
-    if statement.kind in (Kind.INSERT_DATA, Kind.INSERT_INPUT):
+    if statement.kind is Kind.INSERT_DATA:
         return sql, None
     text = statement.text.decode()
     if statement.format:

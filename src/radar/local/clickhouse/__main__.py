@@ -1,22 +1,22 @@
-"""Command line of the embedded ClickHouse: `python -m radar.local.clickhouse --help`."""
+"""Command line of the embedded ClickHouse: `python -m radar.local.clickhouse --help`.
+
+The order matters: first what needs rights, then the sandbox, then chDB.
+"""
 
 import argparse
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
-from radar.errors import RadarError
+from radar.errors import ConfigurationError, RadarError
+from radar.local.clickhouse import config, sandbox
 from radar.local.process import follow_supervisor
 
-# chDB imports pyarrow where there is one, for functions that radar does not use. Without it this
-# process starts sooner and is smaller.
-sys.modules["pyarrow"] = None  # type: ignore[assignment]
 
-from radar.local.clickhouse.server import ServerOptions, main  # noqa: E402
-
-
-def _options(arguments: list[str]) -> ServerOptions:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m radar.local.clickhouse",
         description="ClickHouse inside one process, behind its HTTP interface.",
@@ -25,31 +25,62 @@ def _options(arguments: list[str]) -> ServerOptions:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8123, help="port; 0 takes a free one")
     parser.add_argument("--user", default="default", help="the user that is let in")
-    parser.add_argument("--threads", type=int, default=16, help="statements at once")
+    parser.add_argument(
+        "--no-password", action="store_true", help="let everybody in; only for tests"
+    )
+    parser.add_argument("--threads", type=int, default=16, help="reads at once")
     parser.add_argument(
         "--memory-limit", type=int, default=4096, metavar="MIB", help="for all queries together"
     )
     parser.add_argument(
         "--shutdown-seconds", type=int, default=20, help="for running requests after SIGTERM"
     )
-    parsed = parser.parse_args(arguments)
-    return ServerOptions(
-        path=parsed.path,
+    return parser.parse_args(arguments)
+
+
+def _confine(path: Path, config_file: Path) -> bool:
+    """Keep this process to the data folder, temporary files included; tell whether that holds."""
+    temporary = path / "temporary"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+    return sandbox.enter(path, [config_file.parent])
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until a signal ends it; return the exit code."""
+    parsed = _parse(arguments)
+    # Not an argument: command lines are visible to every user of the machine.
+    password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
+    if not password and not parsed.no_password:
+        raise ConfigurationError("set CLICKHOUSE_PASSWORD to the password of the embedded database")
+    path = parsed.path.resolve()
+    memory_limit_bytes = parsed.memory_limit * config.MIB
+    config_file = config.prepare(path, memory_limit_bytes)
+    sandboxed = _confine(path, config_file)
+    # chDB imports pyarrow where there is one, for functions that radar does not use. Without it
+    # this process starts sooner and is smaller.
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]
+    from radar.local.clickhouse.server import ServerOptions, main
+
+    options = ServerOptions(
+        path=path,
         host=parsed.host,
         port=parsed.port,
         user=parsed.user,
-        # Not an argument: command lines are visible to every user of the machine.
-        password=os.environ.get("CLICKHOUSE_PASSWORD", ""),
+        password=password,
         threads=parsed.threads,
-        memory_limit_bytes=parsed.memory_limit * 1024 * 1024,
+        memory_limit_bytes=memory_limit_bytes,
         shutdown_seconds=parsed.shutdown_seconds,
+        sandboxed=sandboxed,
     )
+    return main(options, config_file)
 
 
 if __name__ == "__main__":
     follow_supervisor(signal.SIGTERM)
     try:
-        sys.exit(main(_options(sys.argv[1:])))
+        sys.exit(run(sys.argv[1:]))
     except RadarError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

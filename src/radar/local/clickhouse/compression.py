@@ -22,7 +22,11 @@ try:
 except ImportError:  # clickhouse-connect does not bring it along to every Python version
     lz4_frame = None
 
+PIECE_BYTES = 1 << 20
+MAX_STREAMS = 1000
+
 CANNOT_DECOMPRESS = 271
+QUERY_IS_TOO_LARGE = 229
 UNKNOWN_COMPRESSION_METHOD = 89
 
 
@@ -41,7 +45,7 @@ class _Decompressor(Protocol):
     def eof(self) -> bool: ...
     @property
     def unused_data(self) -> bytes | None: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class _Lz4:
@@ -56,6 +60,24 @@ class _Lz4:
 
     def flush(self) -> bytes:
         return bytes(self.compress(b"") + self._lz4.flush())
+
+
+class _Zlib:
+    """zlib with the interface of the others: what does not fit waits inside."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._stream = zlib.decompressobj(window_bits)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
 
 
 class _Plain:
@@ -75,9 +97,9 @@ _COMPRESSORS: dict[str, Callable[[], Compressor]] = {
     "zstd": lambda: zstd.ZstdCompressor(1),
 }
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
-    "gzip": lambda: zlib.decompressobj(31),
-    "x-gzip": lambda: zlib.decompressobj(31),
-    "deflate": lambda: zlib.decompressobj(15),
+    "gzip": lambda: _Zlib(31),
+    "x-gzip": lambda: _Zlib(31),
+    "deflate": lambda: _Zlib(15),
     "zstd": zstd.ZstdDecompressor,
 }
 if lz4_frame is not None:
@@ -96,11 +118,16 @@ def compressor(encoding: str) -> Compressor:
     return _COMPRESSORS[encoding]() if encoding else _Plain()
 
 
-def decompress(encoding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def decompress(encoding: str, chunks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
     """Decompress a request body piece by piece; concatenated streams are one body.
 
+    Args:
+        encoding: One method, empty for none.
+        chunks: The body as it came.
+        limit_bytes: The most that may come out. No piece is larger than PIECE_BYTES.
+
     Raises:
-        Rejected: An unknown method, or a body that is damaged or cut short.
+        Rejected: An unknown method, several, a body that is damaged or cut short, or too much.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -110,15 +137,37 @@ def decompress(encoding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise Rejected(
             UNKNOWN_COMPRESSION_METHOD,
             "UNKNOWN_COMPRESSION_METHOD",
-            f"Unknown compression method: {encoding}; this server knows "
-            f"{', '.join(_DECOMPRESSORS)}",
+            f"Unknown compression method: {encoding[:50]}; this server knows "
+            f"{', '.join(_DECOMPRESSORS)}, one at a time",
         )
+    total_bytes = 0
+    for piece in _decompressed(encoding, chunks):
+        total_bytes += len(piece)
+        if total_bytes > limit_bytes:
+            raise Rejected(
+                QUERY_IS_TOO_LARGE,
+                "QUERY_IS_TOO_LARGE",
+                f"The body has more than {limit_bytes} bytes when it is decompressed",
+            )
+        yield piece
+
+
+def _decompressed(encoding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    streams = 0
     stream: _Decompressor | None = None
     for chunk in chunks:
         rest = chunk
         while rest:
-            stream = stream or _DECOMPRESSORS[encoding]()
-            yield _decompress_piece(encoding, stream, rest)
+            if stream is None:
+                streams += 1
+                if streams > MAX_STREAMS:
+                    raise _damaged(encoding, f"it has more than {MAX_STREAMS} parts")
+                stream = _DECOMPRESSORS[encoding]()
+            while piece := _decompress_piece(encoding, stream, rest):
+                yield piece
+                rest = b""
+                if stream.eof:
+                    break
             rest = stream.unused_data or b"" if stream.eof else b""
             if stream.eof:
                 stream = None
@@ -128,7 +177,7 @@ def decompress(encoding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _decompress_piece(encoding: str, stream: _Decompressor, data: bytes) -> bytes:
     try:
-        return stream.decompress(data)
+        return stream.decompress(data, PIECE_BYTES)
     except (zlib.error, RuntimeError, zstd.ZstdError, EOFError) as error:
         raise _damaged(encoding, str(error)) from error
 

@@ -9,29 +9,36 @@ Sources: chDB's docstrings of `connect`, `send_insert`; ClickHouse documentation
 statement", "KILL statement", "Server settings", "INTO OUTFILE clause".
 """
 
-import fcntl
-import os
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Protocol
-from xml.sax.saxutils import escape
+from typing import Any, Literal, Protocol
 
 import chdb
 
 from radar.errors import QueryFailed, StoreUnavailable
-from radar.local.clickhouse.errors import PathInUse, Rejected, from_engine
+from radar.local.clickhouse import config, statement
+from radar.local.clickhouse.errors import Rejected, from_engine
 
 DEFAULT_DATABASE = "default"
 
 # chDB opens its sessions with the conveniences of the command-line tool. A server does
 # without them: `implicit_select` would turn any syntax error into an unknown column.
 _SERVER_LIKE = {"implicit_select": "0", "allow_introspection_functions": "0"}
-_MIB = 1024 * 1024
+# The engine itself then refuses everything that writes, and to change this setting again.
+_READ_ONLY = b"SET readonly = 2"
+READ_TIME_LIMIT_S = 600
+MAX_CHECKED = 256
+MAX_CHECKED_BYTES = 16 * 1024
+_FORMAT_QUERY = b"SELECT formatQuery(unhex({sql:String}))"
+
+
+Purpose = Literal["read", "write", "parse"]
+"""What a handle is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ def quote(text: str) -> str:
     return f"'{escaped}'"
 
 
+def _assignments(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{quote_identifier(name)} = {quote(value)}" for name, value in values.items())
+
+
 def quote_identifier(name: str) -> str:
     """Return `name` as a quoted SQL identifier."""
     escaped = name.replace("\\", "\\\\").replace("`", "\\`")
@@ -67,24 +78,32 @@ class Handle:
     `prepare` sends only the difference, usually nothing or one SET.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, base: Mapping[str, str], *, read_only: bool) -> None:
+        """Prepare a session.
+
+        Args:
+            connection: The session of chDB.
+            base: Settings that hold where a request says nothing else.
+            read_only: The engine refuses, from now on and for good, everything that writes.
+        """
         self._connection = connection
-        self._own_database = DEFAULT_DATABASE
+        self._base = dict(base)
         self._database = DEFAULT_DATABASE
-        self._own_settings = False
         self._overrides: dict[str, str] = {}
-        self._saved: dict[str, str] = {}
-        self._run(self._set_statement(_SERVER_LIKE))
+        self._run(f"SET {_assignments(base)}".encode())
+        if read_only:
+            self._run(_READ_ONLY)
 
     def prepare(self, settings: Mapping[str, str], database: str | None) -> None:
         """Make exactly `settings` and `database` hold for the next statement.
 
         Raises:
-            Rejected: An unknown setting, a value that does not parse, an unknown database.
+            Rejected: An unknown setting, a value that does not parse or is out of bounds, an
+                unknown database.
         """
         if settings != self._overrides:
             self._change_settings(settings)
-        wanted = database or self._own_database
+        wanted = database or DEFAULT_DATABASE
         if wanted != self._database:
             self._run(f"USE {quote_identifier(wanted)}".encode())
             self._database = wanted
@@ -110,18 +129,6 @@ class Handle:
         )
         return bytes(result.bytes() or b""), statistics
 
-    def change_own_settings(self, sql: bytes, params: Mapping[str, str]) -> None:
-        """Run the client's own SET, which outlives the request in its session."""
-        self._change_settings({})
-        self._run(sql, params=params)
-        self._own_settings = True
-
-    def change_own_database(self, sql: bytes, params: Mapping[str, str]) -> None:
-        """Run the client's own USE, which outlives the request in its session."""
-        self._run(sql, params=params)
-        name = self._run(b"SELECT currentDatabase()", "TSVRaw").bytes().decode()
-        self._own_database = self._database = name.rstrip("\n")
-
     def close(self) -> None:
         """Close the session; its temporary tables and settings are gone. Raises nothing."""
         with suppress(Exception):
@@ -130,45 +137,14 @@ class Handle:
     def _change_settings(self, settings: Mapping[str, str]) -> None:
         gone = self._overrides.keys() - settings.keys()
         changed = {k: v for k, v in settings.items() if self._overrides.get(k) != v}
-        self._save(changed.keys() - self._overrides.keys())
-        assignments = [f"{name} = {self._saved.get(name, 'DEFAULT')}" for name in sorted(gone)]
-        assignments += [f"{quote_identifier(k)} = {quote(v)}" for k, v in changed.items()]
-        if assignments:
-            try:
-                self._run(f"SET {', '.join(assignments)}".encode())
-            except Rejected:
-                self._forget_settings(changed.keys() | gone)
-                raise
         self._overrides = dict(settings)
+        resets = [f"{quote_identifier(name)} = {self._reset_value(name)}" for name in sorted(gone)]
+        assignments = [*resets, *([_assignments(changed)] if changed else [])]
+        if assignments:
+            self._run(f"SET {', '.join(assignments)}".encode())
 
-    def _save(self, names: Iterable[str]) -> None:
-        """Remember what `names` must go back to, if it is not their default."""
-        names = list(names)
-        for name in names:
-            self._saved.pop(name, None)
-            if name in _SERVER_LIKE:
-                self._saved[name] = quote(_SERVER_LIKE[name])
-        if not self._own_settings or not names:
-            return
-        listed = ", ".join(quote(name) for name in names)
-        changed = f"SELECT name, value FROM system.settings WHERE changed AND name IN ({listed})"
-        rows = self._run(changed.encode(), "TSVRaw").bytes()
-        for line in rows.decode().splitlines():
-            name, _, value = line.partition("\t")
-            self._saved[name] = quote(value)
-
-    def _forget_settings(self, names: Iterable[str]) -> None:
-        """Undo a SET that failed half way: put back every name that exists."""
-        for name in names:
-            with suppress(Rejected):
-                value = self._saved.get(name, "DEFAULT")
-                self._run(f"SET {quote_identifier(name)} = {value}".encode())
-            self._overrides.pop(name, None)
-
-    @staticmethod
-    def _set_statement(values: Mapping[str, str]) -> bytes:
-        pairs = ", ".join(f"{quote_identifier(k)} = {quote(v)}" for k, v in values.items())
-        return f"SET {pairs}".encode()
+    def _reset_value(self, name: str) -> str:
+        return quote(self._base[name]) if name in self._base else "DEFAULT"
 
     def _run(
         self, sql: bytes, output_format: str = "TSV", params: Mapping[str, str] | None = None
@@ -180,55 +156,113 @@ class Handle:
 
 
 class Engine:
-    """The ClickHouse of one data folder, with a pool of clean handles."""
+    """The ClickHouse of one data folder, with a pool of clean handles of each sort."""
 
-    def __init__(self, path: Path, memory_limit_bytes: int = 4096 * _MIB) -> None:
-        """Open the folder, creating it if need be. Blocks for about 50 ms and more if large.
+    def __init__(
+        self,
+        path: Path,
+        config_file: Path,
+        memory_limit_bytes: int = config.DEFAULT_MEMORY_LIMIT_BYTES,
+        *,
+        sandboxed: bool = False,
+    ) -> None:
+        """Open a folder that `config.prepare` has prepared. Blocks for 50 ms, more if it is large.
 
         Args:
             path: The data folder; it must be on a local disk.
+            config_file: What `config.prepare` returned.
             memory_limit_bytes: Upper bound for all queries and merges together.
+            sandboxed: The system keeps this process from other files (`sandbox.enter`).
 
         Raises:
-            PathInUse: Another process has it open.
             StoreUnavailable: It cannot be opened.
         """
         self.path = path.resolve()
-        self._address = _prepare_folder(self.path, memory_limit_bytes)
-        self._idle: list[Handle] = []
+        self._sandboxed = sandboxed
+        self._address = f"{self.path}?config-file={config_file}"
+        read_limits = {
+            "max_execution_time": str(READ_TIME_LIMIT_S),
+            "max_memory_usage": str(memory_limit_bytes // 2),
+        }
+        self._bases: dict[Purpose, dict[str, str]] = {
+            "read": _SERVER_LIKE | read_limits,
+            "write": _SERVER_LIKE,
+            "parse": _SERVER_LIKE | read_limits | {"max_query_size": str(config.MAX_QUERY_BYTES)},
+        }
+        self._idle: dict[Purpose, list[Handle]] = {"read": [], "write": [], "parse": []}
+        self._checked: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = threading.Lock()
         # The engine lives as long as any session does; this one keeps it alive.
         self._anchor = _connect(self._address, self.path)
 
-    def open_handle(self) -> Handle:
-        """Return a new session."""
-        return Handle(_connect(self._address, self.path))
-
-    def acquire(self) -> Handle:
-        """Return a clean handle, a used one if there is one."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self.open_handle()
-
-    def release(self, handle: Handle, *, clean: bool) -> None:
-        """Take a handle back; one that may carry a request's state is closed."""
-        if clean:
-            with self._lock:
-                self._idle.append(handle)
-        else:
-            handle.close()
-
     @contextmanager
-    def handle(self) -> Iterator[Handle]:
-        """Lend a clean handle for a statement that leaves no state behind."""
-        handle = self.acquire()
+    def handle(self, purpose: Purpose = "write") -> Iterator[Handle]:
+        """Lend a clean handle for one statement; one whose statement fails is not used again.
+
+        Args:
+            purpose: For all but `write`, the engine refuses everything that writes, and bounds
+                time and memory.
+        """
+        handle = self._acquire(purpose)
         clean = False
         try:
             yield handle
             clean = True
         finally:
-            self.release(handle, clean=clean)
+            if clean:
+                with self._lock:
+                    self._idle[purpose].append(handle)
+            else:
+                handle.close()
+
+    def _acquire(self, purpose: Purpose) -> Handle:
+        with self._lock:
+            if self._idle[purpose]:
+                return self._idle[purpose].pop()
+        connection = _connect(self._address, self.path)
+        return Handle(connection, self._bases[purpose], read_only=purpose != "write")
+
+    def check(self, sql: bytes, *, own_file_clauses: int = 0, read_only: bool = False) -> None:
+        """Let the engine's own parser confirm that a text is one statement without file clauses.
+
+        The file clauses INTO OUTFILE and FROM INFILE are carried out by the client part of chDB,
+        on which no grant has any effect. Blocks for about a millisecond; a text that was checked
+        lately costs nothing.
+
+        Args:
+            sql: What is going to be run.
+            own_file_clauses: How many such clauses the caller has put into it.
+            read_only: It must be a read.
+
+        Raises:
+            Rejected: It is no statement, or several, or has other file clauses.
+        """
+        canonical = self._canonical(sql)
+        if read_only:
+            statement.forbid_writes(canonical)
+        statement.forbid_file_clauses(canonical, own_file_clauses)
+        if not self._sandboxed:
+            statement.forbid_file_names(canonical)
+
+    def _canonical(self, sql: bytes) -> bytes:
+        """Return a statement as the engine's parser understands it: no comments, plain quotes."""
+        with self._lock:
+            if (known := self._checked.get(sql)) is not None:
+                self._checked.move_to_end(sql)
+                return known
+        with self.handle("parse") as handle:
+            try:
+                canonical, _ = handle.query(_FORMAT_QUERY, "TSVRaw", {"sql": sql.hex()})
+            except Rejected as error:
+                # What follows is the question of ours that it stood in.
+                detail = error.detail.partition(": In scope SELECT formatQuery")[0]
+                raise Rejected(error.code, error.name, detail) from error
+        if len(sql) <= MAX_CHECKED_BYTES:
+            with self._lock:
+                self._checked[sql] = canonical
+                if len(self._checked) > MAX_CHECKED:
+                    self._checked.popitem(last=False)
+        return canonical
 
     def cancel_writing_to(self, target: str) -> None:
         """Stop the statement that writes INTO OUTFILE `target`, if it runs."""
@@ -247,7 +281,8 @@ class Engine:
     def close(self) -> None:
         """Close all sessions and with them the engine; waits for running merges to stop."""
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle = [handle for handles in self._idle.values() for handle in handles]
+            self._idle = {"read": [], "write": [], "parse": []}
         for handle in idle:
             handle.close()
         with suppress(Exception):
@@ -278,12 +313,15 @@ class AskDirectly(Protocol):
 
 
 @contextmanager
-def open_directly(path: Path, database: str = DEFAULT_DATABASE) -> Iterator[AskDirectly]:
+def open_directly(
+    path: Path, database: str = DEFAULT_DATABASE, *, read_only: bool = True
+) -> Iterator[AskDirectly]:
     """Open a data folder that nothing else has open, for the time of a block. Blocks.
 
     Args:
         path: The data folder of an embedded ClickHouse.
         database: Current database of the statements.
+        read_only: The engine refuses everything that writes.
 
     Raises:
         PathInUse: A running server has the folder open; ask that one over HTTP.
@@ -291,7 +329,7 @@ def open_directly(path: Path, database: str = DEFAULT_DATABASE) -> Iterator[AskD
     """
     if not path.is_dir():
         raise StoreUnavailable(f"no data folder at {path}")
-    engine = Engine(path)
+    engine = Engine(path, config.prepare(path))
 
     def ask(
         sql: str,
@@ -300,7 +338,8 @@ def open_directly(path: Path, database: str = DEFAULT_DATABASE) -> Iterator[AskD
         settings: Mapping[str, str] | None = None,
     ) -> bytes:
         try:
-            with engine.handle() as handle:
+            engine.check(sql.encode(), read_only=read_only)
+            with engine.handle("read" if read_only else "write") as handle:
                 handle.prepare(settings or {}, database)
                 escaped = {name: _escape(value) for name, value in (parameters or {}).items()}
                 return handle.query(sql.encode(), output_format, escaped)[0]
@@ -316,58 +355,6 @@ def open_directly(path: Path, database: str = DEFAULT_DATABASE) -> Iterator[AskD
 def _escape(value: str) -> str:
     """Write the value of a placeholder as ClickHouse reads it."""
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
-
-
-def _prepare_folder(path: Path, memory_limit_bytes: int) -> str:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        _refuse_if_in_use(path)
-        config = path / "server.xml"
-        _write_atomically(config, _server_config(path, memory_limit_bytes))
-    except OSError as error:
-        raise StoreUnavailable(f"cannot open the data folder {path}: {error.strerror}") from error
-    return f"{path}?config-file={config}"
-
-
-def _refuse_if_in_use(path: Path) -> None:
-    """ClickHouse holds a lock on the file `status`, which names its process."""
-    status = path / "status"
-    try:
-        descriptor = os.open(status, os.O_RDWR)
-    except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        content = os.read(descriptor, 100).decode(errors="replace")
-        owner = content.splitlines()[0].lower() if content else "another process"
-        raise PathInUse(f"the data folder {path} is in use by another process ({owner})") from error
-    finally:
-        os.close(descriptor)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    Path(temporary).replace(path)
-
-
-def _server_config(path: Path, memory_limit_bytes: int) -> str:
-    """Return server settings for a laptop; ClickHouse's defaults suit a large machine.
-
-    Caches are bounds, not reservations. Names: documentation "Server settings".
-    """
-    values = {
-        "max_server_memory_usage": memory_limit_bytes,
-        "mark_cache_size": 256 * _MIB,
-        "primary_index_cache_size": 256 * _MIB,
-        "index_mark_cache_size": 64 * _MIB,
-        "compiled_expression_cache_size": 32 * _MIB,
-        "user_files_path": f"{escape(str(path))}/user_files/",
-    }
-    lines = "".join(f"  <{name}>{value}</{name}>\n" for name, value in values.items())
-    return f"<clickhouse>\n{lines}</clickhouse>\n"
 
 
 def _connect(address: str, path: Path) -> Any:

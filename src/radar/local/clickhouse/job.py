@@ -10,17 +10,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from radar.local.clickhouse.engine import Engine, Handle, Statistics, quote, quote_identifier
+from radar.local.clickhouse.config import MAX_QUERY_BYTES
+from radar.local.clickhouse.engine import Engine, Handle, Statistics, quote
 from radar.local.clickhouse.errors import ClientGone, Rejected
-from radar.local.clickhouse.protocol import READONLY, ExternalTable, Request
-from radar.local.clickhouse.sessions import Session
+from radar.local.clickhouse.protocol import NOT_IMPLEMENTED, Request
 from radar.local.clickhouse.statement import SYNTAX_ERROR, Kind, Statement, classify
 
 HEAD_BYTES = 1 << 20
 """How much of an INSERT is looked at to find where its data begins."""
-MAX_SQL_BYTES = 64 << 20
 MAX_MEMORY_BYTES = 32 << 20
 _BLOCK_NAME = "insert_deduplication_token"
+# Stands for the file of a request where a statement is checked, so that the text repeats.
+_ANY_FILE = "/dev/fd/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,6 @@ class Job:
         self,
         engine: Engine,
         request: Request,
-        session: Session | None,
         body: Iterable[bytes],
         announce: Callable[[int, str], None],
     ) -> None:
@@ -53,14 +53,13 @@ class Job:
         Args:
             engine: Where the work is done.
             request: What is asked for.
-            session: The session to work in, locked by the caller; None for none.
-            body: The decompressed body; taken from as the engine needs it.
+            body: The decompressed body; taken from as the engine needs it, without waiting for
+                the client.
             announce: Called from the worker thread when a result starts to flow, with the
                 descriptor of a pipe to read it from and its format. The receiver closes it.
         """
         self._engine = engine
         self._request = request
-        self._session = session
         self._body = iter(body)
         self._announce = announce
         self._cancelled = False
@@ -75,41 +74,11 @@ class Job:
             ClientGone: The client left in the middle of the body; nothing was inserted.
         """
         statement, data = self._read_statement()
-        if self._request.readonly and not statement.allowed_by_get:
-            self._check_syntax(statement)
-            raise Rejected(
-                READONLY,
-                "READONLY",
-                "Cannot execute query in readonly mode. For queries over HTTP, method GET "
-                "implies readonly. You should use method POST for modifying queries.",
-            )
-        with self._handle(statement) as handle:
+        reads = self._request.readonly or statement.kind is Kind.READ
+        with self._engine.handle("read" if reads else "write") as handle:
             settings, clause = _split_settings(self._request.settings, statement)
             handle.prepare(settings, self._request.database)
-            for table in self._request.external:
-                self._create_external(handle, table)
-            try:
-                return self._execute(handle, statement, data, clause)
-            finally:
-                if self._session:
-                    for table in self._request.external:
-                        handle.query(
-                            f"DROP TABLE IF EXISTS {quote_identifier(table.name)}".encode(), "TSV"
-                        )
-
-    def _create_external(self, handle: Handle, table: ExternalTable) -> None:
-        name = quote_identifier(table.name)
-        handle.query(f"CREATE TEMPORARY TABLE {name} ({table.columns})".encode(), "TSV")
-        with self._spooled([table.data]) as source:
-            insert = f"INSERT INTO {name} FROM INFILE '{source}' FORMAT {table.format}"
-            handle.query(insert.encode(), "TSV")
-
-    def _check_syntax(self, statement: Statement) -> None:
-        """Let the engine, which knows better than `classify`, name what is no SQL at all."""
-        if statement.kind is Kind.OTHER:
-            with self._engine.handle() as handle:
-                handle.prepare({}, None)
-                handle.query(b"EXPLAIN AST " + statement.text, "TSV")
+            return self._execute(handle, statement, data, clause)
 
     def cancel(self) -> None:
         """Stop a running read. Blocks briefly; without effect on anything that writes."""
@@ -136,24 +105,26 @@ class Job:
                         f"Syntax error: failed at position {len(statement.text) + 1} (end of "
                         "query). Expected one of: VALUES, FORMAT, SELECT, WITH",
                     )
+                self._check(statement.from_file(_ANY_FILE, b""), 1)
                 with self._spooled(data) as source:
                     sql = statement.from_file(source, clause)
                     return Outcome(b"", handle.query(sql, "TSV", params)[1], None)
-            case Kind.INSERT_INPUT:
-                with self._spooled(data) as source:
-                    sql = _from_input_file(statement, source)
-                    return Outcome(b"", handle.query(sql, "TSV", params)[1], None)
-            case Kind.SET:
-                handle.change_own_settings(statement.text, params)
-                return Outcome(b"", Statistics(), None)
-            case Kind.USE:
-                handle.change_own_database(statement.text, params)
-                return Outcome(b"", Statistics(), None)
+            case Kind.SET | Kind.USE:
+                raise Rejected(
+                    NOT_IMPLEMENTED,
+                    "NOT_IMPLEMENTED",
+                    f"{statement.kind.name} would end with its request, because this server keeps "
+                    "no sessions: send settings and database as parameters of each request",
+                )
             case Kind.ANSWER | Kind.OTHER:
+                self._check(statement.text, 0)
                 name = statement.format or self._request.default_format
                 result, statistics = handle.query(statement.text, name, params)
                 answers = bool(result) or statement.kind is Kind.ANSWER
                 return Outcome(result, statistics, name if answers else None)
+
+    def _check(self, sql: bytes, own_file_clauses: int) -> None:
+        self._engine.check(sql, own_file_clauses=own_file_clauses, read_only=self._request.readonly)
 
     def _read(self, handle: Handle, statement: Statement) -> Outcome:
         """Let the engine write the result into a pipe, in the format's own true form.
@@ -162,6 +133,7 @@ class Job:
         statistics, and its plain query holds the whole result in memory.
         """
         name = statement.format or self._request.default_format
+        self._check(statement.into(_ANY_FILE, name), 1)
         reader, writer = os.pipe()
         try:
             target = f"/dev/fd/{writer}"
@@ -222,7 +194,7 @@ class Job:
                 return statement, self._data(sql, statement)
         while more:
             sql, more = self._join(sql)
-            if len(sql) > MAX_SQL_BYTES:
+            if len(sql) > MAX_QUERY_BYTES:
                 raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
         statement = classify(sql)
         return statement, self._data(sql, statement)
@@ -239,22 +211,6 @@ class Job:
     def _data(self, sql: bytes, statement: Statement) -> Iterator[bytes]:
         yield memoryview(sql)[statement.data_start :].tobytes()
         yield from self._body
-
-    @contextmanager
-    def _handle(self, statement: Statement) -> Iterator[Handle]:
-        """Lend the session's handle, or a clean one from the pool."""
-        if self._session:
-            if self._session.handle is None:
-                self._session.handle = self._engine.open_handle()
-            yield self._session.handle
-            return
-        handle = self._engine.acquire()
-        clean = False
-        try:
-            yield handle
-            clean = not (statement.keeps_state or self._request.external)
-        finally:
-            self._engine.release(handle, clean=clean)
 
 
 def _split_settings(
@@ -273,16 +229,3 @@ def _split_settings(
         return settings, b""
     rest = {name: value for name, value in settings.items() if name != _BLOCK_NAME}
     return rest, f"\nSETTINGS {_BLOCK_NAME} = {quote(token)}".encode()
-
-
-def _from_input_file(statement: Statement, source: str) -> bytes:
-    """Turn INSERT ... SELECT ... FROM input(...) into one from file(...).
-
-    The table function file() takes the same structure as input(), after a path and a format.
-    """
-    assert statement.format  # noqa: S101 - only this kind of statement has one
-    start, end = statement.input_call
-    arguments = f"file({quote(source)}, {quote(statement.format)}"
-    after = statement.text[end:]
-    comma = b"" if after.lstrip().startswith(b")") else b", "
-    return statement.text[:start] + arguments.encode() + comma + after

@@ -5,14 +5,14 @@ ClickHouse's source file `src/Server/HTTP/exceptionCodeToHTTPStatus.cpp`.
 """
 
 import base64
-import binascii
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from email.message import Message
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from radar.local.clickhouse.engine import Statistics
 from radar.local.clickhouse.errors import Rejected
@@ -22,15 +22,28 @@ REQUIRED_PASSWORD = 194
 ACCESS_DENIED = 497
 BAD_ARGUMENTS = 36
 NOT_IMPLEMENTED = 48
-READONLY = 164
-INVALID_SESSION_TIMEOUT = 374
 SET_NON_GRANTED_ROLE = 512
 QUERY_IS_TOO_LARGE = 229
+TOO_LARGE_RESULT = 396
+TIMEOUT_EXCEEDED = 159
 
-MAX_SESSION_SECONDS = 3600
-"""ClickHouse's default `max_session_timeout`."""
-DEFAULT_SESSION_SECONDS = 60
 DEFAULT_BUFFER_BYTES = 1 << 20
+MAX_PARAMETERS = 1000
+
+SECURITY_HEADERS = [
+    # A browser must never take an answer, which holds strings of an exchange, for a page.
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+]
+# One of each at most: of two, one reader takes the first and another the last.
+_SINGLE_HEADERS = frozenset(
+    {"host", "origin", "referer", "sec-fetch-site", "authorization", "content-encoding"}
+    | {"content-type", "x-clickhouse-user", "x-clickhouse-key", "x-clickhouse-database"}
+)
+_QUERY_ID = re.compile(r"[\x21-\x7e]{0,128}")
+_FORMAT_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 # Everything else in the URL is a setting.
 _NOT_SETTINGS = frozenset(
@@ -67,28 +80,11 @@ _CODES_OF_STATUS = {
     404: (46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511),
     408: (159,),
     411: (381,),
-    413: (QUERY_IS_TOO_LARGE,),
+    413: (QUERY_IS_TOO_LARGE, TOO_LARGE_RESULT),
     501: (NOT_IMPLEMENTED,),
     503: (76, 209, 439),
 }
 _STATUS_OF_CODE = {code: status for status, codes in _CODES_OF_STATUS.items() for code in codes}
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalTable:
-    """A table that a client sends along with its query, in a multipart body.
-
-    Attributes:
-        name: Name of the table in the query.
-        format: Input format of `data`.
-        columns: Its definition as in CREATE TABLE.
-        data: The rows.
-    """
-
-    name: str
-    format: str
-    columns: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +107,50 @@ class Request:
     settings: Mapping[str, str]
     params: Mapping[str, str]
     query_id: str
-    session_id: str
-    session_seconds: int
-    session_must_exist: bool
-    session_ends: bool
     default_format: str
     buffer_bytes: int
     wait_for_end: bool
     readonly: bool
     compress_response: bool
-    external: Sequence[ExternalTable] = field(default=())
+
+
+def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return header values by lower-case name.
+
+    Raises:
+        Rejected: A header that decides who asks is there twice.
+    """
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+    for name, count in Counter(name for name, _ in headers).items():
+        if count > 1 and name in _SINGLE_HEADERS:
+            raise Rejected(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"The header {name} is there twice")
+    return dict(headers)
+
+
+def values_of(query_string: bytes) -> dict[str, str]:
+    """Return the parameters of a URL by name.
+
+    Raises:
+        Rejected: There are too many.
+    """
+    try:
+        return dict(
+            parse_qsl(
+                query_string.decode("latin-1"),
+                keep_blank_values=True,
+                max_num_fields=MAX_PARAMETERS,
+            )
+        )
+    except ValueError as error:
+        raise Rejected(
+            BAD_ARGUMENTS, "BAD_ARGUMENTS", f"The URL has more than {MAX_PARAMETERS} parameters"
+        ) from error
 
 
 def parse_request(
     method: str,
     values: Mapping[str, str],
     headers: Mapping[str, str],
-    query: bytes | None = None,
-    files: Sequence[tuple[str, bytes]] = (),
     *,
     compression_by_default: bool = True,
 ) -> Request:
@@ -136,44 +158,35 @@ def parse_request(
 
     Args:
         method: HTTP method; GET and HEAD imply readonly.
-        values: Parameters of the URL and of a form.
+        values: Parameters of the URL.
         headers: Header values by lower-case name.
-        query: The SQL if it came as a form field, where it may be binary.
-        files: Name and content of the form's files.
         compression_by_default: The engine's default of `enable_http_compression`.
 
     Raises:
         Rejected: A parameter that is malformed or that this server cannot honour.
     """
-    _refuse_unsupported(values)
+    _refuse_unsupported(values, headers)
     settings = {
         name: value
         for name, value in values.items()
         if name not in _NOT_SETTINGS and not name.startswith("param_")
     }
-    external = [_external_table(name, data, values) for name, data in files]
-    for table in external:
-        for suffix in ("format", "types", "structure"):
-            settings.pop(f"{table.name}_{suffix}", None)
     compress = values.get("enable_http_compression")
     return Request(
-        query=values.get("query", "").encode() if query is None else query,
+        query=values.get("query", "").encode("utf-8", "replace"),
         database=values.get("database") or headers.get("x-clickhouse-database") or None,
         settings=settings,
         params={k[6:]: v for k, v in values.items() if k.startswith("param_")},
-        query_id=values.get("query_id", ""),
-        session_id=values.get("session_id", ""),
-        session_seconds=_session_seconds(values.get("session_timeout", "")),
-        session_must_exist=_flag(values.get("session_check", "")),
-        session_ends=_flag(values.get("close_session", "")),
-        default_format=values.get("default_format")
-        or headers.get("x-clickhouse-format")
-        or "TabSeparated",
+        query_id=_matching("query_id", values.get("query_id", ""), _QUERY_ID),
+        default_format=_matching(
+            "default_format",
+            values.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated",
+            _FORMAT_NAME,
+        ),
         buffer_bytes=_bytes(values.get("buffer_size", ""), DEFAULT_BUFFER_BYTES),
         wait_for_end=_flag(values.get("wait_end_of_query", "")),
         readonly=method in ("GET", "HEAD") or _flag(values.get("readonly", "")),
         compress_response=compression_by_default if compress is None else _flag(compress),
-        external=external,
     )
 
 
@@ -186,14 +199,11 @@ def authenticate(
         Rejected: AUTHENTICATION_FAILED.
     """
     given_user, given_password = _credentials(values, headers)
-    matches = hmac.compare_digest(given_user.encode(), user.encode())
-    matches &= hmac.compare_digest(given_password.encode(), password.encode())
-    if not matches:
+    if not (_same(given_user, user) & _same(given_password, password)):
         raise Rejected(
             AUTHENTICATION_FAILED,
             "AUTHENTICATION_FAILED",
-            f"{given_user}: Authentication failed: password is incorrect, or there is no user "
-            "with such name.",
+            "Authentication failed: password is incorrect, or there is no user with such name.",
         )
 
 
@@ -201,15 +211,24 @@ def is_trusted(headers: Mapping[str, str], own_host: str) -> bool:
     """Whether no web page stands behind a request.
 
     A page anywhere on the web can make its reader's browser send requests to a port of the
-    reader's machine, either openly (then `Origin` names the page) or after pointing its own
-    name at 127.0.0.1 (then `Host` is that name). Other clients send no `Origin`, and name
-    an address or localhost.
+    reader's machine: as an image, a frame, a form, a script, or by leading the tab there. Browsers
+    say so in `Sec-Fetch-Site`, older ones in `Origin` or `Referer`. A page can also point a name
+    of its own at 127.0.0.1; then `Host` is that name. Other clients send none of the three, and
+    name an address or localhost.
     """
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return False
     host = headers.get("host", "")
     origin = headers.get("origin", "")
     if origin and origin.partition("://")[2] != host:
         return False
-    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        referer = headers.get("referer", "")
+        if referer and urlsplit(referer).netloc != host:
+            return False
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
     if name in ("", "localhost", own_host):
         return True
     try:
@@ -255,76 +274,14 @@ def summary(statistics: Statistics) -> str:
     return json.dumps({name: str(value) for name, value in values.items()}, separators=(",", ":"))
 
 
-def parse_multipart(
-    content_type: str, body: bytes
-) -> tuple[dict[str, bytes], list[tuple[str, bytes]]]:
-    """Split a multipart/form-data body into fields and files, each by name.
-
-    Raises:
-        Rejected: The body has no boundary or is cut short.
-    """
-    boundary = _header_parameter("content-type", content_type, "boundary")
-    delimiter = b"--" + boundary.encode()
-    parts = (b"\r\n" + body).split(b"\r\n" + delimiter)
-    if not boundary or len(parts) < 2 or not parts[-1].startswith(b"--"):
-        raise Rejected(BAD_ARGUMENTS, "BAD_ARGUMENTS", "The multipart body is malformed")
-    fields: dict[str, bytes] = {}
-    files: list[tuple[str, bytes]] = []
-    for part in parts[1:-1]:
-        head, _, content = part.lstrip(b" \t").partition(b"\r\n\r\n")
-        disposition = _disposition(head.decode("utf-8", "replace").splitlines())
-        name = _header_parameter("content-disposition", disposition, "name")
-        if "filename" in disposition:
-            files.append((name, content))
-        else:
-            fields[name] = content
-    return fields, files
-
-
-def _disposition(lines: Iterable[str]) -> str:
-    return next((x.partition(":")[2] for x in lines if x.lower().startswith("content-disp")), "")
-
-
-def _header_parameter(header: str, value: str, parameter: str) -> str:
-    message = Message()
-    message[header] = value
-    found = message.get_param(parameter, "", header)
-    return found if isinstance(found, str) else ""
-
-
-def _external_table(name: str, data: bytes, values: Mapping[str, str]) -> ExternalTable:
-    structure = values.get(f"{name}_structure", "")
-    types = values.get(f"{name}_types", "")
-    if structure:
-        columns = structure
-    elif types:
-        columns = ", ".join(f"_{n} {x.strip()}" for n, x in enumerate(_split_types(types), 1))
-    else:
+def _refuse_unsupported(values: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    if headers.get("content-type", "").strip().lower().startswith("multipart/"):
         raise Rejected(
-            BAD_ARGUMENTS,
-            "BAD_ARGUMENTS",
-            f"Neither structure nor types have not been provided for external table {name}. "
-            "Use fields --structure or --types to do so.",
+            NOT_IMPLEMENTED,
+            "NOT_IMPLEMENTED",
+            "Forms and external tables are not supported by the embedded server; send the query in "
+            "the URL or the body, and its parameters as param_NAME in the URL",
         )
-    table_format = values.get(f"{name}_format") or "TabSeparated"
-    return ExternalTable(name, table_format, columns, data)
-
-
-def _split_types(types: str) -> Iterable[str]:
-    """Split at commas that are not within parentheses or quotes."""
-    depth, quoted, start = 0, False, 0
-    for position, character in enumerate(types):
-        if character == "'":
-            quoted = not quoted
-        elif not quoted:
-            depth += (character == "(") - (character == ")")
-            if character == "," and depth == 0:
-                yield types[start:position]
-                start = position + 1
-    yield types[start:]
-
-
-def _refuse_unsupported(values: Mapping[str, str]) -> None:
     for name in ("compress", "decompress"):
         if _flag(values.get(name, "")):
             raise Rejected(
@@ -341,6 +298,11 @@ def _refuse_unsupported(values: Mapping[str, str]) -> None:
         )
 
 
+def _same(given: str, wanted: str) -> bool:
+    # What is no text at all is no password either.
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+
+
 def _credentials(values: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, str]:
     if "x-clickhouse-user" in headers or "x-clickhouse-key" in headers:
         return headers.get("x-clickhouse-user", ""), headers.get("x-clickhouse-key", "")
@@ -348,7 +310,7 @@ def _credentials(values: Mapping[str, str], headers: Mapping[str, str]) -> tuple
     if scheme.lower() == "basic":
         try:
             user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             raise Rejected(
                 BAD_ARGUMENTS, "BAD_ARGUMENTS", "Invalid HTTP Basic authentication"
             ) from None
@@ -362,20 +324,16 @@ def _credentials(values: Mapping[str, str], headers: Mapping[str, str]) -> tuple
     return values.get("user") or "default", values.get("password", "")
 
 
-def _session_seconds(text: str) -> int:
-    if not text:
-        return DEFAULT_SESSION_SECONDS
-    if not text.isascii() or not text.isdigit() or int(text) > MAX_SESSION_SECONDS:
+def _matching(name: str, value: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(value):
         raise Rejected(
-            INVALID_SESSION_TIMEOUT,
-            "INVALID_SESSION_TIMEOUT",
-            f"Session timeout '{text}' is not a number of seconds up to {MAX_SESSION_SECONDS}",
+            BAD_ARGUMENTS, "BAD_ARGUMENTS", f"{name} is not of the form {pattern.pattern}"
         )
-    return int(text)
+    return value
 
 
 def _bytes(text: str, default: int) -> int:
-    return int(text) if text.isascii() and text.isdigit() else default
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else default
 
 
 def _flag(text: str) -> bool:

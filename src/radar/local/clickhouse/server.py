@@ -16,23 +16,22 @@ import socket
 import string
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import uvicorn
 
 from radar.local.clickhouse import compression, protocol
+from radar.local.clickhouse.connections import BoundedHttp
 from radar.local.clickhouse.engine import Engine, Statistics
 from radar.local.clickhouse.errors import ClientGone, PortInUse, Rejected, from_engine
 from radar.local.clickhouse.job import Job, Outcome
-from radar.local.clickhouse.sessions import Session, Sessions
+from radar.local.clickhouse.statement import begins_read
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -46,15 +45,25 @@ _MIB = 1 << 20
 _PIPE_BYTES = _MIB
 _HELD_IN_MEMORY_BYTES = 32 * _MIB
 _PREFETCH_BYTES = _MIB
-_MAX_FORM_BYTES = 256 * _MIB
+_MAX_BODY_BYTES = 256 * _MIB
+_MAX_INFLATED_BYTES = 1024 * _MIB
 _MAX_DRAINED_BYTES = 256 * _MIB
+_DRAIN_TIMEOUT_S = 20.0
+_BODY_IDLE_TIMEOUT_S = 30.0
+# A notebook may work on a part of a result for a while before it takes the next one.
+_TAKE_TIMEOUT_S = 300.0
+# Of all results together that wait on the disk to be complete.
+_MAX_HELD_BYTES = 8192 * _MIB
+_INSERT_THREADS = 8
 _CANCEL_AGAIN_SECONDS = 0.2
 _NO_HANDLE = (
-    b"There is no handle %s\n\nUse / or /ping for health checks.\n"
+    b"There is no such handle\n\nUse / or /ping for health checks.\n"
     b"Or /replicas_status for more sophisticated health checks.\n\n"
     b"Send queries from your program with POST method or GET /?query=...\n"
 )
+_HEAD_BYTES = 64
 _TEXT = (b"content-type", b"text/plain; charset=UTF-8")
+_PLAIN = [_TEXT, *protocol.SECURITY_HEADERS]
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,10 @@ class ServerOptions:
         port: Port to listen on; 0 takes a free one.
         user: The one user that is let in.
         password: Its password; may be empty.
-        threads: How many statements run at once; more wait.
+        threads: How many reads run at once; more wait. What writes has threads of its own.
         memory_limit_bytes: Bound for all queries and merges together.
         shutdown_seconds: How long running requests may take to finish after SIGTERM.
+        sandboxed: Whether the system keeps this process from other files.
     """
 
     path: Path
@@ -80,21 +90,27 @@ class ServerOptions:
     threads: int = 16
     memory_limit_bytes: int = 4096 * _MIB
     shutdown_seconds: int = 20
+    sandboxed: bool = False
 
 
-def main(options: ServerOptions) -> int:
+def main(options: ServerOptions, config_file: Path) -> int:
     """Serve until SIGTERM or SIGINT; return 0. Blocks; call it from the main thread.
 
     Prints `listening on http://HOST:PORT` to stdout once requests are answered.
 
+    Args:
+        options: How to run.
+        config_file: What `config.prepare` returned for the data folder.
+
     Raises:
-        PathInUse: Another process has the data folder open.
         PortInUse: The address cannot be listened on.
         StoreUnavailable: The data folder cannot be opened.
     """
     listener = _listen(options.host, options.port)
     with listener:
-        engine = Engine(options.path, options.memory_limit_bytes)
+        engine = Engine(
+            options.path, config_file, options.memory_limit_bytes, sandboxed=options.sandboxed
+        )
         try:
             _serve(options, engine, listener)
         finally:
@@ -124,7 +140,7 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedHttp,
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             lifespan="off",
             access_log=False,
@@ -153,8 +169,10 @@ class App:
         """Ask the engine once for what every response says of it. Blocks for a few ms."""
         self._options = options
         self._engine = engine
-        self._threads = ThreadPoolExecutor(options.threads, thread_name_prefix="statement")
-        self._sessions = Sessions(time.monotonic)
+        # Reads that take long never keep an insert waiting.
+        self._reads = ThreadPoolExecutor(options.threads, thread_name_prefix="read")
+        self._writes = ThreadPoolExecutor(_INSERT_THREADS, thread_name_prefix="write")
+        self._held_bytes = 0
         with engine.handle() as handle:
             handle.prepare({}, None)
             self._version = _ask(handle, "SELECT version()")
@@ -173,35 +191,37 @@ class App:
         path = scope["path"]
         nothing_asked = scope["method"] != "POST" and not scope["query_string"]
         if path in ("/ping", "/replicas_status") or (path == "/" and nothing_asked):
-            await _send_all(send, 200, [_TEXT], b"Ok.\n")
+            await _send_all(send, 200, _PLAIN, b"Ok.\n")
         elif path not in ("/", "/query"):
-            await _send_all(send, 404, [_TEXT], _NO_HANDLE % path.encode())
+            await _send_all(send, 404, _PLAIN, _NO_HANDLE)
         elif scope["method"] not in ("GET", "HEAD", "POST", "PUT"):
-            await _send_all(send, 405, [_TEXT], b"Use GET or POST\n")
+            await _send_all(send, 405, _PLAIN, b"Use GET or POST\n")
         else:
             await self._answer(scope, _Body(receive), send)
 
     def close(self) -> None:
-        """Stop what still runs and close the sessions. Blocks until the threads are done."""
+        """Stop what still runs. Blocks until the threads are done."""
         self._engine.cancel_all()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        for handle in self._sessions.take_all():
-            handle.close()
+        for threads in (self._reads, self._writes):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     async def _answer(self, scope: "Scope", body: "_Body", send: "Send") -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        values = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        query_id = values.get("query_id") or str(uuid.uuid4())
-        response = _Response(send, query_id, self._display_name)
+        response = _Response(send, str(uuid.uuid4()), self._display_name)
         try:
+            headers = protocol.headers_of(scope["headers"])
             if not protocol.is_trusted(headers, self._options.host):
                 raise Rejected(
                     protocol.ACCESS_DENIED,
                     "ACCESS_DENIED",
                     "Requests from web pages of other origins are not accepted",
                 )
+            values = protocol.values_of(scope["query_string"])
             protocol.authenticate(values, headers, self._options.user, self._options.password)
-            request = await self._parse(scope["method"], values, headers, body)
+            request = protocol.parse_request(
+                scope["method"], values, headers, compression_by_default=self._compresses
+            )
+            if request.query_id:
+                response.name(request.query_id)
             accepted = headers.get("accept-encoding", "") if request.compress_response else ""
             response.encoding = compression.choose_encoding(accepted)
             await self._carry_out(request, headers.get("content-encoding", ""), body, response)
@@ -213,76 +233,94 @@ class App:
             _log.exception("a request failed in the server itself")
             await self._refuse(from_engine(error), body, response)
 
-    async def _parse(
-        self, method: str, values: dict[str, str], headers: dict[str, str], body: "_Body"
-    ) -> "Request":
-        query: bytes | None = None
-        files: list[tuple[str, bytes]] = []
-        content_type = headers.get("content-type", "")
-        if content_type.lower().startswith("multipart/form-data"):
-            form = await body.read_all(_MAX_FORM_BYTES)
-            fields, files = protocol.parse_multipart(content_type, form)
-            query = fields.pop("query", None)
-            values |= {name: value.decode("utf-8", "replace") for name, value in fields.items()}
-            if query is not None and values.get("query"):
-                query = values["query"].encode() + b"\n" + query
-        return protocol.parse_request(
-            method, values, headers, query, files, compression_by_default=self._compresses
-        )
-
     async def _carry_out(
         self, request: "Request", encoding: str, body: "_Body", response: "_Response"
     ) -> None:
-        head = await body.prefetch(_PREFETCH_BYTES)
-        loop = asyncio.get_running_loop()
-        reading: asyncio.Future[tuple[int, str]] = loop.create_future()
+        async with self._received(body) as pieces:
+            loop = asyncio.get_running_loop()
+            reading: asyncio.Future[tuple[int, str]] = loop.create_future()
 
-        def announce(descriptor: int, result_format: str) -> None:
-            loop.call_soon_threadsafe(reading.set_result, (descriptor, result_format))
+            def announce(descriptor: int, result_format: str) -> None:
+                loop.call_soon_threadsafe(reading.set_result, (descriptor, result_format))
 
-        chunks = compression.decompress(encoding, body.pull(loop, head))
-        session = self._enter_session(request)
-        job = Job(self._engine, request, session, chunks, announce)
-        done = asyncio.ensure_future(self._run(job, request, session))
-        await asyncio.wait((done, reading), return_when=asyncio.FIRST_COMPLETED)
-        if reading.done():
-            descriptor, result_format = reading.result()
-            with _Pipe(descriptor) as pipe:
-                self._describe(response, result_format)
-                await self._stream(request, pipe, job, done, body, response)
-        else:
-            outcome = await done
-            if outcome.format:
-                self._describe(response, outcome.format)
-            await response.send_whole(outcome.statistics, outcome.result)
+            chunks = compression.decompress(encoding, pieces, _MAX_INFLATED_BYTES)
+            job = Job(self._engine, request, chunks, announce)
+            reads = request.readonly or begins_read(request.query or body.head)
+            threads = self._reads if reads else self._writes
+            done = asyncio.ensure_future(loop.run_in_executor(threads, job.run))
+            # From here on, whatever ends this task ends the read as well.
+            watch = asyncio.ensure_future(_cancel_when_gone(body, job, done))
+            try:
+                await asyncio.wait((done, reading), return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    descriptor, result_format = reading.result()
+                    with _Pipe(descriptor) as pipe:
+                        self._describe(response, result_format)
+                        await self._stream(request, pipe, done, response)
+                else:
+                    outcome = await done
+                    if outcome.format:
+                        self._describe(response, outcome.format)
+                    await response.send_whole(outcome.statistics, outcome.result)
+            finally:
+                if not done.done():
+                    await _cancel(job, done)
+                watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
 
-    async def _run(self, job: Job, request: "Request", session: Session | None) -> Outcome:
-        """Run a job, and unlock its session before the client can see that it is over."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, job.run)
-        finally:
-            if session:
-                handle = self._sessions.leave(session, ends=request.session_ends)
-                if handle:
-                    self._threads.submit(handle.close)
+    @asynccontextmanager
+    async def _received(self, body: "_Body") -> "AsyncIterator[Iterator[bytes]]":
+        """Receive a body whole, so that no thread ever waits for a client; provide its pieces."""
+        pieces: list[bytes] = []
+        total = 0
+        with ExitStack() as opened:
+            file: IO[bytes] | None = None
+            while not body.finished:
+                piece = await body.prefetch(_PREFETCH_BYTES)
+                total += len(piece)
+                if total > _MAX_BODY_BYTES:
+                    raise Rejected(
+                        protocol.QUERY_IS_TOO_LARGE,
+                        "QUERY_IS_TOO_LARGE",
+                        f"The body has more than {_MAX_BODY_BYTES} bytes: send it in parts",
+                    )
+                if file is None and total <= _HELD_IN_MEMORY_BYTES:
+                    pieces.append(piece)
+                    continue
+                if file is None:
+                    file = opened.enter_context(tempfile.TemporaryFile())
+                await asyncio.to_thread(file.write, piece)
+            if file is not None:
+                file.seek(0)
+            yield _pieces(pieces, file)
 
     async def _stream(
         self,
         request: "Request",
         pipe: "_Pipe",
-        job: Job,
         done: "asyncio.Future[Outcome]",
-        body: "_Body",
         response: "_Response",
     ) -> None:
         """Pass a result on, holding back its beginning in case the query fails early."""
-        watch = asyncio.ensure_future(_cancel_when_gone(body, job, done))
+        held_bytes = 0
         try:
             with tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY_BYTES) as held:
                 while chunk := await pipe.read():
-                    held.write(chunk)
-                    if not request.wait_for_end and held.tell() >= request.buffer_bytes:
+                    if held_bytes + len(chunk) > _HELD_IN_MEMORY_BYTES:
+                        await asyncio.to_thread(held.write, chunk)
+                    else:
+                        held.write(chunk)
+                    held_bytes += len(chunk)
+                    self._held_bytes += len(chunk)
+                    if self._held_bytes > _MAX_HELD_BYTES:
+                        raise Rejected(
+                            protocol.TOO_LARGE_RESULT,
+                            "TOO_MANY_ROWS_OR_BYTES",
+                            f"Results that wait to be complete have more than {_MAX_HELD_BYTES} "
+                            "bytes: ask without wait_end_of_query, or for less",
+                        )
+                    if not request.wait_for_end and held_bytes >= request.buffer_bytes:
                         break
                 if not chunk:
                     outcome = await done
@@ -290,25 +328,24 @@ class App:
                     return
                 await response.start(200)
                 await response.send_file(held)
-            while chunk := await pipe.read():
-                await response.send_piece(chunk)
-            try:
-                await done
-            except Rejected as error:
-                await response.fail(protocol.error_within_body(error, self._version, response.tag))
-                return
-            await response.finish()
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            self._held_bytes -= held_bytes
+        while chunk := await pipe.read():
+            await response.send_piece(chunk)
+        try:
+            await done
+        except Rejected as error:
+            await response.fail(protocol.error_within_body(error, self._version, response.tag))
+            return
+        await response.finish()
 
     async def _refuse(self, error: Rejected, body: "_Body", response: "_Response") -> None:
         if response.started:
             return
         # A client that is still sending reads no response; so let it finish.
-        with suppress(ClientGone):
-            await body.drain(_MAX_DRAINED_BYTES)
+        with suppress(ClientGone, TimeoutError):
+            async with asyncio.timeout(_DRAIN_TIMEOUT_S):
+                await body.drain(_MAX_DRAINED_BYTES)
         response.forget()
         response.headers += [
             _TEXT,
@@ -327,21 +364,18 @@ class App:
             (b"x-clickhouse-timezone", self._timezone.encode()),
         ]
 
-    def _enter_session(self, request: "Request") -> Session | None:
-        if not request.session_id:
-            return None
-        for handle in self._sessions.take_expired():
-            self._threads.submit(handle.close)
-        return self._sessions.enter(
-            request.session_id, request.session_seconds, must_exist=request.session_must_exist
-        )
-
 
 class _Body:
-    """A request's body, read ahead on the event loop, the rest pulled by a worker thread."""
+    """A request's body on the event loop.
+
+    Attributes:
+        head: Its first bytes that came.
+        finished: Whether all of it came.
+    """
 
     def __init__(self, receive: "Receive") -> None:
         self._receive = receive
+        self.head = b""
         self.finished = False
 
     async def next(self) -> bytes:
@@ -349,12 +383,21 @@ class _Body:
 
         Raises:
             ClientGone: The client closed the connection before the end.
+            Rejected: It has sent nothing for _BODY_IDLE_TIMEOUT_S.
         """
-        message: Message = await self._receive()
+        try:
+            async with asyncio.timeout(_BODY_IDLE_TIMEOUT_S):
+                message: Message = await self._receive()
+        except TimeoutError:
+            raise Rejected(
+                protocol.TIMEOUT_EXCEEDED, "TIMEOUT_EXCEEDED", "The rest of the body did not come"
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientGone("the client left in the middle of its request")
         self.finished = not message.get("more_body", False)
-        return bytes(message.get("body", b""))
+        piece = bytes(message.get("body", b""))
+        self.head = self.head or piece[:_HEAD_BYTES]
+        return piece
 
     async def prefetch(self, size: int) -> bytes:
         """Return up to about `size` bytes from the beginning."""
@@ -366,31 +409,6 @@ class _Body:
             total += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def read_all(self, limit: int) -> bytes:
-        """Return the whole body.
-
-        Raises:
-            Rejected: It has more than `limit` bytes.
-        """
-        whole = await self.prefetch(limit)
-        if not self.finished:
-            raise Rejected(
-                protocol.QUERY_IS_TOO_LARGE,
-                "QUERY_IS_TOO_LARGE",
-                f"The form has more than {limit} bytes",
-            )
-        return whole
-
-    def pull(self, loop: asyncio.AbstractEventLoop, head: bytes) -> Iterator[bytes]:
-        """Yield the body to a worker thread, asking the client for more only when needed."""
-        if head:
-            yield head
-        while not self.finished:
-            # Many pieces at a time: to change threads costs more than a piece.
-            more = self.prefetch(_PREFETCH_BYTES)
-            future: Future[bytes] = asyncio.run_coroutine_threadsafe(more, loop)
-            yield future.result()
-
     async def drain(self, limit: int) -> None:
         """Read and forget the rest, up to a limit."""
         total = 0
@@ -401,6 +419,12 @@ class _Body:
         """Wait until the client has closed its connection. The body must be finished."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _pieces(pieces: list[bytes], file: IO[bytes] | None) -> Iterator[bytes]:
+    yield from pieces
+    while file is not None and (piece := file.read(_PREFETCH_BYTES)):
+        yield piece
 
 
 class _Pipe:
@@ -461,17 +485,22 @@ class _Response:
         self.encoding = ""
         self.tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
         self._always = [
-            (b"x-clickhouse-query-id", query_id.encode("utf-8", "replace")),
+            *protocol.SECURITY_HEADERS,
             (b"x-clickhouse-server-display-name", display_name.encode()),
             (b"x-clickhouse-exception-tag", self.tag.encode()),
         ]
-        self.headers = list(self._always)
+        self.name(query_id)
         self._compressor: compression.Compressor = compression.compressor("")
+
+    def name(self, query_id: str) -> None:
+        """Set the query's id, which must be printable."""
+        self._query_id = (b"x-clickhouse-query-id", query_id.encode("ascii"))
+        self.forget()
 
     def forget(self) -> None:
         """Drop what was said of a result that will not come."""
         self.encoding = ""
-        self.headers = list(self._always)
+        self.headers = [self._query_id, *self._always]
 
     async def send_whole(
         self, statistics: Statistics | None, content: bytes, status: int = 200
@@ -513,8 +542,13 @@ class _Response:
         if self.encoding:
             # Up to a megabyte: long enough to keep the event loop from other requests.
             piece = await asyncio.to_thread(self._compressor.compress, piece)
-        if piece:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not piece:
+            return
+        try:
+            async with asyncio.timeout(_TAKE_TIMEOUT_S):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError:
+            raise ClientGone("the client does not take its result") from None
 
     async def finish(self) -> None:
         """Send the end."""
@@ -542,9 +576,14 @@ class _Response:
 async def _cancel_when_gone(body: _Body, job: Job, done: "asyncio.Future[Outcome]") -> None:
     """Stop a read whose client has gone; again, should the engine not have begun with it."""
     await body.gone()
+    await _cancel(job, done)
+
+
+async def _cancel(job: Job, done: "asyncio.Future[Outcome]") -> None:
     while not done.done():
         await asyncio.to_thread(job.cancel)
         await asyncio.wait((done,), timeout=_CANCEL_AGAIN_SECONDS)
+    done.exception()  # nobody waits for it any more
 
 
 async def _send_all(

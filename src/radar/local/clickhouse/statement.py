@@ -4,6 +4,9 @@ ClickHouse's own parser runs inside the engine; this module only finds the few t
 decide how a request is carried out: whether it reads or writes, which format it names, and
 where the data of an INSERT begins. It is pure: no engine, no I/O.
 
+It is no boundary: texts exist that it takes for something else than the engine does. The engine
+checks each statement before it runs (`Engine.check`), and runs a read without the right to write.
+
 Facts from the ClickHouse documentation: "HTTP interface", "INSERT INTO statement", "FORMAT
 clause", "INTO OUTFILE clause", "SQL syntax" (literals, comments, heredocs).
 """
@@ -19,6 +22,8 @@ from radar.local.clickhouse.errors import Rejected
 SYNTAX_ERROR = 62
 INTO_OUTFILE_NOT_ALLOWED = 358
 SUPPORT_IS_DISABLED = 344
+ACCESS_DENIED = 497
+READONLY = 164
 
 _TOKEN = re.compile(
     rb"""
@@ -30,6 +35,11 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# What ClickHouse writes around text when it writes a statement itself.
+_LITERAL = re.compile(rb"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
+_FILE_CLAUSE = re.compile(rb"INTO\s+OUTFILE\s+''|FROM\s+INFILE\s+''")
+_DISK = re.compile(rb"\bdisk\s*\(")
+_FILE_NAME = re.compile(rb"\b(file|EmbeddedRocksDB|Executable|ExecutablePool|FileLog)\b")
 _READS = frozenset({"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
 _ANSWERS = frozenset({"KILL", "CHECK", "BACKUP", "RESTORE"})
 
@@ -44,8 +54,6 @@ class Kind(Enum):
     """Does something and reports it as a small result."""
     INSERT_DATA = "insert data"
     """INSERT whose rows follow in the request."""
-    INSERT_INPUT = "insert input"
-    """INSERT ... SELECT ... FROM input(...) whose rows follow in the request."""
     SET = "set"
     USE = "use"
     OTHER = "other"
@@ -63,7 +71,6 @@ class Statement:
         format: The named format: of the result, or of an INSERT's data. None if not named.
         tail: What follows the FORMAT clause of a read, a SETTINGS clause.
         data_start: Offset of the first data byte of an INSERT in the classified text.
-        input_call: Offsets in `text` around `input(`, of an INSERT_INPUT.
         settings_start: Offset in `text` of an INSERT's own SETTINGS clause; None without one.
     """
 
@@ -72,18 +79,12 @@ class Statement:
     format: str | None = None
     tail: bytes = b""
     data_start: int = 0
-    input_call: tuple[int, int] = (0, 0)
     settings_start: int | None = None
 
     @property
-    def allowed_by_get(self) -> bool:
-        """Whether ClickHouse runs it in a GET request, which implies readonly."""
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
         return self.kind in (Kind.READ, Kind.SET, Kind.USE, Kind.EMPTY)
-
-    @property
-    def keeps_state(self) -> bool:
-        """Whether it may leave something behind in the session that ran it."""
-        return self.kind in (Kind.SET, Kind.USE) or b"temporary" in self.text[:256].lower()
 
     def from_file(self, source: str, clause: bytes) -> bytes:
         """Return the text of an INSERT that takes its data from the file `source`.
@@ -159,6 +160,72 @@ def classify(sql: bytes) -> Statement:
     return Statement(Kind.READ, sql[:start], name, sql[stop:end])
 
 
+def begins_read(sql: bytes) -> bool:
+    """Tell whether a text begins as a read does; which decides about its thread alone."""
+    first = next((token for token in _tokens(sql) if token.text != b"("), None)
+    return first is not None and first.word in _READS
+
+
+def forbid_writes(canonical: bytes) -> None:
+    """Refuse a statement that does something, such as KILL QUERY, which the engine calls a read.
+
+    Args:
+        canonical: The statement as ClickHouse's formatQuery writes it.
+
+    Raises:
+        Rejected: It does not begin as a read.
+    """
+    if not begins_read(canonical):
+        raise Rejected(
+            READONLY,
+            "READONLY",
+            "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
+            "readonly. You should use method POST for modifying queries.",
+        )
+
+
+def forbid_file_clauses(canonical: bytes, own: int) -> None:
+    """Refuse a statement that names files, which the client part of chDB would open.
+
+    Args:
+        canonical: The statement as ClickHouse's formatQuery writes it: one statement, without
+            comments, with literals in plain quotes and keywords in capitals.
+        own: How many such clauses may be there.
+
+    Raises:
+        Rejected: There are others.
+    """
+    text = _LITERAL.sub(b"''", canonical)
+    if _DISK.search(text):
+        raise Rejected(ACCESS_DENIED, "ACCESS_DENIED", "disk() is not allowed")
+    clauses = _FILE_CLAUSE.findall(text)
+    if len(clauses) == own:
+        return
+    if any(b"INFILE" in clause for clause in clauses):
+        raise Rejected(SUPPORT_IS_DISABLED, "SUPPORT_IS_DISABLED", "FROM INFILE is not allowed")
+    raise Rejected(
+        INTO_OUTFILE_NOT_ALLOWED, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed"
+    )
+
+
+def forbid_file_names(canonical: bytes) -> None:
+    """Refuse what opens files by ways that no grant covers, where no sandbox does.
+
+    A column with such a name is refused as well.
+
+    Args:
+        canonical: The statement as ClickHouse's formatQuery writes it.
+
+    Raises:
+        Rejected: There is such a word outside of literals.
+    """
+    if found := _FILE_NAME.search(_LITERAL.sub(b"''", canonical)):
+        word = found.group().decode()
+        raise Rejected(
+            ACCESS_DENIED, "ACCESS_DENIED", f"{word} could open files, and is not allowed here"
+        )
+
+
 def split(sql: bytes) -> tuple[list[bytes], bytes]:
     """Divide at semicolons; those within quotes, comments and brackets do not count.
 
@@ -217,7 +284,6 @@ def _classify_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
     """Classify what follows INSERT; stops at the data, which is never looked at."""
     selects = False
     settings_start: int | None = None
-    input_call = (0, 0)
     end = len(sql)
     previous = _Token(b"INSERT", 0, 0, 0, "INSERT")
     for token in tokens:
@@ -226,26 +292,27 @@ def _classify_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
             end = token.start
             break
         if selects and token.text == b"(" and previous.word == "INPUT":
-            input_call = (previous.start, token.end)
+            raise Rejected(
+                SUPPORT_IS_DISABLED,
+                "SUPPORT_IS_DISABLED",
+                "input() is not supported by the embedded server; insert the rows as they are",
+            )
         if token.depth == 0:
             _forbid_infile(previous, token)
-            kind = Kind.INSERT_INPUT if input_call[1] else Kind.INSERT_DATA
-            rows_follow = not selects or kind is Kind.INSERT_INPUT
             if token.word == "VALUES" and not selects:
                 return Statement(
-                    kind,
+                    Kind.INSERT_DATA,
                     sql[: token.start],
                     "Values",
                     data_start=token.end,
                     settings_start=settings_start,
                 )
-            if rows_follow and previous.word == "FORMAT" and token.word:
+            if not selects and previous.word == "FORMAT" and token.word:
                 return Statement(
-                    kind,
+                    Kind.INSERT_DATA,
                     sql[: previous.start],
                     token.text.decode("latin-1"),
                     data_start=_skip_to_data(sql, token.end),
-                    input_call=input_call,
                     settings_start=settings_start,
                 )
         if token.word == "SETTINGS" and token.depth == 0:

@@ -1,0 +1,173 @@
+"""What the embedded ClickHouse is told when it starts: its limits, and what its user may do.
+
+The engine has one user. Whoever gets in over HTTP is that user, so what the grants below leave out
+nobody can do, with whatever method, setting or SQL: read or write files, open URLs, run commands,
+ask other servers, make dictionaries (whose source may be a command), stop the engine.
+
+Sources: ClickHouse documentation "Server settings", "GRANT statement", "Constraints on settings",
+"Settings profiles"; src/Access/Common/AccessType.h for what a grant includes.
+"""
+
+import fcntl
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from radar.errors import StoreUnavailable
+from radar.local.clickhouse.errors import PathInUse
+
+MIB = 1 << 20
+DEFAULT_MEMORY_LIMIT_BYTES = 4096 * MIB
+MAX_QUERY_BYTES = 16 * MIB
+
+_GRANTS = (
+    *("SELECT", "INSERT", "ALTER", "SHOW", "CHECK", "OPTIMIZE", "TRUNCATE", "KILL QUERY"),
+    *("CREATE DATABASE", "CREATE TABLE", "CREATE VIEW", "CREATE FUNCTION"),
+    *("DROP DATABASE", "DROP TABLE", "DROP VIEW", "DROP FUNCTION", "UNDROP TABLE"),
+    *("SYSTEM MERGES", "SYSTEM TTL MERGES", "SYSTEM FLUSH LOGS"),
+)
+
+# Settings that name a file, an address or another language than SQL: nobody may change them.
+_FIXED = (
+    "dialect",
+    "format_schema",
+    "output_format_schema",
+    "format_template_row",
+    "format_template_resultset",
+    "format_avro_schema_registry_url",
+    "merge_tree_disk",
+    "merge_tree_storage_policy",
+    "merge_tree_table_disk",
+)
+
+# chDB's overlay of a database and the machine's files, in which nobody may do anything.
+_OVERLAY = "_overlay"
+
+# Settings that hold bounds, and the most that a request may set them to.
+_GREATEST = {
+    "max_query_size": MAX_QUERY_BYTES,
+    "max_parser_depth": 1000,
+    "max_threads": 64,
+    "max_insert_threads": 64,
+    "max_untracked_memory": 64 * MIB,
+    "max_temporary_data_on_disk_size_for_query": 8192 * MIB,
+}
+
+
+def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> Path:
+    """Create the data folder and write the configuration beside it; return that file.
+
+    The configuration is not in the data folder, because the engine may write there.
+
+    Raises:
+        PathInUse: Another process has the data folder open.
+        StoreUnavailable: The folder cannot be created or written.
+    """
+    path = path.resolve()
+    folder = path.with_name(f"{path.name}.config")
+    try:
+        for each in (path, folder):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_if_in_use(path)
+        _make_default_database(path)
+        users = folder / "users.xml"
+        _write(users, _users(memory_limit_bytes))
+        server = folder / "server.xml"
+        _write(server, _server(path, users, memory_limit_bytes))
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open the data folder {path}: {error.strerror}") from error
+    return server
+
+
+def _refuse_if_in_use(path: Path) -> None:
+    """ClickHouse holds a lock on the file `status`, which names its process."""
+    try:
+        descriptor = os.open(path / "status", os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        content = os.read(descriptor, 100).decode(errors="replace")
+        owner = content.splitlines()[0].lower() if content else "another process"
+        raise PathInUse(f"the data folder {path} is in use by another process ({owner})") from error
+    finally:
+        os.close(descriptor)
+
+
+def _make_default_database(path: Path) -> None:
+    """Make `default` a plain database before the engine starts, with the tables that it has.
+
+    chDB's own is an overlay of a database and the machine's files: it looks for each table in the
+    files first, which the grants below refuse. It finds its tables by a link, which would load them
+    a second time. The engine makes that link again, so it is removed before each start.
+    """
+    metadata = path / "metadata"
+    metadata.mkdir(mode=0o700, exist_ok=True)
+    link, definition = metadata / "default", metadata / "default.sql"
+    if not definition.exists():
+        known = link.readlink().name if link.is_symlink() else str(uuid.uuid4())
+        _write(definition, f"ATTACH DATABASE _ UUID '{known}'\nENGINE = Atomic\n")
+    if link.is_symlink():
+        link.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    Path(draft).replace(path)
+
+
+def _server(path: Path, users: Path, memory_limit_bytes: int) -> str:
+    """Return server settings for a laptop; ClickHouse's defaults suit a large machine.
+
+    Caches are bounds, not reservations.
+    """
+    values = {
+        "max_server_memory_usage": memory_limit_bytes,
+        "mark_cache_size": 256 * MIB,
+        "primary_index_cache_size": 256 * MIB,
+        "index_mark_cache_size": 64 * MIB,
+        "compiled_expression_cache_size": 32 * MIB,
+        "user_files_path": f"{escape(str(path))}/user_files/",
+        "default_database": _OVERLAY,  # see `_make_default_database`
+    }
+    lines = "".join(f"  <{name}>{value}</{name}>\n" for name, value in values.items())
+    directory = f"<users_xml><path>{escape(str(users))}</path></users_xml>"
+    return (
+        f"<clickhouse>\n{lines}  <user_directories>{directory}</user_directories>\n</clickhouse>\n"
+    )
+
+
+def _users(memory_limit_bytes: int) -> str:
+    greatest = _GREATEST | {"max_memory_usage": memory_limit_bytes}
+    constraints = "".join(
+        [
+            *(f"<{name}><readonly/></{name}>" for name in _FIXED),
+            # Zero would mean without a bound.
+            *(f"<{name}><min>1</min><max>{most}</max></{name}>" for name, most in greatest.items()),
+        ]
+    )
+    bounds = "".join(f"<{name}>{most}</{name}>" for name, most in _DEFAULTS.items())
+    grants = f"GRANT {', '.join(_GRANTS)} ON *.*"
+    return f"""<clickhouse>
+  <profiles><default>{bounds}<constraints>{constraints}</constraints></default></profiles>
+  <users><default>
+    <no_password/><networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+    <profile>default</profile><quota>default</quota>
+    <grants><query>{grants}</query></grants>
+  </default></users>
+  <quotas><default/></quotas>
+</clickhouse>
+"""
+
+
+# Where the engine's own default is no bound.
+_DEFAULTS = {
+    "max_temporary_data_on_disk_size_for_query": _GREATEST[
+        "max_temporary_data_on_disk_size_for_query"
+    ],
+}
