@@ -4,6 +4,7 @@ Modules are imported by the commands that use them, so that help and completion 
 """
 
 import json
+import shutil
 import signal
 import sys
 from datetime import datetime
@@ -41,6 +42,12 @@ class ExportFormat(StrEnum):
 
     PARQUET = "parquet"
     CSV = "csv"
+
+
+Write = Annotated[
+    bool,
+    typer.Option("--write", help="Let the statement change data. Asks before it deletes."),
+]
 
 
 def _day_option(text: str) -> Any:
@@ -87,15 +94,14 @@ def up(
 
     from rich.console import Console
 
-    from radar.local.pipeline import Simulation, data_directory, run
+    from radar.local.pipeline import Simulation, prepare_data_directory, run
     from radar.monitor.run import show_up
     from radar.observe import logs
     from radar.settings import load
 
     settings = load()
-    logs.configure(
-        settings, "radar", directory=data_directory(settings, simulated=simulate) / "logs"
-    )
+    data_dir = prepare_data_directory(settings, simulated=simulate)
+    logs.configure(settings, "radar", directory=data_dir / "logs")
     simulation = (
         Simulation(seed, markets, trades_per_second, depth_per_second) if simulate else None
     )
@@ -240,33 +246,38 @@ def query(
             " TabSeparated elsewhere.",
         ),
     ] = "",
+    *,
+    write: Write = False,
 ) -> None:
     """Ask ClickHouse; when nothing runs, open the embedded data itself.
 
-    docs/queries.md lists tables and views.
+    Reads only, unless --write is given. docs/queries.md lists tables and views.
     """
-    from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask
+    from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
 
     settings = _settings("query")
+    if write and not may_run(sql.encode()):
+        raise typer.Abort
     if output_format or not sys.stdout.isatty():
-        answer = ask(settings, sql, output_format or "TabSeparated")
+        answer = ask(settings, sql, output_format or "TabSeparated", write=write)
     else:
-        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS)
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write)
     for chunk in answer:
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
 
 @app.command()
-def shell() -> None:
+def shell(*, write: Write = False) -> None:
     r"""Ask ClickHouse again and again: an SQL prompt with completion and history.
 
-    A statement may take several lines and ends with a semicolon. As with `radar query`, the
-    embedded data is opened for it where nothing runs. \q or Ctrl-D leaves.
+    Reads only, unless --write is given. A statement may take several lines and ends with a
+    semicolon. As with `radar query`, the embedded data is opened for it where nothing runs. \q or
+    Ctrl-D leaves.
     """
     from radar.shell import run
 
-    run(_settings("shell"))
+    run(_settings("shell"), write=write)
 
 
 @app.command()
@@ -569,6 +580,21 @@ def config(
 
 
 @app.command()
+def password() -> None:
+    """Show the password of the embedded ClickHouse, whose user is `default`.
+
+    For other clients, e.g. curl -u default:$(radar password) http://127.0.0.1:8123/. The commands
+    of radar find it themselves.
+    """
+    from radar.errors import ConfigurationError
+
+    secret = _settings("password").clickhouse_password.get_secret_value()
+    if not secret:
+        raise ConfigurationError("there is no password yet: `radar up` creates it")
+    typer.echo(secret)
+
+
+@app.command()
 def version() -> None:
     """Show the version."""
     typer.echo(f"radar {__version__}")
@@ -594,12 +620,31 @@ def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
         ("Kafka", f"{broker.host}:{broker.port}{'' if broker.embedded else ' (not ours)'}"),
         (
             "ClickHouse",
-            f"http://{database.host}:{database.port}{'' if database.embedded else ' (not ours)'}",
+            f"http://{database.host}:{database.port}{_password_hint(pipeline)}",
         ),
-        ("SQL", '.venv/bin/radar query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'),
+        ("SQL", f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'),
         ("Logs", pipeline.data_dir / "logs"),
     ]
     return [(name, str(where)) for name, where in found]
+
+
+def _password_hint(pipeline: "Pipeline") -> str:
+    """Say how to get into the database of a pipeline."""
+    from radar.settings import clickhouse_password_file
+
+    if not pipeline.database.embedded:
+        return " (not ours)"
+    path = clickhouse_password_file(pipeline.settings)
+    user = pipeline.settings.clickhouse_user
+    return (
+        f" (user {user}, password: {_command()} password)" if path.exists() else f" (user {user})"
+    )
+
+
+def _command() -> str:
+    """Return how this command was called, to show it in examples."""
+    called = Path(sys.argv[0])
+    return "radar" if called.name != "radar" or shutil.which("radar") else str(called)
 
 
 def _summary(summary: "Summary") -> str:

@@ -68,10 +68,11 @@ class Radar:
     Every method blocks until the whole answer is in memory.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, write: bool = False, **options: Any) -> None:
         """Read the options.
 
         Args:
+            write: Let `query` change data; else ClickHouse refuses statements that would.
             options: Options that win over the environment, by their names in small letters:
                 `clickhouse_host`, `clickhouse_password`, `radar_data_dir`, …
 
@@ -81,6 +82,7 @@ class Radar:
         """
         _pyarrow()
         self._settings = load(**options)
+        self._write = write
 
     def trades(self, symbol: str, start: Moment, end: Moment | None = None) -> "pyarrow.Table":
         """Return the trades of a market from `start` (included) to `end` (excluded; None: now).
@@ -144,7 +146,9 @@ class Radar:
         """
         library = _pyarrow()
         texts = _texts(sql, parameters)
-        answer = b"".join(ask(self._settings, sql, "ArrowStream", texts, buffered=True))
+        answer = b"".join(
+            ask(self._settings, sql, "ArrowStream", texts, buffered=True, write=self._write)
+        )
         if not answer:
             raise QueryFailed("the statement has no answer")
         table: pyarrow.Table = library.ipc.open_stream(answer).read_all()

@@ -9,6 +9,7 @@ instead, which the variable with `_FILE` behind its name names.
 import os
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from radar import secret_file
 from radar.errors import ConfigurationError
 
 CLICKHOUSE_NATIVE_PORTS = {9000: 8123, 9440: 8443}
@@ -249,7 +251,11 @@ class Settings(BaseSettings):
         8123, description="HTTP port of ClickHouse (not the native port 9000)."
     )
     clickhouse_user: str = Field("default", min_length=1, description="User.")
-    clickhouse_password: SecretStr = Field(SecretStr(""), description="Password.")
+    clickhouse_password: SecretStr = Field(
+        SecretStr(""),
+        description="Password; empty: that of the embedded ClickHouse, which `radar up` creates in"
+        " RADAR_DATA_DIR/clickhouse.password.",
+    )
     clickhouse_db: Identifier = Field("radar", description="Database.")
     clickhouse_secure: bool = Field(
         False, description="Use HTTPS, usually on CLICKHOUSE_PORT=8443; certificates are verified."
@@ -394,11 +400,37 @@ def load(**overrides: Any) -> Settings:
             (unless it is a secret) and what is allowed.
     """
     try:
-        return Settings(**overrides)
+        return _with_embedded_password(Settings(**overrides))
     except ValidationError as error:
         given = _given() | overrides
         problems = [_problem(given, detail) for detail in error.errors(include_url=False)]
         raise ConfigurationError("; ".join(problems)) from None
+
+
+def clickhouse_password_file(settings: Settings) -> Path:
+    """Return where `radar up` keeps the password of its embedded ClickHouse."""
+    return settings.radar_data_dir.absolute() / "clickhouse.password"
+
+
+def _with_embedded_password(settings: Settings) -> Settings:
+    """Add the password that `radar up` created, where the options name none and no other host."""
+    path = clickhouse_password_file(settings)
+    if (
+        settings.clickhouse_password.get_secret_value()
+        or not _is_loopback(settings.clickhouse_host)
+        or not path.exists()
+    ):
+        return settings
+    password = SecretStr(secret_file.read(path))
+    return settings.model_copy(update={"clickhouse_password": password})
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its name alone, without asking for its address."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _given() -> dict[str, Any]:

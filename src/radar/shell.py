@@ -5,6 +5,7 @@ embedded data is opened for that moment. So `radar up` may start and end while t
 and nothing of a session (SET, USE, temporary tables) outlives a statement.
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -23,7 +24,7 @@ from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
 from radar.errors import RadarError
-from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask
+from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
 from radar.local.clickhouse.statement import split
 from radar.settings import Settings
 
@@ -46,17 +47,21 @@ Word = tuple[str, str, str]
 """A word, what it is, and the table or database that it belongs to."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, write: bool = False) -> None:
     """Ask for statements and show the answers until the person leaves; blocks.
 
     What comes through a pipe is carried out without a prompt, and stops at the first error.
+
+    Args:
+        settings: Where the database is.
+        write: Let statements change data; a person is asked before one that deletes.
 
     Raises:
         StoreUnavailable: Nothing runs and there is no embedded data.
         QueryFailed: ClickHouse refuses a statement that came through a pipe.
     """
     if not sys.stdin.isatty():
-        _run_piped(settings, sys.stdin.read())
+        _run_piped(settings, sys.stdin.read(), write=write)
         return
     # Tells at once, and in one line, that there is nothing to ask.
     _rows(settings, "SELECT 1")
@@ -70,7 +75,7 @@ def run(settings: Settings) -> None:
         complete_in_thread=True,
         complete_while_typing=False,
         lexer=PygmentsLexer(SqlLexer),
-        history=FileHistory(str(Path.home() / HISTORY)),
+        history=FileHistory(str(_private_history())),
         enable_history_search=True,
     )
     print(_HELP)  # noqa: T201
@@ -85,8 +90,17 @@ def run(settings: Settings) -> None:
             return
         statements, rest = split(text.encode())
         for statement in [*statements, rest.strip()]:
-            if statement and not _show(settings, statement.decode()):
+            if statement and not _show(settings, statement.decode(), write=write):
                 break
+
+
+def _private_history() -> Path:
+    """Return the file of earlier statements, which may hold secrets; only its owner may read it."""
+    path = Path.home() / HISTORY
+    with contextlib.suppress(OSError):
+        path.touch(0o600)
+        path.chmod(0o600)
+    return path
 
 
 def is_unfinished(text: str) -> bool:
@@ -146,11 +160,14 @@ def _rows(settings: Settings, sql: str) -> list[list[str]]:
     return [json.loads(line) for line in answer.splitlines()]
 
 
-def _show(settings: Settings, sql: str) -> bool:
+def _show(settings: Settings, sql: str, *, write: bool) -> bool:
     """Print the answer to a statement, or in one line why there is none, and the time it took."""
+    if write and not may_run(sql.encode()):
+        print("nothing was done", file=sys.stderr)  # noqa: T201
+        return False
     began_s = time.perf_counter()
     try:
-        for chunk in ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS):
+        for chunk in ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write):
             sys.stdout.buffer.write(chunk)
         sys.stdout.flush()
     except RadarError as error:
@@ -163,10 +180,10 @@ def _show(settings: Settings, sql: str) -> bool:
     return True
 
 
-def _run_piped(settings: Settings, text: str) -> None:
+def _run_piped(settings: Settings, text: str, *, write: bool) -> None:
     statements, rest = split(text.encode())
     for statement in [*statements, rest.strip()]:
         if statement:
-            for chunk in ask(settings, statement.decode(), "TabSeparated"):
+            for chunk in ask(settings, statement.decode(), "TabSeparated", write=write):
                 sys.stdout.buffer.write(chunk)
     sys.stdout.flush()

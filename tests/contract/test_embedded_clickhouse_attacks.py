@@ -509,7 +509,7 @@ def test_a_page_of_another_site_gets_nothing_done(
         seen: dict[str, int] = {}
         context.on("response", lambda answer: seen.update({answer.url: answer.status}))
         # Of an answer that says it is nobody else's, a page sees not even the status.
-        context.on("requestfailed", lambda request: seen.setdefault(request.url, 403))
+        context.on("requestfailed", lambda request: seen.update({request.url: 403}))
         tab = context.new_page()
         tab.goto("http://evil.example/")
         deadline_s = time.monotonic() + 20

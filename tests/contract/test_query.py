@@ -155,11 +155,48 @@ def test_shell_in_a_pipe_runs_statements_until_one_fails(market: None) -> None:
 
 def test_shell_changes_what_may_be_changed(market: None) -> None:
     made = "CREATE TABLE notes (n UInt8) ENGINE = MergeTree ORDER BY n; INSERT INTO notes VALUES"
-    done = run("shell", text=f"{made} (1), (2);\nINSERT INTO notes SELECT n + 5 FROM notes;")
+    statements = f"{made} (1), (2);\nINSERT INTO notes SELECT n + 5 FROM notes;"
+    done = run("shell", text=statements)
+    assert done.returncode == 1
+    assert "add --write" in done.stderr
+    assert run("query", "EXISTS notes").stdout == "0\n"
+    done = run("shell", "--write", text=statements)
     assert (done.returncode, done.stderr) == (0, "")
     assert run("query", "SELECT groupArray(n) FROM (SELECT n FROM notes ORDER BY n)").stdout == (
         "[1,2,6,7]\n"
     )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE trades_master",
+        "SELECT ‘'’; DROP TABLE trades_master; SELECT ‘'’",
+        "INSERT INTO schema_migrations SELECT * FROM schema_migrations",
+        "ALTER TABLE trades_master DELETE WHERE 1",
+        "TRUNCATE TABLE trades_master",
+        "CREATE TABLE made (n UInt8) ENGINE = Memory",
+        "KILL QUERY WHERE 1",
+    ],
+)
+def test_query_changes_nothing_unless_told(market: None, sql: str) -> None:
+    before = run("query", NEWEST).stdout
+    done = run("query", sql)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert run("query", NEWEST).stdout == before
+
+
+def test_query_asks_a_person_before_it_deletes(
+    market: None, open_terminal: Callable[..., Terminal]
+) -> None:
+    assert run("query", "--write", "CREATE TABLE gone (n UInt8) ENGINE = Memory").returncode == 0
+    for answer, still in (("no", "1\n"), ("yes", "0\n")):
+        terminal = open_terminal("query", "--write", "DROP TABLE gone")
+        terminal.shows("Type yes to run it")
+        terminal.type(f"{answer}\n")
+        terminal.wait()
+        assert run("query", "EXISTS gone").stdout == still
 
 
 def test_shell_in_a_terminal_answers_completes_and_remembers(

@@ -30,7 +30,10 @@ IMPORTERS = {
     "pyarrow": {"radar.client"},
     "prompt_toolkit": {"radar.shell"},
     "starlette": {"radar.dashboard.app", "radar.local.clickhouse.server"},
-    "uvicorn": {"radar.dashboard.app", "radar.local.clickhouse.server"},
+    "uvicorn": {
+        *("radar.dashboard.app", "radar.local.clickhouse.server"),
+        "radar.local.clickhouse.connections",
+    },
     "textual": {"radar.monitor.app"},
 }
 
@@ -43,7 +46,8 @@ MAY_IMPORT = {
     "radar.layout": {"radar.decimals"},
     "radar.columns": {"radar.wire", "radar.decimals", "radar.records", "radar.layout"},
     "radar.kinds": {"radar.wire", "radar.columns"},
-    "radar.settings": set(),
+    "radar.secret_file": set(),
+    "radar.settings": {"radar.secret_file"},
     "radar.kafka": {"radar.settings"},
     "radar.exchanges": {"radar.records", "radar.kinds", "radar.wire", "radar.decimals"},
     "radar.producer": {

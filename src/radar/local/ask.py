@@ -1,6 +1,7 @@
 """Asks the database that runs, or opens the embedded data itself where nothing runs."""
 
 import re
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +11,7 @@ from typing import Protocol
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.local import addresses
 from radar.local.clickhouse.errors import Rejected
-from radar.local.clickhouse.statement import Kind, classify
+from radar.local.clickhouse.statement import Kind, classify, destroys
 from radar.settings import Settings
 
 # How ClickHouse shows an answer to a person.
@@ -18,6 +19,9 @@ TABLE_FORMAT = "PrettyCompactMonoBlock"
 TABLE_SETTINGS = {"output_format_pretty_color": "1"}
 
 _TIMEOUT_S = 3600.0
+# ClickHouse then refuses what writes, and lets settings be changed that do not.
+_READ_ONLY = {"readonly": "2"}
+_HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
 # Data is open once at a time: other threads wait, as the shell does for the words it completes.
 _OPEN = threading.Lock()
 # What the client puts around the words of the server.
@@ -49,7 +53,9 @@ class Ask(Protocol):
         """
 
 
-def opened(settings: Settings, *, buffered: bool = False) -> AbstractContextManager[Ask]:
+def opened(
+    settings: Settings, *, buffered: bool = False, write: bool = False
+) -> AbstractContextManager[Ask]:
     """Provide what asks the database, for the time of a block; blocks.
 
     Embedded data that nothing runs on is open until the end of the block, and `radar up` cannot
@@ -59,14 +65,16 @@ def opened(settings: Settings, *, buffered: bool = False) -> AbstractContextMana
         settings: Where it is.
         buffered: Let the server finish an answer before it begins to send it, so that a query
             fails before anything of it has come, or not at all.
+        write: Let statements change data; else ClickHouse refuses those that would.
 
     Raises:
         StoreUnavailable: Nothing runs and there is no embedded data.
     """
     host, port = settings.clickhouse_host, settings.clickhouse_port
     if not addresses.answers(host, port) and addresses.is_loopback(host):
-        return _directly(settings)
-    return _over_http(settings, {"wait_end_of_query": "1"} if buffered else {})
+        return _directly(settings, write=write)
+    always = {"wait_end_of_query": "1"} if buffered else {}
+    return _over_http(settings, always if write else always | _READ_ONLY)
 
 
 def ask(
@@ -77,6 +85,7 @@ def ask(
     query_settings: Mapping[str, str] | None = None,
     *,
     buffered: bool = False,
+    write: bool = False,
 ) -> Iterator[bytes]:
     """Open the database for one question and yield the answer, see `opened`; blocks.
 
@@ -85,8 +94,20 @@ def ask(
         StoreUnavailable: Nothing runs and there is no embedded data.
         QueryFailed: ClickHouse refuses the query.
     """
-    with opened(settings, buffered=buffered) as asking:
+    with opened(settings, buffered=buffered, write=write) as asking:
         yield from asking(sql, output_format, parameters, query_settings)
+
+
+def may_run(sql: bytes) -> bool:
+    """Ask the person in the terminal before a statement deletes; blocks. True without a terminal.
+
+    The answer is no unless the person types `yes`.
+    """
+    if not destroys(sql) or not sys.stdin.isatty():
+        return True
+    print("This statement can delete data. Type yes to run it: ", end="", file=sys.stderr)  # noqa: T201
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() == "yes"
 
 
 @contextmanager
@@ -112,7 +133,7 @@ def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
 
 
 @contextmanager
-def _directly(settings: Settings) -> Iterator[Ask]:
+def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
     path = _newest_data(settings)
     if path is None:
         raise StoreUnavailable(
@@ -121,7 +142,7 @@ def _directly(settings: Settings) -> Iterator[Ask]:
         )
     from radar.local.clickhouse.engine import open_directly
 
-    with _OPEN, open_directly(path, settings.clickhouse_db) as direct:
+    with _OPEN, open_directly(path, settings.clickhouse_db, read_only=not write) as direct:
 
         def asking(
             sql: str,
@@ -157,8 +178,10 @@ def _clear_words() -> Iterator[None]:
         yield
     except QueryFailed as error:
         # What could have stood there instead is a page of words.
-        words = str(error).partition(" Expected one of: ")[0]
-        raise QueryFailed(_AROUND.sub("", words)) from error
+        words = _AROUND.sub("", str(error).partition(" Expected one of: ")[0])
+        if words.endswith("(READONLY)"):
+            words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"
+        raise QueryFailed(words) from error
 
 
 def _newest_data(settings: Settings) -> Path | None:

@@ -16,7 +16,9 @@ from typing import IO
 
 import msgspec
 import structlog
+from pydantic import SecretStr
 
+from radar import secret_file
 from radar.consumer.letters import Letters
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
 from radar.kafka import Cluster
@@ -34,7 +36,7 @@ from radar.local.verdict import (
 from radar.monitor.watch import Watch
 from radar.observe.deployment import Deployment, Served
 from radar.observe.observer import Observer
-from radar.settings import Settings
+from radar.settings import Settings, clickhouse_password_file
 from radar.store.client import Store
 from radar.store.migrate import migrate
 
@@ -455,17 +457,12 @@ async def open_pipeline(
     """
     if settings.dashboard_port:
         addresses.check_dashboard(settings)
-    data_dir = data_directory(settings, simulated=simulation is not None)
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir = prepare_data_directory(settings, simulated=simulation is not None)
     with _locked(data_dir) as children:
-        pipeline = Pipeline(
-            settings,
-            data_dir,
-            _broker(settings),
-            addresses.clickhouse(settings),
-            simulation,
-            (children.fileno(),),
-        )
+        broker, database = _broker(settings), addresses.clickhouse(settings)
+        if database.embedded:
+            settings = _with_password(settings)
+        pipeline = Pipeline(settings, data_dir, broker, database, simulation, (children.fileno(),))
         try:
             yield pipeline
         finally:
@@ -478,6 +475,33 @@ def _broker(settings: Settings) -> Address:
     if address.embedded and settings.kafka_home:
         apache_kafka.java(Path(settings.kafka_home))
     return address
+
+
+def _with_password(settings: Settings) -> Settings:
+    """Give the embedded ClickHouse a password that nobody else knows, unless the options do."""
+    if settings.clickhouse_password.get_secret_value():
+        return settings
+    password = SecretStr(secret_file.read_or_create(clickhouse_password_file(settings)))
+    return settings.model_copy(update={"clickhouse_password": password})
+
+
+def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
+    """Create the data directory; nobody else may read it, nor what this process creates later.
+
+    Raises:
+        ConfigurationError: It cannot be created.
+    """
+    os.umask(0o077)
+    directory = data_directory(settings, simulated=simulated)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # A folder of an earlier version was open to others.
+        settings.radar_data_dir.absolute().chmod(0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use RADAR_DATA_DIR={settings.radar_data_dir}: {error.strerror}"
+        ) from error
+    return directory
 
 
 def data_directory(settings: Settings, *, simulated: bool) -> Path:

@@ -37,8 +37,8 @@ MAX_CHECKED_BYTES = 16 * 1024
 _FORMAT_QUERY = b"SELECT formatQuery(unhex({sql:String}))"
 
 
-Purpose = Literal["read", "write", "parse"]
-"""What a handle is for."""
+Purpose = Literal["read", "read only", "write", "parse"]
+"""What a handle is for: a read of one who may write, of one who may not, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +186,11 @@ class Engine:
         }
         self._bases: dict[Purpose, dict[str, str]] = {
             "read": _SERVER_LIKE | read_limits,
+            "read only": _SERVER_LIKE | read_limits,
             "write": _SERVER_LIKE,
             "parse": _SERVER_LIKE | read_limits | {"max_query_size": str(config.MAX_QUERY_BYTES)},
         }
-        self._idle: dict[Purpose, list[Handle]] = {"read": [], "write": [], "parse": []}
+        self._idle: dict[Purpose, list[Handle]] = {purpose: [] for purpose in self._bases}
         self._checked: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = threading.Lock()
         # The engine lives as long as any session does; this one keeps it alive.
@@ -200,8 +201,8 @@ class Engine:
         """Lend a clean handle for one statement; one whose statement fails is not used again.
 
         Args:
-            purpose: For all but `write`, the engine refuses everything that writes, and bounds
-                time and memory.
+            purpose: For all but `write` the engine bounds time and memory; for `read only` and
+                `parse` it refuses everything that writes.
         """
         handle = self._acquire(purpose)
         clean = False
@@ -220,7 +221,7 @@ class Engine:
             if self._idle[purpose]:
                 return self._idle[purpose].pop()
         connection = _connect(self._address, self.path)
-        return Handle(connection, self._bases[purpose], read_only=purpose != "write")
+        return Handle(connection, self._bases[purpose], read_only=purpose in ("read only", "parse"))
 
     def check(self, sql: bytes, *, own_file_clauses: int = 0, read_only: bool = False) -> None:
         """Let the engine's own parser confirm that a text is one statement without file clauses.
@@ -282,7 +283,7 @@ class Engine:
         """Close all sessions and with them the engine; waits for running merges to stop."""
         with self._lock:
             idle = [handle for handles in self._idle.values() for handle in handles]
-            self._idle = {"read": [], "write": [], "parse": []}
+            self._idle = {purpose: [] for purpose in self._bases}
         for handle in idle:
             handle.close()
         with suppress(Exception):
@@ -339,7 +340,7 @@ def open_directly(
     ) -> bytes:
         try:
             engine.check(sql.encode(), read_only=read_only)
-            with engine.handle("read" if read_only else "write") as handle:
+            with engine.handle("read only" if read_only else "write") as handle:
                 handle.prepare(settings or {}, database)
                 escaped = {name: _escape(value) for name, value in (parameters or {}).items()}
                 return handle.query(sql.encode(), output_format, escaped)[0]

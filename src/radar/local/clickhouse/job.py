@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from radar.local.clickhouse.config import MAX_QUERY_BYTES
-from radar.local.clickhouse.engine import Engine, Handle, Statistics, quote
+from radar.local.clickhouse.engine import Engine, Handle, Purpose, Statistics, quote
 from radar.local.clickhouse.errors import ClientGone, Rejected
 from radar.local.clickhouse.protocol import NOT_IMPLEMENTED, Request
 from radar.local.clickhouse.statement import SYNTAX_ERROR, Kind, Statement, classify
@@ -74,11 +74,15 @@ class Job:
             ClientGone: The client left in the middle of the body; nothing was inserted.
         """
         statement, data = self._read_statement()
-        reads = self._request.readonly or statement.kind is Kind.READ
-        with self._engine.handle("read" if reads else "write") as handle:
+        with self._engine.handle(self._purpose(statement)) as handle:
             settings, clause = _split_settings(self._request.settings, statement)
             handle.prepare(settings, self._request.database)
             return self._execute(handle, statement, data, clause)
+
+    def _purpose(self, statement: Statement) -> Purpose:
+        if self._request.readonly:
+            return "read only"
+        return "read" if statement.kind is Kind.READ else "write"
 
     def cancel(self) -> None:
         """Stop a running read. Blocks briefly; without effect on anything that writes."""

@@ -41,6 +41,7 @@ _FILE_CLAUSE = re.compile(rb"INTO\s+OUTFILE\s+''|FROM\s+INFILE\s+''")
 _DISK = re.compile(rb"\bdisk\s*\(")
 _FILE_NAME = re.compile(rb"\b(file|EmbeddedRocksDB|Executable|ExecutablePool|FileLog)\b")
 _READS = frozenset({"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
+_DESTROYERS = frozenset({"DROP", "TRUNCATE", "DELETE", "DETACH", "CLEAR", "REPLACE", "UPDATE"})
 _ANSWERS = frozenset({"KILL", "CHECK", "BACKUP", "RESTORE"})
 
 
@@ -164,6 +165,13 @@ def begins_read(sql: bytes) -> bool:
     """Tell whether a text begins as a read does; which decides about its thread alone."""
     first = next((token for token in _tokens(sql) if token.text != b"("), None)
     return first is not None and first.word in _READS
+
+
+def destroys(sql: bytes) -> bool:
+    """Tell whether a statement may delete data, so that a person should be asked first."""
+    words = [token.word for token in _tokens(sql)]
+    begins = next((word for word in words if word), "")
+    return begins not in _READS and bool(_DESTROYERS.intersection(words))
 
 
 def forbid_writes(canonical: bytes) -> None:
