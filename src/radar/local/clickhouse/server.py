@@ -62,6 +62,7 @@ _NO_HANDLE = (
     b"Send queries from your program with POST method or GET /?query=...\n"
 )
 _HEAD_BYTES = 64
+_FOREIGN = b"Requests of web pages are not accepted\n"
 _TEXT = (b"content-type", b"text/plain; charset=UTF-8")
 _PLAIN = [_TEXT, *protocol.SECURITY_HEADERS]
 
@@ -210,11 +211,9 @@ class App:
         try:
             headers = protocol.headers_of(scope["headers"])
             if not protocol.is_trusted(headers, self._options.host):
-                raise Rejected(
-                    protocol.ACCESS_DENIED,
-                    "ACCESS_DENIED",
-                    "Requests from web pages of other origins are not accepted",
-                )
+                # A page learns nothing, not even which server this is.
+                await _send_all(send, 403, _PLAIN, _FOREIGN)
+                return
             values = protocol.values_of(scope["query_string"])
             protocol.authenticate(values, headers, self._options.user, self._options.password)
             request = protocol.parse_request(
