@@ -16,8 +16,6 @@ from radar.local.clickhouse.errors import ClientGone, Rejected
 from radar.local.clickhouse.protocol import NOT_IMPLEMENTED, Request
 from radar.local.clickhouse.statement import SYNTAX_ERROR, Kind, Statement, classify
 
-HEAD_BYTES = 1 << 20
-"""How much of an INSERT is looked at to find where its data begins."""
 MAX_MEMORY_BYTES = 32 << 20
 _BLOCK_NAME = "insert_deduplication_token"
 # Stands for the file of a request where a statement is checked, so that the text repeats.
@@ -187,20 +185,12 @@ class Job:
         """Return the statement, and the rows that follow it if it is an INSERT."""
         sql = self._request.query
         more = True
-        while more and len(sql) < HEAD_BYTES:
+        while more and len(sql) <= MAX_QUERY_BYTES:
             sql, more = self._join(sql)
-        if more:
-            try:
-                statement = classify(sql)
-            except Rejected:
-                statement = None
-            if statement and statement.format and statement.data_start:
-                return statement, self._data(sql, statement)
-        while more:
-            sql, more = self._join(sql)
-            if len(sql) > MAX_QUERY_BYTES:
-                raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
         statement = classify(sql)
+        has_data = statement.kind is Kind.INSERT_DATA and statement.format is not None
+        if len(sql) > MAX_QUERY_BYTES and not has_data:
+            raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
         return statement, self._data(sql, statement)
 
     def _join(self, sql: bytes) -> tuple[bytes, bool]:

@@ -24,6 +24,7 @@ INTO_OUTFILE_NOT_ALLOWED = 358
 SUPPORT_IS_DISABLED = 344
 ACCESS_DENIED = 497
 READONLY = 164
+MAX_TOKENS = 300_000
 
 _TOKEN = re.compile(
     rb"""
@@ -118,7 +119,9 @@ class _Token:
 
 def _tokens(sql: bytes) -> Iterator[_Token]:
     depth = 0
-    for match in _TOKEN.finditer(sql):
+    for number, match in enumerate(_TOKEN.finditer(sql)):
+        if number > MAX_TOKENS:
+            raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
         if match.lastgroup == "space":
             continue
         text = match.group()
