@@ -16,7 +16,7 @@ from itertools import count
 
 import structlog
 
-from radar.errors import BufferFull, FeedLost, InvalidFrame
+from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
 from radar.exchanges.base import Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
@@ -342,9 +342,13 @@ class Session:
                 elif isinstance(event, Hello):
                     self._name = event.session
                 else:
+                    try:
+                        message = take(event)
+                    except InvalidMessage as error:
+                        self._note_invalid(error)
+                        continue
                     self._records += 1
                     feed.records += 1
-                    message = take(event)
                     if message is not None:
                         try:
                             outlet.publish(*message)
@@ -377,7 +381,7 @@ class Session:
         if self._replies >= self._worn_replies:
             self.worn.set()
 
-    def _note_invalid(self, error: InvalidFrame) -> None:
+    def _note_invalid(self, error: InvalidFrame | InvalidMessage) -> None:
         if not self._invalid:
             self._log.warning("invalid frame, the first on this connection", reason=str(error))
         self._invalid += 1

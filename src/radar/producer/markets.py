@@ -1,19 +1,16 @@
 """Which markets are recorded."""
 
 import difflib
-import re
 from collections.abc import Sequence
 
 import stamina
 import structlog
 
+from radar import wire
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import Exchange
 from radar.producer.rest import Rest
 from radar.records import Market
-
-# What a message may carry as a name (`radar.wire`); a market beyond that could not be stored.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}")
 
 _log = structlog.get_logger()
 
@@ -57,7 +54,7 @@ def _storable(markets: list[Market]) -> list[Market]:
     storable = [
         market
         for market in {market.symbol: market for market in markets}.values()
-        if all(_NAME.fullmatch(name) for name in (market.symbol, market.base, market.quote))
+        if wire.are_names(market.symbol, market.base, market.quote)
     ]
     if len(storable) != len(markets):
         _log.warning(

@@ -15,6 +15,7 @@ Record = Trade | DepthSnapshot
 SKEW_WINDOW_US = 60_000_000
 
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
+# Raises InvalidMessage for a record that workers would refuse; nothing of it is remembered.
 Take = Callable[[Record], Message | None]
 
 
@@ -51,6 +52,7 @@ class TradeRecorder:
         def take(trade: Record) -> Message | None:
             if not isinstance(trade, Trade):
                 return None
+            wire.check_trade(trade)
             content = combination(trade)
             n = occurrences.count(content, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
@@ -111,6 +113,7 @@ class DepthRecorder:
         def take(snapshot: Record) -> Message | None:
             if not isinstance(snapshot, DepthSnapshot):
                 return None
+            wire.check_depth(snapshot)
             if self._every and self._is_repeated(snapshot, take):
                 self._replaced.inc()
                 return None

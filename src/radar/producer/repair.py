@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from radar.errors import BufferFull, ExchangeUnavailable
+from radar import wire
+from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
 from radar.observe import metrics
 from radar.producer.gaps import SETTLE_US, Read
@@ -70,6 +71,7 @@ class Repair:
         self._publishing: set[asyncio.Task[None]] = set()
         self._started = 0.0
         self._reads = self._repaired = 0
+        self._invalid_seen = False
         self._invalid = metrics.INVALID_FRAMES.labels(exchange.name, "trades")
         self._repaired_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
 
@@ -130,10 +132,14 @@ class Repair:
 
     async def _read(self, symbol: str, wanted: _Wanted) -> None:
         started, started_us = time.monotonic(), time.time_ns() // 1000
+        if (market := self._markets.get(symbol)) is None:
+            return  # delisted since it was asked for
         try:
             body = await self._rest.get(self._exchange.recent_trades_path(symbol))
             received_at_us = time.time_ns() // 1000
-            recent = self._exchange.parse_recent_trades(body, self._markets[symbol], received_at_us)
+            recent = _without_refused(
+                self._exchange.parse_recent_trades(body, market, received_at_us)
+            )
         except ExchangeUnavailable as error:
             delay_s = self._backoff.next()
             _log.warning("cannot repair", detail=str(error), retry_s=round(delay_s, 2))
@@ -144,6 +150,9 @@ class Repair:
         self._backoff.reset()
         self._reads += 1
         if recent.invalid:
+            if not self._invalid_seen:
+                self._invalid_seen = True
+                _log.warning("invalid trades, the first told by REST", symbol=symbol)
             self._invalid.inc(recent.invalid)
         publishing = asyncio.create_task(self._publish(recent))
         self._publishing.add(publishing)
@@ -183,3 +192,15 @@ class Repair:
             seconds=round(time.monotonic() - self._started, 1),
         )
         self._reads = self._repaired = 0
+
+
+def _without_refused(recent: RecentTrades) -> RecentTrades:
+    """Count the trades that workers would refuse among the invalid ones."""
+    trades = []
+    for trade in recent.trades:
+        try:
+            wire.check_trade(trade)
+        except InvalidMessage:
+            continue
+        trades.append(trade)
+    return RecentTrades(trades, recent.invalid + len(recent.trades) - len(trades))

@@ -119,7 +119,10 @@ class Producer:
             Outlet(publisher, kind.name)
             for publisher, kind in zip(self._report_publishers, REPORTED, strict=True)
         ]
-        self._reports = [Reports(outlet) for outlet in self._report_outlets]
+        self._reports = [
+            Reports(outlet, self._exchange.name, kind)
+            for outlet, kind in zip(self._report_outlets, REPORTED, strict=True)
+        ]
         gaps, watches = self._reports
         self._gaps = GapRecorder(
             self._exchange.name, kind, gaps, self._repair.request if kind is TRADES else None
