@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count
 
 import structlog
@@ -59,7 +59,7 @@ class Feed:
         exchange: The driver.
         kind: What is recorded.
         settings: The options.
-        markets: The markets by symbol; more may be added while running.
+        markets: The markets by symbol; some may be added and removed while running.
         recorder: Makes messages of records.
         outlet: Where messages go.
         on_subscribed: Called with the markets of which trades may have been missed: those of a
@@ -306,7 +306,7 @@ class Session:
             self._covers_no_more(_CAUSES.get(self._reason, GapCause.DISCONNECTED))
             feed.watches.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
-            if self._reason != "stopped":
+            if self._reason not in {"stopped", "delisted"}:
                 metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
             self._log.info(
                 "connection ended",
@@ -365,9 +365,11 @@ class Session:
         self._covers()
 
     def _covers(self) -> None:
-        self._feed.gaps.begin(self, self.symbols)
+        # A market may have ended while the connection was opened, or was not read.
+        symbols = [symbol for symbol in self.symbols if symbol in self._feed.markets]
+        self._feed.gaps.begin(self, symbols)
         self._feed.watches.begin(self)
-        self._feed.on_subscribed(self.symbols)
+        self._feed.on_subscribed(symbols)
 
     def _covers_no_more(self, cause: GapCause) -> None:
         self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
@@ -423,6 +425,17 @@ class Shard:
         for session in self._open:
             session.worn.set()
 
+    def remove(self, symbols: Collection[str]) -> None:
+        """Remove markets; the connection is replaced by one that has not subscribed to them.
+
+        One that has no market left is not replaced; it is to be closed.
+        """
+        left = [symbol for symbol in self.symbols if symbol not in symbols]
+        if len(left) < len(self.symbols):
+            self.symbols = left
+            for session in self._open if left else ():
+                session.worn.set()
+
     async def run(self) -> None:
         """Keep connected until cancelled.
 
@@ -438,9 +451,9 @@ class Shard:
             else:
                 session = await self._replace(session)
 
-    async def close(self, timeout_s: float) -> None:
+    async def close(self, reason: str, timeout_s: float | None = None) -> None:
         """Close what is open, after everything that arrived has been published if in time."""
-        await asyncio.gather(*(session.close("stopped", timeout_s) for session in self._open))
+        await asyncio.gather(*(session.close(reason, timeout_s) for session in self._open))
 
     async def _reconnect(self, lost: Session) -> Session:
         self._open.discard(lost)
@@ -484,7 +497,7 @@ class Shard:
             else:
                 self._open.add(session)
                 if symbols != self.symbols:
-                    # More were added while it was opened.
+                    # Some were added or removed while it was opened.
                     session.worn.set()
                 return session
 

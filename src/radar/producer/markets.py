@@ -1,7 +1,8 @@
 """Which markets are recorded."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import stamina
 import structlog
@@ -12,7 +13,66 @@ from radar.exchanges.base import Exchange
 from radar.producer.rest import Rest
 from radar.records import Market
 
+# So many lists in a row lack a market before it ends: a part of the exchange that fails may leave
+# markets out of one list, and ending a market that is traded would lose its trades.
+ABSENT_LISTS = 3
+# New markets of one list, which bounds the new connections; the others come with the next lists.
+MAX_NEW_MARKETS = 500
+
 _log = structlog.get_logger()
+
+
+class Changes(NamedTuple):
+    """How the recorded markets follow a list.
+
+    Attributes:
+        new: To be recorded from now on.
+        ended: Symbols to be recorded no more.
+        left_out: How many listed markets are beyond a limit.
+    """
+
+    new: list[Market]
+    ended: list[str]
+    left_out: int
+
+
+class Listing:
+    """Decides which listed markets are recorded. Pure."""
+
+    def __init__(self, max_markets: int) -> None:
+        """Start without a market.
+
+        Args:
+            max_markets: Never more are recorded at the same time.
+        """
+        self._max_markets = max_markets
+        self._recorded: set[str] = set()
+        self._absent: dict[str, int] = {}  # lists in a row that lack a recorded market
+
+    def start(self, markets: Collection[Market]) -> Changes:
+        """Take the first list, all of it up to the limit."""
+        return self._update(markets, self._max_markets)
+
+    def update(self, markets: Collection[Market]) -> Changes:
+        """Take a list.
+
+        Recorded markets keep their places; of the others the first by symbol get the free ones.
+        """
+        return self._update(markets, MAX_NEW_MARKETS)
+
+    def _update(self, markets: Collection[Market], max_new: int) -> Changes:
+        listed = {market.symbol: market for market in markets}
+        self._absent = {
+            symbol: self._absent.get(symbol, 0) + 1 for symbol in self._recorded - listed.keys()
+        }
+        ended = sorted(symbol for symbol, lists in self._absent.items() if lists >= ABSENT_LISTS)
+        for symbol in ended:
+            del self._absent[symbol]
+        self._recorded.difference_update(ended)
+        unrecorded = sorted(listed.keys() - self._recorded)
+        new = unrecorded[: min(max_new, self._max_markets - len(self._recorded))]
+        self._recorded.update(new)
+        return Changes([listed[symbol] for symbol in new], ended, len(unrecorded) - len(new))
 
 
 async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> list[Market]:

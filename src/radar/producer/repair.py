@@ -85,6 +85,11 @@ class Repair:
             self._wanted[symbol] = _Wanted(subscribed=now)
         self._wake.set()
 
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Note that markets do not exist any more."""
+        for symbol in symbols:
+            self._wanted.pop(symbol, None)
+
     async def run(self) -> None:
         """Read one market after the other until cancelled; READERS of these run at once.
 
