@@ -28,6 +28,7 @@ NAME = "wallex"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_PING_ID_BYTES = 256
+MAX_RECENT_TRADES = 5000  # about 200 come [doc]
 
 _CHANNELS = {kinds.TRADES.name: ("trade",), kinds.DEPTH.name: ("buyDepth", "sellDepth")}  # [doc]
 _DEPTH_SIDES = {"buyDepth": BookSide.BID, "sellDepth": BookSide.ASK}
@@ -70,7 +71,9 @@ class _Markets(Struct):
 
 
 class _LatestTrades(Struct):
-    latest_trades: list[Raw] = msgspec.field(name="latestTrades")
+    latest_trades: Annotated[list[Raw], Meta(max_length=MAX_RECENT_TRADES)] = msgspec.field(
+        name="latestTrades"
+    )
 
 
 _Result = TypeVar("_Result")

@@ -1,5 +1,6 @@
 """Which markets are recorded."""
 
+import asyncio
 import difflib
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -81,10 +82,10 @@ async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> 
         on=ExchangeUnavailable, attempts=None, timeout=None, wait_initial=0.5, wait_max=max_wait_s
     ):
         with attempt:
-            markets = exchange.parse_markets(await rest.get(exchange.markets_path))
-            if not markets:
-                raise ExchangeUnavailable("the market list has no spot market")
-    return _storable(markets)
+            body = await rest.get(exchange.markets_path)
+            # Beside the event loop, for a long list takes a second.
+            markets = await asyncio.to_thread(_parsed, exchange, body)
+    return markets
 
 
 def selected(markets: Sequence[Market], symbols: Sequence[str]) -> list[Market]:
@@ -108,6 +109,13 @@ def selected(markets: Sequence[Market], symbols: Sequence[str]) -> list[Market]:
 def _with_similar(symbol: str, known: list[str]) -> str:
     similar = difflib.get_close_matches(symbol.upper(), known, n=3, cutoff=0.5)
     return f"{symbol} (similar: {', '.join(similar)})" if similar else symbol
+
+
+def _parsed(exchange: Exchange, body: bytes) -> list[Market]:
+    markets = _storable(exchange.parse_markets(body))
+    if not markets:
+        raise ExchangeUnavailable("the market list has no spot market that can be stored")
+    return markets
 
 
 def _storable(markets: list[Market]) -> list[Market]:

@@ -31,6 +31,8 @@ from radar.records import Market
 
 SETTLE_S = SETTLE_US / 1e6
 READERS = 4
+# Some tens of kilobytes; a larger one would hold up the connections while it is parsed.
+MAX_ANSWER_BYTES = 1024 * 1024
 _IDLE_S = 0.05
 
 _log = structlog.get_logger()
@@ -140,7 +142,8 @@ class Repair:
         if (market := self._markets.get(symbol)) is None:
             return  # delisted since it was asked for
         try:
-            body = await self._rest.get(self._exchange.recent_trades_path(symbol))
+            path = self._exchange.recent_trades_path(symbol)
+            body = await self._rest.get(path, max_bytes=MAX_ANSWER_BYTES)
             received_at_us = time.time_ns() // 1000
             recent = _without_refused(
                 self._exchange.parse_recent_trades(body, market, received_at_us)

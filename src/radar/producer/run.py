@@ -164,7 +164,7 @@ class Producer:
         if self._settings.symbols:
             self._add(selected(listed, self._settings.symbols))
         else:
-            self._add(self._bounded(self._listing.start(listed)).new)
+            self._add((await self._changes(self._listing.start, listed)).new)
         self._tell_health()
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
@@ -240,7 +240,7 @@ class Producer:
     async def _follow_markets(self) -> None:
         while True:
             await asyncio.sleep(self._settings.markets_refresh_seconds)
-            changes = self._bounded(self._listing.update(await self._read_markets()))
+            changes = await self._changes(self._listing.update, await self._read_markets())
             if changes.ended:
                 _log.info("markets ended", count=len(changes.ended), symbols=_some(changes.ended))
                 await self._end(changes.ended)
@@ -249,7 +249,10 @@ class Producer:
                 _log.info("new markets", count=len(symbols), symbols=_some(symbols))
                 self._add(changes.new)
 
-    def _bounded(self, changes: Changes) -> Changes:
+    async def _changes(
+        self, take: Callable[[list[Market]], Changes], listed: list[Market]
+    ) -> Changes:
+        changes = await asyncio.to_thread(take, listed)  # a long list takes a while
         if changes.left_out:
             _log.warning(
                 "markets left out: more than MAX_MARKETS, or too many new ones at once",
