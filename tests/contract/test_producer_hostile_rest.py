@@ -89,20 +89,22 @@ ATTACKS = {
     # Encodings
     "bomb": Attack(sends(_GIBIBYTE, "Content-Encoding: gzip"), "a body of more than"),
     "bomb in a bomb": Attack(
-        sends(gzip.compress(_GIBIBYTE, 9), "Content-Encoding: gzip, gzip"), "encoding gzip, gzip,"
+        sends(gzip.compress(_GIBIBYTE, 9), "Content-Encoding: gzip, gzip"),
+        "encoding gzip, gzip is not",
     ),
     "bomb in a bomb, in two headers": Attack(
         sends(gzip.compress(_GIBIBYTE, 9), "Content-Encoding: gzip", "Content-Encoding: gzip"),
-        "encoding gzip, gzip,",
+        "encoding gzip, gzip is not",
     ),
     "bomb of many members": Attack(
         sends(gzip.compress(b" ") * 100_000, "Content-Encoding: gzip"), "follow the gzip body"
     ),
-    "zstd": Attack(sends(b"\x28\xb5\x2f\xfd", "Content-Encoding: zstd"), "encoding zstd,"),
+    "zstd": Attack(sends(b"\x28\xb5\x2f\xfd", "Content-Encoding: zstd"), "encoding zstd is not"),
     "deflate": Attack(sends(zlib.compress(b"{}"), "Content-Encoding: deflate"), "encoding deflate"),
-    "brotli": Attack(sends(b"x", "Content-Encoding: br"), "encoding br,"),
+    "brotli": Attack(sends(b"x", "Content-Encoding: br"), "encoding br is not"),
     "escape sequence as encoding": Attack(
-        sends(b"x", "Content-Encoding: \x9b31m" + "a" * 5000), r"encoding \\x9b31ma+…, not gzip$"
+        sends(b"x", "Content-Encoding: \x9b31m" + "a" * 5000),
+        r"encoding \\x9b31ma+… is not gzip or none$",
     ),
     "no gzip": Attack(sends(b"{}", "Content-Encoding: gzip"), "damaged gzip"),
     "half a gzip": Attack(

@@ -146,7 +146,7 @@ class Wallex:
             return ()  # all@price [code] and whatever else nobody subscribed to
         market = markets.get(symbol)
         if market is None:
-            raise InvalidFrame(f"unknown market in {channel[:50]!r}")
+            raise InvalidFrame(f"unknown market in {brief(channel)}")
         if side is None:
             return (parse_trade(data, market, received_at_us),)
         return (parse_depth(data, market, side, received_at_us),)

@@ -17,7 +17,7 @@ from itertools import count
 import structlog
 
 from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
-from radar.exchanges.base import Exchange, Hello, Ping
+from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.observe.connections import SeenConnection
@@ -385,7 +385,8 @@ class Session:
 
     def _note_invalid(self, error: InvalidFrame | InvalidMessage) -> None:
         if not self._invalid:
-            self._log.warning("invalid frame, the first on this connection", reason=str(error))
+            reason = str(error)[:MAX_DETAIL_CHARACTERS]
+            self._log.warning("invalid frame, the first on this connection", reason=reason)
         self._invalid += 1
         metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.kind.name).inc()
 

@@ -112,21 +112,22 @@ def _with_similar(symbol: str, known: list[str]) -> str:
 
 
 def _parsed(exchange: Exchange, body: bytes) -> list[Market]:
-    markets = _storable(exchange.parse_markets(body))
+    markets = storable(exchange.parse_markets(body))
     if not markets:
         raise ExchangeUnavailable("the market list has no spot market that can be stored")
     return markets
 
 
-def _storable(markets: list[Market]) -> list[Market]:
-    storable = [
+def storable(markets: Sequence[Market]) -> list[Market]:
+    """Return the markets whose names messages may carry, each symbol once."""
+    found = [
         market
         for market in {market.symbol: market for market in markets}.values()
         if wire.are_names(market.symbol, market.base, market.quote)
     ]
-    if len(storable) != len(markets):
+    if len(found) != len(markets):
         _log.warning(
             "markets left out: repeated or with names that cannot be stored",
-            count=len(markets) - len(storable),
+            count=len(markets) - len(found),
         )
-    return storable
+    return found

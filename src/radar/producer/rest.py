@@ -116,7 +116,7 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
         case ["gzip" | "x-gzip"]:
             parts = _inflated(_limited(response.aiter_raw(), max_bytes))
         case _:
-            raise ValueError(f"content encoding {brief(', '.join(encodings))}, not gzip")
+            raise ValueError(f"content encoding {brief(', '.join(encodings))} is not gzip or none")
     return b"".join([part async for part in _limited(parts, max_bytes)])
 
 
