@@ -28,7 +28,10 @@ NAME = "wallex"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_PING_ID_BYTES = 256
-MAX_RECENT_TRADES = 5000  # about 200 come [doc]
+# About 200 come [doc]. A trade has some commas; an answer with more of them than so many trades
+# have is not even parsed, for its entries would take far more memory than the answer itself.
+MAX_RECENT_TRADES = 100_000
+_MAX_COMMAS = 10 * MAX_RECENT_TRADES
 
 _CHANNELS = {kinds.TRADES.name: ("trade",), kinds.DEPTH.name: ("buyDepth", "sellDepth")}  # [doc]
 _DEPTH_SIDES = {"buyDepth": BookSide.BID, "sellDepth": BookSide.ASK}
@@ -162,6 +165,8 @@ class Wallex:
          "quantity":"0.0000010000000000","price":"21100.0000000000000000",
          "sum":"0.0211000000000000","isBuyOrder":true,"timestamp":"2022-06-17T11:53:02Z"}]}} [doc]
         """
+        if body.count(b",") > _MAX_COMMAS:
+            raise ExchangeUnavailable(f"the recent trades of {market.symbol} are too many")
         try:
             latest = _latest_trades_decoder.decode(body).result.latest_trades
         except _NOT_DECODABLE as error:

@@ -31,8 +31,8 @@ from radar.records import Market
 
 SETTLE_S = SETTLE_US / 1e6
 READERS = 4
-# Some tens of kilobytes; a larger one would hold up the connections while it is parsed.
-MAX_ANSWER_BYTES = 1024 * 1024
+# Connections get their turn after so many trades of a long answer.
+_TRADES_AT_ONCE = 500
 _IDLE_S = 0.05
 
 _log = structlog.get_logger()
@@ -142,12 +142,10 @@ class Repair:
         if (market := self._markets.get(symbol)) is None:
             return  # delisted since it was asked for
         try:
-            path = self._exchange.recent_trades_path(symbol)
-            body = await self._rest.get(path, max_bytes=MAX_ANSWER_BYTES)
+            body = await self._rest.get(self._exchange.recent_trades_path(symbol))
             received_at_us = time.time_ns() // 1000
-            recent = _without_refused(
-                self._exchange.parse_recent_trades(body, market, received_at_us)
-            )
+            # Beside the event loop: a long answer takes a second.
+            recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)
         except ExchangeUnavailable as error:
             delay_s = self._backoff.next()
             _log.warning("cannot repair", detail=str(error), retry_s=round(delay_s, 2))
@@ -175,7 +173,9 @@ class Repair:
 
     async def _publish(self, recent: RecentTrades) -> None:
         take = self._recorder.source()
-        for trade in recent.trades:
+        for number, trade in enumerate(recent.trades, 1):
+            if number % _TRADES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             message = take(trade)
             if message is None:
                 continue
@@ -200,6 +200,10 @@ class Repair:
             seconds=round(time.monotonic() - self._started, 1),
         )
         self._reads = self._repaired = 0
+
+
+def _parsed(exchange: Exchange, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
+    return _without_refused(exchange.parse_recent_trades(body, market, received_at_us))
 
 
 def _without_refused(recent: RecentTrades) -> RecentTrades:

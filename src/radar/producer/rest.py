@@ -19,7 +19,7 @@ from radar.settings import without_password
 # Without a byte for so long, or for the whole request: an answer that drips ends as well.
 TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
-# The market list is a few hundred kilobytes.
+# The market list is a few hundred kilobytes. Both the sent and the inflated body are bounded.
 MAX_BODY_BYTES = 16 * 1024 * 1024
 # Inflated at once, after which other tasks get their turn.
 SLICE_BYTES = 256 * 1024
@@ -60,12 +60,8 @@ class Rest:
                 without_password(f"EXCHANGE_PROXY is {proxy!r}: {error}")
             ) from error
 
-    async def get(self, path: str, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    async def get(self, path: str) -> bytes:
         """Return the body of the answer to one GET request; takes up to REQUEST_TIMEOUT_S.
-
-        Args:
-            path: With the query.
-            max_bytes: Neither the sent nor the inflated body may be larger.
 
         Raises:
             ExchangeUnavailable: No complete answer in time, a status that is not 200 (redirects
@@ -79,7 +75,7 @@ class Rest:
                 self._client.stream("GET", url) as response,
             ):
                 self.date = response.headers.get("Date", "")[:64]
-                return await _body(response, max_bytes)
+                return await _body(response)
         except TimeoutError as error:
             raise ExchangeUnavailable(
                 without_password(f"GET {url}: no complete answer in {REQUEST_TIMEOUT_S:.0f} s")
@@ -95,7 +91,7 @@ class Rest:
         await self._client.aclose()
 
 
-async def _body(response: httpx.Response, max_bytes: int) -> bytes:
+async def _body(response: httpx.Response) -> bytes:
     """Return the inflated body of an answer.
 
     Raises:
@@ -114,23 +110,23 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
         case [] | ["identity"]:
             parts = response.aiter_raw()
         case ["gzip" | "x-gzip"]:
-            parts = _inflated(_limited(response.aiter_raw(), max_bytes))
+            parts = _inflated(_limited(response.aiter_raw()))
         case _:
             raise ValueError(f"content encoding {brief(', '.join(encodings))} is not gzip or none")
-    return b"".join([part async for part in _limited(parts, max_bytes)])
+    return b"".join([part async for part in _limited(parts)])
 
 
-async def _limited(parts: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
+async def _limited(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Pass on the parts of a body.
 
     Raises:
-        ValueError: The body is larger than `max_bytes`.
+        ValueError: The body is larger than MAX_BODY_BYTES.
     """
     size_bytes = 0
     async for part in parts:
         size_bytes += len(part)
-        if size_bytes > max_bytes:
-            raise ValueError(f"a body of more than {max_bytes} bytes")
+        if size_bytes > MAX_BODY_BYTES:
+            raise ValueError(f"a body of more than {MAX_BODY_BYTES} bytes")
         yield part
 
 
