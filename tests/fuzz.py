@@ -26,6 +26,7 @@ from radar.errors import ExchangeUnavailable, InvalidFrame, InvalidMessage
 from radar.exchanges.base import Ping
 from radar.exchanges.wallex import EXCHANGE
 from radar.kinds import KINDS
+from radar.producer.markets import Listing, storable
 from radar.records import DepthSnapshot, Market, Trade
 from support import peak_bytes, reset_peak_bytes
 
@@ -60,6 +61,8 @@ TOKENS = [
     b"9" * 20, b"9" * 400, b"0." + b"0" * 400 + b"1", b"18446744073709551616",
     b"-9223372036854775809", b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:60-23:59",
     b"2022-06-26T11:14:09.999999999999Z", b'"NaN"', b'"-inf"', b'"ping":', b'"sid":',
+    b'"2099-12-31T23:59:59Z"', b'"1970-01-01T00:00:00Z"', b'"99999999999999999000"', b"1.1e308",
+    b"5e-324", b"__proto__", b"A/../..", b"\\u009b31m", "\u009b2J".encode(), b"A" * 33,
 ]  # fmt: skip
 
 
@@ -139,8 +142,7 @@ def parse_frame(data: bytes) -> None:
         elif isinstance(event, Trade):
             _take_trade(event)
         elif isinstance(event, DepthSnapshot):
-            row = wire.decode_depth(wire.encode_depth(event))
-            assert (row.prices, row.quantities) == (list(event.prices), list(event.quantities))
+            _take_depth(event)
 
 
 def parse_recent_trades(data: bytes) -> None:
@@ -154,12 +156,15 @@ def parse_recent_trades(data: bytes) -> None:
 
 
 def parse_markets(data: bytes) -> None:
-    """Let the parser of the market list try; its error is ExchangeUnavailable."""
+    """Let the parser of the market list and what follows try; its error is ExchangeUnavailable."""
     try:
         markets = EXCHANGE.parse_markets(data)
     except ExchangeUnavailable:
         return
-    for each in markets:
+    changes = Listing(3).start(storable(markets))
+    assert len(changes.new) <= 3
+    for each in changes.new:
+        assert wire.are_names(each.symbol, each.base, each.quote)
         EXCHANGE.recent_trades_path(each.symbol)
         for kind in ("trades", "depth"):
             EXCHANGE.subscriptions(KINDS[kind], [each.symbol])
@@ -194,13 +199,20 @@ def parse_plan(data: bytes) -> None:
 
 def _take_trade(event: Trade) -> None:
     try:
-        row = wire.decode_trade(wire.encode_trade(event, "0" * 32))
-    except InvalidMessage as refused:
-        # Parsers check each number by itself, and compare no clocks.
-        if refused.reason not in {"amount", "time"}:
-            raise AssertionError("a record that is no message") from refused
-    else:
-        assert (row.price, row.base_amount) == (event.price, event.base_amount)
+        wire.check_trade(event)
+    except InvalidMessage:
+        return  # as producers do
+    row = wire.decode_trade(wire.encode_trade(event, "0" * 32))
+    assert (row.price, row.base_amount) == (event.price, event.base_amount)
+
+
+def _take_depth(event: DepthSnapshot) -> None:
+    try:
+        wire.check_depth(event)
+    except InvalidMessage:
+        return
+    row = wire.decode_depth(wire.encode_depth(event))
+    assert (row.prices, row.quantities) == (list(event.prices), list(event.quantities))
 
 
 PARSERS: list[Callable[[bytes], None]] = [

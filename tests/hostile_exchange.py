@@ -19,6 +19,8 @@ NO_TRADES = b'{"success":true,"result":{"latestTrades":[]}}'
 
 # What a connection does: gets the stream to write to and the headers of the request.
 Script = Callable[["Peer"], Awaitable[None]]
+# How REST answers: gets the stream to write to and the request's path.
+Answer = Callable[["Peer", str], Awaitable[None]]
 
 
 def frame(
@@ -97,6 +99,11 @@ class Peer:
             b"Sec-WebSocket-Accept: " + accept + b"\r\n" + extension + b"\r\n"
         )
 
+    async def answer(self, body: bytes, *headers: str, status: str = "200 OK") -> None:
+        """Send an HTTP answer with its length, and further headers as told."""
+        lines = ["HTTP/1.1 " + status, "Connection: close", f"Content-Length: {len(body)}"]
+        await self.send("\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body)
+
     def reset(self) -> None:
         """Cut the connection by a reset, with which the client's next write fails."""
         used = self.writer.get_extra_info("socket")
@@ -109,11 +116,25 @@ class Peer:
             pass
 
 
-class HostileExchange:
-    """Listens on a free port of this machine; REST is friendly, WebSockets follow scripts."""
+async def friendly_rest(peer: Peer, path: str) -> None:
+    """Answer as an exchange with one market and without trades."""
+    await peer.answer(MARKETS if "/markets" in path else NO_TRADES)
 
-    def __init__(self, scripts: Iterator[Script]) -> None:
+
+class HostileExchange:
+    """Listens on a free port of this machine; WebSockets and REST follow scripts.
+
+    Attributes:
+        port: Where it listens.
+        asked: The paths that were requested, in order.
+        open: WebSocket connections that are open now.
+    """
+
+    def __init__(self, scripts: Iterator[Script], rest: Answer) -> None:
         self._scripts = scripts
+        self._rest = rest
+        self.asked: list[str] = []
+        self.open = 0
         self._server: asyncio.Server | None = None
         self._peers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.port = 0
@@ -136,15 +157,17 @@ class HostileExchange:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
+        path = request.split(b" ")[1].decode("latin-1")
+        self.asked.append(path)
         if b"upgrade: websocket" in request.lower():
             key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
-            await next(self._scripts)(Peer(reader, writer, key))
+            self.open += 1
+            try:
+                await next(self._scripts)(Peer(reader, writer, key))
+            finally:
+                self.open -= 1
             return
-        body = MARKETS if b"/markets" in request else NO_TRADES
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
-        await writer.drain()
+        await self._rest(Peer(reader, writer, b""), path)
 
     async def start(self) -> None:
         """Listen."""
@@ -162,9 +185,11 @@ class HostileExchange:
 
 
 @contextlib.asynccontextmanager
-async def hostile_exchange(scripts: Iterator[Script]) -> AsyncIterator[HostileExchange]:
+async def hostile_exchange(
+    scripts: Iterator[Script], rest: Answer = friendly_rest
+) -> AsyncIterator[HostileExchange]:
     """Run an exchange whose WebSocket connections follow one script after the other."""
-    exchange = HostileExchange(scripts)
+    exchange = HostileExchange(scripts, rest)
     await exchange.start()
     try:
         yield exchange

@@ -174,7 +174,14 @@ class Settings(BaseSettings):
         30, description="Longest wait between two attempts to connect."
     )
     markets_refresh_seconds: Seconds = Field(
-        600, description="Look for newly listed markets this often, unless SYMBOLS names them."
+        600,
+        description="Look for listed and delisted markets this often, unless SYMBOLS names them.",
+    )
+    max_markets: int = Field(
+        2000,
+        ge=1,
+        le=100_000,
+        description="Record at most this many markets, unless SYMBOLS names them.",
     )
     repair_requests_per_second: float = Field(
         20, gt=0, le=1000, description="Most REST requests per second that fetch missed trades."

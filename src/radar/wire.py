@@ -23,9 +23,16 @@ that it explains itself in any Kafka tool:
 Decoding is strict and depends on nothing but the value: the same message always yields the same
 row, which is what makes a planned block repeatable. Here it is done message by message and tells
 what is wrong; `columns.py` does it block by block.
+
+`check_trade` and `check_depth` are the rules that a record and its message must keep. Workers
+apply them when they decode, and producers before they publish: a producer that published what
+workers refuse would fill the dead letters and halt partitions.
 """
 
+import re
 from decimal import Context, Decimal
+from functools import lru_cache
+from math import isfinite
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -47,8 +54,11 @@ MAX_EVENT_AHEAD_MS = 10 * 60 * 1000
 MIN_TIME_MS = 1_420_070_400_000
 MAX_TIME_MS = 4_102_444_800_000
 
-_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}\Z")]
-_Amount = Annotated[str, Meta(pattern=CANONICAL_PATTERN[:-1] + r"\Z", max_length=39)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}\Z"
+_AMOUNT_PATTERN = CANONICAL_PATTERN[:-1] + r"\Z"
+
+_Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+_Amount = Annotated[str, Meta(pattern=_AMOUNT_PATTERN, max_length=39)]
 _TimeMs = Annotated[int, Meta(ge=MIN_TIME_MS, lt=MAX_TIME_MS)]
 _TimeUs = Annotated[int, Meta(ge=MIN_TIME_MS * 1000, lt=MAX_TIME_MS * 1000)]
 _RecordKind = Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
@@ -121,6 +131,8 @@ class WatchMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _Message = TypeVar("_Message", TradeMessage, DepthMessage, GapMessage, WatchMessage)
 
+_find_name = re.compile(NAME_PATTERN).match
+_find_amount = re.compile(_AMOUNT_PATTERN).match
 _exact = Context(prec=80)  # digits of a product of two amounts, at least
 _encoder = msgspec.json.Encoder()
 _trade_decoder = msgspec.json.Decoder(TradeMessage)
@@ -132,6 +144,74 @@ _watch_decoder = msgspec.json.Decoder(WatchMessage)
 def message_key(source: str, symbol: str) -> bytes:
     """Return the key that keeps all messages of one market in one partition, in order."""
     return f"{source}:{symbol}".encode()
+
+
+@lru_cache(maxsize=10_000)
+def are_names(*names: str) -> bool:
+    """Return whether a message may carry all of these names."""
+    return all(map(_find_name, names))
+
+
+def check_trade(trade: Trade | TradeMessage) -> None:
+    """Apply the rules of a trade: names, amounts and times are plausible.
+
+    Raises:
+        InvalidMessage: The trade breaks a rule.
+    """
+    if not are_names(trade.source, trade.symbol, trade.base, trade.quote):
+        raise InvalidMessage("schema", "a name has other characters or too many")
+    price, amount = trade.price, trade.base_amount
+    if not (_find_amount(price) and _find_amount(amount)):
+        raise InvalidMessage("schema", "an amount is not canonical or does not fit")
+    if price == "0" or amount == "0":
+        raise InvalidMessage("amount", "price and base_amount must be positive")
+    # Numbers of so few digits before their points have a product that fits.
+    if (
+        len(price) + len(amount) > MAX_INTEGER_DIGITS
+        and _integer_digits(price) + _integer_digits(amount) > MAX_INTEGER_DIGITS
+        and _exact.multiply(Decimal(price), Decimal(amount)) >= QUOTE_AMOUNT_LIMIT
+    ):
+        raise InvalidMessage("amount", "price x base_amount does not fit into Decimal(38, 18)")
+    event_time_ms, received_at_ms = trade.event_time_ms, trade.received_at_us // 1000
+    if not MIN_TIME_MS <= event_time_ms < MAX_TIME_MS:
+        raise InvalidMessage("time", "the trade is not of this century")
+    if not MIN_TIME_MS <= received_at_ms < MAX_TIME_MS:
+        raise InvalidMessage("time", "the receiver's clock is not of this century")
+    if event_time_ms > received_at_ms + MAX_EVENT_AHEAD_MS:
+        raise InvalidMessage("time", "the trade is from the future of its receiver")
+
+
+def check_depth(snapshot: DepthSnapshot | DepthMessage) -> None:
+    """Apply the rules of a depth snapshot: names, time and levels are plausible.
+
+    Raises:
+        InvalidMessage: The snapshot breaks a rule: there are too many levels, its arrays differ
+            in length, a number is not positive and finite, or the best level is not first.
+    """
+    if not are_names(snapshot.source, snapshot.symbol, snapshot.base, snapshot.quote):
+        raise InvalidMessage("schema", "a name has other characters or too many")
+    if not MIN_TIME_MS <= snapshot.received_at_us // 1000 < MAX_TIME_MS:
+        raise InvalidMessage("time", "the receiver's clock is not of this century")
+    prices, quantities = snapshot.prices, snapshot.quantities
+    if len(prices) != len(quantities):
+        raise InvalidMessage("levels", f"{len(prices)} prices, {len(quantities)} quantities")
+    if not prices:
+        return
+    if len(prices) > MAX_LEVELS:
+        raise InvalidMessage("levels", f"{len(prices)} levels are more than {MAX_LEVELS}")
+    # A sum is finite only if its parts are; but finite parts may have a sum that is not.
+    if not isfinite(sum(prices) + sum(quantities)) and not all(
+        map(isfinite, (*prices, *quantities))
+    ):
+        raise InvalidMessage("amount", "prices and quantities must be finite")
+    if min(prices) <= 0 or min(quantities) <= 0:
+        raise InvalidMessage("amount", "prices and quantities must be positive")
+    if [*prices] != sorted(prices, reverse=snapshot.side is BookSide.BID):
+        raise InvalidMessage("levels", "the best level must be first")
+
+
+def _integer_digits(amount: str) -> int:
+    return len(amount.partition(".")[0])
 
 
 def encode_trade(trade: Trade, trade_id: str) -> bytes:
@@ -216,13 +296,7 @@ def decode_trade(value: bytes) -> TradeMessage:
         InvalidMessage: The value is not a trade of a known version with plausible content.
     """
     message = _decode(_trade_decoder, value)
-    if message.price == "0" or message.base_amount == "0":
-        raise InvalidMessage("amount", "price and base_amount must be positive")
-    price, amount = Decimal(message.price), Decimal(message.base_amount)
-    if _exact.multiply(price, amount) >= QUOTE_AMOUNT_LIMIT:
-        raise InvalidMessage("amount", "price x base_amount does not fit into Decimal(38, 18)")
-    if message.event_time_ms > message.received_at_us // 1000 + MAX_EVENT_AHEAD_MS:
-        raise InvalidMessage("time", "the trade is from the future of its receiver")
+    check_trade(message)
     return message
 
 
@@ -234,14 +308,7 @@ def decode_depth(value: bytes) -> DepthMessage:
             in length, a number is not positive, or the best level is not first.
     """
     message = _decode(_depth_decoder, value)
-    prices, quantities = message.prices, message.quantities
-    if len(prices) != len(quantities):
-        raise InvalidMessage("levels", f"{len(prices)} prices, {len(quantities)} quantities")
-    if prices:
-        if min(prices) <= 0 or min(quantities) <= 0:
-            raise InvalidMessage("amount", "prices and quantities must be positive")
-        if prices != sorted(prices, reverse=message.side is BookSide.BID):
-            raise InvalidMessage("levels", "the best level must be first")
+    check_depth(message)
     return message
 
 

@@ -128,3 +128,15 @@ def test_conflation_any_updates_keeps_the_interval_and_the_newest(
             assert following - one >= MIN_SPACING * interval * (1 - 1e-9)
     assert {key: values[-1] for key, values in seen.items()} == newest
     assert published + len(waiting) + conflation.replaced == len(events)
+
+
+def test_conflation_forgets_books_and_returns_what_waits_of_them() -> None:
+    conflation = Conflation(7)
+    for symbol in ("BTCUSDT", "USDTTMN"):
+        for number in (1, 2):
+            conflation.offer(snapshot(number, symbol), 0)
+    assert conflation.forget(["BTCUSDT", "unknown"]) == [snapshot(2, "BTCUSDT")]
+    assert conflation.forget(["BTCUSDT"]) == []
+    assert conflation.release(7) == [snapshot(2, "USDTTMN")]
+    # It returns as if it was new.
+    assert conflation.offer(snapshot(3, "BTCUSDT"), 8) == snapshot(3, "BTCUSDT")

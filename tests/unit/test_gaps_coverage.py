@@ -231,3 +231,29 @@ def test_repairs_that_wait_at_the_end_are_told_as_not_repaired() -> None:
     awaited.read(Read(A, us(120), 0))
     assert awaited.stop() == [(GAP, False)]
     assert awaited.expire(us(999)) == []
+
+
+def test_coverage_of_a_market_that_ended_has_no_gap_and_begins_anew() -> None:
+    coverage = Coverage()
+    coverage.begin("a", [A, B], us(1))
+    coverage.end("a", [B], us(2), DISCONNECTED)
+    coverage.forget([A, B, "unknown"])
+    assert coverage.end("a", [A, B], us(5), DISCONNECTED) == []
+    coverage.refuse([A, B])
+    assert coverage.stop(us(9)) == []
+    assert coverage.begin("b", [A], us(20)) == []
+    assert coverage.end("b", [A], us(22), DISCONNECTED) == []
+    assert coverage.stop(us(23)) == [Uncovered(us(22), us(23), DISCONNECTED, (A,))]
+
+
+def test_repairs_of_a_market_that_ended_are_not_waited_for() -> None:
+    awaited = AwaitedRepairs(us(60))
+    awaited.add(GAP, us(110))
+    assert awaited.forget([A]) == []
+    assert awaited.read(Read(B, us(114), 0)) == [(GAP._replace(symbols=(B,)), True)]
+    awaited.add(GAP, us(110))
+    awaited.read(Read(B, us(114), 0))
+    assert awaited.forget([A]) == [(GAP._replace(symbols=(B,)), True)]
+    awaited.add(GAP, us(110))
+    assert awaited.forget([A, B]) == []
+    assert awaited.stop() == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radar import kinds, wire
-from radar.errors import InvalidFrame
+from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import Event, Hello, Ping
 from radar.exchanges.wallex import EXCHANGE
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
@@ -25,9 +25,18 @@ TRADE = '["USDTTMN@trade",{"isBuyOrder":%s,"quantity":%s,"price":%s,"timestamp":
 
 
 def parse(frame: str | bytes) -> tuple[Event, ...]:
-    return EXCHANGE.parse_frame(
-        frame.encode() if isinstance(frame, str) else frame, NOW_US, MARKETS
-    )
+    """Parse a frame and apply the rules of records, as producers do."""
+    data = frame.encode() if isinstance(frame, str) else frame
+    events = EXCHANGE.parse_frame(data, NOW_US, MARKETS)
+    for event in events:
+        try:
+            if isinstance(event, Trade):
+                wire.check_trade(event)
+            elif isinstance(event, DepthSnapshot):
+                wire.check_depth(event)
+        except InvalidMessage as error:
+            raise InvalidFrame(str(error)) from error
+    return events
 
 
 def trade(
@@ -144,11 +153,24 @@ def test_wallex_trade_time_in_any_rfc_3339_form_is_read_exactly(text: str, time:
 @pytest.mark.parametrize(
     "text",
     ["", "now", "2022-06-26T11:14:09", "2022-13-26T11:14:09Z", "2022-06-26", "1656242049",
-     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"],
+     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z",
+     "2099-01-01T00:00:00Z", "2022-06-26T11:24:10Z", "2014-12-31T23:59:59Z"],
 )  # fmt: skip
 def test_wallex_trade_with_a_time_that_is_none_is_invalid(text: str) -> None:
     with pytest.raises(InvalidFrame):
         trade(timestamp=text)
+
+
+def test_wallex_trade_of_a_product_that_no_column_holds_is_invalid() -> None:
+    with pytest.raises(InvalidFrame):
+        trade(price='"99999999999999999000"', quantity='"99999"')
+
+
+def test_wallex_session_of_any_length_and_content_is_short_and_printable() -> None:
+    (hello,) = parse(b'{"sid":"\xc2\x9b31m' + b"a" * 100_000 + b'"}')
+    assert isinstance(hello, Hello)
+    assert hello.session.isprintable()
+    assert len(hello.session) <= 201
 
 
 def test_wallex_trade_side_is_the_takers() -> None:

@@ -45,6 +45,13 @@ def test_wallex_recent_trades_with_a_bad_entry_keep_the_others() -> None:
     assert (len(recent.trades), recent.invalid) == (1, 1)
 
 
+@pytest.mark.parametrize("entries", [100_001, 2_000_000])
+def test_wallex_recent_trades_of_endless_number_are_unavailable(entries: int) -> None:
+    body = b'{"result":{"latestTrades":[' + b",".join([b"1"] * entries) + b"]}}"
+    with pytest.raises(ExchangeUnavailable, match=r"length|too many"):
+        EXCHANGE.parse_recent_trades(body, BTCUSDT, NOW_US)
+
+
 @given(st.one_of(st.binary(), st.sampled_from([b'{"success":false,"result":[]}', b"[]", b"{}"])))
 def test_wallex_rest_given_any_other_body_is_unavailable(body: bytes) -> None:
     with pytest.raises(ExchangeUnavailable):

@@ -12,6 +12,14 @@ import msgspec
 from radar.kinds import Kind
 from radar.records import DepthSnapshot, Market, Trade
 
+MAX_DETAIL_CHARACTERS = 200
+
+
+def brief(text: str) -> str:
+    """Return a text of the exchange for an error: bounded, on one line, escaped."""
+    shown = repr(text[:MAX_DETAIL_CHARACTERS])[1:-1]
+    return f"{shown[:MAX_DETAIL_CHARACTERS]}…" if len(text) > MAX_DETAIL_CHARACTERS else shown
+
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
     """The exchange asks whether we are there, in a frame of its own making."""
@@ -37,6 +45,9 @@ class RecentTrades(NamedTuple):
 
 class Exchange(Protocol):
     """A driver. Every method is pure and does not block.
+
+    A driver reads the exchange's format. The rules of records are `radar.wire`'s, and producers
+    apply them to every record that a driver returns.
 
     Attributes:
         name: Name of the exchange, which is the `source` of its records.

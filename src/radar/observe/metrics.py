@@ -44,7 +44,9 @@ FRAMES = _counter("radar_frames", "Frames received from the exchange", ["exchang
 FRAME_BYTES = _counter("radar_frame_bytes", "Bytes of those frames", ["exchange", "kind"])
 RECORDS = _counter("radar_records", "Records parsed from frames", ["exchange", "kind"])
 INVALID_FRAMES = _counter(
-    "radar_invalid_frames", "Frames that are not what the exchange documents", ["exchange", "kind"]
+    "radar_invalid_frames",
+    "Frames that are not what the exchange documents, or that workers would refuse",
+    ["exchange", "kind"],
 )
 REPEATED_TRADES = _counter(
     "radar_repeated_trades", "Trades received again and not published again", ["exchange"]

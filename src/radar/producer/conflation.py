@@ -4,6 +4,7 @@ Pure; the time is an argument, in seconds of any clock that does not go back.
 """
 
 import heapq
+from collections.abc import Iterable
 
 from radar.records import BookSide, DepthSnapshot
 
@@ -50,10 +51,17 @@ class Conflation:
         while self._schedule and self._schedule[0][0] <= now:
             due, key = heapq.heappop(self._schedule)
             # It may have been published since by `offer`, even with a newer one waiting again.
-            if due == self._due[key] and (snapshot := self._waiting.pop(key, None)) is not None:
+            if due == self._due.get(key) and (snapshot := self._waiting.pop(key, None)) is not None:
                 self._published(key, due, now)
                 released.append(snapshot)
         return released
+
+    def forget(self, symbols: Iterable[str]) -> list[DepthSnapshot]:
+        """Forget books; return those of their snapshots that wait, to be published now."""
+        keys = [(symbol, side) for symbol in symbols for side in BookSide]
+        for key in keys:
+            self._due.pop(key, None)
+        return [self._waiting.pop(key) for key in keys if key in self._waiting]
 
     def next_due(self) -> float | None:
         """Return when `release` will have something, None if nothing waits."""

@@ -6,12 +6,19 @@ import socket
 from typing import cast
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 from websockets.frames import CTRL_OPCODES, CloseCode, Frame
 from websockets.http11 import Response
 from websockets.protocol import State
 
 from radar.errors import ConfigurationError, FeedLost
+from radar.exchanges.base import brief
 from radar.settings import without_password
 
 OPEN_TIMEOUT_S = 10.0
@@ -115,6 +122,24 @@ class _Socket(ClientConnection):
         super().process_event(event)
 
 
+class _Connect(connect):
+    """The library's way to connect, without redirects: it would follow them to any host."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the error of a redirect, which names its target."""
+        if not isinstance(exc, InvalidStatus) or exc.response.status_code // 100 != 3:
+            return exc
+        targets = exc.response.headers.get_all("Location") or ["nowhere"]
+        return _Redirected(
+            f"redirected to {brief(', '.join(targets))}, which is not followed; if the exchange"
+            " has moved, set EXCHANGE_WS_URL"
+        )
+
+
+class _Redirected(WebSocketException):
+    """The exchange wants us to connect to another address."""
+
+
 class Connection:
     """An open connection."""
 
@@ -136,7 +161,7 @@ class Connection:
             ConfigurationError: An address is not usable.
         """
         try:
-            socket = await connect(
+            socket = await _Connect(
                 url,
                 proxy=proxy or None,
                 open_timeout=OPEN_TIMEOUT_S,
@@ -147,12 +172,14 @@ class Connection:
                 max_queue=MAX_QUEUE,
                 create_connection=_Socket,
             )
-        except (InvalidURI, InvalidProxy) as error:
+        except (InvalidURI, InvalidProxy) as error:  # of the options: no redirect is followed
             raise ConfigurationError(
                 without_password(f"cannot connect to {url}: {error}")
             ) from error
         except (OSError, TimeoutError, EOFError, WebSocketException) as error:
-            detail = without_password(f"{url}: {error or type(error).__name__}")
+            text = str(error) or type(error).__name__
+            reason = text if isinstance(error, _Redirected) else brief(text)
+            detail = without_password(f"{url}: {reason}")
             raise FeedLost("refused", detail) from error
         return cls(cast("_Socket", socket))
 
@@ -202,4 +229,4 @@ class Connection:
             return FeedLost("overflow", "the exchange floods the connection")
         sent = self._socket.protocol.close_sent
         too_big = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
-        return FeedLost("overflow" if too_big else "closed", detail)
+        return FeedLost("overflow" if too_big else "closed", brief(detail))

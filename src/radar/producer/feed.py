@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count
 
 import structlog
 
-from radar.errors import BufferFull, FeedLost, InvalidFrame
-from radar.exchanges.base import Exchange, Hello, Ping
+from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
+from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.observe.connections import SeenConnection
@@ -59,7 +59,7 @@ class Feed:
         exchange: The driver.
         kind: What is recorded.
         settings: The options.
-        markets: The markets by symbol; more may be added while running.
+        markets: The markets by symbol; some may be added and removed while running.
         recorder: Makes messages of records.
         outlet: Where messages go.
         on_subscribed: Called with the markets of which trades may have been missed: those of a
@@ -306,7 +306,7 @@ class Session:
             self._covers_no_more(_CAUSES.get(self._reason, GapCause.DISCONNECTED))
             feed.watches.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
-            if self._reason != "stopped":
+            if self._reason not in {"stopped", "delisted"}:
                 metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
             self._log.info(
                 "connection ended",
@@ -342,9 +342,13 @@ class Session:
                 elif isinstance(event, Hello):
                     self._name = event.session
                 else:
+                    try:
+                        message = take(event)
+                    except InvalidMessage as error:
+                        self._note_invalid(error)
+                        continue
                     self._records += 1
                     feed.records += 1
-                    message = take(event)
                     if message is not None:
                         try:
                             outlet.publish(*message)
@@ -361,9 +365,11 @@ class Session:
         self._covers()
 
     def _covers(self) -> None:
-        self._feed.gaps.begin(self, self.symbols)
+        # A market may have ended while the connection was opened, or was not read.
+        symbols = [symbol for symbol in self.symbols if symbol in self._feed.markets]
+        self._feed.gaps.begin(self, symbols)
         self._feed.watches.begin(self)
-        self._feed.on_subscribed(self.symbols)
+        self._feed.on_subscribed(symbols)
 
     def _covers_no_more(self, cause: GapCause) -> None:
         self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
@@ -377,9 +383,10 @@ class Session:
         if self._replies >= self._worn_replies:
             self.worn.set()
 
-    def _note_invalid(self, error: InvalidFrame) -> None:
+    def _note_invalid(self, error: InvalidFrame | InvalidMessage) -> None:
         if not self._invalid:
-            self._log.warning("invalid frame, the first on this connection", reason=str(error))
+            reason = str(error)[:MAX_DETAIL_CHARACTERS]
+            self._log.warning("invalid frame, the first on this connection", reason=reason)
         self._invalid += 1
         metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.kind.name).inc()
 
@@ -419,6 +426,17 @@ class Shard:
         for session in self._open:
             session.worn.set()
 
+    def remove(self, symbols: Collection[str]) -> None:
+        """Remove markets; the connection is replaced by one that has not subscribed to them.
+
+        One that has no market left is not replaced; it is to be closed.
+        """
+        left = [symbol for symbol in self.symbols if symbol not in symbols]
+        if len(left) < len(self.symbols):
+            self.symbols = left
+            for session in self._open if left else ():
+                session.worn.set()
+
     async def run(self) -> None:
         """Keep connected until cancelled.
 
@@ -434,9 +452,9 @@ class Shard:
             else:
                 session = await self._replace(session)
 
-    async def close(self, timeout_s: float) -> None:
+    async def close(self, reason: str, timeout_s: float | None = None) -> None:
         """Close what is open, after everything that arrived has been published if in time."""
-        await asyncio.gather(*(session.close("stopped", timeout_s) for session in self._open))
+        await asyncio.gather(*(session.close(reason, timeout_s) for session in self._open))
 
     async def _reconnect(self, lost: Session) -> Session:
         self._open.discard(lost)
@@ -480,7 +498,7 @@ class Shard:
             else:
                 self._open.add(session)
                 if symbols != self.symbols:
-                    # More were added while it was opened.
+                    # Some were added or removed while it was opened.
                     session.worn.set()
                 return session
 

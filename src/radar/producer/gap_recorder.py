@@ -1,7 +1,7 @@
 """Records gaps: takes what connections and repair tell, publishes what nothing covered."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import UTC, datetime
 
 import structlog
@@ -64,6 +64,12 @@ class GapRecorder:
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
         self._coverage.refuse(symbols)
+
+    def forget(self, symbols: Collection[str]) -> None:
+        """Note that markets do not exist any more; no gap of them is recorded from now on."""
+        self._coverage.forget(symbols)
+        for gap, repaired in self._awaited.forget(symbols):
+            self._record(gap, repaired=repaired)
 
     def read(self, read: Read) -> None:
         """Note what REST told; what it told must be published already."""

@@ -89,8 +89,8 @@ class Coverage:
         """
         found = []
         for symbol in symbols:
-            market = self._markets[symbol]
-            if (start_us := market.live.pop(connection, None)) is None:
+            market = self._markets.get(symbol)
+            if market is None or (start_us := market.live.pop(connection, None)) is None:
                 continue
             market.spans.append(_Span(start_us, max(start_us, last_us), cause))
             if market.live:
@@ -105,6 +105,11 @@ class Coverage:
         for symbol in symbols:
             if (market := self._markets.get(symbol)) is not None and not market.live:
                 market.cause = GapCause.REFUSED
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Note that markets do not exist any more: no gap of them is found from now on."""
+        for symbol in symbols:
+            self._markets.pop(symbol, None)
 
     def stop(self, now_us: int) -> list[Uncovered]:
         """Return the gaps that last; they end here because nothing is recorded any more."""
@@ -178,6 +183,16 @@ class AwaitedRepairs:
             if read.started_us >= gap.ended_at_us + SETTLE_US:
                 each.left.discard(read.symbol)
                 each.whole &= reached and read.reaches(gap.ended_at_us)
+        return self._take(lambda each: not each.left)
+
+    def forget(self, symbols: Iterable[str]) -> list[tuple[Uncovered, bool]]:
+        """Leave out markets that do not exist any more; return the gaps that end by that."""
+        gone = frozenset(symbols)
+        for each in self._waiting:
+            left = tuple(symbol for symbol in each.gap.symbols if symbol not in gone)
+            each.gap = each.gap._replace(symbols=left)
+            each.left -= gone
+        self._waiting = [each for each in self._waiting if each.gap.symbols]
         return self._take(lambda each: not each.left)
 
     def expire(self, now_us: int) -> list[tuple[Uncovered, bool]]:

@@ -1,21 +1,79 @@
 """Which markets are recorded."""
 
+import asyncio
 import difflib
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import stamina
 import structlog
 
+from radar import wire
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import Exchange
 from radar.producer.rest import Rest
 from radar.records import Market
 
-# What a message may carry as a name (`radar.wire`); a market beyond that could not be stored.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}")
+# So many lists in a row lack a market before it ends: a part of the exchange that fails may leave
+# markets out of one list, and ending a market that is traded would lose its trades.
+ABSENT_LISTS = 3
+# New markets of one list, which bounds the new connections; the others come with the next lists.
+MAX_NEW_MARKETS = 500
 
 _log = structlog.get_logger()
+
+
+class Changes(NamedTuple):
+    """How the recorded markets follow a list.
+
+    Attributes:
+        new: To be recorded from now on.
+        ended: Symbols to be recorded no more.
+        left_out: How many listed markets are beyond a limit.
+    """
+
+    new: list[Market]
+    ended: list[str]
+    left_out: int
+
+
+class Listing:
+    """Decides which listed markets are recorded. Pure."""
+
+    def __init__(self, max_markets: int) -> None:
+        """Start without a market.
+
+        Args:
+            max_markets: Never more are recorded at the same time.
+        """
+        self._max_markets = max_markets
+        self._recorded: set[str] = set()
+        self._absent: dict[str, int] = {}  # lists in a row that lack a recorded market
+
+    def start(self, markets: Collection[Market]) -> Changes:
+        """Take the first list, all of it up to the limit."""
+        return self._update(markets, self._max_markets)
+
+    def update(self, markets: Collection[Market]) -> Changes:
+        """Take a list.
+
+        Recorded markets keep their places; of the others the first by symbol get the free ones.
+        """
+        return self._update(markets, MAX_NEW_MARKETS)
+
+    def _update(self, markets: Collection[Market], max_new: int) -> Changes:
+        listed = {market.symbol: market for market in markets}
+        self._absent = {
+            symbol: self._absent.get(symbol, 0) + 1 for symbol in self._recorded - listed.keys()
+        }
+        ended = sorted(symbol for symbol, lists in self._absent.items() if lists >= ABSENT_LISTS)
+        for symbol in ended:
+            del self._absent[symbol]
+        self._recorded.difference_update(ended)
+        unrecorded = sorted(listed.keys() - self._recorded)
+        new = unrecorded[: min(max_new, self._max_markets - len(self._recorded))]
+        self._recorded.update(new)
+        return Changes([listed[symbol] for symbol in new], ended, len(unrecorded) - len(new))
 
 
 async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> list[Market]:
@@ -24,10 +82,10 @@ async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> 
         on=ExchangeUnavailable, attempts=None, timeout=None, wait_initial=0.5, wait_max=max_wait_s
     ):
         with attempt:
-            markets = exchange.parse_markets(await rest.get(exchange.markets_path))
-            if not markets:
-                raise ExchangeUnavailable("the market list has no spot market")
-    return _storable(markets)
+            body = await rest.get(exchange.markets_path)
+            # Beside the event loop, for a long list takes a second.
+            markets = await asyncio.to_thread(_parsed, exchange, body)
+    return markets
 
 
 def selected(markets: Sequence[Market], symbols: Sequence[str]) -> list[Market]:
@@ -53,15 +111,23 @@ def _with_similar(symbol: str, known: list[str]) -> str:
     return f"{symbol} (similar: {', '.join(similar)})" if similar else symbol
 
 
-def _storable(markets: list[Market]) -> list[Market]:
-    storable = [
+def _parsed(exchange: Exchange, body: bytes) -> list[Market]:
+    markets = storable(exchange.parse_markets(body))
+    if not markets:
+        raise ExchangeUnavailable("the market list has no spot market that can be stored")
+    return markets
+
+
+def storable(markets: Sequence[Market]) -> list[Market]:
+    """Return the markets whose names messages may carry, each symbol once."""
+    found = [
         market
         for market in {market.symbol: market for market in markets}.values()
-        if all(_NAME.fullmatch(name) for name in (market.symbol, market.base, market.quote))
+        if wire.are_names(market.symbol, market.base, market.quote)
     ]
-    if len(storable) != len(markets):
+    if len(found) != len(markets):
         _log.warning(
             "markets left out: repeated or with names that cannot be stored",
-            count=len(markets) - len(storable),
+            count=len(markets) - len(found),
         )
-    return storable
+    return found

@@ -1,6 +1,6 @@
 """From records to messages: what is particular to a kind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from time import monotonic
 from typing import Protocol
 
@@ -15,6 +15,7 @@ Record = Trade | DepthSnapshot
 SKEW_WINDOW_US = 60_000_000
 
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
+# Raises InvalidMessage for a record that workers would refuse; nothing of it is remembered.
 Take = Callable[[Record], Message | None]
 
 
@@ -32,6 +33,9 @@ class Recorder(Protocol):
 
     def drain(self) -> Iterator[Message]:
         """Return the messages that still wait, at the end."""
+
+    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+        """Forget markets that do not exist any more; return their messages that still wait."""
 
 
 class TradeRecorder:
@@ -51,6 +55,7 @@ class TradeRecorder:
         def take(trade: Record) -> Message | None:
             if not isinstance(trade, Trade):
                 return None
+            wire.check_trade(trade)
             content = combination(trade)
             n = occurrences.count(content, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
@@ -74,6 +79,10 @@ class TradeRecorder:
 
     def drain(self) -> Iterator[Message]:
         """Return nothing: trades do not wait."""
+        return iter(())
+
+    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+        """Return nothing: trades do not wait, and what is remembered of them is bounded."""
         return iter(())
 
     def _note_delay(self, trade: Trade) -> None:
@@ -111,6 +120,7 @@ class DepthRecorder:
         def take(snapshot: Record) -> Message | None:
             if not isinstance(snapshot, DepthSnapshot):
                 return None
+            wire.check_depth(snapshot)
             if self._every and self._is_repeated(snapshot, take):
                 self._replaced.inc()
                 return None
@@ -132,6 +142,13 @@ class DepthRecorder:
         """Return the messages of all waiting snapshots."""
         self._count()
         return map(_depth_message, self._conflation.drain())
+
+    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+        """Forget the books of markets; return the messages of their waiting snapshots."""
+        for symbol in symbols:
+            for side in BookSide:
+                self._last.pop((symbol, side), None)
+        return map(_depth_message, self._conflation.forget(symbols))
 
     def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
         key = (snapshot.symbol, snapshot.side)

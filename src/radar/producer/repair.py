@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from radar.errors import BufferFull, ExchangeUnavailable
+from radar import wire
+from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
 from radar.observe import metrics
 from radar.producer.gaps import SETTLE_US, Read
@@ -30,6 +31,8 @@ from radar.records import Market
 
 SETTLE_S = SETTLE_US / 1e6
 READERS = 4
+# Connections get their turn after so many trades of a long answer.
+_TRADES_AT_ONCE = 500
 _IDLE_S = 0.05
 
 _log = structlog.get_logger()
@@ -70,6 +73,7 @@ class Repair:
         self._publishing: set[asyncio.Task[None]] = set()
         self._started = 0.0
         self._reads = self._repaired = 0
+        self._invalid_seen = False
         self._invalid = metrics.INVALID_FRAMES.labels(exchange.name, "trades")
         self._repaired_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
 
@@ -82,6 +86,11 @@ class Repair:
             # A market that waits already keeps its place, so that none starves.
             self._wanted[symbol] = _Wanted(subscribed=now)
         self._wake.set()
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Note that markets do not exist any more."""
+        for symbol in symbols:
+            self._wanted.pop(symbol, None)
 
     async def run(self) -> None:
         """Read one market after the other until cancelled; READERS of these run at once.
@@ -130,10 +139,13 @@ class Repair:
 
     async def _read(self, symbol: str, wanted: _Wanted) -> None:
         started, started_us = time.monotonic(), time.time_ns() // 1000
+        if (market := self._markets.get(symbol)) is None:
+            return  # delisted since it was asked for
         try:
             body = await self._rest.get(self._exchange.recent_trades_path(symbol))
             received_at_us = time.time_ns() // 1000
-            recent = self._exchange.parse_recent_trades(body, self._markets[symbol], received_at_us)
+            # Beside the event loop: a long answer takes a second.
+            recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)
         except ExchangeUnavailable as error:
             delay_s = self._backoff.next()
             _log.warning("cannot repair", detail=str(error), retry_s=round(delay_s, 2))
@@ -144,6 +156,9 @@ class Repair:
         self._backoff.reset()
         self._reads += 1
         if recent.invalid:
+            if not self._invalid_seen:
+                self._invalid_seen = True
+                _log.warning("invalid trades, the first told by REST", symbol=symbol)
             self._invalid.inc(recent.invalid)
         publishing = asyncio.create_task(self._publish(recent))
         self._publishing.add(publishing)
@@ -158,7 +173,9 @@ class Repair:
 
     async def _publish(self, recent: RecentTrades) -> None:
         take = self._recorder.source()
-        for trade in recent.trades:
+        for number, trade in enumerate(recent.trades, 1):
+            if number % _TRADES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             message = take(trade)
             if message is None:
                 continue
@@ -183,3 +200,19 @@ class Repair:
             seconds=round(time.monotonic() - self._started, 1),
         )
         self._reads = self._repaired = 0
+
+
+def _parsed(exchange: Exchange, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
+    return _without_refused(exchange.parse_recent_trades(body, market, received_at_us))
+
+
+def _without_refused(recent: RecentTrades) -> RecentTrades:
+    """Count the trades that workers would refuse among the invalid ones."""
+    trades = []
+    for trade in recent.trades:
+        try:
+            wire.check_trade(trade)
+        except InvalidMessage:
+            continue
+        trades.append(trade)
+    return RecentTrades(trades, recent.invalid + len(recent.trades) - len(trades))

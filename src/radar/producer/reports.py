@@ -2,15 +2,23 @@
 
 from collections import deque
 
-from radar.errors import BufferFull
+import structlog
+
+from radar.errors import BufferFull, InvalidMessage
+from radar.kinds import Kind
+from radar.observe import metrics
 from radar.producer.outlet import Outlet
+
+_log = structlog.get_logger()
 
 
 class Reports:
     """Messages that are never waited for. No method blocks."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, exchange: str, kind: Kind) -> None:
         self._outlet = outlet
+        self._kind = kind
+        self._invalid = metrics.INVALID_FRAMES.labels(exchange, kind.name)
         self._messages: deque[tuple[bytes, bytes]] = deque()  # without room yet
 
     @property
@@ -19,7 +27,13 @@ class Reports:
         return len(self._messages)
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Take a message; `serve` publishes it."""
+        """Take a message; `serve` publishes it. One that workers would refuse is left out."""
+        try:
+            self._kind.decode(value)
+        except InvalidMessage as error:
+            self._invalid.inc()
+            _log.error("report left out", kind=self._kind.name, reason=str(error))
+            return
         self._messages.append((key, value))
 
     def serve(self) -> None:

@@ -1,20 +1,36 @@
-"""REST requests to an exchange: the only module here that imports httpx."""
+"""REST requests to an exchange: the only module here that imports httpx.
+
+The exchange is hostile. A request goes to the configured origin and nowhere else, an answer has
+at most one content encoding, and its size, the size of its inflated body and its duration are
+bounded.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
 from radar.errors import ConfigurationError, ExchangeUnavailable
+from radar.exchanges.base import brief
 from radar.settings import without_password
 
+# Without a byte for so long, or for the whole request: an answer that drips ends as well.
 TIMEOUT_S = 10.0
-# The market list is a few hundred kilobytes.
+REQUEST_TIMEOUT_S = 30.0
+# The market list is a few hundred kilobytes. Both the sent and the inflated body are bounded.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+# Inflated at once, after which other tasks get their turn.
+SLICE_BYTES = 256 * 1024
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
 
 
 class Rest:
     """A client for one exchange's REST interface.
 
     Attributes:
-        date: What the newest answer gave as its time, as HTTP writes it; empty if nothing.
+        date: The Date header of the newest answer; empty if there was none.
     """
 
     def __init__(self, url: str, *, proxy: str) -> None:
@@ -31,7 +47,13 @@ class Rest:
         self._url = url.rstrip("/")
         try:
             self._client = httpx.AsyncClient(
-                proxy=proxy or None, trust_env=False, timeout=TIMEOUT_S, follow_redirects=True
+                proxy=proxy or None,
+                trust_env=False,
+                timeout=TIMEOUT_S,
+                follow_redirects=False,
+                headers={"Accept-Encoding": "gzip"},
+                # An exchange could set so many that its own limit refuses our requests.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
         except ValueError as error:
             raise ConfigurationError(
@@ -39,28 +61,94 @@ class Rest:
             ) from error
 
     async def get(self, path: str) -> bytes:
-        """Return the body of the answer to one GET request.
+        """Return the body of the answer to one GET request; takes up to REQUEST_TIMEOUT_S.
 
         Raises:
-            ExchangeUnavailable: No answer within TIMEOUT_S between its parts, a status that is
-                not 200, or a body that is too large.
+            ExchangeUnavailable: No complete answer in time, a status that is not 200 (redirects
+                are not followed), or a body that is too large, damaged or encoded in another way
+                than gzip.
         """
         url = self._url + path
-        body = bytearray()
         try:
-            async with self._client.stream("GET", url) as response:
-                self.date = response.headers.get("Date", "")
-                if response.status_code != httpx.codes.OK:
-                    raise ExchangeUnavailable(f"GET {url}: status {response.status_code}")
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        raise ExchangeUnavailable(f"GET {url}: more than {MAX_BODY_BYTES} bytes")
+            async with (
+                asyncio.timeout(REQUEST_TIMEOUT_S),
+                self._client.stream("GET", url) as response,
+            ):
+                self.date = response.headers.get("Date", "")[:64]
+                return await _body(response)
+        except TimeoutError as error:
+            raise ExchangeUnavailable(
+                without_password(f"GET {url}: no complete answer in {REQUEST_TIMEOUT_S:.0f} s")
+            ) from error
+        except ValueError as error:
+            raise ExchangeUnavailable(without_password(f"GET {url}: {error}")) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
+            reason = brief(str(error) or type(error).__name__)
             raise ExchangeUnavailable(without_password(f"GET {url}: {reason}")) from error
-        return bytes(body)
 
     async def close(self) -> None:
         """Close the connections that were kept."""
         await self._client.aclose()
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """Return the inflated body of an answer.
+
+    Raises:
+        ValueError: The answer is not one that radar takes; says why.
+    """
+    if response.is_redirect:
+        target = brief(response.headers.get("Location", "nowhere"))
+        raise ValueError(
+            f"redirected to {target}, which is not followed; if the exchange has moved, set"
+            " EXCHANGE_REST_URL"
+        )
+    if response.status_code != httpx.codes.OK:
+        raise ValueError(f"status {response.status_code}")
+    encodings = response.headers.get_list("Content-Encoding", split_commas=True)
+    match [each.strip().lower() for each in encodings]:
+        case [] | ["identity"]:
+            parts = response.aiter_raw()
+        case ["gzip" | "x-gzip"]:
+            parts = _inflated(_limited(response.aiter_raw()))
+        case _:
+            raise ValueError(f"content encoding {brief(', '.join(encodings))} is not gzip or none")
+    return b"".join([part async for part in _limited(parts)])
+
+
+async def _limited(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass on the parts of a body.
+
+    Raises:
+        ValueError: The body is larger than MAX_BODY_BYTES.
+    """
+    size_bytes = 0
+    async for part in parts:
+        size_bytes += len(part)
+        if size_bytes > MAX_BODY_BYTES:
+            raise ValueError(f"a body of more than {MAX_BODY_BYTES} bytes")
+        yield part
+
+
+async def _inflated(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Inflate gzip in slices of at most SLICE_BYTES; other tasks run between two of them.
+
+    Raises:
+        ValueError: The body is not one complete gzip member.
+    """
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        async for part in parts:
+            left = part
+            while left and not inflater.eof:
+                yield inflater.decompress(left, SLICE_BYTES)
+                left = inflater.unconsumed_tail
+                await asyncio.sleep(0)
+            if inflater.unused_data or (left and inflater.eof):
+                raise ValueError("bytes follow the gzip body")
+    except zlib.error as error:
+        raise ValueError(f"damaged gzip: {error}") from error
+    while not inflater.eof and (rest := inflater.decompress(b"", SLICE_BYTES)):
+        yield rest
+    if not inflater.eof:
+        raise ValueError("the gzip body is cut off")

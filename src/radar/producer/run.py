@@ -17,7 +17,7 @@ from radar.observe.health import Health
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.gap_recorder import GapRecorder
-from radar.producer.markets import read_markets, selected
+from radar.producer.markets import Changes, Listing, read_markets, selected
 from radar.producer.outlet import Outlet
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
 from radar.producer.repair import Repair
@@ -119,7 +119,10 @@ class Producer:
             Outlet(publisher, kind.name)
             for publisher, kind in zip(self._report_publishers, REPORTED, strict=True)
         ]
-        self._reports = [Reports(outlet) for outlet in self._report_outlets]
+        self._reports = [
+            Reports(outlet, self._exchange.name, kind)
+            for outlet, kind in zip(self._report_outlets, REPORTED, strict=True)
+        ]
         gaps, watches = self._reports
         self._gaps = GapRecorder(
             self._exchange.name, kind, gaps, self._repair.request if kind is TRADES else None
@@ -137,8 +140,9 @@ class Producer:
             self._gaps,
             self._watches,
         )
-        self._shards: list[Shard] = []
-        self._newest_shards: list[Shard] = []  # the redundant ones of the newest markets
+        self._listing = Listing(settings.max_markets)
+        self._shards: dict[Shard, asyncio.Task[None]] = {}  # and what keeps them connected
+        self._groups: list[list[Shard]] = []  # redundant ones, of the same markets
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
@@ -157,7 +161,10 @@ class Producer:
         self._serving = self._start(self._serve())
         self._releasing = self._start(self._release())
         listed = await self._read_markets()
-        self._add(selected(listed, self._settings.symbols))
+        if self._settings.symbols:
+            self._add(selected(listed, self._settings.symbols))
+        else:
+            self._add((await self._changes(self._listing.start, listed)).new)
         self._tell_health()
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
@@ -177,12 +184,12 @@ class Producer:
             BrokerUnavailable: Kafka has not acknowledged everything in time.
         """
         deadline = time.monotonic() + FINISH_TIMEOUT_S
-        for task in self._tasks:
+        for task in list(self._tasks):
             if task is not self._serving and task is not self._releasing:
                 await _cancel(task)
         self._gaps.stop()
         take_s = FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S
-        closing = (shard.close(take_s) for shard in self._shards)
+        closing = (shard.close("stopped", take_s) for shard in self._shards)
         ends = await asyncio.gather(self._repair.finish(take_s), *closing, return_exceptions=True)
         await self._rest.close()
         try:
@@ -233,29 +240,65 @@ class Producer:
     async def _follow_markets(self) -> None:
         while True:
             await asyncio.sleep(self._settings.markets_refresh_seconds)
-            listed = await self._read_markets()
-            if new := [market for market in listed if market.symbol not in self._markets]:
-                _log.info("new markets", symbols=[market.symbol for market in new])
-                self._add(new)
+            changes = await self._changes(self._listing.update, await self._read_markets())
+            if changes.ended:
+                _log.info("markets ended", count=len(changes.ended), symbols=_some(changes.ended))
+                await self._end(changes.ended)
+            if changes.new:
+                symbols = [market.symbol for market in changes.new]
+                _log.info("new markets", count=len(symbols), symbols=_some(symbols))
+                self._add(changes.new)
+
+    async def _changes(
+        self, take: Callable[[list[Market]], Changes], listed: list[Market]
+    ) -> Changes:
+        changes = await asyncio.to_thread(take, listed)  # a long list takes a while
+        if changes.left_out:
+            _log.warning(
+                "markets left out: more than MAX_MARKETS, or too many new ones at once",
+                count=changes.left_out,
+            )
+        return changes
 
     def _add(self, markets: list[Market]) -> None:
         symbols = [market.symbol for market in markets]
         self._markets.update(zip(symbols, markets, strict=True))
-        if self._newest_shards and (room := max(0, self._newest_shards[0].room)):
-            for shard in self._newest_shards:
-                shard.extend(symbols[:room])
-            symbols = symbols[room:]
+        # Only once all connections are full there are more of them, so markets that come and go
+        # do not leave ever more connections behind. The emptiest first: few are replaced.
+        for group in sorted(self._groups, key=lambda group: group[0].room, reverse=True):
+            if (room := min(len(symbols), group[0].room)) > 0:
+                for shard in group:
+                    shard.extend(symbols[:room])
+                symbols = symbols[room:]
         parts = divide(symbols, self._settings.symbols_per_connection)
+        groups: list[list[Shard]] = [[] for _ in parts]
         # Every market gets its first connection before any gets its second.
         for _ in range(self._settings.redundant_connections):
-            for part in parts:
+            for group, part in zip(groups, parts, strict=True):
                 shard = Shard(self._feed, part)
-                self._shards.append(shard)
-                self._start(shard.run())
-        if parts:
-            self._newest_shards = self._shards[-1 :: -len(parts)][
-                : self._settings.redundant_connections
-            ]
+                group.append(shard)
+                self._shards[shard] = self._start(shard.run())
+        self._groups += groups
+
+    async def _end(self, symbols: list[str]) -> None:
+        """Record markets no more that the exchange does not list any more."""
+        for symbol in symbols:
+            del self._markets[symbol]
+        self._gaps.forget(symbols)
+        self._repair.forget(symbols)
+        gone = frozenset(symbols)
+        for shard in self._shards:
+            shard.remove(gone)
+        empty = [shard for shard in self._shards if not shard.symbols]
+        self._groups = [group for group in self._groups if group[0].symbols]
+        await asyncio.gather(*map(self._retire, empty))
+        await self._publish(lambda: self._recorder.forget(symbols))
+
+    async def _retire(self, shard: Shard) -> None:
+        await _cancel(self._shards[shard])
+        await shard.close("delisted")
+        # Not before: `finish` closes what is still open.
+        del self._shards[shard]
 
     def _start(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(part)
@@ -265,6 +308,7 @@ class Producer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Let `work` fail with the first part that fails; none ends by itself."""
+        self._tasks.remove(task)
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
 

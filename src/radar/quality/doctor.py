@@ -23,7 +23,7 @@ from radar.kinds import KINDS, TRADES
 from radar.local import addresses
 from radar.observe.state import running_pipeline
 from radar.producer.connection import Connection
-from radar.producer.markets import selected
+from radar.producer.markets import selected, storable
 from radar.producer.rest import Rest
 from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
@@ -239,7 +239,7 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
     symbols: list[str] = []
     try:
         started_s = time.time()
-        markets = exchange.parse_markets(await rest.get(exchange.markets_path))
+        markets = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
         middle_s = (started_s + time.time()) / 2
         found.append(ok("exchange REST", f"answers and has {len(markets):,} spot markets"))
         if rest.date:
