@@ -74,6 +74,13 @@ def _check_file(value: str) -> str:
     return value
 
 
+def _check_hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?", value):
+            raise ValueError(f"{value!r} is no name: leave out schemes, ports and paths")
+    return values
+
+
 def _check_token(value: SecretStr) -> SecretStr:
     if 0 < len(value.get_secret_value()) < MIN_TOKEN_CHARACTERS:
         raise ValueError("it is too short, others could guess it")
@@ -97,6 +104,13 @@ Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 Brokers = Annotated[str, AfterValidator(_check_brokers), Allowed("host:port, separated by commas")]
 FilePath = Annotated[str, AfterValidator(_check_file), Allowed("empty, or a file")]
+HostNames = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    AfterValidator(_check_hosts),
+    Allowed("empty, or names or addresses without ports, separated by commas"),
+]
 Identifier = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"),
@@ -313,7 +327,14 @@ class Settings(BaseSettings):
         AfterValidator(_check_token),
         Allowed("empty, or at least 16 characters"),
     ] = Field(
-        SecretStr(""), description="Who asks the dashboard must know this; empty: everybody may."
+        SecretStr(""),
+        description="Token that every request to the dashboard must prove to know; empty: a random"
+        " one in RADAR_DATA_DIR/dashboard.token.",
+    )
+    dashboard_hosts: HostNames = Field(
+        (),
+        description="Further names of the dashboard, e.g. radar.example behind a reverse proxy"
+        " on this machine, whose X-Forwarded-For and -Proto are then believed.",
     )
 
     # Running
@@ -337,6 +358,11 @@ class Settings(BaseSettings):
         "127.0.0.1",
         min_length=1,
         description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
+    )
+    metrics_hosts: HostNames = Field(
+        (),
+        description="Further names under which they are asked, e.g. radar.example; addresses and"
+        " names without a dot always work.",
     )
     monitor_processes: Annotated[
         tuple[str, ...],
