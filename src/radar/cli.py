@@ -3,7 +3,6 @@
 Modules are imported by the commands that use them, so that help and completion are quick.
 """
 
-import json
 import signal
 import sys
 from datetime import datetime
@@ -14,14 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__, cli_dlq
-from radar.cli_arguments import AsJson, KindName, RecordedName
+from radar.cli_arguments import AsJson, KindName, RecordedName, say, say_json
 from radar.cli_arguments import kind_named as _kind
 from radar.cli_arguments import settings_for as _settings
 from radar.errors import RadarError
+from radar.text import printable
 
 if TYPE_CHECKING:
     from radar.local.pipeline import Pipeline, Summary
     from radar.settings import Settings
+
+MAX_ERROR_CHARACTERS = 2000
+# Rows could hold colours too, and a terminal does not know whose they are.
+NO_COLOURS = {"output_format_pretty_color": "0"}
 
 app = typer.Typer(
     name="radar",
@@ -55,7 +59,7 @@ def main() -> None:
     try:
         app()
     except RadarError as error:
-        print(f"radar: {error}", file=sys.stderr)  # noqa: T201
+        print(f"radar: {printable(str(error), MAX_ERROR_CHARACTERS)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away (`radar query … | head`).
@@ -208,7 +212,7 @@ def dashboard(
     settings = _settings(
         "dashboard", **{name: value for name, value in given.items() if value is not None}
     )
-    run(settings, lambda url: typer.echo(f"dashboard: {url}"))
+    run(settings, lambda url: typer.echo(f"dashboard: {_login(settings, url)}"))
 
 
 @app.command()
@@ -246,13 +250,15 @@ def query(
     docs/queries.md lists tables and views.
     """
     from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask
+    from radar.text import printable_chunks
 
     settings = _settings("query")
-    if output_format or not sys.stdout.isatty():
+    terminal = sys.stdout.isatty()
+    if output_format or not terminal:
         answer = ask(settings, sql, output_format or "TabSeparated")
     else:
-        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS)
-    for chunk in answer:
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS | NO_COLOURS)
+    for chunk in printable_chunks(answer) if terminal else answer:
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
@@ -350,9 +356,9 @@ def status(*, as_json: AsJson = False) -> None:
     overview = observe_once(settings)
     if as_json:
         found = module.facts(overview, running_pipeline(settings.radar_data_dir))
-        typer.echo(json.dumps(found, indent=2))
+        say_json(found)
     else:
-        typer.echo(module.describe(overview))
+        say(*module.describe(overview).splitlines())
     if module.problems(overview):
         raise typer.Exit(1)
 
@@ -388,10 +394,9 @@ def health(
 
         reports = ask_all(load())
     if as_json:
-        typer.echo(json.dumps([report._asdict() for report in reports], indent=2))
+        say_json([report._asdict() for report in reports])
     else:
-        for report in reports:
-            typer.echo(report)
+        say(*map(str, reports))
     if not all(report.alive and (alive or report.ready) for report in reports):
         raise typer.Exit(1)
 
@@ -417,12 +422,12 @@ def topics(
     cluster = Cluster(_settings("topics"))
     names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
     for name in cluster.create_topics(names):
-        typer.echo(f"created {name}")
+        say(f"created {name}")
     for topic, before, after in cluster.grow_topics(names) if grow else ():
-        typer.echo(f"grew {topic} from {before} to {after} partitions: its markets may move")
+        say(f"grew {topic} from {before} to {after} partitions: its markets may move")
     for state in cluster.topics(names):
         kept = state.end - state.start
-        typer.echo(f"{state.name}: {state.partitions} partitions, {kept:,} messages kept")
+        say(f"{state.name}: {state.partitions} partitions, {kept:,} messages kept")
 
 
 @app.command()
@@ -437,9 +442,9 @@ def lag(*, as_json: AsJson = False) -> None:
         raise BrokerUnavailable(overview.kafka_error)
     partitions = overview.partitions
     if as_json:
-        typer.echo(json.dumps(module.lag_facts(partitions), indent=2))
+        say_json(module.lag_facts(partitions))
     else:
-        typer.echo(module.describe_lag(partitions))
+        say(*module.describe_lag(partitions).splitlines())
 
 
 @app.command()
@@ -462,10 +467,9 @@ def verify(
     settings = _settings("verify")
     report = run(settings, ledger or _running_ledger(settings))
     if as_json:
-        typer.echo(json.dumps(facts(report), indent=2))
+        say_json(facts(report))
     else:
-        for line in describe(report):
-            typer.echo(line)
+        say(*describe(report))
     if not report.exact:
         raise typer.Exit(1)
 
@@ -502,10 +506,9 @@ def coverage(
     finally:
         store.close()
     if as_json:
-        typer.echo(json.dumps(module.facts(days, gaps), indent=2))
+        say_json(module.facts(days, gaps))
     else:
-        for line in module.describe(days, gaps):
-            typer.echo(line)
+        say(*module.describe(days, gaps))
 
 
 @app.command()
@@ -522,9 +525,9 @@ def doctor(*, as_json: AsJson = False) -> None:
     for finding in examine(_settings("doctor")):
         found.append(finding)
         if not as_json:
-            typer.echo(describe(finding))
+            say(describe(finding))
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+        say_json([finding._asdict() for finding in found])
     if worst(found) is State.PROBLEM:
         raise typer.Exit(1)
 
@@ -572,6 +575,18 @@ def config(
 def version() -> None:
     """Show the version."""
     typer.echo(f"radar {__version__}")
+
+
+def _login(settings: "Settings", url: str) -> str:
+    """Return the address of the dashboard, with the token only where a person reads it."""
+    from urllib.parse import urlsplit
+
+    from radar.dashboard.address import login_url
+
+    if not sys.stdout.isatty():
+        return url
+    parts = urlsplit(url)
+    return login_url(settings, parts.hostname or "", parts.port or 0)
 
 
 def _running_ledger(settings: "Settings") -> Path | None:

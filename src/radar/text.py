@@ -5,7 +5,9 @@ or a log reader obeys instead of showing. Each boundary where such a string is s
 through `printable`.
 """
 
+import codecs
 import re
+from collections.abc import Iterable, Iterator
 
 DEFAULT_LIMIT = 200
 ELLIPSIS = "…"
@@ -40,6 +42,23 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
         length -= len(shown.pop())
         cut = True
     return "".join(shown) + (ELLIPSIS if cut else "")
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of any length and of several lines, with everything else written out."""
+    if is_printable(text.replace("\n", "").replace("\t", "")):
+        return text
+    return "".join(
+        each if each in "\n\t" or is_printable(each) else _escaped(each) for each in text
+    )
+
+
+def printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what `printable_lines` makes of UTF-8 that arrives in pieces, and escape bad bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    for chunk in chunks:
+        yield printable_lines(decoder.decode(chunk)).encode()
+    yield printable_lines(decoder.decode(b"", final=True)).encode()
 
 
 def is_printable(text: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from radar.text import printable
+from radar.text import printable, printable_chunks, printable_lines
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 SEEN = {"L", "M", "N", "P", "S"}  # the first letters of Unicode's categories of visible characters
@@ -81,3 +81,24 @@ def test_costs_nothing_for_a_huge_text() -> None:
     began_s = time.perf_counter()
     assert len(printable(huge)) <= 200
     assert time.perf_counter() - began_s < 1
+
+
+def test_lines_stay_lines() -> None:
+    """A table keeps its breaks and tabs; everything else is written out, however long it is."""
+    assert printable_lines("a\tb\n\x1b[2J\r\n") == "a\tb\n\\x1b[2J\\x0d\n"
+    assert printable_lines("\u2502 x\n" * 9999) == "\u2502 x\n" * 9999
+
+
+@given(st.text(), st.integers(1, 5))
+def test_chunks_are_read_as_one_text(text: str, size: int) -> None:
+    """Characters that are cut between two chunks are not broken."""
+    data = text.encode()
+    chunks = [data[n : n + size] for n in range(0, len(data), size)]
+    assert b"".join(printable_chunks(chunks)).decode() == printable_lines(text)
+
+
+def test_chunks_of_other_bytes_are_written_out() -> None:
+    """Bytes that are no UTF-8 include C1 controls of 8-bit terminals."""
+    assert b"".join(printable_chunks([b"a\x9b2J", b"\xff\n", b"\xe2\x82"])) == (
+        b"a\\x9b2J\\xff\n\\xe2\\x82"
+    )
