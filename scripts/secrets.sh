@@ -28,7 +28,7 @@ trap 'rm -f "$new" "$new.kept"' EXIT
 trap 'exit 1' HUP INT TERM
 if [ -e "$file" ]; then
     # With a line break at the end, where an editor left it out.
-    sed -e '$a\' "$file" >"$new"
+    awk 1 "$file" >"$new"
 fi
 added=
 for name in $names; do
