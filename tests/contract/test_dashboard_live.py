@@ -1,8 +1,12 @@
 """What the dashboard's streams tell, to how many, and how they end."""
 
+import os
+import pty
 import random
+import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -345,6 +349,28 @@ def test_command_creates_a_token_that_only_its_user_can_read(
     # What is no terminal may be a log.
     for log in tmp_path.glob("*.log"):
         assert token not in log.read_text()
+
+
+def test_command_shows_the_token_to_a_terminal_only(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    environment = os.environ | {"RADAR_DATA_DIR": str(tmp_path), "DASHBOARD_TOKEN": ""}
+    process = subprocess.Popen(
+        radar("dashboard", "--port", "0"), stdin=slave, stdout=slave, stderr=slave, env=environment
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"\n" not in shown:
+            shown += os.read(master, 1000)
+        token = (tmp_path / "dashboard.token").read_text().strip()
+        found = re.fullmatch(rb"dashboard: (http://127.0.0.1:\d+)/#token=(.*)\r\n", shown)
+        assert found is not None, shown
+        assert found[2].decode() == token
+        assert httpx.get(found[1].decode(), trust_env=False).status_code == 401
+    finally:
+        process.terminate()
+        process.wait(20)
+        os.close(master)
 
 
 def test_command_refuses_a_token_that_others_may_read(
