@@ -1,5 +1,5 @@
-// Takes the token out of an address like http://127.0.0.1:8080/#token=…, which reaches no server, and
-// sends it as the form would.
+// Takes the token out of an address that ends with #token=…, a part that reaches no server, and sends
+// the token as the form would.
 
 (() => {
   const logIn = () => {
