@@ -7,6 +7,9 @@ LOGS ?= --follow --tail 100
 COMPOSE = docker compose $(addprefix --file ,docker-compose.yml $(WITH:%=docker-compose.%.yml) \
 	$(wildcard docker-compose.scale-*.yml))
 PRODUCERS := wallex-trades wallex-depth
+# Variables without which compose does nothing, not even remove containers.
+SECRETS := CLICKHOUSE_MIGRATOR_PASSWORD CLICKHOUSE_WRITER_PASSWORD CLICKHOUSE_READER_PASSWORD \
+	GRAFANA_ADMIN_PASSWORD DASHBOARD_TOKEN
 # One for each image: all services that share it build the same.
 BUILT := topics wallex-trades
 # As many as there are now, see scale-trades.
@@ -18,17 +21,21 @@ monitored = $$($(COMPOSE) --profile monitoring ps --all --quiet prometheus grafa
 	&& echo --profile monitoring)
 # Says what does the same without an engine.
 engine = @docker compose version >/dev/null 2>&1 && docker version >/dev/null 2>&1 || { \
-	echo "make $@ needs a running Docker engine with the compose plugin; without one: $(1)"; exit 1; }
+	echo "make $@ needs a running Docker engine with the compose plugin; without one: $(1)"; exit 1; }; \
+	WITH="$(WITH)" scripts/secrets.sh
 ask = @[ -n "$(YES)" ] || { printf '%s [y/N] ' $(1); read -r answer; [ "$$answer" = y ]; } \
 	|| { echo "nothing was done"; exit 1; }
 
-.PHONY: dev-setup start-pipeline start start-infra start-producers start-consumers stop restart \
+.PHONY: dev-setup secrets start-pipeline start start-infra start-producers start-consumers stop restart \
 	build status monitor health logs logs-trades logs-depth logs-producers kafka-topics \
 	kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
 	clickhouse-query-depth clickhouse-reset scale-trades scale-depth clean clean-all
 
 dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
 	@[ -e .env ] || { cp env.example .env; echo "wrote .env: every option at its default"; }
+
+secrets: ## Create the passwords of the stack that are missing in .env; changes none
+	@WITH="$(WITH)" scripts/secrets.sh
 
 build: ## Build the images of producers and consumers
 	$(call engine,make setup)
@@ -85,7 +92,7 @@ health: ## Tell the health of every container; fails if one is not healthy
 monitor: ## Start Prometheus (localhost:9090) and Grafana (localhost:3000)
 	$(call engine,make up shows a live view)
 	$(COMPOSE) --profile monitoring up --detach --wait prometheus grafana
-	@echo "Grafana: http://localhost:3000 (user admin), Prometheus: http://localhost:9090"
+	@echo "Grafana: http://localhost:3000 (user admin, GRAFANA_ADMIN_PASSWORD of .env), Prometheus: http://localhost:9090"
 
 logs: ## Follow the logs of everything (LOGS="--since 10m")
 	$(call engine,tail -f .radar/logs/*.log)
@@ -164,7 +171,8 @@ scaled:
 	$(COMPOSE) up --detach --wait --remove-orphans --no-recreate
 
 clean: ## Remove containers, caches and the virtual environment; data stays
-	@! docker version >/dev/null 2>&1 || $(COMPOSE) --profile monitoring down --remove-orphans
+	@! docker version >/dev/null 2>&1 \
+		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring down --remove-orphans
 	rm -rf $(VENV) $(VENV)-quix .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f docker-compose.scale-*.yml
 

@@ -11,30 +11,33 @@ from typing import Any
 
 import httpx
 import uvicorn
+from pydantic import SecretStr
 
 from ports import free_port
-from radar.dashboard.app import Dashboard
+from radar.dashboard.app import Dashboard, configuration
 from radar.observe.observer import Observer
 from radar.settings import Settings
 from support import eventually
 
+TOKEN = "what-only-the-tests-know"  # of every dashboard that a test starts
+KNOWS = {"authorization": f"Bearer {TOKEN}"}
+
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[httpx.Client]:
-    """Serve for the time of a block; provide who asks."""
+def serving(settings: Settings, *, knows: bool = True) -> Iterator[httpx.Client]:
+    """Serve for the time of a block; provide a client, which knows the token or not."""
+    settings = settings.model_copy(update={"dashboard_token": SecretStr(TOKEN)})
     observer = Observer(settings.model_copy(update={"kafka_broker": f"127.0.0.1:{free_port()}"}))
     dashboard = Dashboard(settings, observer.observe, lambda: None)
-    config = uvicorn.Config(
-        dashboard.application, log_config=None, access_log=False, timeout_graceful_shutdown=2
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configuration(settings, dashboard.application))
     with socket.create_server(("127.0.0.1", free_port())) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             eventually(lambda: server.started, "the dashboard serves")
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+            headers = KNOWS if knows else None
+            with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30) as client:
                 yield client
         finally:
             server.should_exit = True
@@ -52,7 +55,10 @@ class Viewer:
     def __init__(self, client: httpx.Client, query: str) -> None:
         self.events: list[Event] = []
         self.ended = threading.Event()
-        self._client = httpx.Client(base_url=client.base_url, trust_env=False, timeout=30)
+        self._client = httpx.Client(
+            base_url=client.base_url, headers=client.headers, trust_env=False, timeout=30
+        )
+        self.status = 0
         self._query = query
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._response: httpx.Response | None = None
@@ -62,7 +68,7 @@ class Viewer:
         name = ""
         try:
             with self._client.stream("GET", f"/api/live?{self._query}") as response:
-                self._response = response
+                self._response, self.status = response, response.status_code
                 for line in response.iter_lines():
                     kind, _, content = line.partition(": ")
                     if kind == "event":

@@ -191,7 +191,8 @@ def _serve_health(settings: Settings, connections: "Connections | None" = None) 
     if settings.metrics_port:
         from radar.observe.endpoints import serve
 
-        serve(settings.metrics_host, settings.metrics_port, health, connections)
+        names = (settings.metrics_host, *settings.metrics_hosts)
+        serve(settings.metrics_host, settings.metrics_port, health, connections, names)
     return health
 
 

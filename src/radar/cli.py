@@ -3,7 +3,6 @@
 Modules are imported by the commands that use them, so that help and completion are quick.
 """
 
-import json
 import shutil
 import signal
 import sys
@@ -15,14 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__, cli_dlq
-from radar.cli_arguments import AsJson, KindName, RecordedName
+from radar.cli_arguments import AsJson, KindName, RecordedName, say, say_json
 from radar.cli_arguments import kind_named as _kind
 from radar.cli_arguments import settings_for as _settings
 from radar.errors import RadarError
+from radar.text import printable
 
 if TYPE_CHECKING:
     from radar.local.pipeline import Pipeline, Summary
     from radar.settings import Settings
+
+MAX_ERROR_CHARACTERS = 2000
+# Rows could hold colours too, and a terminal does not know whose they are.
+NO_COLOURS = {"output_format_pretty_color": "0"}
 
 app = typer.Typer(
     name="radar",
@@ -62,7 +66,7 @@ def main() -> None:
     try:
         app()
     except RadarError as error:
-        print(f"radar: {error}", file=sys.stderr)  # noqa: T201
+        print(f"radar: {printable(str(error), MAX_ERROR_CHARACTERS)}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away (`radar query … | head`).
@@ -113,7 +117,7 @@ def up(
         await show_up(console, title, addresses, watch, lambda: pipeline.processes)
 
     summary = asyncio.run(run(settings, simulation, duration, show))
-    console.print(_summary(summary), highlight=False, soft_wrap=True)
+    console.print(_summary(summary), highlight=False, markup=False, soft_wrap=True)
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -214,7 +218,7 @@ def dashboard(
     settings = _settings(
         "dashboard", **{name: value for name, value in given.items() if value is not None}
     )
-    run(settings, lambda url: typer.echo(f"dashboard: {url}"))
+    run(settings, lambda url: typer.echo(f"dashboard: {_login(settings, url)}"))
 
 
 @app.command()
@@ -254,15 +258,18 @@ def query(
     Reads only, unless --write is given. docs/queries.md lists tables and views.
     """
     from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
+    from radar.text import printable_chunks
 
     settings = _settings("query")
     if write and not may_run(sql.encode()):
         raise typer.Abort
-    if output_format or not sys.stdout.isatty():
+    terminal = sys.stdout.isatty()
+    if output_format or not terminal:
         answer = ask(settings, sql, output_format or "TabSeparated", write=write)
     else:
-        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write)
-    for chunk in answer:
+        shown = TABLE_SETTINGS | NO_COLOURS
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=shown, write=write)
+    for chunk in printable_chunks(answer) if terminal else answer:
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
@@ -343,7 +350,8 @@ def monitor() -> None:
     if not has_terminal():
         raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
 
-    run(load())
+    settings = load()
+    run(settings, _addresses_of_running(settings))
 
 
 @app.command()
@@ -361,9 +369,9 @@ def status(*, as_json: AsJson = False) -> None:
     overview = observe_once(settings)
     if as_json:
         found = module.facts(overview, running_pipeline(settings.radar_data_dir))
-        typer.echo(json.dumps(found, indent=2))
+        say_json(found)
     else:
-        typer.echo(module.describe(overview))
+        say(*module.describe(overview).splitlines())
     if module.problems(overview):
         raise typer.Exit(1)
 
@@ -399,10 +407,9 @@ def health(
 
         reports = ask_all(load())
     if as_json:
-        typer.echo(json.dumps([report._asdict() for report in reports], indent=2))
+        say_json([report._asdict() for report in reports])
     else:
-        for report in reports:
-            typer.echo(report)
+        say(*map(str, reports))
     if not all(report.alive and (alive or report.ready) for report in reports):
         raise typer.Exit(1)
 
@@ -428,12 +435,12 @@ def topics(
     cluster = Cluster(_settings("topics"))
     names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
     for name in cluster.create_topics(names):
-        typer.echo(f"created {name}")
+        say(f"created {name}")
     for topic, before, after in cluster.grow_topics(names) if grow else ():
-        typer.echo(f"grew {topic} from {before} to {after} partitions: its markets may move")
+        say(f"grew {topic} from {before} to {after} partitions: its markets may move")
     for state in cluster.topics(names):
         kept = state.end - state.start
-        typer.echo(f"{state.name}: {state.partitions} partitions, {kept:,} messages kept")
+        say(f"{state.name}: {state.partitions} partitions, {kept:,} messages kept")
 
 
 @app.command()
@@ -448,9 +455,9 @@ def lag(*, as_json: AsJson = False) -> None:
         raise BrokerUnavailable(overview.kafka_error)
     partitions = overview.partitions
     if as_json:
-        typer.echo(json.dumps(module.lag_facts(partitions), indent=2))
+        say_json(module.lag_facts(partitions))
     else:
-        typer.echo(module.describe_lag(partitions))
+        say(*module.describe_lag(partitions).splitlines())
 
 
 @app.command()
@@ -473,10 +480,9 @@ def verify(
     settings = _settings("verify")
     report = run(settings, ledger or _running_ledger(settings))
     if as_json:
-        typer.echo(json.dumps(facts(report), indent=2))
+        say_json(facts(report))
     else:
-        for line in describe(report):
-            typer.echo(line)
+        say(*describe(report))
     if not report.exact:
         raise typer.Exit(1)
 
@@ -513,10 +519,9 @@ def coverage(
     finally:
         store.close()
     if as_json:
-        typer.echo(json.dumps(module.facts(days, gaps), indent=2))
+        say_json(module.facts(days, gaps))
     else:
-        for line in module.describe(days, gaps):
-            typer.echo(line)
+        say(*module.describe(days, gaps))
 
 
 @app.command()
@@ -533,9 +538,9 @@ def doctor(*, as_json: AsJson = False) -> None:
     for finding in examine(_settings("doctor")):
         found.append(finding)
         if not as_json:
-            typer.echo(describe(finding))
+            say(describe(finding))
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+        say_json([finding._asdict() for finding in found])
     if worst(found) is State.PROBLEM:
         raise typer.Exit(1)
 
@@ -600,6 +605,18 @@ def version() -> None:
     typer.echo(f"radar {__version__}")
 
 
+def _login(settings: "Settings", url: str) -> str:
+    """Return the address of the dashboard, with the token only where a person reads it."""
+    from urllib.parse import urlsplit
+
+    from radar.dashboard.address import login_url
+
+    if not sys.stdout.isatty():
+        return url
+    parts = urlsplit(url)
+    return login_url(settings, parts.hostname or "", parts.port or 0)
+
+
 def _running_ledger(settings: "Settings") -> Path | None:
     from radar.observe.state import running_pipeline
 
@@ -615,30 +632,39 @@ def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
     from radar.local.addresses import url
 
     broker, database, dashboard = pipeline.broker, pipeline.database, pipeline.dashboard
-    found: list[tuple[str, Any]] = [
-        *([("Dashboard", url(dashboard.host, dashboard.port))] if dashboard else []),
-        ("Kafka", f"{broker.host}:{broker.port}{'' if broker.embedded else ' (not ours)'}"),
-        (
-            "ClickHouse",
-            f"http://{database.host}:{database.port}{_password_hint(pipeline)}",
-        ),
-        ("SQL", f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'),
-        ("Logs", pipeline.data_dir / "logs"),
+    foreign = {True: "", False: " (not ours)"}
+    where = url(dashboard.host, dashboard.port) if dashboard else ""
+    return [
+        *([("Dashboard", _login(pipeline.settings, where))] if dashboard else []),
+        ("Kafka", f"{broker.host}:{broker.port}{foreign[broker.embedded]}"),
+        ("ClickHouse", f"{url(database.host, database.port)}{foreign[database.embedded]}"),
+        *_examples(pipeline.settings, embedded=database.embedded),
+        ("Logs", str(pipeline.data_dir / "logs")),
     ]
-    return [(name, str(where)) for name, where in found]
 
 
-def _password_hint(pipeline: "Pipeline") -> str:
-    """Say how to get into the database of a pipeline."""
-    from radar.settings import clickhouse_password_file
+def _addresses_of_running(settings: "Settings") -> list[tuple[str, str]]:
+    """Return the addresses of the `radar up` that runs on this machine; none without one."""
+    from radar.observe.deployment import find
 
-    if not pipeline.database.embedded:
-        return " (not ours)"
-    path = clickhouse_password_file(pipeline.settings)
-    user = pipeline.settings.clickhouse_user
-    return (
-        f" (user {user}, password: {_command()} password)" if path.exists() else f" (user {user})"
-    )
+    found = find(settings)
+    if found.started_at_s is None:
+        return []
+    return [
+        *([("Dashboard", _login(settings, found.dashboard))] if found.dashboard else []),
+        ("Kafka", found.kafka),
+        ("ClickHouse", f"http://{found.clickhouse}"),
+        *_examples(settings, embedded=True),
+        ("Logs", str(found.log_dir)),
+    ]
+
+
+def _examples(settings: "Settings", *, embedded: bool) -> list[tuple[str, str]]:
+    """Return how to ask the database, from a terminal and with another client."""
+    sql = f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'
+    where = f"http://{settings.clickhouse_host}:{settings.clickhouse_port}/"
+    curl = f'curl -u "{settings.clickhouse_user}:$({_command()} password)" {where}'
+    return [("SQL", sql), *([("Password", curl)] if embedded else [])]
 
 
 def _command() -> str:

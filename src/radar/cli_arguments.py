@@ -1,5 +1,6 @@
 """What the commands of the command line share."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radar.errors import ConfigurationError
+from radar.text import printable
 
 if TYPE_CHECKING:
     from radar.kinds import Kind
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
+MAX_LINE_CHARACTERS = 10_000
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -32,6 +35,17 @@ class KindName(StrEnum):
     DEPTH = "depth"
     GAPS = "gaps"
     WATCHES = "watches"
+
+
+def say(*lines: str) -> None:
+    """Print lines that may hold what others wrote: each stays one line and does nothing else."""
+    for line in lines:
+        typer.echo(printable(line, MAX_LINE_CHARACTERS))
+
+
+def say_json(found: object, indent: int | None = 2) -> None:
+    """Print facts for machines; what is not ASCII is escaped, for the terminals they pass."""
+    typer.echo(json.dumps(found, indent=indent).replace("\x7f", "\\u007f"))
 
 
 def settings_for(role: str, **overrides: object) -> "Settings":

@@ -1,14 +1,23 @@
 """The command line's part about dead letters: `radar dlq …`."""
 
 import base64
-import json
+import shlex
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar.cli_arguments import AsJson, KindName, kinds_named, parse_since, settings_for
+from radar.cli_arguments import (
+    AsJson,
+    KindName,
+    kinds_named,
+    parse_since,
+    say,
+    say_json,
+    settings_for,
+)
+from radar.text import printable, printable_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 100
 SHOWN_STILL_BAD = 10
+MAX_NAME_CHARACTERS = 300
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,11 +69,11 @@ def list_letters(
                 continue
             count += 1
             if as_json:
-                typer.echo(json.dumps(_facts(letter) | {"state": state.value}))
+                say_json(_facts(letter) | {"state": state.value}, indent=None)
             else:
                 done = "" if state is LetterState.OPEN else f"  ({state.value})"
-                typer.echo(f"{letter.name}  {letter.sent_at}  {letter.detail}{done}")
-                typer.echo(f"    {_beginning(letter.payload)}")
+                say(f"{_word(letter.name)}  {letter.sent_at}  {letter.detail}{done}")
+                say(f"    {_beginning(letter.payload)}")
     if not as_json:
         typer.echo(f"{count:,} dead letters" if count != 1 else "1 dead letter")
 
@@ -78,18 +88,22 @@ def show(
     """Show one dead letter whole: reason, origin, key and payload."""
     for each, state in _named(settings_for("dlq"), [letter]):
         if raw:
-            sys.stdout.buffer.write(each.payload)
+            raw_bytes = [each.payload]
+            shown = printable_chunks(raw_bytes) if sys.stdout.isatty() else raw_bytes
+            sys.stdout.buffer.writelines(shown)
         elif as_json:
-            typer.echo(json.dumps(_facts(each) | {"state": state.value}, indent=2))
+            say_json(_facts(each) | {"state": state.value})
         else:
-            typer.echo(f"letter:  {each.name} ({state.value})")
-            typer.echo(f"sent:    {each.sent_at}")
-            typer.echo(f"reason:  {each.reason}")
-            typer.echo(f"detail:  {each.detail}")
-            typer.echo(f"key:     {_text(each.key)}")
             cut = f", of {each.payload_bytes:,} before it was cut" if each.is_cut else ""
-            typer.echo(f"payload: {len(each.payload):,} bytes{cut}")
-            typer.echo("")
+            say(
+                f"letter:  {_word(each.name)} ({state.value})",
+                f"sent:    {each.sent_at}",
+                f"reason:  {each.reason}",
+                f"detail:  {each.detail}",
+                f"key:     {_text(each.key)}",
+                f"payload: {len(each.payload):,} bytes{cut}",
+                "",
+            )
             typer.echo(_text(each.payload))
 
 
@@ -129,7 +143,7 @@ def replay(
     finally:
         store.close()
     for bad in still_bad:
-        typer.echo(f"still bad: {bad.letter.name}: {bad.reason}")
+        say(f"still bad: {_word(bad.letter.name)}: {bad.reason}")
     if bad_count > len(still_bad):
         typer.echo(f"still bad: {bad_count - len(still_bad):,} more")
     typer.echo(f"{stored:,} replayed, {bad_count:,} still bad")
@@ -210,12 +224,17 @@ def _facts(letter: "DeadLetter") -> dict[str, Any]:
 
 
 def _beginning(payload: bytes) -> str:
-    text = _text(payload[: 4 * SHOWN_CHARACTERS])
-    more = len(payload) > 4 * SHOWN_CHARACTERS or len(text) > SHOWN_CHARACTERS
-    return text[:SHOWN_CHARACTERS] + ("…" if more else "")
+    return printable(
+        payload[: 4 * SHOWN_CHARACTERS].decode(errors="backslashreplace"), SHOWN_CHARACTERS
+    )
 
 
 def _text(data: bytes) -> str:
     """Return bytes as text of one line that does nothing to a terminal."""
     text = data.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(text, 10 * len(text) + 1)
+
+
+def _word(name: str) -> str:
+    """Return a name as people copy it into a command: a shell takes it as one word."""
+    return shlex.quote(printable(name, MAX_NAME_CHARACTERS))

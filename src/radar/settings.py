@@ -76,6 +76,41 @@ def _check_file(value: str) -> str:
     return value
 
 
+def _check_certificates(value: str) -> str:
+    if _check_file(value):
+        import ssl
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
+        except (OSError, ValueError) as error:  # of which the library's own errors are some
+            raise ValueError(_why(error, "it holds no certificates in PEM")) from error
+    return value
+
+
+def _check_key(value: str) -> str:
+    if _check_file(value):
+        try:
+            with Path(value).open("rb") as file:
+                content = file.read(MAX_KEY_BYTES)
+        except OSError as error:
+            raise ValueError(_why(error, "")) from error
+        if not re.search(rb"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----", content):
+            raise ValueError("it holds no private key in PEM")
+    return value
+
+
+def _why(error: Exception, otherwise: str) -> str:
+    unread = isinstance(error, PermissionError | IsADirectoryError)
+    return f"it cannot be read: {error.strerror}" if unread else otherwise  # type: ignore[attr-defined]
+
+
+def _check_hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?", value):
+            raise ValueError(f"{value!r} is no name: leave out schemes, ports and paths")
+    return values
+
+
 def _check_token(value: SecretStr) -> SecretStr:
     if 0 < len(value.get_secret_value()) < MIN_TOKEN_CHARACTERS:
         raise ValueError("it is too short, others could guess it")
@@ -93,12 +128,23 @@ def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
 
 MAX_PORT = 65535
 MIN_TOKEN_CHARACTERS = 16
+MAX_KEY_BYTES = 1_000_000
 _WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
 
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 Brokers = Annotated[str, AfterValidator(_check_brokers), Allowed("host:port, separated by commas")]
-FilePath = Annotated[str, AfterValidator(_check_file), Allowed("empty, or a file")]
+CertificatesPath = Annotated[
+    str, AfterValidator(_check_certificates), Allowed("empty, or a file of certificates in PEM")
+]
+KeyPath = Annotated[str, AfterValidator(_check_key), Allowed("empty, or a private key in PEM")]
+HostNames = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    AfterValidator(_check_hosts),
+    Allowed("empty, or names or addresses without ports, separated by commas"),
+]
 Identifier = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"),
@@ -235,13 +281,13 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str = Field("", description="SASL user.")
     kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
-    kafka_ssl_ca_file: FilePath = Field(
+    kafka_ssl_ca_file: CertificatesPath = Field(
         "", description="CA certificates to verify brokers with; empty means the system's."
     )
-    kafka_ssl_certificate_file: FilePath = Field(
+    kafka_ssl_certificate_file: CertificatesPath = Field(
         "", description="Certificate to show to brokers that ask for one."
     )
-    kafka_ssl_key_file: FilePath = Field("", description="Private key of that certificate.")
+    kafka_ssl_key_file: KeyPath = Field("", description="Private key of that certificate.")
     kafka_ssl_key_password: SecretStr = Field(
         SecretStr(""), description="Password of that private key."
     )
@@ -267,7 +313,7 @@ class Settings(BaseSettings):
     clickhouse_secure: bool = Field(
         False, description="Use HTTPS, usually on CLICKHOUSE_PORT=8443; certificates are verified."
     )
-    clickhouse_ca_file: FilePath = Field(
+    clickhouse_ca_file: CertificatesPath = Field(
         "", description="CA certificates to verify ClickHouse with; empty means the system's."
     )
     retention_days: int = Field(
@@ -326,7 +372,14 @@ class Settings(BaseSettings):
         AfterValidator(_check_token),
         Allowed("empty, or at least 16 characters"),
     ] = Field(
-        SecretStr(""), description="Who asks the dashboard must know this; empty: everybody may."
+        SecretStr(""),
+        description="Token that every request to the dashboard must prove to know; empty: a random"
+        " one in RADAR_DATA_DIR/dashboard.token.",
+    )
+    dashboard_hosts: HostNames = Field(
+        (),
+        description="Further names of the dashboard, e.g. radar.example behind a reverse proxy"
+        " on this machine, whose X-Forwarded-For and -Proto are then believed.",
     )
 
     # Running
@@ -350,6 +403,11 @@ class Settings(BaseSettings):
         "127.0.0.1",
         min_length=1,
         description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
+    )
+    metrics_hosts: HostNames = Field(
+        (),
+        description="Further names under which they are asked, e.g. radar.example; addresses and"
+        " names without a dot always work.",
     )
     monitor_processes: Annotated[
         tuple[str, ...],
@@ -407,11 +465,32 @@ def load(**overrides: Any) -> Settings:
             (unless it is a secret) and what is allowed.
     """
     try:
-        return _with_embedded_password(Settings(**overrides))
+        settings = Settings(**overrides)
     except ValidationError as error:
         given = _given() | overrides
         problems = [_problem(given, detail) for detail in error.errors(include_url=False)]
         raise ConfigurationError("; ".join(problems)) from None
+    _check_pair(settings)
+    return _with_embedded_password(settings)
+
+
+def _check_pair(settings: Settings) -> None:
+    """Refuse a private key that cannot be used: the library would fail later, or ask for words."""
+    certificate, key = settings.kafka_ssl_certificate_file, settings.kafka_ssl_key_file
+    if not (certificate and key):
+        return
+    import ssl
+
+    password = settings.kafka_ssl_key_password.get_secret_value()
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_cert_chain(certificate, key, password=lambda: password or " ")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"KAFKA_SSL_KEY_FILE={key} does not fit KAFKA_SSL_CERTIFICATE_FILE={certificate}, or"
+            " KAFKA_SSL_KEY_PASSWORD is wrong: set the key that belongs to the certificate, and its"
+            " password"
+        ) from error
 
 
 def clickhouse_password_file(settings: Settings) -> Path:

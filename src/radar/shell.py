@@ -27,11 +27,15 @@ from radar.errors import RadarError
 from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
 from radar.local.clickhouse.statement import split
 from radar.settings import Settings
+from radar.text import printable, printable_chunks
 
 HISTORY = ".radar_history"
 
 
 MOST_SHOWN = 200
+MAX_ERROR_CHARACTERS = 2000
+# Rows could hold colours too, and a terminal does not know whose they are.
+_NO_COLOURS = {"output_format_pretty_color": "0"}
 # A word at the end, and the name before its point.
 _AT_CURSOR = re.compile(r"(?:(\w+)\.)?(\w*)$")
 _LEAVE = ("\\q", "exit", "quit")
@@ -167,11 +171,13 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
         return False
     began_s = time.perf_counter()
     try:
-        for chunk in ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write):
+        shown = TABLE_SETTINGS | _NO_COLOURS
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=shown, write=write)
+        for chunk in printable_chunks(answer):
             sys.stdout.buffer.write(chunk)
         sys.stdout.flush()
     except RadarError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(printable(str(error), MAX_ERROR_CHARACTERS), file=sys.stderr)  # noqa: T201
         return False
     except KeyboardInterrupt:
         print("cancelled", file=sys.stderr)  # noqa: T201
@@ -184,6 +190,7 @@ def _run_piped(settings: Settings, text: str, *, write: bool) -> None:
     statements, rest = split(text.encode())
     for statement in [*statements, rest.strip()]:
         if statement:
-            for chunk in ask(settings, statement.decode(), "TabSeparated", write=write):
+            answer = ask(settings, statement.decode(), "TabSeparated", write=write)
+            for chunk in printable_chunks(answer) if sys.stdout.isatty() else answer:
                 sys.stdout.buffer.write(chunk)
     sys.stdout.flush()

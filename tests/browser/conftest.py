@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from browser.recorded import insert_days
+from dashboards import KNOWS, TOKEN
 from ports import free_port
 from radar.settings import load
 from radar.store.client import Store
@@ -30,7 +31,11 @@ class Dashboard:
     def __init__(self, directory: Path, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         self._log = directory / "dashboard.log"
-        self._environment = {"RADAR_DATA_DIR": str(directory / "data"), **environment}
+        self._environment = {
+            "RADAR_DATA_DIR": str(directory / "data"),
+            "DASHBOARD_TOKEN": TOKEN,
+            **environment,
+        }
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -108,13 +113,16 @@ def pipeline(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
         KAFKA_BROKER=f"127.0.0.1:{free_port()}",
         CLICKHOUSE_PORT=str(free_port()),
         DASHBOARD_PORT=str(dashboard_port),
+        DASHBOARD_TOKEN=TOKEN,
         DEPTH_INTERVAL_SECONDS="1",
     )
     url = f"http://127.0.0.1:{dashboard_port}"
 
     def stores() -> bool:
         try:
-            overview = httpx.get(f"{url}/api/pipeline", trust_env=False, timeout=10).json()
+            overview = httpx.get(
+                f"{url}/api/pipeline", headers=KNOWS, trust_env=False, timeout=10
+            ).json()
         except (httpx.TransportError, json.JSONDecodeError):
             return False
         rows = {each["kind"]: each["rows"] for each in overview.get("tables", [])}
@@ -131,7 +139,8 @@ def pipeline(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def look(browser: Browser) -> Iterator[Look]:
     """Return what opens a page; none may complain, or ask anything of another host.
 
-    `may_complain` is for a test that takes away what the page talks to.
+    The browser knows the token, unless `knows` is false. `may_complain` is for a test that takes
+    away what the page talks to.
     """
     contexts = []
     complaints: list[str] = []
@@ -147,12 +156,14 @@ def look(browser: Browser) -> Iterator[Look]:
         height: int = 900,
         locale: str = "en-US",
         may_complain: bool = False,
+        knows: bool = True,
         **options: object,
     ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             locale=locale,
             color_scheme="dark" if theme == "dark" else "light",
+            extra_http_headers=KNOWS if knows else None,
             **options,  # type: ignore[arg-type]
         )
         contexts.append(context)

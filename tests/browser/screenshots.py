@@ -13,6 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser.stack import chromium_arguments, running
+from dashboards import TOKEN
 
 PAGES = {
     "markets": "#/",
@@ -30,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--url", default="", help="a dashboard that runs; else one is started")
+    parser.add_argument("--token", default=TOKEN, help="the token of that dashboard")
     parser.add_argument(
         "--warm-up", type=float, default=60, help="seconds before the first picture"
     )
@@ -42,7 +44,7 @@ def main() -> None:
             page.wait_for_timeout(options.warm_up * 1000)
             page.close()
         for lang, theme, size in product(("en", "fa"), ("light", "dark"), SIZES):
-            _take(browser, url, options.folder, lang, theme, size)
+            _take(browser, url, options.token, options.folder, lang, theme, size)
 
 
 @contextmanager
@@ -55,7 +57,9 @@ def _browser() -> Iterator[Browser]:
         browser.close()
 
 
-def _take(browser: Browser, url: str, folder: Path, lang: str, theme: str, size: str) -> None:
+def _take(
+    browser: Browser, url: str, token: str, folder: Path, lang: str, theme: str, size: str
+) -> None:
     width, height = SIZES[size]
     phone = size == "phone"
     context = browser.new_context(
@@ -63,6 +67,7 @@ def _take(browser: Browser, url: str, folder: Path, lang: str, theme: str, size:
         is_mobile=phone,
         has_touch=phone,
         device_scale_factor=2 if phone else 1,
+        extra_http_headers={"authorization": f"Bearer {token}"},
     )
     context.add_init_script(
         f"localStorage.setItem('radar.lang', '{lang}');"

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from browser.stack import chromium_arguments, running
+from dashboards import TOKEN
 
 PAGES = {
     "markets": "#/",
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--rate", type=float, default=5000, help="messages a second")
     parser.add_argument("--url", default="", help="a dashboard that runs; else one is started")
+    parser.add_argument("--token", default=TOKEN, help="the token of that dashboard")
     parser.add_argument("--pages", nargs="*", default=list(PAGES), choices=PAGES)
     options = parser.parse_args()
     rate = options.rate
@@ -48,12 +50,15 @@ def main() -> None:
             executable_path=shutil.which("chromium"),
             args=[*chromium_arguments(), "--js-flags=--expose-gc"],
         )
+        knows = {"authorization": f"Bearer {options.token}"}
         for name in options.pages:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page = browser.new_page(
+                viewport={"width": 1440, "height": 900}, extra_http_headers=knows
+            )
             page.add_init_script(WATCH_TASKS)
             _say(_measure(browser, page, f"{url}/{PAGES[name]}", options.seconds, name))
             page.close()
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, extra_http_headers=knows)
         _say(_wander(page, url))
         browser.close()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from browser.recorded import insert_trades, insert_watches_and_gaps
+from dashboards import KNOWS, TOKEN
 from ports import free_port
 from radar.settings import load
 from radar.store.client import Store
@@ -40,6 +41,7 @@ def running(trades_per_second: float, depth_per_second: float, markets: int) -> 
             KAFKA_BROKER=f"127.0.0.1:{ports['kafka']}",
             CLICKHOUSE_PORT=str(ports["clickhouse"]),
             DASHBOARD_PORT=str(ports["dashboard"]),
+            DASHBOARD_TOKEN=TOKEN,
             DEPTH_INTERVAL_SECONDS="1",
         )
         url = f"http://127.0.0.1:{ports['dashboard']}"
@@ -53,7 +55,7 @@ def running(trades_per_second: float, depth_per_second: float, markets: int) -> 
 
 def _markets(url: str) -> list[dict[str, float]]:
     try:
-        answer = httpx.get(f"{url}/api/markets", trust_env=False, timeout=20)
+        answer = httpx.get(f"{url}/api/markets", headers=KNOWS, trust_env=False, timeout=20)
     except httpx.TransportError:
         return []
     return answer.json()["markets"] if answer.is_success else []

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import Page, expect
 
 from browser.conftest import TIMEOUT_MS, Dashboard, Look
-from market_data import insert
+from dashboards import TOKEN, now_us
+from market_data import insert, trade
 from radar import wire
 from radar.kinds import TRADES
 from radar.records import Trade, TradeSide
@@ -17,7 +19,6 @@ from radar.store.client import Store
 
 expect.set_options(timeout=TIMEOUT_MS)
 
-TOKEN = "what-only-the-tests-know"
 PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 PAGES = ["#/", "#/market/USDTTMN", "#/pipeline", "#/quality"]
 
@@ -263,10 +264,10 @@ def test_pipeline_without_one_says_what_does_not_answer(look: Look, dashboard: D
 def test_login_says_that_a_token_is_wrong_and_opens_with_the_right_one(
     look: Look, tmp_path: Path
 ) -> None:
-    guarded = Dashboard(tmp_path, DASHBOARD_TOKEN=TOKEN, KAFKA_BROKER="127.0.0.1:1")
+    guarded = Dashboard(tmp_path, KAFKA_BROKER="127.0.0.1:1")
     try:
         guarded.start()
-        page = look(guarded.url, "", may_complain=True)
+        page = look(guarded.url, "", may_complain=True, knows=False)
         wrong = page.get_by_text("This is not the token.")
         expect(wrong).to_be_hidden()
         page.get_by_label("Token").fill("what nobody knows")
@@ -279,6 +280,32 @@ def test_login_says_that_a_token_is_wrong_and_opens_with_the_right_one(
         assert TOKEN not in page.url
     finally:
         guarded.end()
+
+
+def test_address_with_the_token_opens_the_pages_and_leaves_it_nowhere(
+    look: Look, dashboard: Dashboard
+) -> None:
+    page = look(dashboard.url, f"#token={TOKEN}", may_complain=True, knows=False)
+    expect(page.locator("main[data-page=markets]")).to_be_visible()
+    assert TOKEN not in page.url
+    # Once more, now that the browser is known; and a wrong one where it is not.
+    page.goto(f"{dashboard.url}/#token={TOKEN}")
+    page.reload()
+    expect(page.locator("main[data-page=markets]")).to_be_visible()
+    assert "token" not in page.url
+    wrong = look(dashboard.url, "#token=guessed", may_complain=True, knows=False)
+    expect(wrong.get_by_text("This is not the token.")).to_be_visible()
+    assert "guessed" not in wrong.url
+
+
+@pytest.mark.parametrize(
+    "place", ["#/constructor", "#/__proto__", "#/toString", "#/market/%", "#/market/%E2%80%AEx"]
+)
+def test_address_that_is_none_of_a_page_does_not_break_it(
+    look: Look, dashboard: Dashboard, place: str
+) -> None:
+    page = look(dashboard.url, place, may_complain=True)
+    expect(page.locator("main[data-page]")).to_contain_text(re.compile(r"USDT|recorded|shown"))
 
 
 def test_pages_leave_nothing_behind(look: Look, dashboard: Dashboard) -> None:
@@ -320,3 +347,23 @@ def test_markets_of_a_running_pipeline_move(look: Look, pipeline: str) -> None:
     price = page.locator(f"tr[data-symbol={symbol}] .price")
     before = price.inner_text()
     expect(price).not_to_have_text(before)
+
+
+def test_markets_that_are_named_like_what_objects_inherit_are_listed_like_any_other(
+    look: Look, dashboard: Dashboard, recorded: Store
+) -> None:
+    names = ("constructor", "hasOwnProperty", "toString", "valueOf", "all")
+    at_us = now_us()
+    for n, name in enumerate(names):
+        made = replace(trade(at_us // 1000, at_us, "5", name), base=name, quote=name)
+        insert(recorded, TRADES, [wire.encode_trade(made, f"{n:032x}")], name)
+    page = look(dashboard.url)
+    for name in names:
+        listed = page.locator(f"tbody tr[data-symbol={name}]")
+        expect(listed).to_be_visible()
+        expect(listed.locator(".name")).to_contain_text(f"{name} / {name}")
+    row(page, "USDTTMN")  # the list is not frozen
+    page.get_by_role("button", name="constructor", exact=True).click()
+    expect(page.locator("tbody tr[data-symbol]")).to_have_count(1)
+    page.locator("tbody tr[data-symbol] .name a").click()
+    expect(page.locator(".market-name h1")).to_contain_text("constructor / constructor")

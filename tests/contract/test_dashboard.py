@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,9 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from dashboards import now_us, serving
+from dashboards import KNOWS, TOKEN, looking, now_us, serving
 from market_data import insert, side, trade
 from ports import free_port
 from radar import wire
@@ -22,7 +22,6 @@ from radar.settings import Settings
 from radar.store.client import Store
 from support import eventually, radar
 
-TOKEN = "a token that nobody guesses"
 NOW_US = now_us()
 
 
@@ -287,10 +286,14 @@ def test_only_reading_is_allowed_and_pages_may_load_nothing_from_elsewhere(
     ("host", "status"),
     [
         ("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:8080", 200), ("127.8.9.1", 200),
-        ("evil.example", 403), ("localhost.evil.example", 403), ("10.0.0.7:8080", 403), ("[", 403),
+        ("LOCALHOST", 200), ("evil.example", 403), ("localhost.evil.example", 403),
+        ("10.0.0.7:8080", 403), ("0.0.0.0", 403), ("127.1", 403), ("2130706433", 403), ("[", 403),
+        ("[::1", 403), ("localhost.", 403), ("user@localhost", 403), ("localhost:x", 403),
+        ("localhost, evil.example", 403), ("*", 403), ("127.0.0.1.evil.example", 403),
+        ("evil.example:8080", 403), ("radar.example", 403), ("[::ffff:10.0.0.1]", 403),
     ],
 )  # fmt: skip
-def test_without_a_token_only_names_of_this_machine_are_answered(
+def test_only_names_of_this_machine_are_answered(
     client: httpx.Client, host: str, status: int
 ) -> None:
     answer = client.get("/api/about", headers={"host": host})
@@ -298,8 +301,8 @@ def test_without_a_token_only_names_of_this_machine_are_answered(
 
 
 def test_token_is_needed_everywhere_and_opens_everything(store_settings: Settings) -> None:
-    settings = store_settings.model_copy(update={"dashboard_token": SecretStr(TOKEN)})
-    with serving(settings) as client:
+    settings = store_settings.model_copy(update={"dashboard_hosts": ("Radar.example",)})
+    with serving(settings, knows=False) as client:
         for path in ("/api/about", "/api/live?page=markets", "/index.html", "/js/app.js"):
             answer = client.get(path)
             assert answer.status_code == 401
@@ -313,16 +316,119 @@ def test_token_is_needed_everywhere_and_opens_everything(store_settings: Setting
         assert "set-cookie" not in refused.headers
         wrong = {"authorization": "Bearer wrong"}
         assert client.get("/api/about", headers=wrong).status_code == 401
-        # Under any name: a reverse proxy passes on its own.
-        right = {"authorization": f"Bearer {TOKEN}", "host": "radar.example"}
+        # A reverse proxy passes on its own name.
+        right = KNOWS | {"host": "radar.example"}
         assert client.get("/api/about", headers=right).status_code == 200
 
         welcome = client.get("/", params={"token": TOKEN})
         assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
         cookie = welcome.headers["set-cookie"]
-        assert "HttpOnly; SameSite=Strict" in cookie
+        assert "httponly; max-age=2592000; path=/; samesite=strict" in cookie.lower()
         assert "Secure" not in cookie
         assert TOKEN not in cookie
         assert client.get("/api/about").status_code == 200  # with the cookie
         secure = client.get("/", params={"token": TOKEN}, headers={"x-forwarded-proto": "https"})
         assert secure.headers["set-cookie"].endswith("; Secure")
+
+
+def test_login_takes_the_token_from_a_form_and_from_its_own_page_only(
+    store_settings: Settings,
+) -> None:
+    with serving(store_settings, knows=False) as client:
+        host = client.base_url.netloc.decode()
+        for token in ("", "wrong", TOKEN[:-1], "\udcff", "x" * 5000):
+            data = {"token": token.encode("utf-8", "surrogateescape")}
+            refused = client.post("/login", data=data)
+            assert (refused.status_code, refused.headers["location"]) == (303, "/#wrong")
+        for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"},
+                        {"sec-fetch-site": "same-site"}):  # fmt: skip
+            refused = client.post("/login", data={"token": TOKEN}, headers=headers)
+            assert refused.status_code == 403
+            assert "set-cookie" not in refused.headers
+        assert client.post("/login", content=b"x" * 9000).status_code == 413
+        assert client.get("/api/about").status_code == 401
+        for origin in ("null", f"http://{host}"):
+            own = {"origin": origin, "sec-fetch-site": "same-origin"}
+            welcome = client.post("/login", data={"token": TOKEN}, headers=own)
+            assert welcome.headers["location"] == "/"
+            client.cookies.clear()
+        welcome = client.post("/login", data={"token": TOKEN}, headers=own)
+        assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
+        assert "; Secure" not in welcome.headers["set-cookie"]
+        assert client.get("/api/about").status_code == 200
+        assert client.get("/login.js").status_code == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site"])
+def test_other_pages_get_no_answer_but_may_link_here(client: httpx.Client, site: str) -> None:
+    other = {"sec-fetch-site": site}
+    for path in ("/api/markets", "/api/live?page=markets", "/js/main.js"):
+        assert client.get(path, headers=other).status_code == 403
+        frame = other | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+        assert client.get(path, headers=frame).status_code == 403
+    link = other | {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get("/", headers=link).status_code == 200
+    for own in ("same-origin", "none"):
+        assert client.get("/api/about", headers={"sec-fetch-site": own}).status_code == 200
+
+
+def test_client_is_believed_to_be_another_only_of_a_proxy(client: httpx.Client) -> None:
+    said = {"x-forwarded-proto": "https"}
+    answer = client.get("/", params={"token": TOKEN}, headers=said)
+    assert "; Secure" not in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize("host", ["Host: a\r\nHost: localhost", "X: y"])
+def test_request_without_exactly_one_host_is_refused(client: httpx.Client, host: str) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port), 10) as raw:
+        raw.sendall(
+            f"GET /api/about HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {TOKEN}\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        assert raw.recv(4096).split()[1] in (b"400", b"403")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/candles?symbol=USDTTMN&interval_s=", "/api/candles?symbol=USDTTMN&count=",
+        "/api/candles?symbol=USDTTMN&before_s=", "/api/book?symbol=USDTTMN&at_s=",
+        "/api/trades?symbol=USDTTMN&count=", "/api/coverage?days=", "/api/gaps?days=",
+        "/api/pipeline/history?minutes=", "/api/live?page=",
+        "/api/live?page=market&symbol=USDTTMN&interval_s=",
+    ],
+)  # fmt: skip
+def test_wrong_number_is_answered_with_one_line_and_never_with_sql(
+    client: httpx.Client, store: Store, path: str
+) -> None:
+    put_trades(store, [5])
+    put_book(store)
+    for text in ("-1", "1e9", "0", "1", "4102444799", "4102444801", "999999999", "99999999999",
+                 "9999999999", "%D9%A1", "nan", "inf", "1;2", "' OR 1", "9" * 5000, "0x10", "1.0",
+                 "1.123456789", "%00", "+1", "1_0", "%EF%BC%91"):  # fmt: skip
+        with client.stream("GET", path + text) as answer:
+            assert answer.status_code in (200, 400), (text, answer.read())
+            if answer.status_code == 400:
+                error = json.loads(answer.read())["error"]
+                assert len(error) < 200
+                assert "SELECT" not in error
+
+
+@pytest.mark.parametrize("symbol", ["\0", "\n", "\x1b[2J", "\u202e", "\x9b", "x" * 101, "\u200b"])
+def test_symbol_that_cannot_be_seen_is_refused(client: httpx.Client, symbol: str) -> None:
+    for path in ("/api/trades", "/api/book", "/api/candles", "/api/gaps", "/api/live?page=market"):
+        answer = client.get(path, params={"page": "market", "symbol": symbol})
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("symbol must be at most 100 characters")
+
+
+def test_question_that_clickhouse_refuses_is_told_without_sql(
+    client: httpx.Client, store: Store
+) -> None:
+    store.command("DROP VIEW markets")
+    answer = client.get("/api/markets")
+    assert answer.status_code == 503
+    error = answer.json()["error"]
+    assert error.startswith("ClickHouse refuses the question about markets: the dashboard's log")
+    with looking(client, "page=markets") as viewer:
+        assert viewer.until("problem")[0]["text"] == error

@@ -1,8 +1,12 @@
 """What the dashboard's streams tell, to how many, and how they end."""
 
+import os
+import pty
 import random
+import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,11 +17,12 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
-from dashboards import Viewer, looking, now_us, serving
+from dashboards import KNOWS, TOKEN, Viewer, looking, now_us, serving
 from embedded_clickhouse import running
 from market_data import insert, side, trade
 from ports import free_port
 from radar import wire
+from radar.dashboard import live
 from radar.dashboard.pages import TAPE
 from radar.kinds import DEPTH, TRADES
 from radar.records import BookSide
@@ -205,7 +210,10 @@ def test_viewer_that_reads_nothing_holds_up_nobody(client: httpx.Client, store: 
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stack.callback(stuck.close)
             stuck.connect((host, port))
-            stuck.sendall(b"GET /api/live?%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % MARKET.encode())
+            stuck.sendall(
+                f"GET /api/live?{MARKET} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: Bearer {TOKEN}\r\n\r\n".encode()
+            )
         eventually(lambda: viewers_seen() == 5, "they look")
         with looking(client, MARKET) as viewer:
             viewer.until("trades")
@@ -242,6 +250,40 @@ def test_pipeline_page_is_told_every_second_what_the_observer_finds(client: http
         assert told[0]["clickhouse"].endswith(client.get("/api/about").json()["clickhouse"])
 
 
+def test_one_client_cannot_take_all_streams(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MAX_VIEWERS", 4)
+    monkeypatch.setattr(live, "MAX_VIEWERS_OF_A_CLIENT", 3)
+    port = client.base_url.port
+
+    def asked_from(address: str) -> httpx.Client:
+        transport = httpx.HTTPTransport(local_address=address)
+        return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=KNOWS, transport=transport)
+
+    query = "page=pipeline"
+    with ExitStack() as stack:
+        viewers = [stack.enter_context(looking(client, query)) for _ in range(3)]
+        eventually(lambda: all(viewer.status == 200 for viewer in viewers), "they look")
+        refused = client.get(f"/api/live?{query}")
+        assert refused.status_code == 429
+        assert "has 3 pages open" in refused.json()["error"]
+        # Nobody is another client by saying so.
+        said = {"x-forwarded-for": "192.0.2.7"}
+        assert client.get(f"/api/live?{query}", headers=said).status_code == 429
+        other = stack.enter_context(asked_from("127.0.0.2"))
+        looks = stack.enter_context(other.stream("GET", f"/api/live?{query}"))
+        assert looks.status_code == 200
+        with asked_from("127.0.0.3") as third:
+            answer = third.get(f"/api/live?{query}")
+            assert answer.status_code == 429
+            assert "4 pages are open" in answer.json()["error"]
+        viewers[0].leave()
+        eventually(lambda: viewers_seen() == 3, "one has left")
+        assert stack.enter_context(looking(client, query)).until("pipeline")
+    eventually(lambda: viewers_seen() == 0, "nobody looks")
+
+
 @pytest.fixture
 def start(tmp_path: Path, store: Store) -> Iterator[Callable[..., Process]]:
     """Start `radar dashboard`; it is ended with the test."""
@@ -249,6 +291,7 @@ def start(tmp_path: Path, store: Store) -> Iterator[Callable[..., Process]]:
 
     def run(*arguments: str, **environment: str) -> Process:
         log = tmp_path / f"dashboard-{len(processes)}.log"
+        environment = {"DASHBOARD_TOKEN": TOKEN} | environment
         processes.append(Process(radar("dashboard", *arguments), log, **environment))
         return processes[-1]
 
@@ -272,7 +315,9 @@ def test_command_serves_health_and_ends_its_streams_when_it_is_ended(
     put(store, 1)
     port = free_port()
     process = start("--port", "0", METRICS_PORT=str(port), KAFKA_BROKER=f"127.0.0.1:{free_port()}")
-    with httpx.Client(base_url=url_of(process), trust_env=False, timeout=30) as client:
+    with httpx.Client(
+        base_url=url_of(process), headers=KNOWS, trust_env=False, timeout=30
+    ) as client:
         health = f"http://127.0.0.1:{port}"
         eventually(lambda: httpx.get(f"{health}/readyz").status_code == 200, "it is ready")
         with looking(client, MARKET) as viewer, looking(client, "page=pipeline") as other:
@@ -288,10 +333,65 @@ def test_command_serves_health_and_ends_its_streams_when_it_is_ended(
     ]
 
 
+def test_command_creates_a_token_that_only_its_user_can_read(
+    start: Callable[..., Process], tmp_path: Path
+) -> None:
+    environment = {"RADAR_DATA_DIR": str(tmp_path / "data"), "DASHBOARD_TOKEN": ""}
+    urls = [url_of(start("--port", "0", **environment)) for _ in range(2)]
+    path = tmp_path / "data" / "dashboard.token"
+    token = path.read_text().strip()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(token) >= 32
+    for url in urls:
+        assert httpx.get(f"{url}/api/about").status_code == 401
+        headers = {"authorization": f"Bearer {token}"}
+        assert httpx.get(f"{url}/api/about", headers=headers).status_code == 200
+    # What is no terminal may be a log.
+    for log in tmp_path.glob("*.log"):
+        assert token not in log.read_text()
+
+
+def test_command_shows_the_token_to_a_terminal_only(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    environment = os.environ | {"RADAR_DATA_DIR": str(tmp_path), "DASHBOARD_TOKEN": ""}
+    process = subprocess.Popen(
+        radar("dashboard", "--port", "0"), stdin=slave, stdout=slave, stderr=slave, env=environment
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"\n" not in shown:
+            shown += os.read(master, 1000)
+        token = (tmp_path / "dashboard.token").read_text().strip()
+        found = re.fullmatch(rb"dashboard: (http://127.0.0.1:\d+)/#token=(.*)\r\n", shown)
+        assert found is not None, shown
+        assert found[2].decode() == token
+        assert httpx.get(found[1].decode(), trust_env=False).status_code == 401
+    finally:
+        process.terminate()
+        process.wait(20)
+        os.close(master)
+
+
+def test_command_refuses_a_token_that_others_may_read(
+    start: Callable[..., Process], tmp_path: Path
+) -> None:
+    (tmp_path / "dashboard.token").write_text("x" * 32)
+    (tmp_path / "dashboard.token").chmod(0o644)
+    process = start("--port", "0", RADAR_DATA_DIR=str(tmp_path), DASHBOARD_TOKEN="")
+    assert process.wait() == 2
+    (line,) = process.log.read_text().splitlines()
+    assert "dashboard.token" in line
+    assert "chmod 600" in line
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"DASHBOARD_HOST": "0.0.0.0"}, "DASHBOARD_HOST=0.0.0.0 is reached from other"),
+        (
+            {"DASHBOARD_HOST": "0.0.0.0", "DASHBOARD_TOKEN": ""},
+            "DASHBOARD_HOST=0.0.0.0 is reached from other",
+        ),
         ({"DASHBOARD_TOKEN": "short"}, "DASHBOARD_TOKEN is a secret: it is too short"),
         (
             {"DASHBOARD_HOST": "192.0.2.1", "DASHBOARD_TOKEN": "x" * 16},

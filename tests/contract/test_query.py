@@ -63,6 +63,11 @@ class Terminal:
             pass  # nothing more yet, or the command has ended
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown)
 
+    @property
+    def raw(self) -> str:
+        """Everything that was shown when `shown` was last asked for, as it came."""
+        return self._shown
+
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
@@ -230,3 +235,21 @@ def test_shell_in_a_terminal_answers_completes_and_remembers(
 def completes(terminal: Terminal, word: str) -> bool:
     terminal.type("\t")
     return word in terminal.shown
+
+
+def test_rows_do_nothing_to_a_terminal(
+    market: None, open_terminal: Callable[..., Terminal]
+) -> None:
+    hostile = "SELECT char(27) || ']0;PWNED' || char(7) || char(27) || '[8mhidden' AS text"
+    shown = r"\x1b]0;PWNED\x07\x1b[8mhidden"
+    for options in ((), ("--format", "TabSeparatedRaw")):
+        terminal = open_terminal("query", hostile, *options)
+        assert terminal.wait() == 0
+        assert shown in terminal.shown
+        assert "\x1b" not in terminal.raw
+    assert run("query", hostile, "--format", "TabSeparatedRaw").stdout.startswith("\x1b]0;PWNED")
+    shell = open_terminal("shell")
+    shell.shows("leaves.")
+    shell.type(f"{hostile};\r")
+    shell.shows(shown)
+    assert "\x1b]0;PWNED" not in shell.raw

@@ -89,6 +89,11 @@ class Up:
         eventually(lambda: answers("127.0.0.1", int(shown[2])), "the dashboard answers")
         return shown[1]
 
+    def knows(self) -> dict[str, str]:
+        """Return the header that gives the dashboard's token, which the run has created."""
+        token = Path(self.environment["RADAR_DATA_DIR"]) / "dashboard.token"
+        return {"authorization": f"Bearer {token.read_text().strip()}"}
+
     def stores(self, rows: int) -> bool:
         try:
             return int(self.ask("SELECT count() FROM trades")) >= rows
@@ -177,7 +182,9 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert up.ask("SELECT sum(n) FROM notes") == "3"
     client.close()
 
-    with httpx.Client(base_url=up.dashboard(process), trust_env=False) as dashboard:
+    address = up.dashboard(process)
+    assert httpx.get(f"{address}/api/about", trust_env=False).status_code == 401
+    with httpx.Client(base_url=address, headers=up.knows(), trust_env=False) as dashboard:
         about = dashboard.get("/api/about").json()
         assert (about["simulated"], about["clickhouse"]) == (True, f"127.0.0.1:{up.port}/radar")
         markets = dashboard.get("/api/markets").json()["markets"]

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const js = new URL("../../src/radar/dashboard/static/js/", import.meta.url);
-const { NONE, amountDecimals, decimalsOf, folded, formatter, persianDigits } = await import(new URL("format.js", js));
+const { NONE, amountDecimals, decimalsOf, folded, formatter, letterName, persianDigits, visible } = await import(new URL("format.js", js));
 const { MESSAGES, assetName, translator } = await import(new URL("i18n.js", js));
 
 const en = formatter("en");
@@ -126,4 +126,33 @@ test("one is said in the singular", () => {
 test("assets are called what people call them", () => {
   assert.equal(assetName("BTC", "fa"), "بیت‌کوین");
   assert.equal(assetName("NOBODY", "en"), "");
+});
+
+test("names that objects inherit are names of assets and messages like any other", () => {
+  const t = translator("en");
+  for (const name of ["constructor", "__proto__", "toString", "hasOwnProperty", "valueOf"]) {
+    assert.equal(assetName(name, "fa"), "");
+    assert.equal(t(name), name);
+    assert.equal(t(name, { n: "1" }), name);
+    assert.equal(translator(name)("markets"), "Markets");
+    for (const f of [en, fa]) {
+      assert.equal(f.quoteName(name), name);
+      assert.equal(f.money(950, name).split(" ").at(-1), name);
+    }
+  }
+});
+
+test("what would not be seen is written out, everything else is left", () => {
+  assert.equal(visible("\x1b]0;PWNED\x07\n\x9b\u202eevil\u200b\u2028"), "\\x1b]0;PWNED\\x07\\x0a\\x9b\\u202eevil\\u200b\\u2028");
+  assert.equal(visible("تتر / BTC <img> \u{1f600}"), "تتر / BTC <img> \u{1f600}");
+  assert.equal(visible("\ud800\u{e0041}"), "\\ud800\\U000e0041");
+  assert.equal(visible(null), "");
+});
+
+test("a dead letter is named in a command only if a shell takes the name as one word", () => {
+  assert.equal(letterName({ topic: "radar_trades", partition: 2, offset: 17 }), "radar_trades:2:17");
+  for (const topic of ["radar_trades$(touch pwn)", "a b", "a;b", "a\nb", "`x`", "", "-rf", "a'b", "\u202ea", "a|b"]) {
+    assert.equal(letterName({ topic, partition: 0, offset: 7 }), "", topic);
+  }
+  assert.equal(letterName({ topic: "a", partition: "0;x", offset: 7 }), "");
 });

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from radar.consumer.worker import DRAIN_TIMEOUT_S
 from radar.producer.run import FINISH_TIMEOUT_S
@@ -30,13 +31,13 @@ PORTS = {
     "grafana": (3000,),
 }
 TARGETS = (
-    *("dev-setup", "start-pipeline", "start", "start-infra", "start-producers"),
+    *("dev-setup", "secrets", "start-pipeline", "start", "start-infra", "start-producers"),
     *("start-consumers", "stop", "restart", "build", "status", "monitor", "health", "logs"),
     *("logs-trades", "logs-depth", "logs-producers", "kafka-topics", "kafka-create-topics"),
     *("kafka-lag", "clickhouse-cli", "clickhouse-query-trades", "clickhouse-query-depth"),
     *("clickhouse-reset", "scale-trades", "scale-depth", "clean", "clean-all"),
 )
-WITHOUT_ENGINE = {"dev-setup", "clean", "clean-all"}
+WITHOUT_ENGINE = {"dev-setup", "secrets", "clean", "clean-all"}
 EMBEDDED = ("chdb", "noida_db", "httptools", "pandas", "pyarrow")
 
 
@@ -58,6 +59,11 @@ def compose(name: str = "docker-compose.yml") -> dict[str, Any]:
 
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
+SECRETS = (
+    *("CLICKHOUSE_MIGRATOR_PASSWORD", "CLICKHOUSE_WRITER_PASSWORD", "CLICKHOUSE_READER_PASSWORD"),
+    *("GRAFANA_ADMIN_PASSWORD", "DASHBOARD_TOKEN"),
+)
+SECRET_FILES: dict[str, dict[str, str]] = compose("docker-compose.secrets.yml")["secrets"]
 
 
 def seconds(text: str) -> int:
@@ -162,11 +168,113 @@ def test_compose_simulation_has_volumes_of_its_own() -> None:
         assert environment["EXCHANGE_WS_URL"] == "ws://exchange:8765/ws"
 
 
-def test_compose_secrets_are_in_no_file() -> None:
-    """What a password is without one being set says itself that it is none."""
-    for path in ROOT.glob("docker-compose*.yml"):
-        for name, default in re.findall(r"\$\{(\w*PASSWORD\w*):-([^}]*)\}", path.read_text()):
-            assert default in (name.lower().replace("clickhouse_", "radar_")[:-9], "admin")
+def test_secrets_have_no_default_in_any_file() -> None:
+    """A password that stands in a public file is none."""
+    required = set()
+    for path in (*ROOT.glob("docker-compose*.yml"), *(ROOT / "deploy").rglob("*")):
+        if not path.is_file() or "secrets" in path.parts:
+            continue
+        text = path.read_text(errors="replace")
+        for name, rest in re.findall(r"\$\{(\w*(?:PASSWORD|TOKEN|SECRET)\w*)([^}]*)\}", text):
+            if rest:
+                assert rest == ":?run make secrets", f"{path}: {name}{rest}"
+                required.add(name)
+        for name, value in re.findall(r"^(\w*(?:PASSWORD|TOKEN))=(.*)$", text, re.MULTILINE):
+            assert not value, f"{path}: {name}"
+    assert required == set(SECRETS)
+    example = (ROOT / "env.example").read_text()
+    assert not re.search(r"^# \w*(PASSWORD|TOKEN)=.", example, re.MULTILINE)
+
+
+def secrets(
+    directory: Path, *, program: str = "scripts/secrets.sh", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return subprocess.run(
+        [str(ROOT / program)],
+        cwd=directory,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def values(path: Path) -> dict[str, str]:
+    return {name: value or "" for name, value in dotenv_values(path).items()}
+
+
+def test_secrets_are_random_private_and_created_once(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    done = secrets(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.stat().st_mode & 0o777 == 0o600
+    first = values(path)
+    assert set(first) == set(SECRETS)
+    assert len(set(first.values())) == len(SECRETS)
+    assert all(len(value) == 48 for value in first.values())
+    assert not any(value in done.stdout for value in first.values())
+    again = secrets(tmp_path)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert values(path) == first
+    other = tmp_path / "other"
+    other.mkdir()
+    secrets(other)
+    assert not set(values(other / ".env").values()) & set(first.values())
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [".env"]
+
+
+def test_secrets_that_are_there_and_other_lines_stay(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    kept = ["# mine", "SYMBOLS=USDTTMN", "export GRAFANA_ADMIN_PASSWORD = 'a $word # x'", "X=é"]
+    path.write_text("\n".join([*kept, "DASHBOARD_TOKEN=", 'CLICKHOUSE_READER_PASSWORD=""']))
+    path.chmod(0o644)
+    assert secrets(tmp_path, CLICKHOUSE_WRITER_PASSWORD="of-the-environment").returncode == 0
+    lines = path.read_text().splitlines()
+    assert lines[: len(kept)] == kept
+    added = values(path)
+    assert len(added["DASHBOARD_TOKEN"]) == len(added["CLICKHOUSE_READER_PASSWORD"]) == 48
+    assert "CLICKHOUSE_WRITER_PASSWORD" not in added
+    assert path.read_text().count("DASHBOARD_TOKEN") == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("GRAFANA_ADMIN_PASSWORD=admin", "DASHBOARD_TOKEN='radar-on-this-machine' # old"),
+        *("CLICKHOUSE_WRITER_PASSWORD=radar_writer", "CLICKHOUSE_READER_PASSWORD=change-me-3"),
+    ],
+)
+def test_secret_that_was_published_is_refused_in_one_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"{line}\n")
+    name, _, _ = line.partition("=")
+    for done in (secrets(tmp_path), secrets(tmp_path / "..", **{name: "admin"})):
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"secrets: the value of {name} is public")
+        assert done.stderr.count("\n") == 1
+    assert (tmp_path / ".env").read_text() == f"{line}\n"
+
+
+def test_secrets_are_written_through_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("")
+    (tmp_path / ".env").symlink_to("elsewhere")
+    done = secrets(tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (tmp_path / "elsewhere").read_text() == ""
+
+
+def test_secret_files_are_behind_a_private_folder(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    assert secrets(tmp_path, WITH="simulate secrets").returncode == 0
+    folder = tmp_path / "deploy" / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    words = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(words) == {each["file"].rpartition("/")[2] for each in SECRET_FILES.values()}
+    assert len(set(words.values())) == len(words)
+    assert secrets(tmp_path, WITH="secrets").returncode == 0
+    assert words == {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def test_compose_secrets_replace_every_password_of_clickhouse() -> None:
@@ -339,4 +447,4 @@ def test_example_names_only_variables_that_are_read(path: Path) -> None:
     names = re.findall(r"^([A-Z_]+)=", path.read_text(), re.MULTILINE)
     assert names
     for name in names:
-        assert name in variables() or "${" + name + ":-" in compose_text
+        assert name in variables() or re.search(rf"\$\{{{name}:[-?]", compose_text)

@@ -160,3 +160,59 @@ def test_ask_of_what_is_no_address_is_refused(address: str) -> None:
 def test_ask_reads_addresses_of_both_families() -> None:
     assert parse("worker:9100") == ("worker", 9100)
     assert parse("[::1]:9100") == ("::1", 9100)
+
+
+def ask_as(port: int, method: str = "GET", path: str = "/metrics", **headers: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.putrequest(method, path, skip_host=True)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def named() -> int:
+    """Serve under a name of its own; return the port."""
+    port = free_port()
+    serve("127.0.0.1", port, Health(), Connections(), ("Radar.example",))
+    return port
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200), ("localhost:9100", 200), ("[::1]:9100", 200), ("10.1.2.3:9100", 200),
+        ("wallex-trades:9100", 200), ("trades-consumer-1", 200), ("radar.example:9100", 200),
+        ("evil.example", 403), ("evil.example:9100", 403), ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403), ("127.1", 403), ("localhost.", 403), ("", 403),
+        ("[::1", 403), ("a b", 403), ("a@localhost", 403), ("[evil]", 403), ("radar.example.", 403),
+    ],
+)  # fmt: skip
+def test_endpoints_answer_only_under_names_that_no_page_can_bring(
+    named: int, host: str, status: int
+) -> None:
+    for path in ("/metrics", "/healthz", "/readyz", "/connections"):
+        found = ask_as(named, path=path, Host=host)
+        assert found == (status if path == "/metrics" or status != 200 else found)
+        assert found != 200 or status == 200
+
+
+def test_endpoints_refuse_other_pages_and_methods_that_change_something(named: int) -> None:
+    assert ask_as(named) == 403  # no name at all
+    for site in ("cross-site", "same-site", "Cross-Site"):
+        assert ask_as(named, Host="localhost", Sec_Fetch_Site=site) == 403
+    for site in ("none", "same-origin"):
+        assert ask_as(named, Host="localhost", Sec_Fetch_Site=site) == 200
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT", "EVIL"):
+        assert ask_as(named, method, Host="localhost") == 405
+    assert ask_as(named, "HEAD", "/readyz", Host="localhost") == 200
+
+
+def test_endpoints_refuse_a_request_with_two_hosts(named: int) -> None:
+    with socket.create_connection(("127.0.0.1", named), 10) as raw:
+        raw.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        assert raw.recv(1000).split()[1] == b"403"

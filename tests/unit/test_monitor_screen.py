@@ -11,7 +11,14 @@ from textual.pilot import Pilot
 
 from observed import NOW_S, overview, partition, producer, worker
 from radar.monitor.app import Monitor
-from radar.observe.overview import MarketState, Overview, Problem, RecentGap, RecentLetter
+from radar.observe.overview import (
+    Bottleneck,
+    MarketState,
+    Overview,
+    Problem,
+    RecentGap,
+    RecentLetter,
+)
 
 SIZES = [(80, 24), (140, 45)]
 MARKETS = [
@@ -65,6 +72,42 @@ def look(size: tuple[int, int], *keys: str, found: Overview | None = None, **opt
 
     use(size, press, found or overview(**BUSY), **options)
     return texts[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("text", ["[/boom]", "[@click=app.quit]x"])
+def test_nothing_that_others_wrote_is_markup(size: tuple[int, int], text: str) -> None:
+    found = overview(
+        markets=[MarketState(text, "1", 1.0, 1.0, NOW_S, NOW_S, 1.0, 1.0)],
+        gaps=[RecentGap(text, text, [text], NOW_S - 9, NOW_S - 8, True)],
+        letters=[RecentLetter(text, NOW_S, text, text, text, 2, 77, False)],
+        problems=[Problem(NOW_S, text, text)],
+        partitions=[partition("trades", 0, owner=text)],
+        workers=[worker("trades", 0, name=text)],
+        producers=[producer("trades", name=text, reasons=[text], connections=[])],
+        bottleneck=Bottleneck("workers", "trades", text, subject=text),
+        obstacles=[Bottleneck("workers", "trades", text, subject=text)],
+        exchange=text,
+        kafka=text,
+        clickhouse=text,
+        tables_at_s=NOW_S,
+        markets_at_s=NOW_S,
+    )
+    screen = look(size, *"12345678", found=found, addresses=[(text, text)])
+    assert "8 Addresses" in screen
+    assert size[0] < 100 or text in screen
+    # What somebody types stands in the titles.
+    assert "filter: [/boom]" in look(size, *"6/[/boom]", found=found)
+
+
+def test_nothing_that_others_wrote_is_obeyed_by_the_terminal() -> None:
+    hostile = "\x1b]0;PWNED\x07\x9b2J\u202eevil"
+    letter = RecentLetter(hostile, NOW_S, hostile, hostile, hostile, 2, 77, False)
+    problem = Problem(NOW_S, hostile, hostile)
+    found = overview(**BUSY | {"letters": [letter], "problems": [problem]})
+    text = look((400, 60), found=found)
+    assert text.count(r"\x1b]0;PWNED\x07\x9b2J\u202eevil") >= 4
+    assert not re.search("[\x1b\x07\x9b\u202e]", text)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,6 +1,7 @@
 """Options: declared once, checked at once, secrets hidden."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -172,4 +173,75 @@ def test_settings_certificate_file_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setenv(name, "/nowhere/ca.pem")
     with pytest.raises(ConfigurationError, match=f"{name} is '/nowhere/ca.pem': there is no such"):
+        settings.load()
+
+
+CERTIFICATE_FILES = (
+    *("KAFKA_SSL_CA_FILE", "KAFKA_SSL_CERTIFICATE_FILE", "KAFKA_SSL_KEY_FILE"),
+    "CLICKHOUSE_CA_FILE",
+)
+
+
+@pytest.mark.parametrize("name", CERTIFICATE_FILES)
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"not a certificate\n", b"\x30\x82\x00", b"\xff" * 5000),
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ],
+)
+def test_settings_file_without_a_certificate_is_named_in_one_line(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.pem"
+    path.write_bytes(content)
+    monkeypatch.setenv(name, str(path))
+    with pytest.raises(
+        ConfigurationError, match=rf"^{name} is '.*file.pem': it holds no"
+    ) as raised:
+        settings.load()
+    assert "\n" not in str(raised.value)
+
+
+def test_settings_key_that_does_not_fit_its_certificate_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "other"):
+        subprocess.run(
+            [
+                *(
+                    "openssl",
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                ),
+                *("-days", "2", "-subj", "/CN=localhost", "-passout", "pass:words"),
+                *("-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem")),
+            ],
+            check=True,
+            capture_output=True,
+        )
+    monkeypatch.setenv("KAFKA_SSL_CERTIFICATE_FILE", str(tmp_path / "one.pem"))
+    monkeypatch.setenv("KAFKA_SSL_CA_FILE", str(tmp_path / "one.pem"))
+    for key, password in (("one", ""), ("one", "wrong"), ("other", "words")):
+        monkeypatch.setenv("KAFKA_SSL_KEY_FILE", str(tmp_path / f"{key}.key"))
+        monkeypatch.setenv("KAFKA_SSL_KEY_PASSWORD", password)
+        with pytest.raises(ConfigurationError, match=r"^KAFKA_SSL_KEY_FILE=.*does not fit"):
+            settings.load()
+    monkeypatch.setenv("KAFKA_SSL_KEY_FILE", str(tmp_path / "one.key"))
+    assert settings.load().kafka_ssl_key_file
+
+
+@pytest.mark.parametrize(
+    "value", ["http://radar.example", "radar.example:8080", "*", "*.example", "a/b", "a b", "a\x1b"]
+)
+@pytest.mark.parametrize("name", ["DASHBOARD_HOSTS", "METRICS_HOSTS"])
+def test_settings_host_that_is_no_name_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"radar.example,{value}")
+    with pytest.raises(ConfigurationError, match=f"^{name} is "):
         settings.load()

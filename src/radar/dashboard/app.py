@@ -27,25 +27,29 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from radar import __version__
-from radar.dashboard import markets, pages, quality
+from radar.dashboard import address, markets, pages, quality
 from radar.dashboard.guard import Guard
 from radar.dashboard.history import KEPT_MINUTES, Sampler
-from radar.dashboard.live import EventStream, Hub
+from radar.dashboard.live import EventStream, Hub, TooManyViewers
 from radar.dashboard.markets import Market, NoSuchMarket
-from radar.dashboard.reader import Busy, Reader, Threads
+from radar.dashboard.reader import Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
 from radar.local.addresses import check_dashboard, url
 from radar.observe.overview import Overview
 from radar.observe.state import running_pipeline
 from radar.settings import Settings
+from radar.text import is_printable, printable
 
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
+MAX_TIME_S = 4_102_444_800  # the year 2100; the times of ClickHouse end some time later
+MAX_SYMBOL_CHARACTERS = 100
 
 _STATUS = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
     NoSuchMarket: HTTPStatus.NOT_FOUND,
+    TooManyViewers: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 Observe = Callable[[], Overview]
@@ -85,7 +89,6 @@ class Dashboard:
             Route("/api/live", self._live),
             Mount("/", _Files(directory=STATIC, html=True)),
         ]
-        token = settings.dashboard_token.get_secret_value()
         self.application: ASGIApp = Guard(
             Starlette(
                 routes=routes,
@@ -97,8 +100,8 @@ class Dashboard:
                 },
                 lifespan=self._lifespan,
             ),
-            token,
-            settings.dashboard_host,
+            address.token(settings),
+            address.names(settings),
         )
 
     def end_streams(self) -> None:
@@ -189,7 +192,7 @@ class Dashboard:
 
     async def _gaps(self, request: Request) -> Response:
         days = _whole(request, "days", 7, 1, quality.MAX_DAYS)
-        symbol = request.query_params.get("symbol", "")
+        symbol = _symbol(request)
         source = self._settings.exchange
         return _json(
             await self._reader.shared(
@@ -216,12 +219,10 @@ class Dashboard:
                 subjects = pages.pipeline(self._sampler)
             case _:
                 raise InvalidRequest("page must be markets, market or pipeline")
-        if self._hub.full:
-            raise Busy("too many pages are open")
-        return EventStream(self._hub.stream(subjects))
+        return EventStream(self._hub, subjects, request.client.host if request.client else "")
 
     def _market(self, request: Request) -> Market:
-        if not (symbol := request.query_params.get("symbol", "")):
+        if not (symbol := _symbol(request)):
             raise InvalidRequest("symbol is missing: name a market, e.g. symbol=USDTTMN")
         return Market(self._settings.exchange, symbol)
 
@@ -262,19 +263,27 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
     with _listen(settings.dashboard_host, settings.dashboard_port) as listener:
         where = url(settings.dashboard_host, listener.getsockname()[1])
         dashboard = Dashboard(settings, observe, lambda: ready(where))
-        config = uvicorn.Config(
-            dashboard.application,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=GRACE_S,
-        )
+        config = configuration(settings, dashboard.application)
         # uvicorn raises the signal again when it has shut down; that one must not kill us.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of its own start
         _Server(config, dashboard.end_streams).run(sockets=[listener])
+
+
+def configuration(settings: Settings, application: ASGIApp) -> uvicorn.Config:
+    """Return how to serve the application."""
+    return uvicorn.Config(
+        application,
+        access_log=False,  # addresses may hold a token
+        log_config=None,
+        server_header=False,
+        ws="none",
+        # Anybody on this machine could name another client: believe it of a proxy only.
+        proxy_headers=bool(settings.dashboard_hosts),
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -297,6 +306,15 @@ def _json(content: object) -> Response:
     )
 
 
+def _symbol(request: Request) -> str:
+    text = request.query_params.get("symbol", "")
+    if len(text) > MAX_SYMBOL_CHARACTERS or not is_printable(text):
+        raise InvalidRequest(
+            f"symbol must be at most {MAX_SYMBOL_CHARACTERS} characters that can be seen"
+        )
+    return text
+
+
 def _whole(
     request: Request, name: str, default: int, least: int | None = None, most: int | None = None
 ) -> int:
@@ -316,6 +334,8 @@ def _time(request: Request, name: str, default: float) -> float:
         return default
     if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text):
         raise InvalidRequest(f"{name} must be a Unix time in seconds")
+    if float(text) > MAX_TIME_S:
+        raise InvalidRequest(f"{name} must be at most {MAX_TIME_S}")
     return float(text)
 
 
@@ -329,7 +349,7 @@ def _explain(_: Request, error: Exception) -> Response:
 
 def _explain_http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
-    return _problem(status, f"{request.url.path}: {HTTPStatus(status).phrase.lower()}")
+    return _problem(status, f"{printable(request.url.path)}: {HTTPStatus(status).phrase.lower()}")
 
 
 def _explain_failure(_: Request, _error: Exception) -> Response:

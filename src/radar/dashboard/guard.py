@@ -1,16 +1,27 @@
-"""Who may ask the dashboard: the token, the address that was meant, and what a page may do."""
+"""Decides who may ask the dashboard: under which name, from which page, with which token."""
 
+import asyncio
 import hashlib
 import hmac
-import ipaddress
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from radar.observe import hosts
 
 COOKIE = "radar_dashboard"
 COOKIE_AGE_S = 30 * 86400
-LOGIN_FILES = ("/login.html", "/login.css")
+LOGIN = "/login"
+LOGIN_FILES = ("/login.html", "/login.css", "/login.js")
+MAX_LOGIN_BYTES = 8192
+LOGIN_TIMEOUT_S = 10.0
 
 # Everything comes from here, nothing stands in the pages themselves.
 _CONTENT_POLICY = (
@@ -25,134 +36,165 @@ _HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+_NOT_KEPT = {"cache-control": "no-store"}
 
 
 class Guard:
     """An ASGI application around another one, which lets through what may be asked."""
 
-    def __init__(self, app: Any, token: str, host: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, names: Iterable[str]) -> None:
         """Guard an application.
 
         Args:
-            app: What answers.
-            token: Who asks must know it; empty: nothing.
-            host: The name or address that the dashboard listens on.
+            app: The application.
+            token: The token that every request must prove to know; not empty.
+            names: Names and addresses of the dashboard besides those of the loopback interface.
         """
         self._app = app
         self._token = token
-        self._host = host
+        self._cookie = cookie_name(token)
+        self._names = frozenset(map(hosts.canonical, names))
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Any) -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = message | {"headers": [*message["headers"], *_HEADERS]}
+                message = {**message, "headers": [*message["headers"], *_HEADERS]}
             await send(message)
 
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if scope["method"] != "GET":
-            await _refuse(guarded, 405, "there is only GET", [(b"allow", b"GET")])
-        elif self._token:
-            await self._with_token(scope, headers, receive, guarded)
-        elif not is_loopback(headers.get(b"host", ""), self._host):
-            await _refuse(
-                guarded,
-                403,
-                "this name is not one of the dashboard: set DASHBOARD_TOKEN to use it under"
-                " other names than localhost",
+        await (await self._answer(Request(scope, receive)))(scope, receive, guarded)
+
+    async def _answer(self, request: Request) -> ASGIApp:
+        headers, path = request.headers, request.scope["path"]
+        if request.method != "GET" and (request.method, path) != ("POST", LOGIN):
+            allow = "POST" if path == LOGIN else "GET"
+            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, f"there is only {allow}", allow=allow)
+        name = hosts.host_name(headers.getlist("host"))
+        allowed = self._allowed(request.scope, name)
+        if name not in allowed:
+            return _refuse(
+                HTTPStatus.FORBIDDEN,
+                "the dashboard is not known under this name: add it to DASHBOARD_HOSTS",
             )
-        else:
-            await self._app(scope, receive, guarded)
-
-    async def _with_token(
-        self, scope: Any, headers: dict[bytes, str], receive: Any, send: Any
-    ) -> None:
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and given:
-            if _same(given, self._token):
-                await _welcome(send, cookie_value(self._token), secure=scope["scheme"] == "https")
-            else:
-                # The page says so, and what was given stands in no address any more.
-                await _redirect(send, b"/#wrong")
-        elif self._knows(headers) or scope["path"] in LOGIN_FILES:
-            await self._app(scope, receive, send)
-        elif scope["path"] == "/":
-            await self._login(scope, receive, send)
-        else:
-            bearer = [(b"www-authenticate", b"Bearer")]
-            await _refuse(send, 401, "the token is missing or wrong", bearer)
-
-    def _knows(self, headers: dict[bytes, str]) -> bool:
-        kind, _, given = headers.get(b"authorization", "").partition(" ")
-        if kind.lower() == "bearer" and _same(given.strip(), self._token):
-            return True
-        cookies = (part.strip() for part in headers.get(b"cookie", "").split(";"))
-        value = cookie_value(self._token)
-        return any(
-            name == COOKIE and _same(given, value)
-            for name, _, given in (cookie.partition("=") for cookie in cookies)
+        if _is_of_another_page(headers):
+            return _refuse(HTTPStatus.FORBIDDEN, "another page asks: open the dashboard itself")
+        # The library reads the header once more: one mistake in ours must not be enough.
+        return TrustedHostMiddleware(
+            await self._let_in(request), [_in_header(each) for each in allowed], www_redirect=False
         )
 
-    async def _login(self, scope: Any, receive: Any, send: Any) -> None:
-        async def unauthorized(message: Any) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 200:
-                message = message | {"status": 401}
+    def _allowed(self, scope: Scope, name: str) -> set[str]:
+        """Return the names of the dashboard on this connection."""
+        allowed = {*self._names, "localhost", "127.0.0.1", "::1"}
+        # Where it listens on all addresses: the one at which the connection arrived.
+        if (server := scope.get("server")) and server[1] is not None:
+            allowed.add(hosts.canonical(server[0]))
+        if hosts.is_loopback(name):
+            allowed.add(name)
+        return allowed
+
+    async def _let_in(self, request: Request) -> ASGIApp:
+        path = request.scope["path"]
+        if request.method == "POST":
+            return await self._log_in(request)
+        if path == "/" and "token" in request.query_params:
+            return self._welcome(request, request.query_params["token"])
+        if self._knows(request) or path in LOGIN_FILES:
+            return self._app
+        if path == "/":
+            return self._show_login
+        return _refuse(
+            HTTPStatus.UNAUTHORIZED,
+            "the token is missing or wrong",
+            **{"www-authenticate": "Bearer"},
+        )
+
+    def _knows(self, request: Request) -> bool:
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and _same(given.strip(), self._token):
+            return True
+        return _same(request.cookies.get(self._cookie, ""), cookie_value(self._token))
+
+    async def _log_in(self, request: Request) -> Response:
+        # Our own form says "null", because its page has the policy to send no referrer.
+        origin = request.headers.get("origin", "null")
+        if origin != "null" and urlsplit(origin).netloc != request.headers["host"]:
+            return _refuse(HTTPStatus.FORBIDDEN, "another page asks: open the dashboard itself")
+        body = b""
+        try:
+            async with asyncio.timeout(LOGIN_TIMEOUT_S):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > MAX_LOGIN_BYTES:
+                        return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no token")
+        except (TimeoutError, ClientDisconnect):
+            return _refuse(HTTPStatus.REQUEST_TIMEOUT, "the token did not arrive in time")
+        try:
+            fields = parse_qs(body.decode("ascii"), max_num_fields=5)
+        except ValueError:
+            return _refuse(HTTPStatus.BAD_REQUEST, "send token=… as a form does")
+        return self._welcome(request, fields.get("token", [""])[0])
+
+    def _welcome(self, request: Request, given: str) -> Response:
+        if not _same(given.strip(), self._token):
+            # The page says so, and what was given stands in no address any more.
+            return RedirectResponse("/#wrong", HTTPStatus.SEE_OTHER, _NOT_KEPT)
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, _NOT_KEPT)
+        response.set_cookie(
+            self._cookie,
+            cookie_value(self._token),
+            max_age=COOKIE_AGE_S,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    async def _show_login(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def unauthorized(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.OK:
+                message = {**message, "status": int(HTTPStatus.UNAUTHORIZED)}
             await send(message)
 
         page = {"path": "/login.html", "raw_path": b"/login.html", "query_string": b""}
-        await self._app(scope | page, receive, unauthorized)
+        await self._app({**scope, **page}, receive, unauthorized)
 
 
 def cookie_value(token: str) -> str:
-    """Return what stands in the cookie of who knows a token, from which nobody can tell it."""
+    """Return an HMAC of a token for the cookie, which so does not reveal the token."""
     return hmac.new(token.encode(), b"radar dashboard", hashlib.sha256).hexdigest()
 
 
-def is_loopback(host: str, own: str) -> bool:
-    """Tell whether a Host header names this machine itself, or the address that is listened on.
+def cookie_name(token: str) -> str:
+    """Return the cookie's name: browsers keep cookies by host, not by port.
 
-    A page anywhere on the web can point a name of its own at 127.0.0.1; it cannot choose what
-    browsers then send as Host.
+    So two dashboards of a machine do not log each other out.
     """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    return f"{COOKIE}_{hmac.new(token.encode(), b'name', hashlib.sha256).hexdigest()[:8]}"
+
+
+def _is_of_another_page(headers: Headers) -> bool:
+    """Tell whether a page of another site or port asks; a link to the dashboard may be followed."""
+    if not hosts.is_from_another_site(headers.get("sec-fetch-site", "")):
         return False
-    if name in ("localhost", own.strip("[]").lower()):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    opens = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    return opens != ("navigate", "document")
 
 
 def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
 
-async def _welcome(send: Any, cookie: str, *, secure: bool) -> None:
-    attributes = f"Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Strict"
-    if secure:
-        attributes += "; Secure"
-    await _redirect(send, b"/", [(b"set-cookie", f"{COOKIE}={cookie}; {attributes}".encode())])
+def _in_header(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
 
 
-async def _redirect(
-    send: Any, location: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    all_headers = [(b"location", location), (b"cache-control", b"no-store"), *(headers or [])]
-    await send({"type": "http.response.start", "status": 303, "headers": all_headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _refuse(
-    send: Any, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    content = (b"content-type", b"application/json")
-    all_headers = [content, (b"cache-control", b"no-store"), *(headers or [])]
-    await send({"type": "http.response.start", "status": status, "headers": all_headers})
-    await send({"type": "http.response.body", "body": msgspec.json.encode({"error": text})})
+def _refuse(status: int, text: str, **headers: Any) -> Response:
+    return JSONResponse({"error": text}, status, _NOT_KEPT | headers)

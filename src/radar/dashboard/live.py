@@ -9,6 +9,7 @@ anybody is.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -22,11 +23,16 @@ from radar.observe import metrics
 ALIVE_S = 5.0
 RETRY_MS = 2000
 MAX_VIEWERS = 500
+MAX_VIEWERS_OF_A_CLIENT = 50  # a browser opens at most six
 REST = 3.0  # times as long as its question took, for which a subject rests
 
 State = TypeVar("State")
 
 _log = structlog.get_logger()
+
+
+class TooManyViewers(RadarError):
+    """More pages look at the dashboard than it serves: close some, or try again later."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,33 @@ class Hub:
     def __init__(self) -> None:
         """Prepare; for use from one event loop."""
         self._feeds: dict[Hashable, _Feed] = {}
-        self._viewers = 0
+        self._viewers: Counter[str] = Counter()  # by client; only those that look
         self._closed = asyncio.Event()
 
-    @property
-    def full(self) -> bool:
-        """Whether there are as many viewers as are let in."""
-        return self._viewers >= MAX_VIEWERS
+    def admit(self, client: str) -> None:
+        """Count a viewer of a client; each that is admitted must leave.
+
+        Args:
+            client: The viewer's address.
+
+        Raises:
+            TooManyViewers: The client has as many viewers as one may have, or there are too many.
+        """
+        if self._viewers[client] >= MAX_VIEWERS_OF_A_CLIENT:
+            raise TooManyViewers(
+                f"this address has {MAX_VIEWERS_OF_A_CLIENT} pages open: close some of them"
+            )
+        if self._viewers.total() >= MAX_VIEWERS:
+            raise TooManyViewers(f"{MAX_VIEWERS} pages are open: try again later")
+        self._viewers[client] += 1
+        metrics.DASHBOARD_VIEWERS.set(self._viewers.total())
+
+    def leave(self, client: str) -> None:
+        """Forget a viewer."""
+        self._viewers[client] -= 1
+        if not self._viewers[client]:
+            del self._viewers[client]
+        metrics.DASHBOARD_VIEWERS.set(self._viewers.total())
 
     def close(self) -> None:
         """End all streams."""
@@ -75,8 +101,6 @@ class Hub:
     async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncGenerator[bytes, None]:
         """Yield what a viewer is told, as server-sent events, until the hub is closed."""
         woken = asyncio.Event()
-        self._viewers += 1
-        metrics.DASHBOARD_VIEWERS.set(self._viewers)
         feeds = [self._join(subject, woken) for subject in subjects]
         told = [_Told() for _ in feeds]
         try:
@@ -94,8 +118,6 @@ class Hub:
         finally:
             for feed in feeds:
                 self._leave(feed, woken)
-            self._viewers -= 1
-            metrics.DASHBOARD_VIEWERS.set(self._viewers)
 
     def _join(self, subject: Subject[Any], woken: asyncio.Event) -> "_Feed":
         feed = self._feeds.get(subject.key)
@@ -203,8 +225,21 @@ class EventStream:
 
     SEND_TIMEOUT_S = 60.0  # who takes nothing for so long is gone
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        self._events = events
+    def __init__(self, hub: Hub, subjects: Sequence[Subject[Any]], client: str) -> None:
+        """Prepare the stream of a viewer.
+
+        Args:
+            hub: The hub of the dashboard.
+            subjects: The subjects that the viewer looks at.
+            client: The viewer's address.
+
+        Raises:
+            TooManyViewers: The hub admits no more of them.
+        """
+        hub.admit(client)
+        self._hub = hub
+        self._client = client
+        self._events = hub.stream(subjects)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer the request."""
@@ -213,17 +248,20 @@ class EventStream:
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),  # nginx passes it on at once
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        sides = {
-            asyncio.create_task(self._tell(send)),
-            asyncio.create_task(_until_gone(receive)),
-        }
         try:
-            await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            sides = {
+                asyncio.create_task(self._tell(send)),
+                asyncio.create_task(_until_gone(receive)),
+            }
+            try:
+                await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for side in sides:
+                    side.cancel()
+                await asyncio.gather(*sides, return_exceptions=True)
         finally:
-            for side in sides:
-                side.cancel()
-            await asyncio.gather(*sides, return_exceptions=True)
+            self._hub.leave(self._client)
 
     async def _tell(self, send: Any) -> None:
         async with contextlib.aclosing(self._events) as events:

@@ -18,6 +18,7 @@ MAX_TRADES = 500
 # Intervals that are looked at for each wanted candle: some have no trades; hardly any of an hour,
 # where there are so many trades that it matters how many are read.
 _WINDOW, _LONG_S = 1.5, 3600
+_FIRST_MS = 4 * 86_400_000  # the first Monday of 1970; the view refuses ranges that begin earlier
 BOOK_BPS = 100.0  # what lies so near the middle makes the imbalance
 
 # SELECT and nothing else; what belongs to a query may be set, as clients do.
@@ -220,14 +221,17 @@ def candles(
     # Candles are whole, so the last one must not begin at `before_s` or later.
     end_ms = -int(-before_s // interval_s) * interval_s * 1000
     intervals = count if interval_s >= _LONG_S else int(count * _WINDOW)
-    start_ms = max(0, end_ms - intervals * interval_s * 1000)
+    start_ms = max(_FIRST_MS, end_ms - intervals * interval_s * 1000)
     asked = market._asdict() | {"interval_s": interval_s, "count": count}
+    if start_ms >= end_ms:
+        must_exist(store, market)
+        return []
     found = _candles(store, asked, start_ms, end_ms)
     if missing := count - len(found):
         older = asked | {"start_ms": start_ms, "count": missing}
         ((begin_ms,),) = store.rows(CANDLES_BEGIN, older, READ_ONLY)
-        if begin_ms:
-            found = _candles(store, older, begin_ms, start_ms) + found
+        if begin_ms and start_ms > _FIRST_MS:
+            found = _candles(store, older, max(_FIRST_MS, begin_ms), start_ms) + found
     if not found:
         must_exist(store, market)
     return found

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from radar.errors import RadarError
+import structlog
+
+from radar.errors import QueryFailed, RadarError
 from radar.observe import metrics
 from radar.settings import Settings
 from radar.store.client import Store
@@ -18,6 +20,12 @@ MAX_WAITING = 100
 TIMEOUT_S = 10.0
 
 _Answer = TypeVar("_Answer")
+
+_log = structlog.get_logger()
+
+
+class Refused(RadarError):
+    """ClickHouse refuses a question: the log says why, the person who asked needs no SQL."""
 
 
 class Busy(RadarError):
@@ -97,6 +105,7 @@ class Reader:
         self._settings = settings
         self._threads = Threads(THREADS, "reader", self._disconnect)
         self._local = threading.local()
+        self._logged = ("", "")
         self._shared: dict[tuple[str, Hashable], tuple[float, asyncio.Task[Any]]] = {}
 
     async def ask(self, name: str, question: Callable[[Store], _Answer]) -> _Answer:
@@ -108,7 +117,7 @@ class Reader:
 
         Raises:
             StoreUnavailable: ClickHouse does not answer.
-            QueryFailed: It refuses.
+            Refused: ClickHouse refuses.
             Busy: Too many questions wait.
         """
 
@@ -116,7 +125,16 @@ class Reader:
             with metrics.DASHBOARD_QUESTION_SECONDS.labels(name).time():
                 return question(self._store())
 
-        return await self._threads.run(answer)
+        try:
+            return await self._threads.run(answer)
+        except QueryFailed as error:
+            if (name, str(error)) != self._logged:  # pages ask again every second
+                self._logged = name, str(error)
+                _log.warning("ClickHouse refuses a question", question=name, error=str(error))
+            raise Refused(
+                f"ClickHouse refuses the question about {name}: the dashboard's log says why;"
+                " `radar migrate` creates tables that are missing"
+            ) from error
 
     async def shared(
         self,
@@ -135,7 +153,7 @@ class Reader:
             fresh_s: How old an answer may be, counted from when it was asked for.
 
         Raises:
-            StoreUnavailable: As `ask`; so do QueryFailed and Busy.
+            StoreUnavailable: As `ask`; so do Refused and Busy.
         """
         now_s = time.monotonic()
         asked_s, task = self._shared.get((name, key), (0.0, None))

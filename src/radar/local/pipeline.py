@@ -425,6 +425,9 @@ class Pipeline:
             "simulated": self.simulation is not None,
             "kafka_broker": f"{self.broker.host}:{self.broker.port}",
             "clickhouse": f"{self.database.host}:{self.database.port}",
+            "dashboard": addresses.url(self.dashboard.host, self.dashboard.port)
+            if self.dashboard
+            else "",
             "processes": [
                 {
                     "name": name,

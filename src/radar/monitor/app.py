@@ -9,11 +9,13 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
+from textual.content import Content
 from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from radar.monitor import flow, help_text, sections
+from radar.monitor.cells import cell
 from radar.monitor.marks import Mark
 from radar.monitor.sections import SECTIONS, Row, Section
 from radar.observe.overview import Overview
@@ -57,7 +59,7 @@ class Pane(VerticalScroll):
             title += f" · filter: {self._words}"
         if self.order != self.section.order and self.order >= 0:
             title += f" · by {self.section.columns[self.order].title}"
-        self.border_title = title
+        self.border_title = Content(cell(title).plain)  # a string would be markup
         static = self.query_one(Static)
         if not self._rows:
             static.update(Text("nothing fits the filter" if self._words else self._text, "dim"))
@@ -201,7 +203,9 @@ class Monitor(App[None]):
             pane.border_title = f"{pane.number} Addresses"
             table = Table.grid(padding=(0, 2, 0, 0))
             for what, where in self._addresses:
-                table.add_row(Text(what, style="bold"), Text(where, overflow="fold"))
+                address = cell(where)
+                address.overflow = "fold"
+                table.add_row(cell(what, "bold"), address)
             pane.query_one(Static).update(table)
         self._lay_out()
         self._draw()

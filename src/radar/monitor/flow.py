@@ -7,6 +7,7 @@ from rich.text import Text
 
 from radar.kinds import RECORDED
 from radar.monitor import figures
+from radar.monitor.cells import cell
 from radar.monitor.marks import Mark, of_obstacles, of_stage
 from radar.observe.overview import Flow, Overview, TableState
 
@@ -19,13 +20,13 @@ OLD_S = 8.0  # from which age on it is said of what ClickHouse told
 
 def title(overview: Overview | None, name: str, width: int, note: str) -> Text:
     """Write the top line: what is observed, for how long it runs, when this was."""
-    left = Text.assemble((" radar ", "reverse bold"), f" {name}")
+    left = Text.assemble((" radar ", "reverse bold"), cell(f" {name}"))
     if overview is None:
         return left
     if overview.uptime_s is not None:
         left.append(f"  up {figures.uptime(overview.uptime_s)}", style="dim")
     if width >= WIDE:
-        left.append(f"  Kafka {overview.kafka}  ClickHouse {overview.clickhouse}", style="dim")
+        left.append_text(cell(f"  Kafka {overview.kafka}  ClickHouse {overview.clickhouse}", "dim"))
     right = Text.assemble((note, "bold reverse"), f" {figures.clock(overview.at_s)} UTC ")
     left.truncate(max(0, width - right.cell_len - 1), overflow="ellipsis")
     return Text.assemble(left, " " * max(1, width - left.cell_len - right.cell_len), right)
@@ -44,7 +45,9 @@ def verdict(overview: Overview | None, *, stopping: bool = False) -> tuple[Mark,
         more = len(overview.obstacles) - 1
         where = overview.bottleneck.stage.upper()
         word = "STUCK AT" if mark is Mark.STUCK else "LOOK AT"
-        text = Text.assemble((f"{mark.sign} {word} {where}: ", "bold"), overview.bottleneck.text)
+        text = Text.assemble(
+            (f"{mark.sign} {word} {where}: ", "bold"), cell(overview.bottleneck.text)
+        )
         if more:
             text.append(f" (and {more} more)")
         return mark, text
@@ -79,7 +82,7 @@ def flow(overview: Overview, width: int) -> Table:
 
     nothing = Text()
     add(nothing, [_heading(overview, stage, wide=wide) for stage in STAGES], arrow)
-    add(nothing, [Text(text, style="dim") for text in _subtitles(overview, wide=wide)], nothing)
+    add(nothing, [cell(text, "dim") for text in _subtitles(overview, wide=wide)], nothing)
     tables = {each.kind: each for each in overview.tables}
     for each in overview.flows:
         first, second = _cells(overview, each, tables.get(each.kind), wide=wide)

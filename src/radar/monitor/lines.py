@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from radar.monitor.cells import cell
 from radar.monitor.figures import clock, uptime
 from radar.monitor.watch import Watch
 from radar.observe.overview import Flow, Problem
@@ -17,21 +18,21 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Wa
     """Print until cancelled."""
     started_s = time.monotonic()
     for name, where in addresses:
-        console.print(f"{name}: {where}", highlight=False, soft_wrap=True)
+        console.print(cell(f"{name}: {where}"), highlight=False, soft_wrap=True)
     printed: Problem | None = None
     while True:
         await asyncio.sleep(LINE_EVERY_S)
         passed = uptime(time.monotonic() - started_s)
         if watch.newest is None:
-            console.print(f"{passed} starting", highlight=False)
+            console.print(cell(f"{passed} starting"), highlight=False)
             continue
         newest = watch.newest.problems[-1] if watch.newest.problems else None
         if newest is not None and newest != printed:
             line = f"{clock(newest.at_s)} {newest.process}: {newest.text}"
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            console.print(cell(line), highlight=False, soft_wrap=True)
             printed = newest
         line = " | ".join(f"{flow.kind}: {_line(flow)}" for flow in watch.newest.flows)
-        console.print(f"{passed} {line}", highlight=False, soft_wrap=True)
+        console.print(cell(f"{passed} {line}"), highlight=False, soft_wrap=True)
 
 
 def _line(flow: Flow) -> str:

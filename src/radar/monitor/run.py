@@ -41,8 +41,13 @@ class Started(Protocol):
         """Starting, running, restarting or stopped."""
 
 
-def monitor(settings: Settings) -> None:
-    """Show what runs until somebody quits; blocks. Changes nothing and stops nothing."""
+def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> None:
+    """Show what runs until somebody quits; blocks. Changes nothing and stops nothing.
+
+    Args:
+        settings: The options.
+        addresses: Where what can be reached, by name.
+    """
     from radar.monitor.app import Monitor
 
     watch = Watch(Observer(settings))
@@ -52,7 +57,7 @@ def monitor(settings: Settings) -> None:
     async def show() -> None:
         observing = asyncio.create_task(watch.keep_up())
         try:
-            await Monitor(name, lambda: watch.newest).run_async()
+            await Monitor(name, lambda: watch.newest, addresses=addresses).run_async()
         finally:
             observing.cancel()
 

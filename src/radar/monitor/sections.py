@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from radar.monitor import figures
+from radar.monitor.cells import cell
 from radar.monitor.marks import Mark, of_process
 from radar.observe.overview import Overview, ProcessState
 
@@ -29,8 +30,13 @@ class Column:
 class Row:
     """A row: what is shown, and by what it is sorted, column by column."""
 
-    cells: Sequence[str | Text]
+    cells: Sequence[Text]
     keys: Sequence[Any]
+
+    @classmethod
+    def of(cls, cells: Sequence[str | Text], keys: Sequence[Any]) -> "Row":
+        """Return a row of what others wrote too: the only way to make one."""
+        return cls(tuple(map(cell, cells)), keys)
 
     def holds(self, words: str) -> bool:
         """Tell whether every word of a filter is somewhere in the row."""
@@ -61,7 +67,7 @@ def _fitting(
 ) -> tuple[list[int], list[int]]:
     shown = list(range(len(section.columns)))
     widths = [
-        max([len(column.title) + 2 * (n == order), *(_length(row.cells[n]) for row in rows)])
+        max([len(column.title) + 2 * (n == order), *(row.cells[n].cell_len for row in rows)])
         for n, column in enumerate(section.columns)
     ]
     last = shown[-1]
@@ -103,10 +109,6 @@ def arranged(section: Section, rows: Sequence[Row], order: int) -> list[Row]:
     )
 
 
-def _length(cell: str | Text) -> int:
-    return cell.cell_len if isinstance(cell, Text) else len(cell)
-
-
 def _partitions(overview: Overview, series: Series) -> list[Row]:
     stuck = {
         each.subject for each in overview.obstacles if each.stage == "workers" and not each.passes
@@ -135,7 +137,7 @@ def _partitions(overview: Overview, series: Series) -> list[Row]:
             *((each.kind, each.partition), each.lag, each.lag, each.lag_per_s),
             *(each.published_per_s, each.stored_per_s, each.end, owner),
         )
-        found.append(Row(cells, keys))
+        found.append(Row.of(cells, keys))
     return found
 
 
@@ -158,11 +160,11 @@ def _connections(overview: Overview, _: Series) -> list[Row]:
                 *((producer.kind, each.name.zfill(9)), each.markets, each.age_s, silent),
                 *(each.frames, producer.name),
             )
-            found.append(Row(cells, keys))
+            found.append(Row.of(cells, keys))
         if not producer.connections:
             why = producer.reasons[0] if producer.reasons else "no connection"
             cells = (producer.kind, "0", "–", Text("–", style="bold red"), "–", why)
-            found.append(Row(cells, ((producer.kind, ""), 0, 0.0, 1e9, 0, why)))
+            found.append(Row.of(cells, ((producer.kind, ""), 0, 0.0, 1e9, 0, why)))
     return found
 
 
@@ -215,7 +217,7 @@ def _process(
         Text(what, style=style),
     )
     keys = (each.name, rate or 0.0, latency or 0.0, memory or 0, each.restarts, each.pid or 0, what)
-    return Row(cells, keys)
+    return Row.of(cells, keys)
 
 
 def _markets(overview: Overview, _: Series) -> list[Row]:
@@ -238,7 +240,7 @@ def _markets(overview: Overview, _: Series) -> list[Row]:
         )
         number = float(each.last_price) if each.last_price else None
         keys = (each.symbol, number, each.best_bid, each.best_ask, trade, book, latency or 0.0)
-        found.append(Row(cells, keys))
+        found.append(Row.of(cells, keys))
     return found
 
 
@@ -257,13 +259,13 @@ def _gaps(overview: Overview, _: Series) -> list[Row]:
             f"{len(each.symbols)}: {some}",
         )
         keys = (ago, lasted, each.kind, each.cause, each.repaired, len(each.symbols))
-        found.append(Row(cells, keys))
+        found.append(Row.of(cells, keys))
     return found
 
 
 def _letters(overview: Overview, _: Series) -> list[Row]:
     return [
-        Row(
+        Row.of(
             (
                 f"{figures.age(overview.at_s - each.at_s)} ago",
                 each.kind,
@@ -280,7 +282,7 @@ def _letters(overview: Overview, _: Series) -> list[Row]:
 
 def _problems(overview: Overview, _: Series) -> list[Row]:
     return [
-        Row(
+        Row.of(
             (figures.clock(each.at_s), Text(each.process, style="yellow"), each.text),
             (-each.at_s, each.process, each.text),
         )

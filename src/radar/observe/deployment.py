@@ -44,6 +44,7 @@ class Deployment(NamedTuple):
         log_dir: Where the processes' logs are, if they are on this machine.
         kafka: Address of the brokers; empty: what the options say.
         clickhouse: Address of the database; empty: what the options say.
+        dashboard: URL of the dashboard; empty: none is known.
     """
 
     processes: list[Served]
@@ -52,6 +53,7 @@ class Deployment(NamedTuple):
     log_dir: Path | None = None
     kafka: str = ""
     clickhouse: str = ""
+    dashboard: str = ""
 
     def reach(self, settings: Settings) -> Settings:
         """Return options that lead to the stores of this deployment."""
@@ -92,6 +94,7 @@ def of_state(state: Mapping[str, Any]) -> Deployment:
         Path(state["data_dir"]) / "logs",
         state["kafka_broker"],
         state["clickhouse"],
+        state.get("dashboard", ""),
     )
 
 

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import make_wsgi_app
 
 from radar.errors import ConfigurationError
-from radar.observe import metrics
+from radar.observe import hosts, metrics
 from radar.observe.connections import Connections
 from radar.observe.health import Health
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def serve(host: str, port: int, health: Health, connections: Connections | None = None) -> None:
+def serve(
+    host: str,
+    port: int,
+    health: Health,
+    connections: Connections | None = None,
+    names: Iterable[str] = (),
+) -> None:
     """Serve health and metrics in a background thread; port 0 serves nothing.
 
     Args:
@@ -30,6 +36,7 @@ def serve(host: str, port: int, health: Health, connections: Connections | None 
         port: The same.
         health: What the process says of itself.
         connections: Those of a producer to its exchange.
+        names: Names with a dot under which it may be asked.
 
     Raises:
         ConfigurationError: The address is taken, or is none of this machine.
@@ -40,7 +47,8 @@ def serve(host: str, port: int, health: Health, connections: Connections | None 
     metrics.READY.set_function(lambda: not health.why_not_ready())
     server_class = _Server6 if ":" in host else _Server
     try:
-        server = make_server(host, port, application(health, connections), server_class, _Handler)
+        answer = application(health, connections, names)
+        server = make_server(host, port, answer, server_class, _Handler)
     except OSError as error:
         raise ConfigurationError(
             f"cannot serve health and metrics at METRICS_HOST={host} METRICS_PORT={port}:"
@@ -49,11 +57,18 @@ def serve(host: str, port: int, health: Health, connections: Connections | None 
     threading.Thread(target=server.serve_forever, name="endpoints", daemon=True).start()
 
 
-def application(health: Health, connections: Connections | None = None) -> "WSGIApplication":
-    """Return what answers the requests."""
+def application(
+    health: Health, connections: Connections | None = None, names: Iterable[str] = ()
+) -> "WSGIApplication":
+    """Return the application that answers the requests."""
     serve_metrics: WSGIApplication = make_wsgi_app()
+    known = frozenset(map(hosts.canonical, names))
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if refusal := _refusal(environ, known):
+            status, text = refusal
+            start_response(status, [("Content-Type", "text/plain")])
+            return [text.encode() + b"\n"]
         match environ["PATH_INFO"]:
             case "/metrics":
                 return serve_metrics(environ, start_response)
@@ -68,6 +83,23 @@ def application(health: Health, connections: Connections | None = None) -> "WSGI
         return [b"there are /healthz, /readyz and /metrics\n"]
 
     return answer
+
+
+def _refusal(environ: "WSGIEnvironment", known: frozenset[str]) -> tuple[str, str] | None:
+    """Return why a request is not answered; None if it is.
+
+    There is no password, so a page of another site must not get an answer. It can bring any name
+    that somebody can register, and such a name has a dot; it has an address as its name only if
+    that address itself served it.
+    """
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return "405 Method Not Allowed", "there are only GET and HEAD"
+    name = hosts.host_name(environ.get("radar.hosts", ()))
+    if not (name in known or hosts.is_address(name) or hosts.is_bare(name)):
+        return "403 Forbidden", "this process is not known under this name: add it to METRICS_HOSTS"
+    if hosts.is_from_another_site(environ.get("HTTP_SEC_FETCH_SITE", "")):
+        return "403 Forbidden", "another page asks"
+    return None
 
 
 def _tell(start_response: "StartResponse", state: str, reasons: list[str]) -> list[bytes]:
@@ -88,6 +120,10 @@ class _Server6(_Server):
 
 class _Handler(WSGIRequestHandler):
     timeout = 10.0  # a client that says nothing holds its thread no longer
+
+    def get_environ(self) -> "WSGIEnvironment":
+        """Return the request, with every header `Host`: WSGI's own would join several."""
+        return super().get_environ() | {"radar.hosts": self.headers.get_all("Host", [])}
 
     def log_message(self, *_: object) -> None:
         """Write nothing: a request every few seconds is no news."""

@@ -1,5 +1,6 @@
 """`radar status` and `radar lag`: the facts of an overview as text and as JSON. Pure."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,9 @@ import msgspec
 from radar.kinds import KINDS
 from radar.observe.bottleneck import duration
 from radar.observe.overview import Overview, PartitionState
+from radar.text import printable
+
+MAX_LINE_CHARACTERS = 10_000
 
 
 def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def describe(overview: Overview) -> str:
     if not found:
         passing = overview.bottleneck
         lines.append(f"passes: {passing.text}" if passing else "everything flows")
-    return "\n".join(lines)
+    return _lines(lines)
 
 
 def problems(overview: Overview) -> list[str]:
@@ -98,10 +102,15 @@ def lag_facts(partitions: list[PartitionState]) -> list[dict[str, Any]]:
 
 def describe_lag(partitions: list[PartitionState]) -> str:
     """Write how far the workers are behind as text."""
-    return "\n".join(
+    return _lines(
         f"{each.topic}[{each.partition}]: {each.lag:,} waiting, owned by {each.owner or 'nobody'}"
         for each in partitions
     )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    """Join lines; a line break in what others wrote makes none."""
+    return "\n".join(printable(line, MAX_LINE_CHARACTERS) for line in lines)
 
 
 def _pipeline(overview: Overview) -> list[str]:

@@ -1,5 +1,12 @@
 // Runs before anything is drawn, so that the page does not flash in the wrong colours or direction.
 (() => {
+  // An address with the token, though this browser is logged in: no history keeps it.
+  const forget = () => {
+    if (location.hash.startsWith("#token=")) history.replaceState(null, "", "#/");
+  };
+  window.addEventListener("hashchange", forget);
+  forget();
+
   const kept = (name) => {
     try {
       return localStorage.getItem(`radar.${name}`);

@@ -13,6 +13,27 @@ const MAX_DECIMALS = 12;
 
 const formats = new Map();
 
+// Controls, marks that change the direction of text or take no room, separators of lines, surrogates.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0]/gu;
+
+/** Return a text of others with everything written out that would not be seen, as radar.text does. */
+export function visible(text) {
+  return String(text ?? "").replace(UNSEEN, (one) => {
+    const code = one.codePointAt(0);
+    if (code <= 0xff) return `\\x${code.toString(16).padStart(2, "0")}`;
+    return code <= 0xffff ? `\\u${code.toString(16).padStart(4, "0")}` : `\\U${code.toString(16).padStart(8, "0")}`;
+  });
+}
+
+// What Kafka allows in the name of a topic; anything else was forged, and belongs in no shell.
+const LETTER = /^[A-Za-z0-9._-]{1,249}:[0-9]{1,10}:[0-9]{1,20}$/;
+
+/** Return the name of a dead letter for a command; empty if a shell could take it for more. */
+export function letterName({ topic, partition, offset }) {
+  const name = `${topic}:${partition}:${offset}`;
+  return LETTER.test(name) && !name.startsWith("-") ? name : "";
+}
+
 /** Write the digits of a text in Persian. */
 export function persianDigits(text) {
   return String(text).replace(LATIN, (digit) => PERSIAN[digit]);
@@ -65,14 +86,14 @@ const UNITS = {
     ms: "ms", s: "s", min: "min", h: "h", d: "d", ago: "$ ago", now: "now", perSecond: "$/s",
     scales: ["", "K", "M", "B", "T"], scaleGap: "",
     bytes: ["B", "KB", "MB", "GB", "TB"], percent: "%",
-    quotes: { TMN: "Toman" },
+    quotes: new Map([["TMN", "Toman"]]),
   },
   fa: {
     ms: "میلی‌ثانیه", s: "ثانیه", min: "دقیقه", h: "ساعت", d: "روز", ago: "$ پیش", now: "اکنون",
     perSecond: "$ در ثانیه",
     scales: ["", "هزار", "میلیون", "میلیارد", "هزار میلیارد"], scaleGap: " ",
     bytes: ["بایت", "کیلوبایت", "مگابایت", "گیگابایت", "ترابایت"], percent: "٪",
-    quotes: { TMN: "تومان", USDT: "تتر" },
+    quotes: new Map([["TMN", "تومان"], ["USDT", "تتر"]]),
   },
 };
 
@@ -167,7 +188,7 @@ function make(lang) {
   }
 
   function quoteName(quote) {
-    return units.quotes[quote] ?? quote ?? "";
+    return units.quotes.get(quote) ?? visible(quote);
   }
 
   /** An amount of money with its unit: 4.56B Toman; ۴٫۵۶ میلیارد تومان. */

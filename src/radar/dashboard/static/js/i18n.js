@@ -212,7 +212,8 @@ export const MESSAGES = {
   },
 };
 
-const ASSETS = {
+// Looked up by what an exchange writes, "constructor" for example: a map has no such names.
+const ASSETS = new Map(Object.entries({
   BTC: ["Bitcoin", "بیت‌کوین"], ETH: ["Ethereum", "اتریوم"], USDT: ["Tether", "تتر"],
   DOGE: ["Dogecoin", "دوج‌کوین"], TRX: ["Tron", "ترون"], XRP: ["XRP", "ریپل"], SOL: ["Solana", "سولانا"],
   TON: ["Toncoin", "تون‌کوین"], NOT: ["Notcoin", "نات‌کوین"], SHIB: ["Shiba Inu", "شیبا"],
@@ -228,20 +229,23 @@ const ASSETS = {
   HBAR: ["Hedera", "هدرا"], ICP: ["Internet Computer", "اینترنت کامپیوتر"], GRT: ["The Graph", "گراف"],
   CRV: ["Curve", "کرو"], COMP: ["Compound", "کامپاند"], USDC: ["USD Coin", "یو‌اس‌دی‌کوین"],
   TMN: ["Toman", "تومان"],
-};
+}));
 
 /** Return the everyday name of an asset, or nothing where the code is all there is. */
 export function assetName(code, lang) {
-  const names = ASSETS[code];
+  const names = ASSETS.get(code);
   return names ? names[lang === "fa" ? 1 : 0] : "";
 }
 
+// Keys may end with what a server or an exchange writes.
+const WORDS = new Map(Object.entries(MESSAGES).map(([lang, said]) => [lang, new Map(Object.entries(said))]));
+
 /** Return a function that says a message in a language: t(key, {name: value}). */
 export function translator(lang) {
-  const messages = MESSAGES[lang] ?? MESSAGES.en;
+  const messages = WORDS.get(lang) ?? WORDS.get("en");
   return (key, values) => {
-    const one = values?.n === "1" ? messages[`${key}_1`] : undefined;
-    const text = one ?? messages[key] ?? MESSAGES.en[key] ?? key;
+    const one = values?.n === "1" ? messages.get(`${key}_1`) : undefined;
+    const text = one ?? messages.get(key) ?? WORDS.get("en").get(key) ?? key;
     return values ? text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "") : text;
   };
 }

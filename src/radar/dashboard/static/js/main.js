@@ -13,18 +13,28 @@ import { Icon, Loading, Modal, useEscape } from "./widgets.js";
 const FALLBACK_MARKET = "USDTTMN";
 
 // Charts come with the pages that have some, so that the first page is there at once.
-const PAGES = {
-  markets: async () => Markets,
-  market: async () => (await import("./pages/market.js")).MarketPage,
-  pipeline: async () => (await import("./pages/pipeline.js")).PipelinePage,
-  quality: async () => (await import("./pages/quality.js")).QualityPage,
-};
+const PAGES = new Map([
+  ["markets", async () => Markets],
+  ["market", async () => (await import("./pages/market.js")).MarketPage],
+  ["pipeline", async () => (await import("./pages/pipeline.js")).PipelinePage],
+  ["quality", async () => (await import("./pages/quality.js")).QualityPage],
+]);
 const ICONS = { markets: "list", market: "candles", pipeline: "flow", quality: "grid" };
 
 function parse(hash) {
-  const [, page = "", symbol = ""] = hash.replace(/^#/, "").split("/");
-  if (page === "market" && symbol) return { page, symbol: decodeURIComponent(symbol) };
-  return { page: page in PAGES && page !== "market" ? page : "markets", symbol: "" };
+  const [, page = "", encoded = ""] = hash.replace(/^#/, "").split("/");
+  const symbol = page === "market" ? decoded(encoded) : "";
+  if (symbol) return { page, symbol };
+  return { page: PAGES.has(page) && page !== "market" ? page : "markets", symbol: "" };
+}
+
+/** Return what is encoded in an address; empty if it is not encoded properly. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
 }
 
 const route = new Cell(parse(location.hash));
@@ -35,7 +45,7 @@ window.addEventListener("hashchange", () => {
 
 function address(page) {
   if (page === "markets") return "#/";
-  return page === "market" ? `#/market/${kept("market", FALLBACK_MARKET)}` : `#/${page}`;
+  return page === "market" ? `#/market/${encodeURIComponent(kept("market", FALLBACK_MARKET))}` : `#/${page}`;
 }
 
 function Connection() {
@@ -95,7 +105,7 @@ function App() {
 
   useEffect(() => {
     let current = true;
-    PAGES[page]().then((found) => {
+    PAGES.get(page)().then((found) => {
       if (!current) return;
       setView(() => found);
       setShown(page);
@@ -114,7 +124,7 @@ function App() {
   }, [page, symbol, lang]);
 
   useEffect(() => onKey((key) => {
-    const pages = Object.keys(PAGES);
+    const pages = [...PAGES.keys()];
     if (key >= "1" && key <= String(pages.length)) location.hash = address(pages[key - 1]);
     else if (key === "?") setHelping((is) => !is);
     else if (key === "t") setTheme(ui.value.theme === "dark" ? "light" : "dark");
@@ -135,7 +145,7 @@ function App() {
     <header class="top">
       <a class="brand" href="#/" aria-label="radar"><img src="icon.svg" alt="" width="26" height="26" /><b>radar</b></a>
       <nav aria-label=${t("pages")}>
-        ${Object.keys(PAGES).map((each, n) => html`
+        ${[...PAGES.keys()].map((each, n) => html`
           <a key=${each} href=${address(each)} aria-current=${each === page ? "page" : null} aria-keyshortcuts=${n + 1}>
             <${Icon} name=${ICONS[each]} /><span>${t(each)}</span>
           </a>`)}

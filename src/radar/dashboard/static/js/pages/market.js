@@ -6,7 +6,7 @@ import { Cell, useCell } from "../cells.js";
 import { CandleChart } from "../charts/candles.js";
 import { DepthChart } from "../charts/depth.js";
 import { second, serverNow } from "../clock.js";
-import { amountDecimals, decimalsOf } from "../format.js";
+import { amountDecimals, decimalsOf, visible } from "../format.js";
 import { assetName } from "../i18n.js";
 import { onKey } from "../keys.js";
 import { follow } from "../live.js";
@@ -58,12 +58,12 @@ function Head({ symbol, model }) {
     last.current = { price, beat: before.beat + 1, flash };
   }
   const base = market?.base ?? symbol;
-  const name = assetName(base, lang) || base;
+  const name = assetName(base, lang) || visible(base);
   return html`<header class="market-head">
     <a class="plain icon back" href="#/" aria-label=${t("back")} title=${t("back")}><${Icon} name="back" /></a>
     <div class="market-name">
       <h1>${name}<span class="quote"> / ${market ? f.quoteName(market.quote) : ""}</span></h1>
-      <span class="muted"><bdi>${symbol}</bdi></span>
+      <span class="muted"><bdi>${visible(symbol)}</bdi></span>
     </div>
     <button class="plain icon star" aria-pressed=${stars.has(symbol) ? "true" : "false"} aria-label="${t("favourite")}: ${symbol}" onClick=${() => toggleFavourite(symbol)}><${Icon} name="star" /></button>
     <div class="market-price">
@@ -329,7 +329,7 @@ export function MarketPage({ symbol }) {
 
   useEffect(() => onKey((key) => {
     const at = INTERVALS.findIndex(([s]) => s === interval_s);
-    const step = { "[": -1, "]": 1 }[key];
+    const step = key === "[" ? -1 : key === "]" ? 1 : 0;
     if (step && INTERVALS[at + step]) choose(INTERVALS[at + step][0]);
     else if (key === "f") toggleFavourite(symbol);
     else if (key === "/") location.hash = "#/";
@@ -338,7 +338,7 @@ export function MarketPage({ symbol }) {
   }), [interval_s, symbol]);
 
   if (error?.status === 404) {
-    return html`<${Empty} title=${t("no_such_market", { symbol })} /><p class="center"><a class="button" href="#/">${t("back")}</a></p>`;
+    return html`<${Empty} title=${t("no_such_market", { symbol: visible(symbol) })} /><p class="center"><a class="button" href="#/">${t("back")}</a></p>`;
   }
   if (error) {
     return html`<${Failed} error=${error} onRetry=${() => {

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../../vendor/htm-pre
 import { get } from "../api.js";
 import { Cell, useCell } from "../cells.js";
 import { second, serverNow } from "../clock.js";
-import { decimalsOf, folded } from "../format.js";
+import { decimalsOf, folded, visible } from "../format.js";
 import { assetName } from "../i18n.js";
 import { onKey } from "../keys.js";
 import { follow } from "../live.js";
@@ -16,12 +16,14 @@ const NARROW_ROW_PX = 64;
 const NARROW = 760;
 const REORDER_S = 10; // rows keep their places that long, so that nobody clicks on a moving one
 const OLD_S = 300;
+const FILTERS = ["all", "stars"]; // besides them, the quotes
+const STEPS = new Map([["ArrowDown", 1], ["j", 1], ["ArrowUp", -1], ["k", -1]]);
 
 const COLUMNS = [
   { key: "symbol", text: "market", value: (row) => row.symbol, first: "asc" },
   { key: "last_price", text: "last_price", value: (row) => row.last_price, first: "desc" },
   { key: "change_24h", text: "change_24h", value: (row) => row.change_24h, first: "desc" },
-  { key: "volume", text: "volume_24h", value: (row, rates) => row.quote_volume_24h * (rates[row.quote] ?? 1), first: "desc" },
+  { key: "volume", text: "volume_24h", value: (row, rates) => row.quote_volume_24h * (rates.get(row.quote) ?? 1), first: "desc" },
   { key: "range", text: "range_24h", value: place, first: "desc" },
   { key: "spread_bps", text: "spread", value: (row) => row.spread_bps, first: "asc" },
   { key: "last_trade_at_s", text: "fresh", value: (row) => row.last_trade_at_s, first: "desc" },
@@ -50,6 +52,7 @@ class Rows {
       }
       cell.set({
         row,
+        base: before?.base ?? visible(row.base),
         decimals: Math.max(before?.decimals ?? 0, decimalsOf([row.last_price], 7)),
         flash: moved ? (row.last_price > before.row.last_price ? "up" : "down") : before?.flash ?? "",
         beat: (before?.beat ?? 0) + (moved ? 1 : 0),
@@ -61,7 +64,7 @@ class Rows {
 
 function chosen(rows, { filter, search, sort, stars }) {
   const usdt = rows.bySymbol.get("USDTTMN")?.value.row.last_price;
-  const rates = { TMN: 1, USDT: usdt ?? 1 };
+  const rates = new Map([["TMN", 1], ["USDT", usdt ?? 1]]);
   const wanted = folded(search);
   const found = [...rows.bySymbol.values()].map((cell) => cell.value).filter(({ row, words }) =>
     (wanted === "" || words.includes(wanted)) &&
@@ -93,7 +96,8 @@ function Row({ cell, index, symbol, active, star, look }) {
     const { f, t, lang } = look;
     const at = place(row);
     const named = assetName(row.base, lang);
-    const [name, small] = lang === "fa" && named ? [named, row.base] : [row.base, named === row.base ? "" : named];
+    const { base } = entry;
+    const [name, small] = lang === "fa" && named ? [named, base] : [base, named === base ? "" : named];
     return html`<tr class=${active ? "active" : ""} aria-rowindex=${index + 2} data-symbol=${symbol}>
       <td class="star"><button class="plain icon" aria-pressed=${star ? "true" : "false"} aria-label="${t("favourite")}: ${symbol}" onClick=${() => toggleFavourite(symbol)}><${Icon} name="star" /></button></td>
       <th scope="row" class="name"><a href="#/market/${encodeURIComponent(symbol)}" id="market-${symbol}">
@@ -174,7 +178,7 @@ export function Markets() {
       return true;
     }
     const at = symbols.indexOf(active);
-    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[key];
+    const step = STEPS.get(key);
     if (step) {
       const next = symbols[Math.min(symbols.length - 1, Math.max(0, at + step))];
       if (next) setActive(next);
@@ -219,7 +223,7 @@ export function Markets() {
     setSort(next);
   };
   const [sortKey, direction] = sort.split(" ");
-  const quotes = [...new Set([...rows.bySymbol.values()].map((each) => each.value.row.quote))].filter(Boolean).sort();
+  const quotes = [...new Set([...rows.bySymbol.values()].map((each) => each.value.row.quote))].filter((quote) => quote && !FILTERS.includes(quote)).sort();
   return html`
     <div class="bar">
       <h1 class="visually-hidden">${t("markets")}</h1>

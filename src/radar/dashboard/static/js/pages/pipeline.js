@@ -5,7 +5,7 @@ import { get } from "../api.js";
 import { Cell, useCell } from "../cells.js";
 import { SeriesChart } from "../charts/series.js";
 import { second, serverNow } from "../clock.js";
-import { NONE } from "../format.js";
+import { NONE, visible } from "../format.js";
 import { follow } from "../live.js";
 import { ui } from "../prefs.js";
 import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
@@ -109,10 +109,10 @@ function Flow({ overview }) {
       ? html`<div class="verdict ${bottleneck.passes ? "passing" : "warn"}" role="status"><${Icon} name="warning" /><div>
           <b>${t(bottleneck.passes ? "bottleneck_passes" : "bottleneck")}: ${placeOf(bottleneck, t)}</b>
           ${explained && html`<p>${explained}</p>`}
-          <p class=${lang === "fa" ? "foreign" : ""} dir="ltr" lang="en">${bottleneck.text}</p>
-          ${stuck.slice(1, 4).map((each) => html`<p class="also" key=${each.text}><span>${t("also")} ${placeOf(each, t)}: </span><bdi dir="ltr" lang="en">${each.text}</bdi></p>`)}</div></div>`
+          <p class=${lang === "fa" ? "foreign" : ""} dir="ltr" lang="en">${visible(bottleneck.text)}</p>
+          ${stuck.slice(1, 4).map((each) => html`<p class="also" key=${each.text}><span>${t("also")} ${placeOf(each, t)}: </span><bdi dir="ltr" lang="en">${visible(each.text)}</bdi></p>`)}</div></div>`
       : html`<div class="verdict ${runs ? "fine" : "warn"}" role="status"><${Icon} name=${runs ? "check" : "warning"} /><div>${t(runs ? "everything_flows" : "nothing_flows")}</div></div>`}
-    ${[["Kafka", overview.kafka_error], ["ClickHouse", overview.clickhouse_error]].filter(([, text]) => text).map(([name, text]) => html`<div class="verdict warn" key=${name} role="alert"><${Icon} name="warning" /><div><b>${t("does_not_answer", { name })}</b><p dir="ltr" lang="en">${text}</p></div></div>`)}
+    ${[["Kafka", overview.kafka_error], ["ClickHouse", overview.clickhouse_error]].filter(([, text]) => text).map(([name, text]) => html`<div class="verdict warn" key=${name} role="alert"><${Icon} name="warning" /><div><b>${t("does_not_answer", { name })}</b><p dir="ltr" lang="en">${visible(text)}</p></div></div>`)}
     <div class="lanes">
       ${MAIN_KINDS.filter((kind) => kinds.includes(kind)).map((kind) => {
         const shown = stages(overview, kind, look);
@@ -252,7 +252,7 @@ function Partitions({ overview }) {
         <td><${Trend} per_s=${each.lag_per_s} /></td>
         <td class="n"><bdi>${f.rate(each.published_per_s)}</bdi></td>
         <td class="n"><bdi>${f.rate(each.stored_per_s)}</bdi></td>
-        <td>${each.owner === null ? html`<span class="bad">${t("nobody")}</span>` : html`<bdi dir="ltr" class="mono">${each.owner}</bdi>`}</td>
+        <td>${each.owner === null ? html`<span class="bad">${t("nobody")}</span>` : html`<bdi dir="ltr" class="mono">${visible(each.owner)}</bdi>`}</td>
       </tr>`)}</tbody>
     </table></div>
   </section>`;
@@ -266,7 +266,7 @@ function State({ state: told, alive, ready, reasons, restarts, address }) {
   if (told === "starting" || told === "restarting") state = "starting";
   return html`<span class="process-state ${state}"><i class="dot" />${t(silent ? "runs" : state)}</span>
     ${restarts > 0 && html` <span class="muted">· ${t("restarts", { n: f.number(restarts) })}</span>`}
-    ${reasons.map((text) => html`<p class="reason" dir="auto" key=${text}>${text}</p>`)}`;
+    ${reasons.map((text) => html`<p class="reason" dir="auto" key=${text}>${visible(text)}</p>`)}`;
 }
 
 function Processes({ overview }) {
@@ -323,7 +323,7 @@ function Problems({ overview }) {
   return html`<section class="card" aria-label=${t("problems")}>
       <header><h2>${t("problems")}</h2></header>
       ${overview.problems.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_problems")}</p>` : html`<ul class="notes">
-        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${each.text}</p></li>`)}</ul>`}
+        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.text)}</p></li>`)}</ul>`}
     </section>`;
 }
 
@@ -333,7 +333,7 @@ function Troubles({ overview }) {
     <section class="card" aria-label=${t("letters")}>
       <header><h2>${t("letters")}</h2><a class="end button small" href="#/quality">${t("quality")}</a></header>
       ${overview.letters.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_letters")}</p>` : html`<ul class="notes">
-        ${overview.letters.slice(0, 8).map((each) => html`<li key=${each.topic + each.partition + each.offset}><p><b class="mono">${each.reason}</b> <bdi dir="ltr" class="mono muted">${each.topic}:${each.partition}:${each.offset}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${each.detail}</p></li>`)}</ul>`}
+        ${overview.letters.slice(0, 8).map((each) => html`<li key=${each.topic + each.partition + each.offset}><p><b class="mono">${visible(each.reason)}</b> <bdi dir="ltr" class="mono muted">${visible(each.topic)}:${each.partition}:${each.offset}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.detail)}</p></li>`)}</ul>`}
     </section>
     <section class="card" aria-label=${t("stalest")}>
       <header><h2>${t("stalest")}</h2></header>

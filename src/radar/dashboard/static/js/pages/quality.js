@@ -3,6 +3,7 @@
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { get } from "../api.js";
 import { useCell } from "../cells.js";
+import { letterName, visible } from "../format.js";
 import { keep, kept, ui } from "../prefs.js";
 import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
@@ -128,13 +129,13 @@ function Letters({ answer }) {
   else if (data.letters.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_letters")}</p>`;
   else {
     content = html`<ul class="letters">${data.letters.map((each) => {
-      const name = `${each.topic}:${each.partition}:${each.offset}`;
-      return html`<li key=${name}>
-        <div><b class="mono reason-word">${each.reason}</b> <span class="muted">${t(`kind_${each.kind}`)} · <bdi>${f.dateTime(each.at_s)}</bdi></span>
-          <p dir="auto">${each.detail}</p></div>
+      const name = letterName(each);
+      return html`<li key=${`${each.topic}:${each.partition}:${each.offset}`}>
+        <div><b class="mono reason-word">${visible(each.reason)}</b> <span class="muted">${t(`kind_${each.kind}`)} · <bdi>${f.dateTime(each.at_s)}</bdi></span>
+          <p dir="auto">${visible(each.detail)}</p></div>
         <div class="letter-do">${each.replayed
           ? html`<span class="is-good"><${Icon} name="check" />${t("replayed")}</span>`
-          : html`<label><span class="note">${t("look")}</span><${Command} text="radar dlq show ${name}" /></label><label><span class="note">${t("replay")}</span><${Command} text="radar dlq replay ${name}" /></label>`}</div>
+          : name && html`<label><span class="note">${t("look")}</span><${Command} text="radar dlq show ${name}" /></label><label><span class="note">${t("replay")}</span><${Command} text="radar dlq replay ${name}" /></label>`}</div>
       </li>`;
     })}</ul>`;
   }

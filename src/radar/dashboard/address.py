@@ -1,0 +1,66 @@
+"""The dashboard's token, and the address that opens the dashboard with it."""
+
+import ipaddress
+from pathlib import Path
+
+from radar.errors import ConfigurationError
+from radar.local.addresses import url
+from radar.secret_file import read_or_create
+from radar.settings import Settings
+
+TOKEN_FILE = "dashboard.token"  # noqa: S105 - a name
+
+
+def token_file(settings: Settings) -> Path:
+    """Return the file with the token that radar creates where DASHBOARD_TOKEN is empty."""
+    return settings.radar_data_dir / TOKEN_FILE
+
+
+def token(settings: Settings) -> str:
+    """Return DASHBOARD_TOKEN; where it is empty, the token in the data folder, created if missing.
+
+    Raises:
+        ConfigurationError: The file cannot be read or written, or other users may read it.
+    """
+    if given := settings.dashboard_token.get_secret_value():
+        return given
+    try:
+        settings.radar_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot create RADAR_DATA_DIR={settings.radar_data_dir} for the dashboard's token:"
+            f" {error.strerror}: set DASHBOARD_TOKEN, or another folder"
+        ) from error
+    return read_or_create(token_file(settings))
+
+
+def login_url(settings: Settings, host: str, port: int) -> str:
+    """Return the URL that opens the dashboard; for a terminal only, never for a log.
+
+    The token that radar created is its fragment, which browsers send to no server. A token that
+    somebody has set is not shown.
+
+    Raises:
+        ConfigurationError: As for `token`.
+    """
+    where = url(reachable(host), port)
+    if settings.dashboard_token.get_secret_value():
+        return where
+    return f"{where}/#token={token(settings)}"
+
+
+def names(settings: Settings) -> list[str]:
+    """Return the names and addresses of the dashboard besides those of the loopback interface."""
+    host = settings.dashboard_host
+    return [*settings.dashboard_hosts, *([host] if reachable(host) == host else [])]
+
+
+def reachable(host: str) -> str:
+    """Return where a server on this machine answers that listens on `host`, maybe on all."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
