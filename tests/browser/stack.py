@@ -47,7 +47,7 @@ def running(trades_per_second: float, depth_per_second: float, markets: int) -> 
         url = f"http://127.0.0.1:{ports['dashboard']}"
         try:
             eventually(lambda: len(_markets(url)) >= markets // 2, "markets are there", 180, 0.5)
-            _insert_history(url, ports["clickhouse"])
+            _insert_history(url, ports["clickhouse"], directory / "data")
             yield url
         finally:
             process.end()
@@ -61,8 +61,8 @@ def _markets(url: str) -> list[dict[str, float]]:
     return answer.json()["markets"] if answer.is_success else []
 
 
-def _insert_history(url: str, clickhouse_port: int) -> None:
-    store = Store(load(clickhouse_port=clickhouse_port))
+def _insert_history(url: str, clickhouse_port: int, data_dir: Path) -> None:
+    store = Store(load(clickhouse_port=clickhouse_port, radar_data_dir=data_dir))
     priced = [each for each in _markets(url) if each["last_price"]]
     for each in priced[:MARKETS]:
         price = each["last_price"]

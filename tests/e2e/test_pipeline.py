@@ -77,7 +77,13 @@ class Up:
 
     def ask(self, sql: str) -> str:
         address = f"http://127.0.0.1:{self.port}/"
-        answer = httpx.get(address, params={"query": sql, "database": "radar"}, timeout=30)
+        password = (self.directory / "data" / "clickhouse.password").read_text().strip()
+        answer = httpx.get(
+            address,
+            params={"query": sql, "database": "radar"},
+            auth=("default", password),
+            timeout=30,
+        )
         return answer.raise_for_status().text.strip()
 
     def dashboard(self, process: Process) -> str:
@@ -97,7 +103,7 @@ class Up:
     def stores(self, rows: int) -> bool:
         try:
             return int(self.ask("SELECT count() FROM trades")) >= rows
-        except httpx.HTTPError:
+        except (httpx.HTTPError, FileNotFoundError):
             return False
 
     def free(self) -> bool:
@@ -175,7 +181,10 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     eventually(lambda: up.stores(100), "trades are stored", timeout_s=60)
 
     # Others read and write at the same time.
-    client = clickhouse_connect.get_client(host="127.0.0.1", port=up.port, database="radar")
+    password = up.run("password").stdout.strip()
+    client = clickhouse_connect.get_client(
+        host="127.0.0.1", port=up.port, database="radar", password=password
+    )
     assert client.query_df("SELECT symbol, price FROM trades LIMIT 5").shape == (5, 2)
     client.command("CREATE TABLE notes (n UInt32, text String) ENGINE = MergeTree ORDER BY n")
     client.insert("notes", [[1, "one"], [2, "two"]], column_names=["n", "text"])
