@@ -1,0 +1,73 @@
+"""Text of others, made safe to show.
+
+Strings of an exchange, of Kafka, of a database or of a browser may hold characters that a terminal
+or a log reader obeys instead of showing. Each boundary where such a string is shown passes it
+through `printable`.
+"""
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+
+DEFAULT_LIMIT = 200
+ELLIPSIS = "…"
+
+# Python calls these printable, yet nothing of them is seen: two names could look the same.
+# Combining joiner, Hangul fillers, Khmer vowels, Mongolian and other variation selectors, the
+# blank Braille pattern.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
+    r"""Return text of one line in which every character is visible and none is obeyed.
+
+    Control characters (C0, DEL, C1), line breaks, characters that change the direction of text,
+    invisible ones, surrogates, and those that are private or not assigned become `\xNN`, `\uNNNN`
+    or `\UNNNNNNNN`. Markup of rich, HTML or a shell is plain text here and is left as it is.
+
+    Args:
+        text: What somebody else wrote.
+        limit: Most characters that are returned, at least 1; a longer text ends with "…".
+    """
+    if len(text) <= limit and is_printable(text):
+        return text
+    cut = len(text) > limit
+    shown = [each if is_printable(each) else _escaped(each) for each in text[:limit]]
+    # Escapes are longer than what they stand for; none is cut in the middle.
+    length = sum(map(len, shown))
+    while length > limit - cut:
+        length -= len(shown.pop())
+        cut = True
+    return "".join(shown) + (ELLIPSIS if cut else "")
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of any length and of several lines, with everything else written out."""
+    if is_printable(text.replace("\n", "").replace("\t", "")):
+        return text
+    return "".join(
+        each if each in "\n\t" or is_printable(each) else _escaped(each) for each in text
+    )
+
+
+def printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what `printable_lines` makes of UTF-8 that arrives in pieces, and escape bad bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    for chunk in chunks:
+        yield printable_lines(decoder.decode(chunk)).encode()
+    yield printable_lines(decoder.decode(b"", final=True)).encode()
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a text is shown as it is, however long it is."""
+    return text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
