@@ -2,9 +2,9 @@
 
 The embedded broker allocates by the counts and lengths that a request claims, and ends when one of
 them is a lie. So the proxy forwards a request only after it has walked through it: the API and its
-version are known, and every count and length fits into the frame. The broker ignores bytes behind
-the last field, and librdkafka 2.16 sends some with Metadata. The bytes of records are not read, only
-the header of each record batch.
+version are known, and every count and length fits into the frame. Of the records only the header of
+each batch is read. The broker ignores bytes behind the last field, and librdkafka 2.16 sends some
+with Metadata.
 
 The layouts are those of the Kafka protocol guide (https://kafka.apache.org/protocol). A field's
 versions are written behind its type: `Field(STRING, 5)` is there since version 5,
@@ -18,7 +18,7 @@ from functools import cache
 from typing import NamedTuple
 
 MEBIBYTE = 1024 * 1024
-# A producer's request holds one batch of messages of at most 4 MiB; the rest are some hundred bytes.
+# A producer's request holds a batch of at most 4 MiB; the others are some hundred bytes.
 MAX_PRODUCE_BYTES = 32 * MEBIBYTE
 MAX_REQUEST_BYTES = MEBIBYTE
 # The broker holds some memory for each partition that it is asked to create.
@@ -295,10 +295,10 @@ def _structure(fields: Sequence[Field], version: int, *, compact: bool) -> _Step
             steps.append(_fixed(fixed))
             fixed = 0
         steps.append(_field(field.type, version, compact=compact))
-    if fixed:
-        steps.append(_fixed(fixed))
     if compact:
-        steps.append(_no_tags)
+        steps.append(_fixed_and_no_tags(fixed))
+    elif fixed:
+        steps.append(_fixed(fixed))
     if len(steps) == 1:
         return steps[0]
 
@@ -332,6 +332,15 @@ def _fixed(size: int) -> _Step:
         if at > end:
             raise RequestRefused("it ends within a number")
         return at
+
+    return step
+
+
+def _fixed_and_no_tags(size: int) -> _Step:
+    """Return what passes the end of most structures, in one step."""
+
+    def step(data: bytes, at: int, end: int) -> int:
+        return _no_tags(data, at + size, end)
 
     return step
 
@@ -389,7 +398,7 @@ def _uvarint(data: bytes, at: int, end: int) -> tuple[int, int]:
     for position in range(at, min(end, at + _MAX_UVARINT_BYTES)):
         byte = data[position]
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the highest bit says that more follow
+        if byte < 0x80:
             return position + 1, value
         shift += 7
     raise RequestRefused("a length is not complete")
