@@ -70,7 +70,7 @@ def publish_to(
     partition: int,
     messages: Iterable[tuple[bytes | None, bytes | None]],
     kind: Kind = TRADES,
-    headers: list[tuple[str, bytes]] | None = None,
+    headers: list[tuple[str, str | bytes | None]] | None = None,
 ) -> None:
     """Publish messages with any keys, sizes and headers into one partition."""
     producer = confluent_kafka.Producer(

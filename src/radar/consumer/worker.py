@@ -506,7 +506,7 @@ class Worker:
         except TooManyInvalid as error:
             last = max((*block.letters, *work.rejected), key=lambda letter: letter.offset)
             raise TooManyInvalid(
-                f"{error}; the one at offset {last.offset}: {last.reason}"
+                f"{error}; the one at offset {last.offset}: {printable(str(last.reason))}"
             ) from error
 
     def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:

@@ -141,8 +141,10 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         }
     )
     yield findings.unreadable(list(_stuck(cluster, lags)))
+    letters = {kind.name: Letters(cluster, kind) for kind in KINDS.values()}
     yield findings.dead_letters(
-        {kind.name: sum(1 for _ in Letters(cluster, kind).open()) for kind in KINDS.values()}
+        {name: sum(1 for _ in found.open()) for name, found in letters.items()},
+        {name: found.foreign_count for name, found in letters.items()},
     )
 
 

@@ -205,8 +205,16 @@ def unstored(deleted: Mapping[str, int]) -> Finding:
     return ok("retention", "Kafka has everything that is not stored yet")
 
 
-def dead_letters(open_letters: Mapping[str, int]) -> Finding:
-    """Judge how many dead letters wait for somebody, by kind."""
+def dead_letters(open_letters: Mapping[str, int], foreign: Mapping[str, int]) -> Finding:
+    """Judge how many dead letters wait for somebody, and foreign messages between them, by kind."""
+    if strangers := {kind: count for kind, count in foreign.items() if count}:
+        words = ", ".join(f"{kind} {count:,}" for kind, count in strangers.items())
+        remedy = "find out who may write there; `radar dlq list` names them, `radar dlq purge`"
+        return warning(
+            "dead letters",
+            f"messages between the dead letters that radar has not written: {words}",
+            f"{remedy} deletes them",
+        )
     if found := {kind: count for kind, count in open_letters.items() if count}:
         words = ", ".join(f"{kind} {count:,}" for kind, count in found.items())
         remedy = "`radar dlq list`; repair the cause, then `radar dlq replay`"
