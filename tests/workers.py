@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterable
 
+import confluent_kafka
+
 from radar import wire
 from radar.kafka import Cluster, Publisher
 from radar.kinds import DEPTH, TRADES, Kind
@@ -61,6 +63,31 @@ def publish(
         publisher.publish(key, value)
         publisher.poll()
     assert publisher.flush(60) == 0
+
+
+def publish_to(
+    settings: Settings,
+    partition: int,
+    messages: Iterable[tuple[bytes | None, bytes | None]],
+    kind: Kind = TRADES,
+    headers: list[tuple[str, str | bytes | None]] | None = None,
+) -> None:
+    """Publish messages with any keys, sizes and headers into one partition."""
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": settings.kafka_broker, "message.max.bytes": 100_000_000}
+    )
+    failed: list[object] = []
+    for key, value in messages:
+        producer.produce(
+            kind.topic,
+            value,
+            key,
+            partition,
+            headers=headers or [],
+            on_delivery=lambda error, _: failed.append(error) if error else None,
+        )
+    assert producer.flush(60) == 0
+    assert not failed
 
 
 def create_topics(settings: Settings) -> None:

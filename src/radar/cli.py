@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__, cli_dlq
+from radar import __version__, cli_dlq, cli_skip
 from radar.cli_arguments import AsJson, KindName, RecordedName, say, say_json
 from radar.cli_arguments import kind_named as _kind
 from radar.cli_arguments import settings_for as _settings
@@ -39,6 +39,7 @@ app = typer.Typer(
     " Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
 )
 app.add_typer(cli_dlq.app, name="dlq")
+app.command()(cli_skip.skip)
 
 
 class ExportFormat(StrEnum):

@@ -22,7 +22,7 @@ from radar.text import printable, printable_chunks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from radar.consumer.letters import DeadLetter, LetterState, Selection
+    from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
     from radar.settings import Settings
 
 SHOWN_CHARACTERS = 100
@@ -62,9 +62,11 @@ def list_letters(
 
     selection = _selection(reason, since, ())
     cluster = Cluster(settings_for("dlq"))
-    count = 0
+    count, foreign = 0, []
     for each in kinds_named(kind):
-        for letter, state in Letters(cluster, each):
+        letters = Letters(cluster, each)
+        foreign += _foreign(each.dead_letter_topic, letters)
+        for letter, state in letters:
             if not selection.holds(letter) or (state is not LetterState.OPEN and not everything):
                 continue
             count += 1
@@ -76,6 +78,8 @@ def list_letters(
                 say(f"    {_beginning(letter.payload)}")
     if not as_json:
         typer.echo(f"{count:,} dead letters" if count != 1 else "1 dead letter")
+    for line in foreign:
+        typer.echo(line, err=as_json)
 
 
 @app.command()
@@ -174,6 +178,21 @@ def purge(
         )
     for each in kinds:
         typer.echo(f"{each.dead_letter_topic}: purged {run(settings, each):,} open dead letters")
+
+
+def _foreign(topic: str, letters: "Letters") -> list[str]:
+    """Describe the messages of a dead-letter topic that radar has not written."""
+    if not letters.foreign_count:
+        return []
+    summary = (
+        f"{topic}: {letters.foreign_count:,} foreign messages, which radar has not written and"
+        " never replays; `radar dlq purge` deletes them"
+    )
+    places = (
+        f"    {topic}[{each.place[0]}] offset {each.place[1]}: {each.why}"
+        for each in letters.foreign
+    )
+    return [summary, *places]
 
 
 def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLetter, LetterState]]":

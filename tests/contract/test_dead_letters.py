@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import pytest
 
 from radar.consumer.content import Letter
@@ -202,3 +203,56 @@ def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: St
     assert (letter.name, reason.reason, block.stored) == ("radar_trades:0:7", "cut", [])
     assert letter.is_cut
     assert len(opened(settings)) == 1
+
+
+def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
+    settings: Settings, store: Store
+) -> None:
+    DeadLetters(settings, TRADES).send(
+        0, [Letter(7, b"key", trade_value(1), InvalidMessage("schema", "one of ours"))]
+    )
+    producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
+    escape = "\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\u202eevil"
+    real = {
+        "topic": "radar_trades",
+        "reason": "schema",
+        "detail": "forged",
+        "key": "",
+        "bytes": str(len(trade_value(2))),
+    }
+    places = [("99999999999", "1"), ("0", "-1"), ("70000", "5"), ("0", "9" * 23), ("0", "5")]
+    forged: list[tuple[bytes | None, bytes | None, Any]] = [
+        (None, trade_value(2), [*(real | {"partition": p, "offset": o}).items()]) for p, o in places
+    ]
+    forged += [
+        (None, b"x", [*(real | {"topic": escape, "partition": "0", "offset": "7"}).items()]),
+        (None, b"x", [(f"h{n}", b"x") for n in range(50_000)]),
+        (None, b"x", [("h" * 1000, b"x" * 900_000)]),
+        (b"radar_trades:0:" + b"9" * 19, b"", [("marker", "replayed"), ("letter", "00")]),
+        (b"x:1:2", None, [("marker", "purged"), ("letter", "zz")]),
+        (escape.encode(), escape.encode(), []),
+    ]
+    for key, value, headers in forged:
+        producer.produce(TRADES.dead_letter_topic, value, key, partition=0, headers=headers)
+    # In form a marker, of a message that Kafka has never had.
+    marker: dict[str, str | bytes | None] = {"marker": "purged", "letter": "0f" * 16}
+    producer.produce(
+        TRADES.dead_letter_topic, b"", b"radar_trades:0:4611686018427387904", 0, headers=marker
+    )
+    assert producer.flush(20) == 0
+
+    found = Letters(Cluster(settings), TRADES)
+    assert found.foreign_count == len(forged)
+    assert [letter.name for letter in found.open()] == ["radar_trades:0:7"]
+    listed = run("dlq", "list")
+    assert "1 dead letter\n" in listed
+    assert f"radar_trades_dlq: {len(forged)} foreign messages" in listed
+    assert listed.isprintable() or set(filter(lambda c: not c.isprintable(), listed)) == {"\n"}
+    assert len(run("dlq", "list", "--json").splitlines()) == 1
+    run("dlq", "show", "radar_trades:0:7")
+    run("dlq", "show", "radar_trades:0:5", code=1)
+    assert run("dlq", "replay").splitlines()[-1] == "1 replayed, 0 still bad"
+    assert [row[1:] for row in rows(store)] == [(0, 7)]
+    assert "purged 0 open" in run("dlq", "purge", "--yes")
+    after = Letters(Cluster(settings), TRADES)
+    assert (after.foreign_count, list(after), list(after.markers())) == (0, [], [])

@@ -281,7 +281,7 @@ def test_rows_of_a_wrong_query_fail_with_the_servers_words(store: Store) -> None
 class Restricted(Store):
     """As a user who may insert and read, and create nothing."""
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: object = None) -> None:
         raise QueryFailed(f"not enough privileges: {sql}")
 
     def create_database(self) -> None:

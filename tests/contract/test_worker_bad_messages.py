@@ -12,6 +12,7 @@ import pytest
 from corpus.bad_messages import BAD_MESSAGES, Case, depth, trade
 from radar import wire
 from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES
+from radar.consumer.letters import Letters
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, GroupReader, Publisher
 from radar.kinds import DEPTH, KINDS, TRADES, Kind
 from radar.settings import Settings, load
@@ -179,6 +180,53 @@ def test_worker_given_bad_messages_as_large_as_the_topic_takes_keeps_their_begin
         assert each.value == bad[int(each.headers["offset"])][:MAX_PAYLOAD_BYTES]
     assert store.rows("SELECT count() FROM trades_master") == [(total - len(bad),)]
     assert worker.lives
+
+
+def test_worker_given_hostile_messages_of_others_keeps_each_and_stores_all_neighbours(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    escape = "\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\u202eevil"
+    bad: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
+        (None, None, []),
+        (b"", b"", []),
+        (KEY, b"x" * 2_000_000, []),
+        (KEY, b'{"v":1,"kind":"trade","[/boom]":1}', []),
+        (escape.encode(), trade(side=escape), []),
+        (KEY, trade(side=b'"\\ud800"'), []),
+        (b"k" * 100_000, trade(**{escape: 1}), []),
+        (KEY, trade(**{"x" * 3000: 1}), []),
+        (KEY, trade(v=2), [("h" * 1000, b"x" * 900_000)]),
+        (KEY, trade(v=2), [(f"h{n}", b"x") for n in range(50_000)]),
+    ]
+    large = [("h" * 1000, b"x" * 900_000)]
+    messages: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
+    for n, each in enumerate(bad):
+        messages += [(KEY, good(TRADES, n * NEIGHBOURS + k), large[: n % 2]) for k in range(25)]
+        messages.append(each)
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": settings.kafka_broker, "message.max.bytes": 10_000_000}
+    )
+    for key, value, headers in messages:
+        producer.produce(
+            TRADES.topic,
+            value,
+            key,
+            partition=0,
+            headers=headers,  # type: ignore[arg-type]
+        )
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    worker = start(TRADES)
+    eventually(lambda: lag(settings, TRADES) == 0, "everything is committed")
+    found = letters(settings, TRADES, len(bad))
+    assert all(sum(map(len, each.headers.values())) < 20_000 for each in found)
+    assert store.rows("SELECT count() FROM trades_master") == [(len(messages) - len(bad),)]
+    assert worker.lives
+    log = worker.log.read_text()
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(log)
+    # What the worker has written is its own, and can be listed.
+    ours = Letters(Cluster(settings), TRADES)
+    assert (ours.foreign_count, sum(1 for _ in ours.open())) == (0, len(bad))
 
 
 def test_worker_stores_every_trade_that_is_just_good_enough(

@@ -13,7 +13,7 @@ from radar.observe.scrape import scrape
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar
-from workers import create_topics, letters, publish, stored, trade_value, waiting
+from workers import create_topics, letters, publish_to, stored, trade_value, waiting
 
 Start = Callable[..., Process]
 ACCEPT_ALL = {"MAX_BAD_SHARE": "1", "MAX_CONSECUTIVE_BAD": "0"}
@@ -50,6 +50,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.end()
 
 
+def key(n: int) -> bytes:
+    return b"wallex:S%dTMN" % (n % 7)
+
+
 def halted(worker: Process) -> bool:
     return "partition halted" in worker.log.read_text()
 
@@ -63,14 +67,19 @@ def behind(settings: Settings) -> list[bool]:
 def test_worker_with_too_many_bad_messages_halts_that_partition_until_they_are_accepted(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    # One of ten is bad; 300 good ones stand before, and others in another partition.
-    values = [trade_value(n) for n in range(300)]
-    values += [b"bad" if n % 10 == 0 else trade_value(n) for n in range(300, 1000)]
-    publish(settings, values)
+    # One of ten is bad, of all markets; 300 good ones stand before, and others elsewhere.
+    publish_to(
+        settings,
+        0,
+        (
+            (key(n // 10), b"bad" if n >= 300 and n % 10 == 0 else trade_value(n))
+            for n in range(1000)
+        ),
+    )
     port = free_port()
     worker = start(METRICS_PORT=str(port))
     eventually(lambda: halted(worker), "the alarm")
-    publish(settings, [trade_value(n) for n in range(1000, 1050)], key=b"another")
+    publish_to(settings, 1, ((key(n), trade_value(n)) for n in range(1000, 1050)))
     eventually(lambda: behind(settings) == [False, True], "the other partition goes on")
     assert worker.lives
     samples = {name: value for (name, _), value in scrape(port).items()}
@@ -91,3 +100,35 @@ def test_worker_with_too_many_bad_messages_halts_that_partition_until_they_are_a
     start(**ACCEPT_ALL)
     eventually(lambda: waiting(settings) == 0, "all is taken when told so")
     assert (stored(store), letters(settings)) == (980, 70)
+
+
+def test_worker_that_gets_bad_messages_of_one_market_goes_on_and_names_it(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    # Half of all messages, and hundreds in a row: nothing that the options allow.
+    bad = [(b"wallex:BAD\x1b[2JTMN", b"bad")] * 300
+    good = [(key(n), trade_value(n)) for n in range(300)]
+    publish_to(settings, 0, [*good[:100], *bad, *good[100:]])
+    port = free_port()
+    worker = start(METRICS_PORT=str(port))
+    eventually(lambda: waiting(settings) == 0, "everything is committed")
+    assert (stored(store), letters(settings)) == (300, 300)
+    assert worker.lives
+    assert ask("127.0.0.1", port).ready
+    samples = {name: value for (name, _), value in scrape(port).items()}
+    assert (samples["radar_flooding_markets"], samples["radar_halted_partitions"]) == (1, 0)
+    log = worker.log.read_text()
+    assert "one market sends too many bad messages" in log
+    assert "\x1b" not in log
+
+
+def test_worker_that_gets_bad_messages_under_varied_keys_halts(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    bad = [(b"wallex:FORGED%d" % n, b"bad") for n in range(100)]
+    good = [(key(n), trade_value(n)) for n in range(300)]
+    publish_to(settings, 0, [*good[:100], *bad, *good[100:]])
+    worker = start()
+    eventually(lambda: halted(worker), "the alarm")
+    assert worker.lives
+    assert letters(settings) <= 5

@@ -119,6 +119,13 @@ def test_bottleneck_halted_partition_names_where_to_look() -> None:
     assert "radar dlq list" in bottleneck.text
 
 
+def test_bottleneck_market_with_bad_messages_is_named_although_the_worker_is_ready() -> None:
+    bottleneck = found(workers=workers(flooding_markets=2))
+    assert (bottleneck.stage, bottleneck.passes) == ("workers", False)
+    assert "bad messages of 2 markets" in bottleneck.text
+    assert "radar dlq list" in bottleneck.text
+
+
 def test_bottleneck_inserts_that_fail_are_the_tables() -> None:
     why = "attempt 4 to store a block failed: ClickHouse at 127.0.0.1:8123: Too many parts"
     bottleneck = found(workers=workers(ready=False, reasons=[why]))

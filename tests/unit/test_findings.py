@@ -97,8 +97,9 @@ def test_messages_deleted_before_they_were_stored_are_a_problem() -> None:
 
 
 def test_dead_letters_are_a_warning() -> None:
-    assert findings.dead_letters({"trades": 0}).state is State.OK
-    assert findings.dead_letters({"trades": 2}).state is State.WARNING
+    assert findings.dead_letters({"trades": 0}, {"trades": 0}).state is State.OK
+    assert findings.dead_letters({"trades": 2}, {}).state is State.WARNING
+    assert "not written" in findings.dead_letters({"trades": 2}, {"trades": 1}).detail
 
 
 @pytest.mark.parametrize(
@@ -144,3 +145,14 @@ def test_worst_of_findings_and_their_lines() -> None:
     assert worst([good, bad, middle]) is State.PROBLEM
     assert describe(good) == "ok       a: fine"
     assert describe(bad) == "problem  b: broken → mend it"
+
+
+def test_unreadable_names_the_place_the_reason_and_the_command() -> None:
+    assert findings.unreadable([]).state is State.OK
+    stuck = [("depth", "radar_depths", n, 40 + n, "bad \x1b[2J") for n in range(7)]
+    found = findings.unreadable(stuck)
+    assert found.state is State.PROBLEM
+    assert "partition 0 of radar_depths stands at offset 40" in found.detail
+    assert "\x1b" not in found.detail
+    assert "and 2 more" in found.detail
+    assert found.remedy.endswith("radar skip depth 0 40")

@@ -1,14 +1,42 @@
-"""When bad messages are too many to be accidents: pure."""
+"""When bad messages are too many to be accidents: pure.
 
-from collections import deque
-from collections.abc import Sequence
-from itertools import groupby
+The rule: one market never halts a partition, damage of several markets does. So what counts is how
+many messages are bad when those of the most affected market are left out. The market is the
+message's key; a bad message without a usable key belongs to no market, so it always counts.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from radar.errors import TooManyInvalid
 
 RECENT_MESSAGES = 10_000
 # Fewer messages than this count as so many: one bad message of three tells nothing.
 FEWEST_MESSAGES = 100
+# An exchange and a symbol are far shorter; longer keys are not remembered.
+MAX_MARKET_BYTES = 128
+NO_MARKET = b""
+
+
+class Bad(NamedTuple):
+    """One bad message of a block.
+
+    Attributes:
+        position: The how-many-eth of the block's messages it is, from zero.
+        key: Its key, as anybody may have written it.
+    """
+
+    position: int
+    key: bytes | None
+
+
+class Flood(NamedTuple):
+    """One market that sends too many bad messages, which does not halt its partition."""
+
+    market: bytes
+    bad: int
+    messages: int
 
 
 class Breaker:
@@ -18,6 +46,11 @@ class Breaker:
     `RECENT_MESSAGES`. A new breaker has seen nothing, so a restart forgets; but it judges the
     first block by itself, before anything is done with it, and a block as bad as the one that
     tripped does not get through either.
+
+    Memory is bounded by the bad messages of those blocks, `MAX_MARKET_BYTES` for each.
+
+    Attributes:
+        flood: The market that sends too many bad messages now, if there is one.
     """
 
     def __init__(self, max_share: float, max_consecutive: int) -> None:
@@ -29,45 +62,96 @@ class Breaker:
         """
         self._max_share = max_share
         self._max_consecutive = max_consecutive
-        self._blocks: deque[tuple[int, int]] = deque()  # messages, bad ones
+        self._blocks: deque[tuple[int, Counter[bytes]]] = deque()  # messages, bad ones by market
         self._messages = 0
-        self._bad = 0
-        self._run = 0  # bad messages at the end of the newest block
+        self._bad: Counter[bytes] = Counter()
+        self._run: Counter[bytes] = Counter()  # bad messages at the end of the newest block
+        self.flood: Flood | None = None
 
-    def check(self, bad: Sequence[bool]) -> None:
-        """Judge a block, given message by message; a block without a bad one always passes.
+    def check(self, size: int, bad: Sequence[Bad]) -> None:
+        """Judge a block; one without a bad message always passes.
+
+        Args:
+            size: How many messages it has.
+            bad: The bad ones, in their order.
 
         Raises:
             TooManyInvalid: The partition shall be halted.
         """
-        if not any(bad):
+        if not bad:
             return
-        messages, count = self._messages + len(bad), self._bad + sum(bad)
-        if count > self._max_share * max(messages, FEWEST_MESSAGES) + 1e-9:
+        messages, found = self._messages + size, self._bad + _by_market(bad)
+        count = _damage(found)
+        if self._is_too_much(count, messages):
             raise TooManyInvalid(
-                f"{count} of the newest {messages} messages are bad,"
-                f" more than MAX_BAD_SHARE={self._max_share:g} allows"
+                f"{count} of the newest {messages} messages are bad without those of the most"
+                f" affected market, more than MAX_BAD_SHARE={self._max_share:g} allows"
             )
-        if self._max_consecutive and self._longest_run(bad) >= self._max_consecutive:
+        longest = self._longest_damage(bad)
+        if self._max_consecutive and longest >= self._max_consecutive:
             raise TooManyInvalid(
-                f"{self._longest_run(bad)} bad messages in a row,"
+                f"{longest} bad messages in a row without those of the most affected market,"
                 f" as many as MAX_CONSECUTIVE_BAD={self._max_consecutive} or more"
             )
 
-    def record(self, bad: Sequence[bool]) -> None:
+    def record(self, size: int, bad: Sequence[Bad]) -> None:
         """Remember a block that was let through."""
-        self._blocks.append((len(bad), sum(bad)))
-        self._messages += len(bad)
-        self._bad += sum(bad)
+        counts = _by_market(bad)
+        self._blocks.append((size, counts))
+        self._messages += size
+        self._bad += counts
         while self._messages > RECENT_MESSAGES and len(self._blocks) > 1:
-            messages, count = self._blocks.popleft()
+            messages, old = self._blocks.popleft()
             self._messages -= messages
-            self._bad -= count
-        trailing = next((n for n, is_bad in enumerate(reversed(bad)) if not is_bad), None)
-        self._run = self._run + len(bad) if trailing is None else trailing
+            self._bad -= old
+        *_, (last, self._run) = self._runs(bad)
+        if last != size - 1 or not self._max_consecutive:
+            self._run = Counter()
+        self.flood = self._flood()
 
-    def _longest_run(self, bad: Sequence[bool]) -> int:
-        before = [True] * self._run
-        return max(
-            (sum(1 for _ in run) for is_bad, run in groupby([*before, *bad]) if is_bad), default=0
-        )
+    def _is_too_much(self, count: int, messages: int) -> bool:
+        return count > self._max_share * max(messages, FEWEST_MESSAGES) + 1e-9
+
+    def _flood(self) -> Flood | None:
+        market, count = _worst(self._bad)
+        in_a_row = _worst(self._run)[1]
+        too_long = self._max_consecutive and in_a_row >= self._max_consecutive
+        if market and (too_long or self._is_too_much(count, self._messages)):
+            return Flood(market, count, self._messages)
+        return None
+
+    def _longest_damage(self, bad: Sequence[Bad]) -> int:
+        return max(_damage(run) for _, run in self._runs(bad))
+
+    def _runs(self, bad: Sequence[Bad]) -> Iterable[tuple[int, Counter[bytes]]]:
+        """Yield the runs of bad messages, each with its last position, the one before first."""
+        last, run = -1, Counter(self._run)
+        for position, key in bad:
+            if position != last + 1:
+                yield last, run
+                run = Counter()
+            run[_market(key)] += 1
+            last = position
+        yield last, run
+
+
+def _market(key: bytes | None) -> bytes:
+    return key if key is not None and len(key) <= MAX_MARKET_BYTES else NO_MARKET
+
+
+def _by_market(bad: Iterable[Bad]) -> Counter[bytes]:
+    return Counter(_market(each.key) for each in bad)
+
+
+def _worst(counts: Counter[bytes]) -> tuple[bytes, int]:
+    """Return the market with the most bad messages, and how many these are."""
+    return max(
+        ((market, count) for market, count in counts.items() if market != NO_MARKET),
+        key=lambda each: each[1],
+        default=(NO_MARKET, 0),
+    )
+
+
+def _damage(counts: Counter[bytes]) -> int:
+    """Return how many messages are bad without those of the most affected market."""
+    return counts.total() - _worst(counts)[1]

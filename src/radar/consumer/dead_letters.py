@@ -14,6 +14,7 @@ ACKNOWLEDGE_TIMEOUT_S = 10.0
 # it was compressed may be of any size now. A letter that Kafka refuses would be sent for ever.
 MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 65_536
 MAX_DETAIL_CHARACTERS = 1000
+MAX_DETAIL_BYTES = 4000
 MAX_KEY_BYTES = 4096
 
 
@@ -57,7 +58,7 @@ class DeadLetters:
                     value[:MAX_PAYLOAD_BYTES],
                     headers={
                         "reason": letter.reason.reason,
-                        "detail": str(letter.reason)[:MAX_DETAIL_CHARACTERS],
+                        "detail": _detail(str(letter.reason)),
                         "topic": self._kind.topic,
                         "partition": str(partition),
                         "offset": str(letter.offset),
@@ -71,3 +72,8 @@ class DeadLetters:
             raise BrokerUnavailable("Kafka did not acknowledge the dead letters")
         for letter in letters:
             metrics.DEAD_LETTERS.labels(self._kind.name, letter.reason.reason).inc()
+
+
+def _detail(text: str) -> bytes:
+    """Return a text for a header; it may hold halves of characters, which no encoding takes."""
+    return text[:MAX_DETAIL_CHARACTERS].encode(errors="backslashreplace")[:MAX_DETAIL_BYTES]

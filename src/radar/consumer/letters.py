@@ -4,23 +4,44 @@ A letter's identity is its origin (topic, partition, offset) and its payload, so
 sent twice is one letter, and one of a topic that was made anew is another. What became of it is
 told by a marker behind it in the same topic: a message without a value whose headers name the
 identity. So the topic itself says which letters are open, to everybody, for as long as it is kept.
+
+Anybody who reaches Kafka can write into the topic. `parse` is the one place that decides whether a
+message there is a letter or a marker as radar writes them; everything else is foreign, which is
+counted, listed and purged, and never replayed.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from radar.consumer.dead_letters import ACKNOWLEDGE_TIMEOUT_S, MAX_PAYLOAD_BYTES, origin
+from radar.consumer.dead_letters import (
+    ACKNOWLEDGE_TIMEOUT_S,
+    MAX_DETAIL_BYTES,
+    MAX_KEY_BYTES,
+    MAX_PAYLOAD_BYTES,
+    origin,
+)
 from radar.errors import BrokerUnavailable, BufferFull
-from radar.kafka import Cluster, Publisher, StoredMessage
+from radar.kafka import Cluster, OffsetRange, Publisher, StoredMessage
 from radar.kinds import Kind
 from radar.settings import Settings
 
 IDENTITY_BYTES = 16
-_NAME = re.compile(r"[^:]+:(?a:\d{1,10}):(?a:\d{1,19})")
+MAX_PARTITION = 65_535  # as the tables' column takes it
+MAX_OFFSET = 2**63 - 1
+# Of a message as it was; Kafka's own limit is far below.
+MAX_VALUE_BYTES = 2**31 - 1
+MAX_HEADERS = 16
+MAX_HEADER_BYTES = max(MAX_DETAIL_BYTES, MAX_KEY_BYTES)
+# The year 9999: what comes after it has no date.
+MAX_TIME_MS = 253_402_300_799_999
+SHOWN_FOREIGN = 20
+_DIGITS = re.compile(rb"0|[1-9][0-9]{0,18}")
+_REASON = re.compile(rb"[a-z][a-z_]{0,31}")
+_IDENTITY = re.compile(rb"[0-9a-f]{%d}" % (2 * IDENTITY_BYTES))
 
 
 class LetterState(StrEnum):
@@ -101,6 +122,18 @@ class Selection(NamedTuple):
 EVERY_LETTER = Selection()
 
 
+class Foreign(NamedTuple):
+    """A message of a dead-letter topic that radar has not written.
+
+    Attributes:
+        place: Its partition and offset there.
+        why: What about it shows that.
+    """
+
+    place: tuple[int, int]
+    why: str
+
+
 class Letters:
     """The dead letters of a kind at one moment.
 
@@ -108,6 +141,8 @@ class Letters:
 
     Attributes:
         ends: The offsets that end what is looked at, by partition of the dead-letter topic.
+        foreign: The first SHOWN_FOREIGN messages there that radar has not written.
+        foreign_count: How many there are, with those that nobody can read.
     """
 
     def __init__(self, cluster: Cluster, kind: Kind) -> None:
@@ -120,10 +155,15 @@ class Letters:
         self._kind = kind
         lags = cluster.lag(kind.dead_letter_topic, kind.group)
         self.ends = {lag.partition: lag.end for lag in lags}
+        self.foreign: list[Foreign] = []
+        self.foreign_count = 0
         self._states: dict[bytes, LetterState] = {}
-        for message in self._messages():
-            if (marker := _marker(message)) is not None:
-                self._states[marker.identity] = marker.state
+        for message in self._messages(self._note_unreadable):
+            found = parse(kind, message)
+            if isinstance(found, Marker):
+                self._states[found.identity] = found.state
+            elif isinstance(found, Foreign):
+                self._note(found, 1)
 
     def __iter__(self) -> Iterator[tuple[DeadLetter, LetterState]]:
         """Yield each letter once, with what became of it; blocks.
@@ -133,7 +173,8 @@ class Letters:
         """
         seen: set[bytes] = set()
         for message in self._messages():
-            if (letter := parse(message)) is None:
+            letter = parse(self._kind, message)
+            if not isinstance(letter, DeadLetter):
                 continue
             identity = letter.identity
             if identity not in seen:
@@ -153,11 +194,22 @@ class Letters:
     def markers(self) -> Iterator["Marker"]:
         """Yield the markers; blocks."""
         for message in self._messages():
-            if (marker := _marker(message)) is not None:
-                yield marker
+            if isinstance(found := parse(self._kind, message), Marker):
+                yield found
 
-    def _messages(self) -> Iterator[StoredMessage]:
-        return self._cluster.messages(self._kind.dead_letter_topic, self.ends)
+    def _note(self, foreign: Foreign, count: int) -> None:
+        self.foreign_count += count
+        if len(self.foreign) < SHOWN_FOREIGN:
+            self.foreign.append(foreign)
+
+    def _note_unreadable(self, lost: OffsetRange) -> None:
+        self._note(Foreign((lost.partition, lost.first), "nobody can read it"), lost.offsets)
+
+    def _messages(
+        self, on_unreadable: Callable[[OffsetRange], None] | None = None
+    ) -> Iterator[StoredMessage]:
+        topic = self._kind.dead_letter_topic
+        return self._cluster.messages(topic, self.ends, on_unreadable=on_unreadable)
 
 
 class Marker(NamedTuple):
@@ -213,38 +265,86 @@ def identity(topic: str, partition: int, offset: int, value: bytes) -> bytes:
     return digest.digest()[:IDENTITY_BYTES]
 
 
-def parse(message: StoredMessage) -> DeadLetter | None:
-    """Read a message of a dead-letter topic; None if it is no letter."""
-    headers = _headers(message)
+def parse(kind: Kind, message: StoredMessage) -> DeadLetter | Marker | Foreign:
+    """Read a message of a dead-letter topic; pure.
+
+    What radar writes is accepted and nothing else: each header once, numbers in their ranges, the
+    kind's own topic, and a key that names the origin.
+    """
     try:
-        topic, partition, offset = headers["topic"], headers["partition"], headers["offset"]
-        return DeadLetter(
-            name=origin(topic.decode(), int(partition), int(offset)),
-            topic=topic.decode(),
-            partition=int(partition),
-            offset=int(offset),
-            key=headers["key"],
-            payload=message.value() or b"",
-            payload_bytes=int(headers["bytes"]),
-            reason=headers["reason"].decode(),
-            detail=headers["detail"].decode(errors="replace"),
-            sent_at_ms=message.timestamp()[1],
-            place=(message.partition(), message.offset()),
-        )
-    except (KeyError, ValueError):
-        return None
+        headers = _headers(message)
+        return (_marker if "marker" in headers else _letter)(kind, message, headers)
+    except KeyError as error:
+        why = f"the header {error} is missing"
+    except _NotOurs as error:
+        why = str(error)
+    return Foreign((message.partition(), message.offset()), why)
 
 
-def _marker(message: StoredMessage) -> Marker | None:
-    headers = _headers(message)
-    try:
-        state = LetterState(headers["marker"].decode())
-        letter = bytes.fromhex(headers["letter"].decode())
-        name = (message.key() or b"").decode()
-    except (KeyError, ValueError):
-        return None
-    return Marker(name, letter, state) if _NAME.fullmatch(name) else None
+class _NotOurs(Exception):
+    """Radar has not written this message."""
+
+
+def _letter(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter:
+    payload = message.value() or b""
+    partition = _number(headers, "partition", MAX_PARTITION)
+    offset = _number(headers, "offset", MAX_OFFSET)
+    payload_bytes = _number(headers, "bytes", MAX_VALUE_BYTES)
+    name = origin(kind.topic, partition, offset)
+    for is_wrong, what in (
+        (headers["topic"] != kind.topic.encode(), "the topic"),
+        (message.key() != name.encode(), "the key"),
+        (not _REASON.fullmatch(headers["reason"]), "the reason"),
+        (len(payload) != min(payload_bytes, MAX_PAYLOAD_BYTES), "the size"),
+    ):
+        if is_wrong:
+            raise _NotOurs(f"{what} is none that radar writes")
+    return DeadLetter(
+        name=name,
+        topic=kind.topic,
+        partition=partition,
+        offset=offset,
+        key=headers["key"],
+        payload=payload,
+        payload_bytes=payload_bytes,
+        reason=headers["reason"].decode(),
+        detail=headers["detail"].decode(errors="replace"),
+        sent_at_ms=min(max(0, message.timestamp()[1]), MAX_TIME_MS),
+        place=(message.partition(), message.offset()),
+    )
+
+
+def _marker(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> Marker:
+    if message.value():
+        raise _NotOurs("a marker has no value")
+    state = {state.value.encode(): state for state in LetterState}.get(headers["marker"])
+    if state in (None, LetterState.OPEN) or not _IDENTITY.fullmatch(headers["letter"]):
+        raise _NotOurs("the marker is none that radar writes")
+    name = (message.key() or b"").decode(errors="replace")
+    topic, _, place = name.partition(":")
+    partition, _, offset = place.partition(":")
+    numbers = {"partition": partition.encode(), "offset": offset.encode()}
+    if topic != kind.topic or name != origin(
+        topic,
+        _number(numbers, "partition", MAX_PARTITION),
+        _number(numbers, "offset", MAX_OFFSET),
+    ):
+        raise _NotOurs("the key is none that radar writes")
+    return Marker(name, bytes.fromhex(headers["letter"].decode()), LetterState(state))
+
+
+def _number(headers: dict[str, bytes], name: str, highest: int) -> int:
+    text = headers[name]
+    if not _DIGITS.fullmatch(text) or int(text) > highest:
+        raise _NotOurs(f"the {name} is no number from 0 to {highest}")
+    return int(text)
 
 
 def _headers(message: StoredMessage) -> dict[str, bytes]:
-    return {name: value or b"" for name, value in message.headers() or ()}
+    given = message.headers() or []
+    headers = {name: value or b"" for name, value in given}
+    if len(given) > MAX_HEADERS or len(headers) != len(given):
+        raise _NotOurs("it has too many headers, or one of them twice")
+    if any(len(value) > MAX_HEADER_BYTES for value in headers.values()):
+        raise _NotOurs("a header is too large")
+    return headers

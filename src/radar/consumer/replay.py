@@ -68,7 +68,7 @@ def replay(
 
 
 def purge(settings: Settings, kind: Kind) -> int:
-    """Delete the letters of a kind that are there now, open or not; blocks.
+    """Delete the letters of a kind that are there now, open or not, and foreign messages; blocks.
 
     Of those whose originals Kafka still has, and which are no rows, a marker of a few bytes stays,
     so that nobody takes the originals for lost.
@@ -81,7 +81,7 @@ def purge(settings: Settings, kind: Kind) -> int:
     """
     cluster = Cluster(settings)
     letters = Letters(cluster, kind)
-    first_kept = {lag.partition: lag.start for lag in cluster.lag(kind.topic, kind.group)}
+    kept = {lag.partition: range(lag.start, lag.end) for lag in cluster.lag(kind.topic, kind.group)}
     markers, count = Markers(settings, kind), 0
 
     def to_keep() -> Iterator[Marker]:
@@ -91,9 +91,8 @@ def purge(settings: Settings, kind: Kind) -> int:
             count += 1
             yield Marker(letter.name, letter.identity, LetterState.PURGED)
 
-    for some in _some(
-        each for each in to_keep() if each.offset >= first_kept.get(each.partition, 0)
-    ):
+    # A marker of an original that Kafka does not have would be written again by every purge.
+    for some in _some(each for each in to_keep() if each.offset in kept.get(each.partition, ())):
         markers.write(some)
     if ends := {partition: end for partition, end in letters.ends.items() if end > 0}:
         cluster.delete_records_before(kind.dead_letter_topic, ends)

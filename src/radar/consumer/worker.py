@@ -10,7 +10,8 @@ The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
 A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
 exactly that block, and ClickHouse recognises its name if it was already inserted.
 
-A partition with too many bad messages is halted before its block is planned (`breaker.py`).
+A partition with too many bad messages is halted before its block is planned (`breaker.py`). One at
+a batch that no client can read stands, until an operator orders to skip it (`standstill.py`).
 """
 
 import enum
@@ -27,10 +28,11 @@ import numpy as np
 import structlog
 
 from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
-from radar.consumer.breaker import Breaker
+from radar.consumer.breaker import Bad, Breaker
 from radar.consumer.content import Letter, Part, read, rows
 from radar.consumer.dead_letters import DeadLetters
 from radar.consumer.run import Fingerprint, Run
+from radar.consumer.standstill import Standstills
 from radar.errors import (
     BrokerUnavailable,
     CommitRejected,
@@ -46,6 +48,7 @@ from radar.observe import metrics
 from radar.observe.health import Health
 from radar.settings import Settings
 from radar.store.client import CONNECT_TIMEOUT_S, Store
+from radar.text import printable
 
 POLL_S = 0.1
 RETRY_FIRST_S = 0.2
@@ -132,6 +135,7 @@ class PartitionWork:
     served_at_s: float = 0.0
     paused: bool = False
     halted: bool = False
+    flood_alarm_at_s: float | None = None  # when the next one is due, while there is a flood
     plan_checked_at_s: float = field(default_factory=time.monotonic)
 
 
@@ -181,6 +185,7 @@ class Worker:
         self._reader = GroupReader(
             settings, kind.topic, kind.group, on_assign=self._on_assign, on_revoke=self._on_revoke
         )
+        self._standstills = Standstills(kind, topic_id, store, self._health)
         self._kafka_within_s = max(KAFKA_PATIENCE_S, self._reader.session_timeout_s) + SPARE_S
         # The library may send a request a second time, on a new connection.
         store_s = CONNECT_TIMEOUT_S + settings.insert_timeout_seconds
@@ -225,6 +230,41 @@ class Worker:
                 break
         for work in self._work.values():
             self._hold_back(work)
+        self._pass_unreadable()
+
+    def _pass_unreadable(self) -> None:
+        """Pass batches that cannot be read and that an operator has ordered to skip.
+
+        Everything before such a batch is stored first. A plan that reaches into it can never be
+        met: its messages are planned again.
+        """
+        positions = {partition: work.next_offset for partition, work in self._work.items()}
+        if self._reader.unreadable:
+            self._health.beat(self._store_within_s)
+        for partition, offset in self._standstills.observe(
+            self._reader.unreadable, positions
+        ).items():
+            work = self._work[partition]
+            if work.block is not None:
+                continue
+            work.batch.forget_plan()
+            if work.batch.size:
+                continue
+            self._health.beat(self._kafka_within_s)
+            try:
+                self._reader.commit(partition, offset)
+                self._reader.seek(partition, offset)
+            except (CommitRejected, BrokerUnavailable) as error:
+                _log.warning("cannot skip yet", partition=partition, error=str(error))
+                continue
+            _log.warning(
+                "skipped unreadable offsets",
+                kind=self._kind.name,
+                partition=partition,
+                first=work.next_offset,
+                last=offset - 1,
+            )
+            work.next_offset = self.positions[partition] = offset
 
     def _tell_membership(self) -> None:
         if self._reader.joined:
@@ -462,11 +502,11 @@ class Worker:
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
         try:
-            work.breaker.check(_bad(work, block))
+            work.breaker.check(block.size, _bad(work, block))
         except TooManyInvalid as error:
             last = max((*block.letters, *work.rejected), key=lambda letter: letter.offset)
             raise TooManyInvalid(
-                f"{error}; the one at offset {last.offset}: {last.reason}"
+                f"{error}; the one at offset {last.offset}: {printable(str(last.reason))}"
             ) from error
 
     def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:
@@ -494,6 +534,30 @@ class Worker:
             remedy="repair what sends or stores them; or restart with MAX_BAD_SHARE=1 and"
             " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
         )
+
+    def _tell_flood(self, work: PartitionWork) -> None:
+        """Raise the alarm about one market whose messages are bad; its partition goes on."""
+        flood = work.breaker.flood
+        now_s = time.monotonic()
+        if flood is None:
+            work.flood_alarm_at_s = None
+        elif work.flood_alarm_at_s is None or now_s >= work.flood_alarm_at_s:
+            work.flood_alarm_at_s = now_s + ALARM_INTERVAL_S
+            _log.error(
+                "one market sends too many bad messages",
+                kind=self._kind.name,
+                partition=work.partition,
+                market=printable(flood.market.decode(errors="backslashreplace")),
+                bad=flood.bad,
+                messages=flood.messages,
+                remedy="they go to the dead letters, and the other markets are stored:"
+                " look at them with radar dlq list, and repair what sends them",
+            )
+        self._count_floods()
+
+    def _count_floods(self) -> None:
+        floods = sum(work.breaker.flood is not None for work in self._work.values())
+        metrics.FLOODING.labels(self._kind.name).set(floods)
 
     def _retry_later(self, work: PartitionWork, error: Exception) -> None:
         work.attempts += 1
@@ -533,15 +597,17 @@ class Worker:
 
     def _record(self, work: PartitionWork, block: Block) -> None:
         bad = _bad(work, block)
-        work.breaker.record(bad)
+        work.breaker.record(block.size, bad)
+        self._tell_flood(work)
+        good = block.size - len(bad)
         self._health.clear(_condition(work.partition))
         if work.halted:
             work.halted = False
             self._count_halted()
         kind = self._kind.name
         metrics.BLOCKS.labels(kind).inc()
-        metrics.ROWS.labels(kind).inc(len(bad) - sum(bad))
-        metrics.BLOCK_ROWS.labels(kind).observe(len(bad) - sum(bad))
+        metrics.ROWS.labels(kind).inc(good)
+        metrics.BLOCK_ROWS.labels(kind).observe(good)
         latency_s = 0.0
         if block.parts:
             latency_s = max(0.0, work.inserted_at_s - _oldest_us(block.parts) / 1e6)
@@ -552,8 +618,8 @@ class Worker:
             partition=work.partition,
             lo=block.plan.lo,
             hi=block.plan.hi,
-            rows=len(bad) - sum(bad),
-            dead_letters=sum(bad),
+            rows=good,
+            dead_letters=len(bad),
             latency_s=round(latency_s, 3),
             commit_s=round(time.time() - work.inserted_at_s, 4),
         )
@@ -624,6 +690,7 @@ class Worker:
         metrics.REBALANCES.labels(self._kind.name).inc()
         metrics.ASSIGNED.labels(self._kind.name).set(len(self._work))
         self._count_halted()
+        self._count_floods()
 
     def _count_halted(self) -> None:
         halted = sum(work.halted for work in self._work.values())
@@ -634,14 +701,14 @@ def _condition(partition: int) -> str:
     return f"partition {partition}"
 
 
-def _bad(work: PartitionWork, block: Block) -> list[bool]:
-    """Tell for each message of a block whether it goes to the dead letters, as far as is known."""
-    bad = {letter.offset for letter in (*block.letters, *work.rejected)}
-    if not bad:
-        return [False] * block.size
+def _bad(work: PartitionWork, block: Block) -> list[Bad]:
+    """Return the messages of a block that go to the dead letters, as far as is known."""
+    keys = {letter.offset: letter.key for letter in (*block.letters, *work.rejected)}
+    if not keys:
+        return []
     # A rejected message is in a part as well.
-    offsets = bad.union(*(part.run.offsets for part in block.parts))
-    return [offset in bad for offset in sorted(offsets)]
+    offsets = sorted(set(keys).union(*(part.run.offsets for part in block.parts)))
+    return [Bad(n, keys[offset]) for n, offset in enumerate(offsets) if offset in keys]
 
 
 def _oldest_us(parts: Sequence[Part]) -> int:

@@ -9,6 +9,7 @@ from radar.kafka.cluster import Cluster, Growth, Lag, TopicSettings, TopicState
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
+from radar.kafka.unreadable import Looker, OffsetRange, Unreadable
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -17,11 +18,14 @@ __all__ = [
     "GroupReader",
     "Growth",
     "Lag",
+    "Looker",
     "Message",
+    "OffsetRange",
     "Publisher",
     "StoredMessage",
     "TopicSettings",
     "TopicState",
+    "Unreadable",
     "client_config",
     "library_version",
 ]

@@ -1,9 +1,9 @@
 """Questions and orders to the brokers that are not part of the data's way."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -30,6 +30,7 @@ from radar.kafka.client import (
     watermarks,
 )
 from radar.kafka.messages import MAX_MESSAGE_BYTES, StoredMessage
+from radar.kafka.unreadable import Looker, OffsetRange, Unreadable, unreadable
 from radar.settings import Settings
 
 # Asks, and never joins or commits.
@@ -39,6 +40,7 @@ READ_BYTES = 8 * 1024 * 1024
 READ_MESSAGES = 1000
 READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
 SILENT_S = 30.0
+CHECK_READ_S = 3.0
 
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
 _NOT_OFFERED = {
@@ -294,15 +296,18 @@ class Cluster:
         topic: str,
         before: Mapping[int, int] | None = None,
         partition: int | None = None,
+        on_unreadable: Callable[[OffsetRange], None] | None = None,
     ) -> Iterator[StoredMessage]:
         """Yield what a topic holds now, in order within each partition; blocks.
 
         It is streamed: the client holds READ_BYTES at most. A topic that does not exist is empty.
+        Batches that cannot be read are passed over.
 
         Args:
             topic: The topic.
             before: The offset at which to end, by partition; otherwise where the log ends now.
             partition: Only this one.
+            on_unreadable: Called with the offsets of each batch that cannot be read.
 
         Raises:
             BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
@@ -328,34 +333,99 @@ class Cluster:
         )
         try:
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
-            yield from self._until(consumer, left)
+            yield from self._until(consumer, topic, left, on_unreadable or (lambda _: None))
         finally:
             consumer.close()
 
-    def _until(self, consumer: Consumer, left: dict[int, int]) -> Iterator[StoredMessage]:
+    def _until(
+        self,
+        consumer: Consumer,
+        topic: str,
+        left: dict[int, int],
+        on_unreadable: Callable[[OffsetRange], None],
+    ) -> Iterator[StoredMessage]:
         heard_at_s = time.monotonic()
         while left:
             found = consumer.consume(READ_MESSAGES, READ_TURN_S)
             for message in found:
-                number = message.partition()
-                error = message.error()
-                if error is None:
+                number = cast("int", message.partition())
+                if message.error() is None:
                     offset = cast("int", message.offset())
-                    if offset < left.get(number, 0):  # type: ignore[arg-type]
+                    if offset < left.get(number, 0):
                         yield cast("StoredMessage", message)
-                    if offset + 1 < left.get(number, 0):  # type: ignore[arg-type]
-                        continue
-                elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    raise BrokerUnavailable(
-                        f"Kafka at {self._settings.kafka_broker}: {error.str()}"
-                    )
-                left.pop(number, None)  # type: ignore[arg-type]
+                    goes_on = offset + 1 < left.get(number, 0)
+                else:
+                    goes_on = self._goes_on(consumer, topic, message, left, on_unreadable)
+                if not goes_on:
+                    left.pop(number, None)
             if found:
                 heard_at_s = time.monotonic()
             elif time.monotonic() > heard_at_s + SILENT_S:
                 raise BrokerUnavailable(
                     f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
                 )
+
+    def _goes_on(
+        self,
+        consumer: Consumer,
+        topic: str,
+        message: Any,
+        left: Mapping[int, int],
+        on_unreadable: Callable[[OffsetRange], None],
+    ) -> bool:
+        """Deal with what is no message; False if its partition is done."""
+        if (bad := unreadable(message)) is not None:
+            return self._pass(consumer, topic, bad, left, on_unreadable)
+        error = message.error()
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            raise BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: {error.str()}")
+        return False
+
+    def _pass(
+        self,
+        consumer: Consumer,
+        topic: str,
+        bad: Unreadable,
+        left: Mapping[int, int],
+        on_unreadable: Callable[[OffsetRange], None],
+    ) -> bool:
+        """Continue a partition behind a batch that cannot be read; False if nothing follows."""
+        end = left.get(bad.partition, 0)
+        if bad.offset >= end:
+            return False
+        with Looker(self._settings, topic) as looker:
+            found = looker.range_at(bad.partition, bad.offset, end)
+        lost = found or OffsetRange(bad.partition, bad.offset, bad.offset, bad.reason)
+        on_unreadable(lost)
+        if lost.last + 1 >= end:
+            return False
+        try:
+            consumer.seek(TopicPartition(topic, bad.partition, lost.last + 1))
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return True
+
+    def unreadable(self, topic: str, positions: Mapping[int, int]) -> list[Unreadable]:
+        """Return which of some offsets, by partition, cannot be read; blocks for a moment.
+
+        A partition that does not answer within CHECK_READ_S counts as readable.
+        """
+        if not positions:
+            return []
+        with Looker(self._settings, topic) as looker:
+            found = looker.look(positions, CHECK_READ_S)
+        return [bad for _, bad in sorted(found.items()) if bad is not None]
+
+    def unreadable_range(
+        self, topic: str, partition: int, first: int, end: int
+    ) -> OffsetRange | None:
+        """Return the offsets from `first` on that cannot be read; None if `first` can; blocks.
+
+        Raises:
+            BrokerUnavailable: Kafka does not answer, or the next readable offset is not found.
+        """
+        with Looker(self._settings, topic) as looker:
+            return looker.range_at(partition, first, end)
 
     def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records before an offset, by partition; blocks.

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from operator import methodcaller
-from typing import cast
+from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -21,6 +21,7 @@ from radar.kafka.client import (
 )
 from radar.kafka.cluster import Cluster
 from radar.kafka.messages import Message
+from radar.kafka.unreadable import Unreadable, unreadable
 from radar.settings import Settings
 
 FENCED_AGAIN_S = 60.0
@@ -47,6 +48,9 @@ class GroupReader:
     Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and
     metadata and returns the offset to start from; `on_revoke` gets the partitions that are
     taken away. Both run inside `consume` and `close`, in the calling thread.
+
+    Attributes:
+        unreadable: The batches at which owned partitions stand, because they cannot be read.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class GroupReader:
         self._config = config
         self._join_timeout_s = settings.kafka_join_timeout_seconds
         self._owned: set[int] = set()
+        self.unreadable: dict[int, Unreadable] = {}
         self._may_commit = True
         self._fenced: str | None = None
         self._fenced_at_s = -math.inf
@@ -160,12 +165,25 @@ class GroupReader:
             self._join_again()
         found = self._consumer.consume(max_messages, timeout_s)
         if not any(map(_ERROR, found)):
-            return cast("list[Message]", found)
+            messages = cast("list[Message]", found)
+            if self.unreadable:
+                for message in messages:
+                    self.unreadable.pop(message.partition(), None)
+            return messages
+        return self._without_errors(found)
+
+    def _without_errors(self, found: Sequence[Any]) -> list[Message]:
         messages: list[Message] = []
         for message in found:
             error = message.error()
             if error is None:
                 messages.append(cast("Message", message))
+                self.unreadable.pop(message.partition(), None)
+            elif (batch := unreadable(message)) is not None:
+                # The library reports it each time that it has fetched it.
+                if self.unreadable.get(batch.partition) != batch and batch.partition in self._owned:
+                    log.warning("kafka: %s", error.str())
+                    self.unreadable[batch.partition] = batch
             elif _is_final(error):
                 self._fenced = error.str()
                 return messages
@@ -221,6 +239,7 @@ class GroupReader:
             self._consumer.seek(TopicPartition(self._topic, partition, _start(offset)))
         except KafkaException as error:
             raise BrokerUnavailable(f"cannot seek: {error}") from error
+        self.unreadable.pop(partition, None)
 
     def end_offset(self, partition: int) -> int:
         """Ask the broker for the next offset that will be written; blocks.
@@ -266,6 +285,8 @@ class GroupReader:
     def _lose(self, partitions: set[int], *, while_owned: bool) -> None:
         lost = sorted(partitions & self._owned)
         self._owned -= partitions
+        for partition in partitions:
+            self.unreadable.pop(partition, None)
         self._may_commit = while_owned
         if lost:
             self._on_revoke(lost)

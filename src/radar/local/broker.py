@@ -1,24 +1,31 @@
-"""The embedded Kafka broker: the binary that the noida-db wheel brings, behind a relay.
+"""The embedded Kafka broker: the binary that the noida-db wheel brings, behind a fetch proxy.
 
 It speaks the Kafka protocol, keeps its log in memory and saves it to one file about once a
-second and when it ends, so a kill -9 of the broker (not of any other process) loses the last
-second. Records that every group has committed are deleted regularly, because the file is
-rewritten whole.
+second and when it ends. So a kill -9 of the broker (not of any other process) loses the last
+second. A power cut loses COPY_INTERVAL_S and about a second, because only the copies of the file
+are synced (`broker_file.py`). Records that every group has committed are deleted regularly,
+because the file is rewritten whole.
 """
 
 import argparse
 import os
 import signal
 import sys
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import noida_db
 
+from radar.errors import RadarError
 from radar.local.process import SUPERVISOR_VARIABLE, follow_supervisor
+
+if TYPE_CHECKING:
+    import asyncio
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
+COPY_INTERVAL_S = 5.0
+_TAIL_BYTES = 4096
 
 
 async def run(data_dir: Path, host: str, port: int) -> int:
@@ -26,45 +33,123 @@ async def run(data_dir: Path, host: str, port: int) -> int:
 
     Raises:
         OSError: The port is taken.
+        RadarError: The broker's file is torn and there is no copy that it can read.
     """
     import asyncio
 
-    from radar.local.addresses import free_port
     from radar.local.relay import Relay
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    broker_port = free_port()
-    broker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "radar.local.broker", "--become-broker"),
-        *(str(data_dir), host, str(broker_port)),
-        env=os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())},
-    )
-    ended = asyncio.ensure_future(broker.wait())
+    broker = await _start(data_dir, host)
     stopped = asyncio.ensure_future(stop.wait())
+    copying = asyncio.ensure_future(_keep_copies(data_dir))
     try:
-        await asyncio.to_thread(_await_broker, host, broker_port)
         # Left before the broker is told to end: what it acknowledges while it saves, it loses.
-        async with Relay(host, port, broker_port):
-            await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        async with Relay(host, port, broker.port):
+            await asyncio.wait((broker.ended, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-        if not ended.done():
-            broker.terminate()  # it saves its log
+        copying.cancel()
+        await broker.stop()
+    return await broker.ended
+
+
+class _Broker:
+    """The broker's process, and the end of what it has written to its log."""
+
+    def __init__(self, process: "asyncio.subprocess.Process", port: int) -> None:
+        import asyncio
+
+        self.port = port
+        self.tail = b""
+        self.ended = asyncio.ensure_future(self._wait())
+        self._process = process
+
+    async def _wait(self) -> int:
+        stream = self._process.stderr
+        while stream is not None and (written := await stream.read(_TAIL_BYTES)):
+            sys.stderr.buffer.write(written)
+            sys.stderr.buffer.flush()
+            self.tail = (self.tail + written)[-_TAIL_BYTES:]
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """End it; it saves its log."""
+        import asyncio
+
+        if not self.ended.done():
+            self._process.terminate()
             try:
-                await asyncio.wait_for(asyncio.shield(ended), STOP_TIMEOUT_S)
+                await asyncio.wait_for(asyncio.shield(self.ended), STOP_TIMEOUT_S)
             except TimeoutError:
-                broker.kill()
-    return await ended
+                self._process.kill()
 
 
-def _await_broker(host: str, port: int) -> None:
-    from radar.local.addresses import answers
+async def _start(data_dir: Path, host: str) -> _Broker:
+    """Start the broker, from the copy of its file if that is torn, and wait until it answers."""
+    from radar.local import broker_file
 
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while not answers(host, port) and time.monotonic() < deadline_s:
-        time.sleep(0.005)
+    broker = await _spawn(data_dir, host)
+    if (reason := _torn(broker)) is None:
+        return broker
+    print(broker_file.put_back(data_dir, reason), file=sys.stderr, flush=True)  # noqa: T201
+    broker = await _spawn(data_dir, host)
+    if (reason := _torn(broker)) is not None:
+        raise broker_file.hopeless(data_dir, reason)
+    return broker
+
+
+async def _spawn(data_dir: Path, host: str) -> _Broker:
+    import asyncio
+
+    from radar.local.addresses import answers, free_port
+
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "radar.local.broker", "--become-broker"),
+        *(str(data_dir), host, str(port)),
+        env=os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    broker = _Broker(process, port)
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + START_TIMEOUT_S
+    while not broker.ended.done() and loop.time() < deadline_s:
+        if await asyncio.to_thread(answers, host, port):
+            break
+        await asyncio.sleep(0.005)
+    return broker
+
+
+def _torn(broker: _Broker) -> str | None:
+    """Return why the broker could not read its file, if it ended because of that."""
+    from radar.local.broker_file import TORN
+
+    if not broker.ended.done():
+        return None
+    _, found, reason = broker.tail.decode(errors="replace").rpartition(f"{TORN}: ")
+    return reason.split("\n", 1)[0].strip() if found else None
+
+
+async def _keep_copies(data_dir: Path) -> None:
+    """Copy the broker's file again and again; until cancelled."""
+    import asyncio
+
+    from radar.local.broker_file import Keeper
+
+    keeper, failed = Keeper(data_dir), False
+    while True:
+        await asyncio.sleep(COPY_INTERVAL_S)
+        try:
+            await asyncio.to_thread(keeper.keep)
+        except OSError as error:
+            if not failed:
+                print(f"kafka: cannot copy the broker's file: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            failed = True
+        else:
+            failed = False
 
 
 def become_broker(data_dir: Path, host: str, port: int) -> None:
@@ -96,7 +181,11 @@ def main() -> None:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(run(options.data_dir, options.host, options.port)))
+        try:
+            code = runner.run(run(options.data_dir, options.host, options.port))
+        except RadarError as error:
+            sys.exit(str(error))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,29 @@ connect: that becomes the relay's.
 
 Frames: four bytes of length, then in requests the API key and version (two bytes each) and
 in both directions a correlation id (four bytes), see "Kafka protocol guide: Request Header".
+
+The proxy forwards only requests that `kafka_requests.py` knows and has walked through: a single
+one with a wrong count would end the broker, and what it had not saved yet would be lost. Anything
+else closes the client's connection.
 """
 
 import asyncio
 import contextlib
+import sys
+import time
 from collections import deque
 from types import TracebackType
 from typing import NamedTuple, Self
+
+from radar.local import kafka_requests
+from radar.local.kafka_requests import (
+    DESCRIBE_CLUSTER,
+    FETCH,
+    FIND_COORDINATOR,
+    METADATA,
+    PRODUCE,
+    RequestRefused,
+)
 
 HOLD_S = 0.1  # as long as a worker lets a fetch wait
 # Before that it is held whatever is published: shortly for a consumer that got a few messages since
@@ -26,11 +42,13 @@ SHORT_S, LONG_S = 0.005, 0.02
 MANY_BYTES = 2048
 REMEMBERED_ANSWERS = 32
 REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
-MAX_FRAME_BYTES = 128 * 1024 * 1024
+MAX_ANSWER_BYTES = 128 * 1024 * 1024
+# Each takes a connection of the broker too; radar's own processes need some dozens.
+MAX_CONNECTIONS = 500
+REPORT_INTERVAL_S = 10.0
 CLOSE_TIMEOUT_S = 1.0  # for clients to take the answers that have already come
 
-PRODUCE, FETCH = 0, 1
-TELL_ADDRESSES = (3, 10, 60)  # Metadata, FindCoordinator, DescribeCluster
+TELL_ADDRESSES = (METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER)
 
 
 class _Asked(NamedTuple):
@@ -56,6 +74,8 @@ class Relay:
         self._closed = False
         self._published = 0  # answers to what publishes
         self._news = asyncio.Event()  # set by the next one
+        self._refused = 0  # requests, since the last one that was reported
+        self._reported_at_s = -REPORT_INTERVAL_S
 
     async def __aenter__(self) -> Self:
         """Start to listen.
@@ -83,7 +103,7 @@ class Relay:
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         # A connection may have been accepted just before the door was closed.
         connection = asyncio.current_task()
-        if self._closed or connection is None:
+        if self._closed or connection is None or len(self._connections) >= MAX_CONNECTIONS:
             to_client.transport.abort()
             return
         self._connections.add(connection)
@@ -122,11 +142,14 @@ class Relay:
         self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter, asked: deque[_Asked]
     ) -> None:
         while True:
-            frame = await _read_frame(client)
-            api_key = int.from_bytes(frame[4:6], "big")
-            # A produce request that wants no acknowledgement (acks=0) would not be answered,
-            # but radar's producers always want all of them.
-            asked.append(_Asked(api_key, self._published))
+            try:
+                frame = await _read_request(client)
+                is_answered = kafka_requests.check(frame)
+            except RequestRefused as error:
+                self._report(error)
+                return
+            if is_answered:
+                asked.append(_Asked(int.from_bytes(frame[4:6], "big"), self._published))
             to_broker.write(frame)
             await to_broker.drain()
 
@@ -138,7 +161,7 @@ class Relay:
         brought_bytes = 0  # by answers that were not held, since the last one that was
         pause_s = SHORT_S
         while True:
-            frame = await _read_frame(broker)
+            frame = await _read_answer(broker)
             api_key, published = asked.popleft()
             if api_key == PRODUCE:
                 self._tell_news()
@@ -160,6 +183,19 @@ class Relay:
             to_client.write(frame)
             await to_client.drain()
 
+    def _report(self, error: RequestRefused) -> None:
+        """Log a refused request; the next ones within REPORT_INTERVAL_S are only counted."""
+        self._refused += 1
+        now_s = time.monotonic()
+        if now_s >= self._reported_at_s + REPORT_INTERVAL_S:
+            print(  # noqa: T201 - this process's log
+                f"kafka: refused {self._refused} requests and closed their connections,"
+                f" the last: {error}",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._refused, self._reported_at_s = 0, now_s
+
     def _tell_news(self) -> None:
         self._published += 1
         self._news.set()
@@ -174,9 +210,18 @@ class Relay:
                     await self._news.wait()
 
 
-async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+async def _read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(4)
+    length = int.from_bytes(head, "big", signed=True)
+    kafka_requests.check_length(length)
+    head += await reader.readexactly(2)
+    kafka_requests.check_length(length, int.from_bytes(head[4:], "big"))
+    return head + await reader.readexactly(length - 2)
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readexactly(4)
     length = int.from_bytes(head, "big")
-    if not 0 < length <= MAX_FRAME_BYTES:
+    if not 0 < length <= MAX_ANSWER_BYTES:
         raise ConnectionError(f"not a Kafka frame: {length} bytes")
     return head + await reader.readexactly(length)

@@ -137,6 +137,14 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
             stage = "tables" if "ClickHouse" in why or "store a block" in why else "workers"
             text = f"{name} cannot store: {waiting}. {why}"
             yield Bottleneck(stage, kind, text, passes, name)  # type: ignore[arg-type]
+        elif worker.flooding_markets:
+            several = worker.flooding_markets > 1
+            text = (
+                f"{name} gets too many bad messages of {worker.flooding_markets}"
+                f" market{'s' if several else ''}, which go to the dead letters (see: radar dlq"
+                " list); the others are stored"
+            )
+            yield Bottleneck("workers", kind, text, subject=name)
 
 
 def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:

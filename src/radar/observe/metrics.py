@@ -120,6 +120,17 @@ LATENCY_SECONDS = _histogram(
 DEAD_LETTERS = _counter(
     "radar_dead_letters", "Messages sent to the dead-letter topic", ["kind", "reason"]
 )
+FLOODING = _gauge(
+    "radar_flooding_markets",
+    "Markets that send more bad messages than MAX_BAD_SHARE or MAX_CONSECUTIVE_BAD allows, one a"
+    " partition at most; the messages go to the dead letters",
+    ["kind"],
+)
+UNREADABLE = _gauge(
+    "radar_unreadable_partitions",
+    "Owned partitions that stand at a batch which no client can read (see: radar skip)",
+    ["kind"],
+)
 HALTED = _gauge(
     "radar_halted_partitions",
     "Partitions of this worker that stand still because too many messages are bad",

@@ -369,6 +369,7 @@ class Observer:
             dead_letters=self._count(name, "radar_dead_letters_total", kind),
             rebalances=self._count(name, "radar_rebalances_total", kind),
             halted_partitions=int(sample.get(("radar_halted_partitions", kind), 0)),
+            flooding_markets=int(sample.get(("radar_flooding_markets", kind), 0)),
             memory_bytes=process_facts.memory_bytes(sample),
         )
 

@@ -82,6 +82,7 @@ class WorkerState(Struct, frozen=True):
     rebalances: int
     halted_partitions: int
     memory_bytes: int | None
+    flooding_markets: int = 0  # whose bad messages go to the dead letters in numbers
 
 
 class TableState(Struct, frozen=True):

@@ -18,7 +18,7 @@ from radar import __version__
 from radar.consumer.letters import Letters
 from radar.errors import ConfigurationError, QueryFailed, RadarError, StoreUnavailable
 from radar.exchanges import load
-from radar.kafka import MAX_MESSAGE_BYTES, Cluster, library_version
+from radar.kafka import MAX_MESSAGE_BYTES, Cluster, Lag, library_version
 from radar.kinds import KINDS, TRADES
 from radar.local import addresses
 from radar.observe.state import running_pipeline
@@ -129,19 +129,37 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         for topic in cluster.topic_settings(names)
     }
     yield from findings.topics(found, names, wanted)
+    lags = {kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()}
     yield findings.unstored(
         {
             kind.topic: sum(
                 max(0, lag.start - lag.committed)
-                for lag in cluster.lag(kind.topic, kind.group)
+                for lag in lags[kind.name]
                 if lag.committed is not None
             )
             for kind in KINDS.values()
         }
     )
+    yield findings.unreadable(list(_stuck(cluster, lags)))
+    letters = {kind.name: Letters(cluster, kind) for kind in KINDS.values()}
     yield findings.dead_letters(
-        {kind.name: sum(1 for _ in Letters(cluster, kind).open()) for kind in KINDS.values()}
+        {name: sum(1 for _ in found.open()) for name, found in letters.items()},
+        {name: found.foreign_count for name, found in letters.items()},
     )
+
+
+def _stuck(
+    cluster: Cluster, lags: dict[str, list[Lag]]
+) -> Iterator[tuple[str, str, int, int, str]]:
+    for kind in KINDS.values():
+        waiting = {
+            lag.partition: max(lag.start, lag.committed or 0)
+            for lag in lags[kind.name]
+            if lag.messages > 0
+        }
+        for bad in cluster.unreadable(kind.topic, waiting):
+            offset = max(bad.offset, waiting[bad.partition])
+            yield kind.name, kind.topic, bad.partition, offset, bad.reason
 
 
 def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[Finding]:

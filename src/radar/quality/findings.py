@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from radar.text import printable
+
 MEBIBYTE = 1024 * 1024
 # The tables refuse inserts below 128 MiB; there must be room to act before that.
 LEAST_FREE_BYTES = 512 * MEBIBYTE
@@ -12,6 +14,7 @@ FEW_FREE_BYTES = 5 * 1024 * MEBIBYTE
 LEAST_OPEN_FILES = 1024
 # As the alert RadarClockSkew; whole seconds are all that an HTTP answer tells.
 MOST_SKEW_S = 5.0
+SHOWN_STUCK = 5
 OLDEST_CLICKHOUSE = (24, 3)
 
 
@@ -202,13 +205,41 @@ def unstored(deleted: Mapping[str, int]) -> Finding:
     return ok("retention", "Kafka has everything that is not stored yet")
 
 
-def dead_letters(open_letters: Mapping[str, int]) -> Finding:
-    """Judge how many dead letters wait for somebody, by kind."""
+def dead_letters(open_letters: Mapping[str, int], foreign: Mapping[str, int]) -> Finding:
+    """Judge how many dead letters wait for somebody, and foreign messages between them, by kind."""
+    if strangers := {kind: count for kind, count in foreign.items() if count}:
+        words = ", ".join(f"{kind} {count:,}" for kind, count in strangers.items())
+        remedy = "find out who may write there; `radar dlq list` names them, `radar dlq purge`"
+        return warning(
+            "dead letters",
+            f"messages between the dead letters that radar has not written: {words}",
+            f"{remedy} deletes them",
+        )
     if found := {kind: count for kind, count in open_letters.items() if count}:
         words = ", ".join(f"{kind} {count:,}" for kind, count in found.items())
         remedy = "`radar dlq list`; repair the cause, then `radar dlq replay`"
         return warning("dead letters", f"messages that are no rows: {words}", remedy)
     return ok("dead letters", "none")
+
+
+def unreadable(stuck: Sequence[tuple[str, str, int, int, str]]) -> Finding:
+    """Judge partitions that stand at a batch which no client can read.
+
+    Args:
+        stuck: Dataset, topic, partition, offset and reason of each.
+    """
+    if not stuck:
+        return ok("batches", "the next message of every partition can be read")
+    words = "; ".join(
+        f"partition {partition} of {topic} stands at offset {offset}: the batch there cannot be"
+        f" read ({printable(reason)})"
+        for _, topic, partition, offset, reason in stuck[:SHOWN_STUCK]
+    )
+    more = f"; and {len(stuck) - SHOWN_STUCK} more" if len(stuck) > SHOWN_STUCK else ""
+    kind, _, partition, offset, _ = stuck[0]
+    return problem(
+        "batches", f"{words}{more}", f"skip it with: radar skip {kind} {partition} {offset}"
+    )
 
 
 def clickhouse_version(version: str) -> Finding:

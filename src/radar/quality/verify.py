@@ -6,7 +6,8 @@ and because a topic that was made anew has the same offsets once more. Messages 
 compared some thousands at a time; of the dead letters only digests are kept.
 
 What is not called missing: messages that Kafka has deleted after they were stored, rows that have
-expired, and messages that still wait.
+expired, messages that still wait, and offsets that an operator skipped because no client can read
+them (table `delivery_gaps`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
 
+from radar.consumer.delivery_gaps import DeliveryGap, recorded
 from radar.consumer.letters import Letters, identity
-from radar.kafka import Cluster, Lag, StoredMessage
+from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.kinds import KINDS, Kind
 from radar.local.simulator import ledger_started_us, stream_ledger
 from radar.local.verdict import TradesVerdict, trades_verdict
@@ -47,6 +49,7 @@ class PartitionReport:
         repeated: The ones whose row came from another delivery of the same.
         dead_letters: The ones that are dead letters, or were until somebody purged them.
         expired: The ones whose rows the table does not keep any more.
+        skipped: Offsets that were skipped on purpose and are none of these.
         missing: The ones that are none of these.
         deleted_unstored: Messages that Kafka has deleted before they were stored.
         waiting: Messages that are not stored yet, and not compared.
@@ -59,6 +62,7 @@ class PartitionReport:
     repeated: int = 0
     dead_letters: int = 0
     expired: int = 0
+    skipped: int = 0
     missing: int = 0
     deleted_unstored: int = 0
     waiting: int = 0
@@ -133,11 +137,14 @@ def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
     lags = cluster.lag(kind.topic, kind.group)
     # After the offsets: a message is a letter before its block is committed.
     letters = Letters(cluster, kind).identities()
+    gaps = recorded(store, kind.topic, cluster.topic_id(kind.topic)) if lags else []
     oldest_us = None
     for lag in lags:
-        comparison = _Comparison(store, kind, letters, report, lag)
+        comparison = _Comparison(store, kind, letters, report, lag, gaps)
         if stored := min(lag.committed or 0, lag.end):
-            messages = cluster.messages(kind.topic, {lag.partition: stored}, lag.partition)
+            messages = cluster.messages(
+                kind.topic, {lag.partition: stored}, lag.partition, comparison.take_unreadable
+            )
             for chunk in _chunks(messages):
                 comparison.take(chunk)
         report.partitions.append(comparison.partition)
@@ -166,12 +173,19 @@ class _Comparison:
     """Compares the messages of one partition, chunk by chunk."""
 
     def __init__(
-        self, store: Store, kind: Kind, letters: set[bytes], report: KindReport, lag: Lag
+        self,
+        store: Store,
+        kind: Kind,
+        letters: set[bytes],
+        report: KindReport,
+        lag: Lag,
+        gaps: list[DeliveryGap],
     ) -> None:
         self._store = store
         self._kind = kind
         self._letters = letters
         self._report = report
+        self._gaps = [gap for gap in gaps if gap.partition == lag.partition]
         self._expired_before_us = _expired_before_us(store, kind)
         self.oldest_us: int | None = None
         self.partition = PartitionReport(lag.partition, waiting=max(0, lag.messages))
@@ -201,6 +215,21 @@ class _Comparison:
         for start in range(0, len(left), LOOK_UP_KEYS):
             self._look_up(left[start : start + LOOK_UP_KEYS])
 
+    def take_unreadable(self, lost: OffsetRange) -> None:
+        """Count offsets that cannot be read; those that nobody skipped on purpose are missing."""
+        skipped = sum(
+            max(0, min(gap.last, lost.last) - max(gap.first, lost.first) + 1) for gap in self._gaps
+        )
+        skipped = min(skipped, lost.offsets)
+        self.partition.compared += lost.offsets
+        self.partition.skipped += skipped
+        self.partition.missing += lost.offsets - skipped
+        if skipped < lost.offsets and len(self.partition.places) < SHOWN_PLACES:
+            self.partition.places.append(lost.first)
+
+    def _is_skipped(self, offset: int) -> bool:
+        return any(gap.first <= offset <= gap.last for gap in self._gaps)
+
     def _look_up(self, left: list[tuple[StoredMessage, Key | None]]) -> None:
         """Decide on messages that are not rows at their places."""
         found = self._find([key for _, key in left if key is not None])
@@ -217,6 +246,8 @@ class _Comparison:
                 and is_valid(self._kind, value)
             ):
                 self.partition.expired += 1
+            elif self._is_skipped(message.offset()):
+                self.partition.skipped += 1
             else:
                 self.partition.missing += 1
                 if len(self.partition.places) < SHOWN_PLACES:
@@ -335,6 +366,8 @@ def _partition_words(each: PartitionReport) -> str:
         words.append(f"{each.dead_letters:,} dead letter{_s(each.dead_letters)}")
     if each.expired:
         words.append(f"{each.expired:,} expired")
+    if each.skipped:
+        words.append(f"{each.skipped:,} skipped (see the table delivery_gaps)")
     if each.waiting:
         words.append(f"{each.waiting:,} waiting")
     if each.missing:

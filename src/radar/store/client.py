@@ -114,14 +114,18 @@ class Store:
             raise StoreUnavailable(str(error)) from error
         return {int(offset) for (offset,) in rows}
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing; blocks.
+
+        Args:
+            sql: The statement.
+            parameters: Values of `{name:Type}` placeholders.
 
         Raises:
             StoreUnavailable: The server does not answer.
             QueryFailed: The server refuses the statement.
         """
-        self._ask(lambda client: client.command(sql))
+        self._ask(lambda client: client.command(sql, parameters=dict(parameters or {})))
 
     def rows(
         self,

@@ -1,0 +1,110 @@
+"""The command line's part about batches that no client can read: `radar skip`."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from radar.cli_arguments import KindName, kind_named, settings_for
+
+if TYPE_CHECKING:
+    from radar.kafka import Cluster, Lag, OffsetRange
+    from radar.kinds import Kind
+
+PASSED_WITHIN_S = 20.0
+ASK_EVERY_S = 0.5
+
+
+def skip(
+    kind: Annotated[KindName, typer.Argument(help="The dataset whose topic has the batch.")],
+    partition: Annotated[int, typer.Argument(min=0, help="The partition that stands.")],
+    first: Annotated[
+        int, typer.Argument(min=0, metavar="FROM", help="The offset at which it stands.")
+    ],
+    last: Annotated[
+        int | None,
+        typer.Argument(min=0, metavar="[TO]", help="The last offset to skip; else it is found."),
+    ] = None,
+) -> None:
+    """Skip offsets that no client can read, and record them as a delivery gap.
+
+    `radar status` names the partition and the offset. Only offsets that cannot be read are skipped,
+    up to the next readable one. The table delivery_gaps records them with the reason, and
+    `radar verify` counts them as skipped. Workers may run: the one that owns the partition passes
+    the batch within seconds, or as soon as it starts.
+    """
+    from radar.consumer.delivery_gaps import record
+    from radar.kafka import Cluster
+    from radar.store.client import Store
+
+    settings = settings_for("skip")
+    chosen = kind_named(kind)
+    cluster = Cluster(settings)
+    lag = _lag(cluster, chosen, partition)
+    lost = _unreadable(cluster, chosen, lag, first)
+    _check_last(lost, last)
+    store = Store(settings)
+    try:
+        record(store, chosen.topic, cluster.topic_id(chosen.topic), lost)
+    finally:
+        store.close()
+    typer.echo(
+        f"{chosen.topic}[{partition}]: offsets {lost.first} to {lost.last} ({lost.offsets:,}) are"
+        " recorded in delivery_gaps as skipped"
+    )
+    if _is_passed(cluster, chosen, lost):
+        typer.echo(f"the worker has passed them and goes on at offset {lost.last + 1}")
+    else:
+        typer.echo(
+            "no worker has passed them yet: a worker does when it starts and has stored what stands"
+            f" before them (radar consume {chosen.name})"
+        )
+
+
+def _lag(cluster: "Cluster", kind: "Kind", partition: int) -> "Lag":
+    from radar.errors import InvalidRequest
+
+    lags = {lag.partition: lag for lag in cluster.lag(kind.topic, kind.group)}
+    if partition not in lags:
+        raise InvalidRequest(
+            f"{kind.topic} has no partition {partition}: `radar lag` lists the partitions"
+        )
+    return lags[partition]
+
+
+def _unreadable(cluster: "Cluster", kind: "Kind", lag: "Lag", first: int) -> "OffsetRange":
+    from radar.errors import InvalidRequest
+
+    place = f"{kind.topic}[{lag.partition}]"
+    if not lag.start <= first < lag.end:
+        raise InvalidRequest(
+            f"{place} holds offsets {lag.start} to {lag.end - 1}: give FROM as `radar status`"
+            " names it"
+        )
+    lost = cluster.unreadable_range(kind.topic, lag.partition, first, lag.end)
+    if lost is None:
+        raise InvalidRequest(
+            f"offset {first} of {place} can be read, so nothing is skipped: give FROM as"
+            " `radar status` names it"
+        )
+    return lost
+
+
+def _check_last(lost: "OffsetRange", last: int | None) -> None:
+    from radar.errors import InvalidRequest
+
+    if last not in (None, lost.last):
+        raise InvalidRequest(
+            f"the offsets from {lost.first} to {lost.last} cannot be read, and others can:"
+            f" give {lost.last} as TO, or leave it out"
+        )
+
+
+def _is_passed(cluster: "Cluster", kind: "Kind", lost: "OffsetRange") -> bool:
+    deadline_s = time.monotonic() + PASSED_WITHIN_S
+    while True:
+        if (_lag(cluster, kind, lost.partition).committed or 0) > lost.last:
+            return True
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(ASK_EVERY_S)

@@ -1,0 +1,114 @@
+"""Partitions whose next batch no client can read: named, and passed once an operator orders it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from radar.consumer.delivery_gaps import recorded
+from radar.errors import QueryFailed, StoreUnavailable
+from radar.kafka import Unreadable
+from radar.kinds import Kind
+from radar.observe import metrics
+from radar.observe.health import Health
+from radar.store.client import Store
+from radar.text import printable
+
+LOOK_INTERVAL_S = 2.0
+ALARM_INTERVAL_S = 60.0
+
+_log = structlog.get_logger()
+
+
+@dataclass
+class _Standing:
+    """One partition that stands."""
+
+    offset: int
+    look_at_s: float = 0.0
+    alarm_at_s: float = 0.0
+
+
+class Standstills:
+    """The partitions of one worker that stand at a batch which cannot be read."""
+
+    def __init__(self, kind: Kind, topic_id: str, store: Store, health: Health) -> None:
+        self._kind = kind
+        self._topic_id = topic_id
+        self._store = store
+        self._health = health
+        self._standing: dict[int, _Standing] = {}
+        metrics.UNREADABLE.labels(kind.name).set(0)
+
+    def observe(
+        self, unreadable: Mapping[int, Unreadable], positions: Mapping[int, int]
+    ) -> dict[int, int]:
+        """Name what stands, and look for orders to pass it; blocks for a question at most.
+
+        Args:
+            unreadable: The batches that cannot be read, by partition.
+            positions: The next offset to be consumed, by partition that the worker owns.
+
+        Returns:
+            The offset at which to go on, by partition that was ordered to pass. It is returned
+            again every LOOK_INTERVAL_S while the partition stands.
+        """
+        if not (unreadable or self._standing):
+            return {}
+        for partition in self._standing.keys() - (unreadable.keys() & positions.keys()):
+            del self._standing[partition]
+            self._health.clear(_condition(partition))
+        now_s = time.monotonic()
+        due = []
+        for partition in unreadable.keys() & positions.keys():
+            batch = unreadable[partition]
+            # A batch is reported by its first offset, also to who needs the middle of it only.
+            offset = max(batch.offset, positions[partition])
+            standing = self._standing.get(partition)
+            if standing is None or standing.offset != offset:
+                standing = self._standing[partition] = _Standing(offset)
+            if now_s >= standing.alarm_at_s:
+                standing.alarm_at_s = now_s + ALARM_INTERVAL_S
+                self._alarm(partition, offset, batch.reason)
+            if now_s >= standing.look_at_s:
+                standing.look_at_s = now_s + LOOK_INTERVAL_S
+                due.append(partition)
+        metrics.UNREADABLE.labels(self._kind.name).set(len(self._standing))
+        return self._ordered(due) if due else {}
+
+    def _ordered(self, partitions: list[int]) -> dict[int, int]:
+        try:
+            gaps = recorded(self._store, self._kind.topic, self._topic_id)
+        except (StoreUnavailable, QueryFailed) as error:
+            _log.warning("cannot look for orders to skip", error=str(error))
+            return {}
+        return {
+            partition: 1 + max(gap.last for gap in found)
+            for partition in partitions
+            if (
+                found := [
+                    gap for gap in gaps if gap.holds(partition, self._standing[partition].offset)
+                ]
+            )
+        }
+
+    def _alarm(self, partition: int, offset: int, reason: str) -> None:
+        remedy = f"radar skip {self._kind.name} {partition} {offset}"
+        self._health.set(
+            _condition(partition),
+            f"partition {partition} of {self._kind.topic} stands at offset {offset}: the batch"
+            f" there cannot be read ({printable(reason)}); skip it with: {remedy}",
+        )
+        _log.error(
+            "partition stands at an unreadable batch",
+            kind=self._kind.name,
+            partition=partition,
+            offset=offset,
+            error=reason,
+            remedy=remedy,
+        )
+
+
+def _condition(partition: int) -> str:
+    return f"unreadable {partition}"

@@ -1,0 +1,136 @@
+"""Requests that the fetch proxy lets through to the embedded broker."""
+
+import struct
+
+import pytest
+
+from hostile_requests import Requests, batch
+from radar.local.kafka_requests import (
+    FETCH,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    MAX_PARTITIONS,
+    MAX_PRODUCE_BYTES,
+    MAX_REQUEST_BYTES,
+    PRODUCE,
+    REQUESTS,
+    RequestRefused,
+    check,
+    check_length,
+)
+
+APIS = [
+    pytest.param(api_key, version, id=f"{request.name}-{version}")
+    for api_key, request in REQUESTS.items()
+    for version in range(request.versions[0], request.versions[1] + 1)
+]
+
+
+def frame(api_key: int, version: int, body: bytes) -> bytes:
+    return struct.pack(">ihhih", 10 + len(body), api_key, version, 7, -1) + body
+
+
+def produce(records: bytes, acks: int = -1) -> bytes:
+    topics = struct.pack(">ih2sii", 1, 2, b"tt", 1, 0) + struct.pack(">i", len(records)) + records
+    return frame(PRODUCE, 7, struct.pack(">hhi", -1, acks, 1000) + topics)
+
+
+@pytest.mark.parametrize(("api_key", "version"), APIS)
+def test_check_lets_whole_requests_through(api_key: int, version: int) -> None:
+    requests = Requests(api_key * 100 + version)
+    for _ in range(20):
+        check(requests.valid(api_key, version))
+
+
+@pytest.mark.parametrize(("api_key", "version"), APIS)
+def test_check_refuses_every_request_that_is_cut(api_key: int, version: int) -> None:
+    requests = Requests(api_key * 100 + version)
+    whole = max((requests.valid(api_key, version) for _ in range(5)), key=len)
+    for size in range(10, len(whole) - 4):
+        with pytest.raises(RequestRefused):
+            check(struct.pack(">i", size) + whole[4 : 4 + size])
+
+
+@pytest.mark.parametrize(("api_key", "version"), APIS)
+def test_check_refuses_counts_that_do_not_fit(api_key: int, version: int) -> None:
+    """A body of high bytes claims more than it holds, wherever an array or a string begins."""
+    compact = version >= REQUESTS[api_key].flexible
+    fields = [each.type for each in REQUESTS[api_key].fields if each.since <= version <= each.until]
+    if not compact and all(each in (INT8, INT16, INT32, INT64) for each in fields):
+        return  # nothing but numbers
+    for filler in (b"\x7f", b"\xff") if compact else (b"\x7f",):  # ffff would be null
+        with pytest.raises(RequestRefused):
+            check(frame(api_key, version, (b"\0" if compact else b"") + filler * 60))
+
+
+@pytest.mark.parametrize("api_key", [-1, 17, 24, 27, 29, 36, 68, 999, 8239, 0x5045])
+def test_check_length_refuses_unknown_apis(api_key: int) -> None:
+    with pytest.raises(RequestRefused, match="is not one that"):
+        check_length(100, api_key)
+
+
+@pytest.mark.parametrize("length", [-(2**31), -1, 0, 9, MAX_PRODUCE_BYTES + 1, 2**31 - 1])
+def test_check_length_refuses_a_size_before_the_api_is_known(length: int) -> None:
+    with pytest.raises(RequestRefused, match="bytes"):
+        check_length(length)
+
+
+def test_check_length_allows_only_producers_large_requests() -> None:
+    check_length(MAX_PRODUCE_BYTES, PRODUCE)
+    check_length(MAX_REQUEST_BYTES, FETCH)
+    with pytest.raises(RequestRefused):
+        check_length(MAX_REQUEST_BYTES + 1, FETCH)
+
+
+@pytest.mark.parametrize("version", [0, 2, 10, 32767])
+def test_check_refuses_versions_that_the_broker_does_not_have(version: int) -> None:
+    with pytest.raises(RequestRefused, match="known are 3 to 9"):
+        check(frame(PRODUCE, version, b"\0" * 50))
+
+
+def test_check_refuses_tagged_fields() -> None:
+    whole = struct.pack(">ihhih", 14, 18, 3, 7, -1)
+    check(whole + b"\0" + b"\x01\x01\0")
+    with pytest.raises(RequestRefused, match="tagged"):
+        check(whole + b"\0" + b"\x01\x01\x01")
+    with pytest.raises(RequestRefused, match="tagged"):
+        check(whole + b"\x01" + b"\x01\x01\0")
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        batch(b"x" * 30)[:60],
+        batch(length=48),
+        batch(length=2**31 - 1),
+        batch(length=-1),
+        batch(magic=1),
+        batch(count=0),
+        batch(count=2**31 - 1, last=0),
+        batch(last=2**31 - 1),
+        batch() + b"x",
+    ],
+)
+def test_check_refuses_broken_record_batches(records: bytes) -> None:
+    check(produce(batch(b"x" * 30, count=2) + batch()))
+    with pytest.raises(RequestRefused, match="record batch"):
+        check(produce(records))
+
+
+@pytest.mark.parametrize("count", [MAX_PARTITIONS + 1, 2**31 - 1, -2])
+def test_check_refuses_more_partitions_than_the_broker_can_hold(count: int) -> None:
+    def create(partitions: int) -> bytes:
+        topic = struct.pack(">h2sihii", 2, b"tt", partitions, 1, 0, 0)
+        return frame(19, 2, struct.pack(">i", 1) + topic + struct.pack(">ib", 1000, 0))
+
+    check(create(MAX_PARTITIONS))
+    with pytest.raises(RequestRefused, match="partitions"):
+        check(create(count))
+
+
+def test_check_tells_whether_a_produce_request_is_answered() -> None:
+    assert check(produce(batch()))
+    assert check(produce(batch(), acks=1))
+    assert not check(produce(batch(), acks=0))
