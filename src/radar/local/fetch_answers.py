@@ -10,11 +10,12 @@ Layouts: "Kafka protocol guide: Fetch Response", versions 4 to 13.
 import asyncio
 
 MEBIBYTE = 1024 * 1024
-# Shorter answers are passed on without a look at them.
-LONG_BYTES = 16 * MEBIBYTE
+# Shorter answers are passed on without a look at them: clients take them, and each look costs the
+# broker the whole answer once more.
+LONG_BYTES = 64 * MEBIBYTE
 # Of one partition and of all; the first batch of a partition is never cut.
-PARTITION_BYTES = 8 * MEBIBYTE
-TOTAL_BYTES = 32 * MEBIBYTE
+PARTITION_BYTES = 16 * MEBIBYTE
+TOTAL_BYTES = 48 * MEBIBYTE
 # Of one batch: what a producer may send.
 MAX_BATCH_BYTES = 33 * MEBIBYTE
 _CHUNK_BYTES = 65_536
