@@ -17,7 +17,7 @@ from radar.errors import (
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
 from radar.kafka.group_reader import SOCKET_TIMEOUT_S
-from radar.local import relay
+from radar.local import fetch_answers, relay
 from radar.settings import Settings, load
 from support import eventually
 
@@ -256,6 +256,39 @@ def test_relay_lets_go_of_a_fetch_when_something_is_published(
             await asyncio.to_thread(exchange_messages)
 
     asyncio.run(through_a_relay())
+
+
+@pytest.mark.embedded_kafka("it is about the embedded broker's fetch proxy")
+def test_relay_shortens_long_answers_and_the_reader_gets_every_message(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_answers, "LONG_BYTES", 2000)
+    monkeypatch.setattr(fetch_answers, "PARTITION_BYTES", 1500)
+    monkeypatch.setattr(fetch_answers, "TOTAL_BYTES", 2500)
+    host, _, broker_port = settings.kafka_broker.partition(":")
+    port = free_port()
+    through = settings.model_copy(update={"kafka_broker": f"{host}:{port}"})
+    values = [b"%d:" % n + b"x" * (n * 97 % 700) for n in range(200)]
+    values[50] = b"50:" + bytes(range(256)) * 40
+    publisher = Publisher(settings, TOPIC, linger_ms=0)
+    for n, value in enumerate(values):
+        publisher.publish(b"%d" % (n % 7), value)
+        if n % 3 == 0:
+            publisher.flush(10)
+    assert publisher.flush(10) == 0
+
+    def read() -> list[bytes]:
+        member = Member(through)
+        member.until(lambda: len(member.messages) >= len(values), "all messages")
+        member.reader.close()
+        return [message.value() or b"" for message in member.messages]
+
+    async def through_a_relay() -> list[bytes]:
+        async with relay.Relay(host, port, int(broker_port)):
+            return await asyncio.to_thread(read)
+
+    found = asyncio.run(through_a_relay())
+    assert sorted(found) == sorted(values)
 
 
 @pytest.mark.embedded_kafka("Apache Kafka offers it")

@@ -1,6 +1,7 @@
 """Questions and orders to the brokers that are not part of the data's way."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -38,6 +39,8 @@ INSPECTION_GROUP = "radar-inspection"
 # Of a topic that is looked through: what the client holds at most, and hands over at once.
 READ_BYTES = 8 * 1024 * 1024
 READ_MESSAGES = 1000
+# Of a topic of which only some messages are wanted: what is fetched at once.
+SKIPPING_READ_BYTES = 64 * 1024
 READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
 SILENT_S = 30.0
 CHECK_READ_S = 3.0
@@ -336,6 +339,68 @@ class Cluster:
             yield from self._until(consumer, topic, left, on_unreadable or (lambda _: None))
         finally:
             consumer.close()
+
+    def messages_at(
+        self, topic: str, partition: int, offsets: Iterable[int]
+    ) -> Iterator[StoredMessage]:
+        """Yield those messages of a partition that stand at some offsets, rising; blocks.
+
+        What lies between them is skipped, so that it costs little wherever they stand.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
+        """
+        ends = {lag.partition: (lag.start, lag.end) for lag in self.lag(topic, INSPECTION_GROUP)}
+        start, end = ends.get(partition, (0, 0))
+        wanted = deque(sorted({offset for offset in offsets if start <= offset < end}))
+        if not wanted:
+            return
+        consumer = Consumer(
+            client_config(self._settings)
+            | {
+                "group.id": INSPECTION_GROUP,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "latest",
+                "enable.partition.eof": True,
+                "queued.min.messages": 1,
+                "fetch.message.max.bytes": SKIPPING_READ_BYTES,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, partition, wanted[0])])
+            yield from self._skipping(consumer, topic, partition, wanted)
+        finally:
+            consumer.close()
+
+    def _skipping(
+        self, consumer: Consumer, topic: str, partition: int, wanted: deque[int]
+    ) -> Iterator[StoredMessage]:
+        heard_at_s = time.monotonic()
+        while wanted:
+            found = consumer.consume(READ_MESSAGES, READ_TURN_S)
+            position = wanted[0]
+            for message in found:
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                        return
+                    raise BrokerUnavailable(
+                        f"Kafka at {self._settings.kafka_broker}: {error.str()}"
+                    )
+                position = cast("int", message.offset())
+                while wanted and wanted[0] < position:
+                    wanted.popleft()  # the log has none there
+                if wanted and wanted[0] == position:
+                    wanted.popleft()
+                    yield cast("StoredMessage", message)
+            if wanted and wanted[0] - position > READ_MESSAGES:
+                consumer.seek(TopicPartition(topic, partition, wanted[0]))
+            if found:
+                heard_at_s = time.monotonic()
+            elif time.monotonic() > heard_at_s + SILENT_S:
+                raise BrokerUnavailable(
+                    f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
+                )
 
     def _until(
         self,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 COPY_INTERVAL_S = 5.0
+COPY_REST = 20.0  # a slow disk is spared: so many times as long as a copy takes
 _TAIL_BYTES = 4096
 
 
@@ -139,9 +140,11 @@ async def _keep_copies(data_dir: Path) -> None:
 
     from radar.local.broker_file import Keeper
 
-    keeper, failed = Keeper(data_dir), False
+    keeper, failed, took_s = Keeper(data_dir), False, 0.0
+    loop = asyncio.get_running_loop()
     while True:
-        await asyncio.sleep(COPY_INTERVAL_S)
+        await asyncio.sleep(max(COPY_INTERVAL_S, COPY_REST * took_s))
+        began_s = loop.time()
         try:
             await asyncio.to_thread(keeper.keep)
         except OSError as error:
@@ -150,6 +153,7 @@ async def _keep_copies(data_dir: Path) -> None:
             failed = True
         else:
             failed = False
+        took_s = loop.time() - began_s
 
 
 def become_broker(data_dir: Path, host: str, port: int) -> None:

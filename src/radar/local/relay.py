@@ -24,7 +24,7 @@ from collections import deque
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from radar.local import kafka_requests
+from radar.local import fetch_answers, kafka_requests
 from radar.local.kafka_requests import (
     DESCRIBE_CLUSTER,
     FETCH,
@@ -42,7 +42,7 @@ SHORT_S, LONG_S = 0.005, 0.02
 MANY_BYTES = 2048
 REMEMBERED_ANSWERS = 32
 REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
-MAX_ANSWER_BYTES = 128 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 # Each takes a connection of the broker too; radar's own processes need some dozens.
 MAX_CONNECTIONS = 500
 REPORT_INTERVAL_S = 10.0
@@ -55,6 +55,7 @@ class _Asked(NamedTuple):
     """A request that is not answered yet, and what had been published before it."""
 
     api_key: int
+    version: int
     published: int
 
 
@@ -149,7 +150,8 @@ class Relay:
                 self._report(error)
                 return
             if is_answered:
-                asked.append(_Asked(int.from_bytes(frame[4:6], "big"), self._published))
+                api_key, version = int.from_bytes(frame[4:6], "big"), frame[7]
+                asked.append(_Asked(api_key, version, self._published))
             to_broker.write(frame)
             await to_broker.drain()
 
@@ -161,8 +163,12 @@ class Relay:
         brought_bytes = 0  # by answers that were not held, since the last one that was
         pause_s = SHORT_S
         while True:
-            frame = await _read_answer(broker)
-            api_key, published = asked.popleft()
+            length = int.from_bytes(await broker.readexactly(4), "big")
+            api_key, version, published = asked.popleft()
+            if api_key == FETCH and length > fetch_answers.LONG_BYTES:
+                frame = await fetch_answers.shortened(broker, length, version)
+            else:
+                frame = await _read_answer(broker, length)
             if api_key == PRODUCE:
                 self._tell_news()
             elif api_key == FETCH:
@@ -219,9 +225,7 @@ async def _read_request(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(length - 2)
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readexactly(4)
-    length = int.from_bytes(head, "big")
+async def _read_answer(reader: asyncio.StreamReader, length: int) -> bytes:
     if not 0 < length <= MAX_ANSWER_BYTES:
         raise ConnectionError(f"not a Kafka frame: {length} bytes")
-    return head + await reader.readexactly(length)
+    return length.to_bytes(4, "big") + await reader.readexactly(length)
