@@ -1,11 +1,13 @@
 """The command line's part about batches that no client can read: `radar skip`."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radar.cli_arguments import KindName, kind_named, settings_for
+from radar.text import printable
 
 if TYPE_CHECKING:
     from radar.kafka import Cluster, Lag, OffsetRange
@@ -13,25 +15,41 @@ if TYPE_CHECKING:
 
 PASSED_WITHIN_S = 20.0
 ASK_EVERY_S = 0.5
+MAX_EXPLANATION_CHARACTERS = 300
 
 
 def skip(
     kind: Annotated[KindName, typer.Argument(help="The dataset whose topic has the batch.")],
     partition: Annotated[int, typer.Argument(min=0, help="The partition that stands.")],
     first: Annotated[
-        int, typer.Argument(min=0, metavar="FROM", help="The offset at which it stands.")
-    ],
+        int | None,
+        typer.Argument(
+            min=0, metavar="[FROM]", help="The offset at which it stands; else the committed one."
+        ),
+    ] = None,
     last: Annotated[
         int | None,
-        typer.Argument(min=0, metavar="[TO]", help="The last offset to skip; else it is found."),
+        typer.Argument(
+            min=0,
+            metavar="[TO]",
+            help="The last offset to skip; else it is found. Needed only where Kafka sends neither"
+            " a message nor an error.",
+        ),
     ] = None,
+    *,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why the offsets are given up; it is recorded.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Skip offsets that no client can read, and record them as a delivery gap.
 
     `radar status` names the partition and the offset. Only offsets that cannot be read are skipped,
     up to the next readable one. The table delivery_gaps records them with the reason, and
-    `radar verify` counts them as skipped. Workers may run: the one that owns the partition passes
-    the batch within seconds, or as soon as it starts.
+    `radar verify` counts them as skipped. In a terminal it asks first.
+
+    Workers may run: the one that owns the partition passes the batch within seconds, or as soon as
+    it starts.
     """
     from radar.consumer.delivery_gaps import record
     from radar.kafka import Cluster
@@ -40,12 +58,22 @@ def skip(
     settings = settings_for("skip")
     chosen = kind_named(kind)
     cluster = Cluster(settings)
+    explanation = _explanation(reason)
     lag = _lag(cluster, chosen, partition)
-    lost = _unreadable(cluster, chosen, lag, first)
+    if first is None:
+        first = max(lag.start, lag.committed or 0)
+    lost = _unreadable(cluster, chosen, lag, first, last)
     _check_last(lost, last)
+    if sys.stdin.isatty() and not yes:
+        typer.confirm(
+            f"Skip offsets {lost.first} to {lost.last} ({lost.offsets:,}) of"
+            f" {chosen.topic}[{partition}]? They cannot be read ({printable(lost.reason)}) and"
+            " will never be rows.",
+            abort=True,
+        )
     store = Store(settings)
     try:
-        record(store, chosen.topic, cluster.topic_id(chosen.topic), lost)
+        record(store, chosen.topic, cluster.topic_id(chosen.topic), lost, explanation)
     finally:
         store.close()
     typer.echo(
@@ -72,8 +100,19 @@ def _lag(cluster: "Cluster", kind: "Kind", partition: int) -> "Lag":
     return lags[partition]
 
 
-def _unreadable(cluster: "Cluster", kind: "Kind", lag: "Lag", first: int) -> "OffsetRange":
+def _explanation(reason: str) -> str:
     from radar.errors import InvalidRequest
+
+    if not reason.strip():
+        raise InvalidRequest("--reason is empty: say why the offsets are given up")
+    return printable(reason.strip(), MAX_EXPLANATION_CHARACTERS)
+
+
+def _unreadable(
+    cluster: "Cluster", kind: "Kind", lag: "Lag", first: int, last: int | None
+) -> "OffsetRange":
+    from radar.errors import InvalidRequest, OffsetSilent
+    from radar.kafka import OffsetRange
 
     place = f"{kind.topic}[{lag.partition}]"
     if not lag.start <= first < lag.end:
@@ -81,7 +120,16 @@ def _unreadable(cluster: "Cluster", kind: "Kind", lag: "Lag", first: int) -> "Of
             f"{place} holds offsets {lag.start} to {lag.end - 1}: give FROM as `radar status`"
             " names it"
         )
-    lost = cluster.unreadable_range(kind.topic, lag.partition, first, lag.end)
+    try:
+        lost = cluster.unreadable_range(kind.topic, lag.partition, first, lag.end)
+    except OffsetSilent as error:
+        # Only the operator can know how far it reaches.
+        if last is None or not first <= last < lag.end:
+            raise OffsetSilent(
+                f"{error}; if Kafka is well, give TO, the last offset to skip"
+                f" ({first} to {lag.end - 1})"
+            ) from error
+        return OffsetRange(lag.partition, first, last, "Kafka sends neither message nor error")
     if lost is None:
         raise InvalidRequest(
             f"offset {first} of {place} can be read, so nothing is skipped: give FROM as"

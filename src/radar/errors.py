@@ -60,6 +60,10 @@ class BrokerUnavailable(RadarError):
     """Kafka does not answer, or answers that it cannot serve now: retry with backoff."""
 
 
+class OffsetSilent(BrokerUnavailable):
+    """Kafka sends neither a message nor an error for one offset: let the operator decide."""
+
+
 class BufferFull(RadarError):
     """The producer's buffer is full: stop reading the exchange until there is room."""
 

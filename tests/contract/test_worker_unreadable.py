@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from ports import free_port
 from radar.consumer.delivery_gaps import recorded
 from radar.consumer.letters import Letters
 from radar.consumer.replay import purge
-from radar.kafka import Cluster, GroupReader
+from radar.consumer.worker import Worker
+from radar.kafka import Cluster, GroupReader, Message
 from radar.kinds import TRADES
 from radar.observe.ask_health import ask
+from radar.observe.health import Health
 from radar.observe.scrape import scrape
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -59,6 +61,8 @@ def publish(settings: Settings, *numbers: int, partition: int = 0) -> None:
 
 
 def run(*arguments: str, code: int = 0) -> str:
+    if arguments[0] == "skip" and "--reason" not in arguments:
+        arguments += ("--reason", "a test wrote it")
     done = subprocess.run(
         radar(*arguments), capture_output=True, text=True, timeout=120, check=False
     )
@@ -79,14 +83,15 @@ def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
     publish(settings, 10, 11, partition=1)
     port = free_port()
     worker = start(METRICS_PORT=str(port))
-    told_at_s = time.monotonic()
-    eventually(lambda: any("stands at" in why for why in ask("127.0.0.1", port).reasons), "a name")
-    assert time.monotonic() < told_at_s + 20
+    eventually(lambda: '"assigned"' in worker.log.read_text(), "the partitions")
+    eventually(
+        lambda: any("stands at" in why for why in ask("127.0.0.1", port).reasons), "a name", 10
+    )
     report = ask("127.0.0.1", port)
     assert (report.alive, report.ready) == (True, False)
     (reason,) = (each for each in report.reasons if "stands at" in each)
     assert "partition 0 of radar_trades stands at offset 3: the batch there" in reason
-    assert "skip it with: radar skip trades 0 3" in reason
+    assert "skip it with: radar skip trades 0 3 --reason TEXT" in reason
     eventually(lambda: stored(store) == 5, "what stands before it, and the other partition")
     samples = {name: value for (name, _), value in scrape(port).items()}
     assert samples["radar_unreadable_partitions"] == 1
@@ -101,6 +106,9 @@ def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
     (gap,) = recorded(store, TRADES.topic, Cluster(settings).topic_id(TRADES.topic))
     assert gap[:3] == (0, 3, 3)
     assert "compress" in gap.reason.lower()
+    assert store.rows("SELECT cause, explanation, recorded_by, offsets FROM delivery_gaps") == [
+        ("unreadable", "a test wrote it", "radar skip", 1)
+    ]
     report_of_trades = json.loads(run("verify", "--json"))["kinds"][0]
     partition = report_of_trades["partitions"][0]
     assert (partition["compared"], partition["rows"], partition["skipped"]) == (7, 6, 1)
@@ -174,6 +182,95 @@ def test_worker_with_an_open_plan_into_a_skipped_range_stores_each_message_once(
     eventually(lambda: stored(store) == 4 and waiting(settings) == 0, "all that can be read")
     assert store.rows("SELECT uniqExact(trade_id), count() FROM trades") == [(4, 4)]
     assert json.loads(run("verify", "--json"))["exact"]
+
+
+@pytest.mark.parametrize("hi", [4, 5])
+def test_broken_plan_whose_block_was_inserted_already_gives_no_row_twice(
+    settings: Settings, store: Store, start: Start, hi: int
+) -> None:
+    """Another worker could read the batch (2 to 4), inserted the block and died before it ended."""
+    store.command(f"SYSTEM STOP MERGES {store.database}.{TRADES.table}")
+    publish(settings, 0, 1)
+    first = start()
+    eventually(lambda: committed(settings) == 2, "the block's rows")
+    first.end()
+    send_bomb(settings, TRADES.topic, messages=3)
+    publish(settings, 2, 3)
+    assigned: list[int] = []
+    # As the same static member: it takes the place of the first at once.
+    reader = GroupReader(
+        settings.model_copy(update={"worker_id": "worker-1"}),
+        TRADES.topic,
+        TRADES.group,
+        on_assign=lambda found: assigned.extend(each.partition for each in found),
+        on_revoke=lambda _: None,
+    )
+    eventually(lambda: bool(reader.consume(1, 0.1) or assigned), "the partitions")
+    reader.commit(0, 0, f"P|0|{hi}")
+    reader.close()
+    start()
+    run("skip", "trades", "0", "2")
+    eventually(lambda: waiting(settings) == 0, "all that can be read")
+    offsets = store.rows(f"SELECT kafka_offset FROM {TRADES.table} ORDER BY kafka_offset")
+    assert offsets == [(0,), (1,), (5,), (6,)]
+    assert json.loads(run("verify", "--json"))["exact"]
+
+
+def test_skip_without_from_takes_the_committed_offset_and_needs_a_reason(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    publish(settings, 0)
+    send_bomb(settings, TRADES.topic, messages=2)
+    publish(settings, 1)
+    start()
+    eventually(lambda: committed(settings) == 1, "what stands before the batch")
+    assert "--reason is empty" in run("skip", "trades", "0", "--reason", " ", code=2)
+    hostile = "bad\x1b]0;PWNED\x07batch"
+    assert "goes on at offset 3" in run("skip", "trades", "0", "--reason", hostile)
+    ((explanation,),) = store.rows("SELECT explanation FROM delivery_gaps")
+    assert explanation == r"bad\x1b]0;PWNED\x07batch"
+    eventually(lambda: stored(store) == 2, "the message behind")
+    # Whether everything flows does not matter here.
+    shown = subprocess.run(
+        radar("status"), capture_output=True, text=True, timeout=60, check=False
+    ).stdout
+    assert "skipped for good: radar_trades[0] offsets 1 to 2 (unreadable: bad" in shown
+    assert "\x1b" not in shown
+
+
+def test_partition_that_is_silent_although_its_log_goes_on_is_named(
+    settings: Settings, store: Store
+) -> None:
+    """The library reports no error here: messages from offset 3 on are taken from its hands."""
+    publish(settings, *range(6))
+    publish(settings, 10, partition=1)
+    health = Health()
+    topic_id = Cluster(settings).topic_id(TRADES.topic)
+    worker = Worker(settings, TRADES, store, topic_id, health=health)
+    consume = worker._reader.consume
+
+    def lossy(max_messages: int, timeout_s: float) -> list[Message]:
+        found = consume(max_messages, timeout_s)
+        return [each for each in found if each.partition() or each.offset() < 3]
+
+    worker._reader.consume = lossy  # type: ignore[method-assign]
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        eventually(lambda: any("stands at" in why for why in health.why_not_ready()), "a name", 15)
+        (reason,) = (each for each in health.why_not_ready() if "stands at" in each)
+        assert "partition 0 of radar_trades stands at offset 3" in reason
+        assert "no message came in 5 s, although the log goes on" in reason
+        eventually(lambda: stored(store) == 4, "what came")
+        worker._reader.seek(0, 3)
+        worker._reader.consume = consume  # type: ignore[method-assign]
+        eventually(lambda: stored(store) == 7, "the rest")
+        eventually(lambda: health.why_not_ready() == [], "the worker is ready")
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_dead_letters_behind_an_unreadable_batch_are_still_listed_and_purged(

@@ -48,6 +48,24 @@ def test_bottleneck_kafka_that_does_not_answer_comes_before_what_follows_from_it
     assert "connection refused" in bottleneck.text
 
 
+def test_bottleneck_unreadable_batch_is_named_with_its_remedy_whatever_else_is_wrong() -> None:
+    at = "partition 1 of radar_trades stands at offset 3: the batch there cannot be read"
+    remedy = "skip it with: radar skip trades 1 3 --reason TEXT"
+    bottleneck = found(
+        workers=workers(
+            ready=False,
+            reasons=["partition 0: attempt 3 to store a block failed", f"{at} (bad); {remedy}"],
+            unreadable_partitions=1,
+        ),
+        partitions=partitions(lag=1200),
+    )
+    assert (bottleneck.stage, bottleneck.kind) == ("partitions", "trades")
+    assert bottleneck.subject == "trades-consumer-2"
+    assert "trades-consumer-2 cannot read on: 1,200 messages are waiting" in bottleneck.text
+    assert at in bottleneck.text
+    assert remedy in bottleneck.text
+
+
 def test_bottleneck_clickhouse_that_does_not_answer_says_what_is_safe() -> None:
     bottleneck = found(
         clickhouse_error="ClickHouse at 127.0.0.1:8123: connection refused",

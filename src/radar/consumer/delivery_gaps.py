@@ -11,6 +11,7 @@ from radar.store.client import Store
 
 TABLE = "delivery_gaps"
 MAX_REASON_CHARACTERS = 500
+UNREADABLE = "unreadable"  # the only cause so far
 
 
 class DeliveryGap(NamedTuple):
@@ -26,24 +27,44 @@ class DeliveryGap(NamedTuple):
         return partition == self.partition and self.first <= offset <= self.last
 
 
-def record(store: Store, topic: str, topic_id: str, lost: OffsetRange) -> None:
+def record(
+    store: Store,
+    topic: str,
+    topic_id: str,
+    lost: OffsetRange,
+    explanation: str,
+    recorded_by: str = "radar skip",
+) -> None:
     """Record skipped offsets; again does no harm; blocks.
+
+    Args:
+        store: Where to.
+        topic: The Kafka topic.
+        topic_id: The broker's identity of it.
+        lost: The offsets, and why they cannot be read.
+        explanation: Why the operator gives them up.
+        recorded_by: The command.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses, because the table or the right to insert is missing.
     """
     store.command(
-        f"INSERT INTO {TABLE} (topic, topic_id, partition, first_offset, last_offset, reason)"
+        f"INSERT INTO {TABLE} (topic, topic_id, partition, first_offset, last_offset, cause,"
+        " reason, explanation, recorded_by)"
         " SELECT {topic:String}, {topic_id:String}, {partition:UInt16}, {first:UInt64},"
-        " {last:UInt64}, {reason:String}",
+        " {last:UInt64}, {cause:String}, {reason:String}, {explanation:String},"
+        " {recorded_by:String}",
         {
             "topic": topic,
             "topic_id": topic_id,
             "partition": lost.partition,
             "first": lost.first,
             "last": lost.last,
+            "cause": UNREADABLE,
             "reason": lost.reason[:MAX_REASON_CHARACTERS],
+            "explanation": explanation[:MAX_REASON_CHARACTERS],
+            "recorded_by": recorded_by,
         },
     )
 

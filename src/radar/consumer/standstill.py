@@ -94,7 +94,7 @@ class Standstills:
         }
 
     def _alarm(self, partition: int, offset: int, reason: str) -> None:
-        remedy = f"radar skip {self._kind.name} {partition} {offset}"
+        remedy = f"radar skip {self._kind.name} {partition} {offset} --reason TEXT"
         self._health.set(
             _condition(partition),
             f"partition {partition} of {self._kind.topic} stands at offset {offset}: the batch"

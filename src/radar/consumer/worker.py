@@ -32,6 +32,7 @@ from radar.consumer.breaker import Bad, Breaker
 from radar.consumer.content import Letter, Part, read, rows
 from radar.consumer.dead_letters import DeadLetters
 from radar.consumer.run import Fingerprint, Run
+from radar.consumer.silence import SILENT_S, Silence
 from radar.consumer.standstill import Standstills
 from radar.errors import (
     BrokerUnavailable,
@@ -42,7 +43,7 @@ from radar.errors import (
     TooManyInvalid,
     WorkerFenced,
 )
-from radar.kafka import Committed, GroupReader, Message
+from radar.kafka import Committed, GroupReader, Message, Unreadable
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.observe.health import Health
@@ -64,6 +65,7 @@ ALARM_INTERVAL_S = 60.0
 # the session timeout; a busy machine needs some time on top.
 KAFKA_PATIENCE_S = 60.0
 SPARE_S = 10.0
+SILENCE_LOOK_S = 0.5
 # Messages are read while they are in the processor's cache.
 TAKEN_AT_ONCE = 2048
 
@@ -124,6 +126,9 @@ class PartitionWork:
     block: Block | None = None
     taken_over: bool = False  # the block was planned before the partition came here
     repeated: bool = False  # inserting the block was tried before, by whomever
+    # Offsets up to here may be rows already, under the name of a plan that cannot be met any more.
+    maybe_stored_to: int = -1
+    silence: Silence = field(default_factory=Silence)
     step: Step = Step.DEAD_LETTERS
     pieces: list[Piece] = field(default_factory=list)  # still to be inserted, the next one last
     rejected: list[Letter] = field(default_factory=list)  # by the server
@@ -181,6 +186,7 @@ class Worker:
         self._work: dict[int, PartitionWork] = {}
         self.positions: dict[int, int] = {}
         self._turn_ends_s = 0.0
+        self._silence_looked_at_s = 0.0
         self._dead_letters = DeadLetters(settings, kind)
         self._reader = GroupReader(
             settings, kind.topic, kind.group, on_assign=self._on_assign, on_revoke=self._on_revoke
@@ -220,7 +226,10 @@ class Worker:
             messages = self._reader.consume(wanted, wait_s)
             self._tell_membership()
             self._take(messages)
-            if len(messages) < wanted or (room := self._room) <= 0:
+            if len(messages) < wanted:
+                self._look_for_silence()
+                break
+            if (room := self._room) <= 0:
                 break
             wanted, wait_s = min(TAKEN_AT_ONCE, room), 0.0
         self._turn_ends_s = time.monotonic() + TURN_S
@@ -232,11 +241,39 @@ class Worker:
             self._hold_back(work)
         self._pass_unreadable()
 
+    def _look_for_silence(self) -> None:
+        """Name partitions that bring nothing although their log goes on.
+
+        Called after a poll that left nothing behind.
+        """
+        now_s = time.monotonic()
+        if now_s < self._silence_looked_at_s + SILENCE_LOOK_S:
+            return
+        self._silence_looked_at_s = now_s
+        for partition, work in list(self._work.items()):
+            end = None if work.paused else self._reader.known_end_offset(partition)
+            waits = end is not None and end > work.next_offset
+            if not work.silence.look(now_s, waits=waits) or partition in self._reader.unreadable:
+                continue
+            self._health.beat(self._kafka_within_s)
+            try:
+                # A broker that does not answer is silent as well, and its check says so.
+                waits = self._reader.end_offset(partition) > work.next_offset
+            except BrokerUnavailable:
+                waits = False
+            if waits:
+                reason = f"no message came in {SILENT_S:.0f} s, although the log goes on"
+                batch = Unreadable(partition, work.next_offset, reason)
+                self._reader.unreadable[partition] = batch
+            else:
+                work.silence.end()
+
     def _pass_unreadable(self) -> None:
         """Pass batches that cannot be read and that an operator has ordered to skip.
 
         Everything before such a batch is stored first. A plan that reaches into it can never be
-        met: its messages are planned again.
+        met: its messages are planned again, and only those are inserted that are no rows, because
+        whoever made the plan could read the batch and may have inserted the whole block.
         """
         positions = {partition: work.next_offset for partition, work in self._work.items()}
         if self._reader.unreadable:
@@ -247,7 +284,9 @@ class Worker:
             work = self._work[partition]
             if work.block is not None:
                 continue
-            work.batch.forget_plan()
+            if (plan := work.batch.planned) is not None:
+                work.maybe_stored_to = max(work.maybe_stored_to, plan.hi)
+                work.batch.forget_plan()
             if work.batch.size:
                 continue
             self._health.beat(self._kafka_within_s)
@@ -265,6 +304,7 @@ class Worker:
                 last=offset - 1,
             )
             work.next_offset = self.positions[partition] = offset
+            work.silence.end()
 
     def _tell_membership(self) -> None:
         if self._reader.joined:
@@ -291,6 +331,7 @@ class Worker:
             work = self._work.get(partition)
             if work is None:
                 continue
+            work.silence.end()
             for run in Run.of(list(group)).rising():
                 if run.offsets[0] < work.next_offset:
                     self._start_again(work, run.offsets[0])
@@ -476,8 +517,10 @@ class Worker:
         started_s = time.monotonic()
         self._health.beat(self._store_within_s)
         self._reached(CrashPoint.DURING_INSERT)
-        self._store.insert(self._kind.table, rows(piece.parts), piece.name)
-        if work.repeated:
+        maybe_stored = work.block is not None and work.block.plan.lo <= work.maybe_stored_to
+        if not maybe_stored:
+            self._store.insert(self._kind.table, rows(piece.parts), piece.name)
+        if work.repeated or maybe_stored:
             self._insert_missing(work, piece)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
 

@@ -241,6 +241,16 @@ class GroupReader:
             raise BrokerUnavailable(f"cannot seek: {error}") from error
         self.unreadable.pop(partition, None)
 
+    def known_end_offset(self, partition: int) -> int | None:
+        """Return the end of a partition's log as the newest fetch saw it; does not block."""
+        try:
+            ends = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), cached=True
+            )
+        except KafkaException:
+            return None
+        return ends[1] if ends is not None and ends[1] >= 0 else None
+
     def end_offset(self, partition: int) -> int:
         """Ask the broker for the next offset that will be written; blocks.
 

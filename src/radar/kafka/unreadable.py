@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from radar.errors import BrokerUnavailable
+from radar.errors import BrokerUnavailable, OffsetSilent
 from radar.kafka.client import client_config
 from radar.settings import Settings
 
@@ -133,8 +133,9 @@ class Looker:
             end: Where the log ends.
 
         Raises:
-            BrokerUnavailable: Kafka does not answer, or there are too many unreadable batches to
-                find the end in FIND_TIMEOUT_S.
+            OffsetSilent: Kafka sends neither a message nor an error within LOOK_TIMEOUT_S.
+            BrokerUnavailable: There are too many unreadable batches to find the end in
+                FIND_TIMEOUT_S.
         """
         deadline_s = time.monotonic() + FIND_TIMEOUT_S
 
@@ -146,7 +147,7 @@ class Looker:
                 )
             found = self.look({partition: offset})
             if partition not in found:
-                raise BrokerUnavailable(
+                raise OffsetSilent(
                     f"Kafka at {self._address}: no answer about {self._topic}[{partition}],"
                     f" offset {offset}"
                 )

@@ -126,6 +126,10 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
             passes = any(words in why for words in _PASSING)
             text = f"{name} does not work, {waiting}. {why}"
             yield Bottleneck("workers", kind, text, passes, name)
+        elif worker.unreadable_partitions:
+            at = next((each for each in worker.reasons if "stands at" in each), why)
+            text = f"{name} cannot read on: {waiting}. {at}"
+            yield Bottleneck("partitions", kind, text, subject=name)
         elif worker.halted_partitions:
             text = (
                 f"{name} has halted {worker.halted_partitions} of its partitions, because too many"

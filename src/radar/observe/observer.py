@@ -263,6 +263,7 @@ class Observer:
             slowest=store_facts.slowest(markets) if markets else [],
             markets=markets.states if markets else [],
             gaps=markets.gaps if markets else [],
+            delivery_gaps=tables.delivery_gaps if tables else [],
             rates_over_s=max(
                 (window.span_s for window in (self._partition_rates, *self._rates.values())),
                 default=0.0,
@@ -370,6 +371,7 @@ class Observer:
             rebalances=self._count(name, "radar_rebalances_total", kind),
             halted_partitions=int(sample.get(("radar_halted_partitions", kind), 0)),
             flooding_markets=int(sample.get(("radar_flooding_markets", kind), 0)),
+            unreadable_partitions=int(sample.get(("radar_unreadable_partitions", kind), 0)),
             memory_bytes=process_facts.memory_bytes(sample),
         )
 

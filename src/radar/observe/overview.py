@@ -83,6 +83,7 @@ class WorkerState(Struct, frozen=True):
     halted_partitions: int
     memory_bytes: int | None
     flooding_markets: int = 0  # whose bad messages go to the dead letters in numbers
+    unreadable_partitions: int = 0  # that stand at a batch which no client can read
 
 
 class TableState(Struct, frozen=True):
@@ -172,6 +173,18 @@ class RecentLetter(Struct, frozen=True):
     replayed: bool
 
 
+class SkippedOffsets(Struct, frozen=True):
+    """Offsets that an operator gave up: a row of the table `delivery_gaps`."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int  # included
+    cause: str
+    explanation: str  # the operator's words
+    recorded_at_s: float  # Unix time
+
+
 class ProcessState(Struct, frozen=True):
     """A process of `radar up`, or one that MONITOR_PROCESSES names."""
 
@@ -226,6 +239,7 @@ class Overview(Struct, frozen=True):
     slowest: list[MarketLatency] = []
     markets: list[MarketState] = []  # all that are watched, by symbol
     gaps: list[RecentGap] = []  # newest first
+    delivery_gaps: list[SkippedOffsets] = []  # newest first
     rates_over_s: float = 0.0  # the span of the rates so far; 0.0: not known yet
     tables_at_s: float | None = None  # when ClickHouse told about its tables
     markets_at_s: float | None = None  # and about markets and gaps

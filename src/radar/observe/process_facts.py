@@ -24,7 +24,7 @@ COUNTERS = (
 GAUGES = (
     *("radar_connections", "radar_last_frame_timestamp_seconds", "radar_clock_skew_seconds"),
     *("radar_publish_queue", "radar_halted_partitions", "radar_lag_messages", "radar_alive"),
-    "radar_flooding_markets",
+    *("radar_flooding_markets", "radar_unreadable_partitions"),
     *("radar_ready", "process_resident_memory_bytes", "process_start_time_seconds"),
 )
 # A worker shows the one from its start, a producer the other for what it records.

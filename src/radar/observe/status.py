@@ -160,6 +160,12 @@ def _clickhouse(overview: Overview) -> list[str]:
             f" newest {_time(table.newest_at_s) or '–'}"
             for table in overview.tables
         ),
+        *(
+            f"  skipped for good: {each.topic}[{each.partition}] offsets {each.first} to"
+            f" {each.last} ({printable(each.cause)}: {printable(each.explanation)}), recorded"
+            f" {_time(each.recorded_at_s)}"
+            for each in overview.delivery_gaps
+        ),
     ]
 
 

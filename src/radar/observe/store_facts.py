@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 
 from radar.errors import QueryFailed
 from radar.kinds import KINDS, RECORDED
-from radar.observe.overview import MarketAge, MarketLatency, MarketState, RecentGap, TableState
+from radar.observe.overview import (
+    MarketAge,
+    MarketLatency,
+    MarketState,
+    RecentGap,
+    SkippedOffsets,
+    TableState,
+)
 from radar.store.client import Store
 
 SHOWN_MARKETS = 10  # of each kind
@@ -21,6 +28,7 @@ class Tables(NamedTuple):
     at_s: float  # when it told, Unix time
     states: list[TableState]
     refused: str | None = None  # why it does not tell
+    delivery_gaps: list[SkippedOffsets] = []  # noqa: RUF012 - never changed
 
 
 class Markets(NamedTuple):
@@ -52,7 +60,8 @@ def ask_tables(store: Store) -> Tables:
         StoreUnavailable: ClickHouse does not answer.
     """
     try:
-        return Tables(time.time(), _count_tables(store))
+        gaps = [SkippedOffsets(*row) for row in store.rows(_DELIVERY_GAPS)]
+        return Tables(time.time(), _count_tables(store), delivery_gaps=gaps)
     except QueryFailed as error:
         return Tables(time.time(), [], str(error))
 
@@ -174,6 +183,11 @@ def _newest_query() -> str:
 
 
 _NEWEST = _newest_query()
+_DELIVERY_GAPS = (
+    "SELECT topic, partition, first_offset, last_offset, cause, explanation,"
+    " toUnixTimestamp64Milli(recorded_at) / 1e3"
+    f" FROM delivery_gaps FINAL ORDER BY recorded_at DESC LIMIT {SHOWN_GAPS}"
+)
 _GAPS = (
     "SELECT toString(record_kind), toString(cause), symbols,"
     " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"

@@ -238,7 +238,9 @@ def unreadable(stuck: Sequence[tuple[str, str, int, int, str]]) -> Finding:
     more = f"; and {len(stuck) - SHOWN_STUCK} more" if len(stuck) > SHOWN_STUCK else ""
     kind, _, partition, offset, _ = stuck[0]
     return problem(
-        "batches", f"{words}{more}", f"skip it with: radar skip {kind} {partition} {offset}"
+        "batches",
+        f"{words}{more}",
+        f"skip it with: radar skip {kind} {partition} {offset} --reason TEXT",
     )
 
 
