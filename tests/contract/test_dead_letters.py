@@ -16,6 +16,7 @@ from radar.consumer.replay import _replay_block, purge, replay
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster
 from radar.kinds import DEPTH, TRADES
+from radar.quality.verify import verify_kind
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar
@@ -208,8 +209,12 @@ def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: St
 def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
     settings: Settings, store: Store
 ) -> None:
+    publish(settings, [BAD] * 7 + [trade_value(1)])
+    ours = list(Cluster(settings).messages(TRADES.topic))[7]
+    place = ours.partition()
+    name = f"radar_trades:{place}:7"
     DeadLetters(settings, TRADES).send(
-        0, [Letter(7, b"key", trade_value(1), InvalidMessage("schema", "one of ours"))]
+        place, [Letter(7, ours.key(), ours.value(), InvalidMessage("schema", "one of ours"))]
     )
     producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
     escape = "\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\u202eevil"
@@ -243,16 +248,94 @@ def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
 
     found = Letters(Cluster(settings), TRADES)
     assert found.foreign_count == len(forged)
-    assert [letter.name for letter in found.open()] == ["radar_trades:0:7"]
+    assert [letter.name for letter in found.open()] == [name]
     listed = run("dlq", "list")
     assert "1 dead letter\n" in listed
     assert f"radar_trades_dlq: {len(forged)} foreign messages" in listed
     assert listed.isprintable() or set(filter(lambda c: not c.isprintable(), listed)) == {"\n"}
     assert len(run("dlq", "list", "--json").splitlines()) == 1
-    run("dlq", "show", "radar_trades:0:7")
+    run("dlq", "show", name)
     run("dlq", "show", "radar_trades:0:5", code=1)
     assert run("dlq", "replay").splitlines()[-1] == "1 replayed, 0 still bad"
-    assert [row[1:] for row in rows(store)] == [(0, 7)]
+    assert [row[1:] for row in rows(store)] == [(place, 7)]
     assert "purged 0 open" in run("dlq", "purge", "--yes")
     after = Letters(Cluster(settings), TRADES)
     assert (after.foreign_count, list(after), list(after.markers())) == (0, [], [])
+
+
+def forge(
+    settings: Settings,
+    *forged: tuple[bytes | None, dict[str, bytes]],
+    key: bytes | None = None,
+    topic: str = TRADES.dead_letter_topic,
+) -> None:
+    """Write anything into a dead-letter topic, as anybody may who reaches the broker."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
+    for value, headers in forged:
+        producer.produce(topic, value, key, headers=list(headers.items()), partition=0)
+    assert producer.flush(20) == 0
+
+
+def headers(value: bytes, partition: bytes, offset: bytes, **others: bytes) -> dict[str, bytes]:
+    """Return the headers of a letter, as plausible as its place."""
+    return {
+        "reason": b"schema", "detail": b"schema: none", "topic": b"radar_trades", "key": b"key",
+        "partition": partition, "offset": offset, "bytes": str(len(value)).encode(),
+    } | others  # fmt: skip
+
+
+@pytest.mark.usefixtures("worker")
+def test_replay_makes_no_row_of_a_letter_that_is_not_of_the_message_at_its_place(
+    settings: Settings, store: Store
+) -> None:
+    """Forged letters look like real ones: only the message at their place gives them away."""
+    send_three(settings, store)
+    partition = opened(settings)[0].partition
+    number, other = str(partition).encode(), str(partition + 1).encode()
+    (first,) = (each for each in Cluster(settings).messages(TRADES.topic) if each.offset() == 0)
+    real, forged = first.value() or b"", trade_value(9, "FORGED")
+    forge(
+        settings,
+        (forged, headers(forged, number, b"0")),  # of a place that is a row
+        (forged, headers(forged, number, b"2")),  # of a place that has another letter
+        (forged, headers(forged, number, b"3")),  # beyond the end
+        (forged, headers(forged, number, b"%d" % (2**63 - 1))),
+        (forged, headers(forged, other, b"0")),  # of an empty partition, or of none
+        (forged, headers(forged, b"65535", b"0")),
+        (real, headers(real, number, b"0")),  # of a message that is a row already
+    )
+    repair(store)
+    output = run("dlq", "replay", code=1)
+    assert "2 replayed, 7 still bad" in output
+    assert "origin: radar_trades has another message at this place" in output
+    assert "origin: radar_trades ends before this offset" in output
+    assert rows(store) == [("USDTTMN", partition, 0), (REFUSED, partition, 1)]
+    assert stored(store) == 2
+    # The place beyond the end is free for the message that comes there.
+    publish(settings, [trade_value(10, "LATERTMN")])
+    eventually(lambda: stored(store) == 3 and waiting(settings) == 0, "the later message")
+    store.command("DELETE FROM trades_master WHERE symbol = 'LATERTMN'")
+    assert verify_kind(Cluster(settings), store, TRADES).missing == 1
+
+
+def test_replay_compares_letters_that_stand_far_apart(settings: Settings, store: Store) -> None:
+    """Between the originals stand more messages than are read at once."""
+    count = 5000
+    publish(settings, (BAD if n in (0, 2500) else trade_value(n) for n in range(count)))
+    found = {each.offset(): each for each in Cluster(settings).messages(TRADES.topic)}
+    (partition,) = {each.partition() for each in found.values()}
+    places = [0, 1, 2499, 2500, 4999]
+    assert [
+        (each.offset(), each.value())
+        for each in Cluster(settings).messages_at(TRADES.topic, partition, [*places, count, 9999])
+    ] == [(offset, found[offset].value()) for offset in places]
+    DeadLetters(settings, TRADES).send(
+        partition,
+        [
+            Letter(n, found[n].key(), found[n].value(), InvalidMessage("rejected", "once"))
+            for n in places
+        ],
+    )
+    (block,) = replay(settings, TRADES, store)
+    assert [each.offset for each in block.stored] == [1, 2499, 4999]
+    assert {each.reason.reason for each in block.still_bad} == {"schema"}

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from radar.consumer.batch import BLOCK_BYTES
 from radar.consumer.content import read, rows
+from radar.consumer.dead_letters import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
 from radar.consumer.letters import (
     EVERY_LETTER,
     DeadLetter,
@@ -24,7 +25,7 @@ from radar.consumer.letters import (
 )
 from radar.consumer.run import Fingerprint, Run
 from radar.errors import InvalidMessage, StoreRejected
-from radar.kafka import Cluster
+from radar.kafka import Cluster, StoredMessage
 from radar.kinds import Kind
 from radar.settings import Settings
 from radar.store.client import Store
@@ -58,9 +59,12 @@ def replay(
         BrokerUnavailable: Kafka does not answer; replay again.
         StoreUnavailable: ClickHouse does not answer; replay again.
     """
-    markers = Markers(settings, kind)
-    for letters in _blocks(Letters(Cluster(settings), kind).open(selection)):
-        result = _replay_block(kind, store, letters)
+    markers, cluster = Markers(settings, kind), Cluster(settings)
+    for letters in _blocks(Letters(cluster, kind).open(selection)):
+        refused = _refused(cluster, kind, [each for each in letters if not each.is_cut])
+        names = {each.letter.name for each in refused}
+        result = _replay_block(kind, store, [each for each in letters if each.name not in names])
+        result.still_bad.extend(refused)
         markers.write(
             [Marker(letter.name, letter.identity, LetterState.REPLAYED) for letter in result.stored]
         )
@@ -130,6 +134,42 @@ def _blocks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
     yield from (list(each.values()) for each in blocks.values())
 
 
+def _refused(cluster: Cluster, kind: Kind, letters: Sequence[DeadLetter]) -> list[StillBad]:
+    """Return the letters of one partition that are not of the messages at their places; blocks.
+
+    A letter is only as good as the writers of its topic. A row at a place without such a message
+    would be invented, and would hide that the message of that place is lost. Where Kafka has
+    deleted the original, there is nothing to compare a letter with.
+    """
+    if not letters:
+        return []
+    partition = letters[0].partition
+    lags = {lag.partition: lag for lag in cluster.lag(kind.topic, kind.group)}
+    if (lag := lags.get(partition)) is None:
+        reason = InvalidMessage("origin", f"{kind.topic} has no partition {partition}")
+        return [StillBad(letter, reason) for letter in letters]
+    left = {letter.offset: letter for letter in letters if letter.offset >= lag.start}
+    for message in cluster.messages_at(kind.topic, partition, list(left)):
+        if _is_of(left[message.offset()], message):
+            del left[message.offset()]
+    refused = []
+    for letter in left.values():
+        detail = f"{kind.topic} has another message at this place"
+        if letter.offset >= lag.end:
+            detail = f"{kind.topic} ends before this offset"
+        refused.append(StillBad(letter, InvalidMessage("origin", detail)))
+    return refused
+
+
+def _is_of(letter: DeadLetter, message: StoredMessage) -> bool:
+    value = message.value() or b""
+    return (
+        letter.payload == value[:MAX_PAYLOAD_BYTES]
+        and letter.payload_bytes == len(value)
+        and letter.key == (message.key() or b"")[:MAX_KEY_BYTES]
+    )
+
+
 def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Replayed:
     """Store letters of one partition, each of another offset."""
     result = Replayed([], [])
@@ -146,6 +186,10 @@ def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Re
         content = read(kind, letters[0].partition, Run(list(whole), keys, values))
         result.still_bad.extend(StillBad(whole[bad.offset], bad.reason) for bad in content.letters)
         valid = Run.joined([part.run for part in content.parts])
+        # A worker of another version may have made a row of a message that has a letter as well.
+        rows_already = _stored(kind, store, letters[0].partition, valid.offsets)
+        result.stored.extend(whole[offset] for offset in sorted(rows_already))
+        valid = valid.where(lambda offset: offset not in rows_already)
         if len(valid):
             _store(kind, store, valid, whole, result)
     return result
