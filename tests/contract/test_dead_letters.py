@@ -260,19 +260,22 @@ def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
     assert [row[1:] for row in rows(store)] == [(place, 7)]
     assert "purged 0 open" in run("dlq", "purge", "--yes")
     after = Letters(Cluster(settings), TRADES)
-    assert (after.foreign_count, list(after), list(after.markers())) == (0, [], [])
+    assert (after.foreign_count, list(after)) == (0, [])
+    # What was replayed stays known for as long as Kafka has the original.
+    assert {marker.name for marker in after.markers()} == {name}
 
 
 def forge(
     settings: Settings,
-    *forged: tuple[bytes | None, dict[str, bytes]],
-    key: bytes | None = None,
-    topic: str = TRADES.dead_letter_topic,
+    *forged: tuple[bytes, dict[str, bytes]],
 ) -> None:
-    """Write anything into a dead-letter topic, as anybody may who reaches the broker."""
+    """Write letters that look like real ones, as anybody may who reaches the broker."""
     producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
     for value, headers in forged:
-        producer.produce(topic, value, key, headers=list(headers.items()), partition=0)
+        key = b":".join((b"radar_trades", headers["partition"], headers["offset"]))
+        producer.produce(
+            TRADES.dead_letter_topic, value, key, headers=list(headers.items()), partition=0
+        )
     assert producer.flush(20) == 0
 
 
