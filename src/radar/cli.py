@@ -585,16 +585,30 @@ def config(
         typer.echo(f"{name}={value}")
 
 
+class Door(StrEnum):
+    """What a secret opens."""
+
+    CLICKHOUSE = "clickhouse"
+    DASHBOARD = "dashboard"
+
+
 @app.command()
-def password() -> None:
-    """Show the password of the embedded ClickHouse, whose user is `default`.
+def password(
+    door: Annotated[Door, typer.Argument(help="What the secret opens.")] = Door.CLICKHOUSE,
+) -> None:
+    """Show the password of the embedded ClickHouse, or the token of the dashboard.
 
     For other clients, e.g. curl -u default:$(radar password) http://127.0.0.1:8123/. The commands
-    of radar find it themselves.
+    of radar find both themselves.
     """
+    from radar.dashboard.address import token
     from radar.errors import ConfigurationError
 
-    secret = _settings("password").clickhouse_password.get_secret_value()
+    settings = _settings("password")
+    if door is Door.DASHBOARD:
+        typer.echo(token(settings))
+        return
+    secret = settings.clickhouse_password.get_secret_value()
     if not secret:
         raise ConfigurationError("there is no password yet: `radar up` creates it")
     typer.echo(secret)
