@@ -155,4 +155,4 @@ def test_unreadable_names_the_place_the_reason_and_the_command() -> None:
     assert "partition 0 of radar_depths stands at offset 40" in found.detail
     assert "\x1b" not in found.detail
     assert "and 2 more" in found.detail
-    assert found.remedy.endswith("radar skip depth 0 40")
+    assert found.remedy.endswith("radar skip depth 0 40 --reason TEXT")
