@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from radar.settings import Settings
 
 MAX_ERROR_CHARACTERS = 2000
-# Rows could hold colours too, and a terminal does not know whose they are.
-NO_COLOURS = {"output_format_pretty_color": "0"}
 
 app = typer.Typer(
     name="radar",
@@ -268,8 +266,7 @@ def query(
     if output_format or not terminal:
         answer = ask(settings, sql, output_format or "TabSeparated", write=write)
     else:
-        shown = TABLE_SETTINGS | NO_COLOURS
-        answer = ask(settings, sql, TABLE_FORMAT, query_settings=shown, write=write)
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write)
     for chunk in printable_chunks(answer) if terminal else answer:
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()

@@ -34,8 +34,6 @@ HISTORY = ".radar_history"
 
 MOST_SHOWN = 200
 MAX_ERROR_CHARACTERS = 2000
-# Rows could hold colours too, and a terminal does not know whose they are.
-_NO_COLOURS = {"output_format_pretty_color": "0"}
 # A word at the end, and the name before its point.
 _AT_CURSOR = re.compile(r"(?:(\w+)\.)?(\w*)$")
 _LEAVE = ("\\q", "exit", "quit")
@@ -171,8 +169,7 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
         return False
     began_s = time.perf_counter()
     try:
-        shown = TABLE_SETTINGS | _NO_COLOURS
-        answer = ask(settings, sql, TABLE_FORMAT, query_settings=shown, write=write)
+        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write)
         for chunk in printable_chunks(answer):
             sys.stdout.buffer.write(chunk)
         sys.stdout.flush()

@@ -1,10 +1,10 @@
 """The dashboard's token, and the address that opens the dashboard with it."""
 
-import ipaddress
 from pathlib import Path
 
 from radar.errors import ConfigurationError
 from radar.local.addresses import url
+from radar.observe.ask_health import reachable
 from radar.secret_file import read_or_create
 from radar.settings import Settings
 
@@ -53,14 +53,3 @@ def names(settings: Settings) -> list[str]:
     """Return the names and addresses of the dashboard besides those of the loopback interface."""
     host = settings.dashboard_host
     return [*settings.dashboard_hosts, *([host] if reachable(host) == host else [])]
-
-
-def reachable(host: str) -> str:
-    """Return where a server on this machine answers that listens on `host`, maybe on all."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"

@@ -16,7 +16,7 @@ from radar.settings import Settings
 
 # How ClickHouse shows an answer to a person.
 TABLE_FORMAT = "PrettyCompactMonoBlock"
-TABLE_SETTINGS = {"output_format_pretty_color": "1"}
+TABLE_SETTINGS = {"output_format_pretty_color": "0"}  # colours are what a terminal obeys
 
 _TIMEOUT_S = 3600.0
 # ClickHouse then refuses what writes, and lets settings be changed that do not.

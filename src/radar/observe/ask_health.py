@@ -76,7 +76,7 @@ def ask_all(settings: "Settings") -> list[Report]:
             reports = threads.map(_ask_child, processes)
         return [report for report in reports if report is not None]
     if settings.metrics_port:
-        return [ask(_reachable(settings.metrics_host), settings.metrics_port)]
+        return [ask(reachable(settings.metrics_host), settings.metrics_port)]
     if settings.monitor_processes:
         # Only here: it takes longer to import than a container's health check takes.
         from radar.observe import deployment
@@ -99,7 +99,7 @@ def _ask_child(process: dict[str, Any]) -> Report | None:
     return ask("127.0.0.1", process["metrics_port"], process["name"])
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Return where a server answers that listens on `host`, which may mean all addresses."""
     try:
         address = ipaddress.ip_address(host)
