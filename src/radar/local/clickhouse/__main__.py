@@ -1,6 +1,7 @@
 """Command line of the embedded ClickHouse: `python -m radar.local.clickhouse --help`.
 
-The order matters: first what needs rights, then the sandbox, then chDB.
+The order matters: first what needs rights, then the sandbox, then chDB. The password is the variable
+CLICKHOUSE_PASSWORD, or that of the file `<data folder>.password`, which is created if missing.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from radar.errors import ConfigurationError, RadarError
+from radar import secret_file
+from radar.errors import RadarError
 from radar.local.clickhouse import config, sandbox
 from radar.local.process import follow_supervisor
 
@@ -52,9 +54,10 @@ def run(arguments: list[str]) -> int:
     parsed = _parse(arguments)
     # Not an argument: command lines are visible to every user of the machine.
     password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
-    if not password and not parsed.no_password:
-        raise ConfigurationError("set CLICKHOUSE_PASSWORD to the password of the embedded database")
     path = parsed.path.resolve()
+    if not password and not parsed.no_password:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        password = secret_file.read_or_create(path.with_name(f"{path.name}.password"))
     memory_limit_bytes = parsed.memory_limit * config.MIB
     config_file = config.prepare(path, memory_limit_bytes)
     sandboxed = _confine(path, config_file)
