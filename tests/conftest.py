@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for line in (
         "embedded_kafka(reason): not run with Apache Kafka, because of it",
+        "fault(name, report, place, within_s): a row of docs/faults.md, proven by this test",
         "group_protocols: runs with each group protocol that the broker offers",
     ):
         config.addinivalue_line("markers", line)
@@ -78,6 +79,14 @@ def clean_environment(
     if _apache(pytestconfig):
         monkeypatch.setenv("KAFKA_HOME", str(apache_kafka.HOME))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def within_s(request: pytest.FixtureRequest) -> float:
+    """Provide the delay that the page of faults promises for this test's fault."""
+    marker = request.node.get_closest_marker("fault")
+    assert marker is not None
+    return float(marker.kwargs["within_s"])
 
 
 @pytest.fixture(scope="session")
