@@ -1,7 +1,7 @@
 """Command line of the embedded ClickHouse: `python -m radar.local.clickhouse --help`.
 
-The order matters: first what needs rights, then the sandbox, then chDB. The password is the variable
-CLICKHOUSE_PASSWORD, or that of the file `<data folder>.password`, which is created if missing.
+The order matters: first what needs rights, then the sandbox, then chDB. The password is
+CLICKHOUSE_PASSWORD, or else that of the file `<data folder>.password`, created if missing.
 """
 
 import argparse
