@@ -84,7 +84,7 @@ BACKPRESSURE_SECONDS = _counter(
 GAPS = _counter(
     "radar_gaps",
     "Times in which no connection brought anything of some markets, by cause"
-    " (disconnected, silent, refused, backpressure)",
+    " (disconnected, silent, refused, backpressure, mute)",
     ["kind", "cause"],
 )
 
