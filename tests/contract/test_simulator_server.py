@@ -320,6 +320,23 @@ def test_stall_sends_nothing_but_answers_protocol_pings() -> None:
     _run(scenario, STILL)
 
 
+def test_mute_keeps_one_market_from_present_subscriptions_only() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _connect(sim, "USDTTMN@trade", "BTCTMN@trade")
+        await _round_trip(socket)
+        sim.fault("mute", symbol="USDTTMN", seconds=60)
+        (lost,) = sim.trade(1, "USDTTMN")
+        (other,) = sim.trade(1, "BTCTMN")
+        assert _keys([await _frame(socket)]) == _ledger_keys([other])
+        assert not lost.possible
+        again = await _connect(sim, "USDTTMN@trade")
+        await _round_trip(again)
+        (heard,) = sim.trade(1, "USDTTMN")
+        assert _keys([await _frame(again)]) == _ledger_keys([heard])
+
+    _run(scenario, STILL)
+
+
 def test_half_open_neither_sends_nor_answers_and_ends_by_a_cut() -> None:
     async def scenario(sim: Simulator) -> None:
         socket = await _connect(sim, "USDTTMN@trade")
@@ -405,6 +422,20 @@ def test_rest_error_fails_rest_but_not_the_control_endpoints() -> None:
         assert (await _get(sim, "/hector/web/v1/markets")).status_code == 429
         await _summary(sim, "/simulator/faults", fault="clear")
         assert (await _get(sim, "/hector/web/v1/markets")).status_code == 200
+
+    _run(scenario, STILL)
+
+
+def test_rest_hang_answers_byte_by_byte_until_it_is_over() -> None:
+    async def scenario(sim: Simulator) -> None:
+        sim.fault("rest_hang", seconds=0.5)
+        url = f"{sim.rest_url}/hector/web/v1/markets"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            async with client.stream("GET", url) as answer:
+                assert answer.status_code == 200
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await answer.aread()
+            assert (await client.get(url)).status_code == 200
 
     _run(scenario, STILL)
 

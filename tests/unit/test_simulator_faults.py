@@ -34,6 +34,7 @@ def test_fault_resend_without_count_resends_some() -> None:
         "rest_error:status=200",
         "rest_error:status=0",
         "stall:seconds=nan",
+        "mute",
     ],
 )
 def test_parse_fault_nonsense_is_refused(text: str) -> None:

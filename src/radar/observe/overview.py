@@ -196,6 +196,7 @@ class ProcessState(Struct, frozen=True):
     alive: bool
     ready: bool
     reasons: list[str]  # why it is not
+    warnings: list[str] = []  # what a person must see although it is ready
 
 
 class Problem(Struct, frozen=True):

@@ -48,6 +48,7 @@ class Client:
         opened: Time of connecting; all times are the event loop's, in seconds.
         channels: Subscribed channels.
         stalled_until: Nothing is sent before this time.
+        muted_until: By channel: nothing of it is sent before this time.
         half_open_until: Neither sent nor read until then; None if it is not half-open.
         next_ping: Time of the exchange's next ping.
         pings: Unanswered pings, by id, with the time they were sent, oldest first.
@@ -60,6 +61,7 @@ class Client:
         self.opened = now
         self.channels: set[str] = set()
         self.stalled_until = 0.0
+        self.muted_until: dict[str, float] = {}
         self.half_open_until: float | None = None
         self.next_ping = next_ping
         self.pings: dict[str, float] = {}

@@ -30,6 +30,7 @@ class Exchange:
         refuse_until: New connections are refused before this time.
         refuse_status: HTTP status of the refusal, 0 for a cut.
         rest_error_until: REST requests fail before this time.
+        rest_hang_until: Answers to REST requests have no end before this time.
         rest_error_status: HTTP status of the failure.
     """
 
@@ -51,7 +52,7 @@ class Exchange:
         )
         self.ledger = ledger
         self.quiet = False
-        self.refuse_until = self.rest_error_until = 0.0
+        self.refuse_until = self.rest_error_until = self.rest_hang_until = 0.0
         self.refuse_status = self.rest_error_status = 503
         self._options = options
         self._clients: dict[int, Client] = {}  # by number, so oldest first
@@ -72,11 +73,13 @@ class Exchange:
         self._faults: dict[FaultName, Callable[[Fault, float], None]] = {
             FaultName.KICK: self._kick,
             FaultName.STALL: self._stall,
+            FaultName.MUTE: self._mute,
             FaultName.HALF_OPEN: self._half_open,
             FaultName.GARBAGE: self._garbage,
             FaultName.RESEND: self._resend,
             FaultName.REFUSE: self._refuse,
             FaultName.REST_ERROR: self._rest_error,
+            FaultName.REST_HANG: self._rest_hang,
             FaultName.REQUIRE_PONG: self._require_pong,
             FaultName.NO_PING: self._no_ping,
             FaultName.MAX_AGE: self._max_age,
@@ -140,7 +143,11 @@ class Exchange:
         subscribers = self._subscribers.get(channel)
         if not subscribers:
             return []
-        return [client for client in subscribers.values() if client.live(now)]
+        return [
+            client
+            for client in subscribers.values()
+            if client.live(now) and now >= client.muted_until.get(channel, 0.0)
+        ]
 
     def _hand_over(self, client: Client) -> bool:
         """Write a client's frames, or throw it out for being slow."""
@@ -198,6 +205,7 @@ class Exchange:
         verb, channel = asked
         if verb == "unsubscribe":
             client.channels.discard(channel)
+            client.muted_until.pop(channel, None)
             self._subscribers[channel].pop(client.number, None)
         elif channel in self._depth_channels or channel in self._trade_channels:
             self._subscribe(client, channel)
@@ -287,6 +295,11 @@ class Exchange:
             client.stalled_until = now + applied.seconds
             client.pings.clear()
 
+    def _mute(self, applied: Fault, now: float) -> None:
+        channel = wire.trade_channel(applied.symbol)
+        for client in self._subscribers.get(channel, {}).values():
+            client.muted_until[channel] = now + applied.seconds
+
     def _half_open(self, applied: Fault, now: float) -> None:
         for client in self._hit(applied):
             client.half_open_until = now + applied.seconds
@@ -309,6 +322,9 @@ class Exchange:
     def _rest_error(self, applied: Fault, now: float) -> None:
         self.rest_error_until, self.rest_error_status = now + applied.seconds, applied.status
 
+    def _rest_hang(self, applied: Fault, now: float) -> None:
+        self.rest_hang_until = now + applied.seconds
+
     def _require_pong(self, applied: Fault, now: float) -> None:
         self._pong_timeout_s = applied.seconds
 
@@ -324,5 +340,7 @@ class Exchange:
         self._pong_timeout_s = self._options.pong_timeout_s
         self._max_age_s = self._options.connection_max_age_s
         self.refuse_until = self.rest_error_until = self._no_ping_until = 0.0
+        self.rest_hang_until = 0.0
         for client in self._clients.values():
             client.stalled_until = 0.0
+            client.muted_until.clear()

@@ -19,6 +19,9 @@ class FaultName(StrEnum):
     STALL = "stall"
     """Send nothing for `seconds`; protocol pings are answered, trades meanwhile are lost."""
 
+    MUTE = "mute"
+    """Send no trades of `symbol` to the present subscriptions for `seconds`; new ones get them."""
+
     HALF_OPEN = "half_open"
     """Neither send nor read for `seconds`, without a FIN; then cut the connection."""
 
@@ -34,6 +37,9 @@ class FaultName(StrEnum):
     REST_ERROR = "rest_error"
     """Answer REST requests with HTTP `status` for `seconds`."""
 
+    REST_HANG = "rest_hang"
+    """Answer REST requests that arrive within `seconds` byte by byte, without an end."""
+
     REQUIRE_PONG = "require_pong"
     """From now on close connections that do not answer a ping within `seconds`; 0 ends it."""
 
@@ -44,7 +50,7 @@ class FaultName(StrEnum):
     """From now on close connections older than `seconds`."""
 
     CLEAR = "clear"
-    """End stalls, refusals, REST errors, missing pings, resends and repetitions."""
+    """End stalls, muting, refusals, REST errors, missing pings, resends and repetitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Fault:
         seconds: Duration or limit in seconds.
         close_frame: Whether `kick` says goodbye.
         code: Close code of a `kick` with a close frame.
+        symbol: The market that `mute` concerns.
         kind: Kind of garbage, one of `GARBAGE`, or empty for each in turn.
         repeat: Frames of garbage for each connection.
         bytes: Size of a `huge` frame.
@@ -69,6 +76,7 @@ class Fault:
     seconds: float = 5.0
     close_frame: bool = True
     code: int = 1001
+    symbol: str = ""
     kind: str = ""
     repeat: int = 1
     bytes: int = 2 * 1024 * 1024
@@ -90,6 +98,8 @@ class Fault:
             raise ValueError(f"code {self.code} cannot be sent in a close frame")
         if self.status and not 400 <= self.status <= 599:
             raise ValueError(f"status must be 0 or 400..599, got {self.status}")
+        if self.name is FaultName.MUTE and not self.symbol:
+            raise ValueError("mute needs a symbol")
         if self.name is FaultName.REST_ERROR and not self.status:
             raise ValueError("rest_error needs a status")
 

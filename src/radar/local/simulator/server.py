@@ -40,6 +40,12 @@ LEDGER_FLUSH_S = 0.5
 
 MAX_INCOMING_BYTES = 64 * 1024
 
+DRIP_S = 0.1
+"""Between two bytes of an answer without an end."""
+
+HANDSHAKE_TIMEOUT_S = 300.0
+"""Longest answer to a request, so that one without an end can last."""
+
 
 class _Connection:
     """A connection of the library as the exchange wants it."""
@@ -197,9 +203,21 @@ class Simulator:
             return await self._control(url.path.removeprefix("/simulator/"), query)
         if url.path == "/ws":
             return self._admit(connection)
+        if _now() < self._exchange.rest_hang_until:
+            await self._answer_without_end(connection)
         if _now() < self._exchange.rest_error_until:
             return _response(self._exchange.rest_error_status, wire.error_body("try again later"))
         return self._rest(url.path, query)
+
+    async def _answer_without_end(self, connection: ServerConnection) -> None:
+        """Send a byte now and then, until the peer goes away or the fault is over."""
+        transport = connection.transport
+        transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+        transport.write(b"Content-Length: 1000000\r\nConnection: close\r\n\r\n")
+        while _now() < self._exchange.rest_hang_until and not transport.is_closing():
+            transport.write(b" ")
+            await asyncio.sleep(DRIP_S)
+        transport.abort()
 
     def _admit(self, connection: ServerConnection) -> Response | None:
         if _now() >= self._exchange.refuse_until:
@@ -303,6 +321,7 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
                 compression=None,  # one encoded frame serves all connections
                 ping_interval=None,  # the exchange pings in its own way
                 close_timeout=CLOSE_TIMEOUT_S,
+                open_timeout=HANDSHAKE_TIMEOUT_S,
                 max_size=MAX_INCOMING_BYTES,
             )
         except OSError as error:
