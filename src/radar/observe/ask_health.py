@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from radar.errors import ConfigurationError
 from radar.observe.state import running_pipeline
+from radar.text import host_port
 
 if TYPE_CHECKING:
     from radar.settings import Settings
@@ -51,14 +52,14 @@ def parse(address: str) -> tuple[str, int]:
 
 def ask(host: str, port: int, name: str = "") -> Report:
     """Ask the process that serves at an address; blocks for twice ANSWER_TIMEOUT_S at most."""
-    name = name or f"{host}:{port}"
+    name = name or host_port(host, port)
     try:
         alive, why_not_alive, _ = _get(host, port, "/healthz")
         ready, why_not_ready, warnings = _get(host, port, "/readyz")
     except TimeoutError:
         return Report(name, False, False, [f"no answer within {ANSWER_TIMEOUT_S:g} s"])
     except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError) as error:
-        return Report(name, False, False, [f"no answer at {host}:{port}: {error}"])
+        return Report(name, False, False, [f"no answer at {host_port(host, port)}: {error}"])
     reasons = list(dict.fromkeys([*why_not_alive, *why_not_ready]))
     return Report(name, alive, ready, reasons, warnings)
 

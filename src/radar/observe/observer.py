@@ -35,6 +35,7 @@ from radar.observe.rates import Window
 from radar.observe.scrape import Scraped, Totals
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.text import host_port
 
 SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
 START_S = 10.0  # of a process, before which its silence is no problem
@@ -102,7 +103,9 @@ class Observer:
         self._stores: dict[str, Store] = {}
         self._cluster: Cluster | None = None
         kafka = f"Kafka at {settings.kafka_broker}"
-        clickhouse = f"ClickHouse at {settings.clickhouse_host}:{settings.clickhouse_port}"
+        clickhouse = (
+            f"ClickHouse at {host_port(settings.clickhouse_host, settings.clickhouse_port)}"
+        )
         self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
         after_s = self._stores_after_s
         self._letters = Question(
@@ -246,7 +249,8 @@ class Observer:
             uptime_s=None if found.started_at_s is None else now_s - found.started_at_s,
             kafka=settings.kafka_broker,
             clickhouse=(
-                f"{settings.clickhouse_host}:{settings.clickhouse_port}/{settings.clickhouse_db}"
+                f"{host_port(settings.clickhouse_host, settings.clickhouse_port)}/"
+                f"{settings.clickhouse_db}"
             ),
             flows=[
                 self._flow(kind, producers, workers, partitions, letters, told) for kind in KINDS
