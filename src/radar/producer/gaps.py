@@ -100,6 +100,13 @@ class Coverage:
             found += [(gap, symbol) for gap in market.advance(settled_us)]
         return _grouped(found)
 
+    def rebase(self, now_us: int) -> None:
+        """Let no time be later than now, after the clock was set back."""
+        for market in self._markets.values():
+            market.until_us = min(market.until_us, now_us)
+            market.spans = [span for span in market.spans if span.end_us <= now_us]
+            market.live = {name: min(start, now_us) for name, start in market.live.items()}
+
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
         for symbol in symbols:
@@ -184,6 +191,13 @@ class AwaitedRepairs:
                 each.left.discard(read.symbol)
                 each.whole &= reached and read.reaches(gap.ended_at_us)
         return self._take(lambda each: not each.left)
+
+    def rebase(self, now_us: int) -> None:
+        """Let no gap end later than now, after the clock was set back: no read would end it."""
+        for each in self._waiting:
+            ended_us = min(each.gap.ended_at_us, now_us)
+            began_us = min(each.gap.began_at_us, ended_us)
+            each.gap = each.gap._replace(began_at_us=began_us, ended_at_us=ended_us)
 
     def forget(self, symbols: Iterable[str]) -> list[tuple[Uncovered, bool]]:
         """Leave out markets that do not exist any more; return the gaps that end by that."""
