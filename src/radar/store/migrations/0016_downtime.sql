@@ -6,15 +6,46 @@ ALTER TABLE gaps
 -- One row per time in which a market was watched ('watch') or is known to be missing ('gap').
 -- A producer reports an open watch every half minute. An open watch that was reported within 90 seconds counts
 -- as lasting until now; later nothing proves that its producer lives, and it ends where it was last reported.
+-- Watches of the same markets that follow each other without a hole are one row: connections are replaced all day.
 CREATE OR REPLACE VIEW recording_spans AS
-WITH toUnixTimestamp64Micro(now64(6, 'UTC')) AS now_us
-SELECT
-    source, toString(record_kind) AS record_kind, arrayJoin(symbols) AS symbol, 'watch' AS what,
-    toUnixTimestamp64Micro(began_at) AS began_us,
-    toUnixTimestamp64Micro(ended_at) AS reported_us,
-    if(end_reason = 'open' AND now_us - reported_us < 90000000, greatest(now_us, reported_us), reported_us) AS ended_us,
-    toString(end_reason) AS reason
-FROM watches FINAL
+SELECT source, record_kind, arrayJoin(symbols) AS symbol, 'watch' AS what, began_us, reported_us, ended_us, reason
+FROM
+(
+    SELECT
+        source, record_kind,
+        any(markets) AS symbols,
+        min(from_us) AS began_us,
+        max(last_us) AS reported_us,
+        max(to_us) AS ended_us,
+        argMax(end_reason, last_us) AS reason
+    FROM
+    (
+        SELECT
+            *,
+            sum(follows_hole) OVER
+                (PARTITION BY source, record_kind, group_id ORDER BY from_us, connection ROWS UNBOUNDED PRECEDING) AS island
+        FROM
+        (
+            SELECT
+                *,
+                from_us > max(to_us) OVER
+                    (PARTITION BY source, record_kind, group_id ORDER BY from_us, connection
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS follows_hole
+            FROM
+            (
+                SELECT
+                    source, toString(record_kind) AS record_kind, toString(end_reason) AS end_reason, connection,
+                    symbols AS markets, cityHash64(symbols) AS group_id,
+                    toUnixTimestamp64Micro(began_at) AS from_us,
+                    toUnixTimestamp64Micro(ended_at) AS last_us,
+                    toUnixTimestamp64Micro(now64(6, 'UTC')) AS now_us,
+                    if(end_reason = 'open' AND now_us - last_us < 90000000, greatest(now_us, last_us), last_us) AS to_us
+                FROM watches FINAL
+            )
+        )
+    )
+    GROUP BY source, record_kind, group_id, island
+)
 UNION ALL
 SELECT
     source, toString(record_kind) AS record_kind, arrayJoin(symbols) AS symbol, 'gap' AS what,
