@@ -21,6 +21,9 @@ SETTLE_US = 3_000_000
 # A trade carries its second only, and the exchange's clock may be ahead of ours by another one.
 EVENT_TIME_MARGIN_US = 2_000_000
 
+# After the clock was set back, connections begin again within this time.
+REBASE_US = 10_000
+
 
 class Uncovered(NamedTuple):
     """A time in which nothing covered some markets."""
@@ -103,7 +106,8 @@ class Coverage:
     def rebase(self, now_us: int) -> None:
         """Let no time be later than now, after the clock was set back."""
         for market in self._markets.values():
-            market.until_us = min(market.until_us, now_us)
+            # Until its connections begin again, which they do at once.
+            market.until_us = min(market.until_us, now_us + REBASE_US)
             market.spans = [span for span in market.spans if span.end_us <= now_us]
             market.live = {name: min(start, now_us) for name, start in market.live.items()}
 
