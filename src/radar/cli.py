@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # Of the simulated exchange; more than any real one has.
 MAX_MARKETS = 10_000
 MAX_RATE = 1_000_000
-STATE_STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
+STATE_STYLES = {"ok": "green", "warning": "yellow", "unknown": "yellow", "problem": "red"}
 
 app = typer.Typer(
     name="radar",
@@ -409,8 +409,8 @@ def status(*, as_json: AsJson = False) -> None:
     else:
         for line in module.describe(overview).splitlines():
             mark, separator, rest = line.partition(": ")
-            if separator and mark == "problem":
-                say_marked("problem: ", "red", rest)
+            if separator and mark in STATE_STYLES:
+                say_marked(f"{mark}: ", STATE_STYLES[mark], rest)
             elif line == "everything flows":
                 say_marked(line, "green", "")
             else:

@@ -1,7 +1,6 @@
 """Asks the database that runs, or opens the embedded data itself where nothing runs."""
 
 import json
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from radar.local import addresses
 from radar.local.clickhouse.errors import Rejected
 from radar.local.clickhouse.statement import Kind, classify, destroys
 from radar.settings import Settings
-from radar.text import host_port
+from radar.text import clickhouse_words, host_port
 
 # How ClickHouse shows an answer to a person.
 TABLE_FORMAT = "PrettyCompactMonoBlock"
@@ -27,8 +26,6 @@ _READ_ONLY = {"readonly": "2"}
 _HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
 # Data is open once at a time: other threads wait, as the shell does for the words it completes.
 _OPEN = threading.Lock()
-# What the client puts around the words of the server.
-_AROUND = re.compile(r"^Received ClickHouse exception.*?server response: | \(version .*$")
 
 
 # How an answer is read here.
@@ -213,7 +210,7 @@ def _clear_words() -> Iterator[None]:
         yield
     except QueryFailed as error:
         # What could have stood there instead is a page of words.
-        words = _AROUND.sub("", str(error).partition(" Expected one of: ")[0])
+        words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
         if words.endswith("(READONLY)"):
             words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"
         raise QueryFailed(words) from error

@@ -14,7 +14,7 @@ from radar.columns import Columns
 from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
 from radar.settings import ANSWER_WITHIN_S, Settings
 from radar.store import native
-from radar.text import host_port
+from radar.text import clickhouse_words, host_port
 
 # Server errors that are about the content of a block, by ClickHouse's ErrorCodes.cpp. Every
 # other error is about the server's state and is retried: a code that is missing here costs a
@@ -37,6 +37,11 @@ ROW_ERRORS = {
 }
 
 CONNECT_TIMEOUT_S = 5
+# What a person can do about an error, whatever was asked.
+_REMEDIES = {
+    81: "run `radar migrate`, or set CLICKHOUSE_DB",  # UNKNOWN_DATABASE
+    516: "set CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",  # AUTHENTICATION_FAILED
+}
 # Times without a zone are UTC, wherever the server stands.
 _SESSION_SETTINGS = {"session_timezone": "UTC"}
 
@@ -313,7 +318,8 @@ class Store:
 
     def _query_error(self, error: Exception) -> Exception:
         if isinstance(error, DatabaseError) and error.code is not None:
-            return QueryFailed(_first_line(error))
+            remedy = _REMEDIES.get(error.code)
+            return QueryFailed(_first_line(error) + (f": {remedy}" if remedy else ""))
         return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> Exception:
@@ -332,4 +338,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return clickhouse_words(lines[0]) if lines else type(error).__name__
