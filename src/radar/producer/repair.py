@@ -238,7 +238,7 @@ class Repair:
         return random.uniform(limit_s / 2, limit_s)  # noqa: S311 - spreads load, keeps no secret
 
     async def _publish(self, recent: RecentTrades) -> None:
-        take = self._recorder.source()
+        take = self._recorder.source(history=True)
         for number, trade in enumerate(recent.trades, 1):
             if number % _TRADES_AT_ONCE == 0:
                 await asyncio.sleep(0)
