@@ -17,7 +17,8 @@ from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUn
 from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.store.migrate import migrate, migrations
+from radar.store.migrate import migrate
+from radar.store.schema import migrations
 
 NOW = 1_800_000_000
 

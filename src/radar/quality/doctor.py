@@ -29,7 +29,7 @@ from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.store.migrate import migrations
+from radar.store.schema import migrations
 
 ANSWER_TIMEOUT_S = 5.0
 CLICKHOUSE_SKEW_S = 2.0

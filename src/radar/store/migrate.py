@@ -5,47 +5,13 @@ migration can be repeated (IF NOT EXISTS, OR REPLACE). Workers that start at onc
 apply the same migration side by side and end with the same schema.
 """
 
-import hashlib
 import re
-from dataclasses import dataclass
-from importlib import resources
 
 from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store.client import Store
+from radar.store.schema import Migration, migrations
 
-_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps", "watches")
-
-
-@dataclass(frozen=True)
-class Migration:
-    """One file of `radar/store/migrations`."""
-
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Identify the content."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
-
-    @property
-    def statements(self) -> list[str]:
-        """Split at semicolons that end a line."""
-        parts = re.split(r";\s*$", self.sql, flags=re.MULTILINE)
-        return [part.strip() for part in parts if part.strip()]
-
-
-def migrations() -> list[Migration]:
-    """Return all migrations in order."""
-    files = resources.files("radar.store").joinpath("migrations").iterdir()
-    found = [
-        Migration(int(match[1]), match[2], file.read_text("utf-8"))
-        for file in files
-        if (match := _FILE_NAME.fullmatch(file.name))
-    ]
-    return sorted(found, key=lambda migration: migration.version)
 
 
 def migrate(store: Store, retention_days: int) -> list[Migration]:
