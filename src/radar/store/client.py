@@ -6,14 +6,18 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from clickhouse_connect.driver.httputil import all_managers, get_pool_manager
 
 from radar.columns import Columns
 from radar.errors import InsertCutOff, QueryFailed, StoreUnavailable
 from radar.settings import Settings
 from radar.store import native, server_errors
+from radar.text import host_port
 
 CONNECT_TIMEOUT_S = 5
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
+# Times without a zone are UTC, wherever the server stands.
+_SESSION_SETTINGS = {"session_timezone": "UTC"}
 
 _INSERT_SETTINGS: dict[str, Any] = {
     # Both are on or off by default depending on the server's version.
@@ -41,7 +45,8 @@ class Store:
         self._settings = settings
         self._timeout_s = timeout_s or settings.insert_timeout_seconds
         self._client: Client | None = None
-        self._address = f"{settings.clickhouse_host}:{settings.clickhouse_port}"
+        self._pool = get_pool_manager(ca_cert=settings.clickhouse_ca_file or None)
+        self._address = host_port(settings.clickhouse_host, settings.clickhouse_port)
         self.database = settings.clickhouse_db
 
     def insert(self, table: str, parts: Sequence[tuple[int, Columns]], token: str) -> None:
@@ -173,7 +178,7 @@ class Store:
         except Exception as error:
             # So does a server that fails after it has begun to answer.
             raise StoreUnavailable(
-                f"ClickHouse at {self._settings.clickhouse_host}:{self._settings.clickhouse_port}:"
+                f"ClickHouse at {self._address}:"
                 f" the answer broke off: {_first_line(_innermost(error))}"
             ) from error
 
@@ -182,6 +187,8 @@ class Store:
         if self._client is not None:
             self._client.close()
             self._client = None
+        self._pool.clear()
+        all_managers.pop(self._pool, None)
 
     def has_table(self, table: str) -> bool:
         """Tell whether the database is there and has a table; blocks.
@@ -242,7 +249,9 @@ class Store:
             password=settings.clickhouse_password.get_secret_value(),
             database=database,
             autogenerate_session_id=False,
-            ca_cert=settings.clickhouse_ca_file or None,
+            # Else the library would make one that uses the environment's proxies.
+            pool_mgr=self._pool,
+            settings=_SESSION_SETTINGS,
             connect_timeout=min(CONNECT_TIMEOUT_S, max(1, int(self._timeout_s))),
             send_receive_timeout=max(1, int(self._timeout_s)),
             client_name="radar",
