@@ -124,6 +124,26 @@ def test_coverage_watch_that_grows_is_one_row_and_its_end_counts(store: Store) -
     assert day(coverage(store, date(2000, 1, 1)), "A", 0).watched_s == 2 * HOUR_S
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a"], "no market 'a' is recorded: use A"),
+        (["A", "NONSENSE"], "no market 'NONSENSE' is recorded: use one of A, B"),
+        (["--since", "2999-01-01"], "is in the future"),
+    ],
+)
+def test_coverage_command_refuses_what_cannot_be_recorded(
+    store: Store, arguments: list[str], words: str
+) -> None:
+    insert(store, WATCHES, watch(0, 3))
+    done = subprocess.run(
+        radar("coverage", *arguments, "--json"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert words in json.loads(done.stdout)["error"]
+
+
 def test_coverage_command_tells_days_and_gaps_of_the_chosen(store: Store) -> None:
     insert(store, WATCHES, watch(0, 3))
     insert(store, GAPS, gap(3, 4, repaired=True))
@@ -141,6 +161,7 @@ def test_coverage_command_tells_days_and_gaps_of_the_chosen(store: Store) -> Non
         radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout)
+    assert (found["version"], found["error"]) == (1, None)
     assert {each["symbol"] for each in found["days"]} == {"A", "B"}
     assert found["gaps"][0]["cause"] == "silent"
     assert found["days"][-1]["day"] == NOON.date().isoformat()

@@ -4,7 +4,7 @@ A `Publisher` for producers and dead letters, a `GroupReader` for workers, and `
 the command line needs to know about topics and lag. Library errors leave as `radar.errors`.
 """
 
-from radar.kafka.client import Committed, client_config, library_version
+from radar.kafka.client import Committed, check_answer, client_config, library_version
 from radar.kafka.cluster import Cluster, Growth, Lag, TopicSettings, TopicState
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
@@ -26,6 +26,7 @@ __all__ = [
     "TopicSettings",
     "TopicState",
     "Unreadable",
+    "check_answer",
     "client_config",
     "library_version",
 ]
