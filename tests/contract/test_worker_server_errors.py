@@ -246,7 +246,9 @@ def test_worker_killed_between_halves_stores_every_message_once(
             publish(settings, (trade_value(n) for n in range(published, published + MESSAGES)))
             published += MESSAGES
             eventually(
-                lambda: "died at" in log.read_text() or waiting(settings) == 0, "it dies or ends"
+                lambda: "died at" in log.read_text() or waiting(settings) == 0,
+                "it dies or ends",
+                timeout_s=90,
             )
         # The limit is gone meanwhile, or is lower: the plans that were made stay the same.
         limit.limit_bytes = 1_000_000 if point is CrashPoint.AFTER_INSERT else 4_000
