@@ -290,6 +290,11 @@ class Settings(BaseSettings):
         le=1_073_741_824,
         description="A producer's buffer; when it is full, reading from the exchange stops.",
     )
+    kafka_retry_refused_seconds: Seconds = Field(
+        60,
+        description="A producer sends a message that Kafka refuses (missing right, too large, wrong"
+        " clock) again for so long; then it records a gap.",
+    )
     kafka_session_timeout_seconds: float = Field(
         45, ge=1, le=1800, description="After this long without a heartbeat a worker is dead."
     )

@@ -9,10 +9,12 @@ from radar.kafka.cluster import Cluster, Growth, Lag, TopicSettings, TopicState
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
+from radar.kafka.refusals import REFUSAL_REASONS
 from radar.kafka.unreadable import Looker, OffsetRange, Unreadable
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "REFUSAL_REASONS",
     "Cluster",
     "Committed",
     "GroupReader",
