@@ -30,7 +30,8 @@ from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.store.migrate import migrations
+from radar.store.drift import differences
+from radar.store.schema import migrations, newest
 from radar.text import host_port
 
 ANSWER_TIMEOUT_S = 5.0
@@ -181,7 +182,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         return
     store = Store(settings, timeout_s=ANSWER_TIMEOUT_S)
     try:
-        if not store.has_table("schema_migrations"):
+        if not any(store.has_table(table) for table in ("schema_migrations", *newest().tables)):
             yield ok("ClickHouse", f"answers at {host_port(host, port)}")
             detail = f"database {store.database} is not there or empty"
             yield warning("schema", detail, "`radar migrate`, as workers do when they start")
@@ -193,7 +194,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield findings.clickhouse_version(str(version))
         ahead_s = (before_s + after_s) / 2 - float(now_s)
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
-        yield _schema(store)
+        yield from _schema(store)
         yield from _tables(settings, store)
         yield _first_to_go(settings, store)
         yield from _store_disk(store)
@@ -204,10 +205,16 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         store.close()
 
 
-def _schema(store: Store) -> Finding:
+def _schema(store: Store) -> Iterator[Finding]:
+    if not store.has_table("schema_migrations"):
+        yield findings.missing_schema(["table schema_migrations is missing"])
+        return
     applied = {int(row[0]) for row in store.rows("SELECT version FROM schema_migrations FINAL")}
     known = {migration.version for migration in migrations()}
-    return findings.schema(sorted(known - applied), sorted(applied - known))
+    finding = findings.schema(sorted(known - applied), sorted(applied - known))
+    # What is not applied yet is not missing, and a newer radar may have changed the rest.
+    missing = [] if finding.remedy else [each.text for each in differences(store)]
+    yield findings.missing_schema(missing) if missing else finding
 
 
 def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
@@ -217,11 +224,13 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
         )
     )
     bad = False
-    for kind in KINDS.values():
-        if kind.table not in definitions:
-            continue
+    kinds = [kind for kind in KINDS.values() if kind.table in definitions]
+    refused = {kind.table: why for kind in kinds if (why := _refused(store, kind.table))}
+    for kind in kinds:
         found = findings.table(kind.table, str(definitions[kind.table]), settings.retention_days)
-        found += _rights(store, kind.table)
+        if kind.table in refused:
+            some = len(refused) < len(kinds)
+            found.append(findings.right(store.database, kind.table, refused[kind.table], some=some))
         bad |= bool(found)
         yield from found
     if not bad:
@@ -244,18 +253,13 @@ def _first_to_go(settings: Settings, store: Store) -> Finding:
     )
 
 
-def _rights(store: Store, table: str) -> list[Finding]:
+def _refused(store: Store, table: str) -> str:
+    """Return why this user may not insert into a table; empty if the user may."""
     try:
         store.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE 0")
     except QueryFailed as error:
-        return [
-            warning(
-                f"table {table}",
-                f"this user may not insert: {error}",
-                f"for workers: `GRANT SELECT, INSERT ON {store.database}.{table}`",
-            )
-        ]
-    return []
+        return str(error)
+    return ""
 
 
 def _store_disk(store: Store) -> Iterator[Finding]:
