@@ -334,7 +334,10 @@ class Monitor(App[None]):
             return  # not built yet, or gone already
         width, overview = self.size.width, self._seen
         note = " PAUSED, p goes on " if self._paused else ""
-        screen.query_one("#title", Static).update(flow.title(overview, self._subject, width, note))
+        # Without the token, which is in the section of the addresses.
+        dashboard = dict(self._addresses).get("Dashboard", "").partition("?")[0]
+        title = flow.title(overview, self._subject, width, note, dashboard)
+        screen.query_one("#title", Static).update(title)
         mark, text = flow.verdict(overview, stopping=self._was_stopping, now_s=self._now_s())
         verdict = screen.query_one("#verdict", Static)
         verdict.set_classes(f"-{mark.name.lower()}")

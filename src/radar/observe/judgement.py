@@ -129,6 +129,14 @@ def is_backlog(partition: PartitionState) -> bool:
     return partition.lag > max(FEW_MESSAGES, BACKLOG_S * coming)
 
 
+def is_undecided(overview: Overview) -> bool:
+    """Tell whether a partition waits and nothing moves there: a backlog, or between snapshots."""
+    return any(
+        each.lag > 0 and not each.stored_per_s and not each.published_per_s
+        for each in overview.partitions
+    )
+
+
 def trend(per_s: float | None, lag: float) -> Trend | None:
     """Return whether a lag grows; None if that is not known."""
     if per_s is None:

@@ -327,7 +327,7 @@ function Problems({ overview }) {
   return html`<section class="card" aria-label=${t("problems")}>
       <header><h2>${t("problems")}</h2></header>
       ${overview.problems.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_problems")}</p>` : html`<ul class="notes">
-        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.text)}</p></li>`)}</ul>`}
+        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.code ? t(`problem_${each.code}`, each.values) : each.text)}</p></li>`)}</ul>`}
     </section>`;
 }
 
