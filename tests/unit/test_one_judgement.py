@@ -181,6 +181,15 @@ def test_alerts_judge_by_the_thresholds_of_the_views() -> None:
     assert f"< {judgement.LEAST_SKEW_S:g}" in skew
 
 
+def test_coverage_of_pages_is_judged_by_the_server() -> None:
+    assert [judgement.coverage_level(share) for share in (0.5, 0.9, 0.99, 0.999, 1.0)] == [
+        0, 1, 2, 3, 4,
+    ]  # fmt: skip
+    assert not judgement.is_covered(0.98)
+    assert not judgement.is_covered(None)
+    assert judgement.is_covered(0.99)
+
+
 def test_pages_have_no_thresholds_of_their_own() -> None:
     pages = ROOT / "src/radar/dashboard/static/js/pages"
     for page in ("pipeline.js", "quality.js"):
