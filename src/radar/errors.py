@@ -17,6 +17,10 @@ class ConfigurationError(RadarError):
     exit_code = 2
 
 
+class NotRunning(RadarError):
+    """Nothing of radar runs where a command looks for it: start it, or name another place."""
+
+
 class FeedLost(RadarError):
     """The connection to the exchange is gone or useless: reconnect.
 
@@ -96,3 +100,11 @@ class InvalidRequest(RadarError):
     """What a caller asks for cannot be asked so: say what is allowed."""
 
     exit_code = 2
+
+
+class UnknownMarket(InvalidRequest):
+    """Nothing of a market is recorded: name similar ones."""
+
+
+class InvalidPeriod(InvalidRequest):
+    """A period ends before it begins, or begins in the future: say so."""

@@ -86,8 +86,10 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
         assert seen.bottleneck is not None
         assert seen.bottleneck.text.startswith("1 message of trades is a dead letter")
 
-        rows = told("lag")
-        assert isinstance(rows, list)
+        lag = told("lag")
+        assert isinstance(lag, dict)
+        assert (lag["version"], lag["error"]) == (1, None)
+        rows = lag["partitions"]
         assert [(row["partition"], row["lag"], row["owner"]) for row in rows] == [
             (each.partition, each.lag, each.owner) for each in seen.partitions
         ]
@@ -97,8 +99,9 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
         assert status["kafka"]["topics"][TRADES.topic]["lag"] == 0
         assert status["clickhouse"]["tables"][TRADES.table]["rows"] == TRADES_COUNT
         assert status["overview"]["workers"][0]["partitions"] == only.partitions
-        healthy = {"name": "worker-1", "alive": True, "ready": True, "reasons": [], "warnings": []}
-        assert told("health") == [healthy]
+        about = {"name": "worker-1", "alive": True, "ready": True}
+        report = about | {"reasons": [], "warnings": []}
+        assert told("health") == {"version": 1, "error": None, "processes": [report]}
 
         worker.kill()
         publish_trades(kafka_settings, range(TRADES_COUNT, TRADES_COUNT + 5))

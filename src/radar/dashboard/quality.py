@@ -67,11 +67,12 @@ class Gap(Struct, frozen=True):
 FIRST_DAY = "SELECT if(count() = 0, NULL, toDate(min(began_at))) FROM watches"
 
 GAPS = """
-SELECT toString(record_kind), symbols, toUnixTimestamp64Micro(began_at) / 1e6,
-    toUnixTimestamp64Micro(ended_at) / 1e6, toString(cause), repaired
-FROM gaps FINAL
+SELECT record_kind, arraySort(groupUniqArray(symbol)) AS symbols,
+    toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, cause, repaired
+FROM symbol_gaps
 WHERE source = {source:String} AND ended_at >= {since:Date}
-    AND ({symbol:String} = '' OR has(symbols, {symbol:String}))
+GROUP BY record_kind, began_at, ended_at, cause, repaired
+HAVING {symbol:String} = '' OR has(symbols, {symbol:String})
 ORDER BY began_at DESC, record_kind, symbols LIMIT {count:UInt32}
 """
 

@@ -8,9 +8,10 @@ the answer took.
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from radar.kafka import Cluster
+from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS, RECORDED
 from radar.observe import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
 from radar.observe.deployment import Deployment, Served
@@ -35,6 +36,7 @@ from radar.observe.rates import Window
 from radar.observe.scrape import Scraped, Totals
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.store.client import check_answer as check_store
 from radar.text import host_port
 
 SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
@@ -48,6 +50,7 @@ STORE_TIMEOUT_S = 10.0
 TABLES_EVERY_S = 2.0
 MARKETS_EVERY_S = 10.0
 LETTERS_EVERY_S = 5.0
+_Answer = TypeVar("_Answer")
 SHARE = 0.15  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
 
 
@@ -108,28 +111,58 @@ class Observer:
         clickhouse = (
             f"ClickHouse at {host_port(settings.clickhouse_host, settings.clickhouse_port)}"
         )
-        self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
+        self._kafka = Question(
+            kafka, self._after(check_kafka, lambda: kafka_facts.ask_lags(self._reached()))
+        )
         after_s = self._stores_after_s
         self._letters = Question(
-            kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE, after_s
+            kafka,
+            self._after(check_kafka, lambda: kafka_facts.ask_letters(self._reached())),
+            LETTERS_EVERY_S,
+            SHARE,
+            after_s,
         )
         self._answers = Question(
-            clickhouse, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
+            clickhouse,
+            self._after(
+                check_store, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
+            ),
         )
         self._tables = Question(
             clickhouse,
-            lambda: store_facts.ask_tables(self._store("tables")),
+            self._after(check_store, lambda: store_facts.ask_tables(self._store("tables"))),
             TABLES_EVERY_S,
             SHARE,
             after_s,
         )
         self._markets = Question(
             clickhouse,
-            lambda: store_facts.ask_markets(self._store("markets")),
+            self._after(check_store, lambda: store_facts.ask_markets(self._store("markets"))),
             MARKETS_EVERY_S,
             SHARE,
             after_s,
         )
+
+    def _after(
+        self, check: Callable[[Settings], None], ask: Callable[[], _Answer]
+    ) -> Callable[[], _Answer]:
+        """Return a question that first finds out quickly whether a service answers at all.
+
+        It does so again after each failure: the clients themselves wait much longer.
+        """
+        settings = self._settings
+        answered = False
+
+        def asking() -> _Answer:
+            nonlocal answered
+            if not answered:
+                check(settings)
+            answered = False
+            answer = ask()
+            answered = True
+            return answer
+
+        return asking
 
     def observe(self, wait_s: float = WAIT_S) -> Overview:
         """Ask everybody and return what is known; blocks up to `wait_s`, usually much less.
@@ -550,11 +583,14 @@ def observe_once(settings: Settings) -> Overview:
     """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more.
 
     Between two snapshots nothing moves for some seconds: then it looks on until something does,
-    for SNAPSHOTS_S at most.
+    for SNAPSHOTS_S at most. Where Kafka or ClickHouse does not answer it observes once: that is
+    what a person must know.
     """
     observer = Observer(settings)
     try:
-        observer.observe(COMPLETE_WAIT_S)
+        first = observer.observe(COMPLETE_WAIT_S)
+        if first.kafka_error or first.clickhouse_error:
+            return first
         until_s = time.monotonic() + SNAPSHOTS_S
         while True:
             time.sleep(RATES_S)

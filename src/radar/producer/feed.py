@@ -21,6 +21,7 @@ from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.observe.connections import SeenConnection
+from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.outlet import Outlet
@@ -99,6 +100,8 @@ class Feed:
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._began_us = time.time_ns() // 1000
+        self.clock = RecordingClock()
+        self.clock.on_jump = self._jumped
         self.sessions: set[Session] = set()
         self.trouble = ""
         self._mirrored = (0, 0, 0)
@@ -124,6 +127,21 @@ class Feed:
         silent_us = now_us - self.last_frame_us
         lasted_us = max(1, now_us - self._began_us)
         return silent_us / 1e6, self.frames * silent_us / lasted_us
+
+    def _jumped(self, cause: GapCause) -> None:
+        """End what every connection covers at its last frame before the jump, and begin anew."""
+        _log.warning("the clock has jumped, or this process stood still", cause=cause.value)
+        covering = [session for session in self.sessions if session.covers]
+        for session in covering:
+            session.covers_no_more(cause)
+        now_us = time.time_ns() // 1000
+        self.last_frame_us = min(self.last_frame_us, now_us)
+        self._began_us = min(self._began_us, now_us)
+        for session in self.sessions:
+            session.rebase(now_us)
+        self.gaps.rebase()
+        for session in covering:
+            session.covers_again()
 
     def unconnected(self) -> list[str]:
         """Return the markets that no open connection has subscribed to."""
@@ -189,7 +207,7 @@ class Session:
             raise
         session = cls(feed, connection, symbols, patience)
         session._log.info("connection opened", markets=len(symbols))
-        session._covers()
+        session.covers_again()
         return session
 
     @property
@@ -303,7 +321,8 @@ class Session:
             watching.cancel()
             self._wear.cancel()
             self._connection.abort()
-            self._covers_no_more(_CAUSES.get(self._reason, GapCause.DISCONNECTED))
+            cause = _CAUSES.get(self._reason, GapCause.DISCONNECTED)
+            feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
             feed.watches.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
             if self._reason not in {"stopped", "delisted"}:
@@ -323,10 +342,10 @@ class Session:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
         feed, outlet, connection = self._feed, self._feed.outlet, self._connection
         parse, markets = feed.exchange.parse_frame, feed.markets
-        take = feed.recorder.source()
+        take, now_us = feed.recorder.source(), feed.clock.now_us
         while True:
             frame = await connection.receive()
-            received_at_us = time.time_ns() // 1000
+            received_at_us = now_us()  # before the jump of a clock is noted, nothing is counted
             self._frames += 1
             feed.frames += 1
             feed.frame_bytes += len(frame)
@@ -357,22 +376,33 @@ class Session:
 
     async def _publish_when_room(self, message: Message) -> None:
         """Wait for Kafka; nothing is read meanwhile, so TCP makes the exchange wait."""
-        self._covers_no_more(GapCause.BACKPRESSURE)
-        self._feed.watches.pause(self, GapCause.BACKPRESSURE.value)
+        self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()
         await self._feed.outlet.publish_when_room(*message)
         self._read_on.set()
-        self._covers()
+        self.covers_again()
 
-    def _covers(self) -> None:
+    @property
+    def covers(self) -> bool:
+        """Whether its markets count as watched: it lives and is read."""
+        return not self.ended and self._read_on.is_set()
+
+    def rebase(self, now_us: int) -> None:
+        """Let no frame be later than now, after the clock was set back."""
+        self._last_frame_us = min(self._last_frame_us, now_us)
+
+    def covers_again(self) -> None:
+        """Note that its markets are watched from now on, and fetch what was missed."""
         # A market may have ended while the connection was opened, or was not read.
         symbols = [symbol for symbol in self.symbols if symbol in self._feed.markets]
         self._feed.gaps.begin(self, symbols)
         self._feed.watches.begin(self)
         self._feed.on_subscribed(symbols)
 
-    def _covers_no_more(self, cause: GapCause) -> None:
+    def covers_no_more(self, cause: GapCause) -> None:
+        """Note that its markets are not watched since its newest frame, though it lives."""
         self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
+        self._feed.watches.pause(self, cause.value)
 
     async def _reply(self, ping: Ping) -> None:
         # Whoever is slow may find the connection closed already: what came before its end is still

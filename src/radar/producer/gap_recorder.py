@@ -14,6 +14,7 @@ from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
 
 # A market may wait for its turn for as long as all markets take at a low rate of requests.
+# Monotonic: the clock may be set meanwhile.
 REPAIR_PATIENCE_US = 120_000_000
 SHOWN_SYMBOLS = 5
 
@@ -61,6 +62,11 @@ class GapRecorder:
         if not self._stopped:
             self._note(self._coverage.end(connection, symbols, last_us, cause))
 
+    def rebase(self) -> None:
+        """Note that the clock may have been set back; all connections must have ended before."""
+        self._coverage.rebase(_now_us())
+        self._awaited.rebase(_now_us())
+
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
         self._coverage.refuse(symbols)
@@ -76,9 +82,21 @@ class GapRecorder:
         for gap, repaired in self._awaited.read(read):
             self._record(gap, repaired=repaired)
 
+    def unpublished(self, gap: Uncovered, *, may_repair: bool) -> None:
+        """Record a time in which Kafka refused messages; also after `stop`.
+
+        Args:
+            gap: The time and the markets.
+            may_repair: Whether Kafka takes messages again, so that a repair can succeed.
+        """
+        if may_repair and not self._stopped:
+            self._note([gap])
+        else:
+            self._record(gap, repaired=False)
+
     def serve(self) -> None:
         """Do what the passing of time asks for; to be called many times a second."""
-        for gap, repaired in self._awaited.expire(_now_us()):
+        for gap, repaired in self._awaited.expire(_monotonic_us()):
             self._record(gap, repaired=repaired)
 
     def stop(self) -> None:
@@ -97,7 +115,7 @@ class GapRecorder:
             if self._repair is None:
                 self._record(gap, repaired=False)
             else:
-                self._awaited.add(gap, _now_us())
+                self._awaited.add(gap, _monotonic_us())
                 self._repair(gap.symbols)
 
     def _record(self, gap: Uncovered, *, repaired: bool) -> None:
@@ -127,3 +145,7 @@ class GapRecorder:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -21,6 +21,9 @@ SETTLE_US = 3_000_000
 # A trade carries its second only, and the exchange's clock may be ahead of ours by another one.
 EVENT_TIME_MARGIN_US = 2_000_000
 
+# After the clock was set back, connections begin again within this time.
+REBASE_US = 10_000
+
 
 class Uncovered(NamedTuple):
     """A time in which nothing covered some markets."""
@@ -99,6 +102,14 @@ class Coverage:
                 settled_us = max(span.end_us for span in market.spans)
             found += [(gap, symbol) for gap in market.advance(settled_us)]
         return _grouped(found)
+
+    def rebase(self, now_us: int) -> None:
+        """Let no time be later than now, after the clock was set back."""
+        for market in self._markets.values():
+            # Until its connections begin again, which they do at once.
+            market.until_us = min(market.until_us, now_us + REBASE_US)
+            market.spans = [span for span in market.spans if span.end_us <= now_us]
+            market.live = {name: min(start, now_us) for name, start in market.live.items()}
 
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
@@ -184,6 +195,13 @@ class AwaitedRepairs:
                 each.left.discard(read.symbol)
                 each.whole &= reached and read.reaches(gap.ended_at_us)
         return self._take(lambda each: not each.left)
+
+    def rebase(self, now_us: int) -> None:
+        """Let no gap end later than now, after the clock was set back: no read would end it."""
+        for each in self._waiting:
+            ended_us = min(each.gap.ended_at_us, now_us)
+            began_us = min(each.gap.began_at_us, ended_us)
+            each.gap = each.gap._replace(began_at_us=began_us, ended_at_us=ended_us)
 
     def forget(self, symbols: Iterable[str]) -> list[tuple[Uncovered, bool]]:
         """Leave out markets that do not exist any more; return the gaps that end by that."""

@@ -13,6 +13,7 @@ Everything here is pure; times are arguments.
 from hashlib import sha256
 
 from radar.records import Trade
+from radar.wire import TradeMessage
 
 ID_DIGITS = 32
 
@@ -24,7 +25,7 @@ REMEMBER_OF_A_SOURCE = 10_000
 REMEMBER_PUBLISHED = 100_000
 
 
-def combination(trade: Trade) -> str:
+def combination(trade: Trade | TradeMessage) -> str:
     """Return the content by which trades are told apart: all but the time of receipt."""
     return (
         f"{trade.source}|{trade.symbol}|{trade.event_time_ms}|{trade.price}"
@@ -74,7 +75,8 @@ class Memory:
         """
         if (
             len(self._current) >= self._min_combinations
-            and now_us - self._since_us >= self._min_age_us
+            # A clock that was set back must not keep a generation for ever.
+            and not 0 <= now_us - self._since_us < self._min_age_us
         ):
             self._previous = self._current
             self._current = {}
@@ -82,6 +84,11 @@ class Memory:
         elif not self._current:
             self._since_us = now_us
         self._current[combination] = number
+
+    def forget(self, combination: str) -> None:
+        """Remember nothing of a combination."""
+        self._current.pop(combination, None)
+        self._previous.pop(combination, None)
 
 
 class Occurrences:
@@ -113,3 +120,7 @@ class Published:
             return False
         self._greatest.set(combination, n, now_us)
         return True
+
+    def forget(self, combination: str) -> None:
+        """Note that a trade was not published; to publish its twins again is harmless."""
+        self._greatest.forget(combination)

@@ -172,7 +172,7 @@ class Repair:
             self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, settled))
 
     async def _publish(self, recent: RecentTrades) -> None:
-        take = self._recorder.source()
+        take = self._recorder.source(history=True)
         for number, trade in enumerate(recent.trades, 1):
             if number % _TRADES_AT_ONCE == 0:
                 await asyncio.sleep(0)

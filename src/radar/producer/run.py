@@ -1,6 +1,7 @@
 """A producer from start to stop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
@@ -23,6 +24,7 @@ from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeReco
 from radar.producer.repair import Repair
 from radar.producer.reports import Reports
 from radar.producer.rest import Rest
+from radar.producer.unpublished import Unpublished
 from radar.producer.watch_recorder import WatchRecorder
 from radar.records import Market
 from radar.settings import Settings
@@ -38,6 +40,10 @@ STALLED_AFTER_S = 5.0
 # Nor once nothing has come for so long, and for as long as so many frames usually take.
 SILENT_AFTER_S = 6.0
 SILENT_AFTER_FRAMES = 30
+# Receipt minus exchange time of live trades, beyond which the clocks differ; the alert
+# RadarClockSkew has the same thresholds.
+MOST_BEHIND_S = 5.0
+MOST_AHEAD_S = 1.5
 SHOWN_SYMBOLS = 3
 # What a producer tells about itself.
 REPORTED = (GAPS, WATCHES)
@@ -95,10 +101,15 @@ class Producer:
         self._rest = Rest(
             settings.exchange_rest_url or self._exchange.rest_url, proxy=settings.exchange_proxy
         )
-        self._publisher = Publisher(settings, kind.topic)
-        self._outlet = Outlet(self._publisher, kind.name)
+        retry_s = settings.kafka_retry_refused_seconds
+        self._publisher = Publisher(settings, kind.topic, retry_refused_s=retry_s)
+        self._outlet = Outlet(self._publisher, kind.name, self._not_published)
+        self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
-        self._report_publishers = [Publisher(settings, kind.topic) for kind in REPORTED]
+        # What a producer reports of itself has no other record: it is retried for ever.
+        self._report_publishers = [
+            Publisher(settings, kind.topic, retry_refused_s=math.inf) for kind in REPORTED
+        ]
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name)
             if kind is TRADES
@@ -200,13 +211,7 @@ class Producer:
         for part in (self._releasing, self._serving):
             if part is not None:
                 await _cancel(part)
-        self._serve_reports()
-        left = self._outlet.given_up + sum(reports.waiting for reports in self._reports)
-        failed = 0
-        for publisher in (self._publisher, *self._report_publishers):
-            remaining_s = max(0.0, deadline - time.monotonic())
-            left += await asyncio.to_thread(publisher.flush, remaining_s)
-            failed += publisher.failed
+        left, failed = await self._flush(deadline)
         self._mirror()
         _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
         if left or failed:
@@ -216,6 +221,23 @@ class Producer:
         for end in ends:
             if end is not None:
                 raise end  # what it had in hand is not published
+
+    async def _flush(self, deadline: float) -> tuple[int, int]:
+        """Wait until Kafka has everything; return how many messages it has not, and refused."""
+        left = self._outlet.given_up
+        failed = 0
+        for publisher in (self._publisher, *self._report_publishers):
+            if publisher is not self._publisher:
+                self._serve_reports()
+            remaining_s = max(0.0, deadline - time.monotonic())
+            left += await asyncio.to_thread(publisher.flush, remaining_s)
+            publisher.give_up()
+            if publisher is self._publisher:
+                # Their gaps are among the reports.
+                self._outlet.hand_over_given_up()
+                self._record_unpublished(finally_=True)
+            failed += publisher.failed
+        return left + sum(reports.waiting for reports in self._reports), failed
 
     async def _create_topics(self) -> None:
         cluster = Cluster(self._settings)
@@ -316,6 +338,7 @@ class Producer:
         """Take acknowledgements, publish reports, show numbers."""
         mirrored = 0.0
         while True:
+            self._feed.clock.now_us()  # notes a jump also while no frame comes
             self._outlet.serve()
             self._serve_reports()
             now = time.monotonic()
@@ -324,7 +347,28 @@ class Producer:
                 mirrored = now
             await asyncio.sleep(SERVE_S)
 
+    def _not_published(self, _key: bytes, value: bytes) -> None:
+        """Take a message that Kafka refused for good."""
+        message = self._kind.decode(value)
+        self._unpublished.add(message.symbol, message.received_at_us, value, time.monotonic())
+
+    def _record_unpublished(self, *, finally_: bool = False) -> None:
+        """Record the gaps of refused messages; once Kafka takes messages again, fetch them."""
+        unpublished, takes_again = self._unpublished, not self._outlet.trouble
+        for gap in unpublished.gaps(time.monotonic(), finally_=finally_):
+            self._gaps.unpublished(gap, may_repair=takes_again and not finally_)
+        if takes_again and unpublished.symbols:
+            for value in unpublished.values:
+                self._recorder.not_published(value)
+            if self._kind is TRADES:
+                self._repair.request(
+                    [each for each in unpublished.symbols if each in self._markets]
+                )
+            unpublished.values.clear()
+            unpublished.symbols.clear()
+
     def _serve_reports(self) -> None:
+        self._record_unpublished()
         self._gaps.serve()
         self._watches.serve()
         for reports in self._reports:
@@ -379,6 +423,22 @@ class Producer:
             "acknowledgements",
             f"Kafka has acknowledged nothing for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
+        )
+        troubles = [trouble for outlet in outlets if (trouble := outlet.trouble)]
+        self._tell("publish", "; ".join(troubles), holds=bool(troubles))
+        self._warn_of_skew()
+
+    def _warn_of_skew(self) -> None:
+        skew_s = self._recorder.clock_skew_s
+        if skew_s is None or -MOST_AHEAD_S <= skew_s <= MOST_BEHIND_S:
+            self._health.clear("clock")
+            return
+        where = "ahead of" if skew_s > 0 else "behind"
+        self._health.warn(
+            "clock",
+            f"this machine's clock is {abs(skew_s):,.0f} s {where} the exchange's; trades are"
+            " stored with both times, up to a day of difference: synchronise the clock"
+            " (timedatectl set-ntp true)",
         )
 
     def _tell(self, condition: str, reason: str, *, holds: bool) -> None:

@@ -10,6 +10,7 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,12 @@ def _kafka(settings: Settings, running: dict[str, Any] | None) -> Iterator[Findi
         yield problem("Kafka", str(error), remedy)
 
 
-def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    """Compare the topics with the options; blocks.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer.
+    """
     names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
     wanted = Wanted(
         partitions=settings.kafka_num_partitions,
@@ -130,6 +136,10 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         for topic in cluster.topic_settings(names)
     }
     yield from findings.topics(found, names, wanted)
+
+
+def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    yield from topic_findings(settings, cluster)
     lags = {kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()}
     yield findings.unstored(
         {
@@ -184,6 +194,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
         yield _schema(store)
         yield from _tables(settings, store)
+        yield _first_to_go(settings, store)
         yield from _store_disk(store)
     except (QueryFailed, StoreUnavailable) as error:
         remedy = "see CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DB, CLICKHOUSE_SECURE"
@@ -214,6 +225,22 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
         yield from found
     if not bad:
         yield ok("tables", "they collapse, recognise blocks, expire and take rows as they should")
+
+
+def _first_to_go(settings: Settings, store: Store) -> Finding:
+    check, days = "rows to go", settings.retention_days
+    ((first_s,),) = store.rows(
+        "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
+        " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"
+    )
+    if not int(first_s):
+        return ok(check, f"none yet: rows are deleted {days} days after their receipt")
+    first = f"{datetime.fromtimestamp(int(first_s), UTC):%Y-%m-%d}"
+    return ok(
+        check,
+        f"ClickHouse deletes rows {days} days after their receipt (RETENTION_DAYS), the first on"
+        f" {first}; `radar export` keeps them as files",
+    )
 
 
 def _rights(store: Store, table: str) -> list[Finding]:

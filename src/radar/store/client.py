@@ -1,6 +1,8 @@
 """The only module that talks to ClickHouse, over HTTP."""
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 import clickhouse_connect
@@ -10,9 +12,9 @@ from clickhouse_connect.driver.httputil import all_managers, get_pool_manager
 
 from radar.columns import Columns
 from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
-from radar.settings import Settings
+from radar.settings import ANSWER_WITHIN_S, Settings
 from radar.store import native
-from radar.text import host_port
+from radar.text import clickhouse_words, host_port
 
 # Server errors that are about the content of a block, by ClickHouse's ErrorCodes.cpp. Every
 # other error is about the server's state and is retried: a code that is missing here costs a
@@ -35,6 +37,11 @@ ROW_ERRORS = {
 }
 
 CONNECT_TIMEOUT_S = 5
+# What a person can do about an error, whatever was asked.
+_REMEDIES = {
+    81: "run `radar migrate`, or set CLICKHOUSE_DB",  # UNKNOWN_DATABASE
+    516: "set CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",  # AUTHENTICATION_FAILED
+}
 # Times without a zone are UTC, wherever the server stands.
 _SESSION_SETTINGS = {"session_timezone": "UTC"}
 
@@ -49,6 +56,45 @@ _INSERT_SETTINGS: dict[str, Any] = {
     # A block of trades may hold old ones from many partitions (recent trades of quiet markets).
     "max_partitions_per_insert_block": 0,
 }
+
+
+def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
+    """Return once ClickHouse answers; blocks up to `timeout_s`.
+
+    It needs no user: whether the database lets a user in is known from the first query.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer; the message says what to do.
+    """
+    host, port = settings.clickhouse_host, settings.clickhouse_port
+    connection = (
+        HTTPSConnection(
+            host,
+            port,
+            timeout=timeout_s,
+            context=ssl.create_default_context(cafile=settings.clickhouse_ca_file or None),
+        )
+        if settings.clickhouse_secure
+        else HTTPConnection(host, port, timeout=timeout_s)
+    )
+    address = host_port(host, port)
+    remedy = "start it, or set CLICKHOUSE_HOST and CLICKHOUSE_PORT"
+    try:
+        connection.request("GET", "/ping")
+        connection.getresponse().read()
+    except ssl.SSLError as error:
+        raise StoreUnavailable(
+            f"ClickHouse at {address} and this machine do not agree on TLS: set CLICKHOUSE_SECURE,"
+            " CLICKHOUSE_CA_FILE and CLICKHOUSE_PORT"
+        ) from error
+    except HTTPException as error:
+        raise StoreUnavailable(
+            f"{address} does not answer as ClickHouse: set CLICKHOUSE_PORT to the HTTP port (8123)"
+        ) from error
+    except OSError as error:
+        raise StoreUnavailable(f"ClickHouse does not answer at {address}: {remedy}") from error
+    finally:
+        connection.close()
 
 
 class Store:
@@ -272,7 +318,8 @@ class Store:
 
     def _query_error(self, error: Exception) -> Exception:
         if isinstance(error, DatabaseError) and error.code is not None:
-            return QueryFailed(_first_line(error))
+            remedy = _REMEDIES.get(error.code)
+            return QueryFailed(_first_line(error) + (f": {remedy}" if remedy else ""))
         return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> Exception:
@@ -291,4 +338,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return clickhouse_words(lines[0]) if lines else type(error).__name__
