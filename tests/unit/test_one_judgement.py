@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from observed import flow, overview, partition, probe, producer, worker
 from radar.monitor.flow import verdict
 from radar.monitor.marks import Mark
+from radar.monitor.sections import SECTIONS
 from radar.observe import judgement, status
 from radar.observe.overview import Overview, ProcessState
 
@@ -156,6 +157,15 @@ def test_status_before_it_knows_writes_no_zero() -> None:
     said = status.describe(facts)
     assert "trades: – connections, – frames/s" in said
     assert "kafka 127.0.0.1:9092: not known" in said
+
+
+def test_sections_without_an_answer_do_not_say_that_there_is_nothing() -> None:
+    sections = {section.name: section for section in SECTIONS}
+    for name, subject in (("gaps", "markets"), ("letters", "letters")):
+        section = sections[name]
+        assert section.nothing(overview()).startswith("none: ")
+        silent = overview(probes=unanswered(subject, age_s=None))
+        assert section.nothing(silent).startswith("not known")
 
 
 def test_rates_of_a_moment_between_two_snapshots_are_not_zero() -> None:

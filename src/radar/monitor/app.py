@@ -47,8 +47,9 @@ class Pane(VerticalScroll):
         self._text = section.empty if section else ""
         self._words = ""
 
-    def show(self, rows: list[Row], words: str) -> None:
-        """Show those of the rows that hold the words."""
+    def show(self, rows: list[Row], words: str, nothing: str) -> None:
+        """Show those of the rows that hold the words, else that there is nothing."""
+        self._text = nothing
         self._rows, self._words = [row for row in rows if row.holds(words)], words
         self.redraw()
 
@@ -350,7 +351,9 @@ class Monitor(App[None]):
         lags = {key: tuple(seen) for key, seen in self._lags.items()}
         for pane in self._panes:
             if pane.section is not None and pane.display:
-                pane.show(pane.section.rows(overview, lags), self._words)
+                pane.show(
+                    pane.section.rows(overview, lags), self._words, pane.section.nothing(overview)
+                )
 
     def _tabs(self, overview: Overview) -> Text:
         counts = {"letters": len(overview.letters), "gaps": len(overview.gaps)}
