@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from radar import recorded
-from radar.errors import ConfigurationError, RadarError
+from radar.errors import ConfigurationError, InvalidPeriod, RadarError
 from radar.local.ask import Ask, opened
 from radar.settings import Settings
 
@@ -152,6 +152,8 @@ def _check(ask: Ask, wanted: Wanted) -> None:
     def rows(sql: str, parameters: dict[str, str]) -> list[list[str]]:
         return _answer(ask, sql, parameters)
 
+    if wanted.first and wanted.last and wanted.last < wanted.first:
+        raise InvalidPeriod(f"the last day {wanted.last} is before the first, {wanted.first}")
     recorded.check_period(rows, midnight(wanted.first), midnight(wanted.last, 1))
     recorded.check_markets(rows, wanted.symbols)
 

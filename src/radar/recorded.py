@@ -18,6 +18,7 @@ SHOWN = 3
 SIMILARITY = 0.6
 # The clocks of this machine and of the one that asks need not agree to the second.
 CLOCKS_DIFFER = timedelta(minutes=1)
+DATED_AHEAD = timedelta(days=1)  # of what is recorded; the exchange's clock may be wrong
 
 _GIVEN = "arrayJoin(JSONExtract({symbols:String}, 'Array(String)'))"
 # Sessions name their markets in few rows; only where they lack one the large tables are read.
@@ -31,7 +32,6 @@ _RECORDED = (
     " UNION ALL SELECT DISTINCT symbol FROM trades_master"
     " UNION ALL SELECT DISTINCT symbol FROM orderbook_depth) ORDER BY symbol"
 )
-# The exchange's clock, by which trades are dated, may be ahead of this machine's.
 _NEWEST = (
     "SELECT greatest((SELECT toUnixTimestamp64Milli(max(event_time)) FROM trades_master),"
     " (SELECT intDiv(toUnixTimestamp64Micro(max(received_at)), 1000) FROM orderbook_depth))"
@@ -66,6 +66,8 @@ def similar(symbol: str, known: Sequence[str]) -> list[str]:
     plain: dict[str, str] = {}
     for each in known:
         plain.setdefault(_plain(each), each)
+    if _plain(symbol) in plain:
+        return [plain[_plain(symbol)]]
     found = difflib.get_close_matches(_plain(symbol), plain, n=SHOWN, cutoff=SIMILARITY)
     return [plain[each] for each in found]
 
@@ -98,7 +100,7 @@ def check_period(ask: Ask, first: datetime | None, end: datetime | None = None) 
         InvalidPeriod: It ends before it begins, or begins in the future.
     """
     now = datetime.now(UTC)
-    if first is not None and first > now + CLOCKS_DIFFER and first > _newest(ask):
+    if first is not None and first > now + CLOCKS_DIFFER and first > _newest(ask) + DATED_AHEAD:
         raise InvalidPeriod(
             f"{_text(first)} is in the future, and it is {_text(now)} now: give an earlier one"
         )

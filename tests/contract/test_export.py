@@ -191,7 +191,10 @@ def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path
     [
         (["--symbol", "usdttmn"], "use USDTTMN"),
         (["--symbol", "USDTTMN", "--symbol", "NONSENSE"], "no market 'NONSENSE' is recorded"),
-        (["--first", "2026-01-02", "--last", "2026-01-01"], "give a later end"),
+        (
+            ["--first", "2026-01-02", "--last", "2026-01-01"],
+            "the last day 2026-01-01 is before the first",
+        ),
         (["--first", f"{TODAY + timedelta(days=2):%Y-%m-%d}"], "in the future"),
     ],
 )
