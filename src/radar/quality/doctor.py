@@ -17,14 +17,14 @@ from typing import Any
 
 from radar import __version__
 from radar.consumer.letters import Letters
-from radar.errors import ConfigurationError, QueryFailed, RadarError, StoreUnavailable
+from radar.errors import QueryFailed, RadarError, StoreUnavailable
 from radar.exchanges import load
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, Lag, library_version
 from radar.kinds import KINDS, TRADES
 from radar.local import addresses
 from radar.observe.state import running_pipeline
 from radar.producer.connection import Connection
-from radar.producer.markets import selected, storable
+from radar.producer.markets import chosen, storable
 from radar.producer.rest import Rest
 from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
@@ -36,6 +36,7 @@ from radar.text import host_port
 
 ANSWER_TIMEOUT_S = 5.0
 CLICKHOUSE_SKEW_S = 2.0
+SHOWN_MARKETS = 5
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -289,16 +290,17 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
     symbols: list[str] = []
     try:
         started_s = time.time()
-        markets = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
+        listed = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
+        markets = listed.markets
         middle_s = (started_s + time.time()) / 2
         found.append(ok("exchange REST", f"answers and has {len(markets):,} spot markets"))
         if rest.date:
             # It tells the second, so half a second later on average.
             told_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
             found.append(findings.clock("clock", middle_s - told_s, "the exchange's"))
-        symbols = [market.symbol for market in selected(markets, settings.symbols)][:1]
-    except ConfigurationError as error:
-        found.append(problem("markets", str(error), "name markets in SYMBOLS that there are"))
+        known, unknown = chosen(markets, settings.symbols)
+        symbols = [market.symbol for market in known][:1]
+        found += _set_aside(listed.malformed, unknown)
     except (RadarError, ValueError) as error:
         found.append(problem("exchange REST", str(error), remedy))
     finally:
@@ -315,6 +317,21 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
     except RadarError as error:
         found.append(problem("exchange WebSocket", str(error), remedy))
     return found
+
+
+def _set_aside(malformed: dict[str, str], unknown: dict[str, str]) -> Iterator[Finding]:
+    """Name the markets that a producer does not record."""
+    if unknown:
+        text = f"SYMBOLS names markets that the exchange does not have: {_named(unknown)}"
+        yield problem("markets", text, "name markets in SYMBOLS that there are")
+    if malformed:
+        text = f"the market list has {len(malformed)} malformed entries: {_named(malformed)}"
+        yield warning("market list", text, "all other markets are recorded; ask the exchange")
+
+
+def _named(found: dict[str, str]) -> str:
+    shown = [f"{name} ({why})" for name, why in list(found.items())[:SHOWN_MARKETS]]
+    return ", ".join(shown) + (", …" if len(found) > SHOWN_MARKETS else "")
 
 
 def _silent(
