@@ -261,20 +261,41 @@ def dashboard(
 
 
 @app.command()
-def migrate() -> None:
-    """Create or update the tables in ClickHouse."""
+def migrate(
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Give changed columns their type again as well."),
+    ] = False,
+) -> None:
+    """Create or update the tables in ClickHouse; make again what is missing."""
     from radar.store.client import Store
+    from radar.store.drift import differences
     from radar.store.migrate import migrate as run
+    from radar.store.migrate import repair_schema
 
     settings = _settings("migrate")
     require(settings, clickhouse=True)
     store = Store(settings)
     try:
+        repaired = repair_schema(store, types=repair)
         applied = run(store, settings.retention_days)
+        left = differences(store)
     finally:
         store.close()
+    for difference in repaired:
+        typer.echo(f"repaired: {difference.text}")
     for migration in applied:
         typer.echo(f"applied {migration.version:04} {migration.name}")
+    if losses := [each for each in repaired if each.loss]:
+        for each in losses:
+            typer.echo(f"lost: {each.table}: {each.loss}", err=True)
+        typer.echo("store them again from Kafka: docs/operations.md, Missing schema", err=True)
+    if left:
+        for difference in left:
+            typer.echo(f"different: {difference.text}", err=True)
+        typer.echo("change it as well with: radar migrate --repair", err=True)
+        raise typer.Exit(1)
     typer.echo(f"database {settings.clickhouse_db} is up to date")
 
 

@@ -252,7 +252,7 @@ class Settings(BaseSettings):
     )
     markets_refresh_seconds: Seconds = Field(
         600,
-        description="Look for listed and delisted markets this often, unless SYMBOLS names them.",
+        description="Look for listed and delisted markets, and try refused ones again, this often.",
     )
     max_markets: int = Field(
         2000,
@@ -262,6 +262,11 @@ class Settings(BaseSettings):
     )
     repair_requests_per_second: float = Field(
         20, gt=0, le=1000, description="Most REST requests per second that fetch missed trades."
+    )
+    freshness_seconds: Seconds = Field(
+        60,
+        description="A market that brought nothing for so long is compared with REST; without that"
+        " evidence it counts as not verified.",
     )
     max_frame_bytes: int = Field(
         1_048_576, ge=1024, le=67_108_864, description="Larger frames close the connection."

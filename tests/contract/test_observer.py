@@ -62,7 +62,7 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
                 and found.tables[0].rows == TRADES_COUNT
                 and {each.owner for each in found.partitions if each.kind == "trades"}
                 == {"worker-1"}
-                and not found.obstacles
+                and [each.severity for each in found.obstacles] == ["warning"]
             ),
             "everything is stored",
         )
@@ -83,7 +83,8 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
             1,
         )
         assert only.partitions == [lag.partition for lag in lags]
-        assert seen.bottleneck is None
+        assert seen.bottleneck is not None
+        assert seen.bottleneck.text.startswith("1 message of trades is a dead letter")
 
         lag = told("lag")
         assert isinstance(lag, dict)
@@ -94,7 +95,7 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
         ]
         status = told("status")
         assert isinstance(status, dict)
-        assert status["problems"] == []
+        assert (status["verdict"], status["problems"]) == ("warns", [])
         assert status["kafka"]["topics"][TRADES.topic]["lag"] == 0
         assert status["clickhouse"]["tables"][TRADES.table]["rows"] == TRADES_COUNT
         assert status["overview"]["workers"][0]["partitions"] == only.partitions
@@ -106,7 +107,7 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
         publish_trades(kafka_settings, range(TRADES_COUNT, TRADES_COUNT + 5))
         seen = until(
             observer,
-            lambda found: found.bottleneck is not None and found.flows[0].lag == 5,
+            lambda found: found.verdict == "stuck" and found.flows[0].lag == 5,
             "it is missed",
         )
         assert seen.bottleneck is not None

@@ -91,6 +91,26 @@ PUBLISH_QUEUE = _gauge("radar_publish_queue", "Messages waiting for Kafka", ["ki
 BACKPRESSURE_SECONDS = _counter(
     "radar_backpressure_seconds", "Time in which reading stopped for a full buffer", ["kind"]
 )
+RATE_LIMITED = _counter(
+    "radar_rate_limited",
+    "Times in which the exchange wanted no requests (429, 418, 503 with Retry-After)",
+    ["exchange"],
+)
+RATE_LIMIT_WAIT_SECONDS = _gauge(
+    "radar_rate_limit_wait_seconds",
+    "Time until the exchange may be asked again; 0: now",
+    ["exchange"],
+)
+SET_ASIDE_MARKETS = _gauge(
+    "radar_set_aside_markets",
+    "Markets that are not recorded, by reason (malformed, unknown, refused)",
+    ["kind", "reason"],
+)
+UNVERIFIED_MARKETS = _gauge(
+    "radar_unverified_markets",
+    "Markets without evidence younger than FRESHNESS_SECONDS that their records arrive",
+    ["kind"],
+)
 GAPS = _counter(
     "radar_gaps",
     "Times in which nothing of some markets was recorded, by cause"

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS, RECORDED
-from radar.observe import bottleneck, deployment, kafka_facts, process_facts, store_facts
+from radar.observe import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
 from radar.observe.deployment import Deployment, Served
 from radar.observe.judgement import IS_STARTING
 from radar.observe.kafka_facts import DeadLetters
@@ -40,9 +40,11 @@ from radar.store.client import check_answer as check_store
 from radar.text import host_port
 
 SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
+PASSED_AFTER_S = 30.0  # without another such line of its log, while the process is ready
 START_S = 10.0  # of a process, before which its silence is no problem
 WAIT_S = 1.3  # for answers; a process is given TIMEOUT_S of scrape.py
 RATES_S = 1.5  # between the two observations of whoever asks only once
+SNAPSHOTS_S = 8.0  # longer than the interval of depth snapshots, which come in bursts
 COMPLETE_WAIT_S = 12.0  # for whoever asks only once: also for the slowest
 STORE_TIMEOUT_S = 10.0
 TABLES_EVERY_S = 2.0
@@ -558,7 +560,12 @@ class Observer:
             for name, text in troubles.items()
             if text is not None
         }
-        logged = self._logs.newest if self._logs else ()
+        ready = {process.name for process in processes if process.ready}
+        logged = [
+            each
+            for each in (self._logs.newest if self._logs else ())
+            if not each.passes or each.process not in ready or now_s - each.at_s < PASSED_AFTER_S
+        ]
         return sorted((*logged, *self._troubles.values()), key=lambda each: each.at_s)
 
     def _reached(self) -> Cluster:
@@ -575,15 +582,21 @@ class Observer:
 def observe_once(settings: Settings) -> Overview:
     """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more.
 
-    Where Kafka or ClickHouse does not answer it observes once: that is what a person must know.
+    Between two snapshots nothing moves for some seconds: then it looks on until something does,
+    for SNAPSHOTS_S at most. Where Kafka or ClickHouse does not answer it observes once: that is
+    what a person must know.
     """
     observer = Observer(settings)
     try:
         first = observer.observe(COMPLETE_WAIT_S)
         if first.kafka_error or first.clickhouse_error:
             return first
-        time.sleep(RATES_S)
-        return observer.observe(COMPLETE_WAIT_S)
+        until_s = time.monotonic() + SNAPSHOTS_S
+        while True:
+            time.sleep(RATES_S)
+            overview = observer.observe(COMPLETE_WAIT_S)
+            if time.monotonic() > until_s or not judgement.is_undecided(overview):
+                return overview
     finally:
         observer.close()
 

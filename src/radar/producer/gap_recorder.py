@@ -16,6 +16,7 @@ from radar.records import Gap, GapCause
 # A market may wait for its turn for as long as all markets take at a low rate of requests.
 # Monotonic: the clock may be set meanwhile.
 REPAIR_PATIENCE_US = 120_000_000
+LOOK_EVERY_US = 1_000_000
 SHOWN_SYMBOLS = 5
 
 _log = structlog.get_logger()
@@ -49,6 +50,7 @@ class GapRecorder:
         self._coverage = Coverage()
         self._awaited = AwaitedRepairs(REPAIR_PATIENCE_US)
         self._stopped = False
+        self._looked_us = 0
 
     def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
         """Note that a connection has subscribed, or is read again."""
@@ -70,6 +72,23 @@ class GapRecorder:
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
         self._coverage.refuse(symbols)
+
+    def mute(self, symbol: str, since_us: int) -> None:
+        """Note that no connection has brought a market since then (Unix time)."""
+        self._coverage.mute(symbol, since_us)
+
+    def note_mute(self, symbol: str, began_at_us: int, ended_at_us: int) -> None:
+        """Record that a market was mute in a time that is over."""
+        if not self._stopped and ended_at_us > began_at_us:
+            self._note([Uncovered(began_at_us, ended_at_us, GapCause.MUTE, (symbol,))])
+
+    def expect(self, symbols: Iterable[str]) -> None:
+        """Note markets that should be recorded and that the exchange does not offer."""
+        self._coverage.expect(symbols, _now_us())
+
+    def is_covered(self, symbol: str) -> bool:
+        """Tell whether a connection that lives covers a market."""
+        return self._coverage.is_covered(symbol)
 
     def forget(self, symbols: Collection[str]) -> None:
         """Note that markets do not exist any more; no gap of them is recorded from now on."""
@@ -96,6 +115,9 @@ class GapRecorder:
 
     def serve(self) -> None:
         """Do what the passing of time asks for; to be called many times a second."""
+        if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
+            self._looked_us = _monotonic_us()
+            self._note(self._coverage.lasting(_now_us()))
         for gap, repaired in self._awaited.expire(_monotonic_us()):
             self._record(gap, repaired=repaired)
 

@@ -56,7 +56,12 @@ class Memory:
         self._min_combinations = min_combinations
         self._current: dict[str, int] = {}
         self._previous: dict[str, int] = {}
-        self._since_us = 0
+        self._since_us = self._complete_since_us = 0
+
+    @property
+    def complete_since_us(self) -> int:
+        """Return since when everything is remembered that was set, by the clock of `set`."""
+        return self._complete_since_us
 
     def __len__(self) -> int:
         return len(self._current) + len(self._previous)
@@ -78,6 +83,8 @@ class Memory:
             # A clock that was set back must not keep a generation for ever.
             and not 0 <= now_us - self._since_us < self._min_age_us
         ):
+            if self._previous:
+                self._complete_since_us = self._since_us
             self._previous = self._current
             self._current = {}
             self._since_us = now_us
@@ -113,6 +120,15 @@ class Published:
 
     def __init__(self) -> None:
         self._greatest = Memory(REMEMBER_PUBLISHED)
+
+    @property
+    def complete_since_us(self) -> int:
+        """Return since when everything is remembered that was published."""
+        return self._greatest.complete_since_us
+
+    def is_published(self, combination: str, n: int) -> bool:
+        """Tell whether the n-th of a combination is known to be published."""
+        return n <= self._greatest.get(combination)
 
     def is_new(self, combination: str, n: int, now_us: int) -> bool:
         """Tell whether the n-th of a combination was not published yet, and note that it is."""

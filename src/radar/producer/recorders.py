@@ -1,6 +1,6 @@
 """From records to messages: what is particular to a kind."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from time import monotonic
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from radar.records import BookSide, DepthSnapshot, Trade
 Message = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot
 SKEW_WINDOW_US = 10_000_000
+# A trade carries its second only; the exchange's clock may differ by another one.
+SECOND_MS = 2_000
 
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
 # Raises InvalidMessage for a record that workers would refuse; nothing of it is remembered.
@@ -96,6 +98,27 @@ class TradeRecorder:
     def forget(self, symbols: Collection[str]) -> Iterator[Message]:
         """Return nothing: trades do not wait, and what is remembered of them is bounded."""
         return iter(())
+
+    def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
+        """Return the trades of one answer that no source has brought, each with its occurrence.
+
+        Nothing of them is remembered. Trades that are too old for the memory count as brought.
+        """
+        occurrences = Occurrences()
+        found = []
+        since_ms = self._published.complete_since_us // 1000
+        if since_ms:
+            since_ms += SECOND_MS
+        for trade in trades:
+            content = combination(trade)
+            n = occurrences.count(content, trade.received_at_us)
+            if trade.event_time_ms >= since_ms and not self._published.is_published(content, n):
+                found.append((trade, n))
+        return found
+
+    def is_unpublished(self, trade: Trade, n: int) -> bool:
+        """Tell whether still no source has brought a trade that `unpublished` returned."""
+        return not self._published.is_published(combination(trade), n)
 
     def not_published(self, value: bytes) -> None:
         """Note that a trade was not published after all; the same trade may come again."""
