@@ -520,8 +520,10 @@ class Worker:
             self._store.ping()  # a server that does not answer at all is another matter
         if block.size == 1:
             raise error
-        # The outcome of an earlier attempt is not known, and the halves have other names.
-        if work.repeated or isinstance(error, InsertCutOff) or error.is_stored_in_part:
+        # The halves have other names than what an earlier attempt, whose outcome is not known, or a
+        # piece of the block may have been stored under.
+        in_pieces = work.pieces[-1].name.endswith(("<", ">"))
+        if work.repeated or in_pieces or isinstance(error, InsertCutOff) or error.is_stored_in_part:
             work.maybe_stored_to = max(work.maybe_stored_to, block.plan.hi)
         self._fitting_bytes = max(1, block.size_bytes // 2)
         self._fitting_until_s = time.monotonic() + FITTING_S
