@@ -150,7 +150,8 @@ class SilentRig(Rig):
 
     def _topic(self) -> Topic:
         cluster = Cluster(self.settings())
-        return Topic(cluster.topic_id(TRADES.topic), len(cluster.topics([TRADES.topic])))
+        # The partitions are those of this run, also right after the topic was created again.
+        return Topic(cluster.topic_id(TRADES.topic), self.setup.partitions)
 
     async def run(self, faults: list[Fault]) -> None:
         """Do the faults one after the other, and ask for the status all the time."""
