@@ -343,11 +343,11 @@ class SilentRig(Rig):
 
         def save() -> None:
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(data, copy)
+            shutil.copytree(data, copy, symlinks=True)
 
         def put_back() -> None:
             shutil.rmtree(data)
-            shutil.copytree(copy, data)
+            shutil.copytree(copy, data, symlinks=True)
 
         await self._while_clickhouse_is_down(save)
         await self._until_answers(self._clickhouse_port)
