@@ -15,7 +15,7 @@ import pytest
 from market_data import data_at_rest, insert, insert_market, trade, us
 from radar import export as exporting
 from radar import wire
-from radar.errors import ConfigurationError, QueryFailed
+from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.export import Day, Exported, Wanted, export, is_complete
 from radar.kinds import TRADES
 from radar.settings import Settings
@@ -88,7 +88,9 @@ def test_export_of_some_days_of_a_market(
     week: Store, store_settings: Settings, tmp_path: Path
 ) -> None:
     first, last = (TODAY - timedelta(days=3)).date(), (TODAY - timedelta(days=2)).date()
-    wanted = Wanted("trades", "csv", ("USDTTMN", "it's"), first, last)
+    with pytest.raises(UnknownMarket, match='no market "it\'s" is recorded'):
+        export(store_settings, Wanted("trades", "csv", ("USDTTMN", "it's"), first, last), tmp_path)
+    wanted = Wanted("trades", "csv", ("USDTTMN",), first, last)
     assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
     text = (tmp_path / f"trades/wallex/USDTTMN/{first}.csv").read_text()
     head, row = text.splitlines()

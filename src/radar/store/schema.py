@@ -25,6 +25,8 @@ _ADD_CONSTRAINT = re.compile(
 _DROP = re.compile(r"DROP (COLUMN|CONSTRAINT) IF EXISTS (\w+)", re.IGNORECASE)
 _CONSTRAINT = re.compile(r"CONSTRAINT ((\w+) CHECK .*)", re.IGNORECASE | re.DOTALL)
 _OTHER_CHANGE = re.compile(r"(MODIFY|RESET) (SETTING|TTL|COMMENT)\b", re.IGNORECASE)
+# An index makes queries faster, and nothing is missing without it.
+_INDEX = re.compile(r"(ADD|MATERIALIZE) INDEX\b", re.IGNORECASE)
 _PLACE = re.compile(r"\s+(?:AFTER\s+\w+|FIRST)\s*$", re.IGNORECASE)
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS")
 _AFTER_TYPE = (*_DEFAULTS, "COMMENT", "CODEC", "TTL")
@@ -153,7 +155,7 @@ def _change(table: TableDefinition, name: str, change: str) -> None:
             table.columns.pop(match[2], None)
         else:
             table.constraints.pop(match[2], None)
-    elif not _OTHER_CHANGE.match(change):
+    elif not (_OTHER_CHANGE.match(change) or _INDEX.match(change)):
         raise UnknownStatement(change[:80])
 
 
