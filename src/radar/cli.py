@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__, cli_dlq, cli_skip
+from radar import __version__, cli_dlq, cli_restore, cli_skip
 from radar.cli_arguments import AsJson, KindName, RecordedName, say, say_json
 from radar.cli_arguments import kind_named as _kind
 from radar.cli_arguments import settings_for as _settings
@@ -38,6 +38,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_dlq.app, name="dlq")
 app.command()(cli_skip.skip)
+app.command()(cli_restore.restore)
+app.command()(cli_restore.acknowledge)
 
 
 class ExportFormat(StrEnum):

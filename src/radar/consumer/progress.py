@@ -25,6 +25,9 @@ class Progress(NamedTuple):
     version: int = 0
 
 
+UNRECORDED = Progress(0)
+
+
 class Former(NamedTuple):
     """How far a topic of the same name and another ID was accounted for."""
 

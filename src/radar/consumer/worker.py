@@ -43,6 +43,7 @@ from radar.consumer.delivery_gaps import (
     write_new,
 )
 from radar.consumer.progress import (
+    UNRECORDED,
     Known,
     Order,
     Progress,
@@ -91,8 +92,6 @@ SILENCE_LOOK_S = 0.5
 ACCOUNT_AGAIN_S = 0.5
 # Messages are read while they are in the processor's cache.
 TAKEN_AT_ONCE = 2048
-
-UNRECORDED = Progress(0)
 
 _log = structlog.get_logger()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from radar import __version__
+from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
 from radar.errors import ConfigurationError, QueryFailed, RadarError, StoreUnavailable
 from radar.exchanges import load
@@ -183,12 +184,24 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
         yield _schema(store)
         yield from _tables(settings, store)
+        yield _delivery_gaps(store)
         yield from _store_disk(store)
     except (QueryFailed, StoreUnavailable) as error:
         remedy = "see CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DB, CLICKHOUSE_SECURE"
         yield problem("ClickHouse", str(error), remedy)
     finally:
         store.close()
+
+
+def _delivery_gaps(store: Store) -> Finding:
+    lost: dict[str, int] = {}
+    causes: set[str] = set()
+    for kind in KINDS.values():
+        for gap in recorded(store, kind.topic):
+            if gap.state == OPEN:
+                lost[kind.name] = lost.get(kind.name, 0) + gap.offsets
+                causes.add(gap.cause)
+    return findings.delivery_gaps(lost, sorted(causes))
 
 
 def _schema(store: Store) -> Finding:
