@@ -3,9 +3,12 @@
 The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
 
 1. dead letters of the block are acknowledged by Kafka,
-2. the plan is committed: offset `lo` with the metadata `P|lo|hi`,
+2. the plan is committed: offset `lo` with the plan in the metadata,
 3. the block is inserted under a name that follows from the plan and the content,
-4. offset `hi + 1` is committed, without metadata.
+4. offset `hi + 1` is committed, without a plan.
+
+Before all that, the offsets of a partition are accounted for (`accounting.py`): where the worker goes
+on, and which offsets are lost. It does so again when the log, the topic or the database has changed.
 
 A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
 exactly that block, and ClickHouse recognises its name if it was already inserted.
