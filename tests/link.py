@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 from types import TracebackType
 
 CHUNK_BYTES = 65_536
+_END_OF_HEAD = b"\r\n\r\n"
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Link:
@@ -30,6 +34,7 @@ class Link:
         self._passable.set()
         self._break_request_after: int | None = None
         self._lose_answer = False
+        self._largest_body_bytes: int | None = None
 
     async def __aenter__(self) -> "Link":
         """Listen."""
@@ -67,8 +72,13 @@ class Link:
         """Cut all connections instead of passing on the next answer."""
         self._lose_answer = True
 
+    def refuse_bodies_over(self, limit_bytes: int) -> None:
+        """Answer HTTP requests with a larger body with 413, as a proxy with a limit does."""
+        self._largest_body_bytes = limit_bytes
+
     def heal(self) -> None:
         """Pass everything on again."""
+        self._largest_body_bytes = None
         self.refusing, self.delay_s = False, 0.0
         self._break_request_after, self._lose_answer = None, False
         self._passable.set()
@@ -88,7 +98,9 @@ class Link:
                 writers.append(to_server)
                 self._writers.add(to_server)
                 pumps = [
-                    asyncio.create_task(self._pass_on(client, to_server, request=True)),
+                    asyncio.create_task(
+                        self._pass_on(client, to_server, request=True, to_client=to_client)
+                    ),
                     asyncio.create_task(self._pass_on(server, to_client, request=False)),
                 ]
                 try:
@@ -107,11 +119,28 @@ class Link:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
+    def _too_large(self, data: bytes) -> int:
+        """Return the size of a request with its head, if its body is over the limit, else 0."""
+        head, _, _ = data.partition(_END_OF_HEAD)
+        found = _CONTENT_LENGTH.search(head) if data.startswith(b"POST ") else None
+        if self._largest_body_bytes is None or found is None:
+            return 0
+        body_bytes = int(found[1])
+        return len(head) + 4 + body_bytes if body_bytes > self._largest_body_bytes else 0
+
     async def _pass_on(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, request: bool
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        *,
+        request: bool,
+        to_client: asyncio.StreamWriter | None = None,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK_BYTES):
+                if to_client is not None and (size := self._too_large(data)):
+                    await _refuse(source, to_client, size - len(data))
+                    return
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._passable.wait()
@@ -127,3 +156,13 @@ class Link:
                     self.passed_bytes += len(data)
                     sink.write(data)
                     await sink.drain()
+
+
+async def _refuse(
+    source: asyncio.StreamReader, to_client: asyncio.StreamWriter, left_bytes: int
+) -> None:
+    """Read the rest of a request, so that the client reads the answer, and refuse it."""
+    while left_bytes > 0 and (data := await source.read(min(CHUNK_BYTES, left_bytes))):
+        left_bytes -= len(data)
+    to_client.write(_TOO_LARGE)
+    await to_client.drain()

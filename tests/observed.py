@@ -1,6 +1,6 @@
 """Overviews of a pipeline, made up: one that flows, and changes of it."""
 
-from typing import Any
+from typing import Any, get_args
 
 from msgspec.structs import replace
 
@@ -13,8 +13,10 @@ from radar.observe.overview import (
     MarketLatency,
     Overview,
     PartitionState,
+    Probe,
     ProcessState,
     ProducerState,
+    Subject,
     TableState,
     WorkerState,
 )
@@ -109,6 +111,10 @@ def worker(kind: str, number: int, **changes: Any) -> WorkerState:
     return replace(made, **changes)
 
 
+def probe(subject: Subject, **changes: Any) -> Probe:
+    return replace(Probe(subject, age_s=0.5, holds=True), **changes)
+
+
 def overview(**changes: Any) -> Overview:
     """Return a pipeline with three partitions of trades and of depth, and its obstacles."""
     workers = [worker(kind, number) for kind in ("trades", "depth") for number in range(3)]
@@ -142,7 +148,7 @@ def overview(**changes: Any) -> Overview:
         ],
         rates_over_s=15.0,
         slowest=[MarketLatency("trades", "LINKUSDT", 1.016)],
+        probes=[probe(subject) for subject in get_args(Subject)],
     )
     changed = replace(made, **changes)
-    obstacles = bottleneck.find(changed)
-    return replace(changed, obstacles=obstacles, bottleneck=obstacles[0] if obstacles else None)
+    return bottleneck.judged(changed)

@@ -18,7 +18,7 @@ from radar.cli_arguments import AsJson, KindName, RecordedName, say, say_json
 from radar.cli_arguments import kind_named as _kind
 from radar.cli_arguments import settings_for as _settings
 from radar.errors import RadarError
-from radar.text import printable
+from radar.text import host_port, printable
 
 if TYPE_CHECKING:
     from radar.local.pipeline import Pipeline, Summary
@@ -174,8 +174,8 @@ def simulate(
     )
 
     def ready(host: str, bound_port: int) -> None:
-        typer.echo(f"EXCHANGE_WS_URL=ws://{host}:{bound_port}/ws")
-        typer.echo(f"EXCHANGE_REST_URL=http://{host}:{bound_port}")
+        typer.echo(f"EXCHANGE_WS_URL=ws://{host_port(host, bound_port)}/ws")
+        typer.echo(f"EXCHANGE_REST_URL=http://{host_port(host, bound_port)}")
 
     run(options, settings, ready)
 
@@ -650,7 +650,7 @@ def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
     where = url(dashboard.host, dashboard.port) if dashboard else ""
     return [
         *([("Dashboard", _login(pipeline.settings, where))] if dashboard else []),
-        ("Kafka", f"{broker.host}:{broker.port}{foreign[broker.embedded]}"),
+        ("Kafka", f"{host_port(broker.host, broker.port)}{foreign[broker.embedded]}"),
         ("ClickHouse", f"{url(database.host, database.port)}{foreign[database.embedded]}"),
         *_examples(pipeline.settings, embedded=database.embedded),
         ("Logs", str(pipeline.data_dir / "logs")),
@@ -676,7 +676,7 @@ def _addresses_of_running(settings: "Settings") -> list[tuple[str, str]]:
 def _examples(settings: "Settings", *, embedded: bool) -> list[tuple[str, str]]:
     """Return how to ask the database, from a terminal and with another client."""
     sql = f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'
-    where = f"http://{settings.clickhouse_host}:{settings.clickhouse_port}/"
+    where = f"http://{host_port(settings.clickhouse_host, settings.clickhouse_port)}/"
     curl = f'curl -u "{settings.clickhouse_user}:$({_command()} password)" {where}'
     return [("SQL", sql), *([("Password", curl)] if embedded else [])]
 

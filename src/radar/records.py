@@ -33,6 +33,7 @@ class GapCause(StrEnum):
     SILENT = "silent"  # it was given up because nothing came any more
     REFUSED = "refused"  # it ended, and the exchange did not take another one at once
     BACKPRESSURE = "backpressure"  # it was not read, because Kafka took nothing
+    MUTE = "mute"  # it brought other markets, and nothing of this one; REST has proved it
 
 
 class Market(msgspec.Struct, frozen=True):

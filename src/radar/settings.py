@@ -56,7 +56,8 @@ class Allowed:
 def _check_brokers(value: str) -> str:
     for server in value.split(","):
         host, _, port = server.rpartition(":")
-        if not host or re.search(r"[\s:]", host) or not port.isdecimal() or int(port) > MAX_PORT:
+        name = re.fullmatch(r"[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]", host)
+        if not name or not port.isdecimal() or int(port) > MAX_PORT:
             raise ValueError(f"{server!r} is not host:port")
     return value
 
@@ -133,7 +134,9 @@ _WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
 
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
-Brokers = Annotated[str, AfterValidator(_check_brokers), Allowed("host:port, separated by commas")]
+Brokers = Annotated[
+    str, AfterValidator(_check_brokers), Allowed("host:port or [IPv6]:port, separated by commas")
+]
 CertificatesPath = Annotated[
     str, AfterValidator(_check_certificates), Allowed("empty, or a file of certificates in PEM")
 ]
@@ -144,6 +147,10 @@ HostNames = Annotated[
     BeforeValidator(_split),
     AfterValidator(_check_hosts),
     Allowed("empty, or names or addresses without ports, separated by commas"),
+]
+# An IPv6 address with or without the brackets that URLs put around it.
+Host = Annotated[
+    str, Field(min_length=1), AfterValidator(lambda host: host.removeprefix("[").removesuffix("]"))
 ]
 Identifier = Annotated[
     str,
@@ -299,7 +306,7 @@ class Settings(BaseSettings):
     )
 
     # ClickHouse
-    clickhouse_host: str = Field("127.0.0.1", min_length=1, description="Host of ClickHouse.")
+    clickhouse_host: Host = Field("127.0.0.1", description="Host of ClickHouse.")
     clickhouse_port: Annotated[Port, AfterValidator(_http_port)] = Field(
         8123, description="HTTP port of ClickHouse (not the native port 9000)."
     )
@@ -359,9 +366,8 @@ class Settings(BaseSettings):
     )
 
     # Dashboard
-    dashboard_host: str = Field(
+    dashboard_host: Host = Field(
         "127.0.0.1",
-        min_length=1,
         description="Address of this machine to serve the dashboard on; others than its own"
         " loopback need DASHBOARD_TOKEN.",
     )
@@ -404,9 +410,8 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Serve health and Prometheus metrics here; 0 means not."
     )
-    metrics_host: str = Field(
+    metrics_host: Host = Field(
         "127.0.0.1",
-        min_length=1,
         description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
     )
     metrics_hosts: HostNames = Field(

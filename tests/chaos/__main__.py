@@ -28,6 +28,9 @@ import uvloop
 
 from chaos.rig import Rig
 from chaos.schedule import Setup, draw_faults, draw_setup
+from chaos.silent import draw_silent_faults, draw_silent_setup
+from chaos.silent_rig import SilentRig
+from chaos.silent_verdict import SilentVerdict, judge_silent
 from chaos.verdict import Verdict, judge
 
 HOME = Path(__file__).parents[2] / ".kafka"
@@ -38,7 +41,7 @@ class Outcome:
     """A run that has ended."""
 
     setup: Setup
-    verdict: Verdict
+    verdict: Verdict | SilentVerdict
     faults: Counter[str]
     deaths: dict[str, dict[int, int]]  # of processes that nobody told to end, by exit code
     problems: list[str]
@@ -88,11 +91,29 @@ async def run(setup: Setup, directory: Path, kafka_home: Path | None) -> Outcome
         )
 
 
+async def run_silent(setup: Setup, directory: Path, kafka_home: Path | None) -> Outcome:
+    """Run one seed of silent faults in a directory of its own."""
+    phases = _Phases()
+    async with SilentRig(setup, directory, kafka_home) as rig:
+        phases.end("start")
+        await rig.run(draw_silent_faults(setup))
+        phases.end("faults")
+        problems = await rig.settle()
+        phases.end("settle")
+        verdict = await asyncio.to_thread(judge_silent, rig)
+        phases.end("verdict")
+        deaths = {name: dict(part.deaths) for name, part in rig.parts.items() if part.deaths}
+        return Outcome(setup, verdict, rig.done, deaths, problems, phases.seconds)
+
+
 def main() -> None:
     """Run the seeds that the command line asks for; exit code 1 if one fails."""
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument(
+        "--silent", action="store_true", help="faults that make no noise, one after the other"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="how long faults happen")
     parser.add_argument("--faults", type=int, default=60, help="in each run")
     parser.add_argument("--scale", type=float, default=1, help="multiplies the rates")
@@ -140,8 +161,9 @@ def _run_in_own_process(seed: int) -> bool:
 
 def _run_seed(seed: int, options: argparse.Namespace) -> bool:
     nodes = options.kafka_nodes if options.kafka_home else 0
+    draw = draw_silent_setup if options.silent else draw_setup
     setup = dataclasses.replace(
-        draw_setup(seed, kafka_nodes=nodes, scale=options.scale),
+        draw(seed, kafka_nodes=nodes, scale=options.scale),
         duration_s=options.seconds,
         faults=options.faults,
     )
@@ -150,6 +172,7 @@ def _run_seed(seed: int, options: argparse.Namespace) -> bool:
     result: dict[str, Any] = {
         "seed": seed,
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "family": "silent" if options.silent else "loud",
         "cores": len(os.sched_getaffinity(0)),
         "again": _again(seed, nodes, options),
         "setup": asdict(setup),
@@ -157,7 +180,8 @@ def _run_seed(seed: int, options: argparse.Namespace) -> bool:
     }
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            outcome = runner.run(run(setup, directory, options.kafka_home))
+            one = run_silent if options.silent else run
+            outcome = runner.run(one(setup, directory, options.kafka_home))
     except Exception as error:  # noqa: BLE001 - whatever it is, this run has failed
         result["failure"] = f"{type(error).__name__}: {error}"
         summary = f"FAILED: {result['failure']}"
@@ -197,6 +221,8 @@ def _again(seed: int, nodes: int | None, options: argparse.Namespace) -> str:
     """Return the command that repeats a seed."""
     given = ["--first-seed", f"{seed}", "--seconds", f"{options.seconds:g}"]
     given += ["--faults", f"{options.faults}"]
+    if options.silent:
+        given += ["--silent"]
     if options.scale != 1:
         given += ["--scale", f"{options.scale:g}"]
     if nodes is not None:

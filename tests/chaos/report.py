@@ -5,14 +5,13 @@ failed; the document then says so.
 """
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-Run = dict[str, Any]
+from chaos.silent_report import HEADING, silent_report
+from chaos.tables import Run, cores, days, failure, number, table, total
 
 TITLE = """\
 # Chaos
@@ -77,7 +76,7 @@ Producers are whole producers of each kind; connections are redundant ones in ea
 those of trades. Rates are the exchange's. Seconds are those in which faults happen. Deaths are
 processes that ended without being told to."""
 
-_DIRECTORY = re.compile(r"/[^' ]*/")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "chaos.md"
 
 MUST_BE_ZERO = {
     "trades_lost": "trades lost",
@@ -110,7 +109,7 @@ def read(paths: Iterable[Path]) -> tuple[list[Run], list[Run]]:
     for path in paths:
         for line in path.read_text().splitlines():
             result = json.loads(line)
-            setup = json.dumps(result["setup"], sort_keys=True)
+            setup = json.dumps((result.get("family"), result["setup"]), sort_keys=True)
             if setup in newest and not newest[setup]["passed"]:
                 failed_before.append(newest[setup])
             newest[setup] = result
@@ -134,7 +133,7 @@ def report(runs: Sequence[Run], failed_before: Sequence[Run]) -> str:
 def _summary(runs: Sequence[Run]) -> str:
     failed = [run for run in runs if not run["passed"]]
     hours = sum(run.get("took_s", 0) for run in runs) / 3600
-    faults = sum(_total(run.get("faults", {})) for run in runs)
+    faults = sum(total(run.get("faults", {})) for run in runs)
     deaths = sum((_deaths(run) for run in runs), Counter[str]())
     told = sum(
         number
@@ -145,21 +144,21 @@ def _summary(runs: Sequence[Run]) -> str:
     lines = [
         "## Result",
         "",
-        *_table(
+        *table(
             ("", ""),
             [
                 ("runs passed", f"{len(runs) - len(failed)} of {len(runs)}"),
-                ("events verified", _n(sum(run.get("events", 0) for run in runs))),
-                ("trades sent, each stored", _n(_sum(runs, "trades_sent"))),
-                ("trades stored, with what only REST told", _n(_sum(runs, "trades_stored"))),
-                ("snapshots of books", _n(_sum(runs, "depth_stored"))),
-                ("bad messages in the dead letters", _n(_sum(runs, "bad_messages"))),
-                *((title, _n(_sum(runs, name))) for name, title in MUST_BE_ZERO.items()),
-                ("faults", _n(faults)),
-                ("processes killed or restarted", _n(told)),
+                ("events verified", number(sum(run.get("events", 0) for run in runs))),
+                ("trades sent, each stored", number(_sum(runs, "trades_sent"))),
+                ("trades stored, with what only REST told", number(_sum(runs, "trades_stored"))),
+                ("snapshots of books", number(_sum(runs, "depth_stored"))),
+                ("bad messages in the dead letters", number(_sum(runs, "bad_messages"))),
+                *((title, number(_sum(runs, name))) for name, title in MUST_BE_ZERO.items()),
+                ("faults", number(faults)),
+                ("processes killed or restarted", number(told)),
                 ("processes that ended by themselves", _described(deaths)),
                 ("duration of all runs", f"{hours:.1f} hours"),
-                ("when, on", f"{_days(runs)}, {_cores(runs)} cores"),
+                ("when, on", f"{days(runs)}, {cores(runs)} cores"),
             ],
         ),
         "",
@@ -168,23 +167,25 @@ def _summary(runs: Sequence[Run]) -> str:
     if failed:
         lines += ["", "**Failed**", ""]
         for run in failed:
-            lines += [f"- seed {run['seed']}: {_failure(run)}: `{run['again']}`"]
+            lines += [f"- seed {run['seed']}: {failure(run, MUST_BE_ZERO)}: `{run['again']}`"]
     return "\n".join([*lines, ""])
 
 
 def _failed_before(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
-    lines = [f"- seed {run['seed']}, {run['at'][:16]}: {_failure(run)}" for run in runs]
+    lines = [
+        f"- seed {run['seed']}, {run['at'][:16]}: {failure(run, MUST_BE_ZERO)}" for run in runs
+    ]
     return "\n".join([FAILED_BEFORE, *lines, ""])
 
 
 def _faults(runs: Sequence[Run]) -> str:
-    total: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
     for run in runs:
-        total.update(run.get("faults", {}))
-    rows = [(name, _n(number)) for name, number in total.most_common()]
-    return "\n".join(["## Faults", "", *_table(("fault", "times"), rows), ""])
+        faults.update(run.get("faults", {}))
+    rows = [(name, number(times)) for name, times in faults.most_common()]
+    return "\n".join(["## Faults", "", *table(("fault", "times"), rows), ""])
 
 
 def _table_of_runs(runs: Sequence[Run]) -> str:
@@ -194,7 +195,7 @@ def _table_of_runs(runs: Sequence[Run]) -> str:
         *("deaths", "trades sent", "trades stored", "snapshots", "bad", "result"),
     )
     return "\n".join(
-        ["## Runs", "", NOTE_ON_RUNS, "", *_table(heads, [_row(run) for run in runs]), ""]
+        ["## Runs", "", NOTE_ON_RUNS, "", *table(heads, [_row(run) for run in runs]), ""]
     )
 
 
@@ -211,75 +212,64 @@ def _row(run: Run) -> tuple[str, ...]:
         str(setup["workers"]),
         str(setup["partitions"]),
         str(setup["symbols"]),
-        _n(round(setup["trades_per_s"])),
-        _n(round(setup["depth_per_s"])),
-        f"{_n(setup['batch_size'])} or {setup['batch_timeout_s']:g} s",
+        number(round(setup["trades_per_s"])),
+        number(round(setup["depth_per_s"])),
+        f"{number(setup['batch_size'])} or {setup['batch_timeout_s']:g} s",
         f"{setup['duration_s']:g}",
-        _n(_total(run.get("faults", {}))),
-        _n(_deaths(run).total()),
-        *(_n(verdict.get(name, 0)) for name in ("trades_sent", "trades_stored", "depth_stored")),
-        _n(verdict.get("bad_messages", 0)),
-        "exact" if run["passed"] else f"**{_failure(run)}**",
+        number(total(run.get("faults", {}))),
+        number(_deaths(run).total()),
+        *(
+            number(verdict.get(name, 0))
+            for name in ("trades_sent", "trades_stored", "depth_stored")
+        ),
+        number(verdict.get("bad_messages", 0)),
+        "exact" if run["passed"] else f"**{failure(run, MUST_BE_ZERO)}**",
     )
-
-
-def _failure(run: Run) -> str:
-    if "failure" in run:
-        return _DIRECTORY.sub("", str(run["failure"]))
-    wrong = [
-        f"{title} {_n(run['verdict'][name])}"
-        for name, title in MUST_BE_ZERO.items()
-        if run["verdict"][name]
-    ]
-    return "; ".join([*wrong, *run["problems"]])
 
 
 def _deaths(run: Run) -> Counter[str]:
     deaths: Counter[str] = Counter()
     for codes in run.get("deaths", {}).values():
-        for code, number in codes.items():
-            deaths["killed" if code == "-9" else f"exit code {code}"] += number
+        for code, times in codes.items():
+            deaths["killed" if code == "-9" else f"exit code {code}"] += times
     return deaths
 
 
 def _described(numbers: Counter[str]) -> str:
-    each = ", ".join(f"{_n(number)} {name}" for name, number in numbers.most_common())
-    return f"{_n(numbers.total())} ({each})" if each else "0"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    each = ", ".join(f"{number(times)} {name}" for name, times in numbers.most_common())
+    return f"{number(numbers.total())} ({each})" if each else "0"
 
 
 def _sum(runs: Iterable[Run], name: str) -> int:
     return sum(int(run.get("verdict", {}).get(name, 0)) for run in runs)
 
 
-def _total(numbers: dict[str, int]) -> int:
-    return sum(numbers.values())
+def document(paths: Iterable[Path], present: str) -> tuple[str, bool]:
+    """Return the document and whether all runs passed.
+
+    A family of faults without a result keeps its part of the present document.
+    """
+    runs, failed_before = read(paths)
+    loud, silent = _of_family(runs, "loud"), _of_family(runs, "silent")
+    parts = list(present.partition(HEADING))
+    if loud:
+        parts[0] = report(loud, _of_family(failed_before, "loud")) + "\n"
+    if silent:
+        parts[1:] = [silent_report(silent, _of_family(failed_before, "silent"))]
+    return "".join(parts), all(run["passed"] for run in runs)
 
 
-def _days(runs: Sequence[Run]) -> str:
-    days = sorted({str(run["at"])[:10] for run in runs})
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-
-
-def _cores(runs: Iterable[Run]) -> str:
-    return " or ".join(str(cores) for cores in sorted({int(run["cores"]) for run in runs}))
-
-
-def _n(number: int) -> str:
-    return f"{number:,}"
+def _of_family(runs: Iterable[Run], family: str) -> list[Run]:
+    return [run for run in runs if run.get("family", "loud") == family]
 
 
 def main() -> None:
     """Write the document of the results that the command line names."""
-    runs, failed_before = read(map(Path, sys.argv[1:]))
-    if not runs:
+    if not sys.argv[1:]:
         sys.exit("no results: python -m chaos.report RESULTS...")
-    print(report(runs, failed_before), end="")
-    sys.exit(0 if all(run["passed"] for run in runs) else 1)
+    text, passed = document(map(Path, sys.argv[1:]), DOCUMENT.read_text())
+    print(text, end="")
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

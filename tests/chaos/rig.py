@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import clickhouse_connect
 import httpx
@@ -206,7 +206,7 @@ class Rig:
         self._brokers = ""
         self._http = httpx.AsyncClient(timeout=30, trust_env=False)
 
-    async def __aenter__(self) -> "Rig":
+    async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             await self._start()

@@ -1,5 +1,6 @@
 """The embedded broker behind its fetch proxy: hostile packets, and a file that is torn."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,7 +18,8 @@ from hostile_requests import Requests
 from ports import free_port
 from radar.kafka import Cluster, Publisher
 from radar.kinds import TRADES
-from radar.local import broker_file
+from radar.local import addresses, broker_file
+from radar.local import broker as local_broker
 from radar.local.addresses import answers
 from radar.local.kafka_requests import RequestRefused, check
 from radar.settings import Settings, load
@@ -172,6 +174,23 @@ def test_broker_whose_file_and_copy_are_torn_names_the_file_and_the_way_out(
     assert len(list(own.data_dir.glob("kafka.json.torn-*"))) == with_copy
     own.file.rename(own.data_dir / "aside")
     own.start_and_wait()
+
+
+def test_broker_whose_port_was_taken_meanwhile_takes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that answers does not prove that the broker listens there."""
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        taken, free = other.getsockname()[1], free_port()
+        chosen = iter([taken, free])
+        monkeypatch.setattr(addresses, "free_port", lambda _host: next(chosen))
+
+        async def spawned_port() -> int:
+            broker = await local_broker._start(tmp_path / "spawned", "127.0.0.1")
+            await broker.stop()
+            return broker.port
+
+        assert asyncio.run(spawned_port()) == free
 
 
 def test_broker_killed_two_seconds_after_it_acknowledged_keeps_everything(own: Broker) -> None:

@@ -38,12 +38,12 @@ def watch(begins: float, ends: float, **changes: Any) -> bytes:
     )
 
 
-def gap(begins: float, ends: float, *, repaired: bool) -> bytes:
+def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCause.SILENT) -> bytes:
     return wire.encode_gap(
         Gap(
             source="wallex",
             record_kind="trades",
-            cause=GapCause.SILENT,
+            cause=cause,
             symbols=("A",),
             began_at_us=us(begins),
             ended_at_us=us(ends),
@@ -97,6 +97,21 @@ def test_coverage_counts_overlaps_once_and_divides_days(store: Store) -> None:
     assert 0 <= today.elapsed_s - (NOW - midnight).total_seconds() < HOUR_S
     assert today.watched_share == 0
     assert len(rows) == 6
+
+
+def test_coverage_time_in_which_a_market_was_mute_was_not_watched(store: Store) -> None:
+    insert(store, WATCHES, watch(0, 8))
+    insert(
+        store,
+        GAPS,
+        gap(1, 2, repaired=True, cause=GapCause.MUTE),
+        gap(4, 7, repaired=False, cause=GapCause.MUTE),
+    )
+    rows = coverage(store, date(2000, 1, 1))
+    mute = day(rows, "A", 0)
+    assert mute.watched_s == (8 - 1 - 3) * HOUR_S
+    assert mute.complete_share == pytest.approx((8 - 3) / 24)
+    assert day(rows, "B", 0).watched_s == 8 * HOUR_S
 
 
 def test_coverage_watch_that_grows_is_one_row_and_its_end_counts(store: Store) -> None:

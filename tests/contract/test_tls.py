@@ -16,7 +16,9 @@ import apache_kafka
 from ports import free_port
 from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster, Publisher
+from radar.kafka.client import client_config
 from radar.local.apache_kafka import Listener
+from radar.producer.rest import Rest
 from radar.settings import Settings, load
 from radar.store.client import Store
 
@@ -118,6 +120,33 @@ def test_store_with_the_ca_of_the_server_talks_tls(
 def test_store_without_the_ca_of_the_server_refuses_it() -> None:
     with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
         Store(load()).rows("SELECT 1")
+
+
+@pytest.mark.usefixtures("secure_clickhouse")
+@pytest.mark.fault(
+    "A private certificate authority signed a server's certificate",
+    report="none, if SSL_CERT_FILE or SSL_CERT_DIR names the authority",
+    place="nowhere",
+    within_s=10,
+)
+def test_machine_that_trusts_the_ca_of_a_server_needs_no_option(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch, within_s: float
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    settings = load()
+    secure = Store(settings, timeout_s=within_s)
+    assert secure.rows("SELECT 1") == [(1,)]
+    secure.close()
+
+    async def ask() -> bytes:
+        rest = Rest(f"https://127.0.0.1:{settings.clickhouse_port}", proxy="")
+        try:
+            return await rest.get("/ping")
+        finally:
+            await rest.close()
+
+    assert asyncio.run(ask()) == b"Ok.\n"
+    assert client_config(settings)["ssl.ca.location"] == str(certificate.certificate)
 
 
 class SecuredBroker(NamedTuple):

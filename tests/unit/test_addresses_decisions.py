@@ -74,6 +74,24 @@ def test_is_loopback_host_is_this_machine_or_not(host: str, *, expected: bool) -
     assert is_loopback(host) is expected
 
 
+@pytest.mark.parametrize(
+    ("outgoing", "expected"),
+    [
+        ("32768\t60999\n", range(61_000, 65_536)),
+        ("49152 65535", range(10_000, 49_152)),
+        ("1024 65535", range(512, 1024)),
+    ],
+)
+def test_listening_ports_are_none_of_outgoing_connections(outgoing: str, expected: range) -> None:
+    assert addresses.listening_ports(outgoing) == expected
+
+
+def test_kafka_on_an_ipv6_address_is_this_machine() -> None:
+    port = free_port()
+    found = addresses.kafka(load(kafka_broker=f"[::1]:{port}"))
+    assert found == Address("::1", port, embedded=True)
+
+
 def test_free_port_can_be_bound() -> None:
     with socket.create_server(("127.0.0.1", free_port())):
         pass

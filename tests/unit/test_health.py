@@ -71,6 +71,24 @@ def test_health_with_conditions_is_alive_but_not_ready_until_all_are_cleared() -
     assert health.why_not_ready() == []
 
 
+def test_warning_leaves_the_process_ready_and_everybody_who_asks_gets_it() -> None:
+    health, port = Health(), free_port()
+    serve("127.0.0.1", port, health)
+    health.warn("markets", "2 markets are set aside")
+    assert (health.why_not_ready(), health.warnings()) == ([], ["2 markets are set aside"])
+    status, body = get(port, "/readyz")
+    assert (status, json.loads(body)["warnings"]) == (200, ["2 markets are set aside"])
+    assert "radar_warnings 1.0" in get(port, "/metrics")[1].splitlines()
+    told = str(ask("127.0.0.1", port, "producer"))
+    assert told == "producer: alive, ready; warning: 2 markets are set aside"
+    health.set("markets", "no market is left")  # the same condition became worse
+    assert (health.why_not_ready(), health.warnings()) == (["no market is left"], [])
+    health.warn("markets", "1 market is set aside")
+    assert health.why_not_ready() == []
+    health.clear("markets")
+    assert health.warnings() == []
+
+
 def test_endpoints_tell_connections_where_there_can_be_some() -> None:
     port, other = free_port(), free_port()
     connections = Connections()

@@ -3,6 +3,7 @@
 import pytest
 
 from radar.monitor import figures
+from radar.observe import judgement
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_price_loses_nothing_but_zeros(price: str | float | None, text: str) -> 
     [(None, 5, "→"), (0.9, 5, "→"), (3.0, 40, "↗"), (-3.0, 40, "↘"), (16.0, 396, "↗")],
 )
 def test_trend(per_s: float | None, lag: int, arrow: str) -> None:
-    assert figures.trend(per_s, lag) == arrow
+    assert figures.trend(judgement.trend(per_s, lag)) == arrow
 
 
 def test_spark_shows_the_newest_at_the_right_and_the_highest_of_each_bar() -> None:

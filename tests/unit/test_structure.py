@@ -22,7 +22,13 @@ IMPORTERS = {
     "clickhouse_connect": {"radar.store.client"},
     "chdb": {"radar.local.clickhouse.engine"},
     "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
-    "httpx": {"radar.producer.rest", "radar.local.pipeline"},
+    # Those that would use the environment's proxies for radar's own addresses, if they are asked
+    # to reach one: `http.client` does not.
+    "httpx": {"radar.producer.rest"},
+    "urllib.request": set(),
+    "requests": set(),
+    "aiohttp": set(),
+    "urllib3": set(),
     "noida_db": {"radar.local.broker"},
     "simdjson": {"radar.columns"},
     "xxhash": {"radar.consumer.run"},
@@ -51,11 +57,12 @@ MAY_IMPORT = {
     "radar.columns": {"radar.wire", "radar.decimals", "radar.records", "radar.layout"},
     "radar.kinds": {"radar.wire", "radar.columns"},
     "radar.settings": {"radar.secret_file"},
-    "radar.kafka": {"radar.settings"},
+    "radar.tls": set(),
+    "radar.kafka": {"radar.settings", "radar.tls"},
     "radar.exchanges": {"radar.records", "radar.kinds", "radar.wire", "radar.decimals"},
     "radar.producer": {
         *("radar.exchanges", "radar.records", "radar.wire", "radar.kinds", "radar.kafka"),
-        *("radar.settings", "radar.observe"),
+        *("radar.settings", "radar.observe", "radar.tls"),
     },
     "radar.consumer": {
         *("radar.columns", "radar.kinds", "radar.store", "radar.kafka", "radar.settings"),

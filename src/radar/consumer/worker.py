@@ -7,8 +7,8 @@ The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
 3. the block is inserted under a name that follows from the plan and the content,
 4. offset `hi + 1` is committed, without a plan.
 
-Before all that, the offsets of a partition are accounted for (`accounting.py`): where the worker goes
-on, and which offsets are lost. It does so again when the log, the topic or the database has changed.
+Before all that, the offsets of a partition are accounted for (`accounting.py`): where the worker
+goes on, and which offsets are lost; again whenever the log, the topic or the database has changed.
 
 A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
 exactly that block, and ClickHouse recognises its name if it was already inserted.

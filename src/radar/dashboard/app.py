@@ -38,7 +38,7 @@ from radar.local.addresses import check_dashboard, url
 from radar.observe.overview import Overview
 from radar.observe.state import running_pipeline
 from radar.settings import Settings
-from radar.text import is_printable, printable
+from radar.text import host_port, is_printable, printable
 
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends
@@ -130,7 +130,7 @@ class Dashboard:
                 "exchange": settings.exchange,
                 "simulated": bool(running.get("simulated")),
                 "started_at_s": running.get("started_at", self._started_at_s),
-                "clickhouse": f"{settings.clickhouse_host}:{settings.clickhouse_port}"
+                "clickhouse": f"{host_port(settings.clickhouse_host, settings.clickhouse_port)}"
                 f"/{settings.clickhouse_db}",
             }
         )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from radar.errors import RadarError, StoreUnavailable
+from radar.observe.judgement import OVERVIEW_HOLDS_S
 from radar.observe.overview import Flow, Overview
 
 PERIOD_S = 5.0
@@ -99,6 +100,7 @@ class Sampler:
         self.history = History()
         self._observe = observe
         self._latest: Overview | None = None
+        self._observed_at_s = -math.inf
         self._problem = "the pipeline has not been looked at yet"
         self._rounds = 0
         self._looked_at_s = -math.inf
@@ -110,6 +112,7 @@ class Sampler:
         while True:
             try:
                 self._latest, self._problem = await self._observe(), ""
+                self._observed_at_s = time.monotonic()
                 self.history.add(self._latest.at_s, self._latest.flows)
             except RadarError as error:
                 self._latest, self._problem = None, str(error)
@@ -148,6 +151,8 @@ class Sampler:
     def _found(self) -> Overview:
         if self._latest is None:
             raise StoreUnavailable(self._problem)
+        if (old_s := time.monotonic() - self._observed_at_s) > OVERVIEW_HOLDS_S:
+            raise StoreUnavailable(f"the pipeline has not been observed for {old_s:.0f} s")
         return self._latest
 
     def _look(self) -> None:

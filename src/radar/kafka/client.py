@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 
+from radar import tls
 from radar.errors import BrokerUnavailable, ClientHangs
 from radar.settings import Settings
 
@@ -45,8 +46,8 @@ def client_config(settings: Settings) -> dict[str, Any]:
         config["sasl.mechanism"] = settings.kafka_sasl_mechanism
         config["sasl.username"] = settings.kafka_sasl_username
         config["sasl.password"] = settings.kafka_sasl_password.get_secret_value()
-    if settings.kafka_ssl_ca_file:
-        config["ssl.ca.location"] = settings.kafka_ssl_ca_file
+    if authorities := settings.kafka_ssl_ca_file or tls.authorities():
+        config["ssl.ca.location"] = authorities
     if settings.kafka_ssl_certificate_file:
         config["ssl.certificate.location"] = settings.kafka_ssl_certificate_file
         config["ssl.key.location"] = settings.kafka_ssl_key_file

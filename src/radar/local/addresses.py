@@ -1,11 +1,15 @@
 """Decides which stores `radar up` starts itself and which it finds running."""
 
 import ipaddress
+import random
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from radar.errors import ConfigurationError
+from radar.text import host_port
 
 if TYPE_CHECKING:
     # The broker's process needs ports, not options: their library takes long to import.
@@ -29,10 +33,16 @@ def kafka(settings: "Settings") -> Address:
     Raises:
         ConfigurationError: The address is taken, or nothing answers there.
     """
-    first = settings.kafka_broker.split(",")[0]
-    host, _, port = first.rpartition(":")
+    host, port = first_broker(settings)
     given = "kafka_broker" in settings.model_fields_set
-    return _decide("KAFKA_BROKER", f"KAFKA_BROKER={first}", host, int(port), given=given)
+    assignment = f"KAFKA_BROKER={host_port(host, port)}"
+    return _decide("KAFKA_BROKER", assignment, host, port, given=given)
+
+
+def first_broker(settings: "Settings") -> tuple[str, int]:
+    """Return host and port of the broker that KAFKA_BROKER names first."""
+    host, _, port = settings.kafka_broker.split(",")[0].rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def clickhouse(settings: "Settings") -> Address:
@@ -54,11 +64,10 @@ def dashboard(settings: "Settings") -> Address | None:
     host, port = settings.dashboard_host, settings.dashboard_port
     if not port:
         return None
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family).close()
+        socket.create_server((host, port), family=family(host)).close()
     except OSError:
-        port = free_port()
+        port = free_port(host)
     return Address(host, port, embedded=True)
 
 
@@ -78,7 +87,7 @@ def check_dashboard(settings: "Settings") -> None:
 
 def url(host: str, port: int) -> str:
     """Return the URL of a web server."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{host_port(host, port)}"
 
 
 def _decide(variable: str, assignment: str, host: str, port: int, *, given: bool) -> Address:
@@ -86,12 +95,14 @@ def _decide(variable: str, assignment: str, host: str, port: int, *, given: bool
         if given:
             return Address(host, port, embedded=False)
         raise ConfigurationError(
-            f"{host}:{port} is in use: set {assignment} to use what runs there,"
+            f"{host_port(host, port)} is in use: set {assignment} to use what runs there,"
             f" or another {variable} to start an own one"
         )
     if is_loopback(host):
         return Address(host, port, embedded=True)
-    raise ConfigurationError(f"nothing answers at {host}:{port}: start it or unset {variable}")
+    raise ConfigurationError(
+        f"nothing answers at {host_port(host, port)}: start it or unset {variable}"
+    )
 
 
 def answers(host: str, port: int) -> bool:
@@ -112,8 +123,50 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
-def free_port() -> int:
-    """Return a TCP port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port of this machine that is free now.
+
+    The system gives it to no outgoing connection, so it is still free a moment later, and a
+    connection to it cannot reach itself. Of two programs that choose at once, both rarely get it.
+
+    Raises:
+        ConfigurationError: None of many ports is free.
+    """
+    for port in random.sample(_LISTENING_PORTS, TRIED_PORTS):
+        with socket.socket(family(host)) as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise ConfigurationError(
+        f"none of {TRIED_PORTS} TCP ports of {host} is free: end what holds them"
+    )
+
+
+def family(host: str) -> socket.AddressFamily:
+    """Return the address family of a host that is an IPv6 address, and else that of IPv4."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def listening_ports(outgoing: str) -> range:
+    """Return the ports for servers, of which outgoing connections take none.
+
+    Args:
+        outgoing: The system's first and last port for outgoing connections.
+    """
+    first, last = (int(word) for word in outgoing.split())
+    above = range(last + 1, MAX_PORT + 1)
+    # Below are the ports that people choose for their servers.
+    return above if len(above) >= FEWEST_PORTS else range(min(FIRST_PORT, first // 2), first)
+
+
+def _outgoing_ports() -> str:
+    try:
+        return Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    except OSError:
+        return "49152 65535"  # RFC 6335, section 6
+
+
+MAX_PORT = 65535
+FIRST_PORT = 10_000
+FEWEST_PORTS = 1000
+TRIED_PORTS = 100
+_LISTENING_PORTS = listening_ports(_outgoing_ports())

@@ -13,6 +13,7 @@ from radar.local import addresses
 from radar.local.clickhouse.errors import Rejected
 from radar.local.clickhouse.statement import Kind, classify, destroys
 from radar.settings import Settings
+from radar.text import host_port
 
 # How ClickHouse shows an answer to a person.
 TABLE_FORMAT = "PrettyCompactMonoBlock"
@@ -136,9 +137,10 @@ def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
 def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
     path = _newest_data(settings)
     if path is None:
+        where = host_port(settings.clickhouse_host, settings.clickhouse_port)
         raise StoreUnavailable(
-            f"nothing answers at {settings.clickhouse_host}:{settings.clickhouse_port} and there is"
-            f" no data in {settings.radar_data_dir}: start `radar up`"
+            f"nothing answers at {where} and there is no data in {settings.radar_data_dir}:"
+            " start `radar up`"
         )
     from radar.local.clickhouse.engine import open_directly
 

@@ -26,7 +26,10 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 COPY_INTERVAL_S = 5.0
 COPY_REST = 20.0  # a slow disk is spared: so many times as long as a copy takes
+PORT_ATTEMPTS = 5
 _TAIL_BYTES = 4096
+# How the broker reports that it listens, and that it cannot.
+_LISTENS, _PORT_TAKEN = b"press Ctrl-C to stop", b"is already in use"
 
 
 async def run(data_dir: Path, host: str, port: int) -> int:
@@ -65,15 +68,19 @@ class _Broker:
 
         self.port = port
         self.tail = b""
+        # The broker itself says so: a port that answers may be another process's.
+        self.listens = asyncio.Event()
         self.ended = asyncio.ensure_future(self._wait())
         self._process = process
 
     async def _wait(self) -> int:
-        stream = self._process.stderr
+        stream = self._process.stdout
         while stream is not None and (written := await stream.read(_TAIL_BYTES)):
             sys.stderr.buffer.write(written)
             sys.stderr.buffer.flush()
             self.tail = (self.tail + written)[-_TAIL_BYTES:]
+            if _LISTENS in self.tail:
+                self.listens.set()
         return await self._process.wait()
 
     async def stop(self) -> None:
@@ -103,24 +110,30 @@ async def _start(data_dir: Path, host: str) -> _Broker:
 
 
 async def _spawn(data_dir: Path, host: str) -> _Broker:
+    """Start the broker on a free port and wait until it listens or has ended."""
     import asyncio
 
-    from radar.local.addresses import answers, free_port
+    from radar.local.addresses import free_port
 
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "radar.local.broker", "--become-broker"),
-        *(str(data_dir), host, str(port)),
-        env=os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    broker = _Broker(process, port)
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + START_TIMEOUT_S
-    while not broker.ended.done() and loop.time() < deadline_s:
-        if await asyncio.to_thread(answers, host, port):
+    for _ in range(PORT_ATTEMPTS):
+        port = free_port(host)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "radar.local.broker", "--become-broker"),
+            *(str(data_dir), host, str(port)),
+            env=os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        broker = _Broker(process, port)
+        listens = asyncio.ensure_future(broker.listens.wait())
+        await asyncio.wait(
+            (broker.ended, listens),
+            timeout=START_TIMEOUT_S,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        listens.cancel()
+        if not (broker.ended.done() and _PORT_TAKEN in broker.tail):
             break
-        await asyncio.sleep(0.005)
     return broker
 
 

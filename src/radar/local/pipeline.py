@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
@@ -36,9 +37,11 @@ from radar.local.verdict import (
 from radar.monitor.watch import Watch
 from radar.observe.deployment import Deployment, Served
 from radar.observe.observer import Observer
+from radar.observe.scrape import fetch
 from radar.settings import Settings, clickhouse_password_file
 from radar.store.client import Store
 from radar.store.migrate import migrate
+from radar.text import host_port
 
 START_TIMEOUT_S = 60.0
 START_ALONE_S = 5.0
@@ -247,6 +250,7 @@ class Pipeline:
             variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "2"
         if self.simulation:
             host = f"127.0.0.1:{self.exchange_port}"
+            variables["EXCHANGE_PROXY"] = ""
             variables["EXCHANGE_WS_URL"] = f"ws://{host}/ws"
             variables["EXCHANGE_REST_URL"] = f"http://{host}"
         return variables
@@ -289,7 +293,9 @@ class Pipeline:
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
             if not addresses.answers(address.host, address.port):
-                raise StoreUnavailable(f"nothing answers at {address.host}:{address.port}")
+                raise StoreUnavailable(
+                    f"nothing answers at {host_port(address.host, address.port)}"
+                )
 
         await self._until_done(is_up, name)
 
@@ -325,7 +331,9 @@ class Pipeline:
 
     def _migrate(self) -> None:
         if not addresses.answers(self.database.host, self.database.port):
-            raise StoreUnavailable(f"nothing answers at {self.database.host}:{self.database.port}")
+            raise StoreUnavailable(
+                f"nothing answers at {host_port(self.database.host, self.database.port)}"
+            )
         store = Store(self.settings)
         try:
             migrate(store, self.settings.retention_days)
@@ -361,14 +369,11 @@ class Pipeline:
         return len(summary.depth_frames_by_channel)
 
     def _ask_exchange(self, question: str) -> LedgerSummary:
-        import httpx
-
-        url = f"http://127.0.0.1:{self.exchange_port}/simulator/{question}"
         try:
-            answer = httpx.get(url, timeout=10).raise_for_status()
-        except httpx.HTTPError as error:
+            content = fetch("127.0.0.1", self.exchange_port, f"/simulator/{question}", 10.0)
+        except (OSError, HTTPException) as error:
             raise RadarError(f"the simulated exchange does not answer: {error}") from error
-        return msgspec.json.decode(answer.content, type=LedgerSummary)
+        return msgspec.json.decode(content, type=LedgerSummary)
 
     async def _drained(self) -> int:
         """Wait until everything in Kafka is stored; return how many messages are not."""
@@ -423,8 +428,8 @@ class Pipeline:
             "pid": os.getpid(),
             "started_at": self.started_at_s,
             "simulated": self.simulation is not None,
-            "kafka_broker": f"{self.broker.host}:{self.broker.port}",
-            "clickhouse": f"{self.database.host}:{self.database.port}",
+            "kafka_broker": host_port(self.broker.host, self.broker.port),
+            "clickhouse": host_port(self.database.host, self.database.port),
             "dashboard": addresses.url(self.dashboard.host, self.dashboard.port)
             if self.dashboard
             else "",

@@ -1,5 +1,6 @@
 """The full-screen view of a running pipeline; everything that it shows comes from an overview."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -18,6 +19,7 @@ from radar.monitor import flow, help_text, sections
 from radar.monitor.cells import cell
 from radar.monitor.marks import Mark
 from radar.monitor.sections import SECTIONS, Row, Section
+from radar.observe.judgement import OVERVIEW_HOLDS_S
 from radar.observe.overview import Overview
 
 LOOK_EVERY_S = 0.2
@@ -109,6 +111,7 @@ class Monitor(App[None]):
     #verdict { height: auto; max-height: 3; padding: 0 1; }
     #verdict.-flows { color: ansi_green; }
     #verdict.-passes { color: ansi_yellow; }
+    #verdict.-unknown { color: ansi_yellow; text-style: bold; }
     #verdict.-stuck { background: ansi_red; color: ansi_bright_white; text-style: bold; }
     #flow { height: auto; padding: 0 1; margin: 0 0 0 0; }
     #sections { height: 1fr; }
@@ -171,6 +174,8 @@ class Monitor(App[None]):
         self._stopping = stopping
         self._interrupt = interrupt
         self._seen: Overview | None = None
+        self._seen_at_s = time.monotonic()  # when the newest overview came
+        self._was_old = False
         self._was_stopping = False
         self._lags: dict[tuple[str, int], deque[float]] = {}
         self._words = ""
@@ -303,9 +308,12 @@ class Monitor(App[None]):
 
     def _look(self) -> None:
         newest, stopping = self._newest(), self._stopping()
-        if newest is self._seen and stopping == self._was_stopping:
+        if newest is not self._seen:
+            self._seen_at_s = time.monotonic()
+        old = time.monotonic() - self._seen_at_s > OVERVIEW_HOLDS_S
+        if newest is self._seen and stopping == self._was_stopping and old == self._was_old:
             return
-        self._was_stopping = stopping
+        self._was_stopping, self._was_old = stopping, old
         if newest is not None and newest is not self._seen:
             for each in newest.partitions:
                 seen = self._lags.setdefault((each.kind, each.partition), deque(maxlen=SEEN_LAGS))
@@ -314,6 +322,12 @@ class Monitor(App[None]):
             self._seen = newest
             self._draw()
 
+    def _now_s(self) -> float | None:
+        """Return the time by which the overview may be too old; None while it stands still."""
+        if self._seen is None or self._paused:
+            return None
+        return self._seen.at_s + time.monotonic() - self._seen_at_s
+
     def _draw(self) -> None:
         screen = self.screen_stack[0]
         if not screen.query("#keys"):
@@ -321,7 +335,7 @@ class Monitor(App[None]):
         width, overview = self.size.width, self._seen
         note = " PAUSED, p goes on " if self._paused else ""
         screen.query_one("#title", Static).update(flow.title(overview, self._subject, width, note))
-        mark, text = flow.verdict(overview, stopping=self._was_stopping)
+        mark, text = flow.verdict(overview, stopping=self._was_stopping, now_s=self._now_s())
         verdict = screen.query_one("#verdict", Static)
         verdict.set_classes(f"-{mark.name.lower()}")
         verdict.update(text)

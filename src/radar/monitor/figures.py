@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from radar.observe.bottleneck import duration
+from radar.observe.overview import Trend
 
 _BARS = "▁▂▃▄▅▆▇█"
 NONE = "–"
@@ -72,11 +73,9 @@ def uptime(seconds: float) -> str:
     return (f"{days} d " if days else "") + f"{hours:02}:{minutes % 60:02}:{second:02}"
 
 
-def trend(per_s: float | None, current: int) -> str:
-    """Write whether a lag grows, as an arrow; what is less than a seventieth a second is noise."""
-    if per_s is None or abs(per_s) <= max(1.0, current / 70):
-        return "→"
-    return "↗" if per_s > 0 else "↘"
+def trend(judged: Trend | None) -> str:
+    """Draw whether a lag grows as an arrow."""
+    return {"grows": "↗", "shrinks": "↘"}.get(judged or "", "→")
 
 
 def spark(values: Sequence[float], width: int) -> str:

@@ -8,14 +8,17 @@ from rich.text import Text
 from radar.kinds import RECORDED
 from radar.monitor import figures
 from radar.monitor.cells import cell
-from radar.monitor.marks import Mark, of_obstacles, of_stage
+from radar.monitor.marks import Mark, of_stage, of_verdict
+from radar.observe import judgement
 from radar.observe.overview import Flow, Overview, TableState
 
 WIDE = 110  # columns from which on words are written out
 # Each with the columns that it needs; what is left is divided.
 STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
 KIND_WIDTH = 8
-OLD_S = 8.0  # from which age on it is said of what ClickHouse told
+
+
+_WORDS = {"problem": "STUCK AT", "unknown": "UNKNOWN AT", "warning": "LOOK AT", "passes": "LOOK AT"}
 
 
 def title(overview: Overview | None, name: str, width: int, note: str) -> Text:
@@ -32,27 +35,40 @@ def title(overview: Overview | None, name: str, width: int, note: str) -> Text:
     return Text.assemble(left, " " * max(1, width - left.cell_len - right.cell_len), right)
 
 
-def verdict(overview: Overview | None, *, stopping: bool = False) -> tuple[Mark, Text]:
-    """Write whether it flows, else where it is stuck and why."""
+def verdict(
+    overview: Overview | None, *, stopping: bool = False, now_s: float | None = None
+) -> tuple[Mark, Text]:
+    """Write whether it flows, else where it is stuck and why.
+
+    Args:
+        overview: The facts; None before there are some.
+        stopping: Whether the pipeline is being stopped.
+        now_s: Unix time, by which facts may be too old to say anything.
+    """
     if overview is None:
         return Mark.IDLE, Text("○ asking everybody …", style="dim")
-    mark = of_obstacles(overview.obstacles)
     if stopping:
-        waiting = sum(flow.lag or 0 for flow in overview.flows)
-        stops = f"▲ STOPPING: waiting until everything is stored, {figures.count(waiting)} to go"
+        lags = [flow.lag for flow in overview.flows if flow.lag is not None]
+        waiting = figures.count(sum(lags)) if lags else "an unknown number of messages"
+        stops = f"▲ STOPPING: waiting until everything is stored, {waiting} to go"
         return Mark.PASSES, Text(f"{stops}. Ctrl-C again ends at once", style="bold")
+    said = judgement.verdict(overview, now_s)
+    mark = of_verdict(said)
+    if said == "unknown" and overview.verdict != "unknown" and now_s is not None:
+        old = f"these facts are {figures.age(now_s - overview.at_s)} old"
+        return mark, Text.assemble((f"{mark.sign} UNKNOWN: ", "bold"), old)
     if overview.bottleneck is not None:
         more = len(overview.obstacles) - 1
         where = overview.bottleneck.stage.upper()
-        word = "STUCK AT" if mark is Mark.STUCK else "LOOK AT"
+        word = _WORDS[overview.bottleneck.severity]
         text = Text.assemble(
             (f"{mark.sign} {word} {where}: ", "bold"), cell(overview.bottleneck.text)
         )
         if more:
             text.append(f" (and {more} more)")
         return mark, text
-    if not overview.producers and not overview.workers:
-        return Mark.IDLE, Text(
+    if said == "idle":
+        return mark, Text(
             "○ Kafka and ClickHouse answer; no process is known:"
             " name them in MONITOR_PROCESSES, or start `radar up`"
         )
@@ -111,11 +127,17 @@ def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
     simulated = f"{overview.exchange}, simulated" if wide else "simulated"
     return [
         simulated if overview.simulated else overview.exchange,
-        f"{sum(each.connections for each in overview.flows)} open",
+        f"{_open(overview)} open",
         f"Kafka, {parts}" if wide else f"{parts} in Kafka",
         f"{ready}/{len(workers)} ready" if workers else "none known",
-        "ClickHouse" + (f", {figures.age(told_s)} old" if wide and told_s > OLD_S else ""),
+        "ClickHouse" + (f", {figures.age(told_s)} old" if wide and overview.tables_old else ""),
     ]
+
+
+def _open(overview: Overview) -> str:
+    """Return how many connections are open, as far as producers have told."""
+    heard = [each.connections for each in overview.flows if each.heard]
+    return f"{sum(heard)}" if heard or not overview.producers else figures.NONE
 
 
 def _cells(
@@ -128,15 +150,10 @@ def _cells(
 
     producers = [producer for producer in overview.producers if producer.kind == each.kind]
     reconnects = sum(producer.reconnects for producer in producers)
-    lag_per_s = sum(
-        partition.lag_per_s or 0.0
-        for partition in overview.partitions
-        if partition.kind == each.kind
-    )
-    known = bool(producers)
+    known = bool(producers) and each.heard
     rows = figures.NONE if table is None else (figures.count if wide else figures.brief)(table.rows)
     waiting = figures.count(each.lag)
-    arrow = figures.trend(lag_per_s, each.lag or 0) if each.lag else ""
+    arrow = figures.trend(each.trend) if each.lag else ""
     bad = each.invalid_frames
     letters = each.open_letters or 0
     newest = None
@@ -163,13 +180,18 @@ def _cells(
             f"last {figures.age(each.last_frame_age_s)}{ago}"
             if wide
             else f"{figures.age(each.last_frame_age_s)}{ago}",
+            each.silent,
         ),
         cell(
             "connections",
             f"{reconnects} lost, {bad} bad" if wide else f"{reconnects} lost {bad} bad",
             bad > 0,
         ),
-        cell("partitions", f"{waiting} waiting {arrow}" if wide else f"{waiting} wait {arrow}"),
+        cell(
+            "partitions",
+            f"{waiting} waiting {arrow}" if wide else f"{waiting} wait {arrow}",
+            each.backlog,
+        ),
         cell(
             "workers",
             (f"{figures.age(each.latency_s)} latency" if wide else figures.age(each.latency_s))
@@ -180,7 +202,7 @@ def _cells(
                 if letters
                 else ""
             ),
-            letters > 0,
+            letters > 0 or each.slow,
         ),
         cell(
             "tables",

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from radar.observe.overview import Bottleneck, Overview, ProcessState
+from radar.observe.overview import Condition, Overview, ProcessState, Verdict
 
 
 class Mark(Enum):
@@ -10,6 +10,7 @@ class Mark(Enum):
 
     FLOWS = ("●", "green")
     PASSES = ("▲", "yellow")
+    UNKNOWN = ("?", "bold yellow")
     STUCK = ("✖", "bold red")
     IDLE = ("○", "dim")
 
@@ -24,29 +25,44 @@ class Mark(Enum):
         return self.value[1]
 
 
-def of_obstacles(obstacles: list[Bottleneck]) -> Mark:
-    """Return the state of a place with these obstacles."""
-    if not obstacles:
-        return Mark.FLOWS
-    return Mark.PASSES if all(each.passes for each in obstacles) else Mark.STUCK
+_OF_VERDICT: dict[Verdict, Mark] = {
+    "stuck": Mark.STUCK,
+    "unknown": Mark.UNKNOWN,
+    "warns": Mark.PASSES,
+    "passes": Mark.PASSES,
+    "idle": Mark.IDLE,
+    "flows": Mark.FLOWS,
+}
+_OF_SEVERITY = {
+    "problem": Mark.STUCK,
+    "unknown": Mark.UNKNOWN,
+    "warning": Mark.PASSES,
+    "passes": Mark.PASSES,
+}
+_OF_CONDITION: dict[Condition, Mark] = {
+    "ready": Mark.FLOWS,
+    "runs": Mark.FLOWS,
+    "warns": Mark.PASSES,
+    "not_ready": Mark.PASSES,
+    "starting": Mark.PASSES,
+    "stopped": Mark.IDLE,
+    "down": Mark.STUCK,
+}
+
+
+def of_verdict(verdict: Verdict) -> Mark:
+    """Return the state of the whole."""
+    return _OF_VERDICT[verdict]
 
 
 def of_stage(overview: Overview, stage: str, kind: str | None = None) -> Mark:
-    """Return the state of a stage, or of one kind in it."""
-    return of_obstacles(
-        [
-            each
-            for each in overview.obstacles
-            if each.stage == stage and (kind is None or each.kind in ("", kind))
-        ]
-    )
+    """Return the state of a stage, or of one kind in it: that of its worst obstacle."""
+    for each in overview.obstacles:  # the worst come first
+        if each.stage == stage and (kind is None or each.kind in ("", kind)):
+            return _OF_SEVERITY[each.severity]
+    return Mark.FLOWS
 
 
 def of_process(process: ProcessState) -> Mark:
     """Return the state of a process."""
-    if process.ready:
-        return Mark.FLOWS
-    if process.state == "stopped":
-        return Mark.IDLE
-    passes = process.alive or process.state in ("starting", "restarting")
-    return Mark.PASSES if passes or process.reasons == ["is starting"] else Mark.STUCK
+    return _OF_CONDITION[process.condition]

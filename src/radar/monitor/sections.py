@@ -10,10 +10,10 @@ from rich.text import Text
 from radar.monitor import figures
 from radar.monitor.cells import cell
 from radar.monitor.marks import Mark, of_process
+from radar.observe.judgement import is_skewed
 from radar.observe.overview import Overview, ProcessState
 
 SPARK_WIDTH = 12
-STALE_S = 60.0  # of a connection that has brought nothing
 Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by kind and partition
 
 
@@ -113,14 +113,13 @@ def _partitions(overview: Overview, series: Series) -> list[Row]:
     stuck = {
         each.subject for each in overview.obstacles if each.stage == "workers" and not each.passes
     }
-    silent = {worker.kind for worker in overview.workers if not worker.alive}
     found = []
     for each in overview.partitions:
         bad = each.owner in stuck and each.lag > 0
-        bad = bad or (each.owner is None and each.lag > 0)
+        bad = bad or (each.owner is None and each.owner_known and each.lag > 0)
         style = "bold red" if bad else "" if each.lag else "dim"
-        owner = each.owner or ("not known" if each.kind in silent else "nobody")
-        arrow = figures.trend(each.lag_per_s, each.lag)
+        owner = each.owner or ("nobody" if each.owner_known else "not known yet")
+        arrow = figures.trend(each.trend)
         change = "" if each.lag_per_s is None else f"{each.lag_per_s:+,.1f}/s {arrow}"
         lags = series.get((each.kind, each.partition), ())
         cells = (
@@ -146,8 +145,7 @@ def _connections(overview: Overview, _: Series) -> list[Row]:
     for producer in overview.producers:
         for each in producer.connections:
             silent = each.last_frame_age_s
-            old = silent is None or silent > STALE_S
-            last = Text(f"{figures.age(silent)} ago", style="yellow" if old else "")
+            last = Text(f"{figures.age(silent)} ago", style="yellow" if each.stale else "")
             cells = (
                 f"{producer.kind} #{each.name}",
                 f"{each.markets}",
@@ -174,7 +172,7 @@ def _processes(overview: Overview, _: Series) -> list[Row]:
     found = []
     for each in overview.processes:
         memory = rate = latency = None
-        what = ", ".join(each.reasons)
+        what = ", ".join((*each.reasons, *each.warnings))
         if (worker := workers.get(each.name)) is not None:
             memory, rate, latency = worker.memory_bytes, worker.rows_per_s, worker.latency_s
             what = what or _work(worker.partitions, worker.insert_retries, worker.dead_letters)
@@ -197,7 +195,7 @@ def _work(partitions: list[int], retries: int, letters: int) -> str:
 
 def _feed(queue: int, skew_s: float | None) -> str:
     told = [f"{queue:,} queued"] if queue else []
-    if skew_s is not None and abs(skew_s) >= 1:
+    if skew_s is not None and is_skewed(skew_s):
         told.append(f"clock {skew_s:+.1f} s")
     return ", ".join(told)
 

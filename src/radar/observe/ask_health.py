@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from radar.errors import ConfigurationError
 from radar.observe.state import running_pipeline
+from radar.text import host_port
 
 if TYPE_CHECKING:
     from radar.settings import Settings
@@ -25,6 +26,7 @@ class Report(NamedTuple):
     alive: bool
     ready: bool
     reasons: list[str]  # why it is not
+    warnings: list[str] = []  # noqa: RUF012 - never changed
 
     def __str__(self) -> str:
         """Return one line."""
@@ -32,7 +34,8 @@ class Report(NamedTuple):
             "alive" if self.alive else "NOT alive",
             "ready" if self.ready else "NOT ready",
         )
-        return f"{self.name}: {alive}, {ready}" + "".join(f"; {each}" for each in self.reasons)
+        told = [*self.reasons, *(f"warning: {each}" for each in self.warnings)]
+        return f"{self.name}: {alive}, {ready}" + "".join(f"; {each}" for each in told)
 
 
 def parse(address: str) -> tuple[str, int]:
@@ -49,15 +52,16 @@ def parse(address: str) -> tuple[str, int]:
 
 def ask(host: str, port: int, name: str = "") -> Report:
     """Ask the process that serves at an address; blocks for twice ANSWER_TIMEOUT_S at most."""
-    name = name or f"{host}:{port}"
+    name = name or host_port(host, port)
     try:
-        alive, why_not_alive = _get(host, port, "/healthz")
-        ready, why_not_ready = _get(host, port, "/readyz")
+        alive, why_not_alive, _ = _get(host, port, "/healthz")
+        ready, why_not_ready, warnings = _get(host, port, "/readyz")
     except TimeoutError:
         return Report(name, False, False, [f"no answer within {ANSWER_TIMEOUT_S:g} s"])
     except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError) as error:
-        return Report(name, False, False, [f"no answer at {host}:{port}: {error}"])
-    return Report(name, alive, ready, list(dict.fromkeys([*why_not_alive, *why_not_ready])))
+        return Report(name, False, False, [f"no answer at {host_port(host, port)}: {error}"])
+    reasons = list(dict.fromkeys([*why_not_alive, *why_not_ready]))
+    return Report(name, alive, ready, reasons, warnings)
 
 
 def ask_all(settings: "Settings") -> list[Report]:
@@ -110,12 +114,15 @@ def reachable(host: str) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
-def _get(host: str, port: int, path: str) -> tuple[bool, list[str]]:
+def _get(host: str, port: int, path: str) -> tuple[bool, list[str], list[str]]:
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        reasons = json.loads(answer.read())["reasons"]
-        return answer.status == http.HTTPStatus.OK, [str(reason) for reason in reasons]
+        told = json.loads(answer.read())
+        reasons, warnings = (
+            [str(each) for each in lines] for lines in (told["reasons"], told.get("warnings", ()))
+        )
+        return answer.status == http.HTTPStatus.OK, reasons, warnings
     finally:
         connection.close()

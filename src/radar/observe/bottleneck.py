@@ -2,36 +2,49 @@
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
+from radar.observe import judgement
+from radar.observe.judgement import BACKPRESSURE_SHARE, SLOW_INSERT_S
 from radar.observe.overview import (
     Bottleneck,
     Overview,
     PartitionState,
+    Probe,
+    ProcessState,
     ProducerState,
+    Severity,
     SkippedOffsets,
+    Stage,
     WorkerState,
 )
 
-# Below this a backlog is what a block is made of.
-FEW_MESSAGES = 500
-# Messages that would take longer than this at the rate at which they come are a backlog.
-BACKLOG_S = 20.0
-# Of a window, in which a producer may stand still for Kafka.
-BACKPRESSURE_SHARE = 0.02
-# One insert takes milliseconds; from here on it is what a worker waits for.
-SLOW_INSERT_S = 1.0
-IS_STARTING = "is starting"
-# What a process says while it begins or ends.
-_PASSING = (
-    *(IS_STARTING, "is stopping", "is stopped", "waits to be told", "not opened yet"),
-    *("has not told its markets yet", "not confirmed the topics yet"),
-)
+# Clients look for new partitions this often: `topic.metadata.refresh.interval.ms` of librdkafka.
+NEW_PARTITIONS_MINUTES = 5
+# Where a probe belongs, and what is not known without its answer.
+_EVIDENCE: dict[str, tuple[Stage, str, str]] = {
+    "kafka": ("partitions", "Kafka", "how far the workers are"),
+    "clickhouse": ("tables", "ClickHouse", "whether rows can be stored"),
+    "tables": ("tables", "ClickHouse", "what the tables hold, and which offsets were skipped"),
+    "markets": ("tables", "ClickHouse", "how old the markets' rows are, and which gaps there are"),
+    "letters": ("partitions", "Kafka", "whether there are dead letters"),
+}
+
+
+def judged(overview: Overview) -> Overview:
+    """Return the overview with every judgement: of single facts, of places, and of the whole."""
+    marked = judgement.marked(overview)
+    obstacles = find(marked)
+    found = replace(marked, obstacles=obstacles, bottleneck=obstacles[0] if obstacles else None)
+    return replace(found, verdict=judgement.verdict(found))
 
 
 def find(overview: Overview) -> list[Bottleneck]:
     """Return the places where the pipeline is stuck, the one to look at first before the others.
 
-    What passes by itself comes last. Before that it is the order of causes: Kafka, without which
-    nothing works, then the way in, where data is lost meanwhile, then the way out.
+    Problems come first, then what is not known, then warnings, and last what passes by itself.
+    Within these it is the order of causes: Kafka, without which nothing works, then the way in,
+    where data is lost meanwhile, then the way out.
     """
     found = [
         *_kafka(overview),
@@ -42,7 +55,98 @@ def find(overview: Overview) -> list[Bottleneck]:
         *_backlogs(overview, {each.kind for each in stuck_workers}),
         *_delivery_gaps(overview),
     ]
-    return sorted(found, key=lambda each: each.passes)
+    found += _silent(overview, found)
+    found += _other_processes(overview, {each.subject for each in found})
+    found += [*_unknown(overview), *_dead_letters(overview), *_warnings(overview)]
+    return sorted(found, key=lambda each: judgement.rank(each.severity))
+
+
+def _unknown(overview: Overview) -> Iterator[Bottleneck]:
+    """Name what is not known, because who knows it has not answered for too long."""
+    silent = {"kafka": overview.kafka_error, "clickhouse": overview.clickhouse_error}
+    for probe in overview.probes:
+        stage, name, what = _EVIDENCE[probe.subject]
+        if silent.get(name.lower()) or (probe.holds and not probe.error):
+            continue  # said already, or known
+        yield Bottleneck(
+            stage,
+            "",
+            f"{what} is not known: {_why_not_known(probe, name)}",
+            "passes" if probe.starting else "unknown",
+        )
+
+
+def _why_not_known(probe: Probe, name: str) -> str:
+    if probe.error:
+        return probe.error
+    if probe.age_s is None:
+        return f"{name} has not answered yet"
+    return f"{name} has not answered for {duration(probe.age_s)}"
+
+
+def _silent(overview: Overview, found: list[Bottleneck]) -> Iterator[Bottleneck]:
+    """Name kinds of which nothing comes, unless something else explains it."""
+    explained = {each.kind for each in found if each.stage in ("exchange", "connections")}
+    for flow in overview.flows:
+        if flow.silent and not explained & {flow.kind, ""}:
+            since = flow.last_frame_age_s
+            how_long = "since it was connected" if since is None else f"for {duration(since)}"
+            text = f"no {flow.kind} have come from the exchange {how_long}"
+            yield Bottleneck("exchange", flow.kind, text, "warning")
+
+
+def _other_processes(overview: Overview, named: set[str]) -> Iterator[Bottleneck]:
+    """Name processes that do not work and that no other place has named."""
+    for process in overview.processes:
+        if process.name not in named and process.condition in (
+            "down",
+            "not_ready",
+            "starting",
+            "stopped",
+        ):
+            severity: Severity = "passes" if process.condition == "starting" else "problem"
+            text = f"{process.name}: {_why(process)}"
+            yield Bottleneck(_stage_of(process.name), "", text, severity, process.name)
+
+
+def _dead_letters(overview: Overview) -> Iterator[Bottleneck]:
+    for flow in overview.flows:
+        if flow.open_letters:
+            several = flow.open_letters != 1
+            text = (
+                f"{flow.open_letters:,} message{'s' if several else ''} of {flow.kind}"
+                f" {'are dead letters' if several else 'is a dead letter'} (see: radar dlq list)"
+            )
+            yield Bottleneck("workers", flow.kind, text, "warning")
+
+
+def _warnings(overview: Overview) -> Iterator[Bottleneck]:
+    """Name what processes warn of although they are ready."""
+    places: dict[str, tuple[Stage, str]] = {}
+    places |= {each.name: ("connections", each.kind) for each in overview.producers}
+    places |= {each.name: ("workers", each.kind) for each in overview.workers}
+    for process in overview.processes:
+        stage, kind = places.get(process.name, (_stage_of(process.name), ""))
+        for text in process.warnings:
+            yield Bottleneck(stage, kind, f"{process.name}: {text}", "warning", process.name)
+
+
+def _stage_of(process: str) -> Stage:
+    for words, stage in _STAGES.items():
+        if words in process:
+            return stage
+    return "connections"
+
+
+_STAGES: dict[str, Stage] = {
+    "exchange": "exchange",
+    "kafka": "partitions",
+    "broker": "partitions",
+    "consumer": "workers",
+    "worker": "workers",
+    "clickhouse": "tables",
+    "dashboard": "tables",
+}
 
 
 def _kafka(overview: Overview) -> Iterator[Bottleneck]:
@@ -57,12 +161,14 @@ def _kafka(overview: Overview) -> Iterator[Bottleneck]:
 
 
 def _clickhouse(overview: Overview) -> Iterator[Bottleneck]:
-    waiting = sum(flow.lag or 0 for flow in overview.flows)
+    lags = [flow.lag for flow in overview.flows]
+    known = [lag for lag in lags if lag is not None]
+    waiting = _messages(sum(known)) if known else "and it is not known how many messages are"
     if overview.clickhouse_error:
         yield Bottleneck(
             "tables",
             "",
-            f"ClickHouse does not answer: nothing is stored, {_messages(waiting)} safe in"
+            f"ClickHouse does not answer: nothing is stored, {waiting} safe in"
             f" Kafka. {overview.clickhouse_error}",
             subject="clickhouse",
         )
@@ -103,7 +209,7 @@ def _producers(overview: Overview) -> Iterator[Bottleneck]:
 
 def _unready_producer(producer: ProducerState, overview: Overview) -> Bottleneck:
     name, kind, why = producer.name, producer.kind, _why(producer)
-    passes = any(words in why for words in _PASSING)
+    passes = _severity(producer)
     if "Kafka" in why:
         return Bottleneck(
             "partitions",
@@ -123,9 +229,11 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
     for worker in overview.workers:
         lag = _lag_of(worker, overview.partitions)
         name, kind, why = worker.name, worker.kind, _why(worker)
-        waiting = f"{_messages(lag)} waiting in its partitions"
+        waiting = "how much waits in its partitions is not known"
+        if overview.partitions:
+            waiting = f"{_messages(lag)} waiting in its partitions"
+        passes = _severity(worker)
         if not worker.alive:
-            passes = any(words in why for words in _PASSING)
             text = f"{name} does not work, {waiting}. {why}"
             yield Bottleneck("workers", kind, text, passes, name)
         elif worker.unreadable_partitions:
@@ -139,7 +247,6 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
             )
             yield Bottleneck("workers", kind, text, subject=name)
         elif not worker.ready:
-            passes = any(words in why for words in _PASSING)
             stage = "tables" if "ClickHouse" in why or "store a block" in why else "workers"
             text = f"{name} cannot store: {waiting}. {why}"
             yield Bottleneck(stage, kind, text, passes, name)  # type: ignore[arg-type]
@@ -159,7 +266,7 @@ def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
         return
     by_kind: dict[str, list[PartitionState]] = {}
     for partition in overview.partitions:
-        if partition.kind not in explained and _is_backlog(partition):
+        if partition.kind not in explained and partition.backlog:
             by_kind.setdefault(partition.kind, []).append(partition)
     # The largest first.
     for kind, stuck in sorted(by_kind.items(), key=lambda item: -_sum_lag(item[1])):
@@ -187,15 +294,6 @@ def _delivery_gaps(overview: Overview) -> Iterator[Bottleneck]:
         )
 
 
-def _is_backlog(partition: PartitionState) -> bool:
-    if not partition.lag or partition.stored_per_s is None:
-        return False
-    if not partition.stored_per_s and not partition.published_per_s:
-        return True  # nothing comes and yet it does not get less
-    coming = partition.published_per_s or 0.0
-    return partition.lag > max(FEW_MESSAGES, BACKLOG_S * coming)
-
-
 def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bottleneck:
     lag = _sum_lag(stuck)
     where = _names(str(partition.partition) for partition in stuck)
@@ -205,8 +303,18 @@ def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bott
     begin = f"{lag:,} {kind} wait in partition{_s(stuck)} {where}"
     if not owners and not any(worker.kind == kind for worker in overview.workers):
         if sum(partition.lag_per_s or 0.0 for partition in stuck) < 0:
-            return Bottleneck("workers", kind, f"{begin} and get fewer", passes=True)
+            return Bottleneck("workers", kind, f"{begin} and get fewer", "passes")
         return Bottleneck("workers", kind, f"{begin} and do not get fewer; no worker is known")
+    if not owners and not all(partition.owner_known for partition in stuck):
+        text = f"{begin}, and which worker owns {'it' if len(stuck) == 1 else 'them'} is not known"
+        return Bottleneck("workers", kind, f"{text} yet", "passes")
+    alive = any(worker.kind == kind and worker.alive for worker in overview.workers)
+    if not owners and alive and all(partition.committed is None for partition in stuck):
+        text = (
+            f"{begin}: new partitions, which the workers take within"
+            f" {NEW_PARTITIONS_MINUTES} minutes"
+        )
+        return Bottleneck("workers", kind, text, "passes")
     if not owners:
         text = f"{begin} and no worker owns {'it' if len(stuck) == 1 else 'them'}: start workers"
         return Bottleneck("workers", kind, f"{text} (radar consume {kind})")
@@ -214,7 +322,7 @@ def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bott
     shrinks = -sum(partition.lag_per_s or 0.0 for partition in stuck)
     if shrinks > 0 and stored:
         text = f"{begin}: {_names(owners)} catch{_es(owners)} up, {duration(lag / shrinks)} left"
-        return Bottleneck("workers", kind, text, passes=True, subject=subject)
+        return Bottleneck("workers", kind, text, "passes", subject)
     if not stored:
         text = f"{begin} and {_names(owners)} store{_es(owners)[1:]} none of them"
         return Bottleneck("workers", kind, text, subject=subject)
@@ -240,8 +348,12 @@ def _sum_lag(partitions: Iterable[PartitionState]) -> int:
     return sum(partition.lag for partition in partitions)
 
 
-def _why(process: ProducerState | WorkerState) -> str:
-    return process.reasons[0] if process.reasons else "it does not say why"
+def _severity(process: ProducerState | WorkerState) -> Severity:
+    return "passes" if judgement.passes(process.reasons) else "problem"
+
+
+def _why(process: ProducerState | WorkerState | ProcessState) -> str:
+    return "; ".join(process.reasons) or "it does not say why"
 
 
 def _messages(count: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from radar.observe.state import running_pipeline
 from radar.settings import Settings
+from radar.text import host_port
 
 
 class Served(NamedTuple):
@@ -31,7 +32,7 @@ class Served(NamedTuple):
     @property
     def address(self) -> str:
         """HOST:PORT, empty if it serves nothing."""
-        return f"{self.host}:{self.port}" if self.port else ""
+        return host_port(self.host, self.port) if self.port else ""
 
 
 class Deployment(NamedTuple):
@@ -62,7 +63,7 @@ class Deployment(NamedTuple):
             changes["kafka_broker"] = self.kafka
         if self.clickhouse:
             host, _, port = self.clickhouse.rpartition(":")
-            changes |= {"clickhouse_host": host, "clickhouse_port": int(port)}
+            changes |= {"clickhouse_host": host.strip("[]"), "clickhouse_port": int(port)}
         return settings.model_copy(update=changes) if changes else settings
 
 

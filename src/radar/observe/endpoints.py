@@ -45,6 +45,7 @@ def serve(
         return
     metrics.ALIVE.set_function(lambda: not health.why_not_alive())
     metrics.READY.set_function(lambda: not health.why_not_ready())
+    metrics.WARNINGS.set_function(lambda: len(health.warnings()))
     server_class = _Server6 if ":" in host else _Server
     try:
         answer = application(health, connections, names)
@@ -75,7 +76,7 @@ def application(
             case "/healthz":
                 return _tell(start_response, "alive", health.why_not_alive())
             case "/readyz":
-                return _tell(start_response, "ready", health.why_not_ready())
+                return _tell(start_response, "ready", health.why_not_ready(), health.warnings())
             case "/connections" if connections is not None:
                 start_response("200 OK", [("Content-Type", "application/json")])
                 return [connections.as_json()]
@@ -102,8 +103,18 @@ def _refusal(environ: "WSGIEnvironment", known: frozenset[str]) -> tuple[str, st
     return None
 
 
-def _tell(start_response: "StartResponse", state: str, reasons: list[str]) -> list[bytes]:
-    body = {"status": f"not {state}" if reasons else state, "reasons": reasons}
+def _tell(
+    start_response: "StartResponse",
+    state: str,
+    reasons: list[str],
+    warnings: list[str] | None = None,
+) -> list[bytes]:
+    body: dict[str, object] = {
+        "status": f"not {state}" if reasons else state,
+        "reasons": reasons,
+    }
+    if warnings:
+        body["warnings"] = warnings
     start_response(
         "503 Service Unavailable" if reasons else "200 OK", [("Content-Type", "application/json")]
     )

@@ -16,7 +16,8 @@ class Health:
     """What a process says of itself; any thread may call any method, none blocks.
 
     It lives while its main loop turns: each `beat` says when the next one comes at the latest. It
-    is ready while it lives and no condition is set.
+    is ready while it lives and no condition is set. A condition that only warns leaves it ready;
+    every view shows it, and none reports that all is well meanwhile.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,6 +29,7 @@ class Health:
         self._clock = clock
         self._beat = (clock(), BEAT_WITHIN_S)
         self._conditions: dict[str, str] = {}
+        self._warnings: dict[str, str] = {}
 
     def beat(self, within_s: float = BEAT_WITHIN_S) -> None:
         """Note that the main loop turns, and how long what it does next may take."""
@@ -42,10 +44,17 @@ class Health:
     def set(self, condition: str, reason: str) -> None:
         """Note why the process is not ready, under a name; replaces the reason before."""
         self._conditions[condition] = reason
+        self._warnings.pop(condition, None)
+
+    def warn(self, condition: str, reason: str) -> None:
+        """Note what a person must see although the process is ready; replaces the reason before."""
+        self._warnings[condition] = reason
+        self._conditions.pop(condition, None)
 
     def clear(self, condition: str) -> None:
         """Note that a condition holds no more, if it did."""
         self._conditions.pop(condition, None)
+        self._warnings.pop(condition, None)
 
     def why_not_alive(self) -> list[str]:
         """Return the reasons for which the process is not alive; none if it is."""
@@ -59,3 +68,8 @@ class Health:
         """Return the reasons for which the process is not ready; none if it is."""
         conditions = self._conditions.copy()  # another thread may change it
         return [*self.why_not_alive(), *(conditions[name] for name in sorted(conditions))]
+
+    def warnings(self) -> list[str]:
+        """Return what a person must see although the process may be ready."""
+        warnings = self._warnings.copy()
+        return [warnings[name] for name in sorted(warnings)]

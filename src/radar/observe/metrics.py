@@ -84,7 +84,7 @@ BACKPRESSURE_SECONDS = _counter(
 GAPS = _counter(
     "radar_gaps",
     "Times in which no connection brought anything of some markets, by cause"
-    " (disconnected, silent, refused, backpressure)",
+    " (disconnected, silent, refused, backpressure, mute)",
     ["kind", "cause"],
 )
 
@@ -162,6 +162,10 @@ DASHBOARD_QUESTION_SECONDS = _histogram(
 # Every process
 ALIVE = _gauge("radar_alive", "1 while the main loop turns, as /healthz tells")
 READY = _gauge("radar_ready", "1 while the process can do its job, as /readyz tells")
+WARNINGS = _gauge(
+    "radar_warnings",
+    "Conditions that a person must see although the process is ready, as /readyz lists them",
+)
 
 
 def reference() -> str:

@@ -5,25 +5,27 @@ nobody and leaves the rest standing. What is expensive to answer is asked more r
 the answer took.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
-
-import msgspec
+from typing import Any
 
 from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
 from radar.observe import bottleneck, deployment, kafka_facts, process_facts, store_facts
-from radar.observe.bottleneck import IS_STARTING
 from radar.observe.deployment import Deployment, Served
+from radar.observe.judgement import IS_STARTING
 from radar.observe.kafka_facts import DeadLetters
 from radar.observe.overview import (
     ConnectionState,
     Flow,
     Overview,
     PartitionState,
+    Probe,
     Problem,
     ProcessState,
     ProducerState,
+    Subject,
     WorkerState,
 )
 from radar.observe.problems import LogProblems
@@ -33,6 +35,7 @@ from radar.observe.rates import Window
 from radar.observe.scrape import Scraped, Totals
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.text import host_port
 
 SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
 START_S = 10.0  # of a process, before which its silence is no problem
@@ -100,7 +103,9 @@ class Observer:
         self._stores: dict[str, Store] = {}
         self._cluster: Cluster | None = None
         kafka = f"Kafka at {settings.kafka_broker}"
-        clickhouse = f"ClickHouse at {settings.clickhouse_host}:{settings.clickhouse_port}"
+        clickhouse = (
+            f"ClickHouse at {host_port(settings.clickhouse_host, settings.clickhouse_port)}"
+        )
         self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
         after_s = self._stores_after_s
         self._letters = Question(
@@ -213,12 +218,12 @@ class Observer:
     ) -> Overview:
         now_s = time.time()
         self._told = told
-        partitions = self._partitions()
         letters = self._letters.answer
         processes = [
             process_facts.state(process, told.get(process.name), silent.get(process.name))
             for process in found.processes
         ]
+        partitions = self._partitions(processes)
         producers = [
             self._producer(process, kind, told.get(process.name))
             for process, kind in self._having_role(processes, "producer")
@@ -244,7 +249,8 @@ class Observer:
             uptime_s=None if found.started_at_s is None else now_s - found.started_at_s,
             kafka=settings.kafka_broker,
             clickhouse=(
-                f"{settings.clickhouse_host}:{settings.clickhouse_port}/{settings.clickhouse_db}"
+                f"{host_port(settings.clickhouse_host, settings.clickhouse_port)}/"
+                f"{settings.clickhouse_db}"
             ),
             flows=[
                 self._flow(kind, producers, workers, partitions, letters, told) for kind in KINDS
@@ -268,14 +274,40 @@ class Observer:
                 (window.span_s for window in (self._partition_rates, *self._rates.values())),
                 default=0.0,
             ),
+            probes=self._probes(found, now_s),
             tables_at_s=tables.at_s if tables else None,
             markets_at_s=markets.at_s if markets else None,
             kafka_error=kafka_error,
             clickhouse_error=clickhouse_error,
         )
-        obstacles = bottleneck.find(overview)
-        first = obstacles[0] if obstacles else None
-        return msgspec.structs.replace(overview, bottleneck=first, obstacles=obstacles)
+        return bottleneck.judged(overview)
+
+    def _probes(self, found: Deployment, now_s: float) -> list[Probe]:
+        """Return how old the evidence is on which the judgements rest."""
+        up_s = math.inf if found.started_at_s is None else now_s - found.started_at_s
+        tables, markets = self._tables.answer, self._markets.answer
+        refused = {
+            "tables": tables and tables.refused,
+            "markets": markets and markets.refused,
+        }
+        asked: dict[Subject, Question[Any]] = {"kafka": self._kafka}
+        if self._asks_stores:
+            asked |= {
+                "clickhouse": self._answers,
+                "tables": self._tables,
+                "markets": self._markets,
+                "letters": self._letters,
+            }
+        return [
+            Probe(
+                subject,
+                question.age_s,
+                holds=question.answer is not None,
+                error=refused.get(subject) or question.trouble,
+                starting=question.age_s is None and min(up_s, question.known_s) < START_S,
+            )
+            for subject, question in asked.items()
+        ]
 
     def _learn(self, name: str, scraped: Scraped) -> None:
         """Remember what a process is and which partitions it owns, also for when it is silent."""
@@ -378,7 +410,15 @@ class Observer:
     def _count(self, process: str, metric: str, kind: str) -> int:
         return int(self._totals.of(process, metric, kind))
 
-    def _partitions(self) -> list[PartitionState]:
+    def _kinds_of_unheard_workers(self, processes: list[ProcessState]) -> set[str]:
+        """Return the kinds of which a worker may own partitions that nobody has told of."""
+        return {
+            kind
+            for process, kind in self._having_role(processes, "worker")
+            if not process.ready or process.name not in self._told
+        }
+
+    def _partitions(self, processes: list[ProcessState]) -> list[PartitionState]:
         answer = self._kafka.answer
         if answer is None:
             return []
@@ -396,6 +436,7 @@ class Observer:
             },
         )
         rate = self._partition_rates.rate
+        unheard = self._kinds_of_unheard_workers(processes)
         return [
             PartitionState(
                 kind=kind,
@@ -409,6 +450,7 @@ class Observer:
                 published_per_s=rate((kind, lag.partition, "end")),
                 stored_per_s=rate((kind, lag.partition, "committed")),
                 owner=self._owners.get((kind, lag.partition)),
+                owner_known=(kind, lag.partition) in self._owners or kind not in unheard,
             )
             for kind, lag in lags
         ]
@@ -453,6 +495,7 @@ class Observer:
             invalid_frames=int(total("radar_invalid_frames_total", kind)),
             dead_letters=int(total("radar_dead_letters_total", kind)),
             open_letters=letters.open[kind] if letters else None,
+            heard=any(each.kind == kind and each.name in told for each in producers),
         )
 
     def _problems(

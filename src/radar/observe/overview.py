@@ -12,6 +12,20 @@ from msgspec import Struct
 Stage = Literal["exchange", "connections", "partitions", "workers", "tables"]
 """The data's way, in its order."""
 
+Severity = Literal["problem", "unknown", "warning", "passes"]
+"""The worst first. Of what is unknown there is no evidence, or it is too old."""
+
+Verdict = Literal["stuck", "unknown", "warns", "passes", "idle", "flows"]
+"""What all facts say together. Idle: no process is known. Flows: nothing else holds."""
+
+Subject = Literal["kafka", "clickhouse", "tables", "markets", "letters"]
+"""What is asked again and again."""
+
+Trend = Literal["grows", "steady", "shrinks"]
+
+Condition = Literal["ready", "runs", "warns", "not_ready", "starting", "stopped", "down"]
+"""How a process is. Runs: it serves no health, so that nothing more is known."""
+
 
 class ConnectionState(Struct, frozen=True):
     """One connection to the exchange."""
@@ -22,6 +36,7 @@ class ConnectionState(Struct, frozen=True):
     age_s: float
     last_frame_age_s: float | None
     frames: int
+    stale: bool = False  # it has brought nothing for longer than `judgement.SILENT_S`
 
 
 class ProducerState(Struct, frozen=True):
@@ -61,6 +76,9 @@ class PartitionState(Struct, frozen=True):
     published_per_s: float | None
     stored_per_s: float | None
     owner: str | None  # name of the worker
+    owner_known: bool = True  # else a worker that has not answered yet may own it
+    trend: Trend | None = None
+    backlog: bool = False  # more waits than a block is made of: `judgement.is_backlog`
 
 
 class WorkerState(Struct, frozen=True):
@@ -118,6 +136,11 @@ class Flow(Struct, frozen=True):
     invalid_frames: int
     dead_letters: int  # sent by the workers since they began
     open_letters: int | None = None  # in Kafka, neither replayed nor purged
+    trend: Trend | None = None  # of the lag
+    backlog: bool = False  # in at least one partition
+    slow: bool = False  # latency above `judgement.SLOW_S`
+    silent: bool = False  # nothing has come for longer than `judgement.SILENT_S`
+    heard: bool = True  # a producer has told: else frames and connections are not known
 
 
 class MarketAge(Struct, frozen=True):
@@ -198,6 +221,18 @@ class ProcessState(Struct, frozen=True):
     alive: bool
     ready: bool
     reasons: list[str]  # why it is not
+    warnings: list[str] = []  # what a person must see although it is ready
+    condition: Condition = "ready"
+
+
+class Probe(Struct, frozen=True):
+    """What is asked again and again, and how old its newest answer is."""
+
+    subject: Subject
+    age_s: float | None  # None: it has never answered
+    holds: bool  # the answer is younger than its deadline
+    error: str | None = None  # why there is no newer one
+    starting: bool = False  # it could not answer yet
 
 
 class Problem(Struct, frozen=True):
@@ -209,13 +244,18 @@ class Problem(Struct, frozen=True):
 
 
 class Bottleneck(Struct, frozen=True):
-    """Where the pipeline is stuck or slowest."""
+    """Where the pipeline is stuck or slowest, or what a person should look at."""
 
     stage: Stage
     kind: str  # empty: all
     text: str  # one line: what is wrong and what follows
-    passes: bool = False  # it is expected to pass by itself: a start, a backlog that shrinks
+    severity: Severity = "problem"
     subject: str = ""  # the process, if it is one
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is expected to pass by itself: a start, a backlog that shrinks."""
+        return self.severity == "passes"
 
 
 class Overview(Struct, frozen=True):
@@ -235,8 +275,12 @@ class Overview(Struct, frozen=True):
     stalest: list[MarketAge]
     letters: list[RecentLetter]
     problems: list[Problem]  # newest last
-    bottleneck: Bottleneck | None  # None: everything flows
+    bottleneck: Bottleneck | None  # None: everything flows, or nothing is there
     obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
+    verdict: Verdict = "unknown"
+    holds_s: float = 0.0  # the overview is evidence for so long after `at_s`
+    probes: list[Probe] = []
+    tables_old: bool = False  # what the tables tell is shown with its age
     processes: list[ProcessState] = []  # in the order of the data's way
     slowest: list[MarketLatency] = []
     markets: list[MarketState] = []  # all that are watched, by symbol

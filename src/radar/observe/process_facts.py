@@ -25,7 +25,12 @@ GAUGES = (
     *("radar_connections", "radar_last_frame_timestamp_seconds", "radar_clock_skew_seconds"),
     *("radar_publish_queue", "radar_halted_partitions", "radar_lag_messages", "radar_alive"),
     *("radar_flooding_markets", "radar_unreadable_partitions"),
-    *("radar_ready", "process_resident_memory_bytes", "process_start_time_seconds"),
+    *(
+        "radar_ready",
+        "radar_warnings",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+    ),
 )
 # A worker shows the one from its start, a producer the other for what it records.
 PRODUCER_SIGN, WORKER_SIGN = "radar_published_total", "radar_insert_retries_total"
@@ -40,6 +45,7 @@ class Told(NamedTuple):
     ready: bool
     reasons: list[str]
     connections: list[ToldConnection]
+    warnings: list[str] = []  # noqa: RUF012 - never changed
 
 
 def ask(process: Served) -> Told:
@@ -55,15 +61,17 @@ def ask(process: Served) -> Told:
         sample = scraped.sample
         alive, ready = (bool(sample.get((name, ""))) for name in ("radar_alive", "radar_ready"))
         reasons: list[str] = []
-        if not (alive and ready):
+        warnings: list[str] = []
+        if not (alive and ready) or sample.get(("radar_warnings", "")):
             health = ask_health(host, port, process.name)
             alive, ready, reasons = health.alive, health.ready, health.reasons
+            warnings = health.warnings
         connections = []
         if any((PRODUCER_SIGN, kind) in sample for kind in RECORDED):
             connections = parse_connections(fetch(host, port, "/connections"))
     except (http.client.HTTPException, ValueError) as error:
         raise ConnectionError(f"unexpected answer: {error}") from error
-    return Told(at_s, scraped, alive, ready, reasons, connections)
+    return Told(at_s, scraped, alive, ready, reasons, connections, warnings)
 
 
 def role(scraped: Scraped) -> tuple[str, str] | None:
@@ -106,6 +114,7 @@ def state(process: Served, told: Told | None, silence: str | None) -> ProcessSta
         alive=alive,
         ready=ready,
         reasons=reasons,
+        warnings=told.warnings if told is not None and alive else [],
     )
 
 

@@ -47,7 +47,8 @@ class Question(Generic[_Answer]):
         self._done = threading.Event()
         self._done.set()
         self._asked_at_s = self._holds_until_s = 0.0
-        self._next_at_s = time.monotonic() + first_after_s
+        self._made_at_s = time.monotonic()
+        self._next_at_s = self._made_at_s + first_after_s
         self.answered_at_s = self.answer_asked_at_s = 0.0
         self._lasted_s: deque[float] = deque(maxlen=MEASURED)
         self._answer: _Answer | None = None
@@ -69,6 +70,16 @@ class Question(Generic[_Answer]):
     def answer(self) -> _Answer | None:
         """The newest answer, if it still holds."""
         return self._answer if time.monotonic() < self._holds_until_s else None
+
+    @property
+    def age_s(self) -> float | None:
+        """How long ago the newest answer was asked for; None if there was none."""
+        return time.monotonic() - self.answer_asked_at_s if self.answered_at_s else None
+
+    @property
+    def known_s(self) -> float:
+        """How long ago this question was made."""
+        return time.monotonic() - self._made_at_s
 
     @property
     def error(self) -> str | None:

@@ -1,14 +1,15 @@
 """Read the metrics that the processes serve, and keep totals over restarts."""
 
+import http
 import http.client
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from radar.text import host_port
 
 TIMEOUT_S = 1.0
 STARTED_AT = ("process_start_time_seconds", "")
@@ -66,23 +67,30 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
     return Scraped(dict(sample), lag)
 
 
-def fetch(host: str, port: int, path: str) -> bytes:
-    """Return what a process serves under a path; blocks up to `TIMEOUT_S` for each part.
+def fetch(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Return what a process serves under a path; blocks up to `timeout_s` for each part.
+
+    It is asked directly, whatever proxies the environment names.
 
     Raises:
         OSError: It does not answer, or not with success.
         HTTPException: Its answer breaks off.
     """
-    at = f"[{host}]" if ":" in host else host
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        with urllib.request.urlopen(f"http://{at}:{port}{path}", timeout=TIMEOUT_S) as answer:
-            return bytes(answer.read())
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError):
-            raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from error
-        raise ConnectionError(f"nothing answers at {host}:{port}: {error.reason}") from error
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        content = answer.read()
     except TimeoutError as error:
-        raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from error
+        raise TimeoutError(f"no answer within {timeout_s:g} s") from error
+    except OSError as error:
+        raise ConnectionError(f"nothing answers at {host_port(host, port)}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        where = host_port(host, port)
+        raise ConnectionError(f"{where} answers {answer.status} {answer.reason}".rstrip())
+    return content
 
 
 class Totals:

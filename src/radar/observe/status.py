@@ -8,10 +8,16 @@ import msgspec
 
 from radar.kinds import KINDS
 from radar.observe.bottleneck import duration
+from radar.observe.judgement import OLD_S
 from radar.observe.overview import Overview, PartitionState
 from radar.text import printable
 
 MAX_LINE_CHARACTERS = 10_000
+LEAST_RATE_S = 10.0  # longer than the interval of depth snapshots, which come in bursts
+NONE_KNOWN = (
+    "whether a pipeline runs: no process is known; start `radar up`, or name processes in"
+    " MONITOR_PROCESSES"
+)
 
 
 def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]:
@@ -48,33 +54,36 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
                 for table in overview.tables
             },
         },
+        "verdict": overview.verdict,
         "problems": problems(overview),
+        "warnings": warnings(overview),
         "overview": msgspec.to_builtins(overview),
     }
 
 
 def describe(overview: Overview) -> str:
     """Write the facts as text."""
-    found = problems(overview)
     lines = [*_pipeline(overview), *_flows(overview), *_kafka(overview), *_clickhouse(overview)]
-    lines += [f"problem: {each}" for each in found]
-    if not found:
-        passing = overview.bottleneck
-        lines.append(f"passes: {passing.text}" if passing else "everything flows")
+    lines += [f"{each.severity}: {each.text}" for each in overview.obstacles]
+    if not overview.obstacles:
+        lines.append(
+            "everything flows" if overview.verdict == "flows" else f"unknown: {NONE_KNOWN}"
+        )
     return _lines(lines)
 
 
 def problems(overview: Overview) -> list[str]:
-    """Return what is stuck or does not answer; what passes by itself does not count."""
-    named = {each.subject for each in overview.obstacles}
-    return [
-        *(each.text for each in overview.obstacles if not each.passes),
-        *(
-            f"{process.name}: {'; '.join(process.reasons)}"
-            for process in overview.processes
-            if not process.alive and process.name not in named
-        ),
-    ]
+    """Return what is stuck, does not answer or is not known.
+
+    Warnings and what passes by itself do not count.
+    """
+    found = [each.text for each in overview.obstacles if each.severity in ("problem", "unknown")]
+    return found if overview.obstacles or overview.verdict == "flows" else [NONE_KNOWN]
+
+
+def warnings(overview: Overview) -> list[str]:
+    """Return what a person should look at although it works."""
+    return [each.text for each in overview.obstacles if each.severity == "warning"]
 
 
 def _by_topic(overview: Overview) -> dict[str, list[PartitionState]]:
@@ -124,13 +133,20 @@ def _pipeline(overview: Overview) -> list[str]:
 
 
 def _flows(overview: Overview) -> list[str]:
-    def rate(per_s: float) -> str:
-        return f"{per_s:,.1f}" if overview.rates_over_s else "–"
+    def rate(per_s: float, *, heard: bool = True) -> str:
+        # In a span that is shorter than the time between snapshots, none is no rate of zero.
+        known = overview.rates_over_s and (per_s or overview.rates_over_s >= LEAST_RATE_S)
+        return f"{per_s:,.1f}" if known and heard else "–"
+
+    def newest(age_s: float | None) -> str:
+        return "" if age_s is None else f", newest frame {duration(age_s)} ago"
 
     return [
-        f"  {flow.kind}: {flow.connections} connections, {rate(flow.frames_per_s)} frames/s,"
+        f"  {flow.kind}: {flow.connections if flow.heard else '–'} connections,"
+        f" {rate(flow.frames_per_s, heard=flow.heard)} frames/s,"
         f" {rate(flow.published_per_s)} published/s, {rate(flow.stored_per_s)} stored/s,"
         f" latency {'–' if flow.latency_s is None else duration(flow.latency_s)}"
+        f"{newest(flow.last_frame_age_s)}"
         for flow in overview.flows
         if flow.connections or flow.frames
     ]
@@ -138,14 +154,14 @@ def _flows(overview: Overview) -> list[str]:
 
 def _kafka(overview: Overview) -> list[str]:
     flows = {flow.kind: flow for flow in overview.flows}
-    lines = [f"kafka {overview.kafka}:"]
+    lines = [f"kafka {overview.kafka}:" + _unless_known(overview, "kafka")]
     for topic, partitions in _by_topic(overview).items():
         flow = flows[partitions[0].kind]
         letters = f", {flow.open_letters:,} dead letters" if flow.open_letters else ""
         lines.append(
             f"  {topic}: {len(partitions)} partitions,"
             f" {sum(each.end - each.start for each in partitions):,} messages kept,"
-            f" {flow.lag or 0:,} waiting{letters}"
+            f" {'–' if flow.lag is None else f'{flow.lag:,}'} waiting{letters}"
         )
     return lines
 
@@ -153,7 +169,7 @@ def _kafka(overview: Overview) -> list[str]:
 def _clickhouse(overview: Overview) -> list[str]:
     address, _, database = overview.clickhouse.rpartition("/")
     return [
-        f"clickhouse {address}:",
+        f"clickhouse {address}:" + _unless_known(overview, "tables"),
         *(
             f"  {database}.{table.name}: {table.rows:,} rows,"
             f" {table.rows_last_minute:,} in the last minute,"
@@ -168,6 +184,17 @@ def _clickhouse(overview: Overview) -> list[str]:
             for each in overview.delivery_gaps
         ),
     ]
+
+
+def _unless_known(overview: Overview, subject: str) -> str:
+    """Say that what should follow is not known, and what is old how old it is."""
+    for probe in overview.probes:
+        if probe.subject == subject:
+            if not probe.holds or (probe.error and not overview.tables):
+                return " not known"
+            if probe.age_s is not None and probe.age_s > OLD_S:
+                return f" ({duration(probe.age_s)} ago)"
+    return ""
 
 
 def _time(at_s: float | None) -> str | None:

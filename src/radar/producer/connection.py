@@ -17,6 +17,7 @@ from websockets.frames import CTRL_OPCODES, CloseCode, Frame
 from websockets.http11 import Response
 from websockets.protocol import State
 
+from radar import tls
 from radar.errors import ConfigurationError, FeedLost
 from radar.exchanges.base import brief
 from radar.settings import without_password
@@ -164,6 +165,7 @@ class Connection:
             socket = await _Connect(
                 url,
                 proxy=proxy or None,
+                ssl=tls.context() if url.startswith("wss:") else None,
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=None,  # see `close`
                 ping_interval=PING_INTERVAL_S,

@@ -12,6 +12,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from radar import tls
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
 from radar.settings import without_password
@@ -49,6 +50,7 @@ class Rest:
             self._client = httpx.AsyncClient(
                 proxy=proxy or None,
                 trust_env=False,
+                verify=tls.context(),
                 timeout=TIMEOUT_S,
                 follow_redirects=False,
                 headers={"Accept-Encoding": "gzip"},

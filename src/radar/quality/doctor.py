@@ -31,6 +31,7 @@ from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, probl
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrations
+from radar.text import host_port
 
 ANSWER_TIMEOUT_S = 5.0
 CLICKHOUSE_SKEW_S = 2.0
@@ -103,9 +104,9 @@ def _metrics_port(settings: Settings, running: dict[str, Any] | None) -> Finding
 
 
 def _kafka(settings: Settings, running: dict[str, Any] | None) -> Iterator[Finding]:
-    host, _, port = settings.kafka_broker.split(",")[0].rpartition(":")
-    if not addresses.answers(host, int(port)):
-        yield _silent("Kafka", "KAFKA_BROKER", host, int(port), running)
+    host, port = addresses.first_broker(settings)
+    if not addresses.answers(host, port):
+        yield _silent("Kafka", "KAFKA_BROKER", host, port, running)
         return
     cluster = Cluster(settings)
     try:
@@ -171,14 +172,14 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
     store = Store(settings, timeout_s=ANSWER_TIMEOUT_S)
     try:
         if not store.has_table("schema_migrations"):
-            yield ok("ClickHouse", f"answers at {host}:{port}")
+            yield ok("ClickHouse", f"answers at {host_port(host, port)}")
             detail = f"database {store.database} is not there or empty"
             yield warning("schema", detail, "`radar migrate`, as workers do when they start")
             return
         before_s = time.time()
         ((version, now_s),) = store.rows("SELECT version(), toFloat64(now64(3))")
         after_s = time.time()
-        yield ok("ClickHouse", f"answers at {host}:{port}")
+        yield ok("ClickHouse", f"answers at {host_port(host, port)}")
         yield findings.clickhouse_version(str(version))
         ahead_s = (before_s + after_s) / 2 - float(now_s)
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
@@ -302,8 +303,8 @@ def _silent(
     name: str, variable: str, host: str, port: int, running: dict[str, Any] | None
 ) -> Finding:
     if running is None and addresses.is_loopback(host):
-        return ok(name, f"{host}:{port} is free: `radar up` starts its own there")
-    detail = f"nothing answers at {host}:{port}"
+        return ok(name, f"{host_port(host, port)} is free: `radar up` starts its own there")
+    detail = f"nothing answers at {host_port(host, port)}"
     if running is not None:
         return problem(
             name, detail, f"give {variable} as to the `radar up` that runs, or see its log"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from radar.observe.judgement import MOST_SKEW_S
 from radar.text import printable
 
 MEBIBYTE = 1024 * 1024
@@ -12,8 +13,6 @@ MEBIBYTE = 1024 * 1024
 LEAST_FREE_BYTES = 512 * MEBIBYTE
 FEW_FREE_BYTES = 5 * 1024 * MEBIBYTE
 LEAST_OPEN_FILES = 1024
-# As the alert RadarClockSkew; whole seconds are all that an HTTP answer tells.
-MOST_SKEW_S = 5.0
 SHOWN_STUCK = 5
 OLDEST_CLICKHOUSE = (24, 3)
 

@@ -6,11 +6,13 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from clickhouse_connect.driver.httputil import all_managers, get_pool_manager
 
 from radar.columns import Columns
 from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
 from radar.settings import Settings
 from radar.store import native
+from radar.text import host_port
 
 # Server errors that are about the content of a block, by ClickHouse's ErrorCodes.cpp. Every
 # other error is about the server's state and is retried: a code that is missing here costs a
@@ -33,6 +35,8 @@ ROW_ERRORS = {
 }
 
 CONNECT_TIMEOUT_S = 5
+# Times without a zone are UTC, wherever the server stands.
+_SESSION_SETTINGS = {"session_timezone": "UTC"}
 
 _INSERT_SETTINGS: dict[str, Any] = {
     # Both are on or off by default depending on the server's version.
@@ -57,6 +61,8 @@ class Store:
         self._settings = settings
         self._timeout_s = timeout_s or settings.insert_timeout_seconds
         self._client: Client | None = None
+        self._pool = get_pool_manager(ca_cert=settings.clickhouse_ca_file or None)
+        self._address = host_port(settings.clickhouse_host, settings.clickhouse_port)
         self.database = settings.clickhouse_db
 
     def insert(self, table: str, parts: Sequence[tuple[int, Columns]], token: str) -> None:
@@ -203,7 +209,7 @@ class Store:
         except Exception as error:
             # So does a server that fails after it has begun to answer.
             raise StoreUnavailable(
-                f"ClickHouse at {self._settings.clickhouse_host}:{self._settings.clickhouse_port}:"
+                f"ClickHouse at {self._address}:"
                 f" the answer broke off: {_first_line(_innermost(error))}"
             ) from error
 
@@ -212,6 +218,8 @@ class Store:
         if self._client is not None:
             self._client.close()
             self._client = None
+        self._pool.clear()
+        all_managers.pop(self._pool, None)
 
     def has_table(self, table: str) -> bool:
         """Tell whether the database is there and has a table; blocks.
@@ -272,7 +280,9 @@ class Store:
             password=settings.clickhouse_password.get_secret_value(),
             database=database,
             autogenerate_session_id=False,
-            ca_cert=settings.clickhouse_ca_file or None,
+            # Else the library would make one that uses the environment's proxies.
+            pool_mgr=self._pool,
+            settings=_SESSION_SETTINGS,
             connect_timeout=min(CONNECT_TIMEOUT_S, max(1, int(self._timeout_s))),
             send_receive_timeout=max(1, int(self._timeout_s)),
             client_name="radar",
@@ -286,11 +296,10 @@ class Store:
     def _unavailable(self, error: Exception) -> Exception:
         if not isinstance(error, ClickHouseError | OSError):
             return error
-        address = f"{self._settings.clickhouse_host}:{self._settings.clickhouse_port}"
         # What did not come from the server is wrapped several times, with the whole request.
         answered = isinstance(error, DatabaseError) and error.code is not None
         cause = error if answered else _innermost(error)
-        return StoreUnavailable(f"ClickHouse at {address}: {_first_line(cause)}")
+        return StoreUnavailable(f"ClickHouse at {self._address}: {_first_line(cause)}")
 
 
 def _innermost(error: BaseException) -> BaseException:

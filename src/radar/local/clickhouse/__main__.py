@@ -52,6 +52,8 @@ def _confine(path: Path, config_file: Path) -> bool:
 def run(arguments: list[str]) -> int:
     """Serve until a signal ends it; return the exit code."""
     parsed = _parse(arguments)
+    # The server's zone would be the machine's, and that of times without one.
+    os.environ["TZ"] = "UTC"
     # Not an argument: command lines are visible to every user of the machine.
     password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
     path = parsed.path.resolve()

@@ -28,7 +28,12 @@ DEFAULT_DATABASE = "default"
 
 # chDB opens its sessions with the conveniences of the command-line tool. A server does
 # without them: `implicit_select` would turn any syntax error into an unknown column.
-_SERVER_LIKE = {"implicit_select": "0", "allow_introspection_functions": "0"}
+_SERVER_LIKE = {
+    "implicit_select": "0",
+    "allow_introspection_functions": "0",
+    # Times without a zone are UTC, whatever the machine's zone is.
+    "session_timezone": "UTC",
+}
 # The engine itself then refuses everything that writes, and to change this setting again.
 _READ_ONLY = b"SET readonly = 2"
 READ_TIME_LIMIT_S = 600

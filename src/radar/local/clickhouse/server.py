@@ -32,6 +32,7 @@ from radar.local.clickhouse.engine import Engine, Statistics
 from radar.local.clickhouse.errors import ClientGone, PortInUse, Rejected, from_engine
 from radar.local.clickhouse.job import Job, Outcome
 from radar.local.clickhouse.statement import begins_read
+from radar.text import host_port
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -129,7 +130,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = "is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
-        raise PortInUse(f"cannot listen on {host}:{port}: {reason}") from error
+        raise PortInUse(f"cannot listen on {host_port(host, port)}: {reason}") from error
     return listener
 
 
@@ -154,8 +155,8 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
     # uvicorn raises the signal again when it has shut down; that one must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    sys.stdout.write(f"listening on http://{host}:{listener.getsockname()[1]}\n")
+    where = host_port(options.host, listener.getsockname()[1])
+    sys.stdout.write(f"listening on http://{where}\n")
     sys.stdout.flush()
     try:
         server.run(sockets=[listener])

@@ -26,6 +26,7 @@ from radar.local.simulator.faults import Fault, fault
 from radar.local.simulator.ledger import Ledger, LedgerTrade
 from radar.local.simulator.market import MarketModel
 from radar.local.simulator.options import SimulatorOptions
+from radar.text import host_port
 
 CLOSE_TIMEOUT_S = 1.0
 """A peer that does not answer a close frame for so long is cut."""
@@ -326,11 +327,11 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            address = f"{options.host}:{options.port}"
+            address = f"{host_port(options.host, options.port)}"
             raise ConfigurationError(f"cannot listen on {address}: {error}") from error
         port = server.sockets[0].getsockname()[1]
-        running.ws_url = f"ws://{options.host}:{port}/ws"
-        running.rest_url = f"http://{options.host}:{port}"
+        running.ws_url = f"ws://{host_port(options.host, port)}/ws"
+        running.rest_url = f"http://{host_port(options.host, port)}"
         ledger.start(at=time.time(), port=port, seed=options.seed, symbols=options.symbols)
         for applied in options.faults:
             running.fault(applied)

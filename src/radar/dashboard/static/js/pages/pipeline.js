@@ -6,17 +6,13 @@ import { Cell, useCell } from "../cells.js";
 import { SeriesChart } from "../charts/series.js";
 import { second, serverNow } from "../clock.js";
 import { NONE, visible } from "../format.js";
-import { follow } from "../live.js";
+import { follow, status } from "../live.js";
 import { ui } from "../prefs.js";
 import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
 
 const MAIN_KINDS = ["trades", "depth"];
 const STAGES = ["exchange", "connections", "partitions", "workers", "tables"];
 const QUIET_S = 10; // it is observed every second; a busy machine takes longer
-const SILENT_S = 10; // a connection that brings nothing for so long is marked
-const LATE_S = 5;
-const LAG_S = 2; // a lag of more than so many seconds of traffic is marked
-const OLD_S = 8; // what tables tell is shown with its age from then on
 const MINUTES = [5, 15, 60];
 const MOST_POINTS = 4000;
 const COLOUR = { trades: "accent", depth: "warn" };
@@ -37,7 +33,8 @@ function stages(overview, kind, { t, f }) {
   const workers = overview.workers.filter((each) => each.kind === kind);
   const table = overview.tables.find((each) => each.kind === kind);
   const alive = workers.filter((each) => each.alive).length;
-  const growth = sum(partitions, (each) => each.lag_per_s ?? 0);
+  const heard = flow?.heard ?? false;
+  const growth = partitions.length ? sum(partitions, (each) => each.lag_per_s ?? 0) : null;
   const lag = flow?.lag;
   const errors = [
     ["invalid", flow?.invalid_frames],
@@ -46,7 +43,7 @@ function stages(overview, kind, { t, f }) {
   const troubles = [
     ["retries", sum(workers, (each) => each.insert_retries)],
     ["halted", sum(workers, (each) => each.halted_partitions)],
-    ["letters_n", flow?.open_letters ?? flow?.dead_letters],
+    ["letters_n", flow?.open_letters],
   ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
   const told_at_s = overview.tables_at_s ?? overview.at_s;
   const age = table?.newest_at_s ? Math.max(0, told_at_s - table.newest_at_s) : NaN;
@@ -54,20 +51,20 @@ function stages(overview, kind, { t, f }) {
   const reconnects = sum(producers, (each) => each.reconnects);
   return {
     exchange: html`
-      <${Value} big name=${t("received")}><bdi>${f.rate(flow?.frames_per_s)}</bdi><//>
-      <${Value} name=${t("last_frame")} warn=${flow?.last_frame_age_s > SILENT_S}><bdi>${f.ago(flow?.last_frame_age_s)}</bdi><//>`,
+      <${Value} big name=${t("received")}><bdi>${f.rate(heard ? flow.frames_per_s : NaN)}</bdi><//>
+      <${Value} name=${t("last_frame")} warn=${flow?.silent}><bdi>${f.ago(flow?.last_frame_age_s)}</bdi><//>`,
     connections: html`
       <${Value} big name=${t("published")}><bdi>${f.rate(flow?.published_per_s)}</bdi><//>
-      <p>${t("connections_n", { n: f.number(flow?.connections ?? 0) })}</p>
+      <p>${t("connections_n", { n: f.number(heard ? flow.connections : NaN) })}</p>
       ${reconnects > 0 && html`<p>${t("reconnects", { n: f.number(reconnects) })}</p>`}
       ${errors.map((text) => html`<p class="bad" key=${text}>${text}</p>`)}`,
     partitions: html`
-      <${Value} big name=${t("lag_unit")} warn=${isLate(flow)}><bdi>${f.number(lag)}</bdi><//>
-      <${Value} name=${t("trend")} warn=${growth > 1 && isLate(flow)}><${Trend} per_s=${partitions.length ? growth : null} /><//>
+      <${Value} big name=${t("lag_unit")} warn=${flow?.backlog}><bdi>${f.number(lag)}</bdi><//>
+      <${Value} name=${t("trend")} warn=${flow?.backlog && flow.trend === "grows"}><${Trend} per_s=${growth} trend=${flow?.trend} /><//>
       <p>${t("partitions_n", { n: f.number(partitions.length) })}</p>`,
     workers: html`
       <${Value} big name=${t("stored")}><bdi>${f.rate(flow?.stored_per_s)}</bdi><//>
-      <${Value} name=${t("latency")} warn=${flow?.latency_s > LATE_S}><bdi>${f.latency(flow?.latency_s)}</bdi><//>
+      <${Value} name=${t("latency")} warn=${flow?.slow}><bdi>${f.latency(flow?.latency_s)}</bdi><//>
       <p class=${alive < workers.length ? "bad" : ""}>${t("workers_n", { alive: f.number(alive), n: f.number(workers.length) })}</p>
       ${troubles.map((text) => html`<p class="bad" key=${text}>${text}</p>`)}`,
     tables: html`
@@ -75,19 +72,30 @@ function stages(overview, kind, { t, f }) {
       <${Value} name=${t("newest")}><bdi>${f.ago(age)}</bdi><//>
       <p>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</p>
       <p>${f.bytes(table?.size_bytes)}</p>
-      ${told_s > OLD_S && html`<p class="muted">${t("told", { age: f.ago(told_s) })}</p>`}`,
+      ${overview.tables_old && html`<p class="muted">${t("told", { age: f.ago(told_s) })}</p>`}`,
   };
 }
 
-function isLate(flow) {
-  return flow?.lag > 100 && flow.lag > LAG_S * Math.max(flow.published_per_s, 1);
+function Trend({ per_s, trend }) {
+  const { t, f } = useCell(ui);
+  if (!trend) return html`<bdi>–</bdi>`;
+  if (trend === "steady") return html`<bdi class="muted">${t("steady")}</bdi>`;
+  const grows = trend === "grows";
+  return html`<bdi class=${grows ? "grows" : ""} title=${t(trend)}>${grows ? "↑" : "↓"} ${f.rate(Math.abs(per_s))}</bdi>`;
 }
 
-function Trend({ per_s }) {
-  const { t, f } = useCell(ui);
-  if (per_s === null || per_s === undefined) return html`<bdi>–</bdi>`;
-  if (Math.abs(per_s) < 1) return html`<bdi class="muted">${t("steady")}</bdi>`;
-  return html`<bdi class=${per_s > 0 ? "grows" : ""} title=${t(per_s > 0 ? "grows" : "shrinks")}>${per_s > 0 ? "↑" : "↓"} ${f.rate(Math.abs(per_s))}</bdi>`;
+// How the verdict of the server looks.
+const VERDICTS = {
+  stuck: ["warn", "warning"], unknown: ["warn", "help"], warns: ["warn", "warning"],
+  passes: ["passing", "warning"], idle: ["warn", "warning"], flows: ["fine", "check"],
+};
+
+/** The verdict of the server, for as long as its facts are evidence. */
+function useVerdict(overview) {
+  useCell(second);
+  const { state } = useCell(status);
+  const old = state === "lost" || serverNow() - overview.at_s > overview.holds_s;
+  return old ? "unknown" : overview.verdict;
 }
 
 function placeOf({ stage, kind }, t) {
@@ -98,20 +106,21 @@ function Flow({ overview }) {
   const look = useCell(ui);
   const { t, f, lang } = look;
   const { bottleneck } = overview;
-  const stuck = (overview.obstacles?.length ? overview.obstacles : [bottleneck]).filter(Boolean);
-  const runs = overview.producers.length + overview.workers.length > 0;
+  const stuck = overview.obstacles;
+  const verdict = useVerdict(overview);
   const kinds = overview.flows.map((each) => each.kind);
   const explained = bottleneck ? t(`bottleneck_explain_${bottleneck.stage}`) : "";
+  const [box, icon] = VERDICTS[verdict] ?? VERDICTS.unknown;
   return html`<section class="card flow" aria-label=${t("flow")}>
     <header><h2>${t("flow")}</h2>
       ${overview.uptime_s !== null && html`<span class="end muted">${t("uptime", { age: f.duration(overview.uptime_s) })}</span>`}</header>
-    ${bottleneck
-      ? html`<div class="verdict ${bottleneck.passes ? "passing" : "warn"}" role="status"><${Icon} name="warning" /><div>
-          <b>${t(bottleneck.passes ? "bottleneck_passes" : "bottleneck")}: ${placeOf(bottleneck, t)}</b>
-          ${explained && html`<p>${explained}</p>`}
+    ${bottleneck && verdict === overview.verdict
+      ? html`<div class="verdict ${box}" data-verdict=${verdict} role="status"><${Icon} name=${icon} /><div>
+          <b>${t(`severity_${bottleneck.severity}`)}: ${placeOf(bottleneck, t)}</b>
+          ${explained && bottleneck.severity === "problem" && html`<p>${explained}</p>`}
           <p class=${lang === "fa" ? "foreign" : ""} dir="ltr" lang="en">${visible(bottleneck.text)}</p>
           ${stuck.slice(1, 4).map((each) => html`<p class="also" key=${each.text}><span>${t("also")} ${placeOf(each, t)}: </span><bdi dir="ltr" lang="en">${visible(each.text)}</bdi></p>`)}</div></div>`
-      : html`<div class="verdict ${runs ? "fine" : "warn"}" role="status"><${Icon} name=${runs ? "check" : "warning"} /><div>${t(runs ? "everything_flows" : "nothing_flows")}</div></div>`}
+      : html`<div class="verdict ${box}" data-verdict=${verdict} role="status"><${Icon} name=${icon} /><div>${t(`verdict_${verdict}`)}</div></div>`}
     ${[["Kafka", overview.kafka_error], ["ClickHouse", overview.clickhouse_error]].filter(([, text]) => text).map(([name, text]) => html`<div class="verdict warn" key=${name} role="alert"><${Icon} name="warning" /><div><b>${t("does_not_answer", { name })}</b><p dir="ltr" lang="en">${visible(text)}</p></div></div>`)}
     <div class="lanes">
       ${MAIN_KINDS.filter((kind) => kinds.includes(kind)).map((kind) => {
@@ -249,24 +258,20 @@ function Partitions({ overview }) {
       <tbody>${overview.partitions.map((each) => html`<tr key=${each.topic + each.partition}>
         <th scope="row"><bdi dir="ltr" class="mono">${each.topic}<span class="muted">/${each.partition}</span></bdi></th>
         <td class="n"><span class="meter" aria-hidden="true"><i style=${{ transform: `scaleX(${each.lag / most})` }} /></span><${Num}>${f.number(each.lag)}<//></td>
-        <td><${Trend} per_s=${each.lag_per_s} /></td>
+        <td><${Trend} per_s=${each.lag_per_s} trend=${each.trend} /></td>
         <td class="n"><bdi>${f.rate(each.published_per_s)}</bdi></td>
         <td class="n"><bdi>${f.rate(each.stored_per_s)}</bdi></td>
-        <td>${each.owner === null ? html`<span class="bad">${t("nobody")}</span>` : html`<bdi dir="ltr" class="mono">${visible(each.owner)}</bdi>`}</td>
+        <td>${each.owner === null ? html`<span class=${each.owner_known ? "bad" : "muted"}>${t(each.owner_known ? "nobody" : "not_known")}</span>` : html`<bdi dir="ltr" class="mono">${visible(each.owner)}</bdi>`}</td>
       </tr>`)}</tbody>
     </table></div>
   </section>`;
 }
 
-function State({ state: told, alive, ready, reasons, restarts, address }) {
+function State({ condition, reasons, warnings, restarts }) {
   const { t, f } = useCell(ui);
-  // Kafka and ClickHouse serve no health: whether they run is all that is known.
-  const silent = address === "" && told === "running";
-  let state = silent || (alive && ready) ? "ready" : alive ? "not_ready" : "down";
-  if (told === "starting" || told === "restarting") state = "starting";
-  return html`<span class="process-state ${state}"><i class="dot" />${t(silent ? "runs" : state)}</span>
+  return html`<span class="process-state ${condition}"><i class="dot" />${t(`condition_${condition}`)}</span>
     ${restarts > 0 && html` <span class="muted">· ${t("restarts", { n: f.number(restarts) })}</span>`}
-    ${reasons.map((text) => html`<p class="reason" dir="auto" key=${text}>${visible(text)}</p>`)}`;
+    ${[...reasons, ...(warnings ?? [])].map((text) => html`<p class="reason" dir="auto" key=${text}>${visible(text)}</p>`)}`;
 }
 
 function Processes({ overview }) {
@@ -276,8 +281,7 @@ function Processes({ overview }) {
     ...overview.workers.map((each) => ({ ...each, rate: each.rows_per_s })),
   ];
   const known = new Map(measured.map((each) => [each.name, each]));
-  const named = overview.processes?.length ? overview.processes : measured;
-  const all = named.map((each) => ({ ...known.get(each.name), ...each }));
+  const all = overview.processes.map((each) => ({ ...known.get(each.name), ...each }));
   return html`<section class="card wide-table" aria-label=${t("processes")}>
     <header><h2>${t("processes")}</h2></header>
     <div class="scroll"><table class="list">
@@ -305,7 +309,7 @@ function Connections({ overview }) {
         <th scope="row"><bdi dir="ltr" class="mono"><span class="muted">${each.producer} </span>${each.name}</bdi></th>
         <td class="n"><${Num}>${f.number(each.markets)}<//></td>
         <td class="n"><bdi>${f.duration(each.age_s)}</bdi></td>
-        <td class="n ${each.last_frame_age_s > SILENT_S ? "bad" : ""}"><bdi>${f.ago(each.last_frame_age_s)}</bdi></td>
+        <td class="n ${each.stale ? "bad" : ""}"><bdi>${f.ago(each.last_frame_age_s)}</bdi></td>
         <td class="n"><${Num}>${f.compact(each.frames)}<//></td>
       </tr>`)}</tbody>
     </table></div>

@@ -1,0 +1,177 @@
+"""One judgement per fact: the thresholds, and what follows from them. Pure.
+
+Every view shows these judgements: `radar status`, the monitor, `radar doctor` and the pages have no
+thresholds of their own. The alert rules of Prometheus repeat some of them; a test compares both.
+"""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from radar.observe.overview import (
+    Condition,
+    ConnectionState,
+    Flow,
+    Overview,
+    PartitionState,
+    ProcessState,
+    ProducerState,
+    Severity,
+    Trend,
+    Verdict,
+)
+
+# Below this a backlog is what a block is made of.
+FEW_MESSAGES = 500
+# Messages that would take longer than this at the rate at which they come are a backlog.
+BACKLOG_S = 20.0
+# Of a window, in which a producer may stand still for Kafka.
+BACKPRESSURE_SHARE = 0.02
+# One insert takes milliseconds; from here on it is what a worker waits for.
+SLOW_INSERT_S = 1.0
+# From the frame to the row; as the alert RadarSlow. A block may wait BATCH_TIMEOUT_SECONDS.
+SLOW_S = 30.0
+# Of a connection or a kind that brings nothing; as the alert RadarNoData.
+SILENT_S = 60.0
+# Smallest time from a trade to its receipt; as the alert RadarClockSkew.
+MOST_SKEW_S, LEAST_SKEW_S = 5.0, -1.5
+# A change of a lag by less a second is noise, and so is one by this share of the lag.
+LEAST_TREND_PER_S, LEAST_TREND_SHARE = 1.0, 1 / 70
+# An overview is evidence for so long; it is made every second, and a busy machine delays it.
+OVERVIEW_HOLDS_S = 10.0
+# Tables are asked rarely when they answer slowly: from here on their age is shown.
+OLD_S = 8.0
+# Shares of a day from which on its coverage is of the next level, from 0, bad, to 4, complete.
+COVERAGE_LEVELS = (0.9, 0.99, 0.999, 1.0)
+LEAST_GOOD_LEVEL = 2
+
+IS_STARTING = "is starting"
+# What a process says while it begins or ends.
+_PASSING = (
+    *(IS_STARTING, "is stopping", "is stopped", "waits to be told", "not opened yet"),
+    *("has not told its markets yet", "not confirmed the topics yet"),
+)
+_WORST_FIRST: tuple[Severity, ...] = ("problem", "unknown", "warning", "passes")
+_VERDICTS: dict[Severity, Verdict] = {
+    "problem": "stuck",
+    "unknown": "unknown",
+    "warning": "warns",
+    "passes": "passes",
+}
+
+
+def rank(severity: Severity) -> int:
+    """Return a number that sorts the worst first."""
+    return _WORST_FIRST.index(severity)
+
+
+def verdict(overview: Overview, now_s: float | None = None) -> Verdict:
+    """Return what all facts say together.
+
+    Args:
+        overview: The facts, with their obstacles.
+        now_s: Unix time; an overview that is older than OVERVIEW_HOLDS_S then says nothing.
+    """
+    if now_s is not None and now_s - overview.at_s > OVERVIEW_HOLDS_S:
+        return "unknown"
+    if overview.obstacles:
+        return _VERDICTS[min((each.severity for each in overview.obstacles), key=rank)]
+    return "flows" if overview.producers or overview.workers else "idle"
+
+
+def marked(overview: Overview) -> Overview:
+    """Return the overview with the judgement of each single fact."""
+    partitions = [_partition(each) for each in overview.partitions]
+    producers = [
+        replace(each, connections=[_connection(one) for one in each.connections])
+        for each in overview.producers
+    ]
+    tables_at_s = overview.tables_at_s
+    return replace(
+        overview,
+        partitions=partitions,
+        flows=[_flow(each, partitions, producers) for each in overview.flows],
+        producers=producers,
+        processes=[replace(each, condition=condition(each)) for each in overview.processes],
+        tables_old=tables_at_s is not None and overview.at_s - tables_at_s > OLD_S,
+        holds_s=OVERVIEW_HOLDS_S,
+    )
+
+
+def condition(process: ProcessState) -> Condition:
+    """Return how a process is."""
+    if process.state == "stopped":
+        return "stopped"
+    if process.state in ("starting", "restarting") or process.reasons == [IS_STARTING]:
+        return "starting"
+    if not process.alive:
+        return "down"
+    if not process.ready:
+        return "starting" if passes(process.reasons) else "not_ready"
+    if process.warnings:
+        return "warns"
+    return "ready" if process.address else "runs"
+
+
+def passes(reasons: Iterable[str]) -> bool:
+    """Tell whether all that a process says passes by itself, as when it begins or ends."""
+    told = list(reasons)
+    return bool(told) and all(any(words in each for words in _PASSING) for each in told)
+
+
+def is_backlog(partition: PartitionState) -> bool:
+    """Tell whether more waits in a partition than a block is made of."""
+    if not partition.lag or partition.stored_per_s is None:
+        return False
+    if not partition.stored_per_s and not partition.published_per_s:
+        return True  # nothing comes and yet it does not get less
+    coming = partition.published_per_s or 0.0
+    return partition.lag > max(FEW_MESSAGES, BACKLOG_S * coming)
+
+
+def trend(per_s: float | None, lag: float) -> Trend | None:
+    """Return whether a lag grows; None if that is not known."""
+    if per_s is None:
+        return None
+    if abs(per_s) <= max(LEAST_TREND_PER_S, lag * LEAST_TREND_SHARE):
+        return "steady"
+    return "grows" if per_s > 0 else "shrinks"
+
+
+def is_skewed(skew_s: float | None) -> bool:
+    """Tell whether the clocks of the exchange and of a producer differ."""
+    return skew_s is not None and not LEAST_SKEW_S <= skew_s <= MOST_SKEW_S
+
+
+def coverage_level(share: float) -> int:
+    """Return the level of a share of a day, from 0, bad, to 4, complete."""
+    return sum(share >= least for least in COVERAGE_LEVELS)
+
+
+def is_covered(share: float | None) -> bool:
+    """Tell whether coverage is good enough that nobody needs to look."""
+    return share is not None and coverage_level(share) >= LEAST_GOOD_LEVEL
+
+
+def _partition(each: PartitionState) -> PartitionState:
+    return replace(each, trend=trend(each.lag_per_s, each.lag), backlog=is_backlog(each))
+
+
+def _flow(
+    flow: Flow, partitions: Iterable[PartitionState], producers: Iterable[ProducerState]
+) -> Flow:
+    connections = [one for each in producers if each.kind == flow.kind for one in each.connections]
+    own = [each for each in partitions if each.kind == flow.kind]
+    changes = [each.lag_per_s for each in own if each.lag_per_s is not None]
+    return replace(
+        flow,
+        trend=trend(sum(changes) if changes else None, flow.lag or 0),
+        backlog=any(each.backlog for each in own),
+        slow=flow.latency_s is not None and flow.latency_s > SLOW_S,
+        silent=bool(connections) and all(each.stale for each in connections),
+    )
+
+
+def _connection(each: ConnectionState) -> ConnectionState:
+    silent_s = each.age_s if each.last_frame_age_s is None else each.last_frame_age_s
+    return replace(each, stale=silent_s > SILENT_S)

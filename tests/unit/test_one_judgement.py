@@ -1,0 +1,190 @@
+"""The same facts lead to the same judgement in every view, and without evidence to "unknown"."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from observed import flow, overview, partition, probe, producer, worker
+from radar.monitor.flow import verdict
+from radar.monitor.marks import Mark
+from radar.observe import judgement, status
+from radar.observe.overview import Overview, ProcessState
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = (ROOT / "deploy/prometheus/rules.yml").read_text()
+MARKS = {
+    "stuck": Mark.STUCK,
+    "unknown": Mark.UNKNOWN,
+    "warns": Mark.PASSES,
+    "passes": Mark.PASSES,
+    "idle": Mark.IDLE,
+    "flows": Mark.FLOWS,
+}
+
+
+class Case(NamedTuple):
+    """Facts and the one verdict that follows."""
+
+    name: str
+    verdict: str
+    facts: dict[str, Any]
+
+
+def process(name: str, **changes: Any) -> ProcessState:
+    made = ProcessState(name, "running", 7, 0, "127.0.0.1:9100", True, True, [])
+    return replace(made, **changes)
+
+
+def one_of_trades(**changes: Any) -> list[Any]:
+    return [partition("trades", 0, **changes)]
+
+
+def silent_connections() -> list[Any]:
+    made = producer("trades")
+    old = [replace(each, last_frame_age_s=judgement.SILENT_S + 1) for each in made.connections]
+    return [replace(made, connections=old), producer("depth")]
+
+
+def unanswered(subject: Any, **changes: Any) -> list[Any]:
+    others = [each for each in overview().probes if each.subject != subject]
+    return [*others, probe(subject, holds=False, **changes)]
+
+
+CASES = [
+    Case("all is well", "flows", {}),
+    Case("nothing is known to run", "idle", {"producers": [], "workers": [], "processes": []}),
+    Case("a lag of one block", "flows", {"partitions": one_of_trades(lag=judgement.FEW_MESSAGES)}),
+    Case(
+        "a backlog",
+        "stuck",
+        {"partitions": one_of_trades(lag=judgement.FEW_MESSAGES + 1, published_per_s=1.0)},
+    ),
+    Case(
+        "a backlog that shrinks",
+        "passes",
+        {"partitions": one_of_trades(lag=900, lag_per_s=-9.0, published_per_s=8.0)},
+    ),
+    Case("Kafka is away", "stuck", {"kafka_error": "refused", "partitions": []}),
+    Case("ClickHouse is away", "stuck", {"clickhouse_error": "refused"}),
+    Case("Kafka is frozen", "unknown", {"probes": unanswered("kafka", age_s=40.0)}),
+    Case("ClickHouse is frozen", "unknown", {"probes": unanswered("clickhouse", age_s=40.0)}),
+    Case("a table is missing", "unknown", {"probes": unanswered("tables", error="no table x")}),
+    Case(
+        "nobody has told of dead letters", "unknown", {"probes": unanswered("letters", age_s=None)}
+    ),
+    Case(
+        "the first second",
+        "passes",
+        {"probes": unanswered("markets", age_s=None, starting=True)},
+    ),
+    Case("dead letters", "warns", {"flows": [flow("trades", open_letters=3), flow("depth")]}),
+    Case("connections without frames", "warns", {"producers": silent_connections()}),
+    Case(
+        "a worker that is not ready",
+        "stuck",
+        {"workers": [worker("trades", 0, ready=False, reasons=["disk full", "is stopping"])]},
+    ),
+    Case(
+        "a producer that warns",
+        "warns",
+        {"processes": [process("wallex-trades", warnings=["2 markets are set aside"])]},
+    ),
+    Case(
+        "a process that no stage knows",
+        "stuck",
+        {"processes": [process("archiver", ready=False, reasons=["disk full"])]},
+    ),
+    Case(
+        "a process that does not answer",
+        "stuck",
+        {"processes": [process("archiver", alive=False, ready=False, reasons=["no answer"])]},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_every_view_has_the_same_verdict_of_the_same_facts(case: Case) -> None:
+    facts = overview(**case.facts)
+    assert facts.verdict == case.verdict
+    mark, text = verdict(facts)
+    assert mark is MARKS[case.verdict]
+    assert ("EVERYTHING FLOWS" in text.plain) == (case.verdict == "flows")
+    said = status.describe(facts)
+    assert said.endswith("everything flows") == (case.verdict == "flows")
+    # `radar status` ends with exit code 1 if there is one.
+    assert bool(status.problems(facts)) == (case.verdict in ("stuck", "unknown", "idle"))
+    assert status.facts(facts, None)["verdict"] == case.verdict
+    page = json.loads(msgspec.json.encode(facts))
+    assert (page["verdict"], page["holds_s"]) == (case.verdict, judgement.OVERVIEW_HOLDS_S)
+    for each in facts.obstacles:
+        assert each.text in said
+
+
+def test_condition_of_a_process_is_shown_whole_by_every_view() -> None:
+    reasons = ["Kafka refuses every message", "2 markets have no connection to the exchange"]
+    facts = overview(
+        producers=[producer("trades", ready=False, reasons=reasons)],
+        processes=[process("wallex-trades", ready=False, reasons=reasons, warnings=["disk fills"])],
+    )
+    for text in (*reasons, "disk fills"):
+        assert text in status.describe(facts)
+        assert any(text in each.text for each in facts.obstacles)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_facts_that_are_too_old_say_nothing(case: Case) -> None:
+    facts = overview(**case.facts)
+    now_s = facts.at_s + judgement.OVERVIEW_HOLDS_S + 1
+    assert judgement.verdict(facts, now_s) == "unknown"
+    mark, text = verdict(facts, now_s=now_s)
+    assert mark is Mark.UNKNOWN
+    assert "FLOWS" not in text.plain
+
+
+def test_status_before_it_knows_writes_no_zero() -> None:
+    facts: Overview = overview(
+        partitions=[],
+        tables=[],
+        flows=[flow("trades", heard=False, connections=0, frames_per_s=0.0, lag=None)],
+        probes=unanswered("kafka", age_s=None),
+    )
+    said = status.describe(facts)
+    assert "trades: – connections, – frames/s" in said
+    assert "kafka 127.0.0.1:9092: not known" in said
+
+
+def test_rates_of_a_moment_between_two_snapshots_are_not_zero() -> None:
+    quiet = flow("depth", frames_per_s=0.0, published_per_s=0.0, last_frame_age_s=4.0)
+    said = status.describe(overview(flows=[flow("trades"), quiet], rates_over_s=1.5))
+    assert "– frames/s, – published/s" in said
+    assert "newest frame 4.0 s ago" in said
+    later = overview(flows=[flow("trades"), quiet], rates_over_s=15.0)
+    assert "depth: 3 connections, 0.0 frames/s" in status.describe(later)
+
+
+def test_alerts_judge_by_the_thresholds_of_the_views() -> None:
+    def expression(alert: str) -> str:
+        rule = RULES.partition(f"- alert: {alert}\n")[2].partition("- alert:")[0]
+        found = re.search(r"expr:(.*?)\n\s+(?:for|labels):", rule, re.DOTALL)
+        assert found is not None
+        return found[1]
+
+    assert f"> {judgement.SILENT_S:g}" in expression("RadarNoData")
+    assert f"> {judgement.SLOW_S:g}" in expression("RadarSlow")
+    skew = expression("RadarClockSkew")
+    assert f"> {judgement.MOST_SKEW_S:g}" in skew
+    assert f"< {judgement.LEAST_SKEW_S:g}" in skew
+
+
+def test_pages_have_no_thresholds_of_their_own() -> None:
+    pages = ROOT / "src/radar/dashboard/static/js/pages"
+    for page in ("pipeline.js", "quality.js"):
+        text = (pages / page).read_text()
+        assert not re.findall(
+            r"(?:lag|latency_s|last_frame_age_s|_share)\b[^=;]{0,9}[<>] ?[A-Z0-9]", text
+        )
