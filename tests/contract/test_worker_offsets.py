@@ -7,7 +7,7 @@ from pathlib import Path
 
 import confluent_kafka
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from radar.consumer.delivery_gaps import recorded
@@ -66,18 +66,21 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def move_group(settings: Settings, offset: int) -> None:
     """Commit as Kafka's own tool does: without metadata, while no member is there."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_broker})
+    tool = confluent_kafka.Consumer(
+        {"bootstrap.servers": settings.kafka_broker, "group.id": TRADES.group}
+    )
     position = TopicPartition(TRADES.topic, 0, offset)
 
     def moved() -> bool:
-        wanted = [ConsumerGroupTopicPartitions(TRADES.group, [position])]
         try:
-            (future,) = admin.alter_consumer_group_offsets(wanted).values()
-            return all(each.error is None for each in future.result(10).topic_partitions)
+            return tool.commit(offsets=[position], asynchronous=False)[0].error is None
         except confluent_kafka.KafkaException:
             return False  # the group still has its member
 
-    eventually(moved, "the group is moved", 30)
+    try:
+        eventually(moved, "the group is moved", 30, 0.2)
+    finally:
+        tool.close()
 
 
 def offsets(store: Store) -> list[int]:

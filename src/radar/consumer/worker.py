@@ -891,8 +891,8 @@ class Worker:
 
     def _account_for(self, work: PartitionWork) -> None:
         """Decide where a partition goes on, and record what differs before it does."""
-        topic, partition, topic_id = self._kind.topic, work.partition, self._watch.topic_id
         self._health.beat(self._kafka_within_s + self._store_within_s)
+        topic, partition, topic_id = self._kind.topic, work.partition, self._watch.ask_now()
         known = read_progress(self._store, topic, topic_id)
         orders = pending(
             read_orders(self._store, topic, topic_id), partition, _taken_to_us(known, partition)
@@ -1008,6 +1008,9 @@ class Worker:
         metrics.ASSIGNED.labels(self._kind.name).set(len(self._work))
         self._count_halted()
         self._count_floods()
+        if not self._work:
+            for cause in CAUSES:
+                metrics.DELIVERY_GAP_OFFSETS.labels(self._kind.name, cause).set(0)
 
     def _count_halted(self) -> None:
         halted = sum(work.halted for work in self._work.values())
