@@ -929,7 +929,13 @@ class Worker:
         self._standstills.follow(topic_id)
         if course.notice or course.start != (work.committed or 0):
             self._commit(work, course.start, course.plan)
-        if course.start != work.next_offset or work.review != "assigned" or course.notice:
+        is_refused = self._reader.invalid.pop(partition, None) is not None
+        if (
+            course.start != work.next_offset
+            or is_refused
+            or work.review != "assigned"
+            or course.notice
+        ):
             self._reader.seek(partition, course.start)
         self._go_on(work, course)
 

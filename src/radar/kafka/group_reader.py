@@ -41,6 +41,8 @@ _REJECTED_COMMITS = {
 
 _INVALID_POSITION = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - the library's public name
 
+_NOT_FETCHED = KafkaError._STATE  # noqa: SLF001
+
 _ERROR = methodcaller("error")
 
 
@@ -254,8 +256,16 @@ class GroupReader:
 
     def seek(self, partition: int, offset: int | None) -> None:
         """Continue one partition at an offset; None is the oldest there is."""
+        position = TopicPartition(self._topic, partition, _start(offset))
         try:
-            self._consumer.seek(TopicPartition(self._topic, partition, _start(offset)))
+            try:
+                self._consumer.seek(position)
+            except KafkaException as error:
+                if error.args[0].code() != _NOT_FETCHED or partition not in self._owned:
+                    raise
+                # The library ends the fetching of a partition whose position Kafka has refused.
+                self._consumer.incremental_unassign([position])
+                self._consumer.incremental_assign([position])
         except KafkaException as error:
             raise BrokerUnavailable(f"cannot seek: {error}") from error
         self.unreadable.pop(partition, None)
