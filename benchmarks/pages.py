@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from radar.dashboard import markets, quality
-from radar.dashboard.markets import Market
+from radar.dashboard.markets import Grid, Market
 from radar.dashboard.pages import TAPE
 from radar.store.client import Store
 
@@ -17,7 +17,7 @@ _BUSIEST, _SOME = Market("wallex", "M0USDT"), Market("wallex", "M1TMN")
 
 def _candles(market: Market, interval_s: int, days_back: float = 0) -> Question:
     return lambda store: markets.candles(
-        store, market, interval_s, time.time() - days_back * 86400, CANDLES
+        store, market, Grid(interval_s), time.time() - days_back * 86400, CANDLES
     )
 
 
@@ -36,7 +36,12 @@ QUESTIONS: dict[str, Question] = {
     ),
     "page: book of a market": lambda store: markets.book(store, _SOME, time.time()),
     "page: has the book changed": lambda store: markets.book_version(store, _SOME),
-    "page: the last candles of a market": lambda store: markets.last_candles(store, _SOME, 60),
+    "page: the last candles of a market": lambda store: markets.last_candles(
+        store, _SOME, Grid(60)
+    ),
+    "page: candles that the rows of a minute changed": lambda store: markets.changed_candles(
+        store, _SOME, Grid(60), markets.now_ms(store) - 60_000
+    ),
     "page: is there such a market": lambda store: markets.must_exist(store, _SOME),
     "page: gaps": lambda store: quality.gaps(store, "wallex", DAYS, ""),
     "page: coverage": lambda store: quality.covered(store, "wallex", DAYS),

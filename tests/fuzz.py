@@ -162,7 +162,7 @@ def parse_markets(data: bytes) -> None:
         markets = EXCHANGE.parse_markets(data)
     except ExchangeUnavailable:
         return
-    changes = Listing(3).start(storable(markets))
+    changes = Listing(3).start(storable(markets).markets)
     assert len(changes.new) <= 3
     for each in changes.new:
         assert wire.are_names(each.symbol, each.base, each.quote)

@@ -17,6 +17,7 @@ from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
 from radar.kinds import Kind
 from radar.local.simulator import LedgerTrade, Simulator
+from radar.observe.health import Health
 from radar.producer.run import run
 from radar.settings import Settings
 
@@ -79,10 +80,12 @@ def sent(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
 
 
 @contextlib.asynccontextmanager
-async def producing(settings: Settings, kind: Kind) -> AsyncIterator[asyncio.Task[None]]:
+async def producing(
+    settings: Settings, kind: Kind, health: Health | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """Run a producer; its own errors come out at the end."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run(settings, kind, stop))
+    task = asyncio.create_task(run(settings, kind, stop, health))
     try:
         yield task
     finally:

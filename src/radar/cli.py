@@ -13,18 +13,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__, cli_dlq, cli_restore, cli_skip
-from radar.cli_arguments import AsJson, KindName, RecordedName, say, say_json
+from radar import __version__, cli_dlq, cli_failures, cli_restore, cli_skip
+from radar.cli_arguments import (
+    AsJson,
+    KindName,
+    RecordedName,
+    confirm,
+    load_options,
+    market_names,
+    progress_bar,
+    say,
+    say_json,
+    say_marked,
+)
 from radar.cli_arguments import kind_named as _kind
 from radar.cli_arguments import settings_for as _settings
-from radar.errors import RadarError
-from radar.text import host_port, printable
+from radar.cli_services import require
+from radar.text import host_port
 
 if TYPE_CHECKING:
     from radar.local.pipeline import Pipeline, Summary
     from radar.settings import Settings
 
-MAX_ERROR_CHARACTERS = 2000
+# Of the simulated exchange; more than any real one has.
+MAX_MARKETS = 10_000
+MAX_RATE = 1_000_000
+STATE_STYLES = {"ok": "green", "warning": "yellow", "unknown": "yellow", "problem": "red"}
 
 app = typer.Typer(
     name="radar",
@@ -34,7 +48,7 @@ app = typer.Typer(
     help="Record cryptocurrency markets and never lose a message:"
     " exchange WebSocket → Kafka → ClickHouse.",
     epilog="Options come from the environment and .env; `radar config` shows them."
-    " Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.",
+    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration.",
 )
 app.add_typer(cli_dlq.app, name="dlq")
 app.command()(cli_skip.skip)
@@ -64,15 +78,24 @@ def main() -> None:
     from radar.local.process import follow_supervisor
 
     follow_supervisor(signal.SIGKILL)
-    try:
-        app()
-    except RadarError as error:
-        print(f"radar: {printable(str(error), MAX_ERROR_CHARACTERS)}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output went away (`radar query … | head`).
-        sys.stderr.close()
-        sys.exit(0)
+    sys.exit(cli_failures.run(app, sys.argv[1:]))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"radar {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -84,10 +107,16 @@ def up(
     duration: Annotated[
         float | None, typer.Option(min=1, help="Stop by itself after so many seconds.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Simulated exchange: seed of the market.")] = 1,
-    markets: Annotated[int, typer.Option(help="Simulated exchange: number of markets.")] = 60,
-    trades_per_second: Annotated[float, typer.Option(help="Simulated exchange: rate.")] = 50,
-    depth_per_second: Annotated[float, typer.Option(help="Simulated exchange: rate.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Simulated exchange: seed of the market.")] = 1,
+    markets: Annotated[
+        int, typer.Option(min=1, max=MAX_MARKETS, help="Simulated exchange: number of markets.")
+    ] = 60,
+    trades_per_second: Annotated[
+        float, typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: rate.")
+    ] = 50,
+    depth_per_second: Annotated[
+        float, typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: rate.")
+    ] = 200,
 ) -> None:
     """Run the whole pipeline on this machine: Kafka, ClickHouse, producers and workers.
 
@@ -102,9 +131,8 @@ def up(
     from radar.local.pipeline import Simulation, prepare_data_directory, run
     from radar.monitor.run import show_up
     from radar.observe import logs
-    from radar.settings import load
 
-    settings = load()
+    settings = load_options()
     data_dir = prepare_data_directory(settings, simulated=simulate)
     logs.configure(settings, "radar", directory=data_dir / "logs")
     simulation = (
@@ -128,15 +156,27 @@ def simulate(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8765,
-    seed: Annotated[int, typer.Option(help="Seed of the market.")] = 1,
-    symbols: Annotated[int, typer.Option(help="Number of spot markets.")] = 60,
-    trades_per_second: Annotated[float, typer.Option(help="Trades over all markets.")] = 50,
-    depth_per_second: Annotated[float, typer.Option(help="Depth frames over all books.")] = 200,
-    twin_share: Annotated[float, typer.Option(help="Share of trades that are repeated.")] = 0.05,
-    skew: Annotated[float, typer.Option(help="0: all markets trade alike; 1: Zipf.")] = 1,
-    recent_trades: Annotated[int, typer.Option(help="Trades per market that REST tells.")] = 200,
-    resend: Annotated[int, typer.Option(help="Trades sent again on each subscription.")] = 0,
-    max_age: Annotated[float, typer.Option(help="Life of a connection in seconds.")] = 1800,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the market.")] = 1,
+    symbols: Annotated[int, typer.Option(min=1, max=MAX_MARKETS, help="Number of markets.")] = 60,
+    trades_per_second: Annotated[
+        float, typer.Option(min=0, max=MAX_RATE, help="Trades over all markets.")
+    ] = 50,
+    depth_per_second: Annotated[
+        float, typer.Option(min=0, max=MAX_RATE, help="Depth frames over all books.")
+    ] = 200,
+    twin_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of trades that are repeated.")
+    ] = 0.05,
+    skew: Annotated[
+        float, typer.Option(min=0, max=10, help="0: all markets trade alike; 1: Zipf.")
+    ] = 1,
+    recent_trades: Annotated[
+        int, typer.Option(min=0, help="Trades of a market that REST returns.")
+    ] = 200,
+    resend: Annotated[int, typer.Option(min=0, help="Trades sent again on each subscription.")] = 0,
+    max_age: Annotated[
+        float, typer.Option(min=0.1, help="Life of a connection in seconds.")
+    ] = 1800,
     ledger: Annotated[Path | None, typer.Option(help="File that lists what was sent.")] = None,
     fault: Annotated[
         list[str] | None,
@@ -223,19 +263,41 @@ def dashboard(
 
 
 @app.command()
-def migrate() -> None:
-    """Create or update the tables in ClickHouse."""
+def migrate(
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Give changed columns their type again as well."),
+    ] = False,
+) -> None:
+    """Create or update the tables in ClickHouse; make again what is missing."""
     from radar.store.client import Store
+    from radar.store.drift import differences
     from radar.store.migrate import migrate as run
+    from radar.store.migrate import repair_schema
 
     settings = _settings("migrate")
+    require(settings, clickhouse=True)
     store = Store(settings)
     try:
+        repaired = repair_schema(store, types=repair)
         applied = run(store, settings.retention_days)
+        left = differences(store)
     finally:
         store.close()
+    for difference in repaired:
+        typer.echo(f"repaired: {difference.text}")
     for migration in applied:
         typer.echo(f"applied {migration.version:04} {migration.name}")
+    if losses := [each for each in repaired if each.loss]:
+        for each in losses:
+            typer.echo(f"lost: {each.table}: {each.loss}", err=True)
+        typer.echo("store them again from Kafka: docs/operations.md, Missing schema", err=True)
+    if left:
+        for difference in left:
+            typer.echo(f"different: {difference.text}", err=True)
+        typer.echo("change it as well with: radar migrate --repair", err=True)
+        raise typer.Exit(1)
     typer.echo(f"database {settings.clickhouse_db} is up to date")
 
 
@@ -292,7 +354,10 @@ def export(
     kind: Annotated[RecordedName, typer.Argument(help="What to export.")],
     *,
     symbol: Annotated[
-        list[str] | None, typer.Option(help="A market; may be given repeatedly. Else all.")
+        list[str] | None,
+        typer.Option(
+            help="A market; may be given repeatedly. Else all.", autocompletion=market_names
+        ),
     ] = None,
     first: Annotated[datetime | None, _day_option("First day (UTC). Else the oldest.")] = None,
     last: Annotated[datetime | None, _day_option("Last day (UTC). Else today.")] = None,
@@ -300,15 +365,13 @@ def export(
         ExportFormat, typer.Option("--format", "-f", help="Format of the files.")
     ] = ExportFormat.PARQUET,
     folder: Annotated[Path, typer.Option("--to", help="Folder of the files.")] = Path("export"),
+    as_json: AsJson = False,
 ) -> None:
     """Write files, one a market and day: TO/KIND/SOURCE/SYMBOL/DAY.parquet.
 
     A file appears when it is complete. Called again it writes what is missing, days that were not
     over, and days of which something has come since.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from radar.export import Wanted
     from radar.export import export as run
 
@@ -320,19 +383,15 @@ def export(
         first and first.date(),
         last and last.date(),
     )
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("days", total=None)
-        exported = run(
-            settings,
-            wanted,
-            folder,
-            lambda done, total: bar.update(task, completed=done, total=total),
+    with progress_bar() as show:
+        exported = run(settings, wanted, folder, lambda done, total: show("days", done, total))
+    if as_json:
+        say_json(
+            {"folder": str(folder), "written": exported.written, "unchanged": exported.skipped}
         )
-    typer.echo(f"{folder}: {exported.written:,} files written, {exported.skipped:,} complete")
+        return
+    kept = f"; {exported.skipped:,} were up to date" if exported.skipped else ""
+    typer.echo(f"wrote {exported.written:,} file{_s(exported.written)} to {folder}{kept}")
 
 
 @app.command()
@@ -345,12 +404,11 @@ def monitor() -> None:
     from radar.errors import ConfigurationError
     from radar.monitor.run import has_terminal
     from radar.monitor.run import monitor as run
-    from radar.settings import load
 
     if not has_terminal():
         raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
 
-    settings = load()
+    settings = load_options()
     run(settings, _addresses_of_running(settings))
 
 
@@ -367,12 +425,20 @@ def status(*, as_json: AsJson = False) -> None:
 
     settings = _settings("status")
     overview = observe_once(settings)
+    problems = module.problems(overview)
     if as_json:
         found = module.facts(overview, running_pipeline(settings.radar_data_dir))
-        say_json(found)
+        say_json(found, error="; ".join(problems) or None)
     else:
-        say(*module.describe(overview).splitlines())
-    if module.problems(overview):
+        for line in module.describe(overview).splitlines():
+            mark, separator, rest = line.partition(": ")
+            if separator and mark in STATE_STYLES:
+                say_marked(f"{mark}: ", STATE_STYLES[mark], rest)
+            elif line == "everything flows":
+                say_marked(line, "green", "")
+            else:
+                say(line)
+    if problems:
         raise typer.Exit(1)
 
 
@@ -403,14 +469,14 @@ def health(
         reports = [ask("127.0.0.1", port)]
     else:
         # Only here: its library takes most of the time that this command takes.
-        from radar.settings import load
-
-        reports = ask_all(load())
+        reports = ask_all(load_options())
+    bad = [each for each in reports if not (each.alive and (alive or each.ready))]
     if as_json:
-        say_json([report._asdict() for report in reports])
+        error = "; ".join(map(str, bad)) or None
+        say_json({"processes": [each._asdict() for each in reports]}, error=error)
     else:
         say(*map(str, reports))
-    if not all(report.alive and (alive or report.ready) for report in reports):
+    if bad:
         raise typer.Exit(1)
 
 
@@ -431,16 +497,26 @@ def topics(
     """
     from radar.kafka import Cluster
     from radar.kinds import KINDS
+    from radar.quality.doctor import describe, topic_findings
+    from radar.quality.findings import State
 
-    cluster = Cluster(_settings("topics"))
+    settings = _settings("topics")
+    require(settings, kafka=True)
+    cluster = Cluster(settings)
     names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
     for name in cluster.create_topics(names):
         say(f"created {name}")
     for topic, before, after in cluster.grow_topics(names) if grow else ():
         say(f"grew {topic} from {before} to {after} partitions: its markets may move")
+    wanted = settings.kafka_num_partitions
     for state in cluster.topics(names):
         kept = state.end - state.start
         say(f"{state.name}: {state.partitions} partitions, {kept:,} messages kept")
+        if state.partitions > wanted:
+            say(f"    KAFKA_NUM_PARTITIONS is {wanted}: Kafka never takes partitions away")
+    for finding in topic_findings(settings, cluster):
+        if finding.state is not State.OK:
+            say(describe(finding))
 
 
 @app.command()
@@ -448,14 +524,17 @@ def lag(*, as_json: AsJson = False) -> None:
     """Tell how many messages wait in each partition, and which worker owns it."""
     from radar.errors import BrokerUnavailable
     from radar.observe import status as module
+    from radar.observe.deployment import find
     from radar.observe.observer import observe_lag
 
-    overview = observe_lag(_settings("lag"))
+    settings = _settings("lag")
+    require(find(settings).reach(settings), kafka=True)
+    overview = observe_lag(settings)
     if overview.kafka_error:
         raise BrokerUnavailable(overview.kafka_error)
     partitions = overview.partitions
     if as_json:
-        say_json(module.lag_facts(partitions))
+        say_json({"partitions": module.lag_facts(partitions)})
     else:
         say(*module.describe_lag(partitions).splitlines())
 
@@ -474,13 +553,18 @@ def verify(
     Exit code 0 only if nothing is missing and nothing doubled. What Kafka or the tables keep no
     longer, because it is too old, is not missing; what waits to be stored neither.
     """
-    from radar.quality.verify import describe, facts
+    from radar.quality.verify import check_ledger, describe, facts
     from radar.quality.verify import verify as run
 
     settings = _settings("verify")
-    report = run(settings, ledger or _running_ledger(settings))
+    if ledger is not None:
+        check_ledger(ledger)
+    require(settings, kafka=True, clickhouse=True)
+    ledger = ledger or _running_ledger(settings)
+    with progress_bar() as show:
+        report = run(settings, ledger, show)
     if as_json:
-        say_json(facts(report))
+        say_json(facts(report), error=None if report.exact else list(describe(report))[-1])
     else:
         say(*describe(report))
     if not report.exact:
@@ -490,7 +574,8 @@ def verify(
 @app.command()
 def coverage(
     symbols: Annotated[
-        list[str] | None, typer.Argument(help="Markets, e.g. USDTTMN; otherwise all.")
+        list[str] | None,
+        typer.Argument(help="Markets, e.g. USDTTMN; otherwise all.", autocompletion=market_names),
     ] = None,
     *,
     kind: Annotated[RecordedName | None, typer.Option("--kind", help="Only of this kind.")] = None,
@@ -504,16 +589,20 @@ def coverage(
     `complete` also counts the gaps whose trades were fetched afterwards. The same numbers are in
     the views `coverage` and `symbol_gaps`. Without markets, text leaves out the single gaps.
     """
-    from datetime import UTC, datetime
+    from datetime import UTC, datetime, time
 
     from radar.cli_arguments import parse_since
     from radar.quality import coverage as module
+    from radar.recorded import check_markets, check_period
     from radar.store.client import Store
 
     settings = _settings("coverage")
     chosen = parse_since(since, datetime.now(UTC)).astimezone(UTC).date(), symbols or (), kind or ""
+    require(settings, clickhouse=True)
     store = Store(settings)
     try:
+        check_period(store.rows, datetime.combine(chosen[0], time(), UTC))
+        check_markets(store.rows, chosen[1])
         days = module.coverage(store, *chosen)
         gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
     finally:
@@ -522,6 +611,29 @@ def coverage(
         say_json(module.facts(days, gaps))
     else:
         say(*module.describe(days, gaps))
+
+
+@app.command()
+def disk(*, as_json: AsJson = False) -> None:
+    """Show how much room each table and each market takes in ClickHouse.
+
+    A market's size is its share of the table's, by rows and levels of books: an estimate.
+    """
+    from radar.quality import disk as module
+    from radar.store.client import Store
+
+    settings = _settings("disk")
+    require(settings, clickhouse=True)
+    store = Store(settings)
+    try:
+        sizes = module.tables(store)
+        found = module.markets(store, sizes) if sizes else []
+    finally:
+        store.close()
+    if as_json:
+        say_json(module.facts(sizes, found))
+    else:
+        say(*module.describe(sizes, found))
 
 
 @app.command()
@@ -538,9 +650,14 @@ def doctor(*, as_json: AsJson = False) -> None:
     for finding in examine(_settings("doctor")):
         found.append(finding)
         if not as_json:
-            say(describe(finding))
+            state = str(finding.state)
+            say_marked(state, STATE_STYLES[state], describe(finding).removeprefix(state))
     if as_json:
-        say_json([finding._asdict() for finding in found])
+        problems = [describe(each) for each in found if each.state is State.PROBLEM]
+        say_json(
+            {"findings": [finding._asdict() for finding in found]},
+            error="; ".join(problems) or None,
+        )
     if worst(found) is State.PROBLEM:
         raise typer.Exit(1)
 
@@ -554,12 +671,13 @@ def reset(
     ] = False,
 ) -> None:
     """Delete the embedded data: topics, tables and logs. Nothing outside RADAR_DATA_DIR."""
-    from radar.local.pipeline import data_directory, delete_data
+    from radar.local.pipeline import check_unused, data_directory, delete_data
 
     settings = _settings("reset")
     directory = data_directory(settings, simulated=simulated)
+    check_unused(directory)
     if not yes:
-        typer.confirm(f"Delete everything in {directory}?", abort=True)
+        confirm(f"Delete everything in {directory}?")
     delete_data(directory)
     typer.echo(f"deleted {directory}")
 
@@ -573,15 +691,27 @@ def config(
     reference: Annotated[
         bool, typer.Option("--reference", help="Print every option as docs/configuration.md.")
     ] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only options that are set somewhere.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the effective options; secrets are masked."""
-    from radar import settings
+    """Show the effective options and where each comes from; secrets are masked."""
+    from radar import settings as module
 
     if env_example or reference:
-        typer.echo(settings.env_example() if env_example else settings.reference(), nl=False)
+        typer.echo(module.env_example() if env_example else module.reference(), nl=False)
         return
-    for name, value in settings.effective(_settings("config")).items():
-        typer.echo(f"{name}={value}")
+    settings = _settings("config")
+    values, sources = module.effective(settings), module.sources(settings)
+    shown = [name for name in values if not changed or sources[name] != "default"]
+    if as_json:
+        options = {name: {"value": values[name], "source": sources[name]} for name in shown}
+        say_json({"options": options})
+        return
+    for name in shown:
+        source = "" if sources[name] == "default" else f"  # {sources[name]}"
+        say(f"{name}={values[name]}{source}")
 
 
 class Door(StrEnum):
@@ -629,6 +759,10 @@ def _login(settings: "Settings", url: str) -> str:
         return url
     parts = urlsplit(url)
     return login_url(settings, parts.hostname or "", parts.port or 0)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _running_ledger(settings: "Settings") -> Path | None:

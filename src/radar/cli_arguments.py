@@ -1,7 +1,11 @@
 """What the commands of the command line share."""
 
 import json
+import logging
 import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +19,14 @@ if TYPE_CHECKING:
     from radar.kinds import Kind
     from radar.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON value; docs/operations.md lists the fields.")
+]
+# Of what --json prints. It changes when a field is renamed, removed or gets another meaning.
+JSON_VERSION = 1
 
 MAX_LINE_CHARACTERS = 10_000
+PROCESS_ROLES = ("produce-", "consume-")  # they run on, and their logs are read later
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -43,9 +52,104 @@ def say(*lines: str) -> None:
         typer.echo(printable(line, MAX_LINE_CHARACTERS))
 
 
-def say_json(found: object, indent: int | None = 2) -> None:
-    """Print facts for machines; what is not ASCII is escaped, for the terminals they pass."""
-    typer.echo(json.dumps(found, indent=indent).replace("\x7f", "\\u007f"))
+def say_json(
+    found: Mapping[str, object], *, error: str | None = None, indent: int | None = 2
+) -> None:
+    """Print one JSON value for machines; what is not ASCII is escaped, for terminals.
+
+    Args:
+        found: The fields.
+        error: Why the exit code is not 0; None where it is.
+        indent: None: on one line.
+    """
+    value = {"version": JSON_VERSION, "error": error, **found}
+    typer.echo(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"))
+
+
+def say_marked(mark: str, style: str, rest: str) -> None:
+    """Print a line whose beginning has a colour in a terminal that wants colours (NO_COLOR)."""
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal and not console.no_color:
+        mark = typer.style(mark, fg=style, bold=True)
+    typer.echo(f"{mark}{printable(rest, MAX_LINE_CHARACTERS)}")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar in the terminal of standard error, if it is one.
+
+    Provides a function that takes what is done now, how many are done, and how many there are.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    console = Console(stderr=True)
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=what, completed=done, total=total
+        )
+
+
+def market_names(incomplete: str) -> list[str]:
+    """Return names of recorded markets for the completion of a shell; none where none answers."""
+    from radar.errors import RadarError
+    from radar.local.ask import ask
+    from radar.settings import load
+
+    sql = "SELECT DISTINCT arrayJoin(symbols) AS symbol FROM watches ORDER BY symbol"
+    try:
+        answer = b"".join(ask(load(), sql, "JSONCompactStringsEachRow"))
+    except RadarError:
+        return []
+    names = [json.loads(line)[0] for line in answer.splitlines()]
+    return [name for name in names if name.lower().startswith(incomplete.lower())]
+
+
+def confirm(question: str) -> None:
+    """Ask a person before something is deleted; blocks.
+
+    Raises:
+        ConfigurationError: There is no terminal, and no answer in what is piped in.
+        typer.Abort: The answer is no.
+    """
+    if sys.stdin.isatty():
+        typer.confirm(question, abort=True)
+        return
+    # `yes | radar reset` is an answer too.
+    written = sys.stdin.readline().strip().lower()
+    if not written:
+        raise ConfigurationError("nobody answers without a terminal: add --yes to delete")
+    if written not in ("y", "yes"):
+        raise typer.Abort
+
+
+def load_options(**overrides: object) -> "Settings":
+    """Return the options, and warn of those that somebody misspelt.
+
+    Raises:
+        ConfigurationError: An option is wrong.
+    """
+    from radar.settings import load, warnings
+
+    for line in warnings():
+        typer.echo(f"radar: warning: {printable(line, MAX_LINE_CHARACTERS)}", err=True)
+    return load(**overrides)
 
 
 def settings_for(role: str, **overrides: object) -> "Settings":
@@ -59,10 +163,12 @@ def settings_for(role: str, **overrides: object) -> "Settings":
         ConfigurationError: An option is wrong.
     """
     from radar.observe import logs
-    from radar.settings import load
 
-    settings = load(**overrides)
+    settings = load_options(**overrides)
     logs.configure(settings, role)
+    if not role.startswith(PROCESS_ROLES):
+        # Kafka's client logs several times a second that no broker answers; a command says it once.
+        logging.getLogger("confluent").setLevel(logging.CRITICAL)
     return settings
 
 

@@ -1,6 +1,7 @@
 """The command line's part about dead letters: `radar dlq …`."""
 
 import base64
+import re
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -11,12 +12,15 @@ import typer
 from radar.cli_arguments import (
     AsJson,
     KindName,
+    confirm,
     kinds_named,
     parse_since,
     say,
     say_json,
     settings_for,
 )
+from radar.cli_services import require
+from radar.errors import InvalidRequest, RadarError
 from radar.text import printable, printable_chunks
 
 if TYPE_CHECKING:
@@ -61,7 +65,9 @@ def list_letters(
     from radar.kafka import Cluster
 
     selection = _selection(reason, since, ())
-    cluster = Cluster(settings_for("dlq"))
+    settings = settings_for("dlq")
+    require(settings, kafka=True)
+    cluster = Cluster(settings)
     count, foreign = 0, []
     for each in kinds_named(kind):
         letters = Letters(cluster, each)
@@ -90,7 +96,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter whole: reason, origin, key and payload."""
-    for each, state in _named(settings_for("dlq"), [letter]):
+    settings = settings_for("dlq")
+    _check_name(letter)
+    require(settings, kafka=True)
+    for each, state in _named(settings, [letter]):
         if raw:
             raw_bytes = [each.payload]
             shown = printable_chunks(raw_bytes) if sys.stdout.isatty() else raw_bytes
@@ -132,9 +141,12 @@ def replay(
     from radar.store.client import Store
 
     settings = settings_for("dlq")
+    selection = _selection(reason, since, letters or ())
+    for name in letters or ():
+        _check_name(name)
+    require(settings, kafka=True, clickhouse=True)
     if letters:
         _named(settings, letters)
-    selection = _selection(reason, since, letters or ())
     store, stored = Store(settings), 0
     still_bad: list[StillBad] = []
     bad_count = 0
@@ -167,14 +179,14 @@ def purge(
     from radar.kafka import Cluster
 
     settings = settings_for("dlq")
+    require(settings, kafka=True)
     kinds = kinds_named(kind)
     if not yes:
         cluster = Cluster(settings)
         count = sum(1 for each in kinds for _ in Letters(cluster, each).open())
         names = ", ".join(each.name for each in kinds)
-        typer.confirm(
-            f"Delete all dead letters of {names}? {count:,} of them are not stored anywhere else.",
-            abort=True,
+        confirm(
+            f"Delete all dead letters of {names}? {count:,} of them are not stored anywhere else."
         )
     for each in kinds:
         typer.echo(f"{each.dead_letter_topic}: purged {run(settings, each):,} open dead letters")
@@ -195,10 +207,19 @@ def _foreign(topic: str, letters: "Letters") -> list[str]:
     return [summary, *places]
 
 
+def _check_name(name: str) -> None:
+    topics = [kind.topic for kind in kinds_named(None)]
+    topic, _, place = name.partition(":")
+    if topic not in topics or not re.fullmatch(r"\d+:\d+", place):
+        raise InvalidRequest(
+            f"{name!r} is no name of a dead letter: write TOPIC:PARTITION:OFFSET as"
+            f" `radar dlq list` does, e.g. {topics[0]}:0:17"
+        )
+
+
 def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLetter, LetterState]]":
     """Return the letters of these names, whatever became of them; each must be there."""
     from radar.consumer.letters import Letters
-    from radar.errors import RadarError
     from radar.kafka import Cluster
 
     cluster = Cluster(settings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radar.cli_arguments import KindName, kind_named, settings_for
+from radar.cli_services import require
 from radar.text import printable
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def skip(
 
     settings = settings_for("skip")
     chosen = kind_named(kind)
-    cluster = Cluster(settings)
     explanation = _explanation(reason)
+    require(settings, kafka=True, clickhouse=True)
+    cluster = Cluster(settings)
     lag = _lag(cluster, chosen, partition)
     if first is None:
         first = max(lag.start, lag.committed or 0)

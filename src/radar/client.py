@@ -8,13 +8,15 @@ An answer is a `pyarrow.Table`: `.to_pandas()` makes a pandas frame of it, `pola
 Polars frame. Decimals stay decimals, exact to the last digit; times are UTC.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from radar import recorded
 from radar.errors import InvalidRequest, QueryFailed, RadarError
-from radar.local.ask import ask
+from radar.local.ask import ask, opened
 from radar.settings import load
 
 if TYPE_CHECKING:
@@ -94,9 +96,12 @@ class Radar:
 
         Raises:
             InvalidRequest: A time has no zone, or is none.
+            UnknownMarket: Nothing of this market is recorded; the message names similar ones.
+            InvalidPeriod: The end is not after the start, or the start is in the future.
             StoreUnavailable: Nothing answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
+        self._check(symbol, start, end)
         return self.query(_TRADES, symbol=symbol, start=start, end=_or_now(end))
 
     def candles(
@@ -110,10 +115,13 @@ class Radar:
 
         Raises:
             InvalidRequest: A time has no zone, or is none; the interval is none.
+            UnknownMarket: Nothing of this market is recorded; the message names similar ones.
+            InvalidPeriod: The end is not after the start, or the start is in the future.
             StoreUnavailable: Nothing answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
         interval_s = str(_seconds(interval))
+        self._check(symbol, start, end)
         return self.query(
             _CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end)
         )
@@ -127,10 +135,27 @@ class Radar:
 
         Raises:
             InvalidRequest: The time has no zone, or is none.
+            UnknownMarket: Nothing of this market is recorded; the message names similar ones.
+            InvalidPeriod: The time is in the future.
             StoreUnavailable: Nothing answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
+        self._check(symbol, at, None, name="at")
         return self.query(_ORDER_BOOK, symbol=symbol, at=_or_now(at))
+
+    def _check(
+        self, symbol: str, start: Moment | None, end: Moment | None, *, name: str = "start"
+    ) -> None:
+        first = None if start is None else _moment(name, start)
+        last = None if end is None else _moment("end", end)
+        with opened(self._settings, buffered=True) as asking:
+
+            def rows(sql: str, parameters: dict[str, str]) -> list[list[object]]:
+                answer = b"".join(asking(sql, "JSONCompactStringsEachRow", parameters))
+                return [json.loads(line) for line in answer.splitlines()]
+
+            recorded.check_period(rows, first, last)
+            recorded.check_markets(rows, [symbol])
 
     def query(self, sql: str, **parameters: str | int | datetime | date) -> "pyarrow.Table":
         """Return the answer to any query.
@@ -173,6 +198,10 @@ def utc_text(name: str, moment: object) -> str:
     Raises:
         InvalidRequest: It has no zone, or is no time.
     """
+    return f"{_moment(name, moment):%Y-%m-%d %H:%M:%S.%f}"
+
+
+def _moment(name: str, moment: object) -> datetime:
     if isinstance(moment, str):
         try:
             day_only = re.fullmatch(r"\d{4}-\d\d-\d\d", moment)
@@ -186,12 +215,10 @@ def utc_text(name: str, moment: object) -> str:
             raise InvalidRequest(
                 f"{name} is {moment} without a time zone: datetime(…, tzinfo=UTC) is in UTC"
             )
-        moment = moment.astimezone(UTC)
-    elif isinstance(moment, date):
-        moment = datetime.combine(moment, time(), UTC)
-    else:
-        raise InvalidRequest(f"{name} is {moment!r} (allowed: a datetime, a date or a text)")
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f}"
+        return moment.astimezone(UTC)
+    if isinstance(moment, date):
+        return datetime.combine(moment, time(), UTC)
+    raise InvalidRequest(f"{name} is {moment!r} (allowed: a datetime, a date or a text)")
 
 
 def _seconds(interval: Interval) -> int:

@@ -17,6 +17,10 @@ class ConfigurationError(RadarError):
     exit_code = 2
 
 
+class NotRunning(RadarError):
+    """Nothing of radar runs where a command looks for it: start it, or name another place."""
+
+
 class FeedLost(RadarError):
     """The connection to the exchange is gone or useless: reconnect.
 
@@ -84,6 +88,26 @@ class StoreUnavailable(RadarError):
     """ClickHouse does not answer or cannot store now: pause the partition and retry."""
 
 
+class StoreNeedsRepair(StoreUnavailable):
+    """ClickHouse refuses until a person repairs something: name it at once, retry slowly."""
+
+
+class BlockTooLarge(StoreUnavailable):
+    """A block is larger than ClickHouse, or what stands before it, takes: insert it in halves.
+
+    Attributes:
+        is_stored_in_part: Whether rows of the block may be stored nevertheless.
+    """
+
+    def __init__(self, message: str, *, is_stored_in_part: bool) -> None:
+        super().__init__(message)
+        self.is_stored_in_part = is_stored_in_part
+
+
+class InsertCutOff(StoreUnavailable):
+    """The connection broke during an insert; if it always does, the block may be too large."""
+
+
 class StoreRejected(RadarError):
     """ClickHouse refused the rows themselves: find the bad row and dead-letter it."""
 
@@ -96,3 +120,11 @@ class InvalidRequest(RadarError):
     """What a caller asks for cannot be asked so: say what is allowed."""
 
     exit_code = 2
+
+
+class UnknownMarket(InvalidRequest):
+    """Nothing of a market is recorded: name similar ones."""
+
+
+class InvalidPeriod(InvalidRequest):
+    """A period ends before it begins, or begins in the future: say so."""

@@ -9,13 +9,14 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from radar.errors import ConfigurationError, RadarError
+from radar import recorded
+from radar.errors import ConfigurationError, InvalidPeriod, RadarError
 from radar.local.ask import Ask, opened
 from radar.settings import Settings
 
@@ -120,13 +121,16 @@ def export(
         progress: Called with the number of days done, and of all, whenever it changes.
 
     Raises:
+        UnknownMarket: Nothing of a market is recorded; the message names similar ones.
+        InvalidPeriod: The last day is before the first, or the first is in the future.
         ConfigurationError: The folder cannot be written to, or another export writes to it.
         StoreUnavailable: Nothing runs and there is no embedded data, or it went away.
         QueryFailed: ClickHouse refuses a query.
     """
     source = SOURCES[wanted.kind]
     written = 0
-    with _locked(folder / wanted.kind) as below, opened(settings, buffered=True) as ask:
+    with opened(settings, buffered=True) as ask, _locked(folder / wanted.kind) as below:
+        _check(ask, wanted)
         now, days = _days(ask, source, wanted)
         stamp = now - timedelta(seconds=INSERT_S)
         for done, day in enumerate(days):
@@ -137,6 +141,21 @@ def export(
                 written += 1
         progress(len(days), len(days))
     return Exported(written, len(days) - written)
+
+
+def _check(ask: Ask, wanted: Wanted) -> None:
+    def midnight(day: date | None, days: int = 0) -> datetime | None:
+        if day is None:
+            return None
+        return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days)
+
+    def rows(sql: str, parameters: dict[str, str]) -> list[list[str]]:
+        return _answer(ask, sql, parameters)
+
+    if wanted.first and wanted.last and wanted.last < wanted.first:
+        raise InvalidPeriod(f"the last day {wanted.last} is before the first, {wanted.first}")
+    recorded.check_period(rows, midnight(wanted.first), midnight(wanted.last, 1))
+    recorded.check_markets(rows, wanted.symbols)
 
 
 def _days(ask: Ask, source: Source, wanted: Wanted) -> tuple[datetime, list[Day]]:
@@ -215,14 +234,28 @@ def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
+    """Keep other exports away from a folder; leaves nothing behind where nothing was written."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = path.open("w")
     except OSError as error:
         raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The export before may have removed the file after it was opened here.
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                raise BlockingIOError
         except BlockingIOError as error:
-            raise ConfigurationError(f"another export writes to {folder}") from error
-        yield folder
+            raise ConfigurationError(
+                f"another export writes to {folder}: wait for it, or give another folder"
+            ) from error
+        try:
+            yield folder
+        finally:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty
+                for each in made:
+                    each.rmdir()

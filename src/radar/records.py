@@ -27,13 +27,16 @@ class BookSide(StrEnum):
 
 
 class GapCause(StrEnum):
-    """Why no connection brought anything of a market."""
+    """Why nothing of a market was recorded."""
 
     DISCONNECTED = "disconnected"  # the last connection ended
     SILENT = "silent"  # it was given up because nothing came any more
     REFUSED = "refused"  # it ended, and the exchange did not take another one at once
     BACKPRESSURE = "backpressure"  # it was not read, because Kafka took nothing
     MUTE = "mute"  # it brought other markets, and nothing of this one; REST has proved it
+    REFUSED_BY_KAFKA = "refused_by_kafka"  # it came, and Kafka refused the messages for good
+    SUSPENDED = "suspended"  # the machine or the producer stood still
+    CLOCK = "clock"  # this machine's clock was set; how much time really passed is not known
 
 
 class Market(msgspec.Struct, frozen=True):

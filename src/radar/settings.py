@@ -6,15 +6,20 @@ directory, then from the defaults here, which suit local work. A secret may come
 instead, which the variable with `_FILE` behind its name names.
 """
 
+import difflib
+import logging
 import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -27,8 +32,14 @@ from pydantic_settings import (
 from radar import secret_file
 from radar.errors import ConfigurationError
 
+# A person waits for Kafka and ClickHouse: with the start of Python this is less than three seconds.
+ANSWER_WITHIN_S = 1.8
 CLICKHOUSE_NATIVE_PORTS = {9000: 8123, 9440: 8443}
 FILE_SUFFIX = "_file"
+ENV_FILE = ".env"
+
+# It says for each reading that a line cannot be read, without the file; `warnings` says it once.
+logging.getLogger("dotenv").setLevel(logging.CRITICAL)
 
 
 def _split(value: object) -> object:
@@ -109,6 +120,13 @@ def _check_hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?", value):
             raise ValueError(f"{value!r} is no name: leave out schemes, ports and paths")
+    return values
+
+
+def _check_symbols(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.isprintable() or re.search(r"[\s;|'\"()\[\]{}<>\\]", value):
+            raise ValueError(f"{value!r} is no name of a market")
     return values
 
 
@@ -198,7 +216,13 @@ class Settings(BaseSettings):
         description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none.",
         repr=False,
     )
-    symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    symbols: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_check_symbols),
+        Allowed("empty, or names of markets, separated by commas"),
+    ] = Field(
         (), description="Markets to record, separated by commas; empty means every spot market."
     )
     symbols_per_connection: int = Field(
@@ -228,7 +252,7 @@ class Settings(BaseSettings):
     )
     markets_refresh_seconds: Seconds = Field(
         600,
-        description="Look for listed and delisted markets this often, unless SYMBOLS names them.",
+        description="Look for listed and delisted markets, and try refused ones again, this often.",
     )
     max_markets: int = Field(
         2000,
@@ -238,6 +262,11 @@ class Settings(BaseSettings):
     )
     repair_requests_per_second: float = Field(
         20, gt=0, le=1000, description="Most REST requests per second that fetch missed trades."
+    )
+    freshness_seconds: Seconds = Field(
+        60,
+        description="A market that brought nothing for so long is compared with REST; without that"
+        " evidence it counts as not verified.",
     )
     max_frame_bytes: int = Field(
         1_048_576, ge=1024, le=67_108_864, description="Larger frames close the connection."
@@ -265,6 +294,11 @@ class Settings(BaseSettings):
         ge=1_048_576,
         le=1_073_741_824,
         description="A producer's buffer; when it is full, reading from the exchange stops.",
+    )
+    kafka_retry_refused_seconds: Seconds = Field(
+        60,
+        description="A producer sends a message that Kafka refuses (missing right, too large, wrong"
+        " clock) again for so long; then it records a gap.",
     )
     kafka_session_timeout_seconds: float = Field(
         45, ge=1, le=1800, description="After this long without a heartbeat a worker is dead."
@@ -480,8 +514,48 @@ def load(**overrides: Any) -> Settings:
         given = _given() | overrides
         problems = [_problem(given, detail) for detail in error.errors(include_url=False)]
         raise ConfigurationError("; ".join(problems)) from None
-    _check_pair(settings)
+    _check_together(settings)
     return _with_embedded_password(settings)
+
+
+def _check_together(settings: Settings) -> None:
+    """Refuse options that do not go together, for every process and command alike.
+
+    Raises:
+        ConfigurationError: A process could not work with them.
+    """
+    if settings.batch_size > settings.batch_max_size:
+        raise ConfigurationError(
+            f"BATCH_SIZE={settings.batch_size} is above BATCH_MAX_SIZE={settings.batch_max_size}:"
+            " lower BATCH_SIZE or raise BATCH_MAX_SIZE"
+        )
+    _check_sasl(settings)
+    _check_pair(settings)
+    host = settings.dashboard_host
+    is_address = re.fullmatch(r"[0-9.]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?", host)
+    # Whether a name is this machine is known to its resolver only: the dashboard asks it.
+    if is_address and not settings.dashboard_token.get_secret_value() and not _is_loopback(host):
+        raise ConfigurationError(
+            f"DASHBOARD_HOST={host} is reached from other machines: set DASHBOARD_TOKEN, which"
+            " everybody then needs"
+        )
+
+
+def _check_sasl(settings: Settings) -> None:
+    needed = {
+        "KAFKA_SASL_MECHANISM": settings.kafka_sasl_mechanism,
+        "KAFKA_SASL_USERNAME": settings.kafka_sasl_username,
+        "KAFKA_SASL_PASSWORD": settings.kafka_sasl_password.get_secret_value(),
+    }
+    protocol = settings.kafka_security_protocol
+    if protocol.startswith("sasl"):
+        wanted = f"KAFKA_SECURITY_PROTOCOL={protocol}"
+    elif settings.kafka_sasl_mechanism:
+        wanted = f"KAFKA_SASL_MECHANISM={settings.kafka_sasl_mechanism}"
+    else:
+        return
+    if missing := [name for name, value in needed.items() if not value]:
+        raise ConfigurationError(f"{wanted} needs {', '.join(missing)}: set them")
 
 
 def _check_pair(settings: Settings) -> None:
@@ -538,9 +612,11 @@ def _given() -> dict[str, Any]:
 def _problem(given: dict[str, Any], detail: Any) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else "?"
     value = "a secret" if is_secret(name) else repr(without_password(str(given.get(name, ""))))
-    reason = str(detail["msg"]).removeprefix("Value error, ")
-    reason = reason[:1].lower() + reason[1:]
-    return f"{name.upper()} is {value}: {reason} (allowed: {allowed(name)})"
+    reason = ""
+    if detail["type"] == "value_error":  # in words of this module; the library's say less
+        reason = str(detail["ctx"]["error"])
+        reason = f": {reason[:1].lower()}{reason[1:]}"
+    return f"{name.upper()} is {value}{reason} (allowed: {allowed(name)})"
 
 
 def is_secret(name: str) -> bool:
@@ -663,6 +739,91 @@ _SECTIONS = {
     "dashboard_host": "Dashboard",
     "trades_workers": "Running",
 }
+
+
+# Variables of a shared `.env` that are none of radar's options: the compose files read them.
+COMPOSE_VARIABLES = frozenset(
+    {
+        *("CLICKHOUSE_CPUS", "CLICKHOUSE_MEMORY", "CLICKHOUSE_MIGRATOR_PASSWORD"),
+        *("CLICKHOUSE_OPEN_FILES", "CLICKHOUSE_READER_PASSWORD", "CLICKHOUSE_WRITER_PASSWORD"),
+        *("GRAFANA_ADMIN_PASSWORD", "KAFKA_CPUS", "KAFKA_HEAP_OPTS", "KAFKA_MEMORY"),
+        *("PROMETHEUS_RETENTION", "RADAR_VERSION"),
+    }
+)
+_COMPOSE_OWN = ("COMPOSE_", "DOCKER_")
+SIMILARITY = 0.85
+MAX_LENGTH_DIFFERENCE = 2
+
+
+def warnings() -> list[str]:
+    """Return what of `.env` and the environment has no effect although somebody meant it to.
+
+    These are lines that cannot be read, names in `.env` that are no option, and names in the
+    environment that look like a misspelt option.
+    """
+    found = []
+    known = variables()
+    for line, name in _lines(ENV_FILE):
+        if name is None:
+            found.append(f"{ENV_FILE} line {line} cannot be read: write NAME=value")
+        elif not _is_known(name, known):
+            found.append(
+                f"{ENV_FILE} line {line}: {name} is no option of radar{_meant(name, known)}"
+            )
+    found += [
+        f"environment: {name} is no option of radar{meant}"
+        for name in os.environ
+        if not _is_known(name, known) and (meant := _meant(name, known))
+    ]
+    return found
+
+
+def _lines(path: str) -> Iterator[tuple[int, str | None]]:
+    """Yield the number of each line of a file that is set, and the name; None if unreadable."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            skipped = len(binding.original.string) - len(binding.original.string.lstrip("\r\n"))
+            yield binding.original.line + binding.original.string[:skipped].count("\n"), None
+        elif binding.key is not None:
+            before = binding.original.string.partition(binding.key)[0]
+            yield binding.original.line + before.count("\n"), binding.key
+
+
+def _is_known(name: str, known: Sequence[str]) -> bool:
+    upper = name.upper()  # options are read in any case
+    return upper in known or upper in COMPOSE_VARIABLES or upper.startswith(_COMPOSE_OWN)
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    upper = name.upper()
+    near = [each for each in known if abs(len(each) - len(upper)) <= MAX_LENGTH_DIFFERENCE]
+    similar = difflib.get_close_matches(upper, near, n=1, cutoff=SIMILARITY)
+    return f": set {similar[0]} instead" if similar else ""
+
+
+def sources(settings: Settings) -> dict[str, str]:
+    """Return where each option's value comes from, by variable name."""
+    in_file = {name.upper() for _, name in _lines(ENV_FILE) if name}
+    in_environment = {name.upper() for name in os.environ}
+    found = {}
+    for name in Settings.model_fields:
+        variable, from_file = name.upper(), _file_variable(name)
+        if variable in in_environment:
+            found[variable] = "environment"
+        elif variable in in_file:
+            found[variable] = ENV_FILE
+        elif is_secret(name) and from_file in in_environment | in_file:
+            found[variable] = from_file
+        elif name == "clickhouse_password" and settings.clickhouse_password.get_secret_value():
+            # The only option that is filled in when it is empty.
+            found[variable] = str(clickhouse_password_file(settings))
+        else:
+            found[variable] = "default"
+    return found
 
 
 def effective(settings: Settings) -> dict[str, str]:

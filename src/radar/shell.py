@@ -185,6 +185,8 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
 
 def _run_piped(settings: Settings, text: str, *, write: bool) -> None:
     statements, rest = split(text.encode())
+    if not statements and not rest.strip():
+        _rows(settings, "SELECT 1")  # nothing to ask is fine, no database is not
     for statement in [*statements, rest.strip()]:
         if statement:
             answer = ask(settings, statement.decode(), "TabSeparated", write=write)

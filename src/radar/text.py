@@ -44,6 +44,20 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
     return "".join(shown) + (ELLIPSIS if cut else "")
 
 
+# What clients and server put around the words of ClickHouse, some of it several times.
+_CODES = re.compile(r"(Code: \d+\. )DB::\w*Exception: (?:Code: \d+\. DB::Exception: )*")
+_NAMES = re.compile(r"(\([A-Z_]+\))(?:\. \1)+")
+_AROUND = re.compile(
+    r"^Received ClickHouse exception.*?server response: | \(version [^()]*(?:\([^()]*\))?\)"
+    r"| \(for url [^()]*\)"
+)
+
+
+def clickhouse_words(text: str) -> str:
+    """Return an error of ClickHouse without what its client and server put around it."""
+    return _NAMES.sub(r"\1", _CODES.sub(r"\1", _AROUND.sub("", text))).strip()
+
+
 def printable_lines(text: str) -> str:
     """Return a text of any length and of several lines, with everything else written out."""
     if is_printable(text.replace("\n", "").replace("\t", "")):

@@ -48,8 +48,11 @@ MAX_LEVELS = 1000
 MAX_GAP_SYMBOLS = 1000
 # The database computes price x base_amount into a Decimal(38, 18).
 QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
-# An exchange's clock may run ahead of ours, but not by more than this.
-MAX_EVENT_AHEAD_MS = 10 * 60 * 1000
+# The clocks of the exchange and of the receiver may differ by a day: such a trade is stored with
+# both times, and the producer warns. A trade that is further ahead is invalid. A trade may be any
+# time behind: REST reports the last trades of a quiet market, which can be weeks old, and no
+# message shows whether its trade is history or its receiver's clock is wrong.
+MAX_EVENT_AHEAD_MS = 24 * 60 * 60 * 1000
 # 2015-01-01 to 2100-01-01: nothing was traded before, and the columns hold nothing beyond.
 MIN_TIME_MS = 1_420_070_400_000
 MAX_TIME_MS = 4_102_444_800_000
@@ -178,7 +181,7 @@ def check_trade(trade: Trade | TradeMessage) -> None:
     if not MIN_TIME_MS <= received_at_ms < MAX_TIME_MS:
         raise InvalidMessage("time", "the receiver's clock is not of this century")
     if event_time_ms > received_at_ms + MAX_EVENT_AHEAD_MS:
-        raise InvalidMessage("time", "the trade is from the future of its receiver")
+        raise InvalidMessage("time", "the trade is more than a day in the future of its receiver")
 
 
 def check_depth(snapshot: DepthSnapshot | DepthMessage) -> None:

@@ -150,7 +150,8 @@ class SilentRig(Rig):
 
     def _topic(self) -> Topic:
         cluster = Cluster(self.settings())
-        return Topic(cluster.topic_id(TRADES.topic), len(cluster.topics([TRADES.topic])))
+        # The partitions are those of this run, also right after the topic was created again.
+        return Topic(cluster.topic_id(TRADES.topic), self.setup.partitions)
 
     async def run(self, faults: list[Fault]) -> None:
         """Do the faults one after the other, and ask for the status all the time."""
@@ -342,11 +343,11 @@ class SilentRig(Rig):
 
         def save() -> None:
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(data, copy)
+            shutil.copytree(data, copy, symlinks=True)
 
         def put_back() -> None:
             shutil.rmtree(data)
-            shutil.copytree(copy, data)
+            shutil.copytree(copy, data, symlinks=True)
 
         await self._while_clickhouse_is_down(save)
         await self._until_answers(self._clickhouse_port)

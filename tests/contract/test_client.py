@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -15,7 +15,13 @@ import pytest
 from market_data import MONDAY, data_at_rest, insert_market
 from ports import free_port
 from radar.client import Radar, utc_text
-from radar.errors import InvalidRequest, QueryFailed, StoreUnavailable
+from radar.errors import (
+    InvalidPeriod,
+    InvalidRequest,
+    QueryFailed,
+    StoreUnavailable,
+    UnknownMarket,
+)
 from radar.settings import Settings
 
 FIRST = MONDAY - timedelta(seconds=1)
@@ -74,11 +80,40 @@ def test_order_book_of_a_time_and_of_now(radar: Radar) -> None:
     assert {each["price"] for each in radar.order_book("NOWTMN").to_pylist()} == {5}
 
 
+def test_market_of_which_nothing_is_recorded_is_an_error_that_names_candidates(
+    radar: Radar,
+) -> None:
+    questions: list[Callable[[], object]] = [
+        lambda: radar.trades("usdttmn", FIRST, MONDAY),
+        lambda: radar.candles("USDT-TMN", "1m", FIRST, MONDAY),
+        lambda: radar.order_book("USTDTMN"),
+        lambda: radar.query("SELECT * FROM order_book_at(symbol = 'USDTTM', at = now64(6))"),
+        lambda: radar.query(
+            "SELECT * FROM book_depth_at(symbol = {s:String}, at = now64(6), bps = 10)", s="USDTTM"
+        ),
+    ]
+    for ask in questions:
+        with pytest.raises(UnknownMarket, match=r"use USDTTMN|use .* or USDTTMN"):
+            ask()
+
+
+def test_period_in_which_nothing_can_be_recorded_is_an_error(radar: Radar) -> None:
+    with pytest.raises(InvalidPeriod, match="give a later end"):
+        radar.trades("USDTTMN", MONDAY, FIRST)
+    with pytest.raises(InvalidPeriod, match="give a later end"):
+        radar.candles("USDTTMN", "1m", MONDAY, MONDAY)
+    with pytest.raises(InvalidPeriod, match="in the future"):
+        radar.trades("USDTTMN", MONDAY + timedelta(days=900))
+    with pytest.raises(InvalidPeriod, match="in the future"):
+        radar.order_book("USDTTMN", at=MONDAY + timedelta(days=900))
+
+
 def test_query_takes_parameters_of_any_text(radar: Radar) -> None:
     odd = "it's \\ a\ttab\nand a line"
     found = radar.query("SELECT {odd:String} AS odd, {n:UInt8} AS n", odd=odd, n=7).to_pylist()
     assert found == [{"odd": odd, "n": 7}]
-    assert radar.trades("'; DROP TABLE trades --", FIRST, MONDAY).num_rows == 0
+    with pytest.raises(UnknownMarket, match="DROP TABLE"):
+        radar.trades("'; DROP TABLE trades --", FIRST, MONDAY)
 
 
 def test_questions_of_many_threads_are_all_answered(radar: Radar) -> None:

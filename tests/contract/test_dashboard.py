@@ -114,11 +114,35 @@ def test_candles_of_a_market_with_pauses_page_back_without_a_hole(
     names = ("time", "open", "high", "low", "close", "volume", "quote_volume", "vwap", "trades")
     found: list[list[Any]] = []
     asked: dict[str, Any] = {"symbol": "USDTTMN", "interval_s": interval_s, "count": 4}
+    asked["time_zone"] = "UTC"  # the days of the view
     while page := get(client, "/api/candles", **asked)["candles"]:
         assert len(page) == 4 or len(page) + len(found) == len(wanted)
         found = [[candle[name] for name in names] for candle in page] + found
         asked["before_s"] = page[0]["time"]
     assert found == wanted
+
+
+def test_daily_candles_begin_at_midnight_in_tehran_unless_utc_is_asked_for(
+    client: httpx.Client, store: Store
+) -> None:
+    midnight_s = int(time.time() // 86400 - 3) * 86400  # of a day in UTC
+    in_tehran_s = midnight_s - 12_600  # of the same date
+    now_s = time.time()
+    # 22:30 and 01:30 in Tehran: one day in UTC before midnight, two days there.
+    put_trades(store, [now_s - in_tehran_s + 5400, now_s - in_tehran_s - 5400])
+    asked = {"symbol": "USDTTMN", "interval_s": 86400}
+    times = [each["time"] for each in get(client, "/api/candles", **asked)["candles"]]
+    assert times == [in_tehran_s - 86400, in_tehran_s]
+    utc = get(client, "/api/candles", **asked, time_zone="UTC")["candles"]
+    assert [(each["time"], each["trades"]) for each in utc] == [(midnight_s - 86400, 2)]
+    older = get(client, "/api/candles", **asked, before_s=times[1], count=1)["candles"]
+    assert [each["time"] for each in older] == times[:1]
+    rows = store.rows(
+        "SELECT toUnixTimestamp(open_time), toString(day), trades FROM daily_candles("
+        "time_zone = 'Asia/Tehran', start = now() - 5 * 86400, end = now()) ORDER BY open_time"
+    )
+    days = [datetime.fromtimestamp(at_s + 12_600, UTC).date().isoformat() for at_s in times]
+    assert rows == [(at_s, day, 1) for at_s, day in zip(times, days, strict=True)]
 
 
 def test_trades_are_the_newest_each_once_and_exact(client: httpx.Client, store: Store) -> None:
@@ -200,12 +224,16 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
                 assert told[market["symbol"], day][name] == value
     answer = get(client, "/api/gaps", days=4)
     assert answer["more"] is False
-    assert [gap["symbols"] for gap in answer["gaps"]] == [["A", "B"], ["A"]]
-    assert answer["gaps"][1] == {
+    downtime = [gap for gap in answer["gaps"] if gap["cause"] == "not_recording"]
+    assert {symbol for gap in downtime for symbol in gap["symbols"]} == {"A", "B"}
+    recorded = [gap for gap in answer["gaps"] if gap not in downtime]
+    assert [gap["symbols"] for gap in recorded] == [["A", "B"], ["A"]]
+    assert recorded[1] == {
         "kind": "trades", "symbols": ["A"], "cause": "silent", "repaired": True,
         "began_at_s": (at_us + 3 * hour_us) / 1e6, "ended_at_s": (at_us + 4 * hour_us) / 1e6,
     }  # fmt: skip
-    assert len(get(client, "/api/gaps", days=4, symbol="B")["gaps"]) == 1
+    of_b = get(client, "/api/gaps", days=4, symbol="B")["gaps"]
+    assert {gap["cause"] for gap in of_b} == {"silent", "not_recording"}
 
 
 def test_pipeline_and_its_history_tell_what_the_observer_finds(
@@ -233,6 +261,11 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
     [
         ("/api/candles", 400, "symbol is missing"),
         ("/api/candles?symbol=USDTTMN&interval_s=7", 400, "interval_s must be one of 60, 300"),
+        (
+            "/api/candles?symbol=USDTTMN&time_zone=Mars",
+            400,
+            "time_zone must be one of Asia/Tehran, UTC",
+        ),
         ("/api/candles?symbol=USDTTMN&count=0", 400, "count must be from 1 to 2000"),
         ("/api/candles?symbol=USDTTMN&before_s=soon", 400, "before_s must be a Unix time"),
         ("/api/trades?symbol=USDTTMN&count=501", 400, "count must be from 1 to 500"),

@@ -101,6 +101,36 @@ def test_market_page_is_told_everything_at_once_and_then_what_changes(
         assert len(viewer.told("book")) == 2, "what does not change is not told again"
 
 
+@pytest.mark.fault(
+    "Trade that is stored late",
+    report="the open page gets the candle of its time",
+    place="page of the market, `/api/live` (`candles`)",
+    within_s=10,
+)
+def test_late_trade_changes_its_candle_on_an_open_page_however_old_it_is(
+    client: httpx.Client, store: Store, within_s: float
+) -> None:
+    # More trades than the tape holds came since; one candle exists already and the other does not.
+    put(store, *range(10, 10 + 2 * TAPE), age_s=5)
+    put(store, 1, age_s=600)
+    ages_s = (600.0, 20 * 86400.0)
+    with looking(client, "page=market&symbol=USDTTMN&interval_s=60") as viewer:
+        viewer.until("candles")
+        for number, age_s in enumerate(ages_s):
+            put(store, 5000 + number, age_s=age_s)
+        late = {int(NOW_US / 1e6 - age_s) // 60 * 60 for age_s in ages_s}
+
+        def told() -> dict[int, Any]:
+            candles = [each for event in viewer.told("candles") for each in event["candles"]]
+            return {each["time"]: each for each in candles if each["time"] in late}
+
+        eventually(lambda: set(told()) == late, "both candles come", within_s)
+        assert sorted(each["trades"] for each in told().values()) == [1, 2]
+        with looking(client, "page=market&symbol=USDTTMN&interval_s=60") as other:
+            whole = other.until("candles")[0]["candles"]
+            assert late < {each["time"] for each in whole}, "also who comes later is told"
+
+
 def test_list_of_markets_is_told_what_changed_and_a_new_viewer_everything(
     client: httpx.Client, store: Store
 ) -> None:

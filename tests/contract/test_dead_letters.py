@@ -44,12 +44,15 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Process]:
 
 
 def refuse(store: Store) -> None:
-    """Let the table refuse a market, as a wrong constraint does."""
-    store.command(f"ALTER TABLE trades_master ADD CONSTRAINT wrong CHECK symbol != '{REFUSED}'")
+    """Let the table refuse a market, as a wrong constraint of radar's own would do."""
+    store.command("ALTER TABLE trades_master DROP CONSTRAINT has_market")
+    store.command(
+        f"ALTER TABLE trades_master ADD CONSTRAINT has_market CHECK symbol != '{REFUSED}'"
+    )
 
 
 def repair(store: Store) -> None:
-    store.command("ALTER TABLE trades_master DROP CONSTRAINT wrong")
+    store.command("ALTER TABLE trades_master DROP CONSTRAINT has_market")
 
 
 def send_three(settings: Settings, store: Store) -> None:

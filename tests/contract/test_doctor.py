@@ -42,7 +42,7 @@ def ask(code: int, **environment: str) -> Findings:
             assert done.returncode == code, done.stdout + done.stderr
             return str(done.stdout)
 
-    found: list[dict[str, Any]] = json.loads(asyncio.run(run()))
+    found: list[dict[str, Any]] = json.loads(asyncio.run(run()))["findings"]
     return {each["check"]: (each["state"], each["detail"], each["remedy"]) for each in found}
 
 

@@ -1,5 +1,6 @@
 """`radar export`: complete files, each written once."""
 
+import json
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ import pytest
 from market_data import data_at_rest, insert, insert_market, trade, us
 from radar import export as exporting
 from radar import wire
-from radar.errors import ConfigurationError, QueryFailed
+from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.export import Day, Exported, Wanted, export, is_complete
 from radar.kinds import TRADES
 from radar.settings import Settings
@@ -62,7 +63,6 @@ def test_export_writes_a_file_a_day_and_only_what_is_missing_again(
     assert seen == [(n, 16) for n in range(17)]
     days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}.parquet" for n in reversed(range(8))]
     assert files(tmp_path) == [
-        "trades/.lock",
         *(f"trades/wallex/BTC%2Fa%2Eb/{day}" for day in days),
         *(f"trades/wallex/USDTTMN/{day}" for day in days),
     ]
@@ -88,7 +88,9 @@ def test_export_of_some_days_of_a_market(
     week: Store, store_settings: Settings, tmp_path: Path
 ) -> None:
     first, last = (TODAY - timedelta(days=3)).date(), (TODAY - timedelta(days=2)).date()
-    wanted = Wanted("trades", "csv", ("USDTTMN", "it's"), first, last)
+    with pytest.raises(UnknownMarket, match='no market "it\'s" is recorded'):
+        export(store_settings, Wanted("trades", "csv", ("USDTTMN", "it's"), first, last), tmp_path)
+    wanted = Wanted("trades", "csv", ("USDTTMN",), first, last)
     assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
     text = (tmp_path / f"trades/wallex/USDTTMN/{first}.csv").read_text()
     head, row = text.splitlines()
@@ -170,12 +172,43 @@ def test_export_beside_another_one_is_refused(
 def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path) -> None:
     command = radar("export", "trades", "--symbol", "USDTTMN", "--to", str(tmp_path / "to"))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{tmp_path}/to: 8 files written, 0 complete\n"
+    assert done.stdout == f"wrote 8 files to {tmp_path}/to\n"
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout) == {
+        "version": 1,
+        "error": None,
+        "folder": f"{tmp_path}/to",
+        "written": 1,
+        "unchanged": 7,  # today is not over
+    }
     (tmp_path / "file").touch()
     command[-1] = str(tmp_path / "file")
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert failed.stderr == f"radar: cannot write to {tmp_path}/file/trades: Not a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--symbol", "usdttmn"], "use USDTTMN"),
+        (["--symbol", "USDTTMN", "--symbol", "NONSENSE"], "no market 'NONSENSE' is recorded"),
+        (
+            ["--first", "2026-01-02", "--last", "2026-01-01"],
+            "the last day 2026-01-01 is before the first",
+        ),
+        (["--first", f"{TODAY + timedelta(days=2):%Y-%m-%d}"], "in the future"),
+    ],
+)
+def test_export_of_what_cannot_be_recorded_is_refused_and_leaves_no_file(
+    week: Store, tmp_path: Path, options: list[str], words: str
+) -> None:
+    command = radar("export", "trades", *options, "--to", str(tmp_path / "to"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.mark.parametrize(

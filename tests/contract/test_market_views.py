@@ -25,7 +25,8 @@ from radar.local.simulator import SimulatorOptions, simulator
 from radar.records import BookSide
 from radar.settings import Settings, load
 from radar.store.client import Store
-from radar.store.migrate import migrate, migrations
+from radar.store.migrate import migrate
+from radar.store.schema import migrations
 from support import Process, eventually, radar
 from workers import create_topics, publish, stored, waiting
 

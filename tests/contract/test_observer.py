@@ -62,7 +62,7 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
                 and found.tables[0].rows == TRADES_COUNT
                 and {each.owner for each in found.partitions if each.kind == "trades"}
                 == {"worker-1"}
-                and not found.obstacles
+                and [each.severity for each in found.obstacles] == ["warning"]
             ),
             "everything is stored",
         )
@@ -83,26 +83,31 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
             1,
         )
         assert only.partitions == [lag.partition for lag in lags]
-        assert seen.bottleneck is None
+        assert seen.bottleneck is not None
+        assert seen.bottleneck.text.startswith("1 message of trades is a dead letter")
 
-        rows = told("lag")
-        assert isinstance(rows, list)
+        lag = told("lag")
+        assert isinstance(lag, dict)
+        assert (lag["version"], lag["error"]) == (1, None)
+        rows = lag["partitions"]
         assert [(row["partition"], row["lag"], row["owner"]) for row in rows] == [
             (each.partition, each.lag, each.owner) for each in seen.partitions
         ]
         status = told("status")
         assert isinstance(status, dict)
-        assert status["problems"] == []
+        assert (status["verdict"], status["problems"]) == ("warns", [])
         assert status["kafka"]["topics"][TRADES.topic]["lag"] == 0
         assert status["clickhouse"]["tables"][TRADES.table]["rows"] == TRADES_COUNT
         assert status["overview"]["workers"][0]["partitions"] == only.partitions
-        assert told("health") == [{"name": "worker-1", "alive": True, "ready": True, "reasons": []}]
+        about = {"name": "worker-1", "alive": True, "ready": True}
+        report = about | {"reasons": [], "warnings": []}
+        assert told("health") == {"version": 1, "error": None, "processes": [report]}
 
         worker.kill()
         publish_trades(kafka_settings, range(TRADES_COUNT, TRADES_COUNT + 5))
         seen = until(
             observer,
-            lambda found: found.bottleneck is not None and found.flows[0].lag == 5,
+            lambda found: found.verdict == "stuck" and found.flows[0].lag == 5,
             "it is missed",
         )
         assert seen.bottleneck is not None

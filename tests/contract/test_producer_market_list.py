@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -22,13 +22,15 @@ from hostile_exchange import (
 )
 from producing import Topic, metric, producing, until
 from radar.kinds import DEPTH, GAPS, TRADES, WATCHES, Kind
+from radar.observe.health import Health
+from radar.producer import feed
 from radar.producer.markets import ABSENT_LISTS
 from radar.settings import Settings
 
 PER_CONNECTION = 2
 
 
-def listed(*symbols: str) -> bytes:
+def listed(*symbols: str, extra: Sequence[object] = ()) -> bytes:
     return msgspec.json.encode(
         {
             "success": True,
@@ -37,6 +39,7 @@ def listed(*symbols: str) -> bytes:
                     {"symbol": each, "base_asset": "BASE", "quote_asset": "TMN", "is_spot": True}
                     for each in symbols
                 ]
+                + list(extra)
             },
         }
     )
@@ -47,6 +50,8 @@ class Exchange:
 
     def __init__(self, *symbols: str) -> None:
         self.symbols = list(symbols)
+        self.poison: set[str] = set()
+        self.extra: list[object] = []
         self.lists = 0
         self.subscribed: dict[Peer, list[str]] = {}
         self.most = 0
@@ -56,7 +61,7 @@ class Exchange:
             await friendly_rest(peer, path)
             return
         self.lists += 1
-        await peer.answer(listed(*self.symbols))
+        await peer.answer(listed(*self.symbols, extra=self.extra))
 
     async def socket(self, peer: Peer) -> None:
         await peer.upgrade()
@@ -67,8 +72,11 @@ class Exchange:
             while True:
                 data = await _unmasked(peer)
                 if data.startswith(b"["):
-                    channel = json.loads(data)[1]["channel"]
-                    self.subscribed[peer].append(channel.partition("@")[0])
+                    symbol = json.loads(data)[1]["channel"].partition("@")[0]
+                    if symbol in self.poison:
+                        await peer.send(frame(b"\x03\xf0no such market", CLOSE))
+                        return
+                    self.subscribed[peer].append(symbol)
                 else:
                     await peer.send(frame(data, CLOSE))
                     return
@@ -289,5 +297,130 @@ def test_market_list_that_cannot_be_read_is_asked_for_again(
             settings = options(kafka_settings, served.port, reconnect_max_seconds=0.1)
             async with producing(settings, TRADES):
                 await until(lambda: exchange.shards == [["USDTTMN"]])
+
+    asyncio.run(record())
+
+
+@pytest.mark.fault(
+    "The exchange ends each connection that subscribes to one market",
+    report="that market alone is set aside and tried again slowly; its gap has the cause refused",
+    place="status, radar_set_aside_markets, coverage, log of the producer",
+    within_s=30,
+)
+@pytest.mark.parametrize("kind", [TRADES, DEPTH], ids=lambda kind: kind.name)
+def test_market_for_which_connections_are_ended_does_not_take_the_others_along(
+    kafka_settings: Settings, kind: Kind, within_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TRIAL_S", 0.5)
+
+    async def record() -> None:
+        names = ["A", "B", "BAD", "C", "D", "E", "F"]
+        exchange = Exchange(*names)
+        async with hostile_exchange(exchange.sockets(), exchange.rest) as served:
+            gaps, health = Topic(kafka_settings, GAPS), Health()
+            settings = options(kafka_settings, served.port, symbols_per_connection=25,
+                               reconnect_max_seconds=0.2, markets_refresh_seconds=2.0)  # fmt: skip
+            labels = {"kind": kind.name, "reason": "refused"}
+
+            def aside() -> float:
+                return metric("radar_set_aside_markets", **labels)
+
+            async with producing(settings, kind, health):
+                await until(lambda: exchange.shards == [sorted(names)])
+                exchange.poison = {"BAD"}
+                for peer in list(exchange.subscribed):
+                    await peer.send(frame(b"\x03\xf0", CLOSE))
+                others = [name for name in sorted(names) if name != "BAD"]
+                await until(lambda: exchange.shards == [others], within_s)
+                await until(lambda: aside() == 1, within_s)
+                (warning,) = health.warnings()
+                assert "1 refused: BAD (" in warning
+                assert "no such market" in warning
+                await until(lambda: health.why_not_ready() == [], within_s)
+                # It is taken again one day.
+                exchange.poison = set()
+                await until(lambda: exchange.shards == [sorted(names)], within_s)
+                await until(lambda: (aside(), health.warnings()) == (0, []), within_s)
+            await gaps.until(
+                lambda: any(each["symbols"] == ["BAD"] for each in gaps.messages), "its gap"
+            )
+            assert "refused" in {
+                each["cause"] for each in gaps.messages if each["symbols"] == ["BAD"]
+            }
+            gaps.close()
+
+    asyncio.run(record())
+
+
+@pytest.mark.fault(
+    "A malformed entry in the market list, or a name that cannot be stored",
+    report="that entry is set aside and named; all other markets are recorded",
+    place="status, doctor, radar_set_aside_markets, log of the producer",
+    within_s=10,
+)
+def test_malformed_entries_of_the_market_list_are_named_and_harm_no_other(
+    kafka_settings: Settings, within_s: float
+) -> None:
+    async def record() -> None:
+        exchange = Exchange("A", "B")
+        exchange.extra = [
+            {"symbol": "NEWTMN", "base_asset": None, "quote_asset": "TMN", "is_spot": True},
+            {"symbol": "تتر", "base_asset": "X", "quote_asset": "TMN", "is_spot": True},
+            "?",
+        ]
+        async with hostile_exchange(exchange.sockets(), exchange.rest) as served:
+            health = Health()
+            async with producing(options(kafka_settings, served.port), TRADES, health):
+                await until(lambda: exchange.shards == [["A", "B"]], within_s)
+                await until(lambda: bool(health.warnings()), within_s)
+                (warning,) = health.warnings()
+                assert warning.startswith("3 markets are set aside")
+                assert all(each in warning for each in ("NEWTMN", "تتر", "without a name"))
+                assert "its base_asset is null" in warning
+                await until(lambda: health.why_not_ready() == [], within_s)
+                # The exchange mends its list.
+                exchange.extra = []
+                await until(lambda: not health.warnings(), within_s)
+
+    asyncio.run(record())
+
+
+@pytest.mark.fault(
+    "SYMBOLS names markets that the exchange does not list",
+    report="they are set aside with similar names and have gaps with the cause refused; the others"
+    " are recorded; without any the producer is not ready and goes on asking",
+    place="status, doctor, radar_set_aside_markets, coverage, log of the producer",
+    within_s=10,
+)
+def test_symbols_that_are_not_listed_are_set_aside_until_they_are(
+    kafka_settings: Settings, within_s: float
+) -> None:
+    async def record() -> None:
+        exchange = Exchange("BTCTMN", "OTHER")
+        async with hostile_exchange(exchange.sockets(), exchange.rest) as served:
+            gaps, health = Topic(kafka_settings, GAPS), Health()
+            settings = options(
+                kafka_settings, served.port, symbols=("ETHTMN", "XTMN"), max_markets=1
+            )
+            async with producing(settings, TRADES, health):
+                await until(
+                    lambda: any("no market can be recorded" in each
+                                for each in health.why_not_ready()), within_s
+                )  # fmt: skip
+                assert exchange.shards == []
+                exchange.symbols = ["BTCTMN", "ETHTMN"]
+                await until(lambda: exchange.shards == [["ETHTMN"]], within_s)
+                await until(lambda: health.why_not_ready() == [], within_s)
+                (warning,) = health.warnings()
+                assert "1 unknown: XTMN (not listed, similar: " in warning
+                # One that is delisted is missed, for it was asked for.
+                exchange.symbols = ["BTCTMN", "XTMN"]
+                await until(lambda: exchange.shards == [["XTMN"]], within_s)
+            await gaps.until(lambda: len(gaps.messages) >= 2, "the gaps")
+            assert {(each["cause"], *each["symbols"]) for each in gaps.messages} == {
+                ("refused", "ETHTMN"),
+                ("refused", "XTMN"),
+            }
+            gaps.close()
 
     asyncio.run(record())

@@ -29,18 +29,19 @@ async def stopped_repair(sim: Simulator, settings: Settings) -> tuple[Repair, Ou
     sim.trade(TRADES_OF_MARKET, SYMBOL)
     exchange = load(settings.exchange)
     rest = Rest(sim.rest_url, proxy="")
-    markets = await read_markets(exchange, rest, max_wait_s=1)
+    listed = await read_markets(exchange, rest, max_wait_s=1)
     publisher = Publisher(settings, TRADES.topic)
     outlet = Outlet(publisher, TRADES.name)
     repair = Repair(
         exchange,
         rest,
-        {market.symbol: market for market in markets},
+        {market.symbol: market for market in listed.markets},
         TradeRecorder(exchange.name),
         outlet,
         requests_per_second=100,
         max_wait_s=1,
         on_read=lambda _read: None,
+        on_check=lambda _symbol, _started_us, _recent: None,
     )
     reader = asyncio.create_task(repair.run())
     repair.request([SYMBOL])

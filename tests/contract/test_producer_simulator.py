@@ -8,9 +8,9 @@ import pytest
 
 from ports import free_port
 from producing import Topic, metric, options, producing, sent, until
-from radar.errors import ConfigurationError
 from radar.kinds import DEPTH, TRADES
 from radar.local.simulator import SimulatorOptions, simulator
+from radar.observe.health import Health
 from radar.producer.run import run
 from radar.settings import Settings
 
@@ -200,12 +200,20 @@ def test_depth_producer_stopped_publishes_what_waits(kafka_settings: Settings) -
     asyncio.run(record())
 
 
-def test_producer_with_an_unknown_symbol_names_it(kafka_settings: Settings) -> None:
+def test_producer_with_an_unknown_symbol_names_it_and_records_the_others(
+    kafka_settings: Settings,
+) -> None:
     async def record() -> None:
         async with simulator(SimulatorOptions(symbols=4)) as sim:
             settings = options(kafka_settings, sim, symbols=("USDTTMN", "BTCTNM"))
-            with pytest.raises(ConfigurationError, match=r"BTCTNM \(similar: BTCTMN"):
-                await run(settings, TRADES, asyncio.Event())
+            topic, health = Topic(settings, TRADES), Health()
+            async with producing(settings, TRADES, health):
+                await topic.until(lambda: len(topic.messages) > 3, "trades of the other")
+                await until(lambda: bool(health.warnings()))
+                (warning,) = health.warnings()
+                assert "BTCTNM (not listed, similar: BTCTMN" in warning
+            assert {each["symbol"] for each in topic.messages} == {"USDTTMN"}
+            topic.close()
 
     asyncio.run(record())
 

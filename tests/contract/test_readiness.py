@@ -226,14 +226,24 @@ def test_health_command_tells_each_state_by_its_exit_code(stack: ExitStack, tmp_
     assert (found.returncode, found.stdout) == (0, f"127.0.0.1:{process.port}: alive, ready\n")
     found = health(f"127.0.0.1:{process.port}", "--json", "--alive")
     assert found.returncode == 0
-    assert json.loads(found.stdout) == [
-        {"name": f"127.0.0.1:{process.port}", "alive": True, "ready": True, "reasons": []}
-    ]
+    assert json.loads(found.stdout) == {
+        "version": 1,
+        "error": None,
+        "processes": [
+            {
+                "name": f"127.0.0.1:{process.port}",
+                "alive": True,
+                "ready": True,
+                "reasons": [],
+                "warnings": [],
+            }
+        ],
+    }
     process.send(signal.SIGSTOP)
     found = health("--port", str(process.port))
     process.send(signal.SIGCONT)
     assert found.returncode == 1
     assert found.stdout.endswith("NOT alive, NOT ready; no answer within 2 s\n")
     found = health()
-    assert (found.returncode, found.stdout) == (2, "")
+    assert (found.returncode, found.stdout) == (1, "")
     assert "name a process" in found.stderr

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -127,7 +128,7 @@ def test_worker_under_a_steady_trickle_flushes_at_the_timeout(
 def test_worker_on_sigterm_stores_what_it_took_and_leaves_nothing_to_replay(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    worker = start(BATCH_TIMEOUT_SECONDS="3600", BATCH_SIZE="100000")
+    worker = start(BATCH_TIMEOUT_SECONDS="3600", BATCH_SIZE="100000", BATCH_MAX_SIZE="100000")
     publish_trades(settings, range(700))
     eventually(lambda: "assigned" in worker.log.read_text(), "the worker has partitions")
     # Nothing tells from outside that messages were taken; what was not stays in Kafka.
@@ -137,6 +138,35 @@ def test_worker_on_sigterm_stores_what_it_took_and_leaves_nothing_to_replay(
     assert stored(store) + left == 700
     start(worker_id="worker-1")
     eventually(lambda: stored(store) == 700, "the next worker goes on exactly there")
+
+
+def test_worker_on_sigterm_stores_all_that_it_took_long_before_a_batch_is_due(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    port = free_port()
+    worker = start(
+        BATCH_TIMEOUT_SECONDS="3600",
+        INSERT_INTERVAL_SECONDS="3600",
+        BATCH_SIZE="100000",
+        BATCH_MAX_SIZE="100000",
+        METRICS_PORT=str(port),
+    )
+    publish_trades(settings, range(700))
+
+    def consumed() -> float:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return 0
+        name = 'radar_consumed_total{kind="trades"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    eventually(lambda: consumed() == 700, "the worker has taken all messages")
+    assert (stored(store), waiting(settings)) == (0, 700)
+    assert worker.terminate() == 0
+    # No other worker ran: what is stored now was stored by the one that ended.
+    assert (stored(store), waiting(settings)) == (700, 0)
 
 
 def test_workers_share_partitions_and_take_over_when_one_leaves(
@@ -184,8 +214,11 @@ def test_worker_sends_garbage_to_the_dead_letters_and_stores_the_neighbours(
 def test_worker_finds_the_row_that_the_server_rejects(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    # Nothing that the validation lets through is known to be refused by the tables.
-    store.command("ALTER TABLE trades_master ADD CONSTRAINT t CHECK base_amount NOT IN (18, 102)")
+    # Nothing that the validation lets through is known to be refused by the tables. A constraint
+    # of another name would be somebody else's, and so about the server.
+    store.command("ALTER TABLE trades_master DROP CONSTRAINT positive_amount")
+    wrong = "positive_amount CHECK base_amount NOT IN (18, 102)"
+    store.command(f"ALTER TABLE trades_master ADD CONSTRAINT {wrong}")
     publisher = Publisher(settings, TRADES.topic)
     for n in range(150):
         publisher.publish(b"k", trade_value(n))

@@ -458,7 +458,7 @@ def killed_producers_come_back() -> None:
 
 def waiting() -> int:
     lag = json.loads(run("docker", "exec", "trades-consumer-1", "radar", "lag", "--json"))
-    return sum(row["lag"] for row in lag)
+    return sum(row["lag"] for row in lag["partitions"])
 
 
 @contextmanager

@@ -207,9 +207,12 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert len(status["pipeline"]["processes"]) == 13
     eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
     healthy = json.loads(up.run("health", "--json").stdout)
-    assert {each["name"] for each in healthy} == up.pids().keys() - {"kafka", "clickhouse"}
+    assert {each["name"] for each in healthy["processes"]} == up.pids().keys() - {
+        "kafka",
+        "clickhouse",
+    }
     lag = json.loads(up.run("lag", "--json").stdout)
-    assert {row["topic"] for row in lag} == {kind.topic for kind in KINDS.values()}
+    assert {row["topic"] for row in lag["partitions"]} == {kind.topic for kind in KINDS.values()}
     assert "radar_trades: 3 partitions" in up.run("topics").stdout
     second = up.run("up", "--simulate")
     assert second.returncode == 2

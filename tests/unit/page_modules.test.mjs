@@ -94,6 +94,10 @@ test("decimals follow the prices that are seen, up to what digits can tell", () 
   assert.equal(decimalsOf(["0.0000118"]), 7);
   assert.equal(decimalsOf([31704.1234567890123]), 3);
   assert.equal(decimalsOf([null, undefined, NaN, 0]), 0);
+  assert.equal(decimalsOf([0.0000000012345], 15), 13);
+  assert.equal(decimalsOf([7209722048, 7209722048.5], 15), 1);
+  assert.equal(decimalsOf([62525.040000000001], 15), 2);
+  assert.equal(amountDecimals(123456789), undefined);
   assert.equal(amountDecimals(8929), 1);
   assert.equal(amountDecimals(0.02), 6);
   assert.equal(amountDecimals(0), 0);

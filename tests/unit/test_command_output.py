@@ -25,16 +25,17 @@ def test_line_stays_one_line_and_does_nothing_to_a_terminal(
 
 
 def test_facts_for_machines_are_whole_and_safe_to_show(capsys: pytest.CaptureFixture[str]) -> None:
-    say_json({HOSTILE: [HOSTILE]})
+    say_json({HOSTILE: [HOSTILE]}, error=HOSTILE)
     written = capsys.readouterr().out
     assert all(" " <= each <= "~" or each == "\n" for each in written)
-    assert json.loads(written) == {HOSTILE: [HOSTILE]}
+    assert json.loads(written) == {"version": 1, "error": HOSTILE, HOSTILE: [HOSTILE]}
 
 
 def test_error_is_one_printable_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(*, standalone_mode: bool) -> None:
+        assert not standalone_mode
         raise RadarError(HOSTILE)
 
     monkeypatch.setattr(cli, "app", fail)

@@ -87,7 +87,9 @@ def test_history_of_a_long_time_tells_the_mean_of_rates_and_the_worst_lag() -> N
 
 
 def test_coverage_leaves_days_empty_that_were_not_watched() -> None:
-    covered = Covered("wallex", "depth", "ATMN", date(2026, 11, 2), 1, 1, 0.5, 2, 3.0, 1, 1, 0.75)
+    covered = Covered(
+        "wallex", "depth", "ATMN", date(2026, 11, 2), 1, 1, 0.5, 2, 3.0, 1, 1, 0.75, False
+    )
     (market,) = by_market([covered], ["2026-11-01", "2026-11-02"])
     first, second = market.days
     assert first is None

@@ -257,3 +257,24 @@ def test_repairs_of_a_market_that_ended_are_not_waited_for() -> None:
     awaited.add(GAP, us(110))
     assert awaited.forget([A, B]) == []
     assert awaited.stop() == []
+
+
+def test_coverage_after_the_clock_was_set_back_finds_gaps_at_once_and_none_of_the_future() -> None:
+    coverage = Coverage()
+    coverage.begin("a", [A], us(5000))
+    # The clock is set back by more than an hour.
+    assert coverage.end("a", [A], us(5100), GapCause.CLOCK) == []
+    coverage.rebase(us(1000))
+    assert coverage.begin("a", [A], us(1000)) == []
+    assert coverage.end("a", [A], us(1010), SILENT) == []
+    assert coverage.begin("b", [A], us(1020)) == [Uncovered(us(1010), us(1020), SILENT, (A,))]
+
+
+def test_repairs_after_the_clock_was_set_back_are_ended_by_reads_of_then() -> None:
+    awaited = AwaitedRepairs(us(60))
+    awaited.add(GAP._replace(began_at_us=us(5000), ended_at_us=us(5010)), us(1))
+    awaited.rebase(us(1000))
+    (found, repaired) = next(
+        ended for symbol in (A, B) for ended in awaited.read(Read(symbol, us(1004), 0))
+    )
+    assert (found.began_at_us, found.ended_at_us, repaired) == (us(1000), us(1000), True)

@@ -52,6 +52,26 @@ def test_problem_warning_tells_time_process_event_and_details() -> None:
     assert found == Problem(AT_S, "trades-consumer-1", "block waits retry_s=1.5")
 
 
+def test_problem_that_is_known_is_a_sentence_that_pages_can_translate() -> None:
+    found = problem("w", line(partition=2, attempts=4, error="ClickHouse is away"))
+    assert found is not None
+    assert found.text == "a block of partition 2 is not stored yet, attempt 4: ClickHouse is away"
+    assert (found.code, found.passes) == ("block_waits", True)
+    assert found.values == {"partition": "2", "attempts": "4", "error": "ClickHouse is away"}
+
+
+def test_problem_that_passes_by_itself_is_none() -> None:
+    rebalance = "Broker: Group rebalance in progress"
+    assert problem("w", line(partition=2, attempts=1, error=rebalance)) is None
+
+
+def test_every_sentence_is_in_both_languages_of_the_pages() -> None:
+    root = Path(__file__).resolve().parents[2]
+    words = (root / "src/radar/dashboard/static/js/i18n.js").read_text()
+    for sentence in problems._SENTENCES.values():
+        assert words.count(f"problem_{sentence.code}:") == 2, sentence.code
+
+
 @pytest.mark.parametrize(
     "written",
     [

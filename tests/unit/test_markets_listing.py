@@ -26,7 +26,7 @@ def test_listing_ends_a_market_that_enough_lists_in_a_row_lack() -> None:
     listing.start(markets("A", "B"))
     for _ in range(3):
         for _ in range(ABSENT_LISTS - 1):
-            assert listing.update(markets("A")) == Changes([], [], 0)
+            assert listing.update(markets("A")) == Changes([], [], 0, absent=1)
         # It was a glitch.
         assert listing.update(markets("A", "B")) == Changes([], [], 0)
     for _ in range(ABSENT_LISTS - 1):
@@ -48,7 +48,8 @@ def test_listing_keeps_recorded_markets_when_others_would_come_before_them() -> 
     listing.start(markets("M", "N"))
     assert listing.update(markets("A", "M", "N")) == Changes([], [], left_out=1)
     for _ in range(ABSENT_LISTS - 1):
-        assert listing.update(markets("A", "B", "N")) == Changes([], [], left_out=2)
+        found = listing.update(markets("A", "B", "N"))
+        assert found == Changes([], [], left_out=2, absent=1)
     assert listing.update(markets("A", "B", "N")) == Changes(markets("A"), ["M"], left_out=1)
 
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from prometheus_client import REGISTRY
 
 from radar.consumer.lag import LagGauge
+from radar.errors import InvalidMessage
 from radar.kinds import DEPTH
 from radar.observe import metrics
 from radar.producer.recorders import SKEW_WINDOW_US, TradeRecorder
@@ -65,9 +67,20 @@ def test_lag_behind_a_log_that_went_back_or_is_unknown_is_zero() -> None:
     assert (lag(0), lag(1)) == (0, 0)
 
 
-def test_clock_skew_is_the_least_delay_of_the_new_trades_of_a_window() -> None:
-    take, start_us = TradeRecorder("skewed").source(), 1_700_000_000_000_000
+def test_clock_skew_is_the_delay_nearest_to_none_of_the_live_trades_of_a_window() -> None:
+    recorder = TradeRecorder("skewed")
+    take, start_us = recorder.source(), 1_700_000_000_000_000
     for second, delay_us in enumerate((900_000, -250_000, 3_600_000_000)):
         take(trade(start_us + second * 1_000_000, delay_us))
     take(trade(start_us + SKEW_WINDOW_US, 40_000))
-    assert skew_s() == -0.25
+    assert skew_s() == recorder.clock_skew_s == -0.25
+    # What REST reports may be of any age, and one absurd trade is no clock.
+    history = recorder.source(history=True)
+    history(trade(start_us + SKEW_WINDOW_US + 1, 86_400_000_000))
+    with pytest.raises(InvalidMessage):
+        take(trade(start_us + SKEW_WINDOW_US + 2, -7_000_000_000_000))
+    take(trade(start_us + 2 * SKEW_WINDOW_US, 900_000_000))
+    assert skew_s() == 0.04
+    # The clock was set back: the window ends.
+    take(trade(start_us, 0))
+    assert skew_s() == 900

@@ -137,6 +137,11 @@ def test_screen_of_a_pipeline_that_is_stuck_marks_the_place_and_says_why(
     assert "● WORKERS" not in text
 
 
+def test_screen_small_shows_the_address_of_the_dashboard() -> None:
+    addresses = [("Dashboard", "http://127.0.0.1:8080/?token=abc"), ("Kafka", "127.0.0.1:9092")]
+    assert "http://127.0.0.1:8080/" in look((80, 24), addresses=addresses)
+
+
 def test_screen_before_the_first_facts_says_what_it_does() -> None:
     async def check(app: Monitor, _: Pilot[None]) -> None:
         assert "asking everybody" in seen(app)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from observed import flow, overview, partition, probe, producer, worker
 from radar.monitor.flow import verdict
 from radar.monitor.marks import Mark
+from radar.monitor.sections import SECTIONS
 from radar.observe import judgement, status
 from radar.observe.overview import Overview, ProcessState
 
@@ -158,6 +159,15 @@ def test_status_before_it_knows_writes_no_zero() -> None:
     assert "kafka 127.0.0.1:9092: not known" in said
 
 
+def test_sections_without_an_answer_do_not_say_that_there_is_nothing() -> None:
+    sections = {section.name: section for section in SECTIONS}
+    for name, subject in (("gaps", "markets"), ("letters", "letters")):
+        section = sections[name]
+        assert section.nothing(overview()).startswith("none: ")
+        silent = overview(probes=unanswered(subject, age_s=None))
+        assert section.nothing(silent).startswith("not known")
+
+
 def test_rates_of_a_moment_between_two_snapshots_are_not_zero() -> None:
     quiet = flow("depth", frames_per_s=0.0, published_per_s=0.0, last_frame_age_s=4.0)
     said = status.describe(overview(flows=[flow("trades"), quiet], rates_over_s=1.5))
@@ -179,6 +189,15 @@ def test_alerts_judge_by_the_thresholds_of_the_views() -> None:
     skew = expression("RadarClockSkew")
     assert f"> {judgement.MOST_SKEW_S:g}" in skew
     assert f"< {judgement.LEAST_SKEW_S:g}" in skew
+
+
+def test_coverage_of_pages_is_judged_by_the_server() -> None:
+    assert [judgement.coverage_level(share) for share in (0.5, 0.9, 0.99, 0.999, 1.0)] == [
+        0, 1, 2, 3, 4,
+    ]  # fmt: skip
+    assert not judgement.is_covered(0.98)
+    assert not judgement.is_covered(None)
+    assert judgement.is_covered(0.99)
 
 
 def test_pages_have_no_thresholds_of_their_own() -> None:

@@ -186,6 +186,8 @@ def test_trades_told_by_rest_that_workers_refuse_count_as_invalid() -> None:
 class _Kept:
     """Stands in for an outlet; keeps what is published."""
 
+    refused = 0
+
     def __init__(self) -> None:
         self.values: list[bytes] = []
 

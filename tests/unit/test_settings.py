@@ -245,3 +245,95 @@ def test_settings_host_that_is_no_name_is_refused(
     monkeypatch.setenv(name, f"radar.example,{value}")
     with pytest.raises(ConfigurationError, match=f"^{name} is "):
         settings.load()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"batch_size": "60000"}, ["BATCH_SIZE=60000", "BATCH_MAX_SIZE=50000"]),
+        ({"kafka_security_protocol": "sasl_ssl"}, ["sasl_ssl", "KAFKA_SASL_MECHANISM"]),
+        ({"kafka_sasl_mechanism": "PLAIN"}, ["KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"]),
+        ({"dashboard_host": "0.0.0.0"}, ["DASHBOARD_HOST", "DASHBOARD_TOKEN"]),
+        ({"symbols": "USDTTMN;BTCTMN"}, ["SYMBOLS", "separated by commas"]),
+        ({"symbols": '["USDTTMN"]'}, ["SYMBOLS", "separated by commas"]),
+        ({"symbols": "USDTTMN BTCTMN"}, ["SYMBOLS", "separated by commas"]),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_everywhere(
+    given: dict[str, str], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load()
+    assert all(word in str(refused.value) for word in words)
+    assert "\n" not in str(refused.value)
+
+
+def test_symbols_may_be_names_in_any_script() -> None:
+    assert settings.load(symbols="USDTTMN, تترتومان,1INCH_TMN").symbols == (
+        *("USDTTMN", "تترتومان", "1INCH_TMN"),
+    )
+
+
+def test_errors_about_values_hold_no_words_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_SIZE", "many")
+    monkeypatch.setenv("LOG_LEVEL", "LOUD")
+    monkeypatch.setenv("CLICKHOUSE_PORT", "9000")
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load()
+    text = str(refused.value)
+    assert "BATCH_SIZE is 'many' (allowed: a whole number from 1 to 1000000)" in text
+    assert "radar speaks HTTP: use 8123" in text
+    assert not re.search(r"[Ii]nput should|[Vv]alue error|valid", text)
+
+
+def test_misspelt_names_and_unreadable_lines_are_told_once_with_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        "# mine",
+        "",
+        "KAFKA_BROKR=127.0.0.1:1",
+        "this line says nothing",
+        'LOG_LEVEL="INFO"',
+        "export BATCH_SIZES=5",
+        "COMPOSE_PROJECT_NAME=radar",
+        "KAFKA_HEAP_OPTS=-Xmx1g",
+        "MY_OWN_NAME=1",
+    ]
+    (tmp_path / ".env").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("CLICKHOUSE_PROT", "8124")
+    monkeypatch.setenv("HOMEBREW_PREFIX", "/opt")
+    settings.load()
+    assert settings.warnings() == [
+        ".env line 3: KAFKA_BROKR is no option of radar: set KAFKA_BROKER instead",
+        ".env line 4 cannot be read: write NAME=value",
+        ".env line 6: BATCH_SIZES is no option of radar: set BATCH_SIZE instead",
+        ".env line 9: MY_OWN_NAME is no option of radar",
+        "environment: CLICKHOUSE_PROT is no option of radar: set CLICKHOUSE_PORT instead",
+    ]
+    assert capfd.readouterr().err == ""
+
+
+def test_names_that_only_the_compose_files_read_are_known() -> None:
+    texts = [path.read_text() for path in ROOT.glob("docker-compose*.yml")]
+    names = set(re.findall(r"\$\{([A-Z_]+)", "\n".join(texts)))
+    assert names - set(settings.variables()) == settings.COMPOSE_VARIABLES
+
+
+def test_sources_of_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("BATCH_SIZE=10\nLOG_LEVEL=ERROR\n")
+    (tmp_path / "secret").write_text("a secret\n")
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(tmp_path / "secret"))
+    (tmp_path / ".radar").mkdir()
+    (tmp_path / ".radar/clickhouse.password").write_text("another")
+    (tmp_path / ".radar/clickhouse.password").chmod(0o600)
+    found = settings.sources(settings.load())
+    assert {name: source for name, source in found.items() if source != "default"} == {
+        "BATCH_SIZE": ".env",
+        "LOG_LEVEL": "environment",
+        "KAFKA_SASL_PASSWORD": "KAFKA_SASL_PASSWORD_FILE",
+        "CLICKHOUSE_PASSWORD": str(tmp_path / ".radar/clickhouse.password"),
+    }

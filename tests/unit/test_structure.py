@@ -17,7 +17,8 @@ MODULES = {
 IMPORTERS = {
     "confluent_kafka": {
         *("radar.kafka.client", "radar.kafka.cluster"),
-        *("radar.kafka.group_reader", "radar.kafka.publisher", "radar.kafka.unreadable"),
+        *("radar.kafka.group_reader", "radar.kafka.publisher", "radar.kafka.refusals"),
+        "radar.kafka.unreadable",
     },
     "clickhouse_connect": {"radar.store.client"},
     "chdb": {"radar.local.clickhouse.engine"},

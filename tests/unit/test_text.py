@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from radar.text import printable, printable_chunks, printable_lines
+from radar.text import clickhouse_words, printable, printable_chunks, printable_lines
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 SEEN = {"L", "M", "N", "P", "S"}  # the first letters of Unicode's categories of visible characters
@@ -102,3 +102,21 @@ def test_chunks_of_other_bytes_are_written_out() -> None:
     assert b"".join(printable_chunks([b"a\x9b2J", b"\xff\n", b"\xe2\x82"])) == (
         b"a\\x9b2J\\xff\n\\xe2\\x82"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "Code: 73. DB::Exception: Code: 73. DB::Exception: No. (NO_FOO). (NO_FOO) (version 2)",
+            "Code: 73. No. (NO_FOO)",
+        ),
+        (
+            "Received ClickHouse exception, server response: Code: 6. DB::Exception: A (for url x)",
+            "Code: 6. A",
+        ),
+        ("[Errno 111] Connection refused", "[Errno 111] Connection refused"),
+    ],
+)
+def test_error_of_clickhouse_is_shown_without_what_surrounds_it(text: str, words: str) -> None:
+    assert clickhouse_words(text) == words

@@ -1,5 +1,6 @@
 """The Wallex parsers on REST answers."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges import load, names
 from radar.exchanges.wallex import EXCHANGE
-from radar.producer.markets import selected
+from radar.producer.markets import chosen, storable
 from radar.records import Market
 
 BTCUSDT = Market("BTCUSDT", "BTC", "USDT")
@@ -26,7 +27,48 @@ TRADES = b"""{"success":true,"result":{"latestTrades":[
 
 
 def test_wallex_market_list_gives_the_spot_markets() -> None:
-    assert EXCHANGE.parse_markets(MARKETS) == [Market("BTCTMN", "BTC", "TMN")]
+    assert EXCHANGE.parse_markets(MARKETS) == ([Market("BTCTMN", "BTC", "TMN")], [])
+
+
+def entry(**changes: object) -> dict[str, object]:
+    good = {"symbol": "NEWTMN", "base_asset": "NEW", "quote_asset": "TMN", "is_spot": True}
+    return good | changes
+
+
+@pytest.mark.parametrize(
+    ("broken", "shown"),
+    [
+        (entry(base_asset=None), "NEWTMN"),
+        (entry(symbol=None), "null"),
+        (entry(symbol=7, base_asset={}), "7"),
+        (entry(is_spot="perhaps"), "NEWTMN"),
+        (entry(quote_asset=["TMN"]), "NEWTMN"),
+        ({"symbol": "\x1b[31mTMN"}, r"\\u001b[31mTMN"),
+        ({}, "an entry without a name"),
+        (None, "an entry without a name"),
+        ([], "an entry without a name"),
+        ("NEWTMN", "an entry without a name"),
+        (entry(symbol="تتر"), "تتر"),
+        (entry(symbol=""), "an entry without a name"),
+        (entry(symbol="x" * 5000), "x" * 40),
+        (entry(symbol="A\nB"), r"A\nB"),
+        (entry(symbol="BTCTMN", base_asset="OTHER"), "BTCTMN"),
+    ],
+    ids=repr,
+)
+def test_wallex_market_list_with_a_broken_entry_keeps_the_others(
+    broken: object, shown: str
+) -> None:
+    good = entry(symbol="BTCTMN", base_asset="BTC")
+    body = msgspec.json.encode({"result": {"markets": [good, broken, good]}})
+    listed = storable(EXCHANGE.parse_markets(body))
+    assert listed.markets == [Market("BTCTMN", "BTC", "TMN")]
+    assert list(listed.malformed) == [shown]
+
+
+def test_wallex_market_list_names_nothing_that_is_not_for_spot_trading() -> None:
+    body = msgspec.json.encode({"result": {"markets": [entry(is_spot=False, base_asset=None)]}})
+    assert EXCHANGE.parse_markets(body) == ([], [])
 
 
 def test_wallex_recent_trades_come_oldest_first_and_exact() -> None:
@@ -36,7 +78,8 @@ def test_wallex_recent_trades_come_oldest_first_and_exact() -> None:
         ("21100", "0.000001", "buy"),
         ("21100.5", "0.000002", "sell"),
     ]
-    assert {each.received_at_us for each in recent.trades} == {NOW_US}
+    # Trades of one second are sorted by the times of receipt.
+    assert [each.received_at_us for each in recent.trades] == [NOW_US, NOW_US + 1]
     assert recent.trades[0].event_time_ms == 1_655_466_782_000
 
 
@@ -69,7 +112,9 @@ def test_exchanges_are_found_by_name() -> None:
 
 def test_wallex_symbols_that_do_not_exist_are_named_with_similar_ones() -> None:
     markets = [BTCUSDT, Market("BTCTMN", "BTC", "TMN"), Market("ETHTMN", "ETH", "TMN")]
-    assert selected(markets, []) == markets
-    assert selected(markets, ["ETHTMN", "BTCUSDT", "ETHTMN"]) == [markets[2], BTCUSDT]
-    with pytest.raises(ConfigurationError, match=r"btcusd \(similar: BTCUSDT, .*XYZ"):
-        selected(markets, ["BTCTMN", "btcusd", "XYZ"])
+    assert chosen(markets, []) == (markets, {})
+    assert chosen(markets, ["ETHTMN", "BTCUSDT", "ETHTMN"]) == ([markets[2], BTCUSDT], {})
+    known, unknown = chosen(markets, ["BTCTMN", "btcusd", "XYZ"])
+    assert known == [markets[1]]
+    assert unknown["btcusd"].startswith("not listed, similar: BTCUSDT")
+    assert unknown["XYZ"] == "not listed"

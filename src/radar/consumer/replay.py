@@ -24,7 +24,7 @@ from radar.consumer.letters import (
     Selection,
 )
 from radar.consumer.run import Fingerprint, Run
-from radar.errors import InvalidMessage, StoreRejected
+from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
 from radar.kinds import Kind
 from radar.settings import Settings
@@ -198,7 +198,10 @@ def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Re
 def _store(
     kind: Kind, store: Store, run: Run, letters: Mapping[int, DeadLetter], result: Replayed
 ) -> None:
-    """Insert messages; those of a block that is refused are halved until the bad stand alone."""
+    """Insert messages; those of a block that is refused are halved until the bad stand alone.
+
+    Also those of a block that is too large, until it is not.
+    """
     partition = letters[run.offsets[0]].partition
     try:
         _insert(kind, store, partition, run, "")
@@ -206,8 +209,10 @@ def _store(
         stored = _stored(kind, store, partition, run.offsets)
         if len(missing := run.where(lambda offset: offset not in stored)):
             _insert(kind, store, partition, missing, "+")
-    except StoreRejected as error:
+    except (BlockTooLarge, StoreRejected) as error:
         if len(run) == 1:
+            if isinstance(error, BlockTooLarge):
+                raise
             reason = InvalidMessage("rejected", str(error))
             result.still_bad.append(StillBad(letters[run.offsets[0]], reason))
             return

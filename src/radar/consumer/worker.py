@@ -20,6 +20,7 @@ a batch that no client can read stands, until an operator orders to skip it (`st
 import enum
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ from radar.consumer.delivery_gaps import (
     write,
     write_new,
 )
+from radar.consumer.halves import halves
 from radar.consumer.progress import (
     UNRECORDED,
     Known,
@@ -60,10 +62,13 @@ from radar.consumer.silence import SILENT_S, Silence
 from radar.consumer.standstill import Standstills
 from radar.consumer.topic_watch import TopicWatch
 from radar.errors import (
+    BlockTooLarge,
     BrokerUnavailable,
     CommitRejected,
+    InsertCutOff,
     InvalidMessage,
     QueryFailed,
+    StoreNeedsRepair,
     StoreRejected,
     StoreUnavailable,
     TooManyInvalid,
@@ -82,6 +87,14 @@ RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 10.0
 # Over half a minute of rejected commits: no rebalance takes so long, so the membership is broken.
 MAX_REJECTED_COMMITS = 8
+# A person has to do something first; a fast retry would only fill the logs.
+REPAIR_RETRY_S = 5.0
+# So often in a row the connection broke during an insert, while the server answered otherwise:
+# then the block may be too large for something before it. Smaller blocks are not suspected.
+MAX_CUT_OFF = 2
+LEAST_SUSPECT_BYTES = 64 * 1024
+# After so long a block that was too large is tried in full again.
+FITTING_S = 600.0
 DRAIN_TIMEOUT_S = 20.0
 # After so long a worker polls Kafka again, whatever else there is to do: one that does not poll
 # for minutes loses its membership.
@@ -162,6 +175,7 @@ class PartitionWork:
     check_next: bool = True  # whether the next block is looked for after its insert
     generation: int = 0
     block: Block | None = None
+    rest: deque[Block] = field(default_factory=deque)  # behind the block, which was divided
     taken_over: bool = False  # the block was planned before the partition came here
     repeated: bool = False  # inserting the block was tried before, by whomever
     # Offsets up to here may be rows already, under the name of a plan that cannot be met any more.
@@ -173,6 +187,7 @@ class PartitionWork:
     planned_at_s: float = 0.0
     inserted_at_s: float = 0.0  # Unix time
     attempts: int = 0
+    cut_off: int = 0  # how often the connection broke during an insert of the block
     rejected_commits: int = 0
     retry_at_s: float = 0.0
     served_at_s: float = 0.0
@@ -220,6 +235,8 @@ class Worker:
             timeout_s=settings.batch_timeout_seconds,
             interval_s=settings.insert_interval_seconds,
         )
+        self._fitting_bytes: int | None = None  # larger blocks were refused
+        self._fitting_until_s = 0.0
         self._work: dict[int, PartitionWork] = {}
         self.positions: dict[int, int] = {}
         self._turn_ends_s = 0.0
@@ -332,7 +349,7 @@ class Worker:
             self._reader.unreadable, positions
         ).items():
             work = self._work[partition]
-            if work.block is not None or work.review:
+            if work.block is not None or work.rest or work.review:
                 continue
             if (plan := work.batch.planned) is not None:
                 work.maybe_stored_to = max(work.maybe_stored_to, plan.hi)
@@ -368,6 +385,8 @@ class Worker:
         for work in self._work.values():
             if work.block is not None:
                 waits.append(max(0.0, work.retry_at_s - now_s))
+            elif work.rest:
+                waits.append(0.0)
             elif (due_in_s := work.batch.due_in_s(now_s)) is not None:
                 waits.append(due_in_s)
         return min(waits)
@@ -394,7 +413,7 @@ class Worker:
         """How many messages more may be held, of however many partitions; so memory is bounded."""
         held = held_bytes = 0
         for work in self._work.values():
-            for each in (work.batch, work.block):
+            for each in (work.batch, work.block, *work.rest):
                 if each is not None:
                     held += each.size
                     held_bytes += each.size_bytes
@@ -431,7 +450,7 @@ class Worker:
                 return False
 
     def _open_block(self, work: PartitionWork, now_s: float) -> bool:
-        if not self._is_due(work, now_s):
+        if not work.rest and not self._is_due(work, now_s):
             self._drop_impossible_plan(work, now_s)
             return False
         return self._take_block(work, now_s)
@@ -445,19 +464,27 @@ class Worker:
         return work.batch.size == max(each.batch.size for each in self._work.values()) > 0
 
     def _take_block(self, work: PartitionWork, now_s: float) -> bool:
+        if work.rest:
+            # Its dead letters were sent, and its messages judged, with the block that it is of.
+            work.repeated = work.taken_over
+            self._begin(work, work.rest.popleft(), Step.PLAN)
+            return True
         taken_over = work.batch.planned is not None
         age_s = work.batch.age_s(now_s)
         block = work.batch.take(now_s)
         if block is None:
             return False
         metrics.BATCH_AGE_SECONDS.labels(self._kind.name).observe(age_s)
-        self.positions[work.partition] = block.plan.lo
-        work.block, work.taken_over, work.step = block, taken_over, Step.DEAD_LETTERS
-        work.attempts, work.rejected_commits, work.retry_at_s = 0, 0, 0.0
-        work.repeated = taken_over or work.check_next
+        work.taken_over, work.repeated = taken_over, taken_over or work.check_next
         work.check_next = False
-        self._insert_from_the_beginning(work, block)
+        self._begin(work, block, Step.DEAD_LETTERS)
         return True
+
+    def _begin(self, work: PartitionWork, block: Block, step: Step) -> None:
+        self.positions[work.partition] = block.plan.lo
+        work.block, work.step = block, step
+        work.attempts, work.rejected_commits, work.retry_at_s, work.cut_off = 0, 0, 0.0, 0
+        self._insert_from_the_beginning(work, block)
 
     def _drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
         """Forget a plan beyond the end of the log.
@@ -481,7 +508,6 @@ class Worker:
         """Take a block through its steps; it is still there if the turn was over before."""
         block = work.block
         assert block is not None  # noqa: S101 - tells the type checker what callers ensured
-        plan = block.plan
         self._health.beat(self._kafka_within_s)
         if work.step is Step.DEAD_LETTERS:
             # A plan has to be finished, whoever made it; what he let through is not judged again.
@@ -490,26 +516,94 @@ class Worker:
             self._dead_letters.send(work.partition, block.letters)
             work.step = Step.PLAN
             self._reached(CrashPoint.AFTER_DEAD_LETTERS)
-        if work.step is Step.PLAN:
-            self._plan(work, plan)
-            work.step = Step.INSERT
-            self._reached(CrashPoint.AFTER_PLAN)
-        if work.step is Step.INSERT:
-            if not self._insert_pieces(work, block):
-                return
+        while work.step in (Step.PLAN, Step.INSERT):
+            if work.step is Step.PLAN:
+                block = self._fitting(work, block)
+                self._plan(work, block.plan)
+                work.step = Step.INSERT
+                self._reached(CrashPoint.AFTER_PLAN)
+            try:
+                if not self._insert_pieces(work, block):
+                    return
+            except (BlockTooLarge, InsertCutOff) as error:
+                block = self._divide_refused(work, block, error)
+                continue
             work.inserted_at_s = time.time()
             self._dead_letters.send(work.partition, work.rejected)
             work.step = Step.COMMIT
             self._reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
             self._health.beat(self._kafka_within_s)
-            self._commit(work, plan.hi + 1)
-            self.positions[work.partition] = plan.hi + 1
+            self._commit(work, block.plan.hi + 1)
+            self.positions[work.partition] = block.plan.hi + 1
             work.step = Step.DONE
             self._reached(CrashPoint.AFTER_COMMIT)
         self._record(work, block)
         work.block = None
         work.pieces = []
+
+    def _fitting(self, work: PartitionWork, block: Block) -> Block:
+        """Divide a block that is larger than what was refused lately."""
+        if time.monotonic() > self._fitting_until_s:
+            self._fitting_bytes = None
+        while (
+            self._fitting_bytes is not None
+            and block.parts
+            and block.size > 1
+            and block.size_bytes > self._fitting_bytes
+        ):
+            block = self._divide(work, block)
+        return block
+
+    def _divide_refused(
+        self, work: PartitionWork, block: Block, error: BlockTooLarge | InsertCutOff
+    ) -> Block:
+        """Divide a block that is too large; its first half has to be planned next.
+
+        Raises:
+            StoreUnavailable: It cannot be divided, or it is not known to be too large.
+        """
+        if isinstance(error, InsertCutOff):
+            work.cut_off += 1
+            if work.cut_off < MAX_CUT_OFF or block.size_bytes < LEAST_SUSPECT_BYTES:
+                raise error
+            self._health.beat(self._store_within_s)
+            self._store.ping()  # a server that does not answer at all is another matter
+        if block.size == 1:
+            raise error
+        # The halves have other names than what an earlier attempt, whose outcome is not known, or a
+        # piece of the block may have been stored under.
+        in_pieces = work.pieces[-1].name.endswith(("<", ">"))
+        if work.repeated or in_pieces or isinstance(error, InsertCutOff) or error.is_stored_in_part:
+            work.maybe_stored_to = max(work.maybe_stored_to, block.plan.hi)
+        self._fitting_bytes = max(1, block.size_bytes // 2)
+        self._fitting_until_s = time.monotonic() + FITTING_S
+        _log.warning(
+            "a block is too large and is divided",
+            kind=self._kind.name,
+            partition=work.partition,
+            plan=str(block.plan),
+            messages=block.size,
+            bytes=block.size_bytes,
+            error=str(error),
+        )
+        return self._divide(work, block)
+
+    def _divide(self, work: PartitionWork, block: Block) -> Block:
+        """Make two blocks of one, each with a plan of its own; return the first.
+
+        The committed plan is replaced by that of the first half before anything of it is
+        inserted. Whoever takes the partition over rebuilds a half like any block.
+        """
+        if work.taken_over:
+            # Whoever planned the whole may have inserted it.
+            work.maybe_stored_to = max(work.maybe_stored_to, block.plan.hi)
+        first, second = halves(self._kind, work.partition, block)
+        work.rest.appendleft(second)
+        attempts = work.attempts
+        self._begin(work, first, Step.PLAN)
+        work.attempts = attempts
+        return first
 
     def _plan(self, work: PartitionWork, plan: Plan) -> None:
         self._health.beat(self._kafka_within_s)
@@ -693,6 +787,8 @@ class Worker:
         work.attempts += 1
         work.repeated = work.repeated or work.step is Step.INSERT
         ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(work.attempts, 10))
+        if isinstance(error, StoreNeedsRepair):
+            ceiling_s = REPAIR_RETRY_S
         work.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
         if isinstance(error, CommitRejected):
             work.rejected_commits += 1
@@ -718,7 +814,8 @@ class Worker:
     def _hold_back(self, work: PartitionWork) -> None:
         """Fetch a partition's messages only while they can be worked on; so memory is bounded."""
         full = work.batch.is_full or (self._room <= 0 and work.batch.planned is None)
-        paused = work.block is not None or full or bool(work.review)
+        stands = work.block is not None or bool(work.rest) or bool(work.review)
+        paused = stands or full
         if paused and not work.paused:
             self._reader.pause(work.partition)
         elif work.paused and not paused:
@@ -760,7 +857,8 @@ class Worker:
         for work in self._work.values():
             while time.monotonic() < self._turn_ends_s:
                 if work.block is None and (
-                    work.batch.planned is not None or not self._take_block(work, time.monotonic())
+                    (not work.rest and work.batch.planned is not None)
+                    or not self._take_block(work, time.monotonic())
                 ):
                     break
                 try:
@@ -871,8 +969,8 @@ class Worker:
     def _account_for_positions(self) -> None:
         now_s = time.monotonic()
         for work in list(self._work.values()):
-            waits = work.block is not None or work.batch.size or now_s < work.review_at_s
-            if not work.review or waits:
+            holds = work.block is not None or work.rest or work.batch.size
+            if not work.review or holds or now_s < work.review_at_s:
                 continue
             try:
                 self._account_for(work)

@@ -31,9 +31,9 @@ from radar.dashboard import address, markets, pages, quality
 from radar.dashboard.guard import Guard
 from radar.dashboard.history import KEPT_MINUTES, Sampler
 from radar.dashboard.live import EventStream, Hub, TooManyViewers
-from radar.dashboard.markets import Market, NoSuchMarket
+from radar.dashboard.markets import Grid, Market, NoSuchMarket
 from radar.dashboard.reader import Reader, Threads
-from radar.errors import ConfigurationError, InvalidRequest, RadarError
+from radar.errors import ConfigurationError, InvalidRequest, RadarError, StoreUnavailable
 from radar.local.addresses import check_dashboard, url
 from radar.observe.overview import Overview
 from radar.observe.state import running_pipeline
@@ -85,6 +85,7 @@ class Dashboard:
             Route("/api/pipeline/history", self._history),
             Route("/api/coverage", self._coverage),
             Route("/api/gaps", self._gaps),
+            Route("/api/delivery-gaps", self._delivery_gaps),
             Route("/api/letters", self._letters),
             Route("/api/live", self._live),
             Mount("/", _Files(directory=STATIC, html=True)),
@@ -141,18 +142,24 @@ class Dashboard:
 
     async def _candles(self, request: Request) -> Response:
         market = self._market(request)
-        interval_s = _whole(request, "interval_s", 60)
-        markets.check_interval(interval_s)
+        grid = _grid(request)
         before_s = _time(request, "before_s", time.time() + pages.AHEAD_S)
-        before_s = math.ceil(before_s / interval_s) * interval_s  # as others ask
+        before_s = grid.ceil(before_s)  # as others ask
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
-        key = market, interval_s, before_s, count
+        key = market, grid, before_s, count
         found = await self._reader.shared(
             "candles",
-            lambda store: markets.candles(store, market, interval_s, before_s, count),
+            lambda store: markets.candles(store, market, grid, before_s, count),
             key=key,
         )
-        return _json({"symbol": market.symbol, "interval_s": interval_s, "candles": found})
+        return _json(
+            {
+                "symbol": market.symbol,
+                "interval_s": grid.interval_s,
+                "time_zone": grid.time_zone,
+                "candles": found,
+            }
+        )
 
     async def _book(self, request: Request) -> Response:
         market = self._market(request)
@@ -200,6 +207,13 @@ class Dashboard:
             )
         )
 
+    async def _delivery_gaps(self, _: Request) -> Response:
+        overview = await self._sampler.latest()
+        known = any(each.subject == "tables" and each.holds for each in overview.probes)
+        if not known:
+            raise StoreUnavailable("which offsets were skipped is not known: ClickHouse is silent")
+        return _json({"delivery_gaps": overview.delivery_gaps})
+
     async def _letters(self, _: Request) -> Response:
         return _json({"letters": (await self._sampler.latest()).letters})
 
@@ -209,12 +223,11 @@ class Dashboard:
                 subjects = pages.all_markets(self._reader)
             case "market":
                 market = self._market(request)
-                interval_s = _whole(request, "interval_s", 60)
-                markets.check_interval(interval_s)
+                grid = _grid(request)
                 await self._reader.shared(
                     "exists", lambda store: markets.must_exist(store, market), key=market
                 )
-                subjects = pages.one_market(self._reader, market, interval_s)
+                subjects = pages.one_market(self._reader, market, grid)
             case "pipeline":
                 subjects = pages.pipeline(self._sampler)
             case _:
@@ -313,6 +326,15 @@ def _symbol(request: Request) -> str:
             f"symbol must be at most {MAX_SYMBOL_CHARACTERS} characters that can be seen"
         )
     return text
+
+
+def _grid(request: Request) -> Grid:
+    """Return the candles that are asked for; days are those of the exchange unless told."""
+    time_zone = request.query_params.get("time_zone", "") or markets.TIME_ZONES[0]
+    grid = Grid(_whole(request, "interval_s", 60), time_zone)
+    markets.check_grid(grid)
+    # Only days differ, so that others are asked for once whatever the time zone.
+    return grid if grid.is_local else Grid(grid.interval_s)
 
 
 def _whole(

@@ -5,6 +5,7 @@ a float. Every function blocks until ClickHouse has answered and raises StoreUna
 QueryFailed if it does not.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
@@ -15,6 +16,13 @@ from radar.store.client import Store
 INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
 MAX_CANDLES = 2000
 MAX_TRADES = 500
+DAY_S = 86400
+# The days of the exchange, and those of the rest of the world.
+TIME_ZONES = ("Asia/Tehran", "UTC")
+# Midnight of any time zone that is not odd; what asks for days asks at a multiple of it.
+_MIDNIGHTS_S = 1800
+# Candles that changed are read in ranges; so many intervals between them make another range.
+_FAR_INTERVALS = 30
 # Intervals that are looked at for each wanted candle: some have no trades; hardly any of an hour,
 # where there are so many trades that it matters how many are read.
 _WINDOW, _LONG_S = 1.5, 3600
@@ -34,6 +42,35 @@ class Market(NamedTuple):
 
     source: str
     symbol: str
+
+
+class Grid(NamedTuple):
+    """Where candles begin: every so many seconds, or at midnight of a time zone."""
+
+    interval_s: int
+    time_zone: str = "UTC"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether these are the days of another time zone than UTC."""
+        return self.interval_s == DAY_S and self.time_zone != "UTC"
+
+    def ceil(self, at_s: float) -> float:
+        """Return a time, at or after `at_s`, before which the same candles begin."""
+        step_s = _MIDNIGHTS_S if self.is_local else self.interval_s
+        return float(-int(-at_s // step_s) * step_s)
+
+    @property
+    def beginning(self) -> str:
+        """SQL of the Unix time at which the interval of a trade begins."""
+        if self.is_local:
+            return "toUnixTimestamp(toStartOfDay(event_time, {time_zone:String}))"
+        return "intDiv(toUnixTimestamp(event_time), {interval_s:UInt32}) * {interval_s:UInt32}"
+
+    @property
+    def candles(self) -> str:
+        """SQL of the view's candles, the newest first."""
+        return _DAILY_CANDLES if self.is_local else CANDLES
 
 
 class MarketRow(Struct, frozen=True):
@@ -123,17 +160,34 @@ FROM market_candles(source = {{source:String}}, symbol = {{symbol:String}},
 ORDER BY open_time DESC LIMIT {{count:UInt32}}
 """
 
+_DAILY_CANDLES = f"""
+SELECT {_CANDLE}
+FROM market_daily_candles(source = {{source:String}}, symbol = {{symbol:String}},
+    time_zone = {{time_zone:String}},
+    start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
+    end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
+ORDER BY open_time DESC LIMIT {{count:UInt32}}
+"""
+
 # The beginning of the oldest of the newest intervals with trades, of those before the window.
 CANDLES_BEGIN = """
-SELECT min(interval) * {interval_s:UInt32} * 1000
+SELECT toInt64(min(beginning)) * 1000
 FROM
 (
-    SELECT DISTINCT intDiv(toUnixTimestamp(event_time), {interval_s:UInt32}) AS interval
+    SELECT DISTINCT %s AS beginning
     FROM trades_master
     WHERE source = {source:String} AND symbol = {symbol:String}
         AND event_time < fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')
-    ORDER BY interval DESC LIMIT {count:UInt32}
+    ORDER BY beginning DESC LIMIT {count:UInt32}
 )
+"""
+
+# Intervals of the rows that were inserted since a time, and the time now, by ClickHouse's clock.
+CHANGED = """
+SELECT toUnixTimestamp64Milli(now64(3)), groupUniqArray(500)(toInt64(%s))
+FROM trades_master
+WHERE source = {source:String} AND symbol = {symbol:String}
+    AND inserted_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
 """
 
 # Deliveries, not trades: in the order in which they are stored, so that hardly any are read.
@@ -206,9 +260,7 @@ def by_volume(rows: list[MarketRow]) -> list[MarketRow]:
     return sorted(rows, key=volume)
 
 
-def candles(
-    store: Store, market: Market, interval_s: int, before_s: float, count: int
-) -> list[Candle]:
+def candles(store: Store, market: Market, grid: Grid, before_s: float, count: int) -> list[Candle]:
     """Return the newest candles that begin before a time, oldest first.
 
     Intervals without trades are not there and do not count.
@@ -217,50 +269,106 @@ def candles(
         NoSuchMarket: Nothing is recorded of the market.
         InvalidRequest: There are no such candles.
     """
-    check_interval(interval_s)
+    check_grid(grid)
     # Candles are whole, so the last one must not begin at `before_s` or later.
-    end_ms = -int(-before_s // interval_s) * interval_s * 1000
+    end_ms = int(grid.ceil(before_s)) * 1000
+    interval_s = grid.interval_s
     intervals = count if interval_s >= _LONG_S else int(count * _WINDOW)
     start_ms = max(_FIRST_MS, end_ms - intervals * interval_s * 1000)
-    asked = market._asdict() | {"interval_s": interval_s, "count": count}
+    asked = market._asdict() | grid._asdict() | {"count": count}
     if start_ms >= end_ms:
         must_exist(store, market)
         return []
-    found = _candles(store, asked, start_ms, end_ms)
+    found = _candles(store, grid, asked, start_ms, end_ms)
     if missing := count - len(found):
         older = asked | {"start_ms": start_ms, "count": missing}
-        ((begin_ms,),) = store.rows(CANDLES_BEGIN, older, READ_ONLY)
+        ((begin_ms,),) = store.rows(CANDLES_BEGIN % grid.beginning, older, READ_ONLY)
         if begin_ms and start_ms > _FIRST_MS:
-            found = _candles(store, older, max(_FIRST_MS, begin_ms), start_ms) + found
+            found = _joined(_candles(store, grid, older, max(_FIRST_MS, begin_ms), start_ms), found)
     if not found:
         must_exist(store, market)
     return found
 
 
-def check_interval(interval_s: int) -> None:
+def check_grid(grid: Grid) -> None:
     """Do nothing if there are such candles.
 
     Raises:
         InvalidRequest: There are none.
     """
-    if interval_s not in INTERVALS_S:
+    if grid.interval_s not in INTERVALS_S:
         raise InvalidRequest(f"interval_s must be one of {', '.join(map(str, INTERVALS_S))}")
+    if grid.time_zone not in TIME_ZONES:
+        raise InvalidRequest(f"time_zone must be one of {', '.join(TIME_ZONES)}")
 
 
-def last_candles(store: Store, market: Market, interval_s: int) -> list[Candle]:
+def last_candles(store: Store, market: Market, grid: Grid) -> list[Candle]:
     """Return the candle of the newest trade and the one before, if its interval has one."""
     ((there, newest_ms),) = store.rows(
         TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
     )
     if not there:
         return []
-    asked = market._asdict() | {"interval_s": interval_s, "count": 2}
-    return _candles(store, asked, newest_ms - interval_s * 1000, newest_ms + 1)
+    asked = market._asdict() | grid._asdict() | {"count": 2}
+    return _candles(store, grid, asked, newest_ms - grid.interval_s * 1000, newest_ms + 1)
 
 
-def _candles(store: Store, asked: dict[str, Any], start_ms: int, end_ms: int) -> list[Candle]:
+def now_ms(store: Store) -> int:
+    """Return the time by the clock of ClickHouse, by which it notes insertions."""
+    ((found,),) = store.rows("SELECT toUnixTimestamp64Milli(now64(3))", settings=READ_ONLY)
+    return int(found)
+
+
+def changed_candles(
+    store: Store, market: Market, grid: Grid, since_ms: int
+) -> tuple[int, list[Candle]]:
+    """Return the candles of the rows that were inserted since a time, oldest first.
+
+    However old the trades are: a candle of last week changes when a trade of then is stored now.
+
+    Args:
+        store: The database.
+        market: The market.
+        grid: Where candles begin.
+        since_ms: Time by the clock of ClickHouse, in milliseconds.
+
+    Returns:
+        The time by that clock before it was read, and the candles.
+    """
+    asked = market._asdict() | grid._asdict() | {"count": MAX_CANDLES}
+    ((now_ms, beginnings),) = store.rows(
+        CHANGED % grid.beginning, asked | {"since_ms": since_ms}, READ_ONLY
+    )
+    found: list[Candle] = []
+    for first_s, last_s in ranges(beginnings, grid.interval_s * _FAR_INTERVALS):
+        end_ms = (last_s + grid.interval_s) * 1000
+        found += _candles(store, grid, asked, first_s * 1000, end_ms)
+    changed = set(beginnings)
+    return now_ms, [candle for candle in found if candle.time in changed]
+
+
+def ranges(numbers: Sequence[int], far: int) -> list[tuple[int, int]]:
+    """Return the first and last number of each group of numbers that are not far apart."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and number - found[-1][1] <= far:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
+def _joined(older: list[Candle], newer: list[Candle]) -> list[Candle]:
+    """Put candles behind older ones; the day in which both windows meet may be in both."""
+    known = {candle.time for candle in newer}
+    return [candle for candle in older if candle.time not in known] + newer
+
+
+def _candles(
+    store: Store, grid: Grid, asked: dict[str, Any], start_ms: int, end_ms: int
+) -> list[Candle]:
     window = {"start_ms": start_ms, "end_ms": end_ms}
-    return [Candle(*row) for row in reversed(store.rows(CANDLES, asked | window, READ_ONLY))]
+    return [Candle(*row) for row in reversed(store.rows(grid.candles, asked | window, READ_ONLY))]
 
 
 def trades(store: Store, market: Market, count: int) -> list[Trade]:

@@ -9,7 +9,7 @@ from typing import Any
 from radar.dashboard import markets
 from radar.dashboard.history import Sampler
 from radar.dashboard.live import Subject
-from radar.dashboard.markets import Book, Candle, Market, MarketRow, Trade
+from radar.dashboard.markets import Book, Candle, Grid, Market, MarketRow, Trade
 from radar.dashboard.reader import Reader
 from radar.observe.overview import Overview
 from radar.store.client import Store
@@ -18,6 +18,9 @@ MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0
 TAPE = 200  # newest trades that a viewer is shown
 _MARKETS_FRESH_S = 1.0
+LATELY_CHANGED = 500  # candles that somebody is told who follows from now on or was too slow
+# A row may become visible so long after the time of its insertion, which ClickHouse sets before.
+VISIBLE_AFTER_MS = 15_000
 AHEAD_S = 60.0  # so much a producer's clock may be ahead
 
 
@@ -51,13 +54,13 @@ def changed_rows(before: Sequence[MarketRow], after: Sequence[MarketRow]) -> lis
     return [row for row in after if row not in known]
 
 
-def one_market(reader: Reader, market: Market, interval_s: int) -> list[Subject[Any]]:
+def one_market(reader: Reader, market: Market, grid: Grid) -> list[Subject[Any]]:
     """Return what the page of a market looks at."""
     return [
         _row(reader, market),
         _tape(reader, market),
         _book(reader, market),
-        _candles(reader, market, interval_s),
+        _candles(reader, market, grid),
     ]
 
 
@@ -132,19 +135,52 @@ def _book(reader: Reader, market: Market) -> Subject[tuple[Any, Book]]:
     return Subject(("book", market), "book", MARKET_PERIOD_S, ask, lambda state: state[1], change)
 
 
-def _candles(reader: Reader, market: Market, interval_s: int) -> Subject[list[Candle]]:
-    async def ask(_: list[Candle] | None) -> list[Candle]:
-        return await reader.ask(
-            "candles", lambda store: markets.last_candles(store, market, interval_s)
-        )
+@dataclass(frozen=True)
+class LiveCandles:
+    """The candles of a market that changed lately, of whatever time they are.
 
-    def whole(candles: list[Candle]) -> dict[str, object]:
-        return {"interval_s": interval_s, "candles": candles}
+    Rows are asked for by when they were inserted, so that a trade that is stored late changes its
+    candle too.
+    """
 
-    def change(before: list[Candle], after: list[Candle]) -> dict[str, object] | None:
-        return None if before == after else whole(after)
+    since_ms: int = 0  # what was inserted later is not known yet; clock of ClickHouse
+    lately: dict[int, Candle] = field(default_factory=dict)  # by time; what changed last is last
+    changed: list[Candle] = field(default_factory=list)
 
-    key = "candles", market, interval_s
+    def followed_by(self, now_ms: int, candles: Sequence[Candle]) -> "LiveCandles":
+        """Return these with those candles that differ from what was known."""
+        changed = [each for each in candles if self.lately.get(each.time) != each]
+        lately = self.lately.copy()
+        for candle in changed:
+            lately.pop(candle.time, None)
+            lately[candle.time] = candle
+        kept = dict(list(lately.items())[-LATELY_CHANGED:])
+        return LiveCandles(now_ms - VISIBLE_AFTER_MS, kept, changed)
+
+
+def _candles(reader: Reader, market: Market, grid: Grid) -> Subject[LiveCandles]:
+    async def ask(before: LiveCandles | None) -> LiveCandles:
+        def newest(store: Store) -> LiveCandles:
+            if before is not None:
+                found = markets.changed_candles(store, market, grid, before.since_ms)
+                return before.followed_by(*found)
+            now_ms = markets.now_ms(store)
+            last = markets.last_candles(store, market, grid)
+            return LiveCandles().followed_by(now_ms, last)
+
+        return await reader.ask("candles", newest)
+
+    def told(candles: Sequence[Candle]) -> dict[str, object]:
+        in_order = sorted(candles, key=lambda each: each.time)
+        return {"interval_s": grid.interval_s, "candles": in_order}
+
+    def whole(state: LiveCandles) -> dict[str, object]:
+        return told(list(state.lately.values()))
+
+    def change(_: LiveCandles, after: LiveCandles) -> dict[str, object] | None:
+        return told(after.changed) if after.changed else None
+
+    key = "candles", market, grid
     return Subject(key, "candles", MARKET_PERIOD_S, ask, whole, change)
 
 

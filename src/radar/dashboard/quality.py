@@ -1,13 +1,15 @@
 """What was watched and what was missed, as the page of data quality wants it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
 
 from radar.dashboard.markets import READ_ONLY
+from radar.observe.judgement import coverage_level, is_covered
 from radar.quality.coverage import Covered, coverage
 from radar.store.client import Store
+from radar.store.migrate import retention_days
 
 MAX_DAYS = 90
 MAX_GAPS = 200
@@ -22,6 +24,8 @@ class CoveredDay(Struct, frozen=True):
     gaps: int
     gaps_s: float
     repaired_gaps: int
+    watched_level: int  # from 0, bad, to 4, complete: `judgement.coverage_level`
+    complete_level: int
 
 
 class CoveredMarket(Struct, frozen=True):
@@ -30,6 +34,23 @@ class CoveredMarket(Struct, frozen=True):
     kind: str
     symbol: str
     days: list[CoveredDay | None]
+
+
+class Summary(Struct, frozen=True):
+    """The coverage of all days and markets of trades; None: nothing was watched."""
+
+    watched_share: float | None
+    complete_share: float | None
+    watched_good: bool
+    complete_good: bool
+
+
+class Retention(Struct, frozen=True):
+    """For how long rows are kept; None: for ever, or nothing was recorded."""
+
+    days: int | None
+    first_day: str | None  # the oldest of which something is recorded
+    goes_on: str | None  # when its rows begin to be deleted
 
 
 class Gap(Struct, frozen=True):
@@ -43,12 +64,15 @@ class Gap(Struct, frozen=True):
     repaired: bool
 
 
+FIRST_DAY = "SELECT if(count() = 0, NULL, toDate(min(began_at))) FROM watches"
+
 GAPS = """
-SELECT toString(record_kind), symbols, toUnixTimestamp64Micro(began_at) / 1e6,
-    toUnixTimestamp64Micro(ended_at) / 1e6, toString(cause), repaired
-FROM gaps FINAL
+SELECT record_kind, arraySort(groupUniqArray(symbol)) AS symbols,
+    toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, cause, repaired
+FROM symbol_gaps
 WHERE source = {source:String} AND ended_at >= {since:Date}
-    AND ({symbol:String} = '' OR has(symbols, {symbol:String}))
+GROUP BY record_kind, began_at, ended_at, cause, repaired
+HAVING {symbol:String} = '' OR has(symbols, {symbol:String})
 ORDER BY began_at DESC, record_kind, symbols LIMIT {count:UInt32}
 """
 
@@ -63,7 +87,35 @@ def covered(store: Store, source: str, days: int) -> dict[str, Any]:
     since = _first_day(days)
     names = [(since + timedelta(n)).isoformat() for n in range(days)]
     rows = [row for row in coverage(store, since) if row.source == source]
-    return {"days": names, "markets": by_market(rows, names)}
+    return {
+        "days": names,
+        "markets": by_market(rows, names),
+        "summary": summary(rows),
+        "retention": _retention(store),
+    }
+
+
+def summary(rows: list[Covered]) -> Summary:
+    """Return the mean shares of all days and markets of trades, and whether they are good."""
+    trades = [row for row in rows if row.record_kind == "trades"]
+    watched = _mean([row.watched_share for row in trades])
+    complete = _mean([row.complete_share for row in trades])
+    return Summary(watched, complete, is_covered(watched), is_covered(complete))
+
+
+def _mean(shares: list[float]) -> float | None:
+    return sum(shares) / len(shares) if shares else None
+
+
+def _retention(store: Store) -> Retention:
+    days = retention_days(store, "trades_master")
+    ((first,),) = store.rows(FIRST_DAY, settings=READ_ONLY)
+    goes = None if days is None or first is None else first + timedelta(days)
+    return Retention(days, _iso(first), _iso(goes))
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
@@ -78,6 +130,8 @@ def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
             row.gaps,
             row.gaps_s,
             row.repaired_gaps,
+            coverage_level(row.watched_share),
+            coverage_level(row.complete_share),
         )
     return [
         CoveredMarket(kind, symbol, [table.get(day) for day in days])

@@ -36,10 +36,19 @@ class Hello(msgspec.Struct, frozen=True, gc=False):
 Event = Trade | DepthSnapshot | Ping | Hello
 
 
+class MarketList(NamedTuple):
+    """The spot markets as the exchange lists them."""
+
+    markets: list[Market]
+    malformed: list[
+        tuple[str, str]
+    ]  # name and reason of entries that are no market, both printable
+
+
 class RecentTrades(NamedTuple):
     """The newest trades of a market as REST tells them."""
 
-    trades: list[Trade]  # oldest first
+    trades: list[Trade]  # oldest first, in the order of the exchange; each received 1 µs later
     invalid: int  # entries that are not what the exchange documents
 
 
@@ -76,8 +85,8 @@ class Exchange(Protocol):
     @property
     def recent_trades_full(self) -> int: ...  # noqa: D102
 
-    def parse_markets(self, body: bytes) -> list[Market]:
-        """Return the spot markets of the market list.
+    def parse_markets(self, body: bytes) -> MarketList:
+        """Return the spot markets of the market list; a malformed entry does not harm the others.
 
         Raises:
             ExchangeUnavailable: The answer is not a market list.

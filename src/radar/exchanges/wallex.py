@@ -18,7 +18,7 @@ from msgspec import Meta, Raw, Struct
 from radar import kinds
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame
-from radar.exchanges.base import Event, Hello, Ping, RecentTrades, brief
+from radar.exchanges.base import Event, Hello, MarketList, Ping, RecentTrades, brief
 from radar.kinds import Kind
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 from radar.wire import MAX_LEVELS
@@ -28,6 +28,7 @@ NAME = "wallex"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_PING_ID_BYTES = 256
+MAX_SHOWN_NAME = 40
 # About 200 come [doc]. A trade has some commas; an answer with more of them than so many trades
 # have is not even parsed, for its entries would take far more memory than the answer itself.
 MAX_RECENT_TRADES = 100_000
@@ -69,8 +70,20 @@ class _Market(Struct):
     is_spot: bool
 
 
+class _Spot(Struct):
+    """Whether an entry of the market list concerns radar at all."""
+
+    is_spot: bool | None = None
+
+
+class _Symbol(Struct):
+    """The name of an entry that is no market."""
+
+    symbol: Raw = Raw(b"")
+
+
 class _Markets(Struct):
-    markets: list[_Market]
+    markets: list[Raw]
 
 
 class _LatestTrades(Struct):
@@ -93,7 +106,10 @@ _control_decoder = msgspec.json.Decoder(_Control)
 _trade_decoder = msgspec.json.Decoder(_Trade)
 # Not strict: the same field is a number in one answer and a string in another [code].
 _levels_decoder = msgspec.json.Decoder(list[_Level], strict=False)
-_markets_decoder = msgspec.json.Decoder(_Answer[_Markets], strict=False)
+_markets_decoder = msgspec.json.Decoder(_Answer[_Markets])
+_market_decoder = msgspec.json.Decoder(_Market, strict=False)
+_spot_decoder = msgspec.json.Decoder(_Spot, strict=False)
+_symbol_decoder = msgspec.json.Decoder(_Symbol)
 _latest_trades_decoder = msgspec.json.Decoder(_Answer[_LatestTrades])
 # ValueError is what `canonical` raises, and the base of msgspec's and of Unicode errors.
 _NOT_DECODABLE = (ValueError, RecursionError)
@@ -109,7 +125,7 @@ class Wallex:
     max_replies = 100  # [?]
     recent_trades_full = 100  # about 200 of them [doc]; the half is on the safe side
 
-    def parse_markets(self, body: bytes) -> list[Market]:
+    def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets.
 
         {"success":true,"message":"…","result":{"markets":[{"symbol":"BTCTMN","base_asset":"BTC",
@@ -119,11 +135,18 @@ class Wallex:
             listed = _markets_decoder.decode(body).result.markets
         except _NOT_DECODABLE as error:
             raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        return [
-            Market(each.symbol, each.base_asset, each.quote_asset)
-            for each in listed
-            if each.is_spot
-        ]
+        markets: list[Market] = []
+        malformed: list[tuple[str, str]] = []
+        for entry in listed:
+            try:
+                market = _market_decoder.decode(entry)
+            except _NOT_DECODABLE:
+                if not _is_other_trading(entry):
+                    malformed.append((_shown_name(entry), _fault_of(entry)))
+            else:
+                if market.is_spot:
+                    markets.append(Market(market.symbol, market.base_asset, market.quote_asset))
+        return MarketList(markets, malformed)
 
     def subscriptions(self, kind: Kind, symbols: Iterable[str]) -> list[str]:
         """Return one frame for each channel: ["subscribe",{"channel":"USDTTMN@trade"}] [doc]."""
@@ -174,12 +197,47 @@ class Wallex:
                 f"the recent trades of {market.symbol} are malformed: {error}"
             ) from error
         trades = []
-        for each in reversed(latest):
+        # Trades have one second of the exchange in common. The order of the answer is kept in the
+        # times of receipt, which views sort by.
+        for place, each in enumerate(reversed(latest)):
             try:
-                trades.append(parse_trade(each, market, received_at_us))
+                trades.append(parse_trade(each, market, received_at_us + place))
             except InvalidFrame:
                 continue
         return RecentTrades(trades, invalid=len(latest) - len(trades))
+
+
+def _is_other_trading(entry: Raw) -> bool:
+    """Tell whether an entry says that it is not for spot trading, whatever else it says."""
+    try:
+        return _spot_decoder.decode(entry).is_spot is False
+    except _NOT_DECODABLE:
+        return False
+
+
+def _fault_of(entry: Raw) -> str:
+    """Name the first field that makes an entry no market."""
+    try:
+        fields = msgspec.json.decode(entry, type=dict[str, Raw])
+    except _NOT_DECODABLE:
+        return "not an object of text"
+    for name in ("symbol", "base_asset", "quote_asset", "is_spot"):
+        if name not in fields:
+            return f"it has no {name}"
+        value = bytes(fields[name])
+        if name == "is_spot" or not value.startswith(b'"'):
+            return f"its {name} is {brief(value[:MAX_SHOWN_NAME].decode(errors='replace'))}"
+    return "a text that is not UTF-8"
+
+
+def _shown_name(entry: Raw) -> str:
+    """Return the name of an entry that is no market, printable and short."""
+    try:
+        name = bytes(_symbol_decoder.decode(entry).symbol).decode()
+    except _NOT_DECODABLE:
+        name = ""
+    shown = name[1:-1] if name.startswith('"') else name
+    return brief(shown[:MAX_SHOWN_NAME]) or "an entry without a name"
 
 
 def parse_control(frame: bytes) -> Ping | Hello:

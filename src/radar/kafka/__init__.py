@@ -4,15 +4,17 @@ A `Publisher` for producers and dead letters, a `GroupReader` for workers, and `
 the command line needs to know about topics and lag. Library errors leave as `radar.errors`.
 """
 
-from radar.kafka.client import Committed, client_config, library_version
+from radar.kafka.client import Committed, check_answer, client_config, library_version
 from radar.kafka.cluster import Cluster, Growth, Lag, TopicSettings, TopicState
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
+from radar.kafka.refusals import REFUSAL_REASONS
 from radar.kafka.unreadable import Looker, OffsetRange, Unreadable
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "REFUSAL_REASONS",
     "Cluster",
     "Committed",
     "GroupReader",
@@ -26,6 +28,7 @@ __all__ = [
     "TopicSettings",
     "TopicState",
     "Unreadable",
+    "check_answer",
     "client_config",
     "library_version",
 ]

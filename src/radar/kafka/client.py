@@ -8,16 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
+from confluent_kafka.admin import AdminClient
 
 from radar import tls
 from radar.errors import BrokerUnavailable, ClientHangs
-from radar.settings import Settings
+from radar.settings import ANSWER_WITHIN_S, Settings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 REQUEST_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 0.2
+# A host may have several addresses, of which the client tries one after the other.
+REFUSED_AFTER_S = 0.6
 NO_ENDS = "cannot read the ends of a partition"
 
 _Result = TypeVar("_Result")
@@ -53,6 +56,40 @@ def client_config(settings: Settings) -> dict[str, Any]:
         config["ssl.key.location"] = settings.kafka_ssl_key_file
         config["ssl.key.password"] = settings.kafka_ssl_key_password.get_secret_value()
     return config
+
+
+def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
+    """Return once a broker answers; blocks up to `timeout_s`, less where all refuse to connect.
+
+    Raises:
+        BrokerUnavailable: No broker answers; the message says what to do.
+    """
+    reported: list[KafkaError] = []
+    admin = AdminClient(client_config(settings) | {"error_cb": reported.append})
+    began_s = time.monotonic()
+    while True:
+        try:
+            admin.list_topics(timeout=ASK_AGAIN_S)
+        except KafkaException:
+            admin.poll(0)
+        else:
+            return
+        waited_s = time.monotonic() - began_s
+        codes = {error.code() for error in reported}
+        if waited_s >= timeout_s or (
+            waited_s >= REFUSED_AFTER_S and KafkaError._ALL_BROKERS_DOWN in codes  # noqa: SLF001
+        ):
+            raise BrokerUnavailable(_why_silent(settings.kafka_broker, codes))
+
+
+def _why_silent(address: str, codes: set[int]) -> str:
+    if KafkaError._AUTHENTICATION in codes:  # noqa: SLF001
+        remedy = "set KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+        return f"Kafka at {address} refuses this user: {remedy}"
+    if KafkaError._SSL in codes:  # noqa: SLF001
+        remedy = "set KAFKA_SECURITY_PROTOCOL and KAFKA_SSL_CA_FILE"
+        return f"Kafka at {address} and this machine do not agree on TLS: {remedy}"
+    return f"Kafka does not answer at {address}: start it, or set KAFKA_BROKER"
 
 
 def library_version() -> str:

@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka.client import client_config, log
 from radar.kafka.messages import MAX_MESSAGE_BYTES
+from radar.kafka.refusals import REMEDIES, Refusals, Refused, reason_of
 from radar.settings import Settings
 
 REPLACE_INTERVAL_S = 1.0
@@ -35,22 +36,32 @@ class _Outgoing(NamedTuple):
     key: bytes
     value: bytes
     headers: dict[str, str | bytes] | None
+    refused: Refused | None = None  # it is sent again, because the broker refused it before
 
 
 class Publisher:
     """Publishes to one topic: idempotent, acknowledged by all replicas, bounded.
 
-    The library retries forever, so a message that was taken is either acknowledged or still
-    queued; it can only fail for good when the broker refuses it (too large, not allowed), which
-    is counted and reported. A client that has become unusable, because the broker lost or forgot
-    what it had acknowledged, is replaced; what it had not delivered is sent again, perhaps a
+    The library retries forever, so a message that was taken is acknowledged, still queued, or
+    refused by the broker (too large, not allowed, a time that the broker does not take). A refused
+    message is sent again for `retry_refused_s`. Then it is given up: `given_up` yields it, so that
+    the caller can record its loss. A client that has become unusable, because the broker lost or
+    forgot what it had acknowledged, is replaced; what it had not delivered is sent again, perhaps a
     second time, which the identity of what radar publishes absorbs.
     """
 
-    def __init__(self, settings: Settings, topic: str, *, linger_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        *,
+        linger_ms: int | None = None,
+        retry_refused_s: float = 0.0,
+    ) -> None:
         self.topic = topic
         self.acknowledged = 0
-        self.failed = 0
+        self.failed = 0  # messages that were given up
+        self.refusals = Refusals(retry_refused_s, settings.kafka_buffer_bytes)
         self._unusable: str | None = None
         self._replaced_at_s = -math.inf
         self._returned: deque[_Outgoing] = deque()  # by a client that became unusable, in order
@@ -69,8 +80,28 @@ class Publisher:
 
     @property
     def queued(self) -> int:
-        """Messages that were taken and are not acknowledged yet."""
+        """Messages that were taken, are not acknowledged yet and were not refused."""
         return len(self._producer) + len(self._returned)
+
+    @property
+    def trouble(self) -> str:
+        """Why the broker refuses messages now, and the remedy; empty if it takes them."""
+        if not (reason := self.refusals.trouble(time.monotonic())):
+            return ""
+        total = sum(self.refusals.counts.values())
+        return (
+            f"Kafka refuses messages of {self.topic} ({reason}): {total:,} refusals,"
+            f" {len(self.refusals):,} messages wait to be sent again, {self.failed:,} were given"
+            f" up; {REMEDIES[reason]}"
+        )
+
+    def given_up(self) -> Iterator[Refused]:
+        """Yield each message that the broker refused for good, once."""
+        return self.refusals.given_up()
+
+    def give_up(self) -> None:
+        """Give up the refused messages that wait to be sent again."""
+        self.failed += self.refusals.give_up_all()
 
     def publish(
         self,
@@ -99,6 +130,7 @@ class Publisher:
         """Serve acknowledgements; blocks up to `timeout_s` for the first one."""
         self._serve(lambda: self._producer.poll(timeout_s))
         self._recover()
+        self._retry_refused()
 
     def flush(self, timeout_s: float) -> int:
         """Wait until everything is acknowledged; return how many messages are not."""
@@ -119,7 +151,7 @@ class Publisher:
             elif error.retriable() or self._unusable or error.code() in _UNUSABLE:
                 self._returned.append(message)
             else:
-                self._refused(message.key, error)
+                self._refused(message, error)
 
         try:
             self._producer.produce(
@@ -138,7 +170,7 @@ class Publisher:
                 raise BufferFull(f"the Kafka producer is replaced: {reason.str()}") from error
             if reason.code() != KafkaError.MSG_SIZE_TOO_LARGE:
                 raise BrokerUnavailable(f"cannot publish: {reason.str()}") from error
-            self._refused(message.key, reason)
+            self._refused(message, reason)
 
     def _recover(self) -> None:
         """Replace a client that has become unusable, and send again what came back."""
@@ -165,9 +197,30 @@ class Publisher:
         except KafkaException as error:
             self._unusable = error.args[0].str()
 
-    def _refused(self, key: bytes, error: KafkaError) -> None:
-        self.failed += 1
-        log.error("delivery failed: %s: key %r", error.str(), key)
+    def _refused(self, message: _Outgoing, error: KafkaError) -> None:
+        now_s, reason = time.monotonic(), reason_of(error)
+        refused = message.refused or Refused(
+            message.key, message.value, message.headers, reason, now_s
+        )
+        refused.reason = reason
+        self.failed += self.refusals.add(refused, now_s)
+        if count := self.refusals.to_log(reason, now_s):
+            log.error(
+                "delivery failed: Kafka refused %d messages of %s: %s, the newest with key %r; %s",
+                count,
+                self.topic,
+                error.str(),
+                message.key,
+                REMEDIES[reason],
+            )
+
+    def _retry_refused(self) -> None:
+        for refused in self.refusals.due(time.monotonic()):
+            try:
+                self._send(_Outgoing(refused.key, refused.value, refused.headers, refused))
+            except (BufferFull, BrokerUnavailable):
+                self.refusals.put_back(refused)
+                return
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():

@@ -1,19 +1,20 @@
 """Asks the database that runs, or opens the embedded data itself where nothing runs."""
 
-import re
+import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from radar import recorded
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.local import addresses
 from radar.local.clickhouse.errors import Rejected
 from radar.local.clickhouse.statement import Kind, classify, destroys
 from radar.settings import Settings
-from radar.text import host_port
+from radar.text import clickhouse_words, host_port
 
 # How ClickHouse shows an answer to a person.
 TABLE_FORMAT = "PrettyCompactMonoBlock"
@@ -25,8 +26,10 @@ _READ_ONLY = {"readonly": "2"}
 _HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
 # Data is open once at a time: other threads wait, as the shell does for the words it completes.
 _OPEN = threading.Lock()
-# What the client puts around the words of the server.
-_AROUND = re.compile(r"^Received ClickHouse exception.*?server response: | \(version .*$")
+
+
+# How an answer is read here.
+_ROWS = "JSONCompactStringsEachRow"
 
 
 class Ask(Protocol):
@@ -113,8 +116,10 @@ def may_run(sql: bytes) -> bool:
 
 @contextmanager
 def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
-    from radar.store.client import Store
+    from radar.store.client import Store, check_answer
 
+    # A query may take an hour; whether the server answers at all is known much earlier.
+    check_answer(settings)
     store = Store(settings, timeout_s=_TIMEOUT_S)
 
     def asking(
@@ -123,9 +128,17 @@ def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
         parameters: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Iterator[bytes]:
+        def stream(
+            text: str, name: str | None, values: Mapping[str, str] | None
+        ) -> Iterator[bytes]:
+            return store.stream(text, name, values, {**always, **(settings or {})})
+
         with _clear_words():
             text, name = _prepare(sql, output_format)
-            yield from store.stream(text, name, parameters, {**always, **(settings or {})})
+            _check_called(
+                sql, parameters, lambda each, values: b"".join(stream(each, _ROWS, values))
+            )
+            yield from stream(text, name, parameters)
 
     try:
         yield asking
@@ -153,9 +166,26 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
             settings: Mapping[str, str] | None = None,
         ) -> Iterator[bytes]:
             with _clear_words():
-                yield direct(_prepare(sql, output_format)[0], output_format, parameters, settings)
+                text = _prepare(sql, output_format)[0]
+                _check_called(
+                    sql, parameters, lambda each, values: direct(each, _ROWS, values, None)
+                )
+                yield direct(text, output_format, parameters, settings)
 
         yield asking
+
+
+def _check_called(
+    sql: str,
+    parameters: Mapping[str, str] | None,
+    answer: Callable[[str, Mapping[str, str]], bytes],
+) -> None:
+    """Refuse a view of one market that is called with a market of which nothing is recorded."""
+    symbols = recorded.called_markets(sql, dict(parameters or {}))
+    recorded.check_markets(
+        lambda each, values: [json.loads(line) for line in answer(each, values).splitlines()],
+        symbols,
+    )
 
 
 def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
@@ -180,7 +210,7 @@ def _clear_words() -> Iterator[None]:
         yield
     except QueryFailed as error:
         # What could have stood there instead is a page of words.
-        words = _AROUND.sub("", str(error).partition(" Expected one of: ")[0])
+        words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
         if words.endswith("(READONLY)"):
             words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"
         raise QueryFailed(words) from error

@@ -533,6 +533,18 @@ def delete_data(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
+def check_unused(directory: Path) -> None:
+    """Return if nothing runs on a data directory of the embedded mode, or there is none.
+
+    Raises:
+        ConfigurationError: A `radar up` uses it.
+    """
+    for used in (directory, directory / "simulated"):
+        if used.is_dir():
+            with _locked(used):
+                pass
+
+
 async def run(
     settings: Settings,
     simulation: Simulation | None,

@@ -47,8 +47,9 @@ class Pane(VerticalScroll):
         self._text = section.empty if section else ""
         self._words = ""
 
-    def show(self, rows: list[Row], words: str) -> None:
-        """Show those of the rows that hold the words."""
+    def show(self, rows: list[Row], words: str, nothing: str) -> None:
+        """Show those of the rows that hold the words, else that there is nothing."""
+        self._text = nothing
         self._rows, self._words = [row for row in rows if row.holds(words)], words
         self.redraw()
 
@@ -334,7 +335,10 @@ class Monitor(App[None]):
             return  # not built yet, or gone already
         width, overview = self.size.width, self._seen
         note = " PAUSED, p goes on " if self._paused else ""
-        screen.query_one("#title", Static).update(flow.title(overview, self._subject, width, note))
+        # Without the token, which is in the section of the addresses.
+        dashboard = dict(self._addresses).get("Dashboard", "").partition("?")[0]
+        title = flow.title(overview, self._subject, width, note, dashboard)
+        screen.query_one("#title", Static).update(title)
         mark, text = flow.verdict(overview, stopping=self._was_stopping, now_s=self._now_s())
         verdict = screen.query_one("#verdict", Static)
         verdict.set_classes(f"-{mark.name.lower()}")
@@ -347,7 +351,9 @@ class Monitor(App[None]):
         lags = {key: tuple(seen) for key, seen in self._lags.items()}
         for pane in self._panes:
             if pane.section is not None and pane.display:
-                pane.show(pane.section.rows(overview, lags), self._words)
+                pane.show(
+                    pane.section.rows(overview, lags), self._words, pane.section.nothing(overview)
+                )
 
     def _tabs(self, overview: Overview) -> Text:
         counts = {"letters": len(overview.letters), "gaps": len(overview.gaps)}

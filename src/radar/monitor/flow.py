@@ -21,13 +21,15 @@ KIND_WIDTH = 8
 _WORDS = {"problem": "STUCK AT", "unknown": "UNKNOWN AT", "warning": "LOOK AT", "passes": "LOOK AT"}
 
 
-def title(overview: Overview | None, name: str, width: int, note: str) -> Text:
-    """Write the top line: what is observed, for how long it runs, when this was."""
+def title(overview: Overview | None, name: str, width: int, note: str, dashboard: str = "") -> Text:
+    """Write the top line: what is observed, for how long it runs, its dashboard, when this was."""
     left = Text.assemble((" radar ", "reverse bold"), cell(f" {name}"))
     if overview is None:
         return left
     if overview.uptime_s is not None:
         left.append(f"  up {figures.uptime(overview.uptime_s)}", style="dim")
+    if dashboard:
+        left.append_text(cell(f"  {dashboard}"))
     if width >= WIDE:
         left.append_text(cell(f"  Kafka {overview.kafka}  ClickHouse {overview.clickhouse}", "dim"))
     right = Text.assemble((note, "bold reverse"), f" {figures.clock(overview.at_s)} UTC ")

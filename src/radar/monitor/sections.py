@@ -10,8 +10,8 @@ from rich.text import Text
 from radar.monitor import figures
 from radar.monitor.cells import cell
 from radar.monitor.marks import Mark, of_process
-from radar.observe.judgement import is_skewed
-from radar.observe.overview import Overview, ProcessState
+from radar.observe.judgement import is_known, is_skewed
+from radar.observe.overview import Overview, ProcessState, Subject
 
 SPARK_WIDTH = 12
 Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by kind and partition
@@ -55,6 +55,13 @@ class Section:
     empty: str
     order: int = -1  # column by which it is sorted first; -1: as the rows come
     falling: frozenset[int] = field(default_factory=frozenset)  # columns whose largest come first
+    evidence: Subject | None = None  # whose answer tells that there are no rows
+
+    def nothing(self, overview: Overview) -> str:
+        """Return what to say without rows: that there are none, or that it is not known."""
+        if self.evidence is None or is_known(overview, self.evidence):
+            return self.empty
+        return "not known: there is no fresh answer"
 
 
 def fitting(section: Section, rows: Sequence[Row], width: int, order: int = -1) -> list[int]:
@@ -350,6 +357,7 @@ SECTIONS = (
         ),
         _gaps,
         "none: nothing was missed",
+        evidence="markets",
         falling=frozenset((1, 5)),
     ),
     Section(
@@ -361,6 +369,7 @@ SECTIONS = (
         ),
         _letters,
         "none: every message became a row",
+        evidence="letters",
     ),
     Section(
         "problems",

@@ -6,10 +6,11 @@ It runs often, as the health check of a container, so it imports little.
 import http.client
 import ipaddress
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from radar.errors import ConfigurationError
+from radar.errors import ConfigurationError, NotRunning
 from radar.observe.state import running_pipeline
 from radar.text import host_port
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from radar.settings import Settings
 
 ANSWER_TIMEOUT_S = 2.0
+MAX_PORT = 65535
 
 
 class Report(NamedTuple):
@@ -45,8 +47,8 @@ def parse(address: str) -> tuple[str, int]:
         ConfigurationError: It is something else.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigurationError(f"{address!r} is not HOST:PORT")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= MAX_PORT:
+        raise ConfigurationError(f"{address!r} is not HOST:PORT: write e.g. 127.0.0.1:9100")
     return host.strip("[]"), int(port)
 
 
@@ -58,8 +60,13 @@ def ask(host: str, port: int, name: str = "") -> Report:
         ready, why_not_ready, warnings = _get(host, port, "/readyz")
     except TimeoutError:
         return Report(name, False, False, [f"no answer within {ANSWER_TIMEOUT_S:g} s"])
-    except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError) as error:
-        return Report(name, False, False, [f"no answer at {host_port(host, port)}: {error}"])
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Report(name, False, False, [f"no answer at {host_port(host, port)}: {reason}"])
+    except (http.client.HTTPException, ValueError, TypeError, KeyError):
+        where = host_port(host, port)
+        reason = f"the server at {where} is no process of radar: give its METRICS_PORT"
+        return Report(name, False, False, [reason])
     reasons = list(dict.fromkeys([*why_not_alive, *why_not_ready]))
     return Report(name, alive, ready, reasons, warnings)
 
@@ -72,7 +79,7 @@ def ask_all(settings: "Settings") -> list[Report]:
     Of processes that serve no health, only those are reported that do not run.
 
     Raises:
-        ConfigurationError: There is none of them.
+        NotRunning: There is none of them.
     """
     if (pipeline := running_pipeline(settings.radar_data_dir)) is not None:
         processes = pipeline["processes"]
@@ -88,7 +95,7 @@ def ask_all(settings: "Settings") -> list[Report]:
         named = deployment.named(settings.monitor_processes)
         with ThreadPoolExecutor(len(named)) as threads:
             return list(threads.map(lambda each: ask(each.host, each.port, each.name), named))
-    raise ConfigurationError(
+    raise NotRunning(
         f"no `radar up` runs on {settings.radar_data_dir};"
         " METRICS_PORT and MONITOR_PROCESSES are not set:"
         " name a process, e.g. radar health 127.0.0.1:9100"

@@ -17,6 +17,7 @@ from radar.observe.overview import (
     ProcessState,
     ProducerState,
     Severity,
+    Subject,
     Trend,
     Verdict,
 )
@@ -127,6 +128,21 @@ def is_backlog(partition: PartitionState) -> bool:
         return True  # nothing comes and yet it does not get less
     coming = partition.published_per_s or 0.0
     return partition.lag > max(FEW_MESSAGES, BACKLOG_S * coming)
+
+
+def is_known(overview: Overview, subject: Subject) -> bool:
+    """Tell whether an answer is young enough to be evidence."""
+    return any(
+        each.subject == subject and each.holds and not each.error for each in overview.probes
+    )
+
+
+def is_undecided(overview: Overview) -> bool:
+    """Tell whether a partition waits and nothing moves there: a backlog, or between snapshots."""
+    return any(
+        each.lag > 0 and not each.stored_per_s and not each.published_per_s
+        for each in overview.partitions
+    )
 
 
 def trend(per_s: float | None, lag: float) -> Trend | None:

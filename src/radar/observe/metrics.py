@@ -71,20 +71,50 @@ CONNECTION_AGE_SECONDS = _gauge(
 )
 CLOCK_SKEW_SECONDS = _gauge(
     "radar_clock_skew_seconds",
-    "Least time from a new trade's exchange time, in whole seconds, to its receipt, of the last"
-    " minute: what is not delay is the difference of the clocks",
+    "Receipt minus exchange time (whole seconds) of the live trade for which it is nearest to zero,"
+    " of the last ten seconds with trades; far from zero means that the clocks differ",
     ["exchange"],
 )
 PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["kind"])
-PUBLISH_FAILED = _counter("radar_publish_failed", "Messages that Kafka refused for good", ["kind"])
+PUBLISH_FAILED = _counter(
+    "radar_publish_failed",
+    "Messages that were given up because Kafka refused them again and again; a gap records them",
+    ["kind"],
+)
+PUBLISH_REFUSED = _counter(
+    "radar_publish_refused",
+    "Refusals by Kafka, which are retried for a while, by reason (too_large, not_authorized,"
+    " invalid_timestamp, invalid_record, policy, corrupt, no_topic, other)",
+    ["kind", "reason"],
+)
 PUBLISH_QUEUE = _gauge("radar_publish_queue", "Messages waiting for Kafka", ["kind"])
 BACKPRESSURE_SECONDS = _counter(
     "radar_backpressure_seconds", "Time in which reading stopped for a full buffer", ["kind"]
 )
+RATE_LIMITED = _counter(
+    "radar_rate_limited",
+    "Times in which the exchange wanted no requests (429, 418, 503 with Retry-After)",
+    ["exchange"],
+)
+RATE_LIMIT_WAIT_SECONDS = _gauge(
+    "radar_rate_limit_wait_seconds",
+    "Time until the exchange may be asked again; 0: now",
+    ["exchange"],
+)
+SET_ASIDE_MARKETS = _gauge(
+    "radar_set_aside_markets",
+    "Markets that are not recorded, by reason (malformed, unknown, refused)",
+    ["kind", "reason"],
+)
+UNVERIFIED_MARKETS = _gauge(
+    "radar_unverified_markets",
+    "Markets without evidence younger than FRESHNESS_SECONDS that their records arrive",
+    ["kind"],
+)
 GAPS = _counter(
     "radar_gaps",
-    "Times in which no connection brought anything of some markets, by cause"
-    " (disconnected, silent, refused, backpressure, mute)",
+    "Times in which nothing of some markets was recorded, by cause"
+    " (disconnected, silent, refused, backpressure, mute, refused_by_kafka, suspended, clock)",
     ["kind", "cause"],
 )
 

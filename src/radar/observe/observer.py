@@ -8,11 +8,12 @@ the answer took.
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from radar.kafka import Cluster
+from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS, RECORDED
-from radar.observe import bottleneck, deployment, kafka_facts, process_facts, store_facts
+from radar.observe import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
 from radar.observe.deployment import Deployment, Served
 from radar.observe.judgement import IS_STARTING
 from radar.observe.kafka_facts import DeadLetters
@@ -35,17 +36,21 @@ from radar.observe.rates import Window
 from radar.observe.scrape import Scraped, Totals
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.store.client import check_answer as check_store
 from radar.text import host_port
 
 SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
+PASSED_AFTER_S = 30.0  # without another such line of its log, while the process is ready
 START_S = 10.0  # of a process, before which its silence is no problem
 WAIT_S = 1.3  # for answers; a process is given TIMEOUT_S of scrape.py
 RATES_S = 1.5  # between the two observations of whoever asks only once
+SNAPSHOTS_S = 8.0  # longer than the interval of depth snapshots, which come in bursts
 COMPLETE_WAIT_S = 12.0  # for whoever asks only once: also for the slowest
 STORE_TIMEOUT_S = 10.0
 TABLES_EVERY_S = 2.0
 MARKETS_EVERY_S = 10.0
 LETTERS_EVERY_S = 5.0
+_Answer = TypeVar("_Answer")
 SHARE = 0.15  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
 
 
@@ -106,28 +111,58 @@ class Observer:
         clickhouse = (
             f"ClickHouse at {host_port(settings.clickhouse_host, settings.clickhouse_port)}"
         )
-        self._kafka = Question(kafka, lambda: kafka_facts.ask_lags(self._reached()))
+        self._kafka = Question(
+            kafka, self._after(check_kafka, lambda: kafka_facts.ask_lags(self._reached()))
+        )
         after_s = self._stores_after_s
         self._letters = Question(
-            kafka, lambda: kafka_facts.ask_letters(self._reached()), LETTERS_EVERY_S, SHARE, after_s
+            kafka,
+            self._after(check_kafka, lambda: kafka_facts.ask_letters(self._reached())),
+            LETTERS_EVERY_S,
+            SHARE,
+            after_s,
         )
         self._answers = Question(
-            clickhouse, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
+            clickhouse,
+            self._after(
+                check_store, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
+            ),
         )
         self._tables = Question(
             clickhouse,
-            lambda: store_facts.ask_tables(self._store("tables")),
+            self._after(check_store, lambda: store_facts.ask_tables(self._store("tables"))),
             TABLES_EVERY_S,
             SHARE,
             after_s,
         )
         self._markets = Question(
             clickhouse,
-            lambda: store_facts.ask_markets(self._store("markets")),
+            self._after(check_store, lambda: store_facts.ask_markets(self._store("markets"))),
             MARKETS_EVERY_S,
             SHARE,
             after_s,
         )
+
+    def _after(
+        self, check: Callable[[Settings], None], ask: Callable[[], _Answer]
+    ) -> Callable[[], _Answer]:
+        """Return a question that first finds out quickly whether a service answers at all.
+
+        It does so again after each failure: the clients themselves wait much longer.
+        """
+        settings = self._settings
+        answered = False
+
+        def asking() -> _Answer:
+            nonlocal answered
+            if not answered:
+                check(settings)
+            answered = False
+            answer = ask()
+            answered = True
+            return answer
+
+        return asking
 
     def observe(self, wait_s: float = WAIT_S) -> Overview:
         """Ask everybody and return what is known; blocks up to `wait_s`, usually much less.
@@ -525,7 +560,12 @@ class Observer:
             for name, text in troubles.items()
             if text is not None
         }
-        logged = self._logs.newest if self._logs else ()
+        ready = {process.name for process in processes if process.ready}
+        logged = [
+            each
+            for each in (self._logs.newest if self._logs else ())
+            if not each.passes or each.process not in ready or now_s - each.at_s < PASSED_AFTER_S
+        ]
         return sorted((*logged, *self._troubles.values()), key=lambda each: each.at_s)
 
     def _reached(self) -> Cluster:
@@ -540,12 +580,23 @@ class Observer:
 
 
 def observe_once(settings: Settings) -> Overview:
-    """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more."""
+    """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more.
+
+    Between two snapshots nothing moves for some seconds: then it looks on until something does,
+    for SNAPSHOTS_S at most. Where Kafka or ClickHouse does not answer it observes once: that is
+    what a person must know.
+    """
     observer = Observer(settings)
     try:
-        observer.observe(COMPLETE_WAIT_S)
-        time.sleep(RATES_S)
-        return observer.observe(COMPLETE_WAIT_S)
+        first = observer.observe(COMPLETE_WAIT_S)
+        if first.kafka_error or first.clickhouse_error:
+            return first
+        until_s = time.monotonic() + SNAPSHOTS_S
+        while True:
+            time.sleep(RATES_S)
+            overview = observer.observe(COMPLETE_WAIT_S)
+            if time.monotonic() > until_s or not judgement.is_undecided(overview):
+                return overview
     finally:
         observer.close()
 

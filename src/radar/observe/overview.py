@@ -241,6 +241,9 @@ class Problem(Struct, frozen=True):
     at_s: float
     process: str
     text: str
+    code: str = ""  # of the sentence, by which pages translate it; empty: there is none
+    values: dict[str, str] = {}  # that stand in the sentence
+    passes: bool = False  # it is tried again, and over once the process is ready
 
 
 class Bottleneck(Struct, frozen=True):

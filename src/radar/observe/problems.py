@@ -1,16 +1,64 @@
 """Warnings and errors from the logs of processes on this machine."""
 
 import json
+import math
 import time
 from collections import deque
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from radar.observe.overview import Problem
 
 PROBLEMS = 20
 READ_BYTES = 1_000_000
 TEXT_CHARACTERS = 300
+# A failure that is tried again, as in a rebalance, is no problem before it has failed so often.
+LEAST_ATTEMPTS = 3
+
+
+class _Sentence(NamedTuple):
+    """How an event of a log is told: its code, by which pages translate it, and the English."""
+
+    code: str
+    text: str
+    passes: bool = False  # it is tried again, and over once the process is ready
+
+
+_SENTENCES = {
+    "block waits": _Sentence(
+        "block_waits",
+        "a block of partition {partition} is not stored yet, attempt {attempts}: {error}",
+        passes=True,
+    ),
+    "cannot finish a block": _Sentence(
+        "block_unfinished", "a block of partition {partition} was left to another worker: {error}"
+    ),
+    "cannot connect": _Sentence(
+        "cannot_connect", "cannot connect to the exchange: {detail}", passes=True
+    ),
+    "cannot repair": _Sentence(
+        "cannot_repair", "cannot fetch missed trades from the exchange yet: {detail}", passes=True
+    ),
+    "invalid frame, the first on this connection": _Sentence(
+        "invalid_frame", "the exchange sent a frame that is not as documented: {reason}"
+    ),
+    "child ended": _Sentence(
+        "child_ended", "{child} ended ({exit}) and is started again", passes=True
+    ),
+    "waiting": _Sentence("waiting", "waits at its start: {error}", passes=True),
+    "partition halted": _Sentence(
+        "partition_halted",
+        "partition {partition} stands at offset {offset}: too many messages are bad",
+    ),
+    "one market sends too many bad messages": _Sentence(
+        "market_floods", "market {market} sends too many bad messages"
+    ),
+    "partition stands at an unreadable batch": _Sentence(
+        "unreadable",
+        "partition {partition} stands at offset {offset}: no client can read the batch",
+    ),
+}
 
 
 class LogProblems:
@@ -64,14 +112,35 @@ def problem(process: str, line: bytes) -> Problem | None:
         return None
     if not isinstance(fields, dict) or fields.get("level") not in ("warning", "error", "critical"):
         return None
+    try:
+        at_s = datetime.fromisoformat(str(fields.get("timestamp"))).timestamp()
+    except ValueError:
+        at_s = time.time()
+    event = str(fields.get("event", ""))
+    sentence = _SENTENCES.get(event)
+    if sentence is not None:
+        if sentence.passes and _number(fields.get("attempts")) < LEAST_ATTEMPTS:
+            return None
+        values = {
+            key: _one_line(value)[:TEXT_CHARACTERS]
+            for key, value in fields.items()
+            if f"{{{key}}}" in sentence.text
+        }
+        if sentence.text.count("{") == len(values):
+            text = sentence.text.format_map(values)[:TEXT_CHARACTERS]
+            return Problem(at_s, process, text, sentence.code, values, sentence.passes)
     details = [
         f"{key}={value}"
         for key, value in fields.items()
         if key not in ("level", "timestamp", "event", "role", "logger")
     ]
-    text = " ".join(" ".join([str(fields.get("event", "")), *details]).split())
-    try:
-        at_s = datetime.fromisoformat(str(fields.get("timestamp"))).timestamp()
-    except ValueError:
-        at_s = time.time()
-    return Problem(at_s, process, text[:TEXT_CHARACTERS])
+    return Problem(at_s, process, _one_line(" ".join([event, *details]))[:TEXT_CHARACTERS])
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _number(value: object) -> float:
+    """Return how often something failed; infinity if the line does not tell."""
+    return float(value) if isinstance(value, int) else math.inf

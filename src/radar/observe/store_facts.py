@@ -5,7 +5,7 @@ import time
 from typing import Any, NamedTuple
 
 from radar.errors import QueryFailed
-from radar.kinds import KINDS, RECORDED
+from radar.kinds import KINDS, RECORDED, Kind
 from radar.observe.overview import (
     MarketAge,
     MarketLatency,
@@ -15,6 +15,7 @@ from radar.observe.overview import (
     TableState,
 )
 from radar.store.client import Store
+from radar.store.drift import differences
 
 SHOWN_MARKETS = 10  # of each kind
 SHOWN_GAPS = 20
@@ -60,8 +61,16 @@ def ask_tables(store: Store) -> Tables:
         StoreUnavailable: ClickHouse does not answer.
     """
     try:
-        gaps = [SkippedOffsets(*row) for row in store.rows(_DELIVERY_GAPS)]
-        return Tables(time.time(), _count_tables(store), delivery_gaps=gaps)
+        found = differences(store)
+        gone = {each.table for each in found}
+        refused = (
+            f"{'; '.join(each.text for each in found)}: run `radar migrate`" if found else None
+        )
+        gaps = []
+        if "delivery_gaps" not in gone:
+            gaps = [SkippedOffsets(*row) for row in store.rows(_DELIVERY_GAPS)]
+        kinds = [kind for kind in KINDS.values() if kind.table not in gone]
+        return Tables(time.time(), _count_tables(store, kinds), refused, gaps)
     except QueryFailed as error:
         return Tables(time.time(), [], str(error))
 
@@ -107,11 +116,13 @@ def slowest(markets: Markets) -> list[MarketLatency]:
     ]
 
 
-def _count_tables(store: Store) -> list[TableState]:
+def _count_tables(store: Store, kinds: list[Kind]) -> list[TableState]:
+    if not kinds:
+        return []
     counts = " UNION ALL ".join(
         f"SELECT '{kind.name}', count(), countIf(received_at > now64(6) - 60),"
         f" toUnixTimestamp64Micro(max(received_at)) FROM {kind.table} FINAL"
-        for kind in KINDS.values()
+        for kind in kinds
     )
     sizes = {
         table: (int(size), int(parts))
@@ -131,7 +142,7 @@ def _count_tables(store: Store) -> list[TableState]:
             size_bytes=sizes.get(kind.table, (0, 0))[0],
             parts=sizes.get(kind.table, (0, 0))[1],
         )
-        for kind in KINDS.values()
+        for kind in kinds
     ]
 
 

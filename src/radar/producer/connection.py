@@ -20,10 +20,13 @@ from websockets.protocol import State
 from radar import tls
 from radar.errors import ConfigurationError, FeedLost
 from radar.exchanges.base import brief
+from radar.producer.gate import Gate
 from radar.settings import without_password
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
+# An exchange that takes nothing of one frame for so long is not there.
+SEND_TIMEOUT_S = 10.0
 # A socket whose other end is gone without a word is found after at most the sum of both.
 PING_INTERVAL_S = 20.0
 PING_TIMEOUT_S = 20.0
@@ -40,6 +43,7 @@ MAX_PARTS = 2048
 # Answers to pings that the exchange does not take.
 MAX_UNSENT_BYTES = 1024 * 1024
 SLICE_BYTES = 16 * 1024
+SWITCHING_PROTOCOLS = 101
 TCP_CLOSE = 7  # the first byte of Linux's tcp_info, as netinet/tcp.h numbers states
 
 
@@ -148,19 +152,26 @@ class Connection:
         self._socket = socket
 
     @classmethod
-    async def open(cls, url: str, *, proxy: str, max_frame_bytes: int) -> "Connection":
+    async def open(
+        cls, url: str, *, proxy: str, max_frame_bytes: int, gate: Gate | None = None
+    ) -> "Connection":
         """Connect; waits up to OPEN_TIMEOUT_S.
+
+        Before that it waits for as long as the exchange wants no requests.
 
         Args:
             url: Address, ws:// or wss://.
             proxy: Address of an HTTP or SOCKS proxy; empty means none, also none of the
                 environment's.
             max_frame_bytes: A larger message ends the connection.
+            gate: Closed while the exchange wants no requests.
 
         Raises:
             FeedLost: The exchange does not answer or does not want us ("refused").
             ConfigurationError: An address is not usable.
         """
+        gate = gate or Gate()
+        await gate.passed()
         try:
             socket = await _Connect(
                 url,
@@ -182,7 +193,10 @@ class Connection:
             text = str(error) or type(error).__name__
             reason = text if isinstance(error, _Redirected) else brief(text)
             detail = without_password(f"{url}: {reason}")
+            if isinstance(error, InvalidStatus):
+                gate.note_answer(error.response.status_code, _first_values(error.response))
             raise FeedLost("refused", detail) from error
+        gate.note_answer(SWITCHING_PROTOCOLS, {})
         return cls(cast("_Socket", socket))
 
     async def receive(self) -> bytes:
@@ -200,18 +214,22 @@ class Connection:
             raise self._lost(str(closed)) from closed
 
     async def send(self, text: str) -> None:
-        """Send a text message; waits while the socket's buffer is full.
+        """Send a text message; waits up to SEND_TIMEOUT_S while the socket's buffer is full.
 
         Raises:
-            FeedLost: The connection has ended or is being closed.
+            FeedLost: The connection has ended or is being closed, or the exchange takes nothing.
         """
         if self._socket.state is not State.OPEN:
             # The library would wait for the end, which may need what is unread to be read first.
             raise self._lost("it is being closed")
         try:
-            await self._socket.send(text)
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._socket.send(text)
         except ConnectionClosed as closed:
             raise self._lost(str(closed)) from closed
+        except TimeoutError as error:
+            self.abort()
+            raise FeedLost("closed", f"nothing is taken for {SEND_TIMEOUT_S:.0f} s") from error
 
     async def close(self) -> None:
         """Say goodbye and wait for the answer, which comes behind all that was sent before.
@@ -232,3 +250,8 @@ class Connection:
         sent = self._socket.protocol.close_sent
         too_big = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
         return FeedLost("overflow" if too_big else "closed", brief(detail))
+
+
+def _first_values(response: Response) -> dict[str, str]:
+    names = ("Retry-After", "Date")
+    return {name: values[0] for name in names if (values := response.headers.get_all(name))}

@@ -21,13 +21,16 @@ from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.observe.connections import SeenConnection
+from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
+from radar.producer.freshness import Book
 from radar.producer.gap_recorder import GapRecorder
+from radar.producer.gate import Gate
 from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace, Patience, Silence
-from radar.producer.recorders import Message, Recorder
+from radar.producer.recorders import Message, Record, Recorder
 from radar.producer.watch_recorder import WatchRecorder
-from radar.records import GapCause, Market
+from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
 from radar.settings import Settings
 
 # A connection is worn after a random part of what is allowed, so that connections that were
@@ -38,12 +41,24 @@ SPARE_REPLIES = 5
 # A connection that lived this long and delivered was no failure: the next wait is short again.
 HEALTHY_AFTER_S = 2.0
 CONNECTS_PER_SECOND = 10.0
+# A connection that the exchange ends so soon after the subscription may be ended for one of its
+# markets. After so many in a row the shard looks for that market.
+QUICK_END_S = 5.0
+QUICK_ENDS = 2
+# How long a part of the markets must be taken before it counts as harmless.
+TRIAL_S = 3.0
+# So many divisions without a part that is taken: no market is to blame.
+HOPELESS_LEVELS = 3
+# A connection whose newest frame is younger works.
+ALIVE_S = 10.0
 # How long an exchange may go on sending after a goodbye.
 GOODBYE_TIMEOUT_S = 15.0
 
 # Called with the markets of a connection that has just subscribed, is read again, or was given up
 # while it was still sending.
 OnSubscribed = Callable[[Iterable[str]], None]
+# Called with a market for which the exchange ends connections, and with its words.
+OnRefused = Callable[[str, str], None]
 
 # Reasons for which a connection ended; every other one is a disconnection.
 _CAUSES = {"silent": GapCause.SILENT}
@@ -73,6 +88,10 @@ class Feed:
         last_frame_us: When the newest arrived, Unix time.
         sessions: The open connections.
         trouble: Why the newest connection ended that was lost or refused.
+        gate: Closed while the exchange wants no requests.
+        on_refused: Called with a market for which the exchange ends connections.
+        refused: Those markets; they are set aside.
+        latest: The newest record of each market by side, of all connections.
     """
 
     def __init__(
@@ -86,6 +105,8 @@ class Feed:
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
         watches: WatchRecorder,
+        gate: Gate,
+        on_refused: OnRefused,
     ) -> None:
         self.settings = settings
         self.exchange = exchange
@@ -96,9 +117,17 @@ class Feed:
         self.on_subscribed = on_subscribed
         self.gaps = gaps
         self.watches = watches
+        self.gate = gate
+        self.on_refused = on_refused
+        self.refused: frozenset[str] = frozenset()
+        self.latest: dict[TradeSide | BookSide, dict[str, Record]] = {
+            side: {} for side in (*TradeSide, *BookSide)
+        }
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._began_us = time.time_ns() // 1000
+        self.clock = RecordingClock()
+        self.clock.on_jump = self._jumped
         self.sessions: set[Session] = set()
         self.trouble = ""
         self._mirrored = (0, 0, 0)
@@ -125,9 +154,89 @@ class Feed:
         lasted_us = max(1, now_us - self._began_us)
         return silent_us / 1e6, self.frames * silent_us / lasted_us
 
+    def heard_us(self) -> dict[str, int]:
+        """Return when the newest record of each market came, Unix time."""
+        heard: dict[str, int] = {}
+        for records in self.latest.values():
+            for symbol, record in records.items():
+                heard[symbol] = max(heard.get(symbol, 0), record.received_at_us)
+        return heard
+
+    def books(self) -> dict[str, Book]:
+        """Return the newest snapshots of each market."""
+
+        def newest(side: BookSide, symbol: str) -> DepthSnapshot | None:
+            record = self.latest[side].get(symbol)
+            return record if isinstance(record, DepthSnapshot) else None
+
+        return {
+            symbol: Book(newest(BookSide.BID, symbol), newest(BookSide.ASK, symbol))
+            for symbol in self.markets
+        }
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Note that markets do not exist any more."""
+        for records in self.latest.values():
+            for symbol in symbols:
+                records.pop(symbol, None)
+
+    def subscribed_us(self) -> dict[str, int]:
+        """Return when the newest connection of each market had subscribed, Unix time."""
+        subscribed: dict[str, int] = {}
+        for session in self.sessions:
+            for symbol in session.symbols:
+                subscribed[symbol] = max(subscribed.get(symbol, 0), session.subscribed_us)
+        return subscribed
+
+    def alive(self) -> set[str]:
+        """Return the markets whose connections have brought something just now."""
+        newer_us = time.time_ns() // 1000 - int(ALIVE_S * 1e6)
+        return {
+            symbol
+            for session in self.sessions
+            if session.last_frame_us >= newer_us
+            for symbol in session.symbols
+        }
+
+    def subscribe_again(self, symbol: str) -> None:
+        """Replace the connections that have subscribed to a market."""
+        for session in self.sessions:
+            if symbol in session.symbols:
+                session.worn.set()
+
+    def cover_again(self, symbol: str) -> None:
+        """Note that the connections of a market bring it again."""
+        for session in self.sessions:
+            if symbol in session.symbols and not session.ended:
+                self.gaps.begin(session, [symbol])
+
+    async def turn(self) -> None:
+        """Wait for one's turn to connect, and for as long as the exchange wants no requests."""
+        while True:
+            await self.gate.passed()
+            await self.pace.turn()
+            if not self.gate.left_s:
+                return
+
+    def _jumped(self, cause: GapCause) -> None:
+        """End what every connection covers at its last frame before the jump, and begin anew."""
+        _log.warning("the clock has jumped, or this process stood still", cause=cause.value)
+        covering = [session for session in self.sessions if session.covers]
+        for session in covering:
+            session.covers_no_more(cause)
+        now_us = time.time_ns() // 1000
+        self.last_frame_us = min(self.last_frame_us, now_us)
+        self._began_us = min(self._began_us, now_us)
+        for session in self.sessions:
+            session.rebase(now_us)
+        self.gaps.rebase()
+        for session in covering:
+            session.covers_again()
+
     def unconnected(self) -> list[str]:
-        """Return the markets that no open connection has subscribed to."""
+        """Return the markets that no open connection has subscribed to, refused ones apart."""
         connected = {symbol for session in self.sessions for symbol in session.symbols}
+        connected |= self.refused
         return [symbol for symbol in self.markets if symbol not in connected]
 
 
@@ -139,6 +248,7 @@ class Session:
         reading: The task that ends with the connection.
         symbols: The markets that it has subscribed to.
         opened: When, in monotonic seconds.
+        subscribed_us: When it had subscribed, Unix time.
     """
 
     def __init__(
@@ -151,12 +261,15 @@ class Session:
         self.symbols = tuple(symbols)
         self._patience = patience
         self._reason = ""
+        self._lasted_s = 0.0
         self._name = ""
         self._frames = self._records = self._invalid = self._replies = 0
         self._last_frame_us = 0
         self._read_on = asyncio.Event()  # not set while Kafka takes nothing
         self._read_on.set()
         self.opened = time.monotonic()
+        self.subscribed_us = time.time_ns() // 1000
+        self.detail = ""  # of its end
         self._number = next(_connection_numbers)
         self._log = _log.bind(connection=self._number)
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
@@ -180,6 +293,7 @@ class Session:
             settings.exchange_ws_url or feed.exchange.ws_url,
             proxy=settings.exchange_proxy,
             max_frame_bytes=settings.max_frame_bytes,
+            gate=feed.gate,
         )
         try:
             for frame in feed.exchange.subscriptions(feed.kind, symbols):
@@ -189,7 +303,7 @@ class Session:
             raise
         session = cls(feed, connection, symbols, patience)
         session._log.info("connection opened", markets=len(symbols))
-        session._covers()
+        session.covers_again()
         return session
 
     @property
@@ -218,6 +332,11 @@ class Session:
     def healthy(self) -> bool:
         """Whether the connection has proved that connecting makes sense."""
         return self._records > 0 and time.monotonic() - self.opened >= HEALTHY_AFTER_S
+
+    @property
+    def ended_quickly(self) -> bool:
+        """Whether the exchange ended it soon after the subscription."""
+        return self.ended and self._reason == "closed" and self._lasted_s < QUICK_END_S
 
     async def until_ended(self, timeout_s: float | None = None) -> None:
         """Wait until the connection has ended, or until the timeout.
@@ -293,17 +412,18 @@ class Session:
         labels = (feed.exchange.name, feed.kind.name)
         metrics.CONNECTIONS.labels(*labels).inc()
         watching = asyncio.create_task(self._watch())
-        detail = ""
         try:
             await self._read()
         except FeedLost as lost:
             self._reason = self._reason or lost.reason
-            detail = feed.trouble = str(lost)
+            self.detail = feed.trouble = str(lost)
         finally:
+            self._lasted_s = time.monotonic() - self.opened
             watching.cancel()
             self._wear.cancel()
             self._connection.abort()
-            self._covers_no_more(_CAUSES.get(self._reason, GapCause.DISCONNECTED))
+            cause = _CAUSES.get(self._reason, GapCause.DISCONNECTED)
+            feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
             feed.watches.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
             if self._reason not in {"stopped", "delisted"}:
@@ -311,7 +431,7 @@ class Session:
             self._log.info(
                 "connection ended",
                 reason=self._reason or "failed",
-                detail=detail,
+                detail=self.detail,
                 session=self._name,
                 seconds=round(time.monotonic() - self.opened, 1),
                 frames=self._frames,
@@ -323,10 +443,11 @@ class Session:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
         feed, outlet, connection = self._feed, self._feed.outlet, self._connection
         parse, markets = feed.exchange.parse_frame, feed.markets
-        take = feed.recorder.source()
+        take, latest = feed.recorder.source(), feed.latest
+        now_us = feed.clock.now_us
         while True:
             frame = await connection.receive()
-            received_at_us = time.time_ns() // 1000
+            received_at_us = now_us()  # before the jump of a clock is noted, nothing is counted
             self._frames += 1
             feed.frames += 1
             feed.frame_bytes += len(frame)
@@ -349,6 +470,7 @@ class Session:
                         continue
                     self._records += 1
                     feed.records += 1
+                    latest[event.side][event.symbol] = event
                     if message is not None:
                         try:
                             outlet.publish(*message)
@@ -357,22 +479,33 @@ class Session:
 
     async def _publish_when_room(self, message: Message) -> None:
         """Wait for Kafka; nothing is read meanwhile, so TCP makes the exchange wait."""
-        self._covers_no_more(GapCause.BACKPRESSURE)
-        self._feed.watches.pause(self, GapCause.BACKPRESSURE.value)
+        self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()
         await self._feed.outlet.publish_when_room(*message)
         self._read_on.set()
-        self._covers()
+        self.covers_again()
 
-    def _covers(self) -> None:
+    @property
+    def covers(self) -> bool:
+        """Whether its markets count as watched: it lives and is read."""
+        return not self.ended and self._read_on.is_set()
+
+    def rebase(self, now_us: int) -> None:
+        """Let no frame be later than now, after the clock was set back."""
+        self._last_frame_us = min(self._last_frame_us, now_us)
+
+    def covers_again(self) -> None:
+        """Note that its markets are watched from now on, and fetch what was missed."""
         # A market may have ended while the connection was opened, or was not read.
         symbols = [symbol for symbol in self.symbols if symbol in self._feed.markets]
         self._feed.gaps.begin(self, symbols)
         self._feed.watches.begin(self)
         self._feed.on_subscribed(symbols)
 
-    def _covers_no_more(self, cause: GapCause) -> None:
+    def covers_no_more(self, cause: GapCause) -> None:
+        """Note that its markets are not watched since its newest frame, though it lives."""
         self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
+        self._feed.watches.pause(self, cause.value)
 
     async def _reply(self, ping: Ping) -> None:
         # Whoever is slow may find the connection closed already: what came before its end is still
@@ -414,6 +547,8 @@ class Shard:
         )
         self._backoff = Backoff(settings.reconnect_max_seconds)
         self._open: set[Session] = set()
+        self._quick_ends = 0  # in a row
+        self._trials: list[Session] = []  # connections of parts of the markets
 
     @property
     def room(self) -> int:
@@ -458,9 +593,97 @@ class Shard:
 
     async def _reconnect(self, lost: Session) -> Session:
         self._open.discard(lost)
-        if lost.healthy:
+        self._note_end(lost)
+        if lost.healthy and not lost.ended_quickly:
             self._backoff.reset()
+        await self._look_for_blame(lost)
+        if not self.symbols:
+            await asyncio.Event().wait()  # until the shard is closed
         return await self._connect(self._backoff.next())
+
+    async def _look_for_blame(self, lost: Session) -> None:
+        if self._quick_ends < QUICK_ENDS:
+            return
+        if len(self.symbols) > 1:
+            await self._isolate()
+        elif any(session.healthy for session in self._feed.sessions - self._open):
+            (symbol,) = self.symbols
+            self.remove([symbol])
+            self._feed.on_refused(symbol, lost.detail)
+
+    def _note_end(self, session: Session) -> None:
+        self._quick_ends = self._quick_ends + 1 if session.ended_quickly else 0
+
+    async def _isolate(self) -> None:
+        """Find the markets for which the exchange ends the connection; connect with the others.
+
+        Parts of the markets are connected side by side. Each part whose connection is ended at once
+        is divided, until single markets are left; the others are recorded meanwhile. If the
+        exchange ends every connection, no market is to blame.
+        """
+        self._quick_ends = 0
+        _log.warning(
+            "the exchange ends connections at once, looking for the market",
+            markets=len(self.symbols),
+        )
+        before, self._trials = self._trials, []
+        taken = self._trials  # they go on until there is one connection for all
+        blamed: dict[str, str] = {}
+        parts = _halves(self.symbols)
+        for level in count():
+            if not parts or (level >= HOPELESS_LEVELS and not taken):
+                break
+            tried = await asyncio.gather(*(self._divide(part, taken, blamed) for part in parts))
+            parts = [part for found in tried for part in found]
+        if any(not session.ended for session in taken):
+            self.remove(blamed)
+            for symbol, detail in blamed.items():
+                self._feed.on_refused(symbol, detail)
+        for trial in before:
+            await trial.close("rotated")
+            self._open.discard(trial)
+
+    async def _divide(
+        self, part: list[str], taken: list[Session], blamed: dict[str, str]
+    ) -> list[list[str]]:
+        """Connect a part of the markets; return what to try next if the exchange ends that."""
+        session = await self._try(part)
+        if session is not None and session.ended and len(part) == 1:
+            session = await self._try(part)  # once may have been chance
+        if session is None:
+            return []  # not even connected: the exchange is away
+        if not session.ended:
+            taken.append(session)
+        elif len(part) > 1:
+            return _halves(part)
+        else:
+            blamed[part[0]] = session.detail
+        return []
+
+    async def try_alone(self) -> Session | None:
+        """Connect; return the session, which may have ended, or None if that is not possible."""
+        return await self._try(list(self.symbols))
+
+    async def _try(self, symbols: list[str]) -> Session | None:
+        """Connect some of the markets; wait whether that lasts. None: cannot connect."""
+        await self._feed.turn()
+        try:
+            session = await Session.open(self._feed, symbols, self._patience)
+        except FeedLost as lost:
+            self._feed.trouble = str(lost)
+            return None
+        self._open.add(session)
+        await session.until_ended(TRIAL_S)
+        if session.ended:
+            self._open.discard(session)
+        return session
+
+    async def _end_trials(self) -> None:
+        """Close the connections of parts, once one connection has subscribed to all."""
+        trials, self._trials = self._trials, []
+        for trial in trials:
+            await trial.close("rotated")
+            self._open.discard(trial)
 
     async def _replace(self, old: Session) -> Session:
         """Open a successor and let both run for a while; return the one that goes on."""
@@ -473,6 +696,9 @@ class Shard:
         if new.ended and not old.ended:
             await new.until_ended()
             self._open.discard(new)
+            self._note_end(new)
+            if len(self.symbols) > 1:
+                await self._look_for_blame(new)
             await asyncio.sleep(self._backoff.next())
             return old
         await old.close("rotated")
@@ -483,7 +709,7 @@ class Shard:
     async def _connect(self, delay_s: float) -> Session:
         while True:
             await asyncio.sleep(delay_s)
-            await self._feed.pace.turn()
+            await self._feed.turn()
             try:
                 symbols = list(self.symbols)
                 session = await Session.open(self._feed, symbols, self._patience)
@@ -497,10 +723,19 @@ class Shard:
                 _log.warning("cannot connect", detail=str(lost), retry_s=round(delay_s, 2))
             else:
                 self._open.add(session)
+                if self._trials:
+                    await session.until_ended(self._feed.settings.connection_overlap_seconds)
+                    if not session.ended:
+                        await self._end_trials()
                 if symbols != self.symbols:
                     # Some were added or removed while it was opened.
                     session.worn.set()
                 return session
+
+
+def _halves(symbols: list[str]) -> list[list[str]]:
+    half = len(symbols) // 2
+    return [part for part in (symbols[:half], symbols[half:]) if part]
 
 
 def divide(symbols: list[str], per_shard: int) -> list[list[str]]:

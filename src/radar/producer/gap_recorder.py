@@ -14,7 +14,9 @@ from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
 
 # A market may wait for its turn for as long as all markets take at a low rate of requests.
+# Monotonic: the clock may be set meanwhile.
 REPAIR_PATIENCE_US = 120_000_000
+LOOK_EVERY_US = 1_000_000
 SHOWN_SYMBOLS = 5
 
 _log = structlog.get_logger()
@@ -48,6 +50,7 @@ class GapRecorder:
         self._coverage = Coverage()
         self._awaited = AwaitedRepairs(REPAIR_PATIENCE_US)
         self._stopped = False
+        self._looked_us = 0
 
     def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
         """Note that a connection has subscribed, or is read again."""
@@ -61,9 +64,31 @@ class GapRecorder:
         if not self._stopped:
             self._note(self._coverage.end(connection, symbols, last_us, cause))
 
+    def rebase(self) -> None:
+        """Note that the clock may have been set back; all connections must have ended before."""
+        self._coverage.rebase(_now_us())
+        self._awaited.rebase(_now_us())
+
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
         self._coverage.refuse(symbols)
+
+    def mute(self, symbol: str, since_us: int) -> None:
+        """Note that no connection has brought a market since then (Unix time)."""
+        self._coverage.mute(symbol, since_us)
+
+    def note_mute(self, symbol: str, began_at_us: int, ended_at_us: int) -> None:
+        """Record that a market was mute in a time that is over."""
+        if not self._stopped and ended_at_us > began_at_us:
+            self._note([Uncovered(began_at_us, ended_at_us, GapCause.MUTE, (symbol,))])
+
+    def expect(self, symbols: Iterable[str]) -> None:
+        """Note markets that should be recorded and that the exchange does not offer."""
+        self._coverage.expect(symbols, _now_us())
+
+    def is_covered(self, symbol: str) -> bool:
+        """Tell whether a connection that lives covers a market."""
+        return self._coverage.is_covered(symbol)
 
     def forget(self, symbols: Collection[str]) -> None:
         """Note that markets do not exist any more; no gap of them is recorded from now on."""
@@ -76,9 +101,24 @@ class GapRecorder:
         for gap, repaired in self._awaited.read(read):
             self._record(gap, repaired=repaired)
 
+    def unpublished(self, gap: Uncovered, *, may_repair: bool) -> None:
+        """Record a time in which Kafka refused messages; also after `stop`.
+
+        Args:
+            gap: The time and the markets.
+            may_repair: Whether Kafka takes messages again, so that a repair can succeed.
+        """
+        if may_repair and not self._stopped:
+            self._note([gap])
+        else:
+            self._record(gap, repaired=False)
+
     def serve(self) -> None:
         """Do what the passing of time asks for; to be called many times a second."""
-        for gap, repaired in self._awaited.expire(_now_us()):
+        if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
+            self._looked_us = _monotonic_us()
+            self._note(self._coverage.lasting(_now_us()))
+        for gap, repaired in self._awaited.expire(_monotonic_us()):
             self._record(gap, repaired=repaired)
 
     def stop(self) -> None:
@@ -97,7 +137,7 @@ class GapRecorder:
             if self._repair is None:
                 self._record(gap, repaired=False)
             else:
-                self._awaited.add(gap, _now_us())
+                self._awaited.add(gap, _monotonic_us())
                 self._repair(gap.symbols)
 
     def _record(self, gap: Uncovered, *, repaired: bool) -> None:
@@ -127,3 +167,7 @@ class GapRecorder:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000

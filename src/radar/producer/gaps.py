@@ -9,17 +9,24 @@ until further notice as long as it lives.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from radar.records import GapCause
+from radar.wire import MAX_GAP_SYMBOLS
 
 # A read ends a repair once the second of the exchange in which the gap ended is over, with some
 # time for a subscription to take effect and for an answer that is not the newest.
 SETTLE_US = 3_000_000
 # A trade carries its second only, and the exchange's clock may be ahead of ours by another one.
 EVENT_TIME_MARGIN_US = 2_000_000
+# A gap that lasts is returned in parts, so that it is known before it ends.
+FIRST_PART_US = 60_000_000
+NEXT_PARTS_US = 600_000_000
+
+# After the clock was set back, connections begin again within this time.
+REBASE_US = 10_000
 
 
 class Uncovered(NamedTuple):
@@ -45,6 +52,7 @@ class _Market:
     cause: GapCause = GapCause.DISCONNECTED  # why it is not covered since then, if it is not
     live: dict[Hashable, int] = field(default_factory=dict)  # subscribed since
     spans: list[_Span] = field(default_factory=list)  # that end after `until_us`
+    in_parts: bool = False  # the gap that lasts has been returned in part
 
     def advance(self, to_us: int) -> list[tuple[int, int, GapCause]]:
         """Settle the time up to `to_us`; return what of it nothing covered."""
@@ -77,6 +85,7 @@ class Coverage:
             if not market.live:
                 found += [(gap, symbol) for gap in market.advance(now_us)]
             market.live[connection] = now_us
+            market.in_parts = False
         return _grouped(found)
 
     def end(
@@ -100,11 +109,48 @@ class Coverage:
             found += [(gap, symbol) for gap in market.advance(settled_us)]
         return _grouped(found)
 
+    def rebase(self, now_us: int) -> None:
+        """Let no time be later than now, after the clock was set back."""
+        for market in self._markets.values():
+            # Until its connections begin again, which they do at once.
+            market.until_us = min(market.until_us, now_us + REBASE_US)
+            market.spans = [span for span in market.spans if span.end_us <= now_us]
+            market.live = {name: min(start, now_us) for name, start in market.live.items()}
+
     def refuse(self, symbols: Iterable[str]) -> None:
         """Note that the exchange did not take a connection for these markets."""
         for symbol in symbols:
             if (market := self._markets.get(symbol)) is not None and not market.live:
                 market.cause = GapCause.REFUSED
+
+    def mute(self, symbol: str, since_us: int) -> None:
+        """Note that no connection has brought a market since then, although they live.
+
+        It is covered again by the next connection, or by one that begins again.
+        """
+        if (market := self._markets.get(symbol)) is not None:
+            market.live.clear()
+            market.spans.clear()
+            market.until_us, market.cause = since_us, GapCause.MUTE
+
+    def expect(self, symbols: Iterable[str], now_us: int) -> None:
+        """Note markets that should be recorded and that the exchange does not offer."""
+        for symbol in symbols:
+            self._markets.setdefault(symbol, _Market(now_us, GapCause.REFUSED))
+
+    def is_covered(self, symbol: str) -> bool:
+        """Tell whether a connection that lives covers a market."""
+        return (market := self._markets.get(symbol)) is not None and bool(market.live)
+
+    def lasting(self, now_us: int) -> list[Uncovered]:
+        """Return the next parts of gaps that last for long."""
+        found = []
+        for symbol, market in self._markets.items():
+            part_us = NEXT_PARTS_US if market.in_parts else FIRST_PART_US
+            if not market.live and now_us - market.until_us >= part_us:
+                market.in_parts = True
+                found += [(gap, symbol) for gap in market.advance(now_us)]
+        return _grouped(found)
 
     def forget(self, symbols: Iterable[str]) -> None:
         """Note that markets do not exist any more: no gap of them is found from now on."""
@@ -125,7 +171,15 @@ def _grouped(found: Iterable[tuple[tuple[int, int, GapCause], str]]) -> list[Unc
     symbols: defaultdict[tuple[int, int, GapCause], list[str]] = defaultdict(list)
     for gap, symbol in found:
         symbols[gap].append(symbol)
-    return [Uncovered(*gap, tuple(symbols[gap])) for gap in sorted(symbols)]
+    return [
+        Uncovered(*gap, tuple(part)) for gap in sorted(symbols) for part in _parts(symbols[gap])
+    ]
+
+
+def _parts(symbols: list[str]) -> Iterator[list[str]]:
+    """Divide markets: one message holds so many."""
+    for start in range(0, len(symbols), MAX_GAP_SYMBOLS):
+        yield symbols[start : start + MAX_GAP_SYMBOLS]
 
 
 class Read(NamedTuple):
@@ -184,6 +238,13 @@ class AwaitedRepairs:
                 each.left.discard(read.symbol)
                 each.whole &= reached and read.reaches(gap.ended_at_us)
         return self._take(lambda each: not each.left)
+
+    def rebase(self, now_us: int) -> None:
+        """Let no gap end later than now, after the clock was set back: no read would end it."""
+        for each in self._waiting:
+            ended_us = min(each.gap.ended_at_us, now_us)
+            began_us = min(each.gap.began_at_us, ended_us)
+            each.gap = each.gap._replace(began_at_us=began_us, ended_at_us=ended_us)
 
     def forget(self, symbols: Iterable[str]) -> list[tuple[Uncovered, bool]]:
         """Leave out markets that do not exist any more; return the gaps that end by that."""

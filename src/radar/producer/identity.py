@@ -13,6 +13,7 @@ Everything here is pure; times are arguments.
 from hashlib import sha256
 
 from radar.records import Trade
+from radar.wire import TradeMessage
 
 ID_DIGITS = 32
 
@@ -24,7 +25,7 @@ REMEMBER_OF_A_SOURCE = 10_000
 REMEMBER_PUBLISHED = 100_000
 
 
-def combination(trade: Trade) -> str:
+def combination(trade: Trade | TradeMessage) -> str:
     """Return the content by which trades are told apart: all but the time of receipt."""
     return (
         f"{trade.source}|{trade.symbol}|{trade.event_time_ms}|{trade.price}"
@@ -55,7 +56,12 @@ class Memory:
         self._min_combinations = min_combinations
         self._current: dict[str, int] = {}
         self._previous: dict[str, int] = {}
-        self._since_us = 0
+        self._since_us = self._complete_since_us = 0
+
+    @property
+    def complete_since_us(self) -> int:
+        """Return since when everything is remembered that was set, by the clock of `set`."""
+        return self._complete_since_us
 
     def __len__(self) -> int:
         return len(self._current) + len(self._previous)
@@ -74,14 +80,22 @@ class Memory:
         """
         if (
             len(self._current) >= self._min_combinations
-            and now_us - self._since_us >= self._min_age_us
+            # A clock that was set back must not keep a generation for ever.
+            and not 0 <= now_us - self._since_us < self._min_age_us
         ):
+            if self._previous:
+                self._complete_since_us = self._since_us
             self._previous = self._current
             self._current = {}
             self._since_us = now_us
         elif not self._current:
             self._since_us = now_us
         self._current[combination] = number
+
+    def forget(self, combination: str) -> None:
+        """Remember nothing of a combination."""
+        self._current.pop(combination, None)
+        self._previous.pop(combination, None)
 
 
 class Occurrences:
@@ -107,9 +121,22 @@ class Published:
     def __init__(self) -> None:
         self._greatest = Memory(REMEMBER_PUBLISHED)
 
+    @property
+    def complete_since_us(self) -> int:
+        """Return since when everything is remembered that was published."""
+        return self._greatest.complete_since_us
+
+    def is_published(self, combination: str, n: int) -> bool:
+        """Tell whether the n-th of a combination is known to be published."""
+        return n <= self._greatest.get(combination)
+
     def is_new(self, combination: str, n: int, now_us: int) -> bool:
         """Tell whether the n-th of a combination was not published yet, and note that it is."""
         if n <= self._greatest.get(combination):
             return False
         self._greatest.set(combination, n, now_us)
         return True
+
+    def forget(self, combination: str) -> None:
+        """Note that a trade was not published; to publish its twins again is harmless."""
+        self._greatest.forget(combination)

@@ -9,8 +9,8 @@ import stamina
 import structlog
 
 from radar import wire
-from radar.errors import ConfigurationError, ExchangeUnavailable
-from radar.exchanges.base import Exchange
+from radar.errors import ExchangeUnavailable
+from radar.exchanges.base import Exchange, MarketList, brief
 from radar.producer.rest import Rest
 from radar.records import Market
 
@@ -19,6 +19,7 @@ from radar.records import Market
 ABSENT_LISTS = 3
 # New markets of one list, which bounds the new connections; the others come with the next lists.
 MAX_NEW_MARKETS = 500
+MAX_SHOWN_NAME = 40
 
 _log = structlog.get_logger()
 
@@ -30,11 +31,25 @@ class Changes(NamedTuple):
         new: To be recorded from now on.
         ended: Symbols to be recorded no more.
         left_out: How many listed markets are beyond a limit.
+        absent: How many recorded markets the list lacks, not for long enough to end them.
     """
 
     new: list[Market]
     ended: list[str]
     left_out: int
+    absent: int = 0
+
+
+class Listed(NamedTuple):
+    """A market list of the exchange.
+
+    Attributes:
+        markets: Those that can be recorded, each symbol once.
+        malformed: The other entries: name and reason, both printable.
+    """
+
+    markets: list[Market]
+    malformed: dict[str, str]
 
 
 class Listing:
@@ -73,10 +88,15 @@ class Listing:
         unrecorded = sorted(listed.keys() - self._recorded)
         new = unrecorded[: min(max_new, self._max_markets - len(self._recorded))]
         self._recorded.update(new)
-        return Changes([listed[symbol] for symbol in new], ended, len(unrecorded) - len(new))
+        return Changes(
+            [listed[symbol] for symbol in new],
+            ended,
+            len(unrecorded) - len(new),
+            len(self._absent),
+        )
 
 
-async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> list[Market]:
+async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> Listed:
     """Ask the exchange for its spot markets until it answers, with waits up to `max_wait_s`."""
     async for attempt in stamina.retry_context(
         on=ExchangeUnavailable, attempts=None, timeout=None, wait_initial=0.5, wait_max=max_wait_s
@@ -84,50 +104,52 @@ async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> 
         with attempt:
             body = await rest.get(exchange.markets_path)
             # Beside the event loop, for a long list takes a second.
-            markets = await asyncio.to_thread(_parsed, exchange, body)
-    return markets
+            listed = await asyncio.to_thread(_parsed, exchange, body)
+    return listed
 
 
-def selected(markets: Sequence[Market], symbols: Sequence[str]) -> list[Market]:
+def chosen(
+    markets: Sequence[Market], symbols: Sequence[str]
+) -> tuple[list[Market], dict[str, str]]:
     """Return the markets of these symbols, or all if there are no symbols.
 
-    Raises:
-        ConfigurationError: There is no such market; the message names similar ones.
+    Returns:
+        The markets, and the symbols that the exchange does not list, with similar ones.
     """
     if not symbols:
-        return list(markets)
+        return list(markets), {}
     by_symbol = {market.symbol: market for market in markets}
-    unknown = [symbol for symbol in symbols if symbol not in by_symbol]
-    if unknown:
-        raise ConfigurationError(
-            "SYMBOLS names markets that the exchange does not have: "
-            + "; ".join(_with_similar(symbol, list(by_symbol)) for symbol in unknown)
-        )
-    return [by_symbol[symbol] for symbol in dict.fromkeys(symbols)]
+    wanted = list(dict.fromkeys(symbols))
+    unknown = {
+        brief(symbol): _similar(symbol, list(by_symbol))
+        for symbol in wanted
+        if symbol not in by_symbol
+    }
+    return [by_symbol[symbol] for symbol in wanted if symbol in by_symbol], unknown
 
 
-def _with_similar(symbol: str, known: list[str]) -> str:
+def _similar(symbol: str, known: list[str]) -> str:
     similar = difflib.get_close_matches(symbol.upper(), known, n=3, cutoff=0.5)
-    return f"{symbol} (similar: {', '.join(similar)})" if similar else symbol
+    return "not listed" + (f", similar: {', '.join(similar)}" if similar else "")
 
 
-def _parsed(exchange: Exchange, body: bytes) -> list[Market]:
-    markets = storable(exchange.parse_markets(body))
-    if not markets:
+def _parsed(exchange: Exchange, body: bytes) -> Listed:
+    listed = storable(exchange.parse_markets(body))
+    if not listed.markets:
         raise ExchangeUnavailable("the market list has no spot market that can be stored")
-    return markets
+    return listed
 
 
-def storable(markets: Sequence[Market]) -> list[Market]:
-    """Return the markets whose names messages may carry, each symbol once."""
-    found = [
-        market
-        for market in {market.symbol: market for market in markets}.values()
-        if wire.are_names(market.symbol, market.base, market.quote)
-    ]
-    if len(found) != len(markets):
-        _log.warning(
-            "markets left out: repeated or with names that cannot be stored",
-            count=len(markets) - len(found),
-        )
-    return found
+def storable(listed: MarketList) -> Listed:
+    """Return the markets whose names messages may carry, each symbol once, and the others."""
+    markets: dict[str, Market] = {}
+    malformed = dict(listed.malformed)
+    for market in listed.markets:
+        known = markets.setdefault(market.symbol, market)
+        shown = brief(market.symbol[:MAX_SHOWN_NAME]) or "an entry without a name"
+        if not wire.are_names(market.symbol, market.base, market.quote):
+            del markets[market.symbol]
+            malformed[shown] = "a name that cannot be stored"
+        elif known != market:
+            malformed[shown] = "listed twice, differently; the first entry counts"
+    return Listed(list(markets.values()), malformed)

@@ -2,12 +2,21 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Callable
 
 from radar.errors import BufferFull
-from radar.kafka import Publisher
+from radar.kafka import REFUSAL_REASONS, Publisher
 from radar.observe import metrics
 
 _RETRY_S = 0.01
+
+# Called with key and value of a message that Kafka refused for good.
+OnGivenUp = Callable[[bytes, bytes], None]
+
+
+def _nothing(_key: bytes, _value: bytes) -> None:
+    pass
 
 
 class Outlet:
@@ -20,8 +29,13 @@ class Outlet:
             mirrored.
     """
 
-    def __init__(self, publisher: Publisher, kind: str) -> None:
+    def __init__(self, publisher: Publisher, kind: str, on_given_up: OnGivenUp = _nothing) -> None:
         self.waiting = self.given_up = 0
+        self._on_given_up = on_given_up
+        self._refused = Counter[str]()
+        self._refusals = {
+            reason: metrics.PUBLISH_REFUSED.labels(kind, reason) for reason in REFUSAL_REASONS
+        }
         self.stalled_s = 0.0
         self._progress_at = time.monotonic()
         self._room_at = 0
@@ -70,6 +84,22 @@ class Outlet:
     def serve(self) -> None:
         """Take acknowledgements; to be called many times a second, does not block."""
         self._publisher.poll(0)
+        self.hand_over_given_up()
+
+    def hand_over_given_up(self) -> None:
+        """Pass on the messages that Kafka refused for good."""
+        for refused in self._publisher.given_up():
+            self._on_given_up(refused.key, refused.value)
+
+    @property
+    def trouble(self) -> str:
+        """Why Kafka refuses messages now, and the remedy; empty if it takes them."""
+        return self._publisher.trouble
+
+    @property
+    def refused(self) -> int:
+        """Refused messages that wait to be sent again."""
+        return len(self._publisher.refusals)
 
     def mirror(self) -> None:
         """Copy the numbers into the metrics."""
@@ -81,6 +111,9 @@ class Outlet:
         self._published.inc(acknowledged - self._acknowledged)
         self._publish_failed.inc(failed - self._failed)
         self._acknowledged, self._failed = acknowledged, failed
+        for reason, count in self._publisher.refusals.counts.items():
+            self._refusals[reason].inc(count - self._refused[reason])
+            self._refused[reason] = count
         self._queue.set(self._publisher.queued)
         if self.waiting:
             self._count_waiting()

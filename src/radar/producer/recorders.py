@@ -1,6 +1,6 @@
 """From records to messages: what is particular to a kind."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from time import monotonic
 from typing import Protocol
 
@@ -12,7 +12,9 @@ from radar.records import BookSide, DepthSnapshot, Trade
 
 Message = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot
-SKEW_WINDOW_US = 60_000_000
+SKEW_WINDOW_US = 10_000_000
+# A trade carries its second only; the exchange's clock may differ by another one.
+SECOND_MS = 2_000
 
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
 # Raises InvalidMessage for a record that workers would refuse; nothing of it is remembered.
@@ -22,8 +24,10 @@ Take = Callable[[Record], Message | None]
 class Recorder(Protocol):
     """Makes messages of the records of all connections of a producer."""
 
-    def source(self) -> Take:
-        """Return what takes the records of one more connection or REST read."""
+    clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
+
+    def source(self, *, history: bool = False) -> Take:
+        """Return what takes the records of one more connection, or of one REST read: `history`."""
 
     def release(self) -> Iterator[Message]:
         """Return the messages that have become due by the passing of time."""
@@ -37,6 +41,9 @@ class Recorder(Protocol):
     def forget(self, symbols: Collection[str]) -> Iterator[Message]:
         """Forget markets that do not exist any more; return their messages that still wait."""
 
+    def not_published(self, value: bytes) -> None:
+        """Note that a message was not published after all; the same record may come again."""
+
 
 class TradeRecorder:
     """Every trade becomes a message at once, under its identity."""
@@ -45,23 +52,30 @@ class TradeRecorder:
         self._published = Published()
         self._repeated = metrics.REPEATED_TRADES.labels(exchange)
         self._clock_skew = metrics.CLOCK_SKEW_SECONDS.labels(exchange)
-        self._least_delay_us = 0  # of the new trades of this window
-        self._window_ends_us = 0
+        self._delay_us = 0  # nearest to none, of the new trades of this window
+        self._window_began_us = 0
+        self.clock_skew_s: float | None = None  # of the newest window that is over
 
-    def source(self) -> Take:
-        """Return what takes the trades of one source: their twins are counted together."""
+    def source(self, *, history: bool = False) -> Take:
+        """Return what takes the trades of one source: their twins are counted together.
+
+        Args:
+            history: Whether they may be of any age, so that they show nothing of the clocks.
+        """
         occurrences = Occurrences()
 
         def take(trade: Record) -> Message | None:
             if not isinstance(trade, Trade):
                 return None
+            if not history:
+                # Also of a trade that is refused, perhaps because a clock is wrong.
+                self._note_delay(trade)
             wire.check_trade(trade)
             content = combination(trade)
             n = occurrences.count(content, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
                 self._repeated.inc()
                 return None
-            self._note_delay(trade)
             return (
                 wire.message_key(trade.source, trade.symbol),
                 wire.encode_trade(trade, trade_id(content, n)),
@@ -85,16 +99,42 @@ class TradeRecorder:
         """Return nothing: trades do not wait, and what is remembered of them is bounded."""
         return iter(())
 
+    def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
+        """Return the trades of one answer that no source has brought, each with its occurrence.
+
+        Nothing of them is remembered. Trades that are too old for the memory count as brought.
+        """
+        occurrences = Occurrences()
+        found = []
+        since_ms = self._published.complete_since_us // 1000
+        if since_ms:
+            since_ms += SECOND_MS
+        for trade in trades:
+            content = combination(trade)
+            n = occurrences.count(content, trade.received_at_us)
+            if trade.event_time_ms >= since_ms and not self._published.is_published(content, n):
+                found.append((trade, n))
+        return found
+
+    def is_unpublished(self, trade: Trade, n: int) -> bool:
+        """Tell whether still no source has brought a trade that `unpublished` returned."""
+        return not self._published.is_published(combination(trade), n)
+
+    def not_published(self, value: bytes) -> None:
+        """Note that a trade was not published after all; the same trade may come again."""
+        self._published.forget(combination(wire.decode_trade(value)))
+
     def _note_delay(self, trade: Trade) -> None:
-        """Keep the least delay of a window: REST and reconnects tell old trades as well."""
+        """Keep the delay nearest to none: one absurd or late trade is no wrong clock."""
         delay_us = trade.received_at_us - trade.event_time_ms * 1000
-        if trade.received_at_us < self._window_ends_us:
-            self._least_delay_us = min(self._least_delay_us, delay_us)
+        if 0 <= trade.received_at_us - self._window_began_us < SKEW_WINDOW_US:
+            self._delay_us = min(self._delay_us, delay_us, key=abs)
             return
-        if self._window_ends_us:
-            self._clock_skew.set(self._least_delay_us / 1e6)
-        self._least_delay_us = delay_us
-        self._window_ends_us = trade.received_at_us + SKEW_WINDOW_US
+        if self._window_began_us:
+            self.clock_skew_s = self._delay_us / 1e6
+            self._clock_skew.set(self.clock_skew_s)
+        self._delay_us = delay_us
+        self._window_began_us = trade.received_at_us
 
 
 class DepthRecorder:
@@ -113,8 +153,9 @@ class DepthRecorder:
         self._counted = 0
         self._every = interval_s == 0
         self._last: dict[tuple[str, BookSide], tuple[Take, DepthSnapshot]] = {}
+        self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
 
-    def source(self) -> Take:
+    def source(self, *, history: bool = False) -> Take:
         """Return what takes the snapshots of one more connection."""
 
         def take(snapshot: Record) -> Message | None:
@@ -149,6 +190,11 @@ class DepthRecorder:
             for side in BookSide:
                 self._last.pop((symbol, side), None)
         return map(_depth_message, self._conflation.forget(symbols))
+
+    def not_published(self, value: bytes) -> None:
+        """Note that a snapshot was not published after all; the same book may come again."""
+        snapshot = wire.decode_depth(value)
+        self._last.pop((snapshot.symbol, snapshot.side), None)
 
     def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
         key = (snapshot.symbol, snapshot.side)

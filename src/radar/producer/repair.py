@@ -12,6 +12,7 @@ read again.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,11 +32,17 @@ from radar.records import Market
 
 SETTLE_S = SETTLE_US / 1e6
 READERS = 4
+# The first wait of a market after a failed read; it doubles up to the longest one.
+FIRST_WAIT_S = 0.5
 # Connections get their turn after so many trades of a long answer.
 _TRADES_AT_ONCE = 500
 _IDLE_S = 0.05
 
 _log = structlog.get_logger()
+
+
+# Called with the answer to a check: the market, when it was asked for (Unix time) and the trades.
+OnCheck = Callable[[str, int, RecentTrades], None]
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,10 @@ class Repair:
         requests_per_second: float,
         max_wait_s: float,
         on_read: Callable[[Read], None],
+        on_check: OnCheck,
     ) -> None:
         self._on_read = on_read
+        self._on_check = on_check
         self._exchange = exchange
         self._rest = rest
         self._markets = markets
@@ -67,7 +76,12 @@ class Repair:
         self._outlet = outlet
         self._pace = Pace(requests_per_second)
         self._backoff = Backoff(max_wait_s)
+        self._max_wait_s = max_wait_s
         self._wanted: dict[str, _Wanted] = {}
+        self._checks: dict[str, None] = {}  # markets to be compared, in order
+        self._failures: dict[str, int] = {}  # reads of a market that failed in a row
+        self._failed_in_a_row = 0  # over all markets
+        self.trouble = ""  # why the newest read failed that did, until one works
         self._wake = asyncio.Event()
         self._reading = 0
         self._publishing: set[asyncio.Task[None]] = set()
@@ -87,10 +101,21 @@ class Repair:
             self._wanted[symbol] = _Wanted(subscribed=now)
         self._wake.set()
 
+    def check(self, symbols: Iterable[str]) -> None:
+        """Ask for the trades of markets only to compare them; behind all that are missed."""
+        self._checks.update(dict.fromkeys(symbols))
+        self._wake.set()
+
+    def is_checking(self, symbol: str) -> bool:
+        """Tell whether a market waits to be compared."""
+        return symbol in self._checks
+
     def forget(self, symbols: Iterable[str]) -> None:
         """Note that markets do not exist any more."""
         for symbol in symbols:
             self._wanted.pop(symbol, None)
+            self._checks.pop(symbol, None)
+            self._failures.pop(symbol, None)
 
     async def run(self) -> None:
         """Read one market after the other until cancelled; READERS of these run at once.
@@ -99,22 +124,27 @@ class Repair:
             BrokerUnavailable: Kafka cannot be used any more.
         """
         while True:
-            if not self._wanted:
+            if not self._wanted and not self._checks:
                 self._wake.clear()
                 await self._wake.wait()
             await self._pace.turn()
-            symbol = self._next()
-            if symbol is None:
+            if (symbol := self._next()) is not None:
+                await self._repair(symbol)
+            elif self._checks:
+                await self._compare(next(iter(self._checks)))
+            else:
                 await asyncio.sleep(_IDLE_S)
-                continue
-            wanted = self._wanted.pop(symbol)
-            self._reading += 1
-            try:
-                await self._read(symbol, wanted)
-            finally:
-                self._reading -= 1
-            if not self._wanted and not self._reading:
-                self._summarize()
+
+    async def publish(self, recent: RecentTrades) -> None:
+        """Publish the trades of an answer that no source has brought yet.
+
+        A trade that is taken here is not taken from a connection any more: the caller may be
+        cancelled while it waits for Kafka, the trade in its hands may not. See `finish`.
+        """
+        publishing = asyncio.create_task(self._publish(recent))
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
+        await asyncio.shield(publishing)
 
     async def finish(self, timeout_s: float) -> None:
         """Publish what cancelled readers had read, or give that up after the timeout.
@@ -137,42 +167,78 @@ class Repair:
         now = time.monotonic()
         return next((name for name, each in self._wanted.items() if each.not_before <= now), None)
 
+    async def _repair(self, symbol: str) -> None:
+        wanted = self._wanted.pop(symbol)
+        self._reading += 1
+        try:
+            await self._read(symbol, wanted)
+        finally:
+            self._reading -= 1
+        if not self._wanted and not self._reading:
+            self._summarize()
+
     async def _read(self, symbol: str, wanted: _Wanted) -> None:
         started, started_us = time.monotonic(), time.time_ns() // 1000
         if (market := self._markets.get(symbol)) is None:
             return  # delisted since it was asked for
-        try:
-            body = await self._rest.get(self._exchange.recent_trades_path(symbol))
-            received_at_us = time.time_ns() // 1000
-            # Beside the event loop: a long answer takes a second.
-            recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)
-        except ExchangeUnavailable as error:
-            delay_s = self._backoff.next()
-            _log.warning("cannot repair", detail=str(error), retry_s=round(delay_s, 2))
+        if (recent := await self._recent(market)) is None:
             # Unless a newer connection has asked meanwhile.
-            self._wanted.setdefault(symbol, wanted)
-            await asyncio.sleep(delay_s)
+            not_before = time.monotonic() + self._wait_s(symbol)
+            self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, not_before))
             return
-        self._backoff.reset()
         self._reads += 1
-        if recent.invalid:
-            if not self._invalid_seen:
-                self._invalid_seen = True
-                _log.warning("invalid trades, the first told by REST", symbol=symbol)
-            self._invalid.inc(recent.invalid)
-        publishing = asyncio.create_task(self._publish(recent))
-        self._publishing.add(publishing)
-        publishing.add_done_callback(self._publishing.discard)
-        # A trade that is taken here is not taken from a connection any more: a reader may be
-        # cancelled while it waits for Kafka, the trade in its hands may not. See `finish`.
-        await asyncio.shield(publishing)
+        await self.publish(recent)
+        self._on_check(symbol, started_us, recent)
         self._on_read(Read(symbol, started_us, self._oldest_us(recent)))
         settled = wanted.subscribed + SETTLE_S
         if started < settled:
             self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, settled))
 
+    async def _compare(self, symbol: str) -> None:
+        del self._checks[symbol]
+        started_us = time.time_ns() // 1000
+        if (market := self._markets.get(symbol)) is None:
+            return
+        if (recent := await self._recent(market)) is not None:
+            self._on_check(symbol, started_us, recent)
+
+    async def _recent(self, market: Market) -> RecentTrades | None:
+        """Read the newest trades of a market; None if that fails, which is noted."""
+        try:
+            body = await self._rest.get(self._exchange.recent_trades_path(market.symbol))
+            received_at_us = time.time_ns() // 1000
+            # Beside the event loop: a long answer takes a second.
+            recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)
+        except ExchangeUnavailable as error:
+            self.trouble = str(error)
+            self._failures[market.symbol] = self._failures.get(market.symbol, 0) + 1
+            self._failed_in_a_row += 1
+            delay_s = 0.0
+            if self._failed_in_a_row > READERS:
+                # It is not this market: nobody is answered.
+                delay_s = self._backoff.next()
+            _log.warning("cannot repair", detail=self.trouble, retry_s=round(delay_s, 2))
+            await asyncio.sleep(delay_s)
+            return None
+        self._failures.pop(market.symbol, None)
+        self._failed_in_a_row = 0
+        self.trouble = ""
+        self._backoff.reset()
+        if recent.invalid:
+            if not self._invalid_seen:
+                self._invalid_seen = True
+                _log.warning("invalid trades, the first told by REST", symbol=market.symbol)
+            self._invalid.inc(recent.invalid)
+        return recent
+
+    def _wait_s(self, symbol: str) -> float:
+        """Return how long a market waits that could not be read; the others do not wait for it."""
+        failures = min(self._failures.get(symbol, 1), 16)
+        limit_s = min(self._max_wait_s, FIRST_WAIT_S * 2.0 ** (failures - 1))
+        return random.uniform(limit_s / 2, limit_s)  # noqa: S311 - spreads load, keeps no secret
+
     async def _publish(self, recent: RecentTrades) -> None:
-        take = self._recorder.source()
+        take = self._recorder.source(history=True)
         for number, trade in enumerate(recent.trades, 1):
             if number % _TRADES_AT_ONCE == 0:
                 await asyncio.sleep(0)

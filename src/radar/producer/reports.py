@@ -1,13 +1,23 @@
-"""What a producer tells about itself, beside the data: published when there is room, in order."""
+"""What a producer tells about itself, beside the data: published when there is room, in order.
+
+Nothing of it is dropped while Kafka takes nothing. So that memory stays bounded, gaps are merged
+then: a merged gap covers at least what its parts cover.
+"""
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 
 import structlog
 
+from radar import wire
 from radar.errors import BufferFull, InvalidMessage
-from radar.kinds import Kind
+from radar.kinds import GAPS, Kind
 from radar.observe import metrics
 from radar.producer.outlet import Outlet
+from radar.records import Gap
+
+# Messages that wait; above it they are merged.
+MAX_WAITING = 1000
 
 _log = structlog.get_logger()
 
@@ -35,6 +45,8 @@ class Reports:
             _log.error("report left out", kind=self._kind.name, reason=str(error))
             return
         self._messages.append((key, value))
+        if len(self._messages) > MAX_WAITING:
+            self._merge()
 
     def serve(self) -> None:
         """Publish what there is room for; to be called many times a second.
@@ -42,7 +54,8 @@ class Reports:
         Raises:
             BrokerUnavailable: Kafka cannot be used any more.
         """
-        while self._messages:
+        # What Kafka refuses is sent again first: the rest waits here, where it can be merged.
+        while self._messages and not self._outlet.refused:
             try:
                 self._outlet.publish(*self._messages[0])
             except BufferFull:
@@ -53,3 +66,65 @@ class Reports:
     def mirror(self) -> None:
         """Copy the numbers into the metrics."""
         self._outlet.mirror()
+
+    def _merge(self) -> None:
+        key = self._messages[0][0]
+        values = [value for _, value in self._messages]
+        merged = merged_gaps(values) if self._kind is GAPS else newest_watches(values)
+        if len(merged) > MAX_WAITING // 2:
+            merged = (
+                merged_gaps(merged, over_markets=True)
+                if self._kind is GAPS
+                else merged[-MAX_WAITING // 2 :]
+            )
+        lost = len(values) - len(merged)
+        _log.warning("reports merged: Kafka takes none", kind=self._kind.name, fewer=lost)
+        self._messages = deque((key, value) for value in merged)
+
+
+def merged_gaps(values: Iterable[bytes], *, over_markets: bool = False) -> list[bytes]:
+    """Merge gaps of one cause; each result covers at least what its parts cover.
+
+    Args:
+        values: Messages of gaps.
+        over_markets: Also merge gaps of different markets.
+    """
+    groups: dict[tuple[object, ...], list[wire.GapMessage]] = {}
+    for gap in map(wire.decode_gap, values):
+        of = () if over_markets else tuple(gap.symbols)
+        groups.setdefault((gap.source, gap.record_kind, gap.cause, *of), []).append(gap)
+    return [
+        wire.encode_gap(
+            Gap(
+                source=gaps[0].source,
+                record_kind=gaps[0].record_kind,
+                cause=gaps[0].cause,
+                symbols=symbols,
+                began_at_us=min(each.began_at_us for each in gaps),
+                ended_at_us=max(each.ended_at_us for each in gaps),
+                repaired=all(each.repaired for each in gaps),
+                received_at_us=max(each.received_at_us for each in gaps),
+            )
+        )
+        for gaps in groups.values()
+        for symbols in _parts(sorted({symbol for each in gaps for symbol in each.symbols}))
+    ]
+
+
+def newest_watches(values: Iterable[bytes]) -> list[bytes]:
+    """Keep the newest report of each watch.
+
+    If there are too many watches, the oldest are left out: their time counts as not recorded.
+    """
+    newest: dict[tuple[str, int], bytes] = {}
+    for value in values:
+        watch = wire.decode_watch(value)
+        name = (watch.connection, watch.began_at_us)
+        newest.pop(name, None)
+        newest[name] = value
+    return list(newest.values())
+
+
+def _parts(symbols: list[str]) -> Iterator[tuple[str, ...]]:
+    for start in range(0, len(symbols), wire.MAX_GAP_SYMBOLS):
+        yield tuple(symbols[start : start + wire.MAX_GAP_SYMBOLS])

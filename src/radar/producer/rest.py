@@ -6,6 +6,7 @@ bounded.
 """
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import AsyncIterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -15,11 +16,13 @@ import httpx
 from radar import tls
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
+from radar.producer.gate import Gate
 from radar.settings import without_password
 
 # Without a byte for so long, or for the whole request: an answer that drips ends as well.
 TIMEOUT_S = 10.0
-REQUEST_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 15.0
+CLOSE_TIMEOUT_S = 2.0
 # The market list is a few hundred kilobytes. Both the sent and the inflated body are bounded.
 MAX_BODY_BYTES = 16 * 1024 * 1024
 # Inflated at once, after which other tasks get their turn.
@@ -34,18 +37,20 @@ class Rest:
         date: The Date header of the newest answer; empty if there was none.
     """
 
-    def __init__(self, url: str, *, proxy: str) -> None:
+    def __init__(self, url: str, *, proxy: str, gate: Gate | None = None) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             url: Address without a trailing slash.
             proxy: Address of a proxy; empty means none, also none of the environment's.
+            gate: Closed while the exchange wants no requests; None: one for these requests only.
 
         Raises:
             ConfigurationError: An address is not usable.
         """
         self.date = ""
         self._url = url.rstrip("/")
+        self._gate = gate or Gate()
         try:
             self._client = httpx.AsyncClient(
                 proxy=proxy or None,
@@ -65,18 +70,22 @@ class Rest:
     async def get(self, path: str) -> bytes:
         """Return the body of the answer to one GET request; takes up to REQUEST_TIMEOUT_S.
 
+        Before that it waits for as long as the exchange wants no requests.
+
         Raises:
             ExchangeUnavailable: No complete answer in time, a status that is not 200 (redirects
                 are not followed), or a body that is too large, damaged or encoded in another way
                 than gzip.
         """
         url = self._url + path
+        await self._gate.passed()
         try:
             async with (
                 asyncio.timeout(REQUEST_TIMEOUT_S),
                 self._client.stream("GET", url) as response,
             ):
                 self.date = response.headers.get("Date", "")[:64]
+                self._gate.note_answer(response.status_code, response.headers)
                 return await _body(response)
         except TimeoutError as error:
             raise ExchangeUnavailable(
@@ -89,8 +98,10 @@ class Rest:
             raise ExchangeUnavailable(without_password(f"GET {url}: {reason}")) from error
 
     async def close(self) -> None:
-        """Close the connections that were kept."""
-        await self._client.aclose()
+        """Close the connections that were kept; takes up to CLOSE_TIMEOUT_S."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._client.aclose()
 
 
 async def _body(response: httpx.Response) -> bytes:

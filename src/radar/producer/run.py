@@ -1,34 +1,51 @@
 """A producer from start to stop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import stamina
 import structlog
 
+from radar import wire
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
+from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster, Publisher
 from radar.kinds import GAPS, TRADES, WATCHES, Kind
+from radar.observe import metrics
 from radar.observe.connections import Connections
 from radar.observe.health import Health
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
+from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
-from radar.producer.markets import Changes, Listing, read_markets, selected
+from radar.producer.gate import Gate
+from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.outlet import Outlet
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
 from radar.producer.repair import Repair
 from radar.producer.reports import Reports
 from radar.producer.rest import Rest
+from radar.producer.set_aside import Reason, SetAside
+from radar.producer.unpublished import Unpublished
 from radar.producer.watch_recorder import WatchRecorder
 from radar.records import Market
 from radar.settings import Settings
 
 SERVE_S = 0.02
 MIRROR_S = 0.5
+# How often evidence is looked for: part of the deadline, and at most and at least so often.
+LOOKS_PER_DEADLINE = 60
+LONGEST_LOOK_S = 1.0
+SHORTEST_LOOK_S = 0.02
+# A list that lacks a market is asked for again after this part of MARKETS_REFRESH_SECONDS.
+ABSENT_REFRESH_PART = 0.1
+# A refused market is tried again after this; the wait doubles up to MARKETS_REFRESH_SECONDS.
+FIRST_RETRY_S = 30.0
 # How long everything that was received may take to reach Kafka, once told to stop.
 FINISH_TIMEOUT_S = 20.0
 # The last part of it, in which nothing is taken from the sockets any more.
@@ -38,6 +55,10 @@ STALLED_AFTER_S = 5.0
 # Nor once nothing has come for so long, and for as long as so many frames usually take.
 SILENT_AFTER_S = 6.0
 SILENT_AFTER_FRAMES = 30
+# Receipt minus exchange time of live trades, beyond which the clocks differ; the alert
+# RadarClockSkew has the same thresholds.
+MOST_BEHIND_S = 5.0
+MOST_AHEAD_S = 1.5
 SHOWN_SYMBOLS = 3
 # What a producer tells about itself.
 REPORTED = (GAPS, WATCHES)
@@ -92,13 +113,21 @@ class Producer:
         self._settings = settings
         self._kind = kind
         self._exchange = load(settings.exchange)
+        self._gate = Gate(self._exchange.name)
         self._rest = Rest(
-            settings.exchange_rest_url or self._exchange.rest_url, proxy=settings.exchange_proxy
+            settings.exchange_rest_url or self._exchange.rest_url,
+            proxy=settings.exchange_proxy,
+            gate=self._gate,
         )
-        self._publisher = Publisher(settings, kind.topic)
-        self._outlet = Outlet(self._publisher, kind.name)
+        retry_s = settings.kafka_retry_refused_seconds
+        self._publisher = Publisher(settings, kind.topic, retry_refused_s=retry_s)
+        self._outlet = Outlet(self._publisher, kind.name, self._not_published)
+        self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
-        self._report_publishers = [Publisher(settings, kind.topic) for kind in REPORTED]
+        # What a producer reports of itself has no other record: it is retried for ever.
+        self._report_publishers = [
+            Publisher(settings, kind.topic, retry_refused_s=math.inf) for kind in REPORTED
+        ]
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name)
             if kind is TRADES
@@ -114,6 +143,7 @@ class Producer:
             requests_per_second=settings.repair_requests_per_second,
             max_wait_s=settings.reconnect_max_seconds,
             on_read=lambda read: self._gaps.read(read),
+            on_check=self._take_check,
         )
         self._report_outlets = [
             Outlet(publisher, kind.name)
@@ -139,8 +169,24 @@ class Producer:
             self._repair.request if kind is TRADES else _nothing,
             self._gaps,
             self._watches,
+            self._gate,
+            self._refuse,
         )
-        self._listing = Listing(settings.max_markets)
+        self._set_aside = SetAside(kind)
+        deadline_s = settings.freshness_seconds
+        self._trades = (
+            TradeFreshness(deadline_s, self._recorder)
+            if isinstance(self._recorder, TradeRecorder)
+            else None
+        )
+        self._books = BookFreshness(deadline_s)
+        self._retries = Retries(deadline_s)
+        self._unverified: list[str] = []
+        self._is_listed = False
+        # Each that SYMBOLS names is wanted.
+        self._listing = Listing(len(settings.symbols) or settings.max_markets)
+        self._retiring: set[Shard] = set()
+        self._muted: dict[str, int] = {}  # since when, Unix time
         self._shards: dict[Shard, asyncio.Task[None]] = {}  # and what keeps them connected
         self._groups: list[list[Shard]] = []  # redundant ones, of the same markets
         self._tasks: list[asyncio.Task[None]] = []
@@ -160,19 +206,18 @@ class Producer:
         self._health.set("start", "the exchange has not told its markets yet")
         self._serving = self._start(self._serve())
         self._releasing = self._start(self._release())
-        listed = await self._read_markets()
-        if self._settings.symbols:
-            self._add(selected(listed, self._settings.symbols))
-        else:
-            self._add((await self._changes(self._listing.start, listed)).new)
+        self._add((await self._changes(self._listing.start)).new)
+        self._is_listed = True
+        self._expect_unknown()
         self._tell_health()
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._kind is TRADES:
             for _ in range(repair.READERS):
                 self._start(self._repair.run())
-        if not self._settings.symbols:
-            self._start(self._follow_markets())
+        self._start(self._follow_markets())
+        self._start(self._retry_refused())
+        self._start(self._look_for_evidence())
         await self._failure
 
     async def finish(self) -> None:
@@ -200,13 +245,7 @@ class Producer:
         for part in (self._releasing, self._serving):
             if part is not None:
                 await _cancel(part)
-        self._serve_reports()
-        left = self._outlet.given_up + sum(reports.waiting for reports in self._reports)
-        failed = 0
-        for publisher in (self._publisher, *self._report_publishers):
-            remaining_s = max(0.0, deadline - time.monotonic())
-            left += await asyncio.to_thread(publisher.flush, remaining_s)
-            failed += publisher.failed
+        left, failed = await self._flush(deadline)
         self._mirror()
         _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
         if left or failed:
@@ -216,6 +255,23 @@ class Producer:
         for end in ends:
             if end is not None:
                 raise end  # what it had in hand is not published
+
+    async def _flush(self, deadline: float) -> tuple[int, int]:
+        """Wait until Kafka has everything; return how many messages it has not, and refused."""
+        left = self._outlet.given_up
+        failed = 0
+        for publisher in (self._publisher, *self._report_publishers):
+            if publisher is not self._publisher:
+                self._serve_reports()
+            remaining_s = max(0.0, deadline - time.monotonic())
+            left += await asyncio.to_thread(publisher.flush, remaining_s)
+            publisher.give_up()
+            if publisher is self._publisher:
+                # Their gaps are among the reports.
+                self._outlet.hand_over_given_up()
+                self._record_unpublished(finally_=True)
+            failed += publisher.failed
+        return left + sum(reports.waiting for reports in self._reports), failed
 
     async def _create_topics(self) -> None:
         cluster = Cluster(self._settings)
@@ -232,27 +288,36 @@ class Producer:
                     ],
                 )
 
-    async def _read_markets(self) -> list[Market]:
-        return await read_markets(
-            self._exchange, self._rest, max_wait_s=self._settings.reconnect_max_seconds
-        )
-
     async def _follow_markets(self) -> None:
+        absent = 0
         while True:
-            await asyncio.sleep(self._settings.markets_refresh_seconds)
-            changes = await self._changes(self._listing.update, await self._read_markets())
+            part = ABSENT_REFRESH_PART if absent else 1.0
+            await asyncio.sleep(part * self._settings.markets_refresh_seconds)
+            changes = await self._changes(self._listing.update)
+            absent = changes.absent
             if changes.ended:
                 _log.info("markets ended", count=len(changes.ended), symbols=_some(changes.ended))
                 await self._end(changes.ended)
+            self._expect_unknown()
             if changes.new:
                 symbols = [market.symbol for market in changes.new]
                 _log.info("new markets", count=len(symbols), symbols=_some(symbols))
                 self._add(changes.new)
 
-    async def _changes(
-        self, take: Callable[[list[Market]], Changes], listed: list[Market]
-    ) -> Changes:
-        changes = await asyncio.to_thread(take, listed)  # a long list takes a while
+    async def _changes(self, take: Callable[[list[Market]], Changes]) -> Changes:
+        """Ask for the market list; set aside what cannot be recorded, return what changes."""
+        listed = await read_markets(
+            self._exchange, self._rest, max_wait_s=self._settings.reconnect_max_seconds
+        )
+        symbols = self._settings.symbols
+        markets, unknown = chosen(listed.markets, symbols)
+        # Entries that SYMBOLS does not name concern nobody.
+        malformed = {
+            name: why for name, why in listed.malformed.items() if not symbols or name in symbols
+        }
+        self._set_aside.replace(Reason.MALFORMED, malformed)
+        self._set_aside.replace(Reason.UNKNOWN, unknown)
+        changes = await asyncio.to_thread(take, markets)  # a long list takes a while
         if changes.left_out:
             _log.warning(
                 "markets left out: more than MAX_MARKETS, or too many new ones at once",
@@ -260,9 +325,108 @@ class Producer:
             )
         return changes
 
+    def _expect_unknown(self) -> None:
+        """Let markets that SYMBOLS names and the exchange does not list have gaps."""
+        missing = [
+            symbol
+            for symbol in self._settings.symbols
+            if symbol not in self._markets and wire.are_names(symbol)
+        ]
+        self._gaps.expect(missing)
+
+    def _refuse(self, symbol: str, detail: str) -> None:
+        """Set a market aside for which the exchange ends connections."""
+        self._set_aside.add(Reason.REFUSED, symbol, detail or "the exchange ends the connection")
+        self._feed.refused = self._set_aside.symbols(Reason.REFUSED)
+        self._gaps.refuse([symbol])
+        for shard in self._shards:
+            shard.remove([symbol])
+        self._start(self._retire_empty())
+
+    async def _retry_refused(self) -> None:
+        """Try refused markets again, slowly; one that is taken is recorded with the others."""
+        wait_s = FIRST_RETRY_S
+        while True:
+            # Soon, then slowly.
+            await asyncio.sleep(min(wait_s, self._settings.markets_refresh_seconds))
+            wait_s *= 2
+            if not self._feed.refused:
+                wait_s = FIRST_RETRY_S
+            for symbol in self._set_aside.symbols(Reason.REFUSED):
+                if symbol not in self._markets:
+                    continue
+                trial = await Shard(self._feed, [symbol]).try_alone()
+                if trial is None or trial.ended:
+                    continue
+                self._take_back(symbol)
+                self._place([symbol])
+                await trial.until_ended(self._settings.connection_overlap_seconds)
+                await trial.close("rotated")
+
+    def _take_back(self, symbol: str) -> None:
+        self._set_aside.discard(Reason.REFUSED, symbol)
+        self._feed.refused = self._set_aside.symbols(Reason.REFUSED)
+
+    async def _look_for_evidence(self) -> None:
+        """Find the markets that are mute on connections that work, and those not verified."""
+        look_s = self._settings.freshness_seconds / LOOKS_PER_DEADLINE
+        while True:
+            await asyncio.sleep(max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, look_s)))
+            now, now_us = time.monotonic(), time.time_ns() // 1000
+            if self._outlet.waiting and self._trades:
+                self._trades.postpone(now)  # connections are not read meanwhile
+            elif self._trades:
+                await self._look_for_trades(self._trades, now, now_us)
+            else:
+                self._look_for_books(now, now_us)
+
+    async def _look_for_trades(self, trades: TradeFreshness, now: float, now_us: int) -> None:
+        heard = self._feed.heard_us()
+        self._repair.check(trades.look(heard, self._markets.keys(), now, now_us))
+        for mute in trades.settle(now):
+            await self._repair.publish(mute.recent)
+            if self._gaps.is_covered(mute.symbol):
+                self._note_mute(mute.symbol, mute.since_us)
+            if self._retries.may(mute.symbol, now):
+                self._feed.subscribe_again(mute.symbol)
+        for symbol in self._muted.keys() & self._markets.keys():
+            if heard.get(symbol, 0) > self._muted[symbol]:
+                del self._muted[symbol]
+                self._retries.forget(symbol)
+                if not self._gaps.is_covered(symbol):
+                    self._feed.cover_again(symbol)
+        self._unverified = trades.unverified(now)
+
+    def _note_mute(self, symbol: str, since_us: int) -> None:
+        self._muted[symbol] = time.time_ns() // 1000
+        self._gaps.mute(symbol, since_us)
+        _log.warning(
+            "market is mute on its connection: REST has trades that it did not bring",
+            symbol=symbol,
+            since=datetime.fromtimestamp(since_us / 1e6, UTC).isoformat(),
+        )
+
+    def _look_for_books(self, now: float, now_us: int) -> None:
+        books = self._feed.books()
+        for symbol in self._books.look(books, self._feed.alive(), now, now_us):
+            if self._retries.may(symbol, now):
+                _log.info("a book is quiet for unusually long, subscribing again", symbol=symbol)
+                self._feed.subscribe_again(symbol)
+        for symbol, began_us, ended_us in self._books.settle(books, self._feed.subscribed_us()):
+            self._gaps.note_mute(symbol, began_us, ended_us)
+        self._unverified = self._books.unverified(now)
+
+    def _take_check(self, symbol: str, started_us: int, recent: RecentTrades) -> None:
+        if self._trades is not None:
+            self._trades.read(symbol, started_us, recent, time.monotonic())
+
     def _add(self, markets: list[Market]) -> None:
         symbols = [market.symbol for market in markets]
         self._markets.update(zip(symbols, markets, strict=True))
+        self._place(symbols)
+
+    def _place(self, symbols: list[str]) -> None:
+        """Divide markets over connections that have room, and new ones."""
         # Only once all connections are full there are more of them, so markets that come and go
         # do not leave ever more connections behind. The emptiest first: few are replaced.
         for group in sorted(self._groups, key=lambda group: group[0].room, reverse=True):
@@ -289,16 +453,28 @@ class Producer:
         gone = frozenset(symbols)
         for shard in self._shards:
             shard.remove(gone)
-        empty = [shard for shard in self._shards if not shard.symbols]
-        self._groups = [group for group in self._groups if group[0].symbols]
-        await asyncio.gather(*map(self._retire, empty))
+        for symbol in symbols:
+            self._take_back(symbol)
+            self._muted.pop(symbol, None)
+            self._retries.forget(symbol)
+        await self._retire_empty()
+        self._feed.forget(symbols)
         await self._publish(lambda: self._recorder.forget(symbols))
+
+    async def _retire_empty(self) -> None:
+        empty = [
+            shard for shard in self._shards if not shard.symbols and shard not in self._retiring
+        ]
+        self._groups = [group for group in self._groups if group[0].symbols]
+        self._retiring.update(empty)
+        await asyncio.gather(*map(self._retire, empty))
 
     async def _retire(self, shard: Shard) -> None:
         await _cancel(self._shards[shard])
         await shard.close("delisted")
         # Not before: `finish` closes what is still open.
         del self._shards[shard]
+        self._retiring.discard(shard)
 
     def _start(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(part)
@@ -316,6 +492,7 @@ class Producer:
         """Take acknowledgements, publish reports, show numbers."""
         mirrored = 0.0
         while True:
+            self._feed.clock.now_us()  # notes a jump also while no frame comes
             self._outlet.serve()
             self._serve_reports()
             now = time.monotonic()
@@ -324,7 +501,28 @@ class Producer:
                 mirrored = now
             await asyncio.sleep(SERVE_S)
 
+    def _not_published(self, _key: bytes, value: bytes) -> None:
+        """Take a message that Kafka refused for good."""
+        message = self._kind.decode(value)
+        self._unpublished.add(message.symbol, message.received_at_us, value, time.monotonic())
+
+    def _record_unpublished(self, *, finally_: bool = False) -> None:
+        """Record the gaps of refused messages; once Kafka takes messages again, fetch them."""
+        unpublished, takes_again = self._unpublished, not self._outlet.trouble
+        for gap in unpublished.gaps(time.monotonic(), finally_=finally_):
+            self._gaps.unpublished(gap, may_repair=takes_again and not finally_)
+        if takes_again and unpublished.symbols:
+            for value in unpublished.values:
+                self._recorder.not_published(value)
+            if self._kind is TRADES:
+                self._repair.request(
+                    [each for each in unpublished.symbols if each in self._markets]
+                )
+            unpublished.values.clear()
+            unpublished.symbols.clear()
+
     def _serve_reports(self) -> None:
+        self._record_unpublished()
         self._gaps.serve()
         self._watches.serve()
         for reports in self._reports:
@@ -357,6 +555,25 @@ class Producer:
     def _tell_health(self) -> None:
         unconnected = self._feed.unconnected()
         self._tell(
+            "markets",
+            f"no market can be recorded: {self._set_aside.text}",
+            holds=self._is_listed and not self._markets,
+        )
+        self._warn("set aside", self._set_aside.text)
+        self._warn("rate limit", self._gate.reason)
+        unverified = [] if unconnected == list(self._markets) else self._unverified_markets()
+        self._warn(
+            "freshness",
+            f"{len(unverified)} of {len(self._markets)} markets are not verified for more than"
+            f" {self._settings.freshness_seconds:g} s ({_some(unverified)})"
+            + (f": {self._repair.trouble}" if self._repair.trouble else "")
+            if unverified
+            else "",
+        )
+        metrics.UNVERIFIED_MARKETS.labels(self._kind.name).set(len(unverified))
+        self._set_aside.show()
+        self._gate.show()
+        self._tell(
             "exchange",
             f"{len(unconnected)} of {len(self._markets)} markets have no connection to the"
             f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
@@ -380,6 +597,33 @@ class Producer:
             f"Kafka has acknowledged nothing for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
+        troubles = [trouble for outlet in outlets if (trouble := outlet.trouble)]
+        self._tell("publish", "; ".join(troubles), holds=bool(troubles))
+        self._warn_of_skew()
+
+    def _warn_of_skew(self) -> None:
+        skew_s = self._recorder.clock_skew_s
+        if skew_s is None or -MOST_AHEAD_S <= skew_s <= MOST_BEHIND_S:
+            self._health.clear("clock")
+            return
+        where = "ahead of" if skew_s > 0 else "behind"
+        self._health.warn(
+            "clock",
+            f"this machine's clock is {abs(skew_s):,.0f} s {where} the exchange's; trades are"
+            " stored with both times, up to a day of difference: synchronise the clock"
+            " (timedatectl set-ntp true)",
+        )
+
+    def _unverified_markets(self) -> list[str]:
+        """Return the connected markets of which nothing proves that their records arrive."""
+        without = {*self._feed.unconnected(), *self._feed.refused}
+        return [symbol for symbol in self._unverified if symbol not in without]
+
+    def _warn(self, condition: str, reason: str) -> None:
+        if reason:
+            self._health.warn(condition, reason)
+        else:
+            self._health.clear(condition)
 
     def _tell(self, condition: str, reason: str, *, holds: bool) -> None:
         if holds:

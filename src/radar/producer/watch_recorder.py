@@ -14,7 +14,7 @@ from radar.kinds import Kind
 from radar.producer.reports import Reports
 from radar.records import OPEN, Watch
 
-TELL_EVERY_US = 30_000_000
+TELL_EVERY_S = 30.0
 
 
 class Watching(Protocol):
@@ -33,7 +33,7 @@ class Watching(Protocol):
 class _Open:
     name: str
     began_at_us: int
-    told_at_us: int
+    told_at_s: float  # monotonic
 
 
 class WatchRecorder:
@@ -58,8 +58,7 @@ class WatchRecorder:
     def begin(self, connection: Watching) -> None:
         """Note that a connection has subscribed, or is read again."""
         name = self._names.setdefault(connection, secrets.token_hex(8))
-        now_us = _now_us()
-        self._open[connection] = watch = _Open(name, now_us, now_us)
+        self._open[connection] = watch = _Open(name, _now_us(), time.monotonic())
         self._tell(connection, watch, OPEN)
 
     def pause(self, connection: Watching, reason: str) -> None:
@@ -74,11 +73,11 @@ class WatchRecorder:
 
     def serve(self) -> None:
         """Tell what lasts, when it is time; to be called often."""
-        now_us = _now_us()
+        now_s = time.monotonic()
         for connection, watch in self._open.items():
-            if now_us >= watch.told_at_us + TELL_EVERY_US:
+            if now_s >= watch.told_at_s + TELL_EVERY_S:
                 self._tell(connection, watch, OPEN)
-                watch.told_at_us = now_us
+                watch.told_at_s = now_s
 
     def _tell(self, connection: Watching, watch: _Open, reason: str) -> None:
         record = Watch(

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from radar.store.client import Store
 
+# The cause that the view gives to time in which no producer ran; no message carries it.
+NOT_RECORDING = "not_recording"
+
 
 class Covered(NamedTuple):
     """A row of the view `coverage`.
@@ -15,7 +18,7 @@ class Covered(NamedTuple):
         record_kind: What was watched: trades or depth.
         symbol: The market.
         day: The day, UTC.
-        elapsed_s: How much of it is over.
+        elapsed_s: How much of it is over since the market was first watched.
         watched_s: For how long of that at least one connection brought the market.
         watched_share: The same as a share.
         gaps: How many gaps were recorded.
@@ -23,6 +26,7 @@ class Covered(NamedTuple):
         repaired_gaps: How many of them REST has made good.
         repaired_s: For how long.
         complete_share: The share that was watched or made good.
+        in_progress: Whether the day is not over.
     """
 
     source: str
@@ -37,6 +41,7 @@ class Covered(NamedTuple):
     repaired_gaps: int
     repaired_s: float
     complete_share: float
+    in_progress: bool
 
 
 class SymbolGap(NamedTuple):
@@ -71,7 +76,7 @@ def coverage(
         f"{_CHOSEN} ORDER BY day DESC, record_kind, symbol, source",
         _parameters(symbols, record_kind) | {"since": since},
     )
-    return [Covered(*row) for row in rows]
+    return [Covered._make((*row[:-1], bool(row[-1]))) for row in rows]
 
 
 def symbol_gaps(
@@ -128,13 +133,15 @@ def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str
         yield (
             f"{row.day}  {row.record_kind:6}  {row.symbol:16}  {_percent(row.watched_share):>9}"
             f"  {_percent(row.complete_share):>9}  {words}"
+            + (" (day in progress)" if row.in_progress else "")
         )
     for gap in gaps:
         seconds = (gap.ended_at - gap.began_at).total_seconds()
         state = "repaired" if gap.repaired else "not repaired"
+        cause = "no producer ran (not_recording)" if gap.cause == NOT_RECORDING else gap.cause
         yield (
             f"gap  {gap.began_at:%Y-%m-%dT%H:%M:%SZ}  {gap.record_kind:6}  {gap.symbol:16}"
-            f"  {seconds:,.1f} s, {gap.cause}, {state}"
+            f"  {seconds:,.1f} s, {cause}, {state}"
         )
 
 

@@ -10,6 +10,7 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,26 @@ from typing import Any
 from radar import __version__
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
-from radar.errors import ConfigurationError, QueryFailed, RadarError, StoreUnavailable
+from radar.errors import QueryFailed, RadarError, StoreUnavailable
 from radar.exchanges import load
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, Lag, library_version
 from radar.kinds import KINDS, TRADES
 from radar.local import addresses
 from radar.observe.state import running_pipeline
 from radar.producer.connection import Connection
-from radar.producer.markets import selected, storable
+from radar.producer.markets import chosen, storable
 from radar.producer.rest import Rest
 from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.store.migrate import migrations
+from radar.store.drift import differences
+from radar.store.schema import migrations, newest
 from radar.text import host_port
 
 ANSWER_TIMEOUT_S = 5.0
 CLICKHOUSE_SKEW_S = 2.0
+SHOWN_MARKETS = 5
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -118,7 +121,12 @@ def _kafka(settings: Settings, running: dict[str, Any] | None) -> Iterator[Findi
         yield problem("Kafka", str(error), remedy)
 
 
-def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    """Compare the topics with the options; blocks.
+
+    Raises:
+        BrokerUnavailable: Kafka does not answer.
+    """
     names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
     wanted = Wanted(
         partitions=settings.kafka_num_partitions,
@@ -131,6 +139,10 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         for topic in cluster.topic_settings(names)
     }
     yield from findings.topics(found, names, wanted)
+
+
+def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    yield from topic_findings(settings, cluster)
     lags = {kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()}
     yield findings.unstored(
         {
@@ -171,7 +183,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         return
     store = Store(settings, timeout_s=ANSWER_TIMEOUT_S)
     try:
-        if not store.has_table("schema_migrations"):
+        if not any(store.has_table(table) for table in ("schema_migrations", *newest().tables)):
             yield ok("ClickHouse", f"answers at {host_port(host, port)}")
             detail = f"database {store.database} is not there or empty"
             yield warning("schema", detail, "`radar migrate`, as workers do when they start")
@@ -183,9 +195,10 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield findings.clickhouse_version(str(version))
         ahead_s = (before_s + after_s) / 2 - float(now_s)
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
-        yield _schema(store)
+        yield from _schema(store)
         yield from _tables(settings, store)
         yield _delivery_gaps(store)
+        yield _first_to_go(settings, store)
         yield from _store_disk(store)
     except (QueryFailed, StoreUnavailable) as error:
         remedy = "see CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DB, CLICKHOUSE_SECURE"
@@ -205,10 +218,16 @@ def _delivery_gaps(store: Store) -> Finding:
     return findings.delivery_gaps(lost, sorted(causes))
 
 
-def _schema(store: Store) -> Finding:
+def _schema(store: Store) -> Iterator[Finding]:
+    if not store.has_table("schema_migrations"):
+        yield findings.missing_schema(["table schema_migrations is missing"])
+        return
     applied = {int(row[0]) for row in store.rows("SELECT version FROM schema_migrations FINAL")}
     known = {migration.version for migration in migrations()}
-    return findings.schema(sorted(known - applied), sorted(applied - known))
+    finding = findings.schema(sorted(known - applied), sorted(applied - known))
+    # What is not applied yet is not missing, and a newer radar may have changed the rest.
+    missing = [] if finding.remedy else [each.text for each in differences(store)]
+    yield findings.missing_schema(missing) if missing else finding
 
 
 def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
@@ -218,29 +237,42 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
         )
     )
     bad = False
-    for kind in KINDS.values():
-        if kind.table not in definitions:
-            continue
+    kinds = [kind for kind in KINDS.values() if kind.table in definitions]
+    refused = {kind.table: why for kind in kinds if (why := _refused(store, kind.table))}
+    for kind in kinds:
         found = findings.table(kind.table, str(definitions[kind.table]), settings.retention_days)
-        found += _rights(store, kind.table)
+        if kind.table in refused:
+            some = len(refused) < len(kinds)
+            found.append(findings.right(store.database, kind.table, refused[kind.table], some=some))
         bad |= bool(found)
         yield from found
     if not bad:
         yield ok("tables", "they collapse, recognise blocks, expire and take rows as they should")
 
 
-def _rights(store: Store, table: str) -> list[Finding]:
+def _first_to_go(settings: Settings, store: Store) -> Finding:
+    check, days = "rows to go", settings.retention_days
+    ((first_s,),) = store.rows(
+        "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
+        " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"
+    )
+    if not int(first_s):
+        return ok(check, f"none yet: rows are deleted {days} days after their receipt")
+    first = f"{datetime.fromtimestamp(int(first_s), UTC):%Y-%m-%d}"
+    return ok(
+        check,
+        f"ClickHouse deletes rows {days} days after their receipt (RETENTION_DAYS), the first on"
+        f" {first}; `radar export` keeps them as files",
+    )
+
+
+def _refused(store: Store, table: str) -> str:
+    """Return why this user may not insert into a table; empty if the user may."""
     try:
         store.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE 0")
     except QueryFailed as error:
-        return [
-            warning(
-                f"table {table}",
-                f"this user may not insert: {error}",
-                f"for workers: `GRANT SELECT, INSERT ON {store.database}.{table}`",
-            )
-        ]
-    return []
+        return str(error)
+    return ""
 
 
 def _store_disk(store: Store) -> Iterator[Finding]:
@@ -271,16 +303,17 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
     symbols: list[str] = []
     try:
         started_s = time.time()
-        markets = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
+        listed = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
+        markets = listed.markets
         middle_s = (started_s + time.time()) / 2
         found.append(ok("exchange REST", f"answers and has {len(markets):,} spot markets"))
         if rest.date:
             # It tells the second, so half a second later on average.
             told_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
             found.append(findings.clock("clock", middle_s - told_s, "the exchange's"))
-        symbols = [market.symbol for market in selected(markets, settings.symbols)][:1]
-    except ConfigurationError as error:
-        found.append(problem("markets", str(error), "name markets in SYMBOLS that there are"))
+        known, unknown = chosen(markets, settings.symbols)
+        symbols = [market.symbol for market in known][:1]
+        found += _set_aside(listed.malformed, unknown)
     except (RadarError, ValueError) as error:
         found.append(problem("exchange REST", str(error), remedy))
     finally:
@@ -297,6 +330,21 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
     except RadarError as error:
         found.append(problem("exchange WebSocket", str(error), remedy))
     return found
+
+
+def _set_aside(malformed: dict[str, str], unknown: dict[str, str]) -> Iterator[Finding]:
+    """Name the markets that a producer does not record."""
+    if unknown:
+        text = f"SYMBOLS names markets that the exchange does not have: {_named(unknown)}"
+        yield problem("markets", text, "name markets in SYMBOLS that there are")
+    if malformed:
+        text = f"the market list has {len(malformed)} malformed entries: {_named(malformed)}"
+        yield warning("market list", text, "all other markets are recorded; ask the exchange")
+
+
+def _named(found: dict[str, str]) -> str:
+    shown = [f"{name} ({why})" for name, why in list(found.items())[:SHOWN_MARKETS]]
+    return ", ".join(shown) + (", …" if len(found) > SHOWN_MARKETS else "")
 
 
 def _silent(

@@ -280,6 +280,33 @@ def schema(pending: Sequence[int], unknown: Sequence[int]) -> Finding:
     return ok("schema", "up to date")
 
 
+def missing_schema(missing: Sequence[str]) -> Finding:
+    """Judge what the migrations made and what is missing or different now."""
+    return problem(
+        "schema",
+        "; ".join(missing),
+        "`radar migrate` makes it again and says what was lost; `radar migrate --repair` changes"
+        " types of columns as well",
+    )
+
+
+def right(database: str, name: str, refused: str, *, some: bool) -> Finding:
+    """Judge a table that this user may not insert into.
+
+    Args:
+        database: Its database.
+        name: The table.
+        refused: Why, in the server's words.
+        some: Whether the user may insert into other tables of radar, so is a worker's user.
+    """
+    judge = problem if some else warning
+    return judge(
+        f"table {name}",
+        f"this user may not insert: {refused}",
+        f"for workers: `GRANT SELECT, INSERT ON {database}.{name}`",
+    )
+
+
 def table(name: str, definition: str, retention_days: int) -> list[Finding]:
     """Judge a table by its definition; nothing if all is well."""
     check = f"table {name}"

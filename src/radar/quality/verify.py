@@ -10,7 +10,7 @@ expired, messages that still wait, and offsets that an operator skipped because 
 them (table `delivery_gaps`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -18,6 +18,7 @@ from typing import Any
 
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.letters import Letters, identity
+from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.kinds import KINDS, Kind
 from radar.local.simulator import ledger_started_us, stream_ledger
@@ -118,8 +119,17 @@ class Report:
         return not (kinds or trades)
 
 
-def verify(settings: Settings, ledger: Path | None = None) -> Report:
+def verify(
+    settings: Settings,
+    ledger: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda _kind, _done, _all: None,
+) -> Report:
     """Compare all kinds, and the trades with the ledger of a simulated exchange; blocks.
+
+    Args:
+        settings: Where Kafka and ClickHouse are.
+        ledger: The ledger's file; None: without a simulated exchange.
+        progress: Called with a kind, how many of its messages are compared, and how many there are.
 
     Raises:
         BrokerUnavailable: Kafka does not answer.
@@ -130,13 +140,33 @@ def verify(settings: Settings, ledger: Path | None = None) -> Report:
     cluster = Cluster(settings)
     store = Store(settings, timeout_s=QUERY_TIMEOUT_S)
     try:
-        kinds = [verify_kind(cluster, store, kind) for kind in KINDS.values()]
+        kinds = [verify_kind(cluster, store, kind, progress) for kind in KINDS.values()]
         return Report(kinds, _verify_ledger(store, ledger) if ledger else None)
     finally:
         store.close()
 
 
-def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
+def check_ledger(path: Path) -> None:
+    """Read the beginning of a simulated exchange's ledger.
+
+    Raises:
+        InvalidRequest: There is no such file, or it cannot be read.
+    """
+    try:
+        ledger_started_us(path)
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot read the ledger {path}: {error.strerror}: give --ledger the file that"
+            " `radar simulate --ledger` writes"
+        ) from error
+
+
+def verify_kind(
+    cluster: Cluster,
+    store: Store,
+    kind: Kind,
+    progress: Callable[[str, int, int], None] = lambda _kind, _done, _all: None,
+) -> KindReport:
     """Compare one kind; blocks. See `verify`."""
     report = KindReport(kind.name)
     lags = cluster.lag(kind.topic, kind.group)
@@ -145,6 +175,10 @@ def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
     gaps = recorded(store, kind.topic)
     topic_id = cluster.topic_id(kind.topic) if lags else ""
     oldest_us = None
+    done, all_messages = (
+        0,
+        sum(max(0, min(each.committed or 0, each.end) - each.start) for each in lags),
+    )
     for lag in lags:
         comparison = _Comparison(
             store,
@@ -160,6 +194,8 @@ def verify_kind(cluster: Cluster, store: Store, kind: Kind) -> KindReport:
             )
             for chunk in _chunks(messages):
                 comparison.take(chunk)
+                done += len(chunk)
+                progress(kind.name, done, all_messages)
         comparison.take_lost(
             [each for each in gaps if each.partition == lag.partition], topic_id, lag.start
         )

@@ -1,6 +1,8 @@
 """The only module that talks to ClickHouse, over HTTP."""
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 import clickhouse_connect
@@ -9,32 +11,18 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from clickhouse_connect.driver.httputil import all_managers, get_pool_manager
 
 from radar.columns import Columns
-from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
-from radar.settings import Settings
-from radar.store import native
-from radar.text import host_port
-
-# Server errors that are about the content of a block, by ClickHouse's ErrorCodes.cpp. Every
-# other error is about the server's state and is retried: a code that is missing here costs a
-# pause and an alert, a code too many would send good rows to the dead letters.
-ROW_ERRORS = {
-    6: "CANNOT_PARSE_TEXT",
-    26: "CANNOT_PARSE_QUOTED_STRING",
-    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
-    38: "CANNOT_PARSE_DATE",
-    41: "CANNOT_PARSE_DATETIME",
-    69: "ARGUMENT_OUT_OF_BOUND",
-    72: "CANNOT_PARSE_NUMBER",
-    117: "INCORRECT_DATA",
-    190: "SIZES_OF_ARRAYS_DONT_MATCH",
-    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
-    376: "CANNOT_PARSE_UUID",
-    407: "DECIMAL_OVERFLOW",
-    469: "VIOLATED_CONSTRAINT",
-    691: "UNKNOWN_ELEMENT_OF_ENUM",
-}
+from radar.errors import InsertCutOff, QueryFailed, StoreUnavailable
+from radar.settings import ANSWER_WITHIN_S, Settings
+from radar.store import native, server_errors
+from radar.text import clickhouse_words, host_port
 
 CONNECT_TIMEOUT_S = 5
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
+# What a person can do about an error, whatever was asked.
+_REMEDIES = {
+    81: "run `radar migrate`, or set CLICKHOUSE_DB",  # UNKNOWN_DATABASE
+    516: "set CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",  # AUTHENTICATION_FAILED
+}
 # Times without a zone are UTC, wherever the server stands.
 _SESSION_SETTINGS = {"session_timezone": "UTC"}
 
@@ -46,9 +34,51 @@ _INSERT_SETTINGS: dict[str, Any] = {
     "max_insert_block_size": 1_048_576,
     "min_insert_block_size_rows": 1_048_576,
     "min_insert_block_size_bytes": 0,
+    # A block that is inserted again, because a view failed, reaches the views that did not fail
+    # a second time; with this they recognise it, if their tables have a window as radar's have.
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
     # A block of trades may hold old ones from many partitions (recent trades of quiet markets).
     "max_partitions_per_insert_block": 0,
 }
+
+
+def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
+    """Return once ClickHouse answers; blocks up to `timeout_s`.
+
+    It needs no user: whether the database lets a user in is known from the first query.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer; the message says what to do.
+    """
+    host, port = settings.clickhouse_host, settings.clickhouse_port
+    connection = (
+        HTTPSConnection(
+            host,
+            port,
+            timeout=timeout_s,
+            context=ssl.create_default_context(cafile=settings.clickhouse_ca_file or None),
+        )
+        if settings.clickhouse_secure
+        else HTTPConnection(host, port, timeout=timeout_s)
+    )
+    address = host_port(host, port)
+    remedy = "start it, or set CLICKHOUSE_HOST and CLICKHOUSE_PORT"
+    try:
+        connection.request("GET", "/ping")
+        connection.getresponse().read()
+    except ssl.SSLError as error:
+        raise StoreUnavailable(
+            f"ClickHouse at {address} and this machine do not agree on TLS: set CLICKHOUSE_SECURE,"
+            " CLICKHOUSE_CA_FILE and CLICKHOUSE_PORT"
+        ) from error
+    except HTTPException as error:
+        raise StoreUnavailable(
+            f"{address} does not answer as ClickHouse: set CLICKHOUSE_PORT to the HTTP port (8123)"
+        ) from error
+    except OSError as error:
+        raise StoreUnavailable(f"ClickHouse does not answer at {address}: {remedy}") from error
+    finally:
+        connection.close()
 
 
 class Store:
@@ -78,20 +108,23 @@ class Store:
 
         Raises:
             StoreUnavailable: The block may or may not be stored; try again with the same token.
+            StoreNeedsRepair: The same, but only a person can help.
+            BlockTooLarge: The server takes no block of this size; insert it in parts.
             StoreRejected: The server refuses the rows themselves; nothing was stored.
         """
+        block = native.encode(parts)
         try:
             self._connected().raw_insert(
                 table,
                 column_names=[column.name for column in parts[0][1]],
-                insert_block=native.encode(parts),
+                insert_block=block,
                 settings=_INSERT_SETTINGS | {"insert_deduplication_token": token},
                 fmt="Native",
             )
         except Exception as error:
-            if isinstance(error, DatabaseError) and error.code in ROW_ERRORS:
-                raise StoreRejected(f"{ROW_ERRORS[error.code]}: {_first_line(error)}") from error
-            raise self._unavailable(error) from error
+            rows = sum(count for count, _ in parts)
+            sent = server_errors.Sent(self._address, table, rows, len(block), self._disk)
+            raise self._insert_error(error, sent) from error
 
     def ping(self) -> None:
         """Ask the database for an answer; blocks.
@@ -288,9 +321,33 @@ class Store:
             client_name="radar",
         )
 
+    @property
+    def _disk(self) -> str:
+        """Where the server keeps its data: known of the embedded one only."""
+        settings = self._settings
+        folder = settings.radar_data_dir.absolute() / "clickhouse"
+        if settings.clickhouse_host in _THIS_MACHINE and folder.exists():
+            return str(folder)
+        return f"the disk of ClickHouse at {self._address}"
+
+    def _insert_error(self, error: Exception, block: server_errors.Sent) -> Exception:
+        if not isinstance(error, ClickHouseError | OSError):
+            return error
+        status = server_errors.status(str(error))
+        if isinstance(error, DatabaseError) and (error.code is not None or status is not None):
+            return server_errors.of_insert(error.code, str(error), block)
+        cause = _innermost(error)
+        if isinstance(cause, ConnectionError):
+            return InsertCutOff(
+                f"ClickHouse at {self._address}: the connection broke during an insert of"
+                f" {block.size_bytes:,} bytes: {_first_line(cause)}"
+            )
+        return self._unavailable(error)
+
     def _query_error(self, error: Exception) -> Exception:
         if isinstance(error, DatabaseError) and error.code is not None:
-            return QueryFailed(_first_line(error))
+            remedy = _REMEDIES.get(error.code)
+            return QueryFailed(_first_line(error) + (f": {remedy}" if remedy else ""))
         return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> Exception:
@@ -309,4 +366,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return clickhouse_words(lines[0]) if lines else type(error).__name__

@@ -5,47 +5,15 @@ migration can be repeated (IF NOT EXISTS, OR REPLACE). Workers that start at onc
 apply the same migration side by side and end with the same schema.
 """
 
-import hashlib
 import re
-from dataclasses import dataclass
-from importlib import resources
 
 from radar.errors import ConfigurationError, StoreUnavailable
+from radar.store import drift, schema
 from radar.store.client import Store
+from radar.store.drift import Difference
+from radar.store.schema import Migration, migrations
 
-_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps", "watches")
-
-
-@dataclass(frozen=True)
-class Migration:
-    """One file of `radar/store/migrations`."""
-
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Identify the content."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
-
-    @property
-    def statements(self) -> list[str]:
-        """Split at semicolons that end a line."""
-        parts = re.split(r";\s*$", self.sql, flags=re.MULTILINE)
-        return [part.strip() for part in parts if part.strip()]
-
-
-def migrations() -> list[Migration]:
-    """Return all migrations in order."""
-    files = resources.files("radar.store").joinpath("migrations").iterdir()
-    found = [
-        Migration(int(match[1]), match[2], file.read_text("utf-8"))
-        for file in files
-        if (match := _FILE_NAME.fullmatch(file.name))
-    ]
-    return sorted(found, key=lambda migration: migration.version)
 
 
 def migrate(store: Store, retention_days: int) -> list[Migration]:
@@ -53,8 +21,10 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
 
     Safe when several processes do it at once.
 
+    A table that an earlier migration made and that is missing stays missing: `repair_schema`.
+
     Raises:
-        StoreUnavailable: The server does not answer, or a table is missing.
+        StoreUnavailable: The server does not answer.
         QueryFailed: The server refuses a statement.
         ConfigurationError: The database was made by other migrations than these.
     """
@@ -95,6 +65,34 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
     return applied
 
 
+def repair_schema(store: Store, *, types: bool = False) -> list[Difference]:
+    """Make again what the applied migrations made and what is missing; blocks.
+
+    Args:
+        store: The database, which may be missing.
+        types: Change columns of another type as well.
+
+    Returns:
+        What was made again.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+        QueryFailed: The server refuses a statement.
+    """
+    known = schema.newest()
+    if not any(store.has_table(table) for table in ("schema_migrations", *known.tables)):
+        return []  # a new database
+    if store.has_table("schema_migrations"):
+        applied = {int(row[0]) for row in store.rows("SELECT version FROM schema_migrations")}
+        known = schema.read(
+            statement
+            for migration in migrations()
+            if migration.version in applied
+            for statement in migration.statements
+        )
+    return drift.repair(store, drift.differences(store, known), known, types=types)
+
+
 def retention_days(store: Store, table: str) -> int | None:
     """Return for how many days after their receipt a table keeps rows; None: for ever; blocks.
 
@@ -115,6 +113,8 @@ def retention_days(store: Store, table: str) -> int | None:
 
 def _set_retention(store: Store, days: int) -> None:
     for table in _KEPT_TABLES:
+        if not store.has_table(table):
+            continue  # workers store into the others, and the missing one is named elsewhere
         if retention_days(store, table) != days:
             store.command(
                 f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"

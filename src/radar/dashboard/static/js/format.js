@@ -9,7 +9,8 @@ export const TEHRAN_OFFSET_S = 12600; // no daylight saving since 2022
 const LATIN = /[0-9]/g;
 const PERSIAN = "۰۱۲۳۴۵۶۷۸۹";
 const SIGNIFICANT = 8;
-const MAX_DECIMALS = 12;
+const MAX_DECIMALS = 18;
+const SHORT_FROM = 100000; // amounts from here on are written in short form: 123K
 
 const formats = new Map();
 
@@ -65,9 +66,10 @@ export function decimalsOf(prices, significant = SIGNIFICANT) {
   return needed;
 }
 
-/** Choose the decimals of amounts that stand below each other, by the largest. */
+/** Choose the decimals of amounts that stand below each other, by the largest; undefined: in short form. */
 export function amountDecimals(largest) {
   if (!(largest > 0)) return 0;
+  if (largest >= SHORT_FROM) return undefined;
   return Math.min(8, Math.max(0, 4 - Math.floor(Math.log10(largest))));
 }
 
@@ -141,7 +143,7 @@ function make(lang) {
     if (!isNumber(given)) return NONE;
     if (places !== undefined && Math.abs(given) >= 0.5 / 10 ** places) return decimal(given, places, places);
     const size = Math.abs(given);
-    if (size >= 100000) return compact(given);
+    if (size >= SHORT_FROM) return compact(given);
     const decimals = size >= 1000 ? 1 : size >= 1 ? 3 : 6;
     return decimal(given, 0, decimals);
   }

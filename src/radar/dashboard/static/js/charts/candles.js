@@ -148,8 +148,15 @@ export class CandleChart {
     }
   }
 
-  /** Take news of the newest candles. */
+  /** Take candles that changed: the newest, and those of trades that were stored late. */
   update(candles) {
+    const holes = candles.filter((each) => this.isMissing(each.time));
+    if (holes.length > 0) {
+      const range = this.chart.timeScale().getVisibleLogicalRange();
+      this.candles = [...this.candles, ...holes].sort((a, b) => a.time - b.time);
+      this.draw();
+      if (range) this.chart.timeScale().setVisibleLogicalRange({ from: range.from + holes.length, to: range.to + holes.length });
+    }
     for (const each of candles) {
       const last = this.candles.at(-1);
       if (last === undefined || each.time > last.time) {
@@ -166,6 +173,12 @@ export class CandleChart {
       this.bars.update(this.bar(each), late);
       this.volumes.update(this.volume(each), late);
     }
+  }
+
+  /** Tell whether an interval between the first candle and the last one has none yet. */
+  isMissing(time_s) {
+    if (this.candles.length === 0) return false;
+    return time_s > this.candles[0].time && time_s < this.candles.at(-1).time && this.indexOf(time_s) < 0;
   }
 
   look(range) {

@@ -17,6 +17,10 @@ const INTERVALS = [[60, "1m"], [300, "5m"], [900, "15m"], [3600, "1h"], [14400, 
 const INTERVALS_FA = { "1m": "۱ دقیقه", "5m": "۵ دقیقه", "15m": "۱۵ دقیقه", "1h": "۱ ساعت", "4h": "۴ ساعت", "1d": "روز" };
 const CANDLES = 500;
 const TRADES = 50;
+const PRICE_DIGITS = 15; // all that a double tells for sure, so that no two levels look the same
+const LONG_PRICE = 12; // characters, from which on the ladder is written smaller
+const LONGER_PRICE = 17;
+const MOST_LEVELS = 25;
 const NARROW_LEVELS = 8;
 const LEVEL_PX = 48; // of one level on both sides
 const AROUND_LEVELS_PX = 312;
@@ -32,7 +36,7 @@ function makeModel() {
 }
 
 function learnDecimals(model, prices) {
-  model.decimals.set(Math.max(model.decimals.value, decimalsOf(prices, 7)));
+  model.decimals.set(Math.max(model.decimals.value, decimalsOf(prices, PRICE_DIGITS)));
 }
 
 function Fact({ name, children }) {
@@ -115,7 +119,7 @@ function Candles({ symbol, interval_s, setInterval_s, model, feed }) {
     let pointed = false;
     const made = new CandleChart(place.current, { f, decimals: model.decimals.value }, {
       older: (before_s) => {
-        get("candles", { symbol, interval_s, before_s, count: CANDLES }, aborter.signal)
+        get("candles", { symbol, interval_s, time_zone: f.zone, before_s, count: CANDLES }, aborter.signal)
           .then(({ candles }) => made.prepend(candles), () => {
             if (!aborter.signal.aborted) setTimeout(() => (made.asked_s = null), 3000);
           });
@@ -127,7 +131,7 @@ function Candles({ symbol, interval_s, setInterval_s, model, feed }) {
       away: setAway,
     });
     chart.current = made;
-    const load = () => get("candles", { symbol, interval_s, count: CANDLES }, aborter.signal).then(
+    const load = () => get("candles", { symbol, interval_s, time_zone: f.zone, count: CANDLES }, aborter.signal).then(
       ({ candles }) => {
         learnDecimals(model, candles.slice(-50).map((each) => each.close));
         made.show(candles, interval_s);
@@ -197,11 +201,13 @@ function Ladder({ model, levels }) {
   const asks = empty ? [] : sums(book.asks.slice(0, levels));
   const most = Math.max(bids.at(-1)?.sum ?? 0, asks.at(-1)?.sum ?? 0) || 1;
   const buyers = book?.imbalance === null || book?.imbalance === undefined ? null : (1 + book.imbalance) / 2;
+  const longest = Math.max(0, ...[...bids, ...asks].map((each) => f.price(each.price, decimals).length));
+  const size = longest > LONGER_PRICE ? "longer" : longest > LONG_PRICE ? "long" : "";
   const level = (side) => (each, n) => html`<${Level} key=${side + n} side=${side} most=${most} places=${amountDecimals(most)} f=${f} decimals=${decimals} ...${each} />`;
   return html`<section class="card ladder" aria-label=${t("order_book")}>
     <header><h2>${t("order_book")}</h2></header>
     ${book === null ? html`<${Loading} />` : empty ? html`<${Empty} title=${t("no_book")} />` : html`
-    <table>
+    <table class=${size}>
       <thead><tr><th scope="col">${t("price")}</th><th scope="col">${t("amount")}</th><th scope="col">${t("total")}</th></tr></thead>
       <tbody aria-label=${t("sell_orders")}>${asks.map(level("ask")).reverse()}</tbody>
       <tbody class="middle"><tr><td colspan="3"><div>
@@ -270,7 +276,7 @@ function useHeight() {
 }
 
 export function MarketPage({ symbol }) {
-  const { t } = useCell(ui);
+  const { t, f } = useCell(ui);
   const model = useMemo(makeModel, [symbol]);
   const feed = useMemo(() => ({ candles: null, reload: null }), [symbol]);
   const [interval_s, setInterval_s] = useState(() => Number(kept("interval", "60")));
@@ -279,7 +285,7 @@ export function MarketPage({ symbol }) {
   const narrow = useNarrow(760);
   const height_px = useHeight();
   const fitting = Math.floor((height_px - AROUND_LEVELS_PX) / LEVEL_PX);
-  const levels = narrow ? NARROW_LEVELS : Math.min(25, Math.max(9, fitting));
+  const levels = narrow ? NARROW_LEVELS : Math.min(MOST_LEVELS, Math.max(9, fitting));
 
   const choose = (next) => {
     keep("interval", next);
@@ -298,7 +304,7 @@ export function MarketPage({ symbol }) {
   }, [symbol, round]);
 
   function takeBook(book) {
-    learnDecimals(model, [...book.bids.slice(0, 5), ...book.asks.slice(0, 5)].map(([price]) => price));
+    learnDecimals(model, [...book.bids.slice(0, MOST_LEVELS), ...book.asks.slice(0, MOST_LEVELS)].map(([price]) => price));
     model.book.set(book);
   }
 
@@ -319,13 +325,13 @@ export function MarketPage({ symbol }) {
 
   useEffect(() => {
     if (error) return undefined;
-    return follow({ page: "market", symbol, interval_s }, {
+    return follow({ page: "market", symbol, interval_s, time_zone: f.zone }, {
       market: takeMarket,
       book: takeBook,
       trades: ({ trades }) => takeTrades(trades),
       candles: (news) => feed.candles?.(news),
     }, { onReturn: () => feed.reload?.() });
-  }, [symbol, interval_s, error, round]);
+  }, [symbol, interval_s, f.zone, error, round]);
 
   useEffect(() => onKey((key) => {
     const at = INTERVALS.findIndex(([s]) => s === interval_s);

@@ -327,8 +327,15 @@ function Problems({ overview }) {
   return html`<section class="card" aria-label=${t("problems")}>
       <header><h2>${t("problems")}</h2></header>
       ${overview.problems.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_problems")}</p>` : html`<ul class="notes">
-        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.text)}</p></li>`)}</ul>`}
+        ${overview.problems.slice(-30).reverse().map((each) => html`<li key=${each.at_s + each.text}><p><bdi dir="ltr" class="mono">${each.process}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.code ? t(`problem_${each.code}`, each.values) : each.text)}</p></li>`)}</ul>`}
     </section>`;
+}
+
+/** That there is nothing, if a fresh answer says so. */
+function Nothing({ overview, subject, text }) {
+  const { t } = useCell(ui);
+  const known = overview.probes.some((each) => each.subject === subject && each.holds && !each.error);
+  return known ? html`<p class="calm"><${Icon} name="check" />${text}</p>` : html`<p class="muted calm">${t("not_known")}</p>`;
 }
 
 function Troubles({ overview }) {
@@ -336,12 +343,12 @@ function Troubles({ overview }) {
   return html`
     <section class="card" aria-label=${t("letters")}>
       <header><h2>${t("letters")}</h2><a class="end button small" href="#/quality">${t("quality")}</a></header>
-      ${overview.letters.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_letters")}</p>` : html`<ul class="notes">
+      ${overview.letters.length === 0 ? html`<${Nothing} overview=${overview} subject="letters" text=${t("no_letters")} />` : html`<ul class="notes">
         ${overview.letters.slice(0, 8).map((each) => html`<li key=${each.topic + each.partition + each.offset}><p><b class="mono">${visible(each.reason)}</b> <bdi dir="ltr" class="mono muted">${visible(each.topic)}:${each.partition}:${each.offset}</bdi><${Ago} at_s=${each.at_s} /></p><p dir="auto">${visible(each.detail)}</p></li>`)}</ul>`}
     </section>
     <section class="card" aria-label=${t("stalest")}>
       <header><h2>${t("stalest")}</h2></header>
-      ${overview.stalest.length === 0 ? html`<p class="calm"><${Icon} name="check" />${t("no_stalest")}</p>` : html`<ul class="notes">
+      ${overview.stalest.length === 0 ? html`<${Nothing} overview=${overview} subject="markets" text=${t("no_stalest")} />` : html`<ul class="notes">
         ${overview.stalest.slice(0, 12).map((each) => html`<li key=${each.kind + each.symbol} class="line"><a href="#/market/${encodeURIComponent(each.symbol)}"><b><bdi>${each.symbol}</bdi></b> <span class="muted">${t(`kind_${each.kind}`)}</span></a><span class="end">${each.age_s === null ? t("never") : t("since", { age: f.duration(each.age_s) })}</span></li>`)}</ul>`}
     </section>`;
 }

@@ -10,14 +10,9 @@ import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarro
 const DAYS = [7, 14, 30];
 const NARROW_DAYS = [7, 14];
 const ROW_PX = 34;
-const STEPS = [0.9, 0.99, 0.999, 1]; // shares at which the colour changes
+const STEPS = [0.9, 0.99, 0.999, 1]; // of the legend; the server tells each day's level
 const NAMED = 3;
 const FIRST_GAPS = 8;
-
-/** The step of the scale of colours that a share belongs to, from 0, bad, to 4, complete. */
-function heat(share) {
-  return STEPS.filter((step) => share >= step).length;
-}
 
 function Cell({ cell, share, symbol, day, look }) {
   const { f, t } = look;
@@ -26,7 +21,15 @@ function Cell({ cell, share, symbol, day, look }) {
     market: symbol, day, watched: f.share(cell.watched_share), complete: f.share(cell.complete_share),
     gaps: f.number(cell.gaps), seconds: f.duration(cell.gaps_s), repaired: f.number(cell.repaired_gaps),
   });
-  return html`<td class="heat h${heat(cell[share])}" title=${text}><span><${Num}>${f.share(cell[share])}<//></span></td>`;
+  return html`<td class="heat h${cell[share.replace("share", "level")]}" title=${text}><span><${Num}>${f.share(cell[share])}<//></span></td>`;
+}
+
+/** For how long rows are kept, and which day goes first. */
+function Kept({ retention: { days, first_day, goes_on } }) {
+  const { t, f } = useCell(ui);
+  if (days === null) return html`<span>${t("kept_for_ever")}</span>`;
+  const kept = t("kept_days", { days: f.number(days) });
+  return html`<span>${kept}${first_day && ` ${t("first_day_to_go", { day: f.dayOf(first_day), goes: f.dayOf(goes_on) })}`}</span>`;
 }
 
 function Coverage({ answer, days, setDays, narrow }) {
@@ -71,7 +74,7 @@ function Coverage({ answer, days, setDays, narrow }) {
     </table>`;
   }
   return html`<section class="card coverage" aria-label=${t("coverage")}>
-    <header><div><h2>${t("coverage")}</h2><p class="note">${t("coverage_lead")}</p></div>
+    <header><div><h2>${t("coverage")}</h2><p class="note">${t("coverage_lead")} ${data && html`<${Kept} retention=${data.retention} />`}</p></div>
       <div class="end choices">
         <${Choice} label=${t("kind")} value=${kind} options=${[["trades", t("kind_trades")], ["depth", t("kind_depth")]]} onChange=${(next) => {
           keep("coverage.kind", next);
@@ -91,7 +94,24 @@ function Coverage({ answer, days, setDays, narrow }) {
   </section>`;
 }
 
-function Gaps({ answer }) {
+/** Offsets of Kafka that are no rows; in the list of gaps, as they are missing too. */
+function DeliveryGaps({ answer }) {
+  const { t, f } = useCell(ui);
+  const { data, error, again } = answer;
+  if (!data) return error ? html`<${Failed} error=${error} onRetry=${again} />` : null;
+  if (data.delivery_gaps.length === 0) return null;
+  return html`<h3 class="sub">${t("delivery_gaps")}</h3><div class="scroll"><table class="list gaps">
+    <thead><tr><th scope="col">${t("recorded")}</th><th scope="col">${t("topic")}</th><th scope="col">${t("offsets")}</th><th scope="col">${t("cause")}</th></tr></thead>
+    <tbody>${data.delivery_gaps.map((gap) => html`<tr key=${gap.topic + gap.partition + gap.first + gap.recorded_at_s}>
+      <th scope="row"><bdi>${f.dateTime(gap.recorded_at_s)}</bdi></th>
+      <td><bdi dir="ltr" class="mono">${visible(gap.topic)}/${gap.partition}</bdi></td>
+      <td><bdi dir="ltr">${gap.first}–${gap.last}</bdi></td>
+      <td class="wrap"><bdi dir="auto">${visible([gap.cause, gap.explanation].filter(Boolean).join(": "))}</bdi></td>
+    </tr>`)}</tbody>
+  </table></div>`;
+}
+
+function Gaps({ answer, delivery }) {
   const { t, f } = useCell(ui);
   const [all, setAll] = useState(false);
   const { data, error, again } = answer;
@@ -117,7 +137,7 @@ function Gaps({ answer }) {
     ${data.more && (all || data.gaps.length <= FIRST_GAPS) && html`<p class="more note">${t("more_gaps")} <${Command} text=${`radar query "SELECT * FROM symbol_gaps ORDER BY began_at DESC"`} /></p>`}`;
   }
   return html`<section class="card" aria-label=${t("gaps")}>
-    <header><div><h2>${t("gaps")}</h2><p class="note">${t("gaps_lead")}</p></div></header>${content}
+    <header><div><h2>${t("gaps")}</h2><p class="note">${t("gaps_lead")}</p></div></header>${content}<${DeliveryGaps} answer=${delivery} />
   </section>`;
 }
 
@@ -151,20 +171,16 @@ function Tile({ value, name, note, state }) {
 }
 
 /** The answer at a glance: how much is there, how often something was missed, what waits. */
-function Summary({ coverage, gaps, letters, days }) {
+function Summary({ summary, gaps, delivery, letters, days }) {
   const { t, f } = useCell(ui);
-  const cells = (coverage ?? []).filter((each) => each.kind === "trades").flatMap((each) => each.days).filter(Boolean);
-  const mean = (share) => (cells.length ? cells.reduce((total, each) => total + each[share], 0) / cells.length : NaN);
-  const watched = mean("watched_share");
-  const complete = mean("complete_share");
   const unrepaired = gaps?.gaps.filter((each) => !each.repaired).length;
   const waiting = letters?.filter((each) => !each.replayed).length;
   const n = f.number(days);
   const gapNote = gaps && (gaps.gaps.length === 0 ? "" : unrepaired ? t("summary_open", { n: f.number(unrepaired) }) : t("summary_all_repaired"));
   return html`<dl class="tiles">
-    <${Tile} value=${html`<${Num}>${f.share(watched)}<//>`} name=${t("summary_watched", { days: n })} note=${t("kind_trades")} state=${watched < 0.99 ? "warn" : ""} />
-    <${Tile} value=${html`<${Num}>${f.share(complete)}<//>`} name=${t("summary_complete", { days: n })} note=${t("kind_trades")} state=${complete < 0.99 ? "warn" : ""} />
-    <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${t("kind_trades")} state=${summary && !summary.watched_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("kind_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired || delivery?.length ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
   </dl>`;
 }
@@ -175,11 +191,12 @@ export function QualityPage() {
   const [days, setDays] = useState(7);
   const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days]);
   const gaps = useAnswer((signal) => get("gaps", { days }, signal), [days]);
+  const delivery = useAnswer((signal) => get("delivery-gaps", {}, signal), []);
   const letters = useAnswer((signal) => get("letters", {}, signal), []);
   return html`
     <h1 class="visually-hidden">${t("quality")}</h1>
-    <${Summary} coverage=${coverage.data?.markets} gaps=${gaps.data} letters=${letters.data?.letters} days=${days} />
-    <${Gaps} answer=${gaps} />
+    <${Summary} summary=${coverage.data?.summary} gaps=${gaps.data} delivery=${delivery.data?.delivery_gaps} letters=${letters.data?.letters} days=${days} />
+    <${Gaps} answer=${gaps} delivery=${delivery} />
     <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} />
     <${Letters} answer=${letters} />`;
 }

@@ -1,0 +1,86 @@
+"""What every command does when it fails: one line, one exit code, and one JSON value with --json.
+
+    0  fine
+    1  a problem: something is missing, stuck, refused or does not answer
+    2  wrong usage or configuration: the person can mend it by calling again
+
+Commands raise a `RadarError` or `typer.Exit`; none of them writes an error itself.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from radar.cli_arguments import say_json
+from radar.errors import RadarError
+from radar.text import printable
+
+MAX_ERROR_CHARACTERS = 2000
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+# The parser's errors: a base class of the one that typer offers.
+_UsageError: type = typer.BadParameter.__mro__[1]
+
+# The parser checks numbers with another library, and passes on its words.
+_PLAIN = (
+    (r"Input should be a valid integer.*", "it must be a whole number"),
+    (r"Input should be a valid number.*", "it must be a number"),
+    (r"Input should be greater than or equal to (\S+)", r"it must be at least \1"),
+    (r"Input should be less than or equal to (\S+)", r"it must be at most \1"),
+    (r"does not match the formats '%Y-%m-%d'", "is no day: write it as 2026-07-01"),
+    (r"Value error, ", ""),
+    (r"Input should be ", "it must be "),
+)
+
+
+def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
+    """Run a command line application and return the exit code.
+
+    Args:
+        action: The application; takes `standalone_mode=False`.
+        arguments: What the person wrote behind the program's name.
+    """
+    as_json = "--json" in arguments
+    try:
+        code = action(standalone_mode=False)
+    except RadarError as error:
+        return _report(str(error), error.exit_code, as_json=as_json)
+    except typer.Abort:
+        return _report("nothing was done", 1, as_json=as_json)
+    except BrokenPipeError:
+        # The reader of our output went away (`radar query … | head`).
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(f"{where}{error.strerror or error}", 1, as_json=as_json)
+    except Exception as error:
+        if not isinstance(error, _UsageError):
+            raise
+        return _report_usage(error, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _report_usage(error: Exception, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # `radar` alone asks for help, and is no command.
+        typer.echo(str(getattr(error, "message", error)), err=True)
+        return WRONG_USAGE
+    words = str(error.format_message()).strip()  # type: ignore[attr-defined]
+    words = " ".join(words.split()).rstrip(".")
+    for pattern, plain in _PLAIN:
+        words = re.sub(pattern, plain, words)
+    command = context.command_path if context is not None else "radar"
+    return _report(f"{words}: see `{command} --help`", WRONG_USAGE, as_json=as_json)
+
+
+def _report(words: str, code: int, *, as_json: bool) -> int:
+    line = printable(words, MAX_ERROR_CHARACTERS)
+    if as_json:
+        say_json({}, error=line)
+    print(f"radar: {line}", file=sys.stderr)  # noqa: T201
+    return code

@@ -1,0 +1,35 @@
+"""A block in two: pure. Each half is the block that its own plan would be rebuilt to."""
+
+from radar.consumer.batch import Block, Plan
+from radar.consumer.content import read
+from radar.consumer.run import Fingerprint, Run
+from radar.kinds import Kind
+
+
+def halves(kind: Kind, partition: int, block: Block) -> tuple[Block, Block]:
+    """Divide a block of at least two messages in the middle."""
+    found = {letter.offset: (letter.key, letter.value) for letter in block.letters}
+    for part in block.parts:
+        run = part.run
+        found.update(zip(run.offsets, zip(run.keys, run.values, strict=True), strict=True))
+    offsets = sorted(found)
+    run = Run(offsets, [found[each][0] for each in offsets], [found[each][1] for each in offsets])
+    middle = len(offsets) // 2
+    first = Plan(block.plan.lo, offsets[middle - 1])
+    second = Plan(offsets[middle], block.plan.hi)
+    return (
+        _block(kind, partition, first, run[:middle]),
+        _block(kind, partition, second, run[middle:]),
+    )
+
+
+def _block(kind: Kind, partition: int, plan: Plan, run: Run) -> Block:
+    content = read(kind, partition, run)
+    return Block(
+        plan=plan,
+        size=len(run),
+        size_bytes=run.size_bytes,
+        parts=content.parts,
+        letters=content.letters,
+        fingerprint=Fingerprint.of(run),
+    )

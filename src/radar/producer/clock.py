@@ -1,0 +1,62 @@
+"""The time that records carry, and the moments at which it jumps.
+
+Times of records are Unix time, which this machine's clock gives. That clock can be set, and it goes
+on while the machine sleeps. The monotonic clock does neither, so a change of the difference between
+the two shows that something happened between two readings.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from radar.records import GapCause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Adjusting a clock little by little changes it by less between two readings, which are 20 ms apart.
+STEP_NS = 2_000_000_000
+# A process that did not run for so long did not read: the exchange may have given it up meanwhile.
+STALL_NS = 10_000_000_000
+
+
+class RecordingClock:
+    """Gives the time, and calls back before it gives the first one after a jump.
+
+    Attributes:
+        on_jump: Called with the cause, before any record carries the new time.
+    """
+
+    def __init__(self) -> None:
+        self.on_jump: Callable[[GapCause], None] = _nothing
+        self._monotonic_ns, self._sleep_ns = time.monotonic_ns(), _sleep_ns()
+        self._offset_ns = time.time_ns() - self._monotonic_ns
+
+    def now_us(self) -> int:
+        """Return the time, Unix time in microseconds; does not block."""
+        monotonic_ns = time.monotonic_ns()
+        now_ns = time.time_ns()
+        offset_ns = now_ns - monotonic_ns
+        step_ns, passed_ns = offset_ns - self._offset_ns, monotonic_ns - self._monotonic_ns
+        self._offset_ns, self._monotonic_ns = offset_ns, monotonic_ns
+        if not -STEP_NS < step_ns < STEP_NS or passed_ns > STALL_NS:
+            self.on_jump(self._cause(step_ns, passed_ns))
+        return now_ns // 1000
+
+    def _cause(self, step_ns: int, passed_ns: int) -> GapCause:
+        """Tell a sleep or a stall from a clock that was set."""
+        before_ns, self._sleep_ns = self._sleep_ns, _sleep_ns()
+        if passed_ns > STALL_NS:
+            return GapCause.SUSPENDED
+        slept_ns = self._sleep_ns - before_ns
+        return GapCause.SUSPENDED if abs(step_ns - slept_ns) < STEP_NS else GapCause.CLOCK
+
+
+def _sleep_ns() -> int:
+    """Return for how long this machine has slept since its start; 0 where that is not known."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def _nothing(_cause: GapCause) -> None:
+    pass

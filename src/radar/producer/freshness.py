@@ -1,0 +1,325 @@
+"""Freshness: evidence, younger than a stated deadline, that the records of each market arrive.
+
+A connection can be healthy and bring nothing of one of its markets, because the exchange has lost
+that subscription. Silence of a market is no evidence of quiet. So:
+
+- A trade that a connection brings is evidence for its market.
+- A market without such evidence is compared with REST, well before the deadline. An answer in which
+  every trade is published already is evidence as well.
+- An answer with trades that no connection has brought, and does not bring within SETTLE_S either,
+  proves that the market is mute since its last evidence.
+- Without an answer nothing is proven: the market counts as not verified.
+
+Order books have no such answer. A book that brings nothing for far longer than usual, while its
+connection lives, is subscribed to again once. If the new subscription brings another book at once,
+the old one was mute; if it brings nothing, the book counts as not verified.
+
+Everything here is pure: times are arguments, monotonic seconds and Unix time in microseconds.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from radar.exchanges.base import RecentTrades
+from radar.producer.identity import combination
+from radar.records import DepthSnapshot, Trade
+
+# A connection may be that much behind REST, and REST behind a connection.
+SETTLE_S = 3.0
+# A market is compared after so much of the deadline, so that there is time for the answer.
+CHECK_PART = 0.6
+# Or after so many of its usual intervals, since REST reaches back to few trades of a busy market.
+USUAL_INTERVALS = 10
+LEAST_QUIET_S = 5.0
+# Markets that bring trades are compared as well, for a connection may leave out some of them.
+AUDIT_DEADLINES = 10
+# A market that stays mute does not have its connection replaced again and again.
+LONGEST_RETRY_S = 1800.0
+
+
+@dataclass
+class _Evidence:
+    at: float  # of the newest evidence, monotonic
+    at_us: int  # the same, Unix time
+    began: float
+    heard_us: int = 0  # receipt of the newest record that a connection brought
+    changes: int = 0  # looks that found a newer one
+    read: float = 0.0  # when REST was compared last
+    asked: float = float("-inf")  # when that was asked for
+    newest_ms: int | None = None  # exchange time of the newest trade of the last comparison
+    tail: dict[str, int] = field(default_factory=dict)  # the trades of that time
+
+    def usual_s(self, now: float) -> float | None:
+        """Return the usual time between two records; None if too few came."""
+        return (now - self.began) / self.changes if self.changes > USUAL_INTERVALS else None
+
+    def hear(self, heard_us: int, now: float) -> bool:
+        if heard_us == self.heard_us:
+            return False
+        self.heard_us = self.at_us = heard_us
+        self.at = now
+        self.changes += 1
+        return True
+
+
+class Unpublished(Protocol):
+    """What is known to be published; see `radar.producer.recorders.TradeRecorder`."""
+
+    def unpublished(self, trades: list[Trade]) -> list[tuple[Trade, int]]:
+        """Return the trades that no source has brought, each with its occurrence."""
+
+    def is_unpublished(self, trade: Trade, n: int) -> bool:
+        """Tell whether still no source has brought such a trade."""
+
+
+class _Suspect(NamedTuple):
+    due: float
+    started_us: int
+    recent: RecentTrades
+    missing: list[tuple[Trade, int]]
+
+
+class Mute(NamedTuple):
+    """A market that is proven to be mute."""
+
+    symbol: str
+    since_us: int  # its last evidence
+    recent: RecentTrades  # what REST told; to be published
+
+
+class Retries:
+    """When a market may have its connection replaced again: later with each time."""
+
+    def __init__(self, first_s: float) -> None:
+        self._first_s = first_s
+        self._next: dict[str, tuple[float, float]] = {}  # not before, and the wait after it
+
+    def may(self, symbol: str, now: float) -> bool:
+        """Tell whether it is time, and note that it is done."""
+        not_before, wait_s = self._next.get(symbol, (now, self._first_s))
+        if now < not_before:
+            return False
+        self._next[symbol] = (now + wait_s, min(2 * wait_s, LONGEST_RETRY_S))
+        return True
+
+    def forget(self, symbol: str) -> None:
+        """Start over: the market brings something."""
+        self._next.pop(symbol, None)
+
+
+class TradeFreshness:
+    """Decides which markets are compared with REST, which are mute and which not verified."""
+
+    def __init__(self, deadline_s: float, published: Unpublished) -> None:
+        """Start without a market.
+
+        Args:
+            deadline_s: Evidence must be younger.
+            published: What is known to be published.
+        """
+        self._deadline_s = deadline_s
+        self._published = published
+        self._markets: dict[str, _Evidence] = {}
+        self._suspects: dict[str, _Suspect] = {}
+
+    def look(
+        self, heard: Mapping[str, int], symbols: Collection[str], now: float, now_us: int
+    ) -> list[str]:
+        """Take what connections have brought; return the markets to compare, the oldest first.
+
+        Args:
+            heard: Receipt of the newest trade by market, Unix time in microseconds.
+            symbols: The markets that are recorded.
+            now: Monotonic seconds.
+            now_us: Unix time.
+        """
+        for symbol in self._markets.keys() - set(symbols):
+            del self._markets[symbol]
+            self._suspects.pop(symbol, None)
+        due = []
+        for symbol in symbols:
+            evidence = self._markets.get(symbol)
+            if evidence is None:
+                evidence = self._markets[symbol] = _Evidence(now, now_us, now, read=now)
+            evidence.hear(heard.get(symbol, 0), now)
+            if symbol not in self._suspects and self._is_due(evidence, now):
+                evidence.asked = now
+                due.append((evidence.at, symbol))
+        return [symbol for _, symbol in sorted(due)]
+
+    def read(self, symbol: str, started_us: int, recent: RecentTrades, now: float) -> None:
+        """Take an answer of REST, whose trades may be unpublished."""
+        if symbol in self._suspects:
+            return
+        evidence = self._markets.setdefault(symbol, _Evidence(now, started_us, now))
+        evidence.read = now
+        missing = [
+            (trade, n)
+            for trade, n in self._published.unpublished(recent.trades)
+            if _is_newer(evidence, trade, n)
+        ]
+        if missing:
+            self._suspects[symbol] = _Suspect(now + SETTLE_S, started_us, recent, missing)
+        else:
+            self._verify(evidence, started_us, recent, now)
+
+    def settle(self, now: float) -> list[Mute]:
+        """Return the markets that are mute, now that their connections had time to bring more."""
+        due = [symbol for symbol, suspect in self._suspects.items() if now >= suspect.due]
+        found = []
+        for symbol in due:
+            suspect, evidence = self._suspects.pop(symbol), self._markets[symbol]
+            missing = [
+                trade for trade, n in suspect.missing if self._published.is_unpublished(trade, n)
+            ]
+            if missing:
+                earliest_us = min(trade.event_time_ms for trade in missing) * 1000
+                since_us = min(evidence.at_us, earliest_us)
+                found.append(Mute(symbol, since_us, suspect.recent))
+            self._verify(evidence, suspect.started_us, suspect.recent, now - SETTLE_S)
+        return found
+
+    def postpone(self, now: float) -> None:
+        """Give suspects more time: their connections are not read at the moment."""
+        for symbol, suspect in self._suspects.items():
+            self._suspects[symbol] = suspect._replace(due=now + SETTLE_S)
+
+    def unverified(self, now: float) -> list[str]:
+        """Return the markets without evidence that is young enough, the oldest first."""
+        late = [
+            (evidence.at, symbol)
+            for symbol, evidence in self._markets.items()
+            if now - evidence.at > self._deadline_s
+        ]
+        return [symbol for _, symbol in sorted(late)]
+
+    def _is_due(self, evidence: _Evidence, now: float) -> bool:
+        if now - evidence.asked < min(LEAST_QUIET_S, self._deadline_s / 5):
+            return False  # it is under way
+        quiet_s = CHECK_PART * self._deadline_s
+        if (usual_s := evidence.usual_s(now)) is not None:
+            quiet_s = min(quiet_s, max(LEAST_QUIET_S, USUAL_INTERVALS * usual_s))
+        return (
+            now - evidence.at >= quiet_s
+            or now - evidence.read >= AUDIT_DEADLINES * self._deadline_s
+        )
+
+    def _verify(
+        self, evidence: _Evidence, started_us: int, recent: RecentTrades, now: float
+    ) -> None:
+        evidence.at = max(evidence.at, now)
+        evidence.at_us = max(evidence.at_us, started_us - int(SETTLE_S * 1e6))
+        if recent.trades:
+            evidence.newest_ms = max(trade.event_time_ms for trade in recent.trades)
+            evidence.tail = {}
+            for trade in recent.trades:
+                if trade.event_time_ms == evidence.newest_ms:
+                    content = combination(trade)
+                    evidence.tail[content] = evidence.tail.get(content, 0) + 1
+        elif evidence.newest_ms is None:
+            evidence.newest_ms = 0
+
+
+def _is_newer(evidence: _Evidence, trade: Trade, n: int) -> bool:
+    """Tell whether a trade was not in the answer of the last comparison."""
+    if evidence.newest_ms is None:
+        return False  # the first answer: what it tells was before the subscription
+    if trade.event_time_ms == evidence.newest_ms:
+        return n > evidence.tail.get(combination(trade), 0)
+    return trade.event_time_ms > evidence.newest_ms
+
+
+class Book(NamedTuple):
+    """The newest snapshots of both sides of a book."""
+
+    bid: DepthSnapshot | None
+    ask: DepthSnapshot | None
+
+    @property
+    def heard_us(self) -> int:
+        """When the newer one came, Unix time; 0 if none has."""
+        return max((side.received_at_us for side in self if side is not None), default=0)
+
+    def differs(self, other: "Book") -> bool:
+        """Tell whether a side that both have says something else."""
+        return any(
+            old is not None
+            and new is not None
+            and (old.prices, old.quantities) != (new.prices, new.quantities)
+            for old, new in zip(self, other, strict=True)
+        )
+
+
+class _Again(NamedTuple):
+    asked: float
+    before: Book
+
+
+class BookFreshness:
+    """Decides which books are subscribed to again, which were mute and which are not verified."""
+
+    def __init__(self, deadline_s: float) -> None:
+        """Start without a market; a book is quiet for at least `deadline_s`."""
+        self._deadline_s = deadline_s
+        self._markets: dict[str, _Evidence] = {}
+        self._again: dict[str, _Again] = {}
+
+    def look(
+        self, books: Mapping[str, Book], alive: Collection[str], now: float, now_us: int
+    ) -> list[str]:
+        """Take what connections have brought; return the markets to subscribe to again.
+
+        Args:
+            books: The newest snapshots by market, of all that are recorded.
+            alive: Markets whose connection has brought something of others just now.
+            now: Monotonic seconds.
+            now_us: Unix time.
+        """
+        for symbol in self._markets.keys() - books.keys():
+            del self._markets[symbol]
+            self._again.pop(symbol, None)
+        due = []
+        for symbol, book in books.items():
+            evidence = self._markets.get(symbol)
+            if evidence is None:
+                evidence = self._markets[symbol] = _Evidence(now, now_us, now)
+            evidence.hear(book.heard_us, now)
+            is_quiet = now - evidence.at > self._quiet_s(evidence, now)
+            if is_quiet and symbol in alive and symbol not in self._again:
+                self._again[symbol] = _Again(now, book)
+                due.append(symbol)
+        return due
+
+    def settle(
+        self, books: Mapping[str, Book], subscribed_us: Mapping[str, int]
+    ) -> list[tuple[str, int, int]]:
+        """Return the markets that were mute, from when to when (Unix time).
+
+        Args:
+            books: As in `look`.
+            subscribed_us: When the newest connection of a market had subscribed, Unix time.
+        """
+        found = []
+        for symbol, again in list(self._again.items()):
+            book, before_us = books[symbol], again.before.heard_us
+            if book.heard_us <= before_us:
+                continue
+            del self._again[symbol]
+            began_us = subscribed_us.get(symbol, 0)
+            at_once = 0 <= book.heard_us - began_us <= SETTLE_S * 1e6
+            if before_us and at_once and again.before.differs(book):
+                found.append((symbol, before_us, began_us))
+        return found
+
+    def unverified(self, now: float) -> list[str]:
+        """Return the markets that bring nothing although they were subscribed to again."""
+        return [
+            symbol
+            for symbol, again in self._again.items()
+            if now - again.asked > SETTLE_S + self._deadline_s / 2
+        ]
+
+    def _quiet_s(self, evidence: _Evidence, now: float) -> float:
+        usual_s = evidence.usual_s(now)
+        return max(self._deadline_s, USUAL_INTERVALS * usual_s if usual_s is not None else 0.0)

@@ -1,0 +1,108 @@
+"""`radar disk`: how much room each table and each market takes in ClickHouse."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from radar.store.client import Store
+
+MEBIBYTE = 1024 * 1024
+# What a row of each table weighs beside others of it: the levels of a book, or one trade.
+_WEIGHTS = {"trades_master": "1", "orderbook_depth": "2 + length(prices)"}
+
+
+class TableSize(NamedTuple):
+    """What a table takes.
+
+    Attributes:
+        table: Its name.
+        rows: Rows, also those that merges will still remove.
+        size_bytes: On the disk, compressed.
+    """
+
+    table: str
+    rows: int
+    size_bytes: int
+
+
+class MarketSize(NamedTuple):
+    """What a market takes of a table.
+
+    Attributes:
+        source: The exchange.
+        symbol: The market.
+        table: Where.
+        rows: Rows, also those that merges will still remove.
+        size_bytes: Its share of the table's size, by rows and, for books, by levels: an estimate.
+    """
+
+    source: str
+    symbol: str
+    table: str
+    rows: int
+    size_bytes: int
+
+
+def tables(store: Store) -> list[TableSize]:
+    """Return the size of every table, the largest first; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: ClickHouse refuses the query.
+    """
+    rows = store.rows(
+        "SELECT table, sum(rows), sum(bytes_on_disk) AS size FROM system.parts"
+        " WHERE active AND database = currentDatabase() GROUP BY table ORDER BY size DESC, table"
+    )
+    return [TableSize(str(table), int(count), int(size)) for table, count, size in rows]
+
+
+def markets(store: Store, sizes: Sequence[TableSize]) -> list[MarketSize]:
+    """Return what every market takes of the large tables, the largest first; reads them all.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: ClickHouse refuses the query.
+    """
+    size_bytes = {each.table: each.size_bytes for each in sizes}
+    found: list[MarketSize] = []
+    for table, weight in _WEIGHTS.items():
+        rows = store.rows(
+            f"SELECT source, symbol, count(), sum({weight}) FROM {table} GROUP BY source, symbol"
+        )
+        total = sum(int(row[3]) for row in rows)
+        found += [
+            MarketSize(
+                str(source),
+                str(symbol),
+                table,
+                int(count),
+                size_bytes.get(table, 0) * int(part) // max(1, total),
+            )
+            for source, symbol, count, part in rows
+        ]
+    return sorted(found, key=lambda each: (-each.size_bytes, each.symbol, each.table))
+
+
+def describe(sizes: Sequence[TableSize], found: Sequence[MarketSize]) -> Iterator[str]:
+    """Say what takes how much, line by line."""
+    if not sizes:
+        yield "nothing is stored yet"
+        return
+    yield f"{'table':24}  {'rows':>15}  {'MiB':>10}"
+    for each in sizes:
+        yield f"{each.table:24}  {each.rows:>15,}  {each.size_bytes / MEBIBYTE:>10,.1f}"
+    yield ""
+    yield f"{'market (estimated)':24}  {'rows':>15}  {'MiB':>10}  table"
+    for market in found:
+        yield (
+            f"{market.symbol:24}  {market.rows:>15,}  {market.size_bytes / MEBIBYTE:>10,.1f}"
+            f"  {market.table}"
+        )
+
+
+def facts(sizes: Sequence[TableSize], found: Sequence[MarketSize]) -> dict[str, Any]:
+    """Return what was found, for JSON."""
+    return {
+        "tables": [each._asdict() for each in sizes],
+        "markets": [each._asdict() for each in found],
+    }

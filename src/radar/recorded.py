@@ -1,0 +1,134 @@
+"""Refuses questions about markets and periods of which nothing can be recorded.
+
+An empty answer must mean that nothing happened, and never that a name was misspelt.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from radar.errors import InvalidPeriod, UnknownMarket
+
+Ask = Callable[[str, dict[str, str]], Iterable[Sequence[object]]]
+"""Asks the database: takes a query and the values of its placeholders, returns rows."""
+
+SHOWN = 3
+SIMILARITY = 0.6
+# The clocks of this machine and of the one that asks need not agree to the second.
+CLOCKS_DIFFER = timedelta(minutes=1)
+DATED_AHEAD = timedelta(days=1)  # of what is recorded; the exchange's clock may be wrong
+
+_GIVEN = "arrayJoin(JSONExtract({symbols:String}, 'Array(String)'))"
+# Sessions name their markets in few rows; only where they lack one the large tables are read.
+_UNWATCHED = (
+    f"SELECT DISTINCT symbol FROM (SELECT {_GIVEN} AS symbol)"
+    " WHERE symbol NOT IN (SELECT arrayJoin(symbols) FROM watches)"
+)
+_RECORDED = (
+    "SELECT DISTINCT symbol FROM (SELECT arrayJoin(symbols) AS symbol FROM watches"
+    " UNION ALL SELECT arrayJoin(symbols) AS symbol FROM gaps"
+    " UNION ALL SELECT DISTINCT symbol FROM trades_master"
+    " UNION ALL SELECT DISTINCT symbol FROM orderbook_depth) ORDER BY symbol"
+)
+_NEWEST = (
+    "SELECT greatest((SELECT toUnixTimestamp64Milli(max(event_time)) FROM trades_master),"
+    " (SELECT intDiv(toUnixTimestamp64Micro(max(received_at)), 1000) FROM orderbook_depth))"
+)
+# A view with parameters, called with the name of a market.
+_CALL = re.compile(
+    r"\b(?:order_book_at|book_depth_at|market_candles)\s*\([^()]*?"
+    r"\bsymbol\s*=\s*(?:'((?:[^'\\]|'')*)'|\{(\w+):)",
+    re.IGNORECASE,
+)
+
+
+def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
+    """Return if something of every market is recorded; blocks for one or two questions.
+
+    Raises:
+        UnknownMarket: Nothing of a market is recorded; the message names similar ones.
+    """
+    if not symbols:
+        return
+    unwatched = [str(row[0]) for row in ask(_UNWATCHED, {"symbols": json.dumps(list(symbols))})]
+    if not unwatched:
+        return
+    known = [str(row[0]) for row in ask(_RECORDED, {})]
+    unknown = [symbol for symbol in unwatched if symbol not in known]
+    if unknown:
+        raise UnknownMarket("; ".join(_words(symbol, known) for symbol in sorted(unknown)))
+
+
+def similar(symbol: str, known: Sequence[str]) -> list[str]:
+    """Return the names that somebody may have meant, the likeliest first."""
+    plain: dict[str, str] = {}
+    for each in known:
+        plain.setdefault(_plain(each), each)
+    if _plain(symbol) in plain:
+        return [plain[_plain(symbol)]]
+    found = difflib.get_close_matches(_plain(symbol), plain, n=SHOWN, cutoff=SIMILARITY)
+    return [plain[each] for each in found]
+
+
+def _plain(symbol: str) -> str:
+    return "".join(character for character in symbol.casefold() if character.isalnum())
+
+
+def _words(symbol: str, known: Sequence[str]) -> str:
+    if not known:
+        return f"no market {symbol!r} is recorded: nothing is recorded yet"
+    if candidates := similar(symbol, known):
+        return f"no market {symbol!r} is recorded: use {' or '.join(candidates)}"
+    shown = ", ".join(known[:SHOWN])
+    more = f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
+    return f"no market {symbol!r} is recorded: use one of {shown}{more}"
+
+
+def check_period(ask: Ask, first: datetime | None, end: datetime | None = None) -> None:
+    """Return if something can lie between two times, of which either may be open.
+
+    Blocks for a question where the first time is later than this machine's clock.
+
+    Args:
+        ask: Asks the database.
+        first: Where it begins.
+        end: Where it ends; not included.
+
+    Raises:
+        InvalidPeriod: It ends before it begins, or begins in the future.
+    """
+    now = datetime.now(UTC)
+    if first is not None and first > now + CLOCKS_DIFFER and first > _newest(ask) + DATED_AHEAD:
+        raise InvalidPeriod(
+            f"{_text(first)} is in the future, and it is {_text(now)} now: give an earlier one"
+        )
+    if first is not None and end is not None and end <= first:
+        raise InvalidPeriod(
+            f"the period from {_text(first)} to {_text(end)} is empty: give a later end"
+        )
+
+
+def _newest(ask: Ask) -> datetime:
+    ((newest_ms,),) = ask(_NEWEST, {})
+    return datetime.fromtimestamp(int(str(newest_ms)) / 1000, UTC)
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def called_markets(sql: str, parameters: dict[str, str]) -> list[str]:
+    """Return the markets that a statement hands to views which know one market only.
+
+    Args:
+        sql: The statement.
+        parameters: Values of its `{name:Type}` placeholders.
+    """
+    found = []
+    for literal, placeholder in _CALL.findall(sql):
+        symbol = parameters.get(placeholder) if placeholder else literal.replace("''", "'")
+        if symbol is not None:
+            found.append(symbol)
+    return found

@@ -1,0 +1,157 @@
+"""How a database differs from what the migrations make, and how to bring it back."""
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from radar.store import schema
+from radar.store.client import Store
+
+
+class Kind(StrEnum):
+    """What differs."""
+
+    TABLE = "table"
+    COLUMN = "column"
+    CONSTRAINT = "constraint"
+    TYPE = "type"
+    VIEW = "view"
+
+
+class Difference(NamedTuple):
+    """One thing that is missing or different.
+
+    Attributes:
+        table: The table or view.
+        name: The column or constraint; empty for tables and views.
+        detail: What is there instead.
+        computed: Whether ClickHouse computes the column's values from others.
+    """
+
+    kind: Kind
+    table: str
+    name: str = ""
+    detail: str = ""
+    computed: bool = False
+
+    @property
+    def text(self) -> str:
+        """Name it: "table gaps is missing"."""
+        if self.kind in (Kind.TABLE, Kind.VIEW):
+            return f"{self.kind} {self.table} is {self.detail or 'missing'}"
+        if self.kind is Kind.TYPE:
+            return f"column {self.name} of {self.table} is {self.detail}"
+        return f"{self.kind} {self.name} of {self.table} is missing"
+
+    @property
+    def loss(self) -> str:
+        """What was lost with it, and how to get it back; empty if nothing was."""
+        if self.kind is Kind.TABLE:
+            return "its rows are lost as far as Kafka has deleted their messages"
+        if self.kind is Kind.COLUMN and not self.computed:
+            return "its values in the rows until now are lost"
+        return ""
+
+
+def differences(store: Store, wanted: schema.Schema | None = None) -> list[Difference]:
+    """Compare the database with a schema; blocks. It needs only the right to look.
+
+    Args:
+        store: The database.
+        wanted: The schema; the newest if not given.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+        QueryFailed: The server refuses the query, as for a database that is missing.
+    """
+    wanted = wanted or schema.newest()
+    found = {
+        str(name): (str(engine), str(definition))
+        for name, engine, definition in store.rows(
+            "SELECT name, engine, create_table_query FROM system.tables"
+            " WHERE database = currentDatabase()"
+        )
+    }
+    columns: dict[tuple[str, str], tuple[str, str]] = {
+        (str(table), str(name)): (re.sub(r"\s", "", str(kind)), str(default))
+        for table, name, kind, default in store.rows(
+            "SELECT table, name, type, default_kind FROM system.columns"
+            " WHERE database = currentDatabase() AND table IN {tables:Array(String)}",
+            {"tables": list(wanted.tables)},
+        )
+    }
+    result = []
+    for name, table in wanted.tables.items():
+        if name not in found:
+            result.append(Difference(Kind.TABLE, name))
+            continue
+        for column, definition in table.columns.items():
+            there = columns.get((name, column))
+            if there is None:
+                computed = bool(definition.default)
+                result.append(Difference(Kind.COLUMN, name, column, computed=computed))
+            elif there != (definition.type, definition.default):
+                detail = f"{' '.join(there).strip()}, not {definition.type} {definition.default}"
+                result.append(Difference(Kind.TYPE, name, column, detail.strip()))
+        constraints = set(re.findall(r"CONSTRAINT `?(\w+)`? CHECK", found[name][1]))
+        result += [
+            Difference(Kind.CONSTRAINT, name, constraint)
+            for constraint in table.constraints
+            if constraint not in constraints
+        ]
+    for name in wanted.views:
+        if name not in found:
+            result.append(Difference(Kind.VIEW, name))
+        elif "View" not in found[name][0]:
+            result.append(Difference(Kind.VIEW, name, detail=f"a {found[name][0]}, not a view"))
+    return result
+
+
+def repair(
+    store: Store,
+    found: list[Difference],
+    wanted: schema.Schema | None = None,
+    *,
+    types: bool = False,
+) -> list[Difference]:
+    """Make again what is missing, and give columns their type if asked; blocks.
+
+    Nothing that is there is removed. Every statement can be repeated.
+
+    Args:
+        store: The database.
+        found: Its differences from a schema.
+        wanted: The schema; the newest if not given.
+        types: Change the types of columns as well, which may fail at their values.
+
+    Returns:
+        What was repaired, in this order.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+        QueryFailed: The server refuses a statement.
+    """
+    wanted = wanted or schema.newest()
+    # Views read columns, and constraints need them.
+    order = list(Kind)
+    repaired = []
+    for each in sorted(found, key=lambda each: order.index(each.kind)):
+        table = wanted.tables.get(each.table, schema.TableDefinition())
+        statements: list[str] = []
+        match each.kind:
+            case Kind.TABLE:
+                statements = table.statements
+            case Kind.COLUMN:
+                statements = table.columns[each.name].statements
+            case Kind.CONSTRAINT:
+                statements = [table.constraints[each.name]]
+            case Kind.TYPE if types:
+                added, *changes = table.columns[each.name].statements
+                statements = [added.replace("ADD COLUMN IF NOT EXISTS", "MODIFY COLUMN"), *changes]
+            case Kind.VIEW if not each.detail:
+                statements = [wanted.views[each.table]]
+        for statement in statements:
+            store.command(statement)
+        if statements:
+            repaired.append(each)
+    return repaired

@@ -1,0 +1,127 @@
+"""A database that lacks something that the migrations made: it is named, and made again."""
+
+import subprocess
+
+import pytest
+
+from radar.observe.store_facts import ask_tables
+from radar.settings import Settings
+from radar.store.client import Store
+from radar.store.drift import differences, repair
+from radar.store.migrate import migrate
+from radar.store.schema import newest
+from support import radar
+
+HARM = {
+    "DROP VIEW candles": "view candles is missing",
+    "DROP VIEW markets_at": "view markets_at is missing",
+    "DROP TABLE orderbook_depth": "table orderbook_depth is missing",
+    "DROP TABLE delivery_gaps": "table delivery_gaps is missing",
+    "ALTER TABLE trades_master DROP COLUMN kafka_offset": (
+        "column kafka_offset of trades_master is missing"
+    ),
+    "ALTER TABLE orderbook_depth DROP COLUMN best_price": (
+        "column best_price of orderbook_depth is missing"
+    ),
+    "ALTER TABLE trades_master DROP CONSTRAINT positive_price": (
+        "constraint positive_price of trades_master is missing"
+    ),
+}
+
+
+def run(*command: str) -> tuple[int, str]:
+    done = subprocess.run(radar(*command), capture_output=True, text=True, timeout=100, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def definitions(store: Store) -> dict[str, str]:
+    return {
+        str(name): str(definition)
+        for name, definition in store.rows(
+            "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
+        )
+    }
+
+
+def test_schema_that_is_read_from_the_migrations_is_the_one_of_the_database(store: Store) -> None:
+    assert differences(store) == []
+    names = set(definitions(store)) - {"schema_migrations"}
+    assert names == {*newest().tables, *newest().views}
+    columns = {
+        (str(table), str(column))
+        for table, column in store.rows(
+            "SELECT table, name FROM system.columns WHERE database = currentDatabase()"
+            " AND table IN {tables:Array(String)}",
+            {"tables": list(newest().tables)},
+        )
+    }
+    assert columns == {
+        (name, column) for name, table in newest().tables.items() for column in table.columns
+    }
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_difference_is_named_and_repaired(harm: str, store: Store) -> None:
+    before = set(definitions(store))
+    store.command(harm)
+    found = differences(store)
+    assert [each.text for each in found] == [HARM[harm]]
+    assert ask_tables(store).refused == f"{HARM[harm]}: run `radar migrate`"
+    assert repair(store, found) == found
+    assert differences(store) == []
+    assert set(definitions(store)) == before
+
+
+def test_status_shows_the_other_tables_while_one_is_missing(store: Store) -> None:
+    store.command("DROP TABLE orderbook_depth")
+    tables = ask_tables(store)
+    assert [state.kind for state in tables.states] == ["trades", "gaps", "watches"]
+    assert tables.refused is not None
+    assert "table orderbook_depth is missing" in tables.refused
+
+
+@pytest.mark.fault(
+    "A table, column, constraint or view of radar is missing or different",
+    report="each by name, with what was lost",
+    place="doctor (schema), migrate, status, page, log and readiness of the worker",
+    within_s=30,
+)
+@pytest.mark.usefixtures("within_s")
+def test_doctor_names_what_is_missing_and_migrate_makes_it_again(store: Store) -> None:
+    for harm in HARM:
+        if "orderbook_depth DROP COLUMN" not in harm:  # the table is missing by then
+            store.command(harm)
+    code, text = run("doctor")
+    assert code == 1
+    (line,) = [line for line in text.splitlines() if " schema: " in line]
+    for words in set(HARM.values()) - {"column best_price of orderbook_depth is missing"}:
+        assert words in line
+    code, text = run("migrate")
+    assert code == 0, text
+    assert "repaired: table orderbook_depth is missing" in text
+    assert "lost: orderbook_depth: its rows" in text
+    assert differences(store) == []
+    assert run("migrate")[1].splitlines() == [f"database {store.database} is up to date"]
+
+
+def test_migrate_changes_a_type_only_with_repair(store: Store) -> None:
+    store.command("ALTER TABLE gaps MODIFY COLUMN repaired UInt8")
+    words = "column repaired of gaps is UInt8, not Bool"
+    assert words in run("doctor")[1]
+    code, text = run("migrate")
+    assert code == 1
+    assert words in text
+    assert "radar migrate --repair" in text
+    assert run("migrate", "--repair")[0] == 0
+    assert differences(store) == []
+
+
+def test_doctor_names_missing_migrations_and_migrate_applies_them_again(
+    store: Store, store_settings: Settings
+) -> None:
+    store.command("DROP TABLE schema_migrations")
+    code, text = run("doctor")
+    assert code == 1
+    assert "table schema_migrations is missing" in text
+    assert migrate(store, store_settings.retention_days)
+    assert differences(store) == []
