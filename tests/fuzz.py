@@ -20,6 +20,7 @@ import msgspec
 
 from corpus.bad_messages import BAD_MESSAGES, depth, trade
 from radar import wire
+from radar.consumer.accounting import Mark
 from radar.consumer.batch import Plan
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame, InvalidMessage
@@ -195,6 +196,9 @@ def parse_plan(data: bytes) -> None:
     if plan is not None:
         assert 0 <= plan.lo <= plan.hi
         assert Plan.parse(str(plan)) == plan
+    mark = Mark.parse(data.decode("utf-8", "replace"))
+    if mark is not None and mark.topic_id is not None:
+        assert Mark.parse(str(mark)) == mark
 
 
 def _take_trade(event: Trade) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__, cli_dlq, cli_failures, cli_skip
+from radar import __version__, cli_dlq, cli_failures, cli_restore, cli_skip
 from radar.cli_arguments import (
     AsJson,
     KindName,
@@ -52,6 +52,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_dlq.app, name="dlq")
 app.command()(cli_skip.skip)
+app.command()(cli_restore.restore)
+app.command()(cli_restore.acknowledge)
 
 
 class ExportFormat(StrEnum):

@@ -380,6 +380,11 @@ class Settings(BaseSettings):
     insert_timeout_seconds: Seconds = Field(
         30, description="Give up one attempt of an insert after this long, and retry."
     )
+    offset_check_seconds: Seconds = Field(
+        5,
+        description="Compare stored, committed and available offsets this often, and ask Kafka for"
+        " the ID of the topic.",
+    )
     max_bad_share: float = Field(
         0.05,
         ge=0,

@@ -301,6 +301,7 @@ class Rig:
                 "INSERT_TIMEOUT_SECONDS": str(INSERT_TIMEOUT_S),
                 "BATCH_SIZE": str(setup.batch_size),
                 "BATCH_TIMEOUT_SECONDS": str(setup.batch_timeout_s),
+                "OFFSET_CHECK_SECONDS": "1",
                 "DEPTH_INTERVAL_SECONDS": str(setup.depth_interval_s),
                 "REDUNDANT_CONNECTIONS": str(setup.redundant_connections),
                 "RECONNECT_MAX_SECONDS": "1",

@@ -11,8 +11,14 @@ from chaos.__main__ import run
 from chaos.rig import Rig
 from chaos.schedule import Setup, draw_faults, draw_setup
 from chaos.verdict import Verdict, judge
+from radar.consumer.progress import Order, pending, read_orders, read_progress, write_order
+from radar.kafka import Cluster
+from radar.kinds import TRADES
+from radar.store.client import Store
+from support import eventually
 
 SEED = 7
+COUNT = "SELECT count() FROM trades_master"
 DEATHS = 6
 
 
@@ -53,6 +59,47 @@ SMALL = Setup(
     duration_s=0,
     faults=0,
 )
+
+
+def delete_and_restore(rig: Rig) -> None:
+    store = Store(rig.settings())
+    cluster = Cluster(rig.settings())
+    try:
+        store.command(f"ALTER TABLE {TRADES.table} DELETE WHERE 1 SETTINGS mutations_sync = 2")
+        topic_id = cluster.topic_id(TRADES.topic)
+        for lag in cluster.lag(TRADES.topic, TRADES.group):
+            if lag.start < lag.end:
+                order = Order(lag.partition, lag.start, lag.end - 1, 0)
+                write_order(store, TRADES.topic, topic_id, order)
+
+        def taken() -> bool:
+            known = read_progress(store, TRADES.topic, topic_id).progress
+            orders = read_orders(store, TRADES.topic, topic_id)
+            return not any(
+                pending(orders, number, each.orders_to_us) for number, each in known.items()
+            )
+
+        eventually(taken, "the workers go back", 60, 0.2)
+    finally:
+        store.close()
+
+
+def test_ledger_after_all_rows_were_deleted_and_restored_three_times_finds_nothing(
+    tmp_path: Path,
+) -> None:
+    async def deleted() -> Verdict:
+        async with Rig(SMALL, tmp_path, None, "none") as rig:
+            await asyncio.to_thread(
+                eventually, lambda: rig.client().command(COUNT) > 300, "rows", 60, 0.5
+            )
+            for _ in range(3):
+                await asyncio.to_thread(delete_and_restore, rig)
+            await rig.settle()
+            return await asyncio.to_thread(judge, rig)
+
+    verdict = asyncio.run(deleted())
+    assert verdict.exact, verdict
+    assert verdict.trades_stored > 300
 
 
 def run_with_broken(rule: str, directory: Path) -> Verdict:

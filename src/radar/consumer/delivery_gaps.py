@@ -1,9 +1,11 @@
-"""Offsets that an operator gave up because no client can read them: table `delivery_gaps`.
+"""Offsets that are no rows and will not become any by themselves: table `delivery_gaps`.
 
-A row is an order and its record at once: `radar skip` writes it, and the worker that stands at such
-an offset passes it. So no offset is passed without a record.
+Each row names its cause. For an unreadable batch a row is an order and its record at once:
+`radar skip` writes it, and the worker that stands at such an offset passes it. Every other gap is
+recorded by the worker before it goes on. So no offset is passed without a record.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from radar.kafka import OffsetRange
@@ -11,20 +13,59 @@ from radar.store.client import Store
 
 TABLE = "delivery_gaps"
 MAX_REASON_CHARACTERS = 500
-UNREADABLE = "unreadable"  # the only cause so far
+
+UNREADABLE = "unreadable"
+DELETED = "deleted_by_kafka"
+RECREATED = "topic_recreated"
+TRUNCATED = "log_truncated"
+MOVED = "group_moved"
+RESTORED = "restored_database"
+CAUSES = (UNREADABLE, DELETED, RECREATED, TRUNCATED, MOVED, RESTORED)
+
+OPEN = "open"
+ACKNOWLEDGED = "acknowledged"
+REPAIRED = "repaired"
+EXACT = "exact"
+UNKNOWN = "unknown"
+
+_COLUMNS = (
+    "partition, first_offset, last_offset, reason, cause, topic_id, state, extent, explanation"
+)
 
 
 class DeliveryGap(NamedTuple):
-    """Skipped offsets of one partition, both ends included."""
+    """Offsets of one partition that are no rows, both ends included.
+
+    Attributes:
+        partition: Where they stood.
+        first: The first of them.
+        last: The last of them.
+        reason: What was seen, in one sentence.
+        cause: One of CAUSES.
+        topic_id: Of the topic that held them.
+        state: OPEN, ACKNOWLEDGED or REPAIRED.
+        extent: EXACT, or UNKNOWN if more offsets than these may be missing.
+        explanation: The operator's words.
+    """
 
     partition: int
     first: int
     last: int
     reason: str
+    cause: str = UNREADABLE
+    topic_id: str = ""
+    state: str = ACKNOWLEDGED
+    extent: str = EXACT
+    explanation: str = ""
 
     def holds(self, partition: int, offset: int) -> bool:
-        """Tell whether an offset is skipped."""
+        """Tell whether an offset lies inside."""
         return partition == self.partition and self.first <= offset <= self.last
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets these are."""
+        return self.last - self.first + 1
 
 
 def record(
@@ -49,37 +90,77 @@ def record(
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses, because the table or the right to insert is missing.
     """
+    gap = DeliveryGap(
+        lost.partition,
+        lost.first,
+        lost.last,
+        lost.reason,
+        topic_id=topic_id,
+        explanation=explanation,
+    )
+    write(store, topic, gap, recorded_by)
+
+
+def write(store: Store, topic: str, gap: DeliveryGap, recorded_by: str) -> None:
+    """Record a gap, or its new state; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: ClickHouse refuses, because the table or the right to insert is missing.
+    """
     store.command(
         f"INSERT INTO {TABLE} (topic, topic_id, partition, first_offset, last_offset, cause,"
-        " reason, explanation, recorded_by)"
+        " reason, explanation, recorded_by, state, extent)"
         " SELECT {topic:String}, {topic_id:String}, {partition:UInt16}, {first:UInt64},"
         " {last:UInt64}, {cause:String}, {reason:String}, {explanation:String},"
-        " {recorded_by:String}",
+        " {recorded_by:String}, {state:String}, {extent:String}",
         {
             "topic": topic,
-            "topic_id": topic_id,
-            "partition": lost.partition,
-            "first": lost.first,
-            "last": lost.last,
-            "cause": UNREADABLE,
-            "reason": lost.reason[:MAX_REASON_CHARACTERS],
-            "explanation": explanation[:MAX_REASON_CHARACTERS],
+            "topic_id": gap.topic_id,
+            "partition": gap.partition,
+            "first": gap.first,
+            "last": gap.last,
+            "cause": gap.cause,
+            "reason": gap.reason[:MAX_REASON_CHARACTERS],
+            "explanation": gap.explanation[:MAX_REASON_CHARACTERS],
             "recorded_by": recorded_by,
+            "state": gap.state,
+            "extent": gap.extent,
         },
     )
 
 
-def recorded(store: Store, topic: str, topic_id: str) -> list[DeliveryGap]:
-    """Return the skipped offsets of a topic; blocks.
+def write_new(store: Store, topic: str, gaps: Sequence[DeliveryGap], recorded_by: str) -> None:
+    """Record those gaps that are not recorded yet; blocks.
+
+    A gap that is recorded already keeps its state.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: ClickHouse refuses, because the table or the right to insert is missing.
+    """
+    if not gaps:
+        return
+    known = {(gap.topic_id, *gap[:3]) for gap in recorded(store, topic)}
+    for gap in gaps:
+        if (gap.topic_id, gap.partition, gap.first, gap.last) not in known:
+            write(store, topic, gap, recorded_by)
+
+
+def recorded(store: Store, topic: str, topic_id: str | None = None) -> list[DeliveryGap]:
+    """Return the gaps of a topic, of one ID or of all that it ever had; blocks.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses, because the table is missing.
     """
     rows = store.rows(
-        f"SELECT partition, first_offset, last_offset, reason FROM {TABLE} FINAL"
-        " WHERE topic = {topic:String} AND topic_id = {topic_id:String}"
-        " ORDER BY partition, first_offset",
-        {"topic": topic, "topic_id": topic_id},
+        f"SELECT {_COLUMNS} FROM {TABLE} FINAL WHERE topic = {{topic:String}}"
+        + (" AND topic_id = {topic_id:String}" if topic_id is not None else "")
+        + " ORDER BY topic_id, partition, first_offset",
+        {"topic": topic} | ({"topic_id": topic_id} if topic_id is not None else {}),
     )
-    return [DeliveryGap(int(row[0]), int(row[1]), int(row[2]), str(row[3])) for row in rows]
+    return [
+        DeliveryGap(int(row[0]), int(row[1]), int(row[2]), *(str(each) for each in row[3:]))
+        for row in rows
+    ]

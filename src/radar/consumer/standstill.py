@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from radar.consumer.delivery_gaps import recorded
+from radar.consumer.delivery_gaps import UNREADABLE, recorded
 from radar.errors import QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
 from radar.kinds import Kind
@@ -40,6 +40,10 @@ class Standstills:
         self._health = health
         self._standing: dict[int, _Standing] = {}
         metrics.UNREADABLE.labels(kind.name).set(0)
+
+    def follow(self, topic_id: str) -> None:
+        """Look for orders about a topic of another ID from now on."""
+        self._topic_id = topic_id
 
     def observe(
         self, unreadable: Mapping[int, Unreadable], positions: Mapping[int, int]
@@ -88,7 +92,10 @@ class Standstills:
             for partition in partitions
             if (
                 found := [
-                    gap for gap in gaps if gap.holds(partition, self._standing[partition].offset)
+                    gap
+                    for gap in gaps
+                    if gap.cause == UNREADABLE
+                    and gap.holds(partition, self._standing[partition].offset)
                 ]
             )
         }

@@ -3,9 +3,12 @@
 The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
 
 1. dead letters of the block are acknowledged by Kafka,
-2. the plan is committed: offset `lo` with the metadata `P|lo|hi`,
+2. the plan is committed: offset `lo` with the plan in the metadata,
 3. the block is inserted under a name that follows from the plan and the content,
-4. offset `hi + 1` is committed, without metadata.
+4. offset `hi + 1` is committed, without a plan.
+
+Before all that, the offsets of a partition are accounted for (`accounting.py`): where the worker
+goes on, and which offsets are lost; again whenever the log, the topic or the database has changed.
 
 A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
 exactly that block, and ClickHouse recognises its name if it was already inserted.
@@ -18,7 +21,8 @@ import enum
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -28,27 +32,49 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import structlog
 
+from radar.consumer.accounting import Course, Mark, Situation, decide
 from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
 from radar.consumer.breaker import Bad, Breaker
 from radar.consumer.content import Letter, Part, read, rows
 from radar.consumer.dead_letters import DeadLetters
+from radar.consumer.delivery_gaps import (
+    CAUSES,
+    OPEN,
+    REPAIRED,
+    DeliveryGap,
+    recorded,
+    write,
+    write_new,
+)
 from radar.consumer.halves import halves
+from radar.consumer.progress import (
+    UNRECORDED,
+    Known,
+    Order,
+    Progress,
+    pending,
+    read_orders,
+    read_progress,
+    write_progress,
+)
 from radar.consumer.run import Fingerprint, Run
 from radar.consumer.silence import SILENT_S, Silence
 from radar.consumer.standstill import Standstills
+from radar.consumer.topic_watch import TopicWatch
 from radar.errors import (
     BlockTooLarge,
     BrokerUnavailable,
     CommitRejected,
     InsertCutOff,
     InvalidMessage,
+    QueryFailed,
     StoreNeedsRepair,
     StoreRejected,
     StoreUnavailable,
     TooManyInvalid,
     WorkerFenced,
 )
-from radar.kafka import Committed, GroupReader, Message, Unreadable
+from radar.kafka import Cluster, Committed, GroupReader, Message, Unreadable
 from radar.kinds import Kind
 from radar.observe import metrics
 from radar.observe.health import Health
@@ -79,6 +105,7 @@ ALARM_INTERVAL_S = 60.0
 KAFKA_PATIENCE_S = 60.0
 SPARE_S = 10.0
 SILENCE_LOOK_S = 0.5
+ACCOUNT_AGAIN_S = 0.5
 # Messages are read while they are in the processor's cache.
 TAKEN_AT_ONCE = 2048
 
@@ -136,6 +163,17 @@ class PartitionWork:
     batch: Batch
     breaker: Breaker
     next_offset: int  # everything before it was consumed
+    committed: int | None  # as Kafka has it
+    mark: Mark | None  # beside it
+    topic_id: str  # of the topic to which the offsets belong
+    # Why the offsets must be accounted for before more is read; empty: they are.
+    review: str = "assigned"
+    review_at_s: float = 0.0
+    progress: Progress = UNRECORDED  # as this worker recorded it last
+    read_from: int | None = None  # everything from here to the position was read by this worker
+    seen_end: int | None = None  # of the log, at the last check of offsets
+    check_next: bool = True  # whether the next block is looked for after its insert
+    generation: int = 0
     block: Block | None = None
     rest: deque[Block] = field(default_factory=deque)  # behind the block, which was divided
     taken_over: bool = False  # the block was planned before the partition came here
@@ -191,7 +229,6 @@ class Worker:
         self._settings = settings
         self._kind = kind
         self._store = store
-        self._topic_id = topic_id
         self._limits = Limits(
             size=settings.batch_size,
             max_size=max(settings.batch_size, settings.batch_max_size),
@@ -204,9 +241,19 @@ class Worker:
         self.positions: dict[int, int] = {}
         self._turn_ends_s = 0.0
         self._silence_looked_at_s = 0.0
+        self._offsets_checked_at_s = 0.0
+        cluster = Cluster(settings)
+        self._watch = TopicWatch(
+            lambda: cluster.topic_id(kind.topic), topic_id, settings.offset_check_seconds / 2
+        )
         self._dead_letters = DeadLetters(settings, kind)
         self._reader = GroupReader(
-            settings, kind.topic, kind.group, on_assign=self._on_assign, on_revoke=self._on_revoke
+            settings,
+            kind.topic,
+            kind.group,
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            starts_paused=True,
         )
         self._standstills = Standstills(kind, topic_id, store, self._health)
         self._kafka_within_s = max(KAFKA_PATIENCE_S, self._reader.session_timeout_s) + SPARE_S
@@ -226,10 +273,11 @@ class Worker:
             ClientHangs: The Kafka library does not come back from a commit.
         """
         try:
-            while not stop.is_set():
-                self._turn()
-            self._health.set("stopping", "is stopping")
-            self._drain()
+            with self._watch:
+                while not stop.is_set():
+                    self._turn()
+                self._health.set("stopping", "is stopping")
+                self._drain()
         finally:
             self._reader.close()
             _log.info("left the group", kind=self._kind.name)
@@ -254,6 +302,8 @@ class Worker:
         for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
             if not self._advance(work):
                 break
+        self._check_offsets()
+        self._account_for_positions()
         for work in self._work.values():
             self._hold_back(work)
         self._pass_unreadable()
@@ -269,7 +319,7 @@ class Worker:
         self._silence_looked_at_s = now_s
         for partition, work in list(self._work.items()):
             end = None if work.paused else self._reader.known_end_offset(partition)
-            waits = end is not None and end > work.next_offset
+            waits = end is not None and end > work.next_offset and not work.review
             if not work.silence.look(now_s, waits=waits) or partition in self._reader.unreadable:
                 continue
             self._health.beat(self._kafka_within_s)
@@ -299,7 +349,7 @@ class Worker:
             self._reader.unreadable, positions
         ).items():
             work = self._work[partition]
-            if work.block is not None or work.rest:
+            if work.block is not None or work.rest or work.review:
                 continue
             if (plan := work.batch.planned) is not None:
                 work.maybe_stored_to = max(work.maybe_stored_to, plan.hi)
@@ -308,7 +358,7 @@ class Worker:
                 continue
             self._health.beat(self._kafka_within_s)
             try:
-                self._reader.commit(partition, offset)
+                self._commit(work, offset)
                 self._reader.seek(partition, offset)
             except (CommitRejected, BrokerUnavailable) as error:
                 _log.warning("cannot skip yet", partition=partition, error=str(error))
@@ -348,7 +398,7 @@ class Worker:
         now_s = time.monotonic()
         for partition, group in groupby(messages, methodcaller("partition")):
             work = self._work.get(partition)
-            if work is None:
+            if work is None or work.review:
                 continue
             work.silence.end()
             for run in Run.of(list(group)).rising():
@@ -406,7 +456,7 @@ class Worker:
         return self._take_block(work, now_s)
 
     def _is_due(self, work: PartitionWork, now_s: float) -> bool:
-        if work.batch.due_in_s(now_s) == 0.0:
+        if work.batch.due_in_s(now_s) == 0.0 or (work.review and work.batch.size):
             return True
         # Nothing more can be taken until a block is stored: the largest does not wait any longer.
         if self._room > 0 or work.batch.planned is not None:
@@ -425,7 +475,8 @@ class Worker:
         if block is None:
             return False
         metrics.BATCH_AGE_SECONDS.labels(self._kind.name).observe(age_s)
-        work.taken_over = work.repeated = taken_over
+        work.taken_over, work.repeated = taken_over, taken_over or work.check_next
+        work.check_next = False
         self._begin(work, block, Step.DEAD_LETTERS)
         return True
 
@@ -483,7 +534,7 @@ class Worker:
             self._reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
             self._health.beat(self._kafka_within_s)
-            self._reader.commit(work.partition, block.plan.hi + 1)
+            self._commit(work, block.plan.hi + 1)
             self.positions[work.partition] = block.plan.hi + 1
             work.step = Step.DONE
             self._reached(CrashPoint.AFTER_COMMIT)
@@ -556,18 +607,24 @@ class Worker:
 
     def _plan(self, work: PartitionWork, plan: Plan) -> None:
         self._health.beat(self._kafka_within_s)
-        self._reader.commit(work.partition, plan.lo, str(plan))
+        self._commit(work, plan.lo, plan)
         work.planned_at_s = time.monotonic()
+
+    def _commit(self, work: PartitionWork, offset: int, plan: Plan | None = None) -> None:
+        """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
+        mark = Mark(work.topic_id, work.generation, plan)
+        self._reader.commit(work.partition, offset, str(mark))
+        work.committed, work.mark = offset, mark
 
     def _insert_from_the_beginning(self, work: PartitionWork, block: Block) -> None:
         name = ":".join(
             (
                 self._kind.topic,
-                self._topic_id,
+                work.topic_id,
                 f"{work.partition}:{block.plan.lo}:{block.plan.hi}",
                 block.fingerprint,
             )
-        )
+        ) + _generation(work)
         work.pieces = [Piece(block.parts, name)] if block.parts else []
         work.rejected = []
 
@@ -624,18 +681,48 @@ class Worker:
         Some versions of ClickHouse note a block's name before they store it: one that was killed
         in between takes the block for stored, and it never was. A message is also no row if
         another of the same key has replaced it; then its row is replaced once more.
+
+        ClickHouse also knows the names of blocks whose rows somebody has deleted since, and takes
+        such an insert for a repetition without a word. So rows that are still missing afterwards
+        are inserted under names of the next generation.
         """
-        run = piece.run
-        first, last = run.offsets[0], run.offsets[-1]
-        self._health.beat(self._store_within_s)
-        stored = self._store.offsets(self._kind.table, work.partition, first, last)
-        missing = run.where(lambda offset: offset not in stored)
+        missing = self._missing(work, piece)
         if not len(missing):
             return
-        _log.info("inserting what is missing", name=piece.name, rows=len(run), missing=len(missing))
+        _log.info(
+            "inserting what is missing",
+            name=piece.name,
+            rows=len(piece.run),
+            missing=len(missing),
+        )
         rest = self._piece(work, missing, f"{piece.name}+{Fingerprint.of(missing)}")
         self._health.beat(self._store_within_s)
         self._store.insert(self._kind.table, rows(rest.parts), rest.name)
+        if len(self._missing(work, rest)) < len(missing):
+            return
+        work.generation += 1
+        self._record_progress([work])
+        _log.warning(
+            "the database knows the name of a block whose rows are not there; inserting them under"
+            " a new one",
+            name=rest.name,
+            rows=len(missing),
+            generation=work.generation,
+        )
+        self._health.beat(self._store_within_s)
+        self._store.insert(self._kind.table, rows(rest.parts), rest.name + _generation(work))
+
+    def _missing(self, work: PartitionWork, piece: Piece) -> Run:
+        run = piece.run
+        self._health.beat(self._store_within_s)
+        stored = self._store.places(
+            self._kind.table, work.partition, run.offsets[0], run.offsets[-1]
+        )
+        found = {place[0] for place in _places(piece.parts) if place in stored}
+        # Later blocks may be rows too: the mark of what was stored is some seconds old.
+        if work.maybe_stored_to >= 0 and run.offsets[-1] in found:
+            work.maybe_stored_to = max(work.maybe_stored_to, run.offsets[-1] + 1)
+        return run.where(lambda offset: offset not in found)
 
     def _judge(self, work: PartitionWork, block: Block) -> None:
         try:
@@ -727,7 +814,8 @@ class Worker:
     def _hold_back(self, work: PartitionWork) -> None:
         """Fetch a partition's messages only while they can be worked on; so memory is bounded."""
         full = work.batch.is_full or (self._room <= 0 and work.batch.planned is None)
-        paused = work.block is not None or bool(work.rest) or full
+        stands = work.block is not None or bool(work.rest) or bool(work.review)
+        paused = stands or full
         if paused and not work.paused:
             self._reader.pause(work.partition)
         elif work.paused and not paused:
@@ -785,17 +873,21 @@ class Worker:
                         "cannot finish a block", partition=work.partition, error=str(error)
                     )
                     break
+        with suppress(StoreUnavailable):
+            self._record_progress(list(self._work.values()))
 
     def _on_assign(self, committed: Sequence[Committed]) -> None:
         for each in committed:
-            plan = Plan.parse(each.metadata)
-            if plan is not None and plan.lo != each.offset:
-                plan = None
+            mark = Mark.parse(each.metadata)
             self._work[each.partition] = PartitionWork(
                 partition=each.partition,
-                batch=self._new_batch(each.partition, plan),
+                batch=self._new_batch(each.partition, None),
                 breaker=self._new_breaker(),
                 next_offset=each.offset or 0,
+                committed=each.offset,
+                mark=mark,
+                topic_id=self._watch.topic_id,
+                paused=True,
             )
             self.positions[each.partition] = each.offset or 0
             _log.info(
@@ -803,9 +895,195 @@ class Worker:
                 kind=self._kind.name,
                 partition=each.partition,
                 offset=each.offset,
-                plan=str(plan) if plan else None,
+                plan=str(mark.plan) if mark and mark.plan else None,
             )
         self._count_assigned()
+
+    def _check_offsets(self) -> None:
+        """Compare what the database accounts for with what this worker knows, now and then.
+
+        Something is to be accounted for anew if the topic was recreated, if Kafka refuses a
+        position, if the database does not have this worker's newest record (it was restored from an
+        older copy), or if an operator ordered to store offsets again.
+        """
+        for partition in self._reader.invalid:
+            self._review(self._work.get(partition), "position")
+        topic_id = self._watch.topic_id
+        for work in self._work.values():
+            if work.topic_id != topic_id:
+                self._review(work, "topic")
+        now_s = time.monotonic()
+        settled = [each for each in self._work.values() if not each.review and not each.attempts]
+        if now_s < self._offsets_checked_at_s + self._settings.offset_check_seconds or not settled:
+            return
+        self._offsets_checked_at_s = now_s
+        self._health.beat(self._store_within_s)
+        try:
+            known = read_progress(self._store, self._kind.topic, topic_id)
+            orders = read_orders(self._store, self._kind.topic, topic_id)
+            gaps = recorded(self._store, self._kind.topic)
+            for work in settled:
+                work.seen_end = self._reader.known_end_offset(work.partition)
+                found = known.progress.get(work.partition, UNRECORDED)
+                if found.version < work.progress.version:
+                    self._review(work, "database")
+                elif pending(orders, work.partition, work.progress.orders_to_us):
+                    self._review(work, "order")
+            self._close_repaired(gaps)
+            self._record_progress([each for each in settled if not each.review])
+        except (StoreUnavailable, QueryFailed) as error:
+            _log.warning("cannot check offsets", kind=self._kind.name, error=str(error))
+
+    def _close_repaired(self, gaps: Sequence[DeliveryGap]) -> None:
+        """Close gaps whose offsets were stored afterwards, and show how many stay open."""
+        counts = dict.fromkeys(CAUSES, 0)
+        for gap in gaps:
+            work = self._work.get(gap.partition)
+            if gap.state != OPEN or work is None:
+                continue
+            is_read = (
+                gap.topic_id == work.topic_id
+                and work.read_from is not None
+                and work.read_from <= gap.first
+                and self.positions[gap.partition] > gap.last
+            )
+            if is_read:
+                repaired = gap._replace(state=REPAIRED)
+                write(self._store, self._kind.topic, repaired, "worker")
+                _log.info("delivery gap repaired", partition=gap.partition, first=gap.first)
+            else:
+                counts[gap.cause] = counts.get(gap.cause, 0) + gap.offsets
+        for cause, count in counts.items():
+            metrics.DELIVERY_GAP_OFFSETS.labels(self._kind.name, cause).set(count)
+
+    def _review(self, work: PartitionWork | None, reason: str) -> None:
+        """Account for the offsets of a partition anew, once what it holds is stored."""
+        if work is None or work.review:
+            return
+        _log.info("offsets are checked", partition=work.partition, reason=reason)
+        work.review, work.review_at_s = reason, 0.0
+        if work.batch.planned is not None:
+            work.maybe_stored_to = max(work.maybe_stored_to, work.batch.planned.hi)
+            work.batch.forget_plan()
+
+    def _account_for_positions(self) -> None:
+        now_s = time.monotonic()
+        for work in list(self._work.values()):
+            holds = work.block is not None or work.rest or work.batch.size
+            if not work.review or holds or now_s < work.review_at_s:
+                continue
+            try:
+                self._account_for(work)
+            except (BrokerUnavailable, CommitRejected, StoreUnavailable, QueryFailed) as error:
+                work.review_at_s = time.monotonic() + ACCOUNT_AGAIN_S
+                self._health.set(
+                    _condition(work.partition),
+                    f"partition {work.partition}: cannot account for its offsets: {error}",
+                )
+                _log.warning(
+                    "cannot account for offsets",
+                    kind=self._kind.name,
+                    partition=work.partition,
+                    error=str(error),
+                )
+
+    def _account_for(self, work: PartitionWork) -> None:
+        """Decide where a partition goes on, and record what differs before it does."""
+        self._health.beat(self._kafka_within_s + self._store_within_s)
+        topic, partition, topic_id = self._kind.topic, work.partition, self._watch.ask_now()
+        known = read_progress(self._store, topic, topic_id)
+        orders = pending(
+            read_orders(self._store, topic, topic_id), partition, _taken_to_us(known, partition)
+        )
+        low, high = self._reader.ends(partition)
+        course = decide(
+            Situation(
+                partition,
+                topic_id,
+                low,
+                high,
+                work.committed,
+                work.mark,
+                self._known_progress(work, known),
+                known.former.get(partition),
+                work.seen_end,
+                _joined(orders),
+                partition in self._reader.invalid,
+            ),
+            _Rows(self._store, self._kind.table, partition),
+        )
+        write_new(self._store, topic, course.gaps, "worker")
+        found = known.progress.get(partition, UNRECORDED)
+        progress = Progress(
+            course.accounted_to,
+            course.generation,
+            max([found.orders_to_us, *(order.ordered_at_us for order in orders)]),
+            max(found.version, work.progress.version) + 1,
+        )
+        write_progress(
+            self._store, topic, topic_id, {partition: progress}, self._settings.worker_id
+        )
+        work.topic_id, work.generation, work.progress = topic_id, course.generation, progress
+        self._standstills.follow(topic_id)
+        if course.notice or course.start != (work.committed or 0):
+            self._commit(work, course.start, course.plan)
+        is_refused = self._reader.invalid.pop(partition, None) is not None
+        if (
+            course.start != work.next_offset
+            or is_refused
+            or work.review != "assigned"
+            or course.notice
+        ):
+            self._reader.seek(partition, course.start)
+        self._go_on(work, course)
+
+    def _go_on(self, work: PartitionWork, course: Course) -> None:
+        _tell(self._kind, work, course)
+        work.batch = self._new_batch(work.partition, course.plan)
+        work.next_offset = work.read_from = self.positions[work.partition] = course.start
+        work.maybe_stored_to = course.maybe_stored_to
+        work.check_next = True
+        work.review = ""
+        work.silence.end()
+        self._health.clear(_condition(work.partition))
+
+    def _known_progress(self, work: PartitionWork, known: Known) -> Progress | None:
+        """Return what is accounted for; this worker's own knowledge is newer than its record."""
+        found = known.progress.get(work.partition)
+        is_ours = work.progress.version and work.topic_id == self._watch.topic_id
+        if found is None or not is_ours or found.version < work.progress.version:
+            return found
+        return found._replace(next_offset=max(found.next_offset, work.committed or 0))
+
+    def _record_progress(self, works: Sequence[PartitionWork]) -> None:
+        """Record how far partitions are accounted for, where that has changed; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer, or not to this.
+        """
+        changed: dict[int, Progress] = {}
+        for work in works:
+            if not work.progress.version or work.topic_id != self._watch.topic_id:
+                continue
+            newest = work.progress._replace(
+                next_offset=max(work.progress.next_offset, self.positions[work.partition]),
+                generation=work.generation,
+            )
+            if newest != work.progress:
+                changed[work.partition] = newest._replace(version=newest.version + 1)
+        self._health.beat(self._store_within_s)
+        try:
+            write_progress(
+                self._store,
+                self._kind.topic,
+                self._watch.topic_id,
+                changed,
+                self._settings.worker_id,
+            )
+        except QueryFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        for work in works:
+            work.progress = changed.get(work.partition, work.progress)
 
     def _new_batch(self, partition: int, planned: Plan | None) -> Batch:
         return Batch(self._limits, partial(read, self._kind, partition), planned)
@@ -821,6 +1099,9 @@ class Worker:
                     self._finish_block(work)
                 except (CommitRejected, BrokerUnavailable) as error:
                     _log.info("stored block stays planned", partition=partition, error=str(error))
+            if work is not None and not work.attempts:
+                with suppress(StoreUnavailable):
+                    self._record_progress([work])
             self._health.clear(_condition(partition))
             self.positions.pop(partition, None)
         _log.info("revoked", kind=self._kind.name, partitions=list(partitions))
@@ -831,10 +1112,76 @@ class Worker:
         metrics.ASSIGNED.labels(self._kind.name).set(len(self._work))
         self._count_halted()
         self._count_floods()
+        if not self._work:
+            for cause in CAUSES:
+                metrics.DELIVERY_GAP_OFFSETS.labels(self._kind.name, cause).set(0)
 
     def _count_halted(self) -> None:
         halted = sum(work.halted for work in self._work.values())
         metrics.HALTED.labels(self._kind.name).set(halted)
+
+
+class _Rows:
+    """The rows of one partition; for `decide`."""
+
+    def __init__(self, store: Store, table: str, partition: int) -> None:
+        self._place = (table, partition)
+        self._store = store
+
+    def last(self, first: int, end: int) -> int | None:
+        """Return the largest offset from `first` on and before `end` that is a row; blocks."""
+        return self._store.last_offset(*self._place, first, end)
+
+
+def _tell(kind: Kind, work: PartitionWork, course: Course) -> None:
+    if course.notice:
+        _log.warning(
+            "offsets differ",
+            kind=kind.name,
+            partition=work.partition,
+            reason=course.notice,
+            position=work.committed,
+            goes_on_at=course.start,
+            generation=course.generation,
+        )
+    for gap in course.gaps:
+        _log.error(
+            "delivery gap",
+            kind=kind.name,
+            partition=gap.partition,
+            first=gap.first,
+            last=gap.last,
+            cause=gap.cause,
+            extent=gap.extent,
+            reason=gap.reason,
+            remedy="see what is lost with radar verify",
+        )
+
+
+def _joined(orders: Sequence[Order]) -> Order | None:
+    """Return one order for the range that holds all."""
+    if not orders:
+        return None
+    newest = orders[-1]
+    return newest._replace(
+        first=min(each.first for each in orders), last=max(each.last for each in orders)
+    )
+
+
+def _taken_to_us(known: Known, partition: int) -> int:
+    found = known.progress.get(partition)
+    return found.orders_to_us if found else 0
+
+
+def _generation(work: PartitionWork) -> str:
+    return f"@{work.generation}" if work.generation else ""
+
+
+def _places(parts: Sequence[Part]) -> Iterator[tuple[int, int]]:
+    """Yield offset and time of receipt (Unix time, microseconds) of messages."""
+    for part in parts:
+        (received,) = (column for column in part.columns if column.name == "received_at")
+        yield from zip(part.run.offsets, np.asarray(received.data).tolist(), strict=True)
 
 
 def _condition(partition: int) -> str:

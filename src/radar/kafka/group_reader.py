@@ -39,6 +39,10 @@ _REJECTED_COMMITS = {
     KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001
 }
 
+_INVALID_POSITION = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - the library's public name
+
+_NOT_FETCHED = KafkaError._STATE  # noqa: SLF001
+
 _ERROR = methodcaller("error")
 
 
@@ -51,6 +55,7 @@ class GroupReader:
 
     Attributes:
         unreadable: The batches at which owned partitions stand, because they cannot be read.
+        invalid: Why Kafka refuses the positions of owned partitions, by partition; `seek` ends it.
     """
 
     def __init__(
@@ -61,8 +66,17 @@ class GroupReader:
         *,
         on_assign: Callable[[Sequence[Committed]], None],
         on_revoke: Callable[[Sequence[int]], None],
+        starts_paused: bool = False,
     ) -> None:
         """Join a group.
+
+        Args:
+            settings: The options.
+            topic: What to read.
+            group: As a member of which group.
+            on_assign: Called with the committed offsets of new partitions.
+            on_revoke: Called with the partitions that are taken away.
+            starts_paused: New partitions are fetched only once `resume` is called.
 
         Raises:
             ConfigurationError: The brokers do not offer the group protocol of the options.
@@ -71,6 +85,7 @@ class GroupReader:
         self._topic = topic
         self._on_assign = on_assign
         self._on_revoke = on_revoke
+        self._starts_paused = starts_paused
         self.session_timeout_s = settings.kafka_session_timeout_seconds
         if settings.kafka_group_protocol == "consumer":
             self.session_timeout_s = Cluster(settings).session_timeout_s(group)
@@ -83,7 +98,8 @@ class GroupReader:
             "max.poll.interval.ms": max(300_000, session_ms, min(3 * insert_ms, 86_400_000)),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
+            # The library must not choose a position by itself: it would pass offsets in silence.
+            "auto.offset.reset": "error",
             # The default of one second is how long a fetcher sleeps when its queue is full.
             "fetch.queue.backoff.ms": 2,
             "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1000),
@@ -109,6 +125,7 @@ class GroupReader:
         self._join_timeout_s = settings.kafka_join_timeout_seconds
         self._owned: set[int] = set()
         self.unreadable: dict[int, Unreadable] = {}
+        self.invalid: dict[int, str] = {}
         self._may_commit = True
         self._fenced: str | None = None
         self._fenced_at_s = -math.inf
@@ -184,6 +201,10 @@ class GroupReader:
                 if self.unreadable.get(batch.partition) != batch and batch.partition in self._owned:
                     log.warning("kafka: %s", error.str())
                     self.unreadable[batch.partition] = batch
+            elif error.code() == _INVALID_POSITION:
+                if message.partition() in self._owned:
+                    log.warning("kafka: %s", error.str())
+                    self.invalid[message.partition()] = error.str()
             elif _is_final(error):
                 self._fenced = error.str()
                 return messages
@@ -235,11 +256,20 @@ class GroupReader:
 
     def seek(self, partition: int, offset: int | None) -> None:
         """Continue one partition at an offset; None is the oldest there is."""
+        position = TopicPartition(self._topic, partition, _start(offset))
         try:
-            self._consumer.seek(TopicPartition(self._topic, partition, _start(offset)))
+            try:
+                self._consumer.seek(position)
+            except KafkaException as error:
+                if error.args[0].code() != _NOT_FETCHED or partition not in self._owned:
+                    raise
+                # The library ends the fetching of a partition whose position Kafka has refused.
+                self._consumer.incremental_unassign([position])
+                self._consumer.incremental_assign([position])
         except KafkaException as error:
             raise BrokerUnavailable(f"cannot seek: {error}") from error
         self.unreadable.pop(partition, None)
+        self.invalid.pop(partition, None)
 
     def known_end_offset(self, partition: int) -> int | None:
         """Return the end of a partition's log as the newest fetch saw it; does not block."""
@@ -257,8 +287,16 @@ class GroupReader:
         Raises:
             BrokerUnavailable: The broker did not answer in time, or the partition has no leader.
         """
+        return self.ends(partition)[1]
+
+    def ends(self, partition: int) -> tuple[int, int]:
+        """Ask the broker for the oldest offset and the next that will be written; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer in time, or the partition has no leader.
+        """
         try:
-            return watermarks(self._consumer, TopicPartition(self._topic, partition))[1]
+            return watermarks(self._consumer, TopicPartition(self._topic, partition))
         except KafkaException as error:
             raise BrokerUnavailable(f"{NO_ENDS}: {error}") from error
 
@@ -281,7 +319,7 @@ class GroupReader:
             [TopicPartition(self._topic, each.partition, _start(each.offset)) for each in committed]
         )
         # The library remembers a pause over the loss of a partition.
-        consumer.resume(partitions)
+        (consumer.pause if self._starts_paused else consumer.resume)(partitions)
         self._owned |= {each.partition for each in partitions}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -297,6 +335,7 @@ class GroupReader:
         self._owned -= partitions
         for partition in partitions:
             self.unreadable.pop(partition, None)
+            self.invalid.pop(partition, None)
         self._may_commit = while_owned
         if lost:
             self._on_revoke(lost)

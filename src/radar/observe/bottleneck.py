@@ -14,6 +14,7 @@ from radar.observe.overview import (
     ProcessState,
     ProducerState,
     Severity,
+    SkippedOffsets,
     Stage,
     WorkerState,
 )
@@ -52,6 +53,7 @@ def find(overview: Overview) -> list[Bottleneck]:
         *_clickhouse(overview),
         *(stuck_workers := list(_workers(overview))),
         *_backlogs(overview, {each.kind for each in stuck_workers}),
+        *_delivery_gaps(overview),
     ]
     found += _silent(overview, found)
     found += _other_processes(overview, {each.subject for each in found})
@@ -269,6 +271,27 @@ def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
     # The largest first.
     for kind, stuck in sorted(by_kind.items(), key=lambda item: -_sum_lag(item[1])):
         yield _backlog(kind, stuck, overview)
+
+
+def _delivery_gaps(overview: Overview) -> Iterator[Bottleneck]:
+    """Name lost offsets that nobody has acknowledged; the newest of each topic."""
+    by_topic: dict[str, list[SkippedOffsets]] = {}
+    for gap in overview.delivery_gaps:
+        if gap.is_open:
+            by_topic.setdefault(gap.topic, []).append(gap)
+    for topic, gaps in by_topic.items():
+        newest = max(gaps, key=lambda gap: gap.recorded_at_s)
+        kind = topic.removeprefix("radar_")
+        lost = sum(gap.last - gap.first + 1 for gap in gaps)
+        least = "" if all(gap.is_exact for gap in gaps) else "at least "
+        yield Bottleneck(
+            "tables",
+            kind,
+            f"{least}{lost:,} offsets of {topic} are lost ({newest.cause}: partition"
+            f" {newest.partition}, offsets {newest.first} to {newest.last}): see radar verify;"
+            f" restore them with radar restore {kind} {newest.partition}, or acknowledge them with"
+            f" radar acknowledge {kind} {newest.partition} --reason TEXT",
+        )
 
 
 def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bottleneck:

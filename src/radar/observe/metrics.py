@@ -161,6 +161,11 @@ UNREADABLE = _gauge(
     "Owned partitions that stand at a batch which no client can read (see: radar skip)",
     ["kind"],
 )
+DELIVERY_GAP_OFFSETS = _gauge(
+    "radar_delivery_gap_offsets",
+    "Kafka offsets of owned partitions that are lost and not acknowledged (see: radar verify)",
+    ["kind", "cause"],
+)
 HALTED = _gauge(
     "radar_halted_partitions",
     "Partitions of this worker that stand still because too many messages are bad",

@@ -197,15 +197,17 @@ class RecentLetter(Struct, frozen=True):
 
 
 class SkippedOffsets(Struct, frozen=True):
-    """Offsets that an operator gave up: a row of the table `delivery_gaps`."""
+    """Offsets that are no rows: a row of the table `delivery_gaps`."""
 
     topic: str
     partition: int
     first: int
     last: int  # included
     cause: str
-    explanation: str  # the operator's words
+    explanation: str  # the operator's words; of an open gap: what was seen
     recorded_at_s: float  # Unix time
+    is_open: bool = False  # neither repaired nor acknowledged
+    is_exact: bool = True  # otherwise more offsets may be lost than these
 
 
 class ProcessState(Struct, frozen=True):

@@ -177,8 +177,9 @@ def _clickhouse(overview: Overview) -> list[str]:
             for table in overview.tables
         ),
         *(
-            f"  skipped for good: {each.topic}[{each.partition}] offsets {each.first} to"
-            f" {each.last} ({printable(each.cause)}: {printable(each.explanation)}), recorded"
+            f"  {'LOST' if each.is_open else 'skipped for good'}: {each.topic}[{each.partition}]"
+            f" offsets {each.first} to {each.last}{'' if each.is_exact else ', perhaps more'}"
+            f" ({printable(each.cause)}: {printable(each.explanation)}), recorded"
             f" {_time(each.recorded_at_s)}"
             for each in overview.delivery_gaps
         ),

@@ -195,9 +195,11 @@ def _newest_query() -> str:
 
 _NEWEST = _newest_query()
 _DELIVERY_GAPS = (
-    "SELECT topic, partition, first_offset, last_offset, cause, explanation,"
-    " toUnixTimestamp64Milli(recorded_at) / 1e3"
-    f" FROM delivery_gaps FINAL ORDER BY recorded_at DESC LIMIT {SHOWN_GAPS}"
+    "SELECT topic, partition, first_offset, last_offset, cause,"
+    " if(state = 'open', reason, explanation), toUnixTimestamp64Milli(recorded_at) / 1e3,"
+    " (state = 'open')::Bool, (extent = 'exact')::Bool"
+    " FROM delivery_gaps FINAL WHERE state != 'repaired'"
+    f" ORDER BY state = 'open' DESC, recorded_at DESC LIMIT {SHOWN_GAPS}"
 )
 _GAPS = (
     "SELECT toString(record_kind), toString(cause), symbols,"

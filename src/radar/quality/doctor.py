@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from radar import __version__
+from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
 from radar.errors import QueryFailed, RadarError, StoreUnavailable
 from radar.exchanges import load
@@ -196,6 +197,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
         yield from _schema(store)
         yield from _tables(settings, store)
+        yield _delivery_gaps(store)
         yield _first_to_go(settings, store)
         yield from _store_disk(store)
     except (QueryFailed, StoreUnavailable) as error:
@@ -203,6 +205,17 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield problem("ClickHouse", str(error), remedy)
     finally:
         store.close()
+
+
+def _delivery_gaps(store: Store) -> Finding:
+    lost: dict[str, int] = {}
+    causes: set[str] = set()
+    for kind in KINDS.values():
+        for gap in recorded(store, kind.topic):
+            if gap.state == OPEN:
+                lost[kind.name] = lost.get(kind.name, 0) + gap.offsets
+                causes.add(gap.cause)
+    return findings.delivery_gaps(lost, sorted(causes))
 
 
 def _schema(store: Store) -> Iterator[Finding]:

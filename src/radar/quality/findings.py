@@ -204,6 +204,20 @@ def unstored(deleted: Mapping[str, int]) -> Finding:
     return ok("retention", "Kafka has everything that is not stored yet")
 
 
+def delivery_gaps(lost: Mapping[str, int], causes: Sequence[str]) -> Finding:
+    """Judge the offsets that are lost and that nobody has acknowledged, by dataset."""
+    if not lost:
+        return ok("delivery gaps", "no offset is lost without an acknowledgement")
+    words = ", ".join(f"{kind} {count:,}" for kind, count in lost.items())
+    kind = next(iter(lost))
+    return problem(
+        "delivery gaps",
+        f"offsets are lost ({', '.join(causes)}): {words}",
+        f"`radar verify` names them; `radar restore {kind} all` stores again what Kafka still has,"
+        f" `radar acknowledge {kind} all --reason TEXT` gives up the rest",
+    )
+
+
 def dead_letters(open_letters: Mapping[str, int], foreign: Mapping[str, int]) -> Finding:
     """Judge how many dead letters wait for somebody, and foreign messages between them, by kind."""
     if strangers := {kind: count for kind, count in foreign.items() if count}:

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
 
-from radar.consumer.delivery_gaps import DeliveryGap, recorded
+from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.letters import Letters, identity
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
@@ -52,7 +52,10 @@ class PartitionReport:
         expired: The ones whose rows the table does not keep any more.
         skipped: Offsets that were skipped on purpose and are none of these.
         missing: The ones that are none of these.
-        deleted_unstored: Messages that Kafka has deleted before they were stored.
+        deleted_unstored: Messages that Kafka has deleted before they were stored, and that no
+            delivery gap names yet.
+        lost: Offsets of open delivery gaps that Kafka does not hold any more.
+        lost_words: These gaps, in words.
         waiting: Messages that are not stored yet, and not compared.
         places: Offsets of the first ones that are missing.
     """
@@ -66,6 +69,8 @@ class PartitionReport:
     skipped: int = 0
     missing: int = 0
     deleted_unstored: int = 0
+    lost: int = 0
+    lost_words: list[str] = field(default_factory=list)
     waiting: int = 0
     places: list[int] = field(default_factory=list)
 
@@ -91,7 +96,7 @@ class KindReport:
     @property
     def missing(self) -> int:
         """Messages that are neither rows nor dead letters."""
-        return sum(each.missing + each.deleted_unstored for each in self.partitions)
+        return sum(each.missing + each.deleted_unstored + each.lost for each in self.partitions)
 
     @property
     def doubled(self) -> int:
@@ -167,14 +172,22 @@ def verify_kind(
     lags = cluster.lag(kind.topic, kind.group)
     # After the offsets: a message is a letter before its block is committed.
     letters = Letters(cluster, kind).identities()
-    gaps = recorded(store, kind.topic, cluster.topic_id(kind.topic)) if lags else []
+    gaps = recorded(store, kind.topic)
+    topic_id = cluster.topic_id(kind.topic) if lags else ""
     oldest_us = None
     done, all_messages = (
         0,
         sum(max(0, min(each.committed or 0, each.end) - each.start) for each in lags),
     )
     for lag in lags:
-        comparison = _Comparison(store, kind, letters, report, lag, gaps)
+        comparison = _Comparison(
+            store,
+            kind,
+            letters,
+            report,
+            lag,
+            [gap for gap in gaps if gap.topic_id == topic_id and gap.state != OPEN],
+        )
         if stored := min(lag.committed or 0, lag.end):
             messages = cluster.messages(
                 kind.topic, {lag.partition: stored}, lag.partition, comparison.take_unreadable
@@ -183,6 +196,9 @@ def verify_kind(
                 comparison.take(chunk)
                 done += len(chunk)
                 progress(kind.name, done, all_messages)
+        comparison.take_lost(
+            [each for each in gaps if each.partition == lag.partition], topic_id, lag.start
+        )
         report.partitions.append(comparison.partition)
         if comparison.oldest_us is not None:
             oldest_us = min(comparison.oldest_us, oldest_us or comparison.oldest_us)
@@ -262,6 +278,19 @@ class _Comparison:
         self.partition.missing += lost.offsets - skipped
         if skipped < lost.offsets and len(self.partition.places) < SHOWN_PLACES:
             self.partition.places.append(lost.first)
+
+    def take_lost(self, gaps: list[DeliveryGap], topic_id: str, start: int) -> None:
+        """Count the offsets of open gaps that Kafka does not hold and that were not compared."""
+        for gap in gaps:
+            last = gap.last
+            if gap.topic_id == topic_id and gap.cause != TRUNCATED:
+                last = min(last, start - 1)  # the others are compared one by one
+            if gap.state == OPEN and gap.first <= last:
+                more = ", perhaps more" if gap.extent == UNKNOWN else ""
+                self.partition.lost += last - gap.first + 1
+                self.partition.lost_words.append(
+                    f"{gap.cause}, offsets {gap.first} to {last}{more}"
+                )
 
     def _is_skipped(self, offset: int) -> bool:
         return any(gap.first <= offset <= gap.last for gap in self._gaps)
@@ -409,6 +438,10 @@ def _partition_words(each: PartitionReport) -> str:
     if each.missing:
         more = ", …" if each.missing > len(each.places) else ""
         words.append(f"{each.missing:,} MISSING (offsets {', '.join(map(str, each.places))}{more})")
+    if each.lost:
+        shown = each.lost_words[:SHOWN_PLACES]
+        more = "; …" if len(each.lost_words) > len(shown) else ""
+        words.append(f"{each.lost:,} MISSING ({'; '.join(shown)}{more})")
     if each.deleted_unstored:
         words.append(
             f"{each.deleted_unstored:,} MISSING: Kafka deleted them before they were stored"

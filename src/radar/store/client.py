@@ -135,23 +135,41 @@ class Store:
         """
         self.rows("SELECT 1")
 
-    def offsets(self, table: str, partition: int, first: int, last: int) -> set[int]:
+    def places(self, table: str, partition: int, first: int, last: int) -> set[tuple[int, int]]:
         """Return which messages of a range of Kafka offsets, ends included, are rows; blocks.
 
-        Rows that were replaced by others of the same key are not there.
+        A message is recognised by its offset and by its time of receipt in microseconds: a topic
+        that was recreated has the same offsets again. Rows that were replaced by others of the same
+        key are not there.
 
         Raises:
             StoreUnavailable: The server does not answer, or not to this question.
         """
         try:
             rows = self.rows(
-                f"SELECT DISTINCT kafka_offset FROM {table} WHERE kafka_partition ="
+                "SELECT DISTINCT kafka_offset, toUnixTimestamp64Micro(received_at)"
+                f" FROM {table} WHERE kafka_partition ="
                 " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
                 {"partition": partition, "first": first, "last": last},
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
-        return {int(offset) for (offset,) in rows}
+        return {(int(offset), int(received_us)) for offset, received_us in rows}
+
+    def last_offset(self, table: str, partition: int, first: int, end: int) -> int | None:
+        """Return the largest Kafka offset from `first` on and before `end` that is a row; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The table is missing.
+        """
+        ((count, last),) = self.rows(
+            f"SELECT count(), max(kafka_offset) FROM {table} WHERE kafka_partition ="
+            " {partition:UInt16} AND kafka_offset >= {first:UInt64}"
+            " AND kafka_offset < {end:UInt64}",
+            {"partition": partition, "first": first, "end": end},
+        )
+        return int(last) if count else None
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing; blocks.

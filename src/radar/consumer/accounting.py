@@ -1,0 +1,360 @@
+"""Offset accounting: where a partition goes on, and which offsets are lost; pure.
+
+A worker compares three facts whenever it gets a partition and whenever one of them changes: what
+Kafka's log holds, what the group has committed, and what the database accounts for. Each difference
+has one cause. Offsets that cannot be stored any more become a delivery gap.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from radar.consumer.batch import Plan
+from radar.consumer.delivery_gaps import (
+    DELETED,
+    EXACT,
+    MOVED,
+    OPEN,
+    RECREATED,
+    RESTORED,
+    TRUNCATED,
+    UNKNOWN,
+    DeliveryGap,
+)
+from radar.consumer.progress import Former, Order, Progress
+
+_MARK = re.compile(
+    r"(?:S|(?P<plan>P\|(?a:\d{1,19})\|(?a:\d{1,19})))\|(?P<id>(?a:[\w=-]{0,64}))\|(?P<n>(?a:\d{1,9}))"
+)
+
+
+class Mark(NamedTuple):
+    """What radar writes beside a committed offset: the metadata of the commit.
+
+    Attributes:
+        topic_id: Of the topic to which the offset belongs; None: an older radar wrote it.
+        generation: Of the names of insert blocks.
+        plan: The block that was planned from this offset on.
+    """
+
+    topic_id: str | None
+    generation: int = 0
+    plan: Plan | None = None
+
+    def __str__(self) -> str:
+        """Return the metadata."""
+        return f"{self.plan or 'S'}|{self.topic_id or ''}|{self.generation}"
+
+    @classmethod
+    def parse(cls, metadata: str) -> "Mark | None":
+        """Read commit metadata; None if not radar wrote it, or an older radar without a plan."""
+        if (found := _MARK.fullmatch(metadata)) is not None:
+            plan = Plan.parse(found["plan"] or "")
+            if found["plan"] is None or plan is not None:
+                return cls(found["id"], int(found["n"]), plan)
+        plan = Plan.parse(metadata)
+        return None if plan is None else cls(None, 0, plan)
+
+
+class StoredRows(Protocol):
+    """The rows of one partition in the database; a question blocks."""
+
+    def last(self, first: int, end: int) -> int | None:
+        """Return the largest offset from `first` on and before `end` that is a row."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known of a partition.
+
+    Attributes:
+        partition: Its number.
+        topic_id: Of the topic as Kafka has it now.
+        low: The oldest offset in the log.
+        high: The next offset that will be written.
+        position: The next offset to be stored, as committed; None: nothing is committed.
+        mark: What radar wrote beside it.
+        progress: What the database accounts for, of this topic ID.
+        former: What the database accounted for, of the newest other ID.
+        former_end: The end of the former log when it was last seen.
+        order: An order to store offsets again.
+        is_invalid: Whether Kafka refused the position.
+    """
+
+    partition: int
+    topic_id: str
+    low: int
+    high: int
+    position: int | None
+    mark: Mark | None
+    progress: Progress | None = None
+    former: Former | None = None
+    former_end: int | None = None
+    order: Order | None = None
+    is_invalid: bool = False
+
+
+@dataclass(frozen=True)
+class Course:
+    """What follows from a situation.
+
+    Attributes:
+        start: The offset at which to go on.
+        generation: Of the names of insert blocks from now on.
+        accounted_to: Every offset before it is a row, a dead letter, or inside a gap.
+        maybe_stored_to: Offsets up to here may be rows: only missing ones are inserted.
+        plan: A block that was planned from `start` on.
+        gaps: What is lost.
+        notice: What differs, for the log; empty if nothing does.
+    """
+
+    start: int
+    generation: int
+    accounted_to: int
+    maybe_stored_to: int = -1
+    plan: Plan | None = None
+    gaps: list[DeliveryGap] = field(default_factory=list)
+    notice: str = ""
+
+
+def decide(situation: Situation, rows: StoredRows) -> Course:
+    """Return where a partition goes on; asks for rows only where facts differ."""
+    course = _course(situation, rows)
+    return course if situation.order is None else _ordered(situation, situation.order, course)
+
+
+def _course(s: Situation, rows: StoredRows) -> Course:
+    if (old := _former(s)) is not None:
+        return _recreated(s, old)
+    if s.position is None:
+        return _without_position(s, rows)
+    if s.position > s.high or (s.is_invalid and s.position >= s.low):
+        return _truncated(s, s.position)
+    if s.mark is not None and s.mark.topic_id is not None:
+        return _own_position(s, s.position, rows)
+    return _foreign_position(s, s.position, rows)
+
+
+def _generation(s: Situation) -> int:
+    return max(s.mark.generation if s.mark else 0, s.progress.generation if s.progress else 0)
+
+
+def _former(s: Situation) -> Former | None:
+    """Return how far the topic was read before it was recreated; None if it was not."""
+    if s.mark is not None and s.mark.topic_id is not None:
+        if s.mark.topic_id == s.topic_id:
+            return None
+        return Former(s.mark.topic_id, s.position or 0)
+    return s.former if s.progress is None else None
+
+
+def _recreated(s: Situation, old: Former) -> Course:
+    last = max(old.next_offset, (s.former_end or 0) - 1)
+    gap = DeliveryGap(
+        s.partition,
+        old.next_offset,
+        last,
+        "the topic was deleted and created again; Kafka does not say which messages of the old"
+        " one were not stored",
+        RECREATED,
+        old.topic_id,
+        OPEN,
+        UNKNOWN,
+    )
+    # Until the new ID was seen, messages of the new topic may have been stored from here on.
+    maybe = max(s.position or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
+    course = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
+    return Course(
+        course.start,
+        course.generation,
+        course.accounted_to,
+        course.maybe_stored_to,
+        gaps=[gap, *course.gaps],
+        notice=course.notice,
+    )
+
+
+def _from_low(s: Situation, generation: int, maybe_stored_to: int, notice: str) -> Course:
+    """Read the log from its beginning; what it lacks was never stored."""
+    gaps = [_deleted(s, 0, s.low - 1)] if s.low > 0 else []
+    return Course(s.low, generation, s.low, maybe_stored_to, gaps=gaps, notice=notice)
+
+
+def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
+    return DeliveryGap(
+        s.partition,
+        first,
+        last,
+        "Kafka deleted the messages before they were stored",
+        DELETED,
+        s.topic_id,
+        OPEN,
+        EXACT,
+    )
+
+
+def _ordered(s: Situation, order: Order, course: Course) -> Course:
+    """Go back to the first offset that an operator ordered to store again."""
+    start = min(max(order.first, s.low), course.start)
+    return Course(
+        start,
+        max(course.generation, _generation(s) + 1),
+        course.accounted_to,
+        max(course.maybe_stored_to, course.accounted_to - 1, order.last),
+        gaps=course.gaps,
+        notice=f"offsets {order.first} to {order.last} are stored again, as ordered",
+    )
+
+
+def _without_position(s: Situation, rows: StoredRows) -> Course:
+    """Nothing is committed: the group is new, was deleted, or has expired."""
+    newest = rows.last(0, s.high)
+    known = s.progress.next_offset if s.progress else 0
+    gaps = [_deleted(s, known, s.low - 1)] if known < s.low and (s.progress or not newest) else []
+    if newest is None and known <= s.low:
+        return Course(s.low, _generation(s), s.low, gaps=gaps, notice=_gone(gaps))
+    return Course(
+        s.low,
+        _generation(s) + 1,
+        max(known, s.low),
+        max(known, (newest or 0) + 1) - 1,
+        gaps=gaps,
+        notice="the group has no position although offsets are stored: it was deleted or expired",
+    )
+
+
+def _truncated(s: Situation, position: int) -> Course:
+    """The log went back: offsets from somewhere on come again with other messages."""
+    stored_to = max(position, s.progress.next_offset if s.progress else 0)
+    gaps = []
+    if (s.former_end or 0) > stored_to:
+        gaps.append(
+            DeliveryGap(
+                s.partition,
+                stored_to,
+                (s.former_end or 0) - 1,
+                "Kafka lost the end of its log before it was stored",
+                TRUNCATED,
+                s.topic_id,
+                OPEN,
+                EXACT,
+            )
+        )
+    return Course(
+        s.low,
+        _generation(s) + 1,
+        s.high,
+        max(stored_to, s.high) - 1,
+        gaps=gaps,
+        notice=f"the log went back: it ends at offset {s.high}, offset {position} was next",
+    )
+
+
+def _own_position(s: Situation, position: int, rows: StoredRows) -> Course:
+    """This position was committed by radar for this topic."""
+    generation = _generation(s)
+    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
+    known = s.progress.next_offset if s.progress else 0
+    # Progress is recorded every few seconds, and one insert follows the other: where the rows end,
+    # the database ends. Bad messages at that end are read again, which costs little.
+    stored_to = position if known >= position else _rows_end(rows, known, position)
+    if stored_to < position:
+        start = max(stored_to, s.low)
+        gaps = []
+        if stored_to < min(start, position):
+            gaps.append(
+                DeliveryGap(
+                    s.partition,
+                    stored_to,
+                    min(start, position) - 1,
+                    "the database is an older copy, and Kafka has deleted the messages since",
+                    RESTORED,
+                    s.topic_id,
+                    OPEN,
+                    EXACT,
+                )
+            )
+        if position < s.low:
+            gaps.append(_deleted(s, position, s.low - 1))
+        return Course(
+            start,
+            generation + 1,
+            start,
+            position - 1 if plan is None else plan.hi,
+            gaps=gaps,
+            notice=f"offsets {stored_to} to {position - 1} were committed and are no rows",
+        )
+    accounted_to = max(known, position)
+    if s.low > position:
+        gaps = [_deleted(s, accounted_to, s.low - 1)] if accounted_to < s.low else []
+        notice = f"Kafka deleted offsets {position} to {s.low - 1}"
+        return Course(
+            s.low,
+            generation,
+            max(accounted_to, s.low),
+            accounted_to - 1,
+            gaps=gaps,
+            notice=notice,
+        )
+    if known > s.high:
+        # A broker came back with an older log and the positions that belong to it.
+        course = _truncated(s, known)
+        return Course(
+            position, generation + 1, s.high, known - 1, gaps=course.gaps, notice=course.notice
+        )
+    return Course(
+        position, generation, accounted_to, known - 1 if known > position else -1, plan=plan
+    )
+
+
+def _rows_end(rows: StoredRows, first: int, end: int) -> int:
+    newest = rows.last(first, end)
+    return first if newest is None else newest + 1
+
+
+def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Course:
+    """This position was committed by another tool, or by a radar that marked none."""
+    generation = _generation(s)
+    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
+    if s.progress is None:
+        if position and rows.last(0, max(position, s.high)) is None and not plan:
+            return _from_low(
+                s, generation + 1, position - 1, "the group has a position, and no row is stored"
+            )
+        gaps = [_deleted(s, position, s.low - 1)] if position < s.low else []
+        start = max(position, s.low)
+        return Course(start, generation, start, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
+    known = s.progress.next_offset
+    if position < known:
+        start = max(position, s.low)
+        return Course(
+            start,
+            generation + 1,
+            max(known, start),
+            known - 1,
+            plan=plan if plan and start == position else None,
+            notice=f"the group was set back from offset {known} to {position}",
+        )
+    stored_to = _rows_end(rows, known, position)
+    gaps, start = [], max(position, s.low)
+    if stored_to < position:
+        gaps.append(
+            DeliveryGap(
+                s.partition,
+                stored_to,
+                position - 1,
+                "the group was set forward over messages that were not stored",
+                MOVED,
+                s.topic_id,
+                OPEN,
+                EXACT,
+            )
+        )
+    if position < s.low:
+        gaps.append(_deleted(s, position, s.low - 1))
+    notice = f"the group was set forward from offset {stored_to} to {position}" if gaps else ""
+    return Course(start, generation, start, -1, plan=plan, gaps=gaps, notice=notice)
+
+
+def _gone(gaps: list[DeliveryGap]) -> str:
+    return f"Kafka deleted offsets {gaps[0].first} to {gaps[0].last}" if gaps else ""

@@ -1,0 +1,64 @@
+"""Which ID a topic has now: asked regularly in a thread of its own."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from radar.errors import RadarError
+
+# Partitions that are assigned together need one answer.
+FRESH_S = 0.2
+
+_log = structlog.get_logger()
+
+
+class TopicWatch:
+    """Asks Kafka for the ID of a topic, so that a recreated topic is noticed. Use as a context."""
+
+    def __init__(self, ask: Callable[[], str], topic_id: str, every_s: float) -> None:
+        """Watch nothing yet.
+
+        Args:
+            ask: Returns the ID; blocks; raises a RadarError while Kafka does not answer.
+            topic_id: The ID that is known.
+            every_s: How often to ask.
+        """
+        self._ask = ask
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self.topic_id = topic_id
+        self.asked_at_s = -math.inf
+
+    def __enter__(self) -> "TopicWatch":
+        """Begin to ask."""
+        threading.Thread(target=self._run, name="topic-watch", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End; the thread ends once its last question is answered."""
+        self._stop.set()
+
+    def ask_now(self) -> str:
+        """Return the ID as it is now; blocks.
+
+        Raises:
+            RadarError: Kafka does not answer.
+        """
+        if time.monotonic() > self.asked_at_s + FRESH_S:
+            self._note()
+        return self.topic_id
+
+    def _note(self) -> None:
+        asked_at_s = time.monotonic()
+        self.topic_id = self._ask()
+        self.asked_at_s = asked_at_s
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                self._note()
+            except RadarError as error:
+                _log.debug("cannot ask for the ID of the topic", error=str(error))

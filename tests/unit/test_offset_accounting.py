@@ -1,0 +1,153 @@
+"""Where a partition goes on, and what is lost: each difference of log, group and database."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from radar.consumer.accounting import Course, Mark, Situation, decide
+from radar.consumer.batch import Plan
+from radar.consumer.progress import Former, Order, Progress
+
+ID = "zJq6m2CcT0mX3Yk1uQ0v7A"
+OURS = Mark(ID, 2)
+
+
+@dataclass
+class Rows:
+    """The offsets that are rows."""
+
+    offsets: set[int] = field(default_factory=set)
+
+    def last(self, first: int, end: int) -> int | None:
+        return max((each for each in self.offsets if first <= each < end), default=None)
+
+
+def course(rows: range = range(0), **facts: Any) -> Course:
+    defaults: dict[str, Any] = {"low": 0, "high": 100, "position": None, "mark": None}
+    return decide(Situation(3, ID, **(defaults | facts)), Rows(set(rows)))
+
+
+def gaps(found: Course) -> list[tuple[str, int, int]]:
+    return [(gap.cause, gap.first, gap.last) for gap in found.gaps]
+
+
+@pytest.mark.parametrize("mark", [Mark(ID, 0), Mark("", 7), Mark(ID, 12, Plan(4, 90))])
+def test_mark_survives_the_metadata_of_a_commit(mark: Mark) -> None:
+    assert Mark.parse(str(mark)) == mark
+
+
+def test_metadata_of_an_older_radar_is_a_plan_without_a_topic() -> None:
+    assert Mark.parse("P|4|90") == Mark(None, 0, Plan(4, 90))
+    assert Mark.parse("") is None
+
+
+def test_nothing_differs_when_commit_and_database_agree() -> None:
+    found = course(range(50), position=50, mark=OURS, progress=Progress(50, 2))
+    assert (found.start, found.generation, found.maybe_stored_to) == (50, 2, -1)
+    assert (found.gaps, found.notice) == ([], "")
+
+
+def test_open_plan_of_another_worker_is_kept() -> None:
+    found = course(range(50), position=50, mark=Mark(ID, 2, Plan(50, 70)), progress=Progress(50, 2))
+    assert found.plan == Plan(50, 70)
+
+
+def test_new_group_reads_from_the_beginning_without_a_notice() -> None:
+    found = course()
+    assert (found.start, found.gaps, found.notice) == (0, [], "")
+    assert course(progress=Progress(0)).notice == ""
+
+
+def test_offsets_deleted_before_the_first_worker_came_are_a_gap() -> None:
+    assert gaps(course(low=20)) == [("deleted_by_kafka", 0, 19)]
+
+
+def test_offsets_deleted_before_they_were_stored_are_a_gap() -> None:
+    found = course(range(50), position=50, mark=OURS, progress=Progress(50, 2), low=60)
+    assert (found.start, gaps(found)) == (60, [("deleted_by_kafka", 50, 59)])
+
+
+def test_offsets_deleted_after_they_were_stored_are_no_gap() -> None:
+    found = course(range(80), position=50, mark=OURS, progress=Progress(80, 2), low=60)
+    assert (found.start, gaps(found), found.maybe_stored_to) == (60, [], 79)
+
+
+def test_topic_of_another_id_is_read_from_its_beginning() -> None:
+    found = course(position=50, mark=Mark("other", 2), former_end=70)
+    assert (found.start, gaps(found)) == (0, [("topic_recreated", 50, 69)])
+    assert (found.gaps[0].topic_id, found.gaps[0].extent) == ("other", "unknown")
+
+
+def test_topic_whose_group_went_with_it_is_known_from_the_database() -> None:
+    found = course(former=Former("other", 50))
+    assert (found.start, gaps(found)) == (0, [("topic_recreated", 50, 50)])
+    # The next worker finds that the new topic is accounted for already.
+    assert gaps(course(former=Former("other", 50), progress=Progress(0))) == []
+
+
+def test_group_set_back_stores_again_under_a_new_generation() -> None:
+    found = course(range(50), position=10, progress=Progress(50, 2))
+    assert (found.start, found.generation, found.maybe_stored_to) == (10, 3, 49)
+    assert (found.gaps, found.accounted_to) == ([], 50)
+
+
+def test_worker_goes_on_with_a_range_that_another_began_to_store_again() -> None:
+    found = course(range(50), position=30, mark=Mark(ID, 3), progress=Progress(50, 3))
+    assert (found.start, found.generation, found.maybe_stored_to) == (30, 3, 49)
+    assert found.notice == ""
+
+
+def test_group_set_forward_is_a_gap() -> None:
+    found = course(range(52), position=90, progress=Progress(50, 2))
+    assert (found.start, gaps(found)) == (90, [("group_moved", 52, 89)])
+
+
+def test_deleted_group_reads_all_again_and_inserts_what_is_missing() -> None:
+    found = course(range(50), progress=Progress(50, 2))
+    assert (found.start, found.generation, found.maybe_stored_to) == (0, 3, 49)
+
+
+def test_database_restored_from_an_older_copy_stores_the_rest_again() -> None:
+    found = course(range(32), position=50, mark=OURS, progress=Progress(30, 2))
+    assert (found.start, found.maybe_stored_to, gaps(found)) == (32, 49, [])
+
+
+def test_database_restored_after_kafka_deleted_the_rest_is_a_gap() -> None:
+    found = course(range(32), position=50, mark=OURS, progress=Progress(30, 2), low=40)
+    assert (found.start, gaps(found)) == (40, [("restored_database", 32, 39)])
+
+
+def test_empty_database_stores_all_again() -> None:
+    assert course(position=50, mark=OURS).start == 0
+    assert course(position=50).start == 0  # a radar of before has committed it
+
+
+def test_position_of_an_older_radar_is_kept() -> None:
+    found = course(range(50), position=50)
+    assert (found.start, found.gaps, found.notice) == (50, [], "")
+
+
+@pytest.mark.parametrize("position", [101, 90])
+def test_log_that_went_back_is_read_again(position: int) -> None:
+    """Beyond its end, or refused by Kafka, because the log has grown again."""
+    found = course(
+        range(position),
+        position=position,
+        mark=OURS,
+        progress=Progress(position, 2),
+        is_invalid=True,
+        former_end=110,
+    )
+    assert (found.start, gaps(found)) == (0, [("log_truncated", position, 109)])
+    assert found.maybe_stored_to >= 99
+
+
+def test_order_goes_back_and_keeps_what_the_comparison_found() -> None:
+    order = Order(3, 20, 29, 1)
+    found = course(range(50), position=50, mark=OURS, progress=Progress(50, 2), order=order)
+    assert (found.start, found.generation, found.maybe_stored_to) == (20, 3, 49)
+    deleted = course(
+        range(50), position=50, mark=OURS, progress=Progress(50, 2), order=order, low=60
+    )
+    assert (deleted.start, gaps(deleted)) == (60, [("deleted_by_kafka", 50, 59)])
