@@ -151,7 +151,6 @@ def test_worker_on_sigterm_stores_all_that_it_took_long_before_a_batch_is_due(
         BATCH_MAX_SIZE="100000",
         METRICS_PORT=str(port),
     )
-    publish_trades(settings, range(700))
 
     def consumed() -> float:
         try:
@@ -162,11 +161,18 @@ def test_worker_on_sigterm_stores_all_that_it_took_long_before_a_batch_is_due(
         name = 'radar_consumed_total{kind="trades"}'
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
-    eventually(lambda: consumed() == 700, "the worker has taken all messages")
-    assert (stored(store), waiting(settings)) == (0, 700)
+    def partitions_stored() -> int:
+        return int(store.rows("SELECT uniqExact(kafka_partition) FROM trades_master")[0][0])
+
+    # The first block of a partition is due at once; whatever comes after it waits for an hour.
+    publish_trades(settings, range(700))
+    eventually(lambda: partitions_stored() == 3, "every partition has stored its first block")
+    publish_trades(settings, range(700, 1400))
+    eventually(lambda: consumed() == 1400, "the worker has taken all messages")
+    assert stored(store) <= 700
     assert worker.terminate() == 0
     # No other worker ran: what is stored now was stored by the one that ended.
-    assert (stored(store), waiting(settings)) == (700, 0)
+    assert (stored(store), waiting(settings)) == (1400, 0)
 
 
 def test_workers_share_partitions_and_take_over_when_one_leaves(
