@@ -68,9 +68,10 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
     now_us = time.time_ns() // 1000
     first_us = now_us - days * DAY_S * 1_000_000
     causes = list(GapCause)
+    apart_us = (now_us - first_us) / len(causes)
     edges = [
         first_us,
-        *(now_us - int((n + 0.5) * DAY_S * 1e6) for n in reversed(range(len(causes)))),
+        *(now_us - int((n + 0.5) * apart_us) for n in reversed(range(len(causes)))),
         now_us,
     ]
     watches, gaps = [], []
