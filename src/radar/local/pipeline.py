@@ -26,6 +26,7 @@ from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
+from radar.local.log_files import LogFiles
 from radar.local.simulator import LedgerSummary
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.local.verdict import (
@@ -52,6 +53,7 @@ SETTLE_PERIOD_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 TRIM_EVERY_S = 20.0
+ROTATE_EVERY_S = 2.0
 LEDGER = "ledger.ndjson"
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
@@ -156,6 +158,7 @@ class Pipeline:
             RadarError: A store or the exchange did not come up; its log says why.
         """
         self.started_at_s = time.time()
+        self._background.append(asyncio.create_task(self._keep_logs_small()))
         # The longest first: ClickHouse needs a second of work, then come the processes' imports.
         if self.database.embedded:
             await self._start_store("clickhouse", self._database_command())
@@ -178,7 +181,7 @@ class Pipeline:
             raise errors.exceptions[0] from None
         await self._start_dashboard()
         self._write_state()
-        self._background = [
+        self._background += [
             asyncio.create_task(self.watch.keep_up()),
             asyncio.create_task(self._keep_state()),
         ]
@@ -416,6 +419,12 @@ class Pipeline:
                 await asyncio.to_thread(_trim, cluster)
             except BrokerUnavailable as error:
                 _log.warning("cannot trim the embedded broker", error=str(error))
+
+    async def _keep_logs_small(self) -> None:
+        files = LogFiles(self.data_dir / "logs", self.settings.log_file_bytes)
+        while True:
+            await asyncio.to_thread(files.rotate)
+            await asyncio.sleep(ROTATE_EVERY_S)
 
     async def _keep_state(self) -> None:
         while True:
