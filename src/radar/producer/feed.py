@@ -43,7 +43,7 @@ HEALTHY_AFTER_S = 2.0
 CONNECTS_PER_SECOND = 10.0
 # A connection that the exchange ends so soon after the subscription may be ended for one of its
 # markets. After so many in a row the shard looks for that market.
-QUICK_END_S = 5.0
+QUICK_END_S = 2.0
 QUICK_ENDS = 2
 # How long a part of the markets must be taken before it counts as harmless.
 TRIAL_S = 3.0
