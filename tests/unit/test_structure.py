@@ -87,7 +87,7 @@ MAY_IMPORT = {
     # Is given what observes the pipeline, so that it needs nothing of Kafka.
     "radar.dashboard": {
         *("radar.local.addresses", "radar.observe", "radar.quality.coverage", "radar.settings"),
-        *("radar.secret_file", "radar.store"),
+        *("radar.local.process", "radar.secret_file", "radar.store"),
     },
 }
 

@@ -27,6 +27,7 @@ from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
 from radar.local.log_files import LogFiles
+from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.local.verdict import (
@@ -427,8 +428,10 @@ class Pipeline:
             await asyncio.sleep(ROTATE_EVERY_S)
 
     async def _keep_state(self) -> None:
+        orphans = Orphans()
         while True:
             await asyncio.sleep(1)
+            orphans.reap()
             self._write_state()
 
     def _write_state(self) -> None:
@@ -578,11 +581,11 @@ async def run(
     def on_signal() -> None:
         (forced if stop.is_set() else stop).set()
 
-    loop = asyncio.get_running_loop()
-    # SIGHUP: the terminal was closed.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
     async with open_pipeline(settings, simulation) as pipeline:
+        # Not before: nothing is started yet, and opening may wait long. SIGHUP: the terminal was
+        # closed.
+        for number in handled(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
         work = asyncio.create_task(_run(pipeline, stop, duration_s, show))
         force = asyncio.create_task(forced.wait())
         await asyncio.wait({work, force}, return_when=asyncio.FIRST_COMPLETED)
