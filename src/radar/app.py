@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ import structlog
 from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kinds import Kind
+from radar.local.early import SIGNAL_EXIT
+from radar.local.process import handled
 from radar.observe.health import Health
 from radar.settings import Settings
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 RETRY_S = 1.0
+LEAVE_START_S = 5.0
 GC_THRESHOLD = 200_000
 START_WITHIN_S = 120.0  # several questions to a slow store, one after the other
 
@@ -52,7 +56,7 @@ def produce(settings: Settings, kind: Kind) -> None:
     async def until_stopped() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in handled(signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         beating = asyncio.create_task(health.keep_beating())
         try:
@@ -97,7 +101,9 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
     from radar.store.migrate import migrate
 
     health = _serve_health(settings)
-    stopping = _stop_on_signals()
+    starting = threading.Event()
+    starting.set()
+    stopping = _stop_on_signals(starting)
     cluster = Cluster(settings)
     topics = [kind.topic, kind.dead_letter_topic]
     _persist(lambda: cluster.create_topics(topics), stopping, health)
@@ -122,6 +128,7 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
             }
             with _checking(settings, health, checks):
                 health.clear("start")
+                starting.clear()
                 worker.run(stopping)
     finally:
         store.close()
@@ -226,12 +233,26 @@ def _persist(
     return None
 
 
-def _stop_on_signals() -> threading.Event:
+def _stop_on_signals(starting: threading.Event) -> threading.Event:
+    """Return the event that a signal sets.
+
+    While `starting` is set nothing was taken yet, and the process may wait for a server that does
+    not answer: then it ends by itself after LEAVE_START_S.
+    """
     stopping = threading.Event()
 
-    def stop(_number: int, _frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
         stopping.set()
+        if starting.is_set():
+            patience = threading.Timer(LEAVE_START_S, leave_start, (number,))
+            patience.daemon = True
+            patience.start()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    def leave_start(number: int) -> None:
+        if starting.is_set():
+            _log.warning("stopped while starting")
+            os._exit(SIGNAL_EXIT + number)
+
+    for number in handled(signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     return stopping

@@ -3,6 +3,9 @@
 Modules are imported by the commands that use them, so that help and completion are quick.
 """
 
+from radar.local import early
+
+# isort: split
 import shutil
 import signal
 import sys
@@ -73,11 +76,21 @@ def _day_option(text: str) -> Any:
     return typer.Option(formats=["%Y-%m-%d"], help=text, metavar="DAY")
 
 
+# They run until a signal comes, and handle it themselves.
+LASTING = ("up", "simulate", "produce", "consume", "dashboard")
+
+
 def main() -> None:
     """Run the command line; ends the process."""
     from radar.local.process import follow_supervisor
+    from radar.local.streams import outlive
 
     follow_supervisor(signal.SIGKILL)
+    lasting = sys.argv[1:2] and sys.argv[1] in LASTING
+    early.leave_on_signals()
+    if not lasting:
+        early.interrupt_again()
+    outlive(output=bool(lasting))
     sys.exit(cli_failures.run(app, sys.argv[1:]))
 
 

@@ -201,7 +201,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put secrets from files before everything but what the caller gives."""
-        return init_settings, _SecretFiles(settings_cls), env_settings, dotenv_settings
+        # Both have read their variables already; nothing reads `.env` a second time.
+        given = {
+            name: value
+            for source in (dotenv_settings, env_settings)
+            for name, value in getattr(source, "env_vars", {}).items()
+        }
+        return init_settings, _SecretFiles(settings_cls, given), env_settings, dotenv_settings
 
     # Exchange
     exchange: Literal["wallex"] = Field("wallex", description="Exchange to record.")
@@ -441,6 +447,12 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: console in a terminal, JSON lines elsewhere."
     )
+    log_file_bytes: int = Field(
+        10_485_760,
+        ge=4096,
+        le=1_073_741_824,
+        description="`radar up` rotates a log at this size, and keeps four older files of it.",
+    )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Serve health and Prometheus metrics here; 0 means not."
     )
@@ -469,9 +481,14 @@ class Settings(BaseSettings):
 class _SecretFiles(PydanticBaseSettingsSource):
     """Reads secrets from the files that variables like CLICKHOUSE_PASSWORD_FILE name."""
 
+    def __init__(self, settings_cls: type[BaseSettings], given: dict[str, str | None]) -> None:
+        """Prepare; `given` holds all variables by their names in small letters."""
+        super().__init__(settings_cls)
+        self._given = given
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return one secret and its field's name; None if no file is named."""
-        given = _given()
+        given = self._given
         path = given.get(field_name + FILE_SUFFIX)
         if not path or not is_secret(field_name):
             return None, field_name, False

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -337,3 +338,24 @@ def test_sources_of_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "KAFKA_SASL_PASSWORD": "KAFKA_SASL_PASSWORD_FILE",
         "CLICKHOUSE_PASSWORD": str(tmp_path / ".radar/clickhouse.password"),
     }
+
+
+COUNT_READINGS = """
+import os, sys
+opened = []
+sys.addaudithook(
+    lambda event, args: event == "open" and os.path.basename(str(args[0])) == ".env"
+    and opened.append(args[0])
+)
+from radar.settings import load
+load()
+print(len(opened))
+"""
+
+
+def test_env_file_is_read_once(tmp_path: Path) -> None:
+    """Not once per option: reading is most of the time of a short command."""
+    (tmp_path / ".env").write_text("BATCH_SIZE=7\n")
+    command = [sys.executable, "-c", COUNT_READINGS]
+    read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert read.stdout.strip() == "1"

@@ -84,10 +84,11 @@ MAY_IMPORT = {
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
     "radar.quality.coverage": {"radar.store"},
     "radar.local.addresses": {"radar.settings"},
+    "radar.local.process": set(),
     # Is given what observes the pipeline, so that it needs nothing of Kafka.
     "radar.dashboard": {
         *("radar.local.addresses", "radar.observe", "radar.quality.coverage", "radar.settings"),
-        *("radar.secret_file", "radar.store"),
+        *("radar.local.process", "radar.secret_file", "radar.store"),
     },
 }
 

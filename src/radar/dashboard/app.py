@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
@@ -35,6 +35,7 @@ from radar.dashboard.markets import Grid, Market, NoSuchMarket
 from radar.dashboard.reader import Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError, StoreUnavailable
 from radar.local.addresses import check_dashboard, url
+from radar.local.process import handled
 from radar.observe.overview import Overview
 from radar.observe.state import running_pipeline
 from radar.settings import Settings
@@ -260,6 +261,15 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         self._end_streams()
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn does, but a signal that was ignored at the start stays ignored."""
+        own = handled(signal.SIGTERM, signal.SIGINT)
+        with super().capture_signals():
+            for number in {signal.SIGTERM, signal.SIGINT}.difference(own):
+                signal.signal(number, signal.SIG_IGN)
+            yield
+
 
 def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; blocks; call it from the main thread.
@@ -278,7 +288,7 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
         dashboard = Dashboard(settings, observe, lambda: ready(where))
         config = configuration(settings, dashboard.application)
         # uvicorn raises the signal again when it has shut down; that one must not kill us.
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in handled(signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of its own start
         _Server(config, dashboard.end_streams).run(sockets=[listener])

@@ -8,6 +8,7 @@ because the file is rewritten whole.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -76,8 +77,9 @@ class _Broker:
     async def _wait(self) -> int:
         stream = self._process.stdout
         while stream is not None and (written := await stream.read(_TAIL_BYTES)):
-            sys.stderr.buffer.write(written)
-            sys.stderr.buffer.flush()
+            with contextlib.suppress(OSError):  # a full disk of the log must not end the broker
+                sys.stderr.buffer.write(written)
+                sys.stderr.buffer.flush()
             self.tail = (self.tail + written)[-_TAIL_BYTES:]
             if _LISTENS in self.tail:
                 self.listens.set()

@@ -26,6 +26,8 @@ from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
+from radar.local.log_files import LogFiles
+from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.local.verdict import (
@@ -52,6 +54,7 @@ SETTLE_PERIOD_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 TRIM_EVERY_S = 20.0
+ROTATE_EVERY_S = 2.0
 LEDGER = "ledger.ndjson"
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
@@ -156,6 +159,7 @@ class Pipeline:
             RadarError: A store or the exchange did not come up; its log says why.
         """
         self.started_at_s = time.time()
+        self._background.append(asyncio.create_task(self._keep_logs_small()))
         # The longest first: ClickHouse needs a second of work, then come the processes' imports.
         if self.database.embedded:
             await self._start_store("clickhouse", self._database_command())
@@ -178,7 +182,7 @@ class Pipeline:
             raise errors.exceptions[0] from None
         await self._start_dashboard()
         self._write_state()
-        self._background = [
+        self._background += [
             asyncio.create_task(self.watch.keep_up()),
             asyncio.create_task(self._keep_state()),
         ]
@@ -417,9 +421,17 @@ class Pipeline:
             except BrokerUnavailable as error:
                 _log.warning("cannot trim the embedded broker", error=str(error))
 
+    async def _keep_logs_small(self) -> None:
+        files = LogFiles(self.data_dir / "logs", self.settings.log_file_bytes)
+        while True:
+            await asyncio.to_thread(files.rotate)
+            await asyncio.sleep(ROTATE_EVERY_S)
+
     async def _keep_state(self) -> None:
+        orphans = Orphans()
         while True:
             await asyncio.sleep(1)
+            orphans.reap()
             self._write_state()
 
     def _write_state(self) -> None:
@@ -569,11 +581,11 @@ async def run(
     def on_signal() -> None:
         (forced if stop.is_set() else stop).set()
 
-    loop = asyncio.get_running_loop()
-    # SIGHUP: the terminal was closed.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
     async with open_pipeline(settings, simulation) as pipeline:
+        # Not before: nothing is started yet, and opening may wait long. SIGHUP: the terminal was
+        # closed.
+        for number in handled(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
         work = asyncio.create_task(_run(pipeline, stop, duration_s, show))
         force = asyncio.create_task(forced.wait())
         await asyncio.wait({work, force}, return_when=asyncio.FIRST_COMPLETED)

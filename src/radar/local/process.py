@@ -4,8 +4,12 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_GET_CHILD_SUBREAPER = 37
 SUPERVISOR_VARIABLE = "RADAR_SUPERVISOR_PID"
 
 
@@ -24,3 +28,58 @@ def follow_supervisor(number: signal.Signals) -> None:
     # It may have died before the call.
     if os.getppid() != int(supervisor):
         os.kill(os.getpid(), number)
+
+
+def handled(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Return the signals that this process may handle: a signal ignored at the start stays ignored.
+
+    A supervised process handles SIGTERM in any case, because the supervisor stops it so.
+    """
+    supervised = SUPERVISOR_VARIABLE in os.environ
+    return [
+        number
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+        or (supervised and number is signal.SIGTERM)
+    ]
+
+
+class Orphans:
+    """Reaps processes that Linux gave to this one when their parents ended.
+
+    Only process 1, and a subreaper, gets any. Nobody else waits for them, so each would stay as a
+    zombie and keep its number.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._adopts = sys.platform.startswith("linux") and (os.getpid() == 1 or _is_subreaper())
+
+    def reap(self) -> None:
+        """Reap what has ended before the previous call; call it now and then.
+
+        The second look spares this process's own children, which their watchers reap at once.
+        """
+        if not self._adopts:
+            return
+        ended = set(_zombies())
+        for pid in ended & self._seen:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        self._seen = ended
+
+
+def _is_subreaper() -> bool:
+    answer = ctypes.c_int(0)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(answer))
+    return bool(answer.value)
+
+
+def _zombies() -> Iterator[int]:
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            for pid in children.read_text().split():
+                with suppress(OSError):
+                    status = Path(f"/proc/{pid}/stat").read_text()
+                    if status.rpartition(")")[2].split()[0] == "Z":
+                        yield int(pid)

@@ -89,9 +89,11 @@ class LogProblems:
         self.newest.extend(sorted(found, key=lambda each: each.at_s))
 
     def _new_lines(self, path: Path) -> list[bytes]:
-        start = self._ends.get(path, 0)
-        if path.stat().st_size == start:
+        start, size = self._ends.get(path, 0), path.stat().st_size
+        if size == start:
             return []
+        if size < start:  # `radar up` rotated the log
+            start = 0
         with path.open("rb") as log:
             log.seek(start)
             read = log.read(READ_BYTES)

@@ -20,6 +20,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from radar.errors import ConfigurationError
+from radar.local.process import handled
 from radar.local.simulator import wire
 from radar.local.simulator.exchange import Exchange
 from radar.local.simulator.faults import Fault, fault
@@ -382,7 +383,7 @@ def main(options: SimulatorOptions, ready: Callable[[str, int], None] | None = N
     async def until_signal() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in handled(signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         await run(options, stop, ready)
 
