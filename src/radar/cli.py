@@ -130,6 +130,13 @@ def up(
     depth_per_second: Annotated[
         float, typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: rate.")
     ] = 200,
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Record into a Kafka or ClickHouse that holds the data of another deployment.",
+        ),
+    ] = False,
 ) -> None:
     """Run the whole pipeline on this machine: Kafka, ClickHouse, producers and workers.
 
@@ -158,7 +165,7 @@ def up(
         addresses, watch = _addresses(pipeline), pipeline.watch
         await show_up(console, title, addresses, watch, lambda: pipeline.processes)
 
-    summary = asyncio.run(run(settings, simulation, duration, show))
+    summary = asyncio.run(run(settings, simulation, duration, show, join=join))
     console.print(_summary(summary), highlight=False, markup=False, soft_wrap=True)
     if not summary.complete:
         raise typer.Exit(1)

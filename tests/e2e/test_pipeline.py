@@ -191,6 +191,14 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert up.ask("SELECT sum(n) FROM notes") == "3"
     client.close()
 
+    # Another data folder does not record into these stores unless somebody asks for it.
+    other = {"RADAR_DATA_DIR": str(up.directory / "other"), "CLICKHOUSE_PASSWORD": password}
+    refused = up.run("up", "--simulate", "--duration", "1", **other)
+    assert refused.returncode == 2
+    assert "holds the data of another deployment" in refused.stderr
+    assert "radar up --join" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
     address = up.dashboard(process)
     assert httpx.get(f"{address}/api/about", trust_env=False).status_code == 401
     with httpx.Client(base_url=address, headers=up.knows(), trust_env=False) as dashboard:

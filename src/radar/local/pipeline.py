@@ -26,6 +26,7 @@ from radar.kafka import Cluster
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
+from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka
 from radar.local.log_files import LogFiles
 from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
@@ -102,8 +103,11 @@ class Pipeline:
         database: Address,
         simulation: Simulation | None,
         inherited: tuple[int, ...] = (),
+        *,
+        join: bool = False,
     ) -> None:
         self.data_dir = data_dir
+        self._joining = Joining(data_dir, wanted=join)
         self.broker = broker
         self.database = database
         self.simulation = simulation
@@ -289,10 +293,18 @@ class Pipeline:
         if self.settings.kafka_group_protocol == "consumer":
             group = next(iter(KINDS.values())).group
             await asyncio.to_thread(cluster.session_timeout_s, group)
-        topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
-        await asyncio.to_thread(cluster.create_topics, topics)
+        await asyncio.to_thread(self._create_topics, cluster)
         self._letters_before = await asyncio.to_thread(_ends_of_dead_letters, cluster)
         return cluster
+
+    def _create_topics(self, cluster: Cluster) -> None:
+        topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+        address = host_port(self.broker.host, self.broker.port)
+        if not self.broker.embedded:
+            self._joining.check("KAFKA_BROKER", address, data_in_kafka(cluster))
+        cluster.create_topics(topics)
+        if not self.broker.embedded:
+            self._joining.remember(address, data_in_kafka(cluster))
 
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
@@ -339,8 +351,13 @@ class Pipeline:
                 f"nothing answers at {host_port(self.database.host, self.database.port)}"
             )
         store = Store(self.settings)
+        address = host_port(self.database.host, self.database.port)
         try:
+            if not self.database.embedded:
+                self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
             migrate(store, self.settings.retention_days)
+            if not self.database.embedded:
+                self._joining.remember(address, data_in_clickhouse(store))
         finally:
             store.close()
 
@@ -465,11 +482,16 @@ class Pipeline:
 
 @contextlib.asynccontextmanager
 async def open_pipeline(
-    settings: Settings, simulation: Simulation | None
+    settings: Settings, simulation: Simulation | None, *, join: bool = False
 ) -> AsyncIterator[Pipeline]:
     """Decide on addresses, lock the data directory and provide a pipeline.
 
     Simulated data has a directory of its own, so that it never mixes with recorded data.
+
+    Args:
+        settings: The options.
+        simulation: The simulated exchange; None is the real one.
+        join: Record into stores that hold the data of another deployment.
 
     Raises:
         ConfigurationError: An address is taken, the dashboard needs a token, or another `radar up`
@@ -482,7 +504,8 @@ async def open_pipeline(
         broker, database = _broker(settings), addresses.clickhouse(settings)
         if database.embedded:
             settings = _with_password(settings)
-        pipeline = Pipeline(settings, data_dir, broker, database, simulation, (children.fileno(),))
+        inherited = (children.fileno(),)
+        pipeline = Pipeline(settings, data_dir, broker, database, simulation, inherited, join=join)
         try:
             yield pipeline
         finally:
@@ -562,6 +585,8 @@ async def run(
     simulation: Simulation | None,
     duration_s: float | None,
     show: Callable[[Pipeline], Awaitable[None]],
+    *,
+    join: bool = False,
 ) -> Summary:
     """Run the pipeline until Ctrl-C, SIGTERM or the end of `duration_s`; a second Ctrl-C forces.
 
@@ -570,6 +595,7 @@ async def run(
         simulation: The simulated exchange; None is the real one.
         duration_s: Stop by itself after this long.
         show: Shows the pipeline to the person until it is cancelled.
+        join: Record into stores that hold the data of another deployment.
 
     Raises:
         ConfigurationError: An address is taken, or another `radar up` uses the data.
@@ -581,7 +607,7 @@ async def run(
     def on_signal() -> None:
         (forced if stop.is_set() else stop).set()
 
-    async with open_pipeline(settings, simulation) as pipeline:
+    async with open_pipeline(settings, simulation, join=join) as pipeline:
         # Not before: nothing is started yet, and opening may wait long. SIGHUP: the terminal was
         # closed.
         for number in handled(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

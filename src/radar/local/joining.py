@@ -1,0 +1,100 @@
+"""Keeps deployments apart: `radar up` records into stores of others only if it is told to.
+
+A store that `radar up` did not start and that holds radar's data already belongs to another data
+folder, unless this one has recorded into it before. An address in a copied `.env` is no order to
+join it. Only stores of others are remembered: where its own ran, somebody else's may run later.
+"""
+
+import contextlib
+import json
+import threading
+from pathlib import Path
+
+from radar.errors import ConfigurationError, QueryFailed
+from radar.kafka import Cluster
+from radar.kinds import TRADES
+from radar.store.client import Store
+
+FILE = "joined.json"
+
+
+class Joining:
+    """The stores of others that one data folder records into. The methods block."""
+
+    def __init__(self, data_dir: Path, *, wanted: bool) -> None:
+        """Read what the folder has joined before.
+
+        Args:
+            data_dir: The data folder.
+            wanted: Whether the person has asked for it (`--join`).
+        """
+        self._file = data_dir / FILE
+        self._wanted = wanted
+        self._writing = threading.Lock()  # both stores are prepared at once
+        self._joined: set[str] = set()
+        # A file that cannot be read is as none: the person is asked again.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self._joined = set(map(str, json.loads(self._file.read_text())))
+
+    def check(self, option: str, address: str, data: str | None) -> None:
+        """Refuse to record into the data of another deployment.
+
+        Args:
+            option: Names the address of the store.
+            address: Where the store is.
+            data: What identifies radar's data there; None if there is none.
+
+        Raises:
+            ConfigurationError: It is another deployment's, and nobody asked to join it.
+        """
+        if data is None or self._wanted or _name(address, data) in self._joined:
+            return
+        raise ConfigurationError(
+            f"{address} holds the data of another deployment: set another {option}, or run"
+            " `radar up --join` once to record into it from now on"
+        )
+
+    def remember(self, address: str, data: str | None) -> None:
+        """Note that the folder records into a store of others.
+
+        Raises:
+            OSError: The data folder cannot be written.
+        """
+        if data is None or (name := _name(address, data)) in self._joined:
+            return
+        with self._writing:
+            self._joined.add(name)
+            draft = self._file.with_suffix(".tmp")
+            draft.write_text(json.dumps(sorted(self._joined)))
+            draft.replace(self._file)
+
+
+def _name(address: str, data: str) -> str:
+    # The embedded broker gives every topic the same ID.
+    return f"{address} {data}"
+
+
+def data_in_kafka(cluster: Cluster) -> str | None:
+    """Return what identifies radar's topics; None if there are none; blocks.
+
+    Raises:
+        BrokerUnavailable: The broker did not answer.
+    """
+    return cluster.topic_id(TRADES.topic) if cluster.topics([TRADES.topic]) else None
+
+
+def data_in_clickhouse(store: Store) -> str | None:
+    """Return what identifies radar's tables; None if there are none; blocks.
+
+    Raises:
+        StoreUnavailable: The server did not answer.
+    """
+    try:
+        rows = store.rows(
+            "SELECT toString(uuid) FROM system.tables"
+            " WHERE database = currentDatabase() AND name = {table:String}",
+            {"table": TRADES.table},
+        )
+    except QueryFailed:
+        return None  # there is no such database yet, or the migration says why it cannot be used
+    return str(rows[0][0]) if rows else None
