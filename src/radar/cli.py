@@ -82,7 +82,7 @@ LASTING = ("up", "simulate", "produce", "consume", "dashboard")
 
 def main() -> None:
     """Run the command line; ends the process."""
-    from radar.local.process import follow_supervisor
+    from radar.local.process import follow_supervisor, raise_open_files, warn_of_few_files
     from radar.local.streams import outlive
 
     follow_supervisor(signal.SIGKILL)
@@ -91,6 +91,9 @@ def main() -> None:
     if not lasting:
         early.interrupt_again()
     outlive(output=bool(lasting))
+    allowed = raise_open_files()
+    if lasting:
+        warn_of_few_files(allowed)
     sys.exit(cli_failures.run(app, sys.argv[1:]))
 
 

@@ -5,7 +5,7 @@ the command line needs to know about topics and lag. Library errors leave as `ra
 """
 
 from radar.kafka.client import Committed, check_answer, client_config, library_version
-from radar.kafka.cluster import Cluster, Growth, Lag, TopicSettings, TopicState
+from radar.kafka.cluster import Broker, Cluster, Growth, Lag, TopicSettings, TopicState
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
@@ -15,6 +15,7 @@ from radar.kafka.unreadable import Looker, OffsetRange, Unreadable
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "REFUSAL_REASONS",
+    "Broker",
     "Cluster",
     "Committed",
     "GroupReader",

@@ -103,6 +103,14 @@ class TopicSettings(NamedTuple):
     options: dict[str, str]
 
 
+class Broker(NamedTuple):
+    """A broker as the metadata names it: where clients connect to."""
+
+    id: int
+    host: str
+    port: int
+
+
 class Cluster:
     """Questions and orders to the brokers that are not part of the data's way."""
 
@@ -125,6 +133,18 @@ class Cluster:
                     raise self._unavailable(error) from error
             else:
                 return
+
+    def brokers(self) -> list[Broker]:
+        """Return all brokers that the metadata names; blocks.
+
+        Raises:
+            BrokerUnavailable: No broker answered.
+        """
+        try:
+            found = self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers
+        except KafkaException as error:
+            raise self._unavailable(error) from error
+        return sorted(Broker(each.id, str(each.host), each.port) for each in found.values())
 
     def create_topics(self, names: Iterable[str]) -> list[str]:
         """Create the topics that are missing and return their names; blocks.

@@ -41,6 +41,7 @@ from radar.monitor.watch import Watch
 from radar.observe.deployment import Deployment, Served
 from radar.observe.observer import Observer
 from radar.observe.scrape import fetch
+from radar.observe.state import start_ticks
 from radar.settings import Settings, clickhouse_password_file
 from radar.store.client import Store
 from radar.store.migrate import migrate
@@ -455,6 +456,7 @@ class Pipeline:
         """Tell other commands (`radar status`) what runs."""
         state = {
             "pid": os.getpid(),
+            "pid_start_ticks": start_ticks(os.getpid()),
             "started_at": self.started_at_s,
             "simulated": self.simulation is not None,
             "kafka_broker": host_port(self.broker.host, self.broker.port),

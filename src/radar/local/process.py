@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_GET_CHILD_SUBREAPER = 37
+LEAST_OPEN_FILES = 1024
+MOST_OPEN_FILES = 1_048_576  # some programs look at every number that they may use
 SUPERVISOR_VARIABLE = "RADAR_SUPERVISOR_PID"
 
 
@@ -28,6 +31,26 @@ def follow_supervisor(number: signal.Signals) -> None:
     # It may have died before the call.
     if os.getppid() != int(supervisor):
         os.kill(os.getpid(), number)
+
+
+def raise_open_files() -> int:
+    """Let this process and its children open as many files as they may; return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return MOST_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def warn_of_few_files(allowed: int) -> None:
+    """Write one line if a process may run out of files; a supervised one leaves it to the other."""
+    if allowed < LEAST_OPEN_FILES and SUPERVISOR_VARIABLE not in os.environ:
+        sys.stderr.write(
+            f"radar: warning: a process may open {allowed} files only, which may be too few for its"
+            f" connections: raise the hard limit (`ulimit -Hn {LEAST_OPEN_FILES}`)\n"
+        )
 
 
 def handled(*numbers: signal.Signals) -> list[signal.Signals]:

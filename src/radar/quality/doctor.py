@@ -9,7 +9,7 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
 from radar.errors import QueryFailed, RadarError, StoreUnavailable
 from radar.exchanges import load
-from radar.kafka import MAX_MESSAGE_BYTES, Cluster, Lag, library_version
+from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
 from radar.kinds import KINDS, TRADES
 from radar.local import addresses
 from radar.observe.state import running_pipeline
@@ -115,10 +115,25 @@ def _kafka(settings: Settings, running: dict[str, Any] | None) -> Iterator[Findi
     try:
         cluster.wait_until_up(ANSWER_TIMEOUT_S)
         yield ok("Kafka", f"answers at {settings.kafka_broker}")
+        yield from advertised(cluster.brokers())
         yield from _topics(settings, cluster)
     except RadarError as error:
         remedy = "see whether KAFKA_BROKER names a broker, and KAFKA_SECURITY_PROTOCOL its protocol"
         yield problem("Kafka", str(error), remedy)
+
+
+def advertised(brokers: Sequence[Broker]) -> Iterator[Finding]:
+    """Connect to every broker that the metadata names, as clients do; blocks."""
+    silent = [each for each in brokers if not addresses.answers(each.host, each.port)]
+    for broker in silent:
+        where = host_port(broker.host, broker.port)
+        yield problem(
+            "Kafka brokers",
+            f"broker {broker.id} is advertised as {where}, where nothing answers this machine",
+            "start that broker, or set its advertised.listeners to an address that clients reach",
+        )
+    if brokers and not silent:
+        yield ok("Kafka brokers", f"all {len(brokers)} that the metadata names answer")
 
 
 def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:

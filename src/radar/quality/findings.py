@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from radar.local.process import LEAST_OPEN_FILES
 from radar.observe.judgement import MOST_SKEW_S
 from radar.text import printable
 
@@ -12,7 +13,6 @@ MEBIBYTE = 1024 * 1024
 # The tables refuse inserts below 128 MiB; there must be room to act before that.
 LEAST_FREE_BYTES = 512 * MEBIBYTE
 FEW_FREE_BYTES = 5 * 1024 * MEBIBYTE
-LEAST_OPEN_FILES = 1024
 SHOWN_STUCK = 5
 OLDEST_CLICKHOUSE = (24, 3)
 
@@ -94,7 +94,11 @@ def disk(check: str, free_bytes: int, total_bytes: int, where: str) -> Finding:
 def open_files(soft: int, hard: int) -> Finding:
     """Judge how many files a process may open."""
     if soft < LEAST_OPEN_FILES:
-        remedy = f"`ulimit -n {min(hard, 65536)}` before radar starts"
+        # radar raises its own limit as far as the hard one.
+        limit = min(hard, 65536)
+        remedy = f"`ulimit -n {limit}` before radar starts"
+        if limit < LEAST_OPEN_FILES:
+            remedy = "raise the hard limit of this user (limits.conf, LimitNOFILE= of systemd)"
         return warning("open files", f"a process may open {soft:,} only", remedy)
     return ok("open files", f"a process may open {soft:,}")
 
