@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radar.cli_arguments import KindName, kind_named, settings_for
+from radar.cli_services import require
 from radar.text import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def restore(
     from radar.store.client import Store
 
     settings = settings_for("restore")
+    require(settings, kafka=True, clickhouse=True)
     chosen = kind_named(kind)
     cluster = Cluster(settings)
     orders = _orders(chosen, cluster.lag(chosen.topic, chosen.group), partition, first, last)
@@ -152,6 +154,7 @@ def acknowledge(
     from radar.store.client import Store
 
     settings = settings_for("acknowledge")
+    require(settings, kafka=True, clickhouse=True)
     chosen = kind_named(kind)
     if not reason.strip():
         raise InvalidRequest("--reason is empty: say why the offsets are given up")

@@ -21,6 +21,7 @@ from support import radar
 ARGUMENTS: dict[str, list[str] | None] = {
     "config": [],
     "consume": None,
+    "acknowledge": ["trades", "all", "--reason", "known"],
     "coverage": [],
     "dashboard": None,
     "dlq list": [],
@@ -45,6 +46,7 @@ ARGUMENTS: dict[str, list[str] | None] = {
     "topics": [],
     "up": None,
     "verify": [],
+    "restore": ["trades", "all", "--yes"],
     "version": [],
 }
 FINE = {"config", "reset", "version"}

@@ -41,7 +41,3 @@ ALTER TABLE delivery_gaps
     ADD COLUMN IF NOT EXISTS extent LowCardinality(String) DEFAULT 'exact'
         COMMENT 'exact; or unknown: more offsets than these may be missing, and Kafka no longer has them to count',
     MODIFY COLUMN cause COMMENT 'Why the offsets are no rows: unreadable, deleted_by_kafka, topic_recreated, log_truncated, group_moved, restored_database';
-
--- So that the rows of some offsets are found without reading the whole table.
-ALTER TABLE trades_master ADD INDEX IF NOT EXISTS by_offset kafka_offset TYPE minmax GRANULARITY 1;
-ALTER TABLE orderbook_depth ADD INDEX IF NOT EXISTS by_offset kafka_offset TYPE minmax GRANULARITY 1;

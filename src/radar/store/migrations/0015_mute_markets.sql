@@ -1,6 +1,7 @@
 -- A market can be mute on a connection that works for its other markets: such a gap lies inside a watch.
 ALTER TABLE gaps
-    MODIFY COLUMN cause Enum8('disconnected' = 1, 'silent' = 2, 'refused' = 3, 'backpressure' = 4, 'mute' = 5) COMMENT 'Why';
+    MODIFY COLUMN cause Enum8('disconnected' = 1, 'silent' = 2, 'refused' = 3, 'backpressure' = 4, 'mute' = 5,
+        'refused_by_kafka' = 6, 'suspended' = 7, 'clock' = 8) COMMENT 'Why';
 
 -- As before, but the time of a gap with the cause mute was not watched.
 CREATE OR REPLACE VIEW coverage AS
