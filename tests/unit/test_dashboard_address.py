@@ -50,9 +50,11 @@ def test_login_url_holds_the_token_where_no_server_gets_it(
 
 
 def test_names_are_what_the_options_say_but_not_every_address(tmp_path: Path) -> None:
-    named = settings(tmp_path, dashboard_hosts="radar.example,[::2]", dashboard_host="192.0.2.1")
+    token = {"dashboard_token": "a-token-of-this-test-0123456789"}
+    names = "radar.example,[::2]"
+    named = settings(tmp_path, dashboard_hosts=names, dashboard_host="192.0.2.1", **token)
     assert address.names(named) == ["radar.example", "[::2]", "192.0.2.1"]
-    assert address.names(settings(tmp_path, dashboard_host="0.0.0.0")) == []
+    assert address.names(settings(tmp_path, dashboard_host="0.0.0.0", **token)) == []
 
 
 def test_data_folder_that_cannot_be_created_is_named_in_one_line(tmp_path: Path) -> None:

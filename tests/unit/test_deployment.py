@@ -142,7 +142,7 @@ def test_compose_roles_wait_for_what_they_need() -> None:
 def test_compose_passes_every_option_on() -> None:
     """An option that is added to the declaration must not be forgotten in the containers."""
     passed = {name for service in SERVICES.values() for name in service.get("environment", {})}
-    local = {"KAFKA_HOME", "TRADES_WORKERS", "DEPTH_WORKERS", "RADAR_DATA_DIR"}
+    local = {"KAFKA_HOME", "TRADES_WORKERS", "DEPTH_WORKERS", "RADAR_DATA_DIR", "LOG_FILE_BYTES"}
     # Inside its container it is always the same; files of secrets are in their own compose file.
     local |= {"DASHBOARD_PORT", "DASHBOARD_TOKEN_FILE"}
     in_the_image = {"METRICS_HOST", "METRICS_PORT"}

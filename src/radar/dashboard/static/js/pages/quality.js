@@ -99,6 +99,7 @@ function DeliveryGaps({ answer }) {
   const { t, f } = useCell(ui);
   const { data, error, again } = answer;
   if (!data) return error ? html`<${Failed} error=${error} onRetry=${again} />` : null;
+  if (data.delivery_gaps === null) return html`<h3 class="sub">${t("delivery_gaps")}</h3><p class="note">${t("not_known")}</p>`;
   if (data.delivery_gaps.length === 0) return null;
   return html`<h3 class="sub">${t("delivery_gaps")}</h3><div class="scroll"><table class="list gaps">
     <thead><tr><th scope="col">${t("recorded")}</th><th scope="col">${t("topic")}</th><th scope="col">${t("offsets")}</th><th scope="col">${t("cause")}</th></tr></thead>
