@@ -93,7 +93,7 @@ def test_trades_producer_started_again_fetches_what_happened_meanwhile(
 
 def test_trades_producer_while_rest_fails_repairs_afterwards(kafka_settings: Settings) -> None:
     async def record() -> None:
-        simulated = SimulatorOptions(symbols=3, trades_per_s=50, depth_per_s=0)
+        simulated = SimulatorOptions(symbols=3, trades_per_s=5, depth_per_s=0)
         async with simulator(simulated) as sim:
             settings = options(kafka_settings, sim)
             topic = Topic(settings, TRADES)

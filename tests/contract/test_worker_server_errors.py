@@ -223,12 +223,23 @@ def test_worker_with_one_message_that_is_too_large_names_limit_and_size(
     assert positions(store) == (3, 3)
 
 
-AFTER_THE_PLAN = [point for point in CrashPoint if point.value >= CrashPoint.AFTER_PLAN.value]
-
-
-@pytest.mark.parametrize("point", AFTER_THE_PLAN)
+@pytest.mark.parametrize(
+    ("point", "later_bytes"),
+    [
+        (CrashPoint.AFTER_PLAN, 4_000),
+        (CrashPoint.DURING_INSERT, 4_000),
+        (CrashPoint.AFTER_INSERT, 1_500),
+        (CrashPoint.AFTER_INSERT, 1_000_000),
+        (CrashPoint.AFTER_COMMIT, 4_000),
+    ],
+)
 def test_worker_killed_between_halves_stores_every_message_once(
-    point: CrashPoint, settings: Settings, store: Store, limit: SizeLimit, tmp_path: Path
+    point: CrashPoint,
+    later_bytes: int,
+    settings: Settings,
+    store: Store,
+    limit: SizeLimit,
+    tmp_path: Path,
 ) -> None:
     published, log = 0, tmp_path / "worker.log"
     command = [
@@ -250,8 +261,8 @@ def test_worker_killed_between_halves_stores_every_message_once(
                 "it dies or ends",
                 timeout_s=90,
             )
-        # The limit is gone meanwhile, or is lower: the plans that were made stay the same.
-        limit.limit_bytes = 1_000_000 if point is CrashPoint.AFTER_INSERT else 4_000
+        # The limit is lower meanwhile, or is gone: the plans that were made stay the same.
+        limit.limit_bytes = later_bytes
         eventually(lambda: waiting(settings) == 0, "everything is committed", timeout_s=90)
         assert worker.lives
     finally:

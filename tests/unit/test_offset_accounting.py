@@ -32,7 +32,9 @@ def gaps(found: Course) -> list[tuple[str, int, int]]:
     return [(gap.cause, gap.first, gap.last) for gap in found.gaps]
 
 
-@pytest.mark.parametrize("mark", [Mark(ID, 0), Mark("", 7), Mark(ID, 12, Plan(4, 90))])
+@pytest.mark.parametrize(
+    "mark", [Mark(ID, 0), Mark("", 7), Mark(ID, 12, Plan(4, 90)), Mark(ID, 1, Plan(4, 90), 120)]
+)
 def test_mark_survives_the_metadata_of_a_commit(mark: Mark) -> None:
     assert Mark.parse(str(mark)) == mark
 
@@ -51,6 +53,14 @@ def test_nothing_differs_when_commit_and_database_agree() -> None:
 def test_open_plan_of_another_worker_is_kept() -> None:
     found = course(range(50), position=50, mark=Mark(ID, 2, Plan(50, 70)), progress=Progress(50, 2))
     assert found.plan == Plan(50, 70)
+
+
+def test_what_may_be_stored_is_handed_on_with_the_plan() -> None:
+    mark = Mark(ID, 2, Plan(50, 70), 90)
+    found = course(range(50), position=50, mark=mark, progress=Progress(50, 2))
+    assert (found.plan, found.maybe_stored_to) == (Plan(50, 70), 90)
+    recreated = course(position=50, mark=mark._replace(topic_id="other"), former_end=70)
+    assert recreated.maybe_stored_to == 99
 
 
 def test_new_group_reads_from_the_beginning_without_a_notice() -> None:

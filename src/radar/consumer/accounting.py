@@ -6,7 +6,7 @@ has one cause. Offsets that cannot be stored any more become a delivery gap.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from radar.consumer.batch import Plan
@@ -25,6 +25,7 @@ from radar.consumer.progress import Former, Order, Progress
 
 _MARK = re.compile(
     r"(?:S|(?P<plan>P\|(?a:\d{1,19})\|(?a:\d{1,19})))\|(?P<id>(?a:[\w=-]{0,64}))\|(?P<n>(?a:\d{1,9}))"
+    r"(?:\|(?P<stored>(?a:\d{1,19})))?"
 )
 
 
@@ -35,15 +36,19 @@ class Mark(NamedTuple):
         topic_id: Of the topic to which the offset belongs; None: an older radar wrote it.
         generation: Of the names of insert blocks.
         plan: The block that was planned from this offset on.
+        maybe_stored_to: Offsets up to here may be rows: only missing ones are inserted. Whoever
+            inserts a planned block has to know, because the insert's name depends on it.
     """
 
     topic_id: str | None
     generation: int = 0
     plan: Plan | None = None
+    maybe_stored_to: int = -1
 
     def __str__(self) -> str:
         """Return the metadata."""
-        return f"{self.plan or 'S'}|{self.topic_id or ''}|{self.generation}"
+        stored = f"|{self.maybe_stored_to}" if self.maybe_stored_to >= 0 else ""
+        return f"{self.plan or 'S'}|{self.topic_id or ''}|{self.generation}{stored}"
 
     @classmethod
     def parse(cls, metadata: str) -> "Mark | None":
@@ -51,7 +56,7 @@ class Mark(NamedTuple):
         if (found := _MARK.fullmatch(metadata)) is not None:
             plan = Plan.parse(found["plan"] or "")
             if found["plan"] is None or plan is not None:
-                return cls(found["id"], int(found["n"]), plan)
+                return cls(found["id"], int(found["n"]), plan, int(found["stored"] or -1))
         plan = Plan.parse(metadata)
         return None if plan is None else cls(None, 0, plan)
 
@@ -120,7 +125,12 @@ class Course:
 def decide(situation: Situation, rows: StoredRows) -> Course:
     """Return where a partition goes on; asks for rows only where facts differ."""
     course = _course(situation, rows)
-    return course if situation.order is None else _ordered(situation, situation.order, course)
+    if situation.order is not None:
+        course = _ordered(situation, situation.order, course)
+    mark = situation.mark
+    if mark is None or mark.topic_id != situation.topic_id or mark.maybe_stored_to < course.start:
+        return course
+    return replace(course, maybe_stored_to=max(course.maybe_stored_to, mark.maybe_stored_to))
 
 
 def _course(s: Situation, rows: StoredRows) -> Course:

@@ -178,7 +178,9 @@ class PartitionWork:
     rest: deque[Block] = field(default_factory=deque)  # behind the block, which was divided
     taken_over: bool = False  # the block was planned before the partition came here
     repeated: bool = False  # inserting the block was tried before, by whomever
-    # Offsets up to here may be rows already, under the name of a plan that cannot be met any more.
+    check: bool = False  # whether its rows are looked for after the insert, although it is new
+    # Offsets up to here may be rows already, under the name of a plan that cannot be met any more;
+    # committed with the position, because it decides under which name a block is inserted.
     maybe_stored_to: int = -1
     silence: Silence = field(default_factory=Silence)
     step: Step = Step.DEAD_LETTERS
@@ -475,8 +477,8 @@ class Worker:
         if block is None:
             return False
         metrics.BATCH_AGE_SECONDS.labels(self._kind.name).observe(age_s)
-        work.taken_over, work.repeated = taken_over, taken_over or work.check_next
-        work.check_next = False
+        work.taken_over = work.repeated = taken_over
+        work.check, work.check_next = work.check_next, False
         self._begin(work, block, Step.DEAD_LETTERS)
         return True
 
@@ -612,7 +614,8 @@ class Worker:
 
     def _commit(self, work: PartitionWork, offset: int, plan: Plan | None = None) -> None:
         """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
-        mark = Mark(work.topic_id, work.generation, plan)
+        stored_to = work.maybe_stored_to if work.maybe_stored_to >= offset else -1
+        mark = Mark(work.topic_id, work.generation, plan, stored_to)
         self._reader.commit(work.partition, offset, str(mark))
         work.committed, work.mark = offset, mark
 
@@ -671,7 +674,7 @@ class Worker:
         maybe_stored = work.block is not None and work.block.plan.lo <= work.maybe_stored_to
         if not maybe_stored:
             self._store.insert(self._kind.table, rows(piece.parts), piece.name)
-        if work.repeated or maybe_stored:
+        if work.repeated or work.check or maybe_stored:
             self._insert_missing(work, piece)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
 
@@ -1003,7 +1006,7 @@ class Worker:
                 low,
                 high,
                 work.committed,
-                work.mark,
+                _mark(work, topic_id),
                 self._known_progress(work, known),
                 known.former.get(partition),
                 work.seen_end,
@@ -1171,6 +1174,14 @@ def _joined(orders: Sequence[Order]) -> Order | None:
 def _taken_to_us(known: Known, partition: int) -> int:
     found = known.progress.get(partition)
     return found.orders_to_us if found else 0
+
+
+def _mark(work: PartitionWork, topic_id: str) -> Mark | None:
+    """Return what is committed beside the position, with what is known since."""
+    if work.mark is None or work.topic_id != topic_id:
+        return work.mark
+    stored_to = max(work.mark.maybe_stored_to, work.maybe_stored_to)
+    return work.mark._replace(maybe_stored_to=stored_to)
 
 
 def _generation(work: PartitionWork) -> str:
