@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
-from radar import secret_file
+from radar import data_folder, secret_file
 from radar.consumer.letters import Letters
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
 from radar.kafka import Cluster
@@ -534,18 +534,17 @@ def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
     """Create the data directory; nobody else may read it, nor what this process creates later.
 
     Raises:
-        ConfigurationError: It cannot be created.
+        ConfigurationError: It cannot be created or written.
     """
     os.umask(0o077)
     directory = data_directory(settings, simulated=simulated)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        data_folder.create(directory)
+        data_folder.create(directory / "logs")
         # A folder of an earlier version was open to others.
         settings.radar_data_dir.absolute().chmod(0o700)
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot use RADAR_DATA_DIR={settings.radar_data_dir}: {error.strerror}"
-        ) from error
+        raise data_folder.refusal(error, settings.radar_data_dir) from error
     return directory
 
 
