@@ -211,17 +211,9 @@ class Observer:
             store.close()
 
     @property
-    def frames_received(self) -> int:
-        """Frames that all producers have received so far, over their restarts."""
-        return self._total("radar_frames_total")
-
-    @property
     def frames_refused(self) -> int:
-        """Frames of these that were no valid ones, and are not published."""
-        return self._total("radar_invalid_frames_total")
-
-    def _total(self, name: str) -> int:
-        return int(sum(self._totals.total(name, kind) for kind in RECORDED))
+        """Frames that were no valid ones, of all producers, over their restarts."""
+        return int(sum(self._totals.total("radar_invalid_frames_total", kind) for kind in RECORDED))
 
     def _question(self, process: Served) -> Question[Told]:
         # A process that was started again serves elsewhere.
