@@ -47,6 +47,7 @@ from radar.consumer.delivery_gaps import (
     write_new,
 )
 from radar.consumer.halves import halves
+from radar.consumer.origin import SameOrigin
 from radar.consumer.progress import (
     UNRECORDED,
     Known,
@@ -248,6 +249,7 @@ class Worker:
         self._watch = TopicWatch(
             lambda: cluster.topic_id(kind.topic), topic_id, settings.offset_check_seconds / 2
         )
+        self._same_origin = SameOrigin(settings, cluster, store)
         self._dead_letters = DeadLetters(settings, kind)
         self._reader = GroupReader(
             settings,
@@ -271,6 +273,7 @@ class Worker:
 
         Raises:
             WorkerFenced: Another worker took this one's place; nothing more may be inserted.
+            ConfigurationError: Kafka and ClickHouse hold data of different origins.
             BrokerUnavailable: Kafka did not tell the committed offsets on assignment.
             ClientHangs: The Kafka library does not come back from a commit.
         """
@@ -511,6 +514,8 @@ class Worker:
         block = work.block
         assert block is not None  # noqa: S101 - tells the type checker what callers ensured
         self._health.beat(self._kafka_within_s)
+        if work.step <= Step.PLAN:
+            self._same_origin.check()
         if work.step is Step.DEAD_LETTERS:
             # A plan has to be finished, whoever made it; what he let through is not judged again.
             if not work.taken_over:
@@ -993,6 +998,8 @@ class Worker:
     def _account_for(self, work: PartitionWork) -> None:
         """Decide where a partition goes on, and record what differs before it does."""
         self._health.beat(self._kafka_within_s + self._store_within_s)
+        # The topic or the database may be another one by now.
+        self._same_origin.check(again=True)
         topic, partition, topic_id = self._kind.topic, work.partition, self._watch.ask_now()
         known = read_progress(self._store, topic, topic_id)
         orders = pending(

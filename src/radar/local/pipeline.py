@@ -22,7 +22,9 @@ from pydantic import SecretStr
 from radar import secret_file
 from radar.consumer.letters import Letters
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
+from radar.exchanges import load
 from radar.kafka import Cluster
+from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
@@ -42,7 +44,10 @@ from radar.observe.deployment import Deployment, Served
 from radar.observe.observer import Observer
 from radar.observe.scrape import fetch
 from radar.observe.state import start_ticks
+from radar.origin import Mark, Origin, refuse_other
+from radar.producer.origin import exchange_origin
 from radar.settings import Settings, clickhouse_password_file
+from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.text import host_port
@@ -303,9 +308,21 @@ class Pipeline:
         address = host_port(self.broker.host, self.broker.port)
         if not self.broker.embedded:
             self._joining.check("KAFKA_BROKER", address, data_in_kafka(cluster))
+        self._refuse_other(kafka_origin.read(cluster), f"Kafka at {address}", "KAFKA_BROKER")
         cluster.create_topics(topics)
         if not self.broker.embedded:
             self._joining.remember(address, data_in_kafka(cluster))
+
+    def _refuse_other(self, mark: Mark | None, store: str, option: str) -> None:
+        """Refuse a store of the other origin before anything starts that would refuse it as well.
+
+        Raises:
+            ConfigurationError: The store holds data of the other origin.
+        """
+        simulated = self.simulation is not None
+        exchange = load(self.settings.exchange)
+        origin = Origin.SIMULATED if simulated else exchange_origin(self.settings, exchange)
+        refuse_other(mark, origin, store, "what this `radar up` records", option)
 
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
@@ -357,6 +374,8 @@ class Pipeline:
             if not self.database.embedded:
                 self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
             migrate(store, self.settings.retention_days)
+            database = f"database {store.database} at {address}"
+            self._refuse_other(store_origin.read(store), database, "CLICKHOUSE_DB")
             if not self.database.embedded:
                 self._joining.remember(address, data_in_clickhouse(store))
         finally:
