@@ -28,7 +28,7 @@ from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
-from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka
+from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, deployment_id
 from radar.local.log_files import LogFiles
 from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
@@ -187,7 +187,7 @@ class Pipeline:
                     await self._start_role(name, "produce", kind, {})
                 await tables
                 for name in self.workers:
-                    await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
+                    await self._start_role(name, "consume", name.split("-")[0], self._named(name))
         except* RadarError as errors:
             raise errors.exceptions[0] from None
         await self._start_dashboard()
@@ -268,6 +268,15 @@ class Pipeline:
             variables["EXCHANGE_WS_URL"] = f"ws://{host}/ws"
             variables["EXCHANGE_REST_URL"] = f"http://{host}"
         return variables
+
+    def _named(self, worker: str) -> dict[str, str]:
+        """Return the option that names a worker in its group, the same after each restart.
+
+        In a broker that is shared, another deployment has workers of the same names.
+        """
+        shared = not self.broker.embedded
+        name = f"{worker}-{deployment_id(self.data_dir)}" if shared else worker
+        return {"WORKER_ID": name}
 
     async def _start_store(self, name: str, command: tuple[str, ...]) -> None:
         await self.supervisor.start(ChildSpec(name, command, self._environment()))

@@ -214,7 +214,7 @@ class ProcessState(Struct, frozen=True):
     """A process of `radar up`, or one that MONITOR_PROCESSES names."""
 
     name: str
-    state: str  # running, starting, restarting, stopped; "" if nobody tells
+    state: str  # running, starting, restarting, failed, stopped; "" if nobody tells
     pid: int | None
     restarts: int
     address: str  # HOST:PORT of its health and metrics; "" if it serves none
