@@ -80,6 +80,12 @@ class WorkerFenced(RadarError):
     """Another worker took this one's identity or place: exit without inserting."""
 
 
+class NameTaken(WorkerFenced):
+    """Another worker runs under this one's WORKER_ID: exit, and give each a name of its own."""
+
+    exit_code = 2
+
+
 class ClientHangs(RadarError):
     """A library does not come back: end the process; who watches over it starts another."""
 

@@ -217,6 +217,11 @@ class Settings(BaseSettings):
     exchange_rest_url: HttpUrl = Field(
         "", description="REST address; empty means the exchange's own."
     )
+    exchange_origin: Literal["", "real", "simulated"] = Field(
+        "",
+        description="What the exchange's data is; empty: real at the exchange's own addresses,"
+        " simulated at others. Real and simulated data never share a store.",
+    )
     exchange_proxy: ProxyUrl = Field(
         "",
         description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none.",

@@ -294,7 +294,7 @@ class Rig:
                 "KAFKA_BROKER": self._linked_brokers,
                 "KAFKA_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_S),
                 "KAFKA_GROUP_PROTOCOL": setup.group_protocol,
-                "KAFKA_JOIN_TIMEOUT_SECONDS": "2" if not setup.kafka_nodes else "10",
+                "KAFKA_JOIN_TIMEOUT_SECONDS": "10",
                 "KAFKA_REPLICATION_FACTOR": str(max(1, setup.kafka_nodes)),
                 "KAFKA_NUM_PARTITIONS": str(setup.partitions),
                 "CLICKHOUSE_PORT": str(self._links["clickhouse link"].port),

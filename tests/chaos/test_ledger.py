@@ -20,6 +20,7 @@ from support import eventually
 SEED = 7
 COUNT = "SELECT count() FROM trades_master"
 DEATHS = 6
+DEATHS_WITHIN_S = 240
 
 
 def test_faults_are_drawn_again_for_the_same_seed() -> None:
@@ -107,7 +108,7 @@ def run_with_broken(rule: str, directory: Path) -> Verdict:
         async with Rig(SMALL, directory, None, rule) as rig:
             workers = [rig.parts[name] for name in SMALL.names("trades-worker")]
             rig.crash_file.touch()
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(DEATHS_WITHIN_S):
                 while sum(worker.deaths.total() for worker in workers) < DEATHS:
                     await asyncio.sleep(0.1)
             rig.crash_file.unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from radar.errors import ConfigurationError
-from radar.local.joining import FILE, Joining
+from radar.local.joining import FILE, ID_FILE, Joining, deployment_id
 
 ADDRESS = "127.0.0.1:9092"
 
@@ -47,3 +47,14 @@ def test_file_that_cannot_be_read_is_as_none(tmp_path: Path, content: str) -> No
     (tmp_path / FILE).write_text(content)
     with pytest.raises(ConfigurationError):
         Joining(tmp_path, wanted=False).check("KAFKA_BROKER", ADDRESS, "a")
+
+
+def test_id_of_a_deployment_stays_and_differs_from_others(tmp_path: Path) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    other.mkdir()
+    made = deployment_id(first)
+    assert deployment_id(first) == made
+    assert deployment_id(other) != made
+    (first / ID_FILE).write_text("")  # cut off by a full disk
+    assert len(deployment_id(first)) == len(made)

@@ -50,6 +50,7 @@ IMPORTERS = {
 MAY_IMPORT = {
     "radar.errors": set(),
     "radar.text": set(),
+    "radar.origin": set(),
     "radar.secret_file": set(),
     "radar.data_folder": set(),
     "radar.decimals": set(),
@@ -60,17 +61,19 @@ MAY_IMPORT = {
     "radar.kinds": {"radar.wire", "radar.columns"},
     "radar.settings": {"radar.secret_file"},
     "radar.tls": set(),
-    "radar.kafka": {"radar.settings", "radar.tls"},
+    "radar.kafka": {"radar.origin", "radar.settings", "radar.tls"},
     "radar.exchanges": {"radar.records", "radar.kinds", "radar.wire", "radar.decimals"},
     "radar.producer": {
         *("radar.exchanges", "radar.records", "radar.wire", "radar.kinds", "radar.kafka"),
-        *("radar.settings", "radar.observe", "radar.tls"),
+        *("radar.settings", "radar.observe", "radar.tls", "radar.origin"),
     },
     "radar.consumer": {
         *("radar.columns", "radar.kinds", "radar.store", "radar.kafka", "radar.settings"),
-        "radar.observe",
+        *("radar.observe", "radar.origin"),
     },
-    "radar.store": {"radar.columns", "radar.kinds", "radar.layout", "radar.settings"},
+    "radar.store": {
+        *("radar.columns", "radar.kinds", "radar.layout", "radar.origin", "radar.settings"),
+    },
     # Facts come from everywhere; what measures and tells health knows nothing of them.
     "radar.observe.observer": {
         *("radar.kafka", "radar.kinds", "radar.settings", "radar.store"),

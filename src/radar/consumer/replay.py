@@ -23,6 +23,7 @@ from radar.consumer.letters import (
     Markers,
     Selection,
 )
+from radar.consumer.origin import SameOrigin
 from radar.consumer.run import Fingerprint, Run
 from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
@@ -58,8 +59,10 @@ def replay(
     Raises:
         BrokerUnavailable: Kafka does not answer; replay again.
         StoreUnavailable: ClickHouse does not answer; replay again.
+        ConfigurationError: Kafka and ClickHouse hold data of different origins.
     """
     markers, cluster = Markers(settings, kind), Cluster(settings)
+    SameOrigin(settings, cluster, store).check()
     for letters in _blocks(Letters(cluster, kind).open(selection)):
         refused = _refused(cluster, kind, [each for each in letters if not each.is_cut])
         names = {each.letter.name for each in refused}

@@ -34,6 +34,7 @@ import structlog
 
 from radar.consumer.accounting import Course, Mark, Situation, decide
 from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
+from radar.consumer.block_limit import BlockLimit
 from radar.consumer.breaker import Bad, Breaker
 from radar.consumer.content import Letter, Part, read, rows
 from radar.consumer.dead_letters import DeadLetters
@@ -47,6 +48,7 @@ from radar.consumer.delivery_gaps import (
     write_new,
 )
 from radar.consumer.halves import halves
+from radar.consumer.origin import SameOrigin
 from radar.consumer.progress import (
     UNRECORDED,
     Known,
@@ -93,8 +95,6 @@ REPAIR_RETRY_S = 5.0
 # then the block may be too large for something before it. Smaller blocks are not suspected.
 MAX_CUT_OFF = 2
 LEAST_SUSPECT_BYTES = 64 * 1024
-# After so long a block that was too large is tried in full again.
-FITTING_S = 600.0
 DRAIN_TIMEOUT_S = 20.0
 # After so long a worker polls Kafka again, whatever else there is to do: one that does not poll
 # for minutes loses its membership.
@@ -237,8 +237,7 @@ class Worker:
             timeout_s=settings.batch_timeout_seconds,
             interval_s=settings.insert_interval_seconds,
         )
-        self._fitting_bytes: int | None = None  # larger blocks were refused
-        self._fitting_until_s = 0.0
+        self._block_limit = BlockLimit()
         self._work: dict[int, PartitionWork] = {}
         self.positions: dict[int, int] = {}
         self._turn_ends_s = 0.0
@@ -248,6 +247,7 @@ class Worker:
         self._watch = TopicWatch(
             lambda: cluster.topic_id(kind.topic), topic_id, settings.offset_check_seconds / 2
         )
+        self._same_origin = SameOrigin(settings, cluster, store)
         self._dead_letters = DeadLetters(settings, kind)
         self._reader = GroupReader(
             settings,
@@ -271,6 +271,7 @@ class Worker:
 
         Raises:
             WorkerFenced: Another worker took this one's place; nothing more may be inserted.
+            ConfigurationError: Kafka and ClickHouse hold data of different origins.
             BrokerUnavailable: Kafka did not tell the committed offsets on assignment.
             ClientHangs: The Kafka library does not come back from a commit.
         """
@@ -511,6 +512,8 @@ class Worker:
         block = work.block
         assert block is not None  # noqa: S101 - tells the type checker what callers ensured
         self._health.beat(self._kafka_within_s)
+        if work.step <= Step.PLAN:
+            self._same_origin.check()
         if work.step is Step.DEAD_LETTERS:
             # A plan has to be finished, whoever made it; what he let through is not judged again.
             if not work.taken_over:
@@ -546,13 +549,13 @@ class Worker:
 
     def _fitting(self, work: PartitionWork, block: Block) -> Block:
         """Divide a block that is larger than what was refused lately."""
-        if time.monotonic() > self._fitting_until_s:
-            self._fitting_bytes = None
+        self._block_limit.look(BLOCK_BYTES, time.monotonic())
+        limit_bytes = self._block_limit.limit_bytes
         while (
-            self._fitting_bytes is not None
+            limit_bytes is not None
             and block.parts
             and block.size > 1
-            and block.size_bytes > self._fitting_bytes
+            and block.size_bytes > limit_bytes
         ):
             block = self._divide(work, block)
         return block
@@ -578,8 +581,7 @@ class Worker:
         in_pieces = work.pieces[-1].name.endswith(("<", ">"))
         if work.repeated or in_pieces or isinstance(error, InsertCutOff) or error.is_stored_in_part:
             work.maybe_stored_to = max(work.maybe_stored_to, block.plan.hi)
-        self._fitting_bytes = max(1, block.size_bytes // 2)
-        self._fitting_until_s = time.monotonic() + FITTING_S
+        self._block_limit.refused(block.size_bytes, time.monotonic())
         _log.warning(
             "a block is too large and is divided",
             kind=self._kind.name,
@@ -993,6 +995,8 @@ class Worker:
     def _account_for(self, work: PartitionWork) -> None:
         """Decide where a partition goes on, and record what differs before it does."""
         self._health.beat(self._kafka_within_s + self._store_within_s)
+        # The topic or the database may be another one by now.
+        self._same_origin.check(again=True)
         topic, partition, topic_id = self._kind.topic, work.partition, self._watch.ask_now()
         known = read_progress(self._store, topic, topic_id)
         orders = pending(

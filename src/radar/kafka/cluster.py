@@ -153,7 +153,8 @@ class Cluster:
             BrokerUnavailable: The broker did not answer or refused.
         """
         retention_ms = int(self._settings.kafka_retention_hours * 3_600_000)
-        wanted = [
+        known = self._topics()
+        return self._create(
             NewTopic(
                 name,
                 num_partitions=self._settings.kafka_num_partitions,
@@ -164,8 +165,30 @@ class Cluster:
                 },
             )
             for name in names
-            if name not in self._topics()
-        ]
+            if name not in known
+        )
+
+    def create_lasting_topic(self, name: str) -> None:
+        """Create a topic of one partition whose messages Kafka never deletes, if missing; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer or refused.
+        """
+        if self.has_topic(name):
+            return
+        replicas = self._settings.kafka_replication_factor
+        self._create([NewTopic(name, 1, replicas, config={"retention.ms": "-1"})])
+
+    def has_topic(self, name: str) -> bool:
+        """Tell whether a topic exists; blocks.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        return name in self._topics()
+
+    def _create(self, topics: Iterable[NewTopic]) -> list[str]:
+        wanted = list(topics)
         created = []
         for name, future in self._admin.create_topics(wanted).items() if wanted else ():
             try:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from radar.errors import BrokerUnavailable, ClientHangs, CommitRejected, WorkerFenced
+from radar.errors import BrokerUnavailable, ClientHangs, CommitRejected, NameTaken
 from radar.kafka.client import (
     NO_ENDS,
     Committed,
@@ -155,7 +155,11 @@ class GroupReader:
         """
         now_s = time.monotonic()
         if now_s < self._fenced_at_s + FENCED_AGAIN_S:
-            raise WorkerFenced(f"{reason}; is another worker running with the same WORKER_ID?")
+            raise NameTaken(
+                "another worker running with the same WORKER_ID"
+                f" {self._config.get('group.instance.id', '')} took this one's place in the group"
+                f" {self._config['group.id']}: set another WORKER_ID for one of them"
+            )
         self._fenced_at_s = now_s
         log.warning("kafka: %s; joining the group again", reason)
         self._join_again()
@@ -171,7 +175,7 @@ class GroupReader:
         A member that is fenced joins again; one that is fenced again within a minute gives up.
 
         Raises:
-            WorkerFenced: Another member took this one's place for good.
+            NameTaken: Another member took this one's place for good.
             BrokerUnavailable: Offsets could not be read on assignment.
         """
         if self._fenced is not None:

@@ -7,6 +7,8 @@ join it. Only stores of others are remembered: where its own ran, somebody else'
 
 import contextlib
 import json
+import re
+import secrets
 import threading
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from radar.kinds import TRADES
 from radar.store.client import Store
 
 FILE = "joined.json"
+ID_FILE = "deployment.id"
+ID_CHARACTERS = 8
 
 
 class Joining:
@@ -67,6 +71,22 @@ class Joining:
             draft = self._file.with_suffix(".tmp")
             draft.write_text(json.dumps(sorted(self._joined)))
             draft.replace(self._file)
+
+
+def deployment_id(data_dir: Path) -> str:
+    """Return the name that tells the deployment of a data folder from others, made once.
+
+    Raises:
+        OSError: The data folder cannot be read or written.
+    """
+    file = data_dir / ID_FILE
+    with contextlib.suppress(FileNotFoundError):
+        if re.fullmatch(f"[0-9a-f]{{{ID_CHARACTERS}}}", known := file.read_text().strip()):
+            return known
+    draft = file.with_suffix(".tmp")
+    draft.write_text(made := secrets.token_hex(ID_CHARACTERS // 2))
+    draft.replace(file)
+    return made
 
 
 def _name(address: str, data: str) -> str:

@@ -22,11 +22,13 @@ from pydantic import SecretStr
 from radar import data_folder, secret_file
 from radar.consumer.letters import Letters
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
+from radar.exchanges import load
 from radar.kafka import Cluster
+from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, RECORDED
 from radar.local import addresses, apache_kafka
 from radar.local.addresses import Address, free_port
-from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka
+from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, deployment_id
 from radar.local.log_files import LogFiles
 from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
@@ -44,7 +46,10 @@ from radar.observe.deployment import Deployment, Served
 from radar.observe.observer import Observer
 from radar.observe.scrape import fetch
 from radar.observe.state import start_ticks
+from radar.origin import Mark, Origin, refuse_other
+from radar.producer.origin import exchange_origin
 from radar.settings import Settings, clickhouse_password_file
+from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
@@ -186,7 +191,7 @@ class Pipeline:
                     await self._start_role(name, "produce", kind, {})
                 await tables
                 for name in self.workers:
-                    await self._start_role(name, "consume", name.split("-")[0], {"WORKER_ID": name})
+                    await self._start_role(name, "consume", name.split("-")[0], self._named(name))
         except* RadarError as errors:
             raise errors.exceptions[0] from None
         await self._start_dashboard()
@@ -295,6 +300,15 @@ class Pipeline:
             variables["EXCHANGE_REST_URL"] = f"http://{host}"
         return variables
 
+    def _named(self, worker: str) -> dict[str, str]:
+        """Return the option that names a worker in its group, the same after each restart.
+
+        In a broker that is shared, another deployment has workers of the same names.
+        """
+        shared = not self.broker.embedded
+        name = f"{worker}-{deployment_id(self.data_dir)}" if shared else worker
+        return {"WORKER_ID": name}
+
     async def _start_store(self, name: str, command: tuple[str, ...]) -> None:
         await self.supervisor.start(ChildSpec(name, command, self._environment()))
 
@@ -334,9 +348,21 @@ class Pipeline:
         address = host_port(self.broker.host, self.broker.port)
         if not self.broker.embedded:
             self._joining.check("KAFKA_BROKER", address, data_in_kafka(cluster))
+        self._refuse_other(kafka_origin.read(cluster), f"Kafka at {address}", "KAFKA_BROKER")
         cluster.create_topics(topics)
         if not self.broker.embedded:
             self._joining.remember(address, data_in_kafka(cluster))
+
+    def _refuse_other(self, mark: Mark | None, store: str, option: str) -> None:
+        """Refuse a store of the other origin before anything starts that would refuse it as well.
+
+        Raises:
+            ConfigurationError: The store holds data of the other origin.
+        """
+        simulated = self.simulation is not None
+        exchange = load(self.settings.exchange)
+        origin = Origin.SIMULATED if simulated else exchange_origin(self.settings, exchange)
+        refuse_other(mark, origin, store, "what this `radar up` records", option)
 
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
@@ -388,6 +414,8 @@ class Pipeline:
             if not self.database.embedded:
                 self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
             migrate(store, self.settings.retention_days)
+            database = f"database {store.database} at {address}"
+            self._refuse_other(store_origin.read(store), database, "CLICKHOUSE_DB")
             if not self.database.embedded:
                 self._joining.remember(address, data_in_clickhouse(store))
         finally:

@@ -17,14 +17,20 @@ import structlog
 from radar.local.addresses import free_port
 from radar.local.nursery import Nursery, NurseryEnded
 from radar.local.process import SUPERVISOR_VARIABLE
+from radar.text import printable
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 10.0
+# A child that ends so often in a row because of its configuration would do so for ever: two workers
+# of one name, for example, end each other.
+MISCONFIGURED_EXIT = 2
+MAX_MISCONFIGURED = 3
 HEALTHY_AFTER_S = 30.0  # a child that lived so long starts with the shortest backoff again
 
 _log = structlog.get_logger()
 
-State = Literal["starting", "running", "restarting", "stopped"]
+State = Literal["starting", "running", "restarting", "failed", "stopped"]
+"""Failed: it ended and is not started again."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Process(Protocol):
 
 
 class Child:
-    """One child process, started again whenever it ends by itself."""
+    """One child process, started again when it ends by itself, unless its options are wrong."""
 
     def __init__(
         self, spec: ChildSpec, log_dir: Path, nursery: Nursery, inherited: tuple[int, ...] = ()
@@ -144,6 +150,7 @@ class Child:
 
     async def _keep(self) -> None:
         backoff_s = BACKOFF_FIRST_S
+        misconfigured = 0
         while self._process is not None:
             self.last_exit = await self._process.wait()
             if self._stopping.is_set():
@@ -152,6 +159,16 @@ class Child:
             self.state, self.pid = "restarting", None
             if lived_s > HEALTHY_AFTER_S:
                 backoff_s = BACKOFF_FIRST_S
+            misconfigured = misconfigured + 1 if self.last_exit == MISCONFIGURED_EXIT else 0
+            if misconfigured >= MAX_MISCONFIGURED:
+                self.state = "failed"
+                _log.error(
+                    "child is not started again",
+                    child=self.spec.name,
+                    exit=self.last_exit,
+                    reason=self._last_line(),
+                )
+                return
             _log.warning("child ended", child=self.spec.name, exit=self.last_exit)
             await asyncio.sleep(random.uniform(backoff_s / 2, backoff_s))  # noqa: S311
             if self._stopping.is_set():
@@ -163,6 +180,10 @@ class Child:
             except (NurseryEnded, OSError) as error:
                 # Once more: it ended together with what starts it, or the machine lacks something.
                 _log.warning("cannot start a child", child=self.spec.name, error=str(error))
+
+    def _last_line(self) -> str:
+        lines = self.log_path.read_text(errors="replace").strip().splitlines()
+        return printable(lines[-1]) if lines else ""
 
 
 class Supervisor:

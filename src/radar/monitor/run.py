@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCREEN_AFTER_S = 6.0
 LOOK_EVERY_S = 0.1
 EXIT_TIMEOUT_S = 3.0
-_WORDS = {"starting": "◌", "running": "●", "restarting": "↻", "stopped": "○"}
+_WORDS = {"starting": "◌", "running": "●", "restarting": "↻", "failed": "✗", "stopped": "○"}
 
 _log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Started(Protocol):
 
     @property
     def state(self) -> str:
-        """Starting, running, restarting or stopped."""
+        """Starting, running, restarting, failed or stopped."""
 
 
 def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> None:

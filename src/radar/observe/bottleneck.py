@@ -51,6 +51,7 @@ def find(overview: Overview) -> list[Bottleneck]:
         *_exchange(overview),
         *_producers(overview),
         *_clickhouse(overview),
+        *_origins(overview),
         *(stuck_workers := list(_workers(overview))),
         *_backlogs(overview, {each.kind for each in stuck_workers}),
         *_delivery_gaps(overview),
@@ -271,6 +272,18 @@ def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
     # The largest first.
     for kind, stuck in sorted(by_kind.items(), key=lambda item: -_sum_lag(item[1])):
         yield _backlog(kind, stuck, overview)
+
+
+def _origins(overview: Overview) -> Iterator[Bottleneck]:
+    """Name stores that hold data of different origins, which workers refuse to mix."""
+    topics, tables = overview.kafka_origin, overview.clickhouse_origin
+    if topics and tables and topics != tables:
+        yield Bottleneck(
+            "workers",
+            "",
+            f"Kafka holds {topics} data and ClickHouse {tables} data, so workers store nothing:"
+            " set another KAFKA_BROKER or CLICKHOUSE_DB",
+        )
 
 
 def _delivery_gaps(overview: Overview) -> Iterator[Bottleneck]:

@@ -17,7 +17,7 @@ class Served(NamedTuple):
         name: Its name.
         host: Where it serves health and metrics.
         port: The same; 0 if it serves none.
-        state: Running, starting, restarting or stopped; empty if nobody tells.
+        state: Running, starting, restarting, failed or stopped; empty if nobody tells.
         pid: Its process id, if known.
         restarts: How often it was started again.
     """

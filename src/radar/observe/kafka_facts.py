@@ -4,7 +4,7 @@ import heapq
 from typing import NamedTuple
 
 from radar.consumer.letters import Letters, LetterState
-from radar.kafka import Cluster, Lag
+from radar.kafka import Cluster, Lag, origin
 from radar.kinds import KINDS
 from radar.observe.overview import RecentLetter
 
@@ -16,6 +16,7 @@ class DeadLetters(NamedTuple):
 
     newest: list[RecentLetter]
     open: dict[str, int]
+    origin: str = ""  # of what the topics hold: real or simulated; empty: not marked
 
 
 def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
@@ -28,7 +29,7 @@ def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
 
 
 def ask_letters(cluster: Cluster) -> DeadLetters:
-    """Read the dead letters; blocks.
+    """Read the dead letters, and what the topics hold; blocks.
 
     Raises:
         BrokerUnavailable: Kafka does not answer.
@@ -55,7 +56,8 @@ def ask_letters(cluster: Cluster) -> DeadLetters:
                 letters = _newest_letters(letters)
         newest += letters
         still_open[kind.name] = states[LetterState.OPEN]
-    return DeadLetters(_newest_letters(newest), still_open)
+    mark = origin.read(cluster)
+    return DeadLetters(_newest_letters(newest), still_open, str(mark.origin) if mark else "")
 
 
 def _newest_letters(letters: list[RecentLetter]) -> list[RecentLetter]:

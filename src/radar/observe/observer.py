@@ -297,6 +297,8 @@ class Observer:
             markets=markets.states if markets else [],
             gaps=markets.gaps if markets else [],
             delivery_gaps=tables.delivery_gaps if tables else [],
+            kafka_origin=letters.origin if letters else "",
+            clickhouse_origin=tables.origin if tables else "",
             rates_over_s=max(
                 (window.span_s for window in (self._partition_rates, *self._rates.values())),
                 default=0.0,

@@ -214,7 +214,7 @@ class ProcessState(Struct, frozen=True):
     """A process of `radar up`, or one that MONITOR_PROCESSES names."""
 
     name: str
-    state: str  # running, starting, restarting, stopped; "" if nobody tells
+    state: str  # running, starting, restarting, failed, stopped; "" if nobody tells
     pid: int | None
     restarts: int
     address: str  # HOST:PORT of its health and metrics; "" if it serves none
@@ -292,5 +292,7 @@ class Overview(Struct, frozen=True):
     rates_over_s: float = 0.0  # the span of the rates so far; 0.0: not known yet
     tables_at_s: float | None = None  # when ClickHouse told about its tables
     markets_at_s: float | None = None  # and about markets and gaps
+    kafka_origin: str = ""  # real or simulated, as its mark says; empty: not marked, not known
+    clickhouse_origin: str = ""
     kafka_error: str | None = None  # why it does not answer
     clickhouse_error: str | None = None

@@ -46,6 +46,9 @@ _SENTENCES = {
     "child ended": _Sentence(
         "child_ended", "{child} ended ({exit}) and is started again", passes=True
     ),
+    "child is not started again": _Sentence(
+        "child_failed", "{child} ended ({exit}) and is not started again: {reason}"
+    ),
     "waiting": _Sentence("waiting", "waits at its start: {error}", passes=True),
     "partition halted": _Sentence(
         "partition_halted",

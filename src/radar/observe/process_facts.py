@@ -98,7 +98,9 @@ def guessed_role(name: str) -> tuple[str, str] | None:
 def state(process: Served, told: Told | None, silence: str | None) -> ProcessState:
     """Return what is known of a process; `silence` says why it told nothing."""
     reasons: list[str] = []
-    if process.state not in ("running", ""):
+    if process.state == "failed":
+        reasons = ["it ended because of its options and is not started again: see its log"]
+    elif process.state not in ("running", ""):
         reasons = [f"the process is {process.state}"]
     elif silence is not None:
         reasons = [silence]

@@ -33,6 +33,7 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
         "pipeline": pipeline,
         "kafka": {
             "broker": overview.kafka,
+            "origin": overview.kafka_origin or None,
             "topics": {
                 topic: {
                     "partitions": len(partitions),
@@ -45,6 +46,7 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
         "clickhouse": {
             "address": address,
             "database": database,
+            "origin": overview.clickhouse_origin or None,
             "tables": {
                 table.name: {
                     "rows": table.rows,
@@ -154,7 +156,8 @@ def _flows(overview: Overview) -> list[str]:
 
 def _kafka(overview: Overview) -> list[str]:
     flows = {flow.kind: flow for flow in overview.flows}
-    lines = [f"kafka {overview.kafka}:" + _unless_known(overview, "kafka")]
+    held = _held(overview.kafka_origin)
+    lines = [f"kafka {overview.kafka}{held}:" + _unless_known(overview, "kafka")]
     for topic, partitions in _by_topic(overview).items():
         flow = flows[partitions[0].kind]
         letters = f", {flow.open_letters:,} dead letters" if flow.open_letters else ""
@@ -169,7 +172,8 @@ def _kafka(overview: Overview) -> list[str]:
 def _clickhouse(overview: Overview) -> list[str]:
     address, _, database = overview.clickhouse.rpartition("/")
     return [
-        f"clickhouse {address}:" + _unless_known(overview, "tables"),
+        f"clickhouse {address}{_held(overview.clickhouse_origin)}:"
+        + _unless_known(overview, "tables"),
         *(
             f"  {database}.{table.name}: {table.rows:,} rows,"
             f" {table.rows_last_minute:,} in the last minute,"
@@ -184,6 +188,10 @@ def _clickhouse(overview: Overview) -> list[str]:
             for each in overview.delivery_gaps
         ),
     ]
+
+
+def _held(origin: str) -> str:
+    return f" ({origin} data)" if origin else ""
 
 
 def _unless_known(overview: Overview, subject: str) -> str:

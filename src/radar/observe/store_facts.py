@@ -14,6 +14,7 @@ from radar.observe.overview import (
     SkippedOffsets,
     TableState,
 )
+from radar.store import origin
 from radar.store.client import Store
 from radar.store.drift import differences
 
@@ -30,6 +31,7 @@ class Tables(NamedTuple):
     states: list[TableState]
     refused: str | None = None  # why it does not tell
     delivery_gaps: list[SkippedOffsets] = []  # noqa: RUF012 - never changed
+    origin: str = ""  # of the rows: real or simulated; empty: not marked
 
 
 class Markets(NamedTuple):
@@ -70,7 +72,9 @@ def ask_tables(store: Store) -> Tables:
         if "delivery_gaps" not in gone:
             gaps = [SkippedOffsets(*row) for row in store.rows(_DELIVERY_GAPS)]
         kinds = [kind for kind in KINDS.values() if kind.table not in gone]
-        return Tables(time.time(), _count_tables(store, kinds), refused, gaps)
+        mark = None if origin.TABLE in gone else origin.read(store)
+        held = str(mark.origin) if mark else ""
+        return Tables(time.time(), _count_tables(store, kinds), refused, gaps, held)
     except QueryFailed as error:
         return Tables(time.time(), [], str(error))
 

@@ -16,6 +16,7 @@ import httpx
 from radar import tls
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
+from radar.origin import SIMULATED_HEADER
 from radar.producer.gate import Gate
 from radar.settings import without_password
 
@@ -35,6 +36,7 @@ class Rest:
 
     Attributes:
         date: The Date header of the newest answer; empty if there was none.
+        says_simulated: Whether an answer said that the exchange is a simulated one.
     """
 
     def __init__(self, url: str, *, proxy: str, gate: Gate | None = None) -> None:
@@ -49,6 +51,7 @@ class Rest:
             ConfigurationError: An address is not usable.
         """
         self.date = ""
+        self.says_simulated = False
         self._url = url.rstrip("/")
         self._gate = gate or Gate()
         try:
@@ -85,6 +88,7 @@ class Rest:
                 self._client.stream("GET", url) as response,
             ):
                 self.date = response.headers.get("Date", "")[:64]
+                self.says_simulated |= SIMULATED_HEADER in response.headers
                 self._gate.note_answer(response.status_code, response.headers)
                 return await _body(response)
         except TimeoutError as error:

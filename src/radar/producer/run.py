@@ -25,6 +25,7 @@ from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.gate import Gate
 from radar.producer.markets import Changes, Listing, chosen, read_markets
+from radar.producer.origin import ExchangeOrigin
 from radar.producer.outlet import Outlet
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
 from radar.producer.repair import Repair
@@ -84,7 +85,8 @@ async def run(
         connections: Where to tell of the connections to the exchange.
 
     Raises:
-        ConfigurationError: An option names something that does not exist.
+        ConfigurationError: An option names something that does not exist, or the topics hold data
+            of the other origin (real, simulated).
         BrokerUnavailable: Kafka cannot be used any more, or has not acknowledged everything.
     """
     health = health or Health()
@@ -119,6 +121,7 @@ class Producer:
             proxy=settings.exchange_proxy,
             gate=self._gate,
         )
+        self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
         retry_s = settings.kafka_retry_refused_seconds
         self._publisher = Publisher(settings, kind.topic, retry_refused_s=retry_s)
         self._outlet = Outlet(self._publisher, kind.name, self._not_published)
@@ -275,18 +278,19 @@ class Producer:
 
     async def _create_topics(self) -> None:
         cluster = Cluster(self._settings)
+        names = [
+            name
+            for kind in (self._kind, *REPORTED)
+            for name in (kind.topic, kind.dead_letter_topic)
+        ]
+        await self._until_kafka_answers(lambda: cluster.create_topics(names))
+
+    async def _until_kafka_answers(self, action: Callable[[], object]) -> None:
         async for attempt in stamina.retry_context(
             on=BrokerUnavailable, attempts=None, timeout=None, wait_initial=0.2, wait_max=5.0
         ):
             with attempt:
-                await asyncio.to_thread(
-                    cluster.create_topics,
-                    [
-                        name
-                        for kind in (self._kind, *REPORTED)
-                        for name in (kind.topic, kind.dead_letter_topic)
-                    ],
-                )
+                await asyncio.to_thread(action)
 
     async def _follow_markets(self) -> None:
         absent = 0
@@ -305,10 +309,16 @@ class Producer:
                 self._add(changes.new)
 
     async def _changes(self, take: Callable[[list[Market]], Changes]) -> Changes:
-        """Ask for the market list; set aside what cannot be recorded, return what changes."""
+        """Ask for the market list; set aside what cannot be recorded, return what changes.
+
+        Raises:
+            ConfigurationError: The topics hold data of the other origin.
+        """
         listed = await read_markets(
             self._exchange, self._rest, max_wait_s=self._settings.reconnect_max_seconds
         )
+        # Nothing is published before the first list, which says what the exchange is.
+        await self._until_kafka_answers(self._origin.check)
         symbols = self._settings.symbols
         markets, unknown = chosen(listed.markets, symbols)
         # Entries that SYMBOLS does not name concern nobody.

@@ -17,18 +17,29 @@ from typing import Any
 from radar import __version__, data_folder
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
-from radar.errors import QueryFailed, RadarError, StoreUnavailable
+from radar.consumer.origin import refuse as same_origin
+from radar.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    QueryFailed,
+    RadarError,
+    StoreUnavailable,
+)
 from radar.exchanges import load
 from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
+from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, TRADES
 from radar.local import addresses
 from radar.observe.state import running_pipeline
+from radar.origin import refuse_other
 from radar.producer.connection import Connection
 from radar.producer.markets import chosen, storable
+from radar.producer.origin import exchange_origin
 from radar.producer.rest import Rest
 from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.settings import Settings
+from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.drift import differences
 from radar.store.schema import migrations, newest
@@ -112,9 +123,52 @@ def _kafka(settings: Settings, running: dict[str, Any] | None) -> Iterator[Findi
         yield ok("Kafka", f"answers at {settings.kafka_broker}")
         yield from advertised(cluster.brokers())
         yield from _topics(settings, cluster)
+        yield from _kafka_origin(settings, cluster)
     except RadarError as error:
         remedy = "see whether KAFKA_BROKER names a broker, and KAFKA_SECURITY_PROTOCOL its protocol"
         yield problem("Kafka", str(error), remedy)
+
+
+def _kafka_origin(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    mark = kafka_origin.read(cluster)
+    if mark is None:
+        yield ok("Kafka holds", "no mark yet: the first producer sets it")
+        return
+    exchange = load(settings.exchange)
+    given = settings.exchange_rest_url or settings.exchange_ws_url or settings.exchange_origin
+    try:
+        # Without an address of its own it may be that of a `radar up --simulate` that runs.
+        if given:
+            wanted = exchange_origin(settings, exchange)
+            where = f"Kafka at {settings.kafka_broker}"
+            refuse_other(mark, wanted, where, "the exchange of the options", "KAFKA_BROKER")
+    except RadarError as error:
+        yield problem("Kafka holds", str(error), "unset EXCHANGE_REST_URL and EXCHANGE_WS_URL")
+        return
+    yield ok("Kafka holds", mark.text)
+
+
+def _clickhouse_origin(settings: Settings, store: Store) -> Iterator[Finding]:
+    if not store.has_table(store_origin.TABLE):
+        return  # the schema's finding names it
+    mark = store_origin.read(store)
+    if mark is None:
+        yield ok("ClickHouse holds", "no mark yet: the first worker sets it")
+        return
+    try:
+        topics = kafka_origin.read(Cluster(settings)) if _kafka_answers(settings) else None
+        if topics is not None:
+            same_origin(settings, topics, mark)
+    except BrokerUnavailable:
+        pass  # Kafka's finding says so
+    except ConfigurationError as error:
+        yield problem("ClickHouse holds", str(error), "set another CLICKHOUSE_DB or KAFKA_BROKER")
+        return
+    yield ok("ClickHouse holds", mark.text)
+
+
+def _kafka_answers(settings: Settings) -> bool:
+    return addresses.answers(*addresses.first_broker(settings))
 
 
 def advertised(brokers: Sequence[Broker]) -> Iterator[Finding]:
@@ -207,6 +261,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield findings.clock("clock", ahead_s, "ClickHouse's", CLICKHOUSE_SKEW_S)
         yield from _schema(store)
         yield from _tables(settings, store)
+        yield from _clickhouse_origin(settings, store)
         yield _delivery_gaps(store)
         yield _first_to_go(settings, store)
         yield from _store_disk(store)

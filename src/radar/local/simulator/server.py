@@ -27,6 +27,7 @@ from radar.local.simulator.faults import Fault, fault
 from radar.local.simulator.ledger import Ledger, LedgerTrade
 from radar.local.simulator.market import MarketModel
 from radar.local.simulator.options import SimulatorOptions
+from radar.origin import SIMULATED_HEADER
 from radar.text import host_port
 
 CLOSE_TIMEOUT_S = 1.0
@@ -290,6 +291,7 @@ def _response(status: int, body: bytes, content_type: str = "application/json") 
     headers["Content-Type"] = content_type
     headers["Content-Length"] = str(len(body))
     headers["Connection"] = "close"
+    headers[SIMULATED_HEADER] = "1"
     return Response(status, HTTPStatus(status).phrase, headers, body)
 
 

@@ -1,0 +1,70 @@
+"""The rule of a worker: it stores no simulated messages beside real ones."""
+
+import structlog
+
+from radar.errors import QueryFailed, StoreUnavailable
+from radar.kafka import Cluster
+from radar.kafka import origin as kafka_origin
+from radar.origin import Mark, refuse_other
+from radar.settings import Settings
+from radar.store import origin as store_origin
+from radar.store.client import Store
+from radar.text import host_port
+
+_log = structlog.get_logger()
+
+
+class SameOrigin:
+    """Compares what the topics hold with what the database holds."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, store: Store) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._store = store
+        self._is_known = False
+
+    def check(self, *, again: bool = False) -> None:
+        """Return if messages of the topics may be stored; blocks.
+
+        The first writer sets the database's mark. Topics without a mark were written by an earlier
+        version; they are looked at again with the next call.
+
+        Args:
+            again: Look also if the stores were found to agree.
+
+        Raises:
+            ConfigurationError: The stores hold data of different origins.
+            BrokerUnavailable: Kafka does not answer.
+            StoreUnavailable: ClickHouse does not answer, or not to this.
+        """
+        if self._is_known and not again:
+            return
+        topics = kafka_origin.read(self._cluster)
+        if topics is None:
+            self._is_known = False
+            return
+        try:
+            before = store_origin.read(self._store)
+        except QueryFailed as error:
+            raise StoreUnavailable(f"table {store_origin.TABLE}: {error}") from error
+        mark = before or store_origin.claim(self._store, topics.origin, topics.exchange)
+        if before is None:
+            _log.info("database marked", origin=str(mark.origin), exchange=mark.exchange)
+        refuse(self._settings, topics, mark)
+        self._is_known = True
+
+
+def refuse(settings: Settings, topics: Mark, database: Mark) -> None:
+    """Refuse to store messages into a database of the other origin.
+
+    Raises:
+        ConfigurationError: The marks differ.
+    """
+    address = host_port(settings.clickhouse_host, settings.clickhouse_port)
+    refuse_other(
+        database,
+        topics.origin,
+        f"database {settings.clickhouse_db} at {address}",
+        f"what Kafka at {settings.kafka_broker} holds",
+        "CLICKHOUSE_DB or KAFKA_BROKER",
+    )

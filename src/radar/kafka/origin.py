@@ -1,0 +1,66 @@
+"""The mark of the topics: whether they hold real or simulated data. See `radar.origin`.
+
+The first message of the topic `radar_origin` is the mark. The log orders the messages of all
+writers, so that of two first writers one wins and both see which.
+"""
+
+import json
+import time
+
+from radar.errors import BrokerUnavailable
+from radar.kafka.cluster import Cluster
+from radar.kafka.publisher import Publisher
+from radar.origin import Mark, Origin
+from radar.settings import Settings
+
+TOPIC = "radar_origin"
+WRITE_WITHIN_S = 10.0
+
+
+def read(cluster: Cluster) -> Mark | None:
+    """Return what the topics hold; None if no producer has said so yet; blocks.
+
+    Raises:
+        BrokerUnavailable: The broker did not answer.
+    """
+    # Most questions are asked of brokers without a mark, and to read a topic costs a client.
+    if not cluster.has_topic(TOPIC):
+        return None
+    for message in cluster.messages(TOPIC):
+        try:
+            origin, exchange, since_s = json.loads(message.value() or b"")
+            return Mark(Origin(origin), str(exchange), float(since_s))
+        except (ValueError, TypeError):
+            continue  # not written by radar
+    return None
+
+
+def claim(settings: Settings, origin: Origin, exchange: str) -> Mark:
+    """Return what the topics hold, and set the mark if there is none; blocks.
+
+    Args:
+        settings: The options.
+        origin: What the mark says if this producer is the first.
+        exchange: REST address of the exchange.
+
+    Raises:
+        BrokerUnavailable: The broker did not answer or refused.
+    """
+    cluster = Cluster(settings)
+    if (mark := read(cluster)) is not None:
+        return mark
+    cluster.create_lasting_topic(TOPIC)
+    publisher = Publisher(settings, TOPIC)
+    publisher.publish(b"origin", json.dumps([origin, exchange, time.time()]).encode())
+    if publisher.flush(WRITE_WITHIN_S) or publisher.failed:
+        publisher.give_up()
+        raise BrokerUnavailable(
+            f"Kafka at {settings.kafka_broker} does not take the mark of its origin: allow this"
+            f" user to create and to write the topic {TOPIC}"
+        )
+    if (mark := read(cluster)) is None:
+        raise BrokerUnavailable(
+            f"Kafka at {settings.kafka_broker} does not show the mark of its origin: allow this"
+            f" user to read the topic {TOPIC}"
+        )
+    return mark
