@@ -47,10 +47,10 @@ def run(
     )
 
 
-def mounted(folder: Path, state: str) -> list[str]:
+def mounted(folder: Path, state: str, size: str = "128k") -> list[str]:
     """Return the start of a command line that runs a command with its folder mounted."""
     folder.mkdir()
-    start = [sys.executable, "-c", MOUNTED, str(folder), state, "size=128k"]
+    start = [sys.executable, "-c", MOUNTED, str(folder), state, f"size={size}"]
     done = run(folder, [sys.executable, "-c", ""], before=start)
     if "cannot mount" in done.stderr:
         pytest.skip(done.stderr.strip())
@@ -116,3 +116,17 @@ def test_doctor_says_of_a_folder_that_is_not_there_yet_that_it_can_be_written(
 ) -> None:
     assert doctor(tmp_path / "new" / "data").startswith("ok")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("state", "words"), [("full", "disk full: {} has "), ("empty", "None")])
+def test_disk_without_room_is_named_and_another_is_not(
+    tmp_path: Path, state: str, words: str
+) -> None:
+    folder = tmp_path / "disk"
+    before = mounted(folder, state, size="2m")
+    code = (
+        "import sys; from pathlib import Path; from radar.observe.data_disk import disk_full;"
+        " print(disk_full(Path(sys.argv[1])))"
+    )
+    done = run(folder, [sys.executable, "-c", code, str(folder)], before=before)
+    assert done.stdout.startswith(words.format(folder)), done.stdout + done.stderr

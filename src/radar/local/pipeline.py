@@ -505,10 +505,18 @@ class Pipeline:
 
     async def _keep_state(self) -> None:
         orphans = Orphans()
+        failed = False
         while True:
             await asyncio.sleep(1)
             orphans.reap()
-            self._write_state()
+            try:
+                self._write_state()
+                failed = False
+            except OSError as error:
+                # A full disk must not end this: other commands would see old processes for ever.
+                if not failed:
+                    _log.error("cannot write the state", error=error.strerror)
+                failed = True
 
     def _write_state(self) -> None:
         """Tell other commands (`radar status`) what runs."""

@@ -14,6 +14,7 @@ from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS, RECORDED
 from radar.observe import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
+from radar.observe.data_disk import disk_full
 from radar.observe.deployment import Deployment, Served
 from radar.observe.judgement import IS_STARTING
 from radar.observe.kafka_facts import DeadLetters
@@ -308,6 +309,7 @@ class Observer:
             markets_at_s=markets.at_s if markets else None,
             kafka_error=kafka_error,
             clickhouse_error=clickhouse_error,
+            disk_error=disk_full(found.log_dir) if found.log_dir else None,
         )
         return bottleneck.judged(overview)
 
