@@ -865,7 +865,9 @@ def _summary(summary: "Summary") -> str:
     )
     lines.append(f"waiting in Kafka {waiting}, dead letters {letters}")
     if waiting != "0":
-        lines.append(f"{describe(summary.left)}; they stay in Kafka, the next start stores them")
+        lines.append(
+            f"{describe(summary.left)}; what is in Kafka stays there, the next start stores it"
+        )
     lines += summary.notes
     if summary.invalid_frames:
         lines.append(

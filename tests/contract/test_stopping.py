@@ -71,7 +71,7 @@ def test_stop_waits_as_long_as_messages_are_stored(
     left, shown = stored(tmp_path)
     assert left.messages == 0
     assert time.monotonic() - began_s > 0.5, "longer than without progress"
-    assert shown[1].startswith("12 messages are not stored yet (trades 2: 12); they stay in Kafka")
+    assert shown[1].startswith("12 messages are not stored yet (trades 2: 12); gives up in ")
 
 
 def test_stop_gives_up_when_nothing_more_is_stored(
@@ -87,7 +87,7 @@ def test_stop_gives_up_when_nothing_more_is_stored(
 def test_stop_without_an_answer_of_kafka_does_not_count_what_it_does_not_know(
     tmp_path: Path, told: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "STUCK_AFTER_S", 0.3)
+    monkeypatch.setattr(stopping, "SILENT_AFTER_S", 0.3)
     told.append(BrokerUnavailable("gone"))
     left, shown = stored(tmp_path)
     assert left.messages is None

@@ -259,6 +259,32 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert sent <= stored_trades(up) <= possible
 
 
+def test_up_stopped_while_clickhouse_hangs_ends_and_the_next_start_stores_what_was_left(
+    up: Up,
+) -> None:
+    """Takes the time that a stop waits for a store: the only proof with real processes."""
+    process = up.start("--simulate")
+    eventually(lambda: up.stores(1), "it runs", timeout_s=60)
+    clickhouse = up.pids()["clickhouse"]
+    os.kill(clickhouse, signal.SIGSTOP)
+    published = r"trades: .* waiting [1-9]"
+    eventually(lambda: re.search(published, process.log.read_text()) is not None, "trades wait")
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(120) == 1
+    printed = process.log.read_text()
+    assert "stopping (Ctrl-C again ends at once)" in printed
+    pending = r"^stopping: [0-9,]+ messages are not stored yet \(.*\): .*; gives up in"
+    assert re.search(pending, printed, re.MULTILINE), printed
+    left = r"^waiting in Kafka [1-9].*\n.*ClickHouse.*what is in Kafka stays there, the next start"
+    assert re.search(left, printed, re.MULTILINE), printed
+    assert "Traceback" not in printed
+    assert not lives(clickhouse)
+    sent, _ = exchanged_trades(up)
+    again = up.start("--simulate", "--duration", "3")
+    assert again.wait(100) == 0, again.log.read_text()
+    assert sent <= stored_trades(up)
+
+
 def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     process = up.start("--simulate")
     eventually(lambda: up.stores(1), "it runs", timeout_s=60)

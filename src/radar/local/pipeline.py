@@ -234,7 +234,7 @@ class Pipeline:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             newest = self.watch.newest
-            silent = newest is not None and newest.clickhouse_error
+            silent = left.waiting is None or (newest is not None and newest.clickhouse_error)
             timeout_s = SILENT_TIMEOUT_S if silent else STOP_TIMEOUT_S
             await stop.end(("clickhouse", "kafka"), timeout_s, "the stores end")
             await self.supervisor.close()

@@ -23,6 +23,7 @@ from radar.settings import Settings
 
 STOP_WITHIN_S = 90.0
 STUCK_AFTER_S = 15.0  # without one more message stored
+SILENT_AFTER_S = 5.0  # without an answer of Kafka
 ASK_WITHIN_S = 5.0
 ASK_EVERY_S = 0.1
 SAY_EVERY_S = 0.5
@@ -89,10 +90,11 @@ class Stop:
         """Wait until everything in Kafka is stored, as long as messages are being stored.
 
         Returns:
-            What is not stored, because nothing more was for STUCK_AFTER_S, or in time.
+            What is not stored, because nothing more was for STUCK_AFTER_S, Kafka did not answer
+            for SILENT_AFTER_S, or the time was over.
         """
         ask = _Asking(self._settings)
-        progress_s = time.monotonic()
+        progress_s = answered_s = time.monotonic()
         least: int | None = None
         self.say("counting the messages that wait in Kafka")
         while True:
@@ -106,12 +108,16 @@ class Stop:
             now_s = time.monotonic()
             if left.messages is not None and (least is None or left.messages < least):
                 least, progress_s = left.messages, now_s
-            left_s = min(progress_s + STUCK_AFTER_S - now_s, self.left_s)
+            if left.messages is not None:
+                answered_s = now_s
+            left_s = min(
+                progress_s + STUCK_AFTER_S - now_s,
+                answered_s + SILENT_AFTER_S - now_s,
+                self.left_s,
+            )
             if left_s <= 0:
                 return left
-            self.say(
-                f"{describe(left)}; they stay in Kafka if it does not change in {left_s:.0f} s"
-            )
+            self.say(f"{describe(left)}; gives up in {left_s:.0f} s if that does not change")
             await asyncio.sleep(ASK_EVERY_S)
 
     def _why(self) -> str:
