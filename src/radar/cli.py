@@ -845,6 +845,8 @@ def _command() -> str:
 
 
 def _summary(summary: "Summary") -> str:
+    from radar.local.stopping import describe
+
     lines = [f"ran for {summary.duration_s:.0f} s"]
     if (trades := summary.trades) is not None:
         lines.append(
@@ -857,7 +859,14 @@ def _summary(summary: "Summary") -> str:
             f"depth: {depth.snapshots:,} snapshots of {depth.books_stored:,} of {depth.books:,}"
             f" books (a market's side), at most {depth.longest_interval_s:.1f} s apart"
         )
-    lines.append(f"waiting in Kafka {summary.waiting:,}, dead letters {summary.dead_letters:,}")
+    waiting, letters = (
+        "unknown" if count is None else f"{count:,}"
+        for count in (summary.left.messages, summary.dead_letters)
+    )
+    lines.append(f"waiting in Kafka {waiting}, dead letters {letters}")
+    if waiting != "0":
+        lines.append(f"{describe(summary.left)}; they stay in Kafka, the next start stores them")
+    lines += summary.notes
     if summary.invalid_frames:
         lines.append(
             f"invalid frames of the exchange {summary.invalid_frames:,}, not stored"

@@ -61,7 +61,10 @@ def _create(path: Path, secret: str) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise ConfigurationError(f"cannot create {path}: {error.strerror}") from error
+        raise ConfigurationError(
+            f"cannot create {path}: {error.strerror}: see `radar doctor`, or set another"
+            " RADAR_DATA_DIR"
+        ) from error
 
 
 def _check_private(path: Path, found: os.stat_result) -> None:

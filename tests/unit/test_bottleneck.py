@@ -48,6 +48,16 @@ def test_bottleneck_kafka_that_does_not_answer_comes_before_what_follows_from_it
     assert "connection refused" in bottleneck.text
 
 
+def test_bottleneck_full_disk_comes_before_the_stores_that_fail_by_it() -> None:
+    bottleneck = found(
+        disk_error="disk full: /data/logs has 0 KiB left",
+        kafka_error="Kafka at 127.0.0.1:9092: connection refused",
+        clickhouse_error="ClickHouse at 127.0.0.1:8123: connection refused",
+    )
+    assert bottleneck.text.startswith("disk full: /data/logs has 0 KiB left: Kafka, ClickHouse")
+    assert bottleneck.severity == "problem"
+
+
 def test_bottleneck_unreadable_batch_is_named_with_its_remedy_whatever_else_is_wrong() -> None:
     at = "partition 1 of radar_trades stands at offset 3: the batch there cannot be read"
     remedy = "skip it with: radar skip trades 1 3 --reason TEXT"

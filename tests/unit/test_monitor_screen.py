@@ -248,5 +248,6 @@ def test_screen_quits_but_not_the_pipeline_that_it_belongs_to() -> None:
 
 
 def test_screen_while_it_stops_says_what_it_waits_for() -> None:
-    text = look((140, 45), stopping=lambda: True, interrupt=lambda: None)
-    assert "STOPPING: waiting until everything is stored, 60 to go" in text
+    waits = "60 messages are not stored yet (trades 1: 60)"
+    text = look((140, 45), stopping=lambda: waits, interrupt=lambda: None)
+    assert f"STOPPING: {waits}. Ctrl-C again ends at once" in text

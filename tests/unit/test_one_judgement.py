@@ -71,6 +71,7 @@ CASES = [
         {"partitions": one_of_trades(lag=900, lag_per_s=-9.0, published_per_s=8.0)},
     ),
     Case("Kafka is away", "stuck", {"kafka_error": "refused", "partitions": []}),
+    Case("the disk is full", "stuck", {"disk_error": "disk full: /data has 0 KiB left"}),
     Case("ClickHouse is away", "stuck", {"clickhouse_error": "refused"}),
     Case("Kafka is frozen", "unknown", {"probes": unanswered("kafka", age_s=40.0)}),
     Case("ClickHouse is frozen", "unknown", {"probes": unanswered("clickhouse", age_s=40.0)}),

@@ -52,6 +52,7 @@ MAY_IMPORT = {
     "radar.text": set(),
     "radar.origin": set(),
     "radar.secret_file": set(),
+    "radar.data_folder": set(),
     "radar.decimals": set(),
     "radar.records": set(),
     "radar.wire": {"radar.decimals", "radar.records"},
@@ -91,7 +92,7 @@ MAY_IMPORT = {
     # Is given what observes the pipeline, so that it needs nothing of Kafka.
     "radar.dashboard": {
         *("radar.local.addresses", "radar.observe", "radar.quality.coverage", "radar.settings"),
-        *("radar.local.process", "radar.secret_file", "radar.store"),
+        *("radar.local.process", "radar.secret_file", "radar.store", "radar.data_folder"),
     },
 }
 

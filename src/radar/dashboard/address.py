@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from radar.data_folder import explain
 from radar.errors import ConfigurationError
 from radar.local.addresses import url
 from radar.observe.ask_health import reachable
@@ -27,9 +28,10 @@ def token(settings: Settings) -> str:
     try:
         settings.radar_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
+        reason, remedy = explain(error, settings.radar_data_dir)
         raise ConfigurationError(
-            f"cannot create RADAR_DATA_DIR={settings.radar_data_dir} for the dashboard's token:"
-            f" {error.strerror}: set DASHBOARD_TOKEN, or another folder"
+            f"RADAR_DATA_DIR={settings.radar_data_dir} {reason}, and the dashboard's token belongs"
+            f" there: set DASHBOARD_TOKEN, or {remedy}"
         ) from error
     return read_or_create(token_file(settings))
 

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
-from radar import secret_file
+from radar import data_folder, secret_file
 from radar.consumer.letters import Letters
 from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
 from radar.exchanges import load
@@ -32,6 +32,7 @@ from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, depl
 from radar.local.log_files import LogFiles
 from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
+from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.local.verdict import (
     DepthVerdict,
@@ -40,6 +41,7 @@ from radar.local.verdict import (
     trades_verdict,
 )
 from radar.monitor.watch import Watch
+from radar.observe.aside import aside
 from radar.observe.deployment import Deployment, Served
 from radar.observe.observer import Observer
 from radar.observe.scrape import fetch
@@ -49,6 +51,7 @@ from radar.producer.origin import exchange_origin
 from radar.settings import Settings, clickhouse_password_file
 from radar.store import origin as store_origin
 from radar.store.client import Store
+from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
 from radar.text import host_port
 
@@ -56,10 +59,9 @@ START_TIMEOUT_S = 60.0
 START_ALONE_S = 5.0
 ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
 LEFT_OVER_TIMEOUT_S = 60.0
-SETTLE_TIMEOUT_S = 30.0
-SETTLE_PERIOD_S = 0.5
-DRAIN_TIMEOUT_S = 60.0
+COUNT_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
+SILENT_TIMEOUT_S = 5.0  # for a process that waits for a store that does not answer, or is one
 TRIM_EVERY_S = 20.0
 ROTATE_EVERY_S = 2.0
 LEDGER = "ledger.ndjson"
@@ -83,19 +85,21 @@ class Summary:
     """What a run came to."""
 
     duration_s: float
-    waiting: int  # messages in Kafka that are not stored
-    dead_letters: int
+    left: Left  # messages in Kafka that are not stored
+    dead_letters: int | None  # None: Kafka did not answer
     invalid_frames: int  # of the exchange, which are not published
     restarts: dict[str, int]
     trades: TradesVerdict | None  # None with a real exchange, which keeps no ledger
     depth: DepthVerdict | None
+    notes: list[str]  # what failed during the stop, one sentence each
 
     @property
     def complete(self) -> bool:
         """Tell whether everything that was produced is stored."""
         exact = self.trades is None or not (self.trades.lost or self.trades.unexpected)
         books = self.depth is None or self.depth.books == self.depth.books_stored
-        return self.waiting == 0 and self.dead_letters == 0 and exact and books
+        stored = self.left.messages == 0 and self.dead_letters == 0
+        return stored and exact and books and not self.notes
 
 
 class Pipeline:
@@ -202,24 +206,51 @@ class Pipeline:
     async def stop(self) -> Summary:
         """Stop in order: exchange quiet, producers, workers drained, stores; sum up.
 
-        Raises:
-            RadarError: A store did not answer, so nothing can be said about the run.
+        What does not answer is named in the summary.
         """
         ended_at_s = time.time()
-        channels = await self._quiesce() if self.simulation else 0
-        await self.supervisor.stop(self.producers, STOP_TIMEOUT_S)
-        waiting = await self._drained()
-        await self.supervisor.stop(self.workers, STOP_TIMEOUT_S)
+        stop = Stop(self.settings, self.supervisor, self.watch)
+        notes: list[str] = []
+        channels = await self._quiesce(stop, notes) if self.simulation else 0
+        timeout_s = min(STOP_TIMEOUT_S, stop.left_s)
+        await stop.end(self.producers, timeout_s, "producers publish what they have received")
+        notes += self._failed_producers()
+        left = await stop.stored()
+        stored = left.messages == 0
+        timeout_s = min(STOP_TIMEOUT_S if stored else SILENT_TIMEOUT_S, stop.left_s)
+        others = (*self.workers, "exchange", "dashboard")
+        ending = asyncio.create_task(stop.end(others, timeout_s, "processes end"))
         try:
-            return await asyncio.to_thread(self._sum_up, ended_at_s, waiting, channels)
+            if not stored:
+                # Workers may store more while they end.
+                await ending
+                stop.say("the run is summed up")
+            summary = await aside(lambda: self._sum_up(ended_at_s, left, channels, notes), "sum up")
+            await ending
+            return summary
         finally:
+            await asyncio.gather(ending, return_exceptions=True)
             for task in self._background:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
-            last = ("dashboard", "exchange", "clickhouse", "kafka")
-            await self.supervisor.stop(last, STOP_TIMEOUT_S)
+            newest = self.watch.newest
+            silent = newest is not None and newest.clickhouse_error
+            timeout_s = SILENT_TIMEOUT_S if silent else STOP_TIMEOUT_S
+            await stop.end(("clickhouse", "kafka"), timeout_s, "the stores end")
             await self.supervisor.close()
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
+
+    def _failed_producers(self) -> list[str]:
+        """Name the producers that ended before Kafka had taken everything."""
+        children = [
+            child
+            for name in self.producers
+            if (child := self.supervisor.children.get(name)) and child.last_exit
+        ]
+        return [
+            f"{child.spec.name} ended before Kafka had taken everything (log: {child.log_path})"
+            for child in children
+        ]
 
     def kill(self) -> None:
         """End everything at once."""
@@ -400,22 +431,20 @@ class Pipeline:
             for letter in Letters(cluster, kind).open()
         )
 
-    async def _quiesce(self) -> int:
-        """Make the exchange quiet, wait until its frames have arrived; return its books."""
-        summary = await asyncio.to_thread(self._ask_exchange, "quiesce")
-        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
-        self.watch.period_s = SETTLE_PERIOD_S
-        received, seen = -1.0, self.watch.rounds
-        while time.monotonic() < deadline_s:
-            await asyncio.sleep(SETTLE_PERIOD_S)
-            summary = await asyncio.to_thread(self._ask_exchange, "ledger")
-            # The second round from now has begun after now: only then it tells something new.
-            if self.watch.rounds < seen + 2:
-                continue
-            now = self.watch.frames_received
-            if summary.drained and now == received:
-                break
-            received, seen = now, self.watch.rounds
+    async def _quiesce(self, stop: Stop, notes: list[str]) -> int:
+        """Make the exchange quiet; return its books.
+
+        The producers take what it has sent before they close their connections. Invalid frames
+        are counted before: a process that has ended cannot be asked.
+        """
+        stop.say("the exchange's last frames arrive")
+        try:
+            summary = await aside(lambda: self._ask_exchange("quiesce"), "quiesce")
+        except RadarError as error:
+            notes.append(str(error))
+            return 0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.watch.refresh(), COUNT_TIMEOUT_S)
         return len(summary.depth_frames_by_channel)
 
     def _ask_exchange(self, question: str) -> LedgerSummary:
@@ -425,30 +454,30 @@ class Pipeline:
             raise RadarError(f"the simulated exchange does not answer: {error}") from error
         return msgspec.json.decode(content, type=LedgerSummary)
 
-    async def _drained(self) -> int:
-        """Wait until everything in Kafka is stored; return how many messages are not."""
-        cluster = Cluster(self.settings)
-        deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
-        while True:
-            waiting = await asyncio.to_thread(_waiting, cluster)
-            if waiting == 0 or time.monotonic() > deadline_s:
-                return waiting
-            await asyncio.sleep(0.2)
-
-    def _sum_up(self, ended_at_s: float, waiting: int, channels: int) -> Summary:
+    def _sum_up(self, ended_at_s: float, left: Left, channels: int, notes: list[str]) -> Summary:
         since_us = int(self.started_at_s * 1_000_000)
-        trades = depth = None
+        trades = depth = dead_letters = None
+        notes = [*notes]
         if self.simulation:
-            store = Store(self.settings)
             try:
-                trades = trades_verdict(store, self._ledger_path, since_us)
-                depth = depth_verdict(store, since_us, channels)
-            finally:
-                store.close()
+                check_store(self.settings)
+                store = Store(self.settings)
+                try:
+                    trades = trades_verdict(store, self._ledger_path, since_us)
+                    depth = depth_verdict(store, since_us, channels)
+                finally:
+                    store.close()
+            except (RadarError, OSError) as error:
+                notes.append(f"what is stored was not compared with what was sent: {error}")
+        if left.waiting is not None:
+            try:
+                dead_letters = self._count_dead_letters(Cluster(self.settings))
+            except BrokerUnavailable as error:
+                notes.append(str(error))
         return Summary(
             duration_s=ended_at_s - self.started_at_s,
-            waiting=waiting,
-            dead_letters=self._count_dead_letters(Cluster(self.settings)),
+            left=left,
+            dead_letters=dead_letters,
             invalid_frames=self.watch.frames_refused,
             restarts={
                 name: child.restarts
@@ -457,6 +486,7 @@ class Pipeline:
             },
             trades=trades,
             depth=depth,
+            notes=notes,
         )
 
     async def _keep_trimmed(self, cluster: Cluster) -> None:
@@ -475,10 +505,18 @@ class Pipeline:
 
     async def _keep_state(self) -> None:
         orphans = Orphans()
+        failed = False
         while True:
             await asyncio.sleep(1)
             orphans.reap()
-            self._write_state()
+            try:
+                self._write_state()
+                failed = False
+            except OSError as error:
+                # A full disk must not end this: other commands would see old processes for ever.
+                if not failed:
+                    _log.error("cannot write the state", error=error.strerror)
+                failed = True
 
     def _write_state(self) -> None:
         """Tell other commands (`radar status`) what runs."""
@@ -562,18 +600,17 @@ def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
     """Create the data directory; nobody else may read it, nor what this process creates later.
 
     Raises:
-        ConfigurationError: It cannot be created.
+        ConfigurationError: It cannot be created or written.
     """
     os.umask(0o077)
     directory = data_directory(settings, simulated=simulated)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        data_folder.create(directory)
+        data_folder.create(directory / "logs")
         # A folder of an earlier version was open to others.
         settings.radar_data_dir.absolute().chmod(0o700)
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot use RADAR_DATA_DIR={settings.radar_data_dir}: {error.strerror}"
-        ) from error
+        raise data_folder.refusal(error, settings.radar_data_dir) from error
     return directory
 
 
@@ -677,7 +714,6 @@ async def _run(
             await asyncio.wait_for(asyncio.shield(stopped), duration_s)
         stopped.cancel()
         stop.set()
-        pipeline.watch.stopping = True
         return await pipeline.stop()
     finally:
         shown.cancel()
@@ -691,12 +727,6 @@ def _ends_of_dead_letters(cluster: Cluster) -> dict[str, dict[int, int]]:
         }
         for kind in KINDS.values()
     }
-
-
-def _waiting(cluster: Cluster) -> int:
-    return sum(
-        lag.messages for kind in KINDS.values() for lag in cluster.lag(kind.topic, kind.group)
-    )
 
 
 def _trim(cluster: Cluster) -> None:

@@ -104,6 +104,7 @@ class Child:
                 _log.error("child did not stop in time", child=self.spec.name)
                 self.signal(signal.SIGKILL)
                 await self._process.wait()
+            self.last_exit = self._process.returncode
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -174,9 +175,11 @@ class Child:
                 return
             backoff_s = min(BACKOFF_MAX_S, backoff_s * 2)
             self.restarts += 1
-            # Once more if it ended together with what starts it.
-            with contextlib.suppress(NurseryEnded):
+            try:
                 await self._spawn()
+            except (NurseryEnded, OSError) as error:
+                # Once more: it ended together with what starts it, or the machine lacks something.
+                _log.warning("cannot start a child", child=self.spec.name, error=str(error))
 
     def _last_line(self) -> str:
         lines = self.log_path.read_text(errors="replace").strip().splitlines()

@@ -156,7 +156,7 @@ class Monitor(App[None]):
         newest: Newest,
         *,
         addresses: Addresses = (),
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], str] = str,
         interrupt: Callable[[], None] | None = None,
     ) -> None:
         """Prepare.
@@ -165,7 +165,7 @@ class Monitor(App[None]):
             name: What is observed.
             newest: Returns what was observed last; must not block.
             addresses: Where what can be reached.
-            stopping: Whether the pipeline is being stopped.
+            stopping: Returns what the stop of the pipeline waits for; empty while it runs.
             interrupt: Stops the pipeline, where this view belongs to it; else Ctrl-C quits.
         """
         super().__init__(ansi_color=True)
@@ -177,7 +177,7 @@ class Monitor(App[None]):
         self._seen: Overview | None = None
         self._seen_at_s = time.monotonic()  # when the newest overview came
         self._was_old = False
-        self._was_stopping = False
+        self._was_stopping = ""
         self._lags: dict[tuple[str, int], deque[float]] = {}
         self._words = ""
         self._paused = self._zoomed = False

@@ -38,22 +38,20 @@ def title(overview: Overview | None, name: str, width: int, note: str, dashboard
 
 
 def verdict(
-    overview: Overview | None, *, stopping: bool = False, now_s: float | None = None
+    overview: Overview | None, *, stopping: str = "", now_s: float | None = None
 ) -> tuple[Mark, Text]:
     """Write whether it flows, else where it is stuck and why.
 
     Args:
         overview: The facts; None before there are some.
-        stopping: Whether the pipeline is being stopped.
+        stopping: What the stop of the pipeline waits for; empty while it runs.
         now_s: Unix time, by which facts may be too old to say anything.
     """
+    if stopping:
+        words = cell(f"▲ STOPPING: {stopping}. Ctrl-C again ends at once", "bold")
+        return Mark.PASSES, words
     if overview is None:
         return Mark.IDLE, Text("○ asking everybody …", style="dim")
-    if stopping:
-        lags = [flow.lag for flow in overview.flows if flow.lag is not None]
-        waiting = figures.count(sum(lags)) if lags else "an unknown number of messages"
-        stops = f"▲ STOPPING: waiting until everything is stored, {waiting} to go"
-        return Mark.PASSES, Text(f"{stops}. Ctrl-C again ends at once", style="bold")
     said = judgement.verdict(overview, now_s)
     mark = of_verdict(said)
     if said == "unknown" and overview.verdict != "unknown" and now_s is not None:

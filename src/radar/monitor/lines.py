@@ -12,6 +12,8 @@ from radar.monitor.watch import Watch
 from radar.observe.overview import Flow, Problem
 
 LINE_EVERY_S = 5.0
+LOOK_EVERY_S = 0.2
+STOPPING_EVERY_S = 1.0
 
 
 async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Watch) -> None:
@@ -21,7 +23,8 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Wa
         console.print(cell(f"{name}: {where}"), highlight=False, soft_wrap=True)
     printed: Problem | None = None
     while True:
-        await asyncio.sleep(LINE_EVERY_S)
+        if await _until_due(watch):
+            await _show_stop(console, watch)
         passed = uptime(time.monotonic() - started_s)
         if watch.newest is None:
             console.print(cell(f"{passed} starting"), highlight=False)
@@ -33,6 +36,22 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Wa
             printed = newest
         line = " | ".join(f"{flow.kind}: {_line(flow)}" for flow in watch.newest.flows)
         console.print(cell(f"{passed} {line}"), highlight=False, soft_wrap=True)
+
+
+async def _until_due(watch: Watch) -> bool:
+    """Wait until a line is due; tell whether it is one about a stop."""
+    due_s = time.monotonic() + LINE_EVERY_S
+    while not watch.stopping and time.monotonic() < due_s:  # noqa: ASYNC110 - also a deadline
+        await asyncio.sleep(LOOK_EVERY_S)
+    return bool(watch.stopping)
+
+
+async def _show_stop(console: Console, watch: Watch) -> None:
+    """Print what the stop waits for until cancelled."""
+    console.print(cell("stopping (Ctrl-C again ends at once)"), highlight=False, soft_wrap=True)
+    while True:
+        await asyncio.sleep(STOPPING_EVERY_S)
+        console.print(cell(f"stopping: {watch.stopping}"), highlight=False, soft_wrap=True)
 
 
 def _line(flow: Flow) -> str:

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-import threading
 from typing import TYPE_CHECKING
 
 import structlog
 
+from radar.observe.aside import aside
 from radar.observe.observer import Observer
 
 if TYPE_CHECKING:
     from radar.observe.overview import Overview
 
 PERIOD_S = 1.0
+LOOK_EVERY_S = 0.02  # after an observation that somebody waits for
 
 _log = structlog.get_logger()
 
@@ -23,58 +24,39 @@ class Watch:
     Attributes:
         period_s: The time between two observations.
         newest: What was observed last; None before the first.
-        rounds: How often it was observed with an answer of every producer.
-        stopping: Whether the pipeline is being stopped, for who shows it.
+        stopping: What the stop of the pipeline waits for; empty while it is not being stopped.
     """
 
     def __init__(self, observer: Observer) -> None:
         self.period_s = PERIOD_S
         self.newest: Overview | None = None
-        self.rounds = 0
-        self.stopping = False
+        self._begun = self._heard = 0  # observations; the newest with an answer of each producer
+        self.stopping = ""
+        self._wanted = asyncio.Event()
         self._observer = observer
 
     @property
-    def frames_received(self) -> int:
-        """Frames received so far, of all kinds."""
-        return self._observer.frames_received
-
-    @property
     def frames_refused(self) -> int:
-        """Invalid ones among them."""
+        """Frames so far that were no valid ones, of all kinds."""
         return self._observer.frames_refused
 
     async def keep_up(self) -> None:
         """Observe until cancelled."""
         while True:
+            self._wanted.clear()
+            self._begun += 1
             try:
-                self.newest = await self._observe()
-                self.rounds += self._observer.heard_producers
+                self.newest = await aside(self._observer.observe, "observe")
+                if self._observer.heard_producers:
+                    self._heard = self._begun
             except Exception:  # noqa: BLE001 - who only looks on must not end what goes on
                 _log.exception("cannot observe")
-            await asyncio.sleep(self.period_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self.period_s)
 
-    async def _observe(self) -> "Overview":
-        # Not in a thread of the loop's own, for which the end of the process would wait.
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[Overview] = loop.create_future()
-
-        def tell(overview: "Overview | None", error: Exception | None) -> None:
-            if ended.done():
-                return  # nobody waits any more
-            if error is not None:
-                ended.set_exception(error)
-            elif overview is not None:
-                ended.set_result(overview)
-
-        def run() -> None:
-            overview = error = None
-            try:
-                overview = self._observer.observe()
-            except Exception as failure:  # noqa: BLE001 - raised again by whoever waits
-                error = failure
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(tell, overview, error)
-
-        threading.Thread(target=run, name="observe", daemon=True).start()
-        return await ended
+    async def refresh(self) -> None:
+        """Observe at once; return when every producer has answered a question from now on."""
+        wanted = self._begun + 1
+        while self._heard < wanted:
+            self._wanted.set()
+            await asyncio.sleep(LOOK_EVERY_S)

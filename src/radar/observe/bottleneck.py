@@ -47,6 +47,7 @@ def find(overview: Overview) -> list[Bottleneck]:
     where data is lost meanwhile, then the way out.
     """
     found = [
+        *_disk(overview),
         *_kafka(overview),
         *_exchange(overview),
         *_producers(overview),
@@ -60,6 +61,16 @@ def find(overview: Overview) -> list[Bottleneck]:
     found += _other_processes(overview, {each.subject for each in found})
     found += [*_unknown(overview), *_dead_letters(overview), *_warnings(overview)]
     return sorted(found, key=lambda each: judgement.rank(each.severity))
+
+
+def _disk(overview: Overview) -> Iterator[Bottleneck]:
+    if overview.disk_error:
+        yield Bottleneck(
+            "tables",
+            "",
+            f"{overview.disk_error}: Kafka, ClickHouse and the logs cannot write; free space",
+            subject="disk",
+        )
 
 
 def _unknown(overview: Overview) -> Iterator[Bottleneck]:

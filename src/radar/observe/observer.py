@@ -14,6 +14,7 @@ from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS, RECORDED
 from radar.observe import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
+from radar.observe.data_disk import disk_full
 from radar.observe.deployment import Deployment, Served
 from radar.observe.judgement import IS_STARTING
 from radar.observe.kafka_facts import DeadLetters
@@ -211,17 +212,9 @@ class Observer:
             store.close()
 
     @property
-    def frames_received(self) -> int:
-        """Frames that all producers have received so far, over their restarts."""
-        return self._total("radar_frames_total")
-
-    @property
     def frames_refused(self) -> int:
-        """Frames of these that were no valid ones, and are not published."""
-        return self._total("radar_invalid_frames_total")
-
-    def _total(self, name: str) -> int:
-        return int(sum(self._totals.total(name, kind) for kind in RECORDED))
+        """Frames that were no valid ones, of all producers, over their restarts."""
+        return int(sum(self._totals.total("radar_invalid_frames_total", kind) for kind in RECORDED))
 
     def _question(self, process: Served) -> Question[Told]:
         # A process that was started again serves elsewhere.
@@ -316,6 +309,7 @@ class Observer:
             markets_at_s=markets.at_s if markets else None,
             kafka_error=kafka_error,
             clickhouse_error=clickhouse_error,
+            disk_error=disk_full(found.log_dir) if found.log_dir else None,
         )
         return bottleneck.judged(overview)
 

@@ -296,3 +296,4 @@ class Overview(Struct, frozen=True):
     clickhouse_origin: str = ""
     kafka_error: str | None = None  # why it does not answer
     clickhouse_error: str | None = None
+    disk_error: str | None = None  # why the data folder takes nothing, if it is on this machine

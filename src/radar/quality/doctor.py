@@ -4,7 +4,6 @@ Nothing is changed: a table's rights are tried with an insert of no rows.
 """
 
 import asyncio
-import os
 import platform
 import resource
 import shutil
@@ -15,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from radar import __version__
+from radar import __version__, data_folder
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
 from radar.consumer.origin import refuse as same_origin
@@ -81,13 +80,9 @@ def describe(finding: Finding) -> str:
 
 
 def _data_directory(path: Path) -> Finding:
-    existing = _existing(path)
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return problem(
-            "data directory",
-            f"{path.absolute()} cannot be written by this user",
-            f"`chown` {existing}, or set another RADAR_DATA_DIR",
-        )
+    if (found := data_folder.why_not_writable(path)) is not None:
+        reason, remedy = found
+        return problem("data directory", f"{path.absolute()} {reason}", remedy)
     return ok("data directory", f"{path.absolute()} can be written")
 
 

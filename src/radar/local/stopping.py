@@ -1,0 +1,175 @@
+"""How the pipeline of `radar up` is stopped: in order, without fixed waits, and bounded.
+
+    producers publish → workers store → workers, exchange and dashboard end → stores end
+
+Each step ends as soon as its condition holds. STOP_WITHIN_S bounds all steps before the stores.
+Messages that are not stored by then stay in Kafka, and the next start stores them, so a worker
+that waits for a store may be killed.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from radar.errors import BrokerUnavailable
+from radar.kafka import Cluster
+from radar.kafka import check_answer as check_kafka
+from radar.kinds import KINDS
+from radar.local.supervisor import Supervisor
+from radar.monitor.watch import Watch
+from radar.observe.aside import aside
+from radar.settings import Settings
+
+STOP_WITHIN_S = 90.0
+STUCK_AFTER_S = 15.0  # without one more message stored
+ASK_WITHIN_S = 5.0
+ASK_EVERY_S = 0.1
+SAY_EVERY_S = 0.5
+SHOWN_PARTITIONS = 3
+
+Waiting = dict[tuple[str, int], int]
+"""Messages that are not stored, by kind and partition; partitions without any are left out."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is in Kafka and not stored.
+
+    Attributes:
+        waiting: The messages; None if Kafka does not answer.
+        why: What kept them, as far as it is known; empty if nothing is left.
+    """
+
+    waiting: Waiting | None
+    why: str = ""
+
+    @property
+    def messages(self) -> int | None:
+        """How many messages; None if it is not known."""
+        return None if self.waiting is None else sum(self.waiting.values())
+
+
+class Stop:
+    """One stop of a pipeline."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, watch: Watch) -> None:
+        """Begin: from now on the time is counted, and the watch shows what is waited for."""
+        self._settings = settings
+        self._supervisor = supervisor
+        self._watch = watch
+        self._ends_s = time.monotonic() + STOP_WITHIN_S
+
+    @property
+    def left_s(self) -> float:
+        """How long the steps before the stores may still take."""
+        return max(0.0, self._ends_s - time.monotonic())
+
+    def say(self, words: str) -> None:
+        """Show what the stop waits for."""
+        self._watch.stopping = words
+
+    async def end(self, names: Iterable[str], timeout_s: float, words: str) -> None:
+        """End processes together, and name those that still run; kills after `timeout_s`."""
+        children = self._supervisor.children
+        chosen = [name for name in names if name in children]
+        began_s = time.monotonic()
+        ending = asyncio.ensure_future(self._supervisor.stop(chosen, timeout_s))
+        try:
+            while not ending.done():
+                left = [name for name in chosen if children[name].state != "stopped"]
+                left_s = max(0.0, began_s + timeout_s - time.monotonic())
+                self.say(f"{words} ({', '.join(left)}; killed in {left_s:.0f} s)")
+                await asyncio.wait({ending}, timeout=SAY_EVERY_S)
+        finally:
+            ending.cancel()
+        ending.result()
+
+    async def stored(self) -> Left:
+        """Wait until everything in Kafka is stored, as long as messages are being stored.
+
+        Returns:
+            What is not stored, because nothing more was for STUCK_AFTER_S, or in time.
+        """
+        ask = _Asking(self._settings)
+        progress_s = time.monotonic()
+        least: int | None = None
+        self.say("counting the messages that wait in Kafka")
+        while True:
+            try:
+                waiting = await asyncio.wait_for(aside(ask, "ask for lag"), ASK_WITHIN_S)
+                left = Left(waiting, self._why() if waiting else "")
+            except (BrokerUnavailable, TimeoutError):
+                left = Left(None, f"Kafka at {self._settings.kafka_broker} does not answer")
+            if left.messages == 0:
+                return left
+            now_s = time.monotonic()
+            if left.messages is not None and (least is None or left.messages < least):
+                least, progress_s = left.messages, now_s
+            left_s = min(progress_s + STUCK_AFTER_S - now_s, self.left_s)
+            if left_s <= 0:
+                return left
+            self.say(
+                f"{describe(left)}; they stay in Kafka if it does not change in {left_s:.0f} s"
+            )
+            await asyncio.sleep(ASK_EVERY_S)
+
+    def _why(self) -> str:
+        """Return why messages are not stored, as far as the newest observation knows."""
+        newest = self._watch.newest
+        if newest is None:
+            return ""
+        if newest.clickhouse_error:
+            return newest.clickhouse_error
+        # The producers and the exchange have been stopped, and that is no obstacle here.
+        return next(
+            (
+                each.text
+                for each in newest.obstacles
+                if each.severity == "problem" and each.stage in ("workers", "tables")
+            ),
+            "",
+        )
+
+
+class _Asking:
+    """Asks how many messages are not stored; called from one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cluster: Cluster | None = None
+
+    def __call__(self) -> Waiting:
+        """Ask; blocks.
+
+        Raises:
+            BrokerUnavailable: Kafka does not answer.
+        """
+        if self._cluster is None:
+            # The client itself waits much longer.
+            check_kafka(self._settings)
+            self._cluster = Cluster(self._settings)
+        try:
+            return {
+                (kind.name, lag.partition): lag.messages
+                for kind in KINDS.values()
+                for lag in self._cluster.lag(kind.topic, kind.group)
+                if lag.messages
+            }
+        except BrokerUnavailable:
+            self._cluster = None
+            raise
+
+
+def describe(left: Left) -> str:
+    """Write what is not stored, where it is and why."""
+    if left.waiting is None:
+        return f"it is not known how many messages are not stored: {left.why}"
+    most = sorted(left.waiting.items(), key=lambda each: -each[1])
+    places = [f"{kind} {partition}: {count:,}" for (kind, partition), count in most]
+    shown = ", ".join(places[:SHOWN_PARTITIONS])
+    if (more := len(places) - SHOWN_PARTITIONS) > 0:
+        shown += f" and {more} more partitions"
+    count = left.messages or 0
+    are = "message is" if count == 1 else "messages are"
+    return f"{count:,} {are} not stored yet ({shown})" + (f": {left.why}" if left.why else "")

@@ -1,0 +1,23 @@
+"""Whether the disk under the data folder of `radar up` still takes anything."""
+
+import os
+from pathlib import Path
+
+FULL_BELOW_BYTES = 1024 * 1024  # a store needs more than that to write at all
+
+
+def disk_full(folder: Path) -> str | None:
+    """Return that the disk under a folder is full, and how full; None while it is not.
+
+    A disk that cannot be asked is not called full: who writes to it says so.
+    """
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < FULL_BELOW_BYTES:
+        return f"disk full: {folder} has {free_bytes // 1024:,} KiB left"
+    if disk.f_files and not disk.f_favail:
+        return f"disk full: {folder} takes no more files"
+    return None
