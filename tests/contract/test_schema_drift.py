@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from radar.observe.store_facts import ask_tables
+from radar.observe.store_facts import ask_markets, ask_tables
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.drift import differences, repair
 from radar.store.migrate import migrate
-from radar.store.schema import newest
+from radar.store.schema import migrations, newest
 from support import radar
 
 HARM = {
@@ -118,6 +118,52 @@ def test_migrate_changes_a_type_only_with_repair(store: Store) -> None:
     assert words in text
     assert "radar migrate --repair" in text
     assert run("migrate", "--repair")[0] == 0
+    assert differences(store) == []
+
+
+def test_view_with_another_definition_is_named_and_changed_only_with_repair(store: Store) -> None:
+    store.command("CREATE OR REPLACE VIEW trades AS SELECT * FROM trades_master")
+    words = "view trades is not defined as radar defines it"
+    assert [each.text for each in differences(store)] == [words]
+    assert words in run("doctor")[1]
+    code, text = run("migrate")
+    assert code == 1
+    assert words in text
+    assert run("migrate", "--repair")[0] == 0
+    assert differences(store) == []
+
+
+def test_doctor_names_every_table_that_a_worker_may_not_write(store: Store) -> None:
+    # Takes no rows, as a table without the right to insert.
+    store.command("DROP TABLE restore_orders")
+    store.command("CREATE VIEW restore_orders AS SELECT 1 AS one")
+    (line,) = [line for line in run("doctor")[1].splitlines() if "table restore_orders: " in line]
+    assert line.startswith("problem")
+    assert "this user may not insert" in line
+    assert f"GRANT SELECT, INSERT ON {store.database}.restore_orders" in line
+
+
+def test_status_lists_the_time_in_which_radar_did_not_run_as_a_gap(store: Store) -> None:
+    for began_min, ended_min in ((60, 50), (30, 20)):
+        store.command(
+            "INSERT INTO watches (source, record_kind, connection, symbols, began_at, ended_at,"
+            " end_reason, interval_ms, received_at, kafka_partition, kafka_offset)"
+            f" SELECT 'wallex', 'trades', 'c{began_min}', ['USDTTMN', 'BTCTMN'],"
+            f" now64(6) - {60 * began_min}, now64(6) - {60 * ended_min}, 'stopped', 0, now64(6),"
+            f" 0, {began_min}"
+        )
+    lasting, before = ask_markets(store).gaps
+    assert (before.kind, before.cause, before.repaired) == ("trades", "not_recording", False)
+    assert before.symbols == ["BTCTMN", "USDTTMN"]
+    assert before.ended_at_s - before.began_at_s == pytest.approx(20 * 60, abs=30)
+    assert lasting.began_at_s == pytest.approx(time.time() - 20 * 60, abs=60)
+    assert lasting.ended_at_s == pytest.approx(time.time(), abs=60)
+
+
+def test_view_of_a_newer_radar_is_no_difference(store: Store) -> None:
+    store.command("CREATE OR REPLACE VIEW trades AS SELECT * FROM trades_master")
+    newer = migrations()[-1].version + 1
+    store.command(f"INSERT INTO schema_migrations (version) VALUES ({newer})")
     assert differences(store) == []
 
 

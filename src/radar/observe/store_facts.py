@@ -205,9 +205,11 @@ _DELIVERY_GAPS = (
     " FROM delivery_gaps FINAL WHERE state != 'repaired'"
     f" ORDER BY state = 'open' DESC, recorded_at DESC LIMIT {SHOWN_GAPS}"
 )
+# The view also has the time in which radar did not run, which no producer could record.
 _GAPS = (
-    "SELECT toString(record_kind), toString(cause), symbols,"
+    "SELECT record_kind, cause, arraySort(groupArray(symbol)),"
     " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
-    " FROM gaps FINAL"
-    f" WHERE ended_at > now64(6) - 86400 ORDER BY ended_at DESC LIMIT {SHOWN_GAPS}"
+    " FROM symbol_gaps WHERE ended_at > now64(6) - 86400"
+    " GROUP BY record_kind, cause, began_at, ended_at, repaired"
+    f" ORDER BY ended_at DESC, began_at DESC LIMIT {SHOWN_GAPS}"
 )

@@ -303,14 +303,16 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
     )
     bad = False
     kinds = [kind for kind in KINDS.values() if kind.table in definitions]
-    refused = {kind.table: why for kind in kinds if (why := _refused(store, kind.table))}
+    written = [table for table in newest().tables if table in definitions]
+    refused = {table: why for table in written if (why := _refused(store, table))}
+    some = len(refused) < len(written)
     for kind in kinds:
         found = findings.table(kind.table, str(definitions[kind.table]), settings.retention_days)
-        if kind.table in refused:
-            some = len(refused) < len(kinds)
-            found.append(findings.right(store.database, kind.table, refused[kind.table], some=some))
         bad |= bool(found)
         yield from found
+    for table, why in refused.items():
+        bad = True
+        yield findings.right(store.database, table, why, some=some)
     if not bad:
         yield ok("tables", "they collapse, recognise blocks, expire and take rows as they should")
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from radar.store import schema
 from radar.store.client import Store
 
+OTHER_DEFINITION = "not defined as radar defines it"
+
 
 class Kind(StrEnum):
     """What differs."""
@@ -104,7 +106,49 @@ def differences(store: Store, wanted: schema.Schema | None = None) -> list[Diffe
             result.append(Difference(Kind.VIEW, name))
         elif "View" not in found[name][0]:
             result.append(Difference(Kind.VIEW, name, detail=f"a {found[name][0]}, not a view"))
+    if "schema_migrations" in found and not _is_newer(store):
+        views = {n: found[n][1] for n in wanted.views if "View" in found.get(n, ("",))[0]}
+        result += [
+            Difference(Kind.VIEW, name, detail=OTHER_DEFINITION)
+            for name in _redefined(store, wanted, views)
+        ]
     return result
+
+
+def _is_newer(store: Store) -> bool:
+    """Tell whether a newer radar migrated the database, which may define views anew; blocks."""
+    ((version,),) = store.rows("SELECT max(version) FROM schema_migrations")
+    return int(version) > schema.migrations()[-1].version
+
+
+def _redefined(store: Store, wanted: schema.Schema, found: dict[str, str]) -> list[str]:
+    """Return the views whose definition is not that of the migrations; blocks.
+
+    Args:
+        store: The database.
+        wanted: The schema.
+        found: Definitions of its views in the database, by name.
+    """
+    if not found:
+        return []
+    # The server writes a definition in its own words, so it has to rewrite ours as well.
+    literals = [
+        "'" + wanted.views[name].replace("\\", "\\\\").replace("'", "\\'") + "'" for name in found
+    ]
+    ((*rewritten,),) = store.rows(
+        f"SELECT {', '.join(f'formatQuerySingleLineOrNull({each})' for each in literals)}"
+    )
+    return [
+        name
+        for (name, there), ours in zip(found.items(), rewritten, strict=True)
+        if ours is not None and _bare(store, there) != _bare(store, str(ours))
+    ]
+
+
+def _bare(store: Store, definition: str) -> str:
+    """Return a view's query without what says nothing: the database, quotes, spaces."""
+    query = re.split(r"\bAS\s+(?=SELECT\b|WITH\b)", definition, maxsplit=1)[-1]
+    return re.sub(r"[\s`()]", "", query.replace(f"{store.database}.", ""))
 
 
 def repair(
@@ -114,15 +158,16 @@ def repair(
     *,
     types: bool = False,
 ) -> list[Difference]:
-    """Make again what is missing, and give columns their type if asked; blocks.
+    """Make again what is missing, and change what is different if asked; blocks.
 
-    Nothing that is there is removed. Every statement can be repeated.
+    Unless asked, nothing that is there is changed. Every statement can be repeated.
 
     Args:
         store: The database.
         found: Its differences from a schema.
         wanted: The schema; the newest if not given.
-        types: Change the types of columns as well, which may fail at their values.
+        types: Change the types of columns as well, which may fail at their values, and the
+            definitions of views.
 
     Returns:
         What was repaired, in this order.
@@ -148,7 +193,7 @@ def repair(
             case Kind.TYPE if types:
                 added, *changes = table.columns[each.name].statements
                 statements = [added.replace("ADD COLUMN IF NOT EXISTS", "MODIFY COLUMN"), *changes]
-            case Kind.VIEW if not each.detail:
+            case Kind.VIEW if not each.detail or (types and each.detail == OTHER_DEFINITION):
                 statements = [wanted.views[each.table]]
         for statement in statements:
             store.command(statement)
