@@ -21,7 +21,13 @@ from pydantic import SecretStr
 
 from radar import data_folder, secret_file
 from radar.consumer.letters import Letters
-from radar.errors import BrokerUnavailable, ConfigurationError, RadarError, StoreUnavailable
+from radar.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    QueryFailed,
+    RadarError,
+    StoreUnavailable,
+)
 from radar.exchanges import load
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
@@ -467,6 +473,11 @@ class Pipeline:
                     depth = depth_verdict(store, since_us, channels)
                 finally:
                     store.close()
+            except QueryFailed:
+                notes.append(
+                    "what is stored was not compared with what was sent: ClickHouse refused the"
+                    " query; `radar doctor` names what is missing"
+                )
             except (RadarError, OSError) as error:
                 notes.append(f"what is stored was not compared with what was sent: {error}")
         if left.waiting is not None:
