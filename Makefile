@@ -91,7 +91,7 @@ format: setup ## Format the code and apply safe lint fixes
 	$(BIN)/ruff format src tests benchmarks
 
 metrics: setup ## Write docs/metrics.md
-	$(BIN)/python -m radar.observe.metrics > docs/metrics.md
+	$(BIN)/python -m radar.telemetry.metrics > docs/metrics.md
 
 lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) pyproject.toml --output-file requirements.txt

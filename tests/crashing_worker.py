@@ -19,8 +19,8 @@ from radar import app
 from radar.consumer.worker import CrashPoint, Worker
 from radar.kinds import KINDS
 from radar.local.process import SUPERVISOR_VARIABLE, follow_supervisor
-from radar.observe import logs
 from radar.settings import load
+from radar.telemetry import logs
 
 LONGEST_INSERT_S = 0.01
 

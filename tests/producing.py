@@ -17,9 +17,9 @@ from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
 from radar.kinds import Kind
 from radar.local.simulator import LedgerTrade, Simulator
-from radar.observe.health import Health
 from radar.producer.run import run
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 # Listed by the simulated exchange, but not for spot trading.
 OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from radar.observe import metrics
+from radar.telemetry import metrics
 
 SUFFIXES = ("_bucket", "_sum", "_count")
 

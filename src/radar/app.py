@@ -17,15 +17,15 @@ from radar.kafka import Cluster
 from radar.kinds import Kind
 from radar.local.early import SIGNAL_EXIT
 from radar.local.process import handled
-from radar.observe.health import Health
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 if TYPE_CHECKING:
     from radar.consumer.worker import Worker
     from radar.local.simulator import SimulatorOptions
-    from radar.observe.checks import Check
-    from radar.observe.connections import Connections
     from radar.store.client import Store
+    from radar.telemetry.checks import Check
+    from radar.telemetry.connections import Connections
 
 _Result = TypeVar("_Result")
 RETRY_S = 1.0
@@ -45,8 +45,8 @@ def produce(settings: Settings, kind: Kind) -> None:
     """
     import uvloop
 
-    from radar.observe.connections import Connections
     from radar.producer.run import run
+    from radar.telemetry.connections import Connections
 
     connections = Connections()
     health = _serve_health(settings, connections)
@@ -96,9 +96,9 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
     """
     from radar.consumer.lag import LagGauge
     from radar.consumer.worker import Worker
-    from radar.observe.checks import CHECK_TIMEOUT_S
     from radar.store.client import Store
     from radar.store.migrate import migrate
+    from radar.telemetry.checks import CHECK_TIMEOUT_S
 
     health = _serve_health(settings)
     starting = threading.Event()
@@ -171,9 +171,9 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
     """
     from radar.dashboard.app import serve
     from radar.observe import deployment
-    from radar.observe.checks import CHECK_TIMEOUT_S
     from radar.observe.observer import Observer
     from radar.store.client import Store
+    from radar.telemetry.checks import CHECK_TIMEOUT_S
 
     settings = deployment.find(settings).reach(settings)
     # Kafka's client tells several times a second that nobody answers; the overview tells it once.
@@ -196,7 +196,7 @@ def _serve_health(settings: Settings, connections: "Connections | None" = None) 
     health = Health()
     health.set("start", "is starting")
     if settings.metrics_port:
-        from radar.observe.endpoints import serve
+        from radar.telemetry.endpoints import serve
 
         names = (settings.metrics_host, *settings.metrics_hosts)
         serve(settings.metrics_host, settings.metrics_port, health, connections, names)
@@ -207,13 +207,13 @@ def _checking(
     settings: Settings, health: Health, checks: "Mapping[str, Check]"
 ) -> AbstractContextManager[None]:
     """Run checks if anybody can see what they find."""
-    from radar.observe.checks import checking
+    from radar.telemetry.checks import checking
 
     return checking(health, checks) if settings.metrics_port else nullcontext()
 
 
 def _ask_kafka(cluster: Cluster, kind: Kind) -> dict[int, int]:
-    from radar.observe.checks import CHECK_TIMEOUT_S
+    from radar.telemetry.checks import CHECK_TIMEOUT_S
 
     return cluster.end_offsets(kind.topic, CHECK_TIMEOUT_S)
 

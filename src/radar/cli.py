@@ -153,7 +153,7 @@ def up(
 
     from radar.local.pipeline import Simulation, prepare_data_directory, run
     from radar.monitor.run import show_up
-    from radar.observe import logs
+    from radar.telemetry import logs
 
     settings = load_options()
     data_dir = prepare_data_directory(settings, simulated=simulate)

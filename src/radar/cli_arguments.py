@@ -162,7 +162,7 @@ def settings_for(role: str, **overrides: object) -> "Settings":
     Raises:
         ConfigurationError: An option is wrong.
     """
-    from radar.observe import logs
+    from radar.telemetry import logs
 
     settings = load_options(**overrides)
     logs.configure(settings, role)

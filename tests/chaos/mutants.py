@@ -21,9 +21,9 @@ from chaos.rig import CRASH_WHILE
 from radar import app
 from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
 from radar.kinds import KINDS
-from radar.observe import logs
 from radar.producer import identity, recorders
 from radar.settings import load
+from radar.telemetry import logs
 
 DEATHS_PER_PASSAGE = 0.25
 

@@ -8,10 +8,10 @@ import pytest
 from producing import Topic, options, until
 from radar.kinds import TRADES
 from radar.local.simulator import SimulatorOptions, simulator
-from radar.observe.health import Health
 from radar.producer import recorders
 from radar.producer.run import run
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 
 @pytest.mark.fault(

@@ -22,10 +22,10 @@ from hostile_exchange import (
 )
 from producing import Topic, metric, producing, until
 from radar.kinds import DEPTH, GAPS, TRADES, WATCHES, Kind
-from radar.observe.health import Health
 from radar.producer import feed
 from radar.producer.markets import ABSENT_LISTS
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 PER_CONNECTION = 2
 

@@ -11,9 +11,9 @@ from hostile_exchange import Peer, frame, friendly_rest, hostile_exchange
 from producing import Topic, metric, options, producing, sent, until
 from radar.kinds import DEPTH, GAPS, TRADES
 from radar.local.simulator import SimulatorOptions, simulator
-from radar.observe.health import Health
 from radar.producer import freshness, rest
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 MUTE = "USDTTMN"
 FRESHNESS_S = 2.0

@@ -10,8 +10,8 @@ import pytest
 from hostile_exchange import NO_TRADES, Peer, frame, hostile_exchange
 from producing import metric, producing, until
 from radar.kinds import DEPTH, TRADES, Kind
-from radar.observe.health import Health
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 MARKETS = [f"M{n}TMN" for n in range(12)]
 BAN_S = 3.0

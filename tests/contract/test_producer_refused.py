@@ -16,10 +16,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from producing import OTHER_MARKETS, Topic, metric, options, sent, until
 from radar.kinds import DEPTH, GAPS, TRADES, Kind
 from radar.local.simulator import SimulatorOptions, simulator
-from radar.observe.health import Health
 from radar.producer import unpublished
 from radar.producer.run import run
 from radar.settings import Settings
+from radar.telemetry.health import Health
 
 pytestmark = pytest.mark.usefixtures("apache_broker")
 

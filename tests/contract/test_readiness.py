@@ -18,11 +18,11 @@ from radar.consumer.worker import CrashPoint, Worker
 from radar.kafka import Cluster
 from radar.kinds import TRADES
 from radar.observe.ask_health import ask
-from radar.observe.endpoints import serve
-from radar.observe.health import Health
 from radar.observe.scrape import scrape
 from radar.settings import Settings, load
 from radar.store.client import Store
+from radar.telemetry.endpoints import serve
+from radar.telemetry.health import Health
 from support import Process, eventually, radar
 from workers import create_topics, publish_trades
 

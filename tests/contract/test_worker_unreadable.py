@@ -19,10 +19,10 @@ from radar.consumer.worker import Worker
 from radar.kafka import Cluster, GroupReader, Message
 from radar.kinds import TRADES
 from radar.observe.ask_health import ask
-from radar.observe.health import Health
 from radar.observe.scrape import scrape
 from radar.settings import Settings, load
 from radar.store.client import Store
+from radar.telemetry.health import Health
 from support import Process, eventually, radar
 from workers import create_topics, stored, trade_value, waiting
 

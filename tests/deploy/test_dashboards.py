@@ -15,10 +15,10 @@ from radar import wire
 from radar.consumer.content import read
 from radar.consumer.run import Run
 from radar.kinds import DEPTH, GAPS, KINDS, TRADES, WATCHES
-from radar.observe import metrics
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.telemetry import metrics
 from support import Consumed
 
 ROOT = Path(__file__).parents[2] / "deploy" / "grafana"

@@ -10,10 +10,10 @@ import pytest
 from ports import free_port
 from radar.errors import ConfigurationError
 from radar.observe.ask_health import ask, parse
-from radar.observe.connections import Connections, SeenConnection
-from radar.observe.connections import parse as parse_connections
-from radar.observe.endpoints import serve
-from radar.observe.health import BEAT_WITHIN_S, Health
+from radar.telemetry.connections import Connections, SeenConnection
+from radar.telemetry.connections import parse as parse_connections
+from radar.telemetry.endpoints import serve
+from radar.telemetry.health import BEAT_WITHIN_S, Health
 
 
 class Clock:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from radar.observe.logs import _make_printable
+from radar.telemetry.logs import _make_printable
 
 HOSTILE = "\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\u202eevil\u2028\x7f"
 SHOWN = r"\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\u202eevil\u2028\x7f"
@@ -15,7 +15,7 @@ SECRET = "canary-of-a-local-variable"
 CONFIGURED = f"""
 import logging, sys, threading
 import structlog
-from radar.observe import logs
+from radar.telemetry import logs
 from radar.settings import load
 HOSTILE = {HOSTILE!r}
 logs.configure(load(log_format=sys.argv[1]), "role")

@@ -8,9 +8,9 @@ from prometheus_client import REGISTRY
 from radar.consumer.lag import LagGauge
 from radar.errors import InvalidMessage
 from radar.kinds import DEPTH
-from radar.observe import metrics
 from radar.producer.recorders import SKEW_WINDOW_US, TradeRecorder
 from radar.records import Trade, TradeSide
+from radar.telemetry import metrics
 
 ROOT = Path(__file__).parents[2]
 

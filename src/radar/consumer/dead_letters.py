@@ -6,8 +6,8 @@ from radar.consumer.content import Letter
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import MAX_MESSAGE_BYTES, Publisher
 from radar.kinds import Kind
-from radar.observe import metrics
 from radar.settings import Settings
+from radar.telemetry import metrics
 
 ACKNOWLEDGE_TIMEOUT_S = 10.0
 # The headers come on top of what the topic took once already, and a message that was small when

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from radar.kinds import Kind
-from radar.observe import metrics
+from radar.telemetry import metrics
 
 
 class LagGauge:

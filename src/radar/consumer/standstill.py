@@ -10,9 +10,9 @@ from radar.consumer.delivery_gaps import UNREADABLE, recorded
 from radar.errors import QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
 from radar.kinds import Kind
-from radar.observe import metrics
-from radar.observe.health import Health
 from radar.store.client import Store
+from radar.telemetry import metrics
+from radar.telemetry.health import Health
 from radar.text import printable
 
 LOOK_INTERVAL_S = 2.0

@@ -78,10 +78,10 @@ from radar.errors import (
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Unreadable
 from radar.kinds import Kind
-from radar.observe import metrics
-from radar.observe.health import Health
 from radar.settings import Settings
 from radar.store.client import CONNECT_TIMEOUT_S, Store
+from radar.telemetry import metrics
+from radar.telemetry.health import Health
 from radar.text import printable
 
 POLL_S = 0.1

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from radar.errors import RadarError
-from radar.observe import metrics
+from radar.telemetry import metrics
 
 ALIVE_S = 5.0
 RETRY_MS = 2000

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import structlog
 
 from radar.errors import QueryFailed, RadarError
-from radar.observe import metrics
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.telemetry import metrics
 
 THREADS = 4
 MAX_WAITING = 100

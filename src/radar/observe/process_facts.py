@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from radar.kinds import KINDS, RECORDED
 from radar.observe.ask_health import ask as ask_health
-from radar.observe.connections import ToldConnection
-from radar.observe.connections import parse as parse_connections
 from radar.observe.deployment import Served
 from radar.observe.overview import ProcessState
 from radar.observe.scrape import Sample, Scraped, fetch, read
+from radar.telemetry.connections import ToldConnection
+from radar.telemetry.connections import parse as parse_connections
 
 COUNTERS = (
     *("radar_frames_total", "radar_frame_bytes_total", "radar_published_total"),

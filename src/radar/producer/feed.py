@@ -19,8 +19,6 @@ import structlog
 from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
 from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.kinds import Kind
-from radar.observe import metrics
-from radar.observe.connections import SeenConnection
 from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.freshness import Book
@@ -32,6 +30,8 @@ from radar.producer.recorders import Message, Record, Recorder
 from radar.producer.watch_recorder import WatchRecorder
 from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
 from radar.settings import Settings
+from radar.telemetry import metrics
+from radar.telemetry.connections import SeenConnection
 
 # A connection is worn after a random part of what is allowed, so that connections that were
 # opened together, redundant ones above all, are not replaced together.

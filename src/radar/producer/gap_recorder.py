@@ -8,10 +8,10 @@ import structlog
 
 from radar import wire
 from radar.kinds import Kind
-from radar.observe import metrics
 from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
 from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
+from radar.telemetry import metrics
 
 # A market may wait for its turn for as long as all markets take at a low rate of requests.
 # Monotonic: the clock may be set meanwhile.

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from radar.observe import metrics
+from radar.telemetry import metrics
 
 TOO_MANY_REQUESTS: Final = 429
 BANNED: Final = 418

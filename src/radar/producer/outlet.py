@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from radar.errors import BufferFull
 from radar.kafka import REFUSAL_REASONS, Publisher
-from radar.observe import metrics
+from radar.telemetry import metrics
 
 _RETRY_S = 0.01
 

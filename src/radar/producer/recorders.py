@@ -5,10 +5,10 @@ from time import monotonic
 from typing import Protocol
 
 from radar import wire
-from radar.observe import metrics
 from radar.producer.conflation import Conflation
 from radar.producer.identity import Occurrences, Published, combination, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade
+from radar.telemetry import metrics
 
 Message = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot

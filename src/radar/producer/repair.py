@@ -22,13 +22,13 @@ import structlog
 from radar import wire
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
-from radar.observe import metrics
 from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace
 from radar.producer.recorders import Recorder
 from radar.producer.rest import Rest
 from radar.records import Market
+from radar.telemetry import metrics
 
 SETTLE_S = SETTLE_US / 1e6
 READERS = 4

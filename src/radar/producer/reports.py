@@ -12,9 +12,9 @@ import structlog
 from radar import wire
 from radar.errors import BufferFull, InvalidMessage
 from radar.kinds import GAPS, Kind
-from radar.observe import metrics
 from radar.producer.outlet import Outlet
 from radar.records import Gap
+from radar.telemetry import metrics
 
 # Messages that wait; above it they are merged.
 MAX_WAITING = 1000

@@ -16,9 +16,6 @@ from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster, Publisher
 from radar.kinds import GAPS, TRADES, WATCHES, Kind
-from radar.observe import metrics
-from radar.observe.connections import Connections
-from radar.observe.health import Health
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
@@ -36,6 +33,9 @@ from radar.producer.unpublished import Unpublished
 from radar.producer.watch_recorder import WatchRecorder
 from radar.records import Market
 from radar.settings import Settings
+from radar.telemetry import metrics
+from radar.telemetry.connections import Connections
+from radar.telemetry.health import Health
 
 SERVE_S = 0.02
 MIRROR_S = 0.5

@@ -10,7 +10,7 @@ from enum import StrEnum
 import structlog
 
 from radar.kinds import Kind
-from radar.observe import metrics
+from radar.telemetry import metrics
 
 # An exchange may list any number of malformed entries; so many are remembered by name.
 MAX_NAMES = 1000

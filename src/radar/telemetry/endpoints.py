@@ -14,9 +14,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import make_wsgi_app
 
 from radar.errors import ConfigurationError
-from radar.observe import hosts, metrics
-from radar.observe.connections import Connections
-from radar.observe.health import Health
+from radar.telemetry import hosts, metrics
+from radar.telemetry.connections import Connections
+from radar.telemetry.health import Health
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import structlog
 
 from radar.errors import RadarError
-from radar.observe.health import Health
+from radar.telemetry.health import Health
 
 CHECK_EVERY_S = 3.0
 # Of each request of a check; so a dependency that is gone is noticed within ten seconds.

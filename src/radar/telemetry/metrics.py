@@ -210,7 +210,7 @@ def reference() -> str:
         "`process_resident_memory_bytes`, `process_open_fds`, `process_start_time_seconds` and",
         "others.",
         "",
-        "Written by `make metrics` from `src/radar/observe/metrics.py`.",
+        "Written by `make metrics` from `src/radar/telemetry/metrics.py`.",
         "",
         "| metric | type | labels | meaning |",
         "|---|---|---|---|",

@@ -1,0 +1,1 @@
+"""Instruments of every process: metrics, health, checks, logs, endpoints."""
