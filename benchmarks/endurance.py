@@ -18,8 +18,8 @@ from radar.errors import RadarError
 from radar.kafka import Cluster
 from radar.kinds import RECORDED
 from radar.local.addresses import free_port
-from radar.observe.state import running_pipeline
 from radar.settings import Settings, load
+from radar.status.state import running_pipeline
 from radar.store.client import Store
 
 NAME = "endurance"

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from ports import free_port
 from radar.dashboard.app import Dashboard, configuration
-from radar.observe.observer import Observer
 from radar.settings import Settings
+from radar.status.collect import Observer
 from support import eventually
 
 TOKEN = "what-only-the-tests-know"  # of every dashboard that a test starts

@@ -5,8 +5,8 @@ from typing import Any, get_args
 from msgspec.structs import replace
 
 from radar.kinds import KINDS
-from radar.observe import bottleneck
-from radar.observe.overview import (
+from radar.status import bottleneck
+from radar.status.model import (
     ConnectionState,
     Flow,
     MarketAge,

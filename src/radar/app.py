@@ -170,8 +170,8 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
         ConfigurationError: The address is taken, or is reached by others and has no token.
     """
     from radar.dashboard.app import serve
-    from radar.observe import deployment
-    from radar.observe.observer import Observer
+    from radar.status import deployment
+    from radar.status.collect import Observer
     from radar.store.client import Store
     from radar.telemetry.checks import CHECK_TIMEOUT_S
 

@@ -442,9 +442,9 @@ def status(*, as_json: AsJson = False) -> None:
     The facts of `radar monitor`; takes two seconds. Exit code 1 if something is stuck or does not
     answer.
     """
-    from radar.observe import status as module
-    from radar.observe.observer import observe_once
-    from radar.observe.state import running_pipeline
+    from radar.status import render as module
+    from radar.status.collect import observe_once
+    from radar.status.state import running_pipeline
 
     settings = _settings("status")
     overview = observe_once(settings)
@@ -484,7 +484,7 @@ def health(
     Without arguments it asks all of the `radar up` that runs, else the process at METRICS_PORT,
     else those of MONITOR_PROCESSES.
     """
-    from radar.observe.ask_health import ask, ask_all, parse
+    from radar.status.health_probe import ask, ask_all, parse
 
     if address:
         reports = [ask(*parse(address))]
@@ -546,9 +546,9 @@ def topics(
 def lag(*, as_json: AsJson = False) -> None:
     """Tell how many messages wait in each partition, and which worker owns it."""
     from radar.errors import BrokerUnavailable
-    from radar.observe import status as module
-    from radar.observe.deployment import find
-    from radar.observe.observer import observe_lag
+    from radar.status import render as module
+    from radar.status.collect import observe_lag
+    from radar.status.deployment import find
 
     settings = _settings("lag")
     require(find(settings).reach(settings), kafka=True)
@@ -789,7 +789,7 @@ def _s(count: int) -> str:
 
 
 def _running_ledger(settings: "Settings") -> Path | None:
-    from radar.observe.state import running_pipeline
+    from radar.status.state import running_pipeline
 
     running = running_pipeline(settings.radar_data_dir)
     if running is None or not running["simulated"]:
@@ -816,7 +816,7 @@ def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
 
 def _addresses_of_running(settings: "Settings") -> list[tuple[str, str]]:
     """Return the addresses of the `radar up` that runs on this machine; none without one."""
-    from radar.observe.deployment import find
+    from radar.status.deployment import find
 
     found = find(settings)
     if found.started_at_s is None:

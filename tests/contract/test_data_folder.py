@@ -125,7 +125,7 @@ def test_disk_without_room_is_named_and_another_is_not(
     folder = tmp_path / "disk"
     before = mounted(folder, state, size="2m")
     code = (
-        "import sys; from pathlib import Path; from radar.observe.data_disk import disk_full;"
+        "import sys; from pathlib import Path; from radar.status.data_disk import disk_full;"
         " print(disk_full(Path(sys.argv[1])))"
     )
     done = run(folder, [sys.executable, "-c", code, str(folder)], before=before)

@@ -12,8 +12,8 @@ import pytest
 import outages
 from ports import free_port
 from radar.kinds import TRADES
-from radar.observe.ask_health import ask
 from radar.settings import Settings, load
+from radar.status.health_probe import ask
 from radar.store.client import Store
 from support import Process, eventually, radar
 from workers import create_topics, publish_trades, waiting

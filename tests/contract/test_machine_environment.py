@@ -11,8 +11,8 @@ from embedded_clickhouse import Server, running
 from ports import free_port
 from radar.kafka import Cluster
 from radar.local.addresses import answers
-from radar.observe.scrape import fetch
 from radar.settings import Settings, load
+from radar.status.scrape import fetch
 from radar.store.client import Store
 from support import Process, eventually, radar
 

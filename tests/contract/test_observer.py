@@ -9,9 +9,9 @@ import pytest
 from ports import free_port
 from radar.kafka import Cluster
 from radar.kinds import KINDS, TRADES
-from radar.observe.observer import COMPLETE_WAIT_S, Observer
-from radar.observe.overview import Overview
 from radar.settings import Settings, load
+from radar.status.collect import COMPLETE_WAIT_S, Observer
+from radar.status.model import Overview
 from radar.store.client import Store
 from support import Process, eventually, radar
 from workers import create_topics, publish, publish_trades

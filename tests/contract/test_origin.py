@@ -20,12 +20,12 @@ from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
 from radar.kinds import TRADES
 from radar.local.simulator import SimulatorOptions, simulator
-from radar.observe.observer import Observer
-from radar.observe.status import describe
 from radar.origin import Origin
 from radar.quality.doctor import examine
 from radar.quality.findings import State
 from radar.settings import Settings, load
+from radar.status.collect import Observer
+from radar.status.render import describe
 from radar.store import origin as store_origin
 from radar.store.client import Store
 from support import Process, eventually, radar

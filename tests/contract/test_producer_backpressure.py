@@ -15,8 +15,8 @@ from radar.kafka import Cluster
 from radar.kinds import GAPS, TRADES
 from radar.local.addresses import answers
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
-from radar.observe.scrape import scrape
 from radar.settings import Settings, load
+from radar.status.scrape import scrape
 from support import Process, eventually, radar
 
 # Enough of them for the smallest buffer to be full within two seconds or so; and so few in each

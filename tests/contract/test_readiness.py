@@ -17,9 +17,9 @@ from ports import free_port
 from radar.consumer.worker import CrashPoint, Worker
 from radar.kafka import Cluster
 from radar.kinds import TRADES
-from radar.observe.ask_health import ask
-from radar.observe.scrape import scrape
 from radar.settings import Settings, load
+from radar.status.health_probe import ask
+from radar.status.scrape import scrape
 from radar.store.client import Store
 from radar.telemetry.endpoints import serve
 from radar.telemetry.health import Health

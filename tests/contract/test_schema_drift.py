@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from radar.observe.store_facts import ask_markets, ask_tables
 from radar.settings import Settings
+from radar.status.store_facts import ask_markets, ask_tables
 from radar.store.client import Store
 from radar.store.drift import differences, repair
 from radar.store.migrate import migrate

@@ -13,8 +13,8 @@ from radar.local import stopping
 from radar.local.stopping import Left, Stop, Waiting, describe
 from radar.local.supervisor import ChildSpec, Supervisor
 from radar.monitor.watch import Watch
-from radar.observe.observer import Observer
 from radar.settings import load
+from radar.status.collect import Observer
 
 Answers = list[Waiting | Exception]
 

@@ -8,9 +8,9 @@ import pytest
 from ports import free_port
 from radar.kafka import Cluster
 from radar.kinds import TRADES
-from radar.observe.ask_health import ask
-from radar.observe.scrape import scrape
 from radar.settings import Settings, load
+from radar.status.health_probe import ask
+from radar.status.scrape import scrape
 from radar.store.client import Store
 from support import Process, eventually, radar
 from workers import create_topics, letters, publish_to, stored, trade_value, waiting

@@ -10,8 +10,8 @@ import crashing_worker
 from ports import free_port
 from radar.consumer.worker import CrashPoint
 from radar.kinds import TRADES
-from radar.observe.ask_health import ask
 from radar.settings import Settings, load
+from radar.status.health_probe import ask
 from radar.store.client import Store
 from size_limit import SizeLimit
 from support import Process, eventually, radar

@@ -18,9 +18,9 @@ from radar.consumer.replay import purge
 from radar.consumer.worker import Worker
 from radar.kafka import Cluster, GroupReader, Message
 from radar.kinds import TRADES
-from radar.observe.ask_health import ask
-from radar.observe.scrape import scrape
 from radar.settings import Settings, load
+from radar.status.health_probe import ask
+from radar.status.scrape import scrape
 from radar.store.client import Store
 from radar.telemetry.health import Health
 from support import Process, eventually, radar

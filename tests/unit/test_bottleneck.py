@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from observed import flow, overview, partition, producer, worker
-from radar.observe.bottleneck import duration
-from radar.observe.overview import Bottleneck, ProcessState
+from radar.status.bottleneck import duration
+from radar.status.model import Bottleneck, ProcessState
 
 KINDS = ("trades", "depth")
 

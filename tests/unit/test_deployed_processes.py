@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from radar.errors import ConfigurationError
-from radar.observe.deployment import find, named
 from radar.settings import load
+from radar.status.deployment import find, named
 
 
 def test_named_processes_have_the_name_given_or_that_of_their_host() -> None:

@@ -341,8 +341,8 @@ def test_image_installs_what_is_locked_but_for_the_embedded_stores() -> None:
 def test_roles_run_without_the_embedded_stores() -> None:
     modules = (
         *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.app"),
-        *("radar.local.simulator", "radar.observe.status", "radar.local.ask"),
-        *("radar.dashboard.app", "radar.observe.observer"),
+        *("radar.local.simulator", "radar.status.render", "radar.local.ask"),
+        *("radar.dashboard.app", "radar.status.collect"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r}))\n"
     code += "\n".join(f"import {module}" for module in modules)

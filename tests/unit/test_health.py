@@ -9,7 +9,7 @@ import pytest
 
 from ports import free_port
 from radar.errors import ConfigurationError
-from radar.observe.ask_health import ask, parse
+from radar.status.health_probe import ask, parse
 from radar.telemetry.connections import Connections, SeenConnection
 from radar.telemetry.connections import parse as parse_connections
 from radar.telemetry.endpoints import serve

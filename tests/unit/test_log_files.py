@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from radar.local.log_files import COPIED_SIZES, KEPT_FILES, LogFiles
-from radar.observe.problems import LogProblems
+from radar.status.problems import LogProblems
 from support import eventually
 
 MAX_BYTES = 4096

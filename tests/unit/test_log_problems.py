@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from radar.observe import problems
-from radar.observe.overview import Problem
-from radar.observe.problems import PROBLEMS, LogProblems, problem
+from radar.status import problems
+from radar.status.model import Problem
+from radar.status.problems import PROBLEMS, LogProblems, problem
 
 Append = Callable[[bytes], None]
 WARNING = {

@@ -3,7 +3,7 @@
 import pytest
 
 from radar.monitor import figures
-from radar.observe import judgement
+from radar.status import judgement
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,7 @@ from textual.pilot import Pilot
 
 from observed import NOW_S, overview, partition, producer, worker
 from radar.monitor.app import Monitor
-from radar.observe.overview import (
-    Bottleneck,
-    MarketState,
-    Overview,
-    Problem,
-    RecentGap,
-    RecentLetter,
-)
+from radar.status.model import Bottleneck, MarketState, Overview, Problem, RecentGap, RecentLetter
 
 SIZES = [(80, 24), (140, 45)]
 MARKETS = [

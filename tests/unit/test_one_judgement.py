@@ -13,8 +13,8 @@ from observed import flow, overview, partition, probe, producer, worker
 from radar.monitor.flow import verdict
 from radar.monitor.marks import Mark
 from radar.monitor.sections import SECTIONS
-from radar.observe import judgement, status
-from radar.observe.overview import Overview, ProcessState
+from radar.status import judgement, render
+from radar.status.model import Overview, ProcessState
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = (ROOT / "deploy/prometheus/rules.yml").read_text()
@@ -116,11 +116,11 @@ def test_every_view_has_the_same_verdict_of_the_same_facts(case: Case) -> None:
     mark, text = verdict(facts)
     assert mark is MARKS[case.verdict]
     assert ("EVERYTHING FLOWS" in text.plain) == (case.verdict == "flows")
-    said = status.describe(facts)
+    said = render.describe(facts)
     assert said.endswith("everything flows") == (case.verdict == "flows")
     # `radar status` ends with exit code 1 if there is one.
-    assert bool(status.problems(facts)) == (case.verdict in ("stuck", "unknown", "idle"))
-    assert status.facts(facts, None)["verdict"] == case.verdict
+    assert bool(render.problems(facts)) == (case.verdict in ("stuck", "unknown", "idle"))
+    assert render.facts(facts, None)["verdict"] == case.verdict
     page = json.loads(msgspec.json.encode(facts))
     assert (page["verdict"], page["holds_s"]) == (case.verdict, judgement.OVERVIEW_HOLDS_S)
     for each in facts.obstacles:
@@ -134,7 +134,7 @@ def test_condition_of_a_process_is_shown_whole_by_every_view() -> None:
         processes=[process("wallex-trades", ready=False, reasons=reasons, warnings=["disk fills"])],
     )
     for text in (*reasons, "disk fills"):
-        assert text in status.describe(facts)
+        assert text in render.describe(facts)
         assert any(text in each.text for each in facts.obstacles)
 
 
@@ -155,7 +155,7 @@ def test_status_before_it_knows_writes_no_zero() -> None:
         flows=[flow("trades", heard=False, connections=0, frames_per_s=0.0, lag=None)],
         probes=unanswered("kafka", age_s=None),
     )
-    said = status.describe(facts)
+    said = render.describe(facts)
     assert "trades: – connections, – frames/s" in said
     assert "kafka 127.0.0.1:9092: not known" in said
 
@@ -171,11 +171,11 @@ def test_sections_without_an_answer_do_not_say_that_there_is_nothing() -> None:
 
 def test_rates_of_a_moment_between_two_snapshots_are_not_zero() -> None:
     quiet = flow("depth", frames_per_s=0.0, published_per_s=0.0, last_frame_age_s=4.0)
-    said = status.describe(overview(flows=[flow("trades"), quiet], rates_over_s=1.5))
+    said = render.describe(overview(flows=[flow("trades"), quiet], rates_over_s=1.5))
     assert "– frames/s, – published/s" in said
     assert "newest frame 4.0 s ago" in said
     later = overview(flows=[flow("trades"), quiet], rates_over_s=15.0)
-    assert "depth: 3 connections, 0.0 frames/s" in status.describe(later)
+    assert "depth: 3 connections, 0.0 frames/s" in render.describe(later)
 
 
 def test_alerts_judge_by_the_thresholds_of_the_views() -> None:

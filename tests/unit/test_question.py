@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from radar.errors import BrokerUnavailable
-from radar.observe import question as module
-from radar.observe.question import Question
+from radar.status import probe as module
+from radar.status.probe import Question
 
 
 class Asked:

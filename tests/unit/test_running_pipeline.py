@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from radar.observe.state import running_pipeline, start_ticks
+from radar.status.state import running_pipeline, start_ticks
 
 
 def write(data_dir: Path, **state: object) -> None:

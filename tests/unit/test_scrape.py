@@ -1,7 +1,7 @@
 """Totals and rates over restarts of processes."""
 
-from radar.observe.rates import WINDOW_S, Window
-from radar.observe.scrape import STARTED_AT, Totals
+from radar.status.rates import WINDOW_S, Window
+from radar.status.scrape import STARTED_AT, Totals
 
 ROWS = ("radar_rows_total", "trades")
 

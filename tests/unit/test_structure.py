@@ -75,15 +75,15 @@ MAY_IMPORT = {
         *("radar.columns", "radar.kinds", "radar.layout", "radar.origin", "radar.settings"),
     },
     # Facts come from everywhere; what measures and tells health knows nothing of them.
-    "radar.observe.observer": {
+    "radar.status.collect": {
         *("radar.kafka", "radar.kinds", "radar.settings", "radar.store"),
-        *("radar.observe", "radar.observe.kafka_facts"),
+        *("radar.observe", "radar.status.kafka_facts"),
     },
-    "radar.observe.kafka_facts": {
+    "radar.status.kafka_facts": {
         *("radar.consumer", "radar.kafka", "radar.kinds", "radar.observe"),
     },
     "radar.monitor": {
-        *("radar.kinds", "radar.settings", "radar.observe", "radar.observe.observer"),
+        *("radar.kinds", "radar.settings", "radar.observe", "radar.status.collect"),
     },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
     "radar.quality.coverage": {"radar.store"},

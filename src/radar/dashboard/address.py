@@ -5,9 +5,9 @@ from pathlib import Path
 from radar.data_folder import explain
 from radar.errors import ConfigurationError
 from radar.local.addresses import url
-from radar.observe.ask_health import reachable
 from radar.secret_file import read_or_create
 from radar.settings import Settings
+from radar.status.health_probe import reachable
 
 TOKEN_FILE = "dashboard.token"  # noqa: S105 - a name
 

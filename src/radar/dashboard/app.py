@@ -36,9 +36,9 @@ from radar.dashboard.reader import Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
 from radar.local.addresses import check_dashboard, url
 from radar.local.process import handled
-from radar.observe.overview import Overview
-from radar.observe.state import running_pipeline
 from radar.settings import Settings
+from radar.status.model import Overview
+from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
 
 STATIC = Path(__file__).parent / "static"

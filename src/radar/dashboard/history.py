@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import structlog
 
 from radar.errors import RadarError, StoreUnavailable
-from radar.observe.judgement import OVERVIEW_HOLDS_S
-from radar.observe.overview import Flow, Overview
+from radar.status.judgement import OVERVIEW_HOLDS_S
+from radar.status.model import Flow, Overview
 
 PERIOD_S = 5.0
 LOOKED_AT_PERIOD_S = 1.0

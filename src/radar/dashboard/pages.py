@@ -11,7 +11,7 @@ from radar.dashboard.history import Sampler
 from radar.dashboard.live import Subject
 from radar.dashboard.markets import Book, Candle, Grid, Market, MarketRow, Trade
 from radar.dashboard.reader import Reader
-from radar.observe.overview import Overview
+from radar.status.model import Overview
 from radar.store.client import Store
 
 MARKETS_PERIOD_S = 2.0

@@ -48,13 +48,13 @@ from radar.local.verdict import (
 )
 from radar.monitor.watch import Watch
 from radar.observe.aside import aside
-from radar.observe.deployment import Deployment, Served
-from radar.observe.observer import Observer
-from radar.observe.scrape import fetch
-from radar.observe.state import start_ticks
 from radar.origin import Mark, Origin, refuse_other
 from radar.producer.origin import exchange_origin
 from radar.settings import Settings, clickhouse_password_file
+from radar.status.collect import Observer
+from radar.status.deployment import Deployment, Served
+from radar.status.scrape import fetch
+from radar.status.state import start_ticks
 from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store

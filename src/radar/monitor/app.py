@@ -19,8 +19,8 @@ from radar.monitor import flow, help_text, sections
 from radar.monitor.cells import cell
 from radar.monitor.marks import Mark
 from radar.monitor.sections import SECTIONS, Row, Section
-from radar.observe.judgement import OVERVIEW_HOLDS_S
-from radar.observe.overview import Overview
+from radar.status.judgement import OVERVIEW_HOLDS_S
+from radar.status.model import Overview
 
 LOOK_EVERY_S = 0.2
 WIDE_COLUMNS, WIDE_ROWS = 120, 38  # from which on all sections fit beside each other

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from radar.observe.bottleneck import duration
-from radar.observe.overview import Trend
+from radar.status.bottleneck import duration
+from radar.status.model import Trend
 
 _BARS = "▁▂▃▄▅▆▇█"
 NONE = "–"

@@ -9,8 +9,8 @@ from radar.kinds import RECORDED
 from radar.monitor import figures
 from radar.monitor.cells import cell
 from radar.monitor.marks import Mark, of_stage, of_verdict
-from radar.observe import judgement
-from radar.observe.overview import Flow, Overview, TableState
+from radar.status import judgement
+from radar.status.model import Flow, Overview, TableState
 
 WIDE = 110  # columns from which on words are written out
 # Each with the columns that it needs; what is left is divided.

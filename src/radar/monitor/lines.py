@@ -9,7 +9,7 @@ from rich.console import Console
 from radar.monitor.cells import cell
 from radar.monitor.figures import clock, uptime
 from radar.monitor.watch import Watch
-from radar.observe.overview import Flow, Problem
+from radar.status.model import Flow, Problem
 
 LINE_EVERY_S = 5.0
 LOOK_EVERY_S = 0.2

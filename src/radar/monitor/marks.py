@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from radar.observe.overview import Condition, Overview, ProcessState, Verdict
+from radar.status.model import Condition, Overview, ProcessState, Verdict
 
 
 class Mark(Enum):

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from radar.monitor import lines
 from radar.monitor.watch import Watch
-from radar.observe import deployment
-from radar.observe.observer import Observer
 from radar.settings import Settings
+from radar.status import deployment
+from radar.status.collect import Observer
 
 if TYPE_CHECKING:
     from radar.monitor.app import Monitor

@@ -10,8 +10,8 @@ from rich.text import Text
 from radar.monitor import figures
 from radar.monitor.cells import cell
 from radar.monitor.marks import Mark, of_process
-from radar.observe.judgement import is_known, is_skewed
-from radar.observe.overview import Overview, ProcessState, Subject
+from radar.status.judgement import is_known, is_skewed
+from radar.status.model import Overview, ProcessState, Subject
 
 SPARK_WIDTH = 12
 Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by kind and partition

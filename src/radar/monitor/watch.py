@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from radar.observe.aside import aside
-from radar.observe.observer import Observer
+from radar.status.collect import Observer
 
 if TYPE_CHECKING:
-    from radar.observe.overview import Overview
+    from radar.status.model import Overview
 
 PERIOD_S = 1.0
 LOOK_EVERY_S = 0.02  # after an observation that somebody waits for

@@ -30,7 +30,6 @@ from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
 from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, TRADES
 from radar.local import addresses
-from radar.observe.state import running_pipeline
 from radar.origin import refuse_other
 from radar.producer.connection import Connection
 from radar.producer.markets import chosen, storable
@@ -39,6 +38,7 @@ from radar.producer.rest import Rest
 from radar.quality import findings
 from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.settings import Settings
+from radar.status.state import running_pipeline
 from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.drift import differences

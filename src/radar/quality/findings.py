@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from radar.local.process import LEAST_OPEN_FILES
-from radar.observe.judgement import MOST_SKEW_S
+from radar.status.judgement import MOST_SKEW_S
 from radar.text import printable
 
 MEBIBYTE = 1024 * 1024

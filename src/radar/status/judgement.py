@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from radar.observe.overview import (
+from radar.status.model import (
     Condition,
     ConnectionState,
     Flow,

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from radar.observe.state import running_pipeline
 from radar.settings import Settings
+from radar.status.state import running_pipeline
 from radar.text import host_port
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from radar.observe import judgement
-from radar.observe.judgement import BACKPRESSURE_SHARE, SLOW_INSERT_S
-from radar.observe.overview import (
+from radar.status import judgement
+from radar.status.judgement import BACKPRESSURE_SHARE, SLOW_INSERT_S
+from radar.status.model import (
     Bottleneck,
     Overview,
     PartitionState,

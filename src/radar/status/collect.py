@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS, RECORDED
-from radar.observe import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
-from radar.observe.data_disk import disk_full
-from radar.observe.deployment import Deployment, Served
-from radar.observe.judgement import IS_STARTING
-from radar.observe.kafka_facts import DeadLetters
-from radar.observe.overview import (
+from radar.settings import Settings
+from radar.status import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
+from radar.status.data_disk import disk_full
+from radar.status.deployment import Deployment, Served
+from radar.status.judgement import IS_STARTING
+from radar.status.kafka_facts import DeadLetters
+from radar.status.model import (
     ConnectionState,
     Flow,
     Overview,
@@ -30,12 +31,11 @@ from radar.observe.overview import (
     Subject,
     WorkerState,
 )
-from radar.observe.problems import LogProblems
-from radar.observe.process_facts import Told
-from radar.observe.question import Question
-from radar.observe.rates import Window
-from radar.observe.scrape import Scraped, Totals
-from radar.settings import Settings
+from radar.status.probe import Question
+from radar.status.problems import LogProblems
+from radar.status.process_facts import Told
+from radar.status.rates import Window
+from radar.status.scrape import Scraped, Totals
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.text import host_port

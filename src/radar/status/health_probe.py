@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from radar.errors import ConfigurationError, NotRunning
-from radar.observe.state import running_pipeline
+from radar.status.state import running_pipeline
 from radar.text import host_port
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def ask_all(settings: "Settings") -> list[Report]:
         return [ask(reachable(settings.metrics_host), settings.metrics_port)]
     if settings.monitor_processes:
         # Only here: it takes longer to import than a container's health check takes.
-        from radar.observe import deployment
+        from radar.status import deployment
 
         named = deployment.named(settings.monitor_processes)
         with ThreadPoolExecutor(len(named)) as threads:

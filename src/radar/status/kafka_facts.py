@@ -6,7 +6,7 @@ from typing import NamedTuple
 from radar.consumer.letters import Letters, LetterState
 from radar.kafka import Cluster, Lag, origin
 from radar.kinds import KINDS
-from radar.observe.overview import RecentLetter
+from radar.status.model import RecentLetter
 
 SHOWN_LETTERS = 20
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from radar.observe.overview import Problem
+from radar.status.model import Problem
 
 PROBLEMS = 20
 READ_BYTES = 1_000_000

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from radar.errors import QueryFailed
 from radar.kinds import KINDS, RECORDED, Kind
-from radar.observe.overview import (
+from radar.status.model import (
     MarketAge,
     MarketLatency,
     MarketState,

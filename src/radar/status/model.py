@@ -1,7 +1,7 @@
 """What a running pipeline is and does at one moment: the same facts for every view of it.
 
 The terminal view, the dashboard and `radar status` show these and nothing that they made up
-themselves. Rates are per second, over the last `radar.observe.rates.WINDOW_S`; ages and
+themselves. Rates are per second, over the last `radar.status.rates.WINDOW_S`; ages and
 durations are in seconds; sizes in bytes. None means: not known, or there is none yet.
 """
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from radar.kinds import KINDS
-from radar.observe.bottleneck import duration
-from radar.observe.judgement import OLD_S
-from radar.observe.overview import Overview, PartitionState
+from radar.status.bottleneck import duration
+from radar.status.judgement import OLD_S
+from radar.status.model import Overview, PartitionState
 from radar.text import printable
 
 MAX_LINE_CHARACTERS = 10_000

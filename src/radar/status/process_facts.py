@@ -6,10 +6,10 @@ import time
 from typing import NamedTuple
 
 from radar.kinds import KINDS, RECORDED
-from radar.observe.ask_health import ask as ask_health
-from radar.observe.deployment import Served
-from radar.observe.overview import ProcessState
-from radar.observe.scrape import Sample, Scraped, fetch, read
+from radar.status.deployment import Served
+from radar.status.health_probe import ask as ask_health
+from radar.status.model import ProcessState
+from radar.status.scrape import Sample, Scraped, fetch, read
 from radar.telemetry.connections import ToldConnection
 from radar.telemetry.connections import parse as parse_connections
 

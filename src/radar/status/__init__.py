@@ -1,0 +1,1 @@
+"""The facts behind every view: collected, judged and rendered once."""
