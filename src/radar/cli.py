@@ -518,10 +518,10 @@ def topics(
     order. Rows do not depend on it: tables order them by their times, and a trade's identity does
     not hold the partition. Clients learn of new partitions within five minutes; nothing is missed.
     """
+    from radar.checks.doctor import describe, topic_findings
+    from radar.checks.findings import State
     from radar.kafka import Cluster
     from radar.kinds import KINDS
-    from radar.quality.doctor import describe, topic_findings
-    from radar.quality.findings import State
 
     settings = _settings("topics")
     require(settings, kafka=True)
@@ -576,8 +576,8 @@ def verify(
     Exit code 0 only if nothing is missing and nothing doubled. What Kafka or the tables keep no
     longer, because it is too old, is not missing; what waits to be stored neither.
     """
-    from radar.quality.verify import check_ledger, describe, facts
-    from radar.quality.verify import verify as run
+    from radar.checks.verify import check_ledger, describe, facts
+    from radar.checks.verify import verify as run
 
     settings = _settings("verify")
     if ledger is not None:
@@ -614,8 +614,8 @@ def coverage(
     """
     from datetime import UTC, datetime, time
 
+    from radar.checks import coverage as module
     from radar.cli_arguments import parse_since
-    from radar.quality import coverage as module
     from radar.recorded import check_markets, check_period
     from radar.store.client import Store
 
@@ -642,7 +642,7 @@ def disk(*, as_json: AsJson = False) -> None:
 
     A market's size is its share of the table's, by rows and levels of books: an estimate.
     """
-    from radar.quality import disk as module
+    from radar.checks import disk as module
     from radar.store.client import Store
 
     settings = _settings("disk")
@@ -666,8 +666,8 @@ def doctor(*, as_json: AsJson = False) -> None:
     One line for each check; nothing is changed. Exit code 0 unless there is a problem; warnings do
     not count.
     """
-    from radar.quality.doctor import describe, examine, worst
-    from radar.quality.findings import Finding, State
+    from radar.checks.doctor import describe, examine, worst
+    from radar.checks.findings import Finding, State
 
     found: list[Finding] = []
     for finding in examine(_settings("doctor")):

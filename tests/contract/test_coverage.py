@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from radar import wire
+from radar.checks.coverage import Covered, coverage, symbol_gaps
 from radar.consumer.content import read
 from radar.consumer.run import Run
 from radar.kinds import GAPS, WATCHES, Kind
-from radar.quality.coverage import Covered, coverage, symbol_gaps
 from radar.records import OPEN, Gap, GapCause, Watch
 from radar.store.client import Store
 from support import Consumed, radar

@@ -9,6 +9,7 @@ from typing import Any
 import confluent_kafka
 import pytest
 
+from radar.checks.verify import verify_kind
 from radar.consumer.content import Letter
 from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
 from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
@@ -16,7 +17,6 @@ from radar.consumer.replay import _replay_block, purge, replay
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster
 from radar.kinds import DEPTH, TRADES
-from radar.quality.verify import verify_kind
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

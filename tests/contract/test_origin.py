@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from producing import options, producing, until
+from radar.checks.doctor import examine
+from radar.checks.findings import State
 from radar.consumer.origin import SameOrigin
 from radar.consumer.replay import replay
 from radar.errors import ConfigurationError
@@ -21,8 +23,6 @@ from radar.kafka import origin as kafka_origin
 from radar.kinds import TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.origin import Origin
-from radar.quality.doctor import examine
-from radar.quality.findings import State
 from radar.settings import Settings, load
 from radar.status.collect import Observer
 from radar.status.render import describe

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from producing import until
+from radar.checks.reconciliation import compare_trades, stored_trades
 from radar.kafka import Cluster
 from radar.kinds import TRADES
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
-from radar.local.verdict import compare_trades, stored_trades
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from corpus.bad_messages import trade
+from radar.checks import verify as module
+from radar.checks.rows import ROWS
+from radar.checks.verify import KindReport, PartitionReport, verify_kind
 from radar.consumer.replay import purge
 from radar.kafka import Cluster
 from radar.kinds import KINDS, TRADES
-from radar.quality import verify as module
-from radar.quality.rows import ROWS
-from radar.quality.verify import KindReport, PartitionReport, verify_kind
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

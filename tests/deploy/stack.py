@@ -43,8 +43,8 @@ from pathlib import Path
 import msgspec
 from pydantic import SecretStr
 
+from radar.checks.reconciliation import compare_trades, stored_trades
 from radar.local.simulator import LedgerTrade
-from radar.local.verdict import compare_trades, stored_trades
 from radar.settings import load
 from radar.store.client import Store
 

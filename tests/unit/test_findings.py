@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from radar.quality import findings
-from radar.quality.doctor import describe, worst
-from radar.quality.findings import Finding, State, TopicFacts, Wanted
+from radar.checks import findings
+from radar.checks.doctor import describe, worst
+from radar.checks.findings import Finding, State, TopicFacts, Wanted
 
 GIBIBYTE = 1024**3
 WANTED = Wanted(partitions=3, replicas=2, retention_ms=7 * 86_400_000, message_bytes=4_194_304)

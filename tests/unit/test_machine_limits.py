@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from ports import free_port
+from radar.checks.doctor import advertised, describe
+from radar.checks.findings import State
 from radar.kafka import Broker
-from radar.quality.doctor import advertised, describe
-from radar.quality.findings import State
 
 START = """
 import resource, sys

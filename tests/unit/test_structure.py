@@ -86,12 +86,12 @@ MAY_IMPORT = {
         *("radar.kinds", "radar.settings", "radar.observe", "radar.status.collect"),
     },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
-    "radar.quality.coverage": {"radar.store"},
+    "radar.checks.coverage": {"radar.store"},
     "radar.local.addresses": {"radar.settings"},
     "radar.local.process": set(),
     # Is given what observes the pipeline, so that it needs nothing of Kafka.
     "radar.dashboard": {
-        *("radar.local.addresses", "radar.observe", "radar.quality.coverage", "radar.settings"),
+        *("radar.local.addresses", "radar.observe", "radar.checks.coverage", "radar.settings"),
         *("radar.local.process", "radar.secret_file", "radar.store", "radar.data_folder"),
     },
 }

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from radar.checks import reconciliation
+from radar.checks.reconciliation import TradeFacts, TradesVerdict, _windows, compare_trades
 from radar.errors import RadarError
-from radar.local import verdict
 from radar.local.simulator import LedgerTrade
-from radar.local.verdict import TradeFacts, TradesVerdict, _windows, compare_trades
 
 FACTS: TradeFacts = ("USDTTMN", "2026-06-26T11:14:09Z", Decimal(31704), Decimal(705), "sell")
 
@@ -83,7 +83,7 @@ def second(n: int) -> str:
 
 
 def test_windows_end_where_the_second_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "WINDOW_TRADES", 2)
+    monkeypatch.setattr(reconciliation, "WINDOW_TRADES", 2)
     seconds = [1, 1, 1, 2, 3, 2, 4, 5]
     trades = [trade(n, timestamp=second(at)) for n, at in enumerate(seconds)]
     windows = [([t.seq for t in window], ends) for window, ends in _windows(trades, "")]
@@ -97,7 +97,7 @@ def test_windows_leave_out_what_is_not_before_the_end() -> None:
 
 
 def test_windows_going_back_behind_a_boundary_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "WINDOW_TRADES", 1)
+    monkeypatch.setattr(reconciliation, "WINDOW_TRADES", 1)
     trades = [trade(n, timestamp=second(at)) for n, at in enumerate([1, 2, 1])]
     with pytest.raises(RadarError, match="back in time"):
         list(_windows(trades, ""))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from radar.quality import verify
-from radar.quality.verify import _chunks
+from radar.checks import verify
+from radar.checks.verify import _chunks
 from support import Consumed
 
 

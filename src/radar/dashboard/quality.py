@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from radar.checks.coverage import Covered, coverage
 from radar.dashboard.markets import READ_ONLY
-from radar.quality.coverage import Covered, coverage
 from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
 from radar.store.migrate import retention_days

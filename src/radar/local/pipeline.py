@@ -20,6 +20,7 @@ import structlog
 from pydantic import SecretStr
 
 from radar import data_folder, secret_file
+from radar.checks.reconciliation import DepthVerdict, TradesVerdict, depth_verdict, trades_verdict
 from radar.consumer.letters import Letters
 from radar.errors import (
     BrokerUnavailable,
@@ -40,12 +41,6 @@ from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
 from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
-from radar.local.verdict import (
-    DepthVerdict,
-    TradesVerdict,
-    depth_verdict,
-    trades_verdict,
-)
 from radar.monitor.watch import Watch
 from radar.observe.aside import aside
 from radar.origin import Mark, Origin, refuse_other

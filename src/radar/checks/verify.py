@@ -16,14 +16,14 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
 
+from radar.checks.reconciliation import TradesVerdict, trades_verdict
+from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.letters import Letters, identity
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.kinds import KINDS, Kind
 from radar.local.simulator import ledger_started_us, stream_ledger
-from radar.local.verdict import TradesVerdict, trades_verdict
-from radar.quality.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import retention_days

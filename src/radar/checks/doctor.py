@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from radar import __version__, data_folder
+from radar.checks import findings
+from radar.checks.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
 from radar.consumer.origin import refuse as same_origin
@@ -35,8 +37,6 @@ from radar.producer.connection import Connection
 from radar.producer.markets import chosen, storable
 from radar.producer.origin import exchange_origin
 from radar.producer.rest import Rest
-from radar.quality import findings
-from radar.quality.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.settings import Settings
 from radar.status.state import running_pipeline
 from radar.store import origin as store_origin

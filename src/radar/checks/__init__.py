@@ -1,0 +1,1 @@
+"""Checks of recorded data and of the environment: verify, coverage, doctor, disk."""

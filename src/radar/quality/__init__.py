@@ -1,1 +1,0 @@
-"""Questions about what was recorded, and about what radar runs on."""
