@@ -343,7 +343,7 @@ def query(
 
     Reads only, unless --write is given. docs/queries.md lists tables and views.
     """
-    from radar.local.ask import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
+    from radar.reading.query import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
     from radar.text import printable_chunks
 
     settings = _settings("query")
@@ -367,7 +367,7 @@ def shell(*, write: Write = False) -> None:
     semicolon. As with `radar query`, the embedded data is opened for it where nothing runs. \q or
     Ctrl-D leaves.
     """
-    from radar.shell import run
+    from radar.reading.shell import run
 
     run(_settings("shell"), write=write)
 
@@ -395,8 +395,8 @@ def export(
     A file appears when it is complete. Called again it writes what is missing, days that were not
     over, and days of which something has come since.
     """
-    from radar.export import Wanted
-    from radar.export import export as run
+    from radar.reading.export import Wanted
+    from radar.reading.export import export as run
 
     settings = _settings("export")
     wanted = Wanted(
@@ -616,7 +616,7 @@ def coverage(
 
     from radar.checks import coverage as module
     from radar.cli_arguments import parse_since
-    from radar.recorded import check_markets, check_period
+    from radar.reading.recorded import check_markets, check_period
     from radar.store.client import Store
 
     settings = _settings("coverage")

@@ -109,7 +109,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 def market_names(incomplete: str) -> list[str]:
     """Return names of recorded markets for the completion of a shell; none where none answers."""
     from radar.errors import RadarError
-    from radar.local.ask import ask
+    from radar.reading.query import ask
     from radar.settings import load
 
     sql = "SELECT DISTINCT arrayJoin(symbols) AS symbol FROM watches ORDER BY symbol"

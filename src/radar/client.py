@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from radar import recorded
 from radar.errors import InvalidRequest, QueryFailed, RadarError
-from radar.local.ask import ask, opened
+from radar.reading import recorded
+from radar.reading.query import ask, opened
 from radar.settings import load
 
 if TYPE_CHECKING:

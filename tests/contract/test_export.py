@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from market_data import data_at_rest, insert, insert_market, trade, us
-from radar import export as exporting
 from radar import wire
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
-from radar.export import Day, Exported, Wanted, export, is_complete
 from radar.kinds import TRADES
+from radar.reading import export as exporting
+from radar.reading.export import Day, Exported, Wanted, export, is_complete
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar

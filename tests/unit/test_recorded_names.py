@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from radar.errors import InvalidPeriod
-from radar.recorded import called_markets, check_period, similar
+from radar.reading.recorded import called_markets, check_period, similar
 
 KNOWN = ["BTCTMN", "BTCUSDT", "DOGETMN", "USDTTMN"]
 NOW = datetime.now(UTC)

@@ -6,7 +6,7 @@ from prompt_toolkit.document import Document
 
 from radar.errors import StoreUnavailable
 from radar.local.clickhouse.statement import split
-from radar.shell import Word, Words, is_leaving, is_unfinished
+from radar.reading.shell import Word, Words, is_leaving, is_unfinished
 
 WORDS: list[Word] = [
     ("SELECT", "keyword", ""),

@@ -35,7 +35,7 @@ IMPORTERS = {
     "xxhash": {"radar.consumer.run"},
     "pydantic_settings": {"radar.settings"},
     "pyarrow": {"radar.client"},
-    "prompt_toolkit": {"radar.shell"},
+    "prompt_toolkit": {"radar.reading.shell"},
     "starlette": {
         *("radar.dashboard.app", "radar.dashboard.guard", "radar.local.clickhouse.server"),
     },

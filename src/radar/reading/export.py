@@ -15,9 +15,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from radar import recorded
 from radar.errors import ConfigurationError, InvalidPeriod, RadarError
-from radar.local.ask import Ask, opened
+from radar.reading import recorded
+from radar.reading.query import Ask, opened
 from radar.settings import Settings
 
 FORMATS = {"parquet": "Parquet", "csv": "CSVWithNames"}

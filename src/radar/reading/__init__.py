@@ -1,0 +1,1 @@
+"""Reading recorded data: queries, the SQL shell, exports."""
