@@ -15,7 +15,7 @@ from datetime import datetime
 from benchmarks import machine, stack
 from benchmarks.options import Options
 from benchmarks.results import Section, Table
-from radar.local.addresses import free_port
+from radar.addresses import free_port
 
 NAME = "latency"
 TEXT = """

@@ -9,9 +9,9 @@ from benchmarks import machine, stack
 from benchmarks.cpu import cpu_seconds
 from benchmarks.options import Options
 from benchmarks.results import Section, Table, number
+from radar.addresses import free_port
 from radar.kafka import Cluster
 from radar.kinds import KINDS, Kind
-from radar.local.addresses import free_port
 
 NAME = "producers"
 TEXT = """

@@ -12,7 +12,7 @@ import httpx
 from benchmarks import machine, stack
 from benchmarks.options import Options
 from benchmarks.results import Section, Table
-from radar.local.addresses import free_port
+from radar.addresses import free_port
 
 NAME = "startup"
 TEXT = """
@@ -23,7 +23,7 @@ started with an empty data folder.
 IMPORTS = {
     "Python itself": "pass",
     "radar's command line": "import radar.cli",
-    "radar consume": "import radar.cli, radar.app, radar.consumer.worker",
+    "radar consume": "import radar.cli, radar.processes, radar.consumer.worker",
 }
 FIRST_ROW_TIMEOUT_S = 60.0
 IMPORT_RUNS = 3  # for every round

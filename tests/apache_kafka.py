@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ports import free_port
+from radar.addresses import answers
 from radar.local import apache_kafka
-from radar.local.addresses import answers
 from radar.local.apache_kafka import Listener, Node
 from support import Process, eventually
 

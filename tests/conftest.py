@@ -9,8 +9,8 @@ import pytest
 
 import apache_kafka
 from ports import free_port
+from radar.addresses import answers
 from radar.kafka import Cluster
-from radar.local.addresses import answers
 from radar.settings import Settings, load, variables
 from radar.store.client import Store
 from radar.store.migrate import migrate

@@ -15,10 +15,10 @@ import signal
 import sys
 import threading
 
-from radar import app
+from radar import processes
 from radar.consumer.worker import CrashPoint, Worker
 from radar.kinds import KINDS
-from radar.local.process import SUPERVISOR_VARIABLE, follow_supervisor
+from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 from radar.settings import load
 from radar.telemetry import logs
 
@@ -43,7 +43,7 @@ def live(kind: str, point: CrashPoint, probability: float, seed: str) -> None:
     settings = load()
     logs.configure(settings, f"consume-{kind}")
     reached = functools.partial(crash, point, probability, random.Random(seed))
-    app.consume(settings, KINDS[kind], functools.partial(Worker, reached=reached))
+    processes.consume(settings, KINDS[kind], functools.partial(Worker, reached=reached))
 
 
 def live_again_and_again(kind: str, point: CrashPoint, probability: float, seed: str) -> int:

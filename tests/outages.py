@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from radar.local.addresses import answers
+from radar.addresses import answers
 from support import Process, eventually, radar
 
 

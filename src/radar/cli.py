@@ -82,8 +82,8 @@ LASTING = ("up", "simulate", "produce", "consume", "dashboard")
 
 def main() -> None:
     """Run the command line; ends the process."""
-    from radar.local.process import follow_supervisor, raise_open_files, warn_of_few_files
     from radar.local.streams import outlive
+    from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
     lasting = sys.argv[1:2] and sys.argv[1] in LASTING
@@ -211,9 +211,9 @@ def simulate(
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
     does harm, and GET /simulator/ledger tells what was sent.
     """
-    from radar.app import simulate as run
     from radar.errors import ConfigurationError
     from radar.local.simulator import SimulatorOptions, parse_fault
+    from radar.processes import simulate as run
 
     settings = _settings("exchange")
     try:
@@ -246,7 +246,7 @@ def simulate(
 @app.command()
 def produce(kind: Annotated[RecordedName, typer.Argument(help="What to record.")]) -> None:
     """Record trades or depth from the exchange into Kafka (the role wallex-trades, -depth)."""
-    from radar.app import produce as run
+    from radar.processes import produce as run
 
     settings = _settings(f"produce-{kind}")
     run(settings, _kind(kind))
@@ -255,7 +255,7 @@ def produce(kind: Annotated[RecordedName, typer.Argument(help="What to record.")
 @app.command()
 def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) -> None:
     """Store one kind from Kafka into ClickHouse; run as many as there are partitions."""
-    from radar.app import consume as run
+    from radar.processes import consume as run
 
     settings = _settings(f"consume-{kind}")
     run(settings, _kind(kind))
@@ -276,7 +276,7 @@ def dashboard(
 
     It only reads. Ctrl-C ends it.
     """
-    from radar.app import dashboard as run
+    from radar.processes import dashboard as run
 
     given = {"dashboard_host": host, "dashboard_port": port}
     settings = _settings(
@@ -800,7 +800,7 @@ def _running_ledger(settings: "Settings") -> Path | None:
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
-    from radar.local.addresses import url
+    from radar.addresses import url
 
     broker, database, dashboard = pipeline.broker, pipeline.database, pipeline.dashboard
     foreign = {True: "", False: " (not ours)"}

@@ -18,7 +18,7 @@ import confluent_kafka
 
 import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
-from radar import app
+from radar import processes
 from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
 from radar.kinds import KINDS
 from radar.producer import identity, recorders
@@ -94,10 +94,10 @@ def main() -> None:
     if role == "produce":
         if rule == "id without occurrence number":
             setattr(recorders, "trade_id", lambda content, _: identity.trade_id(content, 1))  # noqa: B010
-        app.produce(settings, KINDS[kind])
+        processes.produce(settings, KINDS[kind])
     else:
         reached = dies_at(place)
-        app.consume(
+        processes.consume(
             settings,
             KINDS[kind],
             lambda *arguments, **options: make_worker(*arguments, **options, reached=reached),

@@ -16,11 +16,12 @@ import pytest
 
 from hostile_requests import Requests
 from ports import free_port
+from radar import addresses
+from radar.addresses import answers
 from radar.kafka import Cluster, Publisher
 from radar.kinds import TRADES
-from radar.local import addresses, broker_file
 from radar.local import broker as local_broker
-from radar.local.addresses import answers
+from radar.local import broker_file
 from radar.local.kafka_requests import RequestRefused, check
 from radar.settings import Settings, load
 from support import Process, eventually

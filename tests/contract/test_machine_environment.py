@@ -9,8 +9,8 @@ import pytest
 
 from embedded_clickhouse import Server, running
 from ports import free_port
+from radar.addresses import answers
 from radar.kafka import Cluster
-from radar.local.addresses import answers
 from radar.settings import Settings, load
 from radar.status.scrape import fetch
 from radar.store.client import Store

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ports import free_port
-from radar.local.addresses import answers
+from radar.addresses import answers
 from support import eventually, radar
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -156,7 +156,7 @@ import ctypes, os, subprocess, sys, time
 from pathlib import Path
 PR_SET_CHILD_SUBREAPER = 36
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-from radar.local.process import Orphans
+from radar.process import Orphans
 own = subprocess.Popen(["sleep", "60"])
 orphan = int(subprocess.check_output(["sh", "-c", "sleep 0.01 >/dev/null & echo $!"]))
 orphans, deadline_s = Orphans(), time.monotonic() + 20

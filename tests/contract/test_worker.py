@@ -12,9 +12,9 @@ import pytest
 import crashing_worker
 from ports import free_port
 from radar import wire
+from radar.addresses import answers
 from radar.kafka import Cluster, Publisher
 from radar.kinds import DEPTH, TRADES
-from radar.local.addresses import answers
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

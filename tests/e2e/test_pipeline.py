@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from ports import free_port
+from radar.addresses import answers
 from radar.kinds import KINDS
-from radar.local.addresses import answers
 from radar.local.simulator import read_ledger
 from support import Process, eventually, radar
 

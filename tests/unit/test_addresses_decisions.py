@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from radar import addresses
+from radar.addresses import Address, free_port, is_loopback
 from radar.errors import ConfigurationError
-from radar.local import addresses
-from radar.local.addresses import Address, free_port, is_loopback
 from radar.settings import load
 
 

@@ -39,7 +39,7 @@ def test_error_is_one_printable_line(
         raise RadarError(HOSTILE)
 
     monkeypatch.setattr(cli, "app", fail)
-    monkeypatch.setattr("radar.local.process.follow_supervisor", lambda _: None)
+    monkeypatch.setattr("radar.process.follow_supervisor", lambda _: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1

@@ -340,7 +340,7 @@ def test_image_installs_what_is_locked_but_for_the_embedded_stores() -> None:
 
 def test_roles_run_without_the_embedded_stores() -> None:
     modules = (
-        *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.app"),
+        *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.processes"),
         *("radar.local.simulator", "radar.status.render", "radar.reading.query"),
         *("radar.dashboard.app", "radar.status.collect"),
     )

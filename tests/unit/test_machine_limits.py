@@ -15,7 +15,7 @@ START = """
 import resource, sys
 soft, hard = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-from radar.local.process import raise_open_files, warn_of_few_files
+from radar.process import (raise_open_files, warn_of_few_files)
 warn_of_few_files(raise_open_files())
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """

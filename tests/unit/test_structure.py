@@ -87,12 +87,12 @@ MAY_IMPORT = {
     },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
     "radar.checks.coverage": {"radar.store"},
-    "radar.local.addresses": {"radar.settings"},
-    "radar.local.process": set(),
+    "radar.addresses": {"radar.settings"},
+    "radar.process": set(),
     # Is given what observes the pipeline, so that it needs nothing of Kafka.
     "radar.dashboard": {
-        *("radar.local.addresses", "radar.observe", "radar.checks.coverage", "radar.settings"),
-        *("radar.local.process", "radar.secret_file", "radar.store", "radar.data_folder"),
+        *("radar.addresses", "radar.observe", "radar.checks.coverage", "radar.settings"),
+        *("radar.process", "radar.secret_file", "radar.store", "radar.data_folder"),
     },
 }
 
@@ -133,7 +133,7 @@ def test_module_imports_only_what_its_place_may(module: str) -> None:
 def test_environment_is_read_only_by_the_settings() -> None:
     # Child processes inherit it, and the supervisor names itself in it.
     allowed = {
-        *("radar.settings", "radar.local.process", "radar.local.supervisor"),
+        *("radar.settings", "radar.process", "radar.local.supervisor"),
         "radar.local.nursery",
         *("radar.local.broker", "radar.local.clickhouse.__main__"),
     }

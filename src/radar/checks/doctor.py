@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from radar import __version__, data_folder
+from radar import __version__, addresses, data_folder
 from radar.checks import findings
 from radar.checks.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.consumer.delivery_gaps import OPEN, recorded
@@ -31,7 +31,6 @@ from radar.exchanges import load
 from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
 from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, TRADES
-from radar.local import addresses
 from radar.origin import refuse_other
 from radar.producer.connection import Connection
 from radar.producer.markets import chosen, storable

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from radar.local.process import LEAST_OPEN_FILES
+from radar.process import LEAST_OPEN_FILES
 from radar.status.judgement import MOST_SKEW_S
 from radar.text import printable
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from radar.addresses import url
 from radar.data_folder import explain
 from radar.errors import ConfigurationError
-from radar.local.addresses import url
 from radar.secret_file import read_or_create
 from radar.settings import Settings
 from radar.status.health_probe import reachable

@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from radar import __version__
+from radar.addresses import check_dashboard, url
 from radar.dashboard import address, markets, pages, quality
 from radar.dashboard.guard import Guard
 from radar.dashboard.history import KEPT_MINUTES, Sampler
@@ -34,8 +35,7 @@ from radar.dashboard.live import EventStream, Hub, TooManyViewers
 from radar.dashboard.markets import Grid, Market, NoSuchMarket
 from radar.dashboard.reader import Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
-from radar.local.addresses import check_dashboard, url
-from radar.local.process import handled
+from radar.process import handled
 from radar.settings import Settings
 from radar.status.model import Overview
 from radar.status.state import running_pipeline

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from radar.errors import ConfigurationError
-from radar.local.process import follow_supervisor
+from radar.process import follow_supervisor
 
 CLUSTER_ID = "cmFkYXItbG9jYWwta2Fma2E"  # 16 bytes in base64url, as Kafka wants it
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024 + 65_536  # a message of radar's limit and its batch's frame
@@ -148,7 +148,7 @@ def single(data_dir: Path, host: str, port: int, internal_port: int, controller_
 
 def main() -> None:
     """Run one node: `python -m radar.local.apache_kafka KAFKA_HOME DATA_DIR HOST PORT`."""
-    from radar.local.addresses import free_port
+    from radar.addresses import free_port
 
     parser = argparse.ArgumentParser(description="Apache Kafka on this machine")
     parser.add_argument("home", type=Path)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import noida_db
 
 from radar.errors import RadarError
-from radar.local.process import SUPERVISOR_VARIABLE, follow_supervisor
+from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 
 if TYPE_CHECKING:
     import asyncio
@@ -115,7 +115,7 @@ async def _spawn(data_dir: Path, host: str) -> _Broker:
     """Start the broker on a free port and wait until it listens or has ended."""
     import asyncio
 
-    from radar.local.addresses import free_port
+    from radar.addresses import free_port
 
     for _ in range(PORT_ATTEMPTS):
         port = free_port(host)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from radar.errors import RadarError
-from radar.local.process import SUPERVISOR_VARIABLE, follow_supervisor
+from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 
 # What producers, workers and the simulated exchange import. Importing may start no thread: only
 # then may a process be copied. (Of numpy's linear algebra, which would, radar uses nothing.)
@@ -39,7 +39,7 @@ PRELOADED = (
     "radar.telemetry.logs",
     "radar.telemetry.checks",
     "radar.telemetry.endpoints",
-    "radar.app",
+    "radar.processes",
     "radar.cli",
     "uvloop",
 )

@@ -19,7 +19,9 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
-from radar import data_folder, secret_file
+from radar import addresses, data_folder, secret_file
+from radar.addresses import Address, free_port
+from radar.aside import aside
 from radar.checks.reconciliation import DepthVerdict, TradesVerdict, depth_verdict, trades_verdict
 from radar.consumer.letters import Letters
 from radar.errors import (
@@ -33,17 +35,15 @@ from radar.exchanges import load
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
 from radar.kinds import KINDS, RECORDED
-from radar.local import addresses, apache_kafka
-from radar.local.addresses import Address, free_port
+from radar.local import apache_kafka
 from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, deployment_id
 from radar.local.log_files import LogFiles
-from radar.local.process import Orphans, handled
 from radar.local.simulator import LedgerSummary
 from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.monitor.watch import Watch
-from radar.observe.aside import aside
 from radar.origin import Mark, Origin, refuse_other
+from radar.process import Orphans, handled
 from radar.producer.origin import exchange_origin
 from radar.settings import Settings, clickhouse_password_file
 from radar.status.collect import Observer

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from radar.aside import aside
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS
 from radar.local.supervisor import Supervisor
 from radar.monitor.watch import Watch
-from radar.observe.aside import aside
 from radar.settings import Settings
 
 STOP_WITHIN_S = 90.0

@@ -14,9 +14,9 @@ from typing import Literal, Protocol
 
 import structlog
 
-from radar.local.addresses import free_port
+from radar.addresses import free_port
 from radar.local.nursery import Nursery, NurseryEnded
-from radar.local.process import SUPERVISOR_VARIABLE
+from radar.process import SUPERVISOR_VARIABLE
 from radar.text import printable
 
 BACKOFF_FIRST_S = 0.5

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
-from radar.local import addresses
 from radar.local.clickhouse.errors import Rejected
 from radar.local.clickhouse.statement import Kind, classify, destroys
 from radar.reading import recorded

@@ -15,7 +15,7 @@ from pathlib import Path
 from radar import secret_file
 from radar.errors import RadarError
 from radar.local.clickhouse import config, sandbox
-from radar.local.process import follow_supervisor
+from radar.process import follow_supervisor
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -20,7 +20,6 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from radar.errors import ConfigurationError
-from radar.local.process import handled
 from radar.local.simulator import wire
 from radar.local.simulator.exchange import Exchange
 from radar.local.simulator.faults import Fault, fault
@@ -28,6 +27,7 @@ from radar.local.simulator.ledger import Ledger, LedgerTrade
 from radar.local.simulator.market import MarketModel
 from radar.local.simulator.options import SimulatorOptions
 from radar.origin import SIMULATED_HEADER
+from radar.process import handled
 from radar.text import host_port
 
 CLOSE_TIMEOUT_S = 1.0

@@ -16,7 +16,7 @@ from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kinds import Kind
 from radar.local.early import SIGNAL_EXIT
-from radar.local.process import handled
+from radar.process import handled
 from radar.settings import Settings
 from radar.telemetry.health import Health
 
