@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from radar.dashboard import markets, quality
-from radar.dashboard.markets import Grid, Market
-from radar.dashboard.pages import TAPE
 from radar.store.client import Store
+from radar.ui.web import markets, quality
+from radar.ui.web.markets import Grid, Market
+from radar.ui.web.pages import TAPE
 
 Question = Callable[[Store], object]
 

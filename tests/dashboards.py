@@ -14,9 +14,9 @@ import uvicorn
 from pydantic import SecretStr
 
 from ports import free_port
-from radar.dashboard.app import Dashboard, configuration
 from radar.settings import Settings
 from radar.status.collect import Observer
+from radar.ui.web.app import Dashboard, configuration
 from support import eventually
 
 TOKEN = "what-only-the-tests-know"  # of every dashboard that a test starts

@@ -152,8 +152,8 @@ def up(
     from rich.console import Console
 
     from radar.local.pipeline import Simulation, prepare_data_directory, run
-    from radar.monitor.run import show_up
     from radar.telemetry import logs
+    from radar.ui.terminal.run import show_up
 
     settings = load_options()
     data_dir = prepare_data_directory(settings, simulated=simulate)
@@ -425,8 +425,8 @@ def monitor() -> None:
     names. It only looks on. Keys: ? explains the screen, q quits.
     """
     from radar.errors import ConfigurationError
-    from radar.monitor.run import has_terminal
-    from radar.monitor.run import monitor as run
+    from radar.ui.terminal.run import has_terminal
+    from radar.ui.terminal.run import monitor as run
 
     if not has_terminal():
         raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
@@ -753,8 +753,8 @@ def password(
     For other clients, e.g. curl -u default:$(radar password) http://127.0.0.1:8123/. The commands
     of radar find both themselves.
     """
-    from radar.dashboard.address import token
     from radar.errors import ConfigurationError
+    from radar.ui.web.address import token
 
     settings = _settings("password")
     if door is Door.DASHBOARD:
@@ -776,7 +776,7 @@ def _login(settings: "Settings", url: str) -> str:
     """Return the address of the dashboard, with the token only where a person reads it."""
     from urllib.parse import urlsplit
 
-    from radar.dashboard.address import login_url
+    from radar.ui.web.address import login_url
 
     if not sys.stdout.isatty():
         return url

@@ -169,11 +169,11 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
     Raises:
         ConfigurationError: The address is taken, or is reached by others and has no token.
     """
-    from radar.dashboard.app import serve
     from radar.status import deployment
     from radar.status.collect import Observer
     from radar.store.client import Store
     from radar.telemetry.checks import CHECK_TIMEOUT_S
+    from radar.ui.web.app import serve
 
     settings = deployment.find(settings).reach(settings)
     # Kafka's client tells several times a second that nobody answers; the overview tells it once.

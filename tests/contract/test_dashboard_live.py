@@ -22,13 +22,13 @@ from embedded_clickhouse import running
 from market_data import insert, side, trade
 from ports import free_port
 from radar import wire
-from radar.dashboard import live
-from radar.dashboard.pages import TAPE
 from radar.kinds import DEPTH, TRADES
 from radar.records import BookSide
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
+from radar.ui.web import live
+from radar.ui.web.pages import TAPE
 from support import Process, eventually, radar
 
 NOW_US = now_us()

@@ -12,9 +12,9 @@ from radar.errors import BrokerUnavailable
 from radar.local import stopping
 from radar.local.stopping import Left, Stop, Waiting, describe
 from radar.local.supervisor import ChildSpec, Supervisor
-from radar.monitor.watch import Watch
 from radar.settings import load
 from radar.status.collect import Observer
+from radar.ui.terminal.watch import Watch
 
 Answers = list[Waiting | Exception]
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const js = new URL("../../src/radar/dashboard/static/js/", import.meta.url);
+const js = new URL("../../src/radar/ui/web/static/js/", import.meta.url);
 const { NONE, amountDecimals, decimalsOf, folded, formatter, letterName, persianDigits, visible } = await import(new URL("format.js", js));
 const { MESSAGES, assetName, translator } = await import(new URL("i18n.js", js));
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from radar.dashboard import address
 from radar.errors import ConfigurationError
 from radar.settings import Settings, load
+from radar.ui.web import address
 
 TOKEN = "what-only-the-tests-know"
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from observed import flow
 from radar.checks.coverage import Covered
-from radar.dashboard.history import POINTS, History
-from radar.dashboard.live import Hub, Subject
-from radar.dashboard.markets import MarketRow, Trade, by_volume, imbalance
-from radar.dashboard.pages import TAPE, Tape, changed_rows
-from radar.dashboard.quality import by_market
+from radar.ui.web.history import POINTS, History
+from radar.ui.web.live import Hub, Subject
+from radar.ui.web.markets import MarketRow, Trade, by_volume, imbalance
+from radar.ui.web.pages import TAPE, Tape, changed_rows
+from radar.ui.web.quality import by_market
 
 
 def row(symbol: str, quote: str, volume: float, price: float | None = 1.0) -> MarketRow:

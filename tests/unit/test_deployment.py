@@ -342,7 +342,7 @@ def test_roles_run_without_the_embedded_stores() -> None:
     modules = (
         *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.processes"),
         *("radar.local.simulator", "radar.status.render", "radar.reading.query"),
-        *("radar.dashboard.app", "radar.status.collect"),
+        *("radar.ui.web.app", "radar.status.collect"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r}))\n"
     code += "\n".join(f"import {module}" for module in modules)

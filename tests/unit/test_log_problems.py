@@ -67,7 +67,7 @@ def test_problem_that_passes_by_itself_is_none() -> None:
 
 def test_every_sentence_is_in_both_languages_of_the_pages() -> None:
     root = Path(__file__).resolve().parents[2]
-    words = (root / "src/radar/dashboard/static/js/i18n.js").read_text()
+    words = (root / "src/radar/ui/web/static/js/i18n.js").read_text()
     for sentence in problems._SENTENCES.values():
         assert words.count(f"problem_{sentence.code}:") == 2, sentence.code
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from radar.monitor import figures
 from radar.status import judgement
+from radar.ui.terminal import figures
 
 
 @pytest.mark.parametrize(

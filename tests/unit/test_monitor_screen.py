@@ -10,8 +10,8 @@ import pytest
 from textual.pilot import Pilot
 
 from observed import NOW_S, overview, partition, producer, worker
-from radar.monitor.app import Monitor
 from radar.status.model import Bottleneck, MarketState, Overview, Problem, RecentGap, RecentLetter
+from radar.ui.terminal.app import Monitor
 
 SIZES = [(80, 24), (140, 45)]
 MARKETS = [

@@ -10,11 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from observed import flow, overview, partition, probe, producer, worker
-from radar.monitor.flow import verdict
-from radar.monitor.marks import Mark
-from radar.monitor.sections import SECTIONS
 from radar.status import judgement, render
 from radar.status.model import Overview, ProcessState
+from radar.ui.terminal.flow import verdict
+from radar.ui.terminal.marks import Mark
+from radar.ui.terminal.sections import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = (ROOT / "deploy/prometheus/rules.yml").read_text()
@@ -202,7 +202,7 @@ def test_coverage_of_pages_is_judged_by_the_server() -> None:
 
 
 def test_pages_have_no_thresholds_of_their_own() -> None:
-    pages = ROOT / "src/radar/dashboard/static/js/pages"
+    pages = ROOT / "src/radar/ui/web/static/js/pages"
     for page in ("pipeline.js", "quality.js"):
         text = (pages / page).read_text()
         assert not re.findall(

@@ -37,13 +37,13 @@ IMPORTERS = {
     "pyarrow": {"radar.client"},
     "prompt_toolkit": {"radar.reading.shell"},
     "starlette": {
-        *("radar.dashboard.app", "radar.dashboard.guard", "radar.local.clickhouse.server"),
+        *("radar.ui.web.app", "radar.ui.web.guard", "radar.local.clickhouse.server"),
     },
     "uvicorn": {
-        *("radar.dashboard.app", "radar.local.clickhouse.server"),
+        *("radar.ui.web.app", "radar.local.clickhouse.server"),
         "radar.local.clickhouse.connections",
     },
-    "textual": {"radar.monitor.app"},
+    "textual": {"radar.ui.terminal.app"},
 }
 
 # The order of the data: a place may import from those that it names, and from errors.
@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "radar.status.kafka_facts": {
         *("radar.consumer", "radar.kafka", "radar.kinds", "radar.observe"),
     },
-    "radar.monitor": {
+    "radar.ui.terminal": {
         *("radar.kinds", "radar.settings", "radar.observe", "radar.status.collect"),
     },
     "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
@@ -90,7 +90,7 @@ MAY_IMPORT = {
     "radar.addresses": {"radar.settings"},
     "radar.process": set(),
     # Is given what observes the pipeline, so that it needs nothing of Kafka.
-    "radar.dashboard": {
+    "radar.ui.web": {
         *("radar.addresses", "radar.observe", "radar.checks.coverage", "radar.settings"),
         *("radar.process", "radar.secret_file", "radar.store", "radar.data_folder"),
     },

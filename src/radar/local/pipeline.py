@@ -41,7 +41,6 @@ from radar.local.log_files import LogFiles
 from radar.local.simulator import LedgerSummary
 from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
-from radar.monitor.watch import Watch
 from radar.origin import Mark, Origin, refuse_other
 from radar.process import Orphans, handled
 from radar.producer.origin import exchange_origin
@@ -55,6 +54,7 @@ from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
 from radar.text import host_port
+from radar.ui.terminal.watch import Watch
 
 START_TIMEOUT_S = 60.0
 START_ALONE_S = 5.0

@@ -18,8 +18,8 @@ from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.kinds import KINDS
 from radar.local.supervisor import Supervisor
-from radar.monitor.watch import Watch
 from radar.settings import Settings
+from radar.ui.terminal.watch import Watch
 
 STOP_WITHIN_S = 90.0
 STUCK_AFTER_S = 15.0  # without one more message stored

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from radar.dashboard import markets
-from radar.dashboard.history import Sampler
-from radar.dashboard.live import Subject
-from radar.dashboard.markets import Book, Candle, Grid, Market, MarketRow, Trade
-from radar.dashboard.reader import Reader
 from radar.status.model import Overview
 from radar.store.client import Store
+from radar.ui.web import markets
+from radar.ui.web.history import Sampler
+from radar.ui.web.live import Subject
+from radar.ui.web.markets import Book, Candle, Grid, Market, MarketRow, Trade
+from radar.ui.web.reader import Reader
 
 MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0

@@ -15,12 +15,12 @@ from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from radar.monitor import flow, help_text, sections
-from radar.monitor.cells import cell
-from radar.monitor.marks import Mark
-from radar.monitor.sections import SECTIONS, Row, Section
 from radar.status.judgement import OVERVIEW_HOLDS_S
 from radar.status.model import Overview
+from radar.ui.terminal import flow, help_text, sections
+from radar.ui.terminal.cells import cell
+from radar.ui.terminal.marks import Mark
+from radar.ui.terminal.sections import SECTIONS, Row, Section
 
 LOOK_EVERY_S = 0.2
 WIDE_COLUMNS, WIDE_ROWS = 120, 38  # from which on all sections fit beside each other

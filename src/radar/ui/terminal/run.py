@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from radar.monitor import lines
-from radar.monitor.watch import Watch
 from radar.settings import Settings
 from radar.status import deployment
 from radar.status.collect import Observer
+from radar.ui.terminal import lines
+from radar.ui.terminal.watch import Watch
 
 if TYPE_CHECKING:
-    from radar.monitor.app import Monitor
+    from radar.ui.terminal.app import Monitor
 
 # The library of the screen is imported when rows are stored, or so long after the start at the
 # latest: what starts has the machine to itself until then.
@@ -48,7 +48,7 @@ def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> No
         settings: The options.
         addresses: Where what can be reached, by name.
     """
-    from radar.monitor.app import Monitor
+    from radar.ui.terminal.app import Monitor
 
     watch = Watch(Observer(settings))
     found = deployment.find(settings)
@@ -92,7 +92,7 @@ async def show_up(
         await lines.show(console, addresses, watch)
         return
     await _until_stored(console, name, watch, processes)
-    from radar.monitor.app import Monitor
+    from radar.ui.terminal.app import Monitor
 
     app = Monitor(
         name,

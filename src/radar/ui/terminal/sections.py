@@ -7,11 +7,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from radar.monitor import figures
-from radar.monitor.cells import cell
-from radar.monitor.marks import Mark, of_process
 from radar.status.judgement import is_known, is_skewed
 from radar.status.model import Overview, ProcessState, Subject
+from radar.ui.terminal import figures
+from radar.ui.terminal.cells import cell
+from radar.ui.terminal.marks import Mark, of_process
 
 SPARK_WIDTH = 12
 Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by kind and partition

@@ -28,18 +28,18 @@ from starlette.types import ASGIApp
 
 from radar import __version__
 from radar.addresses import check_dashboard, url
-from radar.dashboard import address, markets, pages, quality
-from radar.dashboard.guard import Guard
-from radar.dashboard.history import KEPT_MINUTES, Sampler
-from radar.dashboard.live import EventStream, Hub, TooManyViewers
-from radar.dashboard.markets import Grid, Market, NoSuchMarket
-from radar.dashboard.reader import Reader, Threads
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
 from radar.process import handled
 from radar.settings import Settings
 from radar.status.model import Overview
 from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
+from radar.ui.web import address, markets, pages, quality
+from radar.ui.web.guard import Guard
+from radar.ui.web.history import KEPT_MINUTES, Sampler
+from radar.ui.web.live import EventStream, Hub, TooManyViewers
+from radar.ui.web.markets import Grid, Market, NoSuchMarket
+from radar.ui.web.reader import Reader, Threads
 
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends

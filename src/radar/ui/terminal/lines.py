@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from radar.monitor.cells import cell
-from radar.monitor.figures import clock, uptime
-from radar.monitor.watch import Watch
 from radar.status.model import Flow, Problem
+from radar.ui.terminal.cells import cell
+from radar.ui.terminal.figures import clock, uptime
+from radar.ui.terminal.watch import Watch
 
 LINE_EVERY_S = 5.0
 LOOK_EVERY_S = 0.2

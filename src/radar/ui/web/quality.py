@@ -6,10 +6,10 @@ from typing import Any
 from msgspec import Struct
 
 from radar.checks.coverage import Covered, coverage
-from radar.dashboard.markets import READ_ONLY
 from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
 from radar.store.migrate import retention_days
+from radar.ui.web.markets import READ_ONLY
 
 MAX_DAYS = 90
 MAX_GAPS = 200

@@ -6,11 +6,11 @@ from rich.table import Table
 from rich.text import Text
 
 from radar.kinds import RECORDED
-from radar.monitor import figures
-from radar.monitor.cells import cell
-from radar.monitor.marks import Mark, of_stage, of_verdict
 from radar.status import judgement
 from radar.status.model import Flow, Overview, TableState
+from radar.ui.terminal import figures
+from radar.ui.terminal.cells import cell
+from radar.ui.terminal.marks import Mark, of_stage, of_verdict
 
 WIDE = 110  # columns from which on words are written out
 # Each with the columns that it needs; what is left is divided.
