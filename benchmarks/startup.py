@@ -22,8 +22,8 @@ started with an empty data folder.
 """
 IMPORTS = {
     "Python itself": "pass",
-    "radar's command line": "import radar.cli",
-    "radar consume": "import radar.cli, radar.processes, radar.consumer.worker",
+    "radar's command line": "import radar.cli.main",
+    "radar consume": "import radar.cli.main, radar.processes, radar.consumer.worker",
 }
 FIRST_ROW_TIMEOUT_S = 60.0
 IMPORT_RUNS = 3  # for every round

@@ -58,7 +58,7 @@ def main() -> None:
     Clocks(Path(sys.argv[1])).install()
     sys.argv = ["radar", *sys.argv[2:]]
     # Not above: what it imports shall see the shifted clocks.
-    from radar.cli import main as radar
+    from radar.cli.main import main as radar
 
     radar()
 

@@ -1,6 +1,6 @@
 """`python -m radar` is the command line."""
 
-from radar.cli import main
+from radar.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from ports import free_port
-from radar import cli
+from radar.cli import main
 from support import radar
 
 # What each command is given here; None: it runs on until it is stopped, or needs a terminal.
@@ -56,7 +56,7 @@ DEADLINE_S = 3.0
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield the name of each command and the command."""
-    found: list[tuple[str, Any]] = list(typer.main.get_command(cli.app).commands.items())  # type: ignore[attr-defined]
+    found: list[tuple[str, Any]] = list(typer.main.get_command(main.app).commands.items())  # type: ignore[attr-defined]
     for name, command in found:
         if hasattr(command, "commands"):
             found += [(f"{name} {each}", below) for each, below in command.commands.items()]

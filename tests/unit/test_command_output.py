@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from radar import cli, cli_dlq
-from radar.cli_arguments import say, say_json
+from radar.cli import dlq, main
+from radar.cli.arguments import say, say_json
 from radar.errors import RadarError
 
 HOSTILE = "\x1b]0;PWNED\x07\x9b2J\u202eevil\x7f\nforged: line\u2028"
@@ -38,10 +38,10 @@ def test_error_is_one_printable_line(
         assert not standalone_mode
         raise RadarError(HOSTILE)
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(main, "app", fail)
     monkeypatch.setattr("radar.process.follow_supervisor", lambda _: None)
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"radar: {SHOWN}\n"
 
@@ -60,7 +60,7 @@ def test_error_is_one_printable_line(
     ],
 )
 def test_name_of_a_letter_is_one_word_for_a_shell(name: str) -> None:
-    word = cli_dlq._word(name)
+    word = dlq._word(name)
     assert len(shlex.split(word)) == 1
     done = subprocess.run(
         ["/bin/sh", "-c", f'{sys.executable} -c "import sys; print(len(sys.argv))" {word}'],
@@ -70,4 +70,4 @@ def test_name_of_a_letter_is_one_word_for_a_shell(name: str) -> None:
         timeout=30,
     )
     assert (done.stdout, done.stderr) == ("2\n", "")
-    assert cli_dlq._word("radar_trades:0:7") == "radar_trades:0:7"
+    assert dlq._word("radar_trades:0:7") == "radar_trades:0:7"

@@ -40,7 +40,7 @@ PRELOADED = (
     "radar.telemetry.checks",
     "radar.telemetry.endpoints",
     "radar.processes",
-    "radar.cli",
+    "radar.cli.main",
     "uvloop",
 )
 
@@ -190,7 +190,7 @@ def main(descriptor: int) -> None:
     if request is None:
         return
     _settle(request)
-    from radar.cli import main as run
+    from radar.cli.main import main as run
 
     run()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar.cli_arguments import (
+from radar.cli.arguments import (
     AsJson,
     KindName,
     confirm,
@@ -19,7 +19,7 @@ from radar.cli_arguments import (
     say_json,
     settings_for,
 )
-from radar.cli_services import require
+from radar.cli.services import require
 from radar.errors import InvalidRequest, RadarError
 from radar.text import printable, printable_chunks
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from radar.cli_arguments import say_json
+from radar.cli.arguments import say_json
 from radar.errors import RadarError
 from radar.text import printable
 

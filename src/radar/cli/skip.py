@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radar.cli_arguments import KindName, kind_named, settings_for
-from radar.cli_services import require
+from radar.cli.arguments import KindName, kind_named, settings_for
+from radar.cli.services import require
 from radar.text import printable
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 Modules are imported by the commands that use them, so that help and completion are quick.
 """
 
-from radar.local import early
+from radar import early_signals
 
 # isort: split
 import shutil
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar import __version__, cli_dlq, cli_failures, cli_restore, cli_skip
-from radar.cli_arguments import (
+from radar import __version__
+from radar.cli import dlq, failures, restore, skip
+from radar.cli.arguments import (
     AsJson,
     KindName,
     RecordedName,
@@ -29,9 +30,9 @@ from radar.cli_arguments import (
     say_json,
     say_marked,
 )
-from radar.cli_arguments import kind_named as _kind
-from radar.cli_arguments import settings_for as _settings
-from radar.cli_services import require
+from radar.cli.arguments import kind_named as _kind
+from radar.cli.arguments import settings_for as _settings
+from radar.cli.services import require
 from radar.text import host_port
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ app = typer.Typer(
     epilog="Options come from the environment and .env; `radar config` shows them."
     " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration.",
 )
-app.add_typer(cli_dlq.app, name="dlq")
-app.command()(cli_skip.skip)
-app.command()(cli_restore.restore)
-app.command()(cli_restore.acknowledge)
+app.add_typer(dlq.app, name="dlq")
+app.command()(skip.skip)
+app.command()(restore.restore)
+app.command()(restore.acknowledge)
 
 
 class ExportFormat(StrEnum):
@@ -82,19 +83,19 @@ LASTING = ("up", "simulate", "produce", "consume", "dashboard")
 
 def main() -> None:
     """Run the command line; ends the process."""
-    from radar.local.streams import outlive
+    from radar.cli.streams import outlive
     from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
     lasting = sys.argv[1:2] and sys.argv[1] in LASTING
-    early.leave_on_signals()
+    early_signals.leave_on_signals()
     if not lasting:
-        early.interrupt_again()
+        early_signals.interrupt_again()
     outlive(output=bool(lasting))
     allowed = raise_open_files()
     if lasting:
         warn_of_few_files(allowed)
-    sys.exit(cli_failures.run(app, sys.argv[1:]))
+    sys.exit(failures.run(app, sys.argv[1:]))
 
 
 def _show_version(wanted: bool) -> None:
@@ -615,7 +616,7 @@ def coverage(
     from datetime import UTC, datetime, time
 
     from radar.checks import coverage as module
-    from radar.cli_arguments import parse_since
+    from radar.cli.arguments import parse_since
     from radar.reading.recorded import check_markets, check_period
     from radar.store.client import Store
 
