@@ -7,7 +7,7 @@ from itertools import islice
 
 from confluent_kafka import Producer
 
-from radar import wire
+from radar.codec import message_format
 from radar.decimals import canonical
 from radar.kinds import Kind
 from radar.local.simulator import market as model
@@ -124,8 +124,8 @@ def _trade_messages() -> _ToMessage:
         )
         content = combination(trade)
         n = occurrences.count(content, received_at_us)
-        value = wire.encode_trade(trade, trade_id(content, n))
-        return Message(wire.message_key(SOURCE, listing.symbol), value)
+        value = message_format.encode_trade(trade, trade_id(content, n))
+        return Message(message_format.message_key(SOURCE, listing.symbol), value)
 
     return to_message
 
@@ -146,6 +146,9 @@ def _depth_messages() -> _ToMessage:
             quantities=tuple(level.lots / lots for level in levels),
             received_at_us=received_at_us,
         )
-        return Message(wire.message_key(SOURCE, listing.symbol), wire.encode_depth(snapshot))
+        return Message(
+            message_format.message_key(SOURCE, listing.symbol),
+            message_format.encode_depth(snapshot),
+        )
 
     return to_message

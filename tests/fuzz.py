@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from corpus.bad_messages import BAD_MESSAGES, depth, trade
-from radar import wire
+from radar.codec import message_format
 from radar.consumer.accounting import Mark
 from radar.consumer.batch import Plan
 from radar.decimals import canonical
@@ -165,7 +165,7 @@ def parse_markets(data: bytes) -> None:
     changes = Listing(3).start(storable(markets).markets)
     assert len(changes.new) <= 3
     for each in changes.new:
-        assert wire.are_names(each.symbol, each.base, each.quote)
+        assert message_format.are_names(each.symbol, each.base, each.quote)
         EXCHANGE.recent_trades_path(each.symbol)
         for kind in ("trades", "depth"):
             EXCHANGE.subscriptions(KINDS[kind], [each.symbol])
@@ -184,7 +184,7 @@ def decode_messages(data: bytes) -> None:
         else:
             msgspec.json.encode(row)
             kind.read_columns([data])
-            if isinstance(row, wire.TradeMessage):
+            if isinstance(row, message_format.TradeMessage):
                 assert (canonical(row.price), canonical(row.base_amount)) == (
                     row.price, row.base_amount,
                 )  # fmt: skip
@@ -203,19 +203,19 @@ def parse_plan(data: bytes) -> None:
 
 def _take_trade(event: Trade) -> None:
     try:
-        wire.check_trade(event)
+        message_format.check_trade(event)
     except InvalidMessage:
         return  # as producers do
-    row = wire.decode_trade(wire.encode_trade(event, "0" * 32))
+    row = message_format.decode_trade(message_format.encode_trade(event, "0" * 32))
     assert (row.price, row.base_amount) == (event.price, event.base_amount)
 
 
 def _take_depth(event: DepthSnapshot) -> None:
     try:
-        wire.check_depth(event)
+        message_format.check_depth(event)
     except InvalidMessage:
         return
-    row = wire.decode_depth(wire.encode_depth(event))
+    row = message_format.decode_depth(message_format.encode_depth(event))
     assert (row.prices, row.quantities) == (list(event.prices), list(event.quantities))
 
 

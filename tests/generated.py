@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from radar import wire
+from radar.codec import message_format
 from radar.decimals import canonical
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 
@@ -11,7 +11,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}", fullmatch=True)
 AMOUNTS = st.decimals("1e-18", "9999999999", places=18).map(
     lambda value: canonical(format(value, "f"))
 )
-TIMES_US = st.integers(wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000 - 1)
+TIMES_US = st.integers(message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000 - 1)
 NUMBERS = st.floats(0, exclude_min=True, allow_infinity=False)
 
 
@@ -26,7 +26,7 @@ def trades(draw: st.DrawFn) -> Trade:
         side=draw(st.sampled_from(TradeSide)),
         price=draw(AMOUNTS),
         base_amount=draw(AMOUNTS),
-        event_time_ms=draw(st.integers(wire.MIN_TIME_MS, received_at_us // 1000)),
+        event_time_ms=draw(st.integers(message_format.MIN_TIME_MS, received_at_us // 1000)),
         received_at_us=received_at_us,
     )
 

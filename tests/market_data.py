@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedded_clickhouse import running
 from ports import free_port
-from radar import wire
+from radar.codec import message_format
 from radar.consumer.content import read
 from radar.consumer.run import Run
 from radar.kinds import DEPTH, TRADES, Kind
@@ -78,9 +78,9 @@ def insert_market(store: Store) -> None:
         side(BookSide.ASK, [100.5, 101.25], us(MONDAY) + 5),
         side(BookSide.BID, [5.0], time.time_ns() // 1000, "NOWTMN"),
     ]
-    values = [wire.encode_trade(each, f"{n + 1:032x}") for n, each in enumerate(trades)]
+    values = [message_format.encode_trade(each, f"{n + 1:032x}") for n, each in enumerate(trades)]
     insert(store, TRADES, values, "trades")
-    insert(store, DEPTH, [wire.encode_depth(each) for each in book], "book")
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in book], "book")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import confluent_kafka
 
-from radar import wire
+from radar.codec import message_format
 from radar.kafka import Cluster, Publisher
 from radar.kinds import DEPTH, TRADES, Kind
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
@@ -27,7 +27,7 @@ def trade_value(n: int, symbol: str = "USDTTMN") -> bytes:
         event_time_ms=now_us // 1_000_000 * 1000,
         received_at_us=now_us,
     )
-    return wire.encode_trade(trade, f"{n:032x}")
+    return message_format.encode_trade(trade, f"{n:032x}")
 
 
 def depth_value(n: int, levels: int = 2) -> bytes:
@@ -42,7 +42,7 @@ def depth_value(n: int, levels: int = 2) -> bytes:
         quantities=tuple(1.0 + k for k in range(levels)),
         received_at_us=time.time_ns() // 1000 + n,
     )
-    return wire.encode_depth(snapshot)
+    return message_format.encode_depth(snapshot)
 
 
 def publish_trades(settings: Settings, numbers: Iterable[int], symbols: int = 20) -> None:
@@ -50,7 +50,7 @@ def publish_trades(settings: Settings, numbers: Iterable[int], symbols: int = 20
     publisher = Publisher(settings, TRADES.topic)
     for n in numbers:
         symbol = f"S{n % symbols}TMN"
-        publisher.publish(wire.message_key("wallex", symbol), trade_value(n, symbol))
+        publisher.publish(message_format.message_key("wallex", symbol), trade_value(n, symbol))
     assert publisher.flush(20) == 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from radar import columns, wire
+from radar.codec import batch_decoder, message_format
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Kind:
     group: str  # the consumer group of its workers
     table: str
     decode: Callable[[bytes], Any]  # one message value; raises InvalidMessage
-    read_columns: columns.ReadColumns  # many message values at once; raises the same
+    read_columns: batch_decoder.ReadColumns  # many message values at once; raises the same
 
 
 TRADES = Kind(
@@ -29,8 +29,8 @@ TRADES = Kind(
     dead_letter_topic="radar_trades_dlq",
     group="clickhouse-trades-consumers-v1",
     table="trades_master",
-    decode=wire.decode_trade,
-    read_columns=columns.trade_columns,
+    decode=message_format.decode_trade,
+    read_columns=batch_decoder.trade_columns,
 )
 
 DEPTH = Kind(
@@ -39,8 +39,8 @@ DEPTH = Kind(
     dead_letter_topic="radar_depths_dlq",
     group="clickhouse-depth-consumers-v1",
     table="orderbook_depth",
-    decode=wire.decode_depth,
-    read_columns=columns.depth_columns,
+    decode=message_format.decode_depth,
+    read_columns=batch_decoder.depth_columns,
 )
 
 GAPS = Kind(
@@ -49,8 +49,8 @@ GAPS = Kind(
     dead_letter_topic="radar_gaps_dlq",
     group="clickhouse-gaps-consumers-v1",
     table="gaps",
-    decode=wire.decode_gap,
-    read_columns=columns.gap_columns,
+    decode=message_format.decode_gap,
+    read_columns=batch_decoder.gap_columns,
 )
 
 WATCHES = Kind(
@@ -59,8 +59,8 @@ WATCHES = Kind(
     dead_letter_topic="radar_watches_dlq",
     group="clickhouse-watches-consumers-v1",
     table="watches",
-    decode=wire.decode_watch,
-    read_columns=columns.watch_columns,
+    decode=message_format.decode_watch,
+    read_columns=batch_decoder.watch_columns,
 )
 
 # What an exchange sends; gaps are what the producers of these missed, watches when they did not.

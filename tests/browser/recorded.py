@@ -5,7 +5,7 @@ from itertools import pairwise
 from random import Random
 
 from market_data import insert, side
-from radar import wire
+from radar.codec import message_format
 from radar.decimals import canonical
 from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, Trade, TradeSide, Watch
@@ -39,7 +39,7 @@ def insert_trades(
             event_time_ms=at_us // 1_000_000 * 1000,
             received_at_us=at_us,
         )
-        values.append(wire.encode_trade(made, f"{prefix:08x}{n:024x}"))
+        values.append(message_format.encode_trade(made, f"{prefix:08x}{n:024x}"))
         price *= 1 + chance.gauss(0, 0.0004)
     insert(store, TRADES, values, f"{symbol} {count}")
 
@@ -60,7 +60,7 @@ def insert_book(store: Store, symbol: str, middle: float, decimals: int) -> None
         )
         for which, sign in ((BookSide.BID, -1), (BookSide.ASK, 1))
     ]
-    insert(store, DEPTH, [wire.encode_depth(each) for each in sides], f"{symbol} {at_us}")
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in sides], f"{symbol} {at_us}")
 
 
 def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -> None:
@@ -94,8 +94,8 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
                         received_at_us=begins_us + lasted_us,
                     )
                 )  # fmt: skip
-    insert(store, WATCHES, [wire.encode_watch(each) for each in watches], "watches")
-    insert(store, GAPS, [wire.encode_gap(each) for each in gaps], "gaps")
+    insert(store, WATCHES, [message_format.encode_watch(each) for each in watches], "watches")
+    insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
 
 
 def insert_days(store: Store) -> None:

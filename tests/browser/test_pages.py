@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from browser.conftest import TIMEOUT_MS, Dashboard, Look
 from dashboards import TOKEN, now_us
 from market_data import insert, trade
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import TRADES
 from radar.records import Trade, TradeSide
 from radar.store.client import Store
@@ -108,7 +108,9 @@ def test_new_trade_appears_without_a_reload(
         source="wallex", symbol="SHIBTMN", base="SHIB", quote="TMN", side=TradeSide.BUY,
         price="0.9813", base_amount="12.5", event_time_ms=now_us // 1000, received_at_us=now_us,
     )  # fmt: skip
-    insert(recorded, TRADES, [wire.encode_trade(news, f"{now_us:032x}")], f"news {now_us}")
+    insert(
+        recorded, TRADES, [message_format.encode_trade(news, f"{now_us:032x}")], f"news {now_us}"
+    )
     expect(page.locator("tr[data-symbol=SHIBTMN]")).to_contain_text("0.9813")
     assert "0.9813" not in before
     expect(market.locator(".tape tbody tr").first).to_contain_text("0.9813")
@@ -357,7 +359,7 @@ def test_markets_that_are_named_like_what_objects_inherit_are_listed_like_any_ot
     at_us = now_us()
     for n, name in enumerate(names):
         made = replace(trade(at_us // 1000, at_us, "5", name), base=name, quote=name)
-        insert(recorded, TRADES, [wire.encode_trade(made, f"{n:032x}")], name)
+        insert(recorded, TRADES, [message_format.encode_trade(made, f"{n:032x}")], name)
     page = look(dashboard.url)
     for name in names:
         listed = page.locator(f"tbody tr[data-symbol={name}]")

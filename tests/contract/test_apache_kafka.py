@@ -11,7 +11,7 @@ from confluent_kafka import ElectionType
 
 import apache_kafka
 from apache_kafka import Brokers
-from radar import wire
+from radar.codec import message_format
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster, GroupReader, Publisher
 from radar.kafka import client as kafka_client
@@ -82,7 +82,7 @@ class Stream:
             for _ in range(3):
                 symbol = f"S{self.published % 20}TMN"
                 value = trade_value(self.published, symbol)
-                self._publisher.publish(wire.message_key("wallex", symbol), value)
+                self._publisher.publish(message_format.message_key("wallex", symbol), value)
                 self.published += 1
             self._publisher.poll()
 

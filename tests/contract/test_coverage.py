@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from radar import wire
 from radar.checks.coverage import Covered, coverage, symbol_gaps
+from radar.codec import message_format
 from radar.consumer.content import read
 from radar.consumer.run import Run
 from radar.kinds import GAPS, WATCHES, Kind
@@ -33,13 +33,13 @@ def watch(begins: float, ends: float, **changes: Any) -> bytes:
         "connection": "0a", "symbols": ("A", "B"), "end_reason": "closed", "record_kind": "trades",
         "interval_ms": 0, "received_at_us": us(ends),
     }  # fmt: skip
-    return wire.encode_watch(
+    return message_format.encode_watch(
         Watch(source="wallex", began_at_us=us(begins), ended_at_us=us(ends), **(facts | changes))
     )
 
 
 def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCause.SILENT) -> bytes:
-    return wire.encode_gap(
+    return message_format.encode_gap(
         Gap(
             source="wallex",
             record_kind="trades",

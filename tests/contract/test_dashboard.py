@@ -15,7 +15,7 @@ import pytest
 from dashboards import KNOWS, TOKEN, looking, now_us, serving
 from market_data import insert, side, trade
 from ports import free_port
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, Watch
 from radar.settings import Settings
@@ -42,7 +42,7 @@ def put_trades(store: Store, ages_s: list[float], symbol: str = "USDTTMN", name:
         at_us = NOW_US - int(age_s * 1_000_000)
         price = f"{90_000 + round(age_s) % 977}.25"
         made = trade(at_us // 1000, at_us + 500, price, symbol)
-        values.append(wire.encode_trade(made, _identity(symbol, age_s)))
+        values.append(message_format.encode_trade(made, _identity(symbol, age_s)))
     insert(store, TRADES, values, f"{symbol} {name or ages_s}")
 
 
@@ -56,7 +56,9 @@ def put_book(store: Store, symbol: str = "USDTTMN", age_s: float = 5) -> None:
         side(BookSide.BID, [99.5, 99.0, 50.0], at_us, symbol),
         side(BookSide.ASK, [100.5, 101.0], at_us + 7, symbol),
     ]
-    insert(store, DEPTH, [wire.encode_depth(each) for each in book], f"{symbol} book {age_s}")
+    insert(
+        store, DEPTH, [message_format.encode_depth(each) for each in book], f"{symbol} book {age_s}"
+    )
 
 
 def test_markets_equal_the_view_and_the_greatest_volume_is_first(
@@ -168,7 +170,7 @@ def test_book_is_the_newest_or_that_of_a_time(client: httpx.Client, store: Store
     put_book(store, age_s=60)
     lone = side(BookSide.BID, [98.0], NOW_US - 1_000_000, "LONETMN")
     newer = side(BookSide.BID, [99.75], NOW_US - 1_000_000)
-    insert(store, DEPTH, [wire.encode_depth(each) for each in (lone, newer)], "newer")
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in (lone, newer)], "newer")
     book = get(client, "/api/book", symbol="USDTTMN")
     assert (book["bids"], book["asks"]) == ([[99.75, 1.0]], [[100.5, 1.0], [101.0, 2.0]])
     assert book["bid_at_s"] == pytest.approx(NOW_US / 1e6 - 1, abs=1e-5)
@@ -198,7 +200,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
         began_at_us=at_us, ended_at_us=at_us + 3 * hour_us, end_reason="closed", interval_ms=0,
         received_at_us=at_us,
     )  # fmt: skip
-    insert(store, WATCHES, [wire.encode_watch(watch)], "watch")
+    insert(store, WATCHES, [message_format.encode_watch(watch)], "watch")
     gaps = [
         Gap(
             source="wallex", record_kind="trades", cause=GapCause.SILENT, symbols=symbols,
@@ -207,7 +209,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
         )
         for hours, symbols in ((3, ("A",)), (4, ("A", "B")))
     ]  # fmt: skip
-    insert(store, GAPS, [wire.encode_gap(each) for each in gaps], "gaps")
+    insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
     answer = get(client, "/api/coverage", days=4)
     assert len(answer["days"]) == 4
     assert answer["days"][-1] == f"{datetime.now(UTC):%Y-%m-%d}"

@@ -21,7 +21,7 @@ from dashboards import KNOWS, TOKEN, Viewer, looking, now_us, serving
 from embedded_clickhouse import running
 from market_data import insert, side, trade
 from ports import free_port
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import DEPTH, TRADES
 from radar.records import BookSide
 from radar.settings import Settings, load
@@ -45,7 +45,7 @@ def message(number: int, age_s: float = 0, symbol: str = "USDTTMN", late_us: int
     """Return a trade of a number, which was received `late_us` later than usual."""
     at_us = NOW_US - int(age_s * 1e6)
     made = trade(at_us // 1000, at_us + number + late_us, f"{1000 + number}", symbol)
-    return wire.encode_trade(made, f"{number:032x}")
+    return message_format.encode_trade(made, f"{number:032x}")
 
 
 def put(store: Store, *numbers: int, age_s: float = 0, symbol: str = "USDTTMN") -> None:
@@ -55,7 +55,7 @@ def put(store: Store, *numbers: int, age_s: float = 0, symbol: str = "USDTTMN") 
 
 def book(store: Store, price: float, age_s: float = 0) -> None:
     made = side(BookSide.BID, [price], NOW_US - int(age_s * 1e6))
-    insert(store, DEPTH, [wire.encode_depth(made)], f"book {price}")
+    insert(store, DEPTH, [message_format.encode_depth(made)], f"book {price}")
 
 
 def shown(viewer: Viewer) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from market_data import insert, side, trade
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import DEPTH, TRADES
 from radar.records import BookSide
 from radar.store.client import Store
@@ -40,9 +40,9 @@ def market(store: Store) -> Store:
         for ago_s in (2, 90)
         for which, price in ((BookSide.BID, 4.9), (BookSide.ASK, 5.1))
     ]
-    values = [wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
+    values = [message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
     insert(store, TRADES, values, "trades")
-    insert(store, DEPTH, [wire.encode_depth(each) for each in books], "books")
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "books")
     return store
 
 

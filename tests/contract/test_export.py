@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from market_data import data_at_rest, insert, insert_market, trade, us
-from radar import wire
+from radar.codec import message_format
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.kinds import TRADES
 from radar.reading import export as exporting
@@ -36,7 +36,7 @@ def week(store: Store) -> Store:
         for n, day in enumerate(days)
         for symbol in ("USDTTMN", "BTC/a.b")
     ]
-    values = [wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
+    values = [message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
     insert(store, TRADES, values, "week")
     grow_old(store)
     return store
@@ -77,7 +77,7 @@ def test_export_writes_a_day_again_of_which_something_came_later(
 ) -> None:
     export(store_settings, PARQUET, tmp_path)
     day = TODAY - timedelta(days=3)
-    late = wire.encode_trade(trade(us(day) // 1000 + 5, us(TODAY), "9"), f"{99:032x}")
+    late = message_format.encode_trade(trade(us(day) // 1000 + 5, us(TODAY), "9"), f"{99:032x}")
     insert(week, TRADES, [late], "late")
     assert export(store_settings, PARQUET, tmp_path) == Exported(written=3, skipped=13)
     path = tmp_path / "trades/wallex/USDTTMN" / f"{day:%Y-%m-%d}.parquet"
@@ -129,7 +129,7 @@ def test_export_that_is_killed_leaves_only_whole_files_and_goes_on(
 ) -> None:
     now_us = time.time_ns() // 1000
     values = [
-        wire.encode_trade(
+        message_format.encode_trade(
             trade(us(TODAY - timedelta(days=1 + n % 60)) // 1000, now_us, str(n + 1)), f"{n:032x}"
         )
         for n in range(6000)

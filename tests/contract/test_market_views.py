@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from market_data import MONDAY, insert, insert_market, side, trade, us
 from producing import OTHER_MARKETS, Topic, options, producing, sent
-from radar import wire
+from radar.codec import message_format
 from radar.errors import QueryFailed
 from radar.kafka import client_config
 from radar.kinds import DEPTH, TRADES, Kind
@@ -240,7 +240,7 @@ def test_candle_of_trades_in_the_same_moment_is_the_same_in_any_order(store: Sto
         for n in range(16)
     ]
     in_order = sorted(trades, key=lambda each: (each[0].received_at_us, each[1]))
-    values = [wire.encode_trade(*each) for each in trades]
+    values = [message_format.encode_trade(*each) for each in trades]
     store.command("SYSTEM STOP MERGES trades_master")
     for n in range(6):
         random.Random(n).shuffle(values)
@@ -270,7 +270,7 @@ def test_candles_of_a_window_are_whole_intervals(
 ) -> None:
     hours = {n: MONDAY + timedelta(hours=n) for n in range(-1, 48)}
     values = [
-        wire.encode_trade(trade(us(at) // 1000, us(at) + 1, "5"), f"{n + 1:032x}")
+        message_format.encode_trade(trade(us(at) // 1000, us(at) + 1, "5"), f"{n + 1:032x}")
         for n, at in hours.items()
     ]
     insert(store, TRADES, values, "all")
@@ -285,7 +285,9 @@ def test_reference_price_and_vwap_are_by_volume(store: Store) -> None:
     big = trade(at_ms, at_ms * 1000, "100")
     small = trade(at_ms + 1000, at_ms * 1000, "200")
     other = trade(at_ms, at_ms * 1000, "7", "BTC_USDT")
-    values = [wire.encode_trade(each, f"{n:032x}") for n, each in enumerate((big, small, other))]
+    values = [
+        message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate((big, small, other))
+    ]
     insert(store, TRADES, values, "all")
     window = f"start = {_text(MONDAY)}, end = {_text(MONDAY + timedelta(minutes=1))}"
     assert store.rows(f"SELECT price, close, volume FROM usdt_tmn(interval_s = 60, {window})") == [
@@ -308,7 +310,7 @@ def book(store: Store) -> Store:
         side(BookSide.ASK, [], at_us, "ETH_USDT"),
     ]
     for name in ("first", "again"):
-        insert(store, DEPTH, [wire.encode_depth(each) for each in snapshots], name)
+        insert(store, DEPTH, [message_format.encode_depth(each) for each in snapshots], name)
     return store
 
 
@@ -329,7 +331,7 @@ def test_book_depth_counts_what_lies_within_the_basis_points(book: Store) -> Non
 
 def test_spreads_are_those_at_the_end_of_each_interval(book: Store) -> None:
     later = side(BookSide.BID, [99.9], us(MONDAY) + 1_000_000)
-    insert(book, DEPTH, [wire.encode_depth(later)], "later")
+    insert(book, DEPTH, [message_format.encode_depth(later)], "later")
     minute = timedelta(minutes=1)
     window = f"start = {_text(MONDAY - minute)}, end = {_text(MONDAY + minute)}"
     rows = book.rows(
@@ -347,7 +349,9 @@ def test_spreads_are_those_at_the_end_of_each_interval(book: Store) -> None:
     assert book.rows(
         f"SELECT best_bid, best_ask FROM spreads(interval_s = 86400, {day_before})"
     ) == [(None, 100.5)]
-    insert(book, DEPTH, [wire.encode_depth(side(BookSide.ASK, [100.1], us(MONDAY)))], "both")
+    insert(
+        book, DEPTH, [message_format.encode_depth(side(BookSide.ASK, [100.1], us(MONDAY)))], "both"
+    )
     hour = f"start = {_text(MONDAY)}, end = {_text(MONDAY + minute)}"
     assert book.rows(
         "SELECT best_bid, best_ask, mid, round(spread, 9), round(spread_bps, 9), imbalance"
@@ -366,7 +370,7 @@ def test_markets_show_the_last_day_and_the_newest_book(book: Store) -> None:
         trade(at_ms + 1000, at_ms * 1000, "999"),
         trade(at_ms - hour_ms, at_ms * 1000, "7", "QUIETTMN"),
     ]
-    values = [wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(traded)]
+    values = [message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(traded)]
     for name in ("first", "again"):
         insert(book, TRADES, values, name)
     rows = book.rows(
@@ -387,7 +391,10 @@ def test_markets_show_the_last_day_and_the_newest_book(book: Store) -> None:
 def test_markets_asked_for_one_read_no_other(book: Store) -> None:
     now_us = time.time_ns() // 1000
     insert(
-        book, TRADES, [wire.encode_trade(trade(now_us // 1000, now_us, "7"), f"{1:032x}")], "now"
+        book,
+        TRADES,
+        [message_format.encode_trade(trade(now_us // 1000, now_us, "7"), f"{1:032x}")],
+        "now",
     )
     plan = book.rows(
         "EXPLAIN indexes = 1 SELECT * FROM markets WHERE source = 'wallex' AND symbol = 'USDTTMN'"
@@ -399,7 +406,7 @@ def test_markets_asked_for_one_read_no_other(book: Store) -> None:
 
 def test_markets_of_now_are_those_of_this_moment(store: Store) -> None:
     now_us = time.time_ns() // 1000
-    value = wire.encode_trade(trade(now_us // 1000 - 2000, now_us, "7"), f"{1:032x}")
+    value = message_format.encode_trade(trade(now_us // 1000 - 2000, now_us, "7"), f"{1:032x}")
     insert(store, TRADES, [value], "now")
     ((symbol, age_s),) = store.rows("SELECT symbol, trade_age_s FROM markets")
     assert symbol == "USDTTMN"

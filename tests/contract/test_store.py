@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ports import free_port
-from radar.columns import Coded, Column, Columns, Lists
+from radar.codec.batch_decoder import Coded, Column, Columns, Lists
 from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
 from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings

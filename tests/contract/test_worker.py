@@ -11,8 +11,8 @@ import pytest
 
 import crashing_worker
 from ports import free_port
-from radar import wire
 from radar.addresses import answers
+from radar.codec import message_format
 from radar.kafka import Cluster, Publisher
 from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings, load
@@ -85,7 +85,9 @@ def test_worker_of_topics_that_grew_stores_a_trade_that_moved_once(
     settings: Settings, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     symbols = [f"S{n}TMN" for n in range(40)]
-    trades = [(wire.message_key("wallex", each), trade_value(1, each)) for each in symbols]
+    trades = [
+        (message_format.message_key("wallex", each), trade_value(1, each)) for each in symbols
+    ]
 
     def publish_all() -> None:
         publisher = Publisher(settings, TRADES.topic)

@@ -10,7 +10,7 @@ import confluent_kafka
 import pytest
 
 from corpus.bad_messages import BAD_MESSAGES, Case, depth, trade
-from radar import wire
+from radar.codec import message_format
 from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES
 from radar.consumer.letters import Letters
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, GroupReader, Publisher
@@ -244,10 +244,13 @@ def test_worker_stores_every_trade_that_is_just_good_enough(
         {"price": largest, "base_amount": smallest},
         {"price": "9999999999", "base_amount": "9999999999.999999999999999999"},
         {"symbol": "A" * 32, "base": "0", "quote": "z_.:/-"},
-        {"event_time_ms": wire.MIN_TIME_MS},
-        {"event_time_ms": now_us // 1000 + wire.MAX_EVENT_AHEAD_MS},
+        {"event_time_ms": message_format.MIN_TIME_MS},
+        {"event_time_ms": now_us // 1000 + message_format.MAX_EVENT_AHEAD_MS},
         {"trade_id": "f" * 32},
-        {"received_at_us": wire.MAX_TIME_MS * 1000 - 1, "event_time_ms": wire.MAX_TIME_MS - 1},
+        {
+            "received_at_us": message_format.MAX_TIME_MS * 1000 - 1,
+            "event_time_ms": message_format.MAX_TIME_MS - 1,
+        },
     ]
     values = [
         trade(**{"trade_id": f"{n:032x}", "received_at_us": now_us} | case)
@@ -264,7 +267,7 @@ def test_worker_stores_every_trade_that_is_just_good_enough(
     )
     expected = []
     for value in values:
-        row = wire.decode_trade(value)
+        row = message_format.decode_trade(value)
         expected.append(
             (row.trade_id, row.source, row.symbol, row.base, row.quote, row.side, row.price,
              row.base_amount, _seconds(row.event_time_ms, 3), _seconds(row.received_at_us, 6))
@@ -276,7 +279,7 @@ def test_worker_stores_every_snapshot_that_is_just_good_enough(
     settings: Settings, store: Store, start: Start
 ) -> None:
     now_us = time.time_ns() // 1000
-    full = [float(n) for n in range(wire.MAX_LEVELS, 0, -1)]
+    full = [float(n) for n in range(message_format.MAX_LEVELS, 0, -1)]
     cases: list[dict[str, Any]] = [
         {"prices": [], "quantities": []},
         {"prices": full, "quantities": full},
@@ -286,7 +289,7 @@ def test_worker_stores_every_snapshot_that_is_just_good_enough(
         {"prices": [1.0, 1.0], "quantities": [1.0, 1.0]},
         {"prices": [0.1 + 0.2, 0.1], "quantities": [1 / 3, 9007199254740993.0]},
         {"symbol": "A" * 32},
-        {"received_at_us": wire.MAX_TIME_MS * 1000 - 1},
+        {"received_at_us": message_format.MAX_TIME_MS * 1000 - 1},
     ]  # fmt: skip
     values = [depth(**{"received_at_us": now_us + n} | case) for n, case in enumerate(cases)]
     publish(settings, DEPTH, list(values))
@@ -297,7 +300,7 @@ def test_worker_stores_every_snapshot_that_is_just_good_enough(
         "SELECT symbol, prices, quantities, levels, toString(toDecimal64(received_at, 6))"
         " FROM orderbook_depth ORDER BY kafka_offset"
     )
-    rows = [wire.decode_depth(value) for value in values]
+    rows = [message_format.decode_depth(value) for value in values]
     assert stored == [
         (row.symbol, row.prices, row.quantities, len(row.prices), _seconds(row.received_at_us, 6))
         for row in rows

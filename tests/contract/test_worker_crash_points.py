@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import crashing_worker
-from radar import wire
+from radar.codec import message_format
 from radar.consumer.worker import CrashPoint
 from radar.kafka import Publisher
 from radar.kinds import TRADES
@@ -36,7 +36,7 @@ def publish(settings: Settings, first: int) -> None:
     publisher = Publisher(settings, TRADES.topic)
     for n in range(first, first + MESSAGES):
         value = b"bad" if n % BAD_EVERY == 0 else trade_value(n)
-        publisher.publish(wire.message_key("wallex", f"S{n % 19}TMN"), value)
+        publisher.publish(message_format.message_key("wallex", f"S{n % 19}TMN"), value)
     assert publisher.flush(20) == 0
 
 

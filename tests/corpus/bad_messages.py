@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import DEPTH, TRADES
 
 RECEIVED_AT_US = 1_784_000_000_120_345
@@ -396,9 +396,9 @@ def _common(good: Mapping[str, Any], other_side: str, other_kind: str) -> list[C
             for what, value, reason in _TIMES_OF_NOTHING
         ),
         Case("received before 2015",
-             _message(good, {"received_at_us": wire.MIN_TIME_MS * 1000 - 1}), "schema"),
+             _message(good, {"received_at_us": message_format.MIN_TIME_MS * 1000 - 1}), "schema"),
         Case("received in 2100",
-             _message(good, {"received_at_us": wire.MAX_TIME_MS * 1000}), "schema"),
+             _message(good, {"received_at_us": message_format.MAX_TIME_MS * 1000}), "schema"),
         Case("received, in milliseconds", _message(good, {"received_at_us": EVENT_TIME_MS}),
              "schema"),
         Case("received, in nanoseconds",
@@ -425,15 +425,15 @@ TRADE_CASES = [
         Case(f"event_time_ms: {what}", trade(event_time_ms=value), reason)
         for what, value, reason in _TIMES_OF_NOTHING
     ),
-    Case("event before 2015", trade(event_time_ms=wire.MIN_TIME_MS - 1), "schema"),
-    Case("event in 2100", trade(event_time_ms=wire.MAX_TIME_MS), "schema"),
+    Case("event before 2015", trade(event_time_ms=message_format.MIN_TIME_MS - 1), "schema"),
+    Case("event in 2100", trade(event_time_ms=message_format.MAX_TIME_MS), "schema"),
     Case("event beyond DateTime64", trade(event_time_ms=10_413_792_000_000), "schema"),
     Case("event in the year 9999", trade(event_time_ms=253_402_300_799_000), "schema"),
     Case("event, in seconds", trade(event_time_ms=EVENT_TIME_MS // 1000), "schema"),
     Case("event, in microseconds", trade(event_time_ms=EVENT_TIME_MS * 1000), "schema"),
     Case("event more than a day ahead", trade(event_time_ms=EVENT_TIME_MS + 86_460_000), "time"),
     Case("event two days ahead", trade(event_time_ms=EVENT_TIME_MS + 172_800_000), "time"),
-    Case("event in 2099", trade(event_time_ms=wire.MAX_TIME_MS - 1), "time"),
+    Case("event in 2099", trade(event_time_ms=message_format.MAX_TIME_MS - 1), "time"),
     Case("total beyond the column", trade(price="9" * 20, base_amount="9" * 20), "amount"),
     Case("total just beyond the column", trade(price="1" + "0" * 19, base_amount="10"), "amount"),
     *(

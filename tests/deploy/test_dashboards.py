@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from promtool import declared, promtool
-from radar import wire
+from radar.codec import message_format
 from radar.consumer.content import read
 from radar.consumer.run import Run
 from radar.kinds import DEPTH, GAPS, KINDS, TRADES, WATCHES
@@ -57,12 +57,17 @@ def market(store: Store) -> Store:
     names = {"source": "wallex", "symbol": "USDTTMN", "base": "USDT", "quote": "TMN"}
     times = {"event_time_ms": now_us // 1000, "received_at_us": now_us}
     trade = Trade(side=TradeSide.BUY, price="31704.5", base_amount="2", **names, **times)  # type: ignore[arg-type]
-    values = {TRADES: [wire.encode_trade(trade, f"{1:032x}")], DEPTH: [], GAPS: [], WATCHES: []}
+    values = {
+        TRADES: [message_format.encode_trade(trade, f"{1:032x}")],
+        DEPTH: [],
+        GAPS: [],
+        WATCHES: [],
+    }
     for side, prices in ((BookSide.BID, (31700.0, 31600.0)), (BookSide.ASK, (31705.0, 31800.0))):
         book = DepthSnapshot(
             side=side, prices=prices, quantities=(3.0, 4.0), received_at_us=now_us, **names
         )
-        values[DEPTH].append(wire.encode_depth(book))
+        values[DEPTH].append(message_format.encode_depth(book))
     gap = Gap(
         source="wallex",
         record_kind="trades",
@@ -73,7 +78,7 @@ def market(store: Store) -> Store:
         repaired=True,
         received_at_us=now_us,
     )
-    values[GAPS].append(wire.encode_gap(gap))
+    values[GAPS].append(message_format.encode_gap(gap))
     watch = Watch(
         source="wallex",
         record_kind="trades",
@@ -85,7 +90,7 @@ def market(store: Store) -> Store:
         interval_ms=0,
         received_at_us=now_us,
     )
-    values[WATCHES].append(wire.encode_watch(watch))
+    values[WATCHES].append(message_format.encode_watch(watch))
     for kind in KINDS.values():
         messages = [Consumed(at, value) for at, value in enumerate(values[kind])]
         parts = read(kind, 0, Run.of(messages)).parts

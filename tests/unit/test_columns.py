@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from corpus.bad_messages import BAD_MESSAGES, depth, trade
 from generated import snapshots, trades
-from radar import columns, wire
-from radar.columns import Coded, Columns, Lists
+from radar.codec import batch_decoder, message_format
+from radar.codec.batch_decoder import Coded, Columns, Lists
+from radar.codec.byte_grid import Packed
 from radar.errors import InvalidMessage
 from radar.kinds import DEPTH, KINDS, TRADES
-from radar.layout import Packed
 from radar.records import DepthSnapshot, Trade
 
 
@@ -46,7 +46,10 @@ def plain(read: Columns) -> dict[str, list[Any]]:
 
 
 def assert_trades(values: list[bytes]) -> None:
-    found, messages = plain(columns.trade_columns(values)), list(map(wire.decode_trade, values))
+    found, messages = (
+        plain(batch_decoder.trade_columns(values)),
+        list(map(message_format.decode_trade, values)),
+    )
     for name in ("trade_id", "source", "symbol", "base", "quote", "side", "price", "base_amount"):
         assert found[name] == [getattr(message, name) for message in messages]
     assert found["event_time"] == [message.event_time_ms for message in messages]
@@ -54,7 +57,10 @@ def assert_trades(values: list[bytes]) -> None:
 
 
 def assert_snapshots(values: list[bytes]) -> None:
-    found, messages = plain(columns.depth_columns(values)), list(map(wire.decode_depth, values))
+    found, messages = (
+        plain(batch_decoder.depth_columns(values)),
+        list(map(message_format.decode_depth, values)),
+    )
     for name in ("source", "symbol", "base", "quote", "side", "prices", "quantities"):
         assert found[name] == [getattr(message, name) for message in messages]
     assert found["received_at"] == [message.received_at_us for message in messages]
@@ -62,19 +68,19 @@ def assert_snapshots(values: list[bytes]) -> None:
 
 @given(st.lists(trades(), min_size=1, max_size=8))
 def test_columns_of_trades_equal_the_messages(made: list[Trade]) -> None:
-    assert_trades([wire.encode_trade(each, f"{n:032x}") for n, each in enumerate(made)])
+    assert_trades([message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(made)])
 
 
 @given(st.lists(snapshots(), min_size=1, max_size=8))
 def test_columns_of_snapshots_equal_the_messages(made: list[DepthSnapshot]) -> None:
-    assert_snapshots(list(map(wire.encode_depth, made)))
+    assert_snapshots(list(map(message_format.encode_depth, made)))
 
 
 def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
     # The slow way gives the same, so that nothing else would tell.
-    assert columns.TradeColumns()._plausible([trade(), trade(price="1", trade_id="ab" * 16)])
+    assert batch_decoder.TradeColumns()._plausible([trade(), trade(price="1", trade_id="ab" * 16)])
     snapshots = [depth(), depth(side="ask", prices=[1, 2.5]), depth(prices=[], quantities=[])]
-    assert columns.DepthColumns()._plausible(snapshots)
+    assert batch_decoder.DepthColumns()._plausible(snapshots)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar import layout
+from radar.codec import byte_grid
+from radar.codec.byte_grid import Laid, Packed, Unusual
 from radar.decimals import CANONICAL_PATTERN
-from radar.layout import Laid, Packed, Unusual
 
 _NEARLY_AMOUNTS = st.one_of(
     st.from_regex(CANONICAL_PATTERN.replace("$", r"\Z")),
@@ -29,17 +29,17 @@ def test_integer_digits_takes_exactly_the_positive_canonical_amounts(text: str) 
     is_amount = re.fullmatch(CANONICAL_PATTERN, text) is not None and text != "0"
     for texts in ([text], ["0.5", text, "12"], [text, text]):
         if is_amount:
-            found = layout.integer_digits(packed(texts)).tolist()
+            found = byte_grid.integer_digits(packed(texts)).tolist()
             assert found == [len(each.partition(".")[0]) for each in texts]
         else:
             with pytest.raises(Unusual):
-                layout.integer_digits(packed(texts))
+                byte_grid.integer_digits(packed(texts))
 
 
 @given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 99)), min_size=1, max_size=5))
 def test_numbers_of_a_pattern_are_read_back(pairs: list[tuple[int, int]]) -> None:
     laid = Laid([b"a%03db%02dc" % pair for pair in pairs])
-    first, second = layout.numbers(laid.rows(laid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
+    first, second = byte_grid.numbers(laid.rows(laid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == pairs
 
 
@@ -47,7 +47,7 @@ def test_numbers_of_a_pattern_are_read_back(pairs: list[tuple[int, int]]) -> Non
 def test_numbers_of_something_else_are_refused(string: bytes) -> None:
     laid = Laid([b"a123b12c", string])
     with pytest.raises(Unusual):
-        layout.numbers(laid.rows(laid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
+        byte_grid.numbers(laid.rows(laid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
 
 
 def test_rows_beyond_the_end_are_refused() -> None:
@@ -61,7 +61,7 @@ def test_rows_beyond_the_end_are_refused() -> None:
 @given(st.lists(st.uuids(), min_size=1, max_size=4))
 def test_uuids_are_pairs_of_their_halves(made: list[UUID]) -> None:
     digits = np.frombuffer("".join(each.hex for each in made).encode(), np.uint8).reshape(-1, 32)
-    words = [int(word) for word in layout.uuids(digits)]
+    words = [int(word) for word in byte_grid.uuids(digits)]
     assert [high << 64 | low for high, low in zip(words[::2], words[1::2], strict=True)] == [
         each.int for each in made
     ]
@@ -71,4 +71,4 @@ def test_uuids_are_pairs_of_their_halves(made: list[UUID]) -> None:
 def test_uuids_of_other_characters_are_refused(character: str) -> None:
     digits = np.frombuffer(("a" * 31 + character).encode(), np.uint8).reshape(1, 32)
     with pytest.raises(Unusual):
-        layout.uuids(digits)
+        byte_grid.uuids(digits)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from generated import AMOUNTS, NAMES, NUMBERS, snapshots, trades
-from radar import wire
+from radar.codec import message_format
 from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import RecentTrades
 from radar.exchanges.wallex import EXCHANGE
@@ -38,7 +38,11 @@ ANY_AMOUNT = (
     | st.text("0123456789.eE-", max_size=45)
     | st.sampled_from(["0", "0.0", "1.", ".1", "01", "1\n", "9" * 20, "9" * 21, "٣", "NaN", "1e5"])
 )
-LIMITS_MS = [wire.MIN_TIME_MS, wire.MAX_TIME_MS, NOW_MS + wire.MAX_EVENT_AHEAD_MS]
+LIMITS_MS = [
+    message_format.MIN_TIME_MS,
+    message_format.MAX_TIME_MS,
+    NOW_MS + message_format.MAX_EVENT_AHEAD_MS,
+]
 ANY_TIME_MS = st.integers(-(2**62), 2**62) | st.builds(
     int.__add__, st.sampled_from(LIMITS_MS), st.integers(-1, 1)
 )
@@ -68,7 +72,9 @@ def any_trades(draw: st.DrawFn) -> Trade:
 def any_snapshots(draw: st.DrawFn) -> DepthSnapshot:
     """Return the same of a snapshot."""
     made = draw(snapshots())
-    numbers = st.lists(ANY_NUMBER, max_size=4).map(tuple) | st.just((1.0,) * (wire.MAX_LEVELS + 1))
+    numbers = st.lists(ANY_NUMBER, max_size=4).map(tuple) | st.just(
+        (1.0,) * (message_format.MAX_LEVELS + 1)
+    )
     anything: dict[str, st.SearchStrategy[Any]] = {
         "source": ANY_NAME, "symbol": ANY_NAME, "base": ANY_NAME, "quote": ANY_NAME,
         "prices": numbers, "quantities": numbers,
@@ -92,16 +98,16 @@ def accepts(decode: Any, value: bytes) -> bool:
 def test_trades_are_published_exactly_if_workers_accept_them(made: Trade) -> None:
     take = TradeRecorder("wallex").source()
     try:
-        value = wire.encode_trade(made, "0" * 32)
+        value = message_format.encode_trade(made, "0" * 32)
     except UnicodeEncodeError:
         value = b""
     try:
         message = take(made)
     except InvalidMessage:
-        assert not accepts(wire.decode_trade, value)
+        assert not accepts(message_format.decode_trade, value)
     else:
         assert message is not None
-        row = wire.decode_trade(message[1])
+        row = message_format.decode_trade(message[1])
         assert (row.price, row.event_time_ms) == (made.price, made.event_time_ms)
 
 
@@ -114,13 +120,13 @@ def test_snapshots_are_published_exactly_if_workers_accept_them(
         message = take(made)
     except InvalidMessage:
         try:
-            value = wire.encode_depth(made)
+            value = message_format.encode_depth(made)
         except UnicodeEncodeError:
             return
-        assert not accepts(wire.decode_depth, value)
+        assert not accepts(message_format.decode_depth, value)
     else:
         assert message is not None
-        assert wire.decode_depth(message[1]).prices == list(made.prices)
+        assert message_format.decode_depth(message[1]).prices == list(made.prices)
 
 
 HOSTILE_MEMBERS = [
@@ -162,13 +168,15 @@ def test_hostile_frame_is_refused_or_published_so_that_workers_accept_it(frame: 
     except (InvalidFrame, InvalidMessage):
         return
     for _, value in filter(None, messages):
-        assert accepts(wire.decode_trade, value) or accepts(wire.decode_depth, value)
+        assert accepts(message_format.decode_trade, value) or accepts(
+            message_format.decode_depth, value
+        )
 
 
 def test_a_trade_that_is_refused_now_is_published_once_it_is_valid() -> None:
     take = TradeRecorder("wallex").source()
     early = {name: getattr(TRADE, name) for name in Trade.__struct_fields__}
-    ahead_ms = NOW_MS + wire.MAX_EVENT_AHEAD_MS + 1000
+    ahead_ms = NOW_MS + message_format.MAX_EVENT_AHEAD_MS + 1000
     with pytest.raises(InvalidMessage, match="future"):
         take(Trade(**early | {"event_time_ms": ahead_ms}))
     later = Trade(**early | {"event_time_ms": ahead_ms, "received_at_us": ahead_ms * 1000})
@@ -178,7 +186,7 @@ def test_a_trade_that_is_refused_now_is_published_once_it_is_valid() -> None:
 def test_trades_told_by_rest_that_workers_refuse_count_as_invalid() -> None:
     future = Trade(
         **{name: getattr(TRADE, name) for name in Trade.__struct_fields__}
-        | {"event_time_ms": wire.MAX_TIME_MS - 1}
+        | {"event_time_ms": message_format.MAX_TIME_MS - 1}
     )
     assert _without_refused(RecentTrades([TRADE, future], 1)) == RecentTrades([TRADE], 2)
 
@@ -213,7 +221,7 @@ def test_reports_that_workers_refuse_are_left_out(kind: Any) -> None:
         members["kind"] = "watch"
     kept = _Kept()
     reports = Reports(kept, "wallex", kind)  # type: ignore[arg-type]
-    good = wire._encoder.encode(members)
+    good = message_format._encoder.encode(members)
     changes: list[dict[str, Any]] = [
         {},
         {"symbols": ["A" * 33]},
@@ -221,6 +229,6 @@ def test_reports_that_workers_refuse_are_left_out(kind: Any) -> None:
         {"ended_at_us": NOW_US - 1},
     ]
     for change in changes:
-        reports.put(b"key", wire._encoder.encode(members | change))
+        reports.put(b"key", message_format._encoder.encode(members | change))
     reports.serve()
     assert kept.values == [good]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radar import wire
+from radar.codec import message_format
 from radar.producer.recorders import TradeRecorder
 from radar.records import Trade, TradeSide
 
@@ -90,7 +90,7 @@ def record(market: list[Trade], life: Life, rng: Random) -> list[bytes]:
     return messages[: len(messages) - life.lost] if life.lost else messages
 
 
-def content(row: wire.TradeMessage) -> tuple[str, ...]:
+def content(row: message_format.TradeMessage) -> tuple[str, ...]:
     return str(row.event_time_ms), row.price, row.base_amount, row.side
 
 
@@ -101,14 +101,14 @@ def test_identity_of_two_producers_never_exceeds_the_market_and_equals_it_if_one
 ) -> None:
     market, producers = run
     everything = record(market, Life([list(range(len(market)))], 0), rng)
-    truth = Counter(content(wire.decode_trade(each)) for each in everything)
+    truth = Counter(content(message_format.decode_trade(each)) for each in everything)
     assert truth.total() == len(market)
 
     stored: dict[str, tuple[str, ...]] = {}
     some_source_saw_all = False
     for life in (life for lives in producers for life in lives):
         for value in record(market, life, rng):
-            row = wire.decode_trade(value)
+            row = message_format.decode_trade(value)
             # What collapses under one identity is one trade.
             assert stored.setdefault(row.trade_id, content(row)) == content(row)
         some_source_saw_all |= not life.lost and list(range(len(market))) in life.sources
@@ -129,7 +129,7 @@ def test_identity_of_two_producers_stores_the_most_that_one_source_saw(
     stored: dict[str, tuple[str, ...]] = {}
     for life in lives:
         for value in record(market, life, rng):
-            row = wire.decode_trade(value)
+            row = message_format.decode_trade(value)
             stored[row.trade_id] = content(row)
     seen = [
         Counter(

@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaError
 
-from radar import wire
+from radar.codec import message_format
 from radar.kafka.refusals import (
     LOG_EVERY_S,
     OVER_AFTER_S,
@@ -83,7 +83,7 @@ def test_unpublished_messages_lie_inside_a_gap_of_their_markets() -> None:
 
 
 def gap(symbol: str, began_us: int, cause: GapCause = GapCause.SILENT) -> bytes:
-    return wire.encode_gap(
+    return message_format.encode_gap(
         Gap("wallex", "trades", cause, (symbol,), began_us, began_us + 10, False, began_us + 20)
     )
 
@@ -91,10 +91,10 @@ def gap(symbol: str, began_us: int, cause: GapCause = GapCause.SILENT) -> bytes:
 def test_merged_gaps_cover_what_their_parts_cover() -> None:
     values = [gap(symbol, NOW_US + n) for n in range(0, 100, 10) for symbol in "AB"]
     values.append(gap("A", NOW_US + 500, GapCause.REFUSED))
-    merged = [wire.decode_gap(each) for each in merged_gaps(values)]
+    merged = [message_format.decode_gap(each) for each in merged_gaps(values)]
     assert len(merged) == 3
     for value in values:
-        part = wire.decode_gap(value)
+        part = message_format.decode_gap(value)
         assert any(
             {*part.symbols} <= {*each.symbols}
             and each.began_at_us <= part.began_at_us
@@ -102,16 +102,18 @@ def test_merged_gaps_cover_what_their_parts_cover() -> None:
             and each.cause == part.cause
             for each in merged
         )
-    many = [gap(f"S{n}", NOW_US) for n in range(2 * wire.MAX_GAP_SYMBOLS)]
+    many = [gap(f"S{n}", NOW_US) for n in range(2 * message_format.MAX_GAP_SYMBOLS)]
     assert len(merged_gaps(many, over_markets=True)) == 2
 
 
 def test_waiting_watches_keep_their_newest_report() -> None:
     def watch(connection: str, ended_us: int) -> bytes:
-        return wire.encode_watch(
+        return message_format.encode_watch(
             Watch("wallex", "trades", connection, ("A",), NOW_US, ended_us, "open", 0, ended_us)
         )
 
     values = [watch(f"{n % 3:x}", NOW_US + n) for n in range(MAX_WAITING)]
-    kept = [wire.decode_watch(each).ended_at_us - NOW_US for each in newest_watches(values)]
+    kept = [
+        message_format.decode_watch(each).ended_at_us - NOW_US for each in newest_watches(values)
+    ]
     assert kept == [MAX_WAITING - 3, MAX_WAITING - 2, MAX_WAITING - 1]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar import kinds, wire
+from radar import kinds
+from radar.codec import message_format
 from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import Event, Hello, Ping
 from radar.exchanges.wallex import EXCHANGE
@@ -31,9 +32,9 @@ def parse(frame: str | bytes) -> tuple[Event, ...]:
     for event in events:
         try:
             if isinstance(event, Trade):
-                wire.check_trade(event)
+                message_format.check_trade(event)
             elif isinstance(event, DepthSnapshot):
-                wire.check_depth(event)
+                message_format.check_depth(event)
         except InvalidMessage as error:
             raise InvalidFrame(str(error)) from error
     return events
@@ -96,9 +97,9 @@ def test_wallex_sample_frames_become_the_documented_events() -> None:
 def test_wallex_sample_records_become_messages_that_decode(line: bytes) -> None:
     for event in parse(line):
         if isinstance(event, Trade):
-            wire.decode_trade(wire.encode_trade(event, "0" * 32))
+            message_format.decode_trade(message_format.encode_trade(event, "0" * 32))
         elif isinstance(event, DepthSnapshot):
-            wire.decode_depth(wire.encode_depth(event))
+            message_format.decode_depth(message_format.encode_depth(event))
 
 
 @pytest.mark.parametrize(
@@ -223,9 +224,12 @@ def test_wallex_depth_with_a_level_that_is_none_is_invalid(level: str) -> None:
 
 def test_wallex_depth_with_more_levels_than_a_message_holds_is_invalid() -> None:
     level = '{"price":1,"quantity":1}'
-    assert len(depth(f"[{','.join([level] * wire.MAX_LEVELS)}]").prices) == wire.MAX_LEVELS
+    assert (
+        len(depth(f"[{','.join([level] * message_format.MAX_LEVELS)}]").prices)
+        == message_format.MAX_LEVELS
+    )
     with pytest.raises(InvalidFrame):
-        depth(f"[{','.join([level] * (wire.MAX_LEVELS + 1))}]")
+        depth(f"[{','.join([level] * (message_format.MAX_LEVELS + 1))}]")
 
 
 @given(st.lists(st.tuples(st.floats(1e-9, 1e12), st.floats(0, 1e12)), max_size=60), st.booleans())
@@ -234,7 +238,7 @@ def test_wallex_depth_any_order_of_levels_becomes_a_message_that_decodes(
 ) -> None:
     data = msgspec.json.encode([{"price": price, "quantity": size} for price, size in levels])
     snapshot = depth(data.decode(), "BTCUSDT@buyDepth" if is_bid else "BTCUSDT@sellDepth")
-    row = wire.decode_depth(wire.encode_depth(snapshot))
+    row = message_format.decode_depth(message_format.encode_depth(snapshot))
     kept = zip(row.prices, row.quantities, strict=True)
     assert sorted(kept) == sorted(level for level in levels if level[1])
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from radar import wire
+from radar.codec import message_format
 from radar.errors import InvalidMessage
 from radar.records import Gap, GapCause
 
@@ -20,7 +20,7 @@ GAP = Gap(
 
 
 def test_wire_gap_there_and_back_keeps_everything() -> None:
-    assert wire.decode_gap(wire.encode_gap(GAP)) == wire.GapMessage(
+    assert message_format.decode_gap(message_format.encode_gap(GAP)) == message_format.GapMessage(
         v=1,
         kind="gap",
         source="wallex",
@@ -43,7 +43,7 @@ def test_wire_gap_there_and_back_keeps_everything() -> None:
         ({"record_kind": "trades\n"}, "schema"),
         ({"cause": "bored"}, "schema"),
         ({"symbols": []}, "schema"),
-        ({"symbols": ["A"] * (wire.MAX_GAP_SYMBOLS + 1)}, "schema"),
+        ({"symbols": ["A"] * (message_format.MAX_GAP_SYMBOLS + 1)}, "schema"),
         ({"symbols": [""]}, "schema"),
         ({"ended_at_us": GAP.began_at_us - 1}, "time"),
         ({"repaired": 1}, "schema"),
@@ -51,7 +51,7 @@ def test_wire_gap_there_and_back_keeps_everything() -> None:
     ],
 )
 def test_wire_gap_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
-    message = msgspec.json.decode(wire.encode_gap(GAP))
+    message = msgspec.json.decode(message_format.encode_gap(GAP))
     with pytest.raises(InvalidMessage) as refused:
-        wire.decode_gap(msgspec.json.encode(message | change))
+        message_format.decode_gap(msgspec.json.encode(message | change))
     assert refused.value.reason == reason

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generated import snapshots, trades
-from radar import wire
+from radar.codec import message_format
 from radar.errors import InvalidMessage
 from radar.records import DepthSnapshot, Trade
 
 
 @given(trades())
 def test_wire_trade_comes_out_as_it_went_in(trade: Trade) -> None:
-    row = wire.decode_trade(wire.encode_trade(trade, "0f" * 16))
+    row = message_format.decode_trade(message_format.encode_trade(trade, "0f" * 16))
     assert (row.source, row.symbol, row.base, row.quote) == (
         trade.source, trade.symbol, trade.base, trade.quote,
     )  # fmt: skip
@@ -28,13 +28,13 @@ def test_wire_trade_comes_out_as_it_went_in(trade: Trade) -> None:
 )
 def test_wire_trade_of_the_largest_amounts_is_a_row(price: str, amount: str) -> None:
     change = {"price": price, "base_amount": amount}
-    row = wire.decode_trade(msgspec.json.encode(TRADE | change))
+    row = message_format.decode_trade(msgspec.json.encode(TRADE | change))
     assert (row.price, row.base_amount) == (price, amount)
 
 
 @given(snapshots())
 def test_wire_depth_comes_out_as_it_went_in(snapshot: DepthSnapshot) -> None:
-    row = wire.decode_depth(wire.encode_depth(snapshot))
+    row = message_format.decode_depth(message_format.encode_depth(snapshot))
     assert tuple(row.prices) == snapshot.prices
     assert tuple(row.quantities) == snapshot.quantities
     assert (row.symbol, row.side) == (snapshot.symbol, snapshot.side)
@@ -43,7 +43,7 @@ def test_wire_depth_comes_out_as_it_went_in(snapshot: DepthSnapshot) -> None:
 
 @given(st.binary())
 def test_wire_any_bytes_raise_nothing_but_invalid_message(value: bytes) -> None:
-    for decode in (wire.decode_trade, wire.decode_depth):
+    for decode in (message_format.decode_trade, message_format.decode_depth):
         with pytest.raises(InvalidMessage):
             decode(value)
 
@@ -94,14 +94,14 @@ DEPTH = {
         ({"price": "0"}, "amount"),
         ({"base_amount": "0"}, "amount"),
         ({"event_time_ms": 253_402_300_799_000}, "schema"),
-        ({"event_time_ms": 1_656_242_049_000 + wire.MAX_EVENT_AHEAD_MS + 1000}, "time"),
+        ({"event_time_ms": 1_656_242_049_000 + message_format.MAX_EVENT_AHEAD_MS + 1000}, "time"),
         ({"extra": 1}, "schema"),
     ],
 )
 def test_wire_trade_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
-    assert wire.decode_trade(msgspec.json.encode(TRADE))
+    assert message_format.decode_trade(msgspec.json.encode(TRADE))
     with pytest.raises(InvalidMessage) as refused:
-        wire.decode_trade(msgspec.json.encode(TRADE | change))
+        message_format.decode_trade(msgspec.json.encode(TRADE | change))
     assert refused.value.reason == reason
 
 
@@ -119,11 +119,11 @@ def test_wire_trade_that_is_implausible_is_refused(change: dict[str, object], re
     ],
 )
 def test_wire_depth_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
-    assert wire.decode_depth(msgspec.json.encode(DEPTH))
+    assert message_format.decode_depth(msgspec.json.encode(DEPTH))
     with pytest.raises(InvalidMessage) as refused:
-        wire.decode_depth(msgspec.json.encode(DEPTH | change))
+        message_format.decode_depth(msgspec.json.encode(DEPTH | change))
     assert refused.value.reason == reason
 
 
 def test_wire_key_is_the_market() -> None:
-    assert wire.message_key("wallex", "USDTTMN") == b"wallex:USDTTMN"
+    assert message_format.message_key("wallex", "USDTTMN") == b"wallex:USDTTMN"

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from radar import wire
+from radar.codec import message_format
 from radar.errors import InvalidMessage
 from radar.records import OPEN, Watch
 
@@ -21,7 +21,9 @@ WATCH = Watch(
 
 
 def test_wire_watch_there_and_back_keeps_everything() -> None:
-    assert wire.decode_watch(wire.encode_watch(WATCH)) == wire.WatchMessage(
+    assert message_format.decode_watch(
+        message_format.encode_watch(WATCH)
+    ) == message_format.WatchMessage(
         v=1,
         kind="watch",
         source="wallex",
@@ -52,7 +54,7 @@ def test_wire_watch_there_and_back_keeps_everything() -> None:
     ],
 )
 def test_wire_watch_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
-    message = msgspec.json.decode(wire.encode_watch(WATCH))
+    message = msgspec.json.decode(message_format.encode_watch(WATCH))
     with pytest.raises(InvalidMessage) as refused:
-        wire.decode_watch(msgspec.json.encode(message | change))
+        message_format.decode_watch(msgspec.json.encode(message | change))
     assert refused.value.reason == reason

@@ -7,10 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from radar.codec.message_format import MAX_TIME_MS
 from radar.errors import RadarError
 from radar.local.simulator import LedgerTrade, stream_ledger
 from radar.store.client import Store
-from radar.wire import MAX_TIME_MS
 
 WINDOW_TRADES = 50_000
 

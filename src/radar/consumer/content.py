@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from radar.columns import Column, Columns
+from radar.codec.batch_decoder import Column, Columns
 from radar.consumer.run import Run
 from radar.errors import InvalidMessage
 from radar.kinds import Kind

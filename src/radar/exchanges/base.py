@@ -55,7 +55,7 @@ class RecentTrades(NamedTuple):
 class Exchange(Protocol):
     """A driver. Every method is pure and does not block.
 
-    A driver reads the exchange's format. The rules of records are `radar.wire`'s, and producers
+    A driver reads the exchange's format. The rules of records are `radar.codec.message_format`'s, and producers
     apply them to every record that a driver returns.
 
     Attributes:

@@ -16,12 +16,12 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from radar import kinds
+from radar.codec.message_format import MAX_LEVELS
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import Event, Hello, MarketList, Ping, RecentTrades, brief
 from radar.kinds import Kind
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
-from radar.wire import MAX_LEVELS
 
 NAME = "wallex"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import Kind
 from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
 from radar.producer.reports import Reports
@@ -161,8 +161,8 @@ class GapRecorder:
             repaired=repaired,
             received_at_us=_now_us(),
         )
-        key = wire.message_key(self._source, self._kind.name)
-        self._reports.put(key, wire.encode_gap(record))
+        key = message_format.message_key(self._source, self._kind.name)
+        self._reports.put(key, message_format.encode_gap(record))
 
 
 def _now_us() -> int:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from radar.codec.message_format import MAX_GAP_SYMBOLS
 from radar.records import GapCause
-from radar.wire import MAX_GAP_SYMBOLS
 
 # A read ends a repair once the second of the exchange in which the gap ended is over, with some
 # time for a subscription to take effect and for an answer that is not the newest.

@@ -12,8 +12,8 @@ Everything here is pure; times are arguments.
 
 from hashlib import sha256
 
+from radar.codec.message_format import TradeMessage
 from radar.records import Trade
-from radar.wire import TradeMessage
 
 ID_DIGITS = 32
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import stamina
 import structlog
 
-from radar import wire
+from radar.codec import message_format
 from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import Exchange, MarketList, brief
 from radar.producer.rest import Rest
@@ -147,7 +147,7 @@ def storable(listed: MarketList) -> Listed:
     for market in listed.markets:
         known = markets.setdefault(market.symbol, market)
         shown = brief(market.symbol[:MAX_SHOWN_NAME]) or "an entry without a name"
-        if not wire.are_names(market.symbol, market.base, market.quote):
+        if not message_format.are_names(market.symbol, market.base, market.quote):
             del markets[market.symbol]
             malformed[shown] = "a name that cannot be stored"
         elif known != market:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from time import monotonic
 from typing import Protocol
 
-from radar import wire
+from radar.codec import message_format
 from radar.producer.conflation import Conflation
 from radar.producer.identity import Occurrences, Published, combination, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade
@@ -70,15 +70,15 @@ class TradeRecorder:
             if not history:
                 # Also of a trade that is refused, perhaps because a clock is wrong.
                 self._note_delay(trade)
-            wire.check_trade(trade)
+            message_format.check_trade(trade)
             content = combination(trade)
             n = occurrences.count(content, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
                 self._repeated.inc()
                 return None
             return (
-                wire.message_key(trade.source, trade.symbol),
-                wire.encode_trade(trade, trade_id(content, n)),
+                message_format.message_key(trade.source, trade.symbol),
+                message_format.encode_trade(trade, trade_id(content, n)),
             )
 
         return take
@@ -122,7 +122,7 @@ class TradeRecorder:
 
     def not_published(self, value: bytes) -> None:
         """Note that a trade was not published after all; the same trade may come again."""
-        self._published.forget(combination(wire.decode_trade(value)))
+        self._published.forget(combination(message_format.decode_trade(value)))
 
     def _note_delay(self, trade: Trade) -> None:
         """Keep the delay nearest to none: one absurd or late trade is no wrong clock."""
@@ -161,7 +161,7 @@ class DepthRecorder:
         def take(snapshot: Record) -> Message | None:
             if not isinstance(snapshot, DepthSnapshot):
                 return None
-            wire.check_depth(snapshot)
+            message_format.check_depth(snapshot)
             if self._every and self._is_repeated(snapshot, take):
                 self._replaced.inc()
                 return None
@@ -193,7 +193,7 @@ class DepthRecorder:
 
     def not_published(self, value: bytes) -> None:
         """Note that a snapshot was not published after all; the same book may come again."""
-        snapshot = wire.decode_depth(value)
+        snapshot = message_format.decode_depth(value)
         self._last.pop((snapshot.symbol, snapshot.side), None)
 
     def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
@@ -215,4 +215,6 @@ class DepthRecorder:
 
 
 def _depth_message(snapshot: DepthSnapshot) -> Message:
-    return wire.message_key(snapshot.source, snapshot.symbol), wire.encode_depth(snapshot)
+    return message_format.message_key(
+        snapshot.source, snapshot.symbol
+    ), message_format.encode_depth(snapshot)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from radar import wire
+from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
 from radar.producer.gaps import SETTLE_US, Read
@@ -277,7 +277,7 @@ def _without_refused(recent: RecentTrades) -> RecentTrades:
     trades = []
     for trade in recent.trades:
         try:
-            wire.check_trade(trade)
+            message_format.check_trade(trade)
         except InvalidMessage:
             continue
         trades.append(trade)

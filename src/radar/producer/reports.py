@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import structlog
 
-from radar import wire
+from radar.codec import message_format
 from radar.errors import BufferFull, InvalidMessage
 from radar.kinds import GAPS, Kind
 from radar.producer.outlet import Outlet
@@ -89,12 +89,12 @@ def merged_gaps(values: Iterable[bytes], *, over_markets: bool = False) -> list[
         values: Messages of gaps.
         over_markets: Also merge gaps of different markets.
     """
-    groups: dict[tuple[object, ...], list[wire.GapMessage]] = {}
-    for gap in map(wire.decode_gap, values):
+    groups: dict[tuple[object, ...], list[message_format.GapMessage]] = {}
+    for gap in map(message_format.decode_gap, values):
         of = () if over_markets else tuple(gap.symbols)
         groups.setdefault((gap.source, gap.record_kind, gap.cause, *of), []).append(gap)
     return [
-        wire.encode_gap(
+        message_format.encode_gap(
             Gap(
                 source=gaps[0].source,
                 record_kind=gaps[0].record_kind,
@@ -118,7 +118,7 @@ def newest_watches(values: Iterable[bytes]) -> list[bytes]:
     """
     newest: dict[tuple[str, int], bytes] = {}
     for value in values:
-        watch = wire.decode_watch(value)
+        watch = message_format.decode_watch(value)
         name = (watch.connection, watch.began_at_us)
         newest.pop(name, None)
         newest[name] = value
@@ -126,5 +126,5 @@ def newest_watches(values: Iterable[bytes]) -> list[bytes]:
 
 
 def _parts(symbols: list[str]) -> Iterator[tuple[str, ...]]:
-    for start in range(0, len(symbols), wire.MAX_GAP_SYMBOLS):
-        yield tuple(symbols[start : start + wire.MAX_GAP_SYMBOLS])
+    for start in range(0, len(symbols), message_format.MAX_GAP_SYMBOLS):
+        yield tuple(symbols[start : start + message_format.MAX_GAP_SYMBOLS])

@@ -10,7 +10,7 @@ from typing import Any
 import stamina
 import structlog
 
-from radar import wire
+from radar.codec import message_format
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
@@ -340,7 +340,7 @@ class Producer:
         missing = [
             symbol
             for symbol in self._settings.symbols
-            if symbol not in self._markets and wire.are_names(symbol)
+            if symbol not in self._markets and message_format.are_names(symbol)
         ]
         self._gaps.expect(missing)
 

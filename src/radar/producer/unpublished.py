@@ -3,9 +3,9 @@
 import math
 from collections import deque
 
+from radar.codec.message_format import MAX_GAP_SYMBOLS
 from radar.producer.gaps import EVENT_TIME_MARGIN_US, Uncovered
 from radar.records import GapCause
-from radar.wire import MAX_GAP_SYMBOLS
 
 # Messages that are given up within this time share a gap.
 COLLECT_S = 5.0

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from radar import wire
+from radar.codec import message_format
 from radar.kinds import Kind
 from radar.producer.reports import Reports
 from radar.records import OPEN, Watch
@@ -91,8 +91,8 @@ class WatchRecorder:
             interval_ms=self._interval_ms,
             received_at_us=_now_us(),
         )
-        key = wire.message_key(self._source, self._kind.name)
-        self._reports.put(key, wire.encode_watch(record))
+        key = message_format.message_key(self._source, self._kind.name)
+        self._reports.put(key, message_format.encode_watch(record))
 
 
 def _now_us() -> int:

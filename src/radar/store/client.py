@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from clickhouse_connect.driver.httputil import all_managers, get_pool_manager
 
-from radar.columns import Columns
+from radar.codec.batch_decoder import Columns
 from radar.errors import InsertCutOff, QueryFailed, StoreUnavailable
 from radar.settings import ANSWER_WITHIN_S, Settings
 from radar.store import native, server_errors

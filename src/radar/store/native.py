@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radar.columns import Coded, Columns, Data, Lists
-from radar.layout import Packed
+from radar.codec.batch_decoder import Coded, Columns, Data, Lists
+from radar.codec.byte_grid import Packed
 
 # Of LowCardinality: the version of its keys, and that an index into keys of its own follows.
 _KEYS_VERSION = (1).to_bytes(8, "little")

@@ -2,7 +2,7 @@
 
 import time
 
-from radar.columns import Column
+from radar.codec.batch_decoder import Column
 from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
 from radar.origin import Mark, Origin
 from radar.store.client import Store

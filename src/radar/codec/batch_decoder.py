@@ -1,6 +1,6 @@
 """From the message values of a block to the columns of an insert, many at a time.
 
-It yields what `wire.decode_…` would, message by message, but an order of magnitude faster: the
+It yields what `message_format.decode_…` would, message by message, but an order of magnitude faster: the
 parser only checks types, and what makes a value plausible is checked for a whole column at once.
 Where anything deviates, be it bad or only unusual, the slow way decides, so that there is one
 definition of what is valid. Pure, like decoding.
@@ -15,10 +15,10 @@ import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
-from radar import layout, wire
+from radar.codec import byte_grid, message_format
+from radar.codec.byte_grid import Packed, Unusual
 from radar.decimals import MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
-from radar.layout import Packed, Unusual
 from radar.records import BookSide
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -104,7 +104,7 @@ class _Heads:
 
     def __init__(
         self,
-        decode: Callable[[bytes], wire.TradeMessage | wire.DepthMessage],
+        decode: Callable[[bytes], message_format.TradeMessage | message_format.DepthMessage],
         head_of: Callable[[bytes], bytes],
     ) -> None:
         self._decode = decode
@@ -140,13 +140,13 @@ class TradeColumns:
     """Reads trades; remembers the beginnings of messages that it has seen."""
 
     def __init__(self) -> None:
-        self._heads = _Heads(wire.decode_trade, _trade_head)
+        self._heads = _Heads(message_format.decode_trade, _trade_head)
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `trades_master`, but for those that tell the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid trade; `wire.decode_trade` tells which.
+            InvalidMessage: A value is not a valid trade; `message_format.decode_trade` tells which.
         """
         try:
             trades = self._plausible(values)
@@ -162,9 +162,9 @@ class TradeColumns:
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Trades:
-        laid = layout.Laid(values)
+        laid = byte_grid.Laid(values)
         start = laid.rows(laid.starts, _ID_END)
-        layout.check(start[:, : len(_TRADE_START)], _TRADE_START)
+        byte_grid.check(start[:, : len(_TRADE_START)], _TRADE_START)
         quotes = laid.places(b'"', _TRADE_QUOTES)
         ends = laid.ends - _TRADE_END_BYTES
         price_opens, price_closes = quotes[:, _PRICE_QUOTE], quotes[:, _PRICE_QUOTE + 1]
@@ -175,22 +175,24 @@ class TradeColumns:
         ).any():
             raise Unusual
         laid.check(price_closes, _AMOUNT_NAME)
-        event_times, received = layout.numbers(laid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        event_times, received = byte_grid.numbers(laid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
         prices = laid.texts(price_opens + 1, price_closes)
         amounts = laid.texts(amount_opens + 1, amount_closes)
         # The product of numbers of so many digits fits.
-        digits = layout.integer_digits(prices) + layout.integer_digits(amounts)
+        digits = byte_grid.integer_digits(prices) + byte_grid.integer_digits(amounts)
         if (
             digits.max() > MAX_INTEGER_DIGITS
-            or not _within(event_times, wire.MIN_TIME_MS, wire.MAX_TIME_MS)
-            or not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000)
-            or (event_times - received // 1000).max() > wire.MAX_EVENT_AHEAD_MS
+            or not _within(event_times, message_format.MIN_TIME_MS, message_format.MAX_TIME_MS)
+            or not _within(
+                received, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
+            )
+            or (event_times - received // 1000).max() > message_format.MAX_EVENT_AHEAD_MS
         ):
             raise Unusual
         head_ends = (price_opens + 1 - laid.starts).tolist()
         heads = [value[_ID_END:end] for value, end in zip(values, head_ends, strict=True)]
         markets, codes = self._heads.read(heads, values)
-        ids = layout.uuids(start[:, len(_TRADE_START) :])
+        ids = byte_grid.uuids(start[:, len(_TRADE_START) :])
         return _Trades(ids, markets, codes, prices, amounts, event_times, received)
 
 
@@ -201,11 +203,11 @@ def _trade_head(value: bytes) -> bytes:
 
 
 def _decoded_trades(values: Sequence[bytes]) -> _Trades:
-    messages = [wire.decode_trade(value) for value in values]
+    messages = [message_format.decode_trade(value) for value in values]
     ids = "".join([message.trade_id for message in messages])
     markets: _Codes[_Market] = _Codes(map(_market, messages))
     return _Trades(
-        layout.uuids(np.frombuffer(ids.encode(), np.uint8).reshape(-1, 32)),
+        byte_grid.uuids(np.frombuffer(ids.encode(), np.uint8).reshape(-1, 32)),
         markets.keys,
         markets.codes,
         [message.price for message in messages],
@@ -215,7 +217,7 @@ def _decoded_trades(values: Sequence[bytes]) -> _Trades:
     )
 
 
-def _market(message: wire.TradeMessage | wire.DepthMessage) -> _Market:
+def _market(message: message_format.TradeMessage | message_format.DepthMessage) -> _Market:
     return _Market(message.source, message.symbol, message.base, message.quote, message.side.value)
 
 
@@ -234,14 +236,14 @@ class DepthColumns:
     """Reads depth snapshots; remembers the beginnings of messages that it has seen."""
 
     def __init__(self) -> None:
-        self._heads = _Heads(wire.decode_depth, _depth_head)
+        self._heads = _Heads(message_format.decode_depth, _depth_head)
         self._parser = simdjson.Parser()
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `orderbook_depth`, but for those that tell the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid snapshot; `wire.decode_depth` tells which.
+            InvalidMessage: A value is not a valid snapshot; `message_format.decode_depth` tells which.
         """
         try:
             snapshots = self._plausible(values)
@@ -256,14 +258,16 @@ class DepthColumns:
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
-        laid = layout.Laid(values)
+        laid = byte_grid.Laid(values)
         quotes = laid.places(b'"', _DEPTH_QUOTES)
         ends = laid.ends - _DEPTH_END_BYTES
         # The last quotes stand where they belong, so all rows are of one message each.
         if (quotes[:, _RECEIVED_QUOTE] != ends + 2).any():
             raise Unusual
-        (received,) = layout.numbers(laid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
-        if not _within(received, wire.MIN_TIME_MS * 1000, wire.MAX_TIME_MS * 1000):
+        (received,) = byte_grid.numbers(laid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
+        if not _within(
+            received, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
+        ):
             raise Unusual
         prices_end = quotes[:, _QUANTITIES_QUOTE] - 2
         laid.check(prices_end, _QUANTITIES_NAME)
@@ -286,7 +290,7 @@ class DepthColumns:
                 for v, start, end in zip(values, quantity_starts, quantity_ends, strict=True)
             ]
         )
-        if (lengths != lengths_too).any() or lengths.max() > wire.MAX_LEVELS:
+        if (lengths != lengths_too).any() or lengths.max() > message_format.MAX_LEVELS:
             raise Unusual
         if not (np.isfinite(prices).all() and np.isfinite(quantities).all()):
             raise Unusual
@@ -326,7 +330,7 @@ def _depth_head(value: bytes) -> bytes:
 
 
 def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
-    messages = [wire.decode_depth(value) for value in values]
+    messages = [message_format.decode_depth(value) for value in values]
     markets: _Codes[_Market] = _Codes(map(_market, messages))
     return _Snapshots(
         markets.keys,
@@ -342,9 +346,9 @@ def gap_columns(values: Sequence[bytes]) -> Columns:
     """Return the columns of `gaps`, but for those that tell the place in Kafka.
 
     Raises:
-        InvalidMessage: A value is not a valid gap; `wire.decode_gap` tells which.
+        InvalidMessage: A value is not a valid gap; `message_format.decode_gap` tells which.
     """
-    gaps = [wire.decode_gap(value) for value in values]
+    gaps = [message_format.decode_gap(value) for value in values]
     symbols = [symbol for gap in gaps for symbol in gap.symbols]
     lengths = np.array([len(gap.symbols) for gap in gaps])
     time = "DateTime64(6, 'UTC')"
@@ -364,9 +368,9 @@ def watch_columns(values: Sequence[bytes]) -> Columns:
     """Return the columns of `watches`, but for those that tell the place in Kafka.
 
     Raises:
-        InvalidMessage: A value is not a valid watch; `wire.decode_watch` tells which.
+        InvalidMessage: A value is not a valid watch; `message_format.decode_watch` tells which.
     """
-    watches = [wire.decode_watch(value) for value in values]
+    watches = [message_format.decode_watch(value) for value in values]
     symbols = [symbol for watch in watches for symbol in watch.symbols]
     lengths = np.array([len(watch.symbols) for watch in watches])
     time = "DateTime64(6, 'UTC')"

@@ -1,0 +1,1 @@
+"""Records as Kafka messages: encoder, strict decoder, batch decoder."""
