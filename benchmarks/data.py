@@ -8,8 +8,8 @@ from itertools import islice
 from confluent_kafka import Producer
 
 from radar.codec import message_format
+from radar.datasets import Kind
 from radar.decimals import canonical
-from radar.kinds import Kind
 from radar.local.simulator import market as model
 from radar.local.simulator import wire as exchange
 from radar.producer.identity import Occurrences, combination, trade_id

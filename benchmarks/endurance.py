@@ -15,9 +15,9 @@ from benchmarks.cpu import memory_bytes
 from benchmarks.options import Options
 from benchmarks.results import Section, Table
 from radar.addresses import free_port
+from radar.datasets import RECORDED
 from radar.errors import RadarError
 from radar.kafka import Cluster
-from radar.kinds import RECORDED
 from radar.settings import Settings, load
 from radar.status.state import running_pipeline
 from radar.store.client import Store

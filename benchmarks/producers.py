@@ -10,8 +10,8 @@ from benchmarks.cpu import cpu_seconds
 from benchmarks.options import Options
 from benchmarks.results import Section, Table, number
 from radar.addresses import free_port
+from radar.datasets import KINDS, Kind
 from radar.kafka import Cluster
-from radar.kinds import KINDS, Kind
 
 NAME = "producers"
 TEXT = """

@@ -14,7 +14,7 @@ from benchmarks.generated import insert_trades
 from benchmarks.options import Options
 from benchmarks.results import Section, Table, microseconds, number
 from benchmarks.worker_run import Measurement, measure, measure_joined
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 
 NAME = "scaling"
 TEXT = """

@@ -15,9 +15,9 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.data import PARTITIONS
 from radar import settings as radar_settings
 from radar.addresses import answers, free_port
+from radar.datasets import KINDS, Kind
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
-from radar.kinds import KINDS, Kind
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrate

@@ -12,7 +12,7 @@ from benchmarks.contenders.peers import CONTENDERS
 from benchmarks.options import Options
 from benchmarks.results import Bar, Plot, Section, Table, microseconds, number
 from benchmarks.worker_run import Measurement, measure
-from radar.kinds import KINDS
+from radar.datasets import KINDS
 
 NAME = "throughput"
 TEXT = """

@@ -11,7 +11,7 @@ from benchmarks.contenders.peers import Contender, Task
 from benchmarks.cpu import CpuTimes, cpu_seconds, with_children
 from benchmarks.data import PARTITIONS
 from benchmarks.progress import RowsOnDisk
-from radar.kinds import Kind
+from radar.datasets import Kind
 
 SAMPLE_EVERY_S = 0.02
 START_TIMEOUT_S = 60.0

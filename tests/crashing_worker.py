@@ -17,7 +17,7 @@ import threading
 
 from radar import processes
 from radar.consumer.worker import CrashPoint, Worker
-from radar.kinds import KINDS
+from radar.datasets import KINDS
 from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 from radar.settings import load
 from radar.telemetry import logs

@@ -22,11 +22,11 @@ from corpus.bad_messages import BAD_MESSAGES, depth, trade
 from radar.codec import message_format
 from radar.consumer.accounting import Mark
 from radar.consumer.batch import Plan
+from radar.datasets import KINDS
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame, InvalidMessage
 from radar.exchanges.base import Ping
 from radar.exchanges.wallex import EXCHANGE
-from radar.kinds import KINDS
 from radar.producer.markets import Listing, storable
 from radar.records import DepthSnapshot, Market, Trade
 from support import peak_bytes, reset_peak_bytes

@@ -11,7 +11,7 @@ from ports import free_port
 from radar.codec import message_format
 from radar.consumer.content import read
 from radar.consumer.run import Run
-from radar.kinds import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
 from radar.store.client import Store

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from msgspec.structs import replace
 
-from radar.kinds import KINDS
+from radar.datasets import KINDS
 from radar.status import bottleneck
 from radar.status.model import (
     ConnectionState,

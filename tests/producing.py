@@ -13,9 +13,9 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from prometheus_client import REGISTRY
 
+from radar.datasets import Kind
 from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
-from radar.kinds import Kind
 from radar.local.simulator import LedgerTrade, Simulator
 from radar.producer.run import run
 from radar.settings import Settings

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import confluent_kafka
 
 from radar.codec import message_format
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.kafka import Cluster, Publisher
-from radar.kinds import DEPTH, TRADES, Kind
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store

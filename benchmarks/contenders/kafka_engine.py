@@ -7,8 +7,8 @@ Sources: ClickHouse documentation "Kafka table engine", "Input formats", "JSON f
 import contextlib
 from dataclasses import dataclass
 
+from radar.datasets import Kind
 from radar.errors import QueryFailed
-from radar.kinds import Kind
 from radar.store.client import Store
 
 _NAME = "LowCardinality(String)"

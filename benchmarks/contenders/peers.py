@@ -10,7 +10,7 @@ from benchmarks import stack
 from benchmarks.contenders import kafka_engine
 from benchmarks.contenders.kafka_engine import Tuning
 from benchmarks.data import PARTITIONS
-from radar.kinds import Kind
+from radar.datasets import Kind
 
 DEFAULT = 0  # whatever radar does by default
 QUIX_PYTHON = stack.ROOT / ".venv-quix" / "bin" / "python"

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
+from radar.datasets import Kind
 from radar.early_signals import SIGNAL_EXIT
 from radar.errors import BrokerUnavailable, StoreUnavailable
 from radar.kafka import Cluster
-from radar.kinds import Kind
 from radar.process import handled
 from radar.settings import Settings
 from radar.telemetry.health import Health

@@ -6,8 +6,8 @@ from random import Random
 
 from market_data import insert, side
 from radar.codec import message_format
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.decimals import canonical
-from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, Trade, TradeSide, Watch
 from radar.store.client import Store
 

@@ -13,7 +13,7 @@ from browser.conftest import TIMEOUT_MS, Dashboard, Look
 from dashboards import TOKEN, now_us
 from market_data import insert, trade
 from radar.codec import message_format
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 from radar.records import Trade, TradeSide
 from radar.store.client import Store
 

@@ -20,7 +20,7 @@ import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
 from radar import processes
 from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
-from radar.kinds import KINDS
+from radar.datasets import KINDS
 from radar.producer import identity, recorders
 from radar.settings import load
 from radar.telemetry import logs

@@ -19,8 +19,8 @@ from typing import Any
 from chaos.rig import Rig
 from chaos.schedule import Setup
 from chaos.verdict import judge
+from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 
 WARM_UP_S = 30.0
 MEGABYTE = 1024 * 1024

@@ -27,9 +27,9 @@ from chaos.schedule import Fault, Setup, harmed
 from link import Link
 from ports import free_port
 from radar.addresses import answers
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
-from radar.kinds import DEPTH, TRADES, Kind
 from radar.local.apache_kafka import Listener, Node, prepare
 from radar.settings import Settings, load
 from radar.store.client import Store

@@ -28,9 +28,9 @@ from chaos.schedule import Fault, Setup
 from chaos.silent import PAUSE_S
 from chaos.silent_verdict import Place, Sample, Witnessed, look
 from ports import free_port
+from radar.datasets import GAPS, KINDS, TRADES, WATCHES
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
-from radar.kinds import GAPS, KINDS, TRADES, WATCHES
 from support import radar
 
 CLOCKED = str(TESTS / "shifted_clocks.py")

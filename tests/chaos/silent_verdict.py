@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 from radar.local.simulator import read_ledger
 
 if TYPE_CHECKING:

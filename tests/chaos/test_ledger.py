@@ -12,8 +12,8 @@ from chaos.rig import Rig
 from chaos.schedule import Setup, draw_faults, draw_setup
 from chaos.verdict import Verdict, judge
 from radar.consumer.progress import Order, pending, read_orders, read_progress, write_order
+from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.store.client import Store
 from support import eventually
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chaos.rig import KINDS, Rig
-from radar.kinds import TRADES, Kind
+from radar.datasets import TRADES, Kind
 from radar.local.simulator import read_ledger
 
 Facts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, amount, side

@@ -12,10 +12,10 @@ from confluent_kafka import ElectionType
 import apache_kafka
 from apache_kafka import Brokers
 from radar.codec import message_format
+from radar.datasets import TRADES
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster, GroupReader, Publisher
 from radar.kafka import client as kafka_client
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

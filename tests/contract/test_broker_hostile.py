@@ -18,8 +18,8 @@ from hostile_requests import Requests
 from ports import free_port
 from radar import addresses
 from radar.addresses import answers
+from radar.datasets import TRADES
 from radar.kafka import Cluster, Publisher
-from radar.kinds import TRADES
 from radar.local import broker as local_broker
 from radar.local import broker_file
 from radar.local.kafka_requests import RequestRefused, check

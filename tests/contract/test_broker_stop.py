@@ -8,9 +8,9 @@ import pytest
 
 from ports import free_port
 from radar.addresses import answers
+from radar.datasets import TRADES
 from radar.errors import BufferFull
 from radar.kafka import Cluster, Publisher
-from radar.kinds import TRADES
 from radar.settings import load
 from support import Process, eventually
 from workers import create_topics, trade_value

@@ -11,7 +11,7 @@ from radar.checks.coverage import Covered, coverage, symbol_gaps
 from radar.codec import message_format
 from radar.consumer.content import read
 from radar.consumer.run import Run
-from radar.kinds import GAPS, WATCHES, Kind
+from radar.datasets import GAPS, WATCHES, Kind
 from radar.records import OPEN, Gap, GapCause, Watch
 from radar.store.client import Store
 from support import Consumed, radar

@@ -16,7 +16,7 @@ from dashboards import KNOWS, TOKEN, looking, now_us, serving
 from market_data import insert, side, trade
 from ports import free_port
 from radar.codec import message_format
-from radar.kinds import DEPTH, GAPS, TRADES, WATCHES
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, Watch
 from radar.settings import Settings
 from radar.store.client import Store

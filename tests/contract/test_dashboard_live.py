@@ -22,7 +22,7 @@ from embedded_clickhouse import running
 from market_data import insert, side, trade
 from ports import free_port
 from radar.codec import message_format
-from radar.kinds import DEPTH, TRADES
+from radar.datasets import DEPTH, TRADES
 from radar.records import BookSide
 from radar.settings import Settings, load
 from radar.store.client import Store

@@ -14,9 +14,9 @@ from radar.consumer.content import Letter
 from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
 from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
 from radar.consumer.replay import _replay_block, purge, replay
+from radar.datasets import DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster
-from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

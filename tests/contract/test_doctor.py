@@ -13,9 +13,9 @@ from confluent_kafka.cimpl import NewTopic
 from ports import free_port
 from radar.consumer.content import Letter
 from radar.consumer.dead_letters import DeadLetters
+from radar.datasets import DEPTH, KINDS, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster, client_config
-from radar.kinds import DEPTH, KINDS, TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store

@@ -10,7 +10,7 @@ import pytest
 
 from market_data import insert, side, trade
 from radar.codec import message_format
-from radar.kinds import DEPTH, TRADES
+from radar.datasets import DEPTH, TRADES
 from radar.records import BookSide
 from radar.store.client import Store
 

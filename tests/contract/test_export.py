@@ -14,8 +14,8 @@ import pytest
 
 from market_data import data_at_rest, insert, insert_market, trade, us
 from radar.codec import message_format
+from radar.datasets import TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
-from radar.kinds import TRADES
 from radar.reading import export as exporting
 from radar.reading.export import Day, Exported, Wanted, export, is_complete
 from radar.settings import Settings

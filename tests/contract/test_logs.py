@@ -11,7 +11,7 @@ import pytest
 
 import outages
 from ports import free_port
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.store.client import Store

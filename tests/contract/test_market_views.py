@@ -18,9 +18,9 @@ from confluent_kafka import Consumer, TopicPartition
 from market_data import MONDAY, insert, insert_market, side, trade, us
 from producing import OTHER_MARKETS, Topic, options, producing, sent
 from radar.codec import message_format
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.errors import QueryFailed
 from radar.kafka import client_config
-from radar.kinds import DEPTH, TRADES, Kind
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.records import BookSide
 from radar.settings import Settings, load

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ports import free_port
+from radar.datasets import KINDS, TRADES
 from radar.kafka import Cluster
-from radar.kinds import KINDS, TRADES
 from radar.settings import Settings, load
 from radar.status.collect import COMPLETE_WAIT_S, Observer
 from radar.status.model import Overview

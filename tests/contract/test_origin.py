@@ -17,10 +17,10 @@ from radar.checks.doctor import examine
 from radar.checks.findings import State
 from radar.consumer.origin import SameOrigin
 from radar.consumer.replay import replay
+from radar.datasets import TRADES
 from radar.errors import ConfigurationError
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
-from radar.kinds import TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.origin import Origin
 from radar.settings import Settings, load

@@ -12,8 +12,8 @@ import pytest
 from ports import free_port
 from producing import Topic, sent
 from radar.addresses import answers
+from radar.datasets import GAPS, TRADES
 from radar.kafka import Cluster
-from radar.kinds import GAPS, TRADES
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings, load
 from radar.status.scrape import scrape

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producing import Topic, options, producing
-from radar.kinds import DEPTH, GAPS, TRADES, WATCHES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import clock
 from radar.producer.clock import RecordingClock

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from producing import Topic, options, until
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import recorders
 from radar.producer.run import run

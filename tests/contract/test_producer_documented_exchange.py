@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from producing import consumer_of
-from radar.kinds import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.producer import feed
 from radar.producer.connection import CLOSE_TIMEOUT_S
 from radar.producer.identity import trade_id

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producing import Topic, metric, options, producing, sent, until
-from radar.kinds import DEPTH, GAPS, TRADES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, Kind
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store

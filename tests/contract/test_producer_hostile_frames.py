@@ -22,9 +22,9 @@ from hostile_exchange import (
     frame,
     hostile_exchange,
 )
+from radar.datasets import TRADES
 from radar.errors import FeedLost
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.producer import connection
 from radar.producer.connection import Connection
 from radar.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 
 from hostile_exchange import MARKETS, Peer, frame, hostile_exchange
 from producing import Topic, metric, producing, until
-from radar.kinds import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.settings import Settings
 
 

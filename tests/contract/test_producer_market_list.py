@@ -21,7 +21,7 @@ from hostile_exchange import (
     hostile_exchange,
 )
 from producing import Topic, metric, producing, until
-from radar.kinds import DEPTH, GAPS, TRADES, WATCHES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
 from radar.producer import feed
 from radar.producer.markets import ABSENT_LISTS
 from radar.settings import Settings

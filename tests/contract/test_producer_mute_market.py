@@ -9,7 +9,7 @@ import pytest
 
 from hostile_exchange import Peer, frame, friendly_rest, hostile_exchange
 from producing import Topic, metric, options, producing, sent, until
-from radar.kinds import DEPTH, GAPS, TRADES
+from radar.datasets import DEPTH, GAPS, TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import freshness, rest
 from radar.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 
 from hostile_exchange import NO_TRADES, Peer, frame, hostile_exchange
 from producing import metric, producing, until
-from radar.kinds import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Kind
 from radar.settings import Settings
 from radar.telemetry.health import Health
 

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from producing import Topic, metric, options, producing, sent, until
-from radar.kinds import DEPTH, TRADES
+from radar.datasets import DEPTH, TRADES
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings
 

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from producing import OTHER_MARKETS, Topic, metric, options, sent, until
-from radar.kinds import DEPTH, GAPS, TRADES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, Kind
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import unpublished
 from radar.producer.run import run

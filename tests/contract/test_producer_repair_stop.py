@@ -5,9 +5,9 @@ import asyncio
 from link import Link
 from ports import free_port
 from producing import options
+from radar.datasets import TRADES
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
-from radar.kinds import TRADES
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.producer.markets import read_markets
 from radar.producer.outlet import Outlet

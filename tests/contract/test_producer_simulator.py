@@ -8,7 +8,7 @@ import pytest
 
 from ports import free_port
 from producing import Topic, metric, options, producing, sent, until
-from radar.kinds import DEPTH, TRADES
+from radar.datasets import DEPTH, TRADES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer.run import run
 from radar.settings import Settings

@@ -8,8 +8,8 @@ import pytest
 
 from producing import until
 from radar.checks.reconciliation import compare_trades, stored_trades
+from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store

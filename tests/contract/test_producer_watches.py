@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from producing import Topic, options, producing
-from radar.kinds import DEPTH, TRADES, WATCHES
+from radar.datasets import DEPTH, TRADES, WATCHES
 from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import watch_recorder
 from radar.settings import Settings

@@ -10,8 +10,8 @@ import pytest
 from ports import free_port
 from producing import Topic
 from radar.addresses import answers
+from radar.datasets import TRADES
 from radar.kafka import Cluster, Publisher
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from support import Process, eventually
 from workers import create_topics, trade_value

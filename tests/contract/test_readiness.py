@@ -15,8 +15,8 @@ import outages
 from outages import Service
 from ports import free_port
 from radar.consumer.worker import CrashPoint, Worker
+from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.status.scrape import scrape

@@ -13,8 +13,8 @@ import pytest
 
 from ports import free_port
 from radar.codec.batch_decoder import Coded, Column, Columns, Lists
+from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
-from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import migrate

@@ -14,8 +14,8 @@ from radar.checks import verify as module
 from radar.checks.rows import ROWS
 from radar.checks.verify import KindReport, PartitionReport, verify_kind
 from radar.consumer.replay import purge
+from radar.datasets import KINDS, TRADES
 from radar.kafka import Cluster
-from radar.kinds import KINDS, TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

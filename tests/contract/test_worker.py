@@ -13,8 +13,8 @@ import crashing_worker
 from ports import free_port
 from radar.addresses import answers
 from radar.codec import message_format
+from radar.datasets import DEPTH, TRADES
 from radar.kafka import Cluster, Publisher
-from radar.kinds import DEPTH, TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

@@ -8,8 +8,8 @@ import pytest
 import crashing_worker
 from radar.codec import message_format
 from radar.consumer.worker import CrashPoint
+from radar.datasets import TRADES
 from radar.kafka import Publisher
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ports import free_port
+from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.status.scrape import scrape

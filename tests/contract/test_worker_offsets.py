@@ -11,8 +11,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from radar.consumer.delivery_gaps import recorded
+from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually, radar

@@ -9,7 +9,7 @@ import pytest
 import crashing_worker
 from ports import free_port
 from radar.consumer.worker import CrashPoint
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.store.client import Store

@@ -16,8 +16,8 @@ from radar.consumer.delivery_gaps import recorded
 from radar.consumer.letters import Letters
 from radar.consumer.replay import purge
 from radar.consumer.worker import Worker
+from radar.datasets import TRADES
 from radar.kafka import Cluster, GroupReader, Message
-from radar.kinds import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.status.scrape import scrape

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from radar.codec import message_format
-from radar.kinds import DEPTH, TRADES
+from radar.datasets import DEPTH, TRADES
 
 RECEIVED_AT_US = 1_784_000_000_120_345
 EVENT_TIME_MS = 1_784_000_000_000

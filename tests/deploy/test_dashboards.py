@@ -14,7 +14,7 @@ from promtool import declared, promtool
 from radar.codec import message_format
 from radar.consumer.content import read
 from radar.consumer.run import Run
-from radar.kinds import DEPTH, GAPS, KINDS, TRADES, WATCHES
+from radar.datasets import DEPTH, GAPS, KINDS, TRADES, WATCHES
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
 from radar.settings import Settings
 from radar.store.client import Store

@@ -17,7 +17,7 @@ import pytest
 
 from ports import free_port
 from radar.addresses import answers
-from radar.kinds import KINDS
+from radar.datasets import KINDS
 from radar.local.simulator import read_ledger
 from support import Process, eventually, radar
 

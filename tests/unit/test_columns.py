@@ -14,8 +14,8 @@ from generated import snapshots, trades
 from radar.codec import batch_decoder, message_format
 from radar.codec.batch_decoder import Coded, Columns, Lists
 from radar.codec.byte_grid import Packed
+from radar.datasets import DEPTH, KINDS, TRADES
 from radar.errors import InvalidMessage
-from radar.kinds import DEPTH, KINDS, TRADES
 from radar.records import DepthSnapshot, Trade
 
 

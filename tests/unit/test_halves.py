@@ -6,7 +6,7 @@ from radar.consumer.batch import Batch, Limits
 from radar.consumer.content import read
 from radar.consumer.halves import halves
 from radar.consumer.run import Run
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 from workers import trade_value
 
 LIMITS = Limits(size=1, max_size=100, timeout_s=1.0, interval_s=1.0)

@@ -7,7 +7,7 @@ import pytest
 
 from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES
 from radar.consumer.letters import MAX_TIME_MS, DeadLetter, Foreign, LetterState, Marker, parse
-from radar.kinds import TRADES
+from radar.datasets import TRADES
 
 NAME = b"radar_trades:2:7"
 HEADERS = {

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from radar.consumer.lag import LagGauge
+from radar.datasets import DEPTH
 from radar.errors import InvalidMessage
-from radar.kinds import DEPTH
 from radar.producer.recorders import SKEW_WINDOW_US, TradeRecorder
 from radar.records import Trade, TradeSide
 from radar.telemetry import metrics

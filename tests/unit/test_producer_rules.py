@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from generated import AMOUNTS, NAMES, NUMBERS, snapshots, trades
 from radar.codec import message_format
+from radar.datasets import GAPS, WATCHES
 from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import RecentTrades
 from radar.exchanges.wallex import EXCHANGE
-from radar.kinds import GAPS, WATCHES
 from radar.producer.recorders import DepthRecorder, TradeRecorder
 from radar.producer.repair import _without_refused
 from radar.producer.reports import Reports

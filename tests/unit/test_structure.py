@@ -63,13 +63,13 @@ MAY_IMPORT = {
         "radar.records",
         "radar.codec.byte_grid",
     },
-    "radar.kinds": {"radar.codec.message_format", "radar.codec.batch_decoder"},
+    "radar.datasets": {"radar.codec.message_format", "radar.codec.batch_decoder"},
     "radar.settings": {"radar.secret_file"},
     "radar.tls": set(),
     "radar.kafka": {"radar.origin", "radar.settings", "radar.tls"},
     "radar.exchanges": {
         "radar.records",
-        "radar.kinds",
+        "radar.datasets",
         "radar.codec.message_format",
         "radar.decimals",
     },
@@ -78,7 +78,7 @@ MAY_IMPORT = {
             "radar.exchanges",
             "radar.records",
             "radar.codec.message_format",
-            "radar.kinds",
+            "radar.datasets",
             "radar.kafka",
         ),
         *("radar.settings", "radar.observe", "radar.tls", "radar.origin"),
@@ -86,7 +86,7 @@ MAY_IMPORT = {
     "radar.consumer": {
         *(
             "radar.codec.batch_decoder",
-            "radar.kinds",
+            "radar.datasets",
             "radar.store",
             "radar.kafka",
             "radar.settings",
@@ -96,7 +96,7 @@ MAY_IMPORT = {
     "radar.store": {
         *(
             "radar.codec.batch_decoder",
-            "radar.kinds",
+            "radar.datasets",
             "radar.codec.byte_grid",
             "radar.origin",
             "radar.settings",
@@ -104,16 +104,16 @@ MAY_IMPORT = {
     },
     # Facts come from everywhere; what measures and tells health knows nothing of them.
     "radar.status.collect": {
-        *("radar.kafka", "radar.kinds", "radar.settings", "radar.store"),
+        *("radar.kafka", "radar.datasets", "radar.settings", "radar.store"),
         *("radar.observe", "radar.status.kafka_facts"),
     },
     "radar.status.kafka_facts": {
-        *("radar.consumer", "radar.kafka", "radar.kinds", "radar.observe"),
+        *("radar.consumer", "radar.kafka", "radar.datasets", "radar.observe"),
     },
     "radar.ui.terminal": {
-        *("radar.kinds", "radar.settings", "radar.observe", "radar.status.collect"),
+        *("radar.datasets", "radar.settings", "radar.observe", "radar.status.collect"),
     },
-    "radar.observe": {"radar.kafka", "radar.kinds", "radar.settings", "radar.store"},
+    "radar.observe": {"radar.kafka", "radar.datasets", "radar.settings", "radar.store"},
     "radar.checks.coverage": {"radar.store"},
     "radar.addresses": {"radar.settings"},
     "radar.process": set(),

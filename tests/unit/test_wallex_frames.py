@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar import kinds
+from radar import datasets
 from radar.codec import message_format
 from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import Event, Hello, Ping
@@ -308,10 +308,10 @@ def test_wallex_parser_given_any_bytes_raises_nothing_but_invalid_frame(frame: b
 
 
 def test_wallex_subscriptions_name_every_channel_of_the_kind() -> None:
-    assert EXCHANGE.subscriptions(kinds.TRADES, ["USDTTMN"]) == [
+    assert EXCHANGE.subscriptions(datasets.TRADES, ["USDTTMN"]) == [
         '["subscribe",{"channel":"USDTTMN@trade"}]'
     ]
-    assert EXCHANGE.subscriptions(kinds.DEPTH, ["USDTTMN"]) == [
+    assert EXCHANGE.subscriptions(datasets.DEPTH, ["USDTTMN"]) == [
         '["subscribe",{"channel":"USDTTMN@buyDepth"}]',
         '["subscribe",{"channel":"USDTTMN@sellDepth"}]',
     ]

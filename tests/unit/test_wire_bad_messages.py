@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from corpus.bad_messages import BAD_MESSAGES, DEPTH_CASES, FOREIGN, TRADE_CASES, Case, depth, trade
+from radar.datasets import KINDS
 from radar.errors import InvalidMessage
-from radar.kinds import KINDS
 
 
 @pytest.mark.parametrize(

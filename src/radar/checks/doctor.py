@@ -20,6 +20,7 @@ from radar.checks.findings import Finding, State, TopicFacts, Wanted, ok, proble
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.letters import Letters
 from radar.consumer.origin import refuse as same_origin
+from radar.datasets import KINDS, TRADES
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -30,7 +31,6 @@ from radar.errors import (
 from radar.exchanges import load
 from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
 from radar.kafka import origin as kafka_origin
-from radar.kinds import KINDS, TRADES
 from radar.origin import refuse_other
 from radar.producer.connection import Connection
 from radar.producer.markets import chosen, storable

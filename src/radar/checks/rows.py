@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
 from radar.errors import InvalidMessage
-from radar.kinds import DEPTH, GAPS, TRADES, WATCHES, Kind
 
 Identity = tuple[Hashable, ...]
 

@@ -20,9 +20,9 @@ from radar.checks.reconciliation import TradesVerdict, trades_verdict
 from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.letters import Letters, identity
+from radar.datasets import KINDS, Kind
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
-from radar.kinds import KINDS, Kind
 from radar.local.simulator import ledger_started_us, stream_ledger
 from radar.settings import Settings
 from radar.store.client import Store

@@ -16,7 +16,7 @@ from radar.errors import ConfigurationError
 from radar.text import printable
 
 if TYPE_CHECKING:
-    from radar.kinds import Kind
+    from radar.datasets import Kind
     from radar.settings import Settings
 
 AsJson = Annotated[
@@ -174,14 +174,14 @@ def settings_for(role: str, **overrides: object) -> "Settings":
 
 def kind_named(name: RecordedName | KindName) -> "Kind":
     """Return a kind by its name on the command line."""
-    from radar.kinds import KINDS
+    from radar.datasets import KINDS
 
     return KINDS[name.value]
 
 
 def kinds_named(name: KindName | None) -> "list[Kind]":
     """Return one kind, or all if none is named."""
-    from radar.kinds import KINDS
+    from radar.datasets import KINDS
 
     return [kind_named(name)] if name else list(KINDS.values())
 

@@ -521,8 +521,8 @@ def topics(
     """
     from radar.checks.doctor import describe, topic_findings
     from radar.checks.findings import State
+    from radar.datasets import KINDS
     from radar.kafka import Cluster
-    from radar.kinds import KINDS
 
     settings = _settings("topics")
     require(settings, kafka=True)

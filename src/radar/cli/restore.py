@@ -13,8 +13,8 @@ from radar.text import printable
 if TYPE_CHECKING:
     from radar.consumer.delivery_gaps import DeliveryGap
     from radar.consumer.progress import Order
+    from radar.datasets import Kind
     from radar.kafka import Lag
-    from radar.kinds import Kind
     from radar.store.client import Store
 
 TAKEN_WITHIN_S = 20.0

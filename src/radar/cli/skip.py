@@ -11,8 +11,8 @@ from radar.cli.services import require
 from radar.text import printable
 
 if TYPE_CHECKING:
+    from radar.datasets import Kind
     from radar.kafka import Cluster, Lag, OffsetRange
-    from radar.kinds import Kind
 
 PASSED_WITHIN_S = 20.0
 ASK_EVERY_S = 0.5

@@ -7,8 +7,8 @@ import numpy as np
 
 from radar.codec.batch_decoder import Column, Columns
 from radar.consumer.run import Run
+from radar.datasets import Kind
 from radar.errors import InvalidMessage
-from radar.kinds import Kind
 
 # Messages are read in parts of about so many bytes: what is made of one stays in the processor's
 # cache, and the memory that reading takes is bounded.

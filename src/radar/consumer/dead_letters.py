@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from radar.consumer.content import Letter
+from radar.datasets import Kind
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import MAX_MESSAGE_BYTES, Publisher
-from radar.kinds import Kind
 from radar.settings import Settings
 from radar.telemetry import metrics
 

@@ -3,7 +3,7 @@
 from radar.consumer.batch import Block, Plan
 from radar.consumer.content import read
 from radar.consumer.run import Fingerprint, Run
-from radar.kinds import Kind
+from radar.datasets import Kind
 
 
 def halves(kind: Kind, partition: int, block: Block) -> tuple[Block, Block]:

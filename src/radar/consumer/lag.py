@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from radar.kinds import Kind
+from radar.datasets import Kind
 from radar.telemetry import metrics
 
 

@@ -24,9 +24,9 @@ from radar.consumer.dead_letters import (
     MAX_PAYLOAD_BYTES,
     origin,
 )
+from radar.datasets import Kind
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import Cluster, OffsetRange, Publisher, StoredMessage
-from radar.kinds import Kind
 from radar.settings import Settings
 
 IDENTITY_BYTES = 16

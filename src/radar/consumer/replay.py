@@ -25,9 +25,9 @@ from radar.consumer.letters import (
 )
 from radar.consumer.origin import SameOrigin
 from radar.consumer.run import Fingerprint, Run
+from radar.datasets import Kind
 from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
-from radar.kinds import Kind
 from radar.settings import Settings
 from radar.store.client import Store
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import structlog
 
 from radar.consumer.delivery_gaps import UNREADABLE, recorded
+from radar.datasets import Kind
 from radar.errors import QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
-from radar.kinds import Kind
 from radar.store.client import Store
 from radar.telemetry import metrics
 from radar.telemetry.health import Health

@@ -63,6 +63,7 @@ from radar.consumer.run import Fingerprint, Run
 from radar.consumer.silence import SILENT_S, Silence
 from radar.consumer.standstill import Standstills
 from radar.consumer.topic_watch import TopicWatch
+from radar.datasets import Kind
 from radar.errors import (
     BlockTooLarge,
     BrokerUnavailable,
@@ -77,7 +78,6 @@ from radar.errors import (
     WorkerFenced,
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Unreadable
-from radar.kinds import Kind
 from radar.settings import Settings
 from radar.store.client import CONNECT_TIMEOUT_S, Store
 from radar.telemetry import metrics

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from radar.kinds import Kind
+from radar.datasets import Kind
 from radar.records import DepthSnapshot, Market, Trade
 
 MAX_DETAIL_CHARACTERS = 200

@@ -15,12 +15,12 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from radar import kinds
+from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
+from radar.datasets import Kind
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import Event, Hello, MarketList, Ping, RecentTrades, brief
-from radar.kinds import Kind
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
 NAME = "wallex"
@@ -34,7 +34,10 @@ MAX_SHOWN_NAME = 40
 MAX_RECENT_TRADES = 100_000
 _MAX_COMMAS = 10 * MAX_RECENT_TRADES
 
-_CHANNELS = {kinds.TRADES.name: ("trade",), kinds.DEPTH.name: ("buyDepth", "sellDepth")}  # [doc]
+_CHANNELS = {
+    datasets.TRADES.name: ("trade",),
+    datasets.DEPTH.name: ("buyDepth", "sellDepth"),
+}  # [doc]
 _DEPTH_SIDES = {"buyDepth": BookSide.BID, "sellDepth": BookSide.ASK}
 
 

@@ -12,9 +12,9 @@ import secrets
 import threading
 from pathlib import Path
 
+from radar.datasets import TRADES
 from radar.errors import ConfigurationError, QueryFailed
 from radar.kafka import Cluster
-from radar.kinds import TRADES
 from radar.store.client import Store
 
 FILE = "joined.json"

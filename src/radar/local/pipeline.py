@@ -24,6 +24,7 @@ from radar.addresses import Address, free_port
 from radar.aside import aside
 from radar.checks.reconciliation import DepthVerdict, TradesVerdict, depth_verdict, trades_verdict
 from radar.consumer.letters import Letters
+from radar.datasets import KINDS, RECORDED
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -34,7 +35,6 @@ from radar.errors import (
 from radar.exchanges import load
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
-from radar.kinds import KINDS, RECORDED
 from radar.local import apache_kafka
 from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, deployment_id
 from radar.local.log_files import LogFiles

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from radar.aside import aside
+from radar.datasets import KINDS
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
-from radar.kinds import KINDS
 from radar.local.supervisor import Supervisor
 from radar.settings import Settings
 from radar.ui.terminal.watch import Watch

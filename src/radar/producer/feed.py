@@ -16,9 +16,9 @@ from itertools import count
 
 import structlog
 
+from radar.datasets import Kind
 from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
 from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
-from radar.kinds import Kind
 from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.freshness import Book

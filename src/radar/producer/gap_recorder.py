@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 
 from radar.codec import message_format
-from radar.kinds import Kind
+from radar.datasets import Kind
 from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
 from radar.producer.reports import Reports
 from radar.records import Gap, GapCause

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 import structlog
 
 from radar.codec import message_format
+from radar.datasets import GAPS, Kind
 from radar.errors import BufferFull, InvalidMessage
-from radar.kinds import GAPS, Kind
 from radar.producer.outlet import Outlet
 from radar.records import Gap
 from radar.telemetry import metrics

@@ -11,11 +11,11 @@ import stamina
 import structlog
 
 from radar.codec import message_format
+from radar.datasets import GAPS, TRADES, WATCHES, Kind
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster, Publisher
-from radar.kinds import GAPS, TRADES, WATCHES, Kind
 from radar.producer import repair
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import structlog
 
-from radar.kinds import Kind
+from radar.datasets import Kind
 from radar.telemetry import metrics
 
 # An exchange may list any number of malformed entries; so many are remembered by name.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from radar.codec import message_format
-from radar.kinds import Kind
+from radar.datasets import Kind
 from radar.producer.reports import Reports
 from radar.records import OPEN, Watch
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from radar.datasets import KINDS, RECORDED
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
-from radar.kinds import KINDS, RECORDED
 from radar.settings import Settings
 from radar.status import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
 from radar.status.data_disk import disk_full

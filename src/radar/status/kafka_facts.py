@@ -4,8 +4,8 @@ import heapq
 from typing import NamedTuple
 
 from radar.consumer.letters import Letters, LetterState
+from radar.datasets import KINDS
 from radar.kafka import Cluster, Lag, origin
-from radar.kinds import KINDS
 from radar.status.model import RecentLetter
 
 SHOWN_LETTERS = 20

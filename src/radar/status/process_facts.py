@@ -5,7 +5,7 @@ import itertools
 import time
 from typing import NamedTuple
 
-from radar.kinds import KINDS, RECORDED
+from radar.datasets import KINDS, RECORDED
 from radar.status.deployment import Served
 from radar.status.health_probe import ask as ask_health
 from radar.status.model import ProcessState

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from radar.kinds import KINDS
+from radar.datasets import KINDS
 from radar.status.bottleneck import duration
 from radar.status.judgement import OLD_S
 from radar.status.model import Overview, PartitionState

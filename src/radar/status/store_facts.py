@@ -4,8 +4,8 @@ import heapq
 import time
 from typing import Any, NamedTuple
 
+from radar.datasets import KINDS, RECORDED, Kind
 from radar.errors import QueryFailed
-from radar.kinds import KINDS, RECORDED, Kind
 from radar.status.model import (
     MarketAge,
     MarketLatency,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from radar.kinds import RECORDED
+from radar.datasets import RECORDED
 from radar.status import judgement
 from radar.status.model import Flow, Overview, TableState
 from radar.ui.terminal import figures
