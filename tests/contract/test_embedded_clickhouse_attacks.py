@@ -19,8 +19,8 @@ import pytest
 from backports import zstd
 from playwright.sync_api import sync_playwright
 
+from chdb_server import config, connections
 from embedded_clickhouse import Server, running
-from radar.local.clickhouse import config, connections
 from support import eventually
 
 PASSWORD = "right-and-long-enough"

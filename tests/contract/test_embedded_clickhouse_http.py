@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import pytest
 
+from chdb_server.job import MAX_MEMORY_BYTES
 from embedded_clickhouse import Server, running
-from radar.local.clickhouse.job import MAX_MEMORY_BYTES
 
 WAIT_SECONDS = 15
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chdb_server.engine import open_directly
+from chdb_server.errors import PathInUse
 from embedded_clickhouse import Server, running
 from radar.errors import QueryFailed, StoreUnavailable
-from radar.local.clickhouse.engine import open_directly
-from radar.local.clickhouse.errors import PathInUse
 
 WAIT_SECONDS = 30
 TABLE = """
@@ -48,7 +48,7 @@ def _insert(client: httpx.Client, block: int, rows: int = 500) -> httpx.Response
 
 
 def _start_in_vain(path: Path, port: int) -> tuple[int, str]:
-    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
+    command = [sys.executable, "-m", "chdb_server", "--no-password"]
     command += ["--path", str(path)]
     result = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
     return result.returncode, result.stderr

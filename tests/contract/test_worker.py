@@ -253,7 +253,7 @@ def test_worker_waits_out_a_clickhouse_that_is_down(
     monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
     settings = load()
     create_topics(settings)
-    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
+    command = [sys.executable, "-m", "chdb_server", "--no-password"]
     command += ["--port", str(port)]
 
     def run_clickhouse() -> Process:

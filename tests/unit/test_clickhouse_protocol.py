@@ -4,9 +4,9 @@ import base64
 
 import pytest
 
-from radar.local.clickhouse import protocol
-from radar.local.clickhouse.engine import Statistics
-from radar.local.clickhouse.errors import Rejected, from_engine
+from chdb_server import protocol
+from chdb_server.engine import Statistics
+from chdb_server.errors import Rejected, from_engine
 
 
 def test_parse_request_sorts_settings_from_parameters() -> None:

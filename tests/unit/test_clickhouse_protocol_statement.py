@@ -2,8 +2,8 @@
 
 import pytest
 
-from radar.local.clickhouse.errors import Rejected
-from radar.local.clickhouse.statement import Kind, classify
+from chdb_server.errors import Rejected
+from chdb_server.statement import Kind, classify
 
 
 @pytest.mark.parametrize(

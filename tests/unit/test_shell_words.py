@@ -4,8 +4,8 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
+from chdb_server.statement import split
 from radar.errors import StoreUnavailable
-from radar.local.clickhouse.statement import split
 from radar.reading.shell import Word, Words, is_leaving, is_unfinished
 
 WORDS: list[Word] = [

@@ -21,7 +21,7 @@ IMPORTERS = {
         "radar.kafka.unreadable",
     },
     "clickhouse_connect": {"radar.store.client"},
-    "chdb": {"radar.local.clickhouse.engine"},
+    "chdb": {"chdb_server.engine"},
     "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
     # Those that would use the environment's proxies for radar's own addresses, if they are asked
     # to reach one: `http.client` does not.
@@ -37,11 +37,11 @@ IMPORTERS = {
     "pyarrow": {"radar.client"},
     "prompt_toolkit": {"radar.reading.shell"},
     "starlette": {
-        *("radar.ui.web.app", "radar.ui.web.guard", "radar.local.clickhouse.server"),
+        *("radar.ui.web.app", "radar.ui.web.guard", "chdb_server.server"),
     },
     "uvicorn": {
-        *("radar.ui.web.app", "radar.local.clickhouse.server"),
-        "radar.local.clickhouse.connections",
+        *("radar.ui.web.app", "chdb_server.server"),
+        "chdb_server.connections",
     },
     "textual": {"radar.ui.terminal.app"},
 }
@@ -163,7 +163,7 @@ def test_environment_is_read_only_by_the_settings() -> None:
     allowed = {
         *("radar.settings", "radar.process", "radar.local.supervisor"),
         "radar.local.nursery",
-        *("radar.local.broker", "radar.local.clickhouse.__main__"),
+        *("radar.local.broker", "chdb_server.__main__"),
     }
     readers = {
         module

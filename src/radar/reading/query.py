@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from chdb_server.errors import Rejected
+from chdb_server.statement import Kind, classify, destroys
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
-from radar.local.clickhouse.errors import Rejected
-from radar.local.clickhouse.statement import Kind, classify, destroys
 from radar.reading import recorded
 from radar.settings import Settings
 from radar.text import clickhouse_words, host_port
@@ -155,7 +155,7 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
             f"nothing answers at {where} and there is no data in {settings.radar_data_dir}:"
             " start `radar up`"
         )
-    from radar.local.clickhouse.engine import open_directly
+    from chdb_server.engine import open_directly
 
     with _OPEN, open_directly(path, settings.clickhouse_db, read_only=not write) as direct:
 

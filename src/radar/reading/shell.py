@@ -23,8 +23,8 @@ from prompt_toolkit.history import FileHistory
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
+from chdb_server.statement import split
 from radar.errors import RadarError
-from radar.local.clickhouse.statement import split
 from radar.reading.query import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
 from radar.settings import Settings
 from radar.text import printable, printable_chunks

@@ -15,8 +15,8 @@ import uuid
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from chdb_server.errors import PathInUse
 from radar.errors import StoreUnavailable
-from radar.local.clickhouse.errors import PathInUse
 
 MIB = 1 << 20
 DEFAULT_MEMORY_LIMIT_BYTES = 4096 * MIB

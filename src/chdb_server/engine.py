@@ -20,9 +20,9 @@ from typing import Any, Literal, Protocol
 
 import chdb
 
+from chdb_server import config, statement
+from chdb_server.errors import Rejected, from_engine
 from radar.errors import QueryFailed, StoreUnavailable
-from radar.local.clickhouse import config, statement
-from radar.local.clickhouse.errors import Rejected, from_engine
 
 DEFAULT_DATABASE = "default"
 

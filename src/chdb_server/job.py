@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from radar.local.clickhouse.config import MAX_QUERY_BYTES
-from radar.local.clickhouse.engine import Engine, Handle, Purpose, Statistics, quote
-from radar.local.clickhouse.errors import ClientGone, Rejected
-from radar.local.clickhouse.protocol import NOT_IMPLEMENTED, Request
-from radar.local.clickhouse.statement import SYNTAX_ERROR, Kind, Statement, classify
+from chdb_server.config import MAX_QUERY_BYTES
+from chdb_server.engine import Engine, Handle, Purpose, Statistics, quote
+from chdb_server.errors import ClientGone, Rejected
+from chdb_server.protocol import NOT_IMPLEMENTED, Request
+from chdb_server.statement import SYNTAX_ERROR, Kind, Statement, classify
 
 MAX_MEMORY_BYTES = 32 << 20
 _BLOCK_NAME = "insert_deduplication_token"

@@ -1,4 +1,4 @@
-"""Command line of the embedded ClickHouse: `python -m radar.local.clickhouse --help`.
+"""Command line of the embedded ClickHouse: `python -m chdb_server --help`.
 
 The order matters: first what needs rights, then the sandbox, then chDB. The password is
 CLICKHOUSE_PASSWORD, or else that of the file `<data folder>.password`, created if missing.
@@ -12,15 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from chdb_server import config, sandbox
 from radar import secret_file
 from radar.errors import RadarError
-from radar.local.clickhouse import config, sandbox
 from radar.process import follow_supervisor
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m radar.local.clickhouse",
+        prog="python -m chdb_server",
         description="ClickHouse inside one process, behind its HTTP interface.",
     )
     parser.add_argument("--path", type=Path, required=True, help="data folder")
@@ -66,7 +66,7 @@ def run(arguments: list[str]) -> int:
     # chDB imports pyarrow where there is one, for functions that radar does not use. Without it
     # this process starts sooner and is smaller.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
-    from radar.local.clickhouse.server import ServerOptions, main
+    from chdb_server.server import ServerOptions, main
 
     options = ServerOptions(
         path=path,

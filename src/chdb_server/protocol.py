@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
-from radar.local.clickhouse.engine import Statistics
-from radar.local.clickhouse.errors import Rejected
+from chdb_server.engine import Statistics
+from chdb_server.errors import Rejected
 
 AUTHENTICATION_FAILED = 516
 REQUIRED_PASSWORD = 194

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from radar.local.clickhouse.errors import Rejected
+from chdb_server.errors import Rejected
 
 SYNTAX_ERROR = 62
 INTO_OUTFILE_NOT_ALLOWED = 358

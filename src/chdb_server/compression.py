@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from radar.local.clickhouse.errors import Rejected
+from chdb_server.errors import Rejected
 
 if sys.version_info >= (3, 14):
     from compression import zstd

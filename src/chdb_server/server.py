@@ -26,19 +26,19 @@ from typing import IO, TYPE_CHECKING
 
 import uvicorn
 
-from radar.local.clickhouse import compression, protocol
-from radar.local.clickhouse.connections import BoundedHttp
-from radar.local.clickhouse.engine import Engine, Statistics
-from radar.local.clickhouse.errors import ClientGone, PortInUse, Rejected, from_engine
-from radar.local.clickhouse.job import Job, Outcome
-from radar.local.clickhouse.statement import begins_read
+from chdb_server import compression, protocol
+from chdb_server.connections import BoundedHttp
+from chdb_server.engine import Engine, Statistics
+from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
+from chdb_server.job import Job, Outcome
+from chdb_server.statement import begins_read
 from radar.text import host_port
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from radar.local.clickhouse.engine import Handle
-    from radar.local.clickhouse.protocol import Request
+    from chdb_server.engine import Handle
+    from chdb_server.protocol import Request
 
 _log = logging.getLogger(__name__)
 
