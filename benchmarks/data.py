@@ -10,10 +10,10 @@ from confluent_kafka import Producer
 from radar.codec import message_format
 from radar.datasets import Kind
 from radar.decimals import canonical
-from radar.local.simulator import market as model
-from radar.local.simulator import wire as exchange
 from radar.producer.identity import Occurrences, combination, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
+from radar_simulator import market as model
+from radar_simulator import wire as exchange
 
 SOURCE = "wallex"
 PARTITIONS = 3

@@ -11,8 +11,8 @@ import time
 from itertools import cycle
 
 from benchmarks.data import SYMBOLS
-from radar.local.simulator import market as model
-from radar.local.simulator import wire as exchange
+from radar_simulator import market as model
+from radar_simulator import wire as exchange
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 CHUNK_FRAMES = 64

@@ -16,10 +16,10 @@ from prometheus_client import REGISTRY
 from radar.datasets import Kind
 from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
-from radar.local.simulator import LedgerTrade, Simulator
 from radar.producer.run import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
+from radar_simulator import LedgerTrade, Simulator
 
 # Listed by the simulated exchange, but not for spot trading.
 OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}

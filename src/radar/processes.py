@@ -22,10 +22,10 @@ from radar.telemetry.health import Health
 
 if TYPE_CHECKING:
     from radar.consumer.worker import Worker
-    from radar.local.simulator import SimulatorOptions
     from radar.store.client import Store
     from radar.telemetry.checks import Check
     from radar.telemetry.connections import Connections
+    from radar_simulator import SimulatorOptions
 
 _Result = TypeVar("_Result")
 RETRY_S = 1.0
@@ -146,7 +146,7 @@ def simulate(options: "SimulatorOptions", settings: Settings, show: Callable[...
         ConfigurationError: A port is taken or the ledger's file cannot be opened.
         OSError: The ledger's disk failed.
     """
-    from radar.local.simulator import main
+    from radar_simulator import main
 
     health = _serve_health(settings)
     beating: list[asyncio.Task[None]] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from radar.datasets import TRADES
-from radar.local.simulator import read_ledger
+from radar_simulator import read_ledger
 
 if TYPE_CHECKING:
     from chaos.silent_rig import SilentRig

@@ -11,7 +11,7 @@ import msgspec
 
 from chaos.rig import KINDS, Rig
 from radar.datasets import TRADES, Kind
-from radar.local.simulator import read_ledger
+from radar_simulator import read_ledger
 
 Facts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, amount, side
 

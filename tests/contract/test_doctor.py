@@ -16,9 +16,9 @@ from radar.consumer.dead_letters import DeadLetters
 from radar.datasets import DEPTH, KINDS, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster, client_config
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store
+from radar_simulator import SimulatorOptions, simulator
 from support import radar
 
 Findings = dict[str, tuple[str, str, str]]

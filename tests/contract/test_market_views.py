@@ -21,12 +21,12 @@ from radar.codec import message_format
 from radar.datasets import DEPTH, TRADES, Kind
 from radar.errors import QueryFailed
 from radar.kafka import client_config
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.records import BookSide
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.store.schema import migrations
+from radar_simulator import SimulatorOptions, simulator
 from support import Process, eventually, radar
 from workers import create_topics, publish, stored, waiting
 

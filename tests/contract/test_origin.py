@@ -21,13 +21,13 @@ from radar.datasets import TRADES
 from radar.errors import ConfigurationError
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.origin import Origin
 from radar.settings import Settings, load
 from radar.status.collect import Observer
 from radar.status.render import describe
 from radar.store import origin as store_origin
 from radar.store.client import Store
+from radar_simulator import SimulatorOptions, simulator
 from support import Process, eventually, radar
 from workers import publish_trades
 

@@ -14,9 +14,9 @@ from producing import Topic, sent
 from radar.addresses import answers
 from radar.datasets import GAPS, TRADES
 from radar.kafka import Cluster
-from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings, load
 from radar.status.scrape import scrape
+from radar_simulator import Simulator, SimulatorOptions, simulator
 from support import Process, eventually, radar
 
 # Enough of them for the smallest buffer to be full within two seconds or so; and so few in each

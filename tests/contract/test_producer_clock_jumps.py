@@ -10,11 +10,11 @@ import pytest
 
 from producing import Topic, options, producing
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import clock
 from radar.producer.clock import RecordingClock
 from radar.records import GapCause
 from radar.settings import Settings
+from radar_simulator import SimulatorOptions, simulator
 
 HOUR_NS = 3_600_000_000_000
 

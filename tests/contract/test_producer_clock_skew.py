@@ -7,11 +7,11 @@ import pytest
 
 from producing import Topic, options, until
 from radar.datasets import TRADES
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import recorders
 from radar.producer.run import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
+from radar_simulator import SimulatorOptions, simulator
 
 
 @pytest.mark.fault(

@@ -10,9 +10,9 @@ import pytest
 
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES, Kind
-from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store
+from radar_simulator import Simulator, SimulatorOptions, simulator
 from support import Process, eventually, radar
 
 SYMBOLS = {"USDTTMN", "BTCTMN", "BTCUSDT"}

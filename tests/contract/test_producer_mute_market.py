@@ -10,10 +10,10 @@ import pytest
 from hostile_exchange import Peer, frame, friendly_rest, hostile_exchange
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import freshness, rest
 from radar.settings import Settings
 from radar.telemetry.health import Health
+from radar_simulator import SimulatorOptions, simulator
 
 MUTE = "USDTTMN"
 FRESHNESS_S = 2.0

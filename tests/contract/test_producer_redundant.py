@@ -7,8 +7,8 @@ from typing import Any
 
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, TRADES
-from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings
+from radar_simulator import Simulator, SimulatorOptions, simulator
 
 CAUSES = ("disconnected", "silent", "refused", "backpressure")
 FAULTS: list[dict[str, Any]] = [

@@ -8,13 +8,13 @@ from producing import options
 from radar.datasets import TRADES
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
-from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.producer.markets import read_markets
 from radar.producer.outlet import Outlet
 from radar.producer.recorders import TradeRecorder
 from radar.producer.repair import Repair
 from radar.producer.rest import Rest
 from radar.settings import Settings
+from radar_simulator import Simulator, SimulatorOptions, simulator
 
 # More than fit into the smallest buffer.
 TRADES_OF_MARKET = 8000

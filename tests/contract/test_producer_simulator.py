@@ -9,10 +9,10 @@ import pytest
 from ports import free_port
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, TRADES
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer.run import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
+from radar_simulator import SimulatorOptions, simulator
 
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # name: fault, options of the producer

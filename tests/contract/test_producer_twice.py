@@ -10,9 +10,9 @@ from producing import until
 from radar.checks.reconciliation import compare_trades, stored_trades
 from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.local.simulator import Simulator, SimulatorOptions, simulator
 from radar.settings import Settings
 from radar.store.client import Store
+from radar_simulator import Simulator, SimulatorOptions, simulator
 from support import Process, eventually, radar
 
 ROUNDS = 3

@@ -7,9 +7,9 @@ import pytest
 
 from producing import Topic, options, producing
 from radar.datasets import DEPTH, TRADES, WATCHES
-from radar.local.simulator import SimulatorOptions, simulator
 from radar.producer import watch_recorder
 from radar.settings import Settings
+from radar_simulator import SimulatorOptions, simulator
 
 
 def newest(topic: Topic) -> dict[tuple[str, int], dict[str, Any]]:

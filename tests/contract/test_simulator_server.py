@@ -23,7 +23,7 @@ from websockets.exceptions import (
 )
 
 from radar.errors import ConfigurationError
-from radar.local.simulator import (
+from radar_simulator import (
     LedgerTrade,
     Simulator,
     SimulatorOptions,
@@ -551,7 +551,7 @@ def test_main_on_sigterm_closes_connections_and_completes_the_ledger(tmp_path: P
     path = tmp_path / "ledger.ndjson"
     program = (
         "import sys, pathlib\n"
-        "from radar.local.simulator import SimulatorOptions, main\n"
+        "from radar_simulator import SimulatorOptions, main\n"
         "main(SimulatorOptions(symbols=2, ledger_path=pathlib.Path(sys.argv[1])),\n"
         "     lambda host, port: print(host, port, flush=True))\n"
     )

@@ -44,9 +44,9 @@ import msgspec
 from pydantic import SecretStr
 
 from radar.checks.reconciliation import compare_trades, stored_trades
-from radar.local.simulator import LedgerTrade
 from radar.settings import load
 from radar.store.client import Store
+from radar_simulator import LedgerTrade
 
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).parent / "standins"

@@ -18,7 +18,7 @@ import pytest
 from ports import free_port
 from radar.addresses import answers
 from radar.datasets import KINDS
-from radar.local.simulator import read_ledger
+from radar_simulator import read_ledger
 from support import Process, eventually, radar
 
 CANARY = "canary-7f3a"

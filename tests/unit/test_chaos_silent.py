@@ -13,8 +13,8 @@ from chaos import report, silent_verdict
 from chaos.silent import draw_silent_faults, draw_silent_setup
 from chaos.silent_report import HEADING
 from chaos.silent_verdict import FINE_DEADLINE_S, Place, Witnessed, look
-from radar.local.simulator.ledger import Ledger
-from radar.local.simulator.market import MarketModel
+from radar_simulator.ledger import Ledger
+from radar_simulator.market import MarketModel
 
 BEGAN_S = 1_800_000_000
 SYMBOL = "USDTTMN"

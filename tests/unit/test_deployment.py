@@ -341,7 +341,7 @@ def test_image_installs_what_is_locked_but_for_the_embedded_stores() -> None:
 def test_roles_run_without_the_embedded_stores() -> None:
     modules = (
         *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.processes"),
-        *("radar.local.simulator", "radar.status.render", "radar.reading.query"),
+        *("radar_simulator", "radar.status.render", "radar.reading.query"),
         *("radar.ui.web.app", "radar.status.collect"),
     )
     code = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r}))\n"

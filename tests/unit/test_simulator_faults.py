@@ -3,8 +3,8 @@
 import pytest
 
 from radar.errors import ConfigurationError
-from radar.local.simulator.faults import GARBAGE, Fault, FaultName, fault, garbage, parse_fault
-from radar.local.simulator.options import SimulatorOptions
+from radar_simulator.faults import GARBAGE, Fault, FaultName, fault, garbage, parse_fault
+from radar_simulator.options import SimulatorOptions
 
 
 def test_parse_fault_reads_name_and_parameters() -> None:

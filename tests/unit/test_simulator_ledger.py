@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from radar.errors import RadarError
-from radar.local.simulator.ledger import Ledger, read_ledger
-from radar.local.simulator.market import MarketModel
+from radar_simulator.ledger import Ledger, read_ledger
+from radar_simulator.market import MarketModel
 
 NOW_S = 1_790_000_000.0
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radar.local.simulator.listings import listings
-from radar.local.simulator.market import LEVELS, DepthDue, Market, MarketModel, Side, Trade
+from radar_simulator.listings import listings
+from radar_simulator.market import LEVELS, DepthDue, Market, MarketModel, Side, Trade
 
 START_S = 1_790_000_000.25
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from radar.local.simulator import wire
-from radar.local.simulator.listings import listings
-from radar.local.simulator.market import LEVELS, Market, MarketModel, Side, Trade
+from radar_simulator import wire
+from radar_simulator.listings import listings
+from radar_simulator.market import LEVELS, Market, MarketModel, Side, Trade
 
 NOW_S = 1_656_242_049.5  # 2022-06-26T11:14:09Z, the documentation's own sample
 

@@ -22,7 +22,7 @@ IMPORTERS = {
     },
     "clickhouse_connect": {"radar.store.client"},
     "chdb": {"chdb_server.engine"},
-    "websockets": {"radar.producer.connection", "radar.local.simulator.server"},
+    "websockets": {"radar.producer.connection", "radar_simulator.server"},
     # Those that would use the environment's proxies for radar's own addresses, if they are asked
     # to reach one: `http.client` does not.
     "httpx": {"radar.producer.rest"},

@@ -9,7 +9,7 @@ import pytest
 from radar.checks import reconciliation
 from radar.checks.reconciliation import TradeFacts, TradesVerdict, _windows, compare_trades
 from radar.errors import RadarError
-from radar.local.simulator import LedgerTrade
+from radar_simulator import LedgerTrade
 
 FACTS: TradeFacts = ("USDTTMN", "2026-06-26T11:14:09Z", Decimal(31704), Decimal(705), "sell")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from radar.codec.message_format import MAX_TIME_MS
 from radar.errors import RadarError
-from radar.local.simulator import LedgerTrade, stream_ledger
 from radar.store.client import Store
+from radar_simulator import LedgerTrade, stream_ledger
 
 WINDOW_TRADES = 50_000
 

@@ -23,10 +23,10 @@ from radar.consumer.letters import Letters, identity
 from radar.datasets import KINDS, Kind
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
-from radar.local.simulator import ledger_started_us, stream_ledger
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import retention_days
+from radar_simulator import ledger_started_us, stream_ledger
 
 # Messages that are compared at once, at most, and about how large they are together.
 CHUNK_MESSAGES = 10_000

@@ -213,8 +213,8 @@ def simulate(
     does harm, and GET /simulator/ledger tells what was sent.
     """
     from radar.errors import ConfigurationError
-    from radar.local.simulator import SimulatorOptions, parse_fault
     from radar.processes import simulate as run
+    from radar_simulator import SimulatorOptions, parse_fault
 
     settings = _settings("exchange")
     try:

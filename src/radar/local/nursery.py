@@ -31,7 +31,7 @@ from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 # then may a process be copied. (Of numpy's linear algebra, which would, radar uses nothing.)
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 PRELOADED = (
-    "radar.local.simulator",
+    "radar_simulator",
     "radar.producer.run",
     "radar.consumer.worker",
     "radar.consumer.lag",

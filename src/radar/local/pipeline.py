@@ -38,7 +38,6 @@ from radar.kafka import origin as kafka_origin
 from radar.local import apache_kafka
 from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, deployment_id
 from radar.local.log_files import LogFiles
-from radar.local.simulator import LedgerSummary
 from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.origin import Mark, Origin, refuse_other
@@ -55,6 +54,7 @@ from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
 from radar.text import host_port
 from radar.ui.terminal.watch import Watch
+from radar_simulator import LedgerSummary
 
 START_TIMEOUT_S = 60.0
 START_ALONE_S = 5.0

@@ -15,7 +15,7 @@ from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
 
-from radar.local.simulator.listings import TOMAN_PER_USDT, Listing, listings
+from radar_simulator.listings import TOMAN_PER_USDT, Listing, listings
 
 LEVELS = 50
 """Levels of a depth frame (capture of July 2026)."""

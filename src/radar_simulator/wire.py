@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from radar.local.simulator.listings import Listing
-from radar.local.simulator.market import Candle, Level, Market, Side, Trade
+from radar_simulator.listings import Listing
+from radar_simulator.market import Candle, Level, Market, Side, Trade
 
 WIRE_DECIMALS = 16
 """Decimals of a number that the exchange sends as a string."""

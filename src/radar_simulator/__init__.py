@@ -4,8 +4,8 @@
 tests. The ledger tells what it really sent.
 """
 
-from radar.local.simulator.faults import GARBAGE, Fault, FaultName, fault, parse_fault
-from radar.local.simulator.ledger import (
+from radar_simulator.faults import GARBAGE, Fault, FaultName, fault, parse_fault
+from radar_simulator.ledger import (
     Ledger,
     LedgerSummary,
     LedgerTrade,
@@ -13,8 +13,8 @@ from radar.local.simulator.ledger import (
     read_ledger,
     stream_ledger,
 )
-from radar.local.simulator.options import SimulatorOptions
-from radar.local.simulator.server import Simulator, main, run, simulator
+from radar_simulator.options import SimulatorOptions
+from radar_simulator.server import Simulator, main, run, simulator
 
 __all__ = [
     "GARBAGE",

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from radar.local.simulator.ledger import Ledger, LedgerTrade
+from radar_simulator.ledger import Ledger, LedgerTrade
 
 if sys.platform == "linux":
     import fcntl

@@ -20,15 +20,15 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from radar.errors import ConfigurationError
-from radar.local.simulator import wire
-from radar.local.simulator.exchange import Exchange
-from radar.local.simulator.faults import Fault, fault
-from radar.local.simulator.ledger import Ledger, LedgerTrade
-from radar.local.simulator.market import MarketModel
-from radar.local.simulator.options import SimulatorOptions
 from radar.origin import SIMULATED_HEADER
 from radar.process import handled
 from radar.text import host_port
+from radar_simulator import wire
+from radar_simulator.exchange import Exchange
+from radar_simulator.faults import Fault, fault
+from radar_simulator.ledger import Ledger, LedgerTrade
+from radar_simulator.market import MarketModel
+from radar_simulator.options import SimulatorOptions
 
 CLOSE_TIMEOUT_S = 1.0
 """A peer that does not answer a close frame for so long is cut."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from radar.local.simulator import wire
-from radar.local.simulator.client import Client, Connection
-from radar.local.simulator.faults import Fault, FaultName, garbage
-from radar.local.simulator.ledger import Ledger, LedgerTrade
-from radar.local.simulator.market import DepthDue, MarketModel, Side, Trade
-from radar.local.simulator.options import SimulatorOptions
+from radar_simulator import wire
+from radar_simulator.client import Client, Connection
+from radar_simulator.faults import Fault, FaultName, garbage
+from radar_simulator.ledger import Ledger, LedgerTrade
+from radar_simulator.market import DepthDue, MarketModel, Side, Trade
+from radar_simulator.options import SimulatorOptions
 
 
 class Exchange:

@@ -17,8 +17,8 @@ from typing import IO, Any, Literal, Self
 import msgspec
 
 from radar.errors import RadarError
-from radar.local.simulator import wire
-from radar.local.simulator.market import Trade
+from radar_simulator import wire
+from radar_simulator.market import Trade
 
 FLUSH_LINES = 5_000
 """Lines buffered at most before they are written."""

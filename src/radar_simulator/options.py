@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radar.errors import ConfigurationError
-from radar.local.simulator.faults import Fault
-from radar.local.simulator.listings import MAX_SYMBOLS
-from radar.local.simulator.market import RECENT_TRADES
+from radar_simulator.faults import Fault
+from radar_simulator.listings import MAX_SYMBOLS
+from radar_simulator.market import RECENT_TRADES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
