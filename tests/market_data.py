@@ -9,7 +9,7 @@ from pathlib import Path
 from embedded_clickhouse import running
 from ports import free_port
 from radar.codec import message_format
-from radar.consumer.content import read
+from radar.consumer.chunk import read
 from radar.consumer.run import Run
 from radar.datasets import DEPTH, TRADES, Kind
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide

@@ -9,7 +9,7 @@ import pytest
 
 from radar.checks.coverage import Covered, coverage, symbol_gaps
 from radar.codec import message_format
-from radar.consumer.content import read
+from radar.consumer.chunk import read
 from radar.consumer.run import Run
 from radar.datasets import GAPS, WATCHES, Kind
 from radar.records import OPEN, Gap, GapCause, Watch

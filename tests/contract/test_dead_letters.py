@@ -10,10 +10,10 @@ import confluent_kafka
 import pytest
 
 from radar.checks.verify import verify_kind
-from radar.consumer.content import Letter
-from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
-from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
-from radar.consumer.replay import _replay_block, purge, replay
+from radar.consumer.chunk import Letter
+from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES, DeadLetters
+from radar.consumer.dlq.reader import DeadLetter, Letters, LetterState, Selection
+from radar.consumer.dlq.replay import _replay_block, purge, replay
 from radar.datasets import DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster

@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ports import free_port
-from radar.consumer.content import Letter
-from radar.consumer.dead_letters import DeadLetters
+from radar.consumer.chunk import Letter
+from radar.consumer.dlq.publisher import DeadLetters
 from radar.datasets import DEPTH, KINDS, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster, client_config

@@ -15,8 +15,8 @@ import pytest
 from producing import options, producing, until
 from radar.checks.doctor import examine
 from radar.checks.findings import State
+from radar.consumer.dlq.replay import replay
 from radar.consumer.origin import SameOrigin
-from radar.consumer.replay import replay
 from radar.datasets import TRADES
 from radar.errors import ConfigurationError
 from radar.kafka import Cluster

@@ -13,7 +13,7 @@ from corpus.bad_messages import trade
 from radar.checks import verify as module
 from radar.checks.rows import ROWS
 from radar.checks.verify import KindReport, PartitionReport, verify_kind
-from radar.consumer.replay import purge
+from radar.consumer.dlq.replay import purge
 from radar.datasets import KINDS, TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load

@@ -11,8 +11,8 @@ import pytest
 
 from corpus.bad_messages import BAD_MESSAGES, Case, depth, trade
 from radar.codec import message_format
-from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES
-from radar.consumer.letters import Letters
+from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES
+from radar.consumer.dlq.reader import Letters
 from radar.datasets import DEPTH, KINDS, TRADES, Kind
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, GroupReader, Publisher
 from radar.settings import Settings, load

@@ -13,8 +13,8 @@ import pytest
 from bombs import send_bomb
 from ports import free_port
 from radar.consumer.delivery_gaps import recorded
-from radar.consumer.letters import Letters
-from radar.consumer.replay import purge
+from radar.consumer.dlq.reader import Letters
+from radar.consumer.dlq.replay import purge
 from radar.consumer.worker import Worker
 from radar.datasets import TRADES
 from radar.kafka import Cluster, GroupReader, Message

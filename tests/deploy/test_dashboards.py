@@ -12,7 +12,7 @@ import pytest
 
 from promtool import declared, promtool
 from radar.codec import message_format
-from radar.consumer.content import read
+from radar.consumer.chunk import read
 from radar.consumer.run import Run
 from radar.datasets import DEPTH, GAPS, KINDS, TRADES, WATCHES
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
-from radar.consumer.content import Content, Part
+from radar.consumer.chunk import Content, Part
 from radar.consumer.run import Fingerprint, Run
 from support import Consumed
 

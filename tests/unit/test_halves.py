@@ -3,8 +3,8 @@
 from functools import partial
 
 from radar.consumer.batch import Batch, Limits
-from radar.consumer.content import read
-from radar.consumer.halves import halves
+from radar.consumer.bisection import halves
+from radar.consumer.chunk import read
 from radar.consumer.run import Run
 from radar.datasets import TRADES
 from workers import trade_value

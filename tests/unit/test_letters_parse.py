@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from radar.consumer.dead_letters import MAX_PAYLOAD_BYTES
-from radar.consumer.letters import MAX_TIME_MS, DeadLetter, Foreign, LetterState, Marker, parse
+from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES
+from radar.consumer.dlq.reader import MAX_TIME_MS, DeadLetter, Foreign, LetterState, Marker, parse
 from radar.datasets import TRADES
 
 NAME = b"radar_trades:2:7"

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from radar.consumer import batch as batch_module
 from radar.consumer.batch import Batch, Block, Limits, Plan
-from radar.consumer.content import Content, Part
+from radar.consumer.chunk import Content, Part
 from radar.consumer.run import Run
 from support import Consumed
 

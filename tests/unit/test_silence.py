@@ -1,6 +1,6 @@
 """When a partition counts as silent although its log goes on."""
 
-from radar.consumer.silence import LONGEST_LOOK_S, SILENT_S, Silence
+from radar.consumer.stall_detector import LONGEST_LOOK_S, SILENT_S, Silence
 
 
 def test_partition_that_brings_nothing_of_what_waits_is_silent_after_a_while() -> None:

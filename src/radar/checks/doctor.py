@@ -18,7 +18,7 @@ from radar import __version__, addresses, data_folder
 from radar.checks import findings
 from radar.checks.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
 from radar.consumer.delivery_gaps import OPEN, recorded
-from radar.consumer.letters import Letters
+from radar.consumer.dlq.reader import Letters
 from radar.consumer.origin import refuse as same_origin
 from radar.datasets import KINDS, TRADES
 from radar.errors import (

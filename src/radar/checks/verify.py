@@ -19,7 +19,7 @@ from typing import Any
 from radar.checks.reconciliation import TradesVerdict, trades_verdict
 from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
-from radar.consumer.letters import Letters, identity
+from radar.consumer.dlq.reader import Letters, identity
 from radar.datasets import KINDS, Kind
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage

@@ -26,7 +26,7 @@ from radar.text import printable, printable_chunks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from radar.consumer.letters import DeadLetter, Letters, LetterState, Selection
+    from radar.consumer.dlq.reader import DeadLetter, Letters, LetterState, Selection
     from radar.settings import Settings
 
 SHOWN_CHARACTERS = 100
@@ -61,7 +61,7 @@ def list_letters(
     ] = False,
 ) -> None:
     """List dead letters: where each message stood, why it is no row, and how it begins."""
-    from radar.consumer.letters import Letters, LetterState
+    from radar.consumer.dlq.reader import Letters, LetterState
     from radar.kafka import Cluster
 
     selection = _selection(reason, since, ())
@@ -136,8 +136,8 @@ def replay(
     and once only, however often this is interrupted and run again. What is still bad stays a dead
     letter; then the exit code is 1.
     """
-    from radar.consumer.replay import StillBad
-    from radar.consumer.replay import replay as run
+    from radar.consumer.dlq.replay import StillBad
+    from radar.consumer.dlq.replay import replay as run
     from radar.store.client import Store
 
     settings = settings_for("dlq")
@@ -174,8 +174,8 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete dead letters for good, also those that are no rows. Asks first."""
-    from radar.consumer.letters import Letters
-    from radar.consumer.replay import purge as run
+    from radar.consumer.dlq.reader import Letters
+    from radar.consumer.dlq.replay import purge as run
     from radar.kafka import Cluster
 
     settings = settings_for("dlq")
@@ -219,7 +219,7 @@ def _check_name(name: str) -> None:
 
 def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLetter, LetterState]]":
     """Return the letters of these names, whatever became of them; each must be there."""
-    from radar.consumer.letters import Letters
+    from radar.consumer.dlq.reader import Letters
     from radar.kafka import Cluster
 
     cluster = Cluster(settings)
@@ -238,7 +238,7 @@ def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLett
 
 
 def _selection(reason: str, since: str, names: "Sequence[str]") -> "Selection":
-    from radar.consumer.letters import Selection
+    from radar.consumer.dlq.reader import Selection
 
     since_s = parse_since(since, datetime.now(UTC)).timestamp() if since else 0
     return Selection(reason, int(since_s * 1000), frozenset(names))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import NamedTuple
 
-from radar.consumer.content import Content, Letter, Part
+from radar.consumer.chunk import Content, Letter, Part
 from radar.consumer.run import Fingerprint, Run
 
 # One block's messages, together with the dead letters among them, must fit into memory.

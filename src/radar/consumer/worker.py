@@ -34,10 +34,10 @@ import structlog
 
 from radar.consumer.accounting import Course, Mark, Situation, decide
 from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
+from radar.consumer.bisection import halves
 from radar.consumer.block_limit import BlockLimit
 from radar.consumer.breaker import Bad, Breaker
-from radar.consumer.content import Letter, Part, read, rows
-from radar.consumer.dead_letters import DeadLetters
+from radar.consumer.chunk import Letter, Part, read, rows
 from radar.consumer.delivery_gaps import (
     CAUSES,
     OPEN,
@@ -47,7 +47,7 @@ from radar.consumer.delivery_gaps import (
     write,
     write_new,
 )
-from radar.consumer.halves import halves
+from radar.consumer.dlq.publisher import DeadLetters
 from radar.consumer.origin import SameOrigin
 from radar.consumer.progress import (
     UNRECORDED,
@@ -60,7 +60,7 @@ from radar.consumer.progress import (
     write_progress,
 )
 from radar.consumer.run import Fingerprint, Run
-from radar.consumer.silence import SILENT_S, Silence
+from radar.consumer.stall_detector import SILENT_S, Silence
 from radar.consumer.standstill import Standstills
 from radar.consumer.topic_watch import TopicWatch
 from radar.datasets import Kind

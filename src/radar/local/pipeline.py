@@ -23,7 +23,7 @@ from radar import addresses, data_folder, secret_file
 from radar.addresses import Address, free_port
 from radar.aside import aside
 from radar.checks.reconciliation import DepthVerdict, TradesVerdict, depth_verdict, trades_verdict
-from radar.consumer.letters import Letters
+from radar.consumer.dlq.reader import Letters
 from radar.datasets import KINDS, RECORDED
 from radar.errors import (
     BrokerUnavailable,

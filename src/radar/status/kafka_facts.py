@@ -3,7 +3,7 @@
 import heapq
 from typing import NamedTuple
 
-from radar.consumer.letters import Letters, LetterState
+from radar.consumer.dlq.reader import Letters, LetterState
 from radar.datasets import KINDS
 from radar.kafka import Cluster, Lag, origin
 from radar.status.model import RecentLetter

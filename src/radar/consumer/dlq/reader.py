@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from radar.consumer.dead_letters import (
+from radar.consumer.dlq.publisher import (
     ACKNOWLEDGE_TIMEOUT_S,
     MAX_DETAIL_BYTES,
     MAX_KEY_BYTES,

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from radar.consumer.batch import BLOCK_BYTES
-from radar.consumer.content import read, rows
-from radar.consumer.dead_letters import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
-from radar.consumer.letters import (
+from radar.consumer.chunk import read, rows
+from radar.consumer.dlq.publisher import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
+from radar.consumer.dlq.reader import (
     EVERY_LETTER,
     DeadLetter,
     Letters,

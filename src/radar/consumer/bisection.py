@@ -1,7 +1,7 @@
 """A block in two: pure. Each half is the block that its own plan would be rebuilt to."""
 
 from radar.consumer.batch import Block, Plan
-from radar.consumer.content import read
+from radar.consumer.chunk import read
 from radar.consumer.run import Fingerprint, Run
 from radar.datasets import Kind
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from radar.consumer.content import Letter
+from radar.consumer.chunk import Letter
 from radar.datasets import Kind
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import MAX_MESSAGE_BYTES, Publisher
