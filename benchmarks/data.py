@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from radar.codec import message_format
 from radar.datasets import Kind
 from radar.decimals import canonical
-from radar.producer.identity import Occurrences, combination, trade_id
+from radar.producer.trade_ids import Occurrences, combination, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar_simulator import market as model
 from radar_simulator import wire as exchange

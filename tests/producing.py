@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from radar.datasets import Kind
 from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
-from radar.producer.run import run
+from radar.producer.producer import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
 from radar_simulator import LedgerTrade, Simulator

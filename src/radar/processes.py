@@ -45,7 +45,7 @@ def produce(settings: Settings, kind: Kind) -> None:
     """
     import uvloop
 
-    from radar.producer.run import run
+    from radar.producer.producer import run
     from radar.telemetry.connections import Connections
 
     connections = Connections()

@@ -21,7 +21,7 @@ from chaos.rig import CRASH_WHILE
 from radar import processes
 from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
 from radar.datasets import KINDS
-from radar.producer import identity, recorders
+from radar.producer import recorders, trade_ids
 from radar.settings import load
 from radar.telemetry import logs
 
@@ -93,7 +93,7 @@ def main() -> None:
     logs.configure(settings, f"{role}-{kind}")
     if role == "produce":
         if rule == "id without occurrence number":
-            setattr(recorders, "trade_id", lambda content, _: identity.trade_id(content, 1))  # noqa: B010
+            setattr(recorders, "trade_id", lambda content, _: trade_ids.trade_id(content, 1))  # noqa: B010
         processes.produce(settings, KINDS[kind])
     else:
         reached = dies_at(place)

@@ -8,7 +8,7 @@ import pytest
 from producing import Topic, options, until
 from radar.datasets import TRADES
 from radar.producer import recorders
-from radar.producer.run import run
+from radar.producer.producer import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
 from radar_simulator import SimulatorOptions, simulator

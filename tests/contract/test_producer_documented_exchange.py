@@ -18,8 +18,8 @@ from producing import consumer_of
 from radar.datasets import DEPTH, TRADES, Kind
 from radar.producer import feed
 from radar.producer.connection import CLOSE_TIMEOUT_S
-from radar.producer.identity import trade_id
-from radar.producer.run import run
+from radar.producer.producer import run
+from radar.producer.trade_ids import trade_id
 from radar.settings import Settings
 
 USDTTMN = {

@@ -9,7 +9,7 @@ from link import Link
 from ports import free_port
 from radar.errors import BufferFull
 from radar.kafka import Cluster, Publisher
-from radar.producer.outlet import Outlet
+from radar.producer.publish import Outlet
 from radar.settings import Settings
 
 TOPIC = "outlet"

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from producing import OTHER_MARKETS, Topic, metric, options, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES, Kind
 from radar.producer import unpublished
-from radar.producer.run import run
+from radar.producer.producer import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
 from radar_simulator import SimulatorOptions, simulator

@@ -8,10 +8,10 @@ from producing import options
 from radar.datasets import TRADES
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
+from radar.producer.backfill import Repair
 from radar.producer.markets import read_markets
-from radar.producer.outlet import Outlet
+from radar.producer.publish import Outlet
 from radar.producer.recorders import TradeRecorder
-from radar.producer.repair import Repair
 from radar.producer.rest import Rest
 from radar.settings import Settings
 from radar_simulator import Simulator, SimulatorOptions, simulator

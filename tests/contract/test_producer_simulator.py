@@ -9,7 +9,7 @@ import pytest
 from ports import free_port
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, TRADES
-from radar.producer.run import run
+from radar.producer.producer import run
 from radar.settings import Settings
 from radar.telemetry.health import Health
 from radar_simulator import SimulatorOptions, simulator

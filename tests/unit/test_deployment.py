@@ -13,7 +13,7 @@ import yaml
 from dotenv import dotenv_values
 
 from radar.consumer.worker import DRAIN_TIMEOUT_S
-from radar.producer.run import FINISH_TIMEOUT_S
+from radar.producer.producer import FINISH_TIMEOUT_S
 from radar.settings import variables
 from radar.store.schema import newest
 
@@ -340,7 +340,12 @@ def test_image_installs_what_is_locked_but_for_the_embedded_stores() -> None:
 
 def test_roles_run_without_the_embedded_stores() -> None:
     modules = (
-        *("radar.producer.run", "radar.consumer.worker", "radar.store.migrate", "radar.processes"),
+        *(
+            "radar.producer.producer",
+            "radar.consumer.worker",
+            "radar.store.migrate",
+            "radar.processes",
+        ),
         *("radar_simulator", "radar.status.render", "radar.reading.query"),
         *("radar.ui.web.app", "radar.status.collect"),
     )

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from radar.producer.gate import FIRST_WAIT_S, MARGIN_S, MAX_WAIT_S, Gate, retry_after_s
+from radar.producer.rate_limit import FIRST_WAIT_S, MARGIN_S, MAX_WAIT_S, Gate, retry_after_s
 
 DATE = "Sat, 28 Nov 2026 10:00:00 GMT"
 

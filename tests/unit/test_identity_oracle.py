@@ -6,7 +6,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.producer.identity import Memory, Occurrences, Published, combination, trade_id
+from radar.producer.trade_ids import Memory, Occurrences, Published, combination, trade_id
 from radar.records import Trade, TradeSide
 
 TRADE = Trade(

@@ -12,8 +12,8 @@ from radar.datasets import GAPS, WATCHES
 from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import RecentTrades
 from radar.exchanges.wallex import EXCHANGE
+from radar.producer.backfill import _without_refused
 from radar.producer.recorders import DepthRecorder, TradeRecorder
-from radar.producer.repair import _without_refused
 from radar.producer.reports import Reports
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 

@@ -32,7 +32,7 @@ from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 PRELOADED = (
     "radar_simulator",
-    "radar.producer.run",
+    "radar.producer.producer",
     "radar.consumer.worker",
     "radar.consumer.lag",
     "radar.store.migrate",

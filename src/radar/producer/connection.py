@@ -20,7 +20,7 @@ from websockets.protocol import State
 from radar import tls
 from radar.errors import ConfigurationError, FeedLost
 from radar.exchanges.base import brief
-from radar.producer.gate import Gate
+from radar.producer.rate_limit import Gate
 from radar.settings import without_password
 
 OPEN_TIMEOUT_S = 10.0

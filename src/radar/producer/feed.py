@@ -23,11 +23,11 @@ from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.freshness import Book
 from radar.producer.gap_recorder import GapRecorder
-from radar.producer.gate import Gate
-from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace, Patience, Silence
+from radar.producer.publish import Outlet
+from radar.producer.rate_limit import Gate
 from radar.producer.recorders import Message, Record, Recorder
-from radar.producer.watch_recorder import WatchRecorder
+from radar.producer.session_recorder import WatchRecorder
 from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from radar.exchanges.base import RecentTrades
-from radar.producer.identity import combination
+from radar.producer.trade_ids import combination
 from radar.records import DepthSnapshot, Trade
 
 # A connection may be that much behind REST, and REST behind a connection.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
-from radar.producer.identity import Occurrences, Published, combination, trade_id
+from radar.producer.trade_ids import Occurrences, Published, combination, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade
 from radar.telemetry import metrics
 

@@ -12,7 +12,7 @@ import structlog
 from radar.codec import message_format
 from radar.datasets import GAPS, Kind
 from radar.errors import BufferFull, InvalidMessage
-from radar.producer.outlet import Outlet
+from radar.producer.publish import Outlet
 from radar.records import Gap
 from radar.telemetry import metrics
 

@@ -17,7 +17,7 @@ from radar import tls
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
 from radar.origin import SIMULATED_HEADER
-from radar.producer.gate import Gate
+from radar.producer.rate_limit import Gate
 from radar.settings import without_password
 
 # Without a byte for so long, or for the whole request: an answer that drips ends as well.

@@ -16,21 +16,21 @@ from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster, Publisher
-from radar.producer import repair
+from radar.producer import backfill
+from radar.producer.backfill import Repair
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
-from radar.producer.gate import Gate
 from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.origin import ExchangeOrigin
-from radar.producer.outlet import Outlet
+from radar.producer.publish import Outlet
+from radar.producer.rate_limit import Gate
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
-from radar.producer.repair import Repair
 from radar.producer.reports import Reports
 from radar.producer.rest import Rest
+from radar.producer.session_recorder import WatchRecorder
 from radar.producer.set_aside import Reason, SetAside
 from radar.producer.unpublished import Unpublished
-from radar.producer.watch_recorder import WatchRecorder
 from radar.records import Market
 from radar.settings import Settings
 from radar.telemetry import metrics
@@ -216,7 +216,7 @@ class Producer:
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._kind is TRADES:
-            for _ in range(repair.READERS):
+            for _ in range(backfill.READERS):
                 self._start(self._repair.run())
         self._start(self._follow_markets())
         self._start(self._retry_refused())

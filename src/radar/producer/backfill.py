@@ -23,8 +23,8 @@ from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
 from radar.producer.gaps import SETTLE_US, Read
-from radar.producer.outlet import Outlet
 from radar.producer.pacing import Backoff, Pace
+from radar.producer.publish import Outlet
 from radar.producer.recorders import Recorder
 from radar.producer.rest import Rest
 from radar.records import Market
