@@ -1,4 +1,4 @@
-"""The Kafka module against a broker: the embedded one through its relay, or Apache Kafka."""
+"""The Kafka module against a broker: the embedded one through its fetch_proxy, or Apache Kafka."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from radar.errors import (
 )
 from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
 from radar.kafka.group_reader import SOCKET_TIMEOUT_S
-from radar.local import fetch_answers, relay
+from radar.local import fetch_answers, fetch_proxy
 from radar.settings import Settings, load
 from support import eventually
 
@@ -233,7 +233,7 @@ def test_relay_is_the_only_address_that_clients_see(settings: Settings) -> None:
 def test_relay_lets_go_of_a_fetch_when_something_is_published(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "HOLD_S", 3600)
+    monkeypatch.setattr(fetch_proxy, "HOLD_S", 3600)
     host, _, broker_port = settings.kafka_broker.partition(":")
     port = free_port()
     through = settings.model_copy(update={"kafka_broker": f"{host}:{port}"})
@@ -252,7 +252,7 @@ def test_relay_lets_go_of_a_fetch_when_something_is_published(
         member.reader.close()
 
     async def through_a_relay() -> None:
-        async with relay.Relay(host, port, int(broker_port)):
+        async with fetch_proxy.Relay(host, port, int(broker_port)):
             await asyncio.to_thread(exchange_messages)
 
     asyncio.run(through_a_relay())
@@ -284,7 +284,7 @@ def test_relay_shortens_long_answers_and_the_reader_gets_every_message(
         return [message.value() or b"" for message in member.messages]
 
     async def through_a_relay() -> list[bytes]:
-        async with relay.Relay(host, port, int(broker_port)):
+        async with fetch_proxy.Relay(host, port, int(broker_port)):
             return await asyncio.to_thread(read)
 
     found = asyncio.run(through_a_relay())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from radar.local.nursery import Forked, Nursery
+from radar.local.forkserver import Forked, Nursery
 from support import eventually
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux only")

@@ -162,7 +162,7 @@ def test_environment_is_read_only_by_the_settings() -> None:
     # Child processes inherit it, and the supervisor names itself in it.
     allowed = {
         *("radar.settings", "radar.process", "radar.local.supervisor"),
-        "radar.local.nursery",
+        "radar.local.forkserver",
         *("radar.local.broker", "chdb_server.__main__"),
     }
     readers = {

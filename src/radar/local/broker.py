@@ -42,7 +42,7 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     """
     import asyncio
 
-    from radar.local.relay import Relay
+    from radar.local.fetch_proxy import Relay
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

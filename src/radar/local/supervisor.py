@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import structlog
 
 from radar.addresses import free_port
-from radar.local.nursery import Nursery, NurseryEnded
+from radar.local.forkserver import Nursery, NurseryEnded
 from radar.process import SUPERVISOR_VARIABLE
 from radar.text import printable
 

@@ -106,7 +106,7 @@ class Nursery:
             ours, theirs = socket.socketpair()
             with theirs, self._log_path.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "radar.local.nursery", str(theirs.fileno())),
+                    *(sys.executable, "-m", "radar.local.forkserver", str(theirs.fileno())),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
