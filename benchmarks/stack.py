@@ -106,7 +106,7 @@ class Database:
         self.folder = folder / "clickhouse"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.port = free_port()
-        command = [sys.executable, "-m", "chdb_server", "--no-password"]
+        command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
         command += ["--path", str(self.folder)]
         self.process = Process("clickhouse", [*command, "--port", str(self.port)], folder, {})
         await_port(self.process, self.port)

@@ -94,7 +94,7 @@ def clickhouse_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Run one embedded ClickHouse for the whole run; each test has its own database in it."""
     directory = tmp_path_factory.mktemp("clickhouse")
     port = free_port()
-    command = [sys.executable, "-m", "chdb_server", "--no-password"]
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
     process = Process(
         [*command, "--path", str(directory / "data"), "--port", str(port)], directory / "log"
     )

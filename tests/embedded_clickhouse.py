@@ -20,7 +20,7 @@ class Server:
     """A running server."""
 
     def __init__(self, path: Path, *arguments: str, password: str = "") -> None:
-        command = [sys.executable, "-m", "chdb_server", "--path", str(path)]
+        command = [sys.executable, "-m", "radar.local.clickhouse", "--path", str(path)]
         command += [] if password else ["--no-password"]
         self.process = subprocess.Popen(
             [*command, "--port", "0", *arguments],

@@ -51,7 +51,7 @@ def kafka(directory: Path, port: int) -> Service:
 
 def clickhouse(directory: Path, port: int, **environment: str) -> Service:
     """Run an embedded ClickHouse."""
-    command = [sys.executable, "-m", "chdb_server", "--no-password"]
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
     arguments = ["--path", str(directory / "clickhouse"), "--port", str(port)]
     return Service([*command, *arguments], port, directory / "clickhouse.log", **environment)
 

@@ -1,21 +1,18 @@
 """Command line of the embedded ClickHouse: `python -m chdb_server --help`.
 
-The order matters: first what needs rights, then the sandbox, then chDB. The password is
-CLICKHOUSE_PASSWORD, or else that of the file `<data folder>.password`, created if missing.
+The order matters: first what needs rights, then the sandbox, then chDB. The password is the
+environment variable CLICKHOUSE_PASSWORD.
 """
 
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from chdb_server import config, sandbox
-from radar import secret_file
-from radar.errors import RadarError
-from radar.process import follow_supervisor
+from chdb_server.errors import MissingPassword, ServerError
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -58,15 +55,14 @@ def run(arguments: list[str]) -> int:
     password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
     path = parsed.path.resolve()
     if not password and not parsed.no_password:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        password = secret_file.read_or_create(path.with_name(f"{path.name}.password"))
+        raise MissingPassword("set CLICKHOUSE_PASSWORD, or give --no-password in a test")
     memory_limit_bytes = parsed.memory_limit * config.MIB
     config_file = config.prepare(path, memory_limit_bytes)
     sandboxed = _confine(path, config_file)
-    # chDB imports pyarrow where there is one, for functions that radar does not use. Without it
+    # chDB imports pyarrow where there is one, for functions that are not used here. Without it
     # this process starts sooner and is smaller.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
-    from chdb_server.server import ServerOptions, main
+    from chdb_server.server import ServerOptions, serve
 
     options = ServerOptions(
         path=path,
@@ -79,13 +75,17 @@ def run(arguments: list[str]) -> int:
         shutdown_seconds=parsed.shutdown_seconds,
         sandboxed=sandboxed,
     )
-    return main(options, config_file)
+    return serve(options, config_file)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until a signal ends it; write one line if it cannot; return the exit code."""
+    try:
+        return run(arguments)
+    except ServerError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
 
 
 if __name__ == "__main__":
-    follow_supervisor(signal.SIGTERM)
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except RadarError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    sys.exit(main(sys.argv[1:]))

@@ -15,8 +15,7 @@ import uuid
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from chdb_server.errors import PathInUse
-from radar.errors import StoreUnavailable
+from chdb_server.errors import DataUnavailable, PathInUse
 
 MIB = 1 << 20
 DEFAULT_MEMORY_LIMIT_BYTES = 4096 * MIB
@@ -63,7 +62,7 @@ def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) ->
 
     Raises:
         PathInUse: Another process has the data folder open.
-        StoreUnavailable: The folder cannot be created or written.
+        DataUnavailable: The folder cannot be created or written.
     """
     path = path.resolve()
     folder = path.with_name(f"{path.name}.config")
@@ -77,7 +76,7 @@ def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) ->
         server = folder / "server.xml"
         _write(server, _server(path, users, memory_limit_bytes))
     except OSError as error:
-        raise StoreUnavailable(f"cannot open the data folder {path}: {error.strerror}") from error
+        raise DataUnavailable(f"cannot open the data folder {path}: {error.strerror}") from error
     return server
 
 

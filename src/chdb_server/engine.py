@@ -21,8 +21,7 @@ from typing import Any, Literal, Protocol
 import chdb
 
 from chdb_server import config, statement
-from chdb_server.errors import Rejected, from_engine
-from radar.errors import QueryFailed, StoreUnavailable
+from chdb_server.errors import DataUnavailable, Rejected, from_engine
 
 DEFAULT_DATABASE = "default"
 
@@ -180,7 +179,7 @@ class Engine:
             sandboxed: The system keeps this process from other files (`sandbox.enter`).
 
         Raises:
-            StoreUnavailable: It cannot be opened.
+            DataUnavailable: It cannot be opened.
         """
         self.path = path.resolve()
         self._sandboxed = sandboxed
@@ -305,7 +304,7 @@ class AskDirectly(Protocol):
         settings: Settings of ClickHouse for this statement.
 
     Raises:
-        QueryFailed: ClickHouse refuses the statement.
+        Rejected: ClickHouse refuses the statement.
     """
 
     def __call__(
@@ -331,10 +330,10 @@ def open_directly(
 
     Raises:
         PathInUse: A running server has the folder open; ask that one over HTTP.
-        StoreUnavailable: There is no data folder, or it cannot be opened.
+        DataUnavailable: There is no data folder, or it cannot be opened.
     """
     if not path.is_dir():
-        raise StoreUnavailable(f"no data folder at {path}")
+        raise DataUnavailable(f"no data folder at {path}")
     engine = Engine(path, config.prepare(path))
 
     def ask(
@@ -343,14 +342,11 @@ def open_directly(
         parameters: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> bytes:
-        try:
-            engine.check(sql.encode(), read_only=read_only)
-            with engine.handle("read only" if read_only else "write") as handle:
-                handle.prepare(settings or {}, database)
-                escaped = {name: _escape(value) for name, value in (parameters or {}).items()}
-                return handle.query(sql.encode(), output_format, escaped)[0]
-        except Rejected as error:
-            raise QueryFailed(str(error)) from error
+        engine.check(sql.encode(), read_only=read_only)
+        with engine.handle("read only" if read_only else "write") as handle:
+            handle.prepare(settings or {}, database)
+            escaped = {name: _escape(value) for name, value in (parameters or {}).items()}
+            return handle.query(sql.encode(), output_format, escaped)[0]
 
     try:
         yield ask
@@ -367,4 +363,4 @@ def _connect(address: str, path: Path) -> Any:
     try:
         return chdb.connect(address)
     except Exception as error:
-        raise StoreUnavailable(f"cannot open the data folder {path}: {error}") from error
+        raise DataUnavailable(f"cannot open the data folder {path}: {error}") from error

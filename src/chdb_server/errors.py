@@ -2,8 +2,6 @@
 
 import re
 
-from radar.errors import ConfigurationError, RadarError
-
 STD_EXCEPTION = 1001
 
 _MESSAGE = re.compile(
@@ -13,19 +11,39 @@ _MESSAGE = re.compile(
 )
 
 
-class PathInUse(ConfigurationError):
+class ServerError(Exception):
+    """Base of every error that this server raises on purpose; its text is one line."""
+
+    exit_code = 1
+
+
+class DataUnavailable(ServerError):
+    """The data folder cannot be opened, created or written: repair it and start again."""
+
+
+class MissingPassword(ServerError):
+    """There is no password: name one, or allow access without one."""
+
+    exit_code = 2
+
+
+class PathInUse(ServerError):
     """Another process has the data folder open: stop, or talk to that process over HTTP."""
 
+    exit_code = 2
 
-class PortInUse(ConfigurationError):
+
+class PortInUse(ServerError):
     """The address cannot be listened on: choose another one."""
 
+    exit_code = 2
 
-class ClientGone(RadarError):
+
+class ClientGone(ServerError):
     """The client closed its connection: give up what it asked for."""
 
 
-class Rejected(RadarError):
+class Rejected(ServerError):
     """ClickHouse, or this server in its place, refuses a request: tell the client.
 
     Attributes:

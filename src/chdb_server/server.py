@@ -32,7 +32,6 @@ from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
 from chdb_server.job import Job, Outcome
 from chdb_server.statement import begins_read
-from radar.text import host_port
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -95,7 +94,11 @@ class ServerOptions:
     sandboxed: bool = False
 
 
-def main(options: ServerOptions, config_file: Path) -> int:
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def serve(options: ServerOptions, config_file: Path) -> int:
     """Serve until SIGTERM or SIGINT; return 0. Blocks; call it from the main thread.
 
     Prints `listening on http://HOST:PORT` to stdout once requests are answered.
@@ -106,7 +109,7 @@ def main(options: ServerOptions, config_file: Path) -> int:
 
     Raises:
         PortInUse: The address cannot be listened on.
-        StoreUnavailable: The data folder cannot be opened.
+        DataUnavailable: The data folder cannot be opened.
     """
     listener = _listen(options.host, options.port)
     with listener:
@@ -130,7 +133,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = "is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
-        raise PortInUse(f"cannot listen on {host_port(host, port)}: {reason}") from error
+        raise PortInUse(f"cannot listen on {_host_port(host, port)}: {reason}") from error
     return listener
 
 
@@ -155,7 +158,7 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
     # uvicorn raises the signal again when it has shut down; that one must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    where = host_port(options.host, listener.getsockname()[1])
+    where = _host_port(options.host, listener.getsockname()[1])
     sys.stdout.write(f"listening on http://{where}\n")
     sys.stdout.flush()
     try:

@@ -14,7 +14,7 @@ import structlog
 
 from radar.datasets import Kind
 from radar.early_signals import SIGNAL_EXIT
-from radar.errors import BrokerUnavailable, StoreUnavailable
+from radar.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
 from radar.kafka import Cluster
 from radar.process import handled
 from radar.settings import Settings
@@ -146,7 +146,7 @@ def simulate(options: "SimulatorOptions", settings: Settings, show: Callable[...
         ConfigurationError: A port is taken or the ledger's file cannot be opened.
         OSError: The ledger's disk failed.
     """
-    from radar_simulator import main
+    from radar_simulator import SimulatorError, main
 
     health = _serve_health(settings)
     beating: list[asyncio.Task[None]] = []
@@ -156,7 +156,10 @@ def simulate(options: "SimulatorOptions", settings: Settings, show: Callable[...
         health.clear("start")
         show(host, port)
 
-    main(options, ready)
+    try:
+        main(options, ready, handled(signal.SIGTERM, signal.SIGINT))
+    except SimulatorError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def dashboard(settings: Settings, show: Callable[[str], object]) -> None:

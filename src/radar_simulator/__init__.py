@@ -4,6 +4,7 @@
 tests. The ledger tells what it really sent.
 """
 
+from radar_simulator.errors import InvalidLedger, InvalidOption, SimulatorError
 from radar_simulator.faults import GARBAGE, Fault, FaultName, fault, parse_fault
 from radar_simulator.ledger import (
     Ledger,
@@ -20,10 +21,13 @@ __all__ = [
     "GARBAGE",
     "Fault",
     "FaultName",
+    "InvalidLedger",
+    "InvalidOption",
     "Ledger",
     "LedgerSummary",
     "LedgerTrade",
     "Simulator",
+    "SimulatorError",
     "SimulatorOptions",
     "fault",
     "ledger_started_us",

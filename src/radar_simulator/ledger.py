@@ -16,8 +16,8 @@ from typing import IO, Any, Literal, Self
 
 import msgspec
 
-from radar.errors import RadarError
 from radar_simulator import wire
+from radar_simulator.errors import InvalidLedger
 from radar_simulator.market import Trade
 
 FLUSH_LINES = 5_000
@@ -313,7 +313,7 @@ def stream_ledger(path: Path) -> Iterator[LedgerTrade]:
         The trades, oldest first.
 
     Raises:
-        RadarError: If a line other than the last cannot be read.
+        InvalidLedger: If a line other than the last cannot be read.
         OSError: If the file cannot be read.
     """
     uncertain, served = bytearray(), bytearray()  # of each trade in the file
@@ -324,13 +324,13 @@ def stream_ledger(path: Path) -> Iterator[LedgerTrade]:
         elif line.type == "trade":
             base = len(uncertain) - line.seq if base is None else base
             if base + line.seq != len(uncertain):
-                raise RadarError(f"{path}: trade {line.seq} is out of order")
+                raise InvalidLedger(f"{path}: trade {line.seq} is out of order")
             uncertain.append(0)
             served.append(0)
         elif line.type in ("uncertain", "served"):
             index = -1 if base is None else base + line.seq
             if not 0 <= index < len(uncertain):
-                raise RadarError(f"{path}: trade {line.seq} is not in the ledger")
+                raise InvalidLedger(f"{path}: trade {line.seq} is not in the ledger")
             if line.type == "uncertain":
                 uncertain[index] += 1
             else:
@@ -355,14 +355,14 @@ def ledger_started_us(path: Path) -> int:
     """Return when the first run of a ledger file began, Unix time.
 
     Raises:
-        RadarError: If it does not begin with that.
+        InvalidLedger: If it does not begin with that.
         OSError: If the file cannot be read.
     """
     for line in _lines(path):
         if line.type == "start" and line.at:
             return int(line.at * 1_000_000)
         break
-    raise RadarError(f"{path}: does not begin as a ledger")
+    raise InvalidLedger(f"{path}: does not begin as a ledger")
 
 
 class _Line(msgspec.Struct):
@@ -395,6 +395,6 @@ def _lines(path: Path) -> Iterator[_Line]:
             except msgspec.MsgspecError as error:
                 if not raw.endswith(b"\n"):
                     return
-                raise RadarError(f"{path}: line {number} is not a ledger line") from error
+                raise InvalidLedger(f"{path}: line {number} is not a ledger line") from error
             if raw.endswith(b"\n"):
                 yield line

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from radar.errors import ConfigurationError
+from radar_simulator.errors import InvalidOption
 from radar_simulator.faults import Fault
 from radar_simulator.listings import MAX_SYMBOLS
 from radar_simulator.market import RECENT_TRADES
@@ -71,7 +71,7 @@ class SimulatorOptions:
         """Check the ranges.
 
         Raises:
-            ConfigurationError: If an option is out of its range.
+            InvalidOption: If an option is out of its range.
         """
         limits: tuple[tuple[str, float, float], ...] = (
             ("port", 0, 65_535),
@@ -92,4 +92,4 @@ class SimulatorOptions:
         for name, least, most in limits:
             value = getattr(self, name)
             if not least <= value <= most:
-                raise ConfigurationError(f"{name} must lie in {least}..{most:g}, got {value}")
+                raise InvalidOption(f"{name} must lie in {least}..{most:g}, got {value}")

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,17 +19,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from radar.errors import ConfigurationError
-from radar.origin import SIMULATED_HEADER
-from radar.process import handled
-from radar.text import host_port
 from radar_simulator import wire
+from radar_simulator.errors import InvalidOption
 from radar_simulator.exchange import Exchange
 from radar_simulator.faults import Fault, fault
 from radar_simulator.ledger import Ledger, LedgerTrade
 from radar_simulator.market import MarketModel
 from radar_simulator.options import SimulatorOptions
 
+# Every answer says that it is not the exchange's; radar never mixes simulated with real data.
+SIMULATED_HEADER = "X-Radar-Simulated"
 CLOSE_TIMEOUT_S = 1.0
 """A peer that does not answer a close frame for so long is cut."""
 
@@ -306,13 +305,13 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         The exchange, accepting connections.
 
     Raises:
-        ConfigurationError: If the port is taken or the ledger's file cannot be opened.
+        InvalidOption: If the port is taken or the ledger's file cannot be opened.
         OSError: On leaving, if the ledger's disk failed meanwhile.
     """
     try:
         ledger = Ledger(options.ledger_path, options.ledger_memory_trades)
     except OSError as error:
-        raise ConfigurationError(f"cannot write the ledger: {error}") from error
+        raise InvalidOption(f"cannot write the ledger: {error}") from error
     with ledger:
         running = Simulator(Exchange(options, ledger), options)
         try:
@@ -330,11 +329,11 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            address = f"{host_port(options.host, options.port)}"
-            raise ConfigurationError(f"cannot listen on {address}: {error}") from error
+            address = f"{_host_port(options.host, options.port)}"
+            raise InvalidOption(f"cannot listen on {address}: {error}") from error
         port = server.sockets[0].getsockname()[1]
-        running.ws_url = f"ws://{host_port(options.host, port)}/ws"
-        running.rest_url = f"http://{host_port(options.host, port)}"
+        running.ws_url = f"ws://{_host_port(options.host, port)}/ws"
+        running.rest_url = f"http://{_host_port(options.host, port)}"
         ledger.start(at=time.time(), port=port, seed=options.seed, symbols=options.symbols)
         for applied in options.faults:
             running.fault(applied)
@@ -361,7 +360,7 @@ async def run(
         ready: Called once with host and port when connections are accepted.
 
     Raises:
-        ConfigurationError: As `simulator`.
+        InvalidOption: As `simulator`.
         OSError: As `simulator`.
     """
     async with simulator(options) as running:
@@ -370,22 +369,31 @@ async def run(
         await running.wait(stop)
 
 
-def main(options: SimulatorOptions, ready: Callable[[str, int], None] | None = None) -> None:
-    """Run the simulated exchange until SIGTERM or SIGINT; blocks.
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def main(
+    options: SimulatorOptions,
+    ready: Callable[[str, int], None] | None = None,
+    signals: Collection[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> None:
+    """Run the simulated exchange until a signal; blocks.
 
     Args:
         options: How it behaves.
         ready: Called once with host and port when connections are accepted.
+        signals: Each of them ends it.
 
     Raises:
-        ConfigurationError: As `simulator`.
+        InvalidOption: As `simulator`.
         OSError: As `simulator`.
     """
 
     async def until_signal() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in handled(signal.SIGTERM, signal.SIGINT):
+        for number in signals:
             loop.add_signal_handler(number, stop.set)
         await run(options, stop, ready)
 

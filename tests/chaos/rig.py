@@ -342,7 +342,7 @@ class Rig:
         disk.mkdir(exist_ok=True)
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
         self.small_disk = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-        command = [sys.executable, "-m", "chdb_server", "--no-password"]
+        command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
         path = ["--path", str(disk / "clickhouse"), "--port", str(self._clickhouse_port)]
         self._add("clickhouse", [*command, *path], {})
         await self._link("clickhouse link", "127.0.0.1", self._clickhouse_port)

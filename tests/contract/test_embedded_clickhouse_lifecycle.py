@@ -13,9 +13,8 @@ import httpx
 import pytest
 
 from chdb_server.engine import open_directly
-from chdb_server.errors import PathInUse
+from chdb_server.errors import DataUnavailable, PathInUse, Rejected
 from embedded_clickhouse import Server, running
-from radar.errors import QueryFailed, StoreUnavailable
 
 WAIT_SECONDS = 30
 TABLE = """
@@ -159,7 +158,7 @@ def test_token_is_remembered_across_a_restart(tmp_path: Path) -> None:
 
 
 def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="no data folder"), open_directly(tmp_path / "no"):
+    with pytest.raises(DataUnavailable, match="no data folder"), open_directly(tmp_path / "no"):
         pass
     with running(tmp_path) as server, server.http() as client:
         _ask(client, TABLE)
@@ -172,7 +171,7 @@ def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Pat
         settings = {"format_csv_delimiter": ";"}
         assert ask("SELECT 1, 2", "CSV", None, settings) == b"1;2\n"
         assert ask("SELECT 1, 2", "CSV") == b"1,2\n"
-        with pytest.raises(QueryFailed, match="UNKNOWN_TABLE"):
+        with pytest.raises(Rejected, match="UNKNOWN_TABLE"):
             ask("SELECT * FROM nope", "CSV")
 
 

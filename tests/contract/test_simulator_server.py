@@ -22,8 +22,8 @@ from websockets.exceptions import (
     InvalidStatus,
 )
 
-from radar.errors import ConfigurationError
 from radar_simulator import (
+    InvalidOption,
     LedgerTrade,
     Simulator,
     SimulatorOptions,
@@ -540,7 +540,7 @@ def test_ledger_file_after_the_end_equals_memory(tmp_path: Path) -> None:
 def test_simulator_port_taken_is_a_configuration_error() -> None:
     async def scenario(sim: Simulator) -> None:
         port = int(sim.rest_url.rsplit(":", 1)[1])
-        with pytest.raises(ConfigurationError, match=str(port)):
+        with pytest.raises(InvalidOption, match=str(port)):
             async with simulator(SimulatorOptions(port=port)):
                 pass
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from radar.errors import ConfigurationError
+from radar_simulator.errors import InvalidOption
 from radar_simulator.faults import GARBAGE, Fault, FaultName, fault, garbage, parse_fault
 from radar_simulator.options import SimulatorOptions
 
@@ -58,5 +58,5 @@ def test_garbage_of_a_kind_is_repeated() -> None:
     [{"symbols": 0}, {"symbols": 401}, {"twin_share": 0.9}, {"tick_ms": 0}, {"port": 70_000}],
 )
 def test_options_out_of_range_are_refused(changes: dict[str, int]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(changes))):
+    with pytest.raises(InvalidOption, match=next(iter(changes))):
         SimulatorOptions(**changes)  # type: ignore[arg-type]

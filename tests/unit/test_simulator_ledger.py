@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from radar.errors import RadarError
+from radar_simulator.errors import InvalidLedger
 from radar_simulator.ledger import Ledger, read_ledger
 from radar_simulator.market import MarketModel
 
@@ -69,7 +69,7 @@ def test_read_ledger_cut_off_last_line_is_left_out(tmp_path: Path) -> None:
 def test_read_ledger_damaged_line_raises(tmp_path: Path) -> None:
     path = tmp_path / "ledger.ndjson"
     path.write_bytes(b'{"type":"trade","seq":"one"}\n{"type":"start"}\n')
-    with pytest.raises(RadarError, match="line 1"):
+    with pytest.raises(InvalidLedger, match="line 1"):
         read_ledger(path)
 
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from radar.checks.ledger import trades
 from radar.codec.message_format import MAX_TIME_MS
 from radar.errors import RadarError
 from radar.store.client import Store
-from radar_simulator import LedgerTrade, stream_ledger
+from radar_simulator import LedgerTrade
 
 WINDOW_TRADES = 50_000
 
@@ -67,7 +68,7 @@ def trades_verdict(store: Store, ledger: Path, since_us: int, before: str = "") 
     """
     verdict = compare_trades([], Counter())
     begins = ""
-    for window, ends in _windows(stream_ledger(ledger), before):
+    for window, ends in _windows(trades(ledger), before):
         verdict += compare_trades(window, stored_trades(store, since_us, begins, ends))
         begins = ends
     return verdict

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
 
+from radar.checks import ledger as ledger_file
 from radar.checks.reconciliation import TradesVerdict, trades_verdict
 from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
@@ -26,7 +27,6 @@ from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import retention_days
-from radar_simulator import ledger_started_us, stream_ledger
 
 # Messages that are compared at once, at most, and about how large they are together.
 CHUNK_MESSAGES = 10_000
@@ -153,7 +153,7 @@ def check_ledger(path: Path) -> None:
         InvalidRequest: There is no such file, or it cannot be read.
     """
     try:
-        ledger_started_us(path)
+        ledger_file.started_us(path)
     except OSError as error:
         raise InvalidRequest(
             f"cannot read the ledger {path}: {error.strerror}: give --ledger the file that"
@@ -367,9 +367,9 @@ def _doubled(store: Store, kind: Kind, since_us: int) -> list[tuple[str, int]]:
 
 def _verify_ledger(store: Store, ledger: Path) -> TradesVerdict:
     """Compare what the exchange has sent until now, once that has had time to be stored."""
-    since_us = ledger_started_us(ledger)
+    since_us = ledger_file.started_us(ledger)
     # The newest second is not over yet.
-    before = _newest_second(stream_ledger(ledger))
+    before = _newest_second(ledger_file.trades(ledger))
     deadline_s = monotonic() + SETTLE_S
     while True:
         verdict = trades_verdict(store, ledger, since_us, before)

@@ -214,28 +214,31 @@ def simulate(
     """
     from radar.errors import ConfigurationError
     from radar.processes import simulate as run
-    from radar_simulator import SimulatorOptions, parse_fault
+    from radar_simulator import InvalidOption, SimulatorOptions, parse_fault
 
     settings = _settings("exchange")
     try:
         faults = tuple(parse_fault(text) for text in fault or ())
     except ValueError as error:
         raise ConfigurationError(f"--fault: {error}") from error
-    options = SimulatorOptions(
-        host=host,
-        port=port,
-        seed=seed,
-        symbols=symbols,
-        trades_per_s=trades_per_second,
-        depth_per_s=depth_per_second,
-        twin_share=twin_share,
-        skew=skew,
-        recent_trades=recent_trades,
-        resend_count=resend,
-        connection_max_age_s=max_age,
-        ledger_path=ledger,
-        faults=faults,
-    )
+    try:
+        options = SimulatorOptions(
+            host=host,
+            port=port,
+            seed=seed,
+            symbols=symbols,
+            trades_per_s=trades_per_second,
+            depth_per_s=depth_per_second,
+            twin_share=twin_share,
+            skew=skew,
+            recent_trades=recent_trades,
+            resend_count=resend,
+            connection_max_age_s=max_age,
+            ledger_path=ledger,
+            faults=faults,
+        )
+    except InvalidOption as error:
+        raise ConfigurationError(str(error)) from error
 
     def ready(host: str, bound_port: int) -> None:
         typer.echo(f"EXCHANGE_WS_URL=ws://{host_port(host, bound_port)}/ws")

@@ -1,7 +1,7 @@
 """From the message values of a block to the columns of an insert, many at a time.
 
-It yields what `message_format.decode_…` would, message by message, but an order of magnitude faster: the
-parser only checks types, and what makes a value plausible is checked for a whole column at once.
+It yields what `message_format.decode_…` would, message by message, but an order of magnitude
+faster: the parser only checks types; whether values are plausible is checked column by column.
 Where anything deviates, be it bad or only unusual, the slow way decides, so that there is one
 definition of what is valid. Pure, like decoding.
 """
@@ -243,7 +243,7 @@ class DepthColumns:
         """Return the columns of `orderbook_depth`, but for those that tell the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid snapshot; `message_format.decode_depth` tells which.
+            InvalidMessage: A value is not a valid snapshot; `decode_depth` names it.
         """
         try:
             snapshots = self._plausible(values)

@@ -55,8 +55,8 @@ class RecentTrades(NamedTuple):
 class Exchange(Protocol):
     """A driver. Every method is pure and does not block.
 
-    A driver reads the exchange's format. The rules of records are `radar.codec.message_format`'s, and producers
-    apply them to every record that a driver returns.
+    A driver reads the exchange's format. The rules of records are those of
+    `radar.codec.message_format`, and producers apply them to every record that a driver returns.
 
     Attributes:
         name: Name of the exchange, which is the `source` of its records.

@@ -45,6 +45,10 @@ PRELOADED = (
 )
 
 
+# Each child runs this command line; a name, because the supervisor must not import it.
+COMMAND = "radar.cli.main"
+
+
 class Forked:
     """A process that the nursery started; used like an `asyncio.subprocess.Process`."""
 
@@ -190,9 +194,7 @@ def main(descriptor: int) -> None:
     if request is None:
         return
     _settle(request)
-    from radar.cli.main import main as run
-
-    run()
+    importlib.import_module(COMMAND).main()
 
 
 def _serve(channel: socket.socket) -> dict[str, Any] | None:

@@ -274,7 +274,7 @@ class Pipeline:
         data_dir = self.data_dir / "clickhouse"
         host, port = _text(self.database)
         return (
-            *_python("chdb_server"),
+            *_python("radar.local.clickhouse"),
             *("--path", str(data_dir), "--host", host, "--port", port),
             *("--user", self.settings.clickhouse_user),
         )

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from chdb_server.errors import Rejected
+from chdb_server.errors import Rejected, ServerError
 from chdb_server.statement import Kind, classify, destroys
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
@@ -155,9 +155,7 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
             f"nothing answers at {where} and there is no data in {settings.radar_data_dir}:"
             " start `radar up`"
         )
-    from chdb_server.engine import open_directly
-
-    with _OPEN, open_directly(path, settings.clickhouse_db, read_only=not write) as direct:
+    with _OPEN, _embedded(path, settings.clickhouse_db, read_only=not write) as direct:
 
         def asking(
             sql: str,
@@ -205,10 +203,21 @@ def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
 
 
 @contextmanager
+def _embedded(path: Path, database: str, *, read_only: bool) -> Iterator[Callable[..., bytes]]:
+    from chdb_server.engine import open_directly
+
+    try:
+        with open_directly(path, database, read_only=read_only) as direct:
+            yield direct
+    except ServerError as error:
+        raise StoreUnavailable(str(error)) from error
+
+
+@contextmanager
 def _clear_words() -> Iterator[None]:
     try:
         yield
-    except QueryFailed as error:
+    except (QueryFailed, Rejected) as error:
         # What could have stood there instead is a page of words.
         words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
         if words.endswith("(READONLY)"):

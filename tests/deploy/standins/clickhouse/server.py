@@ -108,7 +108,7 @@ class Door(BaseHTTPRequestHandler):
 
 def main() -> int:
     os.environ["HOME"] = "/tmp"
-    command = [sys.executable, "-m", "chdb_server", "--no-password"]
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
     command += ["--path", "/var/lib/clickhouse/data"]
     engine = subprocess.Popen([*command, "--port", "8124", "--memory-limit", "2048"])
     signal.signal(signal.SIGTERM, lambda *_: engine.terminate())
