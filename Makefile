@@ -85,6 +85,7 @@ lint: setup ## Check formatting, lint rules and types
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: setup ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix src tests benchmarks

@@ -17,12 +17,15 @@ import importlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import setproctitle
 
 from radar.errors import RadarError
 from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
@@ -255,18 +258,8 @@ def _settle(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     os.environ[SUPERVISOR_VARIABLE] = str(os.getppid())
     sys.argv = ["radar", *request["arguments"]]
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        _rename([sys.executable, "-m", *sys.argv])
-
-
-def _rename(words: Sequence[str]) -> None:
-    """Show these words where people look for a process (`ps`), as far as there is room."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, see proc(5)
-    shown = "\0".join(words).encode()[: end - start - 1].ljust(end - start, b"\0")
-    with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
-        memory.seek(start)
-        memory.write(shown)
+    # Shown where people look for a process (`ps`).
+    setproctitle.setproctitle(shlex.join([sys.executable, "-m", *sys.argv]))
 
 
 if __name__ == "__main__":
