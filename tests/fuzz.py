@@ -20,7 +20,7 @@ import msgspec
 
 from corpus.bad_messages import BAD_MESSAGES, depth, trade
 from radar.codec import message_format
-from radar.consumer.accounting import Mark
+from radar.consumer.accounting import CommitMetadata
 from radar.consumer.batch import Plan
 from radar.datasets import KINDS
 from radar.decimals import canonical
@@ -196,9 +196,9 @@ def parse_plan(data: bytes) -> None:
     if plan is not None:
         assert 0 <= plan.lo <= plan.hi
         assert Plan.parse(str(plan)) == plan
-    mark = Mark.parse(data.decode("utf-8", "replace"))
+    mark = CommitMetadata.parse(data.decode("utf-8", "replace"))
     if mark is not None and mark.topic_id is not None:
-        assert Mark.parse(str(mark)) == mark
+        assert CommitMetadata.parse(str(mark)) == mark
 
 
 def _take_trade(event: Trade) -> None:

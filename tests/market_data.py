@@ -10,7 +10,7 @@ from embedded_clickhouse import running
 from ports import free_port
 from radar.codec import message_format
 from radar.consumer.chunk import read
-from radar.consumer.run import Run
+from radar.consumer.run import MessageRun
 from radar.datasets import DEPTH, TRADES, Kind
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
@@ -26,7 +26,7 @@ def insert(store: Store, kind: Kind, values: Sequence[bytes], token: str) -> Non
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    content = read(kind, place % 3, Run.of(messages))
+    content = read(kind, place % 3, MessageRun.of(messages))
     assert not content.letters
     store.insert(kind.table, [(len(part.run), part.columns) for part in content.parts], token)
 

@@ -13,7 +13,7 @@ from radar.status.model import (
     MarketLatency,
     Overview,
     PartitionState,
-    Probe,
+    ProbeResult,
     ProcessState,
     ProducerState,
     Subject,
@@ -111,8 +111,8 @@ def worker(kind: str, number: int, **changes: Any) -> WorkerState:
     return replace(made, **changes)
 
 
-def probe(subject: Subject, **changes: Any) -> Probe:
-    return replace(Probe(subject, age_s=0.5, holds=True), **changes)
+def probe(subject: Subject, **changes: Any) -> ProbeResult:
+    return replace(ProbeResult(subject, age_s=0.5, holds=True), **changes)
 
 
 def overview(**changes: Any) -> Overview:

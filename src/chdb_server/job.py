@@ -14,7 +14,7 @@ from chdb_server.config import MAX_QUERY_BYTES
 from chdb_server.engine import Engine, Handle, Purpose, Statistics, quote
 from chdb_server.errors import ClientGone, Rejected
 from chdb_server.protocol import NOT_IMPLEMENTED, Request
-from chdb_server.statement import SYNTAX_ERROR, Kind, Statement, classify
+from chdb_server.statement import SYNTAX_ERROR, Statement, StatementKind, classify
 
 MAX_MEMORY_BYTES = 32 << 20
 _BLOCK_NAME = "insert_deduplication_token"
@@ -80,7 +80,7 @@ class Job:
     def _purpose(self, statement: Statement) -> Purpose:
         if self._request.readonly:
             return "read only"
-        return "read" if statement.kind is Kind.READ else "write"
+        return "read" if statement.kind is StatementKind.READ else "write"
 
     def cancel(self) -> None:
         """Stop a running read. Blocks briefly; without effect on anything that writes."""
@@ -95,11 +95,11 @@ class Job:
     ) -> Outcome:
         params = self._request.params
         match statement.kind:
-            case Kind.EMPTY:
+            case StatementKind.EMPTY:
                 raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Empty query")
-            case Kind.READ:
+            case StatementKind.READ:
                 return self._read(handle, statement)
-            case Kind.INSERT_DATA:
+            case StatementKind.INSERT_DATA:
                 if statement.format is None:
                     raise Rejected(
                         SYNTAX_ERROR,
@@ -111,18 +111,18 @@ class Job:
                 with self._spooled(data) as source:
                     sql = statement.from_file(source, clause)
                     return Outcome(b"", handle.query(sql, "TSV", params)[1], None)
-            case Kind.SET | Kind.USE:
+            case StatementKind.SET | StatementKind.USE:
                 raise Rejected(
                     NOT_IMPLEMENTED,
                     "NOT_IMPLEMENTED",
                     f"{statement.kind.name} would end with its request, because this server keeps "
                     "no sessions: send settings and database as parameters of each request",
                 )
-            case Kind.ANSWER | Kind.OTHER:
+            case StatementKind.ANSWER | StatementKind.OTHER:
                 self._check(statement.text, 0)
                 name = statement.format or self._request.default_format
                 result, statistics = handle.query(statement.text, name, params)
-                answers = bool(result) or statement.kind is Kind.ANSWER
+                answers = bool(result) or statement.kind is StatementKind.ANSWER
                 return Outcome(result, statistics, name if answers else None)
 
     def _check(self, sql: bytes, own_file_clauses: int) -> None:
@@ -188,7 +188,7 @@ class Job:
         while more and len(sql) <= MAX_QUERY_BYTES:
             sql, more = self._join(sql)
         statement = classify(sql)
-        has_data = statement.kind is Kind.INSERT_DATA and statement.format is not None
+        has_data = statement.kind is StatementKind.INSERT_DATA and statement.format is not None
         if len(sql) > MAX_QUERY_BYTES and not has_data:
             raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
         return statement, self._data(sql, statement)
@@ -217,7 +217,7 @@ def _split_settings(
     token = settings.get(_BLOCK_NAME)
     if (
         token is None
-        or statement.kind is not Kind.INSERT_DATA
+        or statement.kind is not StatementKind.INSERT_DATA
         or statement.settings_start is not None
     ):
         return settings, b""

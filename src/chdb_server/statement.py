@@ -46,7 +46,7 @@ _DESTROYERS = frozenset({"DROP", "TRUNCATE", "DELETE", "DETACH", "CLEAR", "REPLA
 _ANSWERS = frozenset({"KILL", "CHECK", "BACKUP", "RESTORE"})
 
 
-class Kind(Enum):
+class StatementKind(Enum):
     """How a statement is carried out."""
 
     EMPTY = "empty"
@@ -76,7 +76,7 @@ class Statement:
         settings_start: Offset in `text` of an INSERT's own SETTINGS clause; None without one.
     """
 
-    kind: Kind
+    kind: StatementKind
     text: bytes
     format: str | None = None
     tail: bytes = b""
@@ -86,7 +86,12 @@ class Statement:
     @property
     def reads(self) -> bool:
         """Whether it changes nothing."""
-        return self.kind in (Kind.READ, Kind.SET, Kind.USE, Kind.EMPTY)
+        return self.kind in (
+            StatementKind.READ,
+            StatementKind.SET,
+            StatementKind.USE,
+            StatementKind.EMPTY,
+        )
 
     def from_file(self, source: str, clause: bytes) -> bytes:
         """Return the text of an INSERT that takes its data from the file `source`.
@@ -143,7 +148,7 @@ def classify(sql: bytes) -> Statement:
     tokens = _tokens(sql)
     first = next((token for token in tokens if token.text not in (b"(", b";")), None)
     if first is None:
-        return Statement(Kind.EMPTY, sql)
+        return Statement(StatementKind.EMPTY, sql)
     if first.word == "INSERT":
         return _classify_insert(sql, tokens)
     everything = _single_statement(list(_tokens(sql)))
@@ -151,17 +156,17 @@ def classify(sql: bytes) -> Statement:
     top = [token for token in everything if token.depth == 0]
     _forbid_files(top)
     if first.word == "WITH" and any(token.word == "INSERT" for token in top):
-        return Statement(Kind.OTHER, sql[:end])
+        return Statement(StatementKind.OTHER, sql[:end])
     if first.word in ("SET", "USE"):
-        return Statement(Kind[first.word], sql[:end])
+        return Statement(StatementKind[first.word], sql[:end])
     if first.word in _ANSWERS:
-        return Statement(Kind.ANSWER, sql[:end], _find_format(top)[0])
+        return Statement(StatementKind.ANSWER, sql[:end], _find_format(top)[0])
     if first.word not in _READS:
-        return Statement(Kind.OTHER, sql[:end])
+        return Statement(StatementKind.OTHER, sql[:end])
     name, start, stop = _find_format(top)
     if name is None:
-        return Statement(Kind.READ, sql[:end])
-    return Statement(Kind.READ, sql[:start], name, sql[stop:end])
+        return Statement(StatementKind.READ, sql[:end])
+    return Statement(StatementKind.READ, sql[:start], name, sql[stop:end])
 
 
 def begins_read(sql: bytes) -> bool:
@@ -312,7 +317,7 @@ def _classify_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
             _forbid_infile(previous, token)
             if token.word == "VALUES" and not selects:
                 return Statement(
-                    Kind.INSERT_DATA,
+                    StatementKind.INSERT_DATA,
                     sql[: token.start],
                     "Values",
                     data_start=token.end,
@@ -320,7 +325,7 @@ def _classify_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
                 )
             if not selects and previous.word == "FORMAT" and token.word:
                 return Statement(
-                    Kind.INSERT_DATA,
+                    StatementKind.INSERT_DATA,
                     sql[: previous.start],
                     token.text.decode("latin-1"),
                     data_start=_skip_to_data(sql, token.end),
@@ -331,8 +336,8 @@ def _classify_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
         selects = selects or token.word in ("SELECT", "WITH")
         previous = token
     if selects:
-        return Statement(Kind.OTHER, sql[:end])
-    return Statement(Kind.INSERT_DATA, sql[:end], None, data_start=len(sql))
+        return Statement(StatementKind.OTHER, sql[:end])
+    return Statement(StatementKind.INSERT_DATA, sql[:end], None, data_start=len(sql))
 
 
 def _forbid_infile(previous: _Token, token: _Token) -> None:

@@ -10,7 +10,7 @@ import pytest
 from radar.checks.coverage import Covered, coverage, symbol_gaps
 from radar.codec import message_format
 from radar.consumer.chunk import read
-from radar.consumer.run import Run
+from radar.consumer.run import MessageRun
 from radar.datasets import GAPS, WATCHES, Kind
 from radar.records import OPEN, Gap, GapCause, Watch
 from radar.store.client import Store
@@ -55,7 +55,7 @@ def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCaus
 
 def insert(store: Store, kind: Kind, *values: bytes) -> None:
     messages = [Consumed(at, value) for at, value in enumerate(values)]
-    content = read(kind, 0, Run.of(messages))
+    content = read(kind, 0, MessageRun.of(messages))
     assert not content.letters
     rows = [(len(part.run), part.columns) for part in content.parts]
     store.insert(kind.table, rows, repr(values))

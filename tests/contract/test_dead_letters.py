@@ -10,9 +10,9 @@ import confluent_kafka
 import pytest
 
 from radar.checks.verify import verify_kind
-from radar.consumer.chunk import Letter
+from radar.consumer.chunk import BadMessage
 from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES, DeadLetters
-from radar.consumer.dlq.reader import DeadLetter, Letters, LetterState, Selection
+from radar.consumer.dlq.reader import DeadLetter, DeadLetterState, Letters, Selection
 from radar.consumer.dlq.replay import _replay_block, purge, replay
 from radar.datasets import DEPTH, TRADES
 from radar.errors import InvalidMessage
@@ -187,20 +187,20 @@ def test_letter_sent_twice_is_one_and_stays_replayed(settings: Settings, store: 
     before = letters(settings)
     # As by a worker that takes over a block whose letters were sent already.
     (message,) = (each for each in Cluster(settings).messages(TRADES.topic) if each.offset() == 1)
-    again = Letter(
+    again = BadMessage(
         message.offset(), message.key(), message.value(), InvalidMessage("rejected", "again")
     )
     DeadLetters(settings, TRADES).send(message.partition(), [again])
     assert letters(settings) == before + 1
     states = [state for _, state in Letters(Cluster(settings), TRADES)]
-    assert sorted(states) == [LetterState.OPEN, LetterState.REPLAYED]
+    assert sorted(states) == [DeadLetterState.OPEN, DeadLetterState.REPLAYED]
     assert list(Letters(Cluster(settings), DEPTH).open(Selection())) == []
 
 
 def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: Store) -> None:
     whole = trade_value(1)
     value = whole + b" " * MAX_PAYLOAD_BYTES
-    too_large = Letter(7, b"key", value, InvalidMessage("schema", "too large"))
+    too_large = BadMessage(7, b"key", value, InvalidMessage("schema", "too large"))
     DeadLetters(settings, TRADES).send(0, [too_large])
     (block,) = replay(settings, TRADES, store)
     ((letter, reason),) = block.still_bad
@@ -217,7 +217,7 @@ def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
     place = ours.partition()
     name = f"radar_trades:{place}:7"
     DeadLetters(settings, TRADES).send(
-        place, [Letter(7, ours.key(), ours.value(), InvalidMessage("schema", "one of ours"))]
+        place, [BadMessage(7, ours.key(), ours.value(), InvalidMessage("schema", "one of ours"))]
     )
     producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
     escape = "\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\u202eevil"
@@ -338,7 +338,7 @@ def test_replay_compares_letters_that_stand_far_apart(settings: Settings, store:
     DeadLetters(settings, TRADES).send(
         partition,
         [
-            Letter(n, found[n].key(), found[n].value(), InvalidMessage("rejected", "once"))
+            BadMessage(n, found[n].key(), found[n].value(), InvalidMessage("rejected", "once"))
             for n in places
         ],
     )

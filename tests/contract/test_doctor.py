@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ports import free_port
-from radar.consumer.chunk import Letter
+from radar.consumer.chunk import BadMessage
 from radar.consumer.dlq.publisher import DeadLetters
 from radar.datasets import DEPTH, KINDS, TRADES
 from radar.errors import InvalidMessage
@@ -70,7 +70,7 @@ def test_doctor_finds_what_differs_and_names_remedies(
     for future in admin.create_topics([new]).values():
         future.result(10)
     Cluster(kafka_settings).create_topics([TRADES.topic, TRADES.dead_letter_topic])
-    letter = Letter(5, b"key", b"{}", InvalidMessage("schema", "as a test wants it"))
+    letter = BadMessage(5, b"key", b"{}", InvalidMessage("schema", "as a test wants it"))
     DeadLetters(kafka_settings, TRADES).send(0, [letter])
     store.command("ALTER TABLE trades_master MODIFY TTL toDateTime(received_at) + toIntervalDay(5)")
     store.command("DROP TABLE gaps")

@@ -252,7 +252,7 @@ def test_relay_lets_go_of_a_fetch_when_something_is_published(
         member.reader.close()
 
     async def through_a_relay() -> None:
-        async with fetch_proxy.Relay(host, port, int(broker_port)):
+        async with fetch_proxy.FetchProxy(host, port, int(broker_port)):
             await asyncio.to_thread(exchange_messages)
 
     asyncio.run(through_a_relay())
@@ -284,7 +284,7 @@ def test_relay_shortens_long_answers_and_the_reader_gets_every_message(
         return [message.value() or b"" for message in member.messages]
 
     async def through_a_relay() -> list[bytes]:
-        async with fetch_proxy.Relay(host, port, int(broker_port)):
+        async with fetch_proxy.FetchProxy(host, port, int(broker_port)):
             return await asyncio.to_thread(read)
 
     found = asyncio.run(through_a_relay())

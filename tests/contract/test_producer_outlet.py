@@ -9,7 +9,7 @@ from link import Link
 from ports import free_port
 from radar.errors import BufferFull
 from radar.kafka import Cluster, Publisher
-from radar.producer.publish import Outlet
+from radar.producer.publish import BufferedPublisher
 from radar.settings import Settings
 
 TOPIC = "outlet"
@@ -20,7 +20,7 @@ def waited_s() -> float:
     return REGISTRY.get_sample_value("radar_backpressure_seconds_total", {"kind": TOPIC}) or 0.0
 
 
-async def fill(outlet: Outlet) -> int:
+async def fill(outlet: BufferedPublisher) -> int:
     """Publish until there is no room; return how many messages fitted."""
     for count in range(1_000_000):
         try:
@@ -44,7 +44,7 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
             ),
             TOPIC,
         )
-        outlet = Outlet(publisher, TOPIC)
+        outlet = BufferedPublisher(publisher, TOPIC)
         fitted = await fill(outlet)
         waiting = [asyncio.create_task(outlet.publish_when_room(b"key", VALUE)) for _ in range(3)]
         await asyncio.wait(waiting, timeout=0.3)
@@ -68,7 +68,7 @@ def test_outlet_caller_cancelled_while_waiting_is_counted(kafka_settings: Settin
         away = kafka_settings.model_copy(
             update={"kafka_broker": f"127.0.0.1:{free_port()}", "kafka_buffer_bytes": 1_048_576}
         )
-        outlet = Outlet(Publisher(away, TOPIC), TOPIC)
+        outlet = BufferedPublisher(Publisher(away, TOPIC), TOPIC)
         await fill(outlet)
         waiting = asyncio.create_task(outlet.publish_when_room(b"key", VALUE))
         await asyncio.wait([waiting], timeout=0.05)

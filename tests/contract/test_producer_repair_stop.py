@@ -8,9 +8,9 @@ from producing import options
 from radar.datasets import TRADES
 from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
-from radar.producer.backfill import Repair
+from radar.producer.backfill import Backfill
 from radar.producer.markets import read_markets
-from radar.producer.publish import Outlet
+from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import TradeRecorder
 from radar.producer.rest import Rest
 from radar.settings import Settings
@@ -24,15 +24,17 @@ SIMULATED = SimulatorOptions(
 )
 
 
-async def stopped_repair(sim: Simulator, settings: Settings) -> tuple[Repair, Outlet, Publisher]:
+async def stopped_repair(
+    sim: Simulator, settings: Settings
+) -> tuple[Backfill, BufferedPublisher, Publisher]:
     """Let a repair read a market while Kafka is away, and cancel it while it waits."""
     sim.trade(TRADES_OF_MARKET, SYMBOL)
     exchange = load(settings.exchange)
     rest = Rest(sim.rest_url, proxy="")
     listed = await read_markets(exchange, rest, max_wait_s=1)
     publisher = Publisher(settings, TRADES.topic)
-    outlet = Outlet(publisher, TRADES.name)
-    repair = Repair(
+    outlet = BufferedPublisher(publisher, TRADES.name)
+    repair = Backfill(
         exchange,
         rest,
         {market.symbol: market for market in listed.markets},

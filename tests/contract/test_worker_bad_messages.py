@@ -31,7 +31,7 @@ KIND_BY_KIND = pytest.mark.parametrize(
 Start = Callable[[Kind], Process]
 
 
-class Letter(NamedTuple):
+class BadMessage(NamedTuple):
     """A dead letter."""
 
     key: bytes
@@ -86,17 +86,17 @@ def lag(settings: Settings, kind: Kind) -> int:
     return sum(each.messages for each in Cluster(settings).lag(kind.topic, kind.group))
 
 
-def letters(settings: Settings, kind: Kind, expected: int) -> list[Letter]:
+def letters(settings: Settings, kind: Kind, expected: int) -> list[BadMessage]:
     """Return everything in the dead-letter topic, once there is as much as expected."""
     reader = GroupReader(
         settings, kind.dead_letter_topic, "t", on_assign=lambda _: None, on_revoke=lambda _: None
     )
-    found: list[Letter] = []
+    found: list[BadMessage] = []
 
     def read() -> bool:
         for message in reader.consume(1000, 0.2):
             headers = dict(cast("Any", message).headers())
-            found.append(Letter(message.key() or b"", message.value() or b"", headers))
+            found.append(BadMessage(message.key() or b"", message.value() or b"", headers))
         return len(found) >= expected
 
     try:

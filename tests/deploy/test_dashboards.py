@@ -13,7 +13,7 @@ import pytest
 from promtool import declared, promtool
 from radar.codec import message_format
 from radar.consumer.chunk import read
-from radar.consumer.run import Run
+from radar.consumer.run import MessageRun
 from radar.datasets import DEPTH, GAPS, KINDS, TRADES, WATCHES
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
 from radar.settings import Settings
@@ -93,7 +93,7 @@ def market(store: Store) -> Store:
     values[WATCHES].append(message_format.encode_watch(watch))
     for kind in KINDS.values():
         messages = [Consumed(at, value) for at, value in enumerate(values[kind])]
-        parts = read(kind, 0, Run.of(messages)).parts
+        parts = read(kind, 0, MessageRun.of(messages)).parts
         store.insert(kind.table, [(len(p.run), p.columns) for p in parts], kind.name)
     return store
 

@@ -3,38 +3,42 @@
 import pytest
 
 from chdb_server.errors import Rejected
-from chdb_server.statement import Kind, classify
+from chdb_server.statement import StatementKind, classify
 
 
 @pytest.mark.parametrize(
     ("sql", "kind", "result_format"),
     [
-        (b"", Kind.EMPTY, None),
-        (b" ;; -- nothing\n", Kind.EMPTY, None),
-        (b"SELECT 1", Kind.READ, None),
-        (b"(SELECT 1) UNION ALL (SELECT 2) FORMAT CSV ;", Kind.READ, "CSV"),
-        (b"/* x */ with 1 AS a SELECT a format JSON SETTINGS max_threads = 1", Kind.READ, "JSON"),
-        (b"SELECT format FROM t", Kind.READ, None),
-        (b"SELECT 'FORMAT CSV'", Kind.READ, None),
-        (b"SELECT $$a;b FORMAT CSV$$, `x;y`, \"q;\", 'it''s;'", Kind.READ, None),
-        (b"SELECT * FROM (SELECT 1 FORMAT CSV)", Kind.READ, None),
-        (b"DESCRIBE TABLE t FORMAT TSVRaw", Kind.READ, "TSVRaw"),
-        (b"WITH 1 AS a INSERT INTO t SELECT a", Kind.OTHER, None),
-        (b"INSERT INTO t SELECT * FROM values('a UInt8', 1)", Kind.OTHER, None),
-        (b"INSERT INTO t (a) (SELECT 1)", Kind.OTHER, None),
-        (b"CREATE TABLE t (a UInt8) ENGINE = Memory;", Kind.OTHER, None),
-        (b"KILL QUERY WHERE 1 FORMAT CSV", Kind.ANSWER, "CSV"),
-        (b"SET a = 1", Kind.SET, None),
-        (b"USE db;", Kind.USE, None),
-        (b"INSERT INTO t", Kind.INSERT_DATA, None),
+        (b"", StatementKind.EMPTY, None),
+        (b" ;; -- nothing\n", StatementKind.EMPTY, None),
+        (b"SELECT 1", StatementKind.READ, None),
+        (b"(SELECT 1) UNION ALL (SELECT 2) FORMAT CSV ;", StatementKind.READ, "CSV"),
+        (
+            b"/* x */ with 1 AS a SELECT a format JSON SETTINGS max_threads = 1",
+            StatementKind.READ,
+            "JSON",
+        ),
+        (b"SELECT format FROM t", StatementKind.READ, None),
+        (b"SELECT 'FORMAT CSV'", StatementKind.READ, None),
+        (b"SELECT $$a;b FORMAT CSV$$, `x;y`, \"q;\", 'it''s;'", StatementKind.READ, None),
+        (b"SELECT * FROM (SELECT 1 FORMAT CSV)", StatementKind.READ, None),
+        (b"DESCRIBE TABLE t FORMAT TSVRaw", StatementKind.READ, "TSVRaw"),
+        (b"WITH 1 AS a INSERT INTO t SELECT a", StatementKind.OTHER, None),
+        (b"INSERT INTO t SELECT * FROM values('a UInt8', 1)", StatementKind.OTHER, None),
+        (b"INSERT INTO t (a) (SELECT 1)", StatementKind.OTHER, None),
+        (b"CREATE TABLE t (a UInt8) ENGINE = Memory;", StatementKind.OTHER, None),
+        (b"KILL QUERY WHERE 1 FORMAT CSV", StatementKind.ANSWER, "CSV"),
+        (b"SET a = 1", StatementKind.SET, None),
+        (b"USE db;", StatementKind.USE, None),
+        (b"INSERT INTO t", StatementKind.INSERT_DATA, None),
     ],
 )
 def test_classify_statement_finds_kind_and_format(
-    sql: bytes, kind: Kind, result_format: str | None
+    sql: bytes, kind: StatementKind, result_format: str | None
 ) -> None:
     statement = classify(sql)
     assert (statement.kind, statement.format) == (kind, result_format)
-    assert not statement.text.endswith(b";") or kind is Kind.EMPTY
+    assert not statement.text.endswith(b";") or kind is StatementKind.EMPTY
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_classify_insert_finds_where_data_begins(
     sql: bytes, head: bytes, data_format: str, data: bytes
 ) -> None:
     statement = classify(sql)
-    assert statement.kind is Kind.INSERT_DATA
+    assert statement.kind is StatementKind.INSERT_DATA
     assert (statement.text, statement.format) == (head, data_format)
     assert sql[statement.data_start :] == data
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
+from radar.producer.gaps import AwaitedBackfills, Coverage, Read, Uncovered
 from radar.records import GapCause
 
 DISCONNECTED, SILENT = GapCause.DISCONNECTED, GapCause.SILENT
@@ -208,7 +208,7 @@ GAP = Uncovered(us(100), us(110), DISCONNECTED, (A, B))
 def test_repairs_tell_whether_every_market_was_told_back_to_the_beginning(
     reads: list[tuple[str, float, float]], repaired: bool
 ) -> None:
-    awaited = AwaitedRepairs(us(60))
+    awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     *early, last = [Read(symbol, us(started), us(oldest)) for symbol, started, oldest in reads]
     assert [awaited.read(each) for each in early] == [[]] * len(early)
@@ -217,7 +217,7 @@ def test_repairs_tell_whether_every_market_was_told_back_to_the_beginning(
 
 
 def test_repairs_before_the_second_of_the_end_is_over_do_not_count() -> None:
-    awaited = AwaitedRepairs(us(60))
+    awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     for symbol in (A, B):
         assert awaited.read(Read(symbol, us(112), 0)) == []
@@ -226,7 +226,7 @@ def test_repairs_before_the_second_of_the_end_is_over_do_not_count() -> None:
 
 
 def test_repairs_that_wait_at_the_end_are_told_as_not_repaired() -> None:
-    awaited = AwaitedRepairs(us(60))
+    awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     awaited.read(Read(A, us(120), 0))
     assert awaited.stop() == [(GAP, False)]
@@ -247,7 +247,7 @@ def test_coverage_of_a_market_that_ended_has_no_gap_and_begins_anew() -> None:
 
 
 def test_repairs_of_a_market_that_ended_are_not_waited_for() -> None:
-    awaited = AwaitedRepairs(us(60))
+    awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     assert awaited.forget([A]) == []
     assert awaited.read(Read(B, us(114), 0)) == [(GAP._replace(symbols=(B,)), True)]
@@ -271,7 +271,7 @@ def test_coverage_after_the_clock_was_set_back_finds_gaps_at_once_and_none_of_th
 
 
 def test_repairs_after_the_clock_was_set_back_are_ended_by_reads_of_then() -> None:
-    awaited = AwaitedRepairs(us(60))
+    awaited = AwaitedBackfills(us(60))
     awaited.add(GAP._replace(began_at_us=us(5000), ended_at_us=us(5010)), us(1))
     awaited.rebase(us(1000))
     (found, repaired) = next(

@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from radar.producer.rate_limit import FIRST_WAIT_S, MARGIN_S, MAX_WAIT_S, Gate, retry_after_s
+from radar.producer.rate_limit import (
+    FIRST_WAIT_S,
+    MARGIN_S,
+    MAX_WAIT_S,
+    RateLimitGate,
+    retry_after_s,
+)
 
 DATE = "Sat, 28 Nov 2026 10:00:00 GMT"
 
@@ -37,7 +43,7 @@ def test_retry_after_is_bounded_and_garbage_is_ignored(value: str, wait_s: float
 @pytest.mark.parametrize("status", [429, 418, 503])
 def test_gate_is_closed_for_as_long_as_the_exchange_says(status: int) -> None:
     now = 100.0
-    gate = Gate(clock=lambda: now)
+    gate = RateLimitGate(clock=lambda: now)
     gate.note_answer(status, {"Retry-After": "20"})
     assert gate.left_s == pytest.approx(20 + MARGIN_S)
     assert f"status {status}, Retry-After 20 s" in gate.reason
@@ -50,7 +56,7 @@ def test_gate_is_closed_for_as_long_as_the_exchange_says(status: int) -> None:
 
 def test_gate_without_a_usable_time_waits_longer_with_each_answer_but_not_for_an_outage() -> None:
     now = 0.0
-    gate = Gate(clock=lambda: now)
+    gate = RateLimitGate(clock=lambda: now)
     gate.note_answer(503, {})
     gate.note_answer(500, {"Retry-After": "20"})
     assert gate.left_s == 0
@@ -68,7 +74,7 @@ def test_gate_without_a_usable_time_waits_longer_with_each_answer_but_not_for_an
 
 def test_gate_that_is_closed_again_while_somebody_waits_lets_nobody_pass() -> None:
     async def wait() -> float:
-        gate = Gate()
+        gate = RateLimitGate()
         gate._until = asyncio.get_running_loop().time() + 0.1
         waiting = asyncio.create_task(gate.passed())
         await asyncio.sleep(0)

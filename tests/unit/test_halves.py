@@ -5,7 +5,7 @@ from functools import partial
 from radar.consumer.batch import Batch, Limits
 from radar.consumer.bisection import halves
 from radar.consumer.chunk import read
-from radar.consumer.run import Run
+from radar.consumer.run import MessageRun
 from radar.datasets import TRADES
 from workers import trade_value
 
@@ -16,7 +16,7 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
     offsets = [10, 11, 14, 15, 16, 20, 21]  # as after a compaction
     values: list[bytes | None] = [trade_value(n) for n in offsets]
     values[2], values[5] = b"bad", None
-    run = Run(offsets, [b"key"] * len(offsets), values)
+    run = MessageRun(offsets, [b"key"] * len(offsets), values)
     batch = Batch(LIMITS, partial(read, TRADES, 0))
     batch.add(run, 0.0)
     whole = batch.take(0.0)

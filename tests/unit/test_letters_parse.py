@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES
-from radar.consumer.dlq.reader import MAX_TIME_MS, DeadLetter, Foreign, LetterState, Marker, parse
+from radar.consumer.dlq.reader import (
+    MAX_TIME_MS,
+    DeadLetter,
+    DeadLetterState,
+    Foreign,
+    Marker,
+    parse,
+)
 from radar.datasets import TRADES
 
 NAME = b"radar_trades:2:7"
@@ -63,7 +70,7 @@ def test_parse_takes_what_radar_writes() -> None:
     assert isinstance(letter, DeadLetter)
     assert (letter.name, letter.reason, letter.place) == (NAME.decode(), "schema", (1, 3))
     assert parse(TRADES, Message(MARKER, value=b"")) == Marker(
-        NAME.decode(), b"\x0f" * 16, LetterState.REPLAYED
+        NAME.decode(), b"\x0f" * 16, DeadLetterState.REPLAYED
     )
     assert isinstance(parse(TRADES, Message(MARKER, value=None)), Marker)
 

@@ -10,7 +10,14 @@ import pytest
 from textual.pilot import Pilot
 
 from observed import NOW_S, overview, partition, producer, worker
-from radar.status.model import Bottleneck, MarketState, Overview, Problem, RecentGap, RecentLetter
+from radar.status.model import (
+    Bottleneck,
+    MarketState,
+    Overview,
+    Problem,
+    RecentDeadLetter,
+    RecentGap,
+)
 from radar.ui.terminal.app import Monitor
 
 SIZES = [(80, 24), (140, 45)]
@@ -19,7 +26,9 @@ MARKETS = [
     MarketState("USDTTMN", "98765.100000", 98765.0, 98766.0, NOW_S - 90, NOW_S - 1, 1.0, 1.1),
 ]
 GAPS = [RecentGap("trades", "silent", ["BTCUSDT", "USDTTMN"], NOW_S - 100, NOW_S - 60, True)]
-LETTERS = [RecentLetter("depth", NOW_S - 30, "levels", "not falling", "radar_depths", 2, 77, False)]
+LETTERS = [
+    RecentDeadLetter("depth", NOW_S - 30, "levels", "not falling", "radar_depths", 2, 77, False)
+]
 PROBLEMS = [Problem(NOW_S - 5, "trades-consumer-2", "block waits")]
 BUSY: dict[str, Any] = {
     "markets": MARKETS,
@@ -73,7 +82,7 @@ def test_nothing_that_others_wrote_is_markup(size: tuple[int, int], text: str) -
     found = overview(
         markets=[MarketState(text, "1", 1.0, 1.0, NOW_S, NOW_S, 1.0, 1.0)],
         gaps=[RecentGap(text, text, [text], NOW_S - 9, NOW_S - 8, True)],
-        letters=[RecentLetter(text, NOW_S, text, text, text, 2, 77, False)],
+        letters=[RecentDeadLetter(text, NOW_S, text, text, text, 2, 77, False)],
         problems=[Problem(NOW_S, text, text)],
         partitions=[partition("trades", 0, owner=text)],
         workers=[worker("trades", 0, name=text)],
@@ -95,7 +104,7 @@ def test_nothing_that_others_wrote_is_markup(size: tuple[int, int], text: str) -
 
 def test_nothing_that_others_wrote_is_obeyed_by_the_terminal() -> None:
     hostile = "\x1b]0;PWNED\x07\x9b2J\u202eevil"
-    letter = RecentLetter(hostile, NOW_S, hostile, hostile, hostile, 2, 77, False)
+    letter = RecentDeadLetter(hostile, NOW_S, hostile, hostile, hostile, 2, 77, False)
     problem = Problem(NOW_S, hostile, hostile)
     found = overview(**BUSY | {"letters": [letter], "problems": [problem]})
     text = look((400, 60), found=found)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from radar.consumer.accounting import Course, Mark, Situation, decide
+from radar.consumer.accounting import CommitMetadata, Decision, Situation, decide
 from radar.consumer.batch import Plan
 from radar.consumer.progress import Former, Order, Progress
 
 ID = "zJq6m2CcT0mX3Yk1uQ0v7A"
-OURS = Mark(ID, 2)
+OURS = CommitMetadata(ID, 2)
 
 
 @dataclass
@@ -23,25 +23,31 @@ class Rows:
         return max((each for each in self.offsets if first <= each < end), default=None)
 
 
-def course(rows: range = range(0), **facts: Any) -> Course:
+def course(rows: range = range(0), **facts: Any) -> Decision:
     defaults: dict[str, Any] = {"low": 0, "high": 100, "position": None, "mark": None}
     return decide(Situation(3, ID, **(defaults | facts)), Rows(set(rows)))
 
 
-def gaps(found: Course) -> list[tuple[str, int, int]]:
+def gaps(found: Decision) -> list[tuple[str, int, int]]:
     return [(gap.cause, gap.first, gap.last) for gap in found.gaps]
 
 
 @pytest.mark.parametrize(
-    "mark", [Mark(ID, 0), Mark("", 7), Mark(ID, 12, Plan(4, 90)), Mark(ID, 1, Plan(4, 90), 120)]
+    "mark",
+    [
+        CommitMetadata(ID, 0),
+        CommitMetadata("", 7),
+        CommitMetadata(ID, 12, Plan(4, 90)),
+        CommitMetadata(ID, 1, Plan(4, 90), 120),
+    ],
 )
-def test_mark_survives_the_metadata_of_a_commit(mark: Mark) -> None:
-    assert Mark.parse(str(mark)) == mark
+def test_mark_survives_the_metadata_of_a_commit(mark: CommitMetadata) -> None:
+    assert CommitMetadata.parse(str(mark)) == mark
 
 
 def test_metadata_of_an_older_radar_is_a_plan_without_a_topic() -> None:
-    assert Mark.parse("P|4|90") == Mark(None, 0, Plan(4, 90))
-    assert Mark.parse("") is None
+    assert CommitMetadata.parse("P|4|90") == CommitMetadata(None, 0, Plan(4, 90))
+    assert CommitMetadata.parse("") is None
 
 
 def test_nothing_differs_when_commit_and_database_agree() -> None:
@@ -51,12 +57,14 @@ def test_nothing_differs_when_commit_and_database_agree() -> None:
 
 
 def test_open_plan_of_another_worker_is_kept() -> None:
-    found = course(range(50), position=50, mark=Mark(ID, 2, Plan(50, 70)), progress=Progress(50, 2))
+    found = course(
+        range(50), position=50, mark=CommitMetadata(ID, 2, Plan(50, 70)), progress=Progress(50, 2)
+    )
     assert found.plan == Plan(50, 70)
 
 
 def test_what_may_be_stored_is_handed_on_with_the_plan() -> None:
-    mark = Mark(ID, 2, Plan(50, 70), 90)
+    mark = CommitMetadata(ID, 2, Plan(50, 70), 90)
     found = course(range(50), position=50, mark=mark, progress=Progress(50, 2))
     assert (found.plan, found.maybe_stored_to) == (Plan(50, 70), 90)
     recreated = course(position=50, mark=mark._replace(topic_id="other"), former_end=70)
@@ -84,7 +92,7 @@ def test_offsets_deleted_after_they_were_stored_are_no_gap() -> None:
 
 
 def test_topic_of_another_id_is_read_from_its_beginning() -> None:
-    found = course(position=50, mark=Mark("other", 2), former_end=70)
+    found = course(position=50, mark=CommitMetadata("other", 2), former_end=70)
     assert (found.start, gaps(found)) == (0, [("topic_recreated", 50, 69)])
     assert (found.gaps[0].topic_id, found.gaps[0].extent) == ("other", "unknown")
 
@@ -103,7 +111,7 @@ def test_group_set_back_stores_again_under_a_new_generation() -> None:
 
 
 def test_worker_goes_on_with_a_range_that_another_began_to_store_again() -> None:
-    found = course(range(50), position=30, mark=Mark(ID, 3), progress=Progress(50, 3))
+    found = course(range(50), position=30, mark=CommitMetadata(ID, 3), progress=Progress(50, 3))
     assert (found.start, found.generation, found.maybe_stored_to) == (30, 3, 49)
     assert found.notice == ""
 

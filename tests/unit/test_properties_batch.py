@@ -6,20 +6,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from radar.consumer import batch as batch_module
-from radar.consumer.batch import Batch, Block, Limits, Plan
-from radar.consumer.chunk import Content, Part
-from radar.consumer.run import Run
+from radar.consumer.batch import Batch, InsertBlock, Limits, Plan
+from radar.consumer.chunk import Chunk, ColumnBlock
+from radar.consumer.run import MessageRun
 from support import Consumed
 
 BLOCK_BYTES = 200
 
 
-def read(run: Run) -> Content:
+def read(run: MessageRun) -> Chunk:
     """Let every message become a row, of which nothing is wanted."""
-    return Content([Part(run, [])], [])
+    return Chunk([ColumnBlock(run, [])], [])
 
 
-def offsets(block: Block) -> list[int]:
+def offsets(block: InsertBlock) -> list[int]:
     return [offset for part in block.parts for offset in part.run.offsets]
 
 
@@ -35,8 +35,8 @@ class OnePartition(RuleBasedStateMachine):
         self.log: list[Consumed] = []
         self.committed: list[tuple[int, bytes | None]] = []
         self.plan: Plan | None = None
-        self.planned_block: Block | None = None
-        self.block: Block | None = None
+        self.planned_block: InsertBlock | None = None
+        self.block: InsertBlock | None = None
         self.now_s = 0.0
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(batch_module, "BLOCK_BYTES", BLOCK_BYTES, raising=False)
@@ -71,7 +71,7 @@ class OnePartition(RuleBasedStateMachine):
     def read(self, count: int) -> None:
         messages = self.log[self.read_up_to : self.read_up_to + count]
         if messages:
-            self.batch.add(Run.of(messages), self.now_s)
+            self.batch.add(MessageRun.of(messages), self.now_s)
         self.read_up_to += len(messages)
 
     @rule(seconds=st.floats(0, 6))

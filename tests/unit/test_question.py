@@ -8,7 +8,7 @@ import pytest
 
 from radar.errors import BrokerUnavailable
 from radar.status import probe as module
-from radar.status.probe import Question
+from radar.status.probe import Probe
 
 
 class Asked:
@@ -35,17 +35,17 @@ def asked() -> Iterator[Asked]:
     made.go.set()
 
 
-def ask(question: Question[int]) -> bool:
+def ask(question: Probe[int]) -> bool:
     question.begin()
     return question.wait(time.monotonic() + 30)
 
 
-def told(question: Question[int]) -> tuple[int | None, str | None]:
+def told(question: Probe[int]) -> tuple[int | None, str | None]:
     return question.answer, question.trouble
 
 
 def test_question_that_is_answered_tells_the_answer(asked: Asked) -> None:
-    question = Question("it", asked)
+    question = Probe("it", asked)
     assert told(question) == (None, None)
     assert ask(question)
     assert told(question) == (1, None)
@@ -57,7 +57,7 @@ def test_question_is_not_asked_again_while_nobody_has_answered(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked.go.clear()
-    question = Question("it", asked)
+    question = Probe("it", asked)
     question.begin()
     question.begin()
     assert not question.wait(time.monotonic())
@@ -72,7 +72,7 @@ def test_question_is_not_asked_again_while_nobody_has_answered(
 def test_question_that_fails_tells_why_and_keeps_the_last_answer_for_a_while(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    question = Question("it", asked)
+    question = Probe("it", asked)
     ask(question)
     asked.fails = True
     assert ask(question)
@@ -86,14 +86,14 @@ def test_question_that_fails_tells_why_and_keeps_the_last_answer_for_a_while(
 
 
 def test_question_is_asked_only_every_so_often(asked: Asked) -> None:
-    question = Question("it", asked, every_s=3600)
+    question = Probe("it", asked, every_s=3600)
     for _ in range(3):
         assert ask(question)
     assert asked.times == 1
 
 
 def test_question_that_costs_much_is_asked_rarely_once_that_is_known(asked: Asked) -> None:
-    question = Question("it", asked, share=1e-9)
+    question = Probe("it", asked, share=1e-9)
     for _ in range(5):
         assert ask(question)
     assert asked.times == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from radar.checks import reconciliation
-from radar.checks.reconciliation import TradeFacts, TradesVerdict, _windows, compare_trades
+from radar.checks.reconciliation import TradeFacts, TradesReconciliation, _windows, compare_trades
 from radar.errors import RadarError
 from radar_simulator import LedgerTrade
 
@@ -32,7 +32,7 @@ def stored(times: int) -> Counter[TradeFacts]:
 
 def test_compare_trades_twins_all_stored_is_exact() -> None:
     found = compare_trades([trade(1), trade(2)], stored(2))
-    assert found == TradesVerdict(sent=2, stored=2, fetched=0, lost=0, unexpected=0)
+    assert found == TradesReconciliation(sent=2, stored=2, fetched=0, lost=0, unexpected=0)
 
 
 def test_compare_trades_one_twin_missing_is_lost() -> None:
@@ -47,18 +47,18 @@ def test_compare_trades_one_twin_too_many_is_unexpected() -> None:
 
 def test_compare_trades_sent_on_two_connections_counts_once() -> None:
     found = compare_trades([trade(sent_to=2)], stored(1))
-    assert found == TradesVerdict(sent=1, stored=1, fetched=0, lost=0, unexpected=0)
+    assert found == TradesReconciliation(sent=1, stored=1, fetched=0, lost=0, unexpected=0)
 
 
 def test_compare_trades_only_over_rest_stored_is_fetched() -> None:
     ledger = [trade(1), trade(2, sent_to=0, via_rest=True)]
     found = compare_trades(ledger, stored(2))
-    assert found == TradesVerdict(sent=1, stored=2, fetched=1, lost=0, unexpected=0)
+    assert found == TradesReconciliation(sent=1, stored=2, fetched=1, lost=0, unexpected=0)
 
 
 def test_compare_trades_only_over_rest_missing_is_not_lost() -> None:
     found = compare_trades([trade(sent_to=0, via_rest=True)], stored(0))
-    assert found == TradesVerdict(sent=0, stored=0, fetched=0, lost=0, unexpected=0)
+    assert found == TradesReconciliation(sent=0, stored=0, fetched=0, lost=0, unexpected=0)
 
 
 def test_compare_trades_uncertain_may_be_stored_or_not() -> None:

@@ -19,7 +19,7 @@ TradeFacts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, am
 
 
 @dataclass(frozen=True)
-class TradesVerdict:
+class TradesReconciliation:
     """The stored trades of a run against the exchange's ledger, as multisets."""
 
     sent: int  # by the exchange, over a connection that was up
@@ -28,9 +28,9 @@ class TradesVerdict:
     lost: int  # sent but not stored
     unexpected: int  # stored more often than the exchange served them
 
-    def __add__(self, other: "TradesVerdict") -> "TradesVerdict":
+    def __add__(self, other: "TradesReconciliation") -> "TradesReconciliation":
         """Return the verdict on both, which have no second in common."""
-        return TradesVerdict(
+        return TradesReconciliation(
             sent=self.sent + other.sent,
             stored=self.stored + other.stored,
             fetched=self.fetched + other.fetched,
@@ -40,7 +40,7 @@ class TradesVerdict:
 
 
 @dataclass(frozen=True)
-class DepthVerdict:
+class DepthReconciliation:
     """The stored depth snapshots of a run."""
 
     books: int  # symbols and sides that the exchange sent
@@ -49,7 +49,9 @@ class DepthVerdict:
     longest_interval_s: float  # between two snapshots of one book
 
 
-def trades_verdict(store: Store, ledger: Path, since_us: int, before: str = "") -> TradesVerdict:
+def trades_verdict(
+    store: Store, ledger: Path, since_us: int, before: str = ""
+) -> TradesReconciliation:
     """Compare what was received since a Unix time with the ledger's file; blocks.
 
     It is done in windows of some seconds of the exchange, so that memory is bounded.
@@ -91,12 +93,14 @@ def _windows(trades: Iterable[LedgerTrade], before: str) -> Iterator[tuple[list[
     yield window, before
 
 
-def compare_trades(ledger: Iterable[LedgerTrade], stored: Counter[TradeFacts]) -> TradesVerdict:
+def compare_trades(
+    ledger: Iterable[LedgerTrade], stored: Counter[TradeFacts]
+) -> TradesReconciliation:
     """Compare, twin for twin: everything sent is stored, nothing else than served is."""
     ledger = list(ledger)
     sent = Counter(_facts(trade) for trade in ledger if trade.sent)
     possible = Counter(_facts(trade) for trade in ledger if trade.possible)
-    return TradesVerdict(
+    return TradesReconciliation(
         sent=sent.total(),
         stored=stored.total(),
         fetched=((stored & possible) - sent).total(),
@@ -136,7 +140,7 @@ def stored_trades(
     return Counter({(row[0], row[1], row[2], row[3], row[4]): int(row[5]) for row in rows})
 
 
-def depth_verdict(store: Store, since_us: int, channels: int) -> DepthVerdict:
+def depth_verdict(store: Store, since_us: int, channels: int) -> DepthReconciliation:
     """Look at the depth snapshots received since a Unix time; blocks.
 
     Args:
@@ -156,7 +160,7 @@ def depth_verdict(store: Store, since_us: int, channels: int) -> DepthVerdict:
         " GROUP BY source, symbol, side)",
         {"since": since_us},
     )
-    return DepthVerdict(
+    return DepthReconciliation(
         books=channels,
         books_stored=int(books),
         snapshots=int(snapshots or 0),

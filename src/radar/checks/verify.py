@@ -17,7 +17,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 from radar.checks import ledger as ledger_file
-from radar.checks.reconciliation import TradesVerdict, trades_verdict
+from radar.checks.reconciliation import TradesReconciliation, trades_verdict
 from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import Letters, identity
@@ -109,7 +109,7 @@ class Report:
     """What a comparison found."""
 
     kinds: list[KindReport]
-    ledger: TradesVerdict | None = None  # None without a simulated exchange
+    ledger: TradesReconciliation | None = None  # None without a simulated exchange
 
     @property
     def exact(self) -> bool:
@@ -365,7 +365,7 @@ def _doubled(store: Store, kind: Kind, since_us: int) -> list[tuple[str, int]]:
     return [(str(symbol), int(count)) for symbol, count in found]
 
 
-def _verify_ledger(store: Store, ledger: Path) -> TradesVerdict:
+def _verify_ledger(store: Store, ledger: Path) -> TradesReconciliation:
     """Compare what the exchange has sent until now, once that has had time to be stored."""
     since_us = ledger_file.started_us(ledger)
     # The newest second is not over yet.

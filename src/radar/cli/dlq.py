@@ -26,7 +26,7 @@ from radar.text import printable, printable_chunks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from radar.consumer.dlq.reader import DeadLetter, Letters, LetterState, Selection
+    from radar.consumer.dlq.reader import DeadLetter, DeadLetterState, Letters, Selection
     from radar.settings import Settings
 
 SHOWN_CHARACTERS = 100
@@ -61,7 +61,7 @@ def list_letters(
     ] = False,
 ) -> None:
     """List dead letters: where each message stood, why it is no row, and how it begins."""
-    from radar.consumer.dlq.reader import Letters, LetterState
+    from radar.consumer.dlq.reader import DeadLetterState, Letters
     from radar.kafka import Cluster
 
     selection = _selection(reason, since, ())
@@ -73,13 +73,15 @@ def list_letters(
         letters = Letters(cluster, each)
         foreign += _foreign(each.dead_letter_topic, letters)
         for letter, state in letters:
-            if not selection.holds(letter) or (state is not LetterState.OPEN and not everything):
+            if not selection.holds(letter) or (
+                state is not DeadLetterState.OPEN and not everything
+            ):
                 continue
             count += 1
             if as_json:
                 say_json(_facts(letter) | {"state": state.value}, indent=None)
             else:
-                done = "" if state is LetterState.OPEN else f"  ({state.value})"
+                done = "" if state is DeadLetterState.OPEN else f"  ({state.value})"
                 say(f"{_word(letter.name)}  {letter.sent_at}  {letter.detail}{done}")
                 say(f"    {_beginning(letter.payload)}")
     if not as_json:
@@ -217,7 +219,9 @@ def _check_name(name: str) -> None:
         )
 
 
-def _named(settings: "Settings", names: "Sequence[str]") -> "list[tuple[DeadLetter, LetterState]]":
+def _named(
+    settings: "Settings", names: "Sequence[str]"
+) -> "list[tuple[DeadLetter, DeadLetterState]]":
     """Return the letters of these names, whatever became of them; each must be there."""
     from radar.consumer.dlq.reader import Letters
     from radar.kafka import Cluster

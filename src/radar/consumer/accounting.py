@@ -29,7 +29,7 @@ _MARK = re.compile(
 )
 
 
-class Mark(NamedTuple):
+class CommitMetadata(NamedTuple):
     """What radar writes beside a committed offset: the metadata of the commit.
 
     Attributes:
@@ -51,7 +51,7 @@ class Mark(NamedTuple):
         return f"{self.plan or 'S'}|{self.topic_id or ''}|{self.generation}{stored}"
 
     @classmethod
-    def parse(cls, metadata: str) -> "Mark | None":
+    def parse(cls, metadata: str) -> "CommitMetadata | None":
         """Read commit metadata; None if not radar wrote it, or an older radar without a plan."""
         if (found := _MARK.fullmatch(metadata)) is not None:
             plan = Plan.parse(found["plan"] or "")
@@ -91,7 +91,7 @@ class Situation:
     low: int
     high: int
     position: int | None
-    mark: Mark | None
+    mark: CommitMetadata | None
     progress: Progress | None = None
     former: Former | None = None
     former_end: int | None = None
@@ -100,7 +100,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Course:
+class Decision:
     """What follows from a situation.
 
     Attributes:
@@ -122,7 +122,7 @@ class Course:
     notice: str = ""
 
 
-def decide(situation: Situation, rows: StoredRows) -> Course:
+def decide(situation: Situation, rows: StoredRows) -> Decision:
     """Return where a partition goes on; asks for rows only where facts differ."""
     course = _course(situation, rows)
     if situation.order is not None:
@@ -133,7 +133,7 @@ def decide(situation: Situation, rows: StoredRows) -> Course:
     return replace(course, maybe_stored_to=max(course.maybe_stored_to, mark.maybe_stored_to))
 
 
-def _course(s: Situation, rows: StoredRows) -> Course:
+def _course(s: Situation, rows: StoredRows) -> Decision:
     if (old := _former(s)) is not None:
         return _recreated(s, old)
     if s.position is None:
@@ -158,7 +158,7 @@ def _former(s: Situation) -> Former | None:
     return s.former if s.progress is None else None
 
 
-def _recreated(s: Situation, old: Former) -> Course:
+def _recreated(s: Situation, old: Former) -> Decision:
     last = max(old.next_offset, (s.former_end or 0) - 1)
     gap = DeliveryGap(
         s.partition,
@@ -174,7 +174,7 @@ def _recreated(s: Situation, old: Former) -> Course:
     # Until the new ID was seen, messages of the new topic may have been stored from here on.
     maybe = max(s.position or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
     course = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
-    return Course(
+    return Decision(
         course.start,
         course.generation,
         course.accounted_to,
@@ -184,10 +184,10 @@ def _recreated(s: Situation, old: Former) -> Course:
     )
 
 
-def _from_low(s: Situation, generation: int, maybe_stored_to: int, notice: str) -> Course:
+def _from_low(s: Situation, generation: int, maybe_stored_to: int, notice: str) -> Decision:
     """Read the log from its beginning; what it lacks was never stored."""
     gaps = [_deleted(s, 0, s.low - 1)] if s.low > 0 else []
-    return Course(s.low, generation, s.low, maybe_stored_to, gaps=gaps, notice=notice)
+    return Decision(s.low, generation, s.low, maybe_stored_to, gaps=gaps, notice=notice)
 
 
 def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
@@ -203,10 +203,10 @@ def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
     )
 
 
-def _ordered(s: Situation, order: Order, course: Course) -> Course:
+def _ordered(s: Situation, order: Order, course: Decision) -> Decision:
     """Go back to the first offset that an operator ordered to store again."""
     start = min(max(order.first, s.low), course.start)
-    return Course(
+    return Decision(
         start,
         max(course.generation, _generation(s) + 1),
         course.accounted_to,
@@ -216,14 +216,14 @@ def _ordered(s: Situation, order: Order, course: Course) -> Course:
     )
 
 
-def _without_position(s: Situation, rows: StoredRows) -> Course:
+def _without_position(s: Situation, rows: StoredRows) -> Decision:
     """Nothing is committed: the group is new, was deleted, or has expired."""
     newest = rows.last(0, s.high)
     known = s.progress.next_offset if s.progress else 0
     gaps = [_deleted(s, known, s.low - 1)] if known < s.low and (s.progress or not newest) else []
     if newest is None and known <= s.low:
-        return Course(s.low, _generation(s), s.low, gaps=gaps, notice=_gone(gaps))
-    return Course(
+        return Decision(s.low, _generation(s), s.low, gaps=gaps, notice=_gone(gaps))
+    return Decision(
         s.low,
         _generation(s) + 1,
         max(known, s.low),
@@ -233,7 +233,7 @@ def _without_position(s: Situation, rows: StoredRows) -> Course:
     )
 
 
-def _truncated(s: Situation, position: int) -> Course:
+def _truncated(s: Situation, position: int) -> Decision:
     """The log went back: offsets from somewhere on come again with other messages."""
     stored_to = max(position, s.progress.next_offset if s.progress else 0)
     gaps = []
@@ -250,7 +250,7 @@ def _truncated(s: Situation, position: int) -> Course:
                 EXACT,
             )
         )
-    return Course(
+    return Decision(
         s.low,
         _generation(s) + 1,
         s.high,
@@ -260,7 +260,7 @@ def _truncated(s: Situation, position: int) -> Course:
     )
 
 
-def _own_position(s: Situation, position: int, rows: StoredRows) -> Course:
+def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
     """This position was committed by radar for this topic."""
     generation = _generation(s)
     plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
@@ -286,7 +286,7 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Course:
             )
         if position < s.low:
             gaps.append(_deleted(s, position, s.low - 1))
-        return Course(
+        return Decision(
             start,
             generation + 1,
             start,
@@ -298,7 +298,7 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Course:
     if s.low > position:
         gaps = [_deleted(s, accounted_to, s.low - 1)] if accounted_to < s.low else []
         notice = f"Kafka deleted offsets {position} to {s.low - 1}"
-        return Course(
+        return Decision(
             s.low,
             generation,
             max(accounted_to, s.low),
@@ -309,10 +309,10 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Course:
     if known > s.high:
         # A broker came back with an older log and the positions that belong to it.
         course = _truncated(s, known)
-        return Course(
+        return Decision(
             position, generation + 1, s.high, known - 1, gaps=course.gaps, notice=course.notice
         )
-    return Course(
+    return Decision(
         position, generation, accounted_to, known - 1 if known > position else -1, plan=plan
     )
 
@@ -322,7 +322,7 @@ def _rows_end(rows: StoredRows, first: int, end: int) -> int:
     return first if newest is None else newest + 1
 
 
-def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Course:
+def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision:
     """This position was committed by another tool, or by a radar that marked none."""
     generation = _generation(s)
     plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
@@ -333,11 +333,11 @@ def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Course:
             )
         gaps = [_deleted(s, position, s.low - 1)] if position < s.low else []
         start = max(position, s.low)
-        return Course(start, generation, start, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
+        return Decision(start, generation, start, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
     known = s.progress.next_offset
     if position < known:
         start = max(position, s.low)
-        return Course(
+        return Decision(
             start,
             generation + 1,
             max(known, start),
@@ -363,7 +363,7 @@ def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Course:
     if position < s.low:
         gaps.append(_deleted(s, position, s.low - 1))
     notice = f"the group was set forward from offset {stored_to} to {position}" if gaps else ""
-    return Course(start, generation, start, -1, plan=plan, gaps=gaps, notice=notice)
+    return Decision(start, generation, start, -1, plan=plan, gaps=gaps, notice=notice)
 
 
 def _gone(gaps: list[DeliveryGap]) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import NamedTuple
 
-from radar.consumer.chunk import Content, Letter, Part
-from radar.consumer.run import Fingerprint, Run
+from radar.consumer.chunk import BadMessage, Chunk, ColumnBlock
+from radar.consumer.run import Fingerprint, MessageRun
 
 # One block's messages, together with the dead letters among them, must fit into memory.
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
         return cls(int(lo), int(hi)) if int(lo) <= int(hi) else None
 
 
-class Block(NamedTuple):
+class InsertBlock(NamedTuple):
     """Messages that are inserted together and committed together.
 
     Attributes:
@@ -72,12 +72,12 @@ class Block(NamedTuple):
     plan: Plan
     size: int
     size_bytes: int
-    parts: list[Part]
-    letters: list[Letter]
+    parts: list[ColumnBlock]
+    letters: list[BadMessage]
     fingerprint: str
 
 
-class _Growing:
+class _OpenBlock:
     """A block that is not complete, or not due."""
 
     def __init__(self, planned: Plan | None) -> None:
@@ -85,10 +85,10 @@ class _Growing:
         self.count = 0
         self.size_bytes = 0
         self._first = self._last = 0
-        self._contents: list[Content] = []
+        self._contents: list[Chunk] = []
         self._fingerprint = Fingerprint()
 
-    def room(self, run: Run, max_size: int) -> int:
+    def room(self, run: MessageRun, max_size: int) -> int:
         """Return how many of the next messages belong to this block."""
         if self.planned is not None:
             return bisect_right(run.offsets, self.planned.hi)
@@ -106,7 +106,7 @@ class _Growing:
         """Tell whether it cannot grow any more; a plan may need more than its size."""
         return self.planned is None and (self.count >= max_size or self.size_bytes >= BLOCK_BYTES)
 
-    def add(self, run: Run, read: Callable[[Run], Content]) -> None:
+    def add(self, run: MessageRun, read: Callable[[MessageRun], Chunk]) -> None:
         """Take messages that belong here."""
         if not self.count:
             self._first = run.offsets[0]
@@ -116,11 +116,11 @@ class _Growing:
         self._fingerprint.update(run)
         self._contents.append(read(run))
 
-    def done(self) -> Block | None:
+    def done(self) -> InsertBlock | None:
         """Return it as it is; None if it is empty."""
         if not self.count:
             return None
-        return Block(
+        return InsertBlock(
             plan=self.planned or Plan(self._first, self._last),
             size=self.count,
             size_bytes=self.size_bytes,
@@ -134,7 +134,7 @@ class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
     def __init__(
-        self, limits: Limits, read: Callable[[Run], Content], planned: Plan | None = None
+        self, limits: Limits, read: Callable[[MessageRun], Chunk], planned: Plan | None = None
     ) -> None:
         """Start empty.
 
@@ -145,7 +145,7 @@ class Batch:
         """
         self._limits = limits
         self._read = read
-        self._blocks = deque([_Growing(planned)])  # never empty; only the last one grows
+        self._blocks = deque([_OpenBlock(planned)])  # never empty; only the last one grows
         self._last_offset = -1
         self._opened_at_s = 0.0
         self._taken_at_s = -math.inf
@@ -176,7 +176,7 @@ class Batch:
             len(self._blocks) > 1 or self._blocks[0].is_full(self._limits.max_size)
         )
 
-    def add(self, run: Run, now_s: float) -> None:
+    def add(self, run: MessageRun, now_s: float) -> None:
         """Take the next messages and read them."""
         if not self.size:
             self._opened_at_s = now_s
@@ -187,7 +187,7 @@ class Batch:
                 self._blocks[-1].add(run[:count], self._read)
                 run = run[count:]
             if len(run):
-                self._blocks.append(_Growing(None))
+                self._blocks.append(_OpenBlock(None))
 
     def age_s(self, now_s: float) -> float:
         """Return how long the oldest message has been here, or since the newest block if longer."""
@@ -206,13 +206,13 @@ class Batch:
         )
         return max(0.0, due_at_s - now_s)
 
-    def take(self, now_s: float) -> Block | None:
+    def take(self, now_s: float) -> InsertBlock | None:
         """Remove and return the next block; None when what was planned is not there any more.
 
         The messages that stay behind start a new age.
         """
         taken = self._blocks.popleft()
         if not self._blocks:
-            self._blocks.append(_Growing(None))
+            self._blocks.append(_OpenBlock(None))
         self._opened_at_s = self._taken_at_s = now_s
         return taken.done()

@@ -1,19 +1,21 @@
 """A block in two: pure. Each half is the block that its own plan would be rebuilt to."""
 
-from radar.consumer.batch import Block, Plan
+from radar.consumer.batch import InsertBlock, Plan
 from radar.consumer.chunk import read
-from radar.consumer.run import Fingerprint, Run
+from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Kind
 
 
-def halves(kind: Kind, partition: int, block: Block) -> tuple[Block, Block]:
+def halves(kind: Kind, partition: int, block: InsertBlock) -> tuple[InsertBlock, InsertBlock]:
     """Divide a block of at least two messages in the middle."""
     found = {letter.offset: (letter.key, letter.value) for letter in block.letters}
     for part in block.parts:
         run = part.run
         found.update(zip(run.offsets, zip(run.keys, run.values, strict=True), strict=True))
     offsets = sorted(found)
-    run = Run(offsets, [found[each][0] for each in offsets], [found[each][1] for each in offsets])
+    run = MessageRun(
+        offsets, [found[each][0] for each in offsets], [found[each][1] for each in offsets]
+    )
     middle = len(offsets) // 2
     first = Plan(block.plan.lo, offsets[middle - 1])
     second = Plan(offsets[middle], block.plan.hi)
@@ -23,9 +25,9 @@ def halves(kind: Kind, partition: int, block: Block) -> tuple[Block, Block]:
     )
 
 
-def _block(kind: Kind, partition: int, plan: Plan, run: Run) -> Block:
+def _block(kind: Kind, partition: int, plan: Plan, run: MessageRun) -> InsertBlock:
     content = read(kind, partition, run)
-    return Block(
+    return InsertBlock(
         plan=plan,
         size=len(run),
         size_bytes=run.size_bytes,

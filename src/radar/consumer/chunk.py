@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from radar.codec.batch_decoder import Column, Columns
-from radar.consumer.run import Run
+from radar.consumer.run import MessageRun
 from radar.datasets import Kind
 from radar.errors import InvalidMessage
 
@@ -15,7 +15,7 @@ from radar.errors import InvalidMessage
 PART_BYTES = 512 * 1024
 
 
-class Letter(NamedTuple):
+class BadMessage(NamedTuple):
     """A message that cannot become a row, and why."""
 
     offset: int
@@ -24,23 +24,23 @@ class Letter(NamedTuple):
     reason: InvalidMessage
 
 
-class Part(NamedTuple):
+class ColumnBlock(NamedTuple):
     """Some of the messages that become rows."""
 
-    run: Run
+    run: MessageRun
     columns: Columns
 
 
-class Content(NamedTuple):
+class Chunk(NamedTuple):
     """What some messages came to, in their order."""
 
-    parts: list[Part]
-    letters: list[Letter]
+    parts: list[ColumnBlock]
+    letters: list[BadMessage]
 
 
-def read(kind: Kind, partition: int, run: Run) -> Content:
+def read(kind: Kind, partition: int, run: MessageRun) -> Chunk:
     """Read messages of one partition; the same ones always come to the same content."""
-    content = Content([], [])
+    content = Chunk([], [])
     count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
     for start in range(0, len(run), count):
         part, letters = _read_part(kind, partition, run[start : start + count])
@@ -50,13 +50,13 @@ def read(kind: Kind, partition: int, run: Run) -> Content:
     return content
 
 
-def rows(parts: Sequence[Part]) -> list[tuple[int, Columns]]:
+def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
     """Return parts as the store takes them."""
     return [(len(part.run), part.columns) for part in parts]
 
 
-def _read_part(kind: Kind, partition: int, run: Run) -> tuple[Part, list[Letter]]:
-    letters: list[Letter] = []
+def _read_part(kind: Kind, partition: int, run: MessageRun) -> tuple[ColumnBlock, list[BadMessage]]:
+    letters: list[BadMessage] = []
     try:
         columns = kind.read_columns([_present(value) for value in run.values])
     except InvalidMessage:
@@ -68,16 +68,16 @@ def _read_part(kind: Kind, partition: int, run: Run) -> tuple[Part, list[Letter]
         Column("kafka_partition", "UInt16", np.full(len(run), partition, np.uint16)),
         Column("kafka_offset", "UInt64", np.array(run.offsets, np.uint64)),
     ]
-    return Part(run, [*columns, *place]), letters
+    return ColumnBlock(run, [*columns, *place]), letters
 
 
-def _bad_ones(kind: Kind, run: Run) -> list[Letter]:
+def _bad_ones(kind: Kind, run: MessageRun) -> list[BadMessage]:
     letters = []
     for offset, key, value in zip(run.offsets, run.keys, run.values, strict=True):
         try:
             kind.decode(_present(value))
         except InvalidMessage as error:
-            letters.append(Letter(offset, key, value, error))
+            letters.append(BadMessage(offset, key, value, error))
     return letters
 
 

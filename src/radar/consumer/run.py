@@ -9,7 +9,7 @@ import xxhash
 from radar.kafka import Message
 
 
-class Run:
+class MessageRun:
     """Messages of one partition, in their order; what the library holds of them is let go.
 
     Attributes:
@@ -30,7 +30,7 @@ class Run:
         self.size_bytes = sum(map(len, filter(None, values)))
 
     @classmethod
-    def of(cls, messages: Iterable[Message]) -> "Run":
+    def of(cls, messages: Iterable[Message]) -> "MessageRun":
         """Take what is needed of consumed messages."""
         known: dict[bytes | None, bytes | None] = {}  # few are different
         return cls(
@@ -40,7 +40,7 @@ class Run:
         )
 
     @classmethod
-    def joined(cls, runs: Sequence["Run"]) -> "Run":
+    def joined(cls, runs: Sequence["MessageRun"]) -> "MessageRun":
         """Take all messages of some, one after the other."""
         return cls(
             [offset for run in runs for offset in run.offsets],
@@ -51,21 +51,21 @@ class Run:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, part: slice) -> "Run":
+    def __getitem__(self, part: slice) -> "MessageRun":
         if part.indices(len(self)) == (0, len(self), 1):
             return self  # as nearly always
-        return Run(self.offsets[part], self.keys[part], self.values[part])
+        return MessageRun(self.offsets[part], self.keys[part], self.values[part])
 
-    def where(self, wanted: Callable[[int], bool]) -> "Run":
+    def where(self, wanted: Callable[[int], bool]) -> "MessageRun":
         """Return the messages whose offset is wanted."""
         chosen = [n for n, offset in enumerate(self.offsets) if wanted(offset)]
-        return Run(
+        return MessageRun(
             [self.offsets[n] for n in chosen],
             [self.keys[n] for n in chosen],
             [self.values[n] for n in chosen],
         )
 
-    def rising(self) -> "Iterator[Run]":
+    def rising(self) -> "Iterator[MessageRun]":
         """Divide it where the log went back; nearly always nowhere."""
         offsets = self.offsets
         backward: list[int] = []
@@ -85,7 +85,7 @@ class Fingerprint:
     def __init__(self) -> None:
         self._offsets, self._lengths, self._values = (xxhash.xxh3_128() for _ in range(3))
 
-    def update(self, run: Run) -> None:
+    def update(self, run: MessageRun) -> None:
         """Go on with the messages that follow."""
         values = [value or b"" for value in run.values]
         self._offsets.update(array("q", run.offsets))
@@ -93,7 +93,7 @@ class Fingerprint:
         self._values.update(b"".join(values))
 
     @classmethod
-    def of(cls, run: Run) -> str:
+    def of(cls, run: MessageRun) -> str:
         """Return the fingerprint of some messages alone."""
         fingerprint = cls()
         fingerprint.update(run)

@@ -15,7 +15,7 @@ FRESH_S = 0.2
 _log = structlog.get_logger()
 
 
-class TopicWatch:
+class TopicIdPoller:
     """Asks Kafka for the ID of a topic, so that a recreated topic is noticed. Use as a context."""
 
     def __init__(self, ask: Callable[[], str], topic_id: str, every_s: float) -> None:
@@ -32,7 +32,7 @@ class TopicWatch:
         self.topic_id = topic_id
         self.asked_at_s = -math.inf
 
-    def __enter__(self) -> "TopicWatch":
+    def __enter__(self) -> "TopicIdPoller":
         """Begin to ask."""
         threading.Thread(target=self._run, name="topic-watch", daemon=True).start()
         return self

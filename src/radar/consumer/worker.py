@@ -32,12 +32,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import structlog
 
-from radar.consumer.accounting import Course, Mark, Situation, decide
-from radar.consumer.batch import BLOCK_BYTES, Batch, Block, Limits, Plan
+from radar.consumer.accounting import CommitMetadata, Decision, Situation, decide
+from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits, Plan
 from radar.consumer.bisection import halves
 from radar.consumer.block_limit import BlockLimit
 from radar.consumer.breaker import Bad, Breaker
-from radar.consumer.chunk import Letter, Part, read, rows
+from radar.consumer.chunk import BadMessage, ColumnBlock, read, rows
 from radar.consumer.delivery_gaps import (
     CAUSES,
     OPEN,
@@ -59,10 +59,10 @@ from radar.consumer.progress import (
     read_progress,
     write_progress,
 )
-from radar.consumer.run import Fingerprint, Run
-from radar.consumer.stall_detector import SILENT_S, Silence
+from radar.consumer.run import Fingerprint, MessageRun
+from radar.consumer.stall_detector import SILENT_S, StallDetector
 from radar.consumer.standstill import Standstills
-from radar.consumer.topic_watch import TopicWatch
+from radar.consumer.topic_watch import TopicIdPoller
 from radar.datasets import Kind
 from radar.errors import (
     BlockTooLarge,
@@ -143,16 +143,16 @@ class CrashPoint(enum.Enum):
     AFTER_COMMIT = enum.auto()
 
 
-class Piece(NamedTuple):
+class InsertRequest(NamedTuple):
     """Rows that are inserted with one request, and the name of that insert."""
 
-    parts: list[Part]
+    parts: list[ColumnBlock]
     name: str
 
     @property
-    def run(self) -> Run:
+    def run(self) -> MessageRun:
         """The messages that the rows come from."""
-        return Run.joined([part.run for part in self.parts])
+        return MessageRun.joined([part.run for part in self.parts])
 
 
 @dataclass
@@ -164,7 +164,7 @@ class PartitionWork:
     breaker: Breaker
     next_offset: int  # everything before it was consumed
     committed: int | None  # as Kafka has it
-    mark: Mark | None  # beside it
+    mark: CommitMetadata | None  # beside it
     topic_id: str  # of the topic to which the offsets belong
     # Why the offsets must be accounted for before more is read; empty: they are.
     review: str = "assigned"
@@ -174,18 +174,20 @@ class PartitionWork:
     seen_end: int | None = None  # of the log, at the last check of offsets
     check_next: bool = True  # whether the next block is looked for after its insert
     generation: int = 0
-    block: Block | None = None
-    rest: deque[Block] = field(default_factory=deque)  # behind the block, which was divided
+    block: InsertBlock | None = None
+    rest: deque[InsertBlock] = field(default_factory=deque)  # behind the block, which was divided
     taken_over: bool = False  # the block was planned before the partition came here
     repeated: bool = False  # inserting the block was tried before, by whomever
     check: bool = False  # whether its rows are looked for after the insert, although it is new
     # Offsets up to here may be rows already, under the name of a plan that cannot be met any more;
     # committed with the position, because it decides under which name a block is inserted.
     maybe_stored_to: int = -1
-    silence: Silence = field(default_factory=Silence)
+    silence: StallDetector = field(default_factory=StallDetector)
     step: Step = Step.DEAD_LETTERS
-    pieces: list[Piece] = field(default_factory=list)  # still to be inserted, the next one last
-    rejected: list[Letter] = field(default_factory=list)  # by the server
+    pieces: list[InsertRequest] = field(
+        default_factory=list
+    )  # still to be inserted, the next one last
+    rejected: list[BadMessage] = field(default_factory=list)  # by the server
     planned_at_s: float = 0.0
     inserted_at_s: float = 0.0  # Unix time
     attempts: int = 0
@@ -244,7 +246,7 @@ class Worker:
         self._silence_looked_at_s = 0.0
         self._offsets_checked_at_s = 0.0
         cluster = Cluster(settings)
-        self._watch = TopicWatch(
+        self._watch = TopicIdPoller(
             lambda: cluster.topic_id(kind.topic), topic_id, settings.offset_check_seconds / 2
         )
         self._same_origin = SameOrigin(settings, cluster, store)
@@ -404,7 +406,7 @@ class Worker:
             if work is None or work.review:
                 continue
             work.silence.end()
-            for run in Run.of(list(group)).rising():
+            for run in MessageRun.of(list(group)).rising():
                 if run.offsets[0] < work.next_offset:
                     self._start_again(work, run.offsets[0])
                 work.next_offset = run.offsets[-1] + 1
@@ -483,7 +485,7 @@ class Worker:
         self._begin(work, block, Step.DEAD_LETTERS)
         return True
 
-    def _begin(self, work: PartitionWork, block: Block, step: Step) -> None:
+    def _begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
         self.positions[work.partition] = block.plan.lo
         work.block, work.step = block, step
         work.attempts, work.rejected_commits, work.retry_at_s, work.cut_off = 0, 0, 0.0, 0
@@ -547,7 +549,7 @@ class Worker:
         work.block = None
         work.pieces = []
 
-    def _fitting(self, work: PartitionWork, block: Block) -> Block:
+    def _fitting(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
         """Divide a block that is larger than what was refused lately."""
         self._block_limit.look(BLOCK_BYTES, time.monotonic())
         limit_bytes = self._block_limit.limit_bytes
@@ -561,8 +563,8 @@ class Worker:
         return block
 
     def _divide_refused(
-        self, work: PartitionWork, block: Block, error: BlockTooLarge | InsertCutOff
-    ) -> Block:
+        self, work: PartitionWork, block: InsertBlock, error: BlockTooLarge | InsertCutOff
+    ) -> InsertBlock:
         """Divide a block that is too large; its first half has to be planned next.
 
         Raises:
@@ -593,7 +595,7 @@ class Worker:
         )
         return self._divide(work, block)
 
-    def _divide(self, work: PartitionWork, block: Block) -> Block:
+    def _divide(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
         """Make two blocks of one, each with a plan of its own; return the first.
 
         The committed plan is replaced by that of the first half before anything of it is
@@ -617,11 +619,11 @@ class Worker:
     def _commit(self, work: PartitionWork, offset: int, plan: Plan | None = None) -> None:
         """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
         stored_to = work.maybe_stored_to if work.maybe_stored_to >= offset else -1
-        mark = Mark(work.topic_id, work.generation, plan, stored_to)
+        mark = CommitMetadata(work.topic_id, work.generation, plan, stored_to)
         self._reader.commit(work.partition, offset, str(mark))
         work.committed, work.mark = offset, mark
 
-    def _insert_from_the_beginning(self, work: PartitionWork, block: Block) -> None:
+    def _insert_from_the_beginning(self, work: PartitionWork, block: InsertBlock) -> None:
         name = ":".join(
             (
                 self._kind.topic,
@@ -630,10 +632,10 @@ class Worker:
                 block.fingerprint,
             )
         ) + _generation(work)
-        work.pieces = [Piece(block.parts, name)] if block.parts else []
+        work.pieces = [InsertRequest(block.parts, name)] if block.parts else []
         work.rejected = []
 
-    def _insert_pieces(self, work: PartitionWork, block: Block) -> bool:
+    def _insert_pieces(self, work: PartitionWork, block: InsertBlock) -> bool:
         """Insert what is left of a block; False if the turn is over before all is inserted.
 
         A piece that the server refuses is halved until the bad rows stand alone. Each half has a
@@ -650,7 +652,7 @@ class Worker:
                 run = piece.run
                 if len(run) == 1:
                     reason = InvalidMessage("rejected", str(error))
-                    letter = Letter(run.offsets[0], run.keys[0], run.values[0], reason)
+                    letter = BadMessage(run.offsets[0], run.keys[0], run.values[0], reason)
                     work.rejected.append(letter)
                     self._judge(work, block)
                     work.pieces.pop()
@@ -666,10 +668,10 @@ class Worker:
                 return False
         return True
 
-    def _piece(self, work: PartitionWork, run: Run, name: str) -> Piece:
-        return Piece(read(self._kind, work.partition, run).parts, name)
+    def _piece(self, work: PartitionWork, run: MessageRun, name: str) -> InsertRequest:
+        return InsertRequest(read(self._kind, work.partition, run).parts, name)
 
-    def _insert(self, work: PartitionWork, piece: Piece) -> None:
+    def _insert(self, work: PartitionWork, piece: InsertRequest) -> None:
         started_s = time.monotonic()
         self._health.beat(self._store_within_s)
         self._reached(CrashPoint.DURING_INSERT)
@@ -680,7 +682,7 @@ class Worker:
             self._insert_missing(work, piece)
         metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
 
-    def _insert_missing(self, work: PartitionWork, piece: Piece) -> None:
+    def _insert_missing(self, work: PartitionWork, piece: InsertRequest) -> None:
         """Insert those messages of a repeated piece that are no rows.
 
         Some versions of ClickHouse note a block's name before they store it: one that was killed
@@ -717,7 +719,7 @@ class Worker:
         self._health.beat(self._store_within_s)
         self._store.insert(self._kind.table, rows(rest.parts), rest.name + _generation(work))
 
-    def _missing(self, work: PartitionWork, piece: Piece) -> Run:
+    def _missing(self, work: PartitionWork, piece: InsertRequest) -> MessageRun:
         run = piece.run
         self._health.beat(self._store_within_s)
         stored = self._store.places(
@@ -729,7 +731,7 @@ class Worker:
             work.maybe_stored_to = max(work.maybe_stored_to, run.offsets[-1] + 1)
         return run.where(lambda offset: offset not in found)
 
-    def _judge(self, work: PartitionWork, block: Block) -> None:
+    def _judge(self, work: PartitionWork, block: InsertBlock) -> None:
         try:
             work.breaker.check(block.size, _bad(work, block))
         except TooManyInvalid as error:
@@ -827,7 +829,7 @@ class Worker:
             self._reader.resume(work.partition)
         work.paused = paused
 
-    def _record(self, work: PartitionWork, block: Block) -> None:
+    def _record(self, work: PartitionWork, block: InsertBlock) -> None:
         bad = _bad(work, block)
         work.breaker.record(block.size, bad)
         self._tell_flood(work)
@@ -883,7 +885,7 @@ class Worker:
 
     def _on_assign(self, committed: Sequence[Committed]) -> None:
         for each in committed:
-            mark = Mark.parse(each.metadata)
+            mark = CommitMetadata.parse(each.metadata)
             self._work[each.partition] = PartitionWork(
                 partition=each.partition,
                 batch=self._new_batch(each.partition, None),
@@ -1044,7 +1046,7 @@ class Worker:
             self._reader.seek(partition, course.start)
         self._go_on(work, course)
 
-    def _go_on(self, work: PartitionWork, course: Course) -> None:
+    def _go_on(self, work: PartitionWork, course: Decision) -> None:
         _tell(self._kind, work, course)
         work.batch = self._new_batch(work.partition, course.plan)
         work.next_offset = work.read_from = self.positions[work.partition] = course.start
@@ -1140,7 +1142,7 @@ class _Rows:
         return self._store.last_offset(*self._place, first, end)
 
 
-def _tell(kind: Kind, work: PartitionWork, course: Course) -> None:
+def _tell(kind: Kind, work: PartitionWork, course: Decision) -> None:
     if course.notice:
         _log.warning(
             "offsets differ",
@@ -1180,7 +1182,7 @@ def _taken_to_us(known: Known, partition: int) -> int:
     return found.orders_to_us if found else 0
 
 
-def _mark(work: PartitionWork, topic_id: str) -> Mark | None:
+def _mark(work: PartitionWork, topic_id: str) -> CommitMetadata | None:
     """Return what is committed beside the position, with what is known since."""
     if work.mark is None or work.topic_id != topic_id:
         return work.mark
@@ -1192,7 +1194,7 @@ def _generation(work: PartitionWork) -> str:
     return f"@{work.generation}" if work.generation else ""
 
 
-def _places(parts: Sequence[Part]) -> Iterator[tuple[int, int]]:
+def _places(parts: Sequence[ColumnBlock]) -> Iterator[tuple[int, int]]:
     """Yield offset and time of receipt (Unix time, microseconds) of messages."""
     for part in parts:
         (received,) = (column for column in part.columns if column.name == "received_at")
@@ -1203,7 +1205,7 @@ def _condition(partition: int) -> str:
     return f"partition {partition}"
 
 
-def _bad(work: PartitionWork, block: Block) -> list[Bad]:
+def _bad(work: PartitionWork, block: InsertBlock) -> list[Bad]:
     """Return the messages of a block that go to the dead letters, as far as is known."""
     keys = {letter.offset: letter.key for letter in (*block.letters, *work.rejected)}
     if not keys:
@@ -1213,7 +1215,7 @@ def _bad(work: PartitionWork, block: Block) -> list[Bad]:
     return [Bad(n, keys[offset]) for n, offset in enumerate(offsets) if offset in keys]
 
 
-def _oldest_us(parts: Sequence[Part]) -> int:
+def _oldest_us(parts: Sequence[ColumnBlock]) -> int:
     """Return when the first of some records was received, Unix time."""
     columns = (column for part in parts for column in part.columns)
     return min(int(np.min(c.data)) for c in columns if c.name == "received_at")  # type: ignore[arg-type]

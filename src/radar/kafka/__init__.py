@@ -10,7 +10,7 @@ from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
 from radar.kafka.refusals import REFUSAL_REASONS
-from radar.kafka.unreadable import Looker, OffsetRange, Unreadable
+from radar.kafka.unreadable import OffsetProbe, OffsetRange, Unreadable
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -21,8 +21,8 @@ __all__ = [
     "GroupReader",
     "Growth",
     "Lag",
-    "Looker",
     "Message",
+    "OffsetProbe",
     "OffsetRange",
     "Publisher",
     "StoredMessage",

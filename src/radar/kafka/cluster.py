@@ -31,7 +31,7 @@ from radar.kafka.client import (
     watermarks,
 )
 from radar.kafka.messages import MAX_MESSAGE_BYTES, StoredMessage
-from radar.kafka.unreadable import Looker, OffsetRange, Unreadable, unreadable
+from radar.kafka.unreadable import OffsetProbe, OffsetRange, Unreadable, unreadable
 from radar.settings import Settings
 
 # Asks, and never joins or commits.
@@ -501,7 +501,7 @@ class Cluster:
         end = left.get(bad.partition, 0)
         if bad.offset >= end:
             return False
-        with Looker(self._settings, topic) as looker:
+        with OffsetProbe(self._settings, topic) as looker:
             found = looker.range_at(bad.partition, bad.offset, end)
         lost = found or OffsetRange(bad.partition, bad.offset, bad.offset, bad.reason)
         on_unreadable(lost)
@@ -520,7 +520,7 @@ class Cluster:
         """
         if not positions:
             return []
-        with Looker(self._settings, topic) as looker:
+        with OffsetProbe(self._settings, topic) as looker:
             found = looker.look(positions, CHECK_READ_S)
         return [bad for _, bad in sorted(found.items()) if bad is not None]
 
@@ -532,7 +532,7 @@ class Cluster:
         Raises:
             BrokerUnavailable: Kafka does not answer, or the next readable offset is not found.
         """
-        with Looker(self._settings, topic) as looker:
+        with OffsetProbe(self._settings, topic) as looker:
             return looker.range_at(partition, first, end)
 
     def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:

@@ -66,7 +66,7 @@ def unreadable(message: Any) -> Unreadable | None:
     return Unreadable(partition, max(0, message.offset() or 0), " ".join(error.str().split()))
 
 
-class Looker:
+class OffsetProbe:
     """Looks at single offsets of a topic, without joining a group. Use as a context."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
@@ -85,7 +85,7 @@ class Looker:
             }
         )
 
-    def __enter__(self) -> "Looker":
+    def __enter__(self) -> "OffsetProbe":
         """Return it."""
         return self
 

@@ -42,7 +42,7 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     """
     import asyncio
 
-    from radar.local.fetch_proxy import Relay
+    from radar.local.fetch_proxy import FetchProxy
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +52,7 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     copying = asyncio.ensure_future(_keep_copies(data_dir))
     try:
         # Left before the broker is told to end: what it acknowledges while it saves, it loses.
-        async with Relay(host, port, broker.port):
+        async with FetchProxy(host, port, broker.port):
             await asyncio.wait((broker.ended, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()

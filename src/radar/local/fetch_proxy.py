@@ -59,7 +59,7 @@ class _Asked(NamedTuple):
     published: int
 
 
-class Relay:
+class FetchProxy:
     """Listens on one port of a host and passes connections on to another port there.
 
     It does so from entering its context to leaving it. Once it is left, no request reaches the

@@ -6,7 +6,7 @@ imports them once, and every child, also one that is started again after a crash
 copy of it: at once, and sharing its memory. From then on a child is a process like any other,
 with its own session, log and name.
 
-`Nursery` is the supervisor's side, `main` the process that forks. They talk over a socket, in
+`ForkServer` is the supervisor's side, `main` the process that forks. They talk over a socket, in
 lines of JSON.
 """
 
@@ -79,14 +79,14 @@ class Forked:
         self._ended.set()
 
 
-class NurseryEnded(RadarError):
+class ForkServerEnded(RadarError):
     """The process that forks was killed; it is started again with the next child."""
 
     def __init__(self) -> None:
         super().__init__("the process that starts the others has ended")
 
 
-class Nursery:
+class ForkServer:
     """Starts processes; itself started with the first one, and again if it was killed."""
 
     def __init__(self, log_path: Path, inherited: tuple[int, ...] = ()) -> None:
@@ -134,7 +134,7 @@ class Nursery:
         """
         await self.open()
         if self._writer is None:
-            raise NurseryEnded
+            raise ForkServerEnded
         birth: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
         self._births.append(birth)
         request = {"arguments": arguments, "environment": environment, "log": log_path}
@@ -168,7 +168,7 @@ class Nursery:
         self._children.clear()
         for birth in self._births:
             if not birth.done():
-                birth.set_exception(NurseryEnded())
+                birth.set_exception(ForkServerEnded())
         self._births.clear()
 
     def _take(self, event: dict[str, int]) -> None:

@@ -22,7 +22,12 @@ from pydantic import SecretStr
 from radar import addresses, data_folder, secret_file
 from radar.addresses import Address, free_port
 from radar.aside import aside
-from radar.checks.reconciliation import DepthVerdict, TradesVerdict, depth_verdict, trades_verdict
+from radar.checks.reconciliation import (
+    DepthReconciliation,
+    TradesReconciliation,
+    depth_verdict,
+    trades_verdict,
+)
 from radar.consumer.dlq.reader import Letters
 from radar.datasets import KINDS, RECORDED
 from radar.errors import (
@@ -90,8 +95,8 @@ class Summary:
     dead_letters: int | None  # None: Kafka did not answer
     invalid_frames: int  # of the exchange, which are not published
     restarts: dict[str, int]
-    trades: TradesVerdict | None  # None with a real exchange, which keeps no ledger
-    depth: DepthVerdict | None
+    trades: TradesReconciliation | None  # None with a real exchange, which keeps no ledger
+    depth: DepthReconciliation | None
     notes: list[str]  # what failed during the stop, one sentence each
 
     @property

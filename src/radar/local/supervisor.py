@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import structlog
 
 from radar.addresses import free_port
-from radar.local.forkserver import Nursery, NurseryEnded
+from radar.local.forkserver import ForkServer, ForkServerEnded
 from radar.process import SUPERVISOR_VARIABLE
 from radar.text import printable
 
@@ -66,10 +66,14 @@ class Child:
     """One child process, started again when it ends by itself, unless its options are wrong."""
 
     def __init__(
-        self, spec: ChildSpec, log_dir: Path, nursery: Nursery, inherited: tuple[int, ...] = ()
+        self,
+        spec: ChildSpec,
+        log_dir: Path,
+        forkserver: ForkServer,
+        inherited: tuple[int, ...] = (),
     ) -> None:
         self.spec = spec
-        self._nursery = nursery
+        self._forkserver = forkserver
         self.state: State = "starting"
         self.pid: int | None = None
         self.metrics_port = 0
@@ -126,7 +130,7 @@ class Child:
         command = self.spec.command
         if self.spec.forked and sys.platform.startswith("linux"):
             # Elsewhere system libraries do not survive a fork.
-            self._process = await self._nursery.start(command, environment, str(self.log_path))
+            self._process = await self._forkserver.start(command, environment, str(self.log_path))
         else:
             if self.spec.forked:
                 command = (sys.executable, "-m", "radar", *command)
@@ -177,7 +181,7 @@ class Child:
             self.restarts += 1
             try:
                 await self._spawn()
-            except (NurseryEnded, OSError) as error:
+            except (ForkServerEnded, OSError) as error:
                 # Once more: it ended together with what starts it, or the machine lacks something.
                 _log.warning("cannot start a child", child=self.spec.name, error=str(error))
 
@@ -194,18 +198,18 @@ class Supervisor:
         log_dir.mkdir(parents=True, exist_ok=True)
         self._log_dir = log_dir
         self._inherited = inherited
-        self._nursery = Nursery(log_dir / "nursery.log", inherited)
+        self._forkserver = ForkServer(log_dir / "nursery.log", inherited)
         self.children: dict[str, Child] = {}
 
     async def prepare(self) -> None:
         """Begin to import what forked children need; they start sooner then."""
         if sys.platform.startswith("linux"):
-            await self._nursery.open()
+            await self._forkserver.open()
 
     async def start(self, spec: ChildSpec) -> Child:
         """Start a child and keep it running."""
         child = self.children[spec.name] = Child(
-            spec, self._log_dir, self._nursery, self._inherited
+            spec, self._log_dir, self._forkserver, self._inherited
         )
         await child.start()
         return child
@@ -219,8 +223,8 @@ class Supervisor:
         """End every child at once."""
         for child in self.children.values():
             child.kill()
-        self._nursery.kill()
+        self._forkserver.kill()
 
     async def close(self) -> None:
         """End what starts the children, when they have been stopped."""
-        await self._nursery.close()
+        await self._forkserver.close()

@@ -24,7 +24,7 @@ from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
 from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.pacing import Backoff, Pace
-from radar.producer.publish import Outlet
+from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import Recorder
 from radar.producer.rest import Rest
 from radar.records import Market
@@ -51,7 +51,7 @@ class _Wanted:
     not_before: float = 0.0
 
 
-class Repair:
+class Backfill:
     """Reads the newest trades of markets that ask for it, at a bounded rate."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Repair:
         rest: Rest,
         markets: Mapping[str, Market],
         recorder: Recorder,
-        outlet: Outlet,
+        outlet: BufferedPublisher,
         *,
         requests_per_second: float,
         max_wait_s: float,

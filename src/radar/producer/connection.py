@@ -20,7 +20,7 @@ from websockets.protocol import State
 from radar import tls
 from radar.errors import ConfigurationError, FeedLost
 from radar.exchanges.base import brief
-from radar.producer.rate_limit import Gate
+from radar.producer.rate_limit import RateLimitGate
 from radar.settings import without_password
 
 OPEN_TIMEOUT_S = 10.0
@@ -153,7 +153,7 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, url: str, *, proxy: str, max_frame_bytes: int, gate: Gate | None = None
+        cls, url: str, *, proxy: str, max_frame_bytes: int, gate: RateLimitGate | None = None
     ) -> "Connection":
         """Connect; waits up to OPEN_TIMEOUT_S.
 
@@ -170,7 +170,7 @@ class Connection:
             FeedLost: The exchange does not answer or does not want us ("refused").
             ConfigurationError: An address is not usable.
         """
-        gate = gate or Gate()
+        gate = gate or RateLimitGate()
         await gate.passed()
         try:
             socket = await _Connect(

@@ -23,9 +23,9 @@ from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
 from radar.producer.freshness import Book
 from radar.producer.gap_recorder import GapRecorder
-from radar.producer.pacing import Backoff, Pace, Patience, Silence
-from radar.producer.publish import Outlet
-from radar.producer.rate_limit import Gate
+from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
+from radar.producer.publish import BufferedPublisher
+from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import Message, Record, Recorder
 from radar.producer.session_recorder import WatchRecorder
 from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
@@ -101,11 +101,11 @@ class Feed:
         kind: Kind,
         markets: Mapping[str, Market],
         recorder: Recorder,
-        outlet: Outlet,
+        outlet: BufferedPublisher,
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
         watches: WatchRecorder,
-        gate: Gate,
+        gate: RateLimitGate,
         on_refused: OnRefused,
     ) -> None:
         self.settings = settings
@@ -252,7 +252,7 @@ class Session:
     """
 
     def __init__(
-        self, feed: Feed, connection: Connection, symbols: Iterable[str], patience: Patience
+        self, feed: Feed, connection: Connection, symbols: Iterable[str], patience: StallPatience
     ) -> None:
         """Start reading a connection that has subscribed."""
         self.worn = asyncio.Event()
@@ -281,7 +281,7 @@ class Session:
         self.reading.add_done_callback(lambda _: feed.sessions.discard(self))
 
     @classmethod
-    async def open(cls, feed: Feed, symbols: list[str], patience: Patience) -> "Session":
+    async def open(cls, feed: Feed, symbols: list[str], patience: StallPatience) -> "Session":
         """Connect, subscribe and start reading.
 
         Raises:
@@ -524,7 +524,7 @@ class Session:
         metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.kind.name).inc()
 
     async def _watch(self) -> None:
-        silence = Silence(self._patience)
+        silence = StallDetector(self._patience)
         while True:
             await asyncio.sleep(self._patience.tick_s)
             # Whoever waits for Kafka does not read, which is not the exchange's silence.
@@ -542,7 +542,7 @@ class Shard:
         self.symbols = list(symbols)
         self._feed = feed
         settings = feed.settings
-        self._patience = Patience(
+        self._patience = StallPatience(
             settings.silence_timeout_seconds, settings.connection_max_age_seconds
         )
         self._backoff = Backoff(settings.reconnect_max_seconds)

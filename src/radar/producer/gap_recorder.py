@@ -8,7 +8,7 @@ import structlog
 
 from radar.codec import message_format
 from radar.datasets import Kind
-from radar.producer.gaps import AwaitedRepairs, Coverage, Read, Uncovered
+from radar.producer.gaps import AwaitedBackfills, Coverage, Read, Uncovered
 from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
 from radar.telemetry import metrics
@@ -48,7 +48,7 @@ class GapRecorder:
         self._reports = reports
         self._repair = repair
         self._coverage = Coverage()
-        self._awaited = AwaitedRepairs(REPAIR_PATIENCE_US)
+        self._awaited = AwaitedBackfills(REPAIR_PATIENCE_US)
         self._stopped = False
         self._looked_us = 0
 

@@ -209,7 +209,7 @@ class _Awaited:
     whole: bool = True  # so far
 
 
-class AwaitedRepairs:
+class AwaitedBackfills:
     """Gaps of trades that wait for their repair.
 
     A gap is repaired when a read after it reaches back to its beginning, and the first one after

@@ -43,7 +43,7 @@ class Pace:
             await asyncio.sleep(mine - now)
 
 
-class Patience:
+class StallPatience:
     """How long the connections of a shard may be silent before they count as dead.
 
     The exchange pings about every 20 seconds, so a live connection is never silent for long and
@@ -53,7 +53,7 @@ class Patience:
     lives to be rotated. (Dead sockets are found by the WebSocket protocol's pings anyway.)
 
     Attributes:
-        tick_s: How often `Silence.tick` of each connection is to be called, in seconds.
+        tick_s: How often `StallDetector.tick` of each connection is to be called, in seconds.
         rare_ticks: Ticks of silence that a connection with rare frames is allowed.
     """
 
@@ -73,12 +73,12 @@ class Patience:
         self.rare_ticks = self.TIMEOUT_TICKS
 
 
-class Silence:
+class StallDetector:
     """Watches one connection for silence. Pure: time passes with each `tick`."""
 
     OFTEN_TICKS = 3  # with frames, and at least every second one: frames come often
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: StallPatience) -> None:
         self._patience = patience
         self._frames = 0
         self._ticks = 0
@@ -100,7 +100,7 @@ class Silence:
         self._silent += 1
         busy_ticks = self._ticks - self._silent
         if self._active >= self.OFTEN_TICKS and 2 * self._active >= busy_ticks:
-            return self._silent >= Patience.TIMEOUT_TICKS
+            return self._silent >= StallPatience.TIMEOUT_TICKS
         if self._silent < self._patience.rare_ticks:
             return False
         self._patience.grow()

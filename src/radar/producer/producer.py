@@ -17,14 +17,14 @@ from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster, Publisher
 from radar.producer import backfill
-from radar.producer.backfill import Repair
+from radar.producer.backfill import Backfill
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.origin import ExchangeOrigin
-from radar.producer.publish import Outlet
-from radar.producer.rate_limit import Gate
+from radar.producer.publish import BufferedPublisher
+from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
 from radar.producer.reports import Reports
 from radar.producer.rest import Rest
@@ -115,7 +115,7 @@ class Producer:
         self._settings = settings
         self._kind = kind
         self._exchange = load(settings.exchange)
-        self._gate = Gate(self._exchange.name)
+        self._gate = RateLimitGate(self._exchange.name)
         self._rest = Rest(
             settings.exchange_rest_url or self._exchange.rest_url,
             proxy=settings.exchange_proxy,
@@ -124,7 +124,7 @@ class Producer:
         self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
         retry_s = settings.kafka_retry_refused_seconds
         self._publisher = Publisher(settings, kind.topic, retry_refused_s=retry_s)
-        self._outlet = Outlet(self._publisher, kind.name, self._not_published)
+        self._outlet = BufferedPublisher(self._publisher, kind.name, self._not_published)
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
         # What a producer reports of itself has no other record: it is retried for ever.
@@ -137,7 +137,7 @@ class Producer:
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
         self._markets: dict[str, Market] = {}
-        self._repair = Repair(
+        self._repair = Backfill(
             self._exchange,
             self._rest,
             self._markets,
@@ -149,7 +149,7 @@ class Producer:
             on_check=self._take_check,
         )
         self._report_outlets = [
-            Outlet(publisher, kind.name)
+            BufferedPublisher(publisher, kind.name)
             for publisher, kind in zip(self._report_publishers, REPORTED, strict=True)
         ]
         self._reports = [

@@ -19,7 +19,7 @@ def _nothing(_key: bytes, _value: bytes) -> None:
     pass
 
 
-class Outlet:
+class BufferedPublisher:
     """Publishes messages of one kind and shows in the metrics how that goes.
 
     Attributes:

@@ -35,7 +35,7 @@ MAX_DIGITS = 9
 _log = structlog.get_logger()
 
 
-class Gate:
+class RateLimitGate:
     """Holds requests back while the exchange wants none. One event loop only."""
 
     def __init__(self, exchange: str = "", clock: Callable[[], float] = time.monotonic) -> None:

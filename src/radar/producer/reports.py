@@ -12,7 +12,7 @@ import structlog
 from radar.codec import message_format
 from radar.datasets import GAPS, Kind
 from radar.errors import BufferFull, InvalidMessage
-from radar.producer.publish import Outlet
+from radar.producer.publish import BufferedPublisher
 from radar.records import Gap
 from radar.telemetry import metrics
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 class Reports:
     """Messages that are never waited for. No method blocks."""
 
-    def __init__(self, outlet: Outlet, exchange: str, kind: Kind) -> None:
+    def __init__(self, outlet: BufferedPublisher, exchange: str, kind: Kind) -> None:
         self._outlet = outlet
         self._kind = kind
         self._invalid = metrics.INVALID_FRAMES.labels(exchange, kind.name)

@@ -17,7 +17,7 @@ from radar import tls
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
 from radar.origin import SIMULATED_HEADER
-from radar.producer.rate_limit import Gate
+from radar.producer.rate_limit import RateLimitGate
 from radar.settings import without_password
 
 # Without a byte for so long, or for the whole request: an answer that drips ends as well.
@@ -39,7 +39,7 @@ class Rest:
         says_simulated: Whether an answer said that the exchange is a simulated one.
     """
 
-    def __init__(self, url: str, *, proxy: str, gate: Gate | None = None) -> None:
+    def __init__(self, url: str, *, proxy: str, gate: RateLimitGate | None = None) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
@@ -53,7 +53,7 @@ class Rest:
         self.date = ""
         self.says_simulated = False
         self._url = url.rstrip("/")
-        self._gate = gate or Gate()
+        self._gate = gate or RateLimitGate()
         try:
             self._client = httpx.AsyncClient(
                 proxy=proxy or None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chdb_server.errors import Rejected, ServerError
-from chdb_server.statement import Kind, classify, destroys
+from chdb_server.statement import StatementKind, classify, destroys
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.reading import recorded
@@ -192,14 +192,17 @@ def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
         statement = classify(sql.encode())
     except Rejected as error:
         raise QueryFailed(str(error)) from error
-    if statement.kind is Kind.EMPTY:
+    if statement.kind is StatementKind.EMPTY:
         raise ConfigurationError("the query is empty")
-    if statement.kind is Kind.INSERT_DATA:
+    if statement.kind is StatementKind.INSERT_DATA:
         return sql, None
     text = statement.text.decode()
     if statement.format:
         return f"{text} FORMAT {statement.format}{statement.tail.decode()}", None
-    return text, output_format if statement.kind in (Kind.READ, Kind.ANSWER) else None
+    return text, output_format if statement.kind in (
+        StatementKind.READ,
+        StatementKind.ANSWER,
+    ) else None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from radar.status.model import (
     Bottleneck,
     Overview,
     PartitionState,
-    Probe,
+    ProbeResult,
     ProcessState,
     ProducerState,
     Severity,
@@ -88,7 +88,7 @@ def _unknown(overview: Overview) -> Iterator[Bottleneck]:
         )
 
 
-def _why_not_known(probe: Probe, name: str) -> str:
+def _why_not_known(probe: ProbeResult, name: str) -> str:
     if probe.error:
         return probe.error
     if probe.age_s is None:

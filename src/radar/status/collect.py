@@ -24,16 +24,16 @@ from radar.status.model import (
     Flow,
     Overview,
     PartitionState,
-    Probe,
+    ProbeResult,
     Problem,
     ProcessState,
     ProducerState,
     Subject,
     WorkerState,
 )
-from radar.status.probe import Question
+from radar.status.probe import Probe
 from radar.status.problems import LogProblems
-from radar.status.process_facts import Told
+from radar.status.process_facts import ProcessReport
 from radar.status.rates import Window
 from radar.status.scrape import Scraped, Totals
 from radar.store.client import Store
@@ -84,7 +84,7 @@ class Observer:
         self._where = where or (lambda: deployment.find(settings))
         self._given = settings
         self.heard_producers = False
-        self._processes: dict[tuple[str, str], tuple[float, Question[Told]]] = {}
+        self._processes: dict[tuple[str, str], tuple[float, Probe[ProcessReport]]] = {}
         self._begin(self._where())
         self._reach(self._where().reach(settings))
 
@@ -92,7 +92,7 @@ class Observer:
         """Begin anew, as when another `radar up` was started."""
         self._began = found.started_at_s
         self._totals = Totals()
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, ProcessReport] = {}
         self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
         self._told_at_s: dict[str, float] = {}
         self._partition_rates = Window()
@@ -112,31 +112,31 @@ class Observer:
         clickhouse = (
             f"ClickHouse at {host_port(settings.clickhouse_host, settings.clickhouse_port)}"
         )
-        self._kafka = Question(
+        self._kafka = Probe(
             kafka, self._after(check_kafka, lambda: kafka_facts.ask_lags(self._reached()))
         )
         after_s = self._stores_after_s
-        self._letters = Question(
+        self._letters = Probe(
             kafka,
             self._after(check_kafka, lambda: kafka_facts.ask_letters(self._reached())),
             LETTERS_EVERY_S,
             SHARE,
             after_s,
         )
-        self._answers = Question(
+        self._answers = Probe(
             clickhouse,
             self._after(
                 check_store, lambda: store_facts.ask_whether_it_answers(self._store("answers"))
             ),
         )
-        self._tables = Question(
+        self._tables = Probe(
             clickhouse,
             self._after(check_store, lambda: store_facts.ask_tables(self._store("tables"))),
             TABLES_EVERY_S,
             SHARE,
             after_s,
         )
-        self._markets = Question(
+        self._markets = Probe(
             clickhouse,
             self._after(check_store, lambda: store_facts.ask_markets(self._store("markets"))),
             MARKETS_EVERY_S,
@@ -216,23 +216,23 @@ class Observer:
         """Frames that were no valid ones, of all producers, over their restarts."""
         return int(sum(self._totals.total("radar_invalid_frames_total", kind) for kind in RECORDED))
 
-    def _question(self, process: Served) -> Question[Told]:
+    def _question(self, process: Served) -> Probe[ProcessReport]:
         # A process that was started again serves elsewhere.
         key = process.name, process.address
         if key not in self._processes:
             for old in [old for old in self._processes if old[0] == process.name]:
                 del self._processes[old]
-            question = Question(process.name, lambda: process_facts.ask(process))
+            question = Probe(process.name, lambda: process_facts.ask(process))
             self._processes[key] = time.monotonic(), question
         return self._processes[key][1]
 
-    def _silence(self, process: Served, question: Question[Told]) -> str:
+    def _silence(self, process: Served, question: Probe[ProcessReport]) -> str:
         known_s = time.monotonic() - self._processes[process.name, process.address][0]
         if process.state == "running" and not question.answered_at_s and known_s < START_S:
             return IS_STARTING
         return question.trouble or f"no answer from {process.address}"
 
-    def _count_up(self, name: str, told: Told, at_s: float) -> None:
+    def _count_up(self, name: str, told: ProcessReport, at_s: float) -> None:
         """Take what a process told at a monotonic time, once."""
         if self._told_at_s.get(name) == at_s:
             return
@@ -242,7 +242,7 @@ class Observer:
         self._learn(name, told.scraped)
 
     def _overview(
-        self, found: Deployment, told: dict[str, Told], silent: dict[str, str]
+        self, found: Deployment, told: dict[str, ProcessReport], silent: dict[str, str]
     ) -> Overview:
         now_s = time.time()
         self._told = told
@@ -313,7 +313,7 @@ class Observer:
         )
         return bottleneck.judged(overview)
 
-    def _probes(self, found: Deployment, now_s: float) -> list[Probe]:
+    def _probes(self, found: Deployment, now_s: float) -> list[ProbeResult]:
         """Return how old the evidence is on which the judgements rest."""
         up_s = math.inf if found.started_at_s is None else now_s - found.started_at_s
         tables, markets = self._tables.answer, self._markets.answer
@@ -321,7 +321,7 @@ class Observer:
             "tables": tables and tables.refused,
             "markets": markets and markets.refused,
         }
-        asked: dict[Subject, Question[Any]] = {"kafka": self._kafka}
+        asked: dict[Subject, Probe[Any]] = {"kafka": self._kafka}
         if self._asks_stores:
             asked |= {
                 "clickhouse": self._answers,
@@ -330,7 +330,7 @@ class Observer:
                 "letters": self._letters,
             }
         return [
-            Probe(
+            ProbeResult(
                 subject,
                 question.age_s,
                 holds=question.answer is not None,
@@ -373,7 +373,9 @@ class Observer:
         count = self._rate(process, f"{metric}_count", kind)
         return self._rate(process, f"{metric}_sum", kind) / count if count else None
 
-    def _producer(self, process: ProcessState, kind: str, told: Told | None) -> ProducerState:
+    def _producer(
+        self, process: ProcessState, kind: str, told: ProcessReport | None
+    ) -> ProducerState:
         name = process.name
         sample = told.scraped.sample if told else {}
         newest_s = sample.get(("radar_last_frame_timestamp_seconds", kind))
@@ -407,7 +409,7 @@ class Observer:
         self,
         process: ProcessState,
         kind: str,
-        told: Told | None,
+        told: ProcessReport | None,
         partitions: list[PartitionState],
     ) -> WorkerState:
         name = process.name
@@ -493,7 +495,7 @@ class Observer:
         workers: list[WorkerState],
         partitions: list[PartitionState],
         letters: DeadLetters | None,
-        told: dict[str, Told],
+        told: dict[str, ProcessReport],
     ) -> Flow:
         total = self._totals.total
         own = [partition for partition in partitions if partition.kind == kind]

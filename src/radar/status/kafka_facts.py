@@ -3,10 +3,10 @@
 import heapq
 from typing import NamedTuple
 
-from radar.consumer.dlq.reader import Letters, LetterState
+from radar.consumer.dlq.reader import DeadLetterState, Letters
 from radar.datasets import KINDS
 from radar.kafka import Cluster, Lag, origin
-from radar.status.model import RecentLetter
+from radar.status.model import RecentDeadLetter
 
 SHOWN_LETTERS = 20
 
@@ -14,7 +14,7 @@ SHOWN_LETTERS = 20
 class DeadLetters(NamedTuple):
     """What is in the dead-letter topics."""
 
-    newest: list[RecentLetter]
+    newest: list[RecentDeadLetter]
     open: dict[str, int]
     origin: str = ""  # of what the topics hold: real or simulated; empty: not marked
 
@@ -36,12 +36,12 @@ def ask_letters(cluster: Cluster) -> DeadLetters:
     """
     newest, still_open = [], {}
     for kind in KINDS.values():
-        states: dict[LetterState, int] = dict.fromkeys(LetterState, 0)
+        states: dict[DeadLetterState, int] = dict.fromkeys(DeadLetterState, 0)
         letters = []
         for letter, state in Letters(cluster, kind):
             states[state] += 1
             letters.append(
-                RecentLetter(
+                RecentDeadLetter(
                     kind=kind.name,
                     at_s=letter.sent_at_ms / 1000,
                     reason=letter.reason,
@@ -49,16 +49,16 @@ def ask_letters(cluster: Cluster) -> DeadLetters:
                     topic=letter.topic,
                     partition=letter.partition,
                     offset=letter.offset,
-                    replayed=state is LetterState.REPLAYED,
+                    replayed=state is DeadLetterState.REPLAYED,
                 )
             )
             if len(letters) > 100 * SHOWN_LETTERS:
                 letters = _newest_letters(letters)
         newest += letters
-        still_open[kind.name] = states[LetterState.OPEN]
+        still_open[kind.name] = states[DeadLetterState.OPEN]
     mark = origin.read(cluster)
     return DeadLetters(_newest_letters(newest), still_open, str(mark.origin) if mark else "")
 
 
-def _newest_letters(letters: list[RecentLetter]) -> list[RecentLetter]:
+def _newest_letters(letters: list[RecentDeadLetter]) -> list[RecentDeadLetter]:
     return heapq.nlargest(SHOWN_LETTERS, letters, key=lambda each: each.at_s)

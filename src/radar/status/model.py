@@ -183,7 +183,7 @@ class RecentGap(Struct, frozen=True):
     repaired: bool  # its trades were fetched afterwards
 
 
-class RecentLetter(Struct, frozen=True):
+class RecentDeadLetter(Struct, frozen=True):
     """A message that could not be stored."""
 
     kind: str
@@ -225,7 +225,7 @@ class ProcessState(Struct, frozen=True):
     condition: Condition = "ready"
 
 
-class Probe(Struct, frozen=True):
+class ProbeResult(Struct, frozen=True):
     """What is asked again and again, and how old its newest answer is."""
 
     subject: Subject
@@ -276,13 +276,13 @@ class Overview(Struct, frozen=True):
     workers: list[WorkerState]
     tables: list[TableState]
     stalest: list[MarketAge]
-    letters: list[RecentLetter]
+    letters: list[RecentDeadLetter]
     problems: list[Problem]  # newest last
     bottleneck: Bottleneck | None  # None: everything flows, or nothing is there
     obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
     verdict: Verdict = "unknown"
     holds_s: float = 0.0  # the overview is evidence for so long after `at_s`
-    probes: list[Probe] = []
+    probes: list[ProbeResult] = []
     tables_old: bool = False  # what the tables tell is shown with its age
     processes: list[ProcessState] = []  # in the order of the data's way
     slowest: list[MarketLatency] = []

@@ -15,7 +15,7 @@ KEPT_S = 10.0  # an answer holds for so long when no newer one comes
 _Answer = TypeVar("_Answer")
 
 
-class Question(Generic[_Answer]):
+class Probe(Generic[_Answer]):
     """Asks in threads of its own, one at a time. Its methods are for one thread.
 
     Attributes:

@@ -10,7 +10,7 @@ from radar.status.deployment import Served
 from radar.status.health_probe import ask as ask_health
 from radar.status.model import ProcessState
 from radar.status.scrape import Sample, Scraped, fetch, read
-from radar.telemetry.connections import ToldConnection
+from radar.telemetry.connections import ReportedConnection
 from radar.telemetry.connections import parse as parse_connections
 
 COUNTERS = (
@@ -36,7 +36,7 @@ GAUGES = (
 PRODUCER_SIGN, WORKER_SIGN = "radar_published_total", "radar_insert_retries_total"
 
 
-class Told(NamedTuple):
+class ProcessReport(NamedTuple):
     """What a process said of itself."""
 
     at_s: float  # when it did, Unix time
@@ -44,11 +44,11 @@ class Told(NamedTuple):
     alive: bool
     ready: bool
     reasons: list[str]
-    connections: list[ToldConnection]
+    connections: list[ReportedConnection]
     warnings: list[str] = []  # noqa: RUF012 - never changed
 
 
-def ask(process: Served) -> Told:
+def ask(process: Served) -> ProcessReport:
     """Ask a process; blocks for a few seconds at most.
 
     Raises:
@@ -71,7 +71,7 @@ def ask(process: Served) -> Told:
             connections = parse_connections(fetch(host, port, "/connections"))
     except (http.client.HTTPException, ValueError) as error:
         raise ConnectionError(f"unexpected answer: {error}") from error
-    return Told(at_s, scraped, alive, ready, reasons, connections, warnings)
+    return ProcessReport(at_s, scraped, alive, ready, reasons, connections, warnings)
 
 
 def role(scraped: Scraped) -> tuple[str, str] | None:
@@ -95,7 +95,7 @@ def guessed_role(name: str) -> tuple[str, str] | None:
     return ("producer", kind) if kind in RECORDED else None
 
 
-def state(process: Served, told: Told | None, silence: str | None) -> ProcessState:
+def state(process: Served, told: ProcessReport | None, silence: str | None) -> ProcessState:
     """Return what is known of a process; `silence` says why it told nothing."""
     reasons: list[str] = []
     if process.state == "failed":

@@ -17,7 +17,7 @@ class SeenConnection(Struct, frozen=True):
     frames: int
 
 
-class ToldConnection(Struct, frozen=True):
+class ReportedConnection(Struct, frozen=True):
     """The same at the moment in which somebody asks."""
 
     name: str
@@ -42,7 +42,7 @@ class Connections:
         now_s = time.time()
         shown = sorted(self._shown, key=lambda each: each.opened_at_s)
         told = [
-            ToldConnection(
+            ReportedConnection(
                 each.name,
                 each.markets,
                 round(now_s - each.opened_at_s, 3),
@@ -54,10 +54,10 @@ class Connections:
         return msgspec.json.encode(told) + b"\n"
 
 
-def parse(answer: bytes) -> list[ToldConnection]:
+def parse(answer: bytes) -> list[ReportedConnection]:
     """Read what a producer told.
 
     Raises:
         ValueError: It is something else.
     """
-    return msgspec.json.decode(answer, type=list[ToldConnection])
+    return msgspec.json.decode(answer, type=list[ReportedConnection])

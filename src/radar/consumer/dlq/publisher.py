@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from radar.consumer.chunk import Letter
+from radar.consumer.chunk import BadMessage
 from radar.datasets import Kind
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import MAX_MESSAGE_BYTES, Publisher
@@ -38,7 +38,7 @@ class DeadLetters:
         self._settings = settings
         self._publisher: Publisher | None = None
 
-    def send(self, partition: int, letters: Sequence[Letter]) -> None:
+    def send(self, partition: int, letters: Sequence[BadMessage]) -> None:
         """Send messages and wait until Kafka has them; blocks.
 
         Raises:

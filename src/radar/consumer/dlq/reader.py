@@ -44,7 +44,7 @@ _REASON = re.compile(rb"[a-z][a-z_]{0,31}")
 _IDENTITY = re.compile(rb"[0-9a-f]{%d}" % (2 * IDENTITY_BYTES))
 
 
-class LetterState(StrEnum):
+class DeadLetterState(StrEnum):
     """What became of a letter."""
 
     OPEN = "open"
@@ -157,7 +157,7 @@ class Letters:
         self.ends = {lag.partition: lag.end for lag in lags}
         self.foreign: list[Foreign] = []
         self.foreign_count = 0
-        self._states: dict[bytes, LetterState] = {}
+        self._states: dict[bytes, DeadLetterState] = {}
         for message in self._messages(self._note_unreadable):
             found = parse(kind, message)
             if isinstance(found, Marker):
@@ -165,7 +165,7 @@ class Letters:
             elif isinstance(found, Foreign):
                 self._note(found, 1)
 
-    def __iter__(self) -> Iterator[tuple[DeadLetter, LetterState]]:
+    def __iter__(self) -> Iterator[tuple[DeadLetter, DeadLetterState]]:
         """Yield each letter once, with what became of it; blocks.
 
         Raises:
@@ -179,12 +179,12 @@ class Letters:
             identity = letter.identity
             if identity not in seen:
                 seen.add(identity)
-                yield letter, self._states.get(identity, LetterState.OPEN)
+                yield letter, self._states.get(identity, DeadLetterState.OPEN)
 
     def open(self, selection: Selection = EVERY_LETTER) -> Iterator[DeadLetter]:
         """Yield the letters that still ask for something to be done; blocks."""
         for letter, state in self:
-            if state is LetterState.OPEN and selection.holds(letter):
+            if state is DeadLetterState.OPEN and selection.holds(letter):
                 yield letter
 
     def identities(self) -> set[bytes]:
@@ -217,7 +217,7 @@ class Marker(NamedTuple):
 
     name: str
     identity: bytes
-    state: LetterState
+    state: DeadLetterState
 
     @property
     def partition(self) -> int:
@@ -317,8 +317,8 @@ def _letter(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> De
 def _marker(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> Marker:
     if message.value():
         raise _NotOurs("a marker has no value")
-    state = {state.value.encode(): state for state in LetterState}.get(headers["marker"])
-    if state in (None, LetterState.OPEN) or not _IDENTITY.fullmatch(headers["letter"]):
+    state = {state.value.encode(): state for state in DeadLetterState}.get(headers["marker"])
+    if state in (None, DeadLetterState.OPEN) or not _IDENTITY.fullmatch(headers["letter"]):
         raise _NotOurs("the marker is none that radar writes")
     name = (message.key() or b"").decode(errors="replace")
     topic, _, place = name.partition(":")
@@ -330,7 +330,7 @@ def _marker(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> Ma
         _number(numbers, "offset", MAX_OFFSET),
     ):
         raise _NotOurs("the key is none that radar writes")
-    return Marker(name, bytes.fromhex(headers["letter"].decode()), LetterState(state))
+    return Marker(name, bytes.fromhex(headers["letter"].decode()), DeadLetterState(state))
 
 
 def _number(headers: dict[str, bytes], name: str, highest: int) -> int:

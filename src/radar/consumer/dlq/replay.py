@@ -17,14 +17,14 @@ from radar.consumer.dlq.publisher import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
 from radar.consumer.dlq.reader import (
     EVERY_LETTER,
     DeadLetter,
+    DeadLetterState,
     Letters,
-    LetterState,
     Marker,
     Markers,
     Selection,
 )
 from radar.consumer.origin import SameOrigin
-from radar.consumer.run import Fingerprint, Run
+from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Kind
 from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
@@ -69,7 +69,10 @@ def replay(
         result = _replay_block(kind, store, [each for each in letters if each.name not in names])
         result.still_bad.extend(refused)
         markers.write(
-            [Marker(letter.name, letter.identity, LetterState.REPLAYED) for letter in result.stored]
+            [
+                Marker(letter.name, letter.identity, DeadLetterState.REPLAYED)
+                for letter in result.stored
+            ]
         )
         yield result
 
@@ -96,7 +99,7 @@ def purge(settings: Settings, kind: Kind) -> int:
         yield from letters.markers()
         for letter in letters.open():
             count += 1
-            yield Marker(letter.name, letter.identity, LetterState.PURGED)
+            yield Marker(letter.name, letter.identity, DeadLetterState.PURGED)
 
     # A marker of an original that Kafka does not have would be written again by every purge.
     for some in _some(each for each in to_keep() if each.offset in kept.get(each.partition, ())):
@@ -186,9 +189,9 @@ def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Re
     if whole:
         keys: list[bytes | None] = [each.key for each in whole.values()]
         values: list[bytes | None] = [each.payload for each in whole.values()]
-        content = read(kind, letters[0].partition, Run(list(whole), keys, values))
+        content = read(kind, letters[0].partition, MessageRun(list(whole), keys, values))
         result.still_bad.extend(StillBad(whole[bad.offset], bad.reason) for bad in content.letters)
-        valid = Run.joined([part.run for part in content.parts])
+        valid = MessageRun.joined([part.run for part in content.parts])
         # A worker of another version may have made a row of a message that has a letter as well.
         rows_already = _stored(kind, store, letters[0].partition, valid.offsets)
         result.stored.extend(whole[offset] for offset in sorted(rows_already))
@@ -199,7 +202,7 @@ def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Re
 
 
 def _store(
-    kind: Kind, store: Store, run: Run, letters: Mapping[int, DeadLetter], result: Replayed
+    kind: Kind, store: Store, run: MessageRun, letters: Mapping[int, DeadLetter], result: Replayed
 ) -> None:
     """Insert messages; those of a block that is refused are halved until the bad stand alone.
 
@@ -236,6 +239,6 @@ def _stored(kind: Kind, store: Store, partition: int, offsets: Sequence[int]) ->
     return {int(offset) for (offset,) in found}
 
 
-def _insert(kind: Kind, store: Store, partition: int, run: Run, suffix: str) -> None:
+def _insert(kind: Kind, store: Store, partition: int, run: MessageRun, suffix: str) -> None:
     name = f"{kind.topic}:replay:{partition}:{Fingerprint.of(run)}{suffix}"
     store.insert(kind.table, rows(read(kind, partition, run).parts), name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from radar.local.forkserver import Forked, Nursery
+from radar.local.forkserver import Forked, ForkServer
 from support import eventually
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux only")
@@ -22,27 +22,27 @@ async def until(condition: Callable[[], bool], meaning: str) -> None:
 
 
 @asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Nursery]:
-    nursery = Nursery(directory / "nursery.log")
+async def opened(directory: Path) -> AsyncIterator[ForkServer]:
+    forkserver = ForkServer(directory / "nursery.log")
     try:
-        yield nursery
+        yield forkserver
     finally:
-        await nursery.close()
+        await forkserver.close()
 
 
-async def started(nursery: Nursery, directory: Path, *arguments: str) -> Forked:
-    return await nursery.start(arguments, {"LOG_LEVEL": "INFO"}, str(directory / "child.log"))
+async def started(forkserver: ForkServer, directory: Path, *arguments: str) -> Forked:
+    return await forkserver.start(arguments, {"LOG_LEVEL": "INFO"}, str(directory / "child.log"))
 
 
 def test_nursery_asked_for_a_command_runs_it_and_tells_its_exit_code(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with opened(tmp_path) as nursery:
-            assert await (await started(nursery, tmp_path, "version")).wait() == 0
+        async with opened(tmp_path) as forkserver:
+            assert await (await started(forkserver, tmp_path, "version")).wait() == 0
             assert (tmp_path / "child.log").read_text().startswith("radar ")
-            assert await (await started(nursery, tmp_path, "nonsense")).wait() == 2
+            assert await (await started(forkserver, tmp_path, "nonsense")).wait() == 2
             # A copy of a process has only the thread that copied it.
-            assert nursery._process is not None
-            assert threads(nursery._process.pid) == 1
+            assert forkserver._process is not None
+            assert threads(forkserver._process.pid) == 1
 
     asyncio.run(scenario())
 
@@ -51,8 +51,8 @@ def test_nursery_child_that_is_killed_tells_the_signal_and_bears_its_name(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with opened(tmp_path) as nursery:
-            child = await started(nursery, tmp_path, *ENDLESS)
+        async with opened(tmp_path) as forkserver:
+            child = await started(forkserver, tmp_path, *ENDLESS)
             name = Path(f"/proc/{child.pid}/cmdline")
             await until(lambda: b"simulate" in name.read_bytes(), "it bears its name")
             child.send_signal(signal.SIGKILL)
@@ -65,14 +65,14 @@ def test_nursery_that_is_killed_takes_its_children_along_and_starts_again(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with opened(tmp_path) as nursery:
-            child = await started(nursery, tmp_path, *ENDLESS)
+        async with opened(tmp_path) as forkserver:
+            child = await started(forkserver, tmp_path, *ENDLESS)
             log = tmp_path / "child.log"
             await until(lambda: log.exists() and "EXCHANGE_" in log.read_text(), "it runs")
-            nursery.kill()
+            forkserver.kill()
             assert await child.wait() == -signal.SIGKILL
             await until(lambda: not lives(child.pid), "it ends")
-            assert await (await started(nursery, tmp_path, "version")).wait() == 0
+            assert await (await started(forkserver, tmp_path, "version")).wait() == 0
 
     asyncio.run(scenario())
 
