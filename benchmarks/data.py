@@ -8,7 +8,7 @@ from itertools import islice
 from confluent_kafka import Producer
 
 from radar.codec import message_format
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.decimals import canonical
 from radar.producer.trade_ids import Occurrences, combination, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
@@ -32,12 +32,12 @@ class Message:
     value: bytes
 
 
-def messages(kind: Kind, symbols: int = SYMBOLS) -> Iterator[Message]:
+def messages(dataset: Dataset, symbols: int = SYMBOLS) -> Iterator[Message]:
     """Yield messages without end, as far apart in time as at a thousand a second.
 
     Times begin an hour ago, so nothing is expired and every run has the same distances.
     """
-    trades = kind.name == "trades"
+    trades = dataset.name == "trades"
     markets = model.MarketModel(
         seed=SEED,
         symbols=symbols,
@@ -59,7 +59,7 @@ def messages(kind: Kind, symbols: int = SYMBOLS) -> Iterator[Message]:
 
 def preload(
     broker: str,
-    kind: Kind,
+    dataset: Dataset,
     per_partition: int,
     symbols: int = SYMBOLS,
     partitions: int = PARTITIONS,
@@ -68,12 +68,12 @@ def preload(
 
     A market stays in one partition, as its key would have it, until that one is full.
     """
-    source = islice(messages(kind, symbols), per_partition * partitions)
-    return publish(broker, kind, source, per_partition, partitions)
+    source = islice(messages(dataset, symbols), per_partition * partitions)
+    return publish(broker, dataset, source, per_partition, partitions)
 
 
 def publish(
-    broker: str, kind: Kind, source: Iterable[Message], per_partition: int, partitions: int
+    broker: str, dataset: Dataset, source: Iterable[Message], per_partition: int, partitions: int
 ) -> float:
     """Publish messages, as many to each partition; return their mean size in bytes."""
     producer = Producer(
@@ -95,7 +95,7 @@ def publish(
             partition = partition_of[message.key] = left.index(max(left))
         left[partition] -= 1
         size += len(message.value)
-        producer.produce(kind.topic, message.value, message.key, partition)
+        producer.produce(dataset.topic, message.value, message.key, partition)
         producer.poll(0)
     if unsent := producer.flush(60):
         raise RuntimeError(f"{unsent} messages were not acknowledged")

@@ -103,14 +103,14 @@ def _sample(settings: Settings, memory: Series, rest: Series) -> None:
             memory[process["name"]].append(used_bytes / 1024**2)
     store, cluster = Store(settings), Cluster(settings)
     try:
-        for kind in RECORDED.values():
+        for dataset in RECORDED.values():
             ((parts,),) = store.rows(
                 "SELECT count() FROM system.parts WHERE active AND database = currentDatabase()"
-                f" AND table = '{kind.table}'"
+                f" AND table = '{dataset.table}'"
             )
-            rest[f"parts of {kind.table}"].append(float(parts))
-            waiting = sum(lag.messages for lag in cluster.lag(kind.topic, kind.group))
-            rest[f"waiting {kind.name}"].append(float(waiting))
+            rest[f"parts of {dataset.table}"].append(float(parts))
+            waiting = sum(lag.messages for lag in cluster.lag(dataset.topic, dataset.group))
+            rest[f"waiting {dataset.name}"].append(float(waiting))
     except RadarError as error:
         sys.stderr.write(f"endurance, a sample is missing: {error}\n")
     finally:

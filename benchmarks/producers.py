@@ -10,7 +10,7 @@ from benchmarks.cpu import cpu_seconds
 from benchmarks.options import Options
 from benchmarks.results import Section, Table, number
 from radar.addresses import free_port
-from radar.datasets import KINDS, Kind
+from radar.datasets import DATASETS, Dataset
 from radar.kafka import Cluster
 
 NAME = "producers"
@@ -36,21 +36,21 @@ class Rate:
 def run(options: Options) -> Section:
     """Measure; takes about twenty seconds a round."""
     described = machine.describe("Apache Kafka" if options.kafka_home else "embedded")
-    rates: dict[str, list[Rate]] = {kind: [] for kind in FRAMES}
+    rates: dict[str, list[Rate]] = {dataset: [] for dataset in FRAMES}
     with stack.broker(options.folder, options.kafka_home) as broker:
         for turn in range(options.rounds):
-            for kind in FRAMES:
-                sys.stderr.write(f"producers, round {turn + 1} of {options.rounds}: {kind}\n")
-                rates[kind].append(_measure(KINDS[kind], broker, options))
+            for dataset in FRAMES:
+                sys.stderr.write(f"producers, round {turn + 1} of {options.rounds}: {dataset}\n")
+                rates[dataset].append(_measure(DATASETS[dataset], broker, options))
     rows = [
         [
-            kind,
+            dataset,
             number(statistics.median(each.frames / each.wall_s for each in runs)),
             number(statistics.median(each.frames / each.cpu_s for each in runs)),
             f"{statistics.median(each.cpu_s / each.frames for each in runs) * 1e6:.1f}",
             str(len(runs)),
         ]
-        for kind, runs in rates.items()
+        for dataset, runs in rates.items()
     ]
     return Section(
         name=NAME,
@@ -61,21 +61,21 @@ def run(options: Options) -> Section:
     )
 
 
-def _measure(kind: Kind, broker: str, options: Options) -> Rate:
+def _measure(dataset: Dataset, broker: str, options: Options) -> Rate:
     port = free_port()
-    count = FRAMES[kind.name]
+    count = FRAMES[dataset.name]
     replay = stack.Process(
         "replay",
-        [sys.executable, "-m", "benchmarks.replay", kind.name, str(count), str(port)],
+        [sys.executable, "-m", "benchmarks.replay", dataset.name, str(count), str(port)],
         options.folder,
         {"PYTHONPATH": str(stack.ROOT)},
     )
     stack.await_port(replay, port)
     cluster = Cluster(stack.settings(broker, 1))
-    before = _published(cluster, kind)
+    before = _published(cluster, dataset)
     producer = stack.Process(
         "producer",
-        [sys.executable, "-m", "radar", "produce", kind.name],
+        [sys.executable, "-m", "radar", "produce", dataset.name],
         options.folder,
         stack.environment(stack.settings(broker, 1))
         | {
@@ -90,7 +90,7 @@ def _measure(kind: Kind, broker: str, options: Options) -> Rate:
     began_s = time.monotonic()
     try:
         while True:
-            frames = _published(cluster, kind) - before
+            frames = _published(cluster, dataset) - before
             now_s = time.monotonic()
             cpu_s = cpu_seconds(producer.pid)
             if frames and not first_s:
@@ -107,5 +107,5 @@ def _measure(kind: Kind, broker: str, options: Options) -> Rate:
         replay.end(at_once=True)
 
 
-def _published(cluster: Cluster, kind: Kind) -> int:
-    return sum(topic.end for topic in cluster.topics([kind.topic]))
+def _published(cluster: Cluster, dataset: Dataset) -> int:
+    return sum(topic.end for topic in cluster.topics([dataset.topic]))

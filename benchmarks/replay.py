@@ -20,9 +20,9 @@ NO_TRADES = b'{"success":true,"result":{"latestTrades":[]}}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
-def prepare(kind: str, count: int) -> tuple[bytes, list[bytes]]:
+def prepare(dataset: str, count: int) -> tuple[bytes, list[bytes]]:
     """Return the list of markets and the frames, from the simulator's model."""
-    trades = kind == "trades"
+    trades = dataset == "trades"
     markets = model.MarketModel(
         seed=1,
         symbols=SYMBOLS,
@@ -94,15 +94,15 @@ async def _discard(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def _main(kind: str, count: int, port: int) -> None:
-    server = await asyncio.start_server(Replay(*prepare(kind, count)).serve, "127.0.0.1", port)
+async def _main(dataset: str, count: int, port: int) -> None:
+    server = await asyncio.start_server(Replay(*prepare(dataset, count)).serve, "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("trades", "depth"))
+    parser.add_argument("dataset", choices=("trades", "depth"))
     parser.add_argument("count", type=int)
     parser.add_argument("port", type=int)
     arguments = parser.parse_args()
-    asyncio.run(_main(arguments.kind, arguments.count, arguments.port))
+    asyncio.run(_main(arguments.dataset, arguments.count, arguments.port))

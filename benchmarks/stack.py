@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.data import PARTITIONS
 from radar import settings as radar_settings
 from radar.addresses import answers, free_port
-from radar.datasets import KINDS, Kind
+from radar.datasets import DATASETS, Dataset
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.settings import Settings
@@ -92,7 +92,11 @@ def broker(
                 if time.monotonic() > deadline_s:
                     raise
         cluster.create_topics(
-            [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+            [
+                name
+                for dataset in DATASETS.values()
+                for name in (dataset.topic, dataset.dead_letter_topic)
+            ]
         )
         yield address
     finally:
@@ -149,14 +153,14 @@ def environment(of: Settings) -> dict[str, str]:
     }
 
 
-def rewind(broker_address: str, kind: Kind, *, to_end: bool = False) -> None:
+def rewind(broker_address: str, dataset: Dataset, *, to_end: bool = False) -> None:
     """Let a group without members begin at the start (or the end) of its topic, without a plan."""
-    consumer = Consumer({"bootstrap.servers": broker_address, "group.id": kind.group})
+    consumer = Consumer({"bootstrap.servers": broker_address, "group.id": dataset.group})
     try:
         positions = []
-        for each in consumer.list_topics(kind.topic, 10).topics[kind.topic].partitions:
-            first, end = consumer.get_watermark_offsets(TopicPartition(kind.topic, each), 10)
-            positions.append(TopicPartition(kind.topic, each, end if to_end else first, ""))
+        for each in consumer.list_topics(dataset.topic, 10).topics[dataset.topic].partitions:
+            first, end = consumer.get_watermark_offsets(TopicPartition(dataset.topic, each), 10)
+            positions.append(TopicPartition(dataset.topic, each, end if to_end else first, ""))
         consumer.commit(offsets=positions, asynchronous=False)
     finally:
         consumer.close()

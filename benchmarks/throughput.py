@@ -12,7 +12,7 @@ from benchmarks.contenders.peers import CONTENDERS
 from benchmarks.options import Options
 from benchmarks.results import Bar, Plot, Section, Table, microseconds, number
 from benchmarks.worker_run import Measurement, measure
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 
 NAME = "throughput"
 TEXT = """
@@ -32,14 +32,14 @@ and has as many consumers as there are partitions.
 class Contest:
     """Contenders that are compared at one block size."""
 
-    kind: str
+    dataset: str
     block: int
     contenders: tuple[str, ...]
 
     @property
     def title(self) -> str:
         """Name it."""
-        return f"{self.kind}, blocks of {self.block:,}"
+        return f"{self.dataset}, blocks of {self.block:,}"
 
 
 _ENGINES = {"trades": ("engine-json", "engine-split"), "depth": ("engine-json", "engine-tuple")}
@@ -56,11 +56,11 @@ def contests(*, quick: bool) -> list[Contest]:
             Contest("depth", 5_000, ("radar", "engine-tuple", "handwritten")),
         ]
     found = []
-    for kind, engines in _ENGINES.items():
+    for dataset, engines in _ENGINES.items():
         found += [
-            Contest(kind, 500, ("radar", *engines, "handwritten")),
-            Contest(kind, 5_000, ("radar", *engines, *_PEERS)),
-            Contest(kind, LARGE[kind], ("radar", "radar-default", *engines)),
+            Contest(dataset, 500, ("radar", *engines, "handwritten")),
+            Contest(dataset, 5_000, ("radar", *engines, *_PEERS)),
+            Contest(dataset, LARGE[dataset], ("radar", "radar-default", *engines)),
         ]
     return found
 
@@ -81,12 +81,12 @@ def run(options: Options) -> Section:
                     _say(
                         f"throughput, round {turn + 1} of {options.rounds}: {contest.title}, {name}"
                     )
-                    contender, kind = CONTENDERS[name], KINDS[contest.kind]
+                    contender, dataset = CONTENDERS[name], DATASETS[contest.dataset]
                     try:
                         measured.append(
                             measure(
-                                contender, kind, contender.block or contest.block, broker,
-                                per_partition[contest.kind], cpu_seconds, options.folder,
+                                contender, dataset, contender.block or contest.block, broker,
+                                per_partition[contest.dataset], cpu_seconds, options.folder,
                             )
                         )  # fmt: skip
                     except RuntimeError as error:
@@ -97,7 +97,7 @@ def run(options: Options) -> Section:
         text=TEXT,
         tables=[_ratios(measured), *(_table(contest, measured) for contest in wanted)],
         machine=described,
-        plots=[_plot(kind, wanted, measured) for kind in per_partition],
+        plots=[_plot(dataset, wanted, measured) for dataset in per_partition],
     )
 
 
@@ -111,7 +111,7 @@ def _preload(broker: str, per_partition: dict[str, int]) -> None:
 
 
 def _preload_one(broker: str, name: str, per_partition: int) -> None:
-    data.preload(broker, KINDS[name], per_partition)
+    data.preload(broker, DATASETS[name], per_partition)
 
 
 def _of(contest: Contest, name: str, measured: Iterable[Measurement]) -> list[Measurement]:
@@ -119,7 +119,7 @@ def _of(contest: Contest, name: str, measured: Iterable[Measurement]) -> list[Me
     return [
         each
         for each in measured
-        if (each.contender, each.kind, each.block) == (name, contest.kind, block)
+        if (each.contender, each.dataset, each.block) == (name, contest.dataset, block)
     ]
 
 
@@ -149,22 +149,22 @@ def _table(contest: Contest, measured: list[Measurement]) -> Table:
 def _ratios(measured: list[Measurement]) -> Table:
     """Compare the best of each, whatever its block size."""
     rows = []
-    for kind in dict.fromkeys(each.kind for each in measured):
+    for dataset in dict.fromkeys(each.dataset for each in measured):
         best: dict[str, float] = {}
         for family in ("radar", "engine", "handwritten", "quix", "faststream"):
             runs: dict[tuple[str, int], list[float]] = {}
             for each in measured:
-                if each.kind == kind and each.contender.startswith(family):
+                if each.dataset == dataset and each.contender.startswith(family):
                     runs.setdefault((each.contender, each.block), []).append(each.per_cpu_second)
             best[family] = max(map(statistics.median, runs.values()), default=0.0)
         others = [f"{best['radar'] / value:.1f}×" if value else "–" for value in best.values()]
-        rows.append([kind, number(best["radar"]), *others[1:]])
+        rows.append([dataset, number(best["radar"]), *others[1:]])
     columns = ["", "radar, messages/CPU-s"]
     columns += [f"to {name}" for name in ("the engine", "hand-written", "Quix", "FastStream")]
     return Table(columns, rows, "**radar's best to the best of the others**")
 
 
-def _plot(kind: str, wanted: list[Contest], measured: list[Measurement]) -> Plot:
+def _plot(dataset: str, wanted: list[Contest], measured: list[Measurement]) -> Plot:
     bars = [
         Bar(
             f"blocks of\n{contest.block:,}",
@@ -172,11 +172,13 @@ def _plot(kind: str, wanted: list[Contest], measured: list[Measurement]) -> Plot
             statistics.median(each.per_cpu_second for each in runs),
         )
         for contest in wanted
-        if contest.kind == kind
+        if contest.dataset == dataset
         for name in contest.contenders
         if name != "floor" and (runs := _of(contest, name, measured))
     ]
-    return Plot(f"Workers, {kind}", "messages per CPU-second, worker and database together", bars)
+    return Plot(
+        f"Workers, {dataset}", "messages per CPU-second, worker and database together", bars
+    )
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ from benchmarks.contenders.peers import Contender, Task
 from benchmarks.cpu import CpuTimes, cpu_seconds, with_children
 from benchmarks.data import PARTITIONS
 from benchmarks.progress import RowsOnDisk
-from radar.datasets import Kind
+from radar.datasets import Dataset
 
 SAMPLE_EVERY_S = 0.02
 START_TIMEOUT_S = 60.0
@@ -30,7 +30,7 @@ class Measurement:
     """One run of one contender: what came after its first block, so that no start counts."""
 
     contender: str
-    kind: str
+    dataset: str
     block: int
     messages: int
     wall_s: float
@@ -59,7 +59,7 @@ class _Sample:
 
 def measure(
     contender: Contender,
-    kind: Kind,
+    dataset: Dataset,
     block: int,
     broker: str,
     per_partition: int,
@@ -72,7 +72,7 @@ def measure(
 
     Args:
         contender: Who.
-        kind: Of which records the topic is full.
+        dataset: Of which records the topic is full.
         block: Rows of an insert.
         broker: Address of the broker.
         per_partition: Messages in each partition.
@@ -89,10 +89,10 @@ def measure(
     with stack.database(folder, broker) as database:
         if prepare:
             prepare(database)
-        database.store.command(f"SYSTEM STOP MERGES {database.store.database}.{kind.table}")
-        task = Task(kind, block, broker, database, folder)
+        database.store.command(f"SYSTEM STOP MERGES {database.store.database}.{dataset.table}")
+        task = Task(dataset, block, broker, database, folder)
         task.progress_path.unlink(missing_ok=True)
-        progress: _Progress = RowsOnDisk(database.store, kind.table)
+        progress: _Progress = RowsOnDisk(database.store, dataset.table)
         if not contender.stores:
             progress = _ToldProgress(task.progress_path)
         began_s = time.monotonic()
@@ -104,7 +104,7 @@ def measure(
                 process.end()
         complete = samples[-1].messages == total
         if complete and contender.stores and not prepare:
-            _verify(database, kind, total)
+            _verify(database, dataset, total)
     # What is under way at the end must be as much as at the beginning: what was read before the
     # first block was stored would else be free.
     under_way = partitions * (block or DEFAULT_BLOCK)
@@ -112,12 +112,12 @@ def measure(
     last = [each for each in samples if each.messages <= total - under_way or each is first][-1]
     if first is last:
         raise RuntimeError(f"{contender.name}: too few messages for blocks of {block}")
-    return _measurement(contender, kind, block, first, last, first.at_s - began_s, complete)
+    return _measurement(contender, dataset, block, first, last, first.at_s - began_s, complete)
 
 
 def measure_joined(
     contender: Contender,
-    kind: Kind,
+    dataset: Dataset,
     broker: str,
     messages: Sequence[data.Message],
     partitions: int,
@@ -132,25 +132,25 @@ def measure_joined(
     """
     per_partition = len(messages) // partitions
     with stack.database(folder, broker) as database:
-        progress = RowsOnDisk(database.store, kind.table)
-        task = Task(kind, 0, broker, database, folder)
+        progress = RowsOnDisk(database.store, dataset.table)
+        task = Task(dataset, 0, broker, database, folder)
         processes = contender.start(task)
         try:
             time.sleep(JOIN_S)
             pids = [pid for process in processes for pid in with_children(process.pid)]
             first = _sample(0, pids, database)
-            data.publish(broker, kind, messages, per_partition, partitions)
+            data.publish(broker, dataset, messages, per_partition, partitions)
             samples = _watch(progress, processes, database, len(messages), 1e9, first.at_s)
         finally:
             for process in processes:
                 process.end()
     complete = samples[-1].messages == len(messages)
-    return _measurement(contender, kind, 0, first, samples[-1], 0.0, complete)
+    return _measurement(contender, dataset, 0, first, samples[-1], 0.0, complete)
 
 
 def _measurement(
     contender: Contender,
-    kind: Kind,
+    dataset: Dataset,
     block: int,
     first: _Sample,
     last: _Sample,
@@ -160,7 +160,7 @@ def _measurement(
     cpu = last.cpu - first.cpu
     return Measurement(
         contender=contender.name,
-        kind=kind.name,
+        dataset=dataset.name,
         block=block,
         messages=last.messages - first.messages,
         wall_s=last.at_s - first.at_s,
@@ -218,9 +218,9 @@ class _ToldProgress:
             return 0
 
 
-def _verify(database: stack.Database, kind: Kind, total: int) -> None:
+def _verify(database: stack.Database, dataset: Dataset, total: int) -> None:
     ((rows, different),) = database.store.rows(
-        f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {kind.table}"
+        f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {dataset.table}"
     )
     if (rows, different) != (total, total):
         raise RuntimeError(f"stored {rows} rows of {different} messages instead of {total}")

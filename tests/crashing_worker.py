@@ -1,6 +1,6 @@
-"""A worker that kills itself: `python tests/crashing_worker.py KIND POINT PROBABILITY SEED`.
+"""A worker that kills itself: `python tests/crashing_worker.py DATASET POINT PROBABILITY SEED`.
 
-It starts as `radar consume KIND` does and sends itself SIGKILL at a crash point with the given
+It starts as `radar consume DATASET` does and sends itself SIGKILL at a crash point with the given
 probability; during an insert, some milliseconds after the request was sent. With `--again` every
 death is followed by another life, forked from a parent that has imported everything, until the
 parent gets SIGTERM; it writes one line for each death.
@@ -17,7 +17,7 @@ import threading
 
 from radar import processes
 from radar.consumer.worker import CrashPoint, Worker
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 from radar.settings import load
 from radar.telemetry import logs
@@ -39,14 +39,14 @@ def crash(point: CrashPoint, probability: float, chance: random.Random, at: Cras
         die()
 
 
-def live(kind: str, point: CrashPoint, probability: float, seed: str) -> None:
+def live(dataset: str, point: CrashPoint, probability: float, seed: str) -> None:
     settings = load()
-    logs.configure(settings, f"consume-{kind}")
+    logs.configure(settings, f"consume-{dataset}")
     reached = functools.partial(crash, point, probability, random.Random(seed))
-    processes.consume(settings, KINDS[kind], functools.partial(Worker, reached=reached))
+    processes.consume(settings, DATASETS[dataset], functools.partial(Worker, reached=reached))
 
 
-def live_again_and_again(kind: str, point: CrashPoint, probability: float, seed: str) -> int:
+def live_again_and_again(dataset: str, point: CrashPoint, probability: float, seed: str) -> int:
     """Live until told to stop, or until a life ends otherwise than by its own hand."""
     stopping, number, child = threading.Event(), 0, 0
 
@@ -65,7 +65,7 @@ def live_again_and_again(kind: str, point: CrashPoint, probability: float, seed:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             follow_supervisor(signal.SIGKILL)
-            live(kind, point, probability, f"{seed}:{number}")
+            live(dataset, point, probability, f"{seed}:{number}")
             return 0
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -78,14 +78,14 @@ def live_again_and_again(kind: str, point: CrashPoint, probability: float, seed:
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("kind", choices=KINDS)
+    arguments.add_argument("dataset", choices=DATASETS)
     arguments.add_argument("point", choices=[point.name for point in CrashPoint])
     arguments.add_argument("probability", type=float)
     arguments.add_argument("seed")
     arguments.add_argument("--again", action="store_true")
     given = arguments.parse_args()
     run = live_again_and_again if given.again else live
-    sys.exit(run(given.kind, CrashPoint[given.point], given.probability, given.seed))
+    sys.exit(run(given.dataset, CrashPoint[given.point], given.probability, given.seed))
 
 
 if __name__ == "__main__":

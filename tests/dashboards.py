@@ -70,10 +70,10 @@ class Viewer:
             with self._client.stream("GET", f"/api/live?{self._query}") as response:
                 self._response, self.status = response, response.status_code
                 for line in response.iter_lines():
-                    kind, _, content = line.partition(": ")
-                    if kind == "event":
+                    dataset, _, content = line.partition(": ")
+                    if dataset == "event":
                         name = content
-                    elif kind == "data":
+                    elif dataset == "data":
                         self.events.append((name, json.loads(content)))
         except httpx.HTTPError:
             pass  # it was cut

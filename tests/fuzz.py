@@ -22,7 +22,7 @@ from corpus.bad_messages import BAD_MESSAGES, depth, trade
 from radar.codec import message_format
 from radar.consumer.accounting import CommitMetadata
 from radar.consumer.batch import Plan
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame, InvalidMessage
 from radar.exchanges.base import Ping
@@ -167,23 +167,23 @@ def parse_markets(data: bytes) -> None:
     for each in changes.new:
         assert message_format.are_names(each.symbol, each.base, each.quote)
         EXCHANGE.recent_trades_path(each.symbol)
-        for kind in ("trades", "depth"):
-            EXCHANGE.subscriptions(KINDS[kind], [each.symbol])
+        for dataset in ("trades", "depth"):
+            EXCHANGE.subscriptions(DATASETS[dataset], [each.symbol])
 
 
 def decode_messages(data: bytes) -> None:
-    """Let the decoders of all kinds try; their error is InvalidMessage, and they agree."""
-    for kind in KINDS.values():
+    """Let the decoders of all datasets try; their error is InvalidMessage, and they agree."""
+    for dataset in DATASETS.values():
         try:
-            row = kind.decode(data)
+            row = dataset.decode(data)
         except InvalidMessage as error:
             str(error).encode()
             with contextlib.suppress(InvalidMessage):
-                kind.read_columns([data])
+                dataset.read_columns([data])
                 raise AssertionError("valid in a block, but not by itself") from error
         else:
             msgspec.json.encode(row)
-            kind.read_columns([data])
+            dataset.read_columns([data])
             if isinstance(row, message_format.TradeMessage):
                 assert (canonical(row.price), canonical(row.base_amount)) == (
                     row.price, row.base_amount,

@@ -88,28 +88,28 @@ class Requests:
         ]
         return b"".join(parts) + (b"\0" if compact else b"")
 
-    def _value(self, kind: Type | Array, version: int, *, compact: bool) -> bytes:
+    def _value(self, dataset: Type | Array, version: int, *, compact: bool) -> bytes:
         choice = self.random.choice
-        if isinstance(kind, Array):
+        if isinstance(dataset, Array):
             count = choice([-1, 0, 1, 1, 1, 2, 5])
             items = [
-                self._value(kind.of, version, compact=compact)
-                if isinstance(kind.of, Type)
-                else self._fields(kind.of, version, compact=compact)
+                self._value(dataset.of, version, compact=compact)
+                if isinstance(dataset.of, Type)
+                else self._fields(dataset.of, version, compact=compact)
                 for _ in range(count)
             ]
             return _length(count, 4, compact=compact) + b"".join(items)
-        if kind is STRING:
+        if dataset is STRING:
             return self._bytes(choice([None, *NAMES, TOPIC, TOPIC, GROUP]), 2, compact=compact)
-        if kind is BYTES:
+        if dataset is BYTES:
             return self._bytes(choice([None, b"", self.random.randbytes(20)]), 4, compact=compact)
-        if kind is RECORDS:
+        if dataset is RECORDS:
             return self._bytes(self._records(), 4, compact=compact)
-        if kind is PARTITION_COUNT:
+        if dataset is PARTITION_COUNT:
             return struct.pack(">i", choice([-1, 0, 1, 3, MAX_PARTITIONS // 100]))
-        if kind is UUID:
+        if dataset is UUID:
             return choice([bytes(16), self.random.randbytes(16)])
-        size = kind.value
+        size = dataset.value
         value = choice(INTEGERS) & ((1 << 8 * size) - 1)
         return value.to_bytes(size, "big")
 

@@ -44,7 +44,7 @@ class Link:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        dataset: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:

@@ -11,7 +11,7 @@ from ports import free_port
 from radar.codec import message_format
 from radar.consumer.chunk import read
 from radar.consumer.run import MessageRun
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -22,13 +22,13 @@ from support import Consumed
 MONDAY = datetime(2035, 1, 1, tzinfo=UTC)
 
 
-def insert(store: Store, kind: Kind, values: Sequence[bytes], token: str) -> None:
+def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) -> None:
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    content = read(kind, place % 3, MessageRun.of(messages))
+    content = read(dataset, place % 3, MessageRun.of(messages))
     assert not content.letters
-    store.insert(kind.table, [(len(part.run), part.columns) for part in content.parts], token)
+    store.insert(dataset.table, [(len(part.run), part.columns) for part in content.parts], token)
 
 
 def trade(at_ms: int, received_at_us: int, price: str, symbol: str = "USDTTMN") -> Trade:

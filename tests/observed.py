@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from msgspec.structs import replace
 
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.status import bottleneck
 from radar.status.model import (
     ConnectionState,
@@ -24,10 +24,10 @@ from radar.status.model import (
 NOW_S = 1_795_000_000.0
 
 
-def flow(kind: str, **changes: Any) -> Flow:
-    recorded = kind in ("trades", "depth")
+def flow(dataset: str, **changes: Any) -> Flow:
+    recorded = dataset in ("trades", "depth")
     made = Flow(
-        kind=kind,
+        dataset=dataset,
         connections=3 if recorded else 0,
         frames_per_s=50.0 if recorded else 0.0,
         published_per_s=50.0 if recorded else 0.1,
@@ -45,10 +45,10 @@ def flow(kind: str, **changes: Any) -> Flow:
     return replace(made, **changes)
 
 
-def producer(kind: str, **changes: Any) -> ProducerState:
+def producer(dataset: str, **changes: Any) -> ProducerState:
     made = ProducerState(
-        name=f"wallex-{kind}",
-        kind=kind,
+        name=f"wallex-{dataset}",
+        dataset=dataset,
         address="127.0.0.1:9100",
         alive=True,
         ready=True,
@@ -64,7 +64,7 @@ def producer(kind: str, **changes: Any) -> ProducerState:
         invalid_frames=0,
         publish_failed=0,
         connections=[
-            ConnectionState(f"wallex-{kind}", str(n + 1), 20, 100.0 + n, 0.1, 1000)
+            ConnectionState(f"wallex-{dataset}", str(n + 1), 20, 100.0 + n, 0.1, 1000)
             for n in range(3)
         ],
         memory_bytes=80_000_000,
@@ -72,10 +72,10 @@ def producer(kind: str, **changes: Any) -> ProducerState:
     return replace(made, **changes)
 
 
-def partition(kind: str, number: int, **changes: Any) -> PartitionState:
+def partition(dataset: str, number: int, **changes: Any) -> PartitionState:
     made = PartitionState(
-        kind=kind,
-        topic=KINDS[kind].topic,
+        dataset=dataset,
+        topic=DATASETS[dataset].topic,
         partition=number,
         start=0,
         end=1700,
@@ -84,15 +84,15 @@ def partition(kind: str, number: int, **changes: Any) -> PartitionState:
         lag_per_s=0.0,
         published_per_s=17.0,
         stored_per_s=17.0,
-        owner=f"{kind}-consumer-{number + 1}",
+        owner=f"{dataset}-consumer-{number + 1}",
     )
     return replace(made, **changes)
 
 
-def worker(kind: str, number: int, **changes: Any) -> WorkerState:
+def worker(dataset: str, number: int, **changes: Any) -> WorkerState:
     made = WorkerState(
-        name=f"{kind}-consumer-{number + 1}",
-        kind=kind,
+        name=f"{dataset}-consumer-{number + 1}",
+        dataset=dataset,
         address="127.0.0.1:9100",
         alive=True,
         ready=True,
@@ -117,8 +117,8 @@ def probe(subject: Subject, **changes: Any) -> ProbeResult:
 
 def overview(**changes: Any) -> Overview:
     """Return a pipeline with three partitions of trades and of depth, and its obstacles."""
-    workers = [worker(kind, number) for kind in ("trades", "depth") for number in range(3)]
-    producers = [producer(kind) for kind in ("trades", "depth")]
+    workers = [worker(dataset, number) for dataset in ("trades", "depth") for number in range(3)]
+    producers = [producer(dataset) for dataset in ("trades", "depth")]
     made = Overview(
         at_s=NOW_S,
         exchange="wallex",
@@ -126,13 +126,15 @@ def overview(**changes: Any) -> Overview:
         uptime_s=100.0,
         kafka="127.0.0.1:9092",
         clickhouse="127.0.0.1:8123/radar",
-        flows=[flow(kind) for kind in KINDS],
+        flows=[flow(dataset) for dataset in DATASETS],
         producers=producers,
-        partitions=[partition(kind, number) for kind in ("trades", "depth") for number in range(3)],
+        partitions=[
+            partition(dataset, number) for dataset in ("trades", "depth") for number in range(3)
+        ],
         workers=workers,
         tables=[
-            TableState(kind.name, kind.table, 4980, 3000, NOW_S - 0.5, 1_234_567, 4)
-            for kind in KINDS.values()
+            TableState(dataset.name, dataset.table, 4980, 3000, NOW_S - 0.5, 1_234_567, 4)
+            for dataset in DATASETS.values()
         ],
         stalest=[
             MarketAge("trades", "SUIUSDT", 340.0),

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from prometheus_client import REGISTRY
 
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
 from radar.producer.producer import run
@@ -27,22 +27,22 @@ OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}
 UNTIL_S = 60.0
 
 
-def consumer_of(settings: Settings, kind: Kind) -> Consumer:
+def consumer_of(settings: Settings, dataset: Dataset) -> Consumer:
     """Return a consumer that is at the beginning of a topic, which is created if need be."""
-    Cluster(settings).create_topics([kind.topic])
+    Cluster(settings).create_topics([dataset.topic])
     # Not a member of a group: those take their time to join, and to leave.
     consumer = Consumer(client_config(settings) | {"group.id": "test", "enable.auto.commit": False})
     partitions = range(settings.kafka_num_partitions)
-    consumer.assign([TopicPartition(kind.topic, each, OFFSET_BEGINNING) for each in partitions])
+    consumer.assign([TopicPartition(dataset.topic, each, OFFSET_BEGINNING) for each in partitions])
     return consumer
 
 
 class Topic:
     """All messages of a topic, read as they come."""
 
-    def __init__(self, settings: Settings, kind: Kind) -> None:
+    def __init__(self, settings: Settings, dataset: Dataset) -> None:
         self.messages: list[dict[str, Any]] = []
-        self._consumer = consumer_of(settings, kind)
+        self._consumer = consumer_of(settings, dataset)
 
     def read(self) -> None:
         for message in self._consumer.consume(10_000, 0.1):
@@ -81,11 +81,11 @@ def sent(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
 
 @contextlib.asynccontextmanager
 async def producing(
-    settings: Settings, kind: Kind, health: Health | None = None
+    settings: Settings, dataset: Dataset, health: Health | None = None
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run a producer; its own errors come out at the end."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run(settings, kind, stop, health))
+    task = asyncio.create_task(run(settings, dataset, stop, health))
     try:
         yield task
     finally:

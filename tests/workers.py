@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import confluent_kafka
 
 from radar.codec import message_format
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.kafka import Cluster, Publisher
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings
@@ -55,10 +55,10 @@ def publish_trades(settings: Settings, numbers: Iterable[int], symbols: int = 20
 
 
 def publish(
-    settings: Settings, values: Iterable[bytes], kind: Kind = TRADES, key: bytes = b"key"
+    settings: Settings, values: Iterable[bytes], dataset: Dataset = TRADES, key: bytes = b"key"
 ) -> None:
     """Publish messages under one key, so in order into one partition."""
-    publisher = Publisher(settings, kind.topic)
+    publisher = Publisher(settings, dataset.topic)
     for value in values:
         publisher.publish(key, value)
         publisher.poll()
@@ -69,7 +69,7 @@ def publish_to(
     settings: Settings,
     partition: int,
     messages: Iterable[tuple[bytes | None, bytes | None]],
-    kind: Kind = TRADES,
+    dataset: Dataset = TRADES,
     headers: list[tuple[str, str | bytes | None]] | None = None,
 ) -> None:
     """Publish messages with any keys, sizes and headers into one partition."""
@@ -79,7 +79,7 @@ def publish_to(
     failed: list[object] = []
     for key, value in messages:
         producer.produce(
-            kind.topic,
+            dataset.topic,
             value,
             key,
             partition,
@@ -91,21 +91,23 @@ def publish_to(
 
 
 def create_topics(settings: Settings) -> None:
-    """Create the topics of all kinds."""
-    names = [name for kind in (TRADES, DEPTH) for name in (kind.topic, kind.dead_letter_topic)]
+    """Create the topics of all datasets."""
+    names = [
+        name for dataset in (TRADES, DEPTH) for name in (dataset.topic, dataset.dead_letter_topic)
+    ]
     Cluster(settings).create_topics(names)
 
 
-def waiting(settings: Settings, kind: Kind = TRADES) -> int:
+def waiting(settings: Settings, dataset: Dataset = TRADES) -> int:
     """Return how many messages are not committed."""
-    return sum(lag.messages for lag in Cluster(settings).lag(kind.topic, kind.group))
+    return sum(lag.messages for lag in Cluster(settings).lag(dataset.topic, dataset.group))
 
 
-def stored(store: Store, kind: Kind = TRADES) -> int:
+def stored(store: Store, dataset: Dataset = TRADES) -> int:
     """Return how many rows there are, physically."""
-    return int(store.rows(f"SELECT count() FROM {kind.table}")[0][0])
+    return int(store.rows(f"SELECT count() FROM {dataset.table}")[0][0])
 
 
-def letters(settings: Settings, kind: Kind = TRADES) -> int:
+def letters(settings: Settings, dataset: Dataset = TRADES) -> int:
     """Return how many dead letters there are."""
-    return Cluster(settings).topics([kind.dead_letter_topic])[0].end
+    return Cluster(settings).topics([dataset.dead_letter_topic])[0].end

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Arguments:
     """What a program is told."""
 
-    kind: str
+    dataset: str
     broker: str
     topic: str
     group: str
@@ -21,7 +21,7 @@ class Arguments:
 def parse(description: str) -> Arguments:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("kind", choices=("trades", "depth"))
+    parser.add_argument("dataset", choices=("trades", "depth"))
     parser.add_argument("--broker", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--group", required=True)

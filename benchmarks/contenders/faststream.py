@@ -83,10 +83,10 @@ async def main() -> None:
             (*row.row(), each.partition(), each.offset())
             for row, each in zip(rows, raw, strict=True)
         ]
-        table, columns = TABLES[options.kind], COLUMNS[options.kind]
+        table, columns = TABLES[options.dataset], COLUMNS[options.dataset]
         await asyncio.to_thread(client.insert, table, batch, column_names=columns)
 
-    if options.kind == "trades":
+    if options.dataset == "trades":
 
         @subscriber
         async def store_trades(messages: list[Trade], message: KafkaMessage) -> None:

@@ -24,7 +24,7 @@ def main() -> None:
         }
     )
     consumer.subscribe([options.topic])
-    to_row = TO_ROW[options.kind]
+    to_row = TO_ROW[options.dataset]
     batch: list[Row] = []
     while True:
         message = consumer.poll(1.0)
@@ -36,7 +36,7 @@ def main() -> None:
         assert value is not None and partition is not None and offset is not None  # noqa: PT018
         batch.append(to_row(json.loads(value), partition, offset))
         if len(batch) >= options.block:
-            client.insert(TABLES[options.kind], batch, column_names=COLUMNS[options.kind])
+            client.insert(TABLES[options.dataset], batch, column_names=COLUMNS[options.dataset])
             batch.clear()
 
 

@@ -7,7 +7,7 @@ Sources: ClickHouse documentation "Kafka table engine", "Input formats", "JSON f
 import contextlib
 from dataclasses import dataclass
 
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import QueryFailed
 from radar.store.client import Store
 
@@ -47,11 +47,11 @@ class Tuning:
     flush_interval_ms: int = 500
     poll_timeout_ms: int = 100
 
-    def sql(self, broker: str, kind: Kind, group: str) -> str:
+    def sql(self, broker: str, dataset: Dataset, group: str) -> str:
         """Return the engine's settings."""
         values = {
             "kafka_broker_list": f"'{broker}'",
-            "kafka_topic_list": f"'{kind.topic}'",
+            "kafka_topic_list": f"'{dataset.topic}'",
             "kafka_group_name": f"'{group}'",
             "kafka_num_consumers": str(self.consumers),
             "kafka_thread_per_consumer": str(int(self.consumers > 1)),
@@ -63,33 +63,35 @@ class Tuning:
         return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
-def create(store: Store, kind: Kind, variant: str, tuning: Tuning, broker: str, group: str) -> None:
+def create(
+    store: Store, dataset: Dataset, variant: str, tuning: Tuning, broker: str, group: str
+) -> None:
     """Start to stream; it ends with the database."""
-    members, view = _json(kind) if variant == "json" else _raw(kind, variant)
+    members, view = _json(dataset) if variant == "json" else _raw(dataset, variant)
     input_format = "JSONEachRow" if variant == "json" else "LineAsString"
     # The embedded engine creates the table and says that it has not.
     with contextlib.suppress(QueryFailed):
         store.command(
             f"CREATE TABLE queue ({members}) ENGINE = Kafka"
-            f" SETTINGS {tuning.sql(broker, kind, group)}, kafka_format = '{input_format}'"
+            f" SETTINGS {tuning.sql(broker, dataset, group)}, kafka_format = '{input_format}'"
         )
-    store.command(f"CREATE MATERIALIZED VIEW queue_to_table TO {kind.table} AS {view}")
+    store.command(f"CREATE MATERIALIZED VIEW queue_to_table TO {dataset.table} AS {view}")
 
 
-def _json(kind: Kind) -> tuple[str, str]:
-    members = _MEMBERS[kind.name]
+def _json(dataset: Dataset) -> tuple[str, str]:
+    members = _MEMBERS[dataset.name]
     columns = ", ".join(f"{name} {type_}" for name, type_ in members).replace("''", "'")
     selected = ", ".join(_TIMES.get(name, "{}").format(name) for name, _ in members)
     return columns, f"SELECT {selected}, {_POSITION} FROM queue"
 
 
-def _raw(kind: Kind, variant: str) -> tuple[str, str]:
+def _raw(dataset: Dataset, variant: str) -> tuple[str, str]:
     """Parse in SQL: `tuple` reads JSON into one typed tuple, `split` cuts the text at its quotes.
 
     `split` relies on the order of the members and checks nothing, which no one should do with
     messages of others; it is here because it is the fastest.
     """
-    members = _MEMBERS[kind.name]
+    members = _MEMBERS[dataset.name]
     if variant == "tuple":
         inner = ", ".join(f"{name} {type_}" for name, type_ in members)
         selected = ", ".join(
@@ -98,15 +100,17 @@ def _raw(kind: Kind, variant: str) -> tuple[str, str]:
         )
         parsed = f"JSONExtract(message, 'Tuple({inner})') AS m"
     else:
-        selected = ", ".join(_piece(kind, name, number) for number, (name, _) in enumerate(members))
+        selected = ", ".join(
+            _piece(dataset, name, number) for number, (name, _) in enumerate(members)
+        )
         parsed = "splitByChar('\"', message) AS p"
     return "message String", f"WITH {parsed} SELECT {selected}, {_POSITION} FROM queue"
 
 
-def _piece(kind: Kind, name: str, number: int) -> str:
+def _piece(dataset: Dataset, name: str, number: int) -> str:
     """Cut one member out of the pieces between the quotes, as the messages are written now."""
     # v and kind come first; a text has four pieces, what is not a text has two.
-    if kind.name == "trades":
+    if dataset.name == "trades":
         at = 10 + 4 * number if number < 8 else 41 + 2 * (number - 8)
     else:
         at = 10 + 4 * number if number < 5 else 29 + 2 * (number - 5)
@@ -123,5 +127,5 @@ def _piece(kind: Kind, name: str, number: int) -> str:
             f"JSONExtract(substring({piece}, 2, length({piece}) - 2), 'Array(Float64)') AS {name}"
         )
     if name == "side":
-        return f"CAST({piece}, '{_SIDES[kind.name]}') AS side"
+        return f"CAST({piece}, '{_SIDES[dataset.name]}') AS side"
     return f"toLowCardinality({piece}) AS {name}"

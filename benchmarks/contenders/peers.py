@@ -10,7 +10,7 @@ from benchmarks import stack
 from benchmarks.contenders import kafka_engine
 from benchmarks.contenders.kafka_engine import Tuning
 from benchmarks.data import PARTITIONS
-from radar.datasets import Kind
+from radar.datasets import Dataset
 
 DEFAULT = 0  # whatever radar does by default
 QUIX_PYTHON = stack.ROOT / ".venv-quix" / "bin" / "python"
@@ -20,7 +20,7 @@ QUIX_PYTHON = stack.ROOT / ".venv-quix" / "bin" / "python"
 class Task:
     """What a contender is to do."""
 
-    kind: Kind
+    dataset: Dataset
     block: int
     broker: str
     database: stack.Database
@@ -59,9 +59,9 @@ def radar_workers(
     """
 
     def start(task: Task) -> list[stack.Process]:
-        stack.rewind(task.broker, task.kind, to_end=at_end)
+        stack.rewind(task.broker, task.dataset, to_end=at_end)
         block = {"BATCH_SIZE": str(task.block), "BATCH_MAX_SIZE": str(task.block)}
-        command = [sys.executable, "-m", "radar", "consume", task.kind.name]
+        command = [sys.executable, "-m", "radar", "consume", task.dataset.name]
         variables = (
             stack.environment(task.database.settings)
             | (block if environment is None else environment)
@@ -79,7 +79,7 @@ def _kafka_engine(variant: str) -> Start:
     def start(task: Task) -> list[stack.Process]:
         tuning = Tuning(block=task.block, consumers=PARTITIONS)
         store = task.database.store
-        kafka_engine.create(store, task.kind, variant, tuning, task.broker, _new_group(variant))
+        kafka_engine.create(store, task.dataset, variant, tuning, task.broker, _new_group(variant))
         return []
 
     return start
@@ -89,8 +89,8 @@ def _program(module: str, python: Path = Path(sys.executable)) -> Start:
     def start(task: Task) -> list[stack.Process]:
         settings = task.database.settings
         command = [
-            *(str(python), "-m", f"benchmarks.contenders.{module}", task.kind.name),
-            *("--broker", task.broker, "--topic", task.kind.topic),
+            *(str(python), "-m", f"benchmarks.contenders.{module}", task.dataset.name),
+            *("--broker", task.broker, "--topic", task.dataset.topic),
             *("--group", _new_group(module), "--database", settings.clickhouse_db),
             *("--clickhouse-port", str(settings.clickhouse_port)),
             *("--block", str(task.block), "--progress", str(task.progress_path)),

@@ -27,11 +27,11 @@ class ClickHouseSink(BatchingSink):  # type: ignore[misc]  # lives in an environ
 
     def write(self, batch: SinkBatch) -> None:
         """Insert a batch of one partition."""
-        kind = self._options.kind
-        to_row = TO_ROW[kind]
+        dataset = self._options.dataset
+        to_row = TO_ROW[dataset]
         for chunk in batch.iter_chunks(n=self._options.block):
             rows = [to_row(item.value, batch.partition, item.offset) for item in chunk]
-            self._client.insert(TABLES[kind], rows, column_names=COLUMNS[kind])
+            self._client.insert(TABLES[dataset], rows, column_names=COLUMNS[dataset])
 
 
 def main() -> None:

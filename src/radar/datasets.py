@@ -1,6 +1,6 @@
-"""The kinds of records, and everything that differs between them.
+"""The datasets, and everything that differs between them.
 
-A new kind is one record, one entry here and one migration.
+A new dataset is one record, one entry here and one migration.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from radar.codec import batch_decoder, message_format
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of record on its way from the exchange to its table."""
+class Dataset:
+    """One dataset on its way from the exchange to its table."""
 
     name: str  # as on the command line
     topic: str
@@ -23,7 +23,7 @@ class Kind:
     read_columns: batch_decoder.ReadColumns  # many message values at once; raises the same
 
 
-TRADES = Kind(
+TRADES = Dataset(
     name="trades",
     topic="radar_trades",
     dead_letter_topic="radar_trades_dlq",
@@ -33,7 +33,7 @@ TRADES = Kind(
     read_columns=batch_decoder.trade_columns,
 )
 
-DEPTH = Kind(
+DEPTH = Dataset(
     name="depth",
     topic="radar_depths",
     dead_letter_topic="radar_depths_dlq",
@@ -43,7 +43,7 @@ DEPTH = Kind(
     read_columns=batch_decoder.depth_columns,
 )
 
-GAPS = Kind(
+GAPS = Dataset(
     name="gaps",
     topic="radar_gaps",
     dead_letter_topic="radar_gaps_dlq",
@@ -53,7 +53,7 @@ GAPS = Kind(
     read_columns=batch_decoder.gap_columns,
 )
 
-WATCHES = Kind(
+WATCHES = Dataset(
     name="watches",
     topic="radar_watches",
     dead_letter_topic="radar_watches_dlq",
@@ -64,5 +64,5 @@ WATCHES = Kind(
 )
 
 # What an exchange sends; gaps are what the producers of these missed, watches when they did not.
-RECORDED = {kind.name: kind for kind in (TRADES, DEPTH)}
-KINDS = RECORDED | {kind.name: kind for kind in (GAPS, WATCHES)}
+RECORDED = {dataset.name: dataset for dataset in (TRADES, DEPTH)}
+DATASETS = RECORDED | {dataset.name: dataset for dataset in (GAPS, WATCHES)}

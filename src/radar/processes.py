@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.early_signals import SIGNAL_EXIT
 from radar.errors import BrokerUnavailable, ConfigurationError, StoreUnavailable
 from radar.kafka import Cluster
@@ -36,8 +36,8 @@ START_WITHIN_S = 120.0  # several questions to a slow store, one after the other
 _log = structlog.get_logger()
 
 
-def produce(settings: Settings, kind: Kind) -> None:
-    """Record one kind from the exchange into Kafka until SIGTERM or SIGINT; blocks.
+def produce(settings: Settings, dataset: Dataset) -> None:
+    """Record one dataset from the exchange into Kafka until SIGTERM or SIGINT; blocks.
 
     Raises:
         ConfigurationError: The exchange does not know a market of SYMBOLS.
@@ -51,7 +51,7 @@ def produce(settings: Settings, kind: Kind) -> None:
     connections = Connections()
     health = _serve_health(settings, connections)
     cluster = Cluster(settings)
-    checks = {"kafka": lambda: _ask_kafka(cluster, kind)}
+    checks = {"kafka": lambda: _ask_kafka(cluster, dataset)}
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
@@ -60,7 +60,7 @@ def produce(settings: Settings, kind: Kind) -> None:
             loop.add_signal_handler(number, stop.set)
         beating = asyncio.create_task(health.keep_beating())
         try:
-            await run(settings, kind, stop, health, connections)
+            await run(settings, dataset, stop, health, connections)
         finally:
             beating.cancel()
 
@@ -75,17 +75,17 @@ class MakeWorker(Protocol):
     """What makes a worker: the class itself, or a variation of it."""
 
     def __call__(
-        self, settings: Settings, kind: Kind, store: "Store", topic_id: str, *, health: Health
+        self, settings: Settings, dataset: Dataset, store: "Store", topic_id: str, *, health: Health
     ) -> "Worker":
         """Return a worker that has joined its group."""
 
 
-def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = None) -> None:
-    """Store one kind from Kafka into ClickHouse until SIGTERM or SIGINT; blocks.
+def consume(settings: Settings, dataset: Dataset, make_worker: MakeWorker | None = None) -> None:
+    """Store one dataset from Kafka into ClickHouse until SIGTERM or SIGINT; blocks.
 
     Args:
         settings: The options.
-        kind: What to store.
+        dataset: What to store.
         make_worker: Tests run a worker that dies at a crash point, or a deliberately wrong one.
 
     Raises:
@@ -105,7 +105,7 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
     starting.set()
     stopping = _stop_on_signals(starting)
     cluster = Cluster(settings)
-    topics = [kind.topic, kind.dead_letter_topic]
+    topics = [dataset.topic, dataset.dead_letter_topic]
     _persist(lambda: cluster.create_topics(topics), stopping, health)
     # The one that is asked whether it answers is used by another thread.
     store, asked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
@@ -113,17 +113,17 @@ def consume(settings: Settings, kind: Kind, make_worker: MakeWorker | None = Non
         _persist(lambda: migrate(store, settings.retention_days), stopping, health)
 
         def join() -> Worker:
-            topic_id = cluster.topic_id(kind.topic)
-            return (make_worker or Worker)(settings, kind, store, topic_id, health=health)
+            topic_id = cluster.topic_id(dataset.topic)
+            return (make_worker or Worker)(settings, dataset, store, topic_id, health=health)
 
         if (worker := _persist(join, stopping, health)) is not None:
             # The default looks through everything again and again while blocks are read, which
             # doubles their cost; what they are made of holds no cycles.
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
-            gauge = LagGauge(kind)
+            gauge = LagGauge(dataset)
             checks = {
-                "kafka": lambda: gauge.show(_ask_kafka(cluster, kind), worker.positions.copy()),
+                "kafka": lambda: gauge.show(_ask_kafka(cluster, dataset), worker.positions.copy()),
                 "store": asked_store.ping,
             }
             with _checking(settings, health, checks):
@@ -215,10 +215,10 @@ def _checking(
     return checking(health, checks) if settings.metrics_port else nullcontext()
 
 
-def _ask_kafka(cluster: Cluster, kind: Kind) -> dict[int, int]:
+def _ask_kafka(cluster: Cluster, dataset: Dataset) -> dict[int, int]:
     from radar.telemetry.checks import CHECK_TIMEOUT_S
 
-    return cluster.end_offsets(kind.topic, CHECK_TIMEOUT_S)
+    return cluster.end_offsets(dataset.topic, CHECK_TIMEOUT_S)
 
 
 def _persist(

@@ -125,7 +125,7 @@ def pipeline(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
             ).json()
         except (httpx.TransportError, json.JSONDecodeError):
             return False
-        rows = {each["kind"]: each["rows"] for each in overview.get("tables", [])}
+        rows = {each["dataset"]: each["rows"] for each in overview.get("tables", [])}
         return bool(rows.get("trades") and rows.get("depth"))
 
     try:

@@ -75,12 +75,12 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
         now_us,
     ]
     watches, gaps = [], []
-    for kind in ("trades", "depth"):
+    for dataset in ("trades", "depth"):
         for n, (begins_us, ends_us) in enumerate(pairwise(edges)):
             lasted_us = (n + 1) * 90 * 1_000_000
             watches.append(
                 Watch(
-                    source="wallex", record_kind=kind, connection=f"{n:02x}", symbols=symbols,
+                    source="wallex", record_kind=dataset, connection=f"{n:02x}", symbols=symbols,
                     began_at_us=begins_us + (lasted_us if n else 0), ended_at_us=ends_us,
                     end_reason="closed", interval_ms=0, received_at_us=ends_us,
                 )
@@ -88,9 +88,10 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
             if n:
                 gaps.append(
                     Gap(
-                        source="wallex", record_kind=kind, cause=causes[n - 1],
+                        source="wallex", record_kind=dataset, cause=causes[n - 1],
                         symbols=symbols[: n or 1], began_at_us=begins_us,
-                        ended_at_us=begins_us + lasted_us, repaired=kind == "trades" and n % 2 == 0,
+                        ended_at_us=begins_us + lasted_us,
+                        repaired=dataset == "trades" and n % 2 == 0,
                         received_at_us=begins_us + lasted_us,
                     )
                 )  # fmt: skip

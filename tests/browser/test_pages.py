@@ -332,7 +332,7 @@ def test_pipeline_shows_the_flow_and_its_numbers_move(look: Look, pipeline: str)
     expect(stored).not_to_have_attribute("title", before or "")
     rows = int((stored.get_attribute("title") or "0").replace(",", ""))
     answer = page.evaluate("fetch('api/pipeline').then((answer) => answer.json())")
-    counted = {each["kind"]: each["rows"] for each in answer["tables"]}
+    counted = {each["dataset"]: each["rows"] for each in answer["tables"]}
     assert 0 < rows <= counted["trades"] + 500
     partitions = page.locator("section[aria-label=Partitions] tbody tr")
     expect(partitions).to_have_count(len(answer["partitions"]))

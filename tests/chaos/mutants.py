@@ -1,6 +1,6 @@
 """Radar with one rule of delivery broken: the ledger test must find out.
 
-`python -m chaos.mutants RULE consume|produce KIND` starts as `radar consume KIND` does, but wrong.
+`python -m chaos.mutants RULE consume|produce DATASET` starts a broken `radar consume DATASET`.
 Workers also kill themselves now and then where the broken rule hurts, for as long as the rig keeps
 a file. RULE `none` breaks nothing: with the same deaths nothing is lost or doubled.
 """
@@ -20,7 +20,7 @@ import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
 from radar import processes
 from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.producer import recorders, trade_ids
 from radar.settings import load
 from radar.telemetry import logs
@@ -87,19 +87,19 @@ def dies_at(place: CrashPoint) -> Callable[[CrashPoint], None]:
 
 def main() -> None:
     """Run the wrong process until SIGTERM."""
-    rule, role, kind = sys.argv[1:]
+    rule, role, dataset = sys.argv[1:]
     make_worker, place = MUTANTS[rule]
     settings = load()
-    logs.configure(settings, f"{role}-{kind}")
+    logs.configure(settings, f"{role}-{dataset}")
     if role == "produce":
         if rule == "id without occurrence number":
             setattr(recorders, "trade_id", lambda content, _: trade_ids.trade_id(content, 1))  # noqa: B010
-        processes.produce(settings, KINDS[kind])
+        processes.produce(settings, DATASETS[dataset])
     else:
         reached = dies_at(place)
         processes.consume(
             settings,
-            KINDS[kind],
+            DATASETS[dataset],
             lambda *arguments, **options: make_worker(*arguments, **options, reached=reached),
         )
 

@@ -72,7 +72,7 @@ Processes end by themselves when a worker kills itself at a crash point (killed)
 up and is started again (exit code)."""
 
 NOTE_ON_RUNS = """\
-Producers are whole producers of each kind; connections are redundant ones in each; workers are
+Producers are whole producers of each dataset; connections are redundant ones in each; workers are
 those of trades. Rates are the exchange's. Seconds are those in which faults happen. Deaths are
 processes that ended without being told to."""
 

@@ -27,7 +27,7 @@ from chaos.schedule import Fault, Setup, harmed
 from link import Link
 from ports import free_port
 from radar.addresses import answers
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.local.apache_kafka import Listener, Node, prepare
@@ -46,7 +46,7 @@ LOG_END_BYTES = 1024 * 1024
 TESTS = Path(__file__).parents[1]
 CRASHING_WORKER = str(TESTS / "crashing_worker.py")
 CRASH_WHILE = "CRASH_WHILE_FILE"
-KINDS = {"trades": TRADES, "depth": DEPTH}
+DATASETS = {"trades": TRADES, "depth": DEPTH}
 BAD_MESSAGES = (
     b"",
     b"{",
@@ -171,7 +171,7 @@ class Rig:
     Attributes:
         parts: The processes by name.
         done: Faults that were done, by name.
-        bad: Keys of the bad messages that were published, by kind.
+        bad: Keys of the bad messages that were published, by dataset.
         small_disk: Whether ClickHouse's data is on a small disk.
         crash_file: While it exists, workers with a broken rule kill themselves now and then.
     """
@@ -191,7 +191,7 @@ class Rig:
         self.directory = directory
         self.parts: dict[str, ColumnBlock] = {}
         self.done: Counter[str] = Counter()
-        self.bad: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
+        self.bad: dict[str, list[bytes]] = {dataset: [] for dataset in DATASETS}
         self.small_disk = False
         self.ledger_path = directory / "ledger.ndjson"
         self.crash_file = directory / "crash"
@@ -217,7 +217,7 @@ class Rig:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        dataset: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -238,27 +238,29 @@ class Rig:
         cluster = Cluster(settings)
         await asyncio.to_thread(cluster.wait_until_up, 60)
         topics = [
-            topic for kind in KINDS.values() for topic in (kind.topic, kind.dead_letter_topic)
+            topic
+            for dataset in DATASETS.values()
+            for topic in (dataset.topic, dataset.dead_letter_topic)
         ]
         await self.persist(lambda: cluster.create_topics(topics))
         await asyncio.to_thread(self._prepare_tables, settings)
-        for kind in KINDS:
-            for name in setup.names(f"{kind}-worker"):
+        for dataset in DATASETS:
+            for name in setup.names(f"{dataset}-worker"):
                 variables = {"WORKER_ID": name} if setup.static_members else {}
-                self._start_role(name, self._command("consume", kind), variables)
-            for name in setup.names(f"{kind}-producer"):
+                self._start_role(name, self._command("consume", dataset), variables)
+            for name in setup.names(f"{dataset}-producer"):
                 link = await self._link(name, "127.0.0.1", self._exchange_port)
                 address = f"127.0.0.1:{link.port}"
                 variables = {
                     "EXCHANGE_WS_URL": f"ws://{address}/ws",
                     "EXCHANGE_REST_URL": f"http://{address}",
                 }
-                self._start_role(name, self._command("produce", kind), variables)
+                self._start_role(name, self._command("produce", dataset), variables)
 
-    def _command(self, role: str, kind: str) -> list[str]:
-        if self._broken_rule and kind == "trades":
-            return [sys.executable, "-m", "chaos.mutants", self._broken_rule, role, kind]
-        return radar(role, kind)
+    def _command(self, role: str, dataset: str) -> list[str]:
+        if self._broken_rule and dataset == "trades":
+            return [sys.executable, "-m", "chaos.mutants", self._broken_rule, role, dataset]
+        return radar(role, dataset)
 
     def settings(self) -> Settings:
         """Return options that lead to the stores without a link."""
@@ -400,8 +402,8 @@ class Rig:
     def _prepare_tables(self, settings: Settings) -> None:
         store = Store(settings)
         migrate(store, settings.retention_days)
-        for kind in KINDS.values():
-            store.command(f"ALTER TABLE {kind.table} MODIFY SETTING {WITHOUT_MERGES}")
+        for dataset in DATASETS.values():
+            store.command(f"ALTER TABLE {dataset.table} MODIFY SETTING {WITHOUT_MERGES}")
         store.close()
 
     async def run(self, faults: list[Fault]) -> None:
@@ -468,8 +470,8 @@ class Rig:
     async def _crash_worker(self, fault: Fault) -> None:
         """Let a worker start that will kill itself at a crash point, soon."""
         part = self.parts[fault.target]
-        kind, seed = fault.target.split("-")[0], str(self._chance.random())
-        part.next_command = [sys.executable, CRASHING_WORKER, kind, fault.detail, "0.2", seed]
+        dataset, seed = fault.target.split("-")[0], str(self._chance.random())
+        part.next_command = [sys.executable, CRASHING_WORKER, dataset, fault.detail, "0.2", seed]
         await part.kill(0.1)
         await asyncio.sleep(fault.seconds)
 
@@ -509,7 +511,7 @@ class Rig:
         link.heal()
 
     async def _hide_table(self, fault: Fault) -> None:
-        table = KINDS[fault.target.split()[0]].table
+        table = DATASETS[fault.target.split()[0]].table
         await self.persist(lambda: self._rename(table, f"{table}_away"))
         await asyncio.sleep(fault.seconds)
         await self.persist(lambda: self._rename(f"{table}_away", table))
@@ -535,7 +537,7 @@ class Rig:
         """Publish up to three messages that are none; more in a row would halt the worker."""
         keys = [f"bad-{fault.at_s:.3f}-{n}".encode() for n in range(self._chance.randint(1, 3))]
         values = [self._chance.choice(BAD_MESSAGES) for _ in keys]
-        topic = KINDS[fault.target].topic
+        topic = DATASETS[fault.target].topic
         await asyncio.to_thread(self._publish, topic, list(zip(keys, values, strict=True)))
         self.bad[fault.target] += keys
 
@@ -556,7 +558,7 @@ class Rig:
     async def _move_leaders(self, fault: Fault) -> None:
         """Let another replica lead each partition."""
         admin = AdminClient({"bootstrap.servers": self._brokers, "logger": _SILENT})
-        topics = [kind.topic for kind in KINDS.values()]
+        topics = [dataset.topic for dataset in DATASETS.values()]
         brokers = self._brokers.split(",")
         await self.persist(lambda: move_leaders(admin, self._chance.choice(brokers), topics))
 
@@ -601,7 +603,7 @@ class Rig:
             await self._until(partial(self._has_repaired, name), f"{name} has repaired")
         await self._until_stored("nothing waits in Kafka")
         for role in ("producer", "worker"):
-            names = [n for k in KINDS for n in self.setup.names(f"{k}-{role}")]
+            names = [n for k in DATASETS for n in self.setup.names(f"{k}-{role}")]
             codes = await asyncio.gather(*(self.parts[name].end(60) for name in names))
             for name, code in zip(names, codes, strict=True):
                 if code:
@@ -643,7 +645,9 @@ class Rig:
             cluster = Cluster(self.settings())
             try:
                 lags = [
-                    lag for kind in KINDS.values() for lag in cluster.lag(kind.topic, kind.group)
+                    lag
+                    for dataset in DATASETS.values()
+                    for lag in cluster.lag(dataset.topic, dataset.group)
                 ]
             except BrokerUnavailable:
                 return False
@@ -659,11 +663,11 @@ class Rig:
             host="127.0.0.1", port=self._clickhouse_port, database="radar"
         )
 
-    def log(self, kind: Kind, *, dead_letters: bool = False) -> dict[tuple[int, int], Any]:
+    def log(self, dataset: Dataset, *, dead_letters: bool = False) -> dict[tuple[int, int], Any]:
         """Read a topic from its beginning to its end; the messages by partition and offset."""
         from confluent_kafka import OFFSET_BEGINNING, Consumer
 
-        topic = kind.dead_letter_topic if dead_letters else kind.topic
+        topic = dataset.dead_letter_topic if dead_letters else dataset.topic
         consumer = Consumer(
             {
                 "bootstrap.servers": self._brokers,

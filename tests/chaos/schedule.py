@@ -19,7 +19,7 @@ class Setup:
         kafka_nodes: Nodes of Apache Kafka; 0 is the embedded broker.
         group_protocol: `classic` or `consumer` (KIP-848).
         static_members: Whether workers keep their place in the group under a fixed name.
-        producers: Whole producers of each kind, all recording everything.
+        producers: Whole producers of each dataset, all recording everything.
         redundant_connections: Connections per shard of each producer.
         workers: Workers of trades; depth has one less, at least one.
         partitions: Of each topic.

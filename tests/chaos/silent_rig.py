@@ -28,7 +28,7 @@ from chaos.schedule import Fault, Setup
 from chaos.silent import PAUSE_S
 from chaos.silent_verdict import Place, Sample, Witnessed, look
 from ports import free_port
-from radar.datasets import GAPS, KINDS, TRADES, WATCHES
+from radar.datasets import DATASETS, GAPS, TRADES, WATCHES
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from support import radar
@@ -130,18 +130,22 @@ class SilentRig(Rig):
         cluster = Cluster(self.settings())
         await self.persist(
             lambda: cluster.create_topics(
-                [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+                [
+                    name
+                    for dataset in DATASETS.values()
+                    for name in (dataset.topic, dataset.dead_letter_topic)
+                ]
             )
         )
-        for kind in (GAPS, WATCHES):
-            self._start_role(f"{kind.name}-worker-1", radar("consume", kind.name), {})
+        for dataset in (GAPS, WATCHES):
+            self._start_role(f"{dataset.name}-worker-1", radar("consume", dataset.name), {})
         self.witness = Witness(self._brokers)
         await asyncio.to_thread(self.witness.follow, await asyncio.to_thread(self._topic))
 
-    def _command(self, role: str, kind: str) -> list[str]:
+    def _command(self, role: str, dataset: str) -> list[str]:
         if role == "produce":
-            return [sys.executable, CLOCKED, str(self.clocks), role, kind]
-        return super()._command(role, kind)
+            return [sys.executable, CLOCKED, str(self.clocks), role, dataset]
+        return super()._command(role, dataset)
 
     def _start_role(self, name: str, command: list[str], variables: Mapping[str, str]) -> None:
         port = self._ports[name] = free_port()
@@ -254,7 +258,9 @@ class SilentRig(Rig):
         shifted_clocks.write(self.clocks, 0, 0)
 
     def _producers(self) -> list[str]:
-        return [n for kind in ("trades", "depth") for n in self.setup.names(f"{kind}-producer")]
+        return [
+            n for dataset in ("trades", "depth") for n in self.setup.names(f"{dataset}-producer")
+        ]
 
     async def _suspend(self, fault: Fault) -> None:
         """Stop the producers; for them the wall clock has jumped, and the exchange cut them off."""
@@ -388,10 +394,10 @@ class SilentRig(Rig):
 
     async def settle(self) -> list[str]:
         problems = await super().settle()
-        for kind in (GAPS, WATCHES):
-            code = await self.parts[f"{kind.name}-worker-1"].end(60)
+        for dataset in (GAPS, WATCHES):
+            code = await self.parts[f"{dataset.name}-worker-1"].end(60)
             if code:
-                problems.append(f"{kind.name}-worker-1 ended with {code}")
+                problems.append(f"{dataset.name}-worker-1 ended with {code}")
         await asyncio.to_thread(self.witness.stop)
         return problems
 
@@ -404,8 +410,8 @@ class SilentRig(Rig):
             try:
                 waiting = sum(
                     max(0, lag.messages)
-                    for kind in KINDS.values()
-                    for lag in cluster.lag(kind.topic, kind.group)
+                    for dataset in DATASETS.values()
+                    for lag in cluster.lag(dataset.topic, dataset.group)
                 )
             except BrokerUnavailable:
                 return False

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from chaos.rig import KINDS, Rig
-from radar.datasets import TRADES, Kind
+from chaos.rig import DATASETS, Rig
+from radar.datasets import TRADES, Dataset
 from radar_simulator import read_ledger
 
 Facts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, amount, side
@@ -54,8 +54,8 @@ def judge(rig: Rig) -> Verdict:
     client = rig.client()
     try:
         _compare_with_ledger(rig, client, verdict)
-        for name, kind in KINDS.items():
-            _compare_with_log(rig, client, kind, set(rig.bad[name]), verdict)
+        for name, dataset in DATASETS.items():
+            _compare_with_log(rig, client, dataset, set(rig.bad[name]), verdict)
     finally:
         client.close()
     return verdict
@@ -93,31 +93,31 @@ def _compare_with_ledger(rig: Rig, client: Any, verdict: Verdict) -> None:
 
 
 def _compare_with_log(
-    rig: Rig, client: Any, kind: Kind, bad_keys: set[bytes], verdict: Verdict
+    rig: Rig, client: Any, dataset: Dataset, bad_keys: set[bytes], verdict: Verdict
 ) -> None:
-    log = rig.log(kind)
+    log = rig.log(dataset)
     bad = {position for position, message in log.items() if message.key() in bad_keys}
     letters = {
         (int(headers[b"partition"]), int(headers[b"offset"]))
-        for headers in map(_headers, rig.log(kind, dead_letters=True).values())
+        for headers in map(_headers, rig.log(dataset, dead_letters=True).values())
     }
     verdict.bad_messages += len(bad)
     verdict.dead_letters_wrong += len(bad ^ letters) + len(bad_keys) - len(bad)
     ((rows, positions),) = client.query(
-        f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {kind.table}"
+        f"SELECT count(), uniqExact(kafka_partition, kafka_offset) FROM {dataset.table}"
     ).result_rows
     verdict.physical_duplicates += rows - positions
     # Readers of the book see the newest; the history is the table without duplicates.
-    reader = "trades" if kind is TRADES else "orderbook_depth FINAL"
+    reader = "trades" if dataset is TRADES else "orderbook_depth FINAL"
     identities, counts = client.query(
-        f"SELECT {_STORED_IDENTITY[kind.name]} AS identity, count() FROM {reader}"
+        f"SELECT {_STORED_IDENTITY[dataset.name]} AS identity, count() FROM {reader}"
         " GROUP BY identity",
         column_oriented=True,
     ).result_columns or ((), ())
     visible = Counter(dict(zip(identities, counts, strict=True)))
-    if kind is not TRADES:
+    if dataset is not TRADES:
         verdict.depth_stored = visible.total()
-    wanted = {_identity(kind, message.value()) for at, message in log.items() if at not in bad}
+    wanted = {_identity(dataset, message.value()) for at, message in log.items() if at not in bad}
     verdict.visible_duplicates += visible.total() - len(visible)
     verdict.messages_lost += len(wanted - visible.keys())
     verdict.phantom_rows += len(visible.keys() - wanted)
@@ -149,8 +149,8 @@ class _Snapshot(msgspec.Struct):
     quantities: list[float]
 
 
-def _identity(kind: Kind, value: bytes) -> str:
-    if kind is TRADES:
+def _identity(dataset: Dataset, value: bytes) -> str:
+    if dataset is TRADES:
         return msgspec.json.decode(value, type=_Trade).trade_id
     told = msgspec.json.decode(value, type=_Snapshot)
     levels = (*told.prices, *told.quantities)

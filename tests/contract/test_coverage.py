@@ -11,7 +11,7 @@ from radar.checks.coverage import Covered, coverage, symbol_gaps
 from radar.codec import message_format
 from radar.consumer.chunk import read
 from radar.consumer.run import MessageRun
-from radar.datasets import GAPS, WATCHES, Kind
+from radar.datasets import GAPS, WATCHES, Dataset
 from radar.records import OPEN, Gap, GapCause, Watch
 from radar.store.client import Store
 from support import Consumed, radar
@@ -53,12 +53,12 @@ def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCaus
     )
 
 
-def insert(store: Store, kind: Kind, *values: bytes) -> None:
+def insert(store: Store, dataset: Dataset, *values: bytes) -> None:
     messages = [Consumed(at, value) for at, value in enumerate(values)]
-    content = read(kind, 0, MessageRun.of(messages))
+    content = read(dataset, 0, MessageRun.of(messages))
     assert not content.letters
     rows = [(len(part.run), part.columns) for part in content.parts]
-    store.insert(kind.table, rows, repr(values))
+    store.insert(dataset.table, rows, repr(values))
 
 
 def day(rows: list[Covered], symbol: str, days: int) -> Covered:

@@ -219,7 +219,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
     told = {(row["symbol"], row["day"]): row for row in json.loads(done.stdout)["days"]}
     assert [market["symbol"] for market in answer["markets"]] == ["A", "B"]
     for market in answer["markets"]:
-        assert market["kind"] == "trades"
+        assert market["dataset"] == "trades"
         assert market["days"][0] is None  # nothing was watched before
         for day, shown in zip(answer["days"][1:-1], market["days"][1:-1], strict=True):
             for name, value in shown.items():
@@ -233,7 +233,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
     recorded = [gap for gap in answer["gaps"] if gap not in downtime]
     assert [gap["symbols"] for gap in recorded] == [["A", "B"], ["A"]]
     assert recorded[1] == {
-        "kind": "trades", "symbols": ["A"], "cause": "silent", "repaired": True,
+        "dataset": "trades", "symbols": ["A"], "cause": "silent", "repaired": True,
         "began_at_s": (at_us + 3 * hour_us) / 1e6, "ended_at_s": (at_us + 4 * hour_us) / 1e6,
     }  # fmt: skip
     of_b = get(client, "/api/gaps", days=4, symbol="B")["gaps"]
@@ -248,7 +248,7 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
     assert (about["exchange"], about["simulated"]) == ("wallex", False)
 
     def tables() -> dict[str, int]:
-        return {each["kind"]: each["rows"] for each in get(client, "/api/pipeline")["tables"]}
+        return {each["dataset"]: each["rows"] for each in get(client, "/api/pipeline")["tables"]}
 
     eventually(lambda: tables().get("trades") == 3, "what is stored is told")
     eventually(lambda: get(client, "/api/pipeline")["kafka_error"], "that Kafka is away is told")
@@ -257,7 +257,7 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
     samples = len(history["at_s"])
     assert samples >= 1
     assert history["period_s"] == 5
-    assert all(len(curve) == samples for curve in history["kinds"]["trades"].values())
+    assert all(len(curve) == samples for curve in history["datasets"]["trades"].values())
 
 
 @pytest.mark.parametrize(

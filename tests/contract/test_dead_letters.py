@@ -9,7 +9,7 @@ from typing import Any
 import confluent_kafka
 import pytest
 
-from radar.checks.verify import verify_kind
+from radar.checks.verify import verify_dataset
 from radar.consumer.chunk import BadMessage
 from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES, DeadLetters
 from radar.consumer.dlq.reader import DeadLetter, DeadLetterState, Letters, Selection
@@ -138,7 +138,7 @@ def test_list_and_show_tell_reason_origin_and_payload(settings: Settings, store:
     bad = next(each for each in found if each["reason"] == "schema")
     assert bad["payload"].encode() == BAD
     assert (bad["topic"], bad["offset"], bad["state"]) == ("radar_trades", 2, "open")
-    assert run("dlq", "list", "--kind", "depth").strip() == "0 dead letters"
+    assert run("dlq", "list", "--dataset", "depth").strip() == "0 dead letters"
     assert run("dlq", "list", "--since", "2100-01-01").strip() == "0 dead letters"
     text = run("dlq", "list", "--reason", "schema", "--since", "1h")
     assert bad["letter"] in text
@@ -156,7 +156,7 @@ def test_replay_of_a_selection_leaves_the_others(settings: Settings, store: Stor
     send_three(settings, store)
     repair(store)
     (name,) = [each.name for each in opened(settings) if each.reason == "rejected"]
-    assert "0 replayed, 0 still bad" in run("dlq", "replay", "--kind", "depth")
+    assert "0 replayed, 0 still bad" in run("dlq", "replay", "--dataset", "depth")
     assert "1 replayed, 0 still bad" in run("dlq", "replay", name)
     assert "0 replayed, 0 still bad" in run("dlq", "replay", name)
     run("dlq", "replay", "radar_trades:0:99", code=1)
@@ -321,7 +321,7 @@ def test_replay_makes_no_row_of_a_letter_that_is_not_of_the_message_at_its_place
     publish(settings, [trade_value(10, "LATERTMN")])
     eventually(lambda: stored(store) == 3 and waiting(settings) == 0, "the later message")
     store.command("DELETE FROM trades_master WHERE symbol = 'LATERTMN'")
-    assert verify_kind(Cluster(settings), store, TRADES).missing == 1
+    assert verify_dataset(Cluster(settings), store, TRADES).missing == 1
 
 
 def test_replay_compares_letters_that_stand_far_apart(settings: Settings, store: Store) -> None:

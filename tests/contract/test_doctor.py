@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from ports import free_port
 from radar.consumer.chunk import BadMessage
 from radar.consumer.dlq.publisher import DeadLetters
-from radar.datasets import DEPTH, KINDS, TRADES
+from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster, client_config
 from radar.settings import Settings
@@ -52,7 +52,9 @@ def states(found: Findings, *bad: str) -> set[str]:
 
 
 def test_doctor_finds_nothing_where_all_is_well(kafka_settings: Settings, store: Store) -> None:
-    names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+    names = [
+        name for dataset in DATASETS.values() for name in (dataset.topic, dataset.dead_letter_topic)
+    ]
     Cluster(kafka_settings).create_topics(names)
     found = ask(0)
     assert states(found, "disk", "ClickHouse disk") == {"ok"}

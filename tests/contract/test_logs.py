@@ -119,7 +119,7 @@ def test_worker_writes_one_json_line_for_each_block_and_none_for_each_message(
     lines = lines_of(worker.log)
     blocks = [line for line in lines if line["event"] == "block stored"]
     assert sum(line["rows"] for line in blocks) == 3000
-    assert {line["kind"] for line in blocks} == {TRADES.name}
+    assert {line["dataset"] for line in blocks} == {TRADES.name}
     assert all(line["role"] == "consume-trades" for line in lines)
     assert len(lines) < len(blocks) + 20
 

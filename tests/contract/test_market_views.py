@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from market_data import MONDAY, insert, insert_market, side, trade, us
 from producing import OTHER_MARKETS, Topic, options, producing, sent
 from radar.codec import message_format
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.errors import QueryFailed
 from radar.kafka import client_config
 from radar.records import BookSide
@@ -90,8 +90,8 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
     settings = load()
     create_topics(settings)
     # What is delivered again stays beside what was there.
-    for kind in (TRADES, DEPTH):
-        store.command(f"SYSTEM STOP MERGES {kind.table}")
+    for dataset in (TRADES, DEPTH):
+        store.command(f"SYSTEM STOP MERGES {dataset.table}")
     return settings
 
 
@@ -100,9 +100,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start workers; they are ended with the test."""
     processes: list[Process] = []
 
-    def run(kind: str, **environment: str) -> Process:
+    def run(dataset: str, **environment: str) -> Process:
         log = tmp_path / f"worker-{len(processes)}.log"
-        processes.append(Process(radar("consume", kind), log, **environment))
+        processes.append(Process(radar("consume", dataset), log, **environment))
         return processes[-1]
 
     yield run
@@ -110,10 +110,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         process.end()
 
 
-def rewind(settings: Settings, kind: Kind) -> None:
+def rewind(settings: Settings, dataset: Dataset) -> None:
     """Let a group without members begin again at the start of its topic."""
-    consumer = Consumer(client_config(settings) | {"group.id": kind.group})
-    start = [TopicPartition(kind.topic, n, 0) for n in range(settings.kafka_num_partitions)]
+    consumer = Consumer(client_config(settings) | {"group.id": dataset.group})
+    start = [TopicPartition(dataset.topic, n, 0) for n in range(settings.kafka_num_partitions)]
     consumer.commit(offsets=start, asynchronous=False)
     consumer.close()
 
@@ -127,16 +127,16 @@ class Recorded:
     messages: list[dict[str, Any]]
 
 
-async def record(settings: Settings, kind: Kind, simulated: SimulatorOptions) -> Recorded:
+async def record(settings: Settings, dataset: Dataset, simulated: SimulatorOptions) -> Recorded:
     """Record from the simulated exchange for some seconds, the last of which is over."""
     async with simulator(simulated) as sim:
-        topic = Topic(settings, kind)
-        async with producing(options(settings, sim), kind):
+        topic = Topic(settings, dataset)
+        async with producing(options(settings, sim), dataset):
             await topic.until(lambda: len(topic.messages) > 100, "the connection is up")
             began = time.time()
             await topic.until(lambda: time.time() > began + 5, "some seconds")
             assert await sim.quiesce()
-            if kind is TRADES:
+            if dataset is TRADES:
                 await topic.until(lambda: sent(sim.ledger.trades()) <= topic.trades(), "the rest")
         await asyncio.to_thread(topic.read)
         topic.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ports import free_port
-from radar.datasets import KINDS, TRADES
+from radar.datasets import DATASETS, TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.status.collect import COMPLETE_WAIT_S, Observer
@@ -60,23 +60,23 @@ def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
                 and found.flows[0].open_letters == 1
                 and found.tables
                 and found.tables[0].rows == TRADES_COUNT
-                and {each.owner for each in found.partitions if each.kind == "trades"}
+                and {each.owner for each in found.partitions if each.dataset == "trades"}
                 == {"worker-1"}
                 and [each.severity for each in found.obstacles] == ["warning"]
             ),
             "everything is stored",
         )
         lags = Cluster(load()).lag(TRADES.topic, TRADES.group)
-        partitions = [each for each in seen.partitions if each.kind == "trades"]
+        partitions = [each for each in seen.partitions if each.dataset == "trades"]
         assert [(each.partition, each.end, each.committed, each.lag) for each in partitions] == [
             (lag.partition, lag.end, lag.committed, lag.messages) for lag in lags
         ]
         assert seen.flows[0].lag == 0
         assert seen.tables[0].rows == int(store.rows("SELECT count() FROM trades")[0][0])
         (letter,) = seen.letters
-        assert (letter.kind, letter.topic) == ("trades", TRADES.topic)
+        assert (letter.dataset, letter.topic) == ("trades", TRADES.topic)
         (only,) = seen.workers
-        assert (only.name, only.kind, only.ready, only.dead_letters) == (
+        assert (only.name, only.dataset, only.ready, only.dead_letters) == (
             "worker-1",
             "trades",
             True,
@@ -134,7 +134,7 @@ def test_observer_of_stores_that_are_not_there_tells_that_and_the_rest(
         "clickhouse",
         "trades-consumer-1",
     }
-    assert [flow.kind for flow in seen.flows] == list(KINDS)
+    assert [flow.dataset for flow in seen.flows] == list(DATASETS)
     assert {flow.lag for flow in seen.flows} == {None}
     assert (seen.partitions, seen.tables) == ([], [])
     (worker,) = seen.workers

@@ -74,8 +74,8 @@ class Producer:
         self.signal_stop = self._process._popen.terminate
         self.wait = self._process.wait
 
-    def metric(self, name: str, kind: str = "trades") -> float:
-        return scrape(self._port).get((name, kind), 0.0)
+    def metric(self, name: str, dataset: str = "trades") -> float:
+        return scrape(self._port).get((name, dataset), 0.0)
 
     def resident_bytes(self) -> int:
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():

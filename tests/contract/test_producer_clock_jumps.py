@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producing import Topic, options, producing
-from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
 from radar.producer import clock
 from radar.producer.clock import RecordingClock
 from radar.records import GapCause
@@ -79,11 +79,11 @@ def test_clock_calls_back_before_it_gives_a_time_after_a_jump(
     place="coverage, data quality page, views watches and symbol_gaps, radar_gaps_total, log",
     within_s=30,
 )
-@pytest.mark.parametrize("kind", [TRADES, DEPTH], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: dataset.name)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_time_that_jumped_is_a_gap_and_was_not_watched(
     jump: str,
-    kind: Kind,
+    dataset: Dataset,
     kafka_settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     within_s: float,
@@ -95,8 +95,8 @@ def test_time_that_jumped_is_a_gap_and_was_not_watched(
         simulated = SimulatorOptions(symbols=3, trades_per_s=50, recent_trades=6000)
         async with simulator(simulated) as sim:
             settings = options(kafka_settings, sim, depth_interval_seconds=0.1)
-            topic, gaps, watches = (Topic(settings, each) for each in (kind, GAPS, WATCHES))
-            async with producing(settings, kind):
+            topic, gaps, watches = (Topic(settings, each) for each in (dataset, GAPS, WATCHES))
+            async with producing(settings, dataset):
                 await topic.until(lambda: len(topic.messages) > 100, "the first messages")
                 harm(clocks)
                 async with asyncio.timeout(within_s):
@@ -107,8 +107,12 @@ def test_time_that_jumped_is_a_gap_and_was_not_watched(
             await asyncio.to_thread(gaps.read)
             await watches.until(lambda: ends(watches).count("stopped") == 1, "the stop")
             (gap,) = gaps.messages
-            assert (gap["cause"], gap["record_kind"], len(gap["symbols"])) == (cause, kind.name, 3)
-            assert gap["repaired"] is (kind is TRADES)
+            assert (gap["cause"], gap["record_kind"], len(gap["symbols"])) == (
+                cause,
+                dataset.name,
+                3,
+            )
+            assert gap["repaired"] is (dataset is TRADES)
             assert HOUR_NS / 1e3 < gap["ended_at_us"] - gap["began_at_us"] < 1.1 * HOUR_NS / 1e3
             told = newest(watches)
             assert sorted(ends(watches)) == sorted([cause, "clock", "stopped"])

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from producing import consumer_of
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.producer import feed
 from radar.producer.connection import CLOSE_TIMEOUT_S
 from radar.producer.producer import run
@@ -99,7 +99,7 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 @contextlib.asynccontextmanager
 async def producing(
-    settings: Settings, served: Exchange, kind: Kind, **changes: Any
+    settings: Settings, served: Exchange, dataset: Dataset, **changes: Any
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
     settings = settings.model_copy(
@@ -110,7 +110,7 @@ async def producing(
         }
         | changes
     )
-    task = asyncio.create_task(run(settings, kind, stop))
+    task = asyncio.create_task(run(settings, dataset, stop))
     try:
         yield
     finally:
@@ -127,8 +127,8 @@ async def until(condition: Callable[[], bool]) -> None:
 class Reader:
     """Reads a topic."""
 
-    def __init__(self, settings: Settings, kind: Kind) -> None:
-        self._consumer = consumer_of(settings, kind)
+    def __init__(self, settings: Settings, dataset: Dataset) -> None:
+        self._consumer = consumer_of(settings, dataset)
 
     async def take(self, count: int) -> list[tuple[bytes | None, dict[str, Any]]]:
         """Return so many messages; nothing else may be there within a moment."""
@@ -373,8 +373,8 @@ def test_producer_with_a_socks_proxy_reaches_rest_and_websocket_through_it(
         # RFC 1928: greeting without authentication, then CONNECT to a domain name or IPv4.
         await reader.readexactly((await reader.readexactly(2))[1])
         writer.write(b"\x05\x00")
-        kind = (await reader.readexactly(4))[3]
-        length = 4 if kind == 1 else (await reader.readexactly(1))[0]
+        dataset = (await reader.readexactly(4))[3]
+        length = 4 if dataset == 1 else (await reader.readexactly(1))[0]
         host = await reader.readexactly(length)
         port = int.from_bytes(await reader.readexactly(2))
         targets.append((host, port))

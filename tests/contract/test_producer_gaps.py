@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from producing import Topic, metric, options, producing, sent, until
-from radar.datasets import DEPTH, GAPS, TRADES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, Dataset
 from radar.settings import Settings
 from radar.store.client import Store
 from radar_simulator import Simulator, SimulatorOptions, simulator
@@ -31,10 +31,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("kind", [TRADES, DEPTH], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: dataset.name)
 @pytest.mark.parametrize("cause", FAULTS)
 def test_producer_that_loses_its_connection_records_the_gap(
-    cause: str, kind: Kind, kafka_settings: Settings
+    cause: str, dataset: Dataset, kafka_settings: Settings
 ) -> None:
     async def record() -> dict[str, Any]:
         # REST tells all that happened meanwhile, however long that took.
@@ -43,10 +43,10 @@ def test_producer_that_loses_its_connection_records_the_gap(
             settings = options(
                 kafka_settings, sim, silence_timeout_seconds=1.0, depth_interval_seconds=0.1
             )
-            topic, gaps = Topic(settings, kind), Topic(settings, GAPS)
-            labels = {"kind": kind.name, "cause": cause}
+            topic, gaps = Topic(settings, dataset), Topic(settings, GAPS)
+            labels = {"dataset": dataset.name, "cause": cause}
             before = metric("radar_gaps_total", **labels)
-            async with producing(settings, kind):
+            async with producing(settings, dataset):
                 # REST has to reach back to some seconds before the gap.
                 await topic.until(lambda: len(topic.messages) > 250, "the first messages")
                 lost_us = time.time_ns() // 1000
@@ -72,9 +72,9 @@ def test_producer_that_loses_its_connection_records_the_gap(
         "v": 1,
         "kind": "gap",
         "source": "wallex",
-        "record_kind": kind.name,
+        "record_kind": dataset.name,
         "cause": cause,
-        "repaired": kind is TRADES,
+        "repaired": dataset is TRADES,
     }
 
 
@@ -115,7 +115,7 @@ def test_producer_stopped_in_a_gap_records_it_up_to_then(
                 await until(lambda: metric("radar_reconnects_total", **refused) > before)
             topic.close()
 
-    refused = {"exchange": "wallex", "kind": "trades", "reason": "refused"}
+    refused = {"exchange": "wallex", "dataset": "trades", "reason": "refused"}
     before = metric("radar_reconnects_total", **refused)
     asyncio.run(record())
     stopped_s = time.time()

@@ -10,7 +10,7 @@ import pytest
 
 from hostile_exchange import MARKETS, Peer, frame, hostile_exchange
 from producing import Topic, metric, producing, until
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.settings import Settings
 
 
@@ -40,7 +40,7 @@ REFUSED_SIDES = [
     [level(1, "inf")],
     [level(1, 1)] * 1001,
 ]
-CASES: dict[str, tuple[Kind, str, list[Any], Any]] = {
+CASES: dict[str, tuple[Dataset, str, list[Any], Any]] = {
     TRADES.name: (TRADES, "trade", REFUSED_TRADES, trade(symbol="USDTTMN")),
          DEPTH.name: (DEPTH, "buyDepth", REFUSED_SIDES, [level(100, 1)])}  # fmt: skip
 
@@ -49,7 +49,7 @@ CASES: dict[str, tuple[Kind, str, list[Any], Any]] = {
 def test_absurd_records_are_counted_as_invalid_and_never_published(
     kafka_settings: Settings, name: str
 ) -> None:
-    kind, channel, refused, good = CASES[name]
+    dataset, channel, refused, good = CASES[name]
 
     async def socket(peer: Peer) -> None:
         await peer.upgrade()
@@ -65,13 +65,13 @@ def test_absurd_records_are_counted_as_invalid_and_never_published(
         await peer.answer(body)
 
     def invalid() -> float:
-        return metric("radar_invalid_frames_total", exchange="wallex", kind=name)
+        return metric("radar_invalid_frames_total", exchange="wallex", dataset=name)
 
     async def record() -> None:
-        topic = Topic(kafka_settings, kind)
+        topic = Topic(kafka_settings, dataset)
         before = invalid()
         # Of trades, REST tells the refused ones as well.
-        expected = len(refused) + (len(REFUSED_TRADES) if kind is TRADES else 0)
+        expected = len(refused) + (len(REFUSED_TRADES) if dataset is TRADES else 0)
         async with hostile_exchange(itertools.repeat(socket), rest) as served:
             settings = kafka_settings.model_copy(
                 update={
@@ -80,12 +80,12 @@ def test_absurd_records_are_counted_as_invalid_and_never_published(
                     "depth_interval_seconds": 0.0,
                 }
             )
-            async with producing(settings, kind):
+            async with producing(settings, dataset):
                 await topic.until(lambda: bool(topic.messages), "the good record")
                 await until(lambda: invalid() - before >= expected)
         await asyncio.to_thread(topic.read)
         topic.close()
         (message,) = topic.messages
-        kind.decode(json.dumps(message, separators=(",", ":")).encode())
+        dataset.decode(json.dumps(message, separators=(",", ":")).encode())
 
     asyncio.run(record())

@@ -21,7 +21,7 @@ from hostile_exchange import (
     hostile_exchange,
 )
 from producing import Topic, metric, producing, until
-from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
 from radar.producer import feed
 from radar.producer.markets import ABSENT_LISTS
 from radar.settings import Settings
@@ -127,18 +127,18 @@ def options(settings: Settings, port: int, **changes: Any) -> Settings:
     )
 
 
-@pytest.mark.parametrize("kind", [TRADES, DEPTH], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: dataset.name)
 def test_market_that_is_delisted_ends_and_one_that_returns_is_recorded_again(
-    kafka_settings: Settings, kind: Kind
+    kafka_settings: Settings, dataset: Dataset
 ) -> None:
     async def record() -> None:
         exchange = Exchange("A", "B", "C")
         async with hostile_exchange(exchange.sockets(), exchange.rest) as served:
             gaps, watches = Topic(kafka_settings, GAPS), Topic(kafka_settings, WATCHES)
             reconnects = metric(
-                "radar_reconnects_total", exchange="wallex", kind=kind.name, reason="delisted"
+                "radar_reconnects_total", exchange="wallex", dataset=dataset.name, reason="delisted"
             )
-            async with producing(options(kafka_settings, served.port), kind):
+            async with producing(options(kafka_settings, served.port), dataset):
                 await until(lambda: exchange.shards == [["A", "C"], ["B"]])
                 # A glitch ends nothing.
                 exchange.symbols = ["A", "B"]
@@ -164,7 +164,7 @@ def test_market_that_is_delisted_ends_and_one_that_returns_is_recorded_again(
             await asyncio.to_thread(gaps.read)
             assert gaps.messages == []
             assert reconnects == metric(
-                "radar_reconnects_total", exchange="wallex", kind=kind.name, reason="delisted"
+                "radar_reconnects_total", exchange="wallex", dataset=dataset.name, reason="delisted"
             )
             gaps.close()
             watches.close()
@@ -307,9 +307,9 @@ def test_market_list_that_cannot_be_read_is_asked_for_again(
     place="status, radar_set_aside_markets, coverage, log of the producer",
     within_s=30,
 )
-@pytest.mark.parametrize("kind", [TRADES, DEPTH], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: dataset.name)
 def test_market_for_which_connections_are_ended_does_not_take_the_others_along(
-    kafka_settings: Settings, kind: Kind, within_s: float, monkeypatch: pytest.MonkeyPatch
+    kafka_settings: Settings, dataset: Dataset, within_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TRIAL_S", 0.5)
 
@@ -320,12 +320,12 @@ def test_market_for_which_connections_are_ended_does_not_take_the_others_along(
             gaps, health = Topic(kafka_settings, GAPS), Health()
             settings = options(kafka_settings, served.port, symbols_per_connection=25,
                                reconnect_max_seconds=0.2, markets_refresh_seconds=2.0)  # fmt: skip
-            labels = {"kind": kind.name, "reason": "refused"}
+            labels = {"dataset": dataset.name, "reason": "refused"}
 
             def aside() -> float:
                 return metric("radar_set_aside_markets", **labels)
 
-            async with producing(settings, kind, health):
+            async with producing(settings, dataset, health):
                 await until(lambda: exchange.shards == [sorted(names)])
                 exchange.poison = {"BAD"}
                 for peer in list(exchange.subscribed):

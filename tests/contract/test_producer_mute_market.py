@@ -43,7 +43,7 @@ def test_mute_market_is_subscribed_to_again_and_leaves_a_gap(
         async with simulator(simulated) as sim:
             settings = options(kafka_settings, sim, freshness_seconds=FRESHNESS_S)
             topic, gaps = Topic(settings, TRADES), Topic(settings, GAPS)
-            muted = {"kind": "trades", "cause": "mute"}
+            muted = {"dataset": "trades", "cause": "mute"}
             before = metric("radar_gaps_total", **muted)
             async with producing(settings, TRADES):
                 await topic.until(lambda: len(topic.messages) > 300, "the first messages")
@@ -87,7 +87,7 @@ def test_quiet_markets_without_an_answer_of_rest_are_not_verified(
             gaps, health = Topic(settings, GAPS), Health()
 
             def unverified() -> float:
-                return metric("radar_unverified_markets", kind="trades")
+                return metric("radar_unverified_markets", dataset="trades")
 
             def is_told() -> bool:
                 return any("3 of 3 markets are not verified" in each for each in health.warnings())

@@ -17,7 +17,7 @@ VALUE = bytes(1024)
 
 
 def waited_s() -> float:
-    return REGISTRY.get_sample_value("radar_backpressure_seconds_total", {"kind": TOPIC}) or 0.0
+    return REGISTRY.get_sample_value("radar_backpressure_seconds_total", {"dataset": TOPIC}) or 0.0
 
 
 async def fill(outlet: BufferedPublisher) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from hostile_exchange import NO_TRADES, Peer, frame, hostile_exchange
 from producing import metric, producing, until
-from radar.datasets import DEPTH, TRADES, Kind
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.settings import Settings
 from radar.telemetry.health import Health
 
@@ -74,12 +74,12 @@ class LimitingExchange:
     within_s=5,
 )
 @pytest.mark.parametrize(
-    ("kind", "status", "is_date"),
+    ("dataset", "status", "is_date"),
     [(TRADES, 429, False), (DEPTH, 418, False), (TRADES, 503, True)],
     ids=["429 trades", "418 depth", "503 with a date"],
 )
 def test_producer_that_is_told_to_wait_sends_nothing_before_that_time(
-    kafka_settings: Settings, kind: Kind, status: int, is_date: bool, within_s: float
+    kafka_settings: Settings, dataset: Dataset, status: int, is_date: bool, within_s: float
 ) -> None:
     async def record() -> None:
         exchange = LimitingExchange(status, is_date=is_date)
@@ -101,7 +101,7 @@ def test_producer_that_is_told_to_wait_sends_nothing_before_that_time(
                 }
             )
             before = metric("radar_rate_limited_total", exchange="wallex")
-            async with producing(settings, kind, health):
+            async with producing(settings, dataset, health):
                 await until(lambda: served.open == 4)
                 exchange.banned_until = time.monotonic() + BAN_S
                 await until(

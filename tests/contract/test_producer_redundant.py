@@ -19,17 +19,17 @@ FAULTS: list[dict[str, Any]] = [
 ]
 
 
-def gaps(kind: str) -> float:
-    return sum(metric("radar_gaps_total", kind=kind, cause=cause) for cause in CAUSES)
+def gaps(dataset: str) -> float:
+    return sum(metric("radar_gaps_total", dataset=dataset, cause=cause) for cause in CAUSES)
 
 
-def connections(kind: str) -> float:
-    return metric("radar_connections", exchange="wallex", kind=kind)
+def connections(dataset: str) -> float:
+    return metric("radar_connections", exchange="wallex", dataset=dataset)
 
 
 def ends() -> float:
     """Count the connections that ended, but for those that were replaced in time."""
-    labels = {"exchange": "wallex", "kind": "trades"}
+    labels = {"exchange": "wallex", "dataset": "trades"}
     return sum(
         metric("radar_reconnects_total", reason=reason, **labels) for reason in ("closed", "silent")
     )

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from producing import OTHER_MARKETS, Topic, metric, options, sent, until
-from radar.datasets import DEPTH, GAPS, TRADES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, Dataset
 from radar.producer import unpublished
 from radar.producer.producer import run
 from radar.settings import Settings
@@ -48,12 +48,12 @@ def set_option(settings: Settings, topic: str, name: str, value: str | None) -> 
     within_s=30,
 )
 @pytest.mark.parametrize(
-    ("kind", "reason"),
+    ("dataset", "reason"),
     [(TRADES, "invalid_record"), (TRADES, "too_large"), (DEPTH, "too_large")],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_refused_messages_are_shown_and_lie_in_a_gap_or_are_published_later(
-    kind: Kind,
+    dataset: Dataset,
     reason: str,
     kafka_settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -69,31 +69,31 @@ def test_refused_messages_are_shown_and_lie_in_a_gap_or_are_published_later(
             settings = options(
                 kafka_settings, sim, kafka_retry_refused_seconds=2.0, depth_interval_seconds=0.1
             )
-            topic, gaps = Topic(settings, kind), Topic(settings, GAPS)
+            topic, gaps = Topic(settings, dataset), Topic(settings, GAPS)
             health, stop = Health(), asyncio.Event()
-            failed = metric("radar_publish_failed_total", kind=kind.name)
-            producer = asyncio.create_task(run(settings, kind, stop, health))
+            failed = metric("radar_publish_failed_total", dataset=dataset.name)
+            producer = asyncio.create_task(run(settings, dataset, stop, health))
             await topic.until(lambda: len(topic.messages) > 30, "the first messages")
-            await asyncio.to_thread(set_option, settings, kind.topic, option, value)
+            await asyncio.to_thread(set_option, settings, dataset.topic, option, value)
             refused_us = time.time_ns() // 1000
             await until(lambda: "Kafka refuses" in str(health.why_not_ready()), within_s)
             assert f"({reason})" in str(health.why_not_ready())
-            assert metric("radar_publish_refused_total", kind=kind.name, reason=reason) > 0
+            assert metric("radar_publish_refused_total", dataset=dataset.name, reason=reason) > 0
             await gaps.until(lambda: len(gaps.messages) > 0, "the gap")
-            await asyncio.to_thread(set_option, settings, kind.topic, option, None)
+            await asyncio.to_thread(set_option, settings, dataset.topic, option, None)
             await until(lambda: not health.why_not_ready())
             count = len(topic.messages)
             await topic.until(lambda: len(topic.messages) > count + 30, "it goes on")
-            assert metric("radar_publish_failed_total", kind=kind.name) > failed
+            assert metric("radar_publish_failed_total", dataset=dataset.name) > failed
             await sim.quiesce()
             stop.set()
             with pytest.raises(Exception, match="0 messages left"):
                 await producer
             await asyncio.to_thread(gaps.read)
             assert {each["cause"] for each in gaps.messages} == {"refused_by_kafka"}
-            assert {each["record_kind"] for each in gaps.messages} == {kind.name}
+            assert {each["record_kind"] for each in gaps.messages} == {dataset.name}
             assert min(each["ended_at_us"] for each in gaps.messages) >= refused_us - 2_000_000
-            if kind is TRADES:
+            if dataset is TRADES:
                 await asyncio.to_thread(topic.read)
                 stored = topic.trades()
                 for trade in sim.ledger.trades():

@@ -117,7 +117,7 @@ def test_trades_producer_with_garbage_counts_it_and_keeps_the_connection(
         async with simulator(simulated) as sim:
             settings = options(kafka_settings, sim)
             topic = Topic(settings, TRADES)
-            labels = {"exchange": "wallex", "kind": "trades"}
+            labels = {"exchange": "wallex", "dataset": "trades"}
             before = metric("radar_invalid_frames_total", **labels)
             async with producing(settings, TRADES):
                 await topic.until(lambda: len(topic.messages) > 10, "the first trades")
@@ -133,7 +133,7 @@ def test_trades_producer_with_garbage_counts_it_and_keeps_the_connection(
 def test_trades_producer_with_a_huge_frame_reconnects(kafka_settings: Settings) -> None:
     async def record() -> None:
         async with simulator(SimulatorOptions(symbols=2, depth_per_s=0)) as sim:
-            labels = {"exchange": "wallex", "kind": "trades", "reason": "overflow"}
+            labels = {"exchange": "wallex", "dataset": "trades", "reason": "overflow"}
             before = metric("radar_reconnects_total", **labels)
             async with producing(options(kafka_settings, sim), TRADES):
                 await until(lambda: sim.ledger.summary().connections_open == 1)

@@ -55,8 +55,8 @@ class Radar(Process):
 
         eventually(not_ready, f"not ready because of {words}", NOTICED_WITHIN_S)
 
-    def metric(self, name: str, kind: str = "trades") -> float:
-        return scrape(self.port).get((name, kind), 0.0)
+    def metric(self, name: str, dataset: str = "trades") -> float:
+        return scrape(self.port).get((name, dataset), 0.0)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_difference_is_named_and_repaired(harm: str, store: Store) -> None:
 def test_status_shows_the_other_tables_while_one_is_missing(store: Store) -> None:
     store.command("DROP TABLE orderbook_depth")
     tables = ask_tables(store)
-    assert [state.kind for state in tables.states] == ["trades", "gaps", "watches"]
+    assert [state.dataset for state in tables.states] == ["trades", "gaps", "watches"]
     assert tables.refused is not None
     assert "table orderbook_depth is missing" in tables.refused
 
@@ -153,7 +153,7 @@ def test_status_lists_the_time_in_which_radar_did_not_run_as_a_gap(store: Store)
             f" 0, {began_min}"
         )
     lasting, before = ask_markets(store).gaps
-    assert (before.kind, before.cause, before.repaired) == ("trades", "not_recording", False)
+    assert (before.dataset, before.cause, before.repaired) == ("trades", "not_recording", False)
     assert before.symbols == ["BTCTMN", "USDTTMN"]
     assert before.ended_at_s - before.began_at_s == pytest.approx(20 * 60, abs=30)
     assert lasting.began_at_s == pytest.approx(time.time() - 20 * 60, abs=60)

@@ -12,9 +12,9 @@ import pytest
 from corpus.bad_messages import trade
 from radar.checks import verify as module
 from radar.checks.rows import ROWS
-from radar.checks.verify import KindReport, PartitionReport, verify_kind
+from radar.checks.verify import DatasetReport, PartitionReport, verify_dataset
 from radar.consumer.dlq.replay import purge
-from radar.datasets import KINDS, TRADES
+from radar.datasets import DATASETS, TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -43,9 +43,9 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Process]:
     process.end()
 
 
-def compare(settings: Settings, store: Store) -> tuple[KindReport, PartitionReport]:
+def compare(settings: Settings, store: Store) -> tuple[DatasetReport, PartitionReport]:
     """Compare; return also what was found about the only partition with messages."""
-    report = verify_kind(Cluster(settings), store, TRADES)
+    report = verify_dataset(Cluster(settings), store, TRADES)
     used = [each for each in report.partitions if each.compared or each.deleted_unstored]
     return report, used[0] if used else report.partitions[0]
 
@@ -62,8 +62,8 @@ def run(*arguments: str, code: int) -> str:
     return done.stdout
 
 
-def test_every_kind_has_its_rows() -> None:
-    assert set(ROWS) == set(KINDS)
+def test_every_dataset_has_its_rows() -> None:
+    assert set(ROWS) == set(DATASETS)
 
 
 @pytest.mark.usefixtures("worker")
@@ -103,7 +103,7 @@ def test_verify_row_that_is_gone_is_missing(settings: Settings, store: Store) ->
     }
     found = json.loads(run("--json", code=1))
     assert not found["exact"]
-    assert (found["kinds"][0]["missing"], found["kinds"][0]["doubled"]) == (2, 0)
+    assert (found["datasets"][0]["missing"], found["datasets"][0]["doubled"]) == (2, 0)
     text = run(code=1)
     assert "2 MISSING (offsets 4, 11)" in text
     assert "S4TMN: 1 missing, 0 doubled" in text
@@ -164,17 +164,17 @@ def test_verify_rows_of_other_messages_at_the_same_offsets_hide_nothing(
 def test_verify_depth_and_gaps_are_compared_too(
     settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    publish(settings, (depth_value(n) for n in range(9)), KINDS["depth"])
-    Cluster(settings).create_topics([KINDS["gaps"].topic, KINDS["gaps"].dead_letter_topic])
-    publish(settings, [gap(n) for n in range(9)], KINDS["gaps"])
+    publish(settings, (depth_value(n) for n in range(9)), DATASETS["depth"])
+    Cluster(settings).create_topics([DATASETS["gaps"].topic, DATASETS["gaps"].dead_letter_topic])
+    publish(settings, [gap(n) for n in range(9)], DATASETS["gaps"])
     processes = [
         Process(radar("consume", name), tmp_path / f"{name}.log", WORKER_ID=name)
         for name in ("depth", "gaps")
     ]
     try:
         for name in ("depth", "gaps"):
-            eventually(lambda: waiting(settings, KINDS[name]) == 0, name)  # noqa: B023
-            report = verify_kind(Cluster(settings), store, KINDS[name])
+            eventually(lambda: waiting(settings, DATASETS[name]) == 0, name)  # noqa: B023
+            report = verify_dataset(Cluster(settings), store, DATASETS[name])
             assert sum(each.rows for each in report.partitions) == 9
             assert (report.missing, report.doubled) == (0, 0)
     finally:

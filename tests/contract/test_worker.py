@@ -47,9 +47,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start workers; they are ended with the test."""
     processes: list[Process] = []
 
-    def run(kind: str = "trades", worker_id: str = "worker-1", **environment: str) -> Process:
+    def run(dataset: str = "trades", worker_id: str = "worker-1", **environment: str) -> Process:
         process = Process(
-            radar("consume", kind),
+            radar("consume", dataset),
             tmp_path / f"{worker_id}.log",
             WORKER_ID=worker_id,
             **environment,
@@ -160,7 +160,7 @@ def test_worker_on_sigterm_stores_all_that_it_took_long_before_a_batch_is_due(
                 lines = answer.read().decode().splitlines()
         except OSError:
             return 0
-        name = 'radar_consumed_total{kind="trades"}'
+        name = 'radar_consumed_total{dataset="trades"}'
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def partitions_stored() -> int:

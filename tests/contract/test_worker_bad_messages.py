@@ -13,7 +13,7 @@ from corpus.bad_messages import BAD_MESSAGES, Case, depth, trade
 from radar.codec import message_format
 from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES
 from radar.consumer.dlq.reader import Letters
-from radar.datasets import DEPTH, KINDS, TRADES, Kind
+from radar.datasets import DATASETS, DEPTH, TRADES, Dataset
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, GroupReader, Publisher
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -24,11 +24,11 @@ NEIGHBOURS = 25
 KEY = b"wallex:USDTTMN"
 STARTED_US = time.time_ns() // 1000
 
-KIND_BY_KIND = pytest.mark.parametrize(
-    "kind", [KINDS[name] for name in BAD_MESSAGES], ids=list(BAD_MESSAGES)
+DATASET_BY_DATASET = pytest.mark.parametrize(
+    "dataset", [DATASETS[name] for name in BAD_MESSAGES], ids=list(BAD_MESSAGES)
 )
 
-Start = Callable[[Kind], Process]
+Start = Callable[[Dataset], Process]
 
 
 class BadMessage(NamedTuple):
@@ -44,7 +44,9 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BATCH_SIZE", "500")
     monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.3")
     settings = load()
-    names = [name for kind in (TRADES, DEPTH) for name in (kind.topic, kind.dead_letter_topic)]
+    names = [
+        name for dataset in (TRADES, DEPTH) for name in (dataset.topic, dataset.dead_letter_topic)
+    ]
     Cluster(settings).create_topics(names)
     return settings
 
@@ -54,9 +56,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start workers; they are ended with the test."""
     processes: list[Process] = []
 
-    def run(kind: Kind) -> Process:
-        log = tmp_path / f"{kind.name}.log"
-        process = Process(radar("consume", kind.name), log, WORKER_ID="worker-1")
+    def run(dataset: Dataset) -> Process:
+        log = tmp_path / f"{dataset.name}.log"
+        process = Process(radar("consume", dataset.name), log, WORKER_ID="worker-1")
         processes.append(process)
         return process
 
@@ -65,16 +67,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.end()
 
 
-def good(kind: Kind, n: int) -> bytes:
+def good(dataset: Dataset, n: int) -> bytes:
     """Return the n-th good message; each is another row, and none has expired."""
-    if kind is TRADES:
+    if dataset is TRADES:
         return trade(trade_id=f"{n:032x}", received_at_us=STARTED_US + n)
     return depth(received_at_us=STARTED_US + n)
 
 
-def publish(settings: Settings, kind: Kind, values: list[bytes | None]) -> None:
+def publish(settings: Settings, dataset: Dataset, values: list[bytes | None]) -> None:
     """Publish in order, into one partition."""
-    publisher = Publisher(settings, kind.topic)
+    publisher = Publisher(settings, dataset.topic)
     for value in values:
         publisher.publish(KEY, cast("bytes", value))
         publisher.poll()
@@ -82,14 +84,14 @@ def publish(settings: Settings, kind: Kind, values: list[bytes | None]) -> None:
     assert publisher.failed == 0
 
 
-def lag(settings: Settings, kind: Kind) -> int:
-    return sum(each.messages for each in Cluster(settings).lag(kind.topic, kind.group))
+def lag(settings: Settings, dataset: Dataset) -> int:
+    return sum(each.messages for each in Cluster(settings).lag(dataset.topic, dataset.group))
 
 
-def letters(settings: Settings, kind: Kind, expected: int) -> list[BadMessage]:
+def letters(settings: Settings, dataset: Dataset, expected: int) -> list[BadMessage]:
     """Return everything in the dead-letter topic, once there is as much as expected."""
     reader = GroupReader(
-        settings, kind.dead_letter_topic, "t", on_assign=lambda _: None, on_revoke=lambda _: None
+        settings, dataset.dead_letter_topic, "t", on_assign=lambda _: None, on_revoke=lambda _: None
     )
     found: list[BadMessage] = []
 
@@ -103,45 +105,45 @@ def letters(settings: Settings, kind: Kind, expected: int) -> list[BadMessage]:
         eventually(read, f"{expected} dead letters")
     finally:
         reader.close()
-    assert Cluster(settings).topics([kind.dead_letter_topic])[0].end == len(found)
+    assert Cluster(settings).topics([dataset.dead_letter_topic])[0].end == len(found)
     return found
 
 
-@KIND_BY_KIND
+@DATASET_BY_DATASET
 def test_worker_given_every_bad_message_keeps_each_once_and_stores_all_neighbours(
-    kind: Kind, settings: Settings, store: Store, start: Start
+    dataset: Dataset, settings: Settings, store: Store, start: Start
 ) -> None:
     values: list[bytes | None] = []
     bad: dict[int, Case] = {}
-    for case in BAD_MESSAGES[kind.name]:
-        values += [good(kind, len(values) + n) for n in range(NEIGHBOURS)]
+    for case in BAD_MESSAGES[dataset.name]:
+        values += [good(dataset, len(values) + n) for n in range(NEIGHBOURS)]
         bad[len(values)] = case
         values.append(case.value)
-    values += [good(kind, len(values) + n) for n in range(NEIGHBOURS)]
-    publish(settings, kind, values)
+    values += [good(dataset, len(values) + n) for n in range(NEIGHBOURS)]
+    publish(settings, dataset, values)
 
-    worker = start(kind)
-    eventually(lambda: lag(settings, kind) == 0, "everything is committed", timeout_s=90)
+    worker = start(dataset)
+    eventually(lambda: lag(settings, dataset) == 0, "everything is committed", timeout_s=90)
     assert worker.lives
 
-    found = letters(settings, kind, len(bad))
+    found = letters(settings, dataset, len(bad))
     (partition,) = {each.headers["partition"] for each in found}
     assert sorted(each.key for each in found) == sorted(
-        f"{kind.topic}:{partition.decode()}:{offset}".encode() for offset in bad
+        f"{dataset.topic}:{partition.decode()}:{offset}".encode() for offset in bad
     )
     for letter in found:
         case = bad[int(letter.headers["offset"])]
         assert letter.headers["reason"].decode() == case.reason, case.name
         assert letter.headers["detail"].decode().startswith(f"{case.reason}: ")
-        assert letter.headers["topic"].decode() == kind.topic
+        assert letter.headers["topic"].decode() == dataset.topic
         assert letter.headers["key"] == KEY
         assert letter.value == (case.value or b""), case.name
 
     neighbours = len(values) - len(bad)
-    unique = "uniqExact(trade_id)" if kind is TRADES else "uniqExact(received_at)"
-    rows = store.rows(f"SELECT count(), {unique}, uniqExact(kafka_offset) FROM {kind.table}")
+    unique = "uniqExact(trade_id)" if dataset is TRADES else "uniqExact(received_at)"
+    rows = store.rows(f"SELECT count(), {unique}, uniqExact(kafka_offset) FROM {dataset.table}")
     assert rows == [(neighbours, neighbours, neighbours)]
-    offsets = store.rows(f"SELECT groupArray(kafka_offset) FROM {kind.table}")[0][0]
+    offsets = store.rows(f"SELECT groupArray(kafka_offset) FROM {dataset.table}")[0][0]
     assert set(offsets) == set(range(len(values))) - set(bad)
 
 

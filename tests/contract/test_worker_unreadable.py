@@ -109,7 +109,7 @@ def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
     assert store.rows("SELECT cause, explanation, recorded_by, offsets FROM delivery_gaps") == [
         ("unreadable", "a test wrote it", "radar skip", 1)
     ]
-    report_of_trades = json.loads(run("verify", "--json"))["kinds"][0]
+    report_of_trades = json.loads(run("verify", "--json"))["datasets"][0]
     partition = report_of_trades["partitions"][0]
     assert (partition["compared"], partition["rows"], partition["skipped"]) == (7, 6, 1)
     assert report_of_trades["missing"] == 0

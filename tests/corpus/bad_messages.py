@@ -1,8 +1,8 @@
 """Kafka messages that can never become rows, each with the reason for which it is refused.
 
 A case is its name, its value as it stands in Kafka (None is a message without a value) and the
-reason category that its dead letter must carry. `FOREIGN` is bad for every kind; `TRADE_CASES`
-and `DEPTH_CASES` are good messages of one kind with one thing wrong.
+reason category that its dead letter must carry. `FOREIGN` is bad for every dataset; `TRADE_CASES`
+and `DEPTH_CASES` are good messages of one dataset with one thing wrong.
 """
 
 import bz2
@@ -52,7 +52,7 @@ GOOD_DEPTH: Mapping[str, Any] = {
 
 
 class Case(NamedTuple):
-    """A bad message of one kind."""
+    """A bad message of one dataset."""
 
     name: str
     value: bytes | None
@@ -335,8 +335,8 @@ _TIMES_OF_NOTHING: list[tuple[str, Any, str]] = [
 ]
 
 
-def _common(good: Mapping[str, Any], other_side: str, other_kind: str) -> list[Case]:
-    """Return what can be wrong with the members that all kinds have."""
+def _common(good: Mapping[str, Any], other_side: str, other_dataset: str) -> list[Case]:
+    """Return what can be wrong with the members that all datasets have."""
     text = msgspec.json.encode(good)
     return [
         Case("twice", text + text, "json"),
@@ -373,8 +373,8 @@ def _common(good: Mapping[str, Any], other_side: str, other_kind: str) -> list[C
         ),
         Case("version NaN", _message(good, {"v": b"NaN"}), "json"),
         *(
-            Case(f"kind {kind!r}", _message(good, {"kind": kind}), "schema")
-            for kind in (other_kind, "", "Trade", "DEPTH", "trade\0", "trades", 1, ["trade"])
+            Case(f"kind {dataset!r}", _message(good, {"dataset": dataset}), "schema")
+            for dataset in (other_dataset, "", "Trade", "DEPTH", "trade\0", "trades", 1, ["trade"])
         ),
         *(
             Case(f"side {side!r}", _message(good, {"side": side}), "schema")
@@ -411,7 +411,7 @@ def _levels(count: int) -> list[float]:
 
 
 TRADE_CASES = [
-    *_common(GOOD_TRADE, other_side="bid", other_kind="depth"),
+    *_common(GOOD_TRADE, other_side="bid", other_dataset="depth"),
     Case("depth snapshot", DEPTH_, "schema"),
     *(
         Case(f"price: {what}", trade(price=value), reason)
@@ -455,7 +455,7 @@ TRADE_CASES = [
 ]
 
 DEPTH_CASES = [
-    *_common(GOOD_DEPTH, other_side="sell", other_kind="trade"),
+    *_common(GOOD_DEPTH, other_side="sell", other_dataset="trade"),
     Case("trade", TRADE, "schema"),
     *(
         Case(f"{name}: {what}", depth(**{name: value}), reason)

@@ -17,7 +17,7 @@ import pytest
 
 from ports import free_port
 from radar.addresses import answers
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar_simulator import read_ledger
 from support import Process, eventually, radar
 
@@ -220,7 +220,9 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
         "clickhouse",
     }
     lag = json.loads(up.run("lag", "--json").stdout)
-    assert {row["topic"] for row in lag["partitions"]} == {kind.topic for kind in KINDS.values()}
+    assert {row["topic"] for row in lag["partitions"]} == {
+        dataset.topic for dataset in DATASETS.values()
+    }
     assert "radar_trades: 3 partitions" in up.run("topics").stdout
     second = up.run("up", "--simulate")
     assert second.returncode == 2
@@ -236,7 +238,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     eventually(lambda: up.stores(rows + 300), "it goes on")
     with (up.simulated / "ledger.ndjson").open() as ledger:
         exchange_port = json.loads(ledger.readline())["port"]
-    garbage = {"fault": "garbage", "kind": "invalid_json", "repeat": "2"}
+    garbage = {"fault": "garbage", "dataset": "invalid_json", "repeat": "2"}
     url = f"http://127.0.0.1:{exchange_port}/simulator/faults"
     assert httpx.post(url, params=garbage, trust_env=False).is_success
     verified = up.run("verify", "--json")
@@ -244,7 +246,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     found = json.loads(verified.stdout)
     assert found["exact"]
     assert found["ledger"]["sent"] > 400
-    assert sum(each["rows"] for each in found["kinds"][0]["partitions"]) > 400
+    assert sum(each["rows"] for each in found["datasets"][0]["partitions"]) > 400
 
     children = up.pids()
     os.kill(process.pid, signal.SIGINT)

@@ -8,7 +8,7 @@ from observed import flow, overview, partition, producer, worker
 from radar.status.bottleneck import duration
 from radar.status.model import Bottleneck, ProcessState
 
-KINDS = ("trades", "depth")
+DATASETS = ("trades", "depth")
 
 
 def found(**changes: Any) -> Bottleneck:
@@ -43,7 +43,7 @@ def test_bottleneck_kafka_that_does_not_answer_comes_before_what_follows_from_it
         workers=workers(ready=False, reasons=["Kafka at 127.0.0.1:9092: timed out"]),
         partitions=[],
     )
-    assert (bottleneck.stage, bottleneck.kind) == ("partitions", "")
+    assert (bottleneck.stage, bottleneck.dataset) == ("partitions", "")
     assert bottleneck.text.startswith("Kafka does not answer: nothing can be published or stored")
     assert "connection refused" in bottleneck.text
 
@@ -69,7 +69,7 @@ def test_bottleneck_unreadable_batch_is_named_with_its_remedy_whatever_else_is_w
         ),
         partitions=partitions(lag=1200),
     )
-    assert (bottleneck.stage, bottleneck.kind) == ("partitions", "trades")
+    assert (bottleneck.stage, bottleneck.dataset) == ("partitions", "trades")
     assert bottleneck.subject == "trades-consumer-2"
     assert "trades-consumer-2 cannot read on: 1,200 messages are waiting" in bottleneck.text
     assert at in bottleneck.text
@@ -82,7 +82,7 @@ def test_bottleneck_clickhouse_that_does_not_answer_says_what_is_safe() -> None:
         flows=[flow("trades", lag=1200), flow("depth", lag=34)],
         workers=workers(ready=False, reasons=["attempt 3 to store a block failed: refused"]),
     )
-    assert (bottleneck.stage, bottleneck.kind) == ("tables", "")
+    assert (bottleneck.stage, bottleneck.dataset) == ("tables", "")
     assert "nothing is stored, 1,234 messages are safe in Kafka" in bottleneck.text
 
 
@@ -100,7 +100,7 @@ def test_bottleneck_exchange_without_connections_is_the_exchange() -> None:
         producers=producers(ready=False, reasons=[why]),
         flows=[flow("trades", connections=0), flow("depth")],
     )
-    assert (bottleneck.stage, bottleneck.kind) == ("exchange", "trades")
+    assert (bottleneck.stage, bottleneck.dataset) == ("exchange", "trades")
     assert bottleneck.text.startswith("the exchange sends no trades")
 
 
@@ -157,7 +157,7 @@ def test_bottleneck_market_with_bad_messages_is_named_although_the_worker_is_rea
 def test_bottleneck_inserts_that_fail_are_the_tables() -> None:
     why = "attempt 4 to store a block failed: ClickHouse at 127.0.0.1:8123: Too many parts"
     bottleneck = found(workers=workers(ready=False, reasons=[why]))
-    assert (bottleneck.stage, bottleneck.kind) == ("tables", "trades")
+    assert (bottleneck.stage, bottleneck.dataset) == ("tables", "trades")
     assert bottleneck.text.startswith("trades-consumer-2 cannot store")
 
 
@@ -194,7 +194,7 @@ def test_bottleneck_backlog_names_partition_and_owner(
     changes: dict[str, Any], stage: str, words: str
 ) -> None:
     bottleneck = found(partitions=partitions(**changes))
-    assert (bottleneck.stage, bottleneck.kind) == (stage, "trades")
+    assert (bottleneck.stage, bottleneck.dataset) == (stage, "trades")
     assert words in bottleneck.text
     assert "partition 1" in bottleneck.text
     assert not bottleneck.passes

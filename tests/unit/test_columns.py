@@ -14,7 +14,7 @@ from generated import snapshots, trades
 from radar.codec import batch_decoder, message_format
 from radar.codec.batch_decoder import Coded, Columns, Lists
 from radar.codec.byte_grid import Packed
-from radar.datasets import DEPTH, KINDS, TRADES
+from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.records import DepthSnapshot, Trade
 
@@ -114,17 +114,17 @@ def test_columns_of_a_snapshot_written_otherwise_equal_the_message(value: bytes)
 
 
 @pytest.mark.parametrize(
-    ("kind", "case"),
+    ("dataset", "case"),
     [
-        pytest.param(kind, case, id=f"{kind}-{case.name}")
-        for kind, cases in BAD_MESSAGES.items()
+        pytest.param(dataset, case, id=f"{dataset}-{case.name}")
+        for dataset, cases in BAD_MESSAGES.items()
         for case in cases
         if case.value is not None
     ],
 )
-def test_columns_with_a_bad_message_among_good_ones_are_refused(kind: str, case: Any) -> None:
-    good = trade() if kind == "trades" else depth()
-    read = KINDS[kind].read_columns
+def test_columns_with_a_bad_message_among_good_ones_are_refused(dataset: str, case: Any) -> None:
+    good = trade() if dataset == "trades" else depth()
+    read = DATASETS[dataset].read_columns
     assert read([good, good])
     for values in ([case.value], [good, case.value, good], [case.value, good]):
         with pytest.raises(InvalidMessage):

@@ -69,10 +69,10 @@ def test_history_keeps_one_sample_a_period_and_forgets_the_oldest() -> None:
         history.add(at_s, [flow("trades", frames_per_s=float(at_s), lag=None)])
     found = history.since(0)
     assert found["at_s"] == [5, 10, 15]
-    assert found["kinds"]["trades"]["frames_per_s"] == [5, 10, 15]
-    assert found["kinds"]["trades"]["lag"] == [None, None, None]
+    assert found["datasets"]["trades"]["frames_per_s"] == [5, 10, 15]
+    assert found["datasets"]["trades"]["lag"] == [None, None, None]
     assert history.since(11)["at_s"] == [15]
-    assert History().since(0) == {"period_s": 5.0, "at_s": [], "kinds": {}}
+    assert History().since(0) == {"period_s": 5.0, "at_s": [], "datasets": {}}
 
 
 def test_history_of_a_long_time_tells_the_mean_of_rates_and_the_worst_lag() -> None:
@@ -82,8 +82,8 @@ def test_history_of_a_long_time_tells_the_mean_of_rates_and_the_worst_lag() -> N
     found = history.since(0)
     assert found["period_s"] == 15
     assert len(found["at_s"]) == POINTS
-    assert set(found["kinds"]["trades"]["stored_per_s"]) == {1.0}
-    assert set(found["kinds"]["trades"]["lag"]) == {2.0}
+    assert set(found["datasets"]["trades"]["stored_per_s"]) == {1.0}
+    assert set(found["datasets"]["trades"]["lag"]) == {2.0}
 
 
 def test_coverage_leaves_days_empty_that_were_not_watched() -> None:

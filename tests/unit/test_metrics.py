@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def lag(partition: int) -> float | None:
     return REGISTRY.get_sample_value(
-        "radar_lag_messages", {"kind": "depth", "partition": str(partition)}
+        "radar_lag_messages", {"dataset": "depth", "partition": str(partition)}
     )
 
 

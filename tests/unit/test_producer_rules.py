@@ -206,21 +206,21 @@ class _Kept:
         """Do nothing."""
 
 
-@pytest.mark.parametrize("kind", [GAPS, WATCHES], ids=lambda kind: kind.name)
-def test_reports_that_workers_refuse_are_left_out(kind: Any) -> None:
+@pytest.mark.parametrize("dataset", [GAPS, WATCHES], ids=lambda dataset: dataset.name)
+def test_reports_that_workers_refuse_are_left_out(dataset: Any) -> None:
     members = {
-        "v": 1, "kind": kind.name.removesuffix("s"), "source": "wallex", "record_kind": "trades",
+        "v": 1, "kind": dataset.name.removesuffix("s"), "source": "wallex", "record_kind": "trades",
         "symbols": ["HOSTTMN"], "began_at_us": NOW_US, "ended_at_us": NOW_US,
         "received_at_us": NOW_US,
     } | (
         {"cause": "silent", "repaired": False}
-        if kind is GAPS
+        if dataset is GAPS
         else {"connection": "0f", "end_reason": "open", "interval_ms": 0}
     )  # fmt: skip
-    if kind is WATCHES:
+    if dataset is WATCHES:
         members["kind"] = "watch"
     kept = _Kept()
-    reports = Reports(kept, "wallex", kind)  # type: ignore[arg-type]
+    reports = Reports(kept, "wallex", dataset)  # type: ignore[arg-type]
     good = message_format._encoder.encode(members)
     changes: list[dict[str, Any]] = [
         {},

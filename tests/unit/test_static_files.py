@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).parents[2] / "src" / "radar" / "dashboard" / "static"
+STATIC = Path(__file__).parents[2] / "src" / "radar" / "ui" / "web" / "static"
 VENDOR = STATIC / "vendor"
 OWN_TEXTS = [
     path

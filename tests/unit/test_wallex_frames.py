@@ -307,7 +307,7 @@ def test_wallex_parser_given_any_bytes_raises_nothing_but_invalid_frame(frame: b
             msgspec.json.decode(event.reply)
 
 
-def test_wallex_subscriptions_name_every_channel_of_the_kind() -> None:
+def test_wallex_subscriptions_name_every_channel_of_the_dataset() -> None:
     assert EXCHANGE.subscriptions(datasets.TRADES, ["USDTTMN"]) == [
         '["subscribe",{"channel":"USDTTMN@trade"}]'
     ]

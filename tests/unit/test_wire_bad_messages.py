@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from corpus.bad_messages import BAD_MESSAGES, DEPTH_CASES, FOREIGN, TRADE_CASES, Case, depth, trade
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.errors import InvalidMessage
 
 
@@ -21,15 +21,15 @@ from radar.errors import InvalidMessage
 def test_wire_bad_message_is_refused_with_its_reason(kind: str, case: Case) -> None:
     assert case.value is not None
     with pytest.raises(InvalidMessage) as refused:
-        KINDS[kind].decode(case.value)
+        DATASETS[kind].decode(case.value)
     assert refused.value.reason == case.reason, str(refused.value)[:300]
     # The reason travels in a header of the dead letter.
     str(refused.value).encode()
 
 
 def test_wire_corpus_is_large_and_has_no_case_twice() -> None:
-    assert KINDS["trades"].decode(trade())
-    assert KINDS["depth"].decode(depth())
+    assert DATASETS["trades"].decode(trade())
+    assert DATASETS["depth"].decode(depth())
     for cases in BAD_MESSAGES.values():
         names = Counter(case.name for case in cases)
         values = Counter(case.value for case in cases)

@@ -89,19 +89,19 @@ def symbol_gaps(
         _parameters(symbols, record_kind) | {"since": since},
     )
     return [
-        SymbolGap(source, kind, symbol, _utc(began), _utc(ended), cause, bool(repaired))
-        for source, kind, symbol, began, ended, cause, repaired in rows
+        SymbolGap(source, dataset, symbol, _utc(began), _utc(ended), cause, bool(repaired))
+        for source, dataset, symbol, began, ended, cause, repaired in rows
     ]
 
 
 _CHOSEN = (
     " AND (empty({symbols:Array(String)}) OR symbol IN {symbols:Array(String)})"
-    " AND ({kind:String} = '' OR record_kind = {kind:String})"
+    " AND ({dataset:String} = '' OR record_kind = {dataset:String})"
 )
 
 
 def _parameters(symbols: Sequence[str], record_kind: str) -> dict[str, Any]:
-    return {"symbols": list(symbols), "kind": record_kind}
+    return {"symbols": list(symbols), "dataset": record_kind}
 
 
 def _utc(time: datetime) -> datetime:
@@ -125,13 +125,13 @@ def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str
     if not days:
         yield "nothing was watched in this time"
         return
-    yield f"{'day':10}  {'kind':6}  {'market':16}  {'watched':>9}  {'complete':>9}  gaps"
+    yield f"{'day':10}  {'dataset':7}  {'market':16}  {'watched':>9}  {'complete':>9}  gaps"
     for row in days:
         words = "–"
         if row.gaps:
             words = f"{row.gaps:,} ({row.gaps_s:,.0f} s), {row.repaired_gaps:,} repaired"
         yield (
-            f"{row.day}  {row.record_kind:6}  {row.symbol:16}  {_percent(row.watched_share):>9}"
+            f"{row.day}  {row.record_kind:7}  {row.symbol:16}  {_percent(row.watched_share):>9}"
             f"  {_percent(row.complete_share):>9}  {words}"
             + (" (day in progress)" if row.in_progress else "")
         )

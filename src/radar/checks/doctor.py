@@ -20,7 +20,7 @@ from radar.checks.findings import Finding, State, TopicFacts, Wanted, ok, proble
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.dlq.reader import Letters
 from radar.consumer.origin import refuse as same_origin
-from radar.datasets import KINDS, TRADES
+from radar.datasets import DATASETS, TRADES
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -190,7 +190,9 @@ def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     Raises:
         BrokerUnavailable: Kafka does not answer.
     """
-    names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+    names = [
+        name for dataset in DATASETS.values() for name in (dataset.topic, dataset.dead_letter_topic)
+    ]
     wanted = Wanted(
         partitions=settings.kafka_num_partitions,
         replicas=settings.kafka_replication_factor,
@@ -206,19 +208,21 @@ def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 
 def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     yield from topic_findings(settings, cluster)
-    lags = {kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()}
+    lags = {
+        dataset.name: cluster.lag(dataset.topic, dataset.group) for dataset in DATASETS.values()
+    }
     yield findings.unstored(
         {
-            kind.topic: sum(
+            dataset.topic: sum(
                 max(0, lag.start - lag.committed)
-                for lag in lags[kind.name]
+                for lag in lags[dataset.name]
                 if lag.committed is not None
             )
-            for kind in KINDS.values()
+            for dataset in DATASETS.values()
         }
     )
     yield findings.unreadable(list(_stuck(cluster, lags)))
-    letters = {kind.name: Letters(cluster, kind) for kind in KINDS.values()}
+    letters = {dataset.name: Letters(cluster, dataset) for dataset in DATASETS.values()}
     yield findings.dead_letters(
         {name: sum(1 for _ in found.open()) for name, found in letters.items()},
         {name: found.foreign_count for name, found in letters.items()},
@@ -228,15 +232,15 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 def _stuck(
     cluster: Cluster, lags: dict[str, list[Lag]]
 ) -> Iterator[tuple[str, str, int, int, str]]:
-    for kind in KINDS.values():
+    for dataset in DATASETS.values():
         waiting = {
             lag.partition: max(lag.start, lag.committed or 0)
-            for lag in lags[kind.name]
+            for lag in lags[dataset.name]
             if lag.messages > 0
         }
-        for bad in cluster.unreadable(kind.topic, waiting):
+        for bad in cluster.unreadable(dataset.topic, waiting):
             offset = max(bad.offset, waiting[bad.partition])
-            yield kind.name, kind.topic, bad.partition, offset, bad.reason
+            yield dataset.name, dataset.topic, bad.partition, offset, bad.reason
 
 
 def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[Finding]:
@@ -274,10 +278,10 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
 def _delivery_gaps(store: Store) -> Finding:
     lost: dict[str, int] = {}
     causes: set[str] = set()
-    for kind in KINDS.values():
-        for gap in recorded(store, kind.topic):
+    for dataset in DATASETS.values():
+        for gap in recorded(store, dataset.topic):
             if gap.state == OPEN:
-                lost[kind.name] = lost.get(kind.name, 0) + gap.offsets
+                lost[dataset.name] = lost.get(dataset.name, 0) + gap.offsets
                 causes.add(gap.cause)
     return findings.delivery_gaps(lost, sorted(causes))
 
@@ -301,12 +305,14 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
         )
     )
     bad = False
-    kinds = [kind for kind in KINDS.values() if kind.table in definitions]
+    datasets = [dataset for dataset in DATASETS.values() if dataset.table in definitions]
     written = [table for table in newest().tables if table in definitions]
     refused = {table: why for table in written if (why := _refused(store, table))}
     some = len(refused) < len(written)
-    for kind in kinds:
-        found = findings.table(kind.table, str(definitions[kind.table]), settings.retention_days)
+    for dataset in datasets:
+        found = findings.table(
+            dataset.table, str(definitions[dataset.table]), settings.retention_days
+        )
         bad |= bool(found)
         yield from found
     for table, why in refused.items():

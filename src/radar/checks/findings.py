@@ -212,28 +212,28 @@ def delivery_gaps(lost: Mapping[str, int], causes: Sequence[str]) -> Finding:
     """Judge the offsets that are lost and that nobody has acknowledged, by dataset."""
     if not lost:
         return ok("delivery gaps", "no offset is lost without an acknowledgement")
-    words = ", ".join(f"{kind} {count:,}" for kind, count in lost.items())
-    kind = next(iter(lost))
+    words = ", ".join(f"{dataset} {count:,}" for dataset, count in lost.items())
+    dataset = next(iter(lost))
     return problem(
         "delivery gaps",
         f"offsets are lost ({', '.join(causes)}): {words}",
-        f"`radar verify` names them; `radar restore {kind} all` stores again what Kafka still has,"
-        f" `radar acknowledge {kind} all --reason TEXT` gives up the rest",
+        f"`radar verify` names them; `radar restore {dataset} all` stores what Kafka still has,"
+        f" `radar acknowledge {dataset} all --reason TEXT` gives up the rest",
     )
 
 
 def dead_letters(open_letters: Mapping[str, int], foreign: Mapping[str, int]) -> Finding:
-    """Judge how many dead letters wait for somebody, and foreign messages between them, by kind."""
-    if strangers := {kind: count for kind, count in foreign.items() if count}:
-        words = ", ".join(f"{kind} {count:,}" for kind, count in strangers.items())
+    """Judge the dead letters that wait, and foreign messages between them, by dataset."""
+    if strangers := {dataset: count for dataset, count in foreign.items() if count}:
+        words = ", ".join(f"{dataset} {count:,}" for dataset, count in strangers.items())
         remedy = "find out who may write there; `radar dlq list` names them, `radar dlq purge`"
         return warning(
             "dead letters",
             f"messages between the dead letters that radar has not written: {words}",
             f"{remedy} deletes them",
         )
-    if found := {kind: count for kind, count in open_letters.items() if count}:
-        words = ", ".join(f"{kind} {count:,}" for kind, count in found.items())
+    if found := {dataset: count for dataset, count in open_letters.items() if count}:
+        words = ", ".join(f"{dataset} {count:,}" for dataset, count in found.items())
         remedy = "`radar dlq list`; repair the cause, then `radar dlq replay`"
         return warning("dead letters", f"messages that are no rows: {words}", remedy)
     return ok("dead letters", "none")
@@ -253,11 +253,11 @@ def unreadable(stuck: Sequence[tuple[str, str, int, int, str]]) -> Finding:
         for _, topic, partition, offset, reason in stuck[:SHOWN_STUCK]
     )
     more = f"; and {len(stuck) - SHOWN_STUCK} more" if len(stuck) > SHOWN_STUCK else ""
-    kind, _, partition, offset, _ = stuck[0]
+    dataset, _, partition, offset, _ = stuck[0]
     return problem(
         "batches",
         f"{words}{more}",
-        f"skip it with: radar skip {kind} {partition} {offset} --reason TEXT",
+        f"skip it with: radar skip {dataset} {partition} {offset} --reason TEXT",
     )
 
 

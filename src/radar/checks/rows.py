@@ -1,4 +1,4 @@
-"""What tells a row of a kind from every other: in a message's value, and in the table."""
+"""What tells a row of a dataset from every other: in a message's value, and in the table."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Kind
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
 from radar.errors import InvalidMessage
 
 Identity = tuple[Hashable, ...]
@@ -31,7 +31,7 @@ class Key(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Rows:
-    """How to recognise the rows of a kind.
+    """How to recognise the rows of a dataset.
 
     Attributes:
         read: What a message's value says; it is not checked whether it can be a row at all.
@@ -155,18 +155,18 @@ ROWS = {
 }
 
 
-def read_key(kind: Kind, value: bytes) -> Key | None:
+def read_key(dataset: Dataset, value: bytes) -> Key | None:
     """Return what a message says of its row; None if it says nothing that could be one."""
     try:
-        return ROWS[kind.name].read(value)
+        return ROWS[dataset.name].read(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
-def is_valid(kind: Kind, value: bytes) -> bool:
+def is_valid(dataset: Dataset, value: bytes) -> bool:
     """Tell whether a message can become a row, as far as its value tells."""
     try:
-        kind.decode(value)
+        dataset.decode(value)
     except InvalidMessage:
         return False
     return True

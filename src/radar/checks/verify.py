@@ -21,7 +21,7 @@ from radar.checks.reconciliation import TradesReconciliation, trades_verdict
 from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import Letters, identity
-from radar.datasets import KINDS, Kind
+from radar.datasets import DATASETS, Dataset
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.settings import Settings
@@ -85,10 +85,10 @@ class SymbolReport:
 
 
 @dataclass
-class KindReport:
-    """What became of the messages of one kind."""
+class DatasetReport:
+    """What became of the messages of one dataset."""
 
-    kind: str
+    dataset: str
     partitions: list[PartitionReport] = field(default_factory=list)
     symbols: dict[str, SymbolReport] = field(default_factory=dict)
     foreign: int = 0  # rows that say they come from messages that Kafka has otherwise
@@ -108,28 +108,28 @@ class KindReport:
 class Report:
     """What a comparison found."""
 
-    kinds: list[KindReport]
+    datasets: list[DatasetReport]
     ledger: TradesReconciliation | None = None  # None without a simulated exchange
 
     @property
     def exact(self) -> bool:
         """Whether nothing is missing and nothing doubled."""
-        kinds = any(each.missing or each.doubled for each in self.kinds)
+        datasets = any(each.missing or each.doubled for each in self.datasets)
         trades = self.ledger is not None and (self.ledger.lost or self.ledger.unexpected)
-        return not (kinds or trades)
+        return not (datasets or trades)
 
 
 def verify(
     settings: Settings,
     ledger: Path | None = None,
-    progress: Callable[[str, int, int], None] = lambda _kind, _done, _all: None,
+    progress: Callable[[str, int, int], None] = lambda _dataset, _done, _all: None,
 ) -> Report:
-    """Compare all kinds, and the trades with the ledger of a simulated exchange; blocks.
+    """Compare all datasets, and the trades with the ledger of a simulated exchange; blocks.
 
     Args:
         settings: Where Kafka and ClickHouse are.
         ledger: The ledger's file; None: without a simulated exchange.
-        progress: Called with a kind, how many of its messages are compared, and how many there are.
+        progress: Called with a dataset, the number of compared messages, and that of all.
 
     Raises:
         BrokerUnavailable: Kafka does not answer.
@@ -140,8 +140,10 @@ def verify(
     cluster = Cluster(settings)
     store = Store(settings, timeout_s=QUERY_TIMEOUT_S)
     try:
-        kinds = [verify_kind(cluster, store, kind, progress) for kind in KINDS.values()]
-        return Report(kinds, _verify_ledger(store, ledger) if ledger else None)
+        datasets = [
+            verify_dataset(cluster, store, dataset, progress) for dataset in DATASETS.values()
+        ]
+        return Report(datasets, _verify_ledger(store, ledger) if ledger else None)
     finally:
         store.close()
 
@@ -161,19 +163,19 @@ def check_ledger(path: Path) -> None:
         ) from error
 
 
-def verify_kind(
+def verify_dataset(
     cluster: Cluster,
     store: Store,
-    kind: Kind,
-    progress: Callable[[str, int, int], None] = lambda _kind, _done, _all: None,
-) -> KindReport:
-    """Compare one kind; blocks. See `verify`."""
-    report = KindReport(kind.name)
-    lags = cluster.lag(kind.topic, kind.group)
+    dataset: Dataset,
+    progress: Callable[[str, int, int], None] = lambda _dataset, _done, _all: None,
+) -> DatasetReport:
+    """Compare one dataset; blocks. See `verify`."""
+    report = DatasetReport(dataset.name)
+    lags = cluster.lag(dataset.topic, dataset.group)
     # After the offsets: a message is a letter before its block is committed.
-    letters = Letters(cluster, kind).identities()
-    gaps = recorded(store, kind.topic)
-    topic_id = cluster.topic_id(kind.topic) if lags else ""
+    letters = Letters(cluster, dataset).identities()
+    gaps = recorded(store, dataset.topic)
+    topic_id = cluster.topic_id(dataset.topic) if lags else ""
     oldest_us = None
     done, all_messages = (
         0,
@@ -182,7 +184,7 @@ def verify_kind(
     for lag in lags:
         comparison = _Comparison(
             store,
-            kind,
+            dataset,
             letters,
             report,
             lag,
@@ -190,12 +192,12 @@ def verify_kind(
         )
         if stored := min(lag.committed or 0, lag.end):
             messages = cluster.messages(
-                kind.topic, {lag.partition: stored}, lag.partition, comparison.take_unreadable
+                dataset.topic, {lag.partition: stored}, lag.partition, comparison.take_unreadable
             )
             for chunk in _chunks(messages):
                 comparison.take(chunk)
                 done += len(chunk)
-                progress(kind.name, done, all_messages)
+                progress(dataset.name, done, all_messages)
         comparison.take_lost(
             [each for each in gaps if each.partition == lag.partition], topic_id, lag.start
         )
@@ -203,7 +205,7 @@ def verify_kind(
         if comparison.oldest_us is not None:
             oldest_us = min(comparison.oldest_us, oldest_us or comparison.oldest_us)
     if oldest_us is not None:
-        for symbol, count in _doubled(store, kind, oldest_us):
+        for symbol, count in _doubled(store, dataset, oldest_us):
             report.symbols.setdefault(symbol, SymbolReport()).doubled = count
     return report
 
@@ -227,18 +229,18 @@ class _Comparison:
     def __init__(
         self,
         store: Store,
-        kind: Kind,
+        dataset: Dataset,
         letters: set[bytes],
-        report: KindReport,
+        report: DatasetReport,
         lag: Lag,
         gaps: list[DeliveryGap],
     ) -> None:
         self._store = store
-        self._kind = kind
+        self._dataset = dataset
         self._letters = letters
         self._report = report
         self._gaps = [gap for gap in gaps if gap.partition == lag.partition]
-        self._expired_before_us = _expired_before_us(store, kind)
+        self._expired_before_us = _expired_before_us(store, dataset)
         self.oldest_us: int | None = None
         self.partition = PartitionReport(lag.partition, waiting=max(0, lag.messages))
         if lag.committed is not None:
@@ -246,7 +248,7 @@ class _Comparison:
 
     def take(self, messages: list[StoredMessage]) -> None:
         """Compare some messages, in the order of their offsets."""
-        keys = [read_key(self._kind, message.value() or b"") for message in messages]
+        keys = [read_key(self._dataset, message.value() or b"") for message in messages]
         rows = self._rows_at(messages[0].offset(), messages[-1].offset())
         stored = {each for _, each in rows}
         offsets = {message.offset() for message in messages}
@@ -300,7 +302,7 @@ class _Comparison:
         found = self._find([key for _, key in left if key is not None])
         for message, key in left:
             value = message.value() or b""
-            place = (self._kind.topic, message.partition(), message.offset())
+            place = (self._dataset.topic, message.partition(), message.offset())
             if key is not None and key.identity in found:
                 self.partition.repeated += 1
             elif identity(*place, value) in self._letters:
@@ -308,7 +310,7 @@ class _Comparison:
             elif (
                 key is not None
                 and key.received_us < self._expired_before_us
-                and is_valid(self._kind, value)
+                and is_valid(self._dataset, value)
             ):
                 self.partition.expired += 1
             elif self._is_skipped(message.offset()):
@@ -321,9 +323,9 @@ class _Comparison:
                     self._of(key.symbol).missing += 1
 
     def _rows_at(self, first: int, last: int) -> list[tuple[int, Identity]]:
-        parts = ", ".join(ROWS[self._kind.name].identity)
+        parts = ", ".join(ROWS[self._dataset.name].identity)
         rows = self._store.rows(
-            f"SELECT kafka_offset, {parts} FROM {self._kind.table} WHERE kafka_partition ="
+            f"SELECT kafka_offset, {parts} FROM {self._dataset.table} WHERE kafka_partition ="
             " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
             {"partition": self.partition.partition, "first": first, "last": last},
         )
@@ -332,10 +334,10 @@ class _Comparison:
     def _find(self, keys: list[Key]) -> set[Identity]:
         if not keys:
             return set()
-        rows = ROWS[self._kind.name]
+        rows = ROWS[self._dataset.name]
         expression, type_name = rows.look_up
         found = self._store.rows(
-            f"SELECT {', '.join(rows.identity)} FROM {self._kind.table}"
+            f"SELECT {', '.join(rows.identity)} FROM {self._dataset.table}"
             f" WHERE {expression} IN {{values:Array({type_name})}}",
             {"values": [key.look_up for key in keys]},
         )
@@ -345,15 +347,15 @@ class _Comparison:
         return self._report.symbols.setdefault(symbol, SymbolReport())
 
 
-def _expired_before_us(store: Store, kind: Kind) -> int:
+def _expired_before_us(store: Store, dataset: Dataset) -> int:
     """Return from when on rows are kept, Unix time."""
-    days = retention_days(store, kind.table)
+    days = retention_days(store, dataset.table)
     return 0 if days is None else int((time() - days * 86_400) * 1e6)
 
 
-def _doubled(store: Store, kind: Kind, since_us: int) -> list[tuple[str, int]]:
+def _doubled(store: Store, dataset: Dataset, since_us: int) -> list[tuple[str, int]]:
     """Return how many rows of each market readers see too often, since a time of receipt."""
-    rows = ROWS[kind.name]
+    rows = ROWS[dataset.name]
     parts = ", ".join(rows.identity)
     found = store.rows(
         f"SELECT s, sum(n - 1) FROM (SELECT {rows.symbol} AS s, count() AS n FROM {rows.visible}"
@@ -385,23 +387,23 @@ def _newest_second(trades: Iterable[Any]) -> str:
 def facts(report: Report) -> dict[str, Any]:
     """Return what was found, for JSON."""
     found = asdict(report)
-    for kind, each in zip(found["kinds"], report.kinds, strict=True):
-        kind |= {"missing": each.missing, "doubled": each.doubled}
+    for dataset, each in zip(found["datasets"], report.datasets, strict=True):
+        dataset |= {"missing": each.missing, "doubled": each.doubled}
     return {"exact": report.exact} | found
 
 
 def describe(report: Report) -> Iterator[str]:
     """Say in plain words what was found, line by line."""
-    for kind in report.kinds:
-        yield f"{kind.kind}:"
-        for each in kind.partitions:
+    for dataset in report.datasets:
+        yield f"{dataset.dataset}:"
+        for each in dataset.partitions:
             yield f"  partition {each.partition}: {_partition_words(each)}"
-        for symbol, market in sorted(kind.symbols.items()):
+        for symbol, market in sorted(dataset.symbols.items()):
             if market.missing or market.doubled:
                 yield f"  {symbol}: {market.missing:,} missing, {market.doubled:,} doubled"
-        if kind.foreign:
+        if dataset.foreign:
             yield (
-                f"  note: {kind.foreign:,} rows come from other messages at these offsets: the"
+                f"  note: {dataset.foreign:,} rows come from other messages at these offsets: the"
                 " topic was made anew, or the broker lost the end of its log"
             )
     if (ledger := report.ledger) is not None:
@@ -411,13 +413,13 @@ def describe(report: Report) -> Iterator[str]:
             f" doubled {ledger.unexpected:,}"
         )
     if not report.exact:
-        missing = sum(each.missing for each in report.kinds)
-        doubled = sum(each.doubled for each in report.kinds)
+        missing = sum(each.missing for each in report.datasets)
+        doubled = sum(each.doubled for each in report.datasets)
         yield (
             f"NOT everything is there once: of Kafka's messages {missing:,} are missing,"
             f" {doubled:,} rows are doubled"
         )
-    elif any(each.compared for kind in report.kinds for each in kind.partitions):
+    elif any(each.compared for dataset in report.datasets for each in dataset.partitions):
         yield "nothing is missing and nothing is doubled"
     else:
         yield "nothing is stored yet, and nothing is missing"

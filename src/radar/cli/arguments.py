@@ -16,7 +16,7 @@ from radar.errors import ConfigurationError
 from radar.text import printable
 
 if TYPE_CHECKING:
-    from radar.datasets import Kind
+    from radar.datasets import Dataset
     from radar.settings import Settings
 
 AsJson = Annotated[
@@ -37,7 +37,7 @@ class RecordedName(StrEnum):
     DEPTH = "depth"
 
 
-class KindName(StrEnum):
+class DatasetName(StrEnum):
     """What is stored."""
 
     TRADES = "trades"
@@ -172,18 +172,18 @@ def settings_for(role: str, **overrides: object) -> "Settings":
     return settings
 
 
-def kind_named(name: RecordedName | KindName) -> "Kind":
-    """Return a kind by its name on the command line."""
-    from radar.datasets import KINDS
+def dataset_named(name: RecordedName | DatasetName) -> "Dataset":
+    """Return a dataset by its name on the command line."""
+    from radar.datasets import DATASETS
 
-    return KINDS[name.value]
+    return DATASETS[name.value]
 
 
-def kinds_named(name: KindName | None) -> "list[Kind]":
-    """Return one kind, or all if none is named."""
-    from radar.datasets import KINDS
+def datasets_named(name: DatasetName | None) -> "list[Dataset]":
+    """Return one dataset, or all if none is named."""
+    from radar.datasets import DATASETS
 
-    return [kind_named(name)] if name else list(KINDS.values())
+    return [dataset_named(name)] if name else list(DATASETS.values())
 
 
 def parse_since(text: str, now: datetime) -> datetime:

@@ -11,9 +11,9 @@ import typer
 
 from radar.cli.arguments import (
     AsJson,
-    KindName,
+    DatasetName,
     confirm,
-    kinds_named,
+    datasets_named,
     parse_since,
     say,
     say_json,
@@ -38,7 +38,7 @@ app = typer.Typer(
     help="Messages that could not become rows: look at them, store them after a repair.",
 )
 
-KindOption = Annotated[KindName | None, typer.Option("--kind", help="Only of this kind.")]
+KindOption = Annotated[DatasetName | None, typer.Option("--dataset", help="Only of this dataset.")]
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Only with this reason: schema, json, amount, rejected, …")
 ]
@@ -50,7 +50,7 @@ SinceOption = Annotated[
 @app.command("list")
 def list_letters(
     *,
-    kind: KindOption = None,
+    dataset: KindOption = None,
     reason: ReasonOption = "",
     since: SinceOption = "",
     everything: Annotated[
@@ -69,7 +69,7 @@ def list_letters(
     require(settings, kafka=True)
     cluster = Cluster(settings)
     count, foreign = 0, []
-    for each in kinds_named(kind):
+    for each in datasets_named(dataset):
         letters = Letters(cluster, each)
         foreign += _foreign(each.dead_letter_topic, letters)
         for letter, state in letters:
@@ -128,7 +128,7 @@ def replay(
         list[str] | None, typer.Argument(help="Names as in `list`; otherwise all that are chosen.")
     ] = None,
     *,
-    kind: KindOption = None,
+    dataset: KindOption = None,
     reason: ReasonOption = "",
     since: SinceOption = "",
 ) -> None:
@@ -153,7 +153,7 @@ def replay(
     still_bad: list[StillBad] = []
     bad_count = 0
     try:
-        for each in kinds_named(kind):
+        for each in datasets_named(dataset):
             for block in run(settings, each, store, selection):
                 stored += len(block.stored)
                 bad_count += len(block.still_bad)
@@ -172,7 +172,7 @@ def replay(
 @app.command()
 def purge(
     *,
-    kind: KindOption = None,
+    dataset: KindOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete dead letters for good, also those that are no rows. Asks first."""
@@ -182,15 +182,15 @@ def purge(
 
     settings = settings_for("dlq")
     require(settings, kafka=True)
-    kinds = kinds_named(kind)
+    datasets = datasets_named(dataset)
     if not yes:
         cluster = Cluster(settings)
-        count = sum(1 for each in kinds for _ in Letters(cluster, each).open())
-        names = ", ".join(each.name for each in kinds)
+        count = sum(1 for each in datasets for _ in Letters(cluster, each).open())
+        names = ", ".join(each.name for each in datasets)
         confirm(
             f"Delete all dead letters of {names}? {count:,} of them are not stored anywhere else."
         )
-    for each in kinds:
+    for each in datasets:
         typer.echo(f"{each.dead_letter_topic}: purged {run(settings, each):,} open dead letters")
 
 
@@ -210,7 +210,7 @@ def _foreign(topic: str, letters: "Letters") -> list[str]:
 
 
 def _check_name(name: str) -> None:
-    topics = [kind.topic for kind in kinds_named(None)]
+    topics = [dataset.topic for dataset in datasets_named(None)]
     topic, _, place = name.partition(":")
     if topic not in topics or not re.fullmatch(r"\d+:\d+", place):
         raise InvalidRequest(
@@ -229,9 +229,9 @@ def _named(
     cluster = Cluster(settings)
     found = [
         (letter, state)
-        for kind in kinds_named(None)
-        if any(name.startswith(f"{kind.topic}:") for name in names)
-        for letter, state in Letters(cluster, kind)
+        for dataset in datasets_named(None)
+        if any(name.startswith(f"{dataset.topic}:") for name in names)
+        for letter, state in Letters(cluster, dataset)
         if letter.name in names
     ]
     if unknown := set(names) - {letter.name for letter, _ in found}:

@@ -20,7 +20,7 @@ from radar import __version__
 from radar.cli import dlq, failures, restore, skip
 from radar.cli.arguments import (
     AsJson,
-    KindName,
+    DatasetName,
     RecordedName,
     confirm,
     load_options,
@@ -30,7 +30,7 @@ from radar.cli.arguments import (
     say_json,
     say_marked,
 )
-from radar.cli.arguments import kind_named as _kind
+from radar.cli.arguments import dataset_named as _dataset
 from radar.cli.arguments import settings_for as _settings
 from radar.cli.services import require
 from radar.text import host_port
@@ -248,21 +248,21 @@ def simulate(
 
 
 @app.command()
-def produce(kind: Annotated[RecordedName, typer.Argument(help="What to record.")]) -> None:
+def produce(dataset: Annotated[RecordedName, typer.Argument(help="What to record.")]) -> None:
     """Record trades or depth from the exchange into Kafka (the role wallex-trades, -depth)."""
     from radar.processes import produce as run
 
-    settings = _settings(f"produce-{kind}")
-    run(settings, _kind(kind))
+    settings = _settings(f"produce-{dataset}")
+    run(settings, _dataset(dataset))
 
 
 @app.command()
-def consume(kind: Annotated[KindName, typer.Argument(help="What to store.")]) -> None:
-    """Store one kind from Kafka into ClickHouse; run as many as there are partitions."""
+def consume(dataset: Annotated[DatasetName, typer.Argument(help="What to store.")]) -> None:
+    """Store one dataset from Kafka into ClickHouse; run as many as there are partitions."""
     from radar.processes import consume as run
 
-    settings = _settings(f"consume-{kind}")
-    run(settings, _kind(kind))
+    settings = _settings(f"consume-{dataset}")
+    run(settings, _dataset(dataset))
 
 
 @app.command()
@@ -378,7 +378,7 @@ def shell(*, write: Write = False) -> None:
 
 @app.command()
 def export(
-    kind: Annotated[RecordedName, typer.Argument(help="What to export.")],
+    dataset: Annotated[RecordedName, typer.Argument(help="What to export.")],
     *,
     symbol: Annotated[
         list[str] | None,
@@ -404,7 +404,7 @@ def export(
 
     settings = _settings("export")
     wanted = Wanted(
-        kind.value,
+        dataset.value,
         output_format.value,
         symbol or (),
         first and first.date(),
@@ -524,13 +524,15 @@ def topics(
     """
     from radar.checks.doctor import describe, topic_findings
     from radar.checks.findings import State
-    from radar.datasets import KINDS
+    from radar.datasets import DATASETS
     from radar.kafka import Cluster
 
     settings = _settings("topics")
     require(settings, kafka=True)
     cluster = Cluster(settings)
-    names = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+    names = [
+        name for dataset in DATASETS.values() for name in (dataset.topic, dataset.dead_letter_topic)
+    ]
     for name in cluster.create_topics(names):
         say(f"created {name}")
     for topic, before, after in cluster.grow_topics(names) if grow else ():
@@ -605,7 +607,9 @@ def coverage(
         typer.Argument(help="Markets, e.g. USDTTMN; otherwise all.", autocompletion=market_names),
     ] = None,
     *,
-    kind: Annotated[RecordedName | None, typer.Option("--kind", help="Only of this kind.")] = None,
+    dataset: Annotated[
+        RecordedName | None, typer.Option("--dataset", help="Only of this dataset.")
+    ] = None,
     since: Annotated[
         str, typer.Option("--since", help="From this day on, UTC: 7d, or 2026-07-01.")
     ] = "7d",
@@ -624,7 +628,11 @@ def coverage(
     from radar.store.client import Store
 
     settings = _settings("coverage")
-    chosen = parse_since(since, datetime.now(UTC)).astimezone(UTC).date(), symbols or (), kind or ""
+    chosen = (
+        parse_since(since, datetime.now(UTC)).astimezone(UTC).date(),
+        symbols or (),
+        dataset or "",
+    )
     require(settings, clickhouse=True)
     store = Store(settings)
     try:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radar.cli.arguments import KindName, kind_named, settings_for
+from radar.cli.arguments import DatasetName, dataset_named, settings_for
 from radar.cli.services import require
 from radar.text import printable
 
 if TYPE_CHECKING:
     from radar.consumer.delivery_gaps import DeliveryGap
     from radar.consumer.progress import Order
-    from radar.datasets import Kind
+    from radar.datasets import Dataset
     from radar.kafka import Lag
     from radar.store.client import Store
 
@@ -24,7 +24,7 @@ ALL = "all"
 
 
 def restore(
-    kind: Annotated[KindName, typer.Argument(help="The dataset whose rows are missing.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="The dataset whose rows are missing.")],
     partition: Annotated[
         str, typer.Argument(metavar="PARTITION|all", help="The Kafka partition, or all of them.")
     ],
@@ -52,7 +52,7 @@ def restore(
 
     settings = settings_for("restore")
     require(settings, kafka=True, clickhouse=True)
-    chosen = kind_named(kind)
+    chosen = dataset_named(dataset)
     cluster = Cluster(settings)
     orders = _orders(chosen, cluster.lag(chosen.topic, chosen.group), partition, first, last)
     if sys.stdin.isatty() and not yes:
@@ -82,7 +82,7 @@ def restore(
 
 
 def _orders(
-    kind: "Kind", lags: "list[Lag]", partition: str, first: int | None, last: int | None
+    dataset: "Dataset", lags: "list[Lag]", partition: str, first: int | None, last: int | None
 ) -> "list[Order]":
     from radar.consumer.progress import Order
     from radar.errors import InvalidRequest
@@ -90,7 +90,7 @@ def _orders(
     numbers = [str(lag.partition) for lag in lags]
     if partition != ALL and partition not in numbers:
         raise InvalidRequest(
-            f"{kind.topic} has no partition {printable(partition)}: give {ALL}, or one of"
+            f"{dataset.topic} has no partition {printable(partition)}: give {ALL}, or one of"
             f" {', '.join(numbers) or 'none, because the topic does not exist'}"
         )
     if first is not None and last is not None and last < first:
@@ -108,7 +108,7 @@ def _orders(
             for lag in lags
             if partition in (ALL, str(lag.partition))
         )
-        raise InvalidRequest(f"{kind.topic} holds no message of that range ({held})")
+        raise InvalidRequest(f"{dataset.topic} holds no message of that range ({held})")
     return orders
 
 
@@ -116,13 +116,13 @@ def _held(lag: "Lag") -> str:
     return f"offsets {lag.start} to {lag.end - 1}" if lag.start < lag.end else "none"
 
 
-def _are_taken(store: "Store", kind: "Kind", topic_id: str, partitions: set[int]) -> bool:
+def _are_taken(store: "Store", dataset: "Dataset", topic_id: str, partitions: set[int]) -> bool:
     from radar.consumer.progress import UNRECORDED, pending, read_orders, read_progress
 
     deadline_s = time.monotonic() + TAKEN_WITHIN_S
     while True:
-        known = read_progress(store, kind.topic, topic_id).progress
-        orders = read_orders(store, kind.topic, topic_id)
+        known = read_progress(store, dataset.topic, topic_id).progress
+        orders = read_orders(store, dataset.topic, topic_id)
         if not any(
             pending(orders, each, known.get(each, UNRECORDED).orders_to_us) for each in partitions
         ):
@@ -133,7 +133,7 @@ def _are_taken(store: "Store", kind: "Kind", topic_id: str, partitions: set[int]
 
 
 def acknowledge(
-    kind: Annotated[KindName, typer.Argument(help="The dataset whose offsets are lost.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="The dataset whose offsets are lost.")],
     partition: Annotated[
         str, typer.Argument(metavar="PARTITION|all", help="The Kafka partition, or all of them.")
     ],
@@ -155,7 +155,7 @@ def acknowledge(
 
     settings = settings_for("acknowledge")
     require(settings, kafka=True, clickhouse=True)
-    chosen = kind_named(kind)
+    chosen = dataset_named(dataset)
     if not reason.strip():
         raise InvalidRequest("--reason is empty: say why the offsets are given up")
     explanation = printable(reason.strip(), MAX_EXPLANATION_CHARACTERS)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radar.cli.arguments import KindName, kind_named, settings_for
+from radar.cli.arguments import DatasetName, dataset_named, settings_for
 from radar.cli.services import require
 from radar.text import printable
 
 if TYPE_CHECKING:
-    from radar.datasets import Kind
+    from radar.datasets import Dataset
     from radar.kafka import Cluster, Lag, OffsetRange
 
 PASSED_WITHIN_S = 20.0
@@ -20,7 +20,7 @@ MAX_EXPLANATION_CHARACTERS = 300
 
 
 def skip(
-    kind: Annotated[KindName, typer.Argument(help="The dataset whose topic has the batch.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="The dataset whose topic has the batch.")],
     partition: Annotated[int, typer.Argument(min=0, help="The partition that stands.")],
     first: Annotated[
         int | None,
@@ -57,7 +57,7 @@ def skip(
     from radar.store.client import Store
 
     settings = settings_for("skip")
-    chosen = kind_named(kind)
+    chosen = dataset_named(dataset)
     explanation = _explanation(reason)
     require(settings, kafka=True, clickhouse=True)
     cluster = Cluster(settings)
@@ -91,13 +91,13 @@ def skip(
         )
 
 
-def _lag(cluster: "Cluster", kind: "Kind", partition: int) -> "Lag":
+def _lag(cluster: "Cluster", dataset: "Dataset", partition: int) -> "Lag":
     from radar.errors import InvalidRequest
 
-    lags = {lag.partition: lag for lag in cluster.lag(kind.topic, kind.group)}
+    lags = {lag.partition: lag for lag in cluster.lag(dataset.topic, dataset.group)}
     if partition not in lags:
         raise InvalidRequest(
-            f"{kind.topic} has no partition {partition}: `radar lag` lists the partitions"
+            f"{dataset.topic} has no partition {partition}: `radar lag` lists the partitions"
         )
     return lags[partition]
 
@@ -111,19 +111,19 @@ def _explanation(reason: str) -> str:
 
 
 def _unreadable(
-    cluster: "Cluster", kind: "Kind", lag: "Lag", first: int, last: int | None
+    cluster: "Cluster", dataset: "Dataset", lag: "Lag", first: int, last: int | None
 ) -> "OffsetRange":
     from radar.errors import InvalidRequest, OffsetSilent
     from radar.kafka import OffsetRange
 
-    place = f"{kind.topic}[{lag.partition}]"
+    place = f"{dataset.topic}[{lag.partition}]"
     if not lag.start <= first < lag.end:
         raise InvalidRequest(
             f"{place} holds offsets {lag.start} to {lag.end - 1}: give FROM as `radar status`"
             " names it"
         )
     try:
-        lost = cluster.unreadable_range(kind.topic, lag.partition, first, lag.end)
+        lost = cluster.unreadable_range(dataset.topic, lag.partition, first, lag.end)
     except OffsetSilent as error:
         # Only the operator can know how far it reaches.
         if last is None or not first <= last < lag.end:
@@ -150,10 +150,10 @@ def _check_last(lost: "OffsetRange", last: int | None) -> None:
         )
 
 
-def _is_passed(cluster: "Cluster", kind: "Kind", lost: "OffsetRange") -> bool:
+def _is_passed(cluster: "Cluster", dataset: "Dataset", lost: "OffsetRange") -> bool:
     deadline_s = time.monotonic() + PASSED_WITHIN_S
     while True:
-        if (_lag(cluster, kind, lost.partition).committed or 0) > lost.last:
+        if (_lag(cluster, dataset, lost.partition).committed or 0) > lost.last:
             return True
         if time.monotonic() > deadline_s:
             return False

@@ -3,10 +3,10 @@
 from radar.consumer.batch import InsertBlock, Plan
 from radar.consumer.chunk import read
 from radar.consumer.run import Fingerprint, MessageRun
-from radar.datasets import Kind
+from radar.datasets import Dataset
 
 
-def halves(kind: Kind, partition: int, block: InsertBlock) -> tuple[InsertBlock, InsertBlock]:
+def halves(dataset: Dataset, partition: int, block: InsertBlock) -> tuple[InsertBlock, InsertBlock]:
     """Divide a block of at least two messages in the middle."""
     found = {letter.offset: (letter.key, letter.value) for letter in block.letters}
     for part in block.parts:
@@ -20,13 +20,13 @@ def halves(kind: Kind, partition: int, block: InsertBlock) -> tuple[InsertBlock,
     first = Plan(block.plan.lo, offsets[middle - 1])
     second = Plan(offsets[middle], block.plan.hi)
     return (
-        _block(kind, partition, first, run[:middle]),
-        _block(kind, partition, second, run[middle:]),
+        _block(dataset, partition, first, run[:middle]),
+        _block(dataset, partition, second, run[middle:]),
     )
 
 
-def _block(kind: Kind, partition: int, plan: Plan, run: MessageRun) -> InsertBlock:
-    content = read(kind, partition, run)
+def _block(dataset: Dataset, partition: int, plan: Plan, run: MessageRun) -> InsertBlock:
+    content = read(dataset, partition, run)
     return InsertBlock(
         plan=plan,
         size=len(run),

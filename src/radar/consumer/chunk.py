@@ -7,7 +7,7 @@ import numpy as np
 
 from radar.codec.batch_decoder import Column, Columns
 from radar.consumer.run import MessageRun
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import InvalidMessage
 
 # Messages are read in parts of about so many bytes: what is made of one stays in the processor's
@@ -38,12 +38,12 @@ class Chunk(NamedTuple):
     letters: list[BadMessage]
 
 
-def read(kind: Kind, partition: int, run: MessageRun) -> Chunk:
+def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
     """Read messages of one partition; the same ones always come to the same content."""
     content = Chunk([], [])
     count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
     for start in range(0, len(run), count):
-        part, letters = _read_part(kind, partition, run[start : start + count])
+        part, letters = _read_part(dataset, partition, run[start : start + count])
         content.letters.extend(letters)
         if len(part.run):
             content.parts.append(part)
@@ -55,15 +55,17 @@ def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
     return [(len(part.run), part.columns) for part in parts]
 
 
-def _read_part(kind: Kind, partition: int, run: MessageRun) -> tuple[ColumnBlock, list[BadMessage]]:
+def _read_part(
+    dataset: Dataset, partition: int, run: MessageRun
+) -> tuple[ColumnBlock, list[BadMessage]]:
     letters: list[BadMessage] = []
     try:
-        columns = kind.read_columns([_present(value) for value in run.values])
+        columns = dataset.read_columns([_present(value) for value in run.values])
     except InvalidMessage:
-        letters = _bad_ones(kind, run)
+        letters = _bad_ones(dataset, run)
         bad = {letter.offset for letter in letters}
         run = run.where(lambda offset: offset not in bad)
-        columns = kind.read_columns([value or b"" for value in run.values]) if len(run) else []
+        columns = dataset.read_columns([value or b"" for value in run.values]) if len(run) else []
     place = [
         Column("kafka_partition", "UInt16", np.full(len(run), partition, np.uint16)),
         Column("kafka_offset", "UInt64", np.array(run.offsets, np.uint64)),
@@ -71,11 +73,11 @@ def _read_part(kind: Kind, partition: int, run: MessageRun) -> tuple[ColumnBlock
     return ColumnBlock(run, [*columns, *place]), letters
 
 
-def _bad_ones(kind: Kind, run: MessageRun) -> list[BadMessage]:
+def _bad_ones(dataset: Dataset, run: MessageRun) -> list[BadMessage]:
     letters = []
     for offset, key, value in zip(run.offsets, run.keys, run.values, strict=True):
         try:
-            kind.decode(_present(value))
+            dataset.decode(_present(value))
         except InvalidMessage as error:
             letters.append(BadMessage(offset, key, value, error))
     return letters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from radar.consumer.delivery_gaps import UNREADABLE, recorded
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
 from radar.store.client import Store
@@ -33,13 +33,13 @@ class _Standing:
 class Standstills:
     """The partitions of one worker that stand at a batch which cannot be read."""
 
-    def __init__(self, kind: Kind, topic_id: str, store: Store, health: Health) -> None:
-        self._kind = kind
+    def __init__(self, dataset: Dataset, topic_id: str, store: Store, health: Health) -> None:
+        self._dataset = dataset
         self._topic_id = topic_id
         self._store = store
         self._health = health
         self._standing: dict[int, _Standing] = {}
-        metrics.UNREADABLE.labels(kind.name).set(0)
+        metrics.UNREADABLE.labels(dataset.name).set(0)
 
     def follow(self, topic_id: str) -> None:
         """Look for orders about a topic of another ID from now on."""
@@ -78,12 +78,12 @@ class Standstills:
             if now_s >= standing.look_at_s:
                 standing.look_at_s = now_s + LOOK_INTERVAL_S
                 due.append(partition)
-        metrics.UNREADABLE.labels(self._kind.name).set(len(self._standing))
+        metrics.UNREADABLE.labels(self._dataset.name).set(len(self._standing))
         return self._ordered(due) if due else {}
 
     def _ordered(self, partitions: list[int]) -> dict[int, int]:
         try:
-            gaps = recorded(self._store, self._kind.topic, self._topic_id)
+            gaps = recorded(self._store, self._dataset.topic, self._topic_id)
         except (StoreUnavailable, QueryFailed) as error:
             _log.warning("cannot look for orders to skip", error=str(error))
             return {}
@@ -101,15 +101,15 @@ class Standstills:
         }
 
     def _alarm(self, partition: int, offset: int, reason: str) -> None:
-        remedy = f"radar skip {self._kind.name} {partition} {offset} --reason TEXT"
+        remedy = f"radar skip {self._dataset.name} {partition} {offset} --reason TEXT"
         self._health.set(
             _condition(partition),
-            f"partition {partition} of {self._kind.topic} stands at offset {offset}: the batch"
+            f"partition {partition} of {self._dataset.topic} stands at offset {offset}: the batch"
             f" there cannot be read ({printable(reason)}); skip it with: {remedy}",
         )
         _log.error(
             "partition stands at an unreadable batch",
-            kind=self._kind.name,
+            dataset=self._dataset.name,
             partition=partition,
             offset=offset,
             error=reason,

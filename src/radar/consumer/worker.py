@@ -63,7 +63,7 @@ from radar.consumer.run import Fingerprint, MessageRun
 from radar.consumer.stall_detector import SILENT_S, StallDetector
 from radar.consumer.standstill import Standstills
 from radar.consumer.topic_watch import TopicIdPoller
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import (
     BlockTooLarge,
     BrokerUnavailable,
@@ -202,7 +202,7 @@ class PartitionWork:
 
 
 class Worker:
-    """Stores one kind of record; single-threaded, as many processes as there are partitions.
+    """Stores one dataset; single-threaded, as many processes as there are partitions.
 
     Attributes:
         positions: The next offset to be stored, by assigned partition. Other threads may read it.
@@ -211,27 +211,27 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        kind: Kind,
+        dataset: Dataset,
         store: Store,
         topic_id: str,
         *,
         health: Health | None = None,
         reached: Callable[[CrashPoint], None] | None = None,
     ) -> None:
-        """Join the group of a kind.
+        """Join the group of a dataset.
 
         Args:
             settings: The options.
-            kind: What to store.
+            dataset: What to store.
             store: Where to store it.
-            topic_id: The broker's identity of the kind's topic.
+            topic_id: The broker's identity of the dataset's topic.
             health: Where to tell how it goes.
             reached: Called at each crash point; for tests.
         """
         self._reached = reached or (lambda _: None)
         self._health = health or Health()
         self._settings = settings
-        self._kind = kind
+        self._dataset = dataset
         self._store = store
         self._limits = Limits(
             size=settings.batch_size,
@@ -247,26 +247,26 @@ class Worker:
         self._offsets_checked_at_s = 0.0
         cluster = Cluster(settings)
         self._watch = TopicIdPoller(
-            lambda: cluster.topic_id(kind.topic), topic_id, settings.offset_check_seconds / 2
+            lambda: cluster.topic_id(dataset.topic), topic_id, settings.offset_check_seconds / 2
         )
         self._same_origin = SameOrigin(settings, cluster, store)
-        self._dead_letters = DeadLetters(settings, kind)
+        self._dead_letters = DeadLetters(settings, dataset)
         self._reader = GroupReader(
             settings,
-            kind.topic,
-            kind.group,
+            dataset.topic,
+            dataset.group,
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             starts_paused=True,
         )
-        self._standstills = Standstills(kind, topic_id, store, self._health)
+        self._standstills = Standstills(dataset, topic_id, store, self._health)
         self._kafka_within_s = max(KAFKA_PATIENCE_S, self._reader.session_timeout_s) + SPARE_S
         # The library may send a request a second time, on a new connection.
         store_s = CONNECT_TIMEOUT_S + settings.insert_timeout_seconds
         self._store_within_s = 2 * store_s + SPARE_S
         self._tell_membership()
         # Counters that alerts look at are there before they count.
-        metrics.INSERT_RETRIES.labels(kind.name)
+        metrics.INSERT_RETRIES.labels(dataset.name)
 
     def run(self, stop: StopSignal) -> None:
         """Work until `stop` is set, then drain, commit and leave the group; blocks.
@@ -285,7 +285,7 @@ class Worker:
                 self._drain()
         finally:
             self._reader.close()
-            _log.info("left the group", kind=self._kind.name)
+            _log.info("left the group", dataset=self._dataset.name)
 
     def _turn(self) -> None:
         self._health.beat(self._kafka_within_s)
@@ -370,7 +370,7 @@ class Worker:
                 continue
             _log.warning(
                 "skipped unreadable offsets",
-                kind=self._kind.name,
+                dataset=self._dataset.name,
                 partition=partition,
                 first=work.next_offset,
                 last=offset - 1,
@@ -382,7 +382,7 @@ class Worker:
         if self._reader.joined:
             self._health.clear("group")
         else:
-            self._health.set("group", f"{self._kind.group}: waits to be told its partitions")
+            self._health.set("group", f"{self._dataset.group}: waits to be told its partitions")
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -411,7 +411,7 @@ class Worker:
                     self._start_again(work, run.offsets[0])
                 work.next_offset = run.offsets[-1] + 1
                 work.batch.add(run, now_s)
-        metrics.CONSUMED.labels(self._kind.name).inc(len(messages))
+        metrics.CONSUMED.labels(self._dataset.name).inc(len(messages))
 
     @property
     def _room(self) -> int:
@@ -479,7 +479,7 @@ class Worker:
         block = work.batch.take(now_s)
         if block is None:
             return False
-        metrics.BATCH_AGE_SECONDS.labels(self._kind.name).observe(age_s)
+        metrics.BATCH_AGE_SECONDS.labels(self._dataset.name).observe(age_s)
         work.taken_over = work.repeated = taken_over
         work.check, work.check_next = work.check_next, False
         self._begin(work, block, Step.DEAD_LETTERS)
@@ -586,7 +586,7 @@ class Worker:
         self._block_limit.refused(block.size_bytes, time.monotonic())
         _log.warning(
             "a block is too large and is divided",
-            kind=self._kind.name,
+            dataset=self._dataset.name,
             partition=work.partition,
             plan=str(block.plan),
             messages=block.size,
@@ -604,7 +604,7 @@ class Worker:
         if work.taken_over:
             # Whoever planned the whole may have inserted it.
             work.maybe_stored_to = max(work.maybe_stored_to, block.plan.hi)
-        first, second = halves(self._kind, work.partition, block)
+        first, second = halves(self._dataset, work.partition, block)
         work.rest.appendleft(second)
         attempts = work.attempts
         self._begin(work, first, Step.PLAN)
@@ -626,7 +626,7 @@ class Worker:
     def _insert_from_the_beginning(self, work: PartitionWork, block: InsertBlock) -> None:
         name = ":".join(
             (
-                self._kind.topic,
+                self._dataset.topic,
                 work.topic_id,
                 f"{work.partition}:{block.plan.lo}:{block.plan.hi}",
                 block.fingerprint,
@@ -669,7 +669,7 @@ class Worker:
         return True
 
     def _piece(self, work: PartitionWork, run: MessageRun, name: str) -> InsertRequest:
-        return InsertRequest(read(self._kind, work.partition, run).parts, name)
+        return InsertRequest(read(self._dataset, work.partition, run).parts, name)
 
     def _insert(self, work: PartitionWork, piece: InsertRequest) -> None:
         started_s = time.monotonic()
@@ -677,10 +677,10 @@ class Worker:
         self._reached(CrashPoint.DURING_INSERT)
         maybe_stored = work.block is not None and work.block.plan.lo <= work.maybe_stored_to
         if not maybe_stored:
-            self._store.insert(self._kind.table, rows(piece.parts), piece.name)
+            self._store.insert(self._dataset.table, rows(piece.parts), piece.name)
         if work.repeated or work.check or maybe_stored:
             self._insert_missing(work, piece)
-        metrics.INSERT_SECONDS.labels(self._kind.name).observe(time.monotonic() - started_s)
+        metrics.INSERT_SECONDS.labels(self._dataset.name).observe(time.monotonic() - started_s)
 
     def _insert_missing(self, work: PartitionWork, piece: InsertRequest) -> None:
         """Insert those messages of a repeated piece that are no rows.
@@ -704,7 +704,7 @@ class Worker:
         )
         rest = self._piece(work, missing, f"{piece.name}+{Fingerprint.of(missing)}")
         self._health.beat(self._store_within_s)
-        self._store.insert(self._kind.table, rows(rest.parts), rest.name)
+        self._store.insert(self._dataset.table, rows(rest.parts), rest.name)
         if len(self._missing(work, rest)) < len(missing):
             return
         work.generation += 1
@@ -717,13 +717,13 @@ class Worker:
             generation=work.generation,
         )
         self._health.beat(self._store_within_s)
-        self._store.insert(self._kind.table, rows(rest.parts), rest.name + _generation(work))
+        self._store.insert(self._dataset.table, rows(rest.parts), rest.name + _generation(work))
 
     def _missing(self, work: PartitionWork, piece: InsertRequest) -> MessageRun:
         run = piece.run
         self._health.beat(self._store_within_s)
         stored = self._store.places(
-            self._kind.table, work.partition, run.offsets[0], run.offsets[-1]
+            self._dataset.table, work.partition, run.offsets[0], run.offsets[-1]
         )
         found = {place[0] for place in _places(piece.parts) if place in stored}
         # Later blocks may be rows too: the mark of what was stored is some seconds old.
@@ -758,7 +758,7 @@ class Worker:
         )
         _log.error(
             "partition halted",
-            kind=self._kind.name,
+            dataset=self._dataset.name,
             partition=work.partition,
             offset=block.plan.lo,
             error=str(error),
@@ -776,7 +776,7 @@ class Worker:
             work.flood_alarm_at_s = now_s + ALARM_INTERVAL_S
             _log.error(
                 "one market sends too many bad messages",
-                kind=self._kind.name,
+                dataset=self._dataset.name,
                 partition=work.partition,
                 market=printable(flood.market.decode(errors="backslashreplace")),
                 bad=flood.bad,
@@ -788,7 +788,7 @@ class Worker:
 
     def _count_floods(self) -> None:
         floods = sum(work.breaker.flood is not None for work in self._work.values())
-        metrics.FLOODING.labels(self._kind.name).set(floods)
+        metrics.FLOODING.labels(self._dataset.name).set(floods)
 
     def _retry_later(self, work: PartitionWork, error: Exception) -> None:
         work.attempts += 1
@@ -804,14 +804,14 @@ class Worker:
                     f"Kafka keeps rejecting this worker's commits: {error}"
                 ) from error
         if isinstance(error, StoreUnavailable):
-            metrics.INSERT_RETRIES.labels(self._kind.name).inc()
+            metrics.INSERT_RETRIES.labels(self._dataset.name).inc()
         self._health.set(
             _condition(work.partition),
             f"partition {work.partition}: attempt {work.attempts} to store a block failed: {error}",
         )
         _log.warning(
             "block waits",
-            kind=self._kind.name,
+            dataset=self._dataset.name,
             partition=work.partition,
             step=work.step.name.lower(),
             attempts=work.attempts,
@@ -838,17 +838,17 @@ class Worker:
         if work.halted:
             work.halted = False
             self._count_halted()
-        kind = self._kind.name
-        metrics.BLOCKS.labels(kind).inc()
-        metrics.ROWS.labels(kind).inc(good)
-        metrics.BLOCK_ROWS.labels(kind).observe(good)
+        dataset = self._dataset.name
+        metrics.BLOCKS.labels(dataset).inc()
+        metrics.ROWS.labels(dataset).inc(good)
+        metrics.BLOCK_ROWS.labels(dataset).observe(good)
         latency_s = 0.0
         if block.parts:
             latency_s = max(0.0, work.inserted_at_s - _oldest_us(block.parts) / 1e6)
-            metrics.LATENCY_SECONDS.labels(kind).observe(latency_s)
+            metrics.LATENCY_SECONDS.labels(dataset).observe(latency_s)
         _log.info(
             "block stored",
-            kind=kind,
+            dataset=dataset,
             partition=work.partition,
             lo=block.plan.lo,
             hi=block.plan.hi,
@@ -899,7 +899,7 @@ class Worker:
             self.positions[each.partition] = each.offset or 0
             _log.info(
                 "assigned",
-                kind=self._kind.name,
+                dataset=self._dataset.name,
                 partition=each.partition,
                 offset=each.offset,
                 plan=str(mark.plan) if mark and mark.plan else None,
@@ -926,9 +926,9 @@ class Worker:
         self._offsets_checked_at_s = now_s
         self._health.beat(self._store_within_s)
         try:
-            known = read_progress(self._store, self._kind.topic, topic_id)
-            orders = read_orders(self._store, self._kind.topic, topic_id)
-            gaps = recorded(self._store, self._kind.topic)
+            known = read_progress(self._store, self._dataset.topic, topic_id)
+            orders = read_orders(self._store, self._dataset.topic, topic_id)
+            gaps = recorded(self._store, self._dataset.topic)
             for work in settled:
                 work.seen_end = self._reader.known_end_offset(work.partition)
                 found = known.progress.get(work.partition, UNRECORDED)
@@ -939,7 +939,7 @@ class Worker:
             self._close_repaired(gaps)
             self._record_progress([each for each in settled if not each.review])
         except (StoreUnavailable, QueryFailed) as error:
-            _log.warning("cannot check offsets", kind=self._kind.name, error=str(error))
+            _log.warning("cannot check offsets", dataset=self._dataset.name, error=str(error))
 
     def _close_repaired(self, gaps: Sequence[DeliveryGap]) -> None:
         """Close gaps whose offsets were stored afterwards, and show how many stay open."""
@@ -956,12 +956,12 @@ class Worker:
             )
             if is_read:
                 repaired = gap._replace(state=REPAIRED)
-                write(self._store, self._kind.topic, repaired, "worker")
+                write(self._store, self._dataset.topic, repaired, "worker")
                 _log.info("delivery gap repaired", partition=gap.partition, first=gap.first)
             else:
                 counts[gap.cause] = counts.get(gap.cause, 0) + gap.offsets
         for cause, count in counts.items():
-            metrics.DELIVERY_GAP_OFFSETS.labels(self._kind.name, cause).set(count)
+            metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(count)
 
     def _review(self, work: PartitionWork | None, reason: str) -> None:
         """Account for the offsets of a partition anew, once what it holds is stored."""
@@ -989,7 +989,7 @@ class Worker:
                 )
                 _log.warning(
                     "cannot account for offsets",
-                    kind=self._kind.name,
+                    dataset=self._dataset.name,
                     partition=work.partition,
                     error=str(error),
                 )
@@ -999,7 +999,7 @@ class Worker:
         self._health.beat(self._kafka_within_s + self._store_within_s)
         # The topic or the database may be another one by now.
         self._same_origin.check(again=True)
-        topic, partition, topic_id = self._kind.topic, work.partition, self._watch.ask_now()
+        topic, partition, topic_id = self._dataset.topic, work.partition, self._watch.ask_now()
         known = read_progress(self._store, topic, topic_id)
         orders = pending(
             read_orders(self._store, topic, topic_id), partition, _taken_to_us(known, partition)
@@ -1019,7 +1019,7 @@ class Worker:
                 _joined(orders),
                 partition in self._reader.invalid,
             ),
-            _Rows(self._store, self._kind.table, partition),
+            _Rows(self._store, self._dataset.table, partition),
         )
         write_new(self._store, topic, course.gaps, "worker")
         found = known.progress.get(partition, UNRECORDED)
@@ -1047,7 +1047,7 @@ class Worker:
         self._go_on(work, course)
 
     def _go_on(self, work: PartitionWork, course: Decision) -> None:
-        _tell(self._kind, work, course)
+        _tell(self._dataset, work, course)
         work.batch = self._new_batch(work.partition, course.plan)
         work.next_offset = work.read_from = self.positions[work.partition] = course.start
         work.maybe_stored_to = course.maybe_stored_to
@@ -1084,7 +1084,7 @@ class Worker:
         try:
             write_progress(
                 self._store,
-                self._kind.topic,
+                self._dataset.topic,
                 self._watch.topic_id,
                 changed,
                 self._settings.worker_id,
@@ -1095,7 +1095,7 @@ class Worker:
             work.progress = changed.get(work.partition, work.progress)
 
     def _new_batch(self, partition: int, planned: Plan | None) -> Batch:
-        return Batch(self._limits, partial(read, self._kind, partition), planned)
+        return Batch(self._limits, partial(read, self._dataset, partition), planned)
 
     def _new_breaker(self) -> Breaker:
         return Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad)
@@ -1113,21 +1113,21 @@ class Worker:
                     self._record_progress([work])
             self._health.clear(_condition(partition))
             self.positions.pop(partition, None)
-        _log.info("revoked", kind=self._kind.name, partitions=list(partitions))
+        _log.info("revoked", dataset=self._dataset.name, partitions=list(partitions))
         self._count_assigned()
 
     def _count_assigned(self) -> None:
-        metrics.REBALANCES.labels(self._kind.name).inc()
-        metrics.ASSIGNED.labels(self._kind.name).set(len(self._work))
+        metrics.REBALANCES.labels(self._dataset.name).inc()
+        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._work))
         self._count_halted()
         self._count_floods()
         if not self._work:
             for cause in CAUSES:
-                metrics.DELIVERY_GAP_OFFSETS.labels(self._kind.name, cause).set(0)
+                metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
 
     def _count_halted(self) -> None:
         halted = sum(work.halted for work in self._work.values())
-        metrics.HALTED.labels(self._kind.name).set(halted)
+        metrics.HALTED.labels(self._dataset.name).set(halted)
 
 
 class _Rows:
@@ -1142,11 +1142,11 @@ class _Rows:
         return self._store.last_offset(*self._place, first, end)
 
 
-def _tell(kind: Kind, work: PartitionWork, course: Decision) -> None:
+def _tell(dataset: Dataset, work: PartitionWork, course: Decision) -> None:
     if course.notice:
         _log.warning(
             "offsets differ",
-            kind=kind.name,
+            dataset=dataset.name,
             partition=work.partition,
             reason=course.notice,
             position=work.committed,
@@ -1156,7 +1156,7 @@ def _tell(kind: Kind, work: PartitionWork, course: Decision) -> None:
     for gap in course.gaps:
         _log.error(
             "delivery gap",
-            kind=kind.name,
+            dataset=dataset.name,
             partition=gap.partition,
             first=gap.first,
             last=gap.last,

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.records import DepthSnapshot, Market, Trade
 
 MAX_DETAIL_CHARACTERS = 200
@@ -92,8 +92,8 @@ class Exchange(Protocol):
             ExchangeUnavailable: The answer is not a market list.
         """
 
-    def subscriptions(self, kind: Kind, symbols: Iterable[str]) -> list[str]:
-        """Return the text frames that subscribe to one kind of records of markets."""
+    def subscriptions(self, dataset: Dataset, symbols: Iterable[str]) -> list[str]:
+        """Return the text frames that subscribe to one dataset of markets."""
 
     def parse_frame(
         self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]

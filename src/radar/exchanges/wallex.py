@@ -17,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import Event, Hello, MarketList, Ping, RecentTrades, brief
@@ -151,12 +151,12 @@ class Wallex:
                     markets.append(Market(market.symbol, market.base_asset, market.quote_asset))
         return MarketList(markets, malformed)
 
-    def subscriptions(self, kind: Kind, symbols: Iterable[str]) -> list[str]:
+    def subscriptions(self, dataset: Dataset, symbols: Iterable[str]) -> list[str]:
         """Return one frame for each channel: ["subscribe",{"channel":"USDTTMN@trade"}] [doc]."""
         return [
             msgspec.json.encode(["subscribe", {"channel": f"{symbol}@{channel}"}]).decode()
             for symbol in symbols
-            for channel in _CHANNELS[kind.name]
+            for channel in _CHANNELS[dataset.name]
         ]
 
     def parse_frame(

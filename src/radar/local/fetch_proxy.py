@@ -89,7 +89,7 @@ class FetchProxy:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        dataset: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:

@@ -310,20 +310,22 @@ def _structure(fields: Sequence[Field], version: int, *, compact: bool) -> _Step
     return walk
 
 
-def _field(kind: Type | Array, version: int, *, compact: bool) -> _Step:
-    if isinstance(kind, Array):
-        if isinstance(kind.of, Type):
-            size = kind.of.value
-            item = _fixed(size) if size <= UUID.value else _field(kind.of, version, compact=compact)
+def _field(dataset: Type | Array, version: int, *, compact: bool) -> _Step:
+    if isinstance(dataset, Array):
+        if isinstance(dataset.of, Type):
+            size = dataset.of.value
+            item = (
+                _fixed(size) if size <= UUID.value else _field(dataset.of, version, compact=compact)
+            )
             return _items(item, compact=compact)
-        return _items(_structure(kind.of, version, compact=compact), compact=compact)
+        return _items(_structure(dataset.of, version, compact=compact), compact=compact)
     steps: dict[Type, tuple[_Step, _Step]] = {
         STRING: (_string, _compact_string),
         BYTES: (_bytes, _compact_string),
         RECORDS: (_records(_bytes), _records(_compact_string)),
         PARTITION_COUNT: (_partition_count, _partition_count),
     }
-    return steps[kind][compact]
+    return steps[dataset][compact]
 
 
 def _fixed(size: int) -> _Step:

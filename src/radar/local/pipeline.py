@@ -29,7 +29,7 @@ from radar.checks.reconciliation import (
     trades_verdict,
 )
 from radar.consumer.dlq.reader import Letters
-from radar.datasets import KINDS, RECORDED
+from radar.datasets import DATASETS, RECORDED
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -142,7 +142,7 @@ class Pipeline:
     @property
     def producers(self) -> list[str]:
         """Names of the producers."""
-        return [f"{self.settings.exchange}-{kind}" for kind in RECORDED]
+        return [f"{self.settings.exchange}-{dataset}" for dataset in RECORDED]
 
     @property
     def workers(self) -> list[str]:
@@ -153,7 +153,9 @@ class Pipeline:
             "gaps": 1,
             "watches": 1,
         }
-        return [f"{kind}-consumer-{n + 1}" for kind in KINDS for n in range(counts[kind])]
+        return [
+            f"{dataset}-consumer-{n + 1}" for dataset in DATASETS for n in range(counts[dataset])
+        ]
 
     @property
     def processes(self) -> dict[str, Child]:
@@ -193,8 +195,8 @@ class Pipeline:
                 topics = group.create_task(self._prepare_topics())
                 cluster = await topics
                 await exchange
-                for kind, name in zip(RECORDED, self.producers, strict=True):
-                    await self._start_role(name, "produce", kind, {})
+                for dataset, name in zip(RECORDED, self.producers, strict=True):
+                    await self._start_role(name, "produce", dataset, {})
                 await tables
                 for name in self.workers:
                     await self._start_role(name, "consume", name.split("-")[0], self._named(name))
@@ -343,14 +345,18 @@ class Pipeline:
         cluster = Cluster(self.settings)
         await self._until_done(lambda: cluster.wait_until_up(5.0), "kafka")
         if self.settings.kafka_group_protocol == "consumer":
-            group = next(iter(KINDS.values())).group
+            group = next(iter(DATASETS.values())).group
             await asyncio.to_thread(cluster.session_timeout_s, group)
         await asyncio.to_thread(self._create_topics, cluster)
         self._letters_before = await asyncio.to_thread(_ends_of_dead_letters, cluster)
         return cluster
 
     def _create_topics(self, cluster: Cluster) -> None:
-        topics = [name for kind in KINDS.values() for name in (kind.topic, kind.dead_letter_topic)]
+        topics = [
+            name
+            for dataset in DATASETS.values()
+            for name in (dataset.topic, dataset.dead_letter_topic)
+        ]
         address = host_port(self.broker.host, self.broker.port)
         if not self.broker.embedded:
             self._joining.check("KAFKA_BROKER", address, data_in_kafka(cluster))
@@ -380,11 +386,11 @@ class Pipeline:
         await self._until_done(is_up, name)
 
     async def _start_role(
-        self, name: str, command: str, kind: str, variables: dict[str, str]
+        self, name: str, command: str, dataset: str, variables: dict[str, str]
     ) -> None:
         environment = self._environment() | variables
         await self.supervisor.start(
-            ChildSpec(name, (command, kind), environment, serves_metrics=True, forked=True)
+            ChildSpec(name, (command, dataset), environment, serves_metrics=True, forked=True)
         )
 
     async def _until_done(self, action: Callable[[], object], name: str) -> None:
@@ -432,9 +438,9 @@ class Pipeline:
         now = _ends_of_dead_letters(cluster)
         return sum(
             letter.place[1] >= before.get(letter.place[0], 0)
-            for kind in KINDS.values()
-            if now[kind.name] != (before := self._letters_before[kind.name])
-            for letter in Letters(cluster, kind).open()
+            for dataset in DATASETS.values()
+            if now[dataset.name] != (before := self._letters_before[dataset.name])
+            for letter in Letters(cluster, dataset).open()
         )
 
     async def _quiesce(self, stop: Stop, notes: list[str]) -> int:
@@ -733,23 +739,23 @@ async def _run(
 
 def _ends_of_dead_letters(cluster: Cluster) -> dict[str, dict[int, int]]:
     return {
-        kind.name: {
-            lag.partition: lag.end for lag in cluster.lag(kind.dead_letter_topic, kind.group)
+        dataset.name: {
+            lag.partition: lag.end for lag in cluster.lag(dataset.dead_letter_topic, dataset.group)
         }
-        for kind in KINDS.values()
+        for dataset in DATASETS.values()
     }
 
 
 def _trim(cluster: Cluster) -> None:
     """Delete what every worker has committed, but for the newest records."""
-    for kind in KINDS.values():
+    for dataset in DATASETS.values():
         offsets = {
             lag.partition: lag.committed - KEPT_RECORDS
-            for lag in cluster.lag(kind.topic, kind.group)
+            for lag in cluster.lag(dataset.topic, dataset.group)
             if lag.committed is not None and lag.committed - KEPT_RECORDS > lag.start
         }
         if offsets:
-            cluster.delete_records_before(kind.topic, offsets)
+            cluster.delete_records_before(dataset.topic, offsets)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from radar.aside import aside
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
@@ -30,7 +30,7 @@ SAY_EVERY_S = 0.5
 SHOWN_PARTITIONS = 3
 
 Waiting = dict[tuple[str, int], int]
-"""Messages that are not stored, by kind and partition; partitions without any are left out."""
+"""Messages that are not stored, by dataset and partition; partitions without any are left out."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ class _Asking:
             self._cluster = Cluster(self._settings)
         try:
             return {
-                (kind.name, lag.partition): lag.messages
-                for kind in KINDS.values()
-                for lag in self._cluster.lag(kind.topic, kind.group)
+                (dataset.name, lag.partition): lag.messages
+                for dataset in DATASETS.values()
+                for lag in self._cluster.lag(dataset.topic, dataset.group)
                 if lag.messages
             }
         except BrokerUnavailable:
@@ -172,7 +172,7 @@ def describe(left: Left) -> str:
     if left.waiting is None:
         return f"it is not known how many messages are not stored: {left.why}"
     most = sorted(left.waiting.items(), key=lambda each: -each[1])
-    places = [f"{kind} {partition}: {count:,}" for (kind, partition), count in most]
+    places = [f"{dataset} {partition}: {count:,}" for (dataset, partition), count in most]
     shown = ", ".join(places[:SHOWN_PARTITIONS])
     if (more := len(places) - SHOWN_PARTITIONS) > 0:
         shown += f" and {more} more partitions"

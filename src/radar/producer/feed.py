@@ -16,7 +16,7 @@ from itertools import count
 
 import structlog
 
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
 from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.producer.clock import RecordingClock
@@ -72,7 +72,7 @@ class Feed:
 
     Attributes:
         exchange: The driver.
-        kind: What is recorded.
+        dataset: What is recorded.
         settings: The options.
         markets: The markets by symbol; some may be added and removed while running.
         recorder: Makes messages of records.
@@ -98,7 +98,7 @@ class Feed:
         self,
         settings: Settings,
         exchange: Exchange,
-        kind: Kind,
+        dataset: Dataset,
         markets: Mapping[str, Market],
         recorder: Recorder,
         outlet: BufferedPublisher,
@@ -110,7 +110,7 @@ class Feed:
     ) -> None:
         self.settings = settings
         self.exchange = exchange
-        self.kind = kind
+        self.dataset = dataset
         self.markets = markets
         self.recorder = recorder
         self.outlet = outlet
@@ -134,7 +134,7 @@ class Feed:
 
     def mirror(self) -> None:
         """Copy the numbers into the metrics; counting them there costs too much per frame."""
-        labels = (self.exchange.name, self.kind.name)
+        labels = (self.exchange.name, self.dataset.name)
         now = (self.frames, self.frame_bytes, self.records)
         counters = (metrics.FRAMES, metrics.FRAME_BYTES, metrics.RECORDS)
         for counter, new, old in zip(counters, now, self._mirrored, strict=True):
@@ -296,7 +296,7 @@ class Session:
             gate=feed.gate,
         )
         try:
-            for frame in feed.exchange.subscriptions(feed.kind, symbols):
+            for frame in feed.exchange.subscriptions(feed.dataset, symbols):
                 await connection.send(frame)
         except BaseException:
             connection.abort()
@@ -409,7 +409,7 @@ class Session:
 
     async def _run(self) -> None:
         feed = self._feed
-        labels = (feed.exchange.name, feed.kind.name)
+        labels = (feed.exchange.name, feed.dataset.name)
         metrics.CONNECTIONS.labels(*labels).inc()
         watching = asyncio.create_task(self._watch())
         try:
@@ -521,7 +521,7 @@ class Session:
             reason = str(error)[:MAX_DETAIL_CHARACTERS]
             self._log.warning("invalid frame, the first on this connection", reason=reason)
         self._invalid += 1
-        metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.kind.name).inc()
+        metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.dataset.name).inc()
 
     async def _watch(self) -> None:
         silence = StallDetector(self._patience)
@@ -716,7 +716,7 @@ class Shard:
             except FeedLost as lost:
                 delay_s = self._backoff.next()
                 metrics.RECONNECTS.labels(
-                    self._feed.exchange.name, self._feed.kind.name, "refused"
+                    self._feed.exchange.name, self._feed.dataset.name, "refused"
                 ).inc()
                 self._feed.gaps.refuse(self.symbols)
                 self._feed.trouble = str(lost)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 
 from radar.codec import message_format
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.producer.gaps import AwaitedBackfills, Coverage, Read, Uncovered
 from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
@@ -31,7 +31,7 @@ class GapRecorder:
     def __init__(
         self,
         source: str,
-        kind: Kind,
+        dataset: Dataset,
         reports: Reports,
         repair: Callable[[Iterable[str]], None] | None,
     ) -> None:
@@ -39,12 +39,12 @@ class GapRecorder:
 
         Args:
             source: Name of the exchange.
-            kind: What is recorded, and so what is missing in a gap.
+            dataset: What is recorded, and so what is missing in a gap.
             reports: Where messages about gaps go.
             repair: Asks for the trades of markets; None if what was missed cannot be had.
         """
         self._source = source
-        self._kind = kind
+        self._dataset = dataset
         self._reports = reports
         self._repair = repair
         self._coverage = Coverage()
@@ -141,7 +141,7 @@ class GapRecorder:
                 self._repair(gap.symbols)
 
     def _record(self, gap: Uncovered, *, repaired: bool) -> None:
-        metrics.GAPS.labels(self._kind.name, gap.cause.value).inc()
+        metrics.GAPS.labels(self._dataset.name, gap.cause.value).inc()
         (_log.info if repaired else _log.warning)(
             "gap",
             cause=gap.cause.value,
@@ -153,7 +153,7 @@ class GapRecorder:
         )
         record = Gap(
             source=self._source,
-            record_kind=self._kind.name,
+            record_kind=self._dataset.name,
             cause=gap.cause,
             symbols=gap.symbols,
             began_at_us=gap.began_at_us,
@@ -161,7 +161,7 @@ class GapRecorder:
             repaired=repaired,
             received_at_us=_now_us(),
         )
-        key = message_format.message_key(self._source, self._kind.name)
+        key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))
 
 

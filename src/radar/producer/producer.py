@@ -11,7 +11,7 @@ import stamina
 import structlog
 
 from radar.codec import message_format
-from radar.datasets import GAPS, TRADES, WATCHES, Kind
+from radar.datasets import GAPS, TRADES, WATCHES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
@@ -69,7 +69,7 @@ _log = structlog.get_logger()
 
 async def run(
     settings: Settings,
-    kind: Kind,
+    dataset: Dataset,
     stop: asyncio.Event,
     health: Health | None = None,
     connections: Connections | None = None,
@@ -78,7 +78,7 @@ async def run(
 
     Args:
         settings: The options.
-        kind: What to record.
+        dataset: What to record.
         stop: Set it to stop; what was received is published before the return, which takes up
             to FINISH_TIMEOUT_S.
         health: Where to tell how it goes.
@@ -90,7 +90,7 @@ async def run(
         BrokerUnavailable: Kafka cannot be used any more, or has not acknowledged everything.
     """
     health = health or Health()
-    producer = Producer(settings, kind, health, connections or Connections())
+    producer = Producer(settings, dataset, health, connections or Connections())
     working = asyncio.create_task(producer.work())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -108,12 +108,12 @@ class Producer:
     """The parts of a producer."""
 
     def __init__(
-        self, settings: Settings, kind: Kind, health: Health, connections: Connections
+        self, settings: Settings, dataset: Dataset, health: Health, connections: Connections
     ) -> None:
         self._health = health
         self._connections = connections
         self._settings = settings
-        self._kind = kind
+        self._dataset = dataset
         self._exchange = load(settings.exchange)
         self._gate = RateLimitGate(self._exchange.name)
         self._rest = Rest(
@@ -123,17 +123,17 @@ class Producer:
         )
         self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
         retry_s = settings.kafka_retry_refused_seconds
-        self._publisher = Publisher(settings, kind.topic, retry_refused_s=retry_s)
-        self._outlet = BufferedPublisher(self._publisher, kind.name, self._not_published)
+        self._publisher = Publisher(settings, dataset.topic, retry_refused_s=retry_s)
+        self._outlet = BufferedPublisher(self._publisher, dataset.name, self._not_published)
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
         # What a producer reports of itself has no other record: it is retried for ever.
         self._report_publishers = [
-            Publisher(settings, kind.topic, retry_refused_s=math.inf) for kind in REPORTED
+            Publisher(settings, dataset.topic, retry_refused_s=math.inf) for dataset in REPORTED
         ]
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name)
-            if kind is TRADES
+            if dataset is TRADES
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
         self._markets: dict[str, Market] = {}
@@ -149,33 +149,33 @@ class Producer:
             on_check=self._take_check,
         )
         self._report_outlets = [
-            BufferedPublisher(publisher, kind.name)
-            for publisher, kind in zip(self._report_publishers, REPORTED, strict=True)
+            BufferedPublisher(publisher, dataset.name)
+            for publisher, dataset in zip(self._report_publishers, REPORTED, strict=True)
         ]
         self._reports = [
-            Reports(outlet, self._exchange.name, kind)
-            for outlet, kind in zip(self._report_outlets, REPORTED, strict=True)
+            Reports(outlet, self._exchange.name, dataset)
+            for outlet, dataset in zip(self._report_outlets, REPORTED, strict=True)
         ]
         gaps, watches = self._reports
         self._gaps = GapRecorder(
-            self._exchange.name, kind, gaps, self._repair.request if kind is TRADES else None
+            self._exchange.name, dataset, gaps, self._repair.request if dataset is TRADES else None
         )
-        interval_s = 0.0 if kind is TRADES else settings.depth_interval_seconds
-        self._watches = WatchRecorder(self._exchange.name, kind, watches, interval_s)
+        interval_s = 0.0 if dataset is TRADES else settings.depth_interval_seconds
+        self._watches = WatchRecorder(self._exchange.name, dataset, watches, interval_s)
         self._feed = Feed(
             settings,
             self._exchange,
-            kind,
+            dataset,
             self._markets,
             self._recorder,
             self._outlet,
-            self._repair.request if kind is TRADES else _nothing,
+            self._repair.request if dataset is TRADES else _nothing,
             self._gaps,
             self._watches,
             self._gate,
             self._refuse,
         )
-        self._set_aside = SetAside(kind)
+        self._set_aside = SetAside(dataset)
         deadline_s = settings.freshness_seconds
         self._trades = (
             TradeFreshness(deadline_s, self._recorder)
@@ -215,7 +215,7 @@ class Producer:
         self._tell_health()
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
-        if self._kind is TRADES:
+        if self._dataset is TRADES:
             for _ in range(backfill.READERS):
                 self._start(self._repair.run())
         self._start(self._follow_markets())
@@ -280,8 +280,8 @@ class Producer:
         cluster = Cluster(self._settings)
         names = [
             name
-            for kind in (self._kind, *REPORTED)
-            for name in (kind.topic, kind.dead_letter_topic)
+            for dataset in (self._dataset, *REPORTED)
+            for name in (dataset.topic, dataset.dead_letter_topic)
         ]
         await self._until_kafka_answers(lambda: cluster.create_topics(names))
 
@@ -513,7 +513,7 @@ class Producer:
 
     def _not_published(self, _key: bytes, value: bytes) -> None:
         """Take a message that Kafka refused for good."""
-        message = self._kind.decode(value)
+        message = self._dataset.decode(value)
         self._unpublished.add(message.symbol, message.received_at_us, value, time.monotonic())
 
     def _record_unpublished(self, *, finally_: bool = False) -> None:
@@ -524,7 +524,7 @@ class Producer:
         if takes_again and unpublished.symbols:
             for value in unpublished.values:
                 self._recorder.not_published(value)
-            if self._kind is TRADES:
+            if self._dataset is TRADES:
                 self._repair.request(
                     [each for each in unpublished.symbols if each in self._markets]
                 )
@@ -580,7 +580,7 @@ class Producer:
             if unverified
             else "",
         )
-        metrics.UNVERIFIED_MARKETS.labels(self._kind.name).set(len(unverified))
+        metrics.UNVERIFIED_MARKETS.labels(self._dataset.name).set(len(unverified))
         self._set_aside.show()
         self._gate.show()
         self._tell(

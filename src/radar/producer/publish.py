@@ -20,7 +20,7 @@ def _nothing(_key: bytes, _value: bytes) -> None:
 
 
 class BufferedPublisher:
-    """Publishes messages of one kind and shows in the metrics how that goes.
+    """Publishes messages of one dataset and shows in the metrics how that goes.
 
     Attributes:
         waiting: How many callers wait for room; none of them reads the exchange meanwhile.
@@ -29,12 +29,14 @@ class BufferedPublisher:
             mirrored.
     """
 
-    def __init__(self, publisher: Publisher, kind: str, on_given_up: OnGivenUp = _nothing) -> None:
+    def __init__(
+        self, publisher: Publisher, dataset: str, on_given_up: OnGivenUp = _nothing
+    ) -> None:
         self.waiting = self.given_up = 0
         self._on_given_up = on_given_up
         self._refused = Counter[str]()
         self._refusals = {
-            reason: metrics.PUBLISH_REFUSED.labels(kind, reason) for reason in REFUSAL_REASONS
+            reason: metrics.PUBLISH_REFUSED.labels(dataset, reason) for reason in REFUSAL_REASONS
         }
         self.stalled_s = 0.0
         self._progress_at = time.monotonic()
@@ -43,10 +45,10 @@ class BufferedPublisher:
         self._waiting_since = 0.0
         self._acknowledged = 0
         self._failed = 0
-        self._published = metrics.PUBLISHED.labels(kind)
-        self._publish_failed = metrics.PUBLISH_FAILED.labels(kind)
-        self._queue = metrics.PUBLISH_QUEUE.labels(kind)
-        self._backpressure = metrics.BACKPRESSURE_SECONDS.labels(kind)
+        self._published = metrics.PUBLISHED.labels(dataset)
+        self._publish_failed = metrics.PUBLISH_FAILED.labels(dataset)
+        self._queue = metrics.PUBLISH_QUEUE.labels(dataset)
+        self._backpressure = metrics.BACKPRESSURE_SECONDS.labels(dataset)
 
     def publish(self, key: bytes, value: bytes) -> None:
         """Hand a message to the Kafka client; does not block.

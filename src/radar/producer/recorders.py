@@ -1,4 +1,4 @@
-"""From records to messages: what is particular to a kind."""
+"""From records to messages: what is particular to a dataset."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from time import monotonic

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import structlog
 
 from radar.codec import message_format
-from radar.datasets import GAPS, Kind
+from radar.datasets import GAPS, Dataset
 from radar.errors import BufferFull, InvalidMessage
 from radar.producer.publish import BufferedPublisher
 from radar.records import Gap
@@ -25,10 +25,10 @@ _log = structlog.get_logger()
 class Reports:
     """Messages that are never waited for. No method blocks."""
 
-    def __init__(self, outlet: BufferedPublisher, exchange: str, kind: Kind) -> None:
+    def __init__(self, outlet: BufferedPublisher, exchange: str, dataset: Dataset) -> None:
         self._outlet = outlet
-        self._kind = kind
-        self._invalid = metrics.INVALID_FRAMES.labels(exchange, kind.name)
+        self._dataset = dataset
+        self._invalid = metrics.INVALID_FRAMES.labels(exchange, dataset.name)
         self._messages: deque[tuple[bytes, bytes]] = deque()  # without room yet
 
     @property
@@ -39,10 +39,10 @@ class Reports:
     def put(self, key: bytes, value: bytes) -> None:
         """Take a message; `serve` publishes it. One that workers would refuse is left out."""
         try:
-            self._kind.decode(value)
+            self._dataset.decode(value)
         except InvalidMessage as error:
             self._invalid.inc()
-            _log.error("report left out", kind=self._kind.name, reason=str(error))
+            _log.error("report left out", dataset=self._dataset.name, reason=str(error))
             return
         self._messages.append((key, value))
         if len(self._messages) > MAX_WAITING:
@@ -70,15 +70,15 @@ class Reports:
     def _merge(self) -> None:
         key = self._messages[0][0]
         values = [value for _, value in self._messages]
-        merged = merged_gaps(values) if self._kind is GAPS else newest_watches(values)
+        merged = merged_gaps(values) if self._dataset is GAPS else newest_watches(values)
         if len(merged) > MAX_WAITING // 2:
             merged = (
                 merged_gaps(merged, over_markets=True)
-                if self._kind is GAPS
+                if self._dataset is GAPS
                 else merged[-MAX_WAITING // 2 :]
             )
         lost = len(values) - len(merged)
-        _log.warning("reports merged: Kafka takes none", kind=self._kind.name, fewer=lost)
+        _log.warning("reports merged: Kafka takes none", dataset=self._dataset.name, fewer=lost)
         self._messages = deque((key, value) for value in merged)
 
 

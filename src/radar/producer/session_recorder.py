@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from radar.codec import message_format
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.producer.reports import Reports
 from radar.records import OPEN, Watch
 
@@ -39,17 +39,17 @@ class _Open:
 class WatchRecorder:
     """Publishes each watch while it lasts and at its end. No method blocks."""
 
-    def __init__(self, source: str, kind: Kind, reports: Reports, interval_s: float) -> None:
+    def __init__(self, source: str, dataset: Dataset, reports: Reports, interval_s: float) -> None:
         """Start without a connection.
 
         Args:
             source: Name of the exchange.
-            kind: What is recorded.
+            dataset: What is recorded.
             reports: Where messages go.
             interval_s: At most one snapshot of each side of a book in so long; 0: everything.
         """
         self._source = source
-        self._kind = kind
+        self._dataset = dataset
         self._reports = reports
         self._interval_ms = round(interval_s * 1000)
         self._names: dict[Watching, str] = {}
@@ -82,7 +82,7 @@ class WatchRecorder:
     def _tell(self, connection: Watching, watch: _Open, reason: str) -> None:
         record = Watch(
             source=self._source,
-            record_kind=self._kind.name,
+            record_kind=self._dataset.name,
             connection=watch.name,
             symbols=connection.symbols,
             began_at_us=watch.began_at_us,
@@ -91,7 +91,7 @@ class WatchRecorder:
             interval_ms=self._interval_ms,
             received_at_us=_now_us(),
         )
-        key = message_format.message_key(self._source, self._kind.name)
+        key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_watch(record))
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import structlog
 
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.telemetry import metrics
 
 # An exchange may list any number of malformed entries; so many are remembered by name.
@@ -30,9 +30,9 @@ class Reason(StrEnum):
 class SetAside:
     """Which markets are set aside. No method blocks."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         """Start with none."""
-        self._kind = kind
+        self._dataset = dataset
         self._found: dict[Reason, dict[str, str]] = {reason: {} for reason in Reason}
         self._counts = dict.fromkeys(Reason, 0)
 
@@ -79,7 +79,7 @@ class SetAside:
     def show(self) -> None:
         """Copy the numbers into the metrics."""
         for reason, count in self._counts.items():
-            metrics.SET_ASIDE_MARKETS.labels(self._kind.name, reason.value).set(count)
+            metrics.SET_ASIDE_MARKETS.labels(self._dataset.name, reason.value).set(count)
 
 
 def _shown(found: Mapping[str, str], count: int) -> str:

@@ -66,7 +66,7 @@ class Day:
     inserted_at: datetime  # of its newest row, by the database's clock
 
     def path(self, suffix: str) -> Path:
-        """Return its place below the folder of a kind."""
+        """Return its place below the folder of a dataset."""
         # Exchanges name markets as they like; a name must not lead elsewhere.
         names = [quote(name, safe="").replace(".", "%2E") for name in (self.source, self.symbol)]
         return Path(*names, f"{self.day:%Y-%m-%d}.{suffix}")
@@ -84,7 +84,7 @@ class Exported:
 class Wanted:
     """What to export."""
 
-    kind: str  # of SOURCES
+    dataset: str  # of SOURCES
     suffix: str  # of FORMATS
     symbols: Sequence[str] = ()  # none: all
     first: date | None = None
@@ -117,7 +117,7 @@ def export(
     Args:
         settings: Where the database is.
         wanted: What to export.
-        folder: Files are `KIND/SOURCE/SYMBOL/DAY.SUFFIX` in there.
+        folder: Files are `DATASET/SOURCE/SYMBOL/DAY.SUFFIX` in there.
         progress: Called with the number of days done, and of all, whenever it changes.
 
     Raises:
@@ -127,9 +127,9 @@ def export(
         StoreUnavailable: Nothing runs and there is no embedded data, or it went away.
         QueryFailed: ClickHouse refuses a query.
     """
-    source = SOURCES[wanted.kind]
+    source = SOURCES[wanted.dataset]
     written = 0
-    with opened(settings, buffered=True) as ask, _locked(folder / wanted.kind) as below:
+    with opened(settings, buffered=True) as ask, _locked(folder / wanted.dataset) as below:
         _check(ask, wanted)
         now, days = _days(ask, source, wanted)
         stamp = now - timedelta(seconds=INSERT_S)

@@ -54,7 +54,7 @@ def find(overview: Overview) -> list[Bottleneck]:
         *_clickhouse(overview),
         *_origins(overview),
         *(stuck_workers := list(_workers(overview))),
-        *_backlogs(overview, {each.kind for each in stuck_workers}),
+        *_backlogs(overview, {each.dataset for each in stuck_workers}),
         *_delivery_gaps(overview),
     ]
     found += _silent(overview, found)
@@ -98,13 +98,13 @@ def _why_not_known(probe: ProbeResult, name: str) -> str:
 
 def _silent(overview: Overview, found: list[Bottleneck]) -> Iterator[Bottleneck]:
     """Name kinds of which nothing comes, unless something else explains it."""
-    explained = {each.kind for each in found if each.stage in ("exchange", "connections")}
+    explained = {each.dataset for each in found if each.stage in ("exchange", "connections")}
     for flow in overview.flows:
-        if flow.silent and not explained & {flow.kind, ""}:
+        if flow.silent and not explained & {flow.dataset, ""}:
             since = flow.last_frame_age_s
             how_long = "since it was connected" if since is None else f"for {duration(since)}"
-            text = f"no {flow.kind} have come from the exchange {how_long}"
-            yield Bottleneck("exchange", flow.kind, text, "warning")
+            text = f"no {flow.dataset} have come from the exchange {how_long}"
+            yield Bottleneck("exchange", flow.dataset, text, "warning")
 
 
 def _other_processes(overview: Overview, named: set[str]) -> Iterator[Bottleneck]:
@@ -126,21 +126,21 @@ def _dead_letters(overview: Overview) -> Iterator[Bottleneck]:
         if flow.open_letters:
             several = flow.open_letters != 1
             text = (
-                f"{flow.open_letters:,} message{'s' if several else ''} of {flow.kind}"
+                f"{flow.open_letters:,} message{'s' if several else ''} of {flow.dataset}"
                 f" {'are dead letters' if several else 'is a dead letter'} (see: radar dlq list)"
             )
-            yield Bottleneck("workers", flow.kind, text, "warning")
+            yield Bottleneck("workers", flow.dataset, text, "warning")
 
 
 def _warnings(overview: Overview) -> Iterator[Bottleneck]:
     """Name what processes warn of although they are ready."""
     places: dict[str, tuple[Stage, str]] = {}
-    places |= {each.name: ("connections", each.kind) for each in overview.producers}
-    places |= {each.name: ("workers", each.kind) for each in overview.workers}
+    places |= {each.name: ("connections", each.dataset) for each in overview.producers}
+    places |= {each.name: ("workers", each.dataset) for each in overview.workers}
     for process in overview.processes:
-        stage, kind = places.get(process.name, (_stage_of(process.name), ""))
+        stage, dataset = places.get(process.name, (_stage_of(process.name), ""))
         for text in process.warnings:
-            yield Bottleneck(stage, kind, f"{process.name}: {text}", "warning", process.name)
+            yield Bottleneck(stage, dataset, f"{process.name}: {text}", "warning", process.name)
 
 
 def _stage_of(process: str) -> Stage:
@@ -199,12 +199,12 @@ def _exchange(overview: Overview) -> Iterator[Bottleneck]:
 
 def _producers(overview: Overview) -> Iterator[Bottleneck]:
     for producer in overview.producers:
-        name, kind = producer.name, producer.kind
+        name, dataset = producer.name, producer.dataset
         if not producer.alive:
             yield Bottleneck(
                 "connections",
-                kind,
-                f"{name} does not work: no {kind} are received. {_why(producer)}",
+                dataset,
+                f"{name} does not work: no {dataset} are received. {_why(producer)}",
                 subject=name,
             )
         elif not producer.ready:
@@ -212,56 +212,56 @@ def _producers(overview: Overview) -> Iterator[Bottleneck]:
         elif producer.backpressure_share > BACKPRESSURE_SHARE:
             yield Bottleneck(
                 "partitions",
-                kind,
-                f"Kafka takes {kind} too slowly: {name} stops reading the exchange"
+                dataset,
+                f"Kafka takes {dataset} too slowly: {name} stops reading the exchange"
                 f" {producer.backpressure_share:.0%} of the time, {producer.queue:,} wait in it",
                 subject=name,
             )
 
 
 def _unready_producer(producer: ProducerState, overview: Overview) -> Bottleneck:
-    name, kind, why = producer.name, producer.kind, _why(producer)
+    name, dataset, why = producer.name, producer.dataset, _why(producer)
     passes = _severity(producer)
     if "Kafka" in why:
         return Bottleneck(
             "partitions",
-            kind,
+            dataset,
             f"{name} cannot publish, {producer.queue:,} messages wait in it. {why}",
             passes,
             name,
         )
-    open_connections = sum(flow.connections for flow in overview.flows if flow.kind == kind)
+    open_connections = sum(flow.connections for flow in overview.flows if flow.dataset == dataset)
     if not open_connections or "nothing has come" in why:
-        text = f"the exchange sends no {kind}: what happens there meanwhile may be missed. {why}"
-        return Bottleneck("exchange", kind, text, passes, name)
-    return Bottleneck("connections", kind, f"{name} misses markets: {why}", passes, name)
+        text = f"the exchange sends no {dataset}: what happens there meanwhile may be missed. {why}"
+        return Bottleneck("exchange", dataset, text, passes, name)
+    return Bottleneck("connections", dataset, f"{name} misses markets: {why}", passes, name)
 
 
 def _workers(overview: Overview) -> Iterator[Bottleneck]:
     for worker in overview.workers:
         lag = _lag_of(worker, overview.partitions)
-        name, kind, why = worker.name, worker.kind, _why(worker)
+        name, dataset, why = worker.name, worker.dataset, _why(worker)
         waiting = "how much waits in its partitions is not known"
         if overview.partitions:
             waiting = f"{_messages(lag)} waiting in its partitions"
         passes = _severity(worker)
         if not worker.alive:
             text = f"{name} does not work, {waiting}. {why}"
-            yield Bottleneck("workers", kind, text, passes, name)
+            yield Bottleneck("workers", dataset, text, passes, name)
         elif worker.unreadable_partitions:
             at = next((each for each in worker.reasons if "stands at" in each), why)
             text = f"{name} cannot read on: {waiting}. {at}"
-            yield Bottleneck("partitions", kind, text, subject=name)
+            yield Bottleneck("partitions", dataset, text, subject=name)
         elif worker.halted_partitions:
             text = (
                 f"{name} has halted {worker.halted_partitions} of its partitions, because too many"
                 f" messages are bad (see: radar dlq list): {waiting}"
             )
-            yield Bottleneck("workers", kind, text, subject=name)
+            yield Bottleneck("workers", dataset, text, subject=name)
         elif not worker.ready:
             stage = "tables" if "ClickHouse" in why or "store a block" in why else "workers"
             text = f"{name} cannot store: {waiting}. {why}"
-            yield Bottleneck(stage, kind, text, passes, name)  # type: ignore[arg-type]
+            yield Bottleneck(stage, dataset, text, passes, name)  # type: ignore[arg-type]
         elif worker.flooding_markets:
             several = worker.flooding_markets > 1
             text = (
@@ -269,20 +269,20 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
                 f" market{'s' if several else ''}, which go to the dead letters (see: radar dlq"
                 " list); the others are stored"
             )
-            yield Bottleneck("workers", kind, text, subject=name)
+            yield Bottleneck("workers", dataset, text, subject=name)
 
 
 def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
-    """Name what waits; not of kinds, or of a ClickHouse, of which it is known why."""
+    """Name what waits; not of datasets, or of a ClickHouse, of which it is known why."""
     if overview.clickhouse_error:
         return
-    by_kind: dict[str, list[PartitionState]] = {}
+    by_dataset: dict[str, list[PartitionState]] = {}
     for partition in overview.partitions:
-        if partition.kind not in explained and partition.backlog:
-            by_kind.setdefault(partition.kind, []).append(partition)
+        if partition.dataset not in explained and partition.backlog:
+            by_dataset.setdefault(partition.dataset, []).append(partition)
     # The largest first.
-    for kind, stuck in sorted(by_kind.items(), key=lambda item: -_sum_lag(item[1])):
-        yield _backlog(kind, stuck, overview)
+    for dataset, stuck in sorted(by_dataset.items(), key=lambda item: -_sum_lag(item[1])):
+        yield _backlog(dataset, stuck, overview)
 
 
 def _origins(overview: Overview) -> Iterator[Bottleneck]:
@@ -305,57 +305,57 @@ def _delivery_gaps(overview: Overview) -> Iterator[Bottleneck]:
             by_topic.setdefault(gap.topic, []).append(gap)
     for topic, gaps in by_topic.items():
         newest = max(gaps, key=lambda gap: gap.recorded_at_s)
-        kind = topic.removeprefix("radar_")
+        dataset = topic.removeprefix("radar_")
         lost = sum(gap.last - gap.first + 1 for gap in gaps)
         least = "" if all(gap.is_exact for gap in gaps) else "at least "
         yield Bottleneck(
             "tables",
-            kind,
+            dataset,
             f"{least}{lost:,} offsets of {topic} are lost ({newest.cause}: partition"
             f" {newest.partition}, offsets {newest.first} to {newest.last}): see radar verify;"
-            f" restore them with radar restore {kind} {newest.partition}, or acknowledge them with"
-            f" radar acknowledge {kind} {newest.partition} --reason TEXT",
+            f" use radar restore {dataset} {newest.partition}, or acknowledge them with"
+            f" radar acknowledge {dataset} {newest.partition} --reason TEXT",
         )
 
 
-def _backlog(kind: str, stuck: list[PartitionState], overview: Overview) -> Bottleneck:
+def _backlog(dataset: str, stuck: list[PartitionState], overview: Overview) -> Bottleneck:
     lag = _sum_lag(stuck)
     where = _names(str(partition.partition) for partition in stuck)
     owners = sorted({partition.owner for partition in stuck if partition.owner})
     workers = [worker for worker in overview.workers if worker.name in owners]
     subject = owners[0] if len(owners) == 1 else ""
-    begin = f"{lag:,} {kind} wait in partition{_s(stuck)} {where}"
-    if not owners and not any(worker.kind == kind for worker in overview.workers):
+    begin = f"{lag:,} {dataset} wait in partition{_s(stuck)} {where}"
+    if not owners and not any(worker.dataset == dataset for worker in overview.workers):
         if sum(partition.lag_per_s or 0.0 for partition in stuck) < 0:
-            return Bottleneck("workers", kind, f"{begin} and get fewer", "passes")
-        return Bottleneck("workers", kind, f"{begin} and do not get fewer; no worker is known")
+            return Bottleneck("workers", dataset, f"{begin} and get fewer", "passes")
+        return Bottleneck("workers", dataset, f"{begin} and do not get fewer; no worker is known")
     if not owners and not all(partition.owner_known for partition in stuck):
         text = f"{begin}, and which worker owns {'it' if len(stuck) == 1 else 'them'} is not known"
-        return Bottleneck("workers", kind, f"{text} yet", "passes")
-    alive = any(worker.kind == kind and worker.alive for worker in overview.workers)
+        return Bottleneck("workers", dataset, f"{text} yet", "passes")
+    alive = any(worker.dataset == dataset and worker.alive for worker in overview.workers)
     if not owners and alive and all(partition.committed is None for partition in stuck):
         text = (
             f"{begin}: new partitions, which the workers take within"
             f" {NEW_PARTITIONS_MINUTES} minutes"
         )
-        return Bottleneck("workers", kind, text, "passes")
+        return Bottleneck("workers", dataset, text, "passes")
     if not owners:
         text = f"{begin} and no worker owns {'it' if len(stuck) == 1 else 'them'}: start workers"
-        return Bottleneck("workers", kind, f"{text} (radar consume {kind})")
+        return Bottleneck("workers", dataset, f"{text} (radar consume {dataset})")
     stored = sum(partition.stored_per_s or 0.0 for partition in stuck)
     shrinks = -sum(partition.lag_per_s or 0.0 for partition in stuck)
     if shrinks > 0 and stored:
         text = f"{begin}: {_names(owners)} catch{_es(owners)} up, {duration(lag / shrinks)} left"
-        return Bottleneck("workers", kind, text, "passes", subject)
+        return Bottleneck("workers", dataset, text, "passes", subject)
     if not stored:
         text = f"{begin} and {_names(owners)} store{_es(owners)[1:]} none of them"
-        return Bottleneck("workers", kind, text, subject=subject)
+        return Bottleneck("workers", dataset, text, subject=subject)
     insert_s = max((worker.insert_s or 0.0 for worker in workers), default=0.0)
     if insert_s > SLOW_INSERT_S:
-        text = f"ClickHouse is slow: one insert of {kind} takes {insert_s:.1f} s, {begin}"
-        return Bottleneck("tables", kind, text)
+        text = f"ClickHouse is slow: one insert of {dataset} takes {insert_s:.1f} s, {begin}"
+        return Bottleneck("tables", dataset, text)
     text = f"{begin}: {_names(owners)} store{_es(owners)[1:]} {stored:,.0f}/s, more comes"
-    return Bottleneck("workers", kind, text, subject=subject)
+    return Bottleneck("workers", dataset, text, subject=subject)
 
 
 def _lag_of(worker: WorkerState, partitions: Iterable[PartitionState]) -> int:
@@ -364,7 +364,7 @@ def _lag_of(worker: WorkerState, partitions: Iterable[PartitionState]) -> int:
     return sum(
         partition.lag
         for partition in partitions
-        if partition.owner in owners and partition.kind == worker.kind
+        if partition.owner in owners and partition.dataset == worker.dataset
     )
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from radar.datasets import KINDS, RECORDED
+from radar.datasets import DATASETS, RECORDED
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.settings import Settings
@@ -96,7 +96,7 @@ class Observer:
         self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
         self._told_at_s: dict[str, float] = {}
         self._partition_rates = Window()
-        self._roles: dict[str, tuple[str, str]] = {}  # role and kind by name
+        self._roles: dict[str, tuple[str, str]] = {}  # role and dataset by name
         self._owners: dict[tuple[str, int], str] = {}
         self._troubles: dict[str, Problem] = {}
         self._logs = (
@@ -214,7 +214,9 @@ class Observer:
     @property
     def frames_refused(self) -> int:
         """Frames that were no valid ones, of all producers, over their restarts."""
-        return int(sum(self._totals.total("radar_invalid_frames_total", kind) for kind in RECORDED))
+        return int(
+            sum(self._totals.total("radar_invalid_frames_total", dataset) for dataset in RECORDED)
+        )
 
     def _question(self, process: Served) -> Probe[ProcessReport]:
         # A process that was started again serves elsewhere.
@@ -253,12 +255,12 @@ class Observer:
         ]
         partitions = self._partitions(processes)
         producers = [
-            self._producer(process, kind, told.get(process.name))
-            for process, kind in self._having_role(processes, "producer")
+            self._producer(process, dataset, told.get(process.name))
+            for process, dataset in self._having_role(processes, "producer")
         ]
         workers = [
-            self._worker(process, kind, told.get(process.name), partitions)
-            for process, kind in self._having_role(processes, "worker")
+            self._worker(process, dataset, told.get(process.name), partitions)
+            for process, dataset in self._having_role(processes, "worker")
         ]
         tables, markets = self._tables.answer, self._markets.answer
         kafka_error = self._kafka.trouble
@@ -281,7 +283,8 @@ class Observer:
                 f"{settings.clickhouse_db}"
             ),
             flows=[
-                self._flow(kind, producers, workers, partitions, letters, told) for kind in KINDS
+                self._flow(dataset, producers, workers, partitions, letters, told)
+                for dataset in DATASETS
             ],
             producers=producers,
             partitions=partitions,
@@ -346,11 +349,11 @@ class Observer:
         if found is None:
             return
         self._roles[name] = found
-        kind = found[1]
+        dataset = found[1]
         for place in [place for place, owner in self._owners.items() if owner == name]:
             del self._owners[place]
         for partition in scraped.lag:
-            self._owners[kind, partition] = name
+            self._owners[dataset, partition] = name
 
     def _role(self, name: str) -> tuple[str, str] | None:
         return self._roles.get(name) or process_facts.guessed_role(name)
@@ -363,39 +366,39 @@ class Observer:
             if found is not None and found[0] == role:
                 yield process, found[1]
 
-    def _rate(self, process: str, metric: str, kind: str = "") -> float:
+    def _rate(self, process: str, metric: str, dataset: str = "") -> float:
         # Whoever is silent does nothing that anybody knows of.
         if process not in self._told:
             return 0.0
-        return self._rates[process].rate((metric, kind)) or 0.0
+        return self._rates[process].rate((metric, dataset)) or 0.0
 
-    def _mean(self, process: str, metric: str, kind: str) -> float | None:
-        count = self._rate(process, f"{metric}_count", kind)
-        return self._rate(process, f"{metric}_sum", kind) / count if count else None
+    def _mean(self, process: str, metric: str, dataset: str) -> float | None:
+        count = self._rate(process, f"{metric}_count", dataset)
+        return self._rate(process, f"{metric}_sum", dataset) / count if count else None
 
     def _producer(
-        self, process: ProcessState, kind: str, told: ProcessReport | None
+        self, process: ProcessState, dataset: str, told: ProcessReport | None
     ) -> ProducerState:
         name = process.name
         sample = told.scraped.sample if told else {}
-        newest_s = sample.get(("radar_last_frame_timestamp_seconds", kind))
+        newest_s = sample.get(("radar_last_frame_timestamp_seconds", dataset))
         return ProducerState(
             name=name,
-            kind=kind,
+            dataset=dataset,
             address=process.address,
             alive=process.alive,
             ready=process.ready,
             reasons=process.reasons,
-            frames_per_s=self._rate(name, "radar_frames_total", kind),
-            bytes_per_s=self._rate(name, "radar_frame_bytes_total", kind),
-            published_per_s=self._rate(name, "radar_published_total", kind),
-            queue=int(sample.get(("radar_publish_queue", kind), 0)),
-            backpressure_share=self._rate(name, "radar_backpressure_seconds_total", kind),
+            frames_per_s=self._rate(name, "radar_frames_total", dataset),
+            bytes_per_s=self._rate(name, "radar_frame_bytes_total", dataset),
+            published_per_s=self._rate(name, "radar_published_total", dataset),
+            queue=int(sample.get(("radar_publish_queue", dataset), 0)),
+            backpressure_share=self._rate(name, "radar_backpressure_seconds_total", dataset),
             last_frame_age_s=max(0.0, told.at_s - newest_s) if told and newest_s else None,
             clock_skew_s=sample.get(("radar_clock_skew_seconds", "")),
-            reconnects=self._count(name, "radar_reconnects_total", kind),
-            invalid_frames=self._count(name, "radar_invalid_frames_total", kind),
-            publish_failed=self._count(name, "radar_publish_failed_total", kind),
+            reconnects=self._count(name, "radar_reconnects_total", dataset),
+            invalid_frames=self._count(name, "radar_invalid_frames_total", dataset),
+            publish_failed=self._count(name, "radar_publish_failed_total", dataset),
             connections=[
                 ConnectionState(
                     name, each.name, each.markets, each.age_s, each.last_frame_age_s, each.frames
@@ -408,7 +411,7 @@ class Observer:
     def _worker(
         self,
         process: ProcessState,
-        kind: str,
+        dataset: str,
         told: ProcessReport | None,
         partitions: list[PartitionState],
     ) -> WorkerState:
@@ -417,37 +420,37 @@ class Observer:
         owned = {
             partition
             for (k, partition), owner in self._owners.items()
-            if (k, owner) == (kind, name)
+            if (k, owner) == (dataset, name)
         }
         return WorkerState(
             name=name,
-            kind=kind,
+            dataset=dataset,
             address=process.address,
             alive=process.alive,
             ready=process.ready,
             reasons=process.reasons,
             partitions=sorted(owned),
-            rows_per_s=self._rate(name, "radar_rows_total", kind),
-            blocks_per_s=self._rate(name, "radar_blocks_total", kind),
-            insert_s=self._mean(name, "radar_insert_seconds", kind),
-            latency_s=self._mean(name, "radar_latency_seconds", kind),
-            insert_retries=self._count(name, "radar_insert_retries_total", kind),
-            dead_letters=self._count(name, "radar_dead_letters_total", kind),
-            rebalances=self._count(name, "radar_rebalances_total", kind),
-            halted_partitions=int(sample.get(("radar_halted_partitions", kind), 0)),
-            flooding_markets=int(sample.get(("radar_flooding_markets", kind), 0)),
-            unreadable_partitions=int(sample.get(("radar_unreadable_partitions", kind), 0)),
+            rows_per_s=self._rate(name, "radar_rows_total", dataset),
+            blocks_per_s=self._rate(name, "radar_blocks_total", dataset),
+            insert_s=self._mean(name, "radar_insert_seconds", dataset),
+            latency_s=self._mean(name, "radar_latency_seconds", dataset),
+            insert_retries=self._count(name, "radar_insert_retries_total", dataset),
+            dead_letters=self._count(name, "radar_dead_letters_total", dataset),
+            rebalances=self._count(name, "radar_rebalances_total", dataset),
+            halted_partitions=int(sample.get(("radar_halted_partitions", dataset), 0)),
+            flooding_markets=int(sample.get(("radar_flooding_markets", dataset), 0)),
+            unreadable_partitions=int(sample.get(("radar_unreadable_partitions", dataset), 0)),
             memory_bytes=process_facts.memory_bytes(sample),
         )
 
-    def _count(self, process: str, metric: str, kind: str) -> int:
-        return int(self._totals.of(process, metric, kind))
+    def _count(self, process: str, metric: str, dataset: str) -> int:
+        return int(self._totals.of(process, metric, dataset))
 
-    def _kinds_of_unheard_workers(self, processes: list[ProcessState]) -> set[str]:
+    def _datasets_of_unheard_workers(self, processes: list[ProcessState]) -> set[str]:
         """Return the kinds of which a worker may own partitions that nobody has told of."""
         return {
-            kind
-            for process, kind in self._having_role(processes, "worker")
+            dataset
+            for process, dataset in self._having_role(processes, "worker")
             if not process.ready or process.name not in self._told
         }
 
@@ -455,12 +458,12 @@ class Observer:
         answer = self._kafka.answer
         if answer is None:
             return []
-        lags = [(kind, lag) for kind, found in answer.items() for lag in found]
+        lags = [(dataset, lag) for dataset, found in answer.items() for lag in found]
         self._partition_rates.add(
             self._kafka.answered_at_s,
             {
-                (kind, lag.partition, what): number
-                for kind, lag in lags
+                (dataset, lag.partition, what): number
+                for dataset, lag in lags
                 for what, number in (
                     ("lag", lag.messages),
                     ("end", lag.end),
@@ -469,28 +472,28 @@ class Observer:
             },
         )
         rate = self._partition_rates.rate
-        unheard = self._kinds_of_unheard_workers(processes)
+        unheard = self._datasets_of_unheard_workers(processes)
         return [
             PartitionState(
-                kind=kind,
-                topic=KINDS[kind].topic,
+                dataset=dataset,
+                topic=DATASETS[dataset].topic,
                 partition=lag.partition,
                 start=lag.start,
                 end=lag.end,
                 committed=lag.committed,
                 lag=lag.messages,
-                lag_per_s=rate((kind, lag.partition, "lag")),
-                published_per_s=rate((kind, lag.partition, "end")),
-                stored_per_s=rate((kind, lag.partition, "committed")),
-                owner=self._owners.get((kind, lag.partition)),
-                owner_known=(kind, lag.partition) in self._owners or kind not in unheard,
+                lag_per_s=rate((dataset, lag.partition, "lag")),
+                published_per_s=rate((dataset, lag.partition, "end")),
+                stored_per_s=rate((dataset, lag.partition, "committed")),
+                owner=self._owners.get((dataset, lag.partition)),
+                owner_known=(dataset, lag.partition) in self._owners or dataset not in unheard,
             )
-            for kind, lag in lags
+            for dataset, lag in lags
         ]
 
     def _flow(
         self,
-        kind: str,
+        dataset: str,
         producers: list[ProducerState],
         workers: list[WorkerState],
         partitions: list[PartitionState],
@@ -498,10 +501,10 @@ class Observer:
         told: dict[str, ProcessReport],
     ) -> Flow:
         total = self._totals.total
-        own = [partition for partition in partitions if partition.kind == kind]
+        own = [partition for partition in partitions if partition.dataset == dataset]
 
         def rate(metric: str) -> float:
-            return sum(self._rate(name, metric, kind) for name in told)
+            return sum(self._rate(name, metric, dataset) for name in told)
 
         published_per_s, stored_per_s = rate("radar_published_total"), rate("radar_rows_total")
         # Where no process is known Kafka tells.
@@ -511,24 +514,24 @@ class Observer:
             stored_per_s = sum(partition.stored_per_s or 0.0 for partition in own)
 
         blocks_per_s = rate("radar_latency_seconds_count")
-        ages = [each.last_frame_age_s for each in producers if each.kind == kind]
+        ages = [each.last_frame_age_s for each in producers if each.dataset == dataset]
         lags = [partition.lag for partition in own]
         return Flow(
-            kind=kind,
-            connections=int(self._totals.gauge("radar_connections", kind, told)),
+            dataset=dataset,
+            connections=int(self._totals.gauge("radar_connections", dataset, told)),
             frames_per_s=rate("radar_frames_total"),
             published_per_s=published_per_s,
             stored_per_s=stored_per_s,
-            frames=int(total("radar_frames_total", kind)),
-            published=int(total("radar_published_total", kind)),
-            stored=int(total("radar_rows_total", kind)),
+            frames=int(total("radar_frames_total", dataset)),
+            published=int(total("radar_published_total", dataset)),
+            stored=int(total("radar_rows_total", dataset)),
             lag=sum(lags) if lags else None,
             latency_s=rate("radar_latency_seconds_sum") / blocks_per_s if blocks_per_s else None,
             last_frame_age_s=min((age for age in ages if age is not None), default=None),
-            invalid_frames=int(total("radar_invalid_frames_total", kind)),
-            dead_letters=int(total("radar_dead_letters_total", kind)),
-            open_letters=letters.open[kind] if letters else None,
-            heard=any(each.kind == kind and each.name in told for each in producers),
+            invalid_frames=int(total("radar_invalid_frames_total", dataset)),
+            dead_letters=int(total("radar_dead_letters_total", dataset)),
+            open_letters=letters.open[dataset] if letters else None,
+            heard=any(each.dataset == dataset and each.name in told for each in producers),
         )
 
     def _problems(

@@ -32,7 +32,7 @@ BACKPRESSURE_SHARE = 0.02
 SLOW_INSERT_S = 1.0
 # From the frame to the row; as the alert RadarSlow. A block may wait BATCH_TIMEOUT_SECONDS.
 SLOW_S = 30.0
-# Of a connection or a kind that brings nothing; as the alert RadarNoData.
+# Of a connection or a dataset that brings nothing; as the alert RadarNoData.
 SILENT_S = 60.0
 # Smallest time from a trade to its receipt; as the alert RadarClockSkew.
 MOST_SKEW_S, LEAST_SKEW_S = 5.0, -1.5
@@ -176,8 +176,10 @@ def _partition(each: PartitionState) -> PartitionState:
 def _flow(
     flow: Flow, partitions: Iterable[PartitionState], producers: Iterable[ProducerState]
 ) -> Flow:
-    connections = [one for each in producers if each.kind == flow.kind for one in each.connections]
-    own = [each for each in partitions if each.kind == flow.kind]
+    connections = [
+        one for each in producers if each.dataset == flow.dataset for one in each.connections
+    ]
+    own = [each for each in partitions if each.dataset == flow.dataset]
     changes = [each.lag_per_s for each in own if each.lag_per_s is not None]
     return replace(
         flow,

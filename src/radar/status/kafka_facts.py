@@ -4,7 +4,7 @@ import heapq
 from typing import NamedTuple
 
 from radar.consumer.dlq.reader import DeadLetterState, Letters
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.kafka import Cluster, Lag, origin
 from radar.status.model import RecentDeadLetter
 
@@ -20,12 +20,14 @@ class DeadLetters(NamedTuple):
 
 
 def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
-    """Return how far the workers are, by kind; blocks.
+    """Return how far the workers are, by dataset; blocks.
 
     Raises:
         BrokerUnavailable: Kafka does not answer.
     """
-    return {kind.name: cluster.lag(kind.topic, kind.group) for kind in KINDS.values()}
+    return {
+        dataset.name: cluster.lag(dataset.topic, dataset.group) for dataset in DATASETS.values()
+    }
 
 
 def ask_letters(cluster: Cluster) -> DeadLetters:
@@ -35,14 +37,14 @@ def ask_letters(cluster: Cluster) -> DeadLetters:
         BrokerUnavailable: Kafka does not answer.
     """
     newest, still_open = [], {}
-    for kind in KINDS.values():
+    for dataset in DATASETS.values():
         states: dict[DeadLetterState, int] = dict.fromkeys(DeadLetterState, 0)
         letters = []
-        for letter, state in Letters(cluster, kind):
+        for letter, state in Letters(cluster, dataset):
             states[state] += 1
             letters.append(
                 RecentDeadLetter(
-                    kind=kind.name,
+                    dataset=dataset.name,
                     at_s=letter.sent_at_ms / 1000,
                     reason=letter.reason,
                     detail=letter.detail,
@@ -55,7 +57,7 @@ def ask_letters(cluster: Cluster) -> DeadLetters:
             if len(letters) > 100 * SHOWN_LETTERS:
                 letters = _newest_letters(letters)
         newest += letters
-        still_open[kind.name] = states[DeadLetterState.OPEN]
+        still_open[dataset.name] = states[DeadLetterState.OPEN]
     mark = origin.read(cluster)
     return DeadLetters(_newest_letters(newest), still_open, str(mark.origin) if mark else "")
 

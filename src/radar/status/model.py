@@ -43,7 +43,7 @@ class ProducerState(Struct, frozen=True):
     """One producer."""
 
     name: str
-    kind: str
+    dataset: str
     address: str  # HOST:PORT of its health and metrics
     alive: bool
     ready: bool
@@ -65,7 +65,7 @@ class ProducerState(Struct, frozen=True):
 class PartitionState(Struct, frozen=True):
     """One partition of a topic and how far its worker is."""
 
-    kind: str
+    dataset: str
     topic: str
     partition: int
     start: int  # oldest offset that Kafka keeps
@@ -85,7 +85,7 @@ class WorkerState(Struct, frozen=True):
     """One worker."""
 
     name: str
-    kind: str
+    dataset: str
     address: str
     alive: bool
     ready: bool
@@ -107,7 +107,7 @@ class WorkerState(Struct, frozen=True):
 class TableState(Struct, frozen=True):
     """One table of ClickHouse, as its reader's view counts it."""
 
-    kind: str
+    dataset: str
     name: str
     rows: int
     rows_last_minute: int
@@ -117,12 +117,12 @@ class TableState(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One kind of record on its way, summed over all processes.
+    """One dataset on its way, summed over all processes.
 
     Totals count from when the processes began, or what was seen of them if they began again.
     """
 
-    kind: str
+    dataset: str
     connections: int
     frames_per_s: float
     published_per_s: float
@@ -146,7 +146,7 @@ class Flow(Struct, frozen=True):
 class MarketAge(Struct, frozen=True):
     """A market that has not brought anything for long."""
 
-    kind: str
+    dataset: str
     symbol: str
     age_s: float | None  # since its newest row was received; None if there is no recent one
 
@@ -154,7 +154,7 @@ class MarketAge(Struct, frozen=True):
 class MarketLatency(Struct, frozen=True):
     """A market whose rows take long."""
 
-    kind: str
+    dataset: str
     symbol: str
     latency_s: float  # mean of the last minute's rows, from the frame to the row
 
@@ -175,7 +175,7 @@ class MarketState(Struct, frozen=True):
 class RecentGap(Struct, frozen=True):
     """A time in which no connection brought anything of some markets."""
 
-    kind: str
+    dataset: str
     cause: str
     symbols: list[str]
     began_at_s: float  # Unix time
@@ -186,7 +186,7 @@ class RecentGap(Struct, frozen=True):
 class RecentDeadLetter(Struct, frozen=True):
     """A message that could not be stored."""
 
-    kind: str
+    dataset: str
     at_s: float  # Unix time
     reason: str
     detail: str
@@ -250,7 +250,7 @@ class Bottleneck(Struct, frozen=True):
     """Where the pipeline is stuck or slowest, or what a person should look at."""
 
     stage: Stage
-    kind: str  # empty: all
+    dataset: str  # empty: all
     text: str  # one line: what is wrong and what follows
     severity: Severity = "problem"
     subject: str = ""  # the process, if it is one

@@ -5,7 +5,7 @@ import itertools
 import time
 from typing import NamedTuple
 
-from radar.datasets import KINDS, RECORDED
+from radar.datasets import DATASETS, RECORDED
 from radar.status.deployment import Served
 from radar.status.health_probe import ask as ask_health
 from radar.status.model import ProcessState
@@ -67,7 +67,7 @@ def ask(process: Served) -> ProcessReport:
             alive, ready, reasons = health.alive, health.ready, health.reasons
             warnings = health.warnings
         connections = []
-        if any((PRODUCER_SIGN, kind) in sample for kind in RECORDED):
+        if any((PRODUCER_SIGN, dataset) in sample for dataset in RECORDED):
             connections = parse_connections(fetch(host, port, "/connections"))
     except (http.client.HTTPException, ValueError) as error:
         raise ConnectionError(f"unexpected answer: {error}") from error
@@ -76,23 +76,23 @@ def ask(process: Served) -> ProcessReport:
 
 def role(scraped: Scraped) -> tuple[str, str] | None:
     """Tell role and kind of a process by what it measures; None if it does not show yet."""
-    for kind in KINDS:
-        if (WORKER_SIGN, kind) in scraped.sample:
-            return "worker", kind
-    for kind in RECORDED:
-        if (PRODUCER_SIGN, kind) in scraped.sample:
-            return "producer", kind
+    for dataset in DATASETS:
+        if (WORKER_SIGN, dataset) in scraped.sample:
+            return "worker", dataset
+    for dataset in RECORDED:
+        if (PRODUCER_SIGN, dataset) in scraped.sample:
+            return "producer", dataset
     return None
 
 
 def guessed_role(name: str) -> tuple[str, str] | None:
     """Tell from its name what a process is that has not answered yet."""
-    kind = next((kind for kind in KINDS if kind in name), None)
-    if kind is None:
+    dataset = next((dataset for dataset in DATASETS if dataset in name), None)
+    if dataset is None:
         return None
     if "consumer" in name or "worker" in name:
-        return "worker", kind
-    return ("producer", kind) if kind in RECORDED else None
+        return "worker", dataset
+    return ("producer", dataset) if dataset in RECORDED else None
 
 
 def state(process: Served, told: ProcessReport | None, silence: str | None) -> ProcessState:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from radar.datasets import KINDS
+from radar.datasets import DATASETS
 from radar.status.bottleneck import duration
 from radar.status.judgement import OLD_S
 from radar.status.model import Overview, PartitionState
@@ -28,7 +28,7 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
         pipeline: What the `radar up` that runs tells of itself.
     """
     address, _, database = overview.clickhouse.rpartition("/")
-    flows = {flow.kind: flow for flow in overview.flows}
+    flows = {flow.dataset: flow for flow in overview.flows}
     return {
         "pipeline": pipeline,
         "kafka": {
@@ -38,7 +38,7 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
                 topic: {
                     "partitions": len(partitions),
                     "messages": sum(each.end - each.start for each in partitions),
-                    "lag": flows[partitions[0].kind].lag,
+                    "lag": flows[partitions[0].dataset].lag,
                 }
                 for topic, partitions in _by_topic(overview).items()
             },
@@ -100,7 +100,7 @@ def lag_facts(partitions: list[PartitionState]) -> list[dict[str, Any]]:
     return [
         {
             "topic": each.topic,
-            "group": KINDS[each.kind].group,
+            "group": DATASETS[each.dataset].group,
             "partition": each.partition,
             "committed": each.committed,
             "end": each.end,
@@ -144,7 +144,7 @@ def _flows(overview: Overview) -> list[str]:
         return "" if age_s is None else f", newest frame {duration(age_s)} ago"
 
     return [
-        f"  {flow.kind}: {flow.connections if flow.heard else '–'} connections,"
+        f"  {flow.dataset}: {flow.connections if flow.heard else '–'} connections,"
         f" {rate(flow.frames_per_s, heard=flow.heard)} frames/s,"
         f" {rate(flow.published_per_s)} published/s, {rate(flow.stored_per_s)} stored/s,"
         f" latency {'–' if flow.latency_s is None else duration(flow.latency_s)}"
@@ -155,11 +155,11 @@ def _flows(overview: Overview) -> list[str]:
 
 
 def _kafka(overview: Overview) -> list[str]:
-    flows = {flow.kind: flow for flow in overview.flows}
+    flows = {flow.dataset: flow for flow in overview.flows}
     held = _held(overview.kafka_origin)
     lines = [f"kafka {overview.kafka}{held}:" + _unless_known(overview, "kafka")]
     for topic, partitions in _by_topic(overview).items():
-        flow = flows[partitions[0].kind]
+        flow = flows[partitions[0].dataset]
         letters = f", {flow.open_letters:,} dead letters" if flow.open_letters else ""
         lines.append(
             f"  {topic}: {len(partitions)} partitions,"

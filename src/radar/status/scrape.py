@@ -14,14 +14,14 @@ from radar.text import host_port
 TIMEOUT_S = 1.0
 STARTED_AT = ("process_start_time_seconds", "")
 
-Sample = dict[tuple[str, str], float]  # (metric, kind) to value, summed over other labels
+Sample = dict[tuple[str, str], float]  # (metric, dataset) to value, summed over other labels
 
 
 class Scraped(NamedTuple):
     """The metrics of a process.
 
     Attributes:
-        sample: Values, summed over all labels but the kind.
+        sample: Values, summed over all labels but the dataset.
         lag: Messages that wait, by partition that a worker owns.
     """
 
@@ -61,7 +61,7 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
     for family in text_string_to_metric_families(text):
         for metric in family.samples:
             if not metric.name.endswith("_bucket"):
-                sample[metric.name, metric.labels.get("kind", "")] += metric.value
+                sample[metric.name, metric.labels.get("dataset", "")] += metric.value
             if metric.name == "radar_lag_messages":
                 lag[int(metric.labels["partition"])] = metric.value
     return Scraped(dict(sample), lag)
@@ -116,17 +116,17 @@ class Totals:
         if sample:
             self._last[process] = sample
 
-    def total(self, metric: str, kind: str = "") -> float:
+    def total(self, metric: str, dataset: str = "") -> float:
         """Return a counter's total since the beginning, over all processes."""
-        return sum(totals.get((metric, kind), 0.0) for totals in self._totals.values())
+        return sum(totals.get((metric, dataset), 0.0) for totals in self._totals.values())
 
-    def of(self, process: str, metric: str, kind: str = "") -> float:
+    def of(self, process: str, metric: str, dataset: str = "") -> float:
         """Return the total of one process."""
-        return self._totals.get(process, {}).get((metric, kind), 0.0)
+        return self._totals.get(process, {}).get((metric, dataset), 0.0)
 
-    def gauge(self, metric: str, kind: str, processes: Iterable[str]) -> float:
+    def gauge(self, metric: str, dataset: str, processes: Iterable[str]) -> float:
         """Return a gauge's newest value, summed over the processes that live."""
-        return sum(self._last.get(name, {}).get((metric, kind), 0.0) for name in processes)
+        return sum(self._last.get(name, {}).get((metric, dataset), 0.0) for name in processes)
 
     def of_process(self, process: str) -> Sample:
         """Return every total of one process."""

@@ -4,7 +4,7 @@ import heapq
 import time
 from typing import Any, NamedTuple
 
-from radar.datasets import KINDS, RECORDED, Kind
+from radar.datasets import DATASETS, RECORDED, Dataset
 from radar.errors import QueryFailed
 from radar.status.model import (
     MarketAge,
@@ -18,9 +18,9 @@ from radar.store import origin
 from radar.store.client import Store
 from radar.store.drift import differences
 
-SHOWN_MARKETS = 10  # of each kind
+SHOWN_MARKETS = 10  # of each dataset
 SHOWN_GAPS = 20
-# How far back the newest row of a market is looked for, by kind.
+# How far back the newest row of a market is looked for, by dataset.
 LOOK_BACK_S = {"trades": 86_400, "depth": 3_600}
 
 
@@ -71,10 +71,10 @@ def ask_tables(store: Store) -> Tables:
         gaps = []
         if "delivery_gaps" not in gone:
             gaps = [SkippedOffsets(*row) for row in store.rows(_DELIVERY_GAPS)]
-        kinds = [kind for kind in KINDS.values() if kind.table not in gone]
+        datasets = [dataset for dataset in DATASETS.values() if dataset.table not in gone]
         mark = None if origin.TABLE in gone else origin.read(store)
         held = str(mark.origin) if mark else ""
-        return Tables(time.time(), _count_tables(store, kinds), refused, gaps, held)
+        return Tables(time.time(), _count_tables(store, datasets), refused, gaps, held)
     except QueryFailed as error:
         return Tables(time.time(), [], str(error))
 
@@ -93,40 +93,40 @@ def ask_markets(store: Store) -> Markets:
 
 
 def stalest(markets: Markets) -> list[MarketAge]:
-    """Return the markets of each kind that brought nothing for longest."""
+    """Return the markets of each dataset that brought nothing for longest."""
     seen = [("trades", each.symbol, each.trade_at_s) for each in markets.states]
     seen += [("depth", each.symbol, each.book_at_s) for each in markets.states]
     return [
-        MarketAge(kind, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
-        for kind in RECORDED
+        MarketAge(dataset, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
+        for dataset in RECORDED
         for _, symbol, at_s in heapq.nsmallest(
             SHOWN_MARKETS,
-            (each for each in seen if each[0] == kind),
+            (each for each in seen if each[0] == dataset),
             key=lambda each: each[2] or 0.0,
         )
     ]
 
 
 def slowest(markets: Markets) -> list[MarketLatency]:
-    """Return the markets of each kind whose rows took longest."""
+    """Return the markets of each dataset whose rows took longest."""
     latencies = [("trades", each.symbol, each.trade_latency_s) for each in markets.states]
     latencies += [("depth", each.symbol, each.book_latency_s) for each in markets.states]
     return [
-        MarketLatency(kind, symbol, latency_s)
-        for kind in RECORDED
+        MarketLatency(dataset, symbol, latency_s)
+        for dataset in RECORDED
         for latency_s, symbol in heapq.nlargest(
-            SHOWN_MARKETS, ((d, s) for k, s, d in latencies if k == kind and d is not None)
+            SHOWN_MARKETS, ((d, s) for k, s, d in latencies if k == dataset and d is not None)
         )
     ]
 
 
-def _count_tables(store: Store, kinds: list[Kind]) -> list[TableState]:
-    if not kinds:
+def _count_tables(store: Store, datasets: list[Dataset]) -> list[TableState]:
+    if not datasets:
         return []
     counts = " UNION ALL ".join(
-        f"SELECT '{kind.name}', count(), countIf(received_at > now64(6) - 60),"
-        f" toUnixTimestamp64Micro(max(received_at)) FROM {kind.table} FINAL"
-        for kind in kinds
+        f"SELECT '{dataset.name}', count(), countIf(received_at > now64(6) - 60),"
+        f" toUnixTimestamp64Micro(max(received_at)) FROM {dataset.table} FINAL"
+        for dataset in datasets
     )
     sizes = {
         table: (int(size), int(parts))
@@ -135,18 +135,18 @@ def _count_tables(store: Store, kinds: list[Kind]) -> list[TableState]:
             " WHERE active AND database = currentDatabase() GROUP BY table"
         )
     }
-    found = {kind: facts for kind, *facts in store.rows(counts)}
+    found = {dataset: facts for dataset, *facts in store.rows(counts)}
     return [
         TableState(
-            kind=kind.name,
-            name=kind.table,
-            rows=int(found[kind.name][0]),
-            rows_last_minute=int(found[kind.name][1]),
-            newest_at_s=int(found[kind.name][2]) / 1e6 if found[kind.name][0] else None,
-            size_bytes=sizes.get(kind.table, (0, 0))[0],
-            parts=sizes.get(kind.table, (0, 0))[1],
+            dataset=dataset.name,
+            name=dataset.table,
+            rows=int(found[dataset.name][0]),
+            rows_last_minute=int(found[dataset.name][1]),
+            newest_at_s=int(found[dataset.name][2]) / 1e6 if found[dataset.name][0] else None,
+            size_bytes=sizes.get(dataset.table, (0, 0))[0],
+            parts=sizes.get(dataset.table, (0, 0))[1],
         )
-        for kind in kinds
+        for dataset in datasets
     ]
 
 
@@ -157,7 +157,7 @@ def _read_markets(store: Store) -> list[MarketState]:
             "SELECT symbol, toString(last_price), best_bid, best_ask FROM markets"
         )
     }
-    newest = {(kind, symbol): rest for kind, symbol, *rest in store.rows(_NEWEST)}
+    newest = {(dataset, symbol): rest for dataset, symbol, *rest in store.rows(_NEWEST)}
     nothing: list[Any] = [None, None]
     states = []
     for symbol in sorted({symbol for _, symbol in newest}):
@@ -181,12 +181,12 @@ def _read_markets(store: Store) -> list[MarketState]:
 
 def _newest_query() -> str:
     parts = [
-        f"SELECT '{kind}' AS kind, symbol, max(received_at) AS newest,"
+        f"SELECT '{dataset}' AS kind, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
         " received_at > now64(6) - 60) / 1000 AS latency_s"
-        f" FROM {RECORDED[kind].table} WHERE {column} > now64(6) - {LOOK_BACK_S[kind]}"
-        f" AND received_at > now64(6) - {LOOK_BACK_S[kind]} GROUP BY symbol"
-        for kind, column in (("trades", "event_time"), ("depth", "received_at"))
+        f" FROM {RECORDED[dataset].table} WHERE {column} > now64(6) - {LOOK_BACK_S[dataset]}"
+        f" AND received_at > now64(6) - {LOOK_BACK_S[dataset]} GROUP BY symbol"
+        for dataset, column in (("trades", "event_time"), ("depth", "received_at"))
     ]
     return (
         "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"

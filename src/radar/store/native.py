@@ -60,7 +60,7 @@ def _coded(parts: Sequence[Coded]) -> list[bytes]:
         np.array([known.setdefault(text, len(known)) for text in part.texts])[part.codes]
         for part in parts
     ]
-    width = next(n for n, kind in enumerate(_CODE_TYPES) if len(known) <= np.iinfo(kind).max)
+    width = next(n for n, dataset in enumerate(_CODE_TYPES) if len(known) <= np.iinfo(dataset).max)
     return [
         _KEYS_VERSION,
         (_HAS_KEYS | width).to_bytes(8, "little"),

@@ -40,13 +40,13 @@ def _histogram(
 
 
 # Producers
-FRAMES = _counter("radar_frames", "Frames received from the exchange", ["exchange", "kind"])
-FRAME_BYTES = _counter("radar_frame_bytes", "Bytes of those frames", ["exchange", "kind"])
-RECORDS = _counter("radar_records", "Records parsed from frames", ["exchange", "kind"])
+FRAMES = _counter("radar_frames", "Frames received from the exchange", ["exchange", "dataset"])
+FRAME_BYTES = _counter("radar_frame_bytes", "Bytes of those frames", ["exchange", "dataset"])
+RECORDS = _counter("radar_records", "Records parsed from frames", ["exchange", "dataset"])
 INVALID_FRAMES = _counter(
     "radar_invalid_frames",
     "Frames that are not what the exchange documents, or that workers would refuse",
-    ["exchange", "kind"],
+    ["exchange", "dataset"],
 )
 REPEATED_TRADES = _counter(
     "radar_repeated_trades", "Trades received again and not published again", ["exchange"]
@@ -57,17 +57,19 @@ REPAIRED_TRADES = _counter(
 CONFLATED_SNAPSHOTS = _counter(
     "radar_conflated_snapshots", "Snapshots replaced by a newer one before publishing", ["exchange"]
 )
-CONNECTIONS = _gauge("radar_connections", "Open connections to the exchange", ["exchange", "kind"])
+CONNECTIONS = _gauge(
+    "radar_connections", "Open connections to the exchange", ["exchange", "dataset"]
+)
 RECONNECTS = _counter(
     "radar_reconnects",
     "Connections that ended, by reason (closed, silent, rotated, refused, overflow, failed)",
-    ["exchange", "kind", "reason"],
+    ["exchange", "dataset", "reason"],
 )
 LAST_FRAME_TIME = _gauge(
-    "radar_last_frame_timestamp_seconds", "Unix time of the newest frame", ["exchange", "kind"]
+    "radar_last_frame_timestamp_seconds", "Unix time of the newest frame", ["exchange", "dataset"]
 )
 CONNECTION_AGE_SECONDS = _gauge(
-    "radar_connection_age_seconds", "Age of the oldest open connection", ["exchange", "kind"]
+    "radar_connection_age_seconds", "Age of the oldest open connection", ["exchange", "dataset"]
 )
 CLOCK_SKEW_SECONDS = _gauge(
     "radar_clock_skew_seconds",
@@ -75,21 +77,21 @@ CLOCK_SKEW_SECONDS = _gauge(
     " of the last ten seconds with trades; far from zero means that the clocks differ",
     ["exchange"],
 )
-PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["kind"])
+PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["dataset"])
 PUBLISH_FAILED = _counter(
     "radar_publish_failed",
     "Messages that were given up because Kafka refused them again and again; a gap records them",
-    ["kind"],
+    ["dataset"],
 )
 PUBLISH_REFUSED = _counter(
     "radar_publish_refused",
     "Refusals by Kafka, which are retried for a while, by reason (too_large, not_authorized,"
     " invalid_timestamp, invalid_record, policy, corrupt, no_topic, other)",
-    ["kind", "reason"],
+    ["dataset", "reason"],
 )
-PUBLISH_QUEUE = _gauge("radar_publish_queue", "Messages waiting for Kafka", ["kind"])
+PUBLISH_QUEUE = _gauge("radar_publish_queue", "Messages waiting for Kafka", ["dataset"])
 BACKPRESSURE_SECONDS = _counter(
-    "radar_backpressure_seconds", "Time in which reading stopped for a full buffer", ["kind"]
+    "radar_backpressure_seconds", "Time in which reading stopped for a full buffer", ["dataset"]
 )
 RATE_LIMITED = _counter(
     "radar_rate_limited",
@@ -104,79 +106,81 @@ RATE_LIMIT_WAIT_SECONDS = _gauge(
 SET_ASIDE_MARKETS = _gauge(
     "radar_set_aside_markets",
     "Markets that are not recorded, by reason (malformed, unknown, refused)",
-    ["kind", "reason"],
+    ["dataset", "reason"],
 )
 UNVERIFIED_MARKETS = _gauge(
     "radar_unverified_markets",
     "Markets without evidence younger than FRESHNESS_SECONDS that their records arrive",
-    ["kind"],
+    ["dataset"],
 )
 GAPS = _counter(
     "radar_gaps",
     "Times in which nothing of some markets was recorded, by cause"
     " (disconnected, silent, refused, backpressure, mute, refused_by_kafka, suspended, clock)",
-    ["kind", "cause"],
+    ["dataset", "cause"],
 )
 
 # Workers
-CONSUMED = _counter("radar_consumed", "Messages taken from Kafka", ["kind"])
-BLOCKS = _counter("radar_blocks", "Blocks inserted and committed", ["kind"])
-ROWS = _counter("radar_rows", "Rows inserted and committed", ["kind"])
+CONSUMED = _counter("radar_consumed", "Messages taken from Kafka", ["dataset"])
+BLOCKS = _counter("radar_blocks", "Blocks inserted and committed", ["dataset"])
+ROWS = _counter("radar_rows", "Rows inserted and committed", ["dataset"])
 BLOCK_ROWS = _histogram(
     "radar_block_rows",
     "Rows of a block",
-    ["kind"],
+    ["dataset"],
     buckets=(1, 10, 50, 100, 500, 1000, 5000, 10_000, 50_000),
 )
 BATCH_AGE_SECONDS = _histogram(
     "radar_batch_age_seconds",
     "How long the oldest message of a batch was here when it became a block",
-    ["kind"],
+    ["dataset"],
     buckets=(0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 7, 10, 20, 60),
 )
 INSERT_SECONDS = _histogram(
     "radar_insert_seconds",
     "Duration of one successful insert",
-    ["kind"],
+    ["dataset"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
 )
-INSERT_RETRIES = _counter("radar_insert_retries", "Inserts that failed and are retried", ["kind"])
+INSERT_RETRIES = _counter(
+    "radar_insert_retries", "Inserts that failed and are retried", ["dataset"]
+)
 LATENCY_SECONDS = _histogram(
     "radar_latency_seconds",
     "From the exchange's frame to the durable row, oldest row of each block",
-    ["kind"],
+    ["dataset"],
     buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 7, 10, 20, 60, 300, 3600),
 )
 DEAD_LETTERS = _counter(
-    "radar_dead_letters", "Messages sent to the dead-letter topic", ["kind", "reason"]
+    "radar_dead_letters", "Messages sent to the dead-letter topic", ["dataset", "reason"]
 )
 FLOODING = _gauge(
     "radar_flooding_markets",
     "Markets that send more bad messages than MAX_BAD_SHARE or MAX_CONSECUTIVE_BAD allows, one a"
     " partition at most; the messages go to the dead letters",
-    ["kind"],
+    ["dataset"],
 )
 UNREADABLE = _gauge(
     "radar_unreadable_partitions",
     "Owned partitions that stand at a batch which no client can read (see: radar skip)",
-    ["kind"],
+    ["dataset"],
 )
 DELIVERY_GAP_OFFSETS = _gauge(
     "radar_delivery_gap_offsets",
     "Kafka offsets of owned partitions that are lost and not acknowledged (see: radar verify)",
-    ["kind", "cause"],
+    ["dataset", "cause"],
 )
 HALTED = _gauge(
     "radar_halted_partitions",
     "Partitions of this worker that stand still because too many messages are bad",
-    ["kind"],
+    ["dataset"],
 )
-REBALANCES = _counter("radar_rebalances", "Changes of the assigned partitions", ["kind"])
-ASSIGNED = _gauge("radar_assigned_partitions", "Partitions that this worker owns", ["kind"])
+REBALANCES = _counter("radar_rebalances", "Changes of the assigned partitions", ["dataset"])
+ASSIGNED = _gauge("radar_assigned_partitions", "Partitions that this worker owns", ["dataset"])
 LAG = _gauge(
     "radar_lag_messages",
     "Messages in a partition that are not stored yet, as the worker that owns it knows",
-    ["kind", "partition"],
+    ["dataset", "partition"],
 )
 
 # Dashboard

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from radar.consumer.chunk import BadMessage
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import MAX_MESSAGE_BYTES, Publisher
 from radar.settings import Settings
@@ -24,7 +24,7 @@ def origin(topic: str, partition: int, offset: int) -> str:
 
 
 class DeadLetters:
-    """Writes to the dead-letter topic of one kind.
+    """Writes to the dead-letter topic of one dataset.
 
     The key names the origin (topic, partition, offset), so a message that is sent twice, because
     a worker died before it could commit, is recognised as one.
@@ -33,8 +33,8 @@ class DeadLetters:
     and the header `bytes` tells its size.
     """
 
-    def __init__(self, settings: Settings, kind: Kind) -> None:
-        self._kind = kind
+    def __init__(self, settings: Settings, dataset: Dataset) -> None:
+        self._dataset = dataset
         self._settings = settings
         self._publisher: Publisher | None = None
 
@@ -47,19 +47,21 @@ class DeadLetters:
         if not letters:
             return
         if self._publisher is None:
-            self._publisher = Publisher(self._settings, self._kind.dead_letter_topic, linger_ms=0)
+            self._publisher = Publisher(
+                self._settings, self._dataset.dead_letter_topic, linger_ms=0
+            )
         publisher = self._publisher
         failed_before = publisher.failed
         for letter in letters:
             value = letter.value or b""
             try:
                 publisher.publish(
-                    origin(self._kind.topic, partition, letter.offset).encode(),
+                    origin(self._dataset.topic, partition, letter.offset).encode(),
                     value[:MAX_PAYLOAD_BYTES],
                     headers={
                         "reason": letter.reason.reason,
                         "detail": _detail(str(letter.reason)),
-                        "topic": self._kind.topic,
+                        "topic": self._dataset.topic,
                         "partition": str(partition),
                         "offset": str(letter.offset),
                         "key": (letter.key or b"")[:MAX_KEY_BYTES],
@@ -71,7 +73,7 @@ class DeadLetters:
         if publisher.flush(ACKNOWLEDGE_TIMEOUT_S) or publisher.failed > failed_before:
             raise BrokerUnavailable("Kafka did not acknowledge the dead letters")
         for letter in letters:
-            metrics.DEAD_LETTERS.labels(self._kind.name, letter.reason.reason).inc()
+            metrics.DEAD_LETTERS.labels(self._dataset.name, letter.reason.reason).inc()
 
 
 def _detail(text: str) -> bytes:

@@ -24,7 +24,7 @@ from radar.consumer.dlq.publisher import (
     MAX_PAYLOAD_BYTES,
     origin,
 )
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka import Cluster, OffsetRange, Publisher, StoredMessage
 from radar.settings import Settings
@@ -135,7 +135,7 @@ class Foreign(NamedTuple):
 
 
 class Letters:
-    """The dead letters of a kind at one moment.
+    """The dead letters of a dataset at one moment.
 
     Memory grows with their number by about a hundred bytes each; payloads are streamed.
 
@@ -145,21 +145,21 @@ class Letters:
         foreign_count: How many there are, with those that nobody can read.
     """
 
-    def __init__(self, cluster: Cluster, kind: Kind) -> None:
+    def __init__(self, cluster: Cluster, dataset: Dataset) -> None:
         """Read the markers; blocks.
 
         Raises:
             BrokerUnavailable: Kafka does not answer.
         """
         self._cluster = cluster
-        self._kind = kind
-        lags = cluster.lag(kind.dead_letter_topic, kind.group)
+        self._dataset = dataset
+        lags = cluster.lag(dataset.dead_letter_topic, dataset.group)
         self.ends = {lag.partition: lag.end for lag in lags}
         self.foreign: list[Foreign] = []
         self.foreign_count = 0
         self._states: dict[bytes, DeadLetterState] = {}
         for message in self._messages(self._note_unreadable):
-            found = parse(kind, message)
+            found = parse(dataset, message)
             if isinstance(found, Marker):
                 self._states[found.identity] = found.state
             elif isinstance(found, Foreign):
@@ -173,7 +173,7 @@ class Letters:
         """
         seen: set[bytes] = set()
         for message in self._messages():
-            letter = parse(self._kind, message)
+            letter = parse(self._dataset, message)
             if not isinstance(letter, DeadLetter):
                 continue
             identity = letter.identity
@@ -194,7 +194,7 @@ class Letters:
     def markers(self) -> Iterator["Marker"]:
         """Yield the markers; blocks."""
         for message in self._messages():
-            if isinstance(found := parse(self._kind, message), Marker):
+            if isinstance(found := parse(self._dataset, message), Marker):
                 yield found
 
     def _note(self, foreign: Foreign, count: int) -> None:
@@ -208,7 +208,7 @@ class Letters:
     def _messages(
         self, on_unreadable: Callable[[OffsetRange], None] | None = None
     ) -> Iterator[StoredMessage]:
-        topic = self._kind.dead_letter_topic
+        topic = self._dataset.dead_letter_topic
         return self._cluster.messages(topic, self.ends, on_unreadable=on_unreadable)
 
 
@@ -231,10 +231,10 @@ class Marker(NamedTuple):
 
 
 class Markers:
-    """Writes markers into the dead-letter topic of one kind."""
+    """Writes markers into the dead-letter topic of one dataset."""
 
-    def __init__(self, settings: Settings, kind: Kind) -> None:
-        self._publisher = Publisher(settings, kind.dead_letter_topic, linger_ms=0)
+    def __init__(self, settings: Settings, dataset: Dataset) -> None:
+        self._publisher = Publisher(settings, dataset.dead_letter_topic, linger_ms=0)
 
     def write(self, markers: Sequence[Marker]) -> None:
         """Write markers and wait until Kafka has them; blocks.
@@ -265,7 +265,7 @@ def identity(topic: str, partition: int, offset: int, value: bytes) -> bytes:
     return digest.digest()[:IDENTITY_BYTES]
 
 
-def parse(kind: Kind, message: StoredMessage) -> DeadLetter | Marker | Foreign:
+def parse(dataset: Dataset, message: StoredMessage) -> DeadLetter | Marker | Foreign:
     """Read a message of a dead-letter topic; pure.
 
     What radar writes is accepted and nothing else: each header once, numbers in their ranges, the
@@ -273,7 +273,7 @@ def parse(kind: Kind, message: StoredMessage) -> DeadLetter | Marker | Foreign:
     """
     try:
         headers = _headers(message)
-        return (_marker if "marker" in headers else _letter)(kind, message, headers)
+        return (_marker if "marker" in headers else _letter)(dataset, message, headers)
     except KeyError as error:
         why = f"the header {error} is missing"
     except _NotOurs as error:
@@ -285,14 +285,14 @@ class _NotOurs(Exception):
     """Radar has not written this message."""
 
 
-def _letter(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter:
+def _letter(dataset: Dataset, message: StoredMessage, headers: dict[str, bytes]) -> DeadLetter:
     payload = message.value() or b""
     partition = _number(headers, "partition", MAX_PARTITION)
     offset = _number(headers, "offset", MAX_OFFSET)
     payload_bytes = _number(headers, "bytes", MAX_VALUE_BYTES)
-    name = origin(kind.topic, partition, offset)
+    name = origin(dataset.topic, partition, offset)
     for is_wrong, what in (
-        (headers["topic"] != kind.topic.encode(), "the topic"),
+        (headers["topic"] != dataset.topic.encode(), "the topic"),
         (message.key() != name.encode(), "the key"),
         (not _REASON.fullmatch(headers["reason"]), "the reason"),
         (len(payload) != min(payload_bytes, MAX_PAYLOAD_BYTES), "the size"),
@@ -301,7 +301,7 @@ def _letter(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> De
             raise _NotOurs(f"{what} is none that radar writes")
     return DeadLetter(
         name=name,
-        topic=kind.topic,
+        topic=dataset.topic,
         partition=partition,
         offset=offset,
         key=headers["key"],
@@ -314,7 +314,7 @@ def _letter(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> De
     )
 
 
-def _marker(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> Marker:
+def _marker(dataset: Dataset, message: StoredMessage, headers: dict[str, bytes]) -> Marker:
     if message.value():
         raise _NotOurs("a marker has no value")
     state = {state.value.encode(): state for state in DeadLetterState}.get(headers["marker"])
@@ -324,7 +324,7 @@ def _marker(kind: Kind, message: StoredMessage, headers: dict[str, bytes]) -> Ma
     topic, _, place = name.partition(":")
     partition, _, offset = place.partition(":")
     numbers = {"partition": partition.encode(), "offset": offset.encode()}
-    if topic != kind.topic or name != origin(
+    if topic != dataset.topic or name != origin(
         topic,
         _number(numbers, "partition", MAX_PARTITION),
         _number(numbers, "offset", MAX_OFFSET),

@@ -25,7 +25,7 @@ from radar.consumer.dlq.reader import (
 )
 from radar.consumer.origin import SameOrigin
 from radar.consumer.run import Fingerprint, MessageRun
-from radar.datasets import Kind
+from radar.datasets import Dataset
 from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
 from radar.settings import Settings
@@ -49,9 +49,9 @@ class Replayed(NamedTuple):
 
 
 def replay(
-    settings: Settings, kind: Kind, store: Store, selection: Selection = EVERY_LETTER
+    settings: Settings, dataset: Dataset, store: Store, selection: Selection = EVERY_LETTER
 ) -> Iterator[Replayed]:
-    """Store the open letters of a kind that can be rows now, block by block; blocks.
+    """Store the open letters of a dataset that can be rows now, block by block; blocks.
 
     The letters that are there at the beginning are tried once. Those that are still bad stay as
     they are.
@@ -61,12 +61,12 @@ def replay(
         StoreUnavailable: ClickHouse does not answer; replay again.
         ConfigurationError: Kafka and ClickHouse hold data of different origins.
     """
-    markers, cluster = Markers(settings, kind), Cluster(settings)
+    markers, cluster = Markers(settings, dataset), Cluster(settings)
     SameOrigin(settings, cluster, store).check()
-    for letters in _blocks(Letters(cluster, kind).open(selection)):
-        refused = _refused(cluster, kind, [each for each in letters if not each.is_cut])
+    for letters in _blocks(Letters(cluster, dataset).open(selection)):
+        refused = _refused(cluster, dataset, [each for each in letters if not each.is_cut])
         names = {each.letter.name for each in refused}
-        result = _replay_block(kind, store, [each for each in letters if each.name not in names])
+        result = _replay_block(dataset, store, [each for each in letters if each.name not in names])
         result.still_bad.extend(refused)
         markers.write(
             [
@@ -77,8 +77,8 @@ def replay(
         yield result
 
 
-def purge(settings: Settings, kind: Kind) -> int:
-    """Delete the letters of a kind that are there now, open or not, and foreign messages; blocks.
+def purge(settings: Settings, dataset: Dataset) -> int:
+    """Delete the present dead letters of a dataset, open or not, and foreign messages; blocks.
 
     Of those whose originals Kafka still has, and which are no rows, a marker of a few bytes stays,
     so that nobody takes the originals for lost.
@@ -90,9 +90,12 @@ def purge(settings: Settings, kind: Kind) -> int:
         BrokerUnavailable: Kafka does not answer; purge again.
     """
     cluster = Cluster(settings)
-    letters = Letters(cluster, kind)
-    kept = {lag.partition: range(lag.start, lag.end) for lag in cluster.lag(kind.topic, kind.group)}
-    markers, count = Markers(settings, kind), 0
+    letters = Letters(cluster, dataset)
+    kept = {
+        lag.partition: range(lag.start, lag.end)
+        for lag in cluster.lag(dataset.topic, dataset.group)
+    }
+    markers, count = Markers(settings, dataset), 0
 
     def to_keep() -> Iterator[Marker]:
         nonlocal count
@@ -105,7 +108,7 @@ def purge(settings: Settings, kind: Kind) -> int:
     for some in _some(each for each in to_keep() if each.offset in kept.get(each.partition, ())):
         markers.write(some)
     if ends := {partition: end for partition, end in letters.ends.items() if end > 0}:
-        cluster.delete_records_before(kind.dead_letter_topic, ends)
+        cluster.delete_records_before(dataset.dead_letter_topic, ends)
     return count
 
 
@@ -140,7 +143,7 @@ def _blocks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
     yield from (list(each.values()) for each in blocks.values())
 
 
-def _refused(cluster: Cluster, kind: Kind, letters: Sequence[DeadLetter]) -> list[StillBad]:
+def _refused(cluster: Cluster, dataset: Dataset, letters: Sequence[DeadLetter]) -> list[StillBad]:
     """Return the letters of one partition that are not of the messages at their places; blocks.
 
     A letter is only as good as the writers of its topic. A row at a place without such a message
@@ -150,19 +153,19 @@ def _refused(cluster: Cluster, kind: Kind, letters: Sequence[DeadLetter]) -> lis
     if not letters:
         return []
     partition = letters[0].partition
-    lags = {lag.partition: lag for lag in cluster.lag(kind.topic, kind.group)}
+    lags = {lag.partition: lag for lag in cluster.lag(dataset.topic, dataset.group)}
     if (lag := lags.get(partition)) is None:
-        reason = InvalidMessage("origin", f"{kind.topic} has no partition {partition}")
+        reason = InvalidMessage("origin", f"{dataset.topic} has no partition {partition}")
         return [StillBad(letter, reason) for letter in letters]
     left = {letter.offset: letter for letter in letters if letter.offset >= lag.start}
-    for message in cluster.messages_at(kind.topic, partition, list(left)):
+    for message in cluster.messages_at(dataset.topic, partition, list(left)):
         if _is_of(left[message.offset()], message):
             del left[message.offset()]
     refused = []
     for letter in left.values():
-        detail = f"{kind.topic} has another message at this place"
+        detail = f"{dataset.topic} has another message at this place"
         if letter.offset >= lag.end:
-            detail = f"{kind.topic} ends before this offset"
+            detail = f"{dataset.topic} ends before this offset"
         refused.append(StillBad(letter, InvalidMessage("origin", detail)))
     return refused
 
@@ -176,7 +179,7 @@ def _is_of(letter: DeadLetter, message: StoredMessage) -> bool:
     )
 
 
-def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Replayed:
+def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter]) -> Replayed:
     """Store letters of one partition, each of another offset."""
     result = Replayed([], [])
     whole: dict[int, DeadLetter] = {}
@@ -189,20 +192,24 @@ def _replay_block(kind: Kind, store: Store, letters: Sequence[DeadLetter]) -> Re
     if whole:
         keys: list[bytes | None] = [each.key for each in whole.values()]
         values: list[bytes | None] = [each.payload for each in whole.values()]
-        content = read(kind, letters[0].partition, MessageRun(list(whole), keys, values))
+        content = read(dataset, letters[0].partition, MessageRun(list(whole), keys, values))
         result.still_bad.extend(StillBad(whole[bad.offset], bad.reason) for bad in content.letters)
         valid = MessageRun.joined([part.run for part in content.parts])
         # A worker of another version may have made a row of a message that has a letter as well.
-        rows_already = _stored(kind, store, letters[0].partition, valid.offsets)
+        rows_already = _stored(dataset, store, letters[0].partition, valid.offsets)
         result.stored.extend(whole[offset] for offset in sorted(rows_already))
         valid = valid.where(lambda offset: offset not in rows_already)
         if len(valid):
-            _store(kind, store, valid, whole, result)
+            _store(dataset, store, valid, whole, result)
     return result
 
 
 def _store(
-    kind: Kind, store: Store, run: MessageRun, letters: Mapping[int, DeadLetter], result: Replayed
+    dataset: Dataset,
+    store: Store,
+    run: MessageRun,
+    letters: Mapping[int, DeadLetter],
+    result: Replayed,
 ) -> None:
     """Insert messages; those of a block that is refused are halved until the bad stand alone.
 
@@ -210,11 +217,11 @@ def _store(
     """
     partition = letters[run.offsets[0]].partition
     try:
-        _insert(kind, store, partition, run, "")
+        _insert(dataset, store, partition, run, "")
         # A server that was killed may have noted the name without the rows, as for a worker.
-        stored = _stored(kind, store, partition, run.offsets)
+        stored = _stored(dataset, store, partition, run.offsets)
         if len(missing := run.where(lambda offset: offset not in stored)):
-            _insert(kind, store, partition, missing, "+")
+            _insert(dataset, store, partition, missing, "+")
     except (BlockTooLarge, StoreRejected) as error:
         if len(run) == 1:
             if isinstance(error, BlockTooLarge):
@@ -223,22 +230,22 @@ def _store(
             result.still_bad.append(StillBad(letters[run.offsets[0]], reason))
             return
         middle = len(run) // 2
-        _store(kind, store, run[:middle], letters, result)
-        _store(kind, store, run[middle:], letters, result)
+        _store(dataset, store, run[:middle], letters, result)
+        _store(dataset, store, run[middle:], letters, result)
     else:
         result.stored.extend(letters[offset] for offset in run.offsets)
 
 
-def _stored(kind: Kind, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
+def _stored(dataset: Dataset, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
     """Return which of some offsets are rows; there may be very many others between them."""
     found = store.rows(
-        f"SELECT DISTINCT kafka_offset FROM {kind.table} WHERE kafka_partition ="
+        f"SELECT DISTINCT kafka_offset FROM {dataset.table} WHERE kafka_partition ="
         " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}",
         {"partition": partition, "offsets": list(offsets)},
     )
     return {int(offset) for (offset,) in found}
 
 
-def _insert(kind: Kind, store: Store, partition: int, run: MessageRun, suffix: str) -> None:
-    name = f"{kind.topic}:replay:{partition}:{Fingerprint.of(run)}{suffix}"
-    store.insert(kind.table, rows(read(kind, partition, run).parts), name)
+def _insert(dataset: Dataset, store: Store, partition: int, run: MessageRun, suffix: str) -> None:
+    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}{suffix}"
+    store.insert(dataset.table, rows(read(dataset, partition, run).parts), name)

@@ -317,7 +317,9 @@ class Monitor(App[None]):
         self._was_stopping, self._was_old = stopping, old
         if newest is not None and newest is not self._seen:
             for each in newest.partitions:
-                seen = self._lags.setdefault((each.kind, each.partition), deque(maxlen=SEEN_LAGS))
+                seen = self._lags.setdefault(
+                    (each.dataset, each.partition), deque(maxlen=SEEN_LAGS)
+                )
                 seen.append(each.lag)
         if not self._paused:
             self._seen = newest

@@ -15,7 +15,7 @@ from radar.ui.terminal.marks import Mark, of_stage, of_verdict
 WIDE = 110  # columns from which on words are written out
 # Each with the columns that it needs; what is left is divided.
 STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
-KIND_WIDTH = 8
+DATASET_WIDTH = 8
 
 
 _WORDS = {"problem": "STUCK AT", "unknown": "UNKNOWN AT", "warning": "LOOK AT", "passes": "LOOK AT"}
@@ -80,13 +80,13 @@ def verdict(
 
 
 def flow(overview: Overview, width: int) -> Table:
-    """Draw the way of the data: a column for each stage, a row for each kind."""
+    """Draw the way of the data: a column for each stage, a row for each dataset."""
     wide = width >= WIDE
     arrow = Text(" ─▶ " if wide else " ▸ ", style="dim")
     table = Table.grid()
-    table.add_column(no_wrap=True, width=KIND_WIDTH)
+    table.add_column(no_wrap=True, width=DATASET_WIDTH)
     arrows = arrow.cell_len * (len(STAGES) - 1)
-    spare = max(0, width - KIND_WIDTH - sum(STAGES.values()) - arrows) // len(STAGES)
+    spare = max(0, width - DATASET_WIDTH - sum(STAGES.values()) - arrows) // len(STAGES)
     for number, needed in enumerate(STAGES.values()):
         if number:
             table.add_column(no_wrap=True, width=arrow.cell_len)
@@ -99,15 +99,15 @@ def flow(overview: Overview, width: int) -> Table:
     nothing = Text()
     add(nothing, [_heading(overview, stage, wide=wide) for stage in STAGES], arrow)
     add(nothing, [cell(text, "dim") for text in _subtitles(overview, wide=wide)], nothing)
-    tables = {each.kind: each for each in overview.tables}
+    tables = {each.dataset: each for each in overview.tables}
     for each in overview.flows:
-        first, second = _cells(overview, each, tables.get(each.kind), wide=wide)
-        if each.kind in RECORDED:
-            add(Text(each.kind, style="bold"), first, nothing)
+        first, second = _cells(overview, each, tables.get(each.dataset), wide=wide)
+        if each.dataset in RECORDED:
+            add(Text(each.dataset, style="bold"), first, nothing)
             add(nothing, second, nothing)
         else:
             cells = [nothing, nothing, second[2], first[3], first[4]]
-            add(Text(each.kind, style="dim"), cells, nothing)
+            add(Text(each.dataset, style="dim"), cells, nothing)
     return table
 
 
@@ -144,11 +144,11 @@ def _cells(
     overview: Overview, each: Flow, table: TableState | None, *, wide: bool
 ) -> tuple[list[Text], list[Text]]:
     def cell(stage: str, text: str, alarm: bool = False) -> Text:
-        mark = of_stage(overview, stage, each.kind)
+        mark = of_stage(overview, stage, each.dataset)
         style = "" if mark is Mark.FLOWS else mark.style
         return Text(text, style=style or ("yellow" if alarm else ""))
 
-    producers = [producer for producer in overview.producers if producer.kind == each.kind]
+    producers = [producer for producer in overview.producers if producer.dataset == each.dataset]
     reconnects = sum(producer.reconnects for producer in producers)
     known = bool(producers) and each.heard
     rows = figures.NONE if table is None else (figures.count if wide else figures.brief)(table.rows)

@@ -34,7 +34,7 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Wa
             line = f"{clock(newest.at_s)} {newest.process}: {newest.text}"
             console.print(cell(line), highlight=False, soft_wrap=True)
             printed = newest
-        line = " | ".join(f"{flow.kind}: {_line(flow)}" for flow in watch.newest.flows)
+        line = " | ".join(f"{flow.dataset}: {_line(flow)}" for flow in watch.newest.flows)
         console.print(cell(f"{passed} {line}"), highlight=False, soft_wrap=True)
 
 

@@ -55,10 +55,10 @@ def of_verdict(verdict: Verdict) -> Mark:
     return _OF_VERDICT[verdict]
 
 
-def of_stage(overview: Overview, stage: str, kind: str | None = None) -> Mark:
-    """Return the state of a stage, or of one kind in it: that of its worst obstacle."""
+def of_stage(overview: Overview, stage: str, dataset: str | None = None) -> Mark:
+    """Return the state of a stage, or of one dataset in it: that of its worst obstacle."""
     for each in overview.obstacles:  # the worst come first
-        if each.stage == stage and (kind is None or each.kind in ("", kind)):
+        if each.stage == stage and (dataset is None or each.dataset in ("", dataset)):
             return _OF_SEVERITY[each.severity]
     return Mark.FLOWS
 

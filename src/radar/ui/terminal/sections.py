@@ -14,7 +14,7 @@ from radar.ui.terminal.cells import cell
 from radar.ui.terminal.marks import Mark, of_process
 
 SPARK_WIDTH = 12
-Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by kind and partition
+Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by dataset and partition
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ def _partitions(overview: Overview, series: Series) -> list[Row]:
         owner = each.owner or ("nobody" if each.owner_known else "not known yet")
         arrow = figures.trend(each.trend)
         change = "" if each.lag_per_s is None else f"{each.lag_per_s:+,.1f}/s {arrow}"
-        lags = series.get((each.kind, each.partition), ())
+        lags = series.get((each.dataset, each.partition), ())
         cells = (
-            Text(f"{each.kind} {each.partition}", style=style),
+            Text(f"{each.dataset} {each.partition}", style=style),
             Text(f"{each.lag:,}", style=style),
             Text(figures.spark(lags, SPARK_WIDTH), style=style or "cyan"),
             change,
@@ -140,7 +140,7 @@ def _partitions(overview: Overview, series: Series) -> list[Row]:
             Text(owner, style=style if bad or each.owner is None else ""),
         )
         keys = (
-            *((each.kind, each.partition), each.lag, each.lag, each.lag_per_s),
+            *((each.dataset, each.partition), each.lag, each.lag, each.lag_per_s),
             *(each.published_per_s, each.stored_per_s, each.end, owner),
         )
         found.append(Row.of(cells, keys))
@@ -154,7 +154,7 @@ def _connections(overview: Overview, _: Series) -> list[Row]:
             silent = each.last_frame_age_s
             last = Text(f"{figures.age(silent)} ago", style="yellow" if each.stale else "")
             cells = (
-                f"{producer.kind} #{each.name}",
+                f"{producer.dataset} #{each.name}",
                 f"{each.markets}",
                 figures.age(each.age_s),
                 last,
@@ -162,14 +162,14 @@ def _connections(overview: Overview, _: Series) -> list[Row]:
                 producer.name,
             )
             keys = (
-                *((producer.kind, each.name.zfill(9)), each.markets, each.age_s, silent),
+                *((producer.dataset, each.name.zfill(9)), each.markets, each.age_s, silent),
                 *(each.frames, producer.name),
             )
             found.append(Row.of(cells, keys))
         if not producer.connections:
             why = producer.reasons[0] if producer.reasons else "no connection"
-            cells = (producer.kind, "0", "–", Text("–", style="bold red"), "–", why)
-            found.append(Row.of(cells, ((producer.kind, ""), 0, 0.0, 1e9, 0, why)))
+            cells = (producer.dataset, "0", "–", Text("–", style="bold red"), "–", why)
+            found.append(Row.of(cells, ((producer.dataset, ""), 0, 0.0, 1e9, 0, why)))
     return found
 
 
@@ -258,12 +258,12 @@ def _gaps(overview: Overview, _: Series) -> list[Row]:
         cells = (
             f"{figures.age(ago)} ago",
             figures.age(lasted),
-            each.kind,
+            each.dataset,
             each.cause,
-            repaired if each.kind == "trades" else "–",
+            repaired if each.dataset == "trades" else "–",
             f"{len(each.symbols)}: {some}",
         )
-        keys = (ago, lasted, each.kind, each.cause, each.repaired, len(each.symbols))
+        keys = (ago, lasted, each.dataset, each.cause, each.repaired, len(each.symbols))
         found.append(Row.of(cells, keys))
     return found
 
@@ -273,13 +273,13 @@ def _letters(overview: Overview, _: Series) -> list[Row]:
         Row.of(
             (
                 f"{figures.age(overview.at_s - each.at_s)} ago",
-                each.kind,
+                each.dataset,
                 Text(each.reason, style="dim" if each.replayed else "red"),
                 "replayed" if each.replayed else "",
                 f"{each.topic}:{each.partition}:{each.offset}",
                 each.detail,
             ),
-            (-each.at_s, each.kind, each.reason, each.replayed, each.offset, each.detail),
+            (-each.at_s, each.dataset, each.reason, each.replayed, each.offset, each.detail),
         )
         for each in overview.letters
     ]
@@ -352,7 +352,7 @@ SECTIONS = (
         "gaps",
         "Gaps of the last day",
         (
-            *(Column("ended"), Column("lasted", right=True), Column("kind"), Column("cause")),
+            *(Column("ended"), Column("lasted", right=True), Column("dataset"), Column("cause")),
             *(Column("trades", rank=3), Column("markets")),
         ),
         _gaps,
@@ -364,7 +364,7 @@ SECTIONS = (
         "letters",
         "Dead letters",
         (
-            *(Column("sent"), Column("kind", rank=2), Column("reason"), Column("", rank=5)),
+            *(Column("sent"), Column("dataset", rank=2), Column("reason"), Column("", rank=5)),
             *(Column("place", rank=4), Column("detail")),
         ),
         _letters,

@@ -37,7 +37,7 @@ class Watch:
 
     @property
     def frames_refused(self) -> int:
-        """Frames so far that were no valid ones, of all kinds."""
+        """Frames so far that were no valid ones, of all datasets."""
         return self._observer.frames_refused
 
     async def keep_up(self) -> None:

@@ -371,7 +371,7 @@ def _time(request: Request, name: str, default: float) -> float:
 
 def _explain(_: Request, error: Exception) -> Response:
     status = next(
-        (status for kind, status in _STATUS.items() if isinstance(error, kind)),
+        (status for dataset, status in _STATUS.items() if isinstance(error, dataset)),
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
     return _problem(status, str(error))

@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class Sample(NamedTuple):
-    """One kind at one moment; None: not known."""
+    """One dataset at one moment; None: not known."""
 
     frames_per_s: float | None
     published_per_s: float | None
@@ -36,7 +36,7 @@ _UNKNOWN = Sample(None, None, None, None, None)
 
 
 class History:
-    """The newest samples of all kinds; memory is bounded (about 4 MB)."""
+    """The newest samples of all datasets; memory is bounded (about 4 MB)."""
 
     def __init__(self, kept: int = int(KEPT_MINUTES * 60 / PERIOD_S)) -> None:
         """Keep so many samples."""
@@ -46,7 +46,7 @@ class History:
         """Add a sample, unless the one before is of the same period."""
         if self._samples and at_s - self._samples[-1][0] < PERIOD_S * 0.9:
             return
-        self._samples.append((at_s, {flow.kind: _sample(flow) for flow in flows}))
+        self._samples.append((at_s, {flow.dataset: _sample(flow) for flow in flows}))
 
     def since(self, at_s: float) -> dict[str, Any]:
         """Return the curves since a time, as the page wants them.
@@ -57,13 +57,15 @@ class History:
         chosen = [each for each in self._samples if each[0] >= at_s]
         step = max(1, math.ceil(len(chosen) / POINTS))
         groups = [chosen[n : n + step] for n in range(0, len(chosen), step)]
-        kinds = list(dict.fromkeys(kind for _, samples in chosen for kind in samples))
+        datasets = list(dict.fromkeys(dataset for _, samples in chosen for dataset in samples))
         return {
             "period_s": PERIOD_S * step,
             "at_s": [group[-1][0] for group in groups],
-            "kinds": {
-                kind: _curves([[each.get(kind, _UNKNOWN) for _, each in group] for group in groups])
-                for kind in kinds
+            "datasets": {
+                dataset: _curves(
+                    [[each.get(dataset, _UNKNOWN) for _, each in group] for group in groups]
+                )
+                for dataset in datasets
             },
         }
 

@@ -31,7 +31,7 @@ class CoveredDay(Struct, frozen=True):
 class CoveredMarket(Struct, frozen=True):
     """A market and what there is of each day; None before it was first watched."""
 
-    kind: str
+    dataset: str
     symbol: str
     days: list[CoveredDay | None]
 
@@ -56,7 +56,7 @@ class Retention(Struct, frozen=True):
 class Gap(Struct, frozen=True):
     """A time in which nothing of some markets was received."""
 
-    kind: str
+    dataset: str
     symbols: list[str]
     began_at_s: float
     ended_at_s: float
@@ -134,8 +134,8 @@ def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
             coverage_level(row.complete_share),
         )
     return [
-        CoveredMarket(kind, symbol, [table.get(day) for day in days])
-        for (kind, symbol), table in sorted(found.items())
+        CoveredMarket(dataset, symbol, [table.get(day) for day in days])
+        for (dataset, symbol), table in sorted(found.items())
     ]
 
 

@@ -10,7 +10,7 @@ import { follow, status } from "../live.js";
 import { ui } from "../prefs.js";
 import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
 
-const MAIN_KINDS = ["trades", "depth"];
+const MAIN_DATASETS = ["trades", "depth"];
 const STAGES = ["exchange", "connections", "partitions", "workers", "tables"];
 const QUIET_S = 10; // it is observed every second; a busy machine takes longer
 const MINUTES = [5, 15, 60];
@@ -25,13 +25,13 @@ function Value({ big, children, name, warn }) {
   return html`<div class="value ${big ? "main" : ""} ${warn ? "warn" : ""}"><dd>${children}</dd><dt>${name}</dt></div>`;
 }
 
-/** What each stage of one kind shows; the same in every kind. */
-function stages(overview, kind, { t, f }) {
-  const flow = overview.flows.find((each) => each.kind === kind);
-  const producers = overview.producers.filter((each) => each.kind === kind);
-  const partitions = overview.partitions.filter((each) => each.kind === kind);
-  const workers = overview.workers.filter((each) => each.kind === kind);
-  const table = overview.tables.find((each) => each.kind === kind);
+/** What each stage of one dataset shows; the same in every dataset. */
+function stages(overview, dataset, { t, f }) {
+  const flow = overview.flows.find((each) => each.dataset === dataset);
+  const producers = overview.producers.filter((each) => each.dataset === dataset);
+  const partitions = overview.partitions.filter((each) => each.dataset === dataset);
+  const workers = overview.workers.filter((each) => each.dataset === dataset);
+  const table = overview.tables.find((each) => each.dataset === dataset);
   const alive = workers.filter((each) => each.alive).length;
   const heard = flow?.heard ?? false;
   const growth = partitions.length ? sum(partitions, (each) => each.lag_per_s ?? 0) : null;
@@ -98,8 +98,8 @@ function useVerdict(overview) {
   return old ? "unknown" : overview.verdict;
 }
 
-function placeOf({ stage, kind }, t) {
-  return kind ? t("bottleneck_at", { stage: t(`stage_${stage}`), kind: t(`kind_${kind}`) }) : t(`stage_${stage}`);
+function placeOf({ stage, dataset }, t) {
+  return dataset ? t("bottleneck_at", { stage: t(`stage_${stage}`), dataset: t(`dataset_${dataset}`) }) : t(`stage_${stage}`);
 }
 
 function Flow({ overview }) {
@@ -108,7 +108,7 @@ function Flow({ overview }) {
   const { bottleneck } = overview;
   const stuck = overview.obstacles;
   const verdict = useVerdict(overview);
-  const kinds = overview.flows.map((each) => each.kind);
+  const datasets = overview.flows.map((each) => each.dataset);
   const explained = bottleneck ? t(`bottleneck_explain_${bottleneck.stage}`) : "";
   const [box, icon] = VERDICTS[verdict] ?? VERDICTS.unknown;
   return html`<section class="card flow" aria-label=${t("flow")}>
@@ -123,12 +123,12 @@ function Flow({ overview }) {
       : html`<div class="verdict ${box}" data-verdict=${verdict} role="status"><${Icon} name=${icon} /><div>${t(`verdict_${verdict}`)}</div></div>`}
     ${[["Kafka", overview.kafka_error], ["ClickHouse", overview.clickhouse_error]].filter(([, text]) => text).map(([name, text]) => html`<div class="verdict warn" key=${name} role="alert"><${Icon} name="warning" /><div><b>${t("does_not_answer", { name })}</b><p dir="ltr" lang="en">${visible(text)}</p></div></div>`)}
     <div class="lanes">
-      ${MAIN_KINDS.filter((kind) => kinds.includes(kind)).map((kind) => {
-        const shown = stages(overview, kind, look);
-        return html`<div class="lane" key=${kind}>
-          <h3><i class="swatch" style=${{ color: `var(--${COLOUR[kind] === "warn" ? "warn-line" : "accent"})` }} />${t(`kind_${kind}`)}</h3>
+      ${MAIN_DATASETS.filter((dataset) => datasets.includes(dataset)).map((dataset) => {
+        const shown = stages(overview, dataset, look);
+        return html`<div class="lane" key=${dataset}>
+          <h3><i class="swatch" style=${{ color: `var(--${COLOUR[dataset] === "warn" ? "warn-line" : "accent"})` }} />${t(`dataset_${dataset}`)}</h3>
           <ol>${STAGES.map((stage) => {
-            const here = (each) => each?.stage === stage && (each.kind === kind || each.kind === "");
+            const here = (each) => each?.stage === stage && (each.dataset === dataset || each.dataset === "");
             const marked = here(bottleneck);
             const also = !marked && stuck.some(here);
             return html`<li key=${stage} class="stage ${marked ? "marked" : also ? "also" : ""}" data-stage=${stage}>
@@ -139,8 +139,8 @@ function Flow({ overview }) {
         </div>`;
       })}
     </div>
-    <div class="minor">${overview.flows.filter((each) => !MAIN_KINDS.includes(each.kind)).map((flow) => html`<span key=${flow.kind}>
-      <b>${t(`kind_${flow.kind}`)}</b> ${t("stored")}: <${Num}>${f.number(flow.stored)}<//> · ${t("lag")}: <${Num}>${f.number(flow.lag)}<//></span>`)}</div>
+    <div class="minor">${overview.flows.filter((each) => !MAIN_DATASETS.includes(each.dataset)).map((flow) => html`<span key=${flow.dataset}>
+      <b>${t(`dataset_${flow.dataset}`)}</b> ${t("stored")}: <${Num}>${f.number(flow.stored)}<//> · ${t("lag")}: <${Num}>${f.number(flow.lag)}<//></span>`)}</div>
   </section>`;
 }
 
@@ -155,32 +155,32 @@ class History {
   constructor() {
     this.period_s = 1;
     this.at_s = [];
-    this.kinds = {};
+    this.datasets = {};
   }
 
-  take({ period_s, at_s, kinds }) {
+  take({ period_s, at_s, datasets }) {
     this.period_s = period_s;
     this.at_s = at_s.slice();
-    this.kinds = {};
-    for (const kind of MAIN_KINDS) {
-      this.kinds[kind] = {};
+    this.datasets = {};
+    for (const dataset of MAIN_DATASETS) {
+      this.datasets[dataset] = {};
       for (const { fields } of CHARTS) {
-        for (const field of fields) this.kinds[kind][field] = kinds[kind]?.[field]?.slice() ?? at_s.map(() => null);
+        for (const field of fields) this.datasets[dataset][field] = datasets[dataset]?.[field]?.slice() ?? at_s.map(() => null);
       }
     }
   }
 
   /** Add what an overview says, at most once a period. */
   add(overview) {
-    if (!this.kinds.trades || overview.at_s < (this.at_s.at(-1) ?? 0) + this.period_s * 0.9) return false;
+    if (!this.datasets.trades || overview.at_s < (this.at_s.at(-1) ?? 0) + this.period_s * 0.9) return false;
     this.at_s.push(overview.at_s);
-    for (const [kind, fields] of Object.entries(this.kinds)) {
-      const flow = overview.flows.find((each) => each.kind === kind);
+    for (const [dataset, fields] of Object.entries(this.datasets)) {
+      const flow = overview.flows.find((each) => each.dataset === dataset);
       for (const [field, values] of Object.entries(fields)) values.push(flow?.[field] ?? null);
     }
     if (this.at_s.length > MOST_POINTS) {
       this.at_s.shift();
-      for (const fields of Object.values(this.kinds)) for (const values of Object.values(fields)) values.shift();
+      for (const fields of Object.values(this.datasets)) for (const values of Object.values(fields)) values.shift();
     }
     return true;
   }
@@ -192,7 +192,7 @@ class History {
     if (first < 0) first = 0;
     return [
       this.at_s.slice(first),
-      ...MAIN_KINDS.flatMap((kind) => fields.map((field) => this.kinds[kind]?.[field].slice(first) ?? [])),
+      ...MAIN_DATASETS.flatMap((dataset) => fields.map((field) => this.datasets[dataset]?.[field].slice(first) ?? [])),
     ];
   }
 }
@@ -202,9 +202,9 @@ function Series({ chart, cell, minutes, turn }) {
   const place = useRef(null);
   const drawn = useRef({ data: [[]] });
   const values = useMemo(() => new Cell([]), []);
-  const lines = MAIN_KINDS.flatMap((kind) => chart.fields.map((field) => ({
-    kind, colour: COLOUR[kind], dashed: field === "published_per_s", fill: field !== "published_per_s",
-    name: chart.fields.length > 1 ? t(field === "published_per_s" ? "series_published" : "series_stored", { kind: t(`kind_${kind}`) }) : t(`kind_${kind}`),
+  const lines = MAIN_DATASETS.flatMap((dataset) => chart.fields.map((field) => ({
+    dataset, colour: COLOUR[dataset], dashed: field === "published_per_s", fill: field !== "published_per_s",
+    name: chart.fields.length > 1 ? t(field === "published_per_s" ? "series_published" : "series_stored", { dataset: t(`dataset_${dataset}`) }) : t(`dataset_${dataset}`),
   })));
 
   const isTurn = useTurn(turn);
@@ -349,7 +349,7 @@ function Troubles({ overview }) {
     <section class="card" aria-label=${t("stalest")}>
       <header><h2>${t("stalest")}</h2></header>
       ${overview.stalest.length === 0 ? html`<${Nothing} overview=${overview} subject="markets" text=${t("no_stalest")} />` : html`<ul class="notes">
-        ${overview.stalest.slice(0, 12).map((each) => html`<li key=${each.kind + each.symbol} class="line"><a href="#/market/${encodeURIComponent(each.symbol)}"><b><bdi>${each.symbol}</bdi></b> <span class="muted">${t(`kind_${each.kind}`)}</span></a><span class="end">${each.age_s === null ? t("never") : t("since", { age: f.duration(each.age_s) })}</span></li>`)}</ul>`}
+        ${overview.stalest.slice(0, 12).map((each) => html`<li key=${each.dataset + each.symbol} class="line"><a href="#/market/${encodeURIComponent(each.symbol)}"><b><bdi>${each.symbol}</bdi></b> <span class="muted">${t(`dataset_${each.dataset}`)}</span></a><span class="end">${each.age_s === null ? t("never") : t("since", { age: f.duration(each.age_s) })}</span></li>`)}</ul>`}
     </section>`;
 }
 

@@ -35,13 +35,13 @@ function Kept({ retention: { days, first_day, goes_on } }) {
 function Coverage({ answer, days, setDays, narrow }) {
   const look = useCell(ui);
   const { t, f } = look;
-  const [kind, setKind] = useState(() => kept("coverage.kind", "trades"));
+  const [dataset, setDataset] = useState(() => kept("coverage.dataset", "trades"));
   const [share, setShare] = useState(() => kept("coverage.share", "watched_share"));
   const [order, setOrder] = useState("worst");
   const { data, error, again } = answer;
   const box = useRef(null);
   const rows = useMemo(() => {
-    const found = (data?.markets ?? []).filter((each) => each.kind === kind);
+    const found = (data?.markets ?? []).filter((each) => each.dataset === dataset);
     const mean = ({ days: cells }) => {
       const known = cells.filter((each) => each !== null);
       return known.length ? known.reduce((total, each) => total + each[share], 0) / known.length : 2;
@@ -49,7 +49,7 @@ function Coverage({ answer, days, setDays, narrow }) {
     const keyed = found.map((row) => [order === "worst" ? mean(row) : 0, row]);
     keyed.sort(([a, x], [b, y]) => a - b || (x.symbol < y.symbol ? -1 : 1));
     return keyed.map(([, row]) => row);
-  }, [data, kind, share, order]);
+  }, [data, dataset, share, order]);
   const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
   useLayoutEffect(() => {
     // The newest day is what people look for first.
@@ -76,9 +76,9 @@ function Coverage({ answer, days, setDays, narrow }) {
   return html`<section class="card coverage" aria-label=${t("coverage")}>
     <header><div><h2>${t("coverage")}</h2><p class="note">${t("coverage_lead")} ${data && html`<${Kept} retention=${data.retention} />`}</p></div>
       <div class="end choices">
-        <${Choice} label=${t("kind")} value=${kind} options=${[["trades", t("kind_trades")], ["depth", t("kind_depth")]]} onChange=${(next) => {
-          keep("coverage.kind", next);
-          setKind(next);
+        <${Choice} label=${t("dataset")} value=${dataset} options=${[["trades", t("dataset_trades")], ["depth", t("dataset_depth")]]} onChange=${(next) => {
+          keep("coverage.dataset", next);
+          setDataset(next);
         }} />
         <${Choice} label=${t("coverage")} value=${share} options=${shares} onChange=${(next) => {
           keep("coverage.share", next);
@@ -122,12 +122,12 @@ function Gaps({ answer, delivery }) {
   else {
     const shown = all ? data.gaps : data.gaps.slice(0, FIRST_GAPS);
     content = html`<div class="scroll"><table class="list gaps">
-      <thead><tr><th scope="col">${t("from")}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("kind")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
+      <thead><tr><th scope="col">${t("from")}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("dataset")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
       <tbody>${shown.map((gap, n) => html`<tr key=${n}>
         <th scope="row"><bdi>${f.dateTime(gap.began_at_s)}</bdi></th>
         <td><bdi>${f.clock(gap.ended_at_s)}</bdi></td>
         <td class="n"><bdi>${f.duration(gap.ended_at_s - gap.began_at_s)}</bdi></td>
-        <td>${t(`kind_${gap.kind}`)}</td>
+        <td>${t(`dataset_${gap.dataset}`)}</td>
         <td>${t(`cause_${gap.cause}`)}</td>
         <td class="wrap" title=${gap.symbols.join(", ")}>${gap.symbols.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
           ${gap.symbols.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.symbols.length - NAMED) })}</span>`}</td>
@@ -152,7 +152,7 @@ function Letters({ answer }) {
     content = html`<ul class="letters">${data.letters.map((each) => {
       const name = letterName(each);
       return html`<li key=${`${each.topic}:${each.partition}:${each.offset}`}>
-        <div><b class="mono reason-word">${visible(each.reason)}</b> <span class="muted">${t(`kind_${each.kind}`)} · <bdi>${f.dateTime(each.at_s)}</bdi></span>
+        <div><b class="mono reason-word">${visible(each.reason)}</b> <span class="muted">${t(`dataset_${each.dataset}`)} · <bdi>${f.dateTime(each.at_s)}</bdi></span>
           <p dir="auto">${visible(each.detail)}</p></div>
         <div class="letter-do">${each.replayed
           ? html`<span class="is-good"><${Icon} name="check" />${t("replayed")}</span>`
@@ -179,8 +179,8 @@ function Summary({ summary, gaps, delivery, letters, days }) {
   const n = f.number(days);
   const gapNote = gaps && (gaps.gaps.length === 0 ? "" : unrepaired ? t("summary_open", { n: f.number(unrepaired) }) : t("summary_all_repaired"));
   return html`<dl class="tiles">
-    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${t("kind_trades")} state=${summary && !summary.watched_good ? "warn" : ""} />
-    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("kind_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.watched_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired || delivery?.length ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
   </dl>`;
