@@ -36,7 +36,7 @@ from radar.cli.services import require
 from radar.text import host_port
 
 if TYPE_CHECKING:
-    from radar.local.pipeline import Pipeline, Summary
+    from radar.local.pipeline import Pipeline, RunSummary
     from radar.settings import Settings
 
 # Of the simulated exchange; more than any real one has.
@@ -406,11 +406,11 @@ def export(
     A file appears when it is complete. A repeated export writes missing days, days that were
     unfinished, and days with new rows.
     """
-    from radar.reading.export import Wanted
+    from radar.reading.export import ExportRequest
     from radar.reading.export import export as run
 
     settings = _settings("export")
-    wanted = Wanted(
+    wanted = ExportRequest(
         dataset.value,
         output_format.value,
         symbol or (),
@@ -864,7 +864,7 @@ def _command() -> str:
     return "radar" if called.name != "radar" or shutil.which("radar") else str(called)
 
 
-def _summary(summary: "Summary") -> str:
+def _summary(summary: "RunSummary") -> str:
     from radar.local.stopping import describe
 
     lines = [f"ran for {summary.duration_s:.0f} s"]
