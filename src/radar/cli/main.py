@@ -191,7 +191,7 @@ def simulate(
     ] = 200,
     twin_share: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of trades sent with the content of another trade."),
+        typer.Option(min=0, max=1, help="Share of trades that repeat the trade before exactly."),
     ] = 0.05,
     skew: Annotated[
         float,
