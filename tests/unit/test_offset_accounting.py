@@ -1,5 +1,6 @@
 """Where a partition goes on, and what is lost: each difference of log, group and database."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,11 @@ class Rows:
     def last(self, first: int, end: int) -> int | None:
         return max((each for each in self.offsets if first <= each < end), default=None)
 
+    def first_missing(self, first: int, end: int) -> int:
+        return next((each for each in range(first, end) if each not in self.offsets), end)
 
-def course(rows: range = range(0), **facts: Any) -> Decision:
+
+def course(rows: Iterable[int] = (), **facts: Any) -> Decision:
     defaults: dict[str, Any] = {"low": 0, "high": 100, "position": None, "mark": None}
     return decide(Situation(3, ID, **(defaults | facts)), Rows(set(rows)))
 
@@ -61,6 +65,23 @@ def test_open_plan_of_another_worker_is_kept() -> None:
         range(50), position=50, mark=CommitMetadata(ID, 2, Plan(50, 70)), progress=Progress(50, 2)
     )
     assert found.plan == Plan(50, 70)
+
+
+def test_offsets_that_are_read_again_do_not_count_as_accounted_for() -> None:
+    # A log that went back is read from its beginning, and the database is then replaced by a copy.
+    again = course(range(50), position=60, mark=OURS, progress=Progress(60, 2), low=20, high=55)
+    assert (again.start, again.maybe_stored_to) == (20, 59)
+    copied = Progress(again.start, again.generation)
+    after = course(
+        range(30), position=55, mark=CommitMetadata(ID, 3), progress=copied, low=20, high=55
+    )
+    assert after.start == 30
+
+
+def test_rows_that_were_stored_after_a_database_went_back_hide_none_before_them() -> None:
+    rows = [*range(40), *range(50, 60)]
+    found = course(rows, position=60, mark=OURS, progress=Progress(40, 2))
+    assert (found.start, found.maybe_stored_to, found.gaps) == (40, 59, [])
 
 
 def test_what_may_be_stored_is_handed_on_with_the_plan() -> None:
@@ -107,7 +128,7 @@ def test_topic_whose_group_went_with_it_is_known_from_the_database() -> None:
 def test_group_set_back_stores_again_under_a_new_generation() -> None:
     found = course(range(50), position=10, progress=Progress(50, 2))
     assert (found.start, found.generation, found.maybe_stored_to) == (10, 3, 49)
-    assert (found.gaps, found.accounted_to) == ([], 50)
+    assert found.gaps == []
 
 
 def test_worker_goes_on_with_a_range_that_another_began_to_store_again() -> None:
