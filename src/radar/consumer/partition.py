@@ -93,7 +93,7 @@ class PartitionWork:
     @property
     def condition(self) -> str:
         """The name under which the health of the process lists it."""
-        return f"partition {self.partition}"
+        return condition(self.partition)
 
     @property
     def is_empty(self) -> bool:
@@ -160,3 +160,8 @@ class PartitionWork:
         self.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
         if isinstance(error, CommitRejected):
             self.rejected_commits += 1
+
+
+def condition(partition: int) -> str:
+    """Return the name under which the health of the process lists a partition."""
+    return f"partition {partition}"

@@ -1,20 +1,22 @@
-"""The worker: consume, batch, plan, insert, commit; per partition, never mixing partitions.
+"""The worker: consume, decode, batch, plan, insert, commit; per partition, never mixing partitions.
 
-The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
+One turn of the loop consumes messages. The worker decodes them in chunks (`chunk.py`) and collects
+them in one batch per partition (`batch.py`). A batch that is due gives an insert block. The block
+goes through these steps, and their order is the whole guarantee (docs/design.md, "Delivery"):
 
-1. dead letters of the block are acknowledged by Kafka,
-2. the plan is committed: offset `lo` with the plan in the metadata,
-3. the block is inserted under a name that follows from the plan and the content,
-4. offset `hi + 1` is committed, without a plan.
+1. Kafka acknowledges the block's dead letters (`dlq/publisher.py`).
+2. The worker commits the plan: offset `lo` with the plan in the metadata (`positions.py`).
+3. It inserts the block under a name that follows from the plan and the content (`insert.py`).
+4. It commits offset `hi + 1`, without a plan.
 
-Before all that, the offsets of a partition are accounted for (`accounting.py`): where the worker
-goes on, and which offsets are lost; again whenever the log, the topic or the database has changed.
+Before all that, the worker accounts for the offsets of a partition (`accounting.py`): where it goes
+on, and which offsets are lost. It does so again when log, topic or database have changed.
 
-A worker that dies after step 2 leaves a plan behind; whoever gets the partition rebuilds
+A worker that dies after step 2 leaves a plan behind. The next owner of the partition rebuilds
 exactly that block, and ClickHouse recognises its name if it was already inserted.
 
-A partition with too many bad messages is halted before its block is planned (`breaker.py`). One at
-a batch that no client can read stands, until an operator orders to skip it (`standstill.py`).
+The worker halts a partition with too many bad messages before it plans the block (`breaker.py`). A
+partition stands at a batch that no client can read until an operator skips it (`unreadable.py`).
 """
 
 import time
@@ -25,24 +27,23 @@ from itertools import groupby
 from operator import methodcaller
 from typing import Protocol
 
-import numpy as np
 import structlog
 
 from radar.consumer.accounting import CommitMetadata
 from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits
 from radar.consumer.breaker import Breaker
-from radar.consumer.chunk import ColumnBlock, read
+from radar.consumer.chunk import read
 from radar.consumer.context import Context
-from radar.consumer.delivery_gaps import CAUSES
 from radar.consumer.dlq.publisher import DeadLetters
 from radar.consumer.insert import Inserter
 from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
 from radar.consumer.positions import Positions
 from radar.consumer.run import MessageRun
-from radar.consumer.stall_detector import SILENT_S
 from radar.consumer.standstill import Standstills
+from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
 from radar.consumer.topic_watch import TopicIdPoller
+from radar.consumer.unreadable import UnreadableBatches
 from radar.datasets import Dataset
 from radar.errors import (
     BlockTooLarge,
@@ -53,12 +54,11 @@ from radar.errors import (
     TooManyInvalid,
     WorkerFenced,
 )
-from radar.kafka import Cluster, Committed, GroupReader, Message, Unreadable
+from radar.kafka import Cluster, Committed, GroupReader, Message
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.telemetry import metrics
 from radar.telemetry.health import Health
-from radar.text import printable
 
 POLL_S = 0.1
 # Over half a minute of rejected commits: no rebalance takes so long, so the membership is broken.
@@ -67,8 +67,6 @@ DRAIN_TIMEOUT_S = 20.0
 # After so long a worker polls Kafka again, whatever else there is to do: one that does not poll
 # for minutes loses its membership.
 TURN_S = 10.0
-ALARM_INTERVAL_S = 60.0
-SILENCE_LOOK_S = 0.5
 # Messages are read while they are in the processor's cache.
 TAKEN_AT_ONCE = 2048
 
@@ -106,10 +104,9 @@ class Worker:
             dataset: What to store.
             store: Where to store it.
             topic_id: The broker's identity of the dataset's topic.
-            health: Where to tell how it goes.
+            health: Where the worker reports its condition.
             reached: Called at each crash point; for tests.
         """
-        self._reached = reached or (lambda _: None)
         self._health = health or Health()
         self._settings = settings
         self._dataset = dataset
@@ -121,7 +118,6 @@ class Worker:
         )
         self._work: dict[int, PartitionWork] = {}
         self._turn_ends_s = 0.0
-        self._silence_looked_at_s = 0.0
         cluster = Cluster(settings)
         self._watch = TopicIdPoller(
             lambda: cluster.topic_id(dataset.topic), topic_id, settings.offset_check_seconds / 2
@@ -136,16 +132,16 @@ class Worker:
             on_revoke=self._on_revoke,
             starts_paused=True,
         )
-        self._context = Context(settings, dataset, store, self._reader, self._health, self._reached)
-        self._standstills = Standstills(dataset, topic_id, store, self._health)
-        self._positions = Positions(
-            self._context, self._watch, self._same_origin, self._standstills
+        self._context = Context(
+            settings, dataset, store, self._reader, self._health, reached or (lambda _: None)
         )
+        standstills = Standstills(dataset, topic_id, store, self._health)
+        self._positions = Positions(self._context, self._watch, self._same_origin, standstills)
         self.positions = self._positions.next_offsets
         self._inserter = Inserter(self._context, self._positions)
-        self._tell_membership()
-        # Counters that alerts look at are there before they count.
-        metrics.INSERT_RETRIES.labels(dataset.name)
+        self._unreadable = UnreadableBatches(self._context, self._positions, standstills)
+        self._telemetry = WorkerTelemetry(dataset, self._health, self._work)
+        self._telemetry.membership(joined=self._reader.joined)
 
     def run(self, stop: StopSignal) -> None:
         """Work until `stop` is set, then drain, commit and leave the group; blocks.
@@ -173,93 +169,24 @@ class Worker:
         wanted, wait_s = 1 if idle else TAKEN_AT_ONCE, self._wait_s()
         while True:
             messages = self._reader.consume(wanted, wait_s)
-            self._tell_membership()
+            self._telemetry.membership(joined=self._reader.joined)
             self._take(messages)
             if len(messages) < wanted:
-                self._look_for_silence()
+                self._unreadable.look(self._work)
                 break
             if (room := self._room) <= 0:
                 break
             wanted, wait_s = min(TAKEN_AT_ONCE, room), 0.0
         self._turn_ends_s = time.monotonic() + TURN_S
-        # Who was served longest ago is first, so that a slow database starves no partition.
+        # The partition served longest ago is first, so that a slow database starves none.
         for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
             if not self._advance(work):
                 break
         self._positions.check(self._work)
-        self._positions.account(list(self._work.values()))
+        self._positions.account(self._work.values())
         for work in self._work.values():
             self._hold_back(work)
-        self._pass_unreadable()
-
-    def _look_for_silence(self) -> None:
-        """Name partitions that bring nothing although their log goes on.
-
-        Called after a poll that left nothing behind.
-        """
-        now_s = time.monotonic()
-        if now_s < self._silence_looked_at_s + SILENCE_LOOK_S:
-            return
-        self._silence_looked_at_s = now_s
-        for partition, work in list(self._work.items()):
-            end = None if work.paused else self._reader.known_end_offset(partition)
-            waits = end is not None and end > work.next_offset and not work.review
-            if not work.silence.look(now_s, waits=waits) or partition in self._reader.unreadable:
-                continue
-            self._context.expect_kafka()
-            try:
-                # A broker that does not answer is silent as well, and its check says so.
-                waits = self._reader.end_offset(partition) > work.next_offset
-            except BrokerUnavailable:
-                waits = False
-            if waits:
-                reason = f"no message came in {SILENT_S:.0f} s, although the log goes on"
-                batch = Unreadable(partition, work.next_offset, reason)
-                self._reader.unreadable[partition] = batch
-            else:
-                work.silence.end()
-
-    def _pass_unreadable(self) -> None:
-        """Pass batches that cannot be read and that an operator has ordered to skip.
-
-        Everything before such a batch is stored first. A plan that reaches into it can never be
-        met: its messages are planned again, and only those are inserted that are no rows, because
-        whoever made the plan could read the batch and may have inserted the whole block.
-        """
-        positions = {partition: work.next_offset for partition, work in self._work.items()}
-        if self._reader.unreadable:
-            self._context.expect_store()
-        for partition, offset in self._standstills.observe(
-            self._reader.unreadable, positions
-        ).items():
-            work = self._work[partition]
-            if work.block is not None or work.rest or work.review:
-                continue
-            work.forget_plan()
-            if work.batch.size:
-                continue
-            self._context.expect_kafka()
-            try:
-                self._positions.commit(work, offset)
-                self._reader.seek(partition, offset)
-            except (CommitRejected, BrokerUnavailable) as error:
-                _log.warning("cannot skip yet", partition=partition, error=str(error))
-                continue
-            _log.warning(
-                "skipped unreadable offsets",
-                dataset=self._dataset.name,
-                partition=partition,
-                first=work.next_offset,
-                last=offset - 1,
-            )
-            work.next_offset = self.positions[partition] = offset
-            work.silence.end()
-
-    def _tell_membership(self) -> None:
-        if self._reader.joined:
-            self._health.clear("group")
-        else:
-            self._health.set("group", f"{self._dataset.group}: waits to be told its partitions")
+        self._unreadable.pass_ordered(self._work)
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -276,7 +203,7 @@ class Worker:
     def _take(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
-        self._reached(CrashPoint.AFTER_POLL)
+        self._context.reached(CrashPoint.AFTER_POLL)
         now_s = time.monotonic()
         for partition, group in groupby(messages, methodcaller("partition")):
             work = self._work.get(partition)
@@ -374,18 +301,18 @@ class Worker:
         if work.step <= Step.PLAN:
             self._same_origin.check()
         if work.step is Step.DEAD_LETTERS:
-            # A plan has to be finished, whoever made it; what he let through is not judged again.
+            # A plan must be finished: the worker that made it has judged the block.
             if not work.taken_over:
                 work.judge(block)
             self._dead_letters.send(work.partition, block.letters)
             work.step = Step.PLAN
-            self._reached(CrashPoint.AFTER_DEAD_LETTERS)
+            self._context.reached(CrashPoint.AFTER_DEAD_LETTERS)
         while work.step in (Step.PLAN, Step.INSERT):
             if work.step is Step.PLAN:
                 block = self._inserter.fitting(work, block)
                 self._positions.plan(work, block.plan)
                 work.step = Step.INSERT
-                self._reached(CrashPoint.AFTER_PLAN)
+                self._context.reached(CrashPoint.AFTER_PLAN)
             try:
                 if not self._inserter.insert(work, block, self._turn_ends_s):
                     return
@@ -395,14 +322,17 @@ class Worker:
             work.inserted_at_s = time.time()
             self._dead_letters.send(work.partition, work.rejected)
             work.step = Step.COMMIT
-            self._reached(CrashPoint.AFTER_INSERT)
+            self._context.reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
             self._context.expect_kafka()
             self._positions.commit(work, block.plan.hi + 1)
             self.positions[work.partition] = block.plan.hi + 1
             work.step = Step.DONE
-            self._reached(CrashPoint.AFTER_COMMIT)
-        self._record(work, block)
+            self._context.reached(CrashPoint.AFTER_COMMIT)
+        bad = work.bad_messages(block)
+        work.breaker.record(block.size, bad)
+        work.halted = False
+        self._telemetry.stored(work, block, len(bad))
         work.block = None
         work.requests = []
 
@@ -418,60 +348,13 @@ class Worker:
             self._inserter.start_over(work, block)
         work.halted = True
         work.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
-        self._count_halted()
-        self._health.set(work.condition, f"partition {work.partition} is halted: {error}")
-        _log.error(
-            "partition halted",
-            dataset=self._dataset.name,
-            partition=work.partition,
-            offset=block.plan.lo,
-            error=str(error),
-            remedy="repair what sends or stores them; or restart with MAX_BAD_SHARE=1 and"
-            " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
-        )
-
-    def _tell_flood(self, work: PartitionWork) -> None:
-        """Raise the alarm about one market whose messages are bad; its partition goes on."""
-        flood = work.breaker.flood
-        now_s = time.monotonic()
-        if flood is None:
-            work.flood_alarm_at_s = None
-        elif work.flood_alarm_at_s is None or now_s >= work.flood_alarm_at_s:
-            work.flood_alarm_at_s = now_s + ALARM_INTERVAL_S
-            _log.error(
-                "one market sends too many bad messages",
-                dataset=self._dataset.name,
-                partition=work.partition,
-                market=printable(flood.market.decode(errors="backslashreplace")),
-                bad=flood.bad,
-                messages=flood.messages,
-                remedy="they go to the dead letters, and the other markets are stored:"
-                " look at them with radar dlq list, and repair what sends them",
-            )
-        self._count_floods()
-
-    def _count_floods(self) -> None:
-        floods = sum(work.breaker.flood is not None for work in self._work.values())
-        metrics.FLOODING.labels(self._dataset.name).set(floods)
+        self._telemetry.halted(work, block, error)
 
     def _retry_later(self, work: PartitionWork, error: Exception) -> None:
         work.retry_later(error)
         if work.rejected_commits >= MAX_REJECTED_COMMITS and isinstance(error, CommitRejected):
             raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
-        if isinstance(error, StoreUnavailable):
-            metrics.INSERT_RETRIES.labels(self._dataset.name).inc()
-        self._health.set(
-            work.condition,
-            f"partition {work.partition}: attempt {work.attempts} to store a block failed: {error}",
-        )
-        _log.warning(
-            "block waits",
-            dataset=self._dataset.name,
-            partition=work.partition,
-            step=work.step.name.lower(),
-            attempts=work.attempts,
-            error=str(error),
-        )
+        self._telemetry.waits(work, error)
 
     def _hold_back(self, work: PartitionWork) -> None:
         """Fetch a partition's messages only while they can be worked on; so memory is bounded."""
@@ -484,37 +367,8 @@ class Worker:
             self._reader.resume(work.partition)
         work.paused = paused
 
-    def _record(self, work: PartitionWork, block: InsertBlock) -> None:
-        bad = work.bad_messages(block)
-        work.breaker.record(block.size, bad)
-        self._tell_flood(work)
-        good = block.size - len(bad)
-        self._health.clear(work.condition)
-        if work.halted:
-            work.halted = False
-            self._count_halted()
-        dataset = self._dataset.name
-        metrics.BLOCKS.labels(dataset).inc()
-        metrics.ROWS.labels(dataset).inc(good)
-        metrics.BLOCK_ROWS.labels(dataset).observe(good)
-        latency_s = 0.0
-        if block.parts:
-            latency_s = max(0.0, work.inserted_at_s - _oldest_us(block.parts) / 1e6)
-            metrics.LATENCY_SECONDS.labels(dataset).observe(latency_s)
-        _log.info(
-            "block stored",
-            dataset=dataset,
-            partition=work.partition,
-            lo=block.plan.lo,
-            hi=block.plan.hi,
-            rows=good,
-            dead_letters=len(bad),
-            latency_s=round(latency_s, 3),
-            commit_s=round(time.time() - work.inserted_at_s, 4),
-        )
-
     def _drain(self) -> None:
-        """Finish what was consumed; what cannot be finished in time stays planned for the next."""
+        """Store the consumed messages; a block that takes too long stays planned."""
         self._turn_ends_s = time.monotonic() + DRAIN_TIMEOUT_S
         for work in self._work.values():
             while time.monotonic() < self._turn_ends_s:
@@ -540,26 +394,20 @@ class Worker:
 
     def _on_assign(self, committed: Sequence[Committed]) -> None:
         for each in committed:
-            mark = CommitMetadata.parse(each.metadata)
-            self._work[each.partition] = PartitionWork(
+            work = PartitionWork(
                 partition=each.partition,
                 batch=Batch(self._limits, partial(read, self._dataset, each.partition)),
                 breaker=Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad),
                 next_offset=each.offset or 0,
                 committed=each.offset,
-                mark=mark,
+                mark=CommitMetadata.parse(each.metadata),
                 topic_id=self._watch.topic_id,
                 paused=True,
             )
-            self.positions[each.partition] = each.offset or 0
-            _log.info(
-                "assigned",
-                dataset=self._dataset.name,
-                partition=each.partition,
-                offset=each.offset,
-                plan=str(mark.plan) if mark and mark.plan else None,
-            )
-        self._count_assigned()
+            self._work[each.partition] = work
+            self.positions[each.partition] = work.next_offset
+            self._telemetry.assigned(work)
+        self._telemetry.rebalanced()
 
     def _on_revoke(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
@@ -572,26 +420,6 @@ class Worker:
             if work is not None and not work.attempts:
                 with suppress(StoreUnavailable):
                     self._positions.record([work])
-            self._health.clear(f"partition {partition}")
             self.positions.pop(partition, None)
-        _log.info("revoked", dataset=self._dataset.name, partitions=list(partitions))
-        self._count_assigned()
-
-    def _count_assigned(self) -> None:
-        metrics.REBALANCES.labels(self._dataset.name).inc()
-        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._work))
-        self._count_halted()
-        self._count_floods()
-        if not self._work:
-            for cause in CAUSES:
-                metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
-
-    def _count_halted(self) -> None:
-        halted = sum(work.halted for work in self._work.values())
-        metrics.HALTED.labels(self._dataset.name).set(halted)
-
-
-def _oldest_us(parts: Sequence[ColumnBlock]) -> int:
-    """Return when the first of some records was received, Unix time."""
-    columns = (column for part in parts for column in part.columns)
-    return min(int(np.min(c.data)) for c in columns if c.name == "received_at")  # type: ignore[arg-type]
+        self._telemetry.revoked(partitions)
+        self._telemetry.rebalanced()
