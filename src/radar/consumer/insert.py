@@ -57,7 +57,7 @@ class Inserter:
         work.rejected = []
 
     def fitting(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
-        """Divide a block that is larger than what was refused lately."""
+        """Divide a block that is larger than one that was refused lately."""
         self._block_limit.look(BLOCK_BYTES, time.monotonic())
         limit_bytes = self._block_limit.limit_bytes
         while (
@@ -85,8 +85,8 @@ class Inserter:
             self._store.ping()  # a server that does not answer at all is another matter
         if block.size == 1:
             raise error
-        # The halves have other names than what an earlier attempt, whose outcome is not known, or a
-        # half of its request may have been stored under.
+        # An earlier attempt of unknown outcome, or a half of its request, may have stored rows.
+        # They have other names than those of the halves.
         in_halves = work.requests[-1].is_half
         if work.repeated or in_halves or isinstance(error, InsertCutOff) or error.is_stored_in_part:
             work.may_be_stored_to(block.plan.hi)

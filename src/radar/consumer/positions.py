@@ -222,7 +222,7 @@ class Positions:
                 )
 
     def _account_for(self, work: PartitionWork) -> None:
-        """Decide where a partition goes on, and record what differs before it does."""
+        """Decide where a partition goes on, and record each difference before it does."""
         self._context.expect_both()
         # The topic or the database may be another one by now.
         self._same_origin.check(again=True)
@@ -282,7 +282,7 @@ class Positions:
         self._health.clear(work.condition)
 
     def _known_progress(self, work: PartitionWork, known: Known) -> Progress | None:
-        """Return what is accounted for; this worker's own knowledge is newer than its record."""
+        """Return the recorded progress; this worker's own knowledge is newer than its record."""
         found = known.progress.get(work.partition)
         is_ours = work.progress.version and work.topic_id == self._watch.topic_id
         if found is None or not is_ours or found.version < work.progress.version:
@@ -303,7 +303,7 @@ class _Rows:
 
 
 def _review(work: PartitionWork, reason: str) -> None:
-    """Account for the offsets of a partition anew, once what it holds is stored."""
+    """Account for the offsets of a partition anew, once its messages are stored."""
     if work.review:
         return
     _log.info("offsets are checked", partition=work.partition, reason=reason)

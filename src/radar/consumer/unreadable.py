@@ -29,9 +29,9 @@ class UnreadableBatches:
         self._looked_at_s = 0.0
 
     def look(self, works: Mapping[int, PartitionWork]) -> None:
-        """Name partitions that bring nothing although their log goes on.
+        """Name partitions that bring no message although their log goes on.
 
-        Called after a poll that left nothing behind; asks Kafka only about silent partitions.
+        Call it after a poll that left no message behind; it asks Kafka about silent partitions.
         """
         now_s = time.monotonic()
         if now_s < self._looked_at_s + SILENCE_LOOK_S:

@@ -149,7 +149,7 @@ class Worker:
         Raises:
             WorkerFenced: Another worker took this one's place; nothing more may be inserted.
             ConfigurationError: Kafka and ClickHouse hold data of different origins.
-            BrokerUnavailable: Kafka did not tell the committed offsets on assignment.
+            BrokerUnavailable: Kafka did not return the committed offsets on assignment.
             ClientHangs: The Kafka library does not come back from a commit.
         """
         try:
@@ -267,7 +267,7 @@ class Worker:
     def _is_due(self, work: PartitionWork, now_s: float) -> bool:
         if work.batch.due_in_s(now_s) == 0.0 or (work.review and work.batch.size):
             return True
-        # Nothing more can be taken until a block is stored: the largest does not wait any longer.
+        # The worker has no room until a block is stored, so the largest batch waits no longer.
         if self._room > 0 or work.batch.planned is not None:
             return False
         return work.batch.size == max(each.batch.size for each in self._work.values()) > 0
@@ -296,7 +296,7 @@ class Worker:
     def _finish_block(self, work: PartitionWork) -> None:
         """Take a block through its steps; it is still there if the turn was over before."""
         block = work.block
-        assert block is not None  # noqa: S101 - tells the type checker what callers ensured
+        assert block is not None  # noqa: S101 - for the type checker; callers ensure it
         self._context.expect_kafka()
         if work.step <= Step.PLAN:
             self._same_origin.check()
