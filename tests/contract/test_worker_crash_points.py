@@ -15,6 +15,8 @@ from radar.store.client import Store
 from support import Process, eventually
 from workers import create_topics, letters, trade_value, waiting
 
+pytestmark = pytest.mark.kafka_decides
+
 DEATHS = 10
 MESSAGES = 300  # published at once, so that some wait whenever a worker starts
 BAD_EVERY = 100

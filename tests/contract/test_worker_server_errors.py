@@ -223,6 +223,7 @@ def test_worker_with_one_message_that_is_too_large_names_limit_and_size(
     assert positions(store) == (3, 3)
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.parametrize(
     ("point", "later_bytes"),
     [
