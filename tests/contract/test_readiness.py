@@ -14,7 +14,8 @@ import pytest
 import outages
 from outages import Service
 from ports import free_port
-from radar.consumer.worker import CrashPoint, Worker
+from radar.consumer.partition import CrashPoint
+from radar.consumer.worker import Worker
 from radar.datasets import TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load

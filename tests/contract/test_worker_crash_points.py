@@ -7,7 +7,7 @@ import pytest
 
 import crashing_worker
 from radar.codec import message_format
-from radar.consumer.worker import CrashPoint
+from radar.consumer.partition import CrashPoint
 from radar.datasets import TRADES
 from radar.kafka import Publisher
 from radar.settings import Settings, load

@@ -8,7 +8,7 @@ import pytest
 
 import crashing_worker
 from ports import free_port
-from radar.consumer.worker import CrashPoint
+from radar.consumer.partition import CrashPoint
 from radar.datasets import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
