@@ -137,7 +137,7 @@ def free_port(host: str = "127.0.0.1") -> int:
             probe.bind((host, port))
             return port
     raise ConfigurationError(
-        f"none of {TRIED_PORTS} TCP ports of {host} is free: end what holds them"
+        f"none of {TRIED_PORTS} TCP ports of {host} is free: end the programs that hold them"
     )
 
 

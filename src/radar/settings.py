@@ -729,7 +729,7 @@ def _file_variable(name: str) -> str:
 def env_example() -> str:
     """Return the content of `env.example`: every option, commented out, at its default."""
     lines = [
-        "# Every option of radar at its default. Copy to .env and uncomment what you change.",
+        "# Every option of radar at its default. Copy to .env and uncomment your changes.",
     ]
     for name, field in Settings.model_fields.items():
         lines += [

@@ -123,7 +123,7 @@ def facts(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> dict[str, Any]:
 def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str]:
     """Say what was found, line by line."""
     if not days:
-        yield "nothing was watched in this time"
+        yield "no market was recorded in this period"
         return
     yield f"{'day':10}  {'dataset':7}  {'market':16}  {'watched':>9}  {'complete':>9}  gaps"
     for row in days:

@@ -86,7 +86,7 @@ def markets(store: Store, sizes: Sequence[TableSize]) -> list[MarketSize]:
 def describe(sizes: Sequence[TableSize], found: Sequence[MarketSize]) -> Iterator[str]:
     """Say what takes how much, line by line."""
     if not sizes:
-        yield "nothing is stored yet"
+        yield "no rows are stored yet"
         return
     yield f"{'table':24}  {'rows':>15}  {'MiB':>10}"
     for each in sizes:

@@ -107,7 +107,7 @@ def _existing(path: Path) -> Path:
 def _metrics_port(settings: Settings, running: dict[str, Any] | None) -> Finding:
     host, port = "127.0.0.1", settings.metrics_port
     if not port:
-        return ok("metrics port", "METRICS_PORT is 0: nothing is served outside of `radar up`")
+        return ok("metrics port", "METRICS_PORT is 0: only `radar up` serves metrics")
     if not addresses.answers(host, port):
         return ok("metrics port", f"{port} is free")
     if running is not None:

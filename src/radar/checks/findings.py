@@ -219,7 +219,7 @@ def delivery_gaps(lost: Mapping[str, int], causes: Sequence[str]) -> Finding:
     return problem(
         "delivery gaps",
         f"offsets are lost ({', '.join(causes)}): {words}",
-        f"`radar verify` names them; `radar restore {dataset} all` stores what Kafka still has,"
+        f"`radar verify` names them; `radar restore {dataset} all` stores the messages in Kafka,"
         f" `radar acknowledge {dataset} all --reason TEXT` gives up the rest",
     )
 
@@ -291,7 +291,7 @@ def missing_schema(missing: Sequence[str]) -> Finding:
     return problem(
         "schema",
         "; ".join(missing),
-        "`radar migrate` makes it again and says what was lost; `radar migrate --repair` changes"
+        "`radar migrate` recreates it and reports the losses; `radar migrate --repair` changes"
         " types of columns as well",
     )
 

@@ -134,7 +134,7 @@ def confirm(question: str) -> None:
     # `yes | radar reset` is an answer too.
     written = sys.stdin.readline().strip().lower()
     if not written:
-        raise ConfigurationError("nobody answers without a terminal: add --yes to delete")
+        raise ConfigurationError("without a terminal there is no answer: add --yes to delete")
     if written not in ("y", "yes"):
         raise typer.Abort
 

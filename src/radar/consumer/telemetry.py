@@ -125,7 +125,7 @@ class WorkerTelemetry:
             partition=work.partition,
             offset=block.plan.lo,
             error=str(error),
-            remedy="repair what sends or stores them; or restart with MAX_BAD_SHARE=1 and"
+            remedy="correct their publisher or the workers; or restart with MAX_BAD_SHARE=1 and"
             " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
         )
 
@@ -145,7 +145,7 @@ class WorkerTelemetry:
                 bad=flood.bad,
                 messages=flood.messages,
                 remedy="they go to the dead letters, and the other markets are stored:"
-                " look at them with radar dlq list, and repair what sends them",
+                " look at them with radar dlq list, and correct their publisher",
             )
         self._count_floods()
 

@@ -442,7 +442,7 @@ class Cluster:
                 heard_at_s = time.monotonic()
             elif time.monotonic() > heard_at_s + SILENT_S:
                 raise BrokerUnavailable(
-                    f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
+                    f"Kafka at {self._settings.kafka_broker}: no answer for {SILENT_S:g} s"
                 )
 
     def _until(
@@ -470,7 +470,7 @@ class Cluster:
                 heard_at_s = time.monotonic()
             elif time.monotonic() > heard_at_s + SILENT_S:
                 raise BrokerUnavailable(
-                    f"Kafka at {self._settings.kafka_broker}: nothing came for {SILENT_S:g} s"
+                    f"Kafka at {self._settings.kafka_broker}: no answer for {SILENT_S:g} s"
                 )
 
     def _goes_on(

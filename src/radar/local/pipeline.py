@@ -221,7 +221,7 @@ class Pipeline:
         notes: list[str] = []
         channels = await self._quiesce(stop, notes) if self.simulation else 0
         timeout_s = min(STOP_TIMEOUT_S, stop.left_s)
-        await stop.end(self.producers, timeout_s, "producers publish what they have received")
+        await stop.end(self.producers, timeout_s, "producers publish their received records")
         notes += self._failed_producers()
         left = await stop.stored()
         stored = left.messages == 0

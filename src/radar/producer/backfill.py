@@ -158,7 +158,9 @@ class Backfill:
         for publishing in late:
             publishing.cancel()
         if late:
-            _log.error("gave up trades that were read: Kafka takes nothing", markets=len(late))
+            _log.error(
+                "gave up trades that were read: Kafka accepts no messages", markets=len(late)
+            )
             await asyncio.wait(late)
         for publishing in published:
             publishing.result()

@@ -229,7 +229,9 @@ class Connection:
             raise self._lost(str(closed)) from closed
         except TimeoutError as error:
             self.abort()
-            raise FeedLost("closed", f"nothing is taken for {SEND_TIMEOUT_S:.0f} s") from error
+            raise FeedLost(
+                "closed", f"the exchange accepts no data for {SEND_TIMEOUT_S:.0f} s"
+            ) from error
 
     async def close(self) -> None:
         """Say goodbye and wait for the answer, which comes behind all that was sent before.

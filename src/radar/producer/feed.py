@@ -265,7 +265,7 @@ class Session:
         self._name = ""
         self._frames = self._records = self._invalid = self._replies = 0
         self._last_frame_us = 0
-        self._read_on = asyncio.Event()  # not set while Kafka takes nothing
+        self._read_on = asyncio.Event()  # not set while Kafka accepts no messages
         self._read_on.set()
         self.opened = time.monotonic()
         self.subscribed_us = time.time_ns() // 1000
@@ -371,7 +371,7 @@ class Session:
         )
         await self.until_ended(None if deadline is None else max(0, deadline - time.monotonic()))
         if not self.ended:
-            self._log.error("gave up received frames: Kafka takes nothing")
+            self._log.error("gave up received frames: Kafka accepts no messages")
             self.reading.cancel()
             await asyncio.wait([self.reading])
 

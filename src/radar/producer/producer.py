@@ -244,7 +244,7 @@ class Producer:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await self._publish(self._recorder.drain)
         except TimeoutError:
-            _log.error("gave up waiting snapshots: Kafka takes nothing")
+            _log.error("gave up waiting snapshots: Kafka accepts no messages")
         for part in (self._releasing, self._serving):
             if part is not None:
                 await _cancel(part)

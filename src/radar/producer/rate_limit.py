@@ -65,7 +65,7 @@ class RateLimitGate:
             return ""
         until = datetime.fromtimestamp(time.time() + left_s, UTC)
         return (
-            f"the exchange limits the rate ({self._reason}): nothing is requested before"
+            f"the exchange limits the rate ({self._reason}): no request is sent before"
             f" {until:%H:%M:%S}Z"
         )
 

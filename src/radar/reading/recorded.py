@@ -78,7 +78,7 @@ def _plain(symbol: str) -> str:
 
 def _words(symbol: str, known: Sequence[str]) -> str:
     if not known:
-        return f"no market {symbol!r} is recorded: nothing is recorded yet"
+        return f"no market {symbol!r} is recorded: the tables are empty"
     if candidates := similar(symbol, known):
         return f"no market {symbol!r} is recorded: use {' or '.join(candidates)}"
     shown = ", ".join(known[:SHOWN])

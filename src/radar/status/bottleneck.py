@@ -167,7 +167,7 @@ def _kafka(overview: Overview) -> Iterator[Bottleneck]:
             "partitions",
             "",
             "Kafka does not answer: nothing can be published or stored until it does;"
-            f" producers keep what comes until their buffers are full. {overview.kafka_error}",
+            f" producers buffer records until their buffers are full. {overview.kafka_error}",
             subject="kafka",
         )
 
@@ -292,7 +292,7 @@ def _origins(overview: Overview) -> Iterator[Bottleneck]:
         yield Bottleneck(
             "workers",
             "",
-            f"Kafka holds {topics} data and ClickHouse {tables} data, so workers store nothing:"
+            f"Kafka holds {topics} data and ClickHouse {tables} data, so workers store no messages:"
             " set another KAFKA_BROKER or CLICKHOUSE_DB",
         )
 

@@ -114,7 +114,7 @@ def lag_facts(partitions: list[PartitionState]) -> list[dict[str, Any]]:
 def describe_lag(partitions: list[PartitionState]) -> str:
     """Write how far the workers are behind as text."""
     return _lines(
-        f"{each.topic}[{each.partition}]: {each.lag:,} waiting, owned by {each.owner or 'nobody'}"
+        f"{each.topic}[{each.partition}]: {each.lag:,} waiting, owned by {each.owner or 'none'}"
         for each in partitions
     )
 
@@ -126,7 +126,7 @@ def _lines(lines: Iterable[str]) -> str:
 
 def _pipeline(overview: Overview) -> list[str]:
     if not overview.processes:
-        return ["pipeline: no `radar up` runs on this data, and MONITOR_PROCESSES names nothing"]
+        return ["pipeline: no `radar up` runs on this data, and MONITOR_PROCESSES is empty"]
     exchange = "the simulated exchange" if overview.simulated else overview.exchange
     running = sum(process.alive for process in overview.processes)
     since = "" if overview.uptime_s is None else f" since {duration(overview.uptime_s)}"

@@ -203,7 +203,7 @@ class Letters:
             self.foreign.append(foreign)
 
     def _note_unreadable(self, lost: OffsetRange) -> None:
-        self._note(Foreign((lost.partition, lost.first), "nobody can read it"), lost.offsets)
+        self._note(Foreign((lost.partition, lost.first), "no client can read it"), lost.offsets)
 
     def _messages(
         self, on_unreadable: Callable[[OffsetRange], None] | None = None
@@ -245,7 +245,7 @@ class Markers:
         for marker in markers:
             self._publish(marker)
         if self._publisher.flush(ACKNOWLEDGE_TIMEOUT_S) or self._publisher.failed:
-            raise BrokerUnavailable("Kafka did not acknowledge what became of the dead letters")
+            raise BrokerUnavailable("Kafka did not acknowledge the new state of the dead letters")
 
     def _publish(self, marker: Marker) -> None:
         headers: dict[str, str | bytes] = {
