@@ -1,6 +1,6 @@
 """The worker: consume, batch, plan, insert, commit; per partition, never mixing partitions.
 
-The order of the steps is the whole guarantee (docs/design.md, "Delivery"):
+The order of the steps is the whole guarantee (docs/delivery.md):
 
 1. dead letters of the block are acknowledged by Kafka,
 2. the plan is committed: offset `lo` with the plan in the metadata,
