@@ -52,7 +52,7 @@ def messages(dataset: Dataset, symbols: int = SYMBOLS) -> Iterator[Message]:
     while True:
         now_s += STEP_S
         for event in markets.advance(now_s):
-            if isinstance(event, model.Trade) is trades:
+            if isinstance(event, model.SimulatedTrade) is trades:
                 number += 1
                 yield to_message(event, int((began_s + number / RATE_PER_S) * 1_000_000))
 
@@ -102,14 +102,14 @@ def publish(
     return size / (per_partition * partitions)
 
 
-_ToMessage = Callable[[model.Trade | model.DepthDue, int], Message]
+_ToMessage = Callable[[model.SimulatedTrade | model.DepthDue, int], Message]
 
 
 def _trade_messages() -> _ToMessage:
     occurrences = Occurrences()
 
-    def to_message(event: model.Trade | model.DepthDue, received_at_us: int) -> Message:
-        assert isinstance(event, model.Trade)
+    def to_message(event: model.SimulatedTrade | model.DepthDue, received_at_us: int) -> Message:
+        assert isinstance(event, model.SimulatedTrade)
         listing = event.listing
         trade = Trade(
             source=SOURCE,
@@ -131,7 +131,7 @@ def _trade_messages() -> _ToMessage:
 
 
 def _depth_messages() -> _ToMessage:
-    def to_message(event: model.Trade | model.DepthDue, received_at_us: int) -> Message:
+    def to_message(event: model.SimulatedTrade | model.DepthDue, received_at_us: int) -> Message:
         assert isinstance(event, model.DepthDue)
         listing = event.market.listing
         levels = event.market.side(event.side)

@@ -5,17 +5,17 @@ from collections.abc import Callable
 
 from radar.store.client import Store
 from radar.ui.web import markets, quality
-from radar.ui.web.markets import Grid, Market
+from radar.ui.web.markets import Grid, MarketTicker
 from radar.ui.web.pages import TAPE
 
 Question = Callable[[Store], object]
 
 CANDLES = 500
 DAYS = 7
-_BUSIEST, _SOME = Market("wallex", "M0USDT"), Market("wallex", "M1TMN")
+_BUSIEST, _SOME = MarketTicker("wallex", "M0USDT"), MarketTicker("wallex", "M1TMN")
 
 
-def _candles(market: Market, interval_s: int, days_back: float = 0) -> Question:
+def _candles(market: MarketTicker, interval_s: int, days_back: float = 0) -> Question:
     return lambda store: markets.candles(
         store, market, Grid(interval_s), time.time() - days_back * 86400, CANDLES
     )

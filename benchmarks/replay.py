@@ -37,7 +37,7 @@ def prepare(dataset: str, count: int) -> tuple[bytes, list[bytes]]:
     while len(frames) < count:
         now_s += 0.2
         for event in markets.advance(now_s):
-            if isinstance(event, model.Trade):
+            if isinstance(event, model.SimulatedTrade):
                 if trades:
                     frames.append(exchange.framed(exchange.trade_frame(event)))
             else:

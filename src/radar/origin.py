@@ -23,7 +23,7 @@ class Origin(StrEnum):
     SIMULATED = "simulated"
 
 
-class Mark(NamedTuple):
+class OriginMark(NamedTuple):
     """What a store holds.
 
     Attributes:
@@ -71,7 +71,9 @@ def origin_of(
     return Origin.REAL if is_own else Origin.SIMULATED
 
 
-def refuse_other(mark: Mark | None, wanted: Origin, store: str, data: str, remedy: str) -> None:
+def refuse_other(
+    mark: OriginMark | None, wanted: Origin, store: str, data: str, remedy: str
+) -> None:
     """Refuse to write data into a store that holds data of the other origin.
 
     Args:

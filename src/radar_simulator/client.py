@@ -16,7 +16,7 @@ if sys.platform == "linux":
     import termios
 
 
-class Connection(Protocol):
+class ClientConnection(Protocol):
     """What the exchange needs of a WebSocket connection."""
 
     @property
@@ -55,7 +55,9 @@ class Client:
         reason: Why the exchange is closing it; empty while it is not.
     """
 
-    def __init__(self, number: int, connection: Connection, now: float, next_ping: float) -> None:
+    def __init__(
+        self, number: int, connection: ClientConnection, now: float, next_ping: float
+    ) -> None:
         self.number = number
         self.connection = connection
         self.opened = now

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from radar_simulator import wire
-from radar_simulator.client import Client, Connection
+from radar_simulator.client import Client, ClientConnection
 from radar_simulator.faults import Fault, FaultName, garbage
 from radar_simulator.ledger import Ledger, LedgerTrade
-from radar_simulator.market import DepthDue, MarketModel, Side, Trade
+from radar_simulator.market import DepthDue, MarketModel, Side, SimulatedTrade
 from radar_simulator.options import SimulatorOptions
 
 
-class Exchange:
+class SimulatedExchange:
     """Serves any number of clients from one market model and keeps the ledger.
 
     Attributes:
@@ -111,11 +111,13 @@ class Exchange:
         """Whether every trade handed to a socket that is still open is known to have arrived."""
         return all(client.drained for client in self._clients.values())
 
-    def _publish(self, events: Iterable[Trade | DepthDue], now: float) -> list[LedgerTrade]:
+    def _publish(
+        self, events: Iterable[SimulatedTrade | DepthDue], now: float
+    ) -> list[LedgerTrade]:
         trades: list[LedgerTrade] = []
         busy: dict[int, Client] = {}
         for event in events:
-            if isinstance(event, Trade):
+            if isinstance(event, SimulatedTrade):
                 entry = self.ledger.trade(event)
                 trades.append(entry)
                 if targets := self._targets(wire.trade_channel(entry.symbol), now):
@@ -180,7 +182,7 @@ class Exchange:
 
     # The connections' side
 
-    def connect(self, connection: Connection, now: float) -> Client:
+    def connect(self, connection: ClientConnection, now: float) -> Client:
         """Take in a new connection and greet it."""
         self._connections += 1
         client = Client(self._connections, connection, now, now + self._options.ping_interval_s)

@@ -18,7 +18,7 @@ import msgspec
 
 from radar_simulator import wire
 from radar_simulator.errors import InvalidLedger
-from radar_simulator.market import Trade
+from radar_simulator.market import SimulatedTrade
 
 FLUSH_LINES = 5_000
 """Lines buffered at most before they are written."""
@@ -159,7 +159,7 @@ class Ledger:
         """Write what tells this run from others."""
         self._write({"type": "start", **facts})
 
-    def trade(self, trade: Trade) -> LedgerTrade:
+    def trade(self, trade: SimulatedTrade) -> LedgerTrade:
         """Take in a trade that has just happened, sent to nobody yet."""
         entry = LedgerTrade(
             seq=trade.number,
@@ -206,7 +206,7 @@ class Ledger:
             self._summary.trades_uncertain += 1
         self._write({"type": "uncertain", "seq": entry.seq})
 
-    def served(self, trade: Trade, via: Literal["rest", "resend"]) -> None:
+    def served(self, trade: SimulatedTrade, via: Literal["rest", "resend"]) -> None:
         """Mark a trade as served by REST or sent again to a new subscription."""
         entry = self._trades.get(trade.number)
         if via == "resend":

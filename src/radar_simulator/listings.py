@@ -95,7 +95,7 @@ MAX_SYMBOLS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class MarketListing:
     """One market as the exchange lists it.
 
     Attributes:
@@ -119,7 +119,7 @@ class Listing:
     is_spot: bool = True
 
 
-def listings(symbols: int) -> list[Listing]:
+def listings(symbols: int) -> list[MarketListing]:
     """List spot markets, half of them quoted in TMN, and two that are not spot.
 
     Args:
@@ -148,10 +148,12 @@ def listings(symbols: int) -> list[Listing]:
     ]
 
 
-def _listing(base: str, usdt: float, fa_base: str, quote: str, *, is_spot: bool = True) -> Listing:
+def _listing(
+    base: str, usdt: float, fa_base: str, quote: str, *, is_spot: bool = True
+) -> MarketListing:
     price = usdt * TOMAN_PER_USDT if quote == "TMN" else usdt
     magnitude = floor(log10(price))
-    return Listing(
+    return MarketListing(
         symbol=base + quote,
         base=base,
         quote=quote,

@@ -15,7 +15,7 @@ from random import Random
 from types import MappingProxyType
 from typing import NamedTuple
 
-from radar_simulator.listings import TOMAN_PER_USDT, Listing, listings
+from radar_simulator.listings import TOMAN_PER_USDT, MarketListing, listings
 
 LEVELS = 50
 """Levels of a depth frame (capture of July 2026)."""
@@ -70,7 +70,7 @@ class Level:
         self.text = ""
 
 
-class Trade(NamedTuple):
+class SimulatedTrade(NamedTuple):
     """A trade that has happened.
 
     Attributes:
@@ -83,7 +83,7 @@ class Trade(NamedTuple):
     """
 
     number: int
-    listing: Listing
+    listing: MarketListing
     second: int
     ticks: int
     lots: int
@@ -93,11 +93,11 @@ class Trade(NamedTuple):
 class DepthDue(NamedTuple):
     """One side of a market is to be published as it is now."""
 
-    market: "Market"
+    market: "SimulatedMarket"
     side: Side
 
 
-class Candle:
+class SimulatedCandle:
     """One minute of trades; prices in ticks, volume in lots."""
 
     __slots__ = ("close", "high", "low", "minute", "open", "volume")
@@ -108,7 +108,7 @@ class Candle:
         self.volume = 0
 
 
-class Market:
+class SimulatedMarket:
     """One market: its book, its newest trades and its candles.
 
     Attributes:
@@ -119,7 +119,7 @@ class Market:
         candles: One-minute candles, oldest first.
     """
 
-    def __init__(self, listing: Listing, rng: Random, recent_trades: int) -> None:
+    def __init__(self, listing: MarketListing, rng: Random, recent_trades: int) -> None:
         self.listing = listing
         self._rng = rng
         tick = 10.0**-listing.price_precision
@@ -131,8 +131,8 @@ class Market:
         self.asks = [Level(self._anchor + self._gap(), self._level_lots())]
         self._fill(self.bids, -1)
         self._fill(self.asks, +1)
-        self.recent: deque[Trade] = deque(maxlen=recent_trades)
-        self.candles: deque[Candle] = deque(maxlen=CANDLE_MINUTES)
+        self.recent: deque[SimulatedTrade] = deque(maxlen=recent_trades)
+        self.candles: deque[SimulatedCandle] = deque(maxlen=CANDLE_MINUTES)
 
     def side(self, side: Side) -> list[Level]:
         """Return the levels of one side, best first."""
@@ -178,12 +178,12 @@ class Market:
         self._take(levels, outward, 2 * lots)
         return best.ticks, lots, is_buy
 
-    def record(self, trade: Trade) -> None:
+    def record(self, trade: SimulatedTrade) -> None:
         """Keep a trade among the newest ones and in its candle."""
         self.recent.append(trade)
         minute = trade.second // 60
         if not self.candles or self.candles[-1].minute < minute:
-            self.candles.append(Candle(minute, trade.ticks))
+            self.candles.append(SimulatedCandle(minute, trade.ticks))
         candle = self.candles[-1]
         candle.high = max(candle.high, trade.ticks)
         candle.low = min(candle.low, trade.ticks)
@@ -299,8 +299,10 @@ class MarketModel:
         self._depth_per_s = depth_per_s
         # A pair adds one repeat: a chance p of pairs makes a share of p / (1 + p).
         self._pair_chance = min(1.0, twin_share / (1.0 - twin_share)) if twin_share < 1 else 1.0
-        self._all = [Market(listing, self._rng, recent_trades) for listing in listings(symbols)]
-        self.markets: Mapping[str, Market] = MappingProxyType(
+        self._all = [
+            SimulatedMarket(listing, self._rng, recent_trades) for listing in listings(symbols)
+        ]
+        self.markets: Mapping[str, SimulatedMarket] = MappingProxyType(
             {market.listing.symbol: market for market in self._all}
         )
         # Zipf: the r-th busiest market trades 1/r**skew as often as the busiest.
@@ -312,7 +314,7 @@ class MarketModel:
         self._trades_owed = self._refresh_owed = self._depth_owed = 0.0
         self._trades = 0
 
-    def advance(self, now_s: float) -> Iterator[Trade | DepthDue]:
+    def advance(self, now_s: float) -> Iterator[SimulatedTrade | DepthDue]:
         """Let the markets move up to a time.
 
         The events are lazy: a book is at the state that its event tells of while that event is
@@ -352,7 +354,9 @@ class MarketModel:
             market.stir(side)
             yield DepthDue(market, side)
 
-    def trade(self, now_s: float, count: int, symbol: str | None = None) -> Iterator[Trade]:
+    def trade(
+        self, now_s: float, count: int, symbol: str | None = None
+    ) -> Iterator[SimulatedTrade]:
         """Make trades besides the regular ones.
 
         Args:
@@ -374,7 +378,7 @@ class MarketModel:
                 count -= 1
                 yield trade
 
-    def _order(self, market: Market, budget: int, second: int) -> Iterator[Trade]:
+    def _order(self, market: SimulatedMarket, budget: int, second: int) -> Iterator[SimulatedTrade]:
         """Let one order, or two that look alike, trade on a market."""
         if budget >= 2 and self._rng.random() < self._pair_chance:
             twin = market.match_twins()
@@ -383,10 +387,10 @@ class MarketModel:
             fills = list(market.match(budget))
         for ticks, lots, is_buy in fills:
             self._trades += 1
-            trade = Trade(self._trades, market.listing, second, ticks, lots, is_buy)
+            trade = SimulatedTrade(self._trades, market.listing, second, ticks, lots, is_buy)
             market.record(trade)
             yield trade
 
-    def _draw(self) -> Market:
+    def _draw(self) -> SimulatedMarket:
         at = bisect(self._weights, self._rng.random() * self._weights[-1])
         return self._all[at]

@@ -21,7 +21,7 @@ from websockets.protocol import State
 
 from radar_simulator import wire
 from radar_simulator.errors import InvalidOption
-from radar_simulator.exchange import Exchange
+from radar_simulator.exchange import SimulatedExchange
 from radar_simulator.faults import Fault, fault
 from radar_simulator.ledger import Ledger, LedgerTrade
 from radar_simulator.market import MarketModel
@@ -92,7 +92,7 @@ class Simulator:
         rest_url: Address of REST and of the control endpoints, without a trailing slash.
     """
 
-    def __init__(self, exchange: Exchange, options: SimulatorOptions) -> None:
+    def __init__(self, exchange: SimulatedExchange, options: SimulatorOptions) -> None:
         self.ws_url = self.rest_url = ""
         self._exchange = exchange
         self._options = options
@@ -313,7 +313,7 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
     except OSError as error:
         raise InvalidOption(f"cannot write the ledger: {error}") from error
     with ledger:
-        running = Simulator(Exchange(options, ledger), options)
+        running = Simulator(SimulatedExchange(options, ledger), options)
         try:
             server = await serve(
                 running.handle,

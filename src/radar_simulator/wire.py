@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from radar_simulator.listings import Listing
-from radar_simulator.market import Candle, Level, Market, Side, Trade
+from radar_simulator.listings import MarketListing
+from radar_simulator.market import Level, Side, SimulatedCandle, SimulatedMarket, SimulatedTrade
 
 WIRE_DECIMALS = 16
 """Decimals of a number that the exchange sends as a string."""
@@ -84,17 +84,17 @@ def ping_frame(ping_id: str) -> str:
     return f'{{"ping":"{ping_id}"}}'
 
 
-def trade_price(trade: Trade) -> str:
+def trade_price(trade: SimulatedTrade) -> str:
     """Write a trade's price."""
     return decimal(trade.ticks, trade.listing.price_precision)
 
 
-def trade_quantity(trade: Trade) -> str:
+def trade_quantity(trade: SimulatedTrade) -> str:
     """Write a trade's quantity."""
     return decimal(trade.lots, trade.listing.amount_precision)
 
 
-def trade_frame(trade: Trade) -> str:
+def trade_frame(trade: SimulatedTrade) -> str:
     """Write a trade frame; it carries no identity and only the second."""
     return (
         f'["{trade.listing.symbol}@trade",{{"isBuyOrder":{"true" if trade.is_buy else "false"},'
@@ -103,20 +103,20 @@ def trade_frame(trade: Trade) -> str:
     )
 
 
-def depth_frame(market: Market, side: Side) -> str:
+def depth_frame(market: SimulatedMarket, side: Side) -> str:
     """Write a snapshot of one side, best level first."""
     listing = market.listing
     levels = ",".join([level.text or _write(level, listing) for level in market.side(side)])
     return f'["{listing.symbol}@{side.value}",[{levels}]]'
 
 
-def _write(level: Level, listing: Listing) -> str:
+def _write(level: Level, listing: MarketListing) -> str:
     price, quantity, total = _level_numbers(level, listing)
     level.text = f'{{"price":{price},"quantity":{quantity},"sum":{total}}}'
     return level.text
 
 
-def _level_numbers(level: Level, listing: Listing) -> tuple[str, str, str]:
+def _level_numbers(level: Level, listing: MarketListing) -> tuple[str, str, str]:
     return (
         number(level.ticks, listing.price_precision),
         number(level.lots, listing.amount_precision),
@@ -125,7 +125,7 @@ def _level_numbers(level: Level, listing: Listing) -> tuple[str, str, str]:
     )
 
 
-def price_frame(market: Market) -> str:
+def price_frame(market: SimulatedMarket) -> str:
     """Write a market's newest price for `all@price` (keys seen in clients only)."""
     price = decimal(market.last_ticks(), market.listing.price_precision)
     return (
@@ -134,7 +134,7 @@ def price_frame(market: Market) -> str:
     )
 
 
-def _change_percent(market: Market) -> float:
+def _change_percent(market: SimulatedMarket) -> float:
     if not market.candles:
         return 0.0
     return round(100.0 * (market.last_ticks() / market.candles[0].open - 1.0), 2)
@@ -170,12 +170,12 @@ def pong_id(message: str | bytes) -> str | None:
             return None
 
 
-def markets_body(markets: Iterable[Market]) -> bytes:
+def markets_body(markets: Iterable[SimulatedMarket]) -> bytes:
     """Write the answer to `GET /hector/web/v1/markets`."""
     return _answer({"markets": [_market(market) for market in markets]}, message="ok")
 
 
-def _market(market: Market) -> dict[str, Any]:
+def _market(market: SimulatedMarket) -> dict[str, Any]:
     listing = market.listing
     volume = sum(candle.volume for candle in market.candles)
     turnover = sum(candle.volume * candle.close for candle in market.candles)
@@ -201,7 +201,7 @@ def _market(market: Market) -> dict[str, Any]:
     }
 
 
-def trades_body(market: Market) -> bytes:
+def trades_body(market: SimulatedMarket) -> bytes:
     """Write the answer to `GET /v1/trades`: the newest trades, newest first."""
     scale = market.listing.price_precision + market.listing.amount_precision
     latest = [
@@ -218,13 +218,13 @@ def trades_body(market: Market) -> bytes:
     return _answer({"latestTrades": latest})
 
 
-def depth_body(market: Market) -> bytes:
+def depth_body(market: SimulatedMarket) -> bytes:
     """Write the answer to `GET /v1/depth`: numbers, except `sum`, which is a string here."""
     sides = {"ask": _rest_levels(market.asks, market), "bid": _rest_levels(market.bids, market)}
     return _answer(sides)
 
 
-def _rest_levels(levels: Iterable[Level], market: Market) -> list[dict[str, Any]]:
+def _rest_levels(levels: Iterable[Level], market: SimulatedMarket) -> list[dict[str, Any]]:
     written = (_level_numbers(level, market.listing) for level in levels)
     return [
         {
@@ -236,7 +236,7 @@ def _rest_levels(levels: Iterable[Level], market: Market) -> list[dict[str, Any]
     ]
 
 
-def history_body(market: Market, resolution: str, from_s: int, to_s: int) -> bytes:
+def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: int) -> bytes:
     """Write the answer to `GET /v1/udf/history`: candles made of the trades so far.
 
     Args:
@@ -252,7 +252,7 @@ def history_body(market: Market, resolution: str, from_s: int, to_s: int) -> byt
         KeyError: If the resolution is unknown.
     """
     minutes = _RESOLUTION_MINUTES[resolution]
-    buckets: dict[int, list[Candle]] = {}
+    buckets: dict[int, list[SimulatedCandle]] = {}
     for candle in market.candles:
         opened_s = candle.minute // minutes * minutes * 60
         if from_s <= opened_s <= to_s:

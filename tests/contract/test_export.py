@@ -17,13 +17,13 @@ from radar.codec import message_format
 from radar.datasets import TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.reading import export as exporting
-from radar.reading.export import Day, Exported, Wanted, export, is_complete
+from radar.reading.export import Day, Exported, ExportRequest, export, is_complete
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-PARQUET = Wanted("trades", "parquet")
+PARQUET = ExportRequest("trades", "parquet")
 
 
 @pytest.fixture
@@ -89,8 +89,12 @@ def test_export_of_some_days_of_a_market(
 ) -> None:
     first, last = (TODAY - timedelta(days=3)).date(), (TODAY - timedelta(days=2)).date()
     with pytest.raises(UnknownMarket, match='no market "it\'s" is recorded'):
-        export(store_settings, Wanted("trades", "csv", ("USDTTMN", "it's"), first, last), tmp_path)
-    wanted = Wanted("trades", "csv", ("USDTTMN",), first, last)
+        export(
+            store_settings,
+            ExportRequest("trades", "csv", ("USDTTMN", "it's"), first, last),
+            tmp_path,
+        )
+    wanted = ExportRequest("trades", "csv", ("USDTTMN",), first, last)
     assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
     text = (tmp_path / f"trades/wallex/USDTTMN/{first}.csv").read_text()
     head, row = text.splitlines()
@@ -116,7 +120,7 @@ def compare_export(settings: Settings, folder: Path) -> None:
     assert row["price"] == Decimal("31704.1234567890123456")
     assert row["event_time"] == datetime(2034, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert (row["side"], row["trade_id"][-2:]) == ("buy", "01")
-    export(settings, Wanted("depth", "parquet", ("USDTTMN",)), folder)
+    export(settings, ExportRequest("depth", "parquet", ("USDTTMN",)), folder)
     books = pq.read_table(folder / "depth/wallex/USDTTMN/2035-01-01.parquet").to_pylist()
     assert [(each["side"], each["prices"], each["quantities"]) for each in books] == [
         ("bid", [99.5, 99.0], [1.0, 2.0]),

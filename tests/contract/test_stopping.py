@@ -14,7 +14,7 @@ from radar.local.stopping import Left, Stop, Waiting, describe
 from radar.local.supervisor import ChildSpec, Supervisor
 from radar.settings import load
 from radar.status.collect import Observer
-from radar.ui.terminal.watch import Watch
+from radar.ui.terminal.watch import LiveOverview
 
 Answers = list[Waiting | Exception]
 
@@ -39,7 +39,7 @@ def stored(tmp_path: Path) -> tuple[Left, list[str]]:
     settings = load(radar_data_dir=tmp_path)
     shown: list[str] = []
 
-    class Shown(Watch):
+    class Shown(LiveOverview):
         def __setattr__(self, name: str, value: object) -> None:
             if name == "stopping" and value:
                 shown.append(str(value))
@@ -105,7 +105,7 @@ def test_processes_that_do_not_end_are_named_and_killed_in_time(
 
     async def stop() -> tuple[str, int | None]:
         supervisor = Supervisor(tmp_path / "logs")
-        watch = Watch(Observer(settings, asks_stores=False))
+        watch = LiveOverview(Observer(settings, asks_stores=False))
         child = await supervisor.start(ChildSpec("deaf", (sys.executable, "-c", deaf)))
         while not Path("ready").exists():  # noqa: ASYNC110, ASYNC240 - another process
             await asyncio.sleep(0.02)

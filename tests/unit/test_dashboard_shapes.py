@@ -11,7 +11,7 @@ from observed import flow
 from radar.checks.coverage import Covered
 from radar.ui.web.history import POINTS, History
 from radar.ui.web.live import Hub, Subject
-from radar.ui.web.markets import MarketRow, Trade, by_volume, imbalance
+from radar.ui.web.markets import MarketRow, TradeRow, by_volume, imbalance
 from radar.ui.web.pages import TAPE, Tape, changed_rows
 from radar.ui.web.quality import by_market
 
@@ -57,7 +57,7 @@ def test_tape_tells_each_of_the_newest_trades_once_in_whatever_order_they_come(
     for n in range(len(order)):
         stored.update(order[: sum(sizes[: n + 1])])
         newest = sorted(stored, reverse=True)[:TAPE]
-        tape = tape.followed_by([Trade(str(t), float(t), 0, "buy", "1", "1") for t in newest])
+        tape = tape.followed_by([TradeRow(str(t), float(t), 0, "buy", "1", "1") for t in newest])
         told += [trade.id for trade in tape.fresh]
     assert len(told) == len(set(told))
     assert set(told) == {str(t) for t in stored}

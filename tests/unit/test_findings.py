@@ -6,10 +6,12 @@ import pytest
 
 from radar.checks import findings
 from radar.checks.doctor import describe, worst
-from radar.checks.findings import Finding, State, TopicFacts, Wanted
+from radar.checks.findings import Finding, State, TopicFacts, TopicRequirements
 
 GIBIBYTE = 1024**3
-WANTED = Wanted(partitions=3, replicas=2, retention_ms=7 * 86_400_000, message_bytes=4_194_304)
+WANTED = TopicRequirements(
+    partitions=3, replicas=2, retention_ms=7 * 86_400_000, message_bytes=4_194_304
+)
 GOOD = TopicFacts(
     partitions=3,
     replicas=2,

@@ -8,8 +8,8 @@ from radar.producer.freshness import (
     CHECK_PART,
     LEAST_QUIET_S,
     SETTLE_S,
-    Book,
     BookFreshness,
+    MarketBook,
     Retries,
     TradeFreshness,
 )
@@ -148,11 +148,11 @@ def test_retries_of_a_market_become_rarer_until_it_brings_something() -> None:
     assert retries.may(A, 151)
 
 
-def book(at_s: float, price: float) -> Book:
+def book(at_s: float, price: float) -> MarketBook:
     side = DepthSnapshot(
         "wallex", A, "A", "TMN", BookSide.BID, (price,), (1.0,), NOW_US + int(at_s * 1e6)
     )
-    return Book(side, None)
+    return MarketBook(side, None)
 
 
 @pytest.mark.parametrize(

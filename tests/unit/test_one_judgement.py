@@ -13,18 +13,18 @@ from observed import flow, overview, partition, probe, producer, worker
 from radar.status import judgement, render
 from radar.status.model import Overview, ProcessState
 from radar.ui.terminal.flow import verdict
-from radar.ui.terminal.marks import Mark
+from radar.ui.terminal.marks import StatusMark
 from radar.ui.terminal.sections import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = (ROOT / "deploy/prometheus/rules.yml").read_text()
 MARKS = {
-    "stuck": Mark.STUCK,
-    "unknown": Mark.UNKNOWN,
-    "warns": Mark.PASSES,
-    "passes": Mark.PASSES,
-    "idle": Mark.IDLE,
-    "flows": Mark.FLOWS,
+    "stuck": StatusMark.STUCK,
+    "unknown": StatusMark.UNKNOWN,
+    "warns": StatusMark.PASSES,
+    "passes": StatusMark.PASSES,
+    "idle": StatusMark.IDLE,
+    "flows": StatusMark.FLOWS,
 }
 
 
@@ -144,7 +144,7 @@ def test_facts_that_are_too_old_say_nothing(case: Case) -> None:
     now_s = facts.at_s + judgement.OVERVIEW_HOLDS_S + 1
     assert judgement.verdict(facts, now_s) == "unknown"
     mark, text = verdict(facts, now_s=now_s)
-    assert mark is Mark.UNKNOWN
+    assert mark is StatusMark.UNKNOWN
     assert "FLOWS" not in text.plain
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from radar.errors import ConfigurationError
-from radar.origin import Mark, Origin, origin_of, refuse_other
+from radar.origin import Origin, OriginMark, origin_of, refuse_other
 
 OWN = ("https://api.wallex.ir", "wss://api.wallex.ir/ws")
 
@@ -33,7 +33,7 @@ def test_exchange_that_says_it_is_simulated_is_not_real() -> None:
 
 
 def test_other_origin_is_refused_in_one_line() -> None:
-    mark = Mark(Origin.REAL, "https://api.wallex.ir", 1_800_000_000.0)
+    mark = OriginMark(Origin.REAL, "https://api.wallex.ir", 1_800_000_000.0)
     refuse_other(None, Origin.SIMULATED, "Kafka", "the exchange", "KAFKA_BROKER")
     refuse_other(mark, Origin.REAL, "Kafka", "the exchange", "KAFKA_BROKER")
     with pytest.raises(ConfigurationError) as refused:

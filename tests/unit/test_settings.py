@@ -11,7 +11,7 @@ from radar import settings
 from radar.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
-NAMES_OF_THE_ISSUE = (
+DOCUMENTED_NAMES = (
     *("KAFKA_BROKER", "KAFKA_NUM_PARTITIONS", "CLICKHOUSE_HOST", "CLICKHOUSE_PORT"),
     *("CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD", "CLICKHOUSE_DB", "BATCH_SIZE"),
     *("BATCH_TIMEOUT_SECONDS", "LOG_LEVEL", "SYMBOLS", "DEPTH_INTERVAL_SECONDS"),
@@ -41,7 +41,7 @@ def test_env_example_uncommented_gives_the_defaults(tmp_path: Path) -> None:
     assert settings.effective(settings.load()) == defaults
 
 
-@pytest.mark.parametrize("name", NAMES_OF_THE_ISSUE)
+@pytest.mark.parametrize("name", DOCUMENTED_NAMES)
 def test_settings_have_the_documented_names(name: str) -> None:
     assert name.lower() in settings.Settings.model_fields
 

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radar_simulator.listings import listings
-from radar_simulator.market import LEVELS, DepthDue, Market, MarketModel, Side, Trade
+from radar_simulator.market import (
+    LEVELS,
+    DepthDue,
+    MarketModel,
+    Side,
+    SimulatedMarket,
+    SimulatedTrade,
+)
 
 START_S = 1_790_000_000.25
 
@@ -26,7 +33,7 @@ def _model(**changes: float) -> MarketModel:
     )
 
 
-def _assert_consistent(market: Market) -> None:
+def _assert_consistent(market: SimulatedMarket) -> None:
     bids = [level.ticks for level in market.bids]
     asks = [level.ticks for level in market.asks]
     assert len(bids) == len(asks) == LEVELS
@@ -83,7 +90,7 @@ def test_model_same_seed_gives_the_same_events() -> None:
         seen: list[object] = []
         for step in range(50):
             for event in model.advance(START_S + step * 0.02):
-                if isinstance(event, Trade):
+                if isinstance(event, SimulatedTrade):
                     seen.append(event)
                 else:
                     levels = event.market.side(event.side)
@@ -102,7 +109,7 @@ def test_model_twin_share_is_about_kept(share: float) -> None:
         event
         for step in range(20_000)
         for event in model.advance(START_S + step * 0.01)
-        if isinstance(event, Trade)
+        if isinstance(event, SimulatedTrade)
     ]
     counts = Counter(trade[1:] for trade in trades)
     twins = sum(count - 1 for count in counts.values())
@@ -113,7 +120,7 @@ def test_model_twin_share_is_about_kept(share: float) -> None:
 def test_model_rates_are_kept() -> None:
     model = _model(trades_per_s=50, depth_per_s=200)
     events = [event for step in range(1001) for event in model.advance(START_S + step * 0.01)]
-    trades = sum(isinstance(event, Trade) for event in events)
+    trades = sum(isinstance(event, SimulatedTrade) for event in events)
     assert trades == pytest.approx(500, abs=5)
     assert len(events) - trades == pytest.approx(2000, abs=5)
 
@@ -127,7 +134,7 @@ def test_model_default_rate_refreshes_each_side_and_favours_busy_markets() -> No
     for step in range(2000):
         now_s = START_S + step * 0.01
         for event in model.advance(now_s):
-            if isinstance(event, Trade):
+            if isinstance(event, SimulatedTrade):
                 trades[event.listing.symbol] += 1
             else:
                 channel = (event.market.listing.symbol, event.side)
@@ -145,7 +152,7 @@ def test_model_time_that_stands_or_goes_back_moves_nothing() -> None:
     assert list(model.advance(START_S)) == []
     assert list(model.advance(START_S)) == []
     assert list(model.advance(START_S - 60)) == []
-    later = [event for event in model.advance(START_S + 0.1) if isinstance(event, Trade)]
+    later = [event for event in model.advance(START_S + 0.1) if isinstance(event, SimulatedTrade)]
     assert {trade.second for trade in later} == {int(START_S)}
 
 
@@ -164,7 +171,7 @@ def test_model_prices_stay_near_where_they_began_however_many_takers_come(
     prices: list[float] = []
     now_s = START_S
     while len(prices) < 200_000:
-        trades = [each for each in model.advance(now_s) if isinstance(each, Trade)]
+        trades = [each for each in model.advance(now_s) if isinstance(each, SimulatedTrade)]
         prices += [each.ticks / began for each in trades if each.listing.symbol == "USDTTMN"]
         now_s += 0.2
     assert 0.7 < min(prices) < max(prices) < 1.3

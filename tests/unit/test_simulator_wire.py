@@ -9,7 +9,7 @@ import pytest
 
 from radar_simulator import wire
 from radar_simulator.listings import listings
-from radar_simulator.market import LEVELS, Market, MarketModel, Side, Trade
+from radar_simulator.market import LEVELS, MarketModel, Side, SimulatedMarket, SimulatedTrade
 
 NOW_S = 1_656_242_049.5  # 2022-06-26T11:14:09Z, the documentation's own sample
 
@@ -20,7 +20,7 @@ def model() -> MarketModel:
 
 
 @pytest.fixture
-def market(model: MarketModel) -> Market:
+def market(model: MarketModel) -> SimulatedMarket:
     list(model.trade(NOW_S, 250, "BTCUSDT"))
     return model.markets["BTCUSDT"]
 
@@ -60,7 +60,7 @@ def test_decimal_has_sixteen_decimals(units: int, decimals: int, text: str) -> N
 
 def test_trade_frame_of_the_documented_sample_is_the_documented_frame() -> None:
     listing = listings(1)[0]
-    trade = Trade(1, listing, int(NOW_S), 31704, 70500, is_buy=False)
+    trade = SimulatedTrade(1, listing, int(NOW_S), 31704, 70500, is_buy=False)
     assert wire.trade_frame(trade) == (
         '["USDTTMN@trade",{"isBuyOrder":false,"quantity":"705.0000000000000000",'
         '"price":"31704.0000000000000000","timestamp":"2022-06-26T11:14:09Z"}]'
@@ -140,7 +140,7 @@ def test_markets_body_has_the_documented_keys(model: MarketModel) -> None:
     assert isinstance(bitcoin["change_24h"], float)
 
 
-def test_trades_body_is_the_newest_two_hundred_newest_first(market: Market) -> None:
+def test_trades_body_is_the_newest_two_hundred_newest_first(market: SimulatedMarket) -> None:
     latest = json.loads(wire.trades_body(market))["result"]["latestTrades"]
     assert len(latest) == 200
     for sent, trade in zip(latest, reversed(market.recent), strict=True):
@@ -153,7 +153,7 @@ def test_trades_body_is_the_newest_two_hundred_newest_first(market: Market) -> N
         assert re.fullmatch(r"\d+\.\d{16}", sent["sum"])
 
 
-def test_depth_body_has_numbers_and_a_sum_as_string(market: Market) -> None:
+def test_depth_body_has_numbers_and_a_sum_as_string(market: SimulatedMarket) -> None:
     result = _exact(wire.depth_body(market))["result"]
     assert result["bid"][0]["price"] < result["ask"][0]["price"]
     for level in (*result["bid"], *result["ask"]):
@@ -183,7 +183,7 @@ def test_history_body_groups_trades_into_candles(model: MarketModel) -> None:
         wire.history_body(market, "7", 0, 100)
 
 
-def test_price_frame_tells_the_newest_price(market: Market) -> None:
+def test_price_frame_tells_the_newest_price(market: SimulatedMarket) -> None:
     channel, body = json.loads(wire.price_frame(market))
     assert channel == "all@price"
     assert body["symbol"] == "BTCUSDT"

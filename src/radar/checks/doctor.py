@@ -16,7 +16,15 @@ from typing import Any
 
 from radar import __version__, addresses, data_folder
 from radar.checks import findings
-from radar.checks.findings import Finding, State, TopicFacts, Wanted, ok, problem, warning
+from radar.checks.findings import (
+    Finding,
+    State,
+    TopicFacts,
+    TopicRequirements,
+    ok,
+    problem,
+    warning,
+)
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.dlq.reader import Letters
 from radar.consumer.origin import refuse as same_origin
@@ -193,7 +201,7 @@ def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     names = [
         name for dataset in DATASETS.values() for name in (dataset.topic, dataset.dead_letter_topic)
     ]
-    wanted = Wanted(
+    wanted = TopicRequirements(
         partitions=settings.kafka_num_partitions,
         replicas=settings.kafka_replication_factor,
         retention_ms=int(settings.kafka_retention_hours * 3_600_000),

@@ -57,7 +57,7 @@ class TopicFacts(NamedTuple):
     options: Mapping[str, str]
 
 
-class Wanted(NamedTuple):
+class TopicRequirements(NamedTuple):
     """What the options ask of topics."""
 
     partitions: int
@@ -113,7 +113,9 @@ def clock(check: str, ahead_s: float, other: str, tolerance_s: float = MOST_SKEW
     return ok(check, detail)
 
 
-def topics(found: Mapping[str, TopicFacts], names: Sequence[str], wanted: Wanted) -> list[Finding]:
+def topics(
+    found: Mapping[str, TopicFacts], names: Sequence[str], wanted: TopicRequirements
+) -> list[Finding]:
     """Judge topics: one finding for each thing that is wrong, else one in all."""
     findings: list[Finding] = []
     if missing := [name for name in names if name not in found]:
@@ -129,7 +131,7 @@ def topics(found: Mapping[str, TopicFacts], names: Sequence[str], wanted: Wanted
     ]
 
 
-def _topic(name: str, facts: TopicFacts, wanted: Wanted) -> list[Finding]:
+def _topic(name: str, facts: TopicFacts, wanted: TopicRequirements) -> list[Finding]:
     findings = []
     if "compact" in facts.options.get("cleanup.policy", "delete"):
         findings.append(

@@ -105,7 +105,7 @@ class DatasetReport:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """What a comparison found."""
 
     datasets: list[DatasetReport]
@@ -123,7 +123,7 @@ def verify(
     settings: Settings,
     ledger: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda _dataset, _done, _all: None,
-) -> Report:
+) -> VerifyReport:
     """Compare all datasets, and the trades with the ledger of a simulated exchange; blocks.
 
     Args:
@@ -143,7 +143,7 @@ def verify(
         datasets = [
             verify_dataset(cluster, store, dataset, progress) for dataset in DATASETS.values()
         ]
-        return Report(datasets, _verify_ledger(store, ledger) if ledger else None)
+        return VerifyReport(datasets, _verify_ledger(store, ledger) if ledger else None)
     finally:
         store.close()
 
@@ -384,7 +384,7 @@ def _newest_second(trades: Iterable[Any]) -> str:
     return max((trade.timestamp for trade in trades), default="")
 
 
-def facts(report: Report) -> dict[str, Any]:
+def facts(report: VerifyReport) -> dict[str, Any]:
     """Return what was found, for JSON."""
     found = asdict(report)
     for dataset, each in zip(found["datasets"], report.datasets, strict=True):
@@ -392,7 +392,7 @@ def facts(report: Report) -> dict[str, Any]:
     return {"exact": report.exact} | found
 
 
-def describe(report: Report) -> Iterator[str]:
+def describe(report: VerifyReport) -> Iterator[str]:
     """Say in plain words what was found, line by line."""
     for dataset in report.datasets:
         yield f"{dataset.dataset}:"

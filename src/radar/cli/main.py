@@ -36,7 +36,7 @@ from radar.cli.services import require
 from radar.text import host_port
 
 if TYPE_CHECKING:
-    from radar.local.pipeline import Pipeline, Summary
+    from radar.local.pipeline import Pipeline, RunSummary
     from radar.settings import Settings
 
 # Of the simulated exchange; more than any real one has.
@@ -399,11 +399,11 @@ def export(
     A file appears when it is complete. Called again it writes what is missing, days that were not
     over, and days of which something has come since.
     """
-    from radar.reading.export import Wanted
+    from radar.reading.export import ExportRequest
     from radar.reading.export import export as run
 
     settings = _settings("export")
-    wanted = Wanted(
+    wanted = ExportRequest(
         dataset.value,
         output_format.value,
         symbol or (),
@@ -856,7 +856,7 @@ def _command() -> str:
     return "radar" if called.name != "radar" or shutil.which("radar") else str(called)
 
 
-def _summary(summary: "Summary") -> str:
+def _summary(summary: "RunSummary") -> str:
     from radar.local.stopping import describe
 
     lines = [f"ran for {summary.duration_s:.0f} s"]

@@ -5,7 +5,7 @@ import structlog
 from radar.errors import QueryFailed, StoreUnavailable
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
-from radar.origin import Mark, refuse_other
+from radar.origin import OriginMark, refuse_other
 from radar.settings import Settings
 from radar.store import origin as store_origin
 from radar.store.client import Store
@@ -54,7 +54,7 @@ class SameOrigin:
         self._is_known = True
 
 
-def refuse(settings: Settings, topics: Mark, database: Mark) -> None:
+def refuse(settings: Settings, topics: OriginMark, database: OriginMark) -> None:
     """Refuse to store messages into a database of the other origin.
 
     Raises:

@@ -10,14 +10,14 @@ import time
 from radar.errors import BrokerUnavailable
 from radar.kafka.cluster import Cluster
 from radar.kafka.publisher import Publisher
-from radar.origin import Mark, Origin
+from radar.origin import Origin, OriginMark
 from radar.settings import Settings
 
 TOPIC = "radar_origin"
 WRITE_WITHIN_S = 10.0
 
 
-def read(cluster: Cluster) -> Mark | None:
+def read(cluster: Cluster) -> OriginMark | None:
     """Return what the topics hold; None if no producer has said so yet; blocks.
 
     Raises:
@@ -29,13 +29,13 @@ def read(cluster: Cluster) -> Mark | None:
     for message in cluster.messages(TOPIC):
         try:
             origin, exchange, since_s = json.loads(message.value() or b"")
-            return Mark(Origin(origin), str(exchange), float(since_s))
+            return OriginMark(Origin(origin), str(exchange), float(since_s))
         except (ValueError, TypeError):
             continue  # not written by radar
     return None
 
 
-def claim(settings: Settings, origin: Origin, exchange: str) -> Mark:
+def claim(settings: Settings, origin: Origin, exchange: str) -> OriginMark:
     """Return what the topics hold, and set the mark if there is none; blocks.
 
     Args:

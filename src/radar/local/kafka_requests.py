@@ -78,7 +78,7 @@ class Field(NamedTuple):
     until: int = _LATEST
 
 
-class Request(NamedTuple):
+class KafkaRequest(NamedTuple):
     """One API that is let through.
 
     Attributes:
@@ -105,11 +105,11 @@ def _list(of: Type, since: int = 0, until: int = _LATEST) -> Field:
 _STRING, _INT32, _INT64 = Field(STRING), Field(INT32), Field(INT64)
 
 REQUESTS = {
-    PRODUCE: Request(
+    PRODUCE: KafkaRequest(
         "Produce", (3, 9), 9,
         (_STRING, Field(INT16), _INT32, _array(_STRING, _array(_INT32, Field(RECORDS)))),
     ),
-    FETCH: Request(
+    FETCH: KafkaRequest(
         "Fetch", (4, 13), 12,
         (
             _INT32, _INT32, _INT32, _INT32, Field(INT8), Field(INT32, 7), Field(INT32, 7),
@@ -123,20 +123,20 @@ REQUESTS = {
             Field(STRING, 11),
         ),
     ),
-    2: Request(
+    2: KafkaRequest(
         "ListOffsets", (0, 8), 6,
         (
             _INT32, Field(INT8, 2),
             _array(_STRING, _array(_INT32, Field(INT32, 4), _INT64, Field(INT32, 0, 0))),
         ),
     ),
-    METADATA: Request(
+    METADATA: KafkaRequest(
         "Metadata", (0, 12), 9,
         (
             _array(Field(UUID, 10), _STRING), Field(BOOL, 4), Field(BOOL, 8, 10), Field(BOOL, 8),
         ),
     ),
-    8: Request(
+    8: KafkaRequest(
         "OffsetCommit", (0, 8), 8,
         (
             _STRING, Field(INT32, 1), Field(STRING, 1), Field(STRING, 7), Field(INT64, 2, 4),
@@ -146,39 +146,39 @@ REQUESTS = {
             ),
         ),
     ),
-    9: Request(
+    9: KafkaRequest(
         "OffsetFetch", (0, 8), 6,
         (
             Field(STRING, 0, 7), _array(_STRING, _list(INT32), until=7),
             _array(_STRING, _array(_STRING, _list(INT32)), since=8), Field(BOOL, 7),
         ),
     ),
-    FIND_COORDINATOR: Request(
+    FIND_COORDINATOR: KafkaRequest(
         "FindCoordinator", (0, 4), 3, (Field(STRING, 0, 3), Field(INT8, 1), _list(STRING, 4)),
     ),
-    11: Request(
+    11: KafkaRequest(
         "JoinGroup", (0, 7), 6,
         (
             _STRING, _INT32, Field(INT32, 1), _STRING, Field(STRING, 5), _STRING,
             _array(_STRING, Field(BYTES)),
         ),
     ),
-    12: Request("Heartbeat", (0, 4), 4, (_STRING, _INT32, _STRING, Field(STRING, 3))),
-    13: Request(
+    12: KafkaRequest("Heartbeat", (0, 4), 4, (_STRING, _INT32, _STRING, Field(STRING, 3))),
+    13: KafkaRequest(
         "LeaveGroup", (0, 5), 4,
         (_STRING, Field(STRING, 0, 2), _array(_STRING, _STRING, Field(STRING, 5), since=3)),
     ),
-    14: Request(
+    14: KafkaRequest(
         "SyncGroup", (0, 5), 4,
         (
             _STRING, _INT32, _STRING, Field(STRING, 3), Field(STRING, 5), Field(STRING, 5),
             _array(_STRING, Field(BYTES)),
         ),
     ),
-    15: Request("DescribeGroups", (0, 5), 5, (_list(STRING), Field(BOOL, 3))),
-    16: Request("ListGroups", (0, 4), 3, (_list(STRING, 4),)),
-    18: Request("ApiVersions", (0, 3), 3, (Field(STRING, 3), Field(STRING, 3))),
-    19: Request(
+    15: KafkaRequest("DescribeGroups", (0, 5), 5, (_list(STRING), Field(BOOL, 3))),
+    16: KafkaRequest("ListGroups", (0, 4), 3, (_list(STRING, 4),)),
+    18: KafkaRequest("ApiVersions", (0, 3), 3, (Field(STRING, 3), Field(STRING, 3))),
+    19: KafkaRequest(
         "CreateTopics", (0, 7), 5,
         (
             _array(
@@ -188,39 +188,39 @@ REQUESTS = {
             _INT32, Field(BOOL, 1),
         ),
     ),
-    20: Request(
+    20: KafkaRequest(
         "DeleteTopics", (0, 6), 4,
         (_list(STRING, 0, 5), _array(_STRING, Field(UUID), since=6), _INT32),
     ),
-    21: Request("DeleteRecords", (0, 2), 2, (_array(_STRING, _array(_INT32, _INT64)), _INT32)),
-    22: Request(
+    21: KafkaRequest("DeleteRecords", (0, 2), 2, (_array(_STRING, _array(_INT32, _INT64)), _INT32)),
+    22: KafkaRequest(
         "InitProducerId", (0, 4), 2, (_STRING, _INT32, Field(INT64, 3), Field(INT16, 3)),
     ),
-    23: Request(
+    23: KafkaRequest(
         "OffsetForLeaderEpoch", (0, 4), 4,
         (Field(INT32, 3), _array(_STRING, _array(_INT32, Field(INT32, 2), _INT32))),
     ),
-    32: Request(
+    32: KafkaRequest(
         "DescribeConfigs", (0, 4), 4,
         (_array(Field(INT8), _STRING, _list(STRING)), Field(BOOL, 1), Field(BOOL, 3)),
     ),
-    33: Request(
+    33: KafkaRequest(
         "AlterConfigs", (0, 2), 2,
         (_array(Field(INT8), _STRING, _array(_STRING, _STRING)), Field(BOOL)),
     ),
-    37: Request(
+    37: KafkaRequest(
         "CreatePartitions", (0, 3), 2,
         (
             _array(_STRING, Field(PARTITION_COUNT), _array(_list(INT32))), _INT32, Field(BOOL),
         ),
     ),
-    42: Request("DeleteGroups", (0, 2), 2, (_list(STRING),)),
-    44: Request(
+    42: KafkaRequest("DeleteGroups", (0, 2), 2, (_list(STRING),)),
+    44: KafkaRequest(
         "IncrementalAlterConfigs", (0, 1), 1,
         (_array(Field(INT8), _STRING, _array(_STRING, Field(INT8), _STRING)), Field(BOOL)),
     ),
-    47: Request("OffsetDelete", (0, 0), _LATEST, (_STRING, _array(_STRING, _array(_INT32)))),
-    DESCRIBE_CLUSTER: Request("DescribeCluster", (0, 0), 0, (Field(BOOL),)),
+    47: KafkaRequest("OffsetDelete", (0, 0), _LATEST, (_STRING, _array(_STRING, _array(_INT32)))),
+    DESCRIBE_CLUSTER: KafkaRequest("DescribeCluster", (0, 0), 0, (Field(BOOL),)),
 }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, depl
 from radar.local.log_files import LogFiles
 from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
-from radar.origin import Mark, Origin, refuse_other
+from radar.origin import Origin, OriginMark, refuse_other
 from radar.process import Orphans, handled
 from radar.producer.origin import exchange_origin
 from radar.settings import Settings, clickhouse_password_file
@@ -58,7 +58,7 @@ from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
 from radar.text import host_port
-from radar.ui.terminal.watch import Watch
+from radar.ui.terminal.watch import LiveOverview
 from radar_simulator import LedgerSummary
 
 START_TIMEOUT_S = 60.0
@@ -87,7 +87,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """What a run came to."""
 
     duration_s: float
@@ -134,7 +134,7 @@ class Pipeline:
         self.started_at_s = time.time()
         # What starts has the stores to itself.
         observer = Observer(settings, self.deployment, stores_after_s=START_ALONE_S)
-        self.watch = Watch(observer)
+        self.watch = LiveOverview(observer)
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
         self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
@@ -211,7 +211,7 @@ class Pipeline:
         if self.broker.embedded and not self._runs_apache_kafka:
             self._background.append(asyncio.create_task(self._keep_trimmed(cluster)))
 
-    async def stop(self) -> Summary:
+    async def stop(self) -> RunSummary:
         """Stop in order: exchange quiet, producers, workers drained, stores; sum up.
 
         What does not answer is named in the summary.
@@ -365,7 +365,7 @@ class Pipeline:
         if not self.broker.embedded:
             self._joining.remember(address, data_in_kafka(cluster))
 
-    def _refuse_other(self, mark: Mark | None, store: str, option: str) -> None:
+    def _refuse_other(self, mark: OriginMark | None, store: str, option: str) -> None:
         """Refuse a store of the other origin before anything starts that would refuse it as well.
 
         Raises:
@@ -466,7 +466,7 @@ class Pipeline:
             raise RadarError(f"the simulated exchange does not answer: {error}") from error
         return msgspec.json.decode(content, type=LedgerSummary)
 
-    def _sum_up(self, ended_at_s: float, left: Left, channels: int, notes: list[str]) -> Summary:
+    def _sum_up(self, ended_at_s: float, left: Left, channels: int, notes: list[str]) -> RunSummary:
         since_us = int(self.started_at_s * 1_000_000)
         trades = depth = dead_letters = None
         notes = [*notes]
@@ -491,7 +491,7 @@ class Pipeline:
                 dead_letters = self._count_dead_letters(Cluster(self.settings))
             except BrokerUnavailable as error:
                 notes.append(str(error))
-        return Summary(
+        return RunSummary(
             duration_s=ended_at_s - self.started_at_s,
             left=left,
             dead_letters=dead_letters,
@@ -671,7 +671,7 @@ async def run(
     show: Callable[[Pipeline], Awaitable[None]],
     *,
     join: bool = False,
-) -> Summary:
+) -> RunSummary:
     """Run the pipeline until Ctrl-C, SIGTERM or the end of `duration_s`; a second Ctrl-C forces.
 
     Args:
@@ -717,7 +717,7 @@ async def _run(
     stop: asyncio.Event,
     duration_s: float | None,
     show: Callable[[Pipeline], Awaitable[None]],
-) -> Summary:
+) -> RunSummary:
     shown = asyncio.ensure_future(show(pipeline))
     try:
         starting = asyncio.create_task(pipeline.start())

@@ -19,7 +19,7 @@ from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.local.supervisor import Supervisor
 from radar.settings import Settings
-from radar.ui.terminal.watch import Watch
+from radar.ui.terminal.watch import LiveOverview
 
 STOP_WITHIN_S = 90.0
 STUCK_AFTER_S = 15.0  # without one more message stored
@@ -54,7 +54,7 @@ class Left:
 class Stop:
     """One stop of a pipeline."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, watch: Watch) -> None:
+    def __init__(self, settings: Settings, supervisor: Supervisor, watch: LiveOverview) -> None:
         """Begin: from now on the time is counted, and the watch shows what is waited for."""
         self._settings = settings
         self._supervisor = supervisor

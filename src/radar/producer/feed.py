@@ -21,7 +21,7 @@ from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
 from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
 from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
-from radar.producer.freshness import Book
+from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
 from radar.producer.publish import BufferedPublisher
@@ -162,7 +162,7 @@ class Feed:
                 heard[symbol] = max(heard.get(symbol, 0), record.received_at_us)
         return heard
 
-    def books(self) -> dict[str, Book]:
+    def books(self) -> dict[str, MarketBook]:
         """Return the newest snapshots of each market."""
 
         def newest(side: BookSide, symbol: str) -> DepthSnapshot | None:
@@ -170,7 +170,7 @@ class Feed:
             return record if isinstance(record, DepthSnapshot) else None
 
         return {
-            symbol: Book(newest(BookSide.BID, symbol), newest(BookSide.ASK, symbol))
+            symbol: MarketBook(newest(BookSide.BID, symbol), newest(BookSide.ASK, symbol))
             for symbol in self.markets
         }
 

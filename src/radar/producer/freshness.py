@@ -63,7 +63,7 @@ class _Evidence:
         return True
 
 
-class Unpublished(Protocol):
+class UnpublishedTrades(Protocol):
     """What is known to be published; see `radar.producer.recorders.TradeRecorder`."""
 
     def unpublished(self, trades: list[Trade]) -> list[tuple[Trade, int]]:
@@ -111,7 +111,7 @@ class Retries:
 class TradeFreshness:
     """Decides which markets are compared with REST, which are mute and which not verified."""
 
-    def __init__(self, deadline_s: float, published: Unpublished) -> None:
+    def __init__(self, deadline_s: float, published: UnpublishedTrades) -> None:
         """Start without a market.
 
         Args:
@@ -230,7 +230,7 @@ def _is_newer(evidence: _Evidence, trade: Trade, n: int) -> bool:
     return trade.event_time_ms > evidence.newest_ms
 
 
-class Book(NamedTuple):
+class MarketBook(NamedTuple):
     """The newest snapshots of both sides of a book."""
 
     bid: DepthSnapshot | None
@@ -241,7 +241,7 @@ class Book(NamedTuple):
         """When the newer one came, Unix time; 0 if none has."""
         return max((side.received_at_us for side in self if side is not None), default=0)
 
-    def differs(self, other: "Book") -> bool:
+    def differs(self, other: "MarketBook") -> bool:
         """Tell whether a side that both have says something else."""
         return any(
             old is not None
@@ -253,7 +253,7 @@ class Book(NamedTuple):
 
 class _Again(NamedTuple):
     asked: float
-    before: Book
+    before: MarketBook
 
 
 class BookFreshness:
@@ -266,7 +266,7 @@ class BookFreshness:
         self._again: dict[str, _Again] = {}
 
     def look(
-        self, books: Mapping[str, Book], alive: Collection[str], now: float, now_us: int
+        self, books: Mapping[str, MarketBook], alive: Collection[str], now: float, now_us: int
     ) -> list[str]:
         """Take what connections have brought; return the markets to subscribe to again.
 
@@ -292,7 +292,7 @@ class BookFreshness:
         return due
 
     def settle(
-        self, books: Mapping[str, Book], subscribed_us: Mapping[str, int]
+        self, books: Mapping[str, MarketBook], subscribed_us: Mapping[str, int]
     ) -> list[tuple[str, int, int]]:
         """Return the markets that were mute, from when to when (Unix time).
 

@@ -81,7 +81,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExportRequest:
     """What to export."""
 
     dataset: str  # of SOURCES
@@ -108,7 +108,7 @@ def is_complete(day: Day, written_at: datetime | None) -> bool:
 
 def export(
     settings: Settings,
-    wanted: Wanted,
+    wanted: ExportRequest,
     folder: Path,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Exported:
@@ -143,7 +143,7 @@ def export(
     return Exported(written, len(days) - written)
 
 
-def _check(ask: Ask, wanted: Wanted) -> None:
+def _check(ask: Ask, wanted: ExportRequest) -> None:
     def midnight(day: date | None, days: int = 0) -> datetime | None:
         if day is None:
             return None
@@ -158,7 +158,7 @@ def _check(ask: Ask, wanted: Wanted) -> None:
     recorded.check_markets(rows, wanted.symbols)
 
 
-def _days(ask: Ask, source: Source, wanted: Wanted) -> tuple[datetime, list[Day]]:
+def _days(ask: Ask, source: Source, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
     """Return the database's clock, and all days of which there is something."""
     conditions = ["1"]
     parameters = {}

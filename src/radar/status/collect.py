@@ -18,7 +18,7 @@ from radar.status import bottleneck, deployment, judgement, kafka_facts, process
 from radar.status.data_disk import disk_full
 from radar.status.deployment import Deployment, Served
 from radar.status.judgement import IS_STARTING
-from radar.status.kafka_facts import DeadLetters
+from radar.status.kafka_facts import DeadLetterFacts
 from radar.status.model import (
     ConnectionState,
     Flow,
@@ -497,7 +497,7 @@ class Observer:
         producers: list[ProducerState],
         workers: list[WorkerState],
         partitions: list[PartitionState],
-        letters: DeadLetters | None,
+        letters: DeadLetterFacts | None,
         told: dict[str, ProcessReport],
     ) -> Flow:
         total = self._totals.total

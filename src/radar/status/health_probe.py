@@ -21,7 +21,7 @@ ANSWER_TIMEOUT_S = 2.0
 MAX_PORT = 65535
 
 
-class Report(NamedTuple):
+class HealthReport(NamedTuple):
     """What a process says of itself."""
 
     name: str
@@ -52,26 +52,26 @@ def parse(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def ask(host: str, port: int, name: str = "") -> Report:
+def ask(host: str, port: int, name: str = "") -> HealthReport:
     """Ask the process that serves at an address; blocks for twice ANSWER_TIMEOUT_S at most."""
     name = name or host_port(host, port)
     try:
         alive, why_not_alive, _ = _get(host, port, "/healthz")
         ready, why_not_ready, warnings = _get(host, port, "/readyz")
     except TimeoutError:
-        return Report(name, False, False, [f"no answer within {ANSWER_TIMEOUT_S:g} s"])
+        return HealthReport(name, False, False, [f"no answer within {ANSWER_TIMEOUT_S:g} s"])
     except OSError as error:
         reason = error.strerror or str(error)
-        return Report(name, False, False, [f"no answer at {host_port(host, port)}: {reason}"])
+        return HealthReport(name, False, False, [f"no answer at {host_port(host, port)}: {reason}"])
     except (http.client.HTTPException, ValueError, TypeError, KeyError):
         where = host_port(host, port)
         reason = f"the server at {where} is no process of radar: give its METRICS_PORT"
-        return Report(name, False, False, [reason])
+        return HealthReport(name, False, False, [reason])
     reasons = list(dict.fromkeys([*why_not_alive, *why_not_ready]))
-    return Report(name, alive, ready, reasons, warnings)
+    return HealthReport(name, alive, ready, reasons, warnings)
 
 
-def ask_all(settings: "Settings") -> list[Report]:
+def ask_all(settings: "Settings") -> list[HealthReport]:
     """Ask all processes of the `radar up` that runs, else the one that METRICS_PORT names.
 
     Where neither is, it asks those of MONITOR_PROCESSES.
@@ -102,9 +102,9 @@ def ask_all(settings: "Settings") -> list[Report]:
     )
 
 
-def _ask_child(process: dict[str, Any]) -> Report | None:
+def _ask_child(process: dict[str, Any]) -> HealthReport | None:
     if process["state"] != "running":
-        return Report(process["name"], False, False, [f"the process is {process['state']}"])
+        return HealthReport(process["name"], False, False, [f"the process is {process['state']}"])
     if not process["metrics_port"]:
         return None
     return ask("127.0.0.1", process["metrics_port"], process["name"])

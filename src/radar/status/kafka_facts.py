@@ -11,7 +11,7 @@ from radar.status.model import RecentDeadLetter
 SHOWN_LETTERS = 20
 
 
-class DeadLetters(NamedTuple):
+class DeadLetterFacts(NamedTuple):
     """What is in the dead-letter topics."""
 
     newest: list[RecentDeadLetter]
@@ -30,7 +30,7 @@ def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
     }
 
 
-def ask_letters(cluster: Cluster) -> DeadLetters:
+def ask_letters(cluster: Cluster) -> DeadLetterFacts:
     """Read the dead letters, and what the topics hold; blocks.
 
     Raises:
@@ -59,7 +59,7 @@ def ask_letters(cluster: Cluster) -> DeadLetters:
         newest += letters
         still_open[dataset.name] = states[DeadLetterState.OPEN]
     mark = origin.read(cluster)
-    return DeadLetters(_newest_letters(newest), still_open, str(mark.origin) if mark else "")
+    return DeadLetterFacts(_newest_letters(newest), still_open, str(mark.origin) if mark else "")
 
 
 def _newest_letters(letters: list[RecentDeadLetter]) -> list[RecentDeadLetter]:

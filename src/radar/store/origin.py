@@ -4,7 +4,7 @@ import time
 
 from radar.codec.batch_decoder import Column
 from radar.errors import QueryFailed, StoreRejected, StoreUnavailable
-from radar.origin import Mark, Origin
+from radar.origin import Origin, OriginMark
 from radar.store.client import Store
 
 TABLE = "store_origin"
@@ -12,7 +12,7 @@ SEEN_WITHIN_S = 5.0
 _LOOK_AGAIN_S = 0.05
 
 
-def read(store: Store) -> Mark | None:
+def read(store: Store) -> OriginMark | None:
     """Return what the database holds; None if no worker has said so yet; blocks.
 
     Raises:
@@ -23,10 +23,10 @@ def read(store: Store) -> Mark | None:
         "SELECT toString(origin), exchange, toUnixTimestamp64Milli(since) / 1e3"
         f" FROM {TABLE} ORDER BY since LIMIT 1"
     )
-    return Mark(Origin(rows[0][0]), str(rows[0][1]), float(rows[0][2])) if rows else None
+    return OriginMark(Origin(rows[0][0]), str(rows[0][1]), float(rows[0][2])) if rows else None
 
 
-def claim(store: Store, origin: Origin, exchange: str) -> Mark:
+def claim(store: Store, origin: Origin, exchange: str) -> OriginMark:
     """Return what the database holds, and set the mark if there is none; blocks.
 
     Args:

@@ -19,7 +19,7 @@ from radar.status.judgement import OVERVIEW_HOLDS_S
 from radar.status.model import Overview
 from radar.ui.terminal import flow, help_text, sections
 from radar.ui.terminal.cells import cell
-from radar.ui.terminal.marks import Mark
+from radar.ui.terminal.marks import StatusMark
 from radar.ui.terminal.sections import SECTIONS, Row, Section
 
 LOOK_EVERY_S = 0.2
@@ -364,7 +364,7 @@ class Monitor(App[None]):
         short = self.size.width < flow.WIDE
         for n, pane in enumerate(self._panes):
             name = pane.id or ""
-            style = Mark.PASSES.style if counts.get(name) else ""
+            style = StatusMark.PASSES.style if counts.get(name) else ""
             if n == self._current:
                 style = f"{style} reverse"
             text.append(f"{pane.number} {_SHORT.get(name, name) if short else name}", style=style)

@@ -10,7 +10,7 @@ from radar.status import judgement
 from radar.status.model import Flow, Overview, TableState
 from radar.ui.terminal import figures
 from radar.ui.terminal.cells import cell
-from radar.ui.terminal.marks import Mark, of_stage, of_verdict
+from radar.ui.terminal.marks import StatusMark, of_stage, of_verdict
 
 WIDE = 110  # columns from which on words are written out
 # Each with the columns that it needs; what is left is divided.
@@ -39,7 +39,7 @@ def title(overview: Overview | None, name: str, width: int, note: str, dashboard
 
 def verdict(
     overview: Overview | None, *, stopping: str = "", now_s: float | None = None
-) -> tuple[Mark, Text]:
+) -> tuple[StatusMark, Text]:
     """Write whether it flows, else where it is stuck and why.
 
     Args:
@@ -49,9 +49,9 @@ def verdict(
     """
     if stopping:
         words = cell(f"▲ STOPPING: {stopping}. Ctrl-C again ends at once", "bold")
-        return Mark.PASSES, words
+        return StatusMark.PASSES, words
     if overview is None:
-        return Mark.IDLE, Text("○ asking everybody …", style="dim")
+        return StatusMark.IDLE, Text("○ asking everybody …", style="dim")
     said = judgement.verdict(overview, now_s)
     mark = of_verdict(said)
     if said == "unknown" and overview.verdict != "unknown" and now_s is not None:
@@ -145,7 +145,7 @@ def _cells(
 ) -> tuple[list[Text], list[Text]]:
     def cell(stage: str, text: str, alarm: bool = False) -> Text:
         mark = of_stage(overview, stage, each.dataset)
-        style = "" if mark is Mark.FLOWS else mark.style
+        style = "" if mark is StatusMark.FLOWS else mark.style
         return Text(text, style=style or ("yellow" if alarm else ""))
 
     producers = [producer for producer in overview.producers if producer.dataset == each.dataset]
@@ -166,7 +166,7 @@ def _cells(
     stored = figures.rate(each.stored_per_s if rated else None)
     connections = cell("connections", f"{each.connections if known else figures.NONE} open")
     if known and not each.connections:
-        connections.stylize(Mark.STUCK.style)
+        connections.stylize(StatusMark.STUCK.style)
     first = [
         cell("exchange", f"{frames} frames/s" if wide else f"{frames}/s"),
         connections,

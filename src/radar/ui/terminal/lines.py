@@ -9,14 +9,14 @@ from rich.console import Console
 from radar.status.model import Flow, Problem
 from radar.ui.terminal.cells import cell
 from radar.ui.terminal.figures import clock, uptime
-from radar.ui.terminal.watch import Watch
+from radar.ui.terminal.watch import LiveOverview
 
 LINE_EVERY_S = 5.0
 LOOK_EVERY_S = 0.2
 STOPPING_EVERY_S = 1.0
 
 
-async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Watch) -> None:
+async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: LiveOverview) -> None:
     """Print until cancelled."""
     started_s = time.monotonic()
     for name, where in addresses:
@@ -38,7 +38,7 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Wa
         console.print(cell(f"{passed} {line}"), highlight=False, soft_wrap=True)
 
 
-async def _until_due(watch: Watch) -> bool:
+async def _until_due(watch: LiveOverview) -> bool:
     """Wait until a line is due; tell whether it is one about a stop."""
     due_s = time.monotonic() + LINE_EVERY_S
     while not watch.stopping and time.monotonic() < due_s:  # noqa: ASYNC110 - also a deadline
@@ -46,7 +46,7 @@ async def _until_due(watch: Watch) -> bool:
     return bool(watch.stopping)
 
 
-async def _show_stop(console: Console, watch: Watch) -> None:
+async def _show_stop(console: Console, watch: LiveOverview) -> None:
     """Print what the stop waits for until cancelled."""
     console.print(cell("stopping (Ctrl-C again ends at once)"), highlight=False, soft_wrap=True)
     while True:

@@ -5,7 +5,7 @@ from enum import Enum
 from radar.status.model import Condition, Overview, ProcessState, Verdict
 
 
-class Mark(Enum):
+class StatusMark(Enum):
     """A state; its sign and its style. Colours are the terminal's own, light or dark."""
 
     FLOWS = ("●", "green")
@@ -25,44 +25,44 @@ class Mark(Enum):
         return self.value[1]
 
 
-_OF_VERDICT: dict[Verdict, Mark] = {
-    "stuck": Mark.STUCK,
-    "unknown": Mark.UNKNOWN,
-    "warns": Mark.PASSES,
-    "passes": Mark.PASSES,
-    "idle": Mark.IDLE,
-    "flows": Mark.FLOWS,
+_OF_VERDICT: dict[Verdict, StatusMark] = {
+    "stuck": StatusMark.STUCK,
+    "unknown": StatusMark.UNKNOWN,
+    "warns": StatusMark.PASSES,
+    "passes": StatusMark.PASSES,
+    "idle": StatusMark.IDLE,
+    "flows": StatusMark.FLOWS,
 }
 _OF_SEVERITY = {
-    "problem": Mark.STUCK,
-    "unknown": Mark.UNKNOWN,
-    "warning": Mark.PASSES,
-    "passes": Mark.PASSES,
+    "problem": StatusMark.STUCK,
+    "unknown": StatusMark.UNKNOWN,
+    "warning": StatusMark.PASSES,
+    "passes": StatusMark.PASSES,
 }
-_OF_CONDITION: dict[Condition, Mark] = {
-    "ready": Mark.FLOWS,
-    "runs": Mark.FLOWS,
-    "warns": Mark.PASSES,
-    "not_ready": Mark.PASSES,
-    "starting": Mark.PASSES,
-    "stopped": Mark.IDLE,
-    "down": Mark.STUCK,
+_OF_CONDITION: dict[Condition, StatusMark] = {
+    "ready": StatusMark.FLOWS,
+    "runs": StatusMark.FLOWS,
+    "warns": StatusMark.PASSES,
+    "not_ready": StatusMark.PASSES,
+    "starting": StatusMark.PASSES,
+    "stopped": StatusMark.IDLE,
+    "down": StatusMark.STUCK,
 }
 
 
-def of_verdict(verdict: Verdict) -> Mark:
+def of_verdict(verdict: Verdict) -> StatusMark:
     """Return the state of the whole."""
     return _OF_VERDICT[verdict]
 
 
-def of_stage(overview: Overview, stage: str, dataset: str | None = None) -> Mark:
+def of_stage(overview: Overview, stage: str, dataset: str | None = None) -> StatusMark:
     """Return the state of a stage, or of one dataset in it: that of its worst obstacle."""
     for each in overview.obstacles:  # the worst come first
         if each.stage == stage and (dataset is None or each.dataset in ("", dataset)):
             return _OF_SEVERITY[each.severity]
-    return Mark.FLOWS
+    return StatusMark.FLOWS
 
 
-def of_process(process: ProcessState) -> Mark:
+def of_process(process: ProcessState) -> StatusMark:
     """Return the state of a process."""
     return _OF_CONDITION[process.condition]

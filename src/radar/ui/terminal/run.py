@@ -18,7 +18,7 @@ from radar.settings import Settings
 from radar.status import deployment
 from radar.status.collect import Observer
 from radar.ui.terminal import lines
-from radar.ui.terminal.watch import Watch
+from radar.ui.terminal.watch import LiveOverview
 
 if TYPE_CHECKING:
     from radar.ui.terminal.app import Monitor
@@ -50,7 +50,7 @@ def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> No
     """
     from radar.ui.terminal.app import Monitor
 
-    watch = Watch(Observer(settings))
+    watch = LiveOverview(Observer(settings))
     found = deployment.find(settings)
     name = "simulated exchange" if found.simulated else settings.exchange
 
@@ -76,7 +76,7 @@ async def show_up(
     console: Console,
     name: str,
     addresses: Sequence[tuple[str, str]],
-    watch: Watch,
+    watch: LiveOverview,
     processes: Callable[[], Mapping[str, Started]],
 ) -> None:
     """Show the pipeline of `radar up` until cancelled; leaves the terminal as it was.
@@ -120,7 +120,7 @@ async def _end(app: "Monitor", showing: "asyncio.Task[None]") -> None:
 
 
 async def _until_stored(
-    console: Console, name: str, watch: Watch, processes: Callable[[], Mapping[str, Started]]
+    console: Console, name: str, watch: LiveOverview, processes: Callable[[], Mapping[str, Started]]
 ) -> None:
     began_s = time.monotonic()
     started_s: float | None = None

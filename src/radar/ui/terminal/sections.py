@@ -11,14 +11,14 @@ from radar.status.judgement import is_known, is_skewed
 from radar.status.model import Overview, ProcessState, Subject
 from radar.ui.terminal import figures
 from radar.ui.terminal.cells import cell
-from radar.ui.terminal.marks import Mark, of_process
+from radar.ui.terminal.marks import StatusMark, of_process
 
 SPARK_WIDTH = 12
 Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by dataset and partition
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column; those with the highest rank are left out first where there is no room."""
 
     title: str
@@ -50,7 +50,7 @@ class Section:
 
     name: str
     title: str
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     rows: Callable[[Overview, Series], list[Row]]
     empty: str
     order: int = -1  # column by which it is sorted first; -1: as the rows come
@@ -211,7 +211,7 @@ def _process(
     each: ProcessState, rate: float | None, latency: float | None, memory: int | None, what: str
 ) -> Row:
     mark = of_process(each)
-    style = "" if mark is Mark.FLOWS else mark.style
+    style = "" if mark is StatusMark.FLOWS else mark.style
     cells = (
         Text.assemble((f"{mark.sign} ", mark.style), (each.name, style)),
         "" if rate is None else f"{figures.rate(rate)}/s",
@@ -300,10 +300,10 @@ SECTIONS = (
         "partitions",
         "Lag by partition",
         (
-            *(Column("partition"), Column("waiting", right=True)),
-            *(Column("trend", rank=2), Column("change", right=True, rank=3)),
-            *(Column("in/s", right=True, rank=5), Column("stored/s", right=True, rank=5)),
-            *(Column("end", right=True, rank=8), Column("worker")),
+            *(TableColumn("partition"), TableColumn("waiting", right=True)),
+            *(TableColumn("trend", rank=2), TableColumn("change", right=True, rank=3)),
+            *(TableColumn("in/s", right=True, rank=5), TableColumn("stored/s", right=True, rank=5)),
+            *(TableColumn("end", right=True, rank=8), TableColumn("worker")),
         ),
         _partitions,
         "Kafka has told nothing yet",
@@ -313,10 +313,13 @@ SECTIONS = (
         "processes",
         "Processes",
         (
-            *(Column("process"), Column("rate", right=True, rank=2)),
-            *(Column("latency", right=True, rank=3), Column("memory", right=True, rank=5)),
-            *(Column("restarts", right=True, rank=4), Column("pid", right=True, rank=6)),
-            Column("what"),
+            *(TableColumn("process"), TableColumn("rate", right=True, rank=2)),
+            *(
+                TableColumn("latency", right=True, rank=3),
+                TableColumn("memory", right=True, rank=5),
+            ),
+            *(TableColumn("restarts", right=True, rank=4), TableColumn("pid", right=True, rank=6)),
+            TableColumn("what"),
         ),
         _processes,
         "none known: set MONITOR_PROCESSES, or start `radar up`",
@@ -326,9 +329,9 @@ SECTIONS = (
         "connections",
         "Connections to the exchange",
         (
-            *(Column("connection"), Column("markets", right=True, rank=3)),
-            *(Column("age", right=True), Column("last frame", right=True)),
-            *(Column("frames", right=True, rank=4), Column("producer", rank=2)),
+            *(TableColumn("connection"), TableColumn("markets", right=True, rank=3)),
+            *(TableColumn("age", right=True), TableColumn("last frame", right=True)),
+            *(TableColumn("frames", right=True, rank=4), TableColumn("producer", rank=2)),
         ),
         _connections,
         "no producer has told any",
@@ -338,10 +341,10 @@ SECTIONS = (
         "markets",
         "Markets, the stalest first",
         (
-            *(Column("market"), Column("last price", right=True)),
-            *(Column("bid", right=True, rank=5), Column("ask", right=True, rank=5)),
-            *(Column("trade ago", right=True), Column("book ago", right=True)),
-            Column("latency", right=True, rank=4),
+            *(TableColumn("market"), TableColumn("last price", right=True)),
+            *(TableColumn("bid", right=True, rank=5), TableColumn("ask", right=True, rank=5)),
+            *(TableColumn("trade ago", right=True), TableColumn("book ago", right=True)),
+            TableColumn("latency", right=True, rank=4),
         ),
         _markets,
         "ClickHouse has told none yet",
@@ -352,8 +355,13 @@ SECTIONS = (
         "gaps",
         "Gaps of the last day",
         (
-            *(Column("ended"), Column("lasted", right=True), Column("dataset"), Column("cause")),
-            *(Column("trades", rank=3), Column("markets")),
+            *(
+                TableColumn("ended"),
+                TableColumn("lasted", right=True),
+                TableColumn("dataset"),
+                TableColumn("cause"),
+            ),
+            *(TableColumn("trades", rank=3), TableColumn("markets")),
         ),
         _gaps,
         "none: nothing was missed",
@@ -364,8 +372,13 @@ SECTIONS = (
         "letters",
         "Dead letters",
         (
-            *(Column("sent"), Column("dataset", rank=2), Column("reason"), Column("", rank=5)),
-            *(Column("place", rank=4), Column("detail")),
+            *(
+                TableColumn("sent"),
+                TableColumn("dataset", rank=2),
+                TableColumn("reason"),
+                TableColumn("", rank=5),
+            ),
+            *(TableColumn("place", rank=4), TableColumn("detail")),
         ),
         _letters,
         "none: every message became a row",
@@ -374,7 +387,7 @@ SECTIONS = (
     Section(
         "problems",
         "Problems",
-        (Column("at"), Column("process"), Column("what")),
+        (TableColumn("at"), TableColumn("process"), TableColumn("what")),
         _problems,
         "none",
     ),

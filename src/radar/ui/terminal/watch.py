@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.02  # after an observation that somebody waits for
 _log = structlog.get_logger()
 
 
-class Watch:
+class LiveOverview:
     """Observes regularly.
 
     Attributes:

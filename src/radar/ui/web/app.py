@@ -38,7 +38,7 @@ from radar.ui.web import address, markets, pages, quality
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
 from radar.ui.web.live import EventStream, Hub, TooManyViewers
-from radar.ui.web.markets import Grid, Market, NoSuchMarket
+from radar.ui.web.markets import Grid, MarketTicker, NoSuchMarket
 from radar.ui.web.reader import Reader, Threads
 
 STATIC = Path(__file__).parent / "static"
@@ -233,10 +233,10 @@ class Dashboard:
                 raise InvalidRequest("page must be markets, market or pipeline")
         return EventStream(self._hub, subjects, request.client.host if request.client else "")
 
-    def _market(self, request: Request) -> Market:
+    def _market(self, request: Request) -> MarketTicker:
         if not (symbol := _symbol(request)):
             raise InvalidRequest("symbol is missing: name a market, e.g. symbol=USDTTMN")
-        return Market(self._settings.exchange, symbol)
+        return MarketTicker(self._settings.exchange, symbol)
 
 
 class _Files(StaticFiles):

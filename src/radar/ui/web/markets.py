@@ -37,7 +37,7 @@ class NoSuchMarket(RadarError):
     """Nothing is recorded of a market."""
 
 
-class Market(NamedTuple):
+class MarketTicker(NamedTuple):
     """A market by its exchange and by the name that the exchange gives it."""
 
     source: str
@@ -94,7 +94,7 @@ class MarketRow(Struct, frozen=True):
     book_at_s: float | None
 
 
-class Candle(Struct, frozen=True):
+class CandleRow(Struct, frozen=True):
     """What traded in one interval."""
 
     time: int  # the interval's beginning
@@ -108,7 +108,7 @@ class Candle(Struct, frozen=True):
     trades: int
 
 
-class Trade(Struct, frozen=True):
+class TradeRow(Struct, frozen=True):
     """A trade."""
 
     id: str
@@ -119,7 +119,7 @@ class Trade(Struct, frozen=True):
     amount: str
 
 
-class Book(Struct, frozen=True):
+class BookState(Struct, frozen=True):
     """The newest snapshot of each side of a book, best level first, as [price, quantity]."""
 
     symbol: str
@@ -242,7 +242,7 @@ def markets(store: Store) -> list[MarketRow]:
     return by_volume([MarketRow(*row) for row in store.rows(MARKETS, settings=READ_ONLY)])
 
 
-def market_row(store: Store, market: Market) -> MarketRow | None:
+def market_row(store: Store, market: MarketTicker) -> MarketRow | None:
     """Return what the list of markets says of one; None if it is not there."""
     sql = f"{MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
     rows = store.rows(sql, market._asdict(), READ_ONLY)
@@ -260,7 +260,9 @@ def by_volume(rows: list[MarketRow]) -> list[MarketRow]:
     return sorted(rows, key=volume)
 
 
-def candles(store: Store, market: Market, grid: Grid, before_s: float, count: int) -> list[Candle]:
+def candles(
+    store: Store, market: MarketTicker, grid: Grid, before_s: float, count: int
+) -> list[CandleRow]:
     """Return the newest candles that begin before a time, oldest first.
 
     Intervals without trades are not there and do not count.
@@ -302,7 +304,7 @@ def check_grid(grid: Grid) -> None:
         raise InvalidRequest(f"time_zone must be one of {', '.join(TIME_ZONES)}")
 
 
-def last_candles(store: Store, market: Market, grid: Grid) -> list[Candle]:
+def last_candles(store: Store, market: MarketTicker, grid: Grid) -> list[CandleRow]:
     """Return the candle of the newest trade and the one before, if its interval has one."""
     ((there, newest_ms),) = store.rows(
         TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
@@ -320,8 +322,8 @@ def now_ms(store: Store) -> int:
 
 
 def changed_candles(
-    store: Store, market: Market, grid: Grid, since_ms: int
-) -> tuple[int, list[Candle]]:
+    store: Store, market: MarketTicker, grid: Grid, since_ms: int
+) -> tuple[int, list[CandleRow]]:
     """Return the candles of the rows that were inserted since a time, oldest first.
 
     However old the trades are: a candle of last week changes when a trade of then is stored now.
@@ -339,7 +341,7 @@ def changed_candles(
     ((now_ms, beginnings),) = store.rows(
         CHANGED % grid.beginning, asked | {"since_ms": since_ms}, READ_ONLY
     )
-    found: list[Candle] = []
+    found: list[CandleRow] = []
     for first_s, last_s in ranges(beginnings, grid.interval_s * _FAR_INTERVALS):
         end_ms = (last_s + grid.interval_s) * 1000
         found += _candles(store, grid, asked, first_s * 1000, end_ms)
@@ -358,7 +360,7 @@ def ranges(numbers: Sequence[int], far: int) -> list[tuple[int, int]]:
     return found
 
 
-def _joined(older: list[Candle], newer: list[Candle]) -> list[Candle]:
+def _joined(older: list[CandleRow], newer: list[CandleRow]) -> list[CandleRow]:
     """Put candles behind older ones; the day in which both windows meet may be in both."""
     known = {candle.time for candle in newer}
     return [candle for candle in older if candle.time not in known] + newer
@@ -366,12 +368,14 @@ def _joined(older: list[Candle], newer: list[Candle]) -> list[Candle]:
 
 def _candles(
     store: Store, grid: Grid, asked: dict[str, Any], start_ms: int, end_ms: int
-) -> list[Candle]:
+) -> list[CandleRow]:
     window = {"start_ms": start_ms, "end_ms": end_ms}
-    return [Candle(*row) for row in reversed(store.rows(grid.candles, asked | window, READ_ONLY))]
+    return [
+        CandleRow(*row) for row in reversed(store.rows(grid.candles, asked | window, READ_ONLY))
+    ]
 
 
-def trades(store: Store, market: Market, count: int) -> list[Trade]:
+def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
     """Return the newest trades, newest first; of those in the same moment the last received.
 
     Raises:
@@ -390,13 +394,13 @@ def trades(store: Store, market: Market, count: int) -> list[Trade]:
     return found
 
 
-def trades_since(store: Store, market: Market, since_s: float, count: int) -> list[Trade]:
+def trades_since(store: Store, market: MarketTicker, since_s: float, count: int) -> list[TradeRow]:
     """Return the newest of the trades that happened at a time or later, newest first."""
     asked = market._asdict() | {"since_ms": round(since_s * 1000), "count": count}
-    return [Trade(*row) for row in store.rows(TRADES, asked, READ_ONLY)]
+    return [TradeRow(*row) for row in store.rows(TRADES, asked, READ_ONLY)]
 
 
-def book(store: Store, market: Market, at_s: float) -> Book:
+def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
     """Return the book as it was known at a time.
 
     Raises:
@@ -408,7 +412,7 @@ def book(store: Store, market: Market, at_s: float) -> Book:
         bids = list(zip(bid_prices, bid_quantities, strict=True))
         asks = list(zip(ask_prices, ask_quantities, strict=True))
         mid, spread, spread_bps = middle
-        return Book(
+        return BookState(
             symbol=market.symbol,
             bid_at_s=bid_at_s or None,
             ask_at_s=ask_at_s or None,
@@ -420,7 +424,7 @@ def book(store: Store, market: Market, at_s: float) -> Book:
             imbalance=None if mid is None else imbalance(bids, asks, mid),
         )
     must_exist(store, market)
-    return Book(market.symbol, None, None, [], [], None, None, None, None)
+    return BookState(market.symbol, None, None, [], [], None, None, None, None)
 
 
 def imbalance(
@@ -436,12 +440,12 @@ def imbalance(
     return (bid - ask) / (bid + ask) if bid + ask else None
 
 
-def book_version(store: Store, market: Market) -> tuple[Any, ...]:
+def book_version(store: Store, market: MarketTicker) -> tuple[Any, ...]:
     """Return what changes with every new snapshot of the market; cheap."""
     return tuple(store.rows(BOOK_VERSION, market._asdict(), READ_ONLY))
 
 
-def must_exist(store: Store, market: Market) -> None:
+def must_exist(store: Store, market: MarketTicker) -> None:
     """Do nothing if anything is recorded of a market.
 
     Raises:

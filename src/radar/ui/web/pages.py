@@ -11,7 +11,7 @@ from radar.store.client import Store
 from radar.ui.web import markets
 from radar.ui.web.history import Sampler
 from radar.ui.web.live import Subject
-from radar.ui.web.markets import Book, Candle, Grid, Market, MarketRow, Trade
+from radar.ui.web.markets import BookState, CandleRow, Grid, MarketRow, MarketTicker, TradeRow
 from radar.ui.web.reader import Reader
 
 MARKETS_PERIOD_S = 2.0
@@ -54,7 +54,7 @@ def changed_rows(before: Sequence[MarketRow], after: Sequence[MarketRow]) -> lis
     return [row for row in after if row not in known]
 
 
-def one_market(reader: Reader, market: Market, grid: Grid) -> list[Subject[Any]]:
+def one_market(reader: Reader, market: MarketTicker, grid: Grid) -> list[Subject[Any]]:
     """Return what the page of a market looks at."""
     return [
         _row(reader, market),
@@ -74,7 +74,7 @@ def pipeline(sampler: Sampler) -> list[Subject[Any]]:
     return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after, rest=0.0)]
 
 
-def _row(reader: Reader, market: Market) -> Subject[MarketRow | None]:
+def _row(reader: Reader, market: MarketTicker) -> Subject[MarketRow | None]:
     async def ask(_: MarketRow | None) -> MarketRow | None:
         return await reader.ask("market", lambda store: markets.market_row(store, market))
 
@@ -89,11 +89,11 @@ class Tape:
     matter in which order trades become visible, how late, or how often one was delivered.
     """
 
-    trades: list[Trade] = field(default_factory=list)
-    fresh: list[Trade] = field(default_factory=list)
+    trades: list[TradeRow] = field(default_factory=list)
+    fresh: list[TradeRow] = field(default_factory=list)
     told: deque[str] = field(default_factory=lambda: deque(maxlen=4 * TAPE))  # by their identity
 
-    def followed_by(self, trades: list[Trade]) -> "Tape":
+    def followed_by(self, trades: list[TradeRow]) -> "Tape":
         """Return the tape with the trades that are the newest now."""
         told = set(self.told)
         fresh = [trade for trade in trades if trade.id not in told]
@@ -102,9 +102,9 @@ class Tape:
         return Tape(trades, fresh, known)
 
 
-def _tape(reader: Reader, market: Market) -> Subject[Tape]:
+def _tape(reader: Reader, market: MarketTicker) -> Subject[Tape]:
     async def ask(before: Tape | None) -> Tape:
-        def newest(store: Store) -> list[Trade]:
+        def newest(store: Store) -> list[TradeRow]:
             if before is None or len(before.trades) < TAPE:
                 return markets.trades(store, market, TAPE)
             # The newest cannot be older than the oldest of those that were the newest before.
@@ -121,15 +121,15 @@ def _tape(reader: Reader, market: Market) -> Subject[Tape]:
     return Subject(("trades", market), "trades", MARKET_PERIOD_S, ask, whole, change)
 
 
-def _book(reader: Reader, market: Market) -> Subject[tuple[Any, Book]]:
-    async def ask(before: tuple[Any, Book] | None) -> tuple[Any, Book]:
+def _book(reader: Reader, market: MarketTicker) -> Subject[tuple[Any, BookState]]:
+    async def ask(before: tuple[Any, BookState] | None) -> tuple[Any, BookState]:
         version = await reader.ask("book", lambda store: markets.book_version(store, market))
         if before is not None and before[0] == version:
             return before
         at_s = time.time() + AHEAD_S
         return version, await reader.ask("book", lambda store: markets.book(store, market, at_s))
 
-    def change(before: tuple[Any, Book], after: tuple[Any, Book]) -> Book | None:
+    def change(before: tuple[Any, BookState], after: tuple[Any, BookState]) -> BookState | None:
         return None if before[1] == after[1] else after[1]
 
     return Subject(("book", market), "book", MARKET_PERIOD_S, ask, lambda state: state[1], change)
@@ -144,10 +144,10 @@ class LiveCandles:
     """
 
     since_ms: int = 0  # what was inserted later is not known yet; clock of ClickHouse
-    lately: dict[int, Candle] = field(default_factory=dict)  # by time; what changed last is last
-    changed: list[Candle] = field(default_factory=list)
+    lately: dict[int, CandleRow] = field(default_factory=dict)  # by time; what changed last is last
+    changed: list[CandleRow] = field(default_factory=list)
 
-    def followed_by(self, now_ms: int, candles: Sequence[Candle]) -> "LiveCandles":
+    def followed_by(self, now_ms: int, candles: Sequence[CandleRow]) -> "LiveCandles":
         """Return these with those candles that differ from what was known."""
         changed = [each for each in candles if self.lately.get(each.time) != each]
         lately = self.lately.copy()
@@ -158,7 +158,7 @@ class LiveCandles:
         return LiveCandles(now_ms - VISIBLE_AFTER_MS, kept, changed)
 
 
-def _candles(reader: Reader, market: Market, grid: Grid) -> Subject[LiveCandles]:
+def _candles(reader: Reader, market: MarketTicker, grid: Grid) -> Subject[LiveCandles]:
     async def ask(before: LiveCandles | None) -> LiveCandles:
         def newest(store: Store) -> LiveCandles:
             if before is not None:
@@ -170,7 +170,7 @@ def _candles(reader: Reader, market: Market, grid: Grid) -> Subject[LiveCandles]
 
         return await reader.ask("candles", newest)
 
-    def told(candles: Sequence[Candle]) -> dict[str, object]:
+    def told(candles: Sequence[CandleRow]) -> dict[str, object]:
         in_order = sorted(candles, key=lambda each: each.time)
         return {"interval_s": grid.interval_s, "candles": in_order}
 

@@ -36,7 +36,7 @@ class CoveredMarket(Struct, frozen=True):
     days: list[CoveredDay | None]
 
 
-class Summary(Struct, frozen=True):
+class QualitySummary(Struct, frozen=True):
     """The coverage of all days and markets of trades; None: nothing was watched."""
 
     watched_share: float | None
@@ -53,7 +53,7 @@ class Retention(Struct, frozen=True):
     goes_on: str | None  # when its rows begin to be deleted
 
 
-class Gap(Struct, frozen=True):
+class GapRow(Struct, frozen=True):
     """A time in which nothing of some markets was received."""
 
     dataset: str
@@ -95,12 +95,12 @@ def covered(store: Store, source: str, days: int) -> dict[str, Any]:
     }
 
 
-def summary(rows: list[Covered]) -> Summary:
+def summary(rows: list[Covered]) -> QualitySummary:
     """Return the mean shares of all days and markets of trades, and whether they are good."""
     trades = [row for row in rows if row.record_kind == "trades"]
     watched = _mean([row.watched_share for row in trades])
     complete = _mean([row.complete_share for row in trades])
-    return Summary(watched, complete, is_covered(watched), is_covered(complete))
+    return QualitySummary(watched, complete, is_covered(watched), is_covered(complete))
 
 
 def _mean(shares: list[float]) -> float | None:
@@ -150,7 +150,7 @@ def gaps(store: Store, source: str, days: int, symbol: str) -> dict[str, Any]:
         "source": source, "since": _first_day(days), "symbol": symbol, "count": MAX_GAPS + 1,
     }  # fmt: skip
     rows = store.rows(GAPS, asked, READ_ONLY)
-    return {"gaps": [Gap(*row) for row in rows[:MAX_GAPS]], "more": len(rows) > MAX_GAPS}
+    return {"gaps": [GapRow(*row) for row in rows[:MAX_GAPS]], "more": len(rows) > MAX_GAPS}
 
 
 def _first_day(days: int) -> Any:

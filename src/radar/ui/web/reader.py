@@ -24,7 +24,7 @@ _Answer = TypeVar("_Answer")
 _log = structlog.get_logger()
 
 
-class Refused(RadarError):
+class QueryRefused(RadarError):
     """ClickHouse refuses a question: the log says why, the person who asked needs no SQL."""
 
 
@@ -131,7 +131,7 @@ class Reader:
             if (name, str(error)) != self._logged:  # pages ask again every second
                 self._logged = name, str(error)
                 _log.warning("ClickHouse refuses a question", question=name, error=str(error))
-            raise Refused(
+            raise QueryRefused(
                 f"ClickHouse refuses the question about {name}: the dashboard's log says why;"
                 " `radar migrate` creates tables that are missing"
             ) from error
