@@ -32,7 +32,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
     (
         "DEPLOYMENT.md",
         "README.md",
-        "docs/benchmarks.md",
         "docs/dashboard.md",
         "docs/operations.md",
         "docs/queries.md",
