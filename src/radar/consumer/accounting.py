@@ -104,9 +104,10 @@ class Decision:
     """What follows from a situation.
 
     Attributes:
-        start: The offset at which to go on.
+        start: The offset at which to go on. Each one before it is a row, a dead letter, or inside
+            a gap. An offset that is read again counts as accounted for once it is stored: the
+            database may be replaced by an older copy meanwhile.
         generation: Of the names of insert blocks from now on.
-        accounted_to: Every offset before it is a row, a dead letter, or inside a gap.
         maybe_stored_to: Offsets up to here may be rows: only missing ones are inserted.
         plan: A block that was planned from `start` on.
         gaps: What is lost.
@@ -115,7 +116,6 @@ class Decision:
 
     start: int
     generation: int
-    accounted_to: int
     maybe_stored_to: int = -1
     plan: Plan | None = None
     gaps: list[DeliveryGap] = field(default_factory=list)
@@ -177,7 +177,6 @@ def _recreated(s: Situation, old: Former) -> Decision:
     return Decision(
         course.start,
         course.generation,
-        course.accounted_to,
         course.maybe_stored_to,
         gaps=[gap, *course.gaps],
         notice=course.notice,
@@ -187,7 +186,7 @@ def _recreated(s: Situation, old: Former) -> Decision:
 def _from_low(s: Situation, generation: int, maybe_stored_to: int, notice: str) -> Decision:
     """Read the log from its beginning; what it lacks was never stored."""
     gaps = [_deleted(s, 0, s.low - 1)] if s.low > 0 else []
-    return Decision(s.low, generation, s.low, maybe_stored_to, gaps=gaps, notice=notice)
+    return Decision(s.low, generation, maybe_stored_to, gaps=gaps, notice=notice)
 
 
 def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
@@ -209,8 +208,7 @@ def _ordered(s: Situation, order: Order, course: Decision) -> Decision:
     return Decision(
         start,
         max(course.generation, _generation(s) + 1),
-        course.accounted_to,
-        max(course.maybe_stored_to, course.accounted_to - 1, order.last),
+        max(course.maybe_stored_to, course.start - 1, order.last),
         gaps=course.gaps,
         notice=f"offsets {order.first} to {order.last} are stored again, as ordered",
     )
@@ -222,11 +220,10 @@ def _without_position(s: Situation, rows: StoredRows) -> Decision:
     known = s.progress.next_offset if s.progress else 0
     gaps = [_deleted(s, known, s.low - 1)] if known < s.low and (s.progress or not newest) else []
     if newest is None and known <= s.low:
-        return Decision(s.low, _generation(s), s.low, gaps=gaps, notice=_gone(gaps))
+        return Decision(s.low, _generation(s), gaps=gaps, notice=_gone(gaps))
     return Decision(
         s.low,
         _generation(s) + 1,
-        max(known, s.low),
         max(known, (newest or 0) + 1) - 1,
         gaps=gaps,
         notice="the group has no position although offsets are stored: it was deleted or expired",
@@ -253,7 +250,6 @@ def _truncated(s: Situation, position: int) -> Decision:
     return Decision(
         s.low,
         _generation(s) + 1,
-        s.high,
         max(stored_to, s.high) - 1,
         gaps=gaps,
         notice=f"the log went back: it ends at offset {s.high}, offset {position} was next",
@@ -289,7 +285,6 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
         return Decision(
             start,
             generation + 1,
-            start,
             position - 1 if plan is None else plan.hi,
             gaps=gaps,
             notice=f"offsets {stored_to} to {position - 1} were committed and are no rows",
@@ -301,7 +296,6 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
         return Decision(
             s.low,
             generation,
-            max(accounted_to, s.low),
             accounted_to - 1,
             gaps=gaps,
             notice=notice,
@@ -309,12 +303,8 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
     if known > s.high:
         # A broker came back with an older log and the positions that belong to it.
         course = _truncated(s, known)
-        return Decision(
-            position, generation + 1, s.high, known - 1, gaps=course.gaps, notice=course.notice
-        )
-    return Decision(
-        position, generation, accounted_to, known - 1 if known > position else -1, plan=plan
-    )
+        return Decision(position, generation + 1, known - 1, gaps=course.gaps, notice=course.notice)
+    return Decision(position, generation, known - 1 if known > position else -1, plan=plan)
 
 
 def _rows_end(rows: StoredRows, first: int, end: int) -> int:
@@ -333,14 +323,13 @@ def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision
             )
         gaps = [_deleted(s, position, s.low - 1)] if position < s.low else []
         start = max(position, s.low)
-        return Decision(start, generation, start, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
+        return Decision(start, generation, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
     known = s.progress.next_offset
     if position < known:
         start = max(position, s.low)
         return Decision(
             start,
             generation + 1,
-            max(known, start),
             known - 1,
             plan=plan if plan and start == position else None,
             notice=f"the group was set back from offset {known} to {position}",
@@ -363,7 +352,7 @@ def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision
     if position < s.low:
         gaps.append(_deleted(s, position, s.low - 1))
     notice = f"the group was set forward from offset {stored_to} to {position}" if gaps else ""
-    return Decision(start, generation, start, -1, plan=plan, gaps=gaps, notice=notice)
+    return Decision(start, generation, -1, plan=plan, gaps=gaps, notice=notice)
 
 
 def _gone(gaps: list[DeliveryGap]) -> str:

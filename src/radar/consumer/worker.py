@@ -1022,9 +1022,18 @@ class Worker:
             _Rows(self._store, self._dataset.table, partition),
         )
         write_new(self._store, topic, course.gaps, "worker")
+        work.topic_id, work.generation = topic_id, course.generation
+        work.maybe_stored_to = course.maybe_stored_to
+        self._standstills.follow(topic_id)
+        # The position and its mark come first: whoever dies in between finds the same differences
+        # again, and knows which rows may be there already.
+        marked_to = work.mark.maybe_stored_to if work.mark else -1
+        is_new = course.start != (work.committed or 0) or marked_to < course.maybe_stored_to
+        if course.notice or is_new:
+            self._commit(work, course.start, course.plan)
         found = known.progress.get(partition, UNRECORDED)
         progress = Progress(
-            course.accounted_to,
+            course.start,
             course.generation,
             max([found.orders_to_us, *(order.ordered_at_us for order in orders)]),
             max(found.version, work.progress.version) + 1,
@@ -1032,10 +1041,7 @@ class Worker:
         write_progress(
             self._store, topic, topic_id, {partition: progress}, self._settings.worker_id
         )
-        work.topic_id, work.generation, work.progress = topic_id, course.generation, progress
-        self._standstills.follow(topic_id)
-        if course.notice or course.start != (work.committed or 0):
-            self._commit(work, course.start, course.plan)
+        work.progress = progress
         is_refused = self._reader.invalid.pop(partition, None) is not None
         if (
             course.start != work.next_offset
