@@ -30,8 +30,6 @@ RULES = {
 # Files that break a rule today. Never add one: rewrite the text. A clean file must leave the list.
 NOT_YET_CLEAN: frozenset[str] = frozenset(
     (
-        "DEPLOYMENT.md",
-        "README.md",
         "docs/dashboard.md",
         "docs/operations.md",
         "docs/queries.md",
@@ -53,9 +51,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "src/radar/checks/rows.py",
         "src/radar/checks/verify.py",
         "src/radar/cli/arguments.py",
-        "src/radar/cli/dlq.py",
-        "src/radar/cli/failures.py",
-        "src/radar/cli/main.py",
         "src/radar/cli/streams.py",
         "src/radar/client.py",
         "src/radar/codec/batch_decoder.py",

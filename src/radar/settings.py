@@ -211,20 +211,16 @@ class Settings(BaseSettings):
 
     # Exchange
     exchange: Literal["wallex"] = Field("wallex", description="Exchange to record.")
-    exchange_ws_url: WsUrl = Field(
-        "", description="WebSocket address; empty means the exchange's own."
-    )
-    exchange_rest_url: HttpUrl = Field(
-        "", description="REST address; empty means the exchange's own."
-    )
+    exchange_ws_url: WsUrl = Field("", description="WebSocket URL; empty: the exchange's own.")
+    exchange_rest_url: HttpUrl = Field("", description="REST URL; empty: the exchange's own.")
     exchange_origin: Literal["", "real", "simulated"] = Field(
         "",
-        description="What the exchange's data is; empty: real at the exchange's own addresses,"
+        description="Whether the data is real or simulated; empty: real at the exchange's own URLs,"
         " simulated at others. Real and simulated data never share a store.",
     )
     exchange_proxy: ProxyUrl = Field(
         "",
-        description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty means none.",
+        description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty: none.",
         repr=False,
     )
     symbols: Annotated[
@@ -233,54 +229,61 @@ class Settings(BaseSettings):
         BeforeValidator(_split),
         AfterValidator(_check_symbols),
         Allowed("empty, or names of markets, separated by commas"),
-    ] = Field(
-        (), description="Markets to record, separated by commas; empty means every spot market."
-    )
+    ] = Field((), description="Markets to record, separated by commas; empty: every spot market.")
     symbols_per_connection: int = Field(
         25, ge=1, le=200, description="Markets that share one WebSocket connection."
     )
     redundant_connections: int = Field(
-        1, ge=1, le=5, description="Connections at the same time that each bring the same markets."
+        1, ge=1, le=5, description="Simultaneous connections that each deliver the same markets."
     )
     depth_interval_seconds: float = Field(
         7,
         ge=0,
         le=86400,
         allow_inf_nan=False,
-        description="Publish the newest snapshot of a market's side at most this often; 0: all.",
+        description="Publish the newest snapshot of a book at most once in this many seconds; 0:"
+        " publish every snapshot.",
     )
     connection_max_age_seconds: Seconds = Field(
-        1500, description="Replace a connection at this age (the exchange closes at 1800)."
+        1500,
+        description="Replace a connection at this age in seconds (the exchange closes it at 1800).",
     )
     connection_overlap_seconds: Seconds = Field(
-        5, description="Keep the old connection this long beside its replacement."
+        5, description="Keep the old connection open beside its replacement for this many seconds."
     )
     silence_timeout_seconds: Seconds = Field(
-        30, description="Reconnect when a connection that was busy has sent nothing for so long."
+        30, description="Reconnect when a busy connection has been silent for this many seconds."
     )
     reconnect_max_seconds: Seconds = Field(
-        30, description="Longest wait between two attempts to connect."
+        30, description="Wait at most this many seconds between two attempts to connect."
     )
     markets_refresh_seconds: Seconds = Field(
         600,
-        description="Look for listed and delisted markets, and try refused ones again, this often.",
+        description="Seconds between two readings of the exchange's market list. A reading also"
+        " retries refused markets.",
     )
     max_markets: int = Field(
         2000,
         ge=1,
         le=100_000,
-        description="Record at most this many markets, unless SYMBOLS names them.",
+        description="Record at most this many markets. A list in SYMBOLS has no such limit.",
     )
     repair_requests_per_second: float = Field(
-        20, gt=0, le=1000, description="Most REST requests per second that fetch missed trades."
+        20,
+        gt=0,
+        le=1000,
+        description="Send at most this many REST requests per second for backfill.",
     )
     freshness_seconds: Seconds = Field(
         60,
-        description="A market that brought nothing for so long is compared with REST; without that"
-        " evidence it counts as not verified.",
+        description="Compare a market with REST when it has been silent for this many seconds."
+        " Without that evidence it counts as not verified.",
     )
     max_frame_bytes: int = Field(
-        1_048_576, ge=1024, le=67_108_864, description="Larger frames close the connection."
+        1_048_576,
+        ge=1024,
+        le=67_108_864,
+        description="Close a connection on a frame above this size in bytes.",
     )
 
     # Kafka
@@ -292,41 +295,50 @@ class Settings(BaseSettings):
         1, ge=1, le=10, description="Replicas of topics that radar creates."
     )
     kafka_retention_hours: float = Field(
-        168, gt=0, le=87600, description="How long topics that radar creates keep messages."
+        168, gt=0, le=87600, description="Retention in hours of topics that radar creates."
     )
     kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
         "lz4", description="Compression of produced batches."
     )
     kafka_linger_ms: int = Field(
-        20, ge=0, le=10_000, description="How long a producer collects messages for a batch."
+        20,
+        ge=0,
+        le=10_000,
+        description="Collect messages for a Kafka batch for this many milliseconds.",
     )
     kafka_buffer_bytes: int = Field(
         67_108_864,
         ge=1_048_576,
         le=1_073_741_824,
-        description="A producer's buffer; when it is full, reading from the exchange stops.",
+        description="Size in bytes of a producer's buffer. A producer with a full buffer stops"
+        " reading from the exchange.",
     )
     kafka_retry_refused_seconds: Seconds = Field(
         60,
-        description="A producer sends a message that Kafka refuses (missing right, too large, wrong"
-        " clock) again for so long; then it records a gap.",
+        description="Retry a message that Kafka refuses (missing right, too large, wrong clock) for"
+        " this many seconds, then record a gap.",
     )
     kafka_session_timeout_seconds: float = Field(
-        45, ge=1, le=1800, description="After this long without a heartbeat a worker is dead."
+        45,
+        ge=1,
+        le=1800,
+        description="Remove a worker from its group after this many seconds without a heartbeat.",
     )
     kafka_join_timeout_seconds: Seconds = Field(
-        20, description="A worker that got no assignment for so long joins its group again."
+        20, description="Join the group again after this many seconds without an assignment."
     )
     kafka_group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="How workers share partitions; consumer is KIP-848 (Apache Kafka 4), where"
-        " the brokers decide on the session timeout.",
+        description="Rebalance protocol of the workers. consumer is KIP-848 (Apache Kafka 4): there"
+        " the brokers set the session timeout.",
     )
     kafka_home: Annotated[str, Allowed("empty, or a path")] = Field(
-        "", description="`radar up` runs the Apache Kafka with this libs/; empty: the embedded one."
+        "",
+        description="Run the Apache Kafka of this folder (its libs/) in `radar up`; empty: the"
+        " embedded broker.",
     )
     kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
-        "plaintext", description="How to talk to the brokers."
+        "plaintext", description="Security protocol of the connections to the brokers."
     )
     kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "", description="SASL mechanism."
@@ -334,20 +346,20 @@ class Settings(BaseSettings):
     kafka_sasl_username: str = Field("", description="SASL user.")
     kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password.")
     kafka_ssl_ca_file: CertificatesPath = Field(
-        "", description="CA certificates to verify brokers with; empty means the system's."
+        "", description="CA certificates that verify the brokers; empty: the system's."
     )
     kafka_ssl_certificate_file: CertificatesPath = Field(
-        "", description="Certificate to show to brokers that ask for one."
+        "", description="Client certificate for brokers that ask for one."
     )
-    kafka_ssl_key_file: KeyPath = Field("", description="Private key of that certificate.")
+    kafka_ssl_key_file: KeyPath = Field("", description="Private key of the client certificate.")
     kafka_ssl_key_password: SecretStr = Field(
-        SecretStr(""), description="Password of that private key."
+        SecretStr(""), description="Password of the private key."
     )
     worker_id: Annotated[str, Allowed("letters, digits, '.', '_' and '-'")] = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,200}$",
-        description="Fixed name of a worker in its group (static membership, classic only);"
-        " empty: none.",
+        description="Static membership: fixed name of a worker in its group (classic protocol"
+        " only); empty: none.",
     )
 
     # ClickHouse
@@ -363,65 +375,68 @@ class Settings(BaseSettings):
     )
     clickhouse_db: Identifier = Field("radar", description="Database.")
     clickhouse_secure: bool = Field(
-        False, description="Use HTTPS, usually on CLICKHOUSE_PORT=8443; certificates are verified."
+        False, description="Use HTTPS and verify certificates, usually with CLICKHOUSE_PORT=8443."
     )
     clickhouse_ca_file: CertificatesPath = Field(
-        "", description="CA certificates to verify ClickHouse with; empty means the system's."
+        "", description="CA certificates that verify ClickHouse; empty: the system's."
     )
     retention_days: int = Field(
-        90, ge=1, le=25_000, description="Rows are deleted this many days after they were received."
+        90, ge=1, le=25_000, description="Delete rows this many days after their receipt."
     )
 
     # Workers
     batch_size: int = Field(
-        5000, ge=1, le=1_000_000, description="A batch is due at this many rows, or at 8 MiB."
+        5000, ge=1, le=1_000_000, description="Insert a batch when it has this many rows, or 8 MiB."
     )
     batch_max_size: int = Field(
         50_000,
         ge=1,
         le=1_000_000,
-        description="A batch that is due takes along what waits, up to this many rows.",
+        description="Let a due batch also take waiting messages, up to this many rows.",
     )
     batch_timeout_seconds: Seconds = Field(
-        5, description="A batch is due at this age, even if it is small; fractions are allowed."
+        5,
+        description="Insert a batch at this age in seconds, even if it is small; fractions are"
+        " allowed.",
     )
     insert_interval_seconds: Seconds = Field(
-        1, description="Or so long after the batch before it: nothing more waits then."
+        1, description="Also insert when this many seconds have passed since the previous insert."
     )
     insert_timeout_seconds: Seconds = Field(
-        30, description="Give up one attempt of an insert after this long, and retry."
+        30, description="Abandon an attempt to insert after this many seconds, and retry."
     )
     offset_check_seconds: Seconds = Field(
         5,
-        description="Compare stored, committed and available offsets this often, and ask Kafka for"
-        " the ID of the topic.",
+        description="Seconds between two comparisons of stored, committed and available offsets."
+        " Each also checks the topic's ID.",
     )
     max_bad_share: float = Field(
         0.05,
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Halt a partition when more of its newest messages are bad; 1: never.",
+        description="Halt a partition when more than this share of its newest messages is bad; 1:"
+        " never.",
     )
     max_consecutive_bad: int = Field(
         100,
         ge=0,
         le=1_000_000,
-        description="Halt a partition at so many bad messages in a row; 0: never.",
+        description="Halt a partition after this many bad messages in a row; 0: never.",
     )
 
     # Dashboard
     dashboard_host: Host = Field(
         "127.0.0.1",
-        description="Address of this machine to serve the dashboard on; others than its own"
-        " loopback need DASHBOARD_TOKEN.",
+        description="Address of this machine to serve the dashboard on. An address other than"
+        " loopback needs DASHBOARD_TOKEN.",
     )
     dashboard_port: int = Field(
         8080,
         ge=0,
         le=65535,
-        description="Port of the dashboard; if it is taken, `radar up` takes another one. 0: none"
-        " in `radar up`, any free one in `radar dashboard`.",
+        description="Port of the dashboard; if it is taken, `radar up` uses another one. 0: no"
+        " dashboard in `radar up`, any free port in `radar dashboard`.",
     )
     dashboard_token: Annotated[
         SecretStr,
@@ -429,13 +444,13 @@ class Settings(BaseSettings):
         Allowed("empty, or at least 16 characters"),
     ] = Field(
         SecretStr(""),
-        description="Token that every request to the dashboard must prove to know; empty: a random"
-        " one in RADAR_DATA_DIR/dashboard.token.",
+        description="Token that opens the dashboard; empty: a random one in"
+        " RADAR_DATA_DIR/dashboard.token.",
     )
     dashboard_hosts: HostNames = Field(
         (),
-        description="Further names of the dashboard, e.g. radar.example behind a reverse proxy"
-        " on this machine, whose X-Forwarded-For and -Proto are then believed.",
+        description="Further host names of the dashboard, e.g. radar.example behind a reverse proxy"
+        " on this machine. Setting one trusts that proxy's X-Forwarded-For and -Proto.",
     )
 
     # Running
@@ -444,10 +459,10 @@ class Settings(BaseSettings):
     )
     depth_workers: int = Field(2, ge=1, le=64, description="Depth workers that `radar up` starts.")
     radar_data_dir: Path = Field(
-        Path(".radar"), description="Where the embedded mode keeps its data and logs."
+        Path(".radar"), description="Folder of the embedded mode's data and logs."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe log lines that are written."
+        "INFO", description="Least severe level to log."
     )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto: console in a terminal, JSON lines elsewhere."
@@ -456,19 +471,24 @@ class Settings(BaseSettings):
         10_485_760,
         ge=4096,
         le=1_073_741_824,
-        description="`radar up` rotates a log at this size, and keeps four older files of it.",
+        description="Rotate a log file of `radar up` at this size in bytes, and keep four older"
+        " files.",
     )
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="Serve health and Prometheus metrics here; 0 means not."
+        0,
+        ge=0,
+        le=65535,
+        description="Port for health and Prometheus metrics; 0: do not serve them.",
     )
     metrics_host: Host = Field(
         "127.0.0.1",
-        description="Address of this machine to serve them on; 0.0.0.0: all, as in a container.",
+        description="Address of this machine to serve health and metrics on; 0.0.0.0: all, as in a"
+        " container.",
     )
     metrics_hosts: HostNames = Field(
         (),
-        description="Further names under which they are asked, e.g. radar.example; addresses and"
-        " names without a dot always work.",
+        description="Further host names that requests for health and metrics may use, e.g."
+        " radar.example. Addresses and names without a dot always work.",
     )
     monitor_processes: Annotated[
         tuple[str, ...],
@@ -478,8 +498,8 @@ class Settings(BaseSettings):
         Allowed("empty, or HOST:PORT or NAME=HOST:PORT, separated by commas"),
     ] = Field(
         (),
-        description="METRICS_PORT of the processes that `radar monitor`, `status` and `health` ask,"
-        " where no `radar up` runs.",
+        description="Health addresses (METRICS_PORT) for `radar monitor`, `status` and `health`"
+        " without a running `radar up`.",
     )
 
 
@@ -731,7 +751,7 @@ Every option of radar. Values come from the environment, then from a file `.env`
 directory, then from the defaults here. A wrong value ends a command with exit code 2 and one line
 that says what is allowed; `radar config` shows what is in effect, secrets masked.
 
-This page is written by `radar config --reference`.
+`radar config --reference` generates this page.
 """
 
 
@@ -741,7 +761,7 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         if name in _SECTIONS:
             lines += ["", f"## {_SECTIONS[name]}", ""]
-            lines += ["| option | default | allowed | what it does |", "|---|---|---|---|"]
+            lines += ["| option | default | allowed | description |", "|---|---|---|---|"]
         default = f"`{default_text(name)}`" if default_text(name) else "empty"
         variable = f"`{name.upper()}`"
         if is_secret(name):

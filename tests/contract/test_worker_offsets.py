@@ -142,7 +142,7 @@ def test_group_set_forward_is_a_gap_until_the_range_is_restored(
     eventually(lambda: offsets(store) == [0, 1, 5], "what follows", within_s)
     assert gaps(settings, store) == [("group_moved", 2, 4, "open")]
     assert "3 MISSING (offsets 2, 3, 4)" in run("verify", code=1)
-    assert "are ordered to be stored again" in run("restore", "trades", "0", "--from", "2")
+    assert "will be stored again" in run("restore", "trades", "0", "--from", "2")
     eventually(lambda: offsets(store) == [0, 1, 2, 3, 4, 5], "the range")
     eventually(lambda: gaps(settings, store)[0][3] == "repaired", "the gap is closed")
     assert json.loads(run("verify", "--json"))["exact"]

@@ -1,5 +1,6 @@
 """Where a partition goes on, and what is lost: each difference of log, group and database."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,11 @@ class Rows:
     def last(self, first: int, end: int) -> int | None:
         return max((each for each in self.offsets if first <= each < end), default=None)
 
+    def first_missing(self, first: int, end: int) -> int:
+        return next((each for each in range(first, end) if each not in self.offsets), end)
 
-def course(rows: range = range(0), **facts: Any) -> Decision:
+
+def course(rows: Iterable[int] = (), **facts: Any) -> Decision:
     defaults: dict[str, Any] = {"low": 0, "high": 100, "position": None, "mark": None}
     return decide(Situation(3, ID, **(defaults | facts)), Rows(set(rows)))
 
@@ -72,6 +76,12 @@ def test_offsets_that_are_read_again_do_not_count_as_accounted_for() -> None:
         range(30), position=55, mark=CommitMetadata(ID, 3), progress=copied, low=20, high=55
     )
     assert after.start == 30
+
+
+def test_rows_that_were_stored_after_a_database_went_back_hide_none_before_them() -> None:
+    rows = [*range(40), *range(50, 60)]
+    found = course(rows, position=60, mark=OURS, progress=Progress(40, 2))
+    assert (found.start, found.maybe_stored_to, found.gaps) == (40, 59, [])
 
 
 def test_what_may_be_stored_is_handed_on_with_the_plan() -> None:

@@ -1,4 +1,4 @@
-"""What the commands of the command line share."""
+"""Arguments and output that the commands share."""
 
 import json
 import logging
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from radar.settings import Settings
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="One JSON value; docs/operations.md lists the fields.")
+    bool, typer.Option("--json", help="Print one JSON value; docs/operations.md lists the fields.")
 ]
-# Of what --json prints. It changes when a field is renamed, removed or gets another meaning.
+# Version of the JSON output. It changes when a field is renamed, removed or redefined.
 JSON_VERSION = 1
 
 MAX_LINE_CHARACTERS = 10_000
@@ -31,14 +31,14 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class RecordedName(StrEnum):
-    """What is recorded."""
+    """Datasets that producers record."""
 
     TRADES = "trades"
     DEPTH = "depth"
 
 
 class DatasetName(StrEnum):
-    """What is stored."""
+    """Datasets that workers store."""
 
     TRADES = "trades"
     DEPTH = "depth"

@@ -1,4 +1,4 @@
-"""The command line's part about dead letters: `radar dlq …`."""
+"""The commands for dead letters: `radar dlq …`."""
 
 import base64
 import re
@@ -35,15 +35,16 @@ MAX_NAME_CHARACTERS = 300
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Messages that could not become rows: look at them, store them after a repair.",
+    help="List, show, replay or purge dead letters: messages that could not become rows.",
 )
 
-KindOption = Annotated[DatasetName | None, typer.Option("--dataset", help="Only of this dataset.")]
+KindOption = Annotated[DatasetName | None, typer.Option("--dataset", help="Only this dataset.")]
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Only with this reason: schema, json, amount, rejected, …")
 ]
 SinceOption = Annotated[
-    str, typer.Option("--since", help="Only newer than this: 15m, 2h, 7d, or 2026-07-01T12:00 UTC.")
+    str,
+    typer.Option("--since", help="Only newer than this: 15m, 2h, 7d, or 2026-07-01T12:00 (UTC)."),
 ]
 
 
@@ -54,13 +55,13 @@ def list_letters(
     reason: ReasonOption = "",
     since: SinceOption = "",
     everything: Annotated[
-        bool, typer.Option("--all", help="Also those that were replayed since.")
+        bool, typer.Option("--all", help="Also list replayed dead letters.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="For machines: one object per line.")
+        bool, typer.Option("--json", help="Print one JSON object per line.")
     ] = False,
 ) -> None:
-    """List dead letters: where each message stood, why it is no row, and how it begins."""
+    """List dead letters: place, reason and beginning of each message."""
     from radar.consumer.dlq.reader import DeadLetterState, Letters
     from radar.kafka import Cluster
 
@@ -92,12 +93,16 @@ def list_letters(
 
 @app.command()
 def show(
-    letter: Annotated[str, typer.Argument(help="Its name, TOPIC:PARTITION:OFFSET, as in `list`.")],
+    letter: Annotated[
+        str, typer.Argument(help="Name of a dead letter, TOPIC:PARTITION:OFFSET, as in `list`.")
+    ],
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="Only the payload, byte for byte.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print only the payload, byte for byte.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead letter whole: reason, origin, key and payload."""
+    """Show the reason, place, key and payload of one dead letter."""
     settings = settings_for("dlq")
     _check_name(letter)
     require(settings, kafka=True)
@@ -125,18 +130,19 @@ def show(
 @app.command()
 def replay(
     letters: Annotated[
-        list[str] | None, typer.Argument(help="Names as in `list`; otherwise all that are chosen.")
+        list[str] | None,
+        typer.Argument(help="Names as in `list`; default: all that the options select."),
     ] = None,
     *,
     dataset: KindOption = None,
     reason: ReasonOption = "",
     since: SinceOption = "",
 ) -> None:
-    """Store what can be rows now, after what was wrong has been repaired.
+    """Store dead letters as rows, after you have corrected the cause.
 
-    A message becomes the row that it would have been at once, with its original place in Kafka,
-    and once only, however often this is interrupted and run again. What is still bad stays a dead
-    letter; then the exit code is 1.
+    Each message becomes the row that it would have been, with its original place in Kafka. It is
+    stored only once, even if you interrupt and repeat the replay. Messages that are still bad stay
+    dead letters; the exit code is then 1.
     """
     from radar.consumer.dlq.replay import StillBad
     from radar.consumer.dlq.replay import replay as run
@@ -173,9 +179,9 @@ def replay(
 def purge(
     *,
     dataset: KindOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
-    """Delete dead letters for good, also those that are no rows. Asks first."""
+    """Delete dead letters for good, also those that were never stored. Asks first."""
     from radar.consumer.dlq.reader import Letters
     from radar.consumer.dlq.replay import purge as run
     from radar.kafka import Cluster

@@ -1,4 +1,4 @@
-"""What every command does when it fails: one line, one exit code, and one JSON value with --json.
+"""How a command reports a failure: one line, one exit code, and one JSON value with --json.
 
     0  fine
     1  a problem: something is missing, stuck, refused or does not answer

@@ -69,7 +69,7 @@ class ExportFormat(StrEnum):
 
 Write = Annotated[
     bool,
-    typer.Option("--write", help="Let the statement change data. Asks before it deletes."),
+    typer.Option("--write", help="Allow a statement that changes data. A deletion asks first."),
 ]
 
 
@@ -119,34 +119,35 @@ def _options(
 def up(
     *,
     simulate: Annotated[
-        bool, typer.Option("--simulate", help="Use a simulated exchange instead of the real one.")
+        bool,
+        typer.Option("--simulate", help="Record a simulated exchange instead of the real one."),
     ] = False,
     duration: Annotated[
-        float | None, typer.Option(min=1, help="Stop by itself after so many seconds.")
+        float | None, typer.Option(min=1, help="Stop after this many seconds.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Simulated exchange: seed of the market.")] = 1,
     markets: Annotated[
         int, typer.Option(min=1, max=MAX_MARKETS, help="Simulated exchange: number of markets.")
     ] = 60,
     trades_per_second: Annotated[
-        float, typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: rate.")
+        float, typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: trades per second.")
     ] = 50,
     depth_per_second: Annotated[
-        float, typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: rate.")
+        float,
+        typer.Option(min=0, max=MAX_RATE, help="Simulated exchange: depth frames per second."),
     ] = 200,
     join: Annotated[
         bool,
         typer.Option(
             "--join",
-            help="Record into a Kafka or ClickHouse that holds the data of another deployment.",
+            help="Allow recording into a Kafka or ClickHouse that another deployment uses.",
         ),
     ] = False,
 ) -> None:
     """Run the whole pipeline on this machine: Kafka, ClickHouse, producers and workers.
 
-    Ctrl-C stops in order, so that everything recorded is stored; a second Ctrl-C forces.
-    With --duration, or with a simulated exchange, the exit code is 0 only if everything that was
-    produced is stored.
+    Press Ctrl-C to stop: radar first stores all recorded messages. Press it again to stop at once.
+    With --duration or --simulate, exit code 0 means that all produced messages are stored.
     """
     import asyncio
 
@@ -183,34 +184,40 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the market.")] = 1,
     symbols: Annotated[int, typer.Option(min=1, max=MAX_MARKETS, help="Number of markets.")] = 60,
     trades_per_second: Annotated[
-        float, typer.Option(min=0, max=MAX_RATE, help="Trades over all markets.")
+        float, typer.Option(min=0, max=MAX_RATE, help="Trades per second over all markets.")
     ] = 50,
     depth_per_second: Annotated[
-        float, typer.Option(min=0, max=MAX_RATE, help="Depth frames over all books.")
+        float, typer.Option(min=0, max=MAX_RATE, help="Depth frames per second over all books.")
     ] = 200,
     twin_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of trades that are repeated.")
+        float,
+        typer.Option(min=0, max=1, help="Share of trades that repeat the trade before exactly."),
     ] = 0.05,
     skew: Annotated[
-        float, typer.Option(min=0, max=10, help="0: all markets trade alike; 1: Zipf.")
+        float,
+        typer.Option(min=0, max=10, help="Distribution of trades over markets; 0: equal, 1: Zipf."),
     ] = 1,
     recent_trades: Annotated[
-        int, typer.Option(min=0, help="Trades of a market that REST returns.")
+        int, typer.Option(min=0, help="Trades per market that REST returns.")
     ] = 200,
-    resend: Annotated[int, typer.Option(min=0, help="Trades sent again on each subscription.")] = 0,
+    resend: Annotated[
+        int, typer.Option(min=0, help="Trades to send again on each subscription.")
+    ] = 0,
     max_age: Annotated[
-        float, typer.Option(min=0.1, help="Life of a connection in seconds.")
+        float, typer.Option(min=0.1, help="Close a connection at this age in seconds.")
     ] = 1800,
-    ledger: Annotated[Path | None, typer.Option(help="File that lists what was sent.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Write every sent record to this file.")
+    ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="Fault at start, NAME or NAME:key=value,…; may be given repeatedly."),
+        typer.Option(help="Fault at start: NAME or NAME:key=value,…; repeat for more."),
     ] = None,
 ) -> None:
     """Run a simulated exchange: the protocol of Wallex, with a ledger and faults.
 
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
-    does harm, and GET /simulator/ledger tells what was sent.
+    injects a fault. GET /simulator/ledger returns the sent records.
     """
     from radar.errors import ConfigurationError
     from radar.processes import simulate as run
@@ -248,8 +255,8 @@ def simulate(
 
 
 @app.command()
-def produce(dataset: Annotated[RecordedName, typer.Argument(help="What to record.")]) -> None:
-    """Record trades or depth from the exchange into Kafka (the role wallex-trades, -depth)."""
+def produce(dataset: Annotated[RecordedName, typer.Argument(help="Dataset to record.")]) -> None:
+    """Record trades or depth from the exchange into Kafka."""
     from radar.processes import produce as run
 
     settings = _settings(f"produce-{dataset}")
@@ -257,8 +264,8 @@ def produce(dataset: Annotated[RecordedName, typer.Argument(help="What to record
 
 
 @app.command()
-def consume(dataset: Annotated[DatasetName, typer.Argument(help="What to store.")]) -> None:
-    """Store one dataset from Kafka into ClickHouse; run as many as there are partitions."""
+def consume(dataset: Annotated[DatasetName, typer.Argument(help="Dataset to store.")]) -> None:
+    """Store one dataset from Kafka into ClickHouse. Run one per partition at most."""
     from radar.processes import consume as run
 
     settings = _settings(f"consume-{dataset}")
@@ -269,16 +276,16 @@ def consume(dataset: Annotated[DatasetName, typer.Argument(help="What to store."
 def dashboard(
     *,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; else DASHBOARD_HOST.")
+        str | None, typer.Option(help="Address to listen on; default: DASHBOARD_HOST.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port, 0: any free one; else DASHBOARD_PORT."),
+        typer.Option(min=0, max=65535, help="Port; 0: any free one; default: DASHBOARD_PORT."),
     ] = None,
 ) -> None:
-    """Serve web pages that show the markets and how the pipeline does.
+    """Serve the dashboard: web pages about the markets and the pipeline.
 
-    It only reads. Ctrl-C ends it.
+    The dashboard only reads. Press Ctrl-C to stop it.
     """
     from radar.processes import dashboard as run
 
@@ -294,10 +301,10 @@ def migrate(
     *,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Give changed columns their type again as well."),
+        typer.Option("--repair", help="Also restore the type of changed columns."),
     ] = False,
 ) -> None:
-    """Create or update the tables in ClickHouse; make again what is missing."""
+    """Create or update the tables in ClickHouse, and recreate missing parts."""
     from radar.store.client import Store
     from radar.store.drift import differences
     from radar.store.migrate import migrate as run
@@ -336,14 +343,14 @@ def query(
         typer.Option(
             "--format",
             "-f",
-            help="Any format of ClickHouse: CSV, JSONEachRow, …; else a table in a terminal and"
+            help="Any format of ClickHouse: CSV, JSONEachRow, …; default: a table in a terminal,"
             " TabSeparated elsewhere.",
         ),
     ] = "",
     *,
     write: Write = False,
 ) -> None:
-    """Ask ClickHouse; when nothing runs, open the embedded data itself.
+    """Run a statement in ClickHouse, or on the embedded data while radar is stopped.
 
     Reads only, unless --write is given. docs/queries.md lists tables and views.
     """
@@ -365,11 +372,11 @@ def query(
 
 @app.command()
 def shell(*, write: Write = False) -> None:
-    r"""Ask ClickHouse again and again: an SQL prompt with completion and history.
+    r"""Open an SQL prompt with completion and history.
 
-    Reads only, unless --write is given. A statement may take several lines and ends with a
-    semicolon. As with `radar query`, the embedded data is opened for it where nothing runs. \q or
-    Ctrl-D leaves.
+    Reads only, unless --write is given. End a statement with a semicolon; it may take several
+    lines. Like `radar query`, it opens the embedded data while radar is stopped. Leave with \q or
+    Ctrl-D.
     """
     from radar.reading.shell import run
 
@@ -378,26 +385,26 @@ def shell(*, write: Write = False) -> None:
 
 @app.command()
 def export(
-    dataset: Annotated[RecordedName, typer.Argument(help="What to export.")],
+    dataset: Annotated[RecordedName, typer.Argument(help="Dataset to export.")],
     *,
     symbol: Annotated[
         list[str] | None,
         typer.Option(
-            help="A market; may be given repeatedly. Else all.", autocompletion=market_names
+            help="Market to export; repeat for more; default: all.", autocompletion=market_names
         ),
     ] = None,
-    first: Annotated[datetime | None, _day_option("First day (UTC). Else the oldest.")] = None,
-    last: Annotated[datetime | None, _day_option("Last day (UTC). Else today.")] = None,
+    first: Annotated[datetime | None, _day_option("First day (UTC); default: the oldest.")] = None,
+    last: Annotated[datetime | None, _day_option("Last day (UTC); default: today.")] = None,
     output_format: Annotated[
         ExportFormat, typer.Option("--format", "-f", help="Format of the files.")
     ] = ExportFormat.PARQUET,
-    folder: Annotated[Path, typer.Option("--to", help="Folder of the files.")] = Path("export"),
+    folder: Annotated[Path, typer.Option("--to", help="Folder to write to.")] = Path("export"),
     as_json: AsJson = False,
 ) -> None:
-    """Write files, one a market and day: TO/KIND/SOURCE/SYMBOL/DAY.parquet.
+    """Write one file per market and day: TO/DATASET/EXCHANGE/SYMBOL/DAY.parquet.
 
-    A file appears when it is complete. Called again it writes what is missing, days that were not
-    over, and days of which something has come since.
+    A file appears when it is complete. A repeated export writes missing days, days that were
+    unfinished, and days with new rows.
     """
     from radar.reading.export import ExportRequest
     from radar.reading.export import export as run
@@ -423,10 +430,10 @@ def export(
 
 @app.command()
 def monitor() -> None:
-    """Show the whole pipeline on one screen, live: where it is stuck, lag, markets, problems.
+    """Show the whole pipeline live on one screen: bottleneck, lag, markets, problems.
 
-    Of the `radar up` that runs on this machine, else of the processes that MONITOR_PROCESSES
-    names. It only looks on. Keys: ? explains the screen, q quits.
+    Shows the running `radar up`, or else the processes in MONITOR_PROCESSES. It changes no data.
+    Keys: ? explains the screen, q quits.
     """
     from radar.errors import ConfigurationError
     from radar.ui.terminal.run import has_terminal
@@ -441,10 +448,10 @@ def monitor() -> None:
 
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
-    """Tell what runs, how much is stored, how far the workers are behind and where it is stuck.
+    """Report running processes, stored rows, lag and the bottleneck.
 
-    The facts of `radar monitor`; takes two seconds. Exit code 1 if something is stuck or does not
-    answer.
+    Prints the facts of `radar monitor` once; takes two seconds. Exit code 1: a part of the pipeline
+    is stuck or does not answer.
     """
     from radar.status import render as module
     from radar.status.collect import observe_once
@@ -472,21 +479,20 @@ def status(*, as_json: AsJson = False) -> None:
 @app.command()
 def health(
     address: Annotated[
-        str, typer.Argument(help="A process, HOST:PORT; else all of the `radar up` that runs.")
+        str, typer.Argument(help="Process to check, HOST:PORT; default: the running `radar up`.")
     ] = "",
     *,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="A process on this machine.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Metrics port of a process on this machine."),
     ] = None,
-    alive: Annotated[
-        bool, typer.Option("--alive", help="Whoever lives is healthy, ready or not.")
-    ] = False,
+    alive: Annotated[bool, typer.Option("--alive", help="Check liveness only.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask processes whether they live and are ready; exit code 0 only if all asked are.
+    """Check that processes are alive and ready. Exit code 0: all of them are.
 
-    Without arguments it asks all of the `radar up` that runs, else the process at METRICS_PORT,
-    else those of MONITOR_PROCESSES.
+    Without arguments it checks the running `radar up`, else the process at METRICS_PORT, else the
+    processes in MONITOR_PROCESSES.
     """
     from radar.status.health_probe import ask, ask_all, parse
 
@@ -512,15 +518,15 @@ def topics(
     *,
     grow: Annotated[
         bool,
-        typer.Option("--grow", help="Give topics with fewer partitions KAFKA_NUM_PARTITIONS."),
+        typer.Option("--grow", help="Add partitions, up to KAFKA_NUM_PARTITIONS."),
     ] = False,
 ) -> None:
     """Create missing topics in Kafka and list them.
 
-    --grow is safe while everything runs, and cannot be undone. A market may move to another
-    partition, and its messages before and after are then stored by different workers, in any
-    order. Rows do not depend on it: tables order them by their times, and a trade's identity does
-    not hold the partition. Clients learn of new partitions within five minutes; nothing is missed.
+    --grow is safe while radar runs, and cannot be undone. A market may move to another partition:
+    two workers then store its older and newer messages, in any order. Rows stay the same, because
+    tables order them by time and a trade ID does not depend on the partition. Clients learn of new
+    partitions within five minutes and lose no message.
     """
     from radar.checks.doctor import describe, topic_findings
     from radar.checks.findings import State
@@ -550,7 +556,7 @@ def topics(
 
 @app.command()
 def lag(*, as_json: AsJson = False) -> None:
-    """Tell how many messages wait in each partition, and which worker owns it."""
+    """Report the waiting messages and the owner of each partition."""
     from radar.errors import BrokerUnavailable
     from radar.status import render as module
     from radar.status.collect import observe_lag
@@ -573,14 +579,16 @@ def verify(
     *,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="Ledger of a simulated exchange; else that of the `radar up` that runs."),
+        typer.Option(
+            help="Ledger of a simulated exchange; default: that of the running `radar up`."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare what Kafka, ClickHouse and the simulated exchange hold; is anything missing?
+    """Reconcile Kafka, ClickHouse and the simulated exchange: find missing and doubled rows.
 
-    Exit code 0 only if nothing is missing and nothing doubled. What Kafka or the tables keep no
-    longer, because it is too old, is not missing; what waits to be stored neither.
+    Exit code 0: no row is missing and none is doubled. Messages and rows past their retention, and
+    messages that still wait in Kafka, do not count as missing.
     """
     from radar.checks.verify import check_ledger, describe, facts
     from radar.checks.verify import verify as run
@@ -604,21 +612,21 @@ def verify(
 def coverage(
     symbols: Annotated[
         list[str] | None,
-        typer.Argument(help="Markets, e.g. USDTTMN; otherwise all.", autocompletion=market_names),
+        typer.Argument(help="Markets, e.g. USDTTMN; default: all.", autocompletion=market_names),
     ] = None,
     *,
     dataset: Annotated[
-        RecordedName | None, typer.Option("--dataset", help="Only of this dataset.")
+        RecordedName | None, typer.Option("--dataset", help="Only this dataset.")
     ] = None,
     since: Annotated[
-        str, typer.Option("--since", help="From this day on, UTC: 7d, or 2026-07-01.")
+        str, typer.Option("--since", help="First day (UTC): 7d, or 2026-07-01.")
     ] = "7d",
     as_json: AsJson = False,
 ) -> None:
-    """Tell how much of each day each market was really watched, and which gaps there were.
+    """Report how much of each day each market was recorded, and its gaps.
 
-    `complete` also counts the gaps whose trades were fetched afterwards. The same numbers are in
-    the views `coverage` and `symbol_gaps`. Without markets, text leaves out the single gaps.
+    `complete` also counts the gaps that backfill closed. The views `coverage` and `symbol_gaps`
+    hold the same numbers. Name a market to list its single gaps.
     """
     from datetime import UTC, datetime, time
 
@@ -650,9 +658,9 @@ def coverage(
 
 @app.command()
 def disk(*, as_json: AsJson = False) -> None:
-    """Show how much room each table and each market takes in ClickHouse.
+    """Show the disk space of each table and each market in ClickHouse.
 
-    A market's size is its share of the table's, by rows and levels of books: an estimate.
+    A market's size is an estimate: its share of the table's rows, or of the levels of books.
     """
     from radar.checks import disk as module
     from radar.store.client import Store
@@ -673,10 +681,10 @@ def disk(*, as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(*, as_json: AsJson = False) -> None:
-    """Check what radar runs on: disk, ports, clock, Kafka, ClickHouse, exchange; name remedies.
+    """Check disk, ports, clock, Kafka, ClickHouse and exchange, and name remedies.
 
-    One line for each check; nothing is changed. Exit code 0 unless there is a problem; warnings do
-    not count.
+    Prints one line per check and changes no data. Exit code 1: there is a problem; a warning is
+    none.
     """
     from radar.checks.doctor import describe, examine, worst
     from radar.checks.findings import Finding, State
@@ -700,12 +708,12 @@ def doctor(*, as_json: AsJson = False) -> None:
 @app.command()
 def reset(
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
     simulated: Annotated[
-        bool, typer.Option("--simulated", help="Only what was recorded from the simulation.")
+        bool, typer.Option("--simulated", help="Delete only the data of the simulated exchange.")
     ] = False,
 ) -> None:
-    """Delete the embedded data: topics, tables and logs. Nothing outside RADAR_DATA_DIR."""
+    """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs."""
     from radar.local.pipeline import check_unused, data_directory, delete_data
 
     settings = _settings("reset")
@@ -724,14 +732,14 @@ def config(
         bool, typer.Option("--env-example", help="Print every option with its default.")
     ] = False,
     reference: Annotated[
-        bool, typer.Option("--reference", help="Print every option as docs/configuration.md.")
+        bool, typer.Option("--reference", help="Print docs/configuration.md: every option.")
     ] = False,
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only options that are set somewhere.")
+        bool, typer.Option("--changed", help="Print only options that are set somewhere.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the effective options and where each comes from; secrets are masked."""
+    """Show the value and origin of every option, with secrets masked."""
     from radar import settings as module
 
     if env_example or reference:
@@ -750,7 +758,7 @@ def config(
 
 
 class Door(StrEnum):
-    """What a secret opens."""
+    """Services that a secret opens."""
 
     CLICKHOUSE = "clickhouse"
     DASHBOARD = "dashboard"
@@ -758,12 +766,12 @@ class Door(StrEnum):
 
 @app.command()
 def password(
-    door: Annotated[Door, typer.Argument(help="What the secret opens.")] = Door.CLICKHOUSE,
+    door: Annotated[Door, typer.Argument(help="Service that the secret opens.")] = Door.CLICKHOUSE,
 ) -> None:
     """Show the password of the embedded ClickHouse, or the token of the dashboard.
 
-    For other clients, e.g. curl -u default:$(radar password) http://127.0.0.1:8123/. The commands
-    of radar find both themselves.
+    Use it in other clients, e.g. curl -u default:$(radar password) http://127.0.0.1:8123/. The
+    commands of radar read both secrets themselves.
     """
     from radar.errors import ConfigurationError
     from radar.ui.web.address import token
@@ -843,7 +851,7 @@ def _addresses_of_running(settings: "Settings") -> list[tuple[str, str]]:
 
 
 def _examples(settings: "Settings", *, embedded: bool) -> list[tuple[str, str]]:
-    """Return how to ask the database, from a terminal and with another client."""
+    """Return example queries, for a terminal and for another client."""
     sql = f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'
     where = f"http://{host_port(settings.clickhouse_host, settings.clickhouse_port)}/"
     curl = f'curl -u "{settings.clickhouse_user}:$({_command()} password)" {where}'

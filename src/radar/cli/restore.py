@@ -1,4 +1,4 @@
-"""The command line's part about lost offsets: `radar restore` and `radar acknowledge`."""
+"""The commands for lost offsets: `radar restore` and `radar acknowledge`."""
 
 import sys
 import time
@@ -24,27 +24,27 @@ ALL = "all"
 
 
 def restore(
-    dataset: Annotated[DatasetName, typer.Argument(help="The dataset whose rows are missing.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="Dataset with missing rows.")],
     partition: Annotated[
-        str, typer.Argument(metavar="PARTITION|all", help="The Kafka partition, or all of them.")
+        str, typer.Argument(metavar="PARTITION|all", help="Kafka partition, or all of them.")
     ],
     *,
     first: Annotated[
         int | None,
-        typer.Option("--from", min=0, help="The first offset; else the oldest that Kafka has."),
+        typer.Option("--from", min=0, help="First offset; default: the oldest in Kafka."),
     ] = None,
     last: Annotated[
-        int | None, typer.Option("--to", min=0, help="The last offset; else the newest.")
+        int | None, typer.Option("--to", min=0, help="Last offset; default: the newest.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
     """Store messages again whose rows were deleted.
 
-    Kafka must still have the messages. Rows that are there stay single: only missing ones are
-    inserted. The command can be repeated as often as needed. In a terminal it asks first.
+    Kafka must still hold the messages. Only missing rows are inserted, so you may repeat the
+    command. In a terminal it asks first.
 
-    Workers may run: each goes back to the first offset within OFFSET_CHECK_SECONDS, or when it
-    starts. The lag rises until it has read the range again.
+    Workers may run: each returns to the first offset within OFFSET_CHECK_SECONDS, or when it
+    starts. The lag rises until the worker has read the range again.
     """
     from radar.consumer.progress import Order, write_order
     from radar.kafka import Cluster
@@ -68,14 +68,14 @@ def restore(
             write_order(store, chosen.topic, topic_id, Order(*order))
             typer.echo(
                 f"{chosen.topic}[{order.partition}]: offsets {order.first} to {order.last}"
-                f" ({order.last - order.first + 1:,}) are ordered to be stored again"
+                f" ({order.last - order.first + 1:,}) will be stored again"
             )
         if _are_taken(store, chosen, topic_id, {order.partition for order in orders}):
-            typer.echo("the workers read them again now; `radar lag` shows how far they are")
+            typer.echo("the workers read them again now; `radar lag` shows the progress")
         else:
             typer.echo(
-                "no worker has begun yet: a worker does when it starts and has stored what it holds"
-                f" (radar consume {chosen.name})"
+                "no worker has begun yet: a worker begins when it starts and has stored its current"
+                f" batch (radar consume {chosen.name})"
             )
     finally:
         store.close()
@@ -133,21 +133,21 @@ def _are_taken(store: "Store", dataset: "Dataset", topic_id: str, partitions: se
 
 
 def acknowledge(
-    dataset: Annotated[DatasetName, typer.Argument(help="The dataset whose offsets are lost.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="Dataset with lost offsets.")],
     partition: Annotated[
-        str, typer.Argument(metavar="PARTITION|all", help="The Kafka partition, or all of them.")
+        str, typer.Argument(metavar="PARTITION|all", help="Kafka partition, or all of them.")
     ],
     *,
     reason: Annotated[
-        str, typer.Option("--reason", help="Why the offsets are given up; it is recorded.")
+        str, typer.Option("--reason", help="Why the offsets are abandoned; radar records it.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
-    """Acknowledge delivery gaps: offsets that are lost and cannot be stored any more.
+    """Acknowledge delivery gaps: offsets that are lost and can no longer be stored.
 
     `radar status` and `radar verify` name the open gaps. An acknowledged gap stays in the table
-    delivery_gaps and is no problem any more. Try `radar restore` first if Kafka still has the
-    messages. In a terminal the command asks first.
+    delivery_gaps and no longer counts as a problem. If Kafka still holds the messages, try
+    `radar restore` first. In a terminal the command asks first.
     """
     from radar.consumer.delivery_gaps import ACKNOWLEDGED, OPEN, recorded, write
     from radar.errors import InvalidRequest
@@ -157,7 +157,7 @@ def acknowledge(
     require(settings, kafka=True, clickhouse=True)
     chosen = dataset_named(dataset)
     if not reason.strip():
-        raise InvalidRequest("--reason is empty: say why the offsets are given up")
+        raise InvalidRequest("--reason is empty: say why the offsets are abandoned")
     explanation = printable(reason.strip(), MAX_EXPLANATION_CHARACTERS)
     store = Store(settings)
     try:

@@ -1,4 +1,4 @@
-"""The command line's part about batches that no client can read: `radar skip`."""
+"""The command for batches that no client can read: `radar skip`."""
 
 import sys
 import time
@@ -20,12 +20,12 @@ MAX_EXPLANATION_CHARACTERS = 300
 
 
 def skip(
-    dataset: Annotated[DatasetName, typer.Argument(help="The dataset whose topic has the batch.")],
-    partition: Annotated[int, typer.Argument(min=0, help="The partition that stands.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="Dataset whose topic holds the batch.")],
+    partition: Annotated[int, typer.Argument(min=0, help="The blocked partition.")],
     first: Annotated[
         int | None,
         typer.Argument(
-            min=0, metavar="[FROM]", help="The offset at which it stands; else the committed one."
+            min=0, metavar="[FROM]", help="The blocked offset; default: the committed one."
         ),
     ] = None,
     last: Annotated[
@@ -33,24 +33,23 @@ def skip(
         typer.Argument(
             min=0,
             metavar="[TO]",
-            help="The last offset to skip; else it is found. Needed only where Kafka sends neither"
-            " a message nor an error.",
+            help="Last offset to skip; default: radar finds it. Needed only where Kafka sends"
+            " neither a message nor an error.",
         ),
     ] = None,
     *,
     reason: Annotated[
-        str, typer.Option("--reason", help="Why the offsets are given up; it is recorded.")
+        str, typer.Option("--reason", help="Why the offsets are abandoned; radar records it.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
     """Skip offsets that no client can read, and record them as a delivery gap.
 
-    `radar status` names the partition and the offset. Only offsets that cannot be read are skipped,
-    up to the next readable one. The table delivery_gaps records them with the reason, and
-    `radar verify` counts them as skipped. In a terminal it asks first.
+    `radar status` names the partition and the offset. The command skips only unreadable offsets, up
+    to the next readable one. The table delivery_gaps records them with the reason, and
+    `radar verify` counts them as skipped. In a terminal the command asks first.
 
-    Workers may run: the one that owns the partition passes the batch within seconds, or as soon as
-    it starts.
+    Workers may run: the partition's owner passes the batch within seconds, or when it starts.
     """
     from radar.consumer.delivery_gaps import record
     from radar.kafka import Cluster
@@ -86,8 +85,8 @@ def skip(
         typer.echo(f"the worker has passed them and goes on at offset {lost.last + 1}")
     else:
         typer.echo(
-            "no worker has passed them yet: a worker does when it starts and has stored what stands"
-            f" before them (radar consume {chosen.name})"
+            "no worker has passed them yet: a worker does so when it starts and has stored the"
+            f" messages before them (radar consume {chosen.name})"
         )
 
 
@@ -106,7 +105,7 @@ def _explanation(reason: str) -> str:
     from radar.errors import InvalidRequest
 
     if not reason.strip():
-        raise InvalidRequest("--reason is empty: say why the offsets are given up")
+        raise InvalidRequest("--reason is empty: say why the offsets are abandoned")
     return printable(reason.strip(), MAX_EXPLANATION_CHARACTERS)
 
 
@@ -134,7 +133,7 @@ def _unreadable(
         return OffsetRange(lag.partition, first, last, "Kafka sends neither message nor error")
     if lost is None:
         raise InvalidRequest(
-            f"offset {first} of {place} can be read, so nothing is skipped: give FROM as"
+            f"offset {first} of {place} can be read and is not skipped: give FROM as"
             " `radar status` names it"
         )
     return lost

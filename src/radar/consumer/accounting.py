@@ -67,6 +67,9 @@ class StoredRows(Protocol):
     def last(self, first: int, end: int) -> int | None:
         """Return the largest offset from `first` on and before `end` that is a row."""
 
+    def first_missing(self, first: int, end: int) -> int:
+        """Return the smallest offset from `first` on that is no row, `end` if there is none."""
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -261,9 +264,10 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
     generation = _generation(s)
     plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
     known = s.progress.next_offset if s.progress else 0
-    # Progress is recorded every few seconds, and one insert follows the other: where the rows end,
-    # the database ends. Bad messages at that end are read again, which costs little.
-    stored_to = position if known >= position else _rows_end(rows, known, position)
+    # Progress is recorded every few seconds. The newest row proves nothing about those before it:
+    # a worker may have stored it after the database was replaced by an older copy. Bad messages are
+    # no rows and are read again, which costs little.
+    stored_to = position if known >= position else rows.first_missing(known, position)
     if stored_to < position:
         start = max(stored_to, s.low)
         gaps = []
@@ -287,7 +291,7 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
             generation + 1,
             position - 1 if plan is None else plan.hi,
             gaps=gaps,
-            notice=f"offsets {stored_to} to {position - 1} were committed and are no rows",
+            notice=f"offsets {stored_to} to {position - 1} were committed, and not all are rows",
         )
     accounted_to = max(known, position)
     if s.low > position:

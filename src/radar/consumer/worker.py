@@ -1147,6 +1147,10 @@ class _Rows:
         """Return the largest offset from `first` on and before `end` that is a row; blocks."""
         return self._store.last_offset(*self._place, first, end)
 
+    def first_missing(self, first: int, end: int) -> int:
+        """Return the smallest offset from `first` on that is no row, `end` if none; blocks."""
+        return self._store.first_missing_offset(*self._place, first, end)
+
 
 def _tell(dataset: Dataset, work: PartitionWork, course: Decision) -> None:
     if course.notice:

@@ -171,6 +171,24 @@ class Store:
         )
         return int(last) if count else None
 
+    def first_missing_offset(self, table: str, partition: int, first: int, end: int) -> int:
+        """Return the smallest Kafka offset from `first` on that is no row, at most `end`; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer.
+            QueryFailed: The table is missing.
+        """
+        # Offsets that follow each other without a hole differ from their numbers by the same.
+        ((count,),) = self.rows(
+            "SELECT countIf(kafka_offset = {first:UInt64} + number) FROM"
+            " (SELECT kafka_offset, row_number() OVER (ORDER BY kafka_offset) - 1 AS number FROM"
+            f" (SELECT DISTINCT kafka_offset FROM {table} WHERE kafka_partition ="
+            " {partition:UInt16} AND kafka_offset >= {first:UInt64}"
+            " AND kafka_offset < {end:UInt64}))",
+            {"partition": partition, "first": first, "end": end},
+        )
+        return first + int(count)
+
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing; blocks.
 
