@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import apache_kafka
+import changes
 from ports import free_port
 from radar.addresses import answers
 from radar.kafka import Cluster
@@ -24,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="the broker of the tests; apache runs only those that use one (needs: make kafka)",
     )
+    parser.addoption(
+        "--sources",
+        choices=("all", "changed"),
+        default="all",
+        help="changed: leave out tests marked `sources` whose sources equal the upstream branch",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "embedded_kafka(reason): not run with Apache Kafka, because of it",
         "fault(name, report, place, within_s): a row of docs/faults.md, proven by this test",
         "group_protocols: runs with each group protocol that the broker offers",
+        "kafka_decides: the broker decides the result, so it also runs with Apache Kafka",
+        "sources(path, ...): depends on these files alone, see --sources=changed",
     ):
         config.addinivalue_line("markers", line)
 
@@ -44,19 +53,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has nothing to do with the chosen broker; divide the rest over workers."""
     apache = _apache(config)
+    only_changed = config.getoption("--sources") == "changed"
     chosen: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         needs_apache = bool(fixtures & {"apache_broker", "kafka_cluster", "secured_broker"})
         uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
-        # One after the other in one worker: a whole pipeline is a dozen processes, and so is a
-        # cluster, which is started once.
-        if pipeline := {"browser", "chaos", "e2e"}.intersection(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(pipeline.pop()))
+        if needs_apache:
+            item.add_marker(pytest.mark.kafka_decides)
+        # One after the other in one worker: a whole pipeline is a dozen processes, and two of them
+        # starve each other of the processor. A cluster is as large, and is started once.
+        if {"browser", "chaos", "e2e"}.intersection(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group("pipeline"))
         elif "kafka_cluster" in fixtures:
             item.add_marker(pytest.mark.xdist_group("kafka_cluster"))
-        (chosen if (uses_kafka if apache else not needs_apache) else left_out).append(item)
+        runs = uses_kafka if apache else not needs_apache
+        if only_changed and (sources := item.get_closest_marker("sources")):
+            tested = str(item.path.relative_to(changes.ROOT))
+            runs = runs and changes.may_have_changed((tested, *sources.args))
+        (chosen if runs else left_out).append(item)
         marker = item.get_closest_marker("embedded_kafka")
         if apache and marker is not None:
             item.add_marker(pytest.mark.skip(reason=marker.args[0]))

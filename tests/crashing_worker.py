@@ -16,7 +16,8 @@ import sys
 import threading
 
 from radar import processes
-from radar.consumer.worker import CrashPoint, Worker
+from radar.consumer.partition import CrashPoint
+from radar.consumer.worker import Worker
 from radar.datasets import DATASETS
 from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 from radar.settings import load

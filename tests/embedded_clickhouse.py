@@ -14,6 +14,14 @@ import httpx
 from clickhouse_connect.driver.client import Client
 
 STOP_SECONDS = 30
+# Its own package, and the modules of radar that start it as a process of radar.
+SOURCES = (
+    "src/chdb_server",
+    "src/radar/errors.py",
+    "src/radar/local/clickhouse.py",
+    "src/radar/process.py",
+    "src/radar/secret_file.py",
+)
 
 
 class Server:

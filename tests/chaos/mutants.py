@@ -19,7 +19,8 @@ import confluent_kafka
 import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
 from radar import processes
-from radar.consumer.worker import CrashPoint, PartitionWork, Step, Worker
+from radar.consumer.partition import CrashPoint, PartitionWork, Step
+from radar.consumer.worker import Worker
 from radar.datasets import DATASETS
 from radar.producer import recorders, trade_ids
 from radar.settings import load

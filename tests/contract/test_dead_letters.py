@@ -78,6 +78,7 @@ def rows(store: Store) -> list[tuple[Any, ...]]:
     return store.rows("SELECT symbol, kafka_partition, kafka_offset FROM trades ORDER BY 3")
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_replay_after_a_repair_stores_each_letter_once_at_its_original_place(
     settings: Settings, store: Store
@@ -99,6 +100,7 @@ def test_replay_after_a_repair_stores_each_letter_once_at_its_original_place(
     assert Cluster(settings).topics([TRADES.topic])[0].end == 3
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_replay_interrupted_before_it_could_say_so_stores_nothing_twice(
     settings: Settings, store: Store
@@ -114,6 +116,7 @@ def test_replay_interrupted_before_it_could_say_so_stores_nothing_twice(
     assert stored(store) == len(rows(store)) == 2
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_replay_by_two_at_once_stores_each_letter_once(
     settings: Settings, store: Store, tmp_path: Path
@@ -164,6 +167,7 @@ def test_replay_of_a_selection_leaves_the_others(settings: Settings, store: Stor
     assert "(replayed)" in run("dlq", "list", "--all")
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_purge_asks_and_then_deletes_what_was_there(settings: Settings, store: Store) -> None:
     send_three(settings, store)
@@ -179,6 +183,7 @@ def test_purge_asks_and_then_deletes_what_was_there(settings: Settings, store: S
         assert purge(settings, TRADES) == 0
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_letter_sent_twice_is_one_and_stays_replayed(settings: Settings, store: Store) -> None:
     send_three(settings, store)

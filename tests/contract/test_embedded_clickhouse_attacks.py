@@ -20,8 +20,10 @@ from backports import zstd
 from playwright.sync_api import sync_playwright
 
 from chdb_server import config, connections
-from embedded_clickhouse import Server, running
+from embedded_clickhouse import SOURCES, Server, running
 from support import eventually
+
+pytestmark = pytest.mark.sources(*SOURCES)
 
 PASSWORD = "right-and-long-enough"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

@@ -15,7 +15,9 @@ from backports import zstd
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
-from embedded_clickhouse import Server, running
+from embedded_clickhouse import SOURCES, Server, running
+
+pytestmark = pytest.mark.sources(*SOURCES)
 
 DAY = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
 TABLE = """

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from chdb_server.job import MAX_MEMORY_BYTES
-from embedded_clickhouse import Server, running
+from embedded_clickhouse import SOURCES, Server, running
+
+pytestmark = pytest.mark.sources(*SOURCES)
 
 WAIT_SECONDS = 15
 

@@ -14,7 +14,9 @@ import pytest
 
 from chdb_server.engine import open_directly
 from chdb_server.errors import DataUnavailable, PathInUse, Rejected
-from embedded_clickhouse import Server, running
+from embedded_clickhouse import SOURCES, Server, running
+
+pytestmark = pytest.mark.sources(*SOURCES)
 
 WAIT_SECONDS = 30
 TABLE = """

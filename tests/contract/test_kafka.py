@@ -21,6 +21,8 @@ from radar.local import fetch_answers, fetch_proxy
 from radar.settings import Settings, load
 from support import eventually
 
+pytestmark = pytest.mark.kafka_decides
+
 TOPIC = "contract"
 
 

@@ -40,6 +40,7 @@ def told(*arguments: str) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.kafka_decides
 def test_observer_tells_what_kafka_and_sql_tell_and_names_a_worker_that_died(
     kafka_settings: Settings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def output(process: Process) -> str:
     return process.log.read_text(errors="replace")
 
 
+@pytest.mark.kafka_decides
 def test_first_producer_marks_the_topics_and_the_first_worker_the_database(
     kafka_settings: Settings, store: Store, start: Start
 ) -> None:
@@ -225,6 +226,7 @@ def test_producer_of_the_simulated_exchange_marks_the_topics(kafka_settings: Set
     assert mark[:2] == (Origin.SIMULATED, rest_url)
 
 
+@pytest.mark.kafka_decides
 def test_of_two_first_producers_one_wins(kafka_settings: Settings) -> None:
     def claim(origin: Origin) -> Origin:
         return kafka_origin.claim(kafka_settings, origin, ADDRESS[origin]).origin

@@ -111,6 +111,7 @@ async def until_full(sim: Simulator, producer: Producer) -> None:
     await asyncio.to_thread(eventually, stands_still, "the producer stops reading")
 
 
+@pytest.mark.kafka_decides
 def test_trades_producer_without_kafka_stops_reading_and_loses_nothing(
     broker: Broker, settings: Settings, tmp_path: Path
 ) -> None:

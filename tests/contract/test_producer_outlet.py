@@ -12,6 +12,8 @@ from radar.kafka import Cluster, Publisher
 from radar.producer.publish import BufferedPublisher
 from radar.settings import Settings
 
+pytestmark = pytest.mark.kafka_decides
+
 TOPIC = "outlet"
 VALUE = bytes(1024)
 

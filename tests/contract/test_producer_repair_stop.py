@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from link import Link
 from ports import free_port
 from producing import options
@@ -15,6 +17,8 @@ from radar.producer.recorders import TradeRecorder
 from radar.producer.rest import Rest
 from radar.settings import Settings
 from radar_simulator import Simulator, SimulatorOptions, simulator
+
+pytestmark = pytest.mark.kafka_decides
 
 # More than fit into the smallest buffer.
 TRADES_OF_MARKET = 8000

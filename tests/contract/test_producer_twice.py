@@ -15,6 +15,8 @@ from radar.store.client import Store
 from radar_simulator import Simulator, SimulatorOptions, simulator
 from support import Process, eventually, radar
 
+pytestmark = pytest.mark.kafka_decides
+
 ROUNDS = 3
 
 

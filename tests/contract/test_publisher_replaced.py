@@ -16,6 +16,8 @@ from radar.settings import Settings, load
 from support import Process, eventually
 from workers import create_topics, trade_value
 
+pytestmark = pytest.mark.kafka_decides
+
 
 class ForgetfulBroker:
     """An embedded broker that can be killed and started on an older state of its data."""

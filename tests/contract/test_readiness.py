@@ -14,7 +14,8 @@ import pytest
 import outages
 from outages import Service
 from ports import free_port
-from radar.consumer.worker import CrashPoint, Worker
+from radar.consumer.partition import CrashPoint
+from radar.consumer.worker import Worker
 from radar.datasets import TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
@@ -146,6 +147,7 @@ def test_worker_without_kafka_or_clickhouse_is_not_ready_until_it_is_back(
     assert worker.terminate() == 0
 
 
+@pytest.mark.kafka_decides
 def test_worker_without_a_partition_is_ready_once_it_is_a_member(
     stack: ExitStack, kafka_settings: Settings, store: Store, tmp_path: Path
 ) -> None:

@@ -32,6 +32,8 @@ from radar_simulator import (
     simulator,
 )
 
+pytestmark = pytest.mark.sources("src/radar_simulator")
+
 Key = tuple[str, str, str, str, str]
 
 STILL = SimulatorOptions(symbols=4, trades_per_s=0, depth_per_s=0)

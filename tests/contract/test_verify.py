@@ -66,6 +66,7 @@ def test_every_dataset_has_its_rows() -> None:
     assert set(ROWS) == set(DATASETS)
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_verify_repeated_bad_expired_and_deleted_messages_are_not_missing(
     settings: Settings, store: Store
@@ -110,6 +111,7 @@ def test_verify_row_that_is_gone_is_missing(settings: Settings, store: Store) ->
     assert "of Kafka's messages 2 are missing, 0 rows are doubled" in text
 
 
+@pytest.mark.kafka_decides
 def test_verify_messages_that_wait_are_not_missing_until_kafka_deletes_them(
     settings: Settings, store: Store, tmp_path: Path
 ) -> None:

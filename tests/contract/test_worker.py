@@ -29,6 +29,8 @@ from workers import (
     waiting,
 )
 
+pytestmark = pytest.mark.kafka_decides
+
 Start = Callable[..., Process]
 
 

@@ -109,6 +109,7 @@ def letters(settings: Settings, dataset: Dataset, expected: int) -> list[BadMess
     return found
 
 
+@pytest.mark.kafka_decides
 @DATASET_BY_DATASET
 def test_worker_given_every_bad_message_keeps_each_once_and_stores_all_neighbours(
     dataset: Dataset, settings: Settings, store: Store, start: Start
@@ -147,6 +148,7 @@ def test_worker_given_every_bad_message_keeps_each_once_and_stores_all_neighbour
     assert set(offsets) == set(range(len(values))) - set(bad)
 
 
+@pytest.mark.kafka_decides
 def test_worker_given_bad_messages_as_large_as_the_topic_takes_keeps_their_beginning(
     settings: Settings, store: Store, start: Start
 ) -> None:

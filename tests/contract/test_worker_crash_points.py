@@ -7,13 +7,15 @@ import pytest
 
 import crashing_worker
 from radar.codec import message_format
-from radar.consumer.worker import CrashPoint
+from radar.consumer.partition import CrashPoint
 from radar.datasets import TRADES
 from radar.kafka import Publisher
 from radar.settings import Settings, load
 from radar.store.client import Store
 from support import Process, eventually
 from workers import create_topics, letters, trade_value, waiting
+
+pytestmark = pytest.mark.kafka_decides
 
 DEATHS = 10
 MESSAGES = 300  # published at once, so that some wait whenever a worker starts

@@ -8,6 +8,8 @@ from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar
 
+pytestmark = pytest.mark.kafka_decides
+
 
 @pytest.mark.fault(
     "Two workers have one WORKER_ID",

@@ -18,6 +18,8 @@ from radar.store.client import Store
 from support import Process, eventually, radar
 from workers import create_topics, stored, trade_value, waiting
 
+pytestmark = pytest.mark.kafka_decides
+
 Start = Callable[..., Process]
 IN_ORDER = "SELECT kafka_offset FROM {} WHERE kafka_partition = 0 ORDER BY kafka_offset"
 

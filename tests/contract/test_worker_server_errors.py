@@ -8,7 +8,7 @@ import pytest
 
 import crashing_worker
 from ports import free_port
-from radar.consumer.worker import CrashPoint
+from radar.consumer.partition import CrashPoint
 from radar.datasets import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
@@ -223,6 +223,7 @@ def test_worker_with_one_message_that_is_too_large_names_limit_and_size(
     assert positions(store) == (3, 3)
 
 
+@pytest.mark.kafka_decides
 @pytest.mark.parametrize(
     ("point", "later_bytes"),
     [

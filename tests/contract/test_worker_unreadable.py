@@ -26,6 +26,8 @@ from radar.telemetry.health import Health
 from support import Process, eventually, radar
 from workers import create_topics, stored, trade_value, waiting
 
+pytestmark = pytest.mark.kafka_decides
+
 Start = Callable[..., Process]
 
 

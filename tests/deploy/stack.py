@@ -43,6 +43,7 @@ from pathlib import Path
 import msgspec
 from pydantic import SecretStr
 
+from radar import __version__
 from radar.checks.reconciliation import compare_trades, stored_trades
 from radar.settings import load
 from radar.store.client import Store
@@ -366,13 +367,16 @@ def more_trades() -> None:
 def developer_prepares() -> None:
     said = make("dev-setup")
     expect("wrote .env" in said, said)
-    expect("radar 0.1.0" in run(".venv/bin/radar", "version"), "the command of the environment")
+    expect(
+        f"radar {__version__}" in run(".venv/bin/radar", "version"),
+        "the command of the environment",
+    )
     expect("wrote .env" not in make("dev-setup"), ".env is kept")
 
 
 def images_build() -> None:
     make("build")
-    for image in ("radar-producer:0.1.0", "radar-consumer:0.1.0"):
+    for image in (f"radar-producer:{__version__}", f"radar-consumer:{__version__}"):
         size = int(inspect(image, "{{.Size}}")) - int(
             inspect("python:3.11.15-slim-bookworm", "{{.Size}}")
         )
@@ -380,14 +384,17 @@ def images_build() -> None:
         expect(inspect(image, "{{.Config.User}}") == "10001:10001", "runs as a user of its own")
         expect("radar health" in inspect(image, "{{.Config.Healthcheck.Test}}"), "health check")
     closed = ("docker", "run", "--rm", "--read-only", "--network", "none", "--cap-drop", "ALL")
-    expect("radar 0.1.0" in run(*closed, "radar-consumer:0.1.0", "version"), "runs read-only")
+    expect(
+        f"radar {__version__}" in run(*closed, f"radar-consumer:{__version__}", "version"),
+        "runs read-only",
+    )
     code = (
         "import importlib.util as u, shutil;"
         "print([m for m in ('chdb', 'noida_db', 'pip', 'pandas') if u.find_spec(m)],"
         "[t for t in ('gcc', 'cc', 'make') if shutil.which(t)])"
     )
     # The base brings a pip of its own, outside of radar's environment.
-    found = run(*closed, "--entrypoint", "python", "radar-consumer:0.1.0", "-c", code)
+    found = run(*closed, "--entrypoint", "python", f"radar-consumer:{__version__}", "-c", code)
     expect(found.strip() == "[] []", f"holds what it should not: {found}")
 
 

@@ -156,6 +156,7 @@ def exchanged_trades(up: Up) -> tuple[Counter[Facts], Counter[Facts]]:
     return sent, Counter(facts[each.seq] for each in ledger if each.possible)
 
 
+@pytest.mark.kafka_decides
 def test_up_simulated_for_a_duration_stores_exactly_what_the_exchange_sent(up: Up) -> None:
     process = up.start("--simulate", "--duration", "12", "--trades-per-second", "300")
     assert process.wait(100) == 0, process.log.read_text()
@@ -176,6 +177,7 @@ def test_up_simulated_for_a_duration_stores_exactly_what_the_exchange_sent(up: U
     assert stored_trades(up).total() > first
 
 
+@pytest.mark.kafka_decides
 def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     process = up.start("--simulate", "--trades-per-second", "100")
     eventually(lambda: up.stores(100), "trades are stored", timeout_s=60)
@@ -301,6 +303,7 @@ def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     eventually(lambda: not [n for n, pid in children.items() if lives(pid)], "nothing is left")
 
 
+@pytest.mark.kafka_decides
 def test_up_killed_leaves_no_orphans_and_the_next_one_goes_on(up: Up) -> None:
     process = up.start("--simulate")
     eventually(lambda: up.stores(20), "it runs", timeout_s=60)

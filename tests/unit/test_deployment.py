@@ -12,6 +12,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from radar import __version__
 from radar.consumer.worker import DRAIN_TIMEOUT_S
 from radar.producer.producer import FINISH_TIMEOUT_S
 from radar.settings import variables
@@ -352,6 +353,12 @@ def test_roles_run_without_the_embedded_stores() -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({EMBEDDED!r}))\n"
     code += "\n".join(f"import {module}" for module in modules)
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_images_are_tagged_with_the_version_of_the_package() -> None:
+    files = [ROOT / "Dockerfile", *ROOT.glob("docker-compose*.yml")]
+    text = "".join(path.read_text() for path in files if ".scale-" not in path.name)
+    assert set(re.findall(r"VERSION(?::-|=)([0-9][^}\s]*)", text)) == {__version__}
 
 
 def test_dockerfile_pins_its_base_and_runs_as_nobody_special() -> None:

@@ -150,6 +150,10 @@ class Batch:
         self._opened_at_s = 0.0
         self._taken_at_s = -math.inf
 
+    def anew(self, planned: Plan | None) -> "Batch":
+        """Return an empty one with the same limits."""
+        return Batch(self._limits, self._read, planned)
+
     @property
     def size(self) -> int:
         """How many messages there are."""

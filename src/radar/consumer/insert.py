@@ -1,0 +1,224 @@
+"""From a planned block to rows: everything until ClickHouse has the block.
+
+A block is one insert request under a name that follows from its plan (`insert_request.py`). Three
+answers of the server take more than that:
+
+- It refuses rows: the request is halved until the bad rows stand alone. They are dead letters.
+- It refuses a block as too large: the block is divided, and each half gets a plan of its own
+  (`bisection.py`); larger blocks are divided beforehand for a while (`block_limit.py`).
+- It may have stored the block before: the worker looks for the rows, and inserts those that are
+  missing.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import structlog
+
+from radar.consumer.batch import BLOCK_BYTES, InsertBlock
+from radar.consumer.bisection import halves
+from radar.consumer.block_limit import BlockLimit
+from radar.consumer.chunk import BadMessage, ColumnBlock, rows
+from radar.consumer.context import Context
+from radar.consumer.insert_request import InsertRequest, whole
+from radar.consumer.partition import CrashPoint, PartitionWork, Step
+from radar.consumer.positions import Positions
+from radar.consumer.run import MessageRun
+from radar.errors import BlockTooLarge, InsertCutOff, InvalidMessage, StoreRejected
+from radar.telemetry import metrics
+
+# So often in a row the connection broke during an insert, while the server answered otherwise:
+# then the block may be too large for something before it. Smaller blocks are not suspected.
+MAX_CUT_OFF = 2
+LEAST_SUSPECT_BYTES = 64 * 1024
+
+_log = structlog.get_logger()
+
+
+class Inserter:
+    """Inserts the blocks of one worker."""
+
+    def __init__(self, context: Context, positions: Positions) -> None:
+        self._context = context
+        self._dataset = context.dataset
+        self._store = context.store
+        self._positions = positions
+        self._block_limit = BlockLimit()
+
+    def begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
+        """Take a block through its steps, from `step` on."""
+        work.begin(block, step)
+        self.start_over(work, block)
+
+    def start_over(self, work: PartitionWork, block: InsertBlock) -> None:
+        """Insert a block from its first row on."""
+        work.requests = whole(self._dataset, work.topic_id, work.partition, block, work.generation)
+        work.rejected = []
+
+    def fitting(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
+        """Divide a block that is larger than one that was refused lately."""
+        self._block_limit.look(BLOCK_BYTES, time.monotonic())
+        limit_bytes = self._block_limit.limit_bytes
+        while (
+            limit_bytes is not None
+            and block.parts
+            and block.size > 1
+            and block.size_bytes > limit_bytes
+        ):
+            block = self._divide(work, block)
+        return block
+
+    def divide_refused(
+        self, work: PartitionWork, block: InsertBlock, error: BlockTooLarge | InsertCutOff
+    ) -> InsertBlock:
+        """Divide a block that is too large; its first half has to be planned next.
+
+        Raises:
+            StoreUnavailable: It cannot be divided, or it is not known to be too large.
+        """
+        if isinstance(error, InsertCutOff):
+            work.cut_off += 1
+            if work.cut_off < MAX_CUT_OFF or block.size_bytes < LEAST_SUSPECT_BYTES:
+                raise error
+            self._context.expect_store()
+            self._store.ping()  # a server that does not answer at all is another matter
+        if block.size == 1:
+            raise error
+        # An earlier attempt of unknown outcome, or a half of its request, may have stored rows.
+        # They have other names than those of the halves.
+        in_halves = work.requests[-1].is_half
+        if work.repeated or in_halves or isinstance(error, InsertCutOff) or error.is_stored_in_part:
+            work.may_be_stored_to(block.plan.hi)
+        self._block_limit.refused(block.size_bytes, time.monotonic())
+        _log.warning(
+            "a block is too large and is divided",
+            dataset=self._dataset.name,
+            partition=work.partition,
+            plan=str(block.plan),
+            messages=block.size,
+            bytes=block.size_bytes,
+            error=str(error),
+        )
+        return self._divide(work, block)
+
+    def _divide(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
+        """Make two blocks of one, each with a plan of its own; return the first.
+
+        The committed plan is replaced by that of the first half before anything of it is
+        inserted. A worker that takes the partition over rebuilds a half
+        like any block.
+        """
+        if work.taken_over:
+            # The worker that planned the whole may have inserted it.
+            work.may_be_stored_to(block.plan.hi)
+        first, second = halves(self._dataset, work.partition, block)
+        work.rest.appendleft(second)
+        attempts = work.attempts
+        self.begin(work, first, Step.PLAN)
+        work.attempts = attempts
+        return first
+
+    def insert(self, work: PartitionWork, block: InsertBlock, turn_ends_s: float) -> bool:
+        """Send the requests of a block that are left; False if the turn is over before the last.
+
+        A request that the server refuses is halved until the bad rows stand alone. Each half has a
+        name of its own that follows from the block's, so that it is repeatable.
+
+        Raises:
+            BlockTooLarge, InsertCutOff: See `divide_refused`.
+            StoreUnavailable: Insert again later.
+            TooManyInvalid: The server refuses too many rows.
+            CommitRejected, BrokerUnavailable: An old plan cannot be renewed.
+        """
+        while work.requests:
+            # An old plan is renewed: an accepted commit proves that the partition is still ours.
+            if time.monotonic() > work.planned_at_s + self._context.reader.session_timeout_s / 2:
+                self._positions.plan(work, block.plan)
+            request = work.requests[-1]
+            try:
+                self._send(work, request)
+            except StoreRejected as error:
+                run = request.run
+                if len(run) == 1:
+                    reason = InvalidMessage("rejected", str(error))
+                    letter = BadMessage(run.offsets[0], run.keys[0], run.values[0], reason)
+                    work.rejected.append(letter)
+                    work.judge(block)
+                    work.requests.pop()
+                else:
+                    first, second = request.halves(self._dataset, work.partition)
+                    work.requests[-1:] = [second, first]
+            else:
+                work.requests.pop()
+            if work.requests and time.monotonic() > turn_ends_s:
+                return False
+        return True
+
+    def _send(self, work: PartitionWork, request: InsertRequest) -> None:
+        started_s = time.monotonic()
+        self._context.expect_store()
+        self._context.reached(CrashPoint.DURING_INSERT)
+        maybe_stored = work.block is not None and work.block.plan.lo <= work.maybe_stored_to
+        if not maybe_stored:
+            self._store.insert(self._dataset.table, rows(request.parts), request.name)
+        if work.repeated or work.check or maybe_stored:
+            self._insert_missing(work, request)
+        metrics.INSERT_SECONDS.labels(self._dataset.name).observe(time.monotonic() - started_s)
+
+    def _insert_missing(self, work: PartitionWork, request: InsertRequest) -> None:
+        """Insert those messages of a repeated request that are no rows.
+
+        Some versions of ClickHouse note a block's name before they store it: one that was killed
+        in between takes the block for stored, and it never was. A message is also no row if
+        another of the same key has replaced it; then its row is replaced once more.
+
+        ClickHouse also knows the names of blocks whose rows somebody has deleted since, and takes
+        such an insert for a repetition without a word. So rows that are still missing afterwards
+        are inserted under names of the next generation.
+        """
+        missing = self._missing(work, request)
+        if not len(missing):
+            return
+        _log.info(
+            "inserting what is missing",
+            name=request.name,
+            rows=len(request.run),
+            missing=len(missing),
+        )
+        rest = request.only(self._dataset, work.partition, missing)
+        self._context.expect_store()
+        self._store.insert(self._dataset.table, rows(rest.parts), rest.name)
+        if len(self._missing(work, rest)) < len(missing):
+            return
+        work.generation += 1
+        self._positions.record([work])
+        _log.warning(
+            "the database knows the name of a block whose rows are not there; inserting them under"
+            " a new one",
+            name=rest.name,
+            rows=len(missing),
+            generation=work.generation,
+        )
+        renamed = rest.renamed(work.generation)
+        self._context.expect_store()
+        self._store.insert(self._dataset.table, rows(renamed.parts), renamed.name)
+
+    def _missing(self, work: PartitionWork, request: InsertRequest) -> MessageRun:
+        run = request.run
+        self._context.expect_store()
+        stored = self._store.places(
+            self._dataset.table, work.partition, run.offsets[0], run.offsets[-1]
+        )
+        found = {place[0] for place in _places(request.parts) if place in stored}
+        # Later blocks may be rows too: the mark of what was stored is some seconds old.
+        if work.maybe_stored_to >= 0 and run.offsets[-1] in found:
+            work.may_be_stored_to(run.offsets[-1] + 1)
+        return run.where(lambda offset: offset not in found)
+
+
+def _places(parts: Sequence[ColumnBlock]) -> Iterator[tuple[int, int]]:
+    """Yield offset and time of receipt (Unix time, microseconds) of messages."""
+    for part in parts:
+        (received,) = (column for column in part.columns if column.name == "received_at")
+        yield from zip(part.run.offsets, np.asarray(received.data).tolist(), strict=True)

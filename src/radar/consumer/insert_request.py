@@ -1,0 +1,76 @@
+"""Insert requests and their names: pure.
+
+ClickHouse recognises a repeated insert by its name. The name follows from the block's plan and
+content, so a worker that rebuilds the block inserts it under the same name. The names are:
+
+- a block: `TOPIC:TOPIC_ID:PARTITION:LO:HI:FINGERPRINT`, from the second generation on with
+  `@GENERATION`;
+- the halves of a request: its name with `<` and `>`;
+- the missing rows of a request: its name with `+FINGERPRINT`, under a new name with `@GENERATION`.
+"""
+
+from typing import NamedTuple
+
+from radar.consumer.batch import InsertBlock
+from radar.consumer.chunk import ColumnBlock, read
+from radar.consumer.run import Fingerprint, MessageRun
+from radar.datasets import Dataset
+
+
+class InsertRequest(NamedTuple):
+    """Rows that are inserted with one request, and the name of that insert."""
+
+    parts: list[ColumnBlock]
+    name: str
+
+    @property
+    def run(self) -> MessageRun:
+        """The messages that the rows come from."""
+        return MessageRun.joined([part.run for part in self.parts])
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it is a half of another request."""
+        return self.name.endswith(("<", ">"))
+
+    def halves(self, dataset: Dataset, partition: int) -> "tuple[InsertRequest, InsertRequest]":
+        """Divide a request of at least two messages in the middle."""
+        run = self.run
+        middle = len(run) // 2
+        return (
+            _request(dataset, partition, run[:middle], f"{self.name}<"),
+            _request(dataset, partition, run[middle:], f"{self.name}>"),
+        )
+
+    def only(self, dataset: Dataset, partition: int, missing: MessageRun) -> "InsertRequest":
+        """Return a request for some of its messages."""
+        return _request(dataset, partition, missing, f"{self.name}+{Fingerprint.of(missing)}")
+
+    def renamed(self, generation: int) -> "InsertRequest":
+        """Return a request for the same rows under the name of another generation."""
+        return self._replace(name=self.name + _suffix(generation))
+
+
+def whole(
+    dataset: Dataset, topic_id: str, partition: int, block: InsertBlock, generation: int
+) -> list[InsertRequest]:
+    """Return the request that inserts a whole block; none if the block has no rows."""
+    if not block.parts:
+        return []
+    name = ":".join(
+        (
+            dataset.topic,
+            topic_id,
+            f"{partition}:{block.plan.lo}:{block.plan.hi}",
+            block.fingerprint,
+        )
+    )
+    return [InsertRequest(block.parts, name + _suffix(generation))]
+
+
+def _request(dataset: Dataset, partition: int, run: MessageRun, name: str) -> InsertRequest:
+    return InsertRequest(read(dataset, partition, run).parts, name)
+
+
+def _suffix(generation: int) -> str:
+    return f"@{generation}" if generation else ""

@@ -1,0 +1,167 @@
+"""The state of one assigned partition, and the steps of its blocks."""
+
+import enum
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from radar.consumer.accounting import CommitMetadata
+from radar.consumer.batch import Batch, InsertBlock, Plan
+from radar.consumer.breaker import Bad, Breaker
+from radar.consumer.chunk import BadMessage
+from radar.consumer.insert_request import InsertRequest
+from radar.consumer.progress import UNRECORDED, Progress
+from radar.consumer.stall_detector import StallDetector
+from radar.errors import CommitRejected, StoreNeedsRepair, TooManyInvalid
+from radar.text import printable
+
+RETRY_FIRST_S = 0.2
+RETRY_MAX_S = 10.0
+# A person has to do something first; a fast retry would only fill the logs.
+REPAIR_RETRY_S = 5.0
+
+
+class Step(enum.IntEnum):
+    """The next step of a block."""
+
+    DEAD_LETTERS = 1
+    PLAN = 2
+    INSERT = 3
+    COMMIT = 4
+    DONE = 5
+
+
+class CrashPoint(enum.Enum):
+    """Places on a block's way where a worker may die; tests let it die there.
+
+    Each is passed again when a step is repeated.
+    """
+
+    AFTER_POLL = enum.auto()  # messages were taken
+    AFTER_DEAD_LETTERS = enum.auto()  # Kafka has the block's bad messages; nothing is planned
+    AFTER_PLAN = enum.auto()
+    DURING_INSERT = enum.auto()  # immediately before the request, also before that of each half
+    AFTER_INSERT = enum.auto()  # ClickHouse has the block; nothing is committed
+    AFTER_COMMIT = enum.auto()
+
+
+@dataclass
+class PartitionWork:
+    """One assigned partition."""
+
+    partition: int
+    batch: Batch
+    breaker: Breaker
+    next_offset: int  # everything before it was consumed
+    committed: int | None  # as Kafka has it
+    mark: CommitMetadata | None  # beside it
+    topic_id: str  # of the topic to which the offsets belong
+    # Why the offsets must be accounted for before more is read; empty: they are.
+    review: str = "assigned"
+    review_at_s: float = 0.0
+    progress: Progress = UNRECORDED  # as this worker recorded it last
+    read_from: int | None = None  # everything from here to the position was read by this worker
+    seen_end: int | None = None  # of the log, at the last check of offsets
+    check_next: bool = True  # whether the next block is looked for after its insert
+    generation: int = 0
+    block: InsertBlock | None = None
+    rest: deque[InsertBlock] = field(default_factory=deque)  # behind the block, which was divided
+    taken_over: bool = False  # the block was planned before the partition came here
+    repeated: bool = False  # inserting the block was tried before, here or by another worker
+    check: bool = False  # whether its rows are looked for after the insert, although it is new
+    # Offsets up to here may be rows already, under the name of a plan that cannot be met any more;
+    # committed with the position, because it decides under which name a block is inserted.
+    maybe_stored_to: int = -1
+    silence: StallDetector = field(default_factory=StallDetector)
+    step: Step = Step.DEAD_LETTERS
+    # Still to be sent, the next one last.
+    requests: list[InsertRequest] = field(default_factory=list)
+    rejected: list[BadMessage] = field(default_factory=list)  # by the server
+    planned_at_s: float = 0.0
+    inserted_at_s: float = 0.0  # Unix time
+    attempts: int = 0
+    cut_off: int = 0  # how often the connection broke during an insert of the block
+    rejected_commits: int = 0
+    retry_at_s: float = 0.0
+    served_at_s: float = 0.0
+    paused: bool = False
+    halted: bool = False
+    flood_alarm_at_s: float | None = None  # when the next one is due, while there is a flood
+    plan_checked_at_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def condition(self) -> str:
+        """The name under which the health of the process lists it."""
+        return condition(self.partition)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every message that was consumed is stored."""
+        return self.block is None and not self.rest and not self.batch.size
+
+    def begin(self, block: InsertBlock, step: Step) -> None:
+        """Take the next block through its steps, from `step` on."""
+        self.block, self.step = block, step
+        self.attempts, self.rejected_commits, self.retry_at_s, self.cut_off = 0, 0, 0.0, 0
+
+    def may_be_stored_to(self, offset: int) -> None:
+        """Note that offsets up to this one may be rows already."""
+        self.maybe_stored_to = max(self.maybe_stored_to, offset)
+
+    def forget_plan(self) -> None:
+        """Plan anew the messages that another worker planned and may have inserted."""
+        if (plan := self.batch.planned) is not None:
+            self.may_be_stored_to(plan.hi)
+            self.batch.forget_plan()
+
+    def metadata(self, offset: int, plan: Plan | None) -> CommitMetadata:
+        """Return the metadata for a commit of this offset."""
+        stored_to = self.maybe_stored_to if self.maybe_stored_to >= offset else -1
+        return CommitMetadata(self.topic_id, self.generation, plan, stored_to)
+
+    def known_mark(self, topic_id: str) -> CommitMetadata | None:
+        """Return the committed metadata, with the knowledge that was gained since."""
+        if self.mark is None or self.topic_id != topic_id:
+            return self.mark
+        stored_to = max(self.mark.maybe_stored_to, self.maybe_stored_to)
+        return self.mark._replace(maybe_stored_to=stored_to)
+
+    def bad_messages(self, block: InsertBlock) -> list[Bad]:
+        """Return the messages of a block that go to the dead letters, as far as is known."""
+        keys = {letter.offset: letter.key for letter in (*block.letters, *self.rejected)}
+        if not keys:
+            return []
+        # A rejected message is in a part as well.
+        offsets = sorted(set(keys).union(*(part.run.offsets for part in block.parts)))
+        return [Bad(n, keys[offset]) for n, offset in enumerate(offsets) if offset in keys]
+
+    def judge(self, block: InsertBlock) -> None:
+        """Refuse a block with too many bad messages.
+
+        Raises:
+            TooManyInvalid: The partition shall be halted.
+        """
+        try:
+            self.breaker.check(block.size, self.bad_messages(block))
+        except TooManyInvalid as error:
+            last = max((*block.letters, *self.rejected), key=lambda letter: letter.offset)
+            raise TooManyInvalid(
+                f"{error}; the one at offset {last.offset}: {printable(str(last.reason))}"
+            ) from error
+
+    def retry_later(self, error: Exception) -> None:
+        """Note a failed attempt, and choose the time of the next one."""
+        self.attempts += 1
+        self.repeated = self.repeated or self.step is Step.INSERT
+        ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(self.attempts, 10))
+        if isinstance(error, StoreNeedsRepair):
+            ceiling_s = REPAIR_RETRY_S
+        self.retry_at_s = time.monotonic() + random.uniform(ceiling_s / 2, ceiling_s)  # noqa: S311
+        if isinstance(error, CommitRejected):
+            self.rejected_commits += 1
+
+
+def condition(partition: int) -> str:
+    """Return the name under which the health of the process lists a partition."""
+    return f"partition {partition}"

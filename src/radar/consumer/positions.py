@@ -1,0 +1,356 @@
+"""The positions of a worker's partitions: committed, recorded in the database, accounted for.
+
+`accounting.py` decides; this module asks Kafka and the database for the facts, and carries out the
+decision.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+import structlog
+
+from radar.consumer.accounting import Decision, Situation, decide
+from radar.consumer.batch import Plan
+from radar.consumer.context import Context
+from radar.consumer.delivery_gaps import (
+    CAUSES,
+    OPEN,
+    REPAIRED,
+    DeliveryGap,
+    recorded,
+    write,
+    write_new,
+)
+from radar.consumer.origin import SameOrigin
+from radar.consumer.partition import PartitionWork
+from radar.consumer.progress import (
+    UNRECORDED,
+    Known,
+    Order,
+    Progress,
+    pending,
+    read_orders,
+    read_progress,
+    write_progress,
+)
+from radar.consumer.standstill import Standstills
+from radar.consumer.topic_watch import TopicIdPoller
+from radar.datasets import Dataset
+from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
+from radar.store.client import Store
+from radar.telemetry import metrics
+
+ACCOUNT_AGAIN_S = 0.5
+
+_log = structlog.get_logger()
+
+
+class Positions:
+    """The positions of one worker's partitions.
+
+    Attributes:
+        next_offsets: The next offset to be stored, by assigned partition. Other threads may read
+            it.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        watch: TopicIdPoller,
+        same_origin: SameOrigin,
+        standstills: Standstills,
+    ) -> None:
+        """Know no position yet.
+
+        Args:
+            context: The options and connections of the worker.
+            watch: Knows the ID of the topic.
+            same_origin: Refuses a database of another origin.
+            standstills: Follows the ID of the topic.
+        """
+        self._context = context
+        self._dataset = context.dataset
+        self._store = context.store
+        self._reader = context.reader
+        self._health = context.health
+        self._settings = context.settings
+        self._watch = watch
+        self._same_origin = same_origin
+        self._standstills = standstills
+        self._checked_at_s = 0.0
+        self.next_offsets: dict[int, int] = {}
+
+    def plan(self, work: PartitionWork, plan: Plan) -> None:
+        """Commit the plan of a block; blocks. See `GroupReader.commit`."""
+        self._context.expect_kafka()
+        self.commit(work, plan.lo, plan)
+        work.planned_at_s = time.monotonic()
+
+    def commit(self, work: PartitionWork, offset: int, plan: Plan | None = None) -> None:
+        """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
+        mark = work.metadata(offset, plan)
+        self._reader.commit(work.partition, offset, str(mark))
+        work.committed, work.mark = offset, mark
+
+    def drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
+        """Forget a plan beyond the end of the log.
+
+        It can only be met when a broker lost acknowledged messages; waiting for offsets that
+        may never come would hold back those that are there.
+        """
+        plan = work.batch.planned
+        if plan is None or now_s < work.plan_checked_at_s + self._settings.batch_timeout_seconds:
+            return
+        work.plan_checked_at_s = now_s
+        try:
+            end = self._reader.end_offset(work.partition)
+        except BrokerUnavailable:
+            return
+        if end <= plan.hi:
+            _log.error("plan beyond the end of the log", partition=work.partition, plan=str(plan))
+            work.batch.forget_plan()
+
+    def record(self, works: Collection[PartitionWork]) -> None:
+        """Record how far partitions are accounted for, where that has changed; blocks.
+
+        Raises:
+            StoreUnavailable: The server does not answer, or not to this.
+        """
+        changed: dict[int, Progress] = {}
+        for work in works:
+            if not work.progress.version or work.topic_id != self._watch.topic_id:
+                continue
+            newest = work.progress._replace(
+                next_offset=max(work.progress.next_offset, self.next_offsets[work.partition]),
+                generation=work.generation,
+            )
+            if newest != work.progress:
+                changed[work.partition] = newest._replace(version=newest.version + 1)
+        self._context.expect_store()
+        try:
+            write_progress(
+                self._store,
+                self._dataset.topic,
+                self._watch.topic_id,
+                changed,
+                self._settings.worker_id,
+            )
+        except QueryFailed as error:
+            raise StoreUnavailable(str(error)) from error
+        for work in works:
+            work.progress = changed.get(work.partition, work.progress)
+
+    def check(self, works: Mapping[int, PartitionWork]) -> None:
+        """Compare what the database accounts for with what this worker knows, now and then.
+
+        Something is to be accounted for anew if the topic was recreated, if Kafka refuses a
+        position, if the database does not have this worker's newest record (it was restored from an
+        older copy), or if an operator ordered to store offsets again.
+        """
+        for partition in self._reader.invalid:
+            if (work := works.get(partition)) is not None:
+                _review(work, "position")
+        topic_id = self._watch.topic_id
+        for work in works.values():
+            if work.topic_id != topic_id:
+                _review(work, "topic")
+        now_s = time.monotonic()
+        settled = [each for each in works.values() if not each.review and not each.attempts]
+        if now_s < self._checked_at_s + self._settings.offset_check_seconds or not settled:
+            return
+        self._checked_at_s = now_s
+        self._context.expect_store()
+        try:
+            known = read_progress(self._store, self._dataset.topic, topic_id)
+            orders = read_orders(self._store, self._dataset.topic, topic_id)
+            gaps = recorded(self._store, self._dataset.topic)
+            for work in settled:
+                work.seen_end = self._reader.known_end_offset(work.partition)
+                found = known.progress.get(work.partition, UNRECORDED)
+                if found.version < work.progress.version:
+                    _review(work, "database")
+                elif pending(orders, work.partition, work.progress.orders_to_us):
+                    _review(work, "order")
+            self._close_repaired(gaps, works)
+            self.record([each for each in settled if not each.review])
+        except (StoreUnavailable, QueryFailed) as error:
+            _log.warning("cannot check offsets", dataset=self._dataset.name, error=str(error))
+
+    def _close_repaired(
+        self, gaps: Sequence[DeliveryGap], works: Mapping[int, PartitionWork]
+    ) -> None:
+        """Close gaps whose offsets were stored afterwards, and show how many stay open."""
+        counts = dict.fromkeys(CAUSES, 0)
+        for gap in gaps:
+            work = works.get(gap.partition)
+            if gap.state != OPEN or work is None:
+                continue
+            is_read = (
+                gap.topic_id == work.topic_id
+                and work.read_from is not None
+                and work.read_from <= gap.first
+                and self.next_offsets[gap.partition] > gap.last
+            )
+            if is_read:
+                repaired = gap._replace(state=REPAIRED)
+                write(self._store, self._dataset.topic, repaired, "worker")
+                _log.info("delivery gap repaired", partition=gap.partition, first=gap.first)
+            else:
+                counts[gap.cause] = counts.get(gap.cause, 0) + gap.offsets
+        for cause, count in counts.items():
+            metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(count)
+
+    def account(self, works: Collection[PartitionWork]) -> None:
+        """Account for the offsets of partitions that need it and hold no message; blocks."""
+        now_s = time.monotonic()
+        for work in works:
+            if not work.review or not work.is_empty or now_s < work.review_at_s:
+                continue
+            try:
+                self._account_for(work)
+            except (BrokerUnavailable, CommitRejected, StoreUnavailable, QueryFailed) as error:
+                work.review_at_s = time.monotonic() + ACCOUNT_AGAIN_S
+                self._health.set(
+                    work.condition,
+                    f"partition {work.partition}: cannot account for its offsets: {error}",
+                )
+                _log.warning(
+                    "cannot account for offsets",
+                    dataset=self._dataset.name,
+                    partition=work.partition,
+                    error=str(error),
+                )
+
+    def _account_for(self, work: PartitionWork) -> None:
+        """Decide where a partition goes on, and record each difference before it does."""
+        self._context.expect_both()
+        # The topic or the database may be another one by now.
+        self._same_origin.check(again=True)
+        topic, partition, topic_id = self._dataset.topic, work.partition, self._watch.ask_now()
+        known = read_progress(self._store, topic, topic_id)
+        found = known.progress.get(partition, UNRECORDED)
+        orders = pending(read_orders(self._store, topic, topic_id), partition, found.orders_to_us)
+        low, high = self._reader.ends(partition)
+        course = decide(
+            Situation(
+                partition,
+                topic_id,
+                low,
+                high,
+                work.committed,
+                work.known_mark(topic_id),
+                self._known_progress(work, known),
+                known.former.get(partition),
+                work.seen_end,
+                _joined(orders),
+                partition in self._reader.invalid,
+            ),
+            _Rows(self._store, self._dataset.table, partition),
+        )
+        write_new(self._store, topic, course.gaps, "worker")
+        work.topic_id, work.generation = topic_id, course.generation
+        work.maybe_stored_to = course.maybe_stored_to
+        self._standstills.follow(topic_id)
+        # The position and its mark come first: a worker that dies in between leaves the same
+        # differences behind, and the mark of the rows that may be there already.
+        marked_to = work.mark.maybe_stored_to if work.mark else -1
+        is_new = course.start != (work.committed or 0) or marked_to < course.maybe_stored_to
+        if course.notice or is_new:
+            self.commit(work, course.start, course.plan)
+        progress = Progress(
+            course.start,
+            course.generation,
+            max([found.orders_to_us, *(order.ordered_at_us for order in orders)]),
+            max(found.version, work.progress.version) + 1,
+        )
+        write_progress(
+            self._store, topic, topic_id, {partition: progress}, self._settings.worker_id
+        )
+        work.progress = progress
+        is_refused = self._reader.invalid.pop(partition, None) is not None
+        if (
+            course.start != work.next_offset
+            or is_refused
+            or work.review != "assigned"
+            or course.notice
+        ):
+            self._reader.seek(partition, course.start)
+        self._go_on(work, course)
+
+    def _go_on(self, work: PartitionWork, course: Decision) -> None:
+        _log_decision(self._dataset, work, course)
+        work.batch = work.batch.anew(course.plan)
+        work.next_offset = work.read_from = self.next_offsets[work.partition] = course.start
+        work.maybe_stored_to = course.maybe_stored_to
+        work.check_next = True
+        work.review = ""
+        work.silence.end()
+        self._health.clear(work.condition)
+
+    def _known_progress(self, work: PartitionWork, known: Known) -> Progress | None:
+        """Return the recorded progress; this worker's own knowledge is newer than its record."""
+        found = known.progress.get(work.partition)
+        is_ours = work.progress.version and work.topic_id == self._watch.topic_id
+        if found is None or not is_ours or found.version < work.progress.version:
+            return found
+        return found._replace(next_offset=max(found.next_offset, work.committed or 0))
+
+
+class _Rows:
+    """The rows of one partition; for `decide`."""
+
+    def __init__(self, store: Store, table: str, partition: int) -> None:
+        self._place = (table, partition)
+        self._store = store
+
+    def last(self, first: int, end: int) -> int | None:
+        """Return the largest offset from `first` on and before `end` that is a row; blocks."""
+        return self._store.last_offset(*self._place, first, end)
+
+    def first_missing(self, first: int, end: int) -> int:
+        """Return the smallest offset from `first` on that is no row, `end` if none; blocks."""
+        return self._store.first_missing_offset(*self._place, first, end)
+
+
+def _review(work: PartitionWork, reason: str) -> None:
+    """Account for the offsets of a partition anew, once its messages are stored."""
+    if work.review:
+        return
+    _log.info("offsets are checked", partition=work.partition, reason=reason)
+    work.review, work.review_at_s = reason, 0.0
+    work.forget_plan()
+
+
+def _log_decision(dataset: Dataset, work: PartitionWork, course: Decision) -> None:
+    if course.notice:
+        _log.warning(
+            "offsets differ",
+            dataset=dataset.name,
+            partition=work.partition,
+            reason=course.notice,
+            position=work.committed,
+            goes_on_at=course.start,
+            generation=course.generation,
+        )
+    for gap in course.gaps:
+        _log.error(
+            "delivery gap",
+            dataset=dataset.name,
+            partition=gap.partition,
+            first=gap.first,
+            last=gap.last,
+            cause=gap.cause,
+            extent=gap.extent,
+            reason=gap.reason,
+            remedy="see what is lost with radar verify",
+        )
+
+
+def _joined(orders: Sequence[Order]) -> Order | None:
+    """Return one order for the range that holds all."""
+    if not orders:
+        return None
+    newest = orders[-1]
+    return newest._replace(
+        first=min(each.first for each in orders), last=max(each.last for each in orders)
+    )

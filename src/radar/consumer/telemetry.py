@@ -1,0 +1,164 @@
+"""The log, the metrics and the health of a worker."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import structlog
+
+from radar.consumer.batch import InsertBlock
+from radar.consumer.chunk import ColumnBlock
+from radar.consumer.delivery_gaps import CAUSES
+from radar.consumer.partition import PartitionWork, condition
+from radar.datasets import Dataset
+from radar.errors import StoreUnavailable
+from radar.telemetry import metrics
+from radar.telemetry.health import Health
+from radar.text import printable
+
+ALARM_INTERVAL_S = 60.0
+
+_log = structlog.get_logger()
+
+
+class WorkerTelemetry:
+    """Reports the state of one worker's partitions."""
+
+    def __init__(
+        self, dataset: Dataset, health: Health, works: Mapping[int, PartitionWork]
+    ) -> None:
+        """Report no partition yet.
+
+        Args:
+            dataset: What the worker stores.
+            health: The health of the process.
+            works: The assigned partitions, which come and go.
+        """
+        self._dataset = dataset
+        self._health = health
+        self._works = works
+        # Counters that alerts look at are there before they count.
+        metrics.INSERT_RETRIES.labels(dataset.name)
+
+    def membership(self, *, joined: bool) -> None:
+        """Report whether the group has assigned partitions to the worker."""
+        if joined:
+            self._health.clear("group")
+        else:
+            self._health.set("group", f"{self._dataset.group}: waits to be told its partitions")
+
+    def assigned(self, work: PartitionWork) -> None:
+        """Report a new partition."""
+        _log.info(
+            "assigned",
+            dataset=self._dataset.name,
+            partition=work.partition,
+            offset=work.committed,
+            plan=str(work.mark.plan) if work.mark and work.mark.plan else None,
+        )
+
+    def revoked(self, partitions: Sequence[int]) -> None:
+        """Report partitions that went to other workers."""
+        for partition in partitions:
+            self._health.clear(condition(partition))
+        _log.info("revoked", dataset=self._dataset.name, partitions=list(partitions))
+
+    def rebalanced(self) -> None:
+        """Count the partitions after a change."""
+        metrics.REBALANCES.labels(self._dataset.name).inc()
+        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._works))
+        self._count_halted()
+        self._count_floods()
+        if not self._works:
+            for cause in CAUSES:
+                metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
+
+    def stored(self, work: PartitionWork, block: InsertBlock, bad: int) -> None:
+        """Report a block that is stored and committed, with this many bad messages."""
+        self._flood(work)
+        self._health.clear(work.condition)
+        self._count_halted()
+        dataset, good = self._dataset.name, block.size - bad
+        metrics.BLOCKS.labels(dataset).inc()
+        metrics.ROWS.labels(dataset).inc(good)
+        metrics.BLOCK_ROWS.labels(dataset).observe(good)
+        latency_s = 0.0
+        if block.parts:
+            latency_s = max(0.0, work.inserted_at_s - _oldest_us(block.parts) / 1e6)
+            metrics.LATENCY_SECONDS.labels(dataset).observe(latency_s)
+        _log.info(
+            "block stored",
+            dataset=dataset,
+            partition=work.partition,
+            lo=block.plan.lo,
+            hi=block.plan.hi,
+            rows=good,
+            dead_letters=bad,
+            latency_s=round(latency_s, 3),
+            commit_s=round(time.time() - work.inserted_at_s, 4),
+        )
+
+    def waits(self, work: PartitionWork, error: Exception) -> None:
+        """Report a block that is tried again later."""
+        if isinstance(error, StoreUnavailable):
+            metrics.INSERT_RETRIES.labels(self._dataset.name).inc()
+        self._health.set(
+            work.condition,
+            f"partition {work.partition}: attempt {work.attempts} to store a block failed: {error}",
+        )
+        _log.warning(
+            "block waits",
+            dataset=self._dataset.name,
+            partition=work.partition,
+            step=work.step.name.lower(),
+            attempts=work.attempts,
+            error=str(error),
+        )
+
+    def halted(self, work: PartitionWork, block: InsertBlock, error: Exception) -> None:
+        """Raise the alarm about a partition with too many bad messages."""
+        self._count_halted()
+        self._health.set(work.condition, f"partition {work.partition} is halted: {error}")
+        _log.error(
+            "partition halted",
+            dataset=self._dataset.name,
+            partition=work.partition,
+            offset=block.plan.lo,
+            error=str(error),
+            remedy="repair what sends or stores them; or restart with MAX_BAD_SHARE=1 and"
+            " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
+        )
+
+    def _flood(self, work: PartitionWork) -> None:
+        """Raise the alarm about one market whose messages are bad; its partition goes on."""
+        flood = work.breaker.flood
+        now_s = time.monotonic()
+        if flood is None:
+            work.flood_alarm_at_s = None
+        elif work.flood_alarm_at_s is None or now_s >= work.flood_alarm_at_s:
+            work.flood_alarm_at_s = now_s + ALARM_INTERVAL_S
+            _log.error(
+                "one market sends too many bad messages",
+                dataset=self._dataset.name,
+                partition=work.partition,
+                market=printable(flood.market.decode(errors="backslashreplace")),
+                bad=flood.bad,
+                messages=flood.messages,
+                remedy="they go to the dead letters, and the other markets are stored:"
+                " look at them with radar dlq list, and repair what sends them",
+            )
+        self._count_floods()
+
+    def _count_floods(self) -> None:
+        floods = sum(work.breaker.flood is not None for work in self._works.values())
+        metrics.FLOODING.labels(self._dataset.name).set(floods)
+
+    def _count_halted(self) -> None:
+        halted = sum(work.halted for work in self._works.values())
+        metrics.HALTED.labels(self._dataset.name).set(halted)
+
+
+def _oldest_us(parts: Sequence[ColumnBlock]) -> int:
+    """Return when the first of some records was received, Unix time."""
+    columns = (column for part in parts for column in part.columns)
+    return min(int(np.min(c.data)) for c in columns if c.name == "received_at")  # type: ignore[arg-type]
