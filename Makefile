@@ -90,11 +90,12 @@ test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (A
 test-stack: setup kafka ## Run the compose stack on a Docker engine (tests/deploy/stack.py)
 	PYTHONPATH=tests $(BIN)/python -m deploy.stack $(OPTIONS)
 
-lint: setup ## Check formatting, lint rules and types
+lint: setup ## Check formatting, lint rules, types, imports and prose
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/prose.py
 
 format: setup ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix src tests benchmarks

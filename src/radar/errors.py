@@ -1,7 +1,7 @@
-"""Errors, named by the reaction that they call for.
+"""Errors, each named after the reaction that it demands.
 
-Library errors are translated into these at the module that imports the library, with
-`raise … from`. Every message is one line that a person can act on.
+The module that imports a library translates its errors into these, with `raise … from`. Every
+message is one line with the next action.
 """
 
 
@@ -12,17 +12,17 @@ class RadarError(Exception):
 
 
 class ConfigurationError(RadarError):
-    """Something the operator set is wrong: stop at once and say what is allowed."""
+    """An option is wrong: stop at once and name the allowed values."""
 
     exit_code = 2
 
 
 class NotRunning(RadarError):
-    """Nothing of radar runs where a command looks for it: start it, or name another place."""
+    """A command finds no running radar: start it, or name another address."""
 
 
 class FeedLost(RadarError):
-    """The connection to the exchange is gone or useless: reconnect.
+    """The connection to the exchange is lost or useless: reconnect.
 
     Attributes:
         reason: One word from a bounded set, usable as a metric label.
@@ -38,11 +38,11 @@ class ExchangeUnavailable(RadarError):
 
 
 class InvalidFrame(RadarError):
-    """A frame is not what the exchange documents: count it and drop it."""
+    """A frame contradicts the exchange's documentation: count it and drop it."""
 
 
 class InvalidMessage(RadarError):
-    """A Kafka message cannot become a row: send it to the dead letters with the reason.
+    """A Kafka message cannot become a row: send it to the dead-letter topic with the reason.
 
     Attributes:
         reason: One word from a bounded set, usable as a metric label.
@@ -54,14 +54,14 @@ class InvalidMessage(RadarError):
 
 
 class TooManyInvalid(RadarError):
-    """Too many messages are bad for accidents: halt the partition and call a person.
+    """Too many messages are bad to be an accident: halt the partition and alert a person.
 
-    Something else is wrong, a schema or a producer; the dead letters would only hide it.
+    A schema or a producer is wrong; dead letters would only hide that.
     """
 
 
 class BrokerUnavailable(RadarError):
-    """Kafka does not answer, or answers that it cannot serve now: retry with backoff."""
+    """Kafka does not answer, or cannot serve now: retry with backoff."""
 
 
 class OffsetSilent(BrokerUnavailable):
@@ -73,21 +73,21 @@ class BufferFull(RadarError):
 
 
 class CommitRejected(RadarError):
-    """Kafka did not accept a commit: do not insert; go back to the poll loop."""
+    """Kafka refused a commit: do not insert; return to the poll loop."""
 
 
 class WorkerFenced(RadarError):
-    """Another worker took this one's identity or place: exit without inserting."""
+    """Another worker owns this one's WORKER_ID or partitions: exit without inserting."""
 
 
 class NameTaken(WorkerFenced):
-    """Another worker runs under this one's WORKER_ID: exit, and give each a name of its own."""
+    """Another worker runs under this one's WORKER_ID: exit, and give each its own name."""
 
     exit_code = 2
 
 
 class ClientHangs(RadarError):
-    """A library does not come back: end the process; who watches over it starts another."""
+    """A library call does not return: end the process; its supervisor starts another."""
 
 
 class StoreUnavailable(RadarError):
@@ -95,11 +95,11 @@ class StoreUnavailable(RadarError):
 
 
 class StoreNeedsRepair(StoreUnavailable):
-    """ClickHouse refuses until a person repairs something: name it at once, retry slowly."""
+    """ClickHouse refuses until a person acts: name the cause at once, retry slowly."""
 
 
 class BlockTooLarge(StoreUnavailable):
-    """A block is larger than ClickHouse, or what stands before it, takes: insert it in halves.
+    """A block is too large for ClickHouse or its proxy: insert it in halves.
 
     Attributes:
         is_stored_in_part: Whether rows of the block may be stored nevertheless.
@@ -111,7 +111,7 @@ class BlockTooLarge(StoreUnavailable):
 
 
 class InsertCutOff(StoreUnavailable):
-    """The connection broke during an insert; if it always does, the block may be too large."""
+    """The connection broke during an insert; if this repeats, the block may be too large."""
 
 
 class StoreRejected(RadarError):
@@ -123,14 +123,14 @@ class QueryFailed(RadarError):
 
 
 class InvalidRequest(RadarError):
-    """What a caller asks for cannot be asked so: say what is allowed."""
+    """A request is wrong: name the allowed form."""
 
     exit_code = 2
 
 
 class UnknownMarket(InvalidRequest):
-    """Nothing of a market is recorded: name similar ones."""
+    """A market has no records: name similar ones."""
 
 
 class InvalidPeriod(InvalidRequest):
-    """A period ends before it begins, or begins in the future: say so."""
+    """A period ends before it begins, or begins in the future: name the mistake."""
