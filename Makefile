@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# ALL=1 leaves out no test: neither those of the embedded ClickHouse and of the simulator when
-# their sources equal the upstream branch, nor, with Apache Kafka, those that Kafka does not decide.
+# ALL=1 leaves out no test: neither slow ones, nor those of the embedded ClickHouse and of the
+# simulator while their sources equal the upstream branch, nor, with Apache Kafka, those that Kafka
+# does not decide.
 ALL ?=
 PYTEST := $(BIN)/pytest --dist=loadgroup
 STAMP := $(VENV)/.installed
@@ -13,7 +14,7 @@ LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 # What only the embedded stores need, nine tenths of all: left out of the container image.
 EMBEDDED := chdb-core pandas pyarrow python-dateutil noida-db httptools
 
-.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka lint format metrics lock test-stack
+.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel lint format metrics lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -35,7 +36,11 @@ up: setup ## Run the whole pipeline against the real exchange, with the live vie
 	$(BIN)/radar up
 
 test: setup ## Run the test suite (WORKERS=N at a time, OPTIONS="-k name", ALL=1)
-	$(PYTEST) --numprocesses=$(WORKERS) $(if $(ALL),,--sources=changed) $(OPTIONS)
+	$(PYTEST) --numprocesses=$(WORKERS) $(if $(ALL),,--sources=changed -m "not slow") \
+		$(OPTIONS)
+
+test-wheel: setup ## Install the wheel into an empty environment and run a pipeline from it
+	$(PYTEST) $(OPTIONS) tests/e2e/test_wheel.py
 
 screenshots: setup ## Take a picture of every page of the dashboard (SCREENSHOTS="FOLDER --url URL")
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots $(or $(SCREENSHOTS),.screenshots)
@@ -85,11 +90,12 @@ test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (A
 test-stack: setup kafka ## Run the compose stack on a Docker engine (tests/deploy/stack.py)
 	PYTHONPATH=tests $(BIN)/python -m deploy.stack $(OPTIONS)
 
-lint: setup ## Check formatting, lint rules and types
+lint: setup ## Check formatting, lint rules, types, imports and prose
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/prose.py
 
 format: setup ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix src tests benchmarks

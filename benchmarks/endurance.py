@@ -24,10 +24,10 @@ from radar.store.client import Store
 
 NAME = "endurance"
 TEXT = """
-`radar up --simulate` with the low-latency settings, everything on this machine: the simulated
-exchange, the embedded broker and database, producers and workers. Every ten seconds: the resident
-memory of each process, the active parts of each table, and the messages that wait. Shown is the
-median of each quarter of the time, after a minute to warm up.
+`radar up --simulate` runs with the low-latency settings, and everything on this machine. Every
+ten seconds the run reads the resident memory of each process, the active parts of each table, and
+the waiting messages. The tables show the median of each quarter of the time, after a minute to
+warm up.
 """
 TRADES_PER_S, DEPTH_PER_S = 1000, 200
 SECONDS = 60.0

@@ -19,13 +19,14 @@ from radar.addresses import free_port
 
 NAME = "latency"
 TEXT = """
-The simulated exchange, one trades producer, three workers (as `radar up` has), broker and database
-on one machine. A trade's latency is from `received_at` (the producer's clock when the frame came)
-to the moment when ClickHouse has answered the insert of its block, as its worker says: to ask the
-view all the time would be the greatest load of the run. Twice a second it is asked all the same,
-and a run counts only if all that was said to be stored was there.
-`came` is how many trades a second the exchange managed to make beside the others. `parts` is the
-number of active parts of the table.
+One machine runs the simulated exchange, one trades producer, three workers (as `radar up` has),
+broker and database. A trade's latency begins at `received_at`, the producer's clock at the
+arrival of the frame. It ends when ClickHouse has answered the insert of its block, as the worker
+reports. Constant queries of the view would be the greatest load of the run, so it is queried
+twice a second. A run counts only if all rows that were reported as stored were there.
+
+`came` is the number of trades a second that the exchange managed to send. `parts` is the number
+of active parts of the table.
 """
 RATES = (10, 1_000, 20_000)
 SETTINGS = {

@@ -15,9 +15,10 @@ from radar.kafka import Cluster
 
 NAME = "producers"
 TEXT = """
-`radar produce` against a server that sends prepared frames as fast as they are read, over one
-connection, every snapshot published (`DEPTH_INTERVAL_SECONDS=0`). A frame counts when Kafka has
-acknowledged its message; measured are some seconds that begin one second after the first of them.
+`radar produce` reads prepared frames from a server that sends them at full speed, over one
+connection. Every snapshot is published (`DEPTH_INTERVAL_SECONDS=0`). A frame counts when Kafka
+has acknowledged its message. The measurement begins one second after the first of them and takes
+some seconds.
 """
 # Prepared; they are sent round and round.
 FRAMES = {"trades": 60_000, "depth": 12_000}

@@ -13,10 +13,10 @@ from radar.store.client import Store
 
 NAME = "reads"
 TEXT = """
-Made-up trades of 200 markets over a month, with shares as in the simulated exchange: 17 % of them
-in the busiest market. Snapshots of their books every 7 s. Read through the views, which show every
-trade once (FINAL). Weeks that are over are one part, as they are a day later; the others are as the
-inserts left them.
+The trades are made up: 200 markets over a month, 17 % of them in the busiest, as in the simulated
+exchange. Each book has a snapshot every 7 s. The queries use the views, which show every trade
+once (FINAL). Past weeks are one part, as they are a day later; the other weeks are as the inserts
+left them.
 """
 ROWS = 10_000_000
 SNAPSHOTS = 400_000

@@ -9,12 +9,12 @@ HEAD = """# Benchmarks
     make bench         # everything
     make bench-quick   # throughput and start-up, less of it
 
-measure again and write this page. What a table compares was measured in turns within one run
-(A B C A B C …) on one machine, and the medians are shown. The machine was shared with other work,
-so ratios within a table say more than its absolute figures. CPU time is that of the worker and of
-the database, user and system; that of the broker is left out.
+These commands measure again and write this page. A table compares contenders that ran in turns
+within one run (A B C A B C …) on one machine; it shows the medians. Other work shared the
+machine, so trust ratios within a table more than absolute figures. CPU time is user and system
+time of the worker and the database, without the broker.
 """
-FINDINGS = Path(__file__).with_name("findings.md")  # what the figures say, in words
+FINDINGS = Path(__file__).with_name("findings.md")  # tables that sum the figures up
 
 
 def write(sections: list[Section], path: Path) -> None:
@@ -28,7 +28,10 @@ def write(sections: list[Section], path: Path) -> None:
             parts.append(f"![{plot.title}]({picture.name})")
         parts += [_table(table) for table in section.tables]
         machine = "; ".join(f"{name} {value}" for name, value in section.machine.items())
-        parts.append(f"Measured with `python -m benchmarks {section.name}`: {machine}.")
+        parts.append(
+            f"| command | machine |\n| --- | --- |\n"
+            f"| `python -m benchmarks {section.name}` | {machine} |"
+        )
     path.write_text("\n\n".join(part.strip() for part in parts) + "\n")
 
 

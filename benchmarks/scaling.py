@@ -18,10 +18,10 @@ from radar.datasets import TRADES
 
 NAME = "scaling"
 TEXT = """
-Trades, default options, as in the throughput above. The workers, the database and the broker share
-the machine's cores, so more workers than cores cannot be faster; what counts is that a message
-does not cost more. Where there are several workers, they have joined their group before the
-messages come. Memory is that of one worker while trades come at a steady rate.
+Trades with default options, as in the throughput above. The workers, the database and the broker
+share the machine's cores, so more workers than cores cannot be faster. The cost of a message
+counts. Several workers have joined their group before the messages arrive. Memory is that of one
+worker at a steady rate of trades.
 """
 WORKERS = (1, 2, 3, 4, 6)
 PARTITIONS = 6

@@ -16,9 +16,9 @@ from radar.addresses import free_port
 
 NAME = "startup"
 TEXT = """
-Imports are those of fresh processes, with and without what Python itself takes to start. The
-first row is the first one that `SELECT count() FROM trades` sees after `radar up --simulate` was
-started with an empty data folder.
+Imports are those of fresh processes, with and without Python's own start. The first row is the
+first one that `SELECT count() FROM trades` sees after `radar up --simulate` started with an empty
+data folder.
 """
 IMPORTS = {
     "Python itself": "pass",

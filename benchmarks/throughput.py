@@ -16,15 +16,17 @@ from radar.datasets import DATASETS
 
 NAME = "throughput"
 TEXT = """
-A topic with three partitions is full of messages, the database is new and has radar's tables. Each
-contender stores the messages; what comes after its first block counts, until nearly all is stored
-or it has used its share of CPU time, so that neither start-up nor end is in the figures. `block` is
-the number of rows of an insert; radar also runs as it is by default, with blocks that grow with
-what waits. radar runs with its whole delivery protocol (plans, exact commits, validation, dead
-letters); the others do less, and what they lose or double in a fault was not measured here. Merges
-of the table are stopped: with blocks of the same size they cost everybody the same, and whoever is
-done sooner would have fewer of them in his figure. The engine runs inside the database's process
-and has as many consumers as there are partitions.
+A topic with three partitions is full of messages; the database is new and has radar's tables.
+Each contender stores the messages. Its figures begin after its first block. They end when nearly
+all messages are stored, or when its share of CPU time is used.
+
+- `block` is the number of rows of an insert. radar also runs with its defaults, where blocks grow
+  with the waiting messages.
+- radar runs with its whole delivery protocol: plans, exact commits, validation, dead letters. The
+  others do less. Their losses and duplicates after a fault were not measured.
+- Merges of the table are stopped. Equal blocks cost everyone the same merges, and a faster
+  contender would see fewer of them.
+- The engine runs in the database's process and has as many consumers as the topic has partitions.
 """
 
 

@@ -141,11 +141,11 @@ class Positions:
             work.progress = changed.get(work.partition, work.progress)
 
     def check(self, works: Mapping[int, PartitionWork]) -> None:
-        """Compare what the database accounts for with what this worker knows, now and then.
+        """Compare the database's accounts with the worker's own, now and then.
 
-        Something is to be accounted for anew if the topic was recreated, if Kafka refuses a
-        position, if the database does not have this worker's newest record (it was restored from an
-        older copy), or if an operator ordered to store offsets again.
+        A partition is accounted for anew in four cases: the topic was recreated, Kafka refuses a
+        position, or an operator ordered to store offsets again. The fourth is a database without
+        this worker's newest record: it was restored from an older copy.
         """
         for partition in self._reader.invalid:
             if (work := works.get(partition)) is not None:

@@ -2,7 +2,7 @@
 
 One turn of the loop consumes messages. The worker decodes them in chunks (`chunk.py`) and collects
 them in one batch per partition (`batch.py`). A batch that is due gives an insert block. The block
-goes through these steps, and their order is the whole guarantee (docs/design.md, "Delivery"):
+goes through these steps, and their order is the whole guarantee (docs/delivery.md):
 
 1. Kafka acknowledges the block's dead letters (`dlq/publisher.py`).
 2. The worker commits the plan: offset `lo` with the plan in the metadata (`positions.py`).

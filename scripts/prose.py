@@ -1,0 +1,237 @@
+"""Check the prose of the documents and of the docstrings: `python scripts/prose.py [FILE …]`.
+
+Rules, each for one file:
+
+- A sentence has at most 40 words.
+- "what" outside questions: at most 2 per 1,000 words.
+- "nobody", "nothing" and "whoever": at most 2 per 1,000 words.
+
+A file of few words may have one of each. Code, tables, headings and generated pages are skipped.
+The exit code is 1 if a file breaks a rule.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "QUICKSTART.md", "DEPLOYMENT.md", "CONTRIBUTING.md", "docs/**/*.md")
+GENERATED = {"docs/chaos.md", "docs/configuration.md", "docs/faults.md", "docs/metrics.md"}
+MAX_WORDS = 40
+MAX_PER_THOUSAND = 2
+RULES = {
+    "what": re.compile(r"\bwhat\b(?! (?:to|if)\b)", re.IGNORECASE),
+    "nobody, nothing, whoever": re.compile(r"\b(?:nobody|nothing|whoever)\b", re.IGNORECASE),
+}
+
+# Files that break a rule today. Never add one: rewrite the text. A clean file must leave the list.
+NOT_YET_CLEAN: frozenset[str] = frozenset(
+    (
+        "docs/queries.md",
+        "src/chdb_server/compression.py",
+        "src/chdb_server/config.py",
+        "src/chdb_server/engine.py",
+        "src/chdb_server/errors.py",
+        "src/chdb_server/job.py",
+        "src/chdb_server/sandbox.py",
+        "src/chdb_server/server.py",
+        "src/chdb_server/statement.py",
+        "src/radar/addresses.py",
+        "src/radar/checks/coverage.py",
+        "src/radar/checks/disk.py",
+        "src/radar/checks/doctor.py",
+        "src/radar/checks/findings.py",
+        "src/radar/checks/reconciliation.py",
+        "src/radar/checks/rows.py",
+        "src/radar/checks/verify.py",
+        "src/radar/cli/arguments.py",
+        "src/radar/cli/streams.py",
+        "src/radar/client.py",
+        "src/radar/codec/batch_decoder.py",
+        "src/radar/codec/byte_grid.py",
+        "src/radar/codec/message_format.py",
+        "src/radar/consumer/accounting.py",
+        "src/radar/consumer/batch.py",
+        "src/radar/consumer/chunk.py",
+        "src/radar/consumer/dlq/reader.py",
+        "src/radar/consumer/dlq/replay.py",
+        "src/radar/consumer/origin.py",
+        "src/radar/consumer/run.py",
+        "src/radar/data_folder.py",
+        "src/radar/exchanges/base.py",
+        "src/radar/exchanges/wallex.py",
+        "src/radar/kafka/client.py",
+        "src/radar/kafka/cluster.py",
+        "src/radar/kafka/messages.py",
+        "src/radar/kafka/origin.py",
+        "src/radar/kafka/publisher.py",
+        "src/radar/kafka/refusals.py",
+        "src/radar/local/apache_kafka.py",
+        "src/radar/local/fetch_answers.py",
+        "src/radar/local/fetch_proxy.py",
+        "src/radar/local/joining.py",
+        "src/radar/local/kafka_requests.py",
+        "src/radar/local/pipeline.py",
+        "src/radar/local/stopping.py",
+        "src/radar/local/supervisor.py",
+        "src/radar/origin.py",
+        "src/radar/process.py",
+        "src/radar/processes.py",
+        "src/radar/producer/backfill.py",
+        "src/radar/producer/conflation.py",
+        "src/radar/producer/connection.py",
+        "src/radar/producer/feed.py",
+        "src/radar/producer/freshness.py",
+        "src/radar/producer/gap_recorder.py",
+        "src/radar/producer/gaps.py",
+        "src/radar/producer/origin.py",
+        "src/radar/producer/producer.py",
+        "src/radar/producer/publish.py",
+        "src/radar/producer/rate_limit.py",
+        "src/radar/producer/recorders.py",
+        "src/radar/producer/reports.py",
+        "src/radar/producer/session_recorder.py",
+        "src/radar/producer/trade_ids.py",
+        "src/radar/reading/export.py",
+        "src/radar/reading/query.py",
+        "src/radar/reading/recorded.py",
+        "src/radar/reading/shell.py",
+        "src/radar/records.py",
+        "src/radar/settings.py",
+        "src/radar/status/bottleneck.py",
+        "src/radar/status/collect.py",
+        "src/radar/status/deployment.py",
+        "src/radar/status/judgement.py",
+        "src/radar/status/kafka_facts.py",
+        "src/radar/status/model.py",
+        "src/radar/status/probe.py",
+        "src/radar/status/process_facts.py",
+        "src/radar/status/rates.py",
+        "src/radar/status/render.py",
+        "src/radar/status/store_facts.py",
+        "src/radar/store/client.py",
+        "src/radar/store/drift.py",
+        "src/radar/store/migrate.py",
+        "src/radar/store/origin.py",
+        "src/radar/store/server_errors.py",
+        "src/radar/telemetry/connections.py",
+        "src/radar/telemetry/endpoints.py",
+        "src/radar/telemetry/health.py",
+        "src/radar/telemetry/hosts.py",
+        "src/radar/telemetry/logs.py",
+        "src/radar/text.py",
+        "src/radar/ui/terminal/app.py",
+        "src/radar/ui/terminal/cells.py",
+        "src/radar/ui/terminal/flow.py",
+        "src/radar/ui/terminal/run.py",
+        "src/radar/ui/terminal/sections.py",
+        "src/radar/ui/terminal/watch.py",
+        "src/radar/ui/web/app.py",
+        "src/radar/ui/web/history.py",
+        "src/radar/ui/web/live.py",
+        "src/radar/ui/web/markets.py",
+        "src/radar/ui/web/pages.py",
+        "src/radar/ui/web/quality.py",
+        "src/radar/ui/web/reader.py",
+        "src/radar_simulator/client.py",
+        "src/radar_simulator/exchange.py",
+        "src/radar_simulator/faults.py",
+        "src/radar_simulator/ledger.py",
+        "src/radar_simulator/market.py",
+        "src/radar_simulator/server.py",
+        "src/radar_simulator/wire.py",
+    )
+)
+
+_FENCE = re.compile(r"^ *(```|~~~).*?^ *\1[^\n]*$", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_CODE = re.compile(r"(`+)[^`]+\1")
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+# A new line that begins one of these begins a new paragraph as well.
+_ITEM = re.compile(r" *(?:[-*] |\d+\. )| {4,}\w+: |[A-Z]\w+:$")
+_SKIPPED = re.compile(r" *(?:#|\||>|[\[{]|\"\w+\":|\$ )")
+_END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*]*[A-Z0-9])")
+_WORD = re.compile(r"\S*\w\S*")
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a document or docstring, without code, tables and headings.
+
+    Inline code counts as one word.
+    """
+    text = _COMMENT.sub("", _FENCE.sub("", text))
+    text = _LINK.sub(r"\1", _CODE.sub("Code", text))
+    paragraph: list[str] = []
+    for line in (*text.splitlines(), ""):
+        starts_anew = not line.strip() or _SKIPPED.match(line) or _ITEM.match(line)
+        if starts_anew and paragraph:
+            yield from _END.split(" ".join(paragraph))
+            paragraph = []
+        if line.strip() and not _SKIPPED.match(line):
+            paragraph.append(line.strip())
+
+
+def docstrings(source: str) -> str:
+    """Return all docstrings of a module, with a blank line between them."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = (ast.get_docstring(n) for n in ast.walk(ast.parse(source)) if isinstance(n, kinds))
+    return "\n\n".join(text for text in found if text)
+
+
+def problems(text: str) -> list[str]:
+    """Return the broken rules of one text, one line for each."""
+    said = list(sentences(text))
+    lengths = [len(_WORD.findall(sentence)) for sentence in said]
+    found = [
+        f"{length} words in one sentence: {sentence[:60]}…"
+        for sentence, length in zip(said, lengths, strict=True)
+        if length > MAX_WORDS
+    ]
+    allowed = max(1, sum(lengths) * MAX_PER_THOUSAND // 1000)
+    prose = " ".join(sentence for sentence in said if not sentence.rstrip("\"')*").endswith("?"))
+    for name, pattern in RULES.items():
+        if (count := len(pattern.findall(prose))) > allowed:
+            found.append(f"{count} times {name} in {sum(lengths)} words; at most {allowed}")
+    return found
+
+
+def check(path: Path) -> list[str]:
+    """Return the broken rules of a file: of its docstrings, if it is Python."""
+    text = path.read_text(encoding="utf-8")
+    return problems(docstrings(text) if path.suffix == ".py" else text)
+
+
+def files(root: Path = ROOT) -> Iterator[str]:
+    """Yield the names of all files that are checked, relative to the root."""
+    pages = {path.relative_to(root).as_posix() for name in PAGES for path in root.glob(name)}
+    modules = {path.relative_to(root).as_posix() for path in root.glob("src/**/*.py")}
+    yield from sorted((pages - GENERATED) | modules)
+
+
+def main(arguments: list[str]) -> int:
+    """Check the named files, or all of them but those that are not clean yet."""
+    parser = argparse.ArgumentParser(description="Check the prose of documents and docstrings.")
+    parser.add_argument("files", nargs="*", type=Path, help="only these, whether listed or not")
+    named = parser.parse_args(arguments).files
+    found = {}
+    if named:
+        found = {str(path): check(path) for path in named}
+    else:
+        for name in files():
+            broken = check(ROOT / name)
+            if name not in NOT_YET_CLEAN:
+                found[name] = broken
+            elif not broken:
+                found[name] = ["clean now: remove it from NOT_YET_CLEAN"]
+        for name in NOT_YET_CLEAN - set(files()):
+            found[name] = ["no such file: remove it from NOT_YET_CLEAN"]
+    lines = [f"{name}: {text}" for name, texts in sorted(found.items()) for text in texts]
+    print("\n".join(lines) or "prose: no rule is broken")  # noqa: T201 - a command
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""The wheel as a stranger installs it: into an empty environment, away from the sources."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ports import free_port
+from radar import __version__
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: object, folder: Path, environment: dict[str, str] | None = None) -> str:
+    """Run a command without the sources of this checkout on its path; return its output."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=inherited | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def without_index(error: AssertionError) -> bool:
+    """Return whether pip failed because it could not connect."""
+    signs = ("Failed to establish a new connection", "NewConnectionError", "ConnectTimeoutError")
+    return any(sign in str(error) for sign in signs)
+
+
+@pytest.mark.slow
+@pytest.mark.embedded_kafka("about the wheel")
+@pytest.mark.timeout(900)
+def test_wheel_in_an_empty_environment_runs_a_whole_pipeline(tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip")
+    options = ("--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path)
+    run(*pip, "wheel", "--quiet", *options, ROOT, folder=tmp_path)
+    (wheel,) = tmp_path.glob("radar-*.whl")
+    assert wheel.name == f"radar-{__version__}-py3-none-any.whl"
+
+    environment = tmp_path / "environment"
+    run(sys.executable, "-m", "venv", environment, folder=tmp_path)
+    install = (environment / "bin" / "pip", "install", "--quiet")
+    locked = ROOT / "requirements.txt"
+    try:
+        run(*install, "--require-hashes", "--requirement", locked, folder=tmp_path)
+    except AssertionError as error:
+        if without_index(error):
+            pytest.skip("pip reaches no package index, and its cache lacks a locked package")
+        raise
+    run(*install, "--no-deps", wheel, folder=tmp_path)
+
+    radar = environment / "bin" / "radar"
+    assert run(radar, "version", folder=tmp_path).strip() == f"radar {__version__}"
+    addresses = {
+        "RADAR_DATA_DIR": str(tmp_path / "data"),
+        "KAFKA_BROKER": f"127.0.0.1:{free_port()}",
+        "CLICKHOUSE_PORT": str(free_port()),
+        "DASHBOARD_PORT": str(free_port()),
+    }
+    simulated = ("up", "--simulate", "--duration", "15")
+    summary = run(radar, *simulated, folder=tmp_path, environment=addresses)
+    assert re.search(r"lost 0, duplicates 0$", summary, re.MULTILINE), summary
+    assert "everything that was produced is stored" in summary
