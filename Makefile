@@ -7,7 +7,7 @@ WORKERS ?= 2
 # simulator while their sources equal the upstream branch, nor, with Apache Kafka, those that Kafka
 # does not decide.
 ALL ?=
-PYTEST := $(BIN)/pytest --dist=loadgroup
+PYTEST := $(BIN)/pytest --dist=load
 STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet

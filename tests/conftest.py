@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,10 +52,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("group_protocol", offered, indirect=True)
 
 
-# Before xdist reads the groups.
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests of whole pipelines together, see `scheduling`."""
+    from scheduling import Groups
+
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has nothing to do with the chosen broker; divide the rest over workers."""
+    """Leave out tests that have nothing to do with the chosen broker."""
     apache = _apache(config)
     only_changed = config.getoption("--sources") == "changed"
     chosen: list[pytest.Item] = []
@@ -65,14 +71,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
         if needs_apache:
             item.add_marker(pytest.mark.kafka_decides)
-        # One after the other in one worker: a whole pipeline is a dozen processes, and several of
-        # them starve each other of the processor. A cluster is as large, and is started once.
-        if {"browser", "e2e"}.intersection(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("pipeline"))
-        elif "chaos" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("chaos"))
-        elif "kafka_cluster" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("kafka_cluster"))
         runs = uses_kafka if apache else not needs_apache
         if only_changed and (sources := item.get_closest_marker("sources")):
             tested = str(item.path.relative_to(changes.ROOT))
