@@ -68,7 +68,7 @@ def the_line(done: subprocess.CompletedProcess[str]) -> str:
 def doctor(folder: Path, before: list[str] | None = None) -> str:
     """Return what `radar doctor` says of the folder; no other check is made."""
     code = (
-        "import sys; from pathlib import Path; from radar.quality import doctor;"
+        "import sys; from pathlib import Path; from radar.checks import doctor;"
         " print(doctor.describe(doctor._data_directory(Path(sys.argv[1]))))"
     )
     done = run(folder, [sys.executable, "-c", code, str(folder)], before=before)
