@@ -240,7 +240,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     eventually(lambda: up.stores(rows + 300), "it goes on")
     with (up.simulated / "ledger.ndjson").open() as ledger:
         exchange_port = json.loads(ledger.readline())["port"]
-    garbage = {"fault": "garbage", "dataset": "invalid_json", "repeat": "2"}
+    garbage = {"fault": "garbage", "kind": "invalid_json", "repeat": "2"}
     url = f"http://127.0.0.1:{exchange_port}/simulator/faults"
     assert httpx.post(url, params=garbage, trust_env=False).is_success
     verified = up.run("verify", "--json")
