@@ -1,10 +1,12 @@
 """Where a partition goes on, and what is lost: each difference of log, group and database."""
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from confluent_kafka import Uuid
 
 from radar.consumer.accounting import CommitMetadata, Decision, Situation, decide
 from radar.consumer.batch import Plan
@@ -47,6 +49,20 @@ def gaps(found: Decision) -> list[tuple[str, int, int]]:
 )
 def test_mark_survives_the_metadata_of_a_commit(mark: CommitMetadata) -> None:
     assert CommitMetadata.parse(str(mark)) == mark
+
+
+def test_mark_survives_with_every_id_that_the_client_can_give_a_topic() -> None:
+    chance = random.Random(1)
+    for _ in range(1000):
+        topic_id = str(Uuid(chance.getrandbits(63), chance.getrandbits(63)))
+        mark = CommitMetadata(topic_id, 0, Plan(4, 90))
+        assert CommitMetadata.parse(str(mark)) == mark
+
+
+@pytest.mark.parametrize("metadata", ["Q|4|90|x|0|7|new", "P|4|90|" + "x" * 65 + "|0", "\x00"])
+def test_metadata_that_cannot_be_read_may_stand_for_rows(metadata: str) -> None:
+    found = course(position=50, mark=CommitMetadata.parse(metadata), progress=Progress(50, 2))
+    assert (found.start, found.plan, found.maybe_stored_to) == (50, None, 99)
 
 
 def test_metadata_of_an_older_radar_is_a_plan_without_a_topic() -> None:

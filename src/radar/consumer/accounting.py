@@ -23,10 +23,12 @@ from radar.consumer.delivery_gaps import (
 )
 from radar.consumer.progress import Former, Order, Progress
 
+# The client writes a topic's ID in base64 with "+" and "/", other clients with "-" and "_".
 _MARK = re.compile(
-    r"(?:S|(?P<plan>P\|(?a:\d{1,19})\|(?a:\d{1,19})))\|(?P<id>(?a:[\w=-]{0,64}))\|(?P<n>(?a:\d{1,9}))"
-    r"(?:\|(?P<stored>(?a:\d{1,19})))?"
+    r"(?:S|(?P<plan>P\|(?a:\d{1,19})\|(?a:\d{1,19})))\|(?P<id>(?a:[\w+/=-]{0,64}))"
+    r"\|(?P<n>(?a:\d{1,9}))(?:\|(?P<stored>(?a:\d{1,19})))?"
 )
+_MAX_OFFSET = 2**63 - 1
 
 
 class CommitMetadata(NamedTuple):
@@ -52,13 +54,19 @@ class CommitMetadata(NamedTuple):
 
     @classmethod
     def parse(cls, metadata: str) -> "CommitMetadata | None":
-        """Read commit metadata; None if not radar wrote it, or an older radar without a plan."""
+        """Read commit metadata; None if there is none.
+
+        What cannot be read may be the plan of a newer radar, whose block may be stored: then each
+        offset may be a row.
+        """
+        if not metadata:
+            return None
         if (found := _MARK.fullmatch(metadata)) is not None:
             plan = Plan.parse(found["plan"] or "")
             if found["plan"] is None or plan is not None:
                 return cls(found["id"], int(found["n"]), plan, int(found["stored"] or -1))
         plan = Plan.parse(metadata)
-        return None if plan is None else cls(None, 0, plan)
+        return cls(None, 0, plan, -1 if plan is not None else _MAX_OFFSET)
 
 
 class StoredRows(Protocol):
@@ -131,9 +139,13 @@ def decide(situation: Situation, rows: StoredRows) -> Decision:
     if situation.order is not None:
         course = _ordered(situation, situation.order, course)
     mark = situation.mark
-    if mark is None or mark.topic_id != situation.topic_id or mark.maybe_stored_to < course.start:
+    if mark is None or mark.topic_id not in (None, situation.topic_id):
         return course
-    return replace(course, maybe_stored_to=max(course.maybe_stored_to, mark.maybe_stored_to))
+    is_readable = mark.maybe_stored_to < _MAX_OFFSET
+    marked_to = mark.maybe_stored_to if is_readable else situation.high - 1
+    if marked_to < course.start:
+        return course
+    return replace(course, maybe_stored_to=max(course.maybe_stored_to, marked_to))
 
 
 def _course(s: Situation, rows: StoredRows) -> Decision:
