@@ -240,11 +240,13 @@ class Engine:
             read_only: It must be a read.
 
         Raises:
-            Rejected: It is no statement, or several, or has other file clauses.
+            Rejected: It is no statement, or several, creates a temporary table, or has other file
+                clauses.
         """
         canonical = self._canonical(sql)
         if read_only:
             statement.forbid_writes(canonical)
+        statement.forbid_temporary(canonical)
         statement.forbid_file_clauses(canonical, own_file_clauses)
         if not self._sandboxed:
             statement.forbid_file_names(canonical)
