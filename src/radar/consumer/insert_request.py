@@ -1,7 +1,7 @@
 """Insert requests and their names: pure.
 
 ClickHouse recognises a repeated insert by its name. The name follows from the block's plan and
-content, so a worker that rebuilds the block inserts it under the same name. The names are:
+messages, so a worker that rebuilds the block inserts it under the same name. The names are:
 
 - a block: `TOPIC:TOPIC_ID:PARTITION:LO:HI:FINGERPRINT`, from the second generation on with
   `@GENERATION`;
@@ -18,14 +18,14 @@ from radar.datasets import Dataset
 
 
 class InsertRequest(NamedTuple):
-    """Rows that are inserted with one request, and the name of that insert."""
+    """Rows that one request inserts, and the name of that insert."""
 
     parts: list[ColumnBlock]
     name: str
 
     @property
     def run(self) -> MessageRun:
-        """The messages that the rows come from."""
+        """The messages behind the rows."""
         return MessageRun.joined([part.run for part in self.parts])
 
     @property

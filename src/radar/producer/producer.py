@@ -206,7 +206,7 @@ class Producer:
         """
         self._health.set("start", "Kafka has not confirmed the topics yet")
         await self._create_topics()
-        self._health.set("start", "the exchange has not told its markets yet")
+        self._health.set("start", "the exchange has not sent its market list yet")
         self._serving = self._start(self._serve())
         self._releasing = self._start(self._release())
         self._add((await self._changes(self._listing.start)).new)
