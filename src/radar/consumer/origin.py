@@ -65,6 +65,6 @@ def refuse(settings: Settings, topics: OriginMark, database: OriginMark) -> None
         database,
         topics.origin,
         f"database {settings.clickhouse_db} at {address}",
-        f"the topics of Kafka at {settings.kafka_broker}",
+        f"the data of Kafka at {settings.kafka_broker}",
         "CLICKHOUSE_DB or KAFKA_BROKER",
     )
