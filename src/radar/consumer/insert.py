@@ -13,6 +13,7 @@ A block is one insert request. The request's name follows from the block's plan
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import structlog
@@ -22,7 +23,7 @@ from radar.consumer.bisection import halves
 from radar.consumer.block_limit import BlockLimit
 from radar.consumer.chunk import BadMessage, ColumnBlock, rows
 from radar.consumer.context import Context
-from radar.consumer.insert_request import InsertRequest, whole
+from radar.consumer.insert_request import InsertRequest, send_next, whole
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
 from radar.consumer.positions import Positions
 from radar.consumer.run import MessageRun
@@ -122,9 +123,6 @@ class Inserter:
     def insert(self, work: PartitionWork, block: InsertBlock, turn_ends_s: float) -> bool:
         """Send the block's remaining requests; False if the turn ended before the last one.
 
-        The worker halves a refused request until the bad rows stand alone. The name of each half
-        follows from the block's name, so the half can be repeated.
-
         Raises:
             BlockTooLarge, InsertCutOff: See `divide_refused`.
             StoreUnavailable: Insert again later.
@@ -135,22 +133,13 @@ class Inserter:
             # Renew an old plan: an accepted commit proves that the partition is still ours.
             if time.monotonic() > work.planned_at_s + self._context.reader.session_timeout_s / 2:
                 self._positions.plan(work, block.plan)
-            request = work.requests[-1]
-            try:
-                self._send(work, request)
-            except StoreRejected as error:
-                run = request.run
-                if len(run) == 1:
-                    reason = InvalidMessage("rejected", str(error))
-                    letter = BadMessage(run.offsets[0], run.keys[0], run.values[0], reason)
-                    work.rejected.append(letter)
-                    work.judge(block)
-                    work.requests.pop()
-                else:
-                    first, second = request.halves(self._dataset, work.partition)
-                    work.requests[-1:] = [second, first]
-            else:
-                work.requests.pop()
+            send_next(
+                work.requests,
+                self._dataset,
+                work.partition,
+                partial(self._send, work),
+                partial(_reject, work, block),
+            )
             if work.requests and time.monotonic() > turn_ends_s:
                 return False
         return True
@@ -215,6 +204,16 @@ class Inserter:
         if work.maybe_stored_to >= 0 and run.offsets[-1] in found:
             work.may_be_stored_to(run.offsets[-1] + 1)
         return run.where(lambda offset: offset not in found)
+
+
+def _reject(
+    work: PartitionWork, block: InsertBlock, request: InsertRequest, error: StoreRejected
+) -> None:
+    """Make a dead letter of a message that the server refuses."""
+    run = request.run
+    reason = InvalidMessage("rejected", str(error))
+    work.rejected.append(BadMessage(run.offsets[0], run.keys[0], run.values[0], reason))
+    work.judge(block)
 
 
 def _places(parts: Sequence[ColumnBlock]) -> Iterator[tuple[int, int]]:

@@ -23,6 +23,7 @@ from radar.consumer.dlq.reader import (
     Markers,
     Selection,
 )
+from radar.consumer.insert_request import InsertRequest, send_next
 from radar.consumer.origin import SameOrigin
 from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Dataset
@@ -211,29 +212,31 @@ def _store(
     letters: Mapping[int, DeadLetter],
     result: Replayed,
 ) -> None:
-    """Insert messages; halve a refused block until the bad messages stand alone.
-
-    A block that is too large is halved as well.
-    """
+    """Insert messages of one partition; those that the server refuses stay dead letters."""
     partition = letters[run.offsets[0]].partition
-    try:
-        _insert(dataset, store, partition, run, "")
-        # A killed server may have noted the name without the rows, as for a worker.
-        stored = _stored(dataset, store, partition, run.offsets)
-        if len(missing := run.where(lambda offset: offset not in stored)):
-            _insert(dataset, store, partition, missing, "+")
-    except (BlockTooLarge, StoreRejected) as error:
-        if len(run) == 1:
-            if isinstance(error, BlockTooLarge):
+
+    def send(request: InsertRequest) -> None:
+        try:
+            store.insert(dataset.table, rows(request.parts), request.name)
+            # A killed server may have noted the name without the rows, as for a worker.
+            stored = _stored(dataset, store, partition, request.run.offsets)
+            if len(missing := request.run.where(lambda offset: offset not in stored)):
+                rest = request.only(dataset, partition, missing)
+                store.insert(dataset.table, rows(rest.parts), rest.name)
+        except BlockTooLarge as error:
+            if len(request.run) == 1:
                 raise
-            reason = InvalidMessage("rejected", str(error))
-            result.still_bad.append(StillBad(letters[run.offsets[0]], reason))
-            return
-        middle = len(run) // 2
-        _store(dataset, store, run[:middle], letters, result)
-        _store(dataset, store, run[middle:], letters, result)
-    else:
-        result.stored.extend(letters[offset] for offset in run.offsets)
+            raise StoreRejected(str(error)) from error
+        result.stored.extend(letters[offset] for offset in request.run.offsets)
+
+    def refused(request: InsertRequest, error: StoreRejected) -> None:
+        letter = letters[request.run.offsets[0]]
+        result.still_bad.append(StillBad(letter, InvalidMessage("rejected", str(error))))
+
+    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}"
+    requests = [InsertRequest(read(dataset, partition, run).parts, name)]
+    while requests:
+        send_next(requests, dataset, partition, send, refused)
 
 
 def _stored(dataset: Dataset, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
@@ -244,8 +247,3 @@ def _stored(dataset: Dataset, store: Store, partition: int, offsets: Sequence[in
         {"partition": partition, "offsets": list(offsets)},
     )
     return {int(offset) for (offset,) in found}
-
-
-def _insert(dataset: Dataset, store: Store, partition: int, run: MessageRun, suffix: str) -> None:
-    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}{suffix}"
-    store.insert(dataset.table, rows(read(dataset, partition, run).parts), name)
