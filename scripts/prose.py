@@ -31,7 +31,6 @@ RULES = {
 NOT_YET_CLEAN: frozenset[str] = frozenset(
     (
         "docs/queries.md",
-        "src/chdb_server/compression.py",
         "src/chdb_server/config.py",
         "src/chdb_server/engine.py",
         "src/chdb_server/errors.py",
