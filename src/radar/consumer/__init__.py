@@ -1,1 +1,1 @@
-"""Workers: Kafka messages into blocks, planned, inserted and committed."""
+"""Workers: they collect Kafka's messages into blocks, then plan, insert and commit each block."""

@@ -1,8 +1,9 @@
 """Offset accounting: where a partition goes on, and which offsets are lost; pure.
 
-A worker compares three facts whenever it gets a partition and whenever one of them changes: what
-Kafka's log holds, what the group has committed, and what the database accounts for. Each difference
-has one cause. Offsets that cannot be stored any more become a delivery gap.
+A worker compares three facts: the offsets in Kafka's log, the committed offset of the group, and
+the offsets that the database accounts for. It does so when it gets a partition, and when one of the
+facts changes. Each difference has one cause. Offsets that can no longer be stored become a
+delivery gap.
 """
 
 import re
@@ -32,14 +33,14 @@ _MAX_OFFSET = 2**63 - 1
 
 
 class CommitMetadata(NamedTuple):
-    """What radar writes beside a committed offset: the metadata of the commit.
+    """The metadata that radar writes beside a committed offset.
 
     Attributes:
         topic_id: Of the topic to which the offset belongs; None: an older radar wrote it.
         generation: Of the names of insert blocks.
         plan: The block that was planned from this offset on.
-        maybe_stored_to: Offsets up to here may be rows: only missing ones are inserted. Whoever
-            inserts a planned block has to know, because the insert's name depends on it.
+        maybe_stored_to: Offsets up to here may be rows, so only missing ones are inserted. The next
+            owner of a planned block needs this offset, because the insert's name depends on it.
     """
 
     topic_id: str | None
@@ -56,7 +57,7 @@ class CommitMetadata(NamedTuple):
     def parse(cls, metadata: str) -> "CommitMetadata | None":
         """Read commit metadata; None if there is none.
 
-        What cannot be read may be the plan of a newer radar, whose block may be stored: then each
+        Unreadable metadata may be the plan of a newer radar, whose block may be stored. Then each
         offset may be a row.
         """
         if not metadata:
@@ -70,7 +71,7 @@ class CommitMetadata(NamedTuple):
 
 
 class StoredRows(Protocol):
-    """The rows of one partition in the database; a question blocks."""
+    """The rows of one partition in the database; each query blocks."""
 
     def last(self, first: int, end: int) -> int | None:
         """Return the largest offset from `first` on and before `end` that is a row."""
@@ -81,17 +82,17 @@ class StoredRows(Protocol):
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known of a partition.
+    """The known facts about a partition.
 
     Attributes:
         partition: Its number.
         topic_id: Of the topic as Kafka has it now.
         low: The oldest offset in the log.
         high: The next offset that will be written.
-        position: The next offset to be stored, as committed; None: nothing is committed.
-        mark: What radar wrote beside it.
-        progress: What the database accounts for, of this topic ID.
-        former: What the database accounted for, of the newest other ID.
+        position: The next offset to be stored, as committed; None: the group has no position.
+        mark: The commit metadata beside the position.
+        progress: How far the database accounts for this topic ID.
+        former: How far the database accounted for the newest other topic ID.
         former_end: The end of the former log when it was last seen.
         order: An order to store offsets again.
         is_invalid: Whether Kafka refused the position.
@@ -112,17 +113,17 @@ class Situation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from a situation.
+    """Where a partition goes on, and the gaps to record first.
 
     Attributes:
         start: The offset at which to go on. Each one before it is a row, a dead letter, or inside
-            a gap. An offset that is read again counts as accounted for once it is stored: the
-            database may be replaced by an older copy meanwhile.
+            a gap. An offset that is read again counts as accounted for once it is stored, because
+            an older copy may replace the database meanwhile.
         generation: Of the names of insert blocks from now on.
         maybe_stored_to: Offsets up to here may be rows: only missing ones are inserted.
         plan: A block that was planned from `start` on.
-        gaps: What is lost.
-        notice: What differs, for the log; empty if nothing does.
+        gaps: The lost offsets.
+        notice: The difference, for the log; empty if all facts agree.
     """
 
     start: int
@@ -134,7 +135,7 @@ class Decision:
 
 
 def decide(situation: Situation, rows: StoredRows) -> Decision:
-    """Return where a partition goes on; asks for rows only where facts differ."""
+    """Return where a partition goes on; look for rows only where facts differ."""
     course = _course(situation, rows)
     if situation.order is not None:
         course = _ordered(situation, situation.order, course)
@@ -199,7 +200,7 @@ def _recreated(s: Situation, old: Former) -> Decision:
 
 
 def _from_low(s: Situation, generation: int, maybe_stored_to: int, notice: str) -> Decision:
-    """Read the log from its beginning; what it lacks was never stored."""
+    """Read the log from its beginning; messages that it lacks were never stored."""
     gaps = [_deleted(s, 0, s.low - 1)] if s.low > 0 else []
     return Decision(s.low, generation, maybe_stored_to, gaps=gaps, notice=notice)
 
@@ -230,7 +231,7 @@ def _ordered(s: Situation, order: Order, course: Decision) -> Decision:
 
 
 def _without_position(s: Situation, rows: StoredRows) -> Decision:
-    """Nothing is committed: the group is new, was deleted, or has expired."""
+    """Decide for a group without a position: it is new, was deleted, or has expired."""
     newest = rows.last(0, s.high)
     known = s.progress.next_offset if s.progress else 0
     gaps = [_deleted(s, known, s.low - 1)] if known < s.low and (s.progress or not newest) else []
@@ -246,7 +247,7 @@ def _without_position(s: Situation, rows: StoredRows) -> Decision:
 
 
 def _truncated(s: Situation, position: int) -> Decision:
-    """The log went back: offsets from somewhere on come again with other messages."""
+    """Decide for a log that went back: some offsets come again with other messages."""
     stored_to = max(position, s.progress.next_offset if s.progress else 0)
     gaps = []
     if (s.former_end or 0) > stored_to:
@@ -272,13 +273,13 @@ def _truncated(s: Situation, position: int) -> Decision:
 
 
 def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
-    """This position was committed by radar for this topic."""
+    """Decide from a position that radar committed for this topic."""
     generation = _generation(s)
     plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
     known = s.progress.next_offset if s.progress else 0
-    # Progress is recorded every few seconds. The newest row proves nothing about those before it:
-    # a worker may have stored it after the database was replaced by an older copy. Bad messages are
-    # no rows and are read again, which costs little.
+    # The worker records progress every few seconds. The newest row is no proof for those before it:
+    # a worker may have stored it after an older copy replaced the database. Bad messages are no
+    # rows and are read again, which costs little.
     stored_to = position if known >= position else rows.first_missing(known, position)
     if stored_to < position:
         start = max(stored_to, s.low)
@@ -329,7 +330,7 @@ def _rows_end(rows: StoredRows, first: int, end: int) -> int:
 
 
 def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision:
-    """This position was committed by another tool, or by a radar that marked none."""
+    """Decide from a position of another tool, or of a radar that wrote no metadata."""
     generation = _generation(s)
     plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
     if s.progress is None:

@@ -1,7 +1,7 @@
 """From messages to blocks: pure, the time is an argument.
 
-Messages are read as they come, some thousands at a time, while they are in the processor's cache;
-what is kept of them is their columns, and their bytes one behind the other.
+Messages are decoded as they arrive, some thousands at a time, while they are in the processor's
+cache. A batch keeps their columns, and their bytes one behind the other.
 """
 
 import math
@@ -22,14 +22,14 @@ _PLAN = re.compile(r"P\|(?a:\d{1,19})\|(?a:\d{1,19})")
 
 
 class Limits(NamedTuple):
-    """What makes a block due, and what it holds at most.
+    """When a block is due, and how large it may be.
 
     Attributes:
         size: A block is due at this many messages.
-        max_size: It takes along what waits beyond that, up to this many, and up to `BLOCK_BYTES`,
+        max_size: A due block also takes waiting messages, up to this many, and up to `BLOCK_BYTES`,
             which its last message may exceed.
-        timeout_s: Or it is due at this age of its oldest message.
-        interval_s: Or this long after the block before it, whichever of the three comes first.
+        timeout_s: A block is also due at this age of its oldest message.
+        interval_s: And this long after the previous block, whichever of the three comes first.
     """
 
     size: int
@@ -45,12 +45,12 @@ class Plan(NamedTuple):
     hi: int
 
     def __str__(self) -> str:
-        """Return the commit metadata that stands for this plan."""
+        """Return this plan as commit metadata."""
         return f"P|{self.lo}|{self.hi}"
 
     @classmethod
     def parse(cls, metadata: str) -> "Plan | None":
-        """Read commit metadata; anything that is not a plan is None."""
+        """Read commit metadata; None for any text that is not a plan."""
         if not _PLAN.fullmatch(metadata):
             return None
         _, lo, hi = metadata.split("|")
@@ -61,11 +61,11 @@ class InsertBlock(NamedTuple):
     """Messages that are inserted together and committed together.
 
     Attributes:
-        plan: Which they are.
-        size: How many.
-        size_bytes: Of their values.
-        parts: Those of them that become rows.
-        letters: The others.
+        plan: The offsets of the messages.
+        size: How many messages there are.
+        size_bytes: Bytes of their values.
+        parts: The messages that become rows, chunk by chunk.
+        letters: The others; each becomes a dead letter.
         fingerprint: Of all of them.
     """
 
@@ -103,11 +103,11 @@ class _OpenBlock:
         return next((n for n, total in enumerate(totals) if total >= BLOCK_BYTES), count)
 
     def is_full(self, max_size: int) -> bool:
-        """Tell whether it cannot grow any more; a plan may need more than its size."""
+        """Return whether it can no longer grow; a plan may need more than its size."""
         return self.planned is None and (self.count >= max_size or self.size_bytes >= BLOCK_BYTES)
 
     def add(self, run: MessageRun, read: Callable[[MessageRun], Chunk]) -> None:
-        """Take messages that belong here."""
+        """Take messages that belong to this block."""
         if not self.count:
             self._first = run.offsets[0]
         self._last = run.offsets[-1]
@@ -139,8 +139,8 @@ class Batch:
         """Start empty.
 
         Args:
-            limits: What makes a block due, and what it holds at most.
-            read: Tells what becomes of messages.
+            limits: When a block is due, and how large it may be.
+            read: Decodes messages into a chunk.
             planned: A block that another worker planned; it is rebuilt exactly, first.
         """
         self._limits = limits
@@ -170,12 +170,12 @@ class Batch:
         return self._blocks[0].planned
 
     def forget_plan(self) -> None:
-        """Make the next block of whatever comes."""
+        """Do not wait for another worker's plan: the next messages form the next block."""
         self._blocks[0].planned = None
 
     @property
     def is_full(self) -> bool:
-        """Whether the next block cannot grow any more; a plan may need more than its size."""
+        """Whether the next block can no longer grow; a plan may need more than its size."""
         return self.planned is None and (
             len(self._blocks) > 1 or self._blocks[0].is_full(self._limits.max_size)
         )
@@ -194,11 +194,11 @@ class Batch:
                 self._blocks.append(_OpenBlock(None))
 
     def age_s(self, now_s: float) -> float:
-        """Return how long the oldest message has been here, or since the newest block if longer."""
+        """Return the age of the oldest message, or the time since the newest block if longer."""
         return now_s - self._opened_at_s
 
     def due_in_s(self, now_s: float) -> float | None:
-        """Return how long until a block is due; 0 is now, None is not before a message."""
+        """Return how long until a block is due; 0 is now, None is an empty batch without a plan."""
         if not self.size:
             return None
         if self.planned is not None:
@@ -211,7 +211,7 @@ class Batch:
         return max(0.0, due_at_s - now_s)
 
     def take(self, now_s: float) -> InsertBlock | None:
-        """Remove and return the next block; None when what was planned is not there any more.
+        """Remove and return the next block; None if the planned messages no longer exist.
 
         The messages that stay behind start a new age.
         """

@@ -1,4 +1,4 @@
-"""A block in two: pure. Each half is the block that its own plan would be rebuilt to."""
+"""Divide a block in two: pure. A worker that rebuilds a half from its plan gets the same block."""
 
 from radar.consumer.batch import InsertBlock, Plan
 from radar.consumer.chunk import read

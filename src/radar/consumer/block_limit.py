@@ -1,7 +1,8 @@
-"""How large a block may be after one was refused as too large. Pure; the time is an argument."""
+"""How large a block may be after a refusal as too large. Pure; the time is an argument."""
 
-# After a refusal a larger block is tried again: first soon, because most limits are short (memory
-# that other queries took), then more and more rarely, because others stay (a proxy's).
+# After a refusal the worker tries a larger block again. The first wait is short, because most
+# limits are short (memory that other queries took). Later waits grow, because some limits stay (a
+# proxy's).
 FIRST_WAIT_S = 15.0
 LONGEST_WAIT_S = 600.0
 GROWTH = 4

@@ -1,8 +1,8 @@
 """When bad messages are too many to be accidents: pure.
 
-The rule: one market never halts a partition, damage of several markets does. So what counts is how
-many messages are bad when those of the most affected market are left out. The market is the
-message's key; a bad message without a usable key belongs to no market, so it always counts.
+One market never halts a partition; damage of several markets does. So the breaker counts the bad
+messages without those of the most affected market. A message's key is its market. A bad message
+without a usable key belongs to no market, so it always counts.
 """
 
 from collections import Counter, deque
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from radar.errors import TooManyInvalid
 
 RECENT_MESSAGES = 10_000
-# Fewer messages than this count as so many: one bad message of three tells nothing.
+# Fewer messages than this count as this many: one bad message of three proves little.
 FEWEST_MESSAGES = 100
 # An exchange and a symbol are far shorter; longer keys are not remembered.
 MAX_MARKET_BYTES = 128
@@ -23,8 +23,8 @@ class Bad(NamedTuple):
     """One bad message of a block.
 
     Attributes:
-        position: The how-many-eth of the block's messages it is, from zero.
-        key: Its key, as anybody may have written it.
+        position: Its index among the block's messages, from zero.
+        key: Its key; any client of Kafka may have written it.
     """
 
     position: int
@@ -43,9 +43,9 @@ class Breaker:
     """Judges the blocks of one partition by the share of bad messages and by runs of them.
 
     The share counts over the block in question and the newest blocks before it that hold up to
-    `RECENT_MESSAGES`. A new breaker has seen nothing, so a restart forgets; but it judges the
-    first block by itself, before anything is done with it, and a block as bad as the one that
-    tripped does not get through either.
+    `RECENT_MESSAGES`. A restart forgets these blocks. But a new breaker judges the first block by
+    itself, before the worker dead-letters or inserts any of it. So the block that tripped the
+    breaker is refused again after a restart.
 
     Memory is bounded by the bad messages of those blocks, `MAX_MARKET_BYTES` for each.
 

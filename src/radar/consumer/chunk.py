@@ -1,4 +1,4 @@
-"""What of some messages becomes rows and what dead letters: pure."""
+"""Chunks: messages that are decoded together, into rows and bad messages; pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from radar.consumer.run import MessageRun
 from radar.datasets import Dataset
 from radar.errors import InvalidMessage
 
-# Messages are read in parts of about so many bytes: what is made of one stays in the processor's
-# cache, and the memory that reading takes is bounded.
+# Messages are decoded about this many bytes at a time. So their columns stay in the processor's
+# cache, and the memory of decoding is bounded.
 PART_BYTES = 512 * 1024
 
 
@@ -25,21 +25,21 @@ class BadMessage(NamedTuple):
 
 
 class ColumnBlock(NamedTuple):
-    """Some of the messages that become rows."""
+    """The messages of a chunk that become rows, as columns."""
 
     run: MessageRun
     columns: Columns
 
 
 class Chunk(NamedTuple):
-    """What some messages came to, in their order."""
+    """The decoded form of some messages, in their order."""
 
     parts: list[ColumnBlock]
     letters: list[BadMessage]
 
 
 def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
-    """Read messages of one partition; the same ones always come to the same content."""
+    """Decode messages of one partition; the same messages always give the same chunk."""
     content = Chunk([], [])
     count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
     for start in range(0, len(run), count):
@@ -51,7 +51,7 @@ def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
 
 
 def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
-    """Return parts as the store takes them."""
+    """Return column blocks in the form that the store inserts."""
     return [(len(part.run), part.columns) for part in parts]
 
 

@@ -1,4 +1,4 @@
-"""The options, the connections and the health that the parts of one worker share."""
+"""The options, the connections and the health that the modules of one worker share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from radar.settings import Settings
 from radar.store.client import CONNECT_TIMEOUT_S, Store
 from radar.telemetry.health import Health
 
-# The library gives up a request to Kafka after so long, and a commit without a coordinator after
-# the session timeout; a busy machine needs some time on top.
+# librdkafka gives up a request after this time, and a commit without a coordinator after the
+# session timeout; a busy machine needs some time on top.
 KAFKA_PATIENCE_S = 60.0
 SPARE_S = 10.0
 
@@ -22,10 +22,10 @@ class Context:
 
     Attributes:
         settings: The options.
-        dataset: What the worker stores.
-        store: Where it stores it.
+        dataset: The dataset that the worker stores.
+        store: The database.
         reader: The worker's membership in the group.
-        health: Where it reports its condition.
+        health: The health of the process.
         reached: Called at each crash point; for tests.
     """
 
@@ -37,15 +37,15 @@ class Context:
     reached: Callable[[CrashPoint], None]
 
     def expect_kafka(self) -> None:
-        """Note that the worker lives, before it waits for Kafka."""
+        """Report to the health that the worker lives, before it waits for Kafka."""
         self.health.beat(self._kafka_within_s)
 
     def expect_store(self) -> None:
-        """Note that the worker lives, before it waits for ClickHouse."""
+        """Report to the health that the worker lives, before it waits for ClickHouse."""
         self.health.beat(self._store_within_s)
 
     def expect_both(self) -> None:
-        """Note that the worker lives, before it waits for Kafka and ClickHouse."""
+        """Report to the health that the worker lives, before it waits for both."""
         self.health.beat(self._kafka_within_s + self._store_within_s)
 
     @property
@@ -54,5 +54,5 @@ class Context:
 
     @property
     def _store_within_s(self) -> float:
-        # The library may send a request a second time, on a new connection.
+        # The client may send a request a second time, on a new connection.
         return 2 * (CONNECT_TIMEOUT_S + self.settings.insert_timeout_seconds) + SPARE_S

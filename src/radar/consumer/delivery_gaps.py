@@ -1,8 +1,8 @@
 """Offsets that are no rows and will not become any by themselves: table `delivery_gaps`.
 
-Each row names its cause. For an unreadable batch a row is an order and its record at once:
-`radar skip` writes it, and the worker that stands at such an offset passes it. Every other gap is
-recorded by the worker before it goes on. So no offset is passed without a record.
+Each row names its cause. For an unreadable batch, one row is both the order to skip and the record:
+`radar skip` writes it, and the worker that stands at this batch passes it. A worker records every
+other gap before it goes on. So no offset is passed without a record.
 """
 
 from collections.abc import Sequence
@@ -37,10 +37,10 @@ class DeliveryGap(NamedTuple):
     """Offsets of one partition that are no rows, both ends included.
 
     Attributes:
-        partition: Where they stood.
+        partition: The partition of the offsets.
         first: The first of them.
         last: The last of them.
-        reason: What was seen, in one sentence.
+        reason: The observation, in one sentence.
         cause: One of CAUSES.
         topic_id: Of the topic that held them.
         state: OPEN, ACKNOWLEDGED or REPAIRED.
@@ -59,7 +59,7 @@ class DeliveryGap(NamedTuple):
     explanation: str = ""
 
     def holds(self, partition: int, offset: int) -> bool:
-        """Tell whether an offset lies inside."""
+        """Return whether an offset lies inside."""
         return partition == self.partition and self.first <= offset <= self.last
 
     @property
@@ -76,12 +76,12 @@ def record(
     explanation: str,
     recorded_by: str = "radar skip",
 ) -> None:
-    """Record skipped offsets; again does no harm; blocks.
+    """Record skipped offsets; blocks. To repeat it does no harm.
 
     Args:
-        store: Where to.
+        store: The database.
         topic: The Kafka topic.
-        topic_id: The broker's identity of it.
+        topic_id: The ID that Kafka gave the topic.
         lost: The offsets, and why they cannot be read.
         explanation: Why the operator gives them up.
         recorded_by: The command.

@@ -1,7 +1,7 @@
 """Insert requests and their names: pure.
 
 ClickHouse recognises a repeated insert by its name. The name follows from the block's plan and
-content, so a worker that rebuilds the block inserts it under the same name. The names are:
+messages, so a worker that rebuilds the block inserts it under the same name. The names are:
 
 - a block: `TOPIC:TOPIC_ID:PARTITION:LO:HI:FINGERPRINT`, from the second generation on with
   `@GENERATION`;
@@ -9,23 +9,25 @@ content, so a worker that rebuilds the block inserts it under the same name. The
 - the missing rows of a request: its name with `+FINGERPRINT`, under a new name with `@GENERATION`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from radar.consumer.batch import InsertBlock
 from radar.consumer.chunk import ColumnBlock, read
 from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Dataset
+from radar.errors import StoreRejected
 
 
 class InsertRequest(NamedTuple):
-    """Rows that are inserted with one request, and the name of that insert."""
+    """Rows that one request inserts, and the name of that insert."""
 
     parts: list[ColumnBlock]
     name: str
 
     @property
     def run(self) -> MessageRun:
-        """The messages that the rows come from."""
+        """The messages behind the rows."""
         return MessageRun.joined([part.run for part in self.parts])
 
     @property
@@ -49,6 +51,36 @@ class InsertRequest(NamedTuple):
     def renamed(self, generation: int) -> "InsertRequest":
         """Return a request for the same rows under the name of another generation."""
         return self._replace(name=self.name + _suffix(generation))
+
+
+def send_next(
+    requests: list[InsertRequest],
+    dataset: Dataset,
+    partition: int,
+    send: Callable[[InsertRequest], None],
+    refused: Callable[[InsertRequest, StoreRejected], None],
+) -> None:
+    """Send the last request of a list, and take it off; blocks.
+
+    A request that the server refuses is replaced by its halves, until the bad rows stand alone.
+
+    Args:
+        requests: The requests that are left; at least one.
+        dataset: What is inserted.
+        partition: Where the messages come from.
+        send: Inserts a request.
+        refused: Called with a request of one message that the server refuses.
+    """
+    request = requests[-1]
+    try:
+        send(request)
+    except StoreRejected as error:
+        if len(request.run) > 1:
+            first, second = request.halves(dataset, partition)
+            requests[-1:] = [second, first]
+            return
+        refused(request, error)
+    requests.pop()
 
 
 def whole(

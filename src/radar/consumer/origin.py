@@ -1,4 +1,4 @@
-"""The rule of a worker: it stores no simulated messages beside real ones."""
+"""The origin rule of a worker: it stores no simulated messages beside real ones."""
 
 import structlog
 
@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 class SameOrigin:
-    """Compares what the topics hold with what the database holds."""
+    """Compares the origin of the topics' messages with the origin of the database's rows."""
 
     def __init__(self, settings: Settings, cluster: Cluster, store: Store) -> None:
         self._settings = settings
@@ -24,18 +24,18 @@ class SameOrigin:
         self._is_known = False
 
     def check(self, *, again: bool = False) -> None:
-        """Return if messages of the topics may be stored; blocks.
+        """Return if the worker may store messages of the topics; blocks.
 
-        The first writer sets the database's mark. Topics without a mark were written by an earlier
-        version; they are looked at again with the next call.
+        The first writer sets the database's mark. An earlier version wrote topics without a mark;
+        the next call looks at them again.
 
         Args:
-            again: Look also if the stores were found to agree.
+            again: Compare even if an earlier call found that the origins agree.
 
         Raises:
-            ConfigurationError: The stores hold data of different origins.
+            ConfigurationError: Kafka and ClickHouse hold data of different origins.
             BrokerUnavailable: Kafka does not answer.
-            StoreUnavailable: ClickHouse does not answer, or not to this.
+            StoreUnavailable: ClickHouse does not answer, or refuses this query.
         """
         if self._is_known and not again:
             return
@@ -65,6 +65,6 @@ def refuse(settings: Settings, topics: OriginMark, database: OriginMark) -> None
         database,
         topics.origin,
         f"database {settings.clickhouse_db} at {address}",
-        f"what Kafka at {settings.kafka_broker} holds",
+        f"the data of Kafka at {settings.kafka_broker}",
         "CLICKHOUSE_DB or KAFKA_BROKER",
     )

@@ -18,7 +18,7 @@ from radar.text import printable
 
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 10.0
-# A person has to do something first; a fast retry would only fill the logs.
+# An operator has to act first; a fast retry would only fill the logs.
 REPAIR_RETRY_S = 5.0
 
 
@@ -33,12 +33,12 @@ class Step(enum.IntEnum):
 
 
 class CrashPoint(enum.Enum):
-    """Places on a block's way where a worker may die; tests let it die there.
+    """Places on a block's way where a worker may die; tests kill it there.
 
-    Each is passed again when a step is repeated.
+    A worker passes each place again when it repeats a step.
     """
 
-    AFTER_POLL = enum.auto()  # messages were taken
+    AFTER_POLL = enum.auto()  # the worker took messages
     AFTER_DEAD_LETTERS = enum.auto()  # Kafka has the block's bad messages; nothing is planned
     AFTER_PLAN = enum.auto()
     DURING_INSERT = enum.auto()  # immediately before the request, also before that of each half
@@ -53,29 +53,29 @@ class PartitionWork:
     partition: int
     batch: Batch
     breaker: Breaker
-    next_offset: int  # everything before it was consumed
+    next_offset: int  # the worker consumed everything before it
     committed: int | None  # as Kafka has it
-    mark: CommitMetadata | None  # beside it
+    mark: CommitMetadata | None  # beside the committed offset
     topic_id: str  # of the topic to which the offsets belong
-    # Why the offsets must be accounted for before more is read; empty: they are.
+    # Why the offsets must be accounted for before the worker reads on; empty: they are.
     review: str = "assigned"
     review_at_s: float = 0.0
     progress: Progress = UNRECORDED  # as this worker recorded it last
-    read_from: int | None = None  # everything from here to the position was read by this worker
+    read_from: int | None = None  # this worker read everything from here to the position
     seen_end: int | None = None  # of the log, at the last check of offsets
-    check_next: bool = True  # whether the next block is looked for after its insert
+    check_next: bool = True  # whether to look for the rows of the next block after its insert
     generation: int = 0
     block: InsertBlock | None = None
-    rest: deque[InsertBlock] = field(default_factory=deque)  # behind the block, which was divided
-    taken_over: bool = False  # the block was planned before the partition came here
-    repeated: bool = False  # inserting the block was tried before, here or by another worker
-    check: bool = False  # whether its rows are looked for after the insert, although it is new
-    # Offsets up to here may be rows already, under the name of a plan that cannot be met any more;
-    # committed with the position, because it decides under which name a block is inserted.
+    rest: deque[InsertBlock] = field(default_factory=deque)  # the later halves of a divided block
+    taken_over: bool = False  # the block was planned before the partition came to this worker
+    repeated: bool = False  # this or another worker has tried to insert the block before
+    check: bool = False  # whether to look for its rows after the insert, although it is new
+    # Offsets up to here may be rows already, under the name of a plan that can no longer be met.
+    # The commit carries this offset, because it decides under which name a block is inserted.
     maybe_stored_to: int = -1
     silence: StallDetector = field(default_factory=StallDetector)
     step: Step = Step.DEAD_LETTERS
-    # Still to be sent, the next one last.
+    # The requests to send, the next one last.
     requests: list[InsertRequest] = field(default_factory=list)
     rejected: list[BadMessage] = field(default_factory=list)  # by the server
     planned_at_s: float = 0.0
@@ -87,17 +87,17 @@ class PartitionWork:
     served_at_s: float = 0.0
     paused: bool = False
     halted: bool = False
-    flood_alarm_at_s: float | None = None  # when the next one is due, while there is a flood
+    flood_alarm_at_s: float | None = None  # when the next alarm is due, while there is a flood
     plan_checked_at_s: float = field(default_factory=time.monotonic)
 
     @property
     def condition(self) -> str:
-        """The name under which the health of the process lists it."""
+        """The name of this partition's condition in the health of the process."""
         return condition(self.partition)
 
     @property
     def is_empty(self) -> bool:
-        """Whether every message that was consumed is stored."""
+        """Whether every consumed message is stored."""
         return self.block is None and not self.rest and not self.batch.size
 
     def begin(self, block: InsertBlock, step: Step) -> None:
@@ -106,11 +106,11 @@ class PartitionWork:
         self.attempts, self.rejected_commits, self.retry_at_s, self.cut_off = 0, 0, 0.0, 0
 
     def may_be_stored_to(self, offset: int) -> None:
-        """Note that offsets up to this one may be rows already."""
+        """Record that offsets up to this one may be rows already."""
         self.maybe_stored_to = max(self.maybe_stored_to, offset)
 
     def forget_plan(self) -> None:
-        """Plan anew the messages that another worker planned and may have inserted."""
+        """Plan anew the messages of a block that another worker planned and may have inserted."""
         if (plan := self.batch.planned) is not None:
             self.may_be_stored_to(plan.hi)
             self.batch.forget_plan()
@@ -121,18 +121,18 @@ class PartitionWork:
         return CommitMetadata(self.topic_id, self.generation, plan, stored_to)
 
     def known_mark(self, topic_id: str) -> CommitMetadata | None:
-        """Return the committed metadata, with the knowledge that was gained since."""
+        """Return the committed metadata, updated with newer knowledge of this worker."""
         if self.mark is None or self.topic_id != topic_id:
             return self.mark
         stored_to = max(self.mark.maybe_stored_to, self.maybe_stored_to)
         return self.mark._replace(maybe_stored_to=stored_to)
 
     def bad_messages(self, block: InsertBlock) -> list[Bad]:
-        """Return the messages of a block that go to the dead letters, as far as is known."""
+        """Return the messages of a block that become dead letters, as far as is known."""
         keys = {letter.offset: letter.key for letter in (*block.letters, *self.rejected)}
         if not keys:
             return []
-        # A rejected message is in a part as well.
+        # A rejected message is in a column block as well.
         offsets = sorted(set(keys).union(*(part.run.offsets for part in block.parts)))
         return [Bad(n, keys[offset]) for n, offset in enumerate(offsets) if offset in keys]
 
@@ -151,7 +151,7 @@ class PartitionWork:
             ) from error
 
     def retry_later(self, error: Exception) -> None:
-        """Note a failed attempt, and choose the time of the next one."""
+        """Record a failed attempt, and choose the time of the next one."""
         self.attempts += 1
         self.repeated = self.repeated or self.step is Step.INSERT
         ceiling_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(self.attempts, 10))
@@ -163,5 +163,5 @@ class PartitionWork:
 
 
 def condition(partition: int) -> str:
-    """Return the name under which the health of the process lists a partition."""
+    """Return the name of a partition's condition in the health of the process."""
     return f"partition {partition}"

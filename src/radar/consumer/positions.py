@@ -1,7 +1,7 @@
 """The positions of a worker's partitions: committed, recorded in the database, accounted for.
 
-`accounting.py` decides; this module asks Kafka and the database for the facts, and carries out the
-decision.
+`accounting.py` decides. This module reads the facts from Kafka and the database, and carries out
+the decision.
 """
 
 import time
@@ -50,7 +50,7 @@ class Positions:
 
     Attributes:
         next_offsets: The next offset to be stored, by assigned partition. Other threads may read
-            it.
+            this mapping.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Positions:
         same_origin: SameOrigin,
         standstills: Standstills,
     ) -> None:
-        """Know no position yet.
+        """Start without positions.
 
         Args:
             context: The options and connections of the worker.
-            watch: Knows the ID of the topic.
+            watch: Polls the ID of the topic.
             same_origin: Refuses a database of another origin.
             standstills: Follows the ID of the topic.
         """
@@ -95,8 +95,8 @@ class Positions:
     def drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
         """Forget a plan beyond the end of the log.
 
-        It can only be met when a broker lost acknowledged messages; waiting for offsets that
-        may never come would hold back those that are there.
+        Only a broker that lost acknowledged messages leaves such a plan. Its offsets may never come
+        again, and to wait for them would hold back the messages that are there.
         """
         plan = work.batch.planned
         if plan is None or now_s < work.plan_checked_at_s + self._settings.batch_timeout_seconds:
@@ -114,7 +114,7 @@ class Positions:
         """Record how far partitions are accounted for, where that has changed; blocks.
 
         Raises:
-            StoreUnavailable: The server does not answer, or not to this.
+            StoreUnavailable: The server does not answer, or refuses this insert.
         """
         changed: dict[int, Progress] = {}
         for work in works:
@@ -141,7 +141,7 @@ class Positions:
             work.progress = changed.get(work.partition, work.progress)
 
     def check(self, works: Mapping[int, PartitionWork]) -> None:
-        """Compare the database's accounts with the worker's own, now and then.
+        """Compare the database's accounts with the worker's own, at intervals.
 
         A partition is accounted for anew in four cases: the topic was recreated, Kafka refuses a
         position, or an operator ordered to store offsets again. The fourth is a database without
@@ -251,8 +251,8 @@ class Positions:
         work.topic_id, work.generation = topic_id, course.generation
         work.maybe_stored_to = course.maybe_stored_to
         self._standstills.follow(topic_id)
-        # The position and its mark come first: a worker that dies in between leaves the same
-        # differences behind, and the mark of the rows that may be there already.
+        # Commit the position and its mark first. A worker that dies in between leaves the same
+        # differences behind, and the mark of the rows that may already exist.
         marked_to = work.mark.maybe_stored_to if work.mark else -1
         is_new = course.start != (work.committed or 0) or marked_to < course.maybe_stored_to
         if course.notice or is_new:
@@ -288,7 +288,7 @@ class Positions:
         self._health.clear(work.condition)
 
     def _known_progress(self, work: PartitionWork, known: Known) -> Progress | None:
-        """Return the recorded progress; this worker's own knowledge is newer than its record."""
+        """Return the recorded progress, or this worker's own if that is newer."""
         found = known.progress.get(work.partition)
         is_ours = work.progress.version and work.topic_id == self._watch.topic_id
         if found is None or not is_ours or found.version < work.progress.version:

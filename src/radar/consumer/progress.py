@@ -45,7 +45,7 @@ class Order(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the database knows of the partitions of a topic, by partition."""
+    """The database's records about the partitions of a topic, by partition."""
 
     progress: dict[int, Progress]
     former: dict[int, Former]

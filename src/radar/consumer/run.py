@@ -10,7 +10,7 @@ from radar.kafka import Message
 
 
 class MessageRun:
-    """Messages of one partition, in their order; what the library holds of them is let go.
+    """Messages of one partition, in their order; librdkafka's own message objects are released.
 
     Attributes:
         offsets: Of each.
@@ -31,8 +31,8 @@ class MessageRun:
 
     @classmethod
     def of(cls, messages: Iterable[Message]) -> "MessageRun":
-        """Take what is needed of consumed messages."""
-        known: dict[bytes | None, bytes | None] = {}  # few are different
+        """Copy offset, key and value out of consumed messages."""
+        known: dict[bytes | None, bytes | None] = {}  # few keys are different: share their bytes
         return cls(
             [message.offset() for message in messages],
             [known.setdefault(key, key) for key in [message.key() for message in messages]],
@@ -41,7 +41,7 @@ class MessageRun:
 
     @classmethod
     def joined(cls, runs: Sequence["MessageRun"]) -> "MessageRun":
-        """Take all messages of some, one after the other."""
+        """Join several runs, one after the other."""
         return cls(
             [offset for run in runs for offset in run.offsets],
             [key for run in runs for key in run.keys],
@@ -66,7 +66,7 @@ class MessageRun:
         )
 
     def rising(self) -> "Iterator[MessageRun]":
-        """Divide it where the log went back; nearly always nowhere."""
+        """Divide the run where the log went back; usually that is nowhere."""
         offsets = self.offsets
         backward: list[int] = []
         if offsets[-1] - offsets[0] != len(offsets) - 1 or offsets != sorted(offsets):
@@ -76,9 +76,9 @@ class MessageRun:
 
 
 class Fingerprint:
-    """Identifies messages, so that equal offsets with other messages are another block.
+    """Identifies messages: a block of the same offsets and other messages has another fingerprint.
 
-    Offsets repeat with other content when a topic is recreated, or when a broker that does not
+    Offsets repeat with other messages when a topic is recreated, or when a broker that does not
     replicate loses the end of its log.
     """
 
@@ -101,6 +101,6 @@ class Fingerprint:
 
     @property
     def text(self) -> str:
-        """The same for the same messages, in whatever parts they came."""
+        """The fingerprint; it does not depend on how the messages were divided."""
         digests = (self._offsets, self._lengths, self._values)
         return xxhash.xxh3_128_hexdigest(b"".join(each.digest() for each in digests))

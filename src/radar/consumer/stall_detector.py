@@ -1,14 +1,14 @@
 """Whether a partition is silent although its log goes on: pure, the time is an argument.
 
-Not every batch that cannot be read is reported as an error. The other evidence is that no message
-comes while the worker polls, has asked for messages, and the log holds some.
+librdkafka does not report every unreadable batch as an error. The other evidence: the log holds
+messages, the worker has asked for them and polls, and none comes.
 """
 
 from dataclasses import dataclass
 
-# So long a worker must have polled such a partition in vain.
+# A partition is silent after the worker has polled it in vain for this long.
 SILENT_S = 5.0
-# No more than this counts between two looks: a worker that was busy elsewhere has seen nothing.
+# At most this much counts between two looks: a worker that was busy elsewhere has not polled.
 LONGEST_LOOK_S = 1.0
 
 
@@ -20,15 +20,15 @@ class StallDetector:
     _looked_at_s: float | None = None
 
     def end(self) -> None:
-        """Note that messages came, that the position changed, or that the evidence is void."""
+        """Start anew: messages came, the position changed, or the evidence is void."""
         self._watched_s, self._looked_at_s = 0.0, None
 
     def look(self, now_s: float, *, waits: bool) -> bool:
-        """Note a poll that left nothing behind; return whether the partition is silent.
+        """Record a poll without a message; return whether the partition is silent.
 
         Args:
             now_s: The time.
-            waits: Whether messages were asked for, and the log holds some that did not come.
+            waits: Whether the log holds messages that the worker asked for and did not get.
         """
         if not waits:
             self.end()

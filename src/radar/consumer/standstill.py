@@ -1,4 +1,4 @@
-"""Partitions whose next batch no client can read: named, and passed once an operator orders it."""
+"""Partitions at a batch that no client can read: reported, and passed when an operator says so."""
 
 import time
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 @dataclass
 class _Standing:
-    """One partition that stands."""
+    """One partition at an unreadable batch."""
 
     offset: int
     look_at_s: float = 0.0
@@ -31,7 +31,7 @@ class _Standing:
 
 
 class Standstills:
-    """The partitions of one worker that stand at a batch which cannot be read."""
+    """The partitions of one worker that stand at an unreadable batch."""
 
     def __init__(self, dataset: Dataset, topic_id: str, store: Store, health: Health) -> None:
         self._dataset = dataset
@@ -42,21 +42,21 @@ class Standstills:
         metrics.UNREADABLE.labels(dataset.name).set(0)
 
     def follow(self, topic_id: str) -> None:
-        """Look for orders about a topic of another ID from now on."""
+        """Look for orders about the topic with this ID from now on."""
         self._topic_id = topic_id
 
     def observe(
         self, unreadable: Mapping[int, Unreadable], positions: Mapping[int, int]
     ) -> dict[int, int]:
-        """Name what stands, and look for orders to pass it; blocks for a question at most.
+        """Report the partitions that stand, and look for orders to pass; blocks for one query.
 
         Args:
             unreadable: The batches that cannot be read, by partition.
             positions: The next offset to be consumed, by partition that the worker owns.
 
         Returns:
-            The offset at which to go on, by partition that was ordered to pass. It is returned
-            again every LOOK_INTERVAL_S while the partition stands.
+            The offset at which to go on, by partition that an operator ordered to pass. The same
+            offset is returned every LOOK_INTERVAL_S while the partition stands.
         """
         if not (unreadable or self._standing):
             return {}
@@ -67,7 +67,7 @@ class Standstills:
         due = []
         for partition in unreadable.keys() & positions.keys():
             batch = unreadable[partition]
-            # A batch is reported by its first offset, also to who needs the middle of it only.
+            # Kafka reports a batch by its first offset, even if the worker needs a later one.
             offset = max(batch.offset, positions[partition])
             standing = self._standing.get(partition)
             if standing is None or standing.offset != offset:

@@ -27,17 +27,17 @@ class WorkerTelemetry:
     def __init__(
         self, dataset: Dataset, health: Health, works: Mapping[int, PartitionWork]
     ) -> None:
-        """Report no partition yet.
+        """Start without partitions.
 
         Args:
-            dataset: What the worker stores.
+            dataset: The dataset that the worker stores.
             health: The health of the process.
-            works: The assigned partitions, which come and go.
+            works: The assigned partitions; the worker changes this mapping.
         """
         self._dataset = dataset
         self._health = health
         self._works = works
-        # Counters that alerts look at are there before they count.
+        # Create the counters that alerts look at before they count.
         metrics.INSERT_RETRIES.labels(dataset.name)
 
     def membership(self, *, joined: bool) -> None:
@@ -45,7 +45,7 @@ class WorkerTelemetry:
         if joined:
             self._health.clear("group")
         else:
-            self._health.set("group", f"{self._dataset.group}: waits to be told its partitions")
+            self._health.set("group", f"{self._dataset.group}: waits for its partitions")
 
     def assigned(self, work: PartitionWork) -> None:
         """Report a new partition."""
@@ -64,7 +64,7 @@ class WorkerTelemetry:
         _log.info("revoked", dataset=self._dataset.name, partitions=list(partitions))
 
     def rebalanced(self) -> None:
-        """Count the partitions after a change."""
+        """Count the partitions after a rebalance."""
         metrics.REBALANCES.labels(self._dataset.name).inc()
         metrics.ASSIGNED.labels(self._dataset.name).set(len(self._works))
         self._count_halted()
@@ -74,7 +74,7 @@ class WorkerTelemetry:
                 metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
 
     def stored(self, work: PartitionWork, block: InsertBlock, bad: int) -> None:
-        """Report a block that is stored and committed, with this many bad messages."""
+        """Report a stored and committed block, with its number of bad messages."""
         self._flood(work)
         self._health.clear(work.condition)
         self._count_halted()
@@ -99,7 +99,7 @@ class WorkerTelemetry:
         )
 
     def waits(self, work: PartitionWork, error: Exception) -> None:
-        """Report a block that is tried again later."""
+        """Report a block that the worker will try again later."""
         if isinstance(error, StoreUnavailable):
             metrics.INSERT_RETRIES.labels(self._dataset.name).inc()
         self._health.set(
@@ -159,6 +159,6 @@ class WorkerTelemetry:
 
 
 def _oldest_us(parts: Sequence[ColumnBlock]) -> int:
-    """Return when the first of some records was received, Unix time."""
+    """Return when the oldest of some records was received, Unix time in microseconds."""
     columns = (column for part in parts for column in part.columns)
     return min(int(np.min(c.data)) for c in columns if c.name == "received_at")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Which ID a topic has now: asked regularly in a thread of its own."""
+"""The present ID of a topic: a thread of its own asks Kafka for it regularly."""
 
 import math
 import threading
@@ -16,14 +16,14 @@ _log = structlog.get_logger()
 
 
 class TopicIdPoller:
-    """Asks Kafka for the ID of a topic, so that a recreated topic is noticed. Use as a context."""
+    """Asks Kafka for the ID of a topic to notice a recreated topic. Use it as a context."""
 
     def __init__(self, ask: Callable[[], str], topic_id: str, every_s: float) -> None:
-        """Watch nothing yet.
+        """Start with a known ID; the thread starts on entry.
 
         Args:
             ask: Returns the ID; blocks; raises a RadarError while Kafka does not answer.
-            topic_id: The ID that is known.
+            topic_id: The known ID.
             every_s: How often to ask.
         """
         self._ask = ask
@@ -33,12 +33,12 @@ class TopicIdPoller:
         self.asked_at_s = -math.inf
 
     def __enter__(self) -> "TopicIdPoller":
-        """Begin to ask."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="topic-watch", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End; the thread ends once its last question is answered."""
+        """End; the thread ends once its last request is answered."""
         self._stop.set()
 
     def ask_now(self) -> str:

@@ -1,4 +1,4 @@
-"""Batches that cannot be read: a worker names them, and passes those that an operator skips."""
+"""Unreadable batches: a worker reports them, and passes those that an operator skips."""
 
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 
 class UnreadableBatches:
-    """The batches at which the partitions of one worker stand."""
+    """The unreadable batches at which the partitions of one worker stand."""
 
     def __init__(self, context: Context, positions: Positions, standstills: Standstills) -> None:
         self._context = context
@@ -29,9 +29,9 @@ class UnreadableBatches:
         self._looked_at_s = 0.0
 
     def look(self, works: Mapping[int, PartitionWork]) -> None:
-        """Name partitions that bring no message although their log goes on.
+        """Report partitions that bring no message although their log goes on.
 
-        Call it after a poll that left no message behind; it asks Kafka about silent partitions.
+        Call it after a poll without a message; it asks Kafka about silent partitions.
         """
         now_s = time.monotonic()
         if now_s < self._looked_at_s + SILENCE_LOOK_S:
@@ -44,7 +44,7 @@ class UnreadableBatches:
                 continue
             self._context.expect_kafka()
             try:
-                # A broker that does not answer is silent as well, and its check says so.
+                # A broker that does not answer is silent as well; its own check reports it.
                 waits = self._reader.end_offset(partition) > work.next_offset
             except BrokerUnavailable:
                 waits = False
@@ -56,11 +56,11 @@ class UnreadableBatches:
                 work.silence.end()
 
     def pass_ordered(self, works: Mapping[int, PartitionWork]) -> None:
-        """Pass batches that cannot be read and that an operator has ordered to skip; blocks.
+        """Pass unreadable batches that an operator has ordered to skip; blocks.
 
-        Everything before such a batch is stored first. A plan that reaches into it can never be
-        met: its messages are planned again, and only those are inserted that are no rows. The
-        worker that made the plan could read the batch, and may have inserted the whole block.
+        The worker stores everything before such a batch first. A plan that reaches into the batch
+        can never be met: its messages are planned again, and only missing rows are inserted. The
+        worker that made the plan may have read the batch and inserted the whole block.
         """
         positions = {partition: work.next_offset for partition, work in works.items()}
         if self._reader.unreadable:

@@ -6,7 +6,7 @@ goes through these steps, and their order is the whole guarantee (docs/delivery.
 
 1. Kafka acknowledges the block's dead letters (`dlq/publisher.py`).
 2. The worker commits the plan: offset `lo` with the plan in the metadata (`positions.py`).
-3. It inserts the block under a name that follows from the plan and the content (`insert.py`).
+3. It inserts the block under a name that follows from the plan and the messages (`insert.py`).
 4. It commits offset `hi + 1`, without a plan.
 
 Before all that, the worker accounts for the offsets of a partition (`accounting.py`): where it goes
@@ -21,11 +21,11 @@ partition stands at a batch that no client can read until an operator skips it (
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import groupby
 from operator import methodcaller
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 
@@ -64,10 +64,10 @@ POLL_S = 0.1
 # Over half a minute of rejected commits: no rebalance takes so long, so the membership is broken.
 MAX_REJECTED_COMMITS = 8
 DRAIN_TIMEOUT_S = 20.0
-# After so long a worker polls Kafka again, whatever else there is to do: one that does not poll
-# for minutes loses its membership.
+# The worker polls Kafka at least this often, even if blocks wait: Kafka ends the membership of a
+# worker that does not poll for minutes.
 TURN_S = 10.0
-# Messages are read while they are in the processor's cache.
+# Messages are decoded while they are in the processor's cache.
 TAKEN_AT_ONCE = 2048
 
 _log = structlog.get_logger()
@@ -81,7 +81,7 @@ class StopSignal(Protocol):
 
 
 class Worker:
-    """Stores one dataset; single-threaded, as many processes as there are partitions.
+    """Stores one dataset; single-threaded, one process per partition.
 
     Attributes:
         positions: The next offset to be stored, by assigned partition. Other threads may read it.
@@ -101,10 +101,10 @@ class Worker:
 
         Args:
             settings: The options.
-            dataset: What to store.
-            store: Where to store it.
-            topic_id: The broker's identity of the dataset's topic.
-            health: Where the worker reports its condition.
+            dataset: The dataset to store.
+            store: The database.
+            topic_id: The ID that Kafka gave the dataset's topic.
+            health: The health of the process.
             reached: Called at each crash point; for tests.
         """
         self._health = health or Health()
@@ -144,25 +144,25 @@ class Worker:
         self._telemetry.membership(joined=self._reader.joined)
 
     def run(self, stop: StopSignal) -> None:
-        """Work until `stop` is set, then drain, commit and leave the group; blocks.
+        """Work until `stop` is set, then drain, commit and leave the group; see `take_turns`."""
+        take_turns([self], stop)
 
-        Raises:
-            WorkerFenced: Another worker took this one's place; nothing more may be inserted.
-            ConfigurationError: Kafka and ClickHouse hold data of different origins.
-            BrokerUnavailable: Kafka did not return the committed offsets on assignment.
-            ClientHangs: The Kafka library does not come back from a commit.
+    def __enter__(self) -> Self:
+        """Watch the ID of the topic."""
+        self._watch.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Leave the group; messages that are not stored stay for its next member."""
+        self._watch.__exit__(*exception)
+        self._reader.close()
+        _log.info("left the group", dataset=self._dataset.name)
+
+    def turn(self) -> None:
+        """Consume messages and bring blocks as far as possible; blocks for TURN_S at most.
+
+        Raises: see `take_turns`.
         """
-        try:
-            with self._watch:
-                while not stop.is_set():
-                    self._turn()
-                self._health.set("stopping", "is stopping")
-                self._drain()
-        finally:
-            self._reader.close()
-            _log.info("left the group", dataset=self._dataset.name)
-
-    def _turn(self) -> None:
         self._context.expect_kafka()
         # The first message ends the wait of an idle worker; later ones until a batch is due.
         idle = not any(work.batch.size for work in self._work.values())
@@ -219,7 +219,7 @@ class Worker:
 
     @property
     def _room(self) -> int:
-        """How many messages more may be held, of however many partitions; so memory is bounded."""
+        """How many more messages the worker may hold, over all partitions; it bounds the memory."""
         held = held_bytes = 0
         for work in self._work.values():
             for each in (work.batch, work.block, *work.rest):
@@ -229,7 +229,7 @@ class Worker:
         return self._limits.max_size - held if held_bytes < BLOCK_BYTES else 0
 
     def _start_again(self, work: PartitionWork, offset: int) -> None:
-        """Follow a log that went back behind what was consumed.
+        """Follow a log that went back behind the consumed offsets.
 
         Kafka does that only after it lost acknowledged messages (the embedded broker after a
         kill); the offsets that come again may hold other messages.
@@ -274,7 +274,7 @@ class Worker:
 
     def _take_block(self, work: PartitionWork, now_s: float) -> bool:
         if work.rest:
-            # Its dead letters were sent, and its messages judged, with the block that it is of.
+            # Its dead letters were sent, and its messages judged, with the undivided block.
             work.repeated = work.taken_over
             self._begin(work, work.rest.popleft(), Step.PLAN)
             return True
@@ -294,7 +294,7 @@ class Worker:
         self._inserter.begin(work, block, step)
 
     def _finish_block(self, work: PartitionWork) -> None:
-        """Take a block through its steps; it is still there if the turn was over before."""
+        """Take a block through its steps; it stays open if the turn ends before the last one."""
         block = work.block
         assert block is not None  # noqa: S101 - for the type checker; callers ensure it
         self._context.expect_kafka()
@@ -339,8 +339,8 @@ class Worker:
     def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:
         """Leave a block as it is, raise the alarm, and look again later.
 
-        Messages stay as bad as they are. But rows that the server refuses may be accepted once
-        somebody has repaired the table, so a planned block is inserted from the beginning.
+        Messages stay as bad as they are. But the server may accept refused rows once an operator
+        has repaired the table, so a planned block is inserted again from the beginning.
         """
         block = work.block
         assert block is not None  # noqa: S101
@@ -357,7 +357,7 @@ class Worker:
         self._telemetry.waits(work, error)
 
     def _hold_back(self, work: PartitionWork) -> None:
-        """Fetch a partition's messages only while they can be worked on; so memory is bounded."""
+        """Fetch a partition's messages only while there is room for them; it bounds the memory."""
         full = work.batch.is_full or (self._room <= 0 and work.batch.planned is None)
         stands = work.block is not None or bool(work.rest) or bool(work.review)
         paused = stands or full
@@ -367,8 +367,9 @@ class Worker:
             self._reader.resume(work.partition)
         work.paused = paused
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Store the consumed messages; a block that takes too long stays planned."""
+        self._health.set("stopping", "is stopping")
         self._turn_ends_s = time.monotonic() + DRAIN_TIMEOUT_S
         for work in self._work.values():
             while time.monotonic() < self._turn_ends_s:
@@ -423,3 +424,24 @@ class Worker:
             self.positions.pop(partition, None)
         self._telemetry.revoked(partitions)
         self._telemetry.rebalanced()
+
+
+def take_turns(workers: Sequence[Worker], stop: StopSignal) -> None:
+    """Let workers of different datasets take turns until `stop` is set, then drain them; blocks.
+
+    One process can serve several datasets of few messages.
+
+    Raises:
+        WorkerFenced: Another worker took the place of one; nothing more may be inserted.
+        ConfigurationError: Kafka and ClickHouse hold data of different origins.
+        BrokerUnavailable: Kafka did not return the committed offsets on assignment.
+        ClientHangs: The Kafka library does not come back from a commit.
+    """
+    with ExitStack() as entered:
+        for worker in workers:
+            entered.enter_context(worker)
+        while not stop.is_set():
+            for worker in workers:
+                worker.turn()
+        for worker in workers:
+            worker.drain()

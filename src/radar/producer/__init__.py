@@ -1,6 +1,7 @@
 """From the exchange's socket to Kafka.
 
-A frame is received (`connection`), parsed (`radar.exchanges`), turned into a message
-(`recorders`: trade identity or depth conflation) and published (`outlet`). `feed` keeps the
-connections alive, `repair` fetches what was missed, `run` puts the parts together.
+`connection` receives a frame, and `radar.exchanges` parses it. `recorders` turn each record into a
+message: they give a trade its ID, and conflate order books. `publish` sends the messages to Kafka.
+`feed` keeps the connections alive, `backfill` fetches missed trades, and `producer` assembles these
+parts.
 """

@@ -1,14 +1,14 @@
-"""Fetches trades that no connection delivered: before the first one, between two, or at death.
+"""Backfill: fetch trades that no connection delivered, from the exchange's REST interface.
 
-A connection that has just subscribed has missed what happened before, in the worst case since
-the last message that a killed process got through to Kafka. REST tells the newest trades of a
-market, so every opening is followed by a read of each of its markets. What was
-published already has the same identity and is left out or collapses.
+A new connection has missed the trades before its subscription. In the worst case it missed all
+since the last message that a killed process got through to Kafka. REST returns the newest trades of
+a market, so the backfill reads each market of every new connection. A trade that was published
+already has the same ID: it is left out, or ClickHouse merges it.
 
-Reading once at once would not do: trades are told apart within one second of the exchange, and
-of the second of the subscription the connection has seen only the end, so it counts twins too
-low. A read after that second is over counts them right. Hence a market that was read too soon is
-read again.
+One immediate read is not enough. A trade's ID counts equal trades within one second of the
+exchange. The connection has seen only the end of the second in which it subscribed, so its count is
+too low. A read after the end of that second counts right. Hence the backfill repeats a read that
+came too early.
 """
 
 import asyncio
@@ -34,14 +34,14 @@ SETTLE_S = SETTLE_US / 1e6
 READERS = 4
 # The first wait of a market after a failed read; it doubles up to the longest one.
 FIRST_WAIT_S = 0.5
-# Connections get their turn after so many trades of a long answer.
+# Other tasks get their turn after this many trades of a long answer.
 _TRADES_AT_ONCE = 500
 _IDLE_S = 0.05
 
 _log = structlog.get_logger()
 
 
-# Called with the answer to a check: the market, when it was asked for (Unix time) and the trades.
+# Called with the answer to a check: the market, when it was read (Unix time) and the trades.
 OnCheck = Callable[[str, int, RecentTrades], None]
 
 
@@ -52,7 +52,7 @@ class _Wanted:
 
 
 class Backfill:
-    """Reads the newest trades of markets that ask for it, at a bounded rate."""
+    """Reads the newest trades of requested markets, at a bounded rate."""
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class Backfill:
         self._backoff = Backoff(max_wait_s)
         self._max_wait_s = max_wait_s
         self._wanted: dict[str, _Wanted] = {}
-        self._checks: dict[str, None] = {}  # markets to be compared, in order
-        self._failures: dict[str, int] = {}  # reads of a market that failed in a row
+        self._checks: dict[str, None] = {}  # markets to compare, in order
+        self._failures: dict[str, int] = {}  # failed reads in a row, by market
         self._failed_in_a_row = 0  # over all markets
-        self.trouble = ""  # why the newest read failed that did, until one works
+        self.trouble = ""  # why the newest read failed; empty after one that works
         self._wake = asyncio.Event()
         self._reading = 0
         self._publishing: set[asyncio.Task[None]] = set()
@@ -92,26 +92,26 @@ class Backfill:
         self._repaired_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
 
     def request(self, symbols: Iterable[str]) -> None:
-        """Ask for the trades of markets whose connection has just subscribed; does not block."""
+        """Request the trades of markets whose connection has just subscribed; does not block."""
         now = time.monotonic()
         if not self._wanted and not self._reading:
             self._started = now
         for symbol in symbols:
-            # A market that waits already keeps its place, so that none starves.
+            # A market that waits already keeps its place, so that no market starves.
             self._wanted[symbol] = _Wanted(subscribed=now)
         self._wake.set()
 
     def check(self, symbols: Iterable[str]) -> None:
-        """Ask for the trades of markets only to compare them; behind all that are missed."""
+        """Request the trades of markets only to compare them; after all backfills."""
         self._checks.update(dict.fromkeys(symbols))
         self._wake.set()
 
     def is_checking(self, symbol: str) -> bool:
-        """Tell whether a market waits to be compared."""
+        """Return whether a market waits for its comparison."""
         return symbol in self._checks
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Note that markets do not exist any more."""
+        """Drop markets that no longer exist."""
         for symbol in symbols:
             self._wanted.pop(symbol, None)
             self._checks.pop(symbol, None)
@@ -121,7 +121,7 @@ class Backfill:
         """Read one market after the other until cancelled; READERS of these run at once.
 
         Raises:
-            BrokerUnavailable: Kafka cannot be used any more.
+            BrokerUnavailable: Kafka can no longer be used.
         """
         while True:
             if not self._wanted and not self._checks:
@@ -138,8 +138,8 @@ class Backfill:
     async def publish(self, recent: RecentTrades) -> None:
         """Publish the trades of an answer that no source has brought yet.
 
-        A trade that is taken here is not taken from a connection any more: the caller may be
-        cancelled while it waits for Kafka, the trade in its hands may not. See `finish`.
+        A trade that is taken here is no longer taken from a connection. The caller may be cancelled
+        while it waits for Kafka; this trade must still be published. See `finish`.
         """
         publishing = asyncio.create_task(self._publish(recent))
         self._publishing.add(publishing)
@@ -147,10 +147,10 @@ class Backfill:
         await asyncio.shield(publishing)
 
     async def finish(self, timeout_s: float) -> None:
-        """Publish what cancelled readers had read, or give that up after the timeout.
+        """Publish the trades that cancelled readers had read, or give them up after the timeout.
 
         Raises:
-            BrokerUnavailable: Kafka cannot be used any more.
+            BrokerUnavailable: Kafka can no longer be used.
         """
         if not self._publishing:
             return
@@ -182,9 +182,9 @@ class Backfill:
     async def _read(self, symbol: str, wanted: _Wanted) -> None:
         started, started_us = time.monotonic(), time.time_ns() // 1000
         if (market := self._markets.get(symbol)) is None:
-            return  # delisted since it was asked for
+            return  # delisted since the request
         if (recent := await self._recent(market)) is None:
-            # Unless a newer connection has asked meanwhile.
+            # Unless a newer connection has made a request meanwhile.
             not_before = time.monotonic() + self._wait_s(symbol)
             self._wanted.setdefault(symbol, _Wanted(wanted.subscribed, not_before))
             return
@@ -205,7 +205,7 @@ class Backfill:
             self._on_check(symbol, started_us, recent)
 
     async def _recent(self, market: Market) -> RecentTrades | None:
-        """Read the newest trades of a market; None if that fails, which is noted."""
+        """Read the newest trades of a market; record a failure and return None."""
         try:
             body = await self._rest.get(self._exchange.recent_trades_path(market.symbol))
             received_at_us = time.time_ns() // 1000
@@ -217,7 +217,7 @@ class Backfill:
             self._failed_in_a_row += 1
             delay_s = 0.0
             if self._failed_in_a_row > READERS:
-                # It is not this market: nobody is answered.
+                # The exchange answers no market: this one is not the cause.
                 delay_s = self._backoff.next()
             _log.warning("cannot repair", detail=self.trouble, retry_s=round(delay_s, 2))
             await asyncio.sleep(delay_s)
@@ -229,12 +229,12 @@ class Backfill:
         if recent.invalid:
             if not self._invalid_seen:
                 self._invalid_seen = True
-                _log.warning("invalid trades, the first told by REST", symbol=market.symbol)
+                _log.warning("invalid trades, the first from REST", symbol=market.symbol)
             self._invalid.inc(recent.invalid)
         return recent
 
     def _wait_s(self, symbol: str) -> float:
-        """Return how long a market waits that could not be read; the others do not wait for it."""
+        """Return how long a market waits after failed reads; other markets do not wait for it."""
         failures = min(self._failures.get(symbol, 1), 16)
         limit_s = min(self._max_wait_s, FIRST_WAIT_S * 2.0 ** (failures - 1))
         return random.uniform(limit_s / 2, limit_s)  # noqa: S311 - spreads load, keeps no secret
@@ -255,7 +255,7 @@ class Backfill:
             self._repaired_trades.inc()
 
     def _oldest_us(self, recent: RecentTrades) -> int:
-        """Return how far back an answer tells everything; 0 is from the first trade on."""
+        """Return the time since which an answer is complete; 0: since the first trade."""
         if len(recent.trades) + recent.invalid < self._exchange.recent_trades_full:
             return 0
         return recent.trades[0].event_time_ms * 1000 if recent.trades else time.time_ns() // 1000
@@ -275,7 +275,7 @@ def _parsed(exchange: Exchange, body: bytes, market: Market, received_at_us: int
 
 
 def _without_refused(recent: RecentTrades) -> RecentTrades:
-    """Count the trades that workers would refuse among the invalid ones."""
+    """Count the trades that workers would refuse as invalid."""
     trades = []
     for trade in recent.trades:
         try:

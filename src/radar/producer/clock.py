@@ -1,8 +1,8 @@
 """The time that records carry, and the moments at which it jumps.
 
-Times of records are Unix time, which this machine's clock gives. That clock can be set, and it goes
-on while the machine sleeps. The monotonic clock does neither, so a change of the difference between
-the two shows that something happened between two readings.
+Times of records are Unix time from this machine's clock. That clock can be set, and it goes on
+while the machine sleeps. The monotonic clock does neither. So a change of their difference shows an
+event between two readings: the clock was set, or the machine slept.
 """
 
 import time
@@ -13,9 +13,9 @@ from radar.records import GapCause
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Adjusting a clock little by little changes it by less between two readings, which are 20 ms apart.
+# Slewing a clock changes it by less between two readings, which are 20 ms apart.
 STEP_NS = 2_000_000_000
-# A process that did not run for so long did not read: the exchange may have given it up meanwhile.
+# A process that stood still this long did not read: the exchange may have dropped its connections.
 STALL_NS = 10_000_000_000
 
 
@@ -43,7 +43,7 @@ class RecordingClock:
         return now_ns // 1000
 
     def _cause(self, step_ns: int, passed_ns: int) -> GapCause:
-        """Tell a sleep or a stall from a clock that was set."""
+        """Distinguish a sleep or a stall from a clock that was set."""
         before_ns, self._sleep_ns = self._sleep_ns, _sleep_ns()
         if passed_ns > STALL_NS:
             return GapCause.SUSPENDED
@@ -52,7 +52,7 @@ class RecordingClock:
 
 
 def _sleep_ns() -> int:
-    """Return for how long this machine has slept since its start; 0 where that is not known."""
+    """Return how long this machine has slept since its start; 0 where that is unknown."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return 0
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

@@ -1,4 +1,4 @@
-"""A WebSocket connection to an exchange: the only module here that imports the library."""
+"""A WebSocket connection to an exchange: the only module here that imports `websockets`."""
 
 import asyncio
 import contextlib
@@ -25,22 +25,22 @@ from radar.settings import without_password
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
-# An exchange that takes nothing of one frame for so long is not there.
+# An exchange that takes no byte of a frame for so long counts as gone.
 SEND_TIMEOUT_S = 10.0
-# A socket whose other end is gone without a word is found after at most the sum of both.
+# A socket whose other end vanished silently is found after at most the sum of both.
 PING_INTERVAL_S = 20.0
 PING_TIMEOUT_S = 20.0
-# Frames that wait for the reader; beyond that, TCP makes the exchange wait. It bounds memory
-# together with the largest frame, and what one read of the socket brings comes on top.
+# Frames that wait for the reader; beyond that, TCP makes the exchange wait. This and the largest
+# frame bound the memory; the content of one read of the socket is on top.
 MAX_QUEUE = 32
-# What one read of the socket may become: 256 KiB can inflate to a thousand times as much, or be
-# empty frames that take a second to look at.
+# The most that one read of the socket may become. 256 KiB can inflate to a thousand times as much,
+# or be empty frames that take a second to process.
 MAX_BURST_BYTES = 32 * 1024 * 1024
 MAX_BURST_FRAMES = 50_000
-# Parts of one message. Below the library's own limit, at which it would ask for a close, and wait
-# for the answer without reading it.
+# Fragments of one message. This is below the limit of `websockets`, at which it would close and
+# wait for the answer without reading it.
 MAX_PARTS = 2048
-# Answers to pings that the exchange does not take.
+# Unsent answers to pings, if the exchange does not read.
 MAX_UNSENT_BYTES = 1024 * 1024
 SLICE_BYTES = 16 * 1024
 SWITCHING_PROTOCOLS = 101
@@ -48,15 +48,15 @@ TCP_CLOSE = 7  # the first byte of Linux's tcp_info, as netinet/tcp.h numbers st
 
 
 class _Socket(ClientConnection):
-    """The library's connection, bounded where the library trusts the other end."""
+    """The library's connection, with limits where the library trusts the other end."""
 
     flooded = False
-    leaving = False  # what comes before the answer to our goodbye is wanted
+    leaving = False  # after our close frame: frames before the exchange's answer still count
     _burst_bytes = _burst_frames = _parts = _reads = 0
     _ending = False
 
     def data_received(self, data: bytes) -> None:
-        """Take what one read of the socket brought, in slices, so that a flood is noticed."""
+        """Take the bytes of one read of the socket in slices, so that a flood is noticed."""
         self._reads += 1
         self._burst_bytes = self._burst_frames = 0
         for start in range(0, len(data), SLICE_BYTES):
@@ -80,10 +80,10 @@ class _Socket(ClientConnection):
             self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
 
     def send_data(self) -> None:
-        """Write what there is to say; nothing to an exchange that has cut the connection.
+        """Write outgoing data, but none to an exchange that has cut the connection.
 
-        The write would fail, and what was sent before the cut and is not read yet be thrown away
-        with the socket. Its end comes behind that, when it is read.
+        The write would fail, and the socket would drop the bytes that the exchange sent before the
+        cut. The reader finds the cut behind those bytes.
         """
         if self._is_cut():
             self.protocol.data_to_send()
@@ -100,17 +100,18 @@ class _Socket(ClientConnection):
         return False
 
     async def keepalive(self) -> None:
-        """Ping now and then; end a connection from which nothing comes any more.
+        """Ping at intervals; end a connection that no longer brings any byte.
 
-        The library ends one whose pong is late. But a pong comes behind all that waits in the
-        socket, which is much while this machine is too slow, or Kafka takes nothing and the socket
-        is not read: that would throw away what the exchange has sent.
+        The library would end a connection whose pong is late. But the pong comes behind all bytes
+        that wait in the socket. These are many while this machine is too slow, or while the
+        producer waits for Kafka and does not read. An end would then lose data that the exchange
+        has sent.
         """
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(PING_INTERVAL_S)
-                # Reading stops only after something was read, so one that reads now and has read
-                # nothing since was not held up by us meanwhile.
+                # Reading stops only after a read. So a connection that reads now and has read no
+                # byte since was not paused by us meanwhile.
                 reads, reading = self._reads, self.transport.is_reading()
                 await self.ping()
                 await asyncio.sleep(PING_TIMEOUT_S)
@@ -118,7 +119,7 @@ class _Socket(ClientConnection):
                     self.transport.abort()
 
     def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]
-        """Take what the library made of it."""
+        """Take an event that the library made of the bytes."""
         if isinstance(event, Frame):
             self._burst_bytes += len(event.data)
             self._burst_frames += 1
@@ -128,7 +129,7 @@ class _Socket(ClientConnection):
 
 
 class _Connect(connect):
-    """The library's way to connect, without redirects: it would follow them to any host."""
+    """The library's `connect` without redirects: it would follow them to any host."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Return the error of a redirect, which names its target."""
@@ -142,7 +143,7 @@ class _Connect(connect):
 
 
 class _Redirected(WebSocketException):
-    """The exchange wants us to connect to another address."""
+    """The exchange redirects to another address."""
 
 
 class Connection:
@@ -161,13 +162,13 @@ class Connection:
 
         Args:
             url: Address, ws:// or wss://.
-            proxy: Address of an HTTP or SOCKS proxy; empty means none, also none of the
-                environment's.
+            proxy: Address of an HTTP or SOCKS proxy; empty means none, and the environment's proxy
+                is ignored.
             max_frame_bytes: A larger message ends the connection.
             gate: Closed while the exchange wants no requests.
 
         Raises:
-            FeedLost: The exchange does not answer or does not want us ("refused").
+            FeedLost: The exchange does not answer, or refuses ("refused").
             ConfigurationError: An address is not usable.
         """
         gate = gate or RateLimitGate()
@@ -202,11 +203,11 @@ class Connection:
     async def receive(self) -> bytes:
         """Wait for the next message and return it, text as UTF-8.
 
-        What arrived before the connection ended is still returned.
+        Messages that arrived before the connection ended are still returned.
 
         Raises:
-            FeedLost: The connection has ended ("closed", or "overflow" if more came than is
-                allowed: a message too large or in too many parts, or a flood).
+            FeedLost: The connection has ended ("closed"), or it exceeded a limit ("overflow"): a
+                message too large or in too many fragments, or a flood.
         """
         try:
             return await self._socket.recv(decode=False)
@@ -217,10 +218,10 @@ class Connection:
         """Send a text message; waits up to SEND_TIMEOUT_S while the socket's buffer is full.
 
         Raises:
-            FeedLost: The connection has ended or is being closed, or the exchange takes nothing.
+            FeedLost: The connection has ended or is being closed, or the exchange takes no data.
         """
         if self._socket.state is not State.OPEN:
-            # The library would wait for the end, which may need what is unread to be read first.
+            # The library would wait for the end, and the end may need a reader first.
             raise self._lost("it is being closed")
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -234,16 +235,16 @@ class Connection:
             ) from error
 
     async def close(self) -> None:
-        """Say goodbye and wait for the answer, which comes behind all that was sent before.
+        """Send a close frame and wait for the answer, which comes behind all earlier frames.
 
-        Somebody must `receive` meanwhile, and `abort` when no answer comes. Closing again does
-        nothing.
+        Another task must call `receive` meanwhile, and `abort` when no answer comes. A second call
+        has no effect.
         """
         self._socket.leaving = True
         await self._socket.close()
 
     def abort(self) -> None:
-        """Cut the connection, when nobody is there to say goodbye to."""
+        """Cut the connection without a close frame: the other end is gone."""
         self._socket.transport.abort()
 
     def _lost(self, detail: str) -> FeedLost:

@@ -1,10 +1,10 @@
-"""Keeps the connections of a producer alive and takes what they bring.
+"""Keeps the connections of a producer alive and takes their frames.
 
-The markets are divided into shards. A shard has one connection, its `Session`: when it is lost a
-new one is opened after a wait; when it gets old its successor is opened first, and both run side
-by side for a while. Redundant connections are several shards with the same markets, which know
-nothing of each other. After every opening the shard's markets are handed to the repair, so no
-reason for which a connection ended has to be understood to get back what it missed.
+The markets are divided into shards. A shard has one connection, its `Session`. When the connection
+is lost, the shard opens a new one after a wait. When the connection gets old, the shard opens its
+successor first, and both run side by side for a while. Redundant connections are several shards
+with the same markets; they are independent. After every opening the shard requests a backfill of
+its markets. So the producer recovers missed trades whatever the reason for the end of a connection.
 """
 
 import asyncio
@@ -33,34 +33,35 @@ from radar.settings import Settings
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
 
-# A connection is worn after a random part of what is allowed, so that connections that were
-# opened together, redundant ones above all, are not replaced together.
+# A connection is replaced after a random part of the allowed time. So connections that were opened
+# together, redundant ones above all, are not replaced together.
 MIN_AGE_PART = 0.85
-# Before the exchange stops taking our replies, and with some left for the overlap.
+# Replace a connection this many replies before the exchange stops taking them: some are needed
+# during the overlap.
 SPARE_REPLIES = 5
-# A connection that lived this long and delivered was no failure: the next wait is short again.
+# A connection that lived this long and delivered frames was no failure: the next wait is short.
 HEALTHY_AFTER_S = 2.0
 CONNECTS_PER_SECOND = 10.0
-# A connection that the exchange ends so soon after the subscription may be ended for one of its
-# markets. After so many in a row the shard looks for that market.
+# If the exchange ends a connection this soon after the subscription, one of its markets may be the
+# cause. After several such ends in a row the shard looks for that market.
 QUICK_END_S = 2.0
 QUICK_ENDS = 2
-# How long a part of the markets must be taken before it counts as harmless.
+# A subset of the markets is harmless if its connection lasts this long.
 TRIAL_S = 3.0
-# So many divisions without a part that is taken: no market is to blame.
+# After this many divisions without a working connection, no market is the cause.
 HOPELESS_LEVELS = 3
 # A connection whose newest frame is younger works.
 ALIVE_S = 10.0
-# How long an exchange may go on sending after a goodbye.
+# How long an exchange may go on sending after our close frame.
 GOODBYE_TIMEOUT_S = 15.0
 
 # Called with the markets of a connection that has just subscribed, is read again, or was given up
 # while it was still sending.
 OnSubscribed = Callable[[Iterable[str]], None]
-# Called with a market for which the exchange ends connections, and with its words.
+# Called with a market for which the exchange ends connections, and with the exchange's words.
 OnRefused = Callable[[str, str], None]
 
-# Reasons for which a connection ended; every other one is a disconnection.
+# Gap causes by reason of a connection's end; every other reason is a disconnection.
 _CAUSES = {"silent": GapCause.SILENT}
 
 _log = structlog.get_logger()
@@ -68,26 +69,26 @@ _connection_numbers = count(1)
 
 
 class Feed:
-    """What the shards of one producer share.
+    """The state that the shards of one producer share.
 
     Attributes:
         exchange: The driver.
-        dataset: What is recorded.
+        dataset: The recorded dataset.
         settings: The options.
         markets: The markets by symbol; some may be added and removed while running.
         recorder: Makes messages of records.
-        outlet: Where messages go.
+        outlet: The publisher of these messages.
         on_subscribed: Called with the markets of which trades may have been missed: those of a
             connection that has subscribed, is read again, or was given up while it was sending.
-        gaps: Is told which connection covers which markets.
-        watches: Is told the same, to record it.
+        gaps: Records which markets no connection covered.
+        watches: Records the sessions.
         pace: Spaces the attempts to connect.
         frames: Frames received so far.
         frame_bytes: Their size.
         records: Records parsed from them.
         last_frame_us: When the newest arrived, Unix time.
         sessions: The open connections.
-        trouble: Why the newest connection ended that was lost or refused.
+        trouble: Why the newest lost or refused connection ended.
         gate: Closed while the exchange wants no requests.
         on_refused: Called with a market for which the exchange ends connections.
         refused: Those markets; they are set aside.
@@ -147,7 +148,7 @@ class Feed:
         metrics.CONNECTION_AGE_SECONDS.labels(*labels).set(age_s)
 
     def silence(self, now_us: int) -> tuple[float, float]:
-        """Return the seconds since the newest frame, and how many frames usually come in them."""
+        """Return the seconds since the newest frame, and how many frames usually arrive in them."""
         if not self.last_frame_us:
             return 0.0, 0.0
         silent_us = now_us - self.last_frame_us
@@ -155,7 +156,7 @@ class Feed:
         return silent_us / 1e6, self.frames * silent_us / lasted_us
 
     def heard_us(self) -> dict[str, int]:
-        """Return when the newest record of each market came, Unix time."""
+        """Return when the newest record of each market arrived, Unix time."""
         heard: dict[str, int] = {}
         for records in self.latest.values():
             for symbol, record in records.items():
@@ -175,7 +176,7 @@ class Feed:
         }
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Note that markets do not exist any more."""
+        """Drop markets that no longer exist."""
         for records in self.latest.values():
             for symbol in symbols:
                 records.pop(symbol, None)
@@ -189,7 +190,7 @@ class Feed:
         return subscribed
 
     def alive(self) -> set[str]:
-        """Return the markets whose connections have brought something just now."""
+        """Return the markets whose connections delivered a frame within ALIVE_S."""
         newer_us = time.time_ns() // 1000 - int(ALIVE_S * 1e6)
         return {
             symbol
@@ -205,13 +206,13 @@ class Feed:
                 session.worn.set()
 
     def cover_again(self, symbol: str) -> None:
-        """Note that the connections of a market bring it again."""
+        """Count a market as covered again by its connections."""
         for session in self.sessions:
             if symbol in session.symbols and not session.ended:
                 self.gaps.begin(session, [symbol])
 
     async def turn(self) -> None:
-        """Wait for one's turn to connect, and for as long as the exchange wants no requests."""
+        """Wait for the turn to connect, and for as long as the exchange wants no requests."""
         while True:
             await self.gate.passed()
             await self.pace.turn()
@@ -219,7 +220,7 @@ class Feed:
                 return
 
     def _jumped(self, cause: GapCause) -> None:
-        """End what every connection covers at its last frame before the jump, and begin anew."""
+        """End every connection's coverage at its last frame before the jump, and begin anew."""
         _log.warning("the clock has jumped, or this process stood still", cause=cause.value)
         covering = [session for session in self.sessions if session.covers]
         for session in covering:
@@ -234,7 +235,7 @@ class Feed:
             session.covers_again()
 
     def unconnected(self) -> list[str]:
-        """Return the markets that no open connection has subscribed to, refused ones apart."""
+        """Return the markets without an open connection, except refused ones."""
         connected = {symbol for session in self.sessions for symbol in session.symbols}
         connected |= self.refused
         return [symbol for symbol in self.markets if symbol not in connected]
@@ -247,14 +248,14 @@ class Session:
         worn: Set when the connection should be replaced although it works.
         reading: The task that ends with the connection.
         symbols: The markets that it has subscribed to.
-        opened: When, in monotonic seconds.
+        opened: When it opened, in monotonic seconds.
         subscribed_us: When it had subscribed, Unix time.
     """
 
     def __init__(
         self, feed: Feed, connection: Connection, symbols: Iterable[str], patience: StallPatience
     ) -> None:
-        """Start reading a connection that has subscribed."""
+        """Start to read a connection that has subscribed."""
         self.worn = asyncio.Event()
         self._feed = feed
         self._connection = connection
@@ -269,7 +270,7 @@ class Session:
         self._read_on.set()
         self.opened = time.monotonic()
         self.subscribed_us = time.time_ns() // 1000
-        self.detail = ""  # of its end
+        self.detail = ""  # why it ended
         self._number = next(_connection_numbers)
         self._log = _log.bind(connection=self._number)
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
@@ -282,10 +283,10 @@ class Session:
 
     @classmethod
     async def open(cls, feed: Feed, symbols: list[str], patience: StallPatience) -> "Session":
-        """Connect, subscribe and start reading.
+        """Connect, subscribe and start to read.
 
         Raises:
-            FeedLost: The exchange does not want us now.
+            FeedLost: The exchange refuses or does not answer.
             ConfigurationError: An address is not usable.
         """
         settings = feed.settings
@@ -308,7 +309,7 @@ class Session:
 
     @property
     def seen(self) -> SeenConnection:
-        """What the connection has done so far."""
+        """The facts about the connection so far, for the status."""
         opened_at_s = time.time() - (time.monotonic() - self.opened)
         return SeenConnection(
             name=str(self._number),
@@ -320,17 +321,17 @@ class Session:
 
     @property
     def last_frame_us(self) -> int:
-        """When the newest frame came, Unix time; 0 before the first."""
+        """When the newest frame arrived, Unix time; 0 before the first."""
         return self._last_frame_us
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the connection has ended and all its frames were read."""
         return self.reading.done()
 
     @property
     def healthy(self) -> bool:
-        """Whether the connection has proved that connecting makes sense."""
+        """Whether the connection worked long enough for an immediate reconnection."""
         return self._records > 0 and time.monotonic() - self.opened >= HEALTHY_AFTER_S
 
     @property
@@ -358,10 +359,10 @@ class Session:
         await self.until_ended(0)
 
     async def close(self, reason: str, timeout_s: float | None = None) -> None:
-        """Close, after everything that arrived has been published, or give that up in the end.
+        """Close the connection once all frames that arrived were published, or at the timeout.
 
-        Waits for Kafka first where it has to: what waits in the socket meanwhile is lost if the
-        connection is closed while it is not read.
+        If the producer waits for Kafka, this waits first: a socket that is closed unread loses its
+        bytes.
         """
         self._reason = self._reason or reason
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -376,21 +377,21 @@ class Session:
             await asyncio.wait([self.reading])
 
     async def _say_goodbye(self, deadline: float) -> None:
-        """Close, and read on for as long as frames come that were sent before the answer."""
+        """Send a close frame, and read on while frames arrive that were sent before the answer."""
         closing = asyncio.create_task(self._connection.close())
         seen, silent = -1, 0
         while not closing.done():
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 self._log.error("gave up frames that were still coming")
-                # REST still tells the trades among them.
+                # REST still has the trades among them.
                 self._feed.on_subscribed(self.symbols)
                 break
             if self._read_on.is_set():
                 silent = silent + 1 if seen == self._frames else 0
-                # Once may be this process, held up with frames that it has not read.
+                # One silent wait may be the fault of this process, if frames wait unread.
                 if silent > 1:
-                    break  # nobody is there to answer
+                    break  # the exchange is gone and will not answer
                 seen = self._frames
             await asyncio.wait([closing], timeout=min(CLOSE_TIMEOUT_S, left_s))
         self._connection.abort()
@@ -447,7 +448,7 @@ class Session:
         now_us = feed.clock.now_us
         while True:
             frame = await connection.receive()
-            received_at_us = now_us()  # before the jump of a clock is noted, nothing is counted
+            received_at_us = now_us()  # first: it reports a jump of the clock before we count
             self._frames += 1
             feed.frames += 1
             feed.frame_bytes += len(frame)
@@ -478,7 +479,7 @@ class Session:
                             await self._publish_when_room(message)
 
     async def _publish_when_room(self, message: Message) -> None:
-        """Wait for Kafka; nothing is read meanwhile, so TCP makes the exchange wait."""
+        """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
         self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()
         await self._feed.outlet.publish_when_room(*message)
@@ -487,29 +488,29 @@ class Session:
 
     @property
     def covers(self) -> bool:
-        """Whether its markets count as watched: it lives and is read."""
+        """Whether its markets count as covered: the connection lives and is read."""
         return not self.ended and self._read_on.is_set()
 
     def rebase(self, now_us: int) -> None:
-        """Let no frame be later than now, after the clock was set back."""
+        """Move the time of the newest frame to now if it is later, after the clock was set back."""
         self._last_frame_us = min(self._last_frame_us, now_us)
 
     def covers_again(self) -> None:
-        """Note that its markets are watched from now on, and fetch what was missed."""
-        # A market may have ended while the connection was opened, or was not read.
+        """Count its markets as covered from now on, and request the missed trades."""
+        # A market may have been delisted while the connection was opened, or was not read.
         symbols = [symbol for symbol in self.symbols if symbol in self._feed.markets]
         self._feed.gaps.begin(self, symbols)
         self._feed.watches.begin(self)
         self._feed.on_subscribed(symbols)
 
     def covers_no_more(self, cause: GapCause) -> None:
-        """Note that its markets are not watched since its newest frame, though it lives."""
+        """Count its markets as uncovered since its newest frame, though the connection lives."""
         self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
         self._feed.watches.pause(self, cause.value)
 
     async def _reply(self, ping: Ping) -> None:
-        # Whoever is slow may find the connection closed already: what came before its end is still
-        # to be read, and the end comes behind that.
+        # The exchange may have closed the connection already. Frames from before the end are still
+        # to be read, and the reader finds the end behind them.
         with contextlib.suppress(FeedLost):
             await self._connection.send(ping.reply)
         self._replies += 1
@@ -527,16 +528,16 @@ class Session:
         silence = StallDetector(self._patience)
         while True:
             await asyncio.sleep(self._patience.tick_s)
-            # Whoever waits for Kafka does not read, which is not the exchange's silence.
+            # A session that waits for Kafka does not read: that is no silence of the exchange.
             if not self._feed.outlet.waiting and silence.tick(self._frames):
                 self._reason = self._reason or "silent"
-                # Nobody is there to answer a close frame.
+                # The exchange is gone and would not answer a close frame.
                 self._connection.abort()
                 return
 
 
 class Shard:
-    """Some markets and the connection that brings them."""
+    """Some markets and the connection that delivers them."""
 
     def __init__(self, feed: Feed, symbols: Iterable[str]) -> None:
         self.symbols = list(symbols)
@@ -548,7 +549,7 @@ class Shard:
         self._backoff = Backoff(settings.reconnect_max_seconds)
         self._open: set[Session] = set()
         self._quick_ends = 0  # in a row
-        self._trials: list[Session] = []  # connections of parts of the markets
+        self._trials: list[Session] = []  # connections of subsets of the markets
 
     @property
     def room(self) -> int:
@@ -556,15 +557,15 @@ class Shard:
         return self._feed.settings.symbols_per_connection - len(self.symbols)
 
     def extend(self, symbols: Iterable[str]) -> None:
-        """Add markets; the connection is replaced by one that has subscribed to them as well."""
+        """Add markets; a new connection with all of them replaces the present one."""
         self.symbols.extend(symbols)
         for session in self._open:
             session.worn.set()
 
     def remove(self, symbols: Collection[str]) -> None:
-        """Remove markets; the connection is replaced by one that has not subscribed to them.
+        """Remove markets; a new connection without them replaces the present one.
 
-        One that has no market left is not replaced; it is to be closed.
+        A shard without markets keeps its connection until the caller closes the shard.
         """
         left = [symbol for symbol in self.symbols if symbol not in symbols]
         if len(left) < len(self.symbols):
@@ -576,7 +577,7 @@ class Shard:
         """Keep connected until cancelled.
 
         Raises:
-            BrokerUnavailable: Kafka cannot be used any more.
+            BrokerUnavailable: Kafka can no longer be used.
             ConfigurationError: An address is not usable.
         """
         session = await self._connect(0)
@@ -588,7 +589,7 @@ class Shard:
                 session = await self._replace(session)
 
     async def close(self, reason: str, timeout_s: float | None = None) -> None:
-        """Close what is open, after everything that arrived has been published if in time."""
+        """Close all open connections; if time allows, publish all received frames first."""
         await asyncio.gather(*(session.close(reason, timeout_s) for session in self._open))
 
     async def _reconnect(self, lost: Session) -> Session:
@@ -617,9 +618,9 @@ class Shard:
     async def _isolate(self) -> None:
         """Find the markets for which the exchange ends the connection; connect with the others.
 
-        Parts of the markets are connected side by side. Each part whose connection is ended at once
-        is divided, until single markets are left; the others are recorded meanwhile. If the
-        exchange ends every connection, no market is to blame.
+        The shard connects subsets of its markets side by side. It divides each subset whose
+        connection ends at once, down to single markets. The working subsets are recorded meanwhile.
+        If the exchange ends every connection, no market is the cause.
         """
         self._quick_ends = 0
         _log.warning(
@@ -627,7 +628,7 @@ class Shard:
             markets=len(self.symbols),
         )
         before, self._trials = self._trials, []
-        taken = self._trials  # they go on until there is one connection for all
+        taken = self._trials  # these go on until there is one connection for all
         blamed: dict[str, str] = {}
         parts = _halves(self.symbols)
         for level in count():
@@ -646,10 +647,10 @@ class Shard:
     async def _divide(
         self, part: list[str], taken: list[Session], blamed: dict[str, str]
     ) -> list[list[str]]:
-        """Connect a part of the markets; return what to try next if the exchange ends that."""
+        """Connect a subset of the markets; return its halves if the exchange ends that."""
         session = await self._try(part)
         if session is not None and session.ended and len(part) == 1:
-            session = await self._try(part)  # once may have been chance
+            session = await self._try(part)  # again: the first end may have been chance
         if session is None:
             return []  # not even connected: the exchange is away
         if not session.ended:
@@ -661,11 +662,11 @@ class Shard:
         return []
 
     async def try_alone(self) -> Session | None:
-        """Connect; return the session, which may have ended, or None if that is not possible."""
+        """Connect; return the session, which may have ended, or None if it cannot connect."""
         return await self._try(list(self.symbols))
 
     async def _try(self, symbols: list[str]) -> Session | None:
-        """Connect some of the markets; wait whether that lasts. None: cannot connect."""
+        """Connect some markets; wait whether the connection lasts. None: cannot connect."""
         await self._feed.turn()
         try:
             session = await Session.open(self._feed, symbols, self._patience)
@@ -679,7 +680,7 @@ class Shard:
         return session
 
     async def _end_trials(self) -> None:
-        """Close the connections of parts, once one connection has subscribed to all."""
+        """Close the connections of subsets, once one connection has subscribed to all."""
         trials, self._trials = self._trials, []
         for trial in trials:
             await trial.close("rotated")
@@ -728,7 +729,7 @@ class Shard:
                     if not session.ended:
                         await self._end_trials()
                 if symbols != self.symbols:
-                    # Some were added or removed while it was opened.
+                    # Some markets were added or removed meanwhile.
                     session.worn.set()
                 return session
 
@@ -739,6 +740,6 @@ def _halves(symbols: list[str]) -> list[list[str]]:
 
 
 def divide(symbols: list[str], per_shard: int) -> list[list[str]]:
-    """Divide markets into as few shards as needed, of sizes as equal as possible."""
+    """Divide markets into the fewest possible shards, of sizes that differ by at most one."""
     shards = -(-len(symbols) // per_shard)
     return [symbols[number::shards] for number in range(shards)]

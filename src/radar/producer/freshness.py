@@ -1,18 +1,18 @@
 """Freshness: evidence, younger than a stated deadline, that the records of each market arrive.
 
-A connection can be healthy and bring nothing of one of its markets, because the exchange has lost
-that subscription. Silence of a market is no evidence of quiet. So:
+A connection can be healthy and bring no record of one of its markets, because the exchange has lost
+that subscription. Silence of a market does not prove that the market is quiet. So:
 
 - A trade that a connection brings is evidence for its market.
-- A market without such evidence is compared with REST, well before the deadline. An answer in which
-  every trade is published already is evidence as well.
-- An answer with trades that no connection has brought, and does not bring within SETTLE_S either,
-  proves that the market is mute since its last evidence.
-- Without an answer nothing is proven: the market counts as not verified.
+- A market without such evidence is compared with REST, well before the deadline. An answer whose
+  trades are all published already is evidence as well.
+- If an answer has trades that no connection brings within SETTLE_S, the market is mute since its
+  last evidence.
+- Without an answer there is no evidence: the market counts as not verified.
 
-Order books have no such answer. A book that brings nothing for far longer than usual, while its
-connection lives, is subscribed to again once. If the new subscription brings another book at once,
-the old one was mute; if it brings nothing, the book counts as not verified.
+REST cannot prove an order book in this way. If a book is silent for far longer than usual while its
+connection lives, the feed subscribes to it again once. If the new subscription brings another book
+at once, the old one was mute. If it brings no record, the book counts as not verified.
 
 Everything here is pure: times are arguments, monotonic seconds and Unix time in microseconds.
 """
@@ -25,16 +25,16 @@ from radar.exchanges.base import RecentTrades
 from radar.producer.trade_ids import combination
 from radar.records import DepthSnapshot, Trade
 
-# A connection may be that much behind REST, and REST behind a connection.
+# REST and a connection may be apart by this much, in either direction.
 SETTLE_S = 3.0
-# A market is compared after so much of the deadline, so that there is time for the answer.
+# A market is compared after this part of the deadline, so that there is time for the answer.
 CHECK_PART = 0.6
-# Or after so many of its usual intervals, since REST reaches back to few trades of a busy market.
+# Or after this many of its usual intervals: REST returns only the last trades of a busy market.
 USUAL_INTERVALS = 10
 LEAST_QUIET_S = 5.0
-# Markets that bring trades are compared as well, for a connection may leave out some of them.
+# Markets that bring trades are compared as well, because a connection may omit some of them.
 AUDIT_DEADLINES = 10
-# A market that stays mute does not have its connection replaced again and again.
+# The longest wait before the connection of a market that stays mute is replaced again.
 LONGEST_RETRY_S = 1800.0
 
 
@@ -46,7 +46,7 @@ class _Evidence:
     heard_us: int = 0  # receipt of the newest record that a connection brought
     changes: int = 0  # looks that found a newer one
     read: float = 0.0  # when REST was compared last
-    asked: float = float("-inf")  # when that was asked for
+    asked: float = float("-inf")  # when that comparison was requested
     newest_ms: int | None = None  # exchange time of the newest trade of the last comparison
     tail: dict[str, int] = field(default_factory=dict)  # the trades of that time
 
@@ -64,13 +64,13 @@ class _Evidence:
 
 
 class UnpublishedTrades(Protocol):
-    """What is known to be published; see `radar.producer.recorders.TradeRecorder`."""
+    """The knowledge of published trades; see `radar.producer.recorders.TradeRecorder`."""
 
     def unpublished(self, trades: list[Trade]) -> list[tuple[Trade, int]]:
         """Return the trades that no source has brought, each with its occurrence."""
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
-        """Tell whether still no source has brought such a trade."""
+        """Return whether still no source has brought such a trade."""
 
 
 class _Suspect(NamedTuple):
@@ -81,22 +81,22 @@ class _Suspect(NamedTuple):
 
 
 class Mute(NamedTuple):
-    """A market that is proven to be mute."""
+    """A market that REST proves to be mute."""
 
     symbol: str
     since_us: int  # its last evidence
-    recent: RecentTrades  # what REST told; to be published
+    recent: RecentTrades  # the answer of REST; to be published
 
 
 class Retries:
-    """When a market may have its connection replaced again: later with each time."""
+    """When a market's connection may be replaced again: the wait grows each time."""
 
     def __init__(self, first_s: float) -> None:
         self._first_s = first_s
-        self._next: dict[str, tuple[float, float]] = {}  # not before, and the wait after it
+        self._next: dict[str, tuple[float, float]] = {}  # the earliest time, and the wait after it
 
     def may(self, symbol: str, now: float) -> bool:
-        """Tell whether it is time, and note that it is done."""
+        """Return whether it is time; if so, the next wait begins."""
         not_before, wait_s = self._next.get(symbol, (now, self._first_s))
         if now < not_before:
             return False
@@ -104,19 +104,19 @@ class Retries:
         return True
 
     def forget(self, symbol: str) -> None:
-        """Start over: the market brings something."""
+        """Start over: the market brings records."""
         self._next.pop(symbol, None)
 
 
 class TradeFreshness:
-    """Decides which markets are compared with REST, which are mute and which not verified."""
+    """Decides which markets to compare with REST, which are mute and which are not verified."""
 
     def __init__(self, deadline_s: float, published: UnpublishedTrades) -> None:
         """Start without a market.
 
         Args:
             deadline_s: Evidence must be younger.
-            published: What is known to be published.
+            published: The knowledge of published trades.
         """
         self._deadline_s = deadline_s
         self._published = published
@@ -126,11 +126,11 @@ class TradeFreshness:
     def look(
         self, heard: Mapping[str, int], symbols: Collection[str], now: float, now_us: int
     ) -> list[str]:
-        """Take what connections have brought; return the markets to compare, the oldest first.
+        """Take the newest receipts; return the markets to compare, the oldest first.
 
         Args:
             heard: Receipt of the newest trade by market, Unix time in microseconds.
-            symbols: The markets that are recorded.
+            symbols: The recorded markets.
             now: Monotonic seconds.
             now_us: Unix time.
         """
@@ -165,7 +165,7 @@ class TradeFreshness:
             self._verify(evidence, started_us, recent, now)
 
     def settle(self, now: float) -> list[Mute]:
-        """Return the markets that are mute, now that their connections had time to bring more."""
+        """Return the mute markets, now that their connections had time to bring more."""
         due = [symbol for symbol, suspect in self._suspects.items() if now >= suspect.due]
         found = []
         for symbol in due:
@@ -186,7 +186,7 @@ class TradeFreshness:
             self._suspects[symbol] = suspect._replace(due=now + SETTLE_S)
 
     def unverified(self, now: float) -> list[str]:
-        """Return the markets without evidence that is young enough, the oldest first."""
+        """Return the markets whose evidence is too old, the oldest first."""
         late = [
             (evidence.at, symbol)
             for symbol, evidence in self._markets.items()
@@ -196,7 +196,7 @@ class TradeFreshness:
 
     def _is_due(self, evidence: _Evidence, now: float) -> bool:
         if now - evidence.asked < min(LEAST_QUIET_S, self._deadline_s / 5):
-            return False  # it is under way
+            return False  # a comparison is under way
         quiet_s = CHECK_PART * self._deadline_s
         if (usual_s := evidence.usual_s(now)) is not None:
             quiet_s = min(quiet_s, max(LEAST_QUIET_S, USUAL_INTERVALS * usual_s))
@@ -222,9 +222,9 @@ class TradeFreshness:
 
 
 def _is_newer(evidence: _Evidence, trade: Trade, n: int) -> bool:
-    """Tell whether a trade was not in the answer of the last comparison."""
+    """Return whether a trade was not in the answer of the last comparison."""
     if evidence.newest_ms is None:
-        return False  # the first answer: what it tells was before the subscription
+        return False  # the first answer: its trades were before the subscription
     if trade.event_time_ms == evidence.newest_ms:
         return n > evidence.tail.get(combination(trade), 0)
     return trade.event_time_ms > evidence.newest_ms
@@ -238,11 +238,11 @@ class MarketBook(NamedTuple):
 
     @property
     def heard_us(self) -> int:
-        """When the newer one came, Unix time; 0 if none has."""
+        """When the newer snapshot arrived, Unix time; 0 if there is none."""
         return max((side.received_at_us for side in self if side is not None), default=0)
 
     def differs(self, other: "MarketBook") -> bool:
-        """Tell whether a side that both have says something else."""
+        """Return whether a side that both books have differs."""
         return any(
             old is not None
             and new is not None
@@ -257,7 +257,7 @@ class _Again(NamedTuple):
 
 
 class BookFreshness:
-    """Decides which books are subscribed to again, which were mute and which are not verified."""
+    """Decides which books to subscribe to again, which were mute and which are not verified."""
 
     def __init__(self, deadline_s: float) -> None:
         """Start without a market; a book is quiet for at least `deadline_s`."""
@@ -268,11 +268,11 @@ class BookFreshness:
     def look(
         self, books: Mapping[str, MarketBook], alive: Collection[str], now: float, now_us: int
     ) -> list[str]:
-        """Take what connections have brought; return the markets to subscribe to again.
+        """Take the newest snapshots; return the markets to subscribe to again.
 
         Args:
-            books: The newest snapshots by market, of all that are recorded.
-            alive: Markets whose connection has brought something of others just now.
+            books: The newest snapshots of all recorded markets.
+            alive: Markets whose connection has just brought records of other markets.
             now: Monotonic seconds.
             now_us: Unix time.
         """
@@ -313,7 +313,7 @@ class BookFreshness:
         return found
 
     def unverified(self, now: float) -> list[str]:
-        """Return the markets that bring nothing although they were subscribed to again."""
+        """Return the markets that bring no record after the second subscription."""
         return [
             symbol
             for symbol, again in self._again.items()

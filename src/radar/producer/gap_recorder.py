@@ -1,4 +1,4 @@
-"""Records gaps: takes what connections and repair tell, publishes what nothing covered."""
+"""Records gaps: it combines the reports of connections and backfill, and publishes the gaps."""
 
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
@@ -13,7 +13,7 @@ from radar.producer.reports import Reports
 from radar.records import Gap, GapCause
 from radar.telemetry import metrics
 
-# A market may wait for its turn for as long as all markets take at a low rate of requests.
+# A market may wait for its turn until all markets were read at a low rate of requests.
 # Monotonic: the clock may be set meanwhile.
 REPAIR_PATIENCE_US = 120_000_000
 LOOK_EVERY_US = 1_000_000
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class GapRecorder:
-    """Publishes each gap once: of trades when its repair is over, else as soon as it is known.
+    """Publishes each gap once: of trades after its backfill, of others as soon as it is known.
 
     No method blocks.
     """
@@ -39,9 +39,9 @@ class GapRecorder:
 
         Args:
             source: Name of the exchange.
-            dataset: What is recorded, and so what is missing in a gap.
-            reports: Where messages about gaps go.
-            repair: Asks for the trades of markets; None if what was missed cannot be had.
+            dataset: The recorded dataset, whose records a gap lacks.
+            reports: The publisher of gaps.
+            repair: Requests a backfill of markets; None if missed records cannot be fetched.
         """
         self._source = source
         self._dataset = dataset
@@ -53,28 +53,28 @@ class GapRecorder:
         self._looked_us = 0
 
     def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
-        """Note that a connection has subscribed, or is read again."""
+        """Record that a connection has subscribed, or is read again."""
         if not self._stopped:
             self._note(self._coverage.begin(connection, symbols, _now_us()))
 
     def end(
         self, connection: Hashable, symbols: Iterable[str], last_us: int, cause: GapCause
     ) -> None:
-        """Note that a connection brings nothing any more, since its last frame (Unix time)."""
+        """Record that a connection brings no more records since its last frame (Unix time)."""
         if not self._stopped:
             self._note(self._coverage.end(connection, symbols, last_us, cause))
 
     def rebase(self) -> None:
-        """Note that the clock may have been set back; all connections must have ended before."""
+        """Follow a clock that was set back; all connections must have ended before."""
         self._coverage.rebase(_now_us())
         self._awaited.rebase(_now_us())
 
     def refuse(self, symbols: Iterable[str]) -> None:
-        """Note that the exchange did not take a connection for these markets."""
+        """Record that the exchange refused a connection for these markets."""
         self._coverage.refuse(symbols)
 
     def mute(self, symbol: str, since_us: int) -> None:
-        """Note that no connection has brought a market since then (Unix time)."""
+        """Record that no connection has brought a market since then (Unix time)."""
         self._coverage.mute(symbol, since_us)
 
     def note_mute(self, symbol: str, began_at_us: int, ended_at_us: int) -> None:
@@ -83,21 +83,21 @@ class GapRecorder:
             self._note([Uncovered(began_at_us, ended_at_us, GapCause.MUTE, (symbol,))])
 
     def expect(self, symbols: Iterable[str]) -> None:
-        """Note markets that should be recorded and that the exchange does not offer."""
+        """Add wanted markets that the exchange does not offer."""
         self._coverage.expect(symbols, _now_us())
 
     def is_covered(self, symbol: str) -> bool:
-        """Tell whether a connection that lives covers a market."""
+        """Return whether a live connection covers a market."""
         return self._coverage.is_covered(symbol)
 
     def forget(self, symbols: Collection[str]) -> None:
-        """Note that markets do not exist any more; no gap of them is recorded from now on."""
+        """Drop markets that no longer exist; their gaps are not recorded from now on."""
         self._coverage.forget(symbols)
         for gap, repaired in self._awaited.forget(symbols):
             self._record(gap, repaired=repaired)
 
     def read(self, read: Read) -> None:
-        """Note what REST told; what it told must be published already."""
+        """Take the range of a REST answer; its trades must be published already."""
         for gap, repaired in self._awaited.read(read):
             self._record(gap, repaired=repaired)
 
@@ -106,7 +106,7 @@ class GapRecorder:
 
         Args:
             gap: The time and the markets.
-            may_repair: Whether Kafka takes messages again, so that a repair can succeed.
+            may_repair: Whether Kafka takes messages again, so that a backfill can succeed.
         """
         if may_repair and not self._stopped:
             self._note([gap])
@@ -114,7 +114,7 @@ class GapRecorder:
             self._record(gap, repaired=False)
 
     def serve(self) -> None:
-        """Do what the passing of time asks for; to be called many times a second."""
+        """Publish the gaps that the passing of time completes; call it many times a second."""
         if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
             self._looked_us = _monotonic_us()
             self._note(self._coverage.lasting(_now_us()))
@@ -122,9 +122,9 @@ class GapRecorder:
             self._record(gap, repaired=repaired)
 
     def stop(self) -> None:
-        """Record what is known so far, before the connections are closed on purpose.
+        """Publish the known gaps, before the producer closes its connections.
 
-        A gap that lasts ends here; one that waits for its repair counts as not repaired.
+        A gap that lasts ends here; one that waits for its backfill counts as not backfilled.
         """
         for gap in self._coverage.stop(_now_us()):
             self._record(gap, repaired=False)

@@ -1,11 +1,10 @@
-"""Gaps: when no connection brought anything of a market, and whether REST has made it good.
+"""Gaps: when no connection covered a market, and whether REST has filled the gap.
 
 Everything here is pure; times are arguments, Unix time in microseconds.
 
-A market is covered while at least one connection is subscribed to it and read. That a connection
-covers its markets is known only afterwards, since it may turn out to have been dead since its
-last frame. So a connection covers from its subscription to its last frame once it has ended, and
-until further notice as long as it lives.
+A market is covered while at least one connection has subscribed to it and is read. A connection may
+turn out to have been dead since its last frame. So an ended connection covered its markets from its
+subscription to its last frame. A live connection covers them until further notice.
 """
 
 from collections import defaultdict
@@ -16,12 +15,12 @@ from typing import NamedTuple
 from radar.codec.message_format import MAX_GAP_SYMBOLS
 from radar.records import GapCause
 
-# A read ends a repair once the second of the exchange in which the gap ended is over, with some
-# time for a subscription to take effect and for an answer that is not the newest.
+# A read ends a backfill after the exchange's second in which the gap ended. The margin allows for
+# a subscription that takes effect late and for an answer that is not the newest.
 SETTLE_US = 3_000_000
 # A trade carries its second only, and the exchange's clock may be ahead of ours by another one.
 EVENT_TIME_MARGIN_US = 2_000_000
-# A gap that lasts is returned in parts, so that it is known before it ends.
+# A gap that lasts is returned in parts, so that readers see it before it ends.
 FIRST_PART_US = 60_000_000
 NEXT_PARTS_US = 600_000_000
 
@@ -30,7 +29,7 @@ REBASE_US = 10_000
 
 
 class Uncovered(NamedTuple):
-    """A time in which nothing covered some markets."""
+    """A time in which no connection covered some markets."""
 
     began_at_us: int
     ended_at_us: int
@@ -39,7 +38,7 @@ class Uncovered(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """What a connection that has ended covered."""
+    """The time that an ended connection covered."""
 
     start_us: int
     end_us: int
@@ -48,14 +47,14 @@ class _Span(NamedTuple):
 
 @dataclass
 class _Market:
-    until_us: int  # everything before is covered or has been told
+    until_us: int  # everything before is covered or was returned as a gap
     cause: GapCause = GapCause.DISCONNECTED  # why it is not covered since then, if it is not
-    live: dict[Hashable, int] = field(default_factory=dict)  # subscribed since
-    spans: list[_Span] = field(default_factory=list)  # that end after `until_us`
+    live: dict[Hashable, int] = field(default_factory=dict)  # the connections: subscribed since
+    spans: list[_Span] = field(default_factory=list)  # of ended connections, after `until_us`
     in_parts: bool = False  # the gap that lasts has been returned in part
 
     def advance(self, to_us: int) -> list[tuple[int, int, GapCause]]:
-        """Settle the time up to `to_us`; return what of it nothing covered."""
+        """Settle the time up to `to_us`; return its uncovered parts."""
         found = []
         for span in sorted(self.spans):
             if span.start_us > to_us:
@@ -72,13 +71,13 @@ class _Market:
 
 
 class Coverage:
-    """Knows which connections cover which markets, and tells what none has covered."""
+    """Holds which connections cover which markets, and returns the uncovered times."""
 
     def __init__(self) -> None:
         self._markets: dict[str, _Market] = {}
 
     def begin(self, connection: Hashable, symbols: Iterable[str], now_us: int) -> list[Uncovered]:
-        """Note that a connection has subscribed, or is read again; return the gaps that end."""
+        """Add a connection that has subscribed, or is read again; return the gaps that end."""
         found = []
         for symbol in symbols:
             market = self._markets.setdefault(symbol, _Market(now_us))
@@ -91,10 +90,10 @@ class Coverage:
     def end(
         self, connection: Hashable, symbols: Iterable[str], last_us: int, cause: GapCause
     ) -> list[Uncovered]:
-        """Note that a connection brings nothing any more, since its last frame.
+        """End a connection that brings no more records since its last frame.
 
-        Returns the gaps that have turned out by that and have ended; one that lasts is returned
-        by `begin` or `stop`. Doing it again changes nothing.
+        It returns the gaps that this reveals and that have ended; `begin` or `stop` returns one
+        that lasts. A second call changes no state.
         """
         found = []
         for symbol in symbols:
@@ -110,7 +109,7 @@ class Coverage:
         return _grouped(found)
 
     def rebase(self, now_us: int) -> None:
-        """Let no time be later than now, after the clock was set back."""
+        """Move later times to now, after the clock was set back."""
         for market in self._markets.values():
             # Until its connections begin again, which they do at once.
             market.until_us = min(market.until_us, now_us + REBASE_US)
@@ -118,15 +117,15 @@ class Coverage:
             market.live = {name: min(start, now_us) for name, start in market.live.items()}
 
     def refuse(self, symbols: Iterable[str]) -> None:
-        """Note that the exchange did not take a connection for these markets."""
+        """Record that the exchange refused a connection for these markets."""
         for symbol in symbols:
             if (market := self._markets.get(symbol)) is not None and not market.live:
                 market.cause = GapCause.REFUSED
 
     def mute(self, symbol: str, since_us: int) -> None:
-        """Note that no connection has brought a market since then, although they live.
+        """Record that no connection has brought a market since then, although they live.
 
-        It is covered again by the next connection, or by one that begins again.
+        The next connection covers it again, or one that begins again.
         """
         if (market := self._markets.get(symbol)) is not None:
             market.live.clear()
@@ -134,16 +133,16 @@ class Coverage:
             market.until_us, market.cause = since_us, GapCause.MUTE
 
     def expect(self, symbols: Iterable[str], now_us: int) -> None:
-        """Note markets that should be recorded and that the exchange does not offer."""
+        """Add wanted markets that the exchange does not offer."""
         for symbol in symbols:
             self._markets.setdefault(symbol, _Market(now_us, GapCause.REFUSED))
 
     def is_covered(self, symbol: str) -> bool:
-        """Tell whether a connection that lives covers a market."""
+        """Return whether a live connection covers a market."""
         return (market := self._markets.get(symbol)) is not None and bool(market.live)
 
     def lasting(self, now_us: int) -> list[Uncovered]:
-        """Return the next parts of gaps that last for long."""
+        """Return the next parts of gaps that last long."""
         found = []
         for symbol, market in self._markets.items():
             part_us = NEXT_PARTS_US if market.in_parts else FIRST_PART_US
@@ -153,12 +152,12 @@ class Coverage:
         return _grouped(found)
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Note that markets do not exist any more: no gap of them is found from now on."""
+        """Drop markets that no longer exist: no gap of them is found from now on."""
         for symbol in symbols:
             self._markets.pop(symbol, None)
 
     def stop(self, now_us: int) -> list[Uncovered]:
-        """Return the gaps that last; they end here because nothing is recorded any more."""
+        """Return the gaps that last; they end here because recording ends."""
         return _grouped(
             (gap, symbol)
             for symbol, market in self._markets.items()
@@ -177,7 +176,7 @@ def _grouped(found: Iterable[tuple[tuple[int, int, GapCause], str]]) -> list[Unc
 
 
 def _parts(symbols: list[str]) -> Iterator[list[str]]:
-    """Divide markets: one message holds so many."""
+    """Divide markets: one message holds a limited number."""
     for start in range(0, len(symbols), MAX_GAP_SYMBOLS):
         yield symbols[start : start + MAX_GAP_SYMBOLS]
 
@@ -187,8 +186,8 @@ class Read(NamedTuple):
 
     Attributes:
         symbol: The market.
-        started_us: When it was asked for.
-        oldest_us: Time of the oldest trade that it told; 0 if it told all that there are.
+        started_us: When the request was sent.
+        oldest_us: Time of its oldest trade; 0 if it holds all trades of the market.
     """
 
     symbol: str
@@ -196,7 +195,7 @@ class Read(NamedTuple):
     oldest_us: int
 
     def reaches(self, time_us: int) -> bool:
-        """Tell whether nothing since then is missing in the answer."""
+        """Return whether the answer is complete since that time."""
         return self.oldest_us == 0 or self.oldest_us + EVENT_TIME_MARGIN_US <= time_us
 
 
@@ -204,21 +203,21 @@ class Read(NamedTuple):
 class _Awaited:
     gap: Uncovered
     deadline_us: int
-    left: set[str]  # markets without a read that ends their repair
+    left: set[str]  # markets without a read that ends their backfill
     reached: dict[str, bool] = field(default_factory=dict)  # whether back to the beginning
     whole: bool = True  # so far
 
 
 class AwaitedBackfills:
-    """Gaps of trades that wait for their repair.
+    """Gaps of trades that wait for their backfill.
 
-    A gap is repaired when a read after it reaches back to its beginning, and the first one after
-    the second of its end is over (which counts that second's twins right, see `repair`) reaches
-    back to its end.
+    A backfill fills a gap under two conditions. A read after the gap reaches back to its beginning.
+    And the first read after the second in which the gap ended reaches back to its end: this read
+    counts equal trades of that second right (see `backfill`).
     """
 
     def __init__(self, patience_us: int) -> None:
-        """Start empty; a gap that was not repaired for so long is told as it is."""
+        """Start empty; after this time a gap is returned as not backfilled."""
         self._patience_us = patience_us
         self._waiting: list[_Awaited] = []
 
@@ -227,7 +226,7 @@ class AwaitedBackfills:
         self._waiting.append(_Awaited(gap, now_us + self._patience_us, set(gap.symbols)))
 
     def read(self, read: Read) -> list[tuple[Uncovered, bool]]:
-        """Note what REST told; return the gaps whose repair is over, and whether it is whole."""
+        """Take a read; return the gaps whose backfill is over, and whether each is filled."""
         for each in self._waiting:
             gap = each.gap
             if read.symbol not in each.left or read.started_us < gap.ended_at_us:
@@ -240,14 +239,14 @@ class AwaitedBackfills:
         return self._take(lambda each: not each.left)
 
     def rebase(self, now_us: int) -> None:
-        """Let no gap end later than now, after the clock was set back: no read would end it."""
+        """Move later ends of gaps to now, after the clock was set back: no read would end them."""
         for each in self._waiting:
             ended_us = min(each.gap.ended_at_us, now_us)
             began_us = min(each.gap.began_at_us, ended_us)
             each.gap = each.gap._replace(began_at_us=began_us, ended_at_us=ended_us)
 
     def forget(self, symbols: Iterable[str]) -> list[tuple[Uncovered, bool]]:
-        """Leave out markets that do not exist any more; return the gaps that end by that."""
+        """Drop markets that no longer exist; return the gaps that end with them."""
         gone = frozenset(symbols)
         for each in self._waiting:
             left = tuple(symbol for symbol in each.gap.symbols if symbol not in gone)
@@ -257,11 +256,11 @@ class AwaitedBackfills:
         return self._take(lambda each: not each.left)
 
     def expire(self, now_us: int) -> list[tuple[Uncovered, bool]]:
-        """Return the gaps that have waited for too long; they count as not repaired."""
+        """Return the gaps that have waited for too long; they count as not backfilled."""
         return self._take(lambda each: now_us >= each.deadline_us)
 
     def stop(self) -> list[tuple[Uncovered, bool]]:
-        """Return all gaps that wait, as not repaired."""
+        """Return all gaps that wait, as not backfilled."""
         return self._take(lambda _: True)
 
     def _take(self, is_over: Callable[[_Awaited], bool]) -> list[tuple[Uncovered, bool]]:

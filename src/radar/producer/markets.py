@@ -1,4 +1,4 @@
-"""Which markets are recorded."""
+"""Choose the markets to record."""
 
 import asyncio
 import difflib
@@ -14,10 +14,10 @@ from radar.exchanges.base import Exchange, MarketList, brief
 from radar.producer.rest import Rest
 from radar.records import Market
 
-# So many lists in a row lack a market before it ends: a part of the exchange that fails may leave
-# markets out of one list, and ending a market that is traded would lose its trades.
+# After this many lists in a row without a market, the market ends. A failing server of the exchange
+# may omit markets from one list, and the end of a traded market would lose its trades.
 ABSENT_LISTS = 3
-# New markets of one list, which bounds the new connections; the others come with the next lists.
+# New markets of one list: it bounds the new connections. The others come with the next lists.
 MAX_NEW_MARKETS = 500
 MAX_SHOWN_NAME = 40
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 
 class Changes(NamedTuple):
-    """How the recorded markets follow a list.
+    """The changes of the recorded markets that follow from a list.
 
     Attributes:
         new: To be recorded from now on.
@@ -59,7 +59,7 @@ class Listing:
         """Start without a market.
 
         Args:
-            max_markets: Never more are recorded at the same time.
+            max_markets: The limit of markets at the same time.
         """
         self._max_markets = max_markets
         self._recorded: set[str] = set()
@@ -103,7 +103,7 @@ async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> 
     ):
         with attempt:
             body = await rest.get(exchange.markets_path)
-            # Beside the event loop, for a long list takes a second.
+            # In a thread, because a long list takes a second.
             listed = await asyncio.to_thread(_parsed, exchange, body)
     return listed
 

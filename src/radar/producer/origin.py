@@ -1,4 +1,4 @@
-"""The rule of a producer: it publishes no simulated data beside real ones."""
+"""The origin rule of a producer: it publishes no simulated data beside real data."""
 
 import structlog
 
@@ -12,7 +12,7 @@ _log = structlog.get_logger()
 
 
 class ExchangeOrigin:
-    """Compares what the exchange is with what the topics hold."""
+    """Compares the origin of the exchange with the origin of the topics' messages."""
 
     def __init__(self, settings: Settings, exchange: Exchange, rest: Rest) -> None:
         self._settings = settings
@@ -26,8 +26,8 @@ class ExchangeOrigin:
         The first producer sets the topics' mark.
 
         Raises:
-            ConfigurationError: The topics hold data of the other origin, or the exchange is not
-                what EXCHANGE_ORIGIN says.
+            ConfigurationError: The topics hold data of the other origin, or the exchange
+                contradicts EXCHANGE_ORIGIN.
             BrokerUnavailable: Kafka does not answer.
         """
         origin = exchange_origin(
@@ -51,7 +51,7 @@ class ExchangeOrigin:
 def exchange_origin(
     settings: Settings, exchange: Exchange, *, says_simulated: bool = False
 ) -> Origin:
-    """Return the origin of what the options lead to.
+    """Return the origin of the exchange at the configured addresses.
 
     Args:
         settings: The options.
@@ -59,7 +59,7 @@ def exchange_origin(
         says_simulated: Whether the exchange itself has said that it is simulated.
 
     Raises:
-        ConfigurationError: The exchange says otherwise than EXCHANGE_ORIGIN.
+        ConfigurationError: The exchange contradicts EXCHANGE_ORIGIN.
     """
     return origin_of(
         settings.exchange_origin,

@@ -1,4 +1,4 @@
-"""When to try again, when to give up on a silent connection, and how fast to ask."""
+"""When to retry, when to give up a silent connection, and how fast to send requests."""
 
 import asyncio
 import random
@@ -6,7 +6,7 @@ import time
 
 
 class Backoff:
-    """Waits that grow exponentially, with full jitter: anything from zero to the limit.
+    """Waits that grow exponentially, with full jitter: from zero to the limit.
 
     Full jitter spreads connections that were lost together.
     """
@@ -23,7 +23,7 @@ class Backoff:
         return random.uniform(0, limit)  # noqa: S311 - spreads load, keeps no secret
 
     def reset(self) -> None:
-        """Start over: it worked."""
+        """Start over after a success."""
         self._failures = 0
 
 
@@ -35,7 +35,7 @@ class Pace:
         self._next = 0.0
 
     async def turn(self) -> None:
-        """Wait for one's turn."""
+        """Wait for the caller's turn."""
         now = time.monotonic()
         mine = max(now, self._next)
         self._next = mine + self._spacing_s
@@ -46,11 +46,11 @@ class Pace:
 class StallPatience:
     """How long the connections of a shard may be silent before they count as dead.
 
-    The exchange pings about every 20 seconds, so a live connection is never silent for long and
-    the timeout alone would do. But that ping is unconfirmed, and a market without trades is
-    quiet for hours. So silence is death at once only where frames came often. A connection with
-    rare frames is given up as well, but its successor is given twice as long, until a connection
-    lives to be rotated. (Dead sockets are found by the WebSocket protocol's pings anyway.)
+    The exchange pings about every 20 seconds. A live connection would then never be silent for
+    long, and the timeout alone would do. But that ping is unconfirmed, and a market without trades
+    is quiet for hours. So silence means death at once only where frames came often. A connection
+    with rare frames is given up as well, but its successor gets twice the time, until a connection
+    lives to be rotated. (The WebSocket protocol's own pings find dead sockets anyway.)
 
     Attributes:
         tick_s: How often `StallDetector.tick` of each connection is to be called, in seconds.
@@ -65,7 +65,7 @@ class StallPatience:
         self._max_ticks = max(self.TIMEOUT_TICKS, int(max_s / self.tick_s))
 
     def grow(self) -> None:
-        """Give the next connection more time: this one may just have been quiet."""
+        """Give the next connection more time: this one may only have been quiet."""
         self.rare_ticks = min(2 * self.rare_ticks, self._max_ticks)
 
     def reset(self) -> None:
@@ -74,9 +74,9 @@ class StallPatience:
 
 
 class StallDetector:
-    """Watches one connection for silence. Pure: time passes with each `tick`."""
+    """Detects silence of one connection. Pure: time passes with each `tick`."""
 
-    OFTEN_TICKS = 3  # with frames, and at least every second one: frames come often
+    OFTEN_TICKS = 3  # frames come often: so many ticks with frames, and at least every second one
 
     def __init__(self, patience: StallPatience) -> None:
         self._patience = patience
@@ -86,7 +86,7 @@ class StallDetector:
         self._silent = 0
 
     def tick(self, frames: int) -> bool:
-        """Note one more tick; return whether the connection has been silent for too long.
+        """Count one more tick; return whether the connection has been silent for too long.
 
         Args:
             frames: Frames received on the connection so far.

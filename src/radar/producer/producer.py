@@ -39,21 +39,21 @@ from radar.telemetry.health import Health
 
 SERVE_S = 0.02
 MIRROR_S = 0.5
-# How often evidence is looked for: part of the deadline, and at most and at least so often.
+# How often to look for evidence: a part of the deadline, within a largest and a smallest interval.
 LOOKS_PER_DEADLINE = 60
 LONGEST_LOOK_S = 1.0
 SHORTEST_LOOK_S = 0.02
-# A list that lacks a market is asked for again after this part of MARKETS_REFRESH_SECONDS.
+# A list that lacks a market is requested again after this part of MARKETS_REFRESH_SECONDS.
 ABSENT_REFRESH_PART = 0.1
 # A refused market is tried again after this; the wait doubles up to MARKETS_REFRESH_SECONDS.
 FIRST_RETRY_S = 30.0
-# How long everything that was received may take to reach Kafka, once told to stop.
+# How long the delivery of all received records to Kafka may take, after a stop.
 FINISH_TIMEOUT_S = 20.0
-# The last part of it, in which nothing is taken from the sockets any more.
+# The last part of it, in which the sockets are no longer read.
 FLUSH_TIMEOUT_S = 5.0
-# Kafka acknowledges within a second; not ready once it has not for so long.
+# Kafka acknowledges within a second; after this time without one the producer is not ready.
 STALLED_AFTER_S = 5.0
-# Nor once nothing has come for so long, and for as long as so many frames usually take.
+# Nor is it after this time without a frame, if many frames usually arrive in it.
 SILENT_AFTER_S = 6.0
 SILENT_AFTER_FRAMES = 30
 # Receipt minus exchange time of live trades, beyond which the clocks differ; the alert
@@ -61,7 +61,7 @@ SILENT_AFTER_FRAMES = 30
 MOST_BEHIND_S = 5.0
 MOST_AHEAD_S = 1.5
 SHOWN_SYMBOLS = 3
-# What a producer tells about itself.
+# The datasets in which a producer reports about itself.
 REPORTED = (GAPS, WATCHES)
 
 _log = structlog.get_logger()
@@ -74,20 +74,20 @@ async def run(
     health: Health | None = None,
     connections: Connections | None = None,
 ) -> None:
-    """Record one kind of an exchange's records until told to stop.
+    """Record one dataset of an exchange until the stop event.
 
     Args:
         settings: The options.
-        dataset: What to record.
-        stop: Set it to stop; what was received is published before the return, which takes up
-            to FINISH_TIMEOUT_S.
-        health: Where to tell how it goes.
-        connections: Where to tell of the connections to the exchange.
+        dataset: The dataset to record.
+        stop: Set it to stop. The producer publishes all received records before it returns, which
+            takes up to FINISH_TIMEOUT_S.
+        health: The health of the process.
+        connections: The list of the exchange's connections, for the status.
 
     Raises:
         ConfigurationError: An option names something that does not exist, or the topics hold data
             of the other origin (real, simulated).
-        BrokerUnavailable: Kafka cannot be used any more, or has not acknowledged everything.
+        BrokerUnavailable: Kafka can no longer be used, or has not acknowledged all messages.
     """
     health = health or Health()
     producer = Producer(settings, dataset, health, connections or Connections())
@@ -127,7 +127,7 @@ class Producer:
         self._outlet = BufferedPublisher(self._publisher, dataset.name, self._not_published)
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
-        # What a producer reports of itself has no other record: it is retried for ever.
+        # A producer's reports have no other copy: their publisher retries for ever.
         self._report_publishers = [
             Publisher(settings, dataset.topic, retry_refused_s=math.inf) for dataset in REPORTED
         ]
@@ -186,11 +186,11 @@ class Producer:
         self._retries = Retries(deadline_s)
         self._unverified: list[str] = []
         self._is_listed = False
-        # Each that SYMBOLS names is wanted.
+        # Every market that SYMBOLS names is wanted.
         self._listing = Listing(len(settings.symbols) or settings.max_markets)
         self._retiring: set[Shard] = set()
         self._muted: dict[str, int] = {}  # since when, Unix time
-        self._shards: dict[Shard, asyncio.Task[None]] = {}  # and what keeps them connected
+        self._shards: dict[Shard, asyncio.Task[None]] = {}  # and the tasks that keep them connected
         self._groups: list[list[Shard]] = []  # redundant ones, of the same markets
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: asyncio.Task[None] | None = None
@@ -202,11 +202,11 @@ class Producer:
 
         Raises:
             ConfigurationError: An option names something that does not exist.
-            BrokerUnavailable: Kafka cannot be used any more.
+            BrokerUnavailable: Kafka can no longer be used.
         """
         self._health.set("start", "Kafka has not confirmed the topics yet")
         await self._create_topics()
-        self._health.set("start", "the exchange has not told its markets yet")
+        self._health.set("start", "the exchange has not sent its market list yet")
         self._serving = self._start(self._serve())
         self._releasing = self._start(self._release())
         self._add((await self._changes(self._listing.start)).new)
@@ -224,12 +224,12 @@ class Producer:
         await self._failure
 
     async def finish(self) -> None:
-        """Stop receiving, publish what was received and wait until Kafka has it.
+        """Stop receiving, publish all received records and wait until Kafka has them.
 
         Takes up to FINISH_TIMEOUT_S, all steps together.
 
         Raises:
-            BrokerUnavailable: Kafka has not acknowledged everything in time.
+            BrokerUnavailable: Kafka has not acknowledged all messages in time.
         """
         deadline = time.monotonic() + FINISH_TIMEOUT_S
         for task in list(self._tasks):
@@ -257,10 +257,10 @@ class Producer:
             )
         for end in ends:
             if end is not None:
-                raise end  # what it had in hand is not published
+                raise end  # the records in its hands are not published
 
     async def _flush(self, deadline: float) -> tuple[int, int]:
-        """Wait until Kafka has everything; return how many messages it has not, and refused."""
+        """Wait until Kafka has all messages; return how many are left, and how many it refused."""
         left = self._outlet.given_up
         failed = 0
         for publisher in (self._publisher, *self._report_publishers):
@@ -309,7 +309,7 @@ class Producer:
                 self._add(changes.new)
 
     async def _changes(self, take: Callable[[list[Market]], Changes]) -> Changes:
-        """Ask for the market list; set aside what cannot be recorded, return what changes.
+        """Request the market list; set aside unusable markets, return the changes.
 
         Raises:
             ConfigurationError: The topics hold data of the other origin.
@@ -317,11 +317,11 @@ class Producer:
         listed = await read_markets(
             self._exchange, self._rest, max_wait_s=self._settings.reconnect_max_seconds
         )
-        # Nothing is published before the first list, which says what the exchange is.
+        # No record is published before the first list, which shows the origin of the exchange.
         await self._until_kafka_answers(self._origin.check)
         symbols = self._settings.symbols
         markets, unknown = chosen(listed.markets, symbols)
-        # Entries that SYMBOLS does not name concern nobody.
+        # Entries that SYMBOLS does not name are ignored.
         malformed = {
             name: why for name, why in listed.malformed.items() if not symbols or name in symbols
         }
@@ -336,7 +336,7 @@ class Producer:
         return changes
 
     def _expect_unknown(self) -> None:
-        """Let markets that SYMBOLS names and the exchange does not list have gaps."""
+        """Record gaps for markets that SYMBOLS names and the exchange does not list."""
         missing = [
             symbol
             for symbol in self._settings.symbols
@@ -345,7 +345,7 @@ class Producer:
         self._gaps.expect(missing)
 
     def _refuse(self, symbol: str, detail: str) -> None:
-        """Set a market aside for which the exchange ends connections."""
+        """Set aside a market for which the exchange ends connections."""
         self._set_aside.add(Reason.REFUSED, symbol, detail or "the exchange ends the connection")
         self._feed.refused = self._set_aside.symbols(Reason.REFUSED)
         self._gaps.refuse([symbol])
@@ -354,10 +354,10 @@ class Producer:
         self._start(self._retire_empty())
 
     async def _retry_refused(self) -> None:
-        """Try refused markets again, slowly; one that is taken is recorded with the others."""
+        """Try refused markets again, slowly; record an accepted one with the others."""
         wait_s = FIRST_RETRY_S
         while True:
-            # Soon, then slowly.
+            # The first try comes soon, the later ones slowly.
             await asyncio.sleep(min(wait_s, self._settings.markets_refresh_seconds))
             wait_s *= 2
             if not self._feed.refused:
@@ -378,13 +378,13 @@ class Producer:
         self._feed.refused = self._set_aside.symbols(Reason.REFUSED)
 
     async def _look_for_evidence(self) -> None:
-        """Find the markets that are mute on connections that work, and those not verified."""
+        """Find the markets that are mute on working connections, and those not verified."""
         look_s = self._settings.freshness_seconds / LOOKS_PER_DEADLINE
         while True:
             await asyncio.sleep(max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, look_s)))
             now, now_us = time.monotonic(), time.time_ns() // 1000
             if self._outlet.waiting and self._trades:
-                self._trades.postpone(now)  # connections are not read meanwhile
+                self._trades.postpone(now)  # no connection is read meanwhile
             elif self._trades:
                 await self._look_for_trades(self._trades, now, now_us)
             else:
@@ -437,8 +437,8 @@ class Producer:
 
     def _place(self, symbols: list[str]) -> None:
         """Divide markets over connections that have room, and new ones."""
-        # Only once all connections are full there are more of them, so markets that come and go
-        # do not leave ever more connections behind. The emptiest first: few are replaced.
+        # Open more connections only once all are full. So markets that come and go do not leave
+        # ever more connections behind. The emptiest is first: few markets are moved.
         for group in sorted(self._groups, key=lambda group: group[0].room, reverse=True):
             if (room := min(len(symbols), group[0].room)) > 0:
                 for shard in group:
@@ -455,7 +455,7 @@ class Producer:
         self._groups += groups
 
     async def _end(self, symbols: list[str]) -> None:
-        """Record markets no more that the exchange does not list any more."""
+        """Stop recording markets that the exchange no longer lists."""
         for symbol in symbols:
             del self._markets[symbol]
         self._gaps.forget(symbols)
@@ -482,7 +482,7 @@ class Producer:
     async def _retire(self, shard: Shard) -> None:
         await _cancel(self._shards[shard])
         await shard.close("delisted")
-        # Not before: `finish` closes what is still open.
+        # Not before: `finish` closes all shards that are still listed.
         del self._shards[shard]
         self._retiring.discard(shard)
 
@@ -493,16 +493,16 @@ class Producer:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Let `work` fail with the first part that fails; none ends by itself."""
+        """Let `work` fail with the first part that fails; no part ends by itself."""
         self._tasks.remove(task)
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
 
     async def _serve(self) -> None:
-        """Take acknowledgements, publish reports, show numbers."""
+        """Take acknowledgements, publish reports, update the metrics."""
         mirrored = 0.0
         while True:
-            self._feed.clock.now_us()  # notes a jump also while no frame comes
+            self._feed.clock.now_us()  # detects a jump even while no frame arrives
             self._outlet.serve()
             self._serve_reports()
             now = time.monotonic()
@@ -539,7 +539,7 @@ class Producer:
             reports.serve()
 
     async def _release(self) -> None:
-        """Publish what becomes due by the passing of time."""
+        """Publish the messages that become due by the passing of time."""
         while True:
             await self._publish(self._recorder.release)
             due = self._recorder.next_due()
@@ -593,7 +593,7 @@ class Producer:
         self._tell(
             "silence",
             f"nothing has come from the exchange for {silent_s:.0f} s",
-            # Whoever waits for Kafka does not read.
+            # A producer that waits for Kafka does not read.
             holds=silent_s > SILENT_AFTER_S
             and missing > SILENT_AFTER_FRAMES
             and not self._outlet.waiting,
@@ -625,7 +625,7 @@ class Producer:
         )
 
     def _unverified_markets(self) -> list[str]:
-        """Return the connected markets of which nothing proves that their records arrive."""
+        """Return the connected markets without evidence that their records arrive."""
         without = {*self._feed.unconnected(), *self._feed.refused}
         return [symbol for symbol in self._unverified if symbol not in without]
 
@@ -652,6 +652,6 @@ def _some(symbols: list[str]) -> str:
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end; what it raises is not looked at here."""
+    """Cancel a task and wait for its end; ignore its exception."""
     task.cancel()
     await asyncio.wait([task])

@@ -1,4 +1,4 @@
-"""The way out of a producer: publishing to Kafka, and waiting when Kafka is behind."""
+"""The way out of a producer: publish to Kafka, and wait when Kafka is behind."""
 
 import asyncio
 import time
@@ -20,12 +20,12 @@ def _nothing(_key: bytes, _value: bytes) -> None:
 
 
 class BufferedPublisher:
-    """Publishes messages of one dataset and shows in the metrics how that goes.
+    """Publishes messages of one dataset and shows its progress in the metrics.
 
     Attributes:
         waiting: How many callers wait for room; none of them reads the exchange meanwhile.
         given_up: Messages whose callers were cancelled while they waited.
-        stalled_s: How long Kafka has acknowledged nothing although messages wait, when last
+        stalled_s: How long Kafka has acknowledged no message although messages wait, when last
             mirrored.
     """
 
@@ -55,17 +55,17 @@ class BufferedPublisher:
 
         Raises:
             BufferFull: There is no room; use `publish_when_room`.
-            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
+            BrokerUnavailable: Kafka does not take it, because the topic is gone for example.
         """
         self._publisher.publish(key, value)
 
     async def publish_when_room(self, key: bytes, value: bytes) -> None:
-        """Hand a message to the Kafka client, as soon as half of a full buffer has been sent.
+        """Hand a message to the Kafka client, once half of a full buffer has been sent.
 
-        Half, so that whoever waited goes on for a while instead of waiting for each message.
+        It waits for half, so that the caller can then publish for a while without another wait.
 
         Raises:
-            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
+            BrokerUnavailable: Kafka does not take it, because the topic is gone for example.
         """
         if not self.waiting:
             self._waiting_since = time.monotonic()
@@ -84,12 +84,12 @@ class BufferedPublisher:
             self.waiting -= 1
 
     def serve(self) -> None:
-        """Take acknowledgements; to be called many times a second, does not block."""
+        """Take acknowledgements; call it many times a second. It does not block."""
         self._publisher.poll(0)
         self.hand_over_given_up()
 
     def hand_over_given_up(self) -> None:
-        """Pass on the messages that Kafka refused for good."""
+        """Pass the messages that Kafka refused for good to the callback."""
         for refused in self._publisher.given_up():
             self._on_given_up(refused.key, refused.value)
 

@@ -1,8 +1,8 @@
-"""The gate of a producer: nothing passes to the exchange before the time that it has named.
+"""The rate-limit gate of a producer: no request passes before the time that the exchange has set.
 
-An exchange that limits rates answers 429, 418 or 503 with `Retry-After`, to REST and to handshakes
-alike. Some begin the ban anew with each request. So every request and every handshake of a producer
-passes one gate, and each answer may close it for all.
+An exchange that limits rates answers 429, 418 or 503 with `Retry-After`, to REST requests and
+handshakes alike. Some exchanges begin the ban anew with each request. So every request and every
+handshake of a producer passes one gate, and each answer may close it for all.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from radar.telemetry import metrics
 TOO_MANY_REQUESTS: Final = 429
 BANNED: Final = 418
 UNAVAILABLE: Final = 503
-# An exchange that asks for more, or by mistake for years, is asked again after this.
+# The longest wait: some exchanges ask for years by mistake.
 MAX_WAIT_S = 3600.0
-# Without a usable Retry-After after 429 and 418; doubled with each answer in a row.
+# The wait after 429 and 418 without a usable Retry-After; doubled with each answer in a row.
 FIRST_WAIT_S = 5.0
 LONGEST_GUESS_S = 60.0
 # Retry-After has whole seconds, and the exchange's clock may round the other way.
 MARGIN_S = 1.5
 # Several producers share one address. Their bans in a row must not keep each other alive, so the
-# margin grows, by chance.
+# margin grows, by a random amount.
 MAX_MARGIN_S = 60.0
 MAX_DIGITS = 9
 
@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 
 
 class RateLimitGate:
-    """Holds requests back while the exchange wants none. One event loop only."""
+    """Holds requests back while the exchange wants none. For one event loop."""
 
     def __init__(self, exchange: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         """Start open.
@@ -54,12 +54,12 @@ class RateLimitGate:
 
     @property
     def left_s(self) -> float:
-        """Return for how many seconds nothing passes; 0 while the gate is open."""
+        """Return the seconds until the gate opens; 0 while it is open."""
         return max(0.0, self._until - self._clock())
 
     @property
     def reason(self) -> str:
-        """Return until when nothing is requested, and why; empty while the gate is open."""
+        """Return until when no request is sent, and why; empty while the gate is open."""
         left_s = self.left_s
         if not left_s:
             return ""
@@ -70,12 +70,12 @@ class RateLimitGate:
         )
 
     async def passed(self) -> None:
-        """Wait until the exchange may be asked; returns at once while the gate is open."""
+        """Wait until a request may be sent; returns at once while the gate is open."""
         while left_s := self.left_s:  # noqa: ASYNC110 - time opens it, and it may close later
             await asyncio.sleep(left_s)
 
     def note_answer(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take an answer of the exchange, which may close the gate or show that all is well.
+        """Take an answer of the exchange, which may close the gate or end the row of refusals.
 
         Args:
             status: The HTTP status.
@@ -88,7 +88,7 @@ class RateLimitGate:
         wanted_s = retry_after_s(headers.get("Retry-After", ""), headers.get("Date", ""))
         if wanted_s is None:
             if status == UNAVAILABLE:
-                return  # an outage, for which there are ordinary waits
+                return  # an outage; the callers' ordinary backoff applies
             wanted_s = min(LONGEST_GUESS_S, FIRST_WAIT_S * 2.0**self._in_a_row)
             why = f"status {status}"
         else:
@@ -119,7 +119,7 @@ class RateLimitGate:
 
 
 def retry_after_s(value: str, date: str) -> float | None:
-    """Return how long to wait, at most MAX_WAIT_S; None if the header says nothing usable.
+    """Return how long to wait, at most MAX_WAIT_S; None if the header is not usable.
 
     Args:
         value: Retry-After: whole seconds, or an HTTP date.
@@ -127,7 +127,7 @@ def retry_after_s(value: str, date: str) -> float | None:
     """
     text = value.strip()
     if text.isascii() and text.isdecimal():
-        # More digits than any time has would take long to read.
+        # More digits than any time has would take long to parse.
         return MAX_WAIT_S if len(text) > MAX_DIGITS else min(MAX_WAIT_S, float(text))
     until = _time_of(text)
     if until is None:

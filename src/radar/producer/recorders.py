@@ -1,4 +1,4 @@
-"""From records to messages: what is particular to a dataset."""
+"""From records to messages: the rules of each dataset."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from time import monotonic
@@ -17,7 +17,7 @@ SKEW_WINDOW_US = 10_000_000
 SECOND_MS = 2_000
 
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
-# Raises InvalidMessage for a record that workers would refuse; nothing of it is remembered.
+# Raises InvalidMessage for a record that workers would refuse, and keeps no memory of it.
 Take = Callable[[Record], Message | None]
 
 
@@ -27,40 +27,43 @@ class Recorder(Protocol):
     clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
 
     def source(self, *, history: bool = False) -> Take:
-        """Return what takes the records of one more connection, or of one REST read: `history`."""
+        """Return a function that takes the records of one more connection, or of one REST read.
+
+        `history` marks a REST read.
+        """
 
     def release(self) -> Iterator[Message]:
         """Return the messages that have become due by the passing of time."""
 
     def next_due(self) -> float | None:
-        """Return when `release` will have something, by `time.monotonic`; None: not known."""
+        """Return when `release` will have a message, by `time.monotonic`; None: not known."""
 
     def drain(self) -> Iterator[Message]:
         """Return the messages that still wait, at the end."""
 
     def forget(self, symbols: Collection[str]) -> Iterator[Message]:
-        """Forget markets that do not exist any more; return their messages that still wait."""
+        """Forget markets that no longer exist; return their messages that still wait."""
 
     def not_published(self, value: bytes) -> None:
-        """Note that a message was not published after all; the same record may come again."""
+        """Take back a message that was not published after all; the same record may come again."""
 
 
 class TradeRecorder:
-    """Every trade becomes a message at once, under its identity."""
+    """Every trade becomes a message at once, under its ID."""
 
     def __init__(self, exchange: str) -> None:
         self._published = Published()
         self._repeated = metrics.REPEATED_TRADES.labels(exchange)
         self._clock_skew = metrics.CLOCK_SKEW_SECONDS.labels(exchange)
-        self._delay_us = 0  # nearest to none, of the new trades of this window
+        self._delay_us = 0  # the delay nearest to zero of the new trades of this window
         self._window_began_us = 0
-        self.clock_skew_s: float | None = None  # of the newest window that is over
+        self.clock_skew_s: float | None = None  # of the newest complete window
 
     def source(self, *, history: bool = False) -> Take:
-        """Return what takes the trades of one source: their twins are counted together.
+        """Return a function that takes the trades of one source and counts equal ones together.
 
         Args:
-            history: Whether they may be of any age, so that they show nothing of the clocks.
+            history: Whether the trades may be of any age; then they show no clock skew.
         """
         occurrences = Occurrences()
 
@@ -68,7 +71,7 @@ class TradeRecorder:
             if not isinstance(trade, Trade):
                 return None
             if not history:
-                # Also of a trade that is refused, perhaps because a clock is wrong.
+                # Also of a refused trade: a wrong clock may be the reason for the refusal.
                 self._note_delay(trade)
             message_format.check_trade(trade)
             content = combination(trade)
@@ -84,7 +87,7 @@ class TradeRecorder:
         return take
 
     def release(self) -> Iterator[Message]:
-        """Return nothing: trades do not wait."""
+        """Yield no message: trades do not wait."""
         return iter(())
 
     def next_due(self) -> float | None:
@@ -92,17 +95,17 @@ class TradeRecorder:
         return None
 
     def drain(self) -> Iterator[Message]:
-        """Return nothing: trades do not wait."""
+        """Yield no message: trades do not wait."""
         return iter(())
 
     def forget(self, symbols: Collection[str]) -> Iterator[Message]:
-        """Return nothing: trades do not wait, and what is remembered of them is bounded."""
+        """Yield no message: trades do not wait, and the memory of them is bounded."""
         return iter(())
 
     def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
         """Return the trades of one answer that no source has brought, each with its occurrence.
 
-        Nothing of them is remembered. Trades that are too old for the memory count as brought.
+        They are not remembered. Trades that are too old for the memory count as brought.
         """
         occurrences = Occurrences()
         found = []
@@ -117,15 +120,15 @@ class TradeRecorder:
         return found
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
-        """Tell whether still no source has brought a trade that `unpublished` returned."""
+        """Return whether still no source has brought a trade that `unpublished` returned."""
         return not self._published.is_published(combination(trade), n)
 
     def not_published(self, value: bytes) -> None:
-        """Note that a trade was not published after all; the same trade may come again."""
+        """Forget a trade that was not published after all; the same trade may come again."""
         self._published.forget(combination(message_format.decode_trade(value)))
 
     def _note_delay(self, trade: Trade) -> None:
-        """Keep the delay nearest to none: one absurd or late trade is no wrong clock."""
+        """Keep the delay nearest to zero: one absurd or late trade does not prove a wrong clock."""
         delay_us = trade.received_at_us - trade.event_time_ms * 1000
         if 0 <= trade.received_at_us - self._window_began_us < SKEW_WINDOW_US:
             self._delay_us = min(self._delay_us, delay_us, key=abs)
@@ -140,11 +143,12 @@ class TradeRecorder:
 class DepthRecorder:
     """Snapshots are conflated over all connections.
 
-    Without an interval every snapshot is published, but for those that several connections bring:
-    one that equals the last published one of its book and comes from another connection is left
-    out. (A connection that lags behind may so bring an older state back until it has caught up;
-    the exchange numbers nothing by which that could be told.) With an interval the newest is
-    published whatever it says: that the book has not changed is a fact, too.
+    Without an interval, every snapshot is published once. A snapshot from another connection that
+    equals the last published one of its book is left out. A connection that lags behind may bring
+    back an older state until it has caught up: the exchange sends no numbers that would show the
+    order.
+
+    With an interval, the newest snapshot is always published: an unchanged book is a fact, too.
     """
 
     def __init__(self, exchange: str, interval_s: float) -> None:
@@ -156,7 +160,7 @@ class DepthRecorder:
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
 
     def source(self, *, history: bool = False) -> Take:
-        """Return what takes the snapshots of one more connection."""
+        """Return a function that takes the snapshots of one more connection."""
 
         def take(snapshot: Record) -> Message | None:
             if not isinstance(snapshot, DepthSnapshot):
@@ -192,7 +196,7 @@ class DepthRecorder:
         return map(_depth_message, self._conflation.forget(symbols))
 
     def not_published(self, value: bytes) -> None:
-        """Note that a snapshot was not published after all; the same book may come again."""
+        """Forget a snapshot that was not published after all; the same book may come again."""
         snapshot = message_format.decode_depth(value)
         self._last.pop((snapshot.symbol, snapshot.side), None)
 

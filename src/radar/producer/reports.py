@@ -1,7 +1,7 @@
-"""What a producer tells about itself, beside the data: published when there is room, in order.
+"""A producer's reports about itself: published when there is room, in order.
 
-Nothing of it is dropped while Kafka takes nothing. So that memory stays bounded, gaps are merged
-then: a merged gap covers at least what its parts cover.
+No report is dropped while Kafka takes none. To bound the memory, gaps are merged then: a merged gap
+covers at least the times and markets of its parts.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class Reports:
-    """Messages that are never waited for. No method blocks."""
+    """Messages that no caller waits for. No method blocks."""
 
     def __init__(self, outlet: BufferedPublisher, exchange: str, dataset: Dataset) -> None:
         self._outlet = outlet
@@ -49,12 +49,12 @@ class Reports:
             self._merge()
 
     def serve(self) -> None:
-        """Publish what there is room for; to be called many times a second.
+        """Publish messages while there is room; call it many times a second.
 
         Raises:
-            BrokerUnavailable: Kafka cannot be used any more.
+            BrokerUnavailable: Kafka can no longer be used.
         """
-        # What Kafka refuses is sent again first: the rest waits here, where it can be merged.
+        # Refused messages are sent again first: the rest waits here, where it can be merged.
         while self._messages and not self._outlet.refused:
             try:
                 self._outlet.publish(*self._messages[0])
@@ -83,7 +83,7 @@ class Reports:
 
 
 def merged_gaps(values: Iterable[bytes], *, over_markets: bool = False) -> list[bytes]:
-    """Merge gaps of one cause; each result covers at least what its parts cover.
+    """Merge gaps of one cause; each result covers at least the times and markets of its parts.
 
     Args:
         values: Messages of gaps.
@@ -112,9 +112,9 @@ def merged_gaps(values: Iterable[bytes], *, over_markets: bool = False) -> list[
 
 
 def newest_watches(values: Iterable[bytes]) -> list[bytes]:
-    """Keep the newest report of each watch.
+    """Keep the newest report of each session.
 
-    If there are too many watches, the oldest are left out: their time counts as not recorded.
+    If there are too many sessions, the oldest are left out: their time counts as not recorded.
     """
     newest: dict[tuple[str, int], bytes] = {}
     for value in values:

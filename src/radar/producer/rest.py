@@ -1,8 +1,7 @@
 """REST requests to an exchange: the only module here that imports httpx.
 
-The exchange is hostile. A request goes to the configured origin and nowhere else, an answer has
-at most one content encoding, and its size, the size of its inflated body and its duration are
-bounded.
+The exchange is not trusted. A request goes to the configured origin and to no other. An answer has
+at most one content encoding. Its size, the size of its inflated body and its duration are bounded.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from radar.origin import SIMULATED_HEADER
 from radar.producer.rate_limit import RateLimitGate
 from radar.settings import without_password
 
-# Without a byte for so long, or for the whole request: an answer that drips ends as well.
+# Without a byte for this long, or for the whole request: a slow answer ends as well.
 TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 2.0
@@ -40,11 +39,11 @@ class Rest:
     """
 
     def __init__(self, url: str, *, proxy: str, gate: RateLimitGate | None = None) -> None:
-        """Prepare; nothing is sent yet.
+        """Prepare; no request is sent yet.
 
         Args:
             url: Address without a trailing slash.
-            proxy: Address of a proxy; empty means none, also none of the environment's.
+            proxy: Address of a proxy; empty means none, and the environment's proxy is ignored.
             gate: Closed while the exchange wants no requests; None: one for these requests only.
 
         Raises:
@@ -62,7 +61,7 @@ class Rest:
                 timeout=TIMEOUT_S,
                 follow_redirects=False,
                 headers={"Accept-Encoding": "gzip"},
-                # An exchange could set so many that its own limit refuses our requests.
+                # An exchange could set so many cookies that its own limit refuses our requests.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
         except ValueError as error:
@@ -102,7 +101,7 @@ class Rest:
             raise ExchangeUnavailable(without_password(f"GET {url}: {reason}")) from error
 
     async def close(self) -> None:
-        """Close the connections that were kept; takes up to CLOSE_TIMEOUT_S."""
+        """Close the idle connections; takes up to CLOSE_TIMEOUT_S."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._client.aclose()
@@ -112,7 +111,7 @@ async def _body(response: httpx.Response) -> bytes:
     """Return the inflated body of an answer.
 
     Raises:
-        ValueError: The answer is not one that radar takes; says why.
+        ValueError: The answer breaks a rule, which the error names.
     """
     if response.is_redirect:
         target = brief(response.headers.get("Location", "nowhere"))

@@ -1,7 +1,7 @@
-"""Records watches: which connection brought which markets, from when to when, and why it ended.
+"""Records sessions: which connection delivered which markets, from when to when, and why it ended.
 
-What lasts is told again every half a minute, so that a producer that is killed leaves behind what
-is true but for that. The row grows; nothing of it is counted twice.
+A session that lasts is published again every half a minute. So a killed producer loses at most the
+last half a minute. All messages of a session become one row, so no time counts twice.
 """
 
 import secrets
@@ -18,7 +18,7 @@ TELL_EVERY_S = 30.0
 
 
 class Watching(Protocol):
-    """A connection, as far as its watch is concerned."""
+    """A connection, as far as its session is concerned."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ class Watching(Protocol):
 
     @property
     def last_frame_us(self) -> int:
-        """When its newest frame came, Unix time; 0 before the first."""
+        """When its newest frame arrived, Unix time; 0 before the first."""
 
 
 @dataclass
@@ -37,16 +37,16 @@ class _Open:
 
 
 class WatchRecorder:
-    """Publishes each watch while it lasts and at its end. No method blocks."""
+    """Publishes each session while it lasts and at its end. No method blocks."""
 
     def __init__(self, source: str, dataset: Dataset, reports: Reports, interval_s: float) -> None:
         """Start without a connection.
 
         Args:
             source: Name of the exchange.
-            dataset: What is recorded.
-            reports: Where messages go.
-            interval_s: At most one snapshot of each side of a book in so long; 0: everything.
+            dataset: The recorded dataset.
+            reports: The publisher of the sessions.
+            interval_s: At most one snapshot of each side of a book in this time; 0: every snapshot.
         """
         self._source = source
         self._dataset = dataset
@@ -56,23 +56,23 @@ class WatchRecorder:
         self._open: dict[Watching, _Open] = {}
 
     def begin(self, connection: Watching) -> None:
-        """Note that a connection has subscribed, or is read again."""
+        """Begin a session: a connection has subscribed, or is read again."""
         name = self._names.setdefault(connection, secrets.token_hex(8))
         self._open[connection] = watch = _Open(name, _now_us(), time.monotonic())
         self._tell(connection, watch, OPEN)
 
     def pause(self, connection: Watching, reason: str) -> None:
-        """Note that a connection is not read any more; doing it again changes nothing."""
+        """End the session of a connection that is no longer read; a second call has no effect."""
         if (watch := self._open.pop(connection, None)) is not None:
             self._tell(connection, watch, reason)
 
     def end(self, connection: Watching, reason: str) -> None:
-        """Note that a connection has ended."""
+        """End the session of a connection that has ended."""
         self.pause(connection, reason)
         self._names.pop(connection, None)
 
     def serve(self) -> None:
-        """Tell what lasts, when it is time; to be called often."""
+        """Publish the sessions that last, when it is time; call it often."""
         now_s = time.monotonic()
         for connection, watch in self._open.items():
             if now_s >= watch.told_at_s + TELL_EVERY_S:

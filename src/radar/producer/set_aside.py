@@ -1,7 +1,7 @@
-"""Markets that are not recorded, and why; the others are.
+"""Markets that are not recorded, each with a reason; all others are recorded.
 
-A market is set aside when its entry of the market list is malformed, when SYMBOLS names it and the
-exchange does not list it, or when the exchange ends each connection that subscribes to it.
+A market is set aside in three cases: its entry in the market list is malformed, SYMBOLS names it
+and the exchange does not list it, or the exchange ends each connection that subscribes to it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import structlog
 from radar.datasets import Dataset
 from radar.telemetry import metrics
 
-# An exchange may list any number of malformed entries; so many are remembered by name.
+# An exchange may list any number of malformed entries; this many are remembered by name.
 MAX_NAMES = 1000
 SHOWN_NAMES = 5
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger()
 class Reason(StrEnum):
     """Why a market is set aside."""
 
-    MALFORMED = "malformed"  # its entry of the market list is no market that can be stored
+    MALFORMED = "malformed"  # its entry in the market list cannot be stored as a market
     UNKNOWN = "unknown"  # SYMBOLS names it, the market list does not
     REFUSED = "refused"  # the exchange ends each connection that subscribes to it
 
@@ -37,7 +37,7 @@ class SetAside:
         self._counts = dict.fromkeys(Reason, 0)
 
     def replace(self, reason: Reason, found: Mapping[str, str]) -> None:
-        """Take all markets that are set aside for a reason: printable names and explanations."""
+        """Replace the markets that are set aside for a reason: printable names and explanations."""
         kept = dict(list(found.items())[:MAX_NAMES])
         new = {name: why for name, why in kept.items() if name not in self._found[reason]}
         self._found[reason] = kept
@@ -55,7 +55,7 @@ class SetAside:
         self.replace(reason, self._found[reason] | {name: why})
 
     def discard(self, reason: Reason, name: str) -> None:
-        """Note that a market is not set aside for this reason any more."""
+        """Remove a market that is no longer set aside for this reason."""
         self.replace(
             reason, {each: why for each, why in self._found[reason].items() if each != name}
         )
@@ -66,7 +66,7 @@ class SetAside:
 
     @property
     def text(self) -> str:
-        """Return which markets are set aside, and why, on one line; empty if none is."""
+        """Return the markets that are set aside, and why, on one line; empty if there are none."""
         parts = [
             f"{self._counts[reason]} {reason.value}: {_shown(found, self._counts[reason])}"
             for reason, found in self._found.items()

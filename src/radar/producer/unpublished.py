@@ -9,7 +9,7 @@ from radar.records import GapCause
 
 # Messages that are given up within this time share a gap.
 COLLECT_S = 5.0
-# What is remembered to be published again from REST.
+# How many messages are remembered, to be published again from REST.
 REMEMBERED_VALUES = 100_000
 
 
@@ -24,7 +24,7 @@ class Unpublished:
         self.symbols: set[str] = set()  # of all gaps, until they are fetched again
 
     def add(self, symbol: str, received_at_us: int, value: bytes, now_s: float) -> None:
-        """Note a message of a market."""
+        """Add a refused message of a market."""
         self._began_s = min(self._began_s, now_s)
         first_us = self._first_us.setdefault(symbol, received_at_us)
         self._first_us[symbol] = min(first_us, received_at_us)
@@ -35,8 +35,8 @@ class Unpublished:
     def gaps(self, now_s: float, *, finally_: bool = False) -> list[Uncovered]:
         """Return the gaps to record now.
 
-        A gap reaches from before the first refused message (a trade's time is its whole second,
-        which began before the receipt) to the last one, for every market that lost one.
+        A gap begins before the first refused message: a trade's time is its whole second, which
+        began before the receipt. It ends at the last one, for every market that lost one.
         """
         if not self._first_us or (not finally_ and now_s < self._began_s + COLLECT_S):
             return []

@@ -49,8 +49,8 @@ LEAST_GOOD_LEVEL = 2
 IS_STARTING = "is starting"
 # What a process says while it begins or ends.
 _PASSING = (
-    *(IS_STARTING, "is stopping", "is stopped", "waits to be told", "not opened yet"),
-    *("has not told its markets yet", "not confirmed the topics yet"),
+    *(IS_STARTING, "is stopping", "is stopped", "waits for its partitions", "not opened yet"),
+    *("has not sent its market list yet", "not confirmed the topics yet"),
 )
 _WORST_FIRST: tuple[Severity, ...] = ("problem", "unknown", "warning", "passes")
 _VERDICTS: dict[Severity, Verdict] = {

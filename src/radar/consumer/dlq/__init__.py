@@ -1,1 +1,1 @@
-"""The dead-letter queue: written by workers, read, replayed."""
+"""The dead-letter queue: workers write it, operators list, replay and purge it."""

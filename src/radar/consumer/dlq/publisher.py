@@ -1,4 +1,4 @@
-"""Messages that cannot become rows, kept with the reason, the origin and the payload."""
+"""Publish messages that cannot become rows, with the reason, the origin and the payload."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from radar.settings import Settings
 from radar.telemetry import metrics
 
 ACKNOWLEDGE_TIMEOUT_S = 10.0
-# The headers come on top of what the topic took once already, and a message that was small when
-# it was compressed may be of any size now. A letter that Kafka refuses would be sent for ever.
+# The headers add to a size that the topic accepted once already. And a message that was small when
+# it was compressed may be of any size now. Kafka would refuse a larger dead letter for ever.
 MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 65_536
 MAX_DETAIL_CHARACTERS = 1000
 MAX_DETAIL_BYTES = 4000
@@ -19,18 +19,18 @@ MAX_KEY_BYTES = 4096
 
 
 def origin(topic: str, partition: int, offset: int) -> str:
-    """Return the name of a dead letter: where its message stood."""
+    """Return the name of a dead letter: topic, partition and offset of its message."""
     return f"{topic}:{partition}:{offset}"
 
 
 class DeadLetters:
     """Writes to the dead-letter topic of one dataset.
 
-    The key names the origin (topic, partition, offset), so a message that is sent twice, because
-    a worker died before it could commit, is recognised as one.
+    The key names the origin (topic, partition, offset). A worker that died before its commit sends
+    a message twice; the key shows that both are one dead letter.
 
-    The payload is unchanged, unless it is larger than MAX_PAYLOAD_BYTES: then it is cut there,
-    and the header `bytes` tells its size.
+    The payload is unchanged, unless it is larger than MAX_PAYLOAD_BYTES. Then it is cut there, and
+    the header `bytes` holds the full size.
     """
 
     def __init__(self, settings: Settings, dataset: Dataset) -> None:
@@ -77,5 +77,5 @@ class DeadLetters:
 
 
 def _detail(text: str) -> bytes:
-    """Return a text for a header; it may hold halves of characters, which no encoding takes."""
+    """Return a text for a header; replace lone surrogates, which UTF-8 cannot encode."""
     return text[:MAX_DETAIL_CHARACTERS].encode(errors="backslashreplace")[:MAX_DETAIL_BYTES]

@@ -1,13 +1,13 @@
-"""Dead letters as they lie in their topic, and what became of them.
+"""Dead letters in their topic, and the state of each.
 
-A letter's identity is its origin (topic, partition, offset) and its payload, so that one which was
-sent twice is one letter, and one of a topic that was made anew is another. What became of it is
-told by a marker behind it in the same topic: a message without a value whose headers name the
-identity. So the topic itself says which letters are open, to everybody, for as long as it is kept.
+A dead letter's identity is its origin (topic, partition, offset) and its payload. So a dead letter
+that was sent twice counts once, and one of a recreated topic is another. A later marker in the same
+topic records its state: a message without a value whose headers name the identity. So the topic
+itself shows every reader which dead letters are open, for as long as Kafka keeps it.
 
-Anybody who reaches Kafka can write into the topic. `parse` is the one place that decides whether a
-message there is a letter or a marker as radar writes them; everything else is foreign, which is
-counted, listed and purged, and never replayed.
+Any client of Kafka can write into the topic. Only `parse` decides whether a message there is a dead
+letter or a marker as radar writes them. Every other message is foreign: radar counts, lists and
+purges it, and never replays it.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ from radar.kafka import Cluster, OffsetRange, Publisher, StoredMessage
 from radar.settings import Settings
 
 IDENTITY_BYTES = 16
-MAX_PARTITION = 65_535  # as the tables' column takes it
+MAX_PARTITION = 65_535  # the largest that the tables' column holds
 MAX_OFFSET = 2**63 - 1
-# Of a message as it was; Kafka's own limit is far below.
+# Of the original message; Kafka's own limit is far below.
 MAX_VALUE_BYTES = 2**31 - 1
 MAX_HEADERS = 16
 MAX_HEADER_BYTES = max(MAX_DETAIL_BYTES, MAX_KEY_BYTES)
-# The year 9999: what comes after it has no date.
+# The year 9999: a later time has no date.
 MAX_TIME_MS = 253_402_300_799_999
 SHOWN_FOREIGN = 20
 _DIGITS = re.compile(rb"0|[1-9][0-9]{0,18}")
@@ -45,11 +45,11 @@ _IDENTITY = re.compile(rb"[0-9a-f]{%d}" % (2 * IDENTITY_BYTES))
 
 
 class DeadLetterState(StrEnum):
-    """What became of a letter."""
+    """The state of a dead letter."""
 
     OPEN = "open"
     REPLAYED = "replayed"  # it is a row now
-    PURGED = "purged"  # it was deleted on purpose
+    PURGED = "purged"  # an operator deleted it
 
 
 class DeadLetter(NamedTuple):
@@ -57,16 +57,16 @@ class DeadLetter(NamedTuple):
 
     Attributes:
         name: Its origin, `topic:partition:offset`.
-        topic: Where the message stood.
+        topic: The topic of the message.
         partition: The partition there.
         offset: The offset there.
         key: The message's key.
         payload: The message's value, cut if it was too large.
-        payload_bytes: The value's size before that.
+        payload_bytes: The size of the uncut value.
         reason: One word.
-        detail: What exactly is wrong.
-        sent_at_ms: When the letter was written, Unix time.
-        place: Partition and offset of the letter in the dead-letter topic.
+        detail: The exact defect.
+        sent_at_ms: When the dead letter was written, Unix time.
+        place: Partition and offset of the dead letter in the dead-letter topic.
     """
 
     name: str
@@ -83,22 +83,22 @@ class DeadLetter(NamedTuple):
 
     @property
     def identity(self) -> bytes:
-        """What tells it from every other letter."""
+        """Identify the dead letter by origin and payload."""
         return identity(self.topic, self.partition, self.offset, self.payload)
 
     @property
     def is_cut(self) -> bool:
-        """Whether a part of the payload is missing."""
+        """Whether the end of the payload is missing."""
         return len(self.payload) < self.payload_bytes
 
     @property
     def sent_at(self) -> str:
-        """When the letter was written, as text in UTC."""
+        """When the dead letter was written, as text in UTC."""
         return f"{datetime.fromtimestamp(self.sent_at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class Selection(NamedTuple):
-    """Which letters are meant.
+    """Selects dead letters.
 
     Attributes:
         reason: Those with this reason; empty means all.
@@ -111,7 +111,7 @@ class Selection(NamedTuple):
     names: frozenset[str] = frozenset()
 
     def holds(self, letter: DeadLetter) -> bool:
-        """Tell whether a letter is meant."""
+        """Return whether a dead letter is selected."""
         return (
             (not self.reason or letter.reason == self.reason)
             and letter.sent_at_ms >= self.since_ms
@@ -127,7 +127,7 @@ class Foreign(NamedTuple):
 
     Attributes:
         place: Its partition and offset there.
-        why: What about it shows that.
+        why: The feature that shows it.
     """
 
     place: tuple[int, int]
@@ -140,9 +140,9 @@ class Letters:
     Memory grows with their number by about a hundred bytes each; payloads are streamed.
 
     Attributes:
-        ends: The offsets that end what is looked at, by partition of the dead-letter topic.
+        ends: The offsets at which reading ends, by partition of the dead-letter topic.
         foreign: The first SHOWN_FOREIGN messages there that radar has not written.
-        foreign_count: How many there are, with those that nobody can read.
+        foreign_count: How many there are, unreadable ones included.
     """
 
     def __init__(self, cluster: Cluster, dataset: Dataset) -> None:
@@ -166,7 +166,7 @@ class Letters:
                 self._note(found, 1)
 
     def __iter__(self) -> Iterator[tuple[DeadLetter, DeadLetterState]]:
-        """Yield each letter once, with what became of it; blocks.
+        """Yield each dead letter once, with its state; blocks.
 
         Raises:
             BrokerUnavailable: Kafka does not answer.
@@ -182,13 +182,13 @@ class Letters:
                 yield letter, self._states.get(identity, DeadLetterState.OPEN)
 
     def open(self, selection: Selection = EVERY_LETTER) -> Iterator[DeadLetter]:
-        """Yield the letters that still ask for something to be done; blocks."""
+        """Yield the selected dead letters that are still open; blocks."""
         for letter, state in self:
             if state is DeadLetterState.OPEN and selection.holds(letter):
                 yield letter
 
     def identities(self) -> set[bytes]:
-        """Return what is or was a letter, also of those that were purged; blocks."""
+        """Return the identities of all dead letters, purged ones included; blocks."""
         return {letter.identity for letter, _ in self} | self._states.keys()
 
     def markers(self) -> Iterator["Marker"]:
@@ -213,7 +213,7 @@ class Letters:
 
 
 class Marker(NamedTuple):
-    """What became of a letter."""
+    """The recorded state of a dead letter."""
 
     name: str
     identity: bytes
@@ -221,12 +221,12 @@ class Marker(NamedTuple):
 
     @property
     def partition(self) -> int:
-        """The partition in which the original stood."""
+        """The partition of the original."""
         return int(self.name.split(":")[1])
 
     @property
     def offset(self) -> int:
-        """The offset there."""
+        """The offset of the original."""
         return int(self.name.split(":")[2])
 
 
@@ -259,7 +259,7 @@ class Markers:
 
 
 def identity(topic: str, partition: int, offset: int, value: bytes) -> bytes:
-    """Return what tells the letter of a message from every other letter."""
+    """Return the identity of a message's dead letter: its origin and a hash of its value."""
     digest = hashlib.sha256(f"{origin(topic, partition, offset)}\n".encode())
     digest.update(value[:MAX_PAYLOAD_BYTES])
     return digest.digest()[:IDENTITY_BYTES]
@@ -268,8 +268,8 @@ def identity(topic: str, partition: int, offset: int, value: bytes) -> bytes:
 def parse(dataset: Dataset, message: StoredMessage) -> DeadLetter | Marker | Foreign:
     """Read a message of a dead-letter topic; pure.
 
-    What radar writes is accepted and nothing else: each header once, numbers in their ranges, the
-    kind's own topic, and a key that names the origin.
+    It accepts only messages as radar writes them: each header once, numbers in their ranges, the
+    dataset's own topic, and a key that names the origin.
     """
     try:
         headers = _headers(message)

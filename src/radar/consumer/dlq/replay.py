@@ -1,10 +1,10 @@
-"""Dead letters into rows, after what was wrong with them has been repaired; and their end.
+"""Replay dead letters into rows, after their cause has been repaired; and purge them.
 
-A replayed message becomes the row that it would have been at once: it is read by the same decoder
-and inserted with the place in Kafka that its original has, under a name that follows from both. It
-does not go through its topic again, so it has one place for ever and can become no second letter.
-The marker is written after the insert. Whatever ends the command in between, or does the same at
-the same time, the next one inserts the same rows, which their keys make one.
+Replay decodes a dead letter with the workers' decoder. It inserts the row with the place in Kafka
+of the original message, under a name that follows from message and place. The message does not go
+through its topic again, so its place stays the same, and it cannot become a second dead letter.
+Replay appends the marker after the insert. If the command is stopped in between, or another runs at
+the same time, the next one inserts the same rows, and ClickHouse merges rows of equal keys.
 """
 
 from collections import defaultdict
@@ -23,6 +23,7 @@ from radar.consumer.dlq.reader import (
     Markers,
     Selection,
 )
+from radar.consumer.insert_request import InsertRequest, send_next
 from radar.consumer.origin import SameOrigin
 from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Dataset
@@ -35,14 +36,14 @@ BLOCK_LETTERS = 500
 
 
 class StillBad(NamedTuple):
-    """A letter that cannot become a row even now."""
+    """A dead letter that still cannot become a row."""
 
     letter: DeadLetter
     reason: InvalidMessage
 
 
 class Replayed(NamedTuple):
-    """What one block of letters came to."""
+    """The result of one block of dead letters."""
 
     stored: list[DeadLetter]
     still_bad: list[StillBad]
@@ -51,9 +52,9 @@ class Replayed(NamedTuple):
 def replay(
     settings: Settings, dataset: Dataset, store: Store, selection: Selection = EVERY_LETTER
 ) -> Iterator[Replayed]:
-    """Store the open letters of a dataset that can be rows now, block by block; blocks.
+    """Store the open dead letters of a dataset that can be rows now, block by block; blocks.
 
-    The letters that are there at the beginning are tried once. Those that are still bad stay as
+    It tries each dead letter that exists at the beginning once. Those that are still bad stay as
     they are.
 
     Raises:
@@ -80,11 +81,11 @@ def replay(
 def purge(settings: Settings, dataset: Dataset) -> int:
     """Delete the present dead letters of a dataset, open or not, and foreign messages; blocks.
 
-    Of those whose originals Kafka still has, and which are no rows, a marker of a few bytes stays,
-    so that nobody takes the originals for lost.
+    A dead letter whose original Kafka still has, and which is no row, leaves a marker of a few
+    bytes. Without the marker, the checks would report the original as lost.
 
     Returns:
-        How many open letters there were.
+        How many open dead letters there were.
 
     Raises:
         BrokerUnavailable: Kafka does not answer; purge again.
@@ -104,7 +105,7 @@ def purge(settings: Settings, dataset: Dataset) -> int:
             count += 1
             yield Marker(letter.name, letter.identity, DeadLetterState.PURGED)
 
-    # A marker of an original that Kafka does not have would be written again by every purge.
+    # Every purge would write again a marker of an original that Kafka no longer has.
     for some in _some(each for each in to_keep() if each.offset in kept.get(each.partition, ())):
         markers.write(some)
     if ends := {partition: end for partition, end in letters.ends.items() if end > 0}:
@@ -124,11 +125,11 @@ def _some(markers: Iterable[Marker]) -> Iterator[list[Marker]]:
 
 
 def _blocks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    """Collect letters of one partition of the original topic, in bounded memory."""
+    """Collect dead letters of one partition of the original topic, in bounded memory."""
     blocks: defaultdict[int, dict[int, DeadLetter]] = defaultdict(dict)
     held_bytes = 0
     for letter in letters:
-        # A topic that was made anew has the same offsets once more.
+        # A recreated topic has the same offsets once more.
         if letter.offset in blocks[letter.partition]:
             yield list(blocks.pop(letter.partition).values())
         block = blocks[letter.partition]
@@ -144,11 +145,11 @@ def _blocks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
 
 
 def _refused(cluster: Cluster, dataset: Dataset, letters: Sequence[DeadLetter]) -> list[StillBad]:
-    """Return the letters of one partition that are not of the messages at their places; blocks.
+    """Return the dead letters of one partition that differ from the messages at their places.
 
-    A letter is only as good as the writers of its topic. A row at a place without such a message
-    would be invented, and would hide that the message of that place is lost. Where Kafka has
-    deleted the original, there is nothing to compare a letter with.
+    Any client can write a dead letter. A row at a place without such a message would be invented,
+    and would hide that the message of that place is lost. Where Kafka has deleted the original, the
+    dead letter cannot be compared and is trusted. Blocks.
     """
     if not letters:
         return []
@@ -180,7 +181,7 @@ def _is_of(letter: DeadLetter, message: StoredMessage) -> bool:
 
 
 def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter]) -> Replayed:
-    """Store letters of one partition, each of another offset."""
+    """Store dead letters of one partition, each of another offset."""
     result = Replayed([], [])
     whole: dict[int, DeadLetter] = {}
     for letter in sorted(letters, key=lambda each: each.offset):
@@ -195,7 +196,7 @@ def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter])
         content = read(dataset, letters[0].partition, MessageRun(list(whole), keys, values))
         result.still_bad.extend(StillBad(whole[bad.offset], bad.reason) for bad in content.letters)
         valid = MessageRun.joined([part.run for part in content.parts])
-        # A worker of another version may have made a row of a message that has a letter as well.
+        # A worker of another version may have made a row of a message that also has a dead letter.
         rows_already = _stored(dataset, store, letters[0].partition, valid.offsets)
         result.stored.extend(whole[offset] for offset in sorted(rows_already))
         valid = valid.where(lambda offset: offset not in rows_already)
@@ -211,41 +212,38 @@ def _store(
     letters: Mapping[int, DeadLetter],
     result: Replayed,
 ) -> None:
-    """Insert messages; those of a block that is refused are halved until the bad stand alone.
-
-    Also those of a block that is too large, until it is not.
-    """
+    """Insert messages of one partition; those that the server refuses stay dead letters."""
     partition = letters[run.offsets[0]].partition
-    try:
-        _insert(dataset, store, partition, run, "")
-        # A server that was killed may have noted the name without the rows, as for a worker.
-        stored = _stored(dataset, store, partition, run.offsets)
-        if len(missing := run.where(lambda offset: offset not in stored)):
-            _insert(dataset, store, partition, missing, "+")
-    except (BlockTooLarge, StoreRejected) as error:
-        if len(run) == 1:
-            if isinstance(error, BlockTooLarge):
+
+    def send(request: InsertRequest) -> None:
+        try:
+            store.insert(dataset.table, rows(request.parts), request.name)
+            # A killed server may have noted the name without the rows, as for a worker.
+            stored = _stored(dataset, store, partition, request.run.offsets)
+            if len(missing := request.run.where(lambda offset: offset not in stored)):
+                rest = request.only(dataset, partition, missing)
+                store.insert(dataset.table, rows(rest.parts), rest.name)
+        except BlockTooLarge as error:
+            if len(request.run) == 1:
                 raise
-            reason = InvalidMessage("rejected", str(error))
-            result.still_bad.append(StillBad(letters[run.offsets[0]], reason))
-            return
-        middle = len(run) // 2
-        _store(dataset, store, run[:middle], letters, result)
-        _store(dataset, store, run[middle:], letters, result)
-    else:
-        result.stored.extend(letters[offset] for offset in run.offsets)
+            raise StoreRejected(str(error)) from error
+        result.stored.extend(letters[offset] for offset in request.run.offsets)
+
+    def refused(request: InsertRequest, error: StoreRejected) -> None:
+        letter = letters[request.run.offsets[0]]
+        result.still_bad.append(StillBad(letter, InvalidMessage("rejected", str(error))))
+
+    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}"
+    requests = [InsertRequest(read(dataset, partition, run).parts, name)]
+    while requests:
+        send_next(requests, dataset, partition, send, refused)
 
 
 def _stored(dataset: Dataset, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
-    """Return which of some offsets are rows; there may be very many others between them."""
+    """Return which of some offsets are rows; very many other offsets may lie between them."""
     found = store.rows(
         f"SELECT DISTINCT kafka_offset FROM {dataset.table} WHERE kafka_partition ="
         " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}",
         {"partition": partition, "offsets": list(offsets)},
     )
     return {int(offset) for (offset,) in found}
-
-
-def _insert(dataset: Dataset, store: Store, partition: int, run: MessageRun, suffix: str) -> None:
-    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}{suffix}"
-    store.insert(dataset.table, rows(read(dataset, partition, run).parts), name)
