@@ -52,7 +52,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "src/radar/client.py",
         "src/radar/codec/batch_decoder.py",
         "src/radar/codec/byte_grid.py",
-        "src/radar/codec/message_format.py",
         "src/radar/data_folder.py",
         "src/radar/exchanges/base.py",
         "src/radar/exchanges/wallex.py",
