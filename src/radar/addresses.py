@@ -31,7 +31,7 @@ def kafka(settings: "Settings") -> Address:
     """Decide on the broker.
 
     Raises:
-        ConfigurationError: The address is taken, or nothing answers there.
+        ConfigurationError: The address is taken, or no server answers there.
     """
     host, port = first_broker(settings)
     given = "kafka_broker" in settings.model_fields_set
@@ -49,7 +49,7 @@ def clickhouse(settings: "Settings") -> Address:
     """Decide on the database.
 
     Raises:
-        ConfigurationError: The address is taken, or nothing answers there.
+        ConfigurationError: The address is taken, or no server answers there.
     """
     host, port = settings.clickhouse_host, settings.clickhouse_port
     given = bool({"clickhouse_host", "clickhouse_port"} & settings.model_fields_set)
@@ -101,7 +101,7 @@ def _decide(variable: str, assignment: str, host: str, port: int, *, given: bool
     if is_loopback(host):
         return Address(host, port, embedded=True)
     raise ConfigurationError(
-        f"nothing answers at {host_port(host, port)}: start it or unset {variable}"
+        f"no server answers at {host_port(host, port)}: start it or unset {variable}"
     )
 
 

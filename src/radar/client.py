@@ -65,7 +65,7 @@ _ORDER_BOOK = (
 class Radar:
     """Asks the database of CLICKHOUSE_HOST and CLICKHOUSE_PORT, or the embedded data at rest.
 
-    Where nothing answers at that address, each question opens the data in RADAR_DATA_DIR itself
+    Where no server answers at that address, each question opens the data in RADAR_DATA_DIR itself
     and closes it again. Options come from the environment and `.env`, as with the commands.
     Every method blocks until the whole answer is in memory.
     """

@@ -185,7 +185,7 @@ def advertised(brokers: Sequence[Broker]) -> Iterator[Finding]:
         where = host_port(broker.host, broker.port)
         yield problem(
             "Kafka brokers",
-            f"broker {broker.id} is advertised as {where}, where nothing answers this machine",
+            f"broker {broker.id} is advertised as {where}, where no server answers this machine",
             "start that broker, or set its advertised.listeners to an address that clients reach",
         )
     if brokers and not silent:
@@ -432,7 +432,7 @@ def _silent(
 ) -> Finding:
     if running is None and addresses.is_loopback(host):
         return ok(name, f"{host_port(host, port)} is free: `radar up` starts its own there")
-    detail = f"nothing answers at {host_port(host, port)}"
+    detail = f"no server answers at {host_port(host, port)}"
     if running is not None:
         return problem(
             name, detail, f"give {variable} as to the `radar up` that runs, or see its log"

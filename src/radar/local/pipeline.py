@@ -380,7 +380,7 @@ class Pipeline:
         def is_up() -> None:
             if not addresses.answers(address.host, address.port):
                 raise StoreUnavailable(
-                    f"nothing answers at {host_port(address.host, address.port)}"
+                    f"no server answers at {host_port(address.host, address.port)}"
                 )
 
         await self._until_done(is_up, name)
@@ -418,7 +418,7 @@ class Pipeline:
     def _migrate(self) -> None:
         if not addresses.answers(self.database.host, self.database.port):
             raise StoreUnavailable(
-                f"nothing answers at {host_port(self.database.host, self.database.port)}"
+                f"no server answers at {host_port(self.database.host, self.database.port)}"
             )
         store = Store(self.settings)
         address = host_port(self.database.host, self.database.port)

@@ -152,7 +152,7 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
     if path is None:
         where = host_port(settings.clickhouse_host, settings.clickhouse_port)
         raise StoreUnavailable(
-            f"nothing answers at {where} and there is no data in {settings.radar_data_dir}:"
+            f"no server answers at {where} and there is no data in {settings.radar_data_dir}:"
             " start `radar up`"
         )
     with _OPEN, _embedded(path, settings.clickhouse_db, read_only=not write) as direct:

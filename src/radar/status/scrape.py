@@ -84,7 +84,7 @@ def fetch(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> byte
     except TimeoutError as error:
         raise TimeoutError(f"no answer within {timeout_s:g} s") from error
     except OSError as error:
-        raise ConnectionError(f"nothing answers at {host_port(host, port)}: {error}") from error
+        raise ConnectionError(f"no server answers at {host_port(host, port)}: {error}") from error
     finally:
         connection.close()
     if answer.status != http.HTTPStatus.OK:
