@@ -44,7 +44,7 @@ def live(dataset: str, point: CrashPoint, probability: float, seed: str) -> None
     settings = load()
     logs.configure(settings, f"consume-{dataset}")
     reached = functools.partial(crash, point, probability, random.Random(seed))
-    processes.consume(settings, DATASETS[dataset], functools.partial(Worker, reached=reached))
+    processes.consume(settings, [DATASETS[dataset]], functools.partial(Worker, reached=reached))
 
 
 def live_again_and_again(dataset: str, point: CrashPoint, probability: float, seed: str) -> int:

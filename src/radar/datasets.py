@@ -66,3 +66,5 @@ WATCHES = Dataset(
 # What an exchange sends; gaps are what the producers of these missed, watches when they did not.
 RECORDED = {dataset.name: dataset for dataset in (TRADES, DEPTH)}
 DATASETS = RECORDED | {dataset.name: dataset for dataset in (GAPS, WATCHES)}
+# A few messages a minute: one worker process stores them together.
+QUIET = (GAPS, WATCHES)

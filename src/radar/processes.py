@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
@@ -80,22 +81,24 @@ class MakeWorker(Protocol):
         """Return a worker that has joined its group."""
 
 
-def consume(settings: Settings, dataset: Dataset, make_worker: MakeWorker | None = None) -> None:
-    """Store one dataset from Kafka into ClickHouse until SIGTERM or SIGINT; blocks.
+def consume(
+    settings: Settings, datasets: Sequence[Dataset], make_worker: MakeWorker | None = None
+) -> None:
+    """Store datasets from Kafka into ClickHouse until SIGTERM or SIGINT; blocks.
 
     Args:
         settings: The options.
-        dataset: What to store.
+        datasets: The datasets to store. Several take turns, so only quiet ones may be together.
         make_worker: Tests run a worker that dies at a crash point, or a deliberately wrong one.
 
     Raises:
         WorkerFenced: Another worker with the same WORKER_ID took this one's place.
-        BrokerUnavailable: Kafka did not tell the committed offsets.
+        BrokerUnavailable: Kafka did not return the committed offsets.
         ClientHangs: The Kafka library does not come back; the process must end.
         ConfigurationError: The database was made by another version of radar.
     """
     from radar.consumer.lag import LagGauge
-    from radar.consumer.worker import Worker
+    from radar.consumer.worker import Worker, take_turns
     from radar.store.client import Store
     from radar.store.migrate import migrate
     from radar.telemetry.checks import CHECK_TIMEOUT_S
@@ -105,31 +108,35 @@ def consume(settings: Settings, dataset: Dataset, make_worker: MakeWorker | None
     starting.set()
     stopping = _stop_on_signals(starting)
     cluster = Cluster(settings)
-    topics = [dataset.topic, dataset.dead_letter_topic]
+    topics = [name for each in datasets for name in (each.topic, each.dead_letter_topic)]
     _persist(lambda: cluster.create_topics(topics), stopping, health)
-    # The one that is asked whether it answers is used by another thread.
-    store, asked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
+    # The readiness check uses a store of its own, in another thread.
+    store, checked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
     try:
         _persist(lambda: migrate(store, settings.retention_days), stopping, health)
 
-        def join() -> Worker:
+        def join(dataset: Dataset) -> Worker:
             topic_id = cluster.topic_id(dataset.topic)
-            return (make_worker or Worker)(settings, dataset, store, topic_id, health=health)
+            own = health if len(datasets) == 1 else health.part(dataset.name)
+            return (make_worker or Worker)(settings, dataset, store, topic_id, health=own)
 
-        if (worker := _persist(join, stopping, health)) is not None:
-            # The default looks through everything again and again while blocks are read, which
-            # doubles their cost; what they are made of holds no cycles.
+        joined = [_persist(partial(join, dataset), stopping, health) for dataset in datasets]
+        workers = [worker for worker in joined if worker is not None]
+        if len(workers) == len(datasets):
+            # By default Python walks all objects again and again while blocks are decoded, which
+            # doubles their cost. The blocks hold no cycles.
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD)
-            gauge = LagGauge(dataset)
-            checks = {
-                "kafka": lambda: gauge.show(_ask_kafka(cluster, dataset), worker.positions.copy()),
-                "store": asked_store.ping,
-            }
-            with _checking(settings, health, checks):
+            gauges = [LagGauge(dataset) for dataset in datasets]
+
+            def check_kafka() -> None:
+                for dataset, worker, gauge in zip(datasets, workers, gauges, strict=True):
+                    gauge.show(_ask_kafka(cluster, dataset), worker.positions.copy())
+
+            with _checking(settings, health, {"kafka": check_kafka, "store": checked_store.ping}):
                 health.clear("start")
                 starting.clear()
-                worker.run(stopping)
+                take_turns(workers, stopping)
     finally:
         store.close()
 

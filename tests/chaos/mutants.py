@@ -100,7 +100,7 @@ def main() -> None:
         reached = dies_at(place)
         processes.consume(
             settings,
-            DATASETS[dataset],
+            [DATASETS[dataset]],
             lambda *arguments, **options: make_worker(*arguments, **options, reached=reached),
         )
 

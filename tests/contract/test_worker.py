@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -13,9 +15,12 @@ import crashing_worker
 from ports import free_port
 from radar.addresses import answers
 from radar.codec import message_format
-from radar.datasets import DEPTH, TRADES
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
 from radar.kafka import Cluster, Publisher
+from radar.records import Gap, GapCause, Watch
 from radar.settings import Settings, load
+from radar.status import process_facts
+from radar.status.deployment import Served
 from radar.store.client import Store
 from support import Process, eventually, radar
 from workers import (
@@ -49,9 +54,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start workers; they are ended with the test."""
     processes: list[Process] = []
 
-    def run(dataset: str = "trades", worker_id: str = "worker-1", **environment: str) -> Process:
+    def run(datasets: str = "trades", worker_id: str = "worker-1", **environment: str) -> Process:
         process = Process(
-            radar("consume", dataset),
+            radar("consume", *datasets.split()),
             tmp_path / f"{worker_id}.log",
             WORKER_ID=worker_id,
             **environment,
@@ -81,6 +86,41 @@ def test_worker_stores_every_message_once_where_it_stood(
         "SELECT symbol FROM trades_master GROUP BY symbol HAVING uniqExact(kafka_partition) > 1"
     )
     assert per_symbol == []
+
+
+def is_stored(settings: Settings, store: Store, dataset: Dataset) -> bool:
+    return stored(store, dataset) == 1 and waiting(settings, dataset) == 0
+
+
+def test_one_process_stores_the_quiet_datasets_and_shows_each(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    now_us, port = time.time_ns() // 1000, free_port()
+    gap = Gap(
+        source="wallex", record_kind="trades", cause=GapCause.SILENT, symbols=("USDTTMN",),
+        began_at_us=now_us - 9, ended_at_us=now_us - 5, repaired=False, received_at_us=now_us,
+    )  # fmt: skip
+    watch = Watch(
+        source="wallex", record_kind="trades", connection="0a", symbols=("USDTTMN",),
+        began_at_us=now_us - 9, ended_at_us=now_us - 5, end_reason="closed", interval_ms=0,
+        received_at_us=now_us,
+    )  # fmt: skip
+    worker = start("gaps watches", METRICS_PORT=str(port))
+    values = {
+        GAPS: message_format.encode_gap(gap),
+        WATCHES: message_format.encode_watch(watch),
+    }
+    Cluster(settings).create_topics([dataset.topic for dataset in values])
+    for dataset, value in values.items():
+        publish(settings, [value], dataset)
+    for dataset in values:
+        eventually(partial(is_stored, settings, store, dataset), f"{dataset.name} is stored")
+    process = Served("quiet-consumer-1", "127.0.0.1", port, "running", worker.pid, 0)
+    places = {(name, n) for name in ("gaps", "watches") for n in range(3)}
+    eventually(lambda: set(process_facts.ask(process).scraped.lag) == places, "it shows its lag")
+    scraped = process_facts.ask(process).scraped
+    assert process_facts.role(scraped) == process_facts.Role("worker", ("gaps", "watches"))
+    assert worker.terminate() == 0
 
 
 def test_worker_of_topics_that_grew_stores_a_trade_that_moved_once(

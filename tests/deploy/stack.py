@@ -59,7 +59,7 @@ PACKAGES = (
 SERVICES = (
     *("kafka", "clickhouse", "exchange", "wallex-trades", "wallex-depth"),
     *("trades-consumer-1", "trades-consumer-2", "trades-consumer-3"),
-    *("depth-consumer-1", "depth-consumer-2", "gaps-consumer-1", "watches-consumer-1"),
+    *("depth-consumer-1", "depth-consumer-2", "quiet-consumer-1"),
     "dashboard",
 )
 START_TIMEOUT_S = 120

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCERS = ("wallex-trades", "wallex-depth")
 CONSUMERS = (
     *("trades-consumer-1", "trades-consumer-2", "trades-consumer-3"),
-    *("depth-consumer-1", "depth-consumer-2", "gaps-consumer-1", "watches-consumer-1"),
+    *("depth-consumer-1", "depth-consumer-2", "quiet-consumer-1"),
 )
 ONE_SHOTS = ("topics", "migrations")
 PORTS = {

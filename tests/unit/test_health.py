@@ -71,6 +71,23 @@ def test_health_with_conditions_is_alive_but_not_ready_until_all_are_cleared() -
     assert health.why_not_ready() == []
 
 
+def test_parts_of_a_process_keep_their_conditions_apart_and_name_themselves() -> None:
+    clock = Clock()
+    health = Health(clock)
+    gaps, watches = health.part("gaps"), health.part("watches")
+    gaps.set("partition 1", "partition 1 is halted")
+    watches.warn("partition 1", "partition 1 waits")
+    assert health.why_not_ready() == ["gaps: partition 1 is halted"]
+    assert health.warnings() == watches.warnings() == ["watches: partition 1 waits"]
+    gaps.clear("partition 1")
+    assert health.why_not_ready() == []
+    assert health.warnings() == ["watches: partition 1 waits"]
+    clock.now_s += 59
+    gaps.beat()
+    clock.now_s += 59
+    assert not health.why_not_alive()
+
+
 def test_warning_leaves_the_process_ready_and_everybody_who_asks_gets_it() -> None:
     health, port = Health(), free_port()
     serve("127.0.0.1", port, health)

@@ -264,12 +264,18 @@ def produce(dataset: Annotated[RecordedName, typer.Argument(help="Dataset to rec
 
 
 @app.command()
-def consume(dataset: Annotated[DatasetName, typer.Argument(help="Dataset to store.")]) -> None:
-    """Store one dataset from Kafka into ClickHouse. Run one per partition at most."""
+def consume(
+    datasets: Annotated[list[DatasetName], typer.Argument(help="Datasets to store.")],
+) -> None:
+    """Store datasets from Kafka into ClickHouse. Run one per partition at most.
+
+    Name several only if they are quiet, such as gaps and watches: they take turns.
+    """
     from radar.processes import consume as run
 
-    settings = _settings(f"consume-{dataset}")
-    run(settings, _dataset(dataset))
+    names = list(dict.fromkeys(datasets))
+    settings = _settings(f"consume-{'-'.join(names)}")
+    run(settings, [_dataset(name) for name in names])
 
 
 @app.command()

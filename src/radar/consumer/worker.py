@@ -21,11 +21,11 @@ partition stands at a batch that no client can read until an operator skips it (
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import groupby
 from operator import methodcaller
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 
@@ -144,25 +144,25 @@ class Worker:
         self._telemetry.membership(joined=self._reader.joined)
 
     def run(self, stop: StopSignal) -> None:
-        """Work until `stop` is set, then drain, commit and leave the group; blocks.
+        """Work until `stop` is set, then drain, commit and leave the group; see `take_turns`."""
+        take_turns([self], stop)
 
-        Raises:
-            WorkerFenced: Another worker took this one's place; this one may insert no more.
-            ConfigurationError: Kafka and ClickHouse hold data of different origins.
-            BrokerUnavailable: Kafka did not return the committed offsets on assignment.
-            ClientHangs: librdkafka does not return from a commit.
+    def __enter__(self) -> Self:
+        """Watch the ID of the topic."""
+        self._watch.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Leave the group; messages that are not stored stay for its next member."""
+        self._watch.__exit__(*exception)
+        self._reader.close()
+        _log.info("left the group", dataset=self._dataset.name)
+
+    def turn(self) -> None:
+        """Consume messages and bring blocks as far as possible; blocks for TURN_S at most.
+
+        Raises: see `take_turns`.
         """
-        try:
-            with self._watch:
-                while not stop.is_set():
-                    self._turn()
-                self._health.set("stopping", "is stopping")
-                self._drain()
-        finally:
-            self._reader.close()
-            _log.info("left the group", dataset=self._dataset.name)
-
-    def _turn(self) -> None:
         self._context.expect_kafka()
         # The first message ends the wait of an idle worker; later ones until a batch is due.
         idle = not any(work.batch.size for work in self._work.values())
@@ -367,8 +367,9 @@ class Worker:
             self._reader.resume(work.partition)
         work.paused = paused
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Store the consumed messages; a block that takes too long stays planned."""
+        self._health.set("stopping", "is stopping")
         self._turn_ends_s = time.monotonic() + DRAIN_TIMEOUT_S
         for work in self._work.values():
             while time.monotonic() < self._turn_ends_s:
@@ -423,3 +424,24 @@ class Worker:
             self.positions.pop(partition, None)
         self._telemetry.revoked(partitions)
         self._telemetry.rebalanced()
+
+
+def take_turns(workers: Sequence[Worker], stop: StopSignal) -> None:
+    """Let workers of different datasets take turns until `stop` is set, then drain them; blocks.
+
+    One process can serve several datasets of few messages.
+
+    Raises:
+        WorkerFenced: Another worker took the place of one; nothing more may be inserted.
+        ConfigurationError: Kafka and ClickHouse hold data of different origins.
+        BrokerUnavailable: Kafka did not return the committed offsets on assignment.
+        ClientHangs: The Kafka library does not come back from a commit.
+    """
+    with ExitStack() as entered:
+        for worker in workers:
+            entered.enter_context(worker)
+        while not stop.is_set():
+            for worker in workers:
+                worker.turn()
+        for worker in workers:
+            worker.drain()

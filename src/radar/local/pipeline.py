@@ -29,7 +29,7 @@ from radar.checks.reconciliation import (
     trades_verdict,
 )
 from radar.consumer.dlq.reader import Letters
-from radar.datasets import DATASETS, RECORDED
+from radar.datasets import DATASETS, QUIET, RECORDED
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -145,17 +145,15 @@ class Pipeline:
         return [f"{self.settings.exchange}-{dataset}" for dataset in RECORDED]
 
     @property
-    def workers(self) -> list[str]:
-        """Names of the workers."""
-        counts = {
-            "trades": self.settings.trades_workers,
-            "depth": self.settings.depth_workers,
-            "gaps": 1,
-            "watches": 1,
+    def workers(self) -> dict[str, tuple[str, ...]]:
+        """Names of the worker processes, and the datasets that each stores."""
+        counts = {"trades": self.settings.trades_workers, "depth": self.settings.depth_workers}
+        found = {
+            f"{dataset}-consumer-{n + 1}": (dataset,)
+            for dataset in RECORDED
+            for n in range(counts[dataset])
         }
-        return [
-            f"{dataset}-consumer-{n + 1}" for dataset in DATASETS for n in range(counts[dataset])
-        ]
+        return found | {"quiet-consumer-1": tuple(dataset.name for dataset in QUIET)}
 
     @property
     def processes(self) -> dict[str, Child]:
@@ -196,10 +194,10 @@ class Pipeline:
                 cluster = await topics
                 await exchange
                 for dataset, name in zip(RECORDED, self.producers, strict=True):
-                    await self._start_role(name, "produce", dataset, {})
+                    await self._start_role(name, ("produce", dataset), {})
                 await tables
-                for name in self.workers:
-                    await self._start_role(name, "consume", name.split("-")[0], self._named(name))
+                for name, datasets in self.workers.items():
+                    await self._start_role(name, ("consume", *datasets), self._named(name))
         except* RadarError as errors:
             raise errors.exceptions[0] from None
         await self._start_dashboard()
@@ -386,11 +384,11 @@ class Pipeline:
         await self._until_done(is_up, name)
 
     async def _start_role(
-        self, name: str, command: str, dataset: str, variables: dict[str, str]
+        self, name: str, command: tuple[str, ...], variables: dict[str, str]
     ) -> None:
         environment = self._environment() | variables
         await self.supervisor.start(
-            ChildSpec(name, (command, dataset), environment, serves_metrics=True, forked=True)
+            ChildSpec(name, command, environment, serves_metrics=True, forked=True)
         )
 
     async def _until_done(self, action: Callable[[], object], name: str) -> None:

@@ -322,7 +322,9 @@ def _backlog(dataset: str, stuck: list[PartitionState], overview: Overview) -> B
     lag = _sum_lag(stuck)
     where = _names(str(partition.partition) for partition in stuck)
     owners = sorted({partition.owner for partition in stuck if partition.owner})
-    workers = [worker for worker in overview.workers if worker.name in owners]
+    workers = [
+        worker for worker in overview.workers if worker.name in owners and worker.dataset == dataset
+    ]
     subject = owners[0] if len(owners) == 1 else ""
     begin = f"{lag:,} {dataset} wait in partition{_s(stuck)} {where}"
     if not owners and not any(worker.dataset == dataset for worker in overview.workers):

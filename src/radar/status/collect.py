@@ -33,7 +33,7 @@ from radar.status.model import (
 )
 from radar.status.probe import Probe
 from radar.status.problems import LogProblems
-from radar.status.process_facts import ProcessReport
+from radar.status.process_facts import ProcessReport, Role
 from radar.status.rates import Window
 from radar.status.scrape import Scraped, Totals
 from radar.store.client import Store
@@ -96,7 +96,7 @@ class Observer:
         self._rates: dict[str, Window] = {}  # by process: each answers at its own times
         self._told_at_s: dict[str, float] = {}
         self._partition_rates = Window()
-        self._roles: dict[str, tuple[str, str]] = {}  # role and dataset by name
+        self._roles: dict[str, Role] = {}  # by name of the process
         self._owners: dict[tuple[str, int], str] = {}
         self._troubles: dict[str, Problem] = {}
         self._logs = (
@@ -199,7 +199,7 @@ class Observer:
         self.heard_producers = all(
             question.answer_asked_at_s >= began_s
             for process, question in asked
-            if (self._role(process.name) or ("",))[0] == "producer"
+            if (role := self._role(process.name)) is not None and role.name == "producer"
         )
         for process, question in asked:
             if process.name in told:
@@ -349,13 +349,12 @@ class Observer:
         if found is None:
             return
         self._roles[name] = found
-        dataset = found[1]
         for place in [place for place, owner in self._owners.items() if owner == name]:
             del self._owners[place]
-        for partition in scraped.lag:
-            self._owners[dataset, partition] = name
+        for place in scraped.lag:
+            self._owners[place] = name
 
-    def _role(self, name: str) -> tuple[str, str] | None:
+    def _role(self, name: str) -> Role | None:
         return self._roles.get(name) or process_facts.guessed_role(name)
 
     def _having_role(
@@ -363,8 +362,8 @@ class Observer:
     ) -> Iterable[tuple[ProcessState, str]]:
         for process in processes:
             found = self._role(process.name)
-            if found is not None and found[0] == role:
-                yield process, found[1]
+            if found is not None and found.name == role:
+                yield from ((process, dataset) for dataset in found.datasets)
 
     def _rate(self, process: str, metric: str, dataset: str = "") -> float:
         # The rates of a silent process count as zero.

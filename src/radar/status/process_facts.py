@@ -5,7 +5,7 @@ import itertools
 import time
 from typing import NamedTuple
 
-from radar.datasets import DATASETS, RECORDED
+from radar.datasets import DATASETS, QUIET, RECORDED
 from radar.status.deployment import Served
 from radar.status.health_probe import ask as ask_health
 from radar.status.model import ProcessState
@@ -74,25 +74,34 @@ def ask(process: Served) -> ProcessReport:
     return ProcessReport(at_s, scraped, alive, ready, reasons, connections, warnings)
 
 
-def role(scraped: Scraped) -> tuple[str, str] | None:
-    """Return role and dataset of a process, from its metrics; None if they do not show it yet."""
-    for dataset in DATASETS:
-        if (WORKER_SIGN, dataset) in scraped.sample:
-            return "worker", dataset
-    for dataset in RECORDED:
-        if (PRODUCER_SIGN, dataset) in scraped.sample:
-            return "producer", dataset
+class Role(NamedTuple):
+    """A process is a producer or a worker, of these datasets."""
+
+    name: str
+    datasets: tuple[str, ...]
+
+
+def role(scraped: Scraped) -> Role | None:
+    """Return the role of a process by its metrics; None if they do not show one yet."""
+    for name, sign, known in (
+        ("worker", WORKER_SIGN, DATASETS),
+        ("producer", PRODUCER_SIGN, RECORDED),
+    ):
+        if datasets := tuple(each for each in known if (sign, each) in scraped.sample):
+            return Role(name, datasets)
     return None
 
 
-def guessed_role(name: str) -> tuple[str, str] | None:
-    """Guess the role of a process that has not answered yet, from its name."""
-    dataset = next((dataset for dataset in DATASETS if dataset in name), None)
-    if dataset is None:
+def guessed_role(name: str) -> Role | None:
+    """Return the role that the name of a process suggests, until the process answers."""
+    datasets = tuple(dataset for dataset in DATASETS if dataset in name)
+    if "quiet" in name:
+        datasets = tuple(dataset.name for dataset in QUIET)
+    if not datasets:
         return None
     if "consumer" in name or "worker" in name:
-        return "worker", dataset
-    return ("producer", dataset) if dataset in RECORDED else None
+        return Role("worker", datasets)
+    return Role("producer", datasets) if datasets[0] in RECORDED else None
 
 
 def state(process: Served, told: ProcessReport | None, silence: str | None) -> ProcessState:

@@ -22,11 +22,11 @@ class Scraped(NamedTuple):
 
     Attributes:
         sample: Values, summed over all labels but the dataset.
-        lag: Waiting messages, by partition that a worker owns.
+        lag: Waiting messages, by dataset and partition that a worker owns.
     """
 
     sample: Sample
-    lag: dict[int, float]
+    lag: dict[tuple[str, int], float]
 
 
 def scrape(port: int) -> Sample:
@@ -57,13 +57,14 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
     except http.client.HTTPException as error:  # it ended while answering
         raise ConnectionError(str(error) or type(error).__name__) from error
     sample: Sample = defaultdict(float)
-    lag = {}
+    lag: dict[tuple[str, int], float] = {}
     for family in text_string_to_metric_families(text):
         for metric in family.samples:
+            dataset = metric.labels.get("dataset", "")
             if not metric.name.endswith("_bucket"):
-                sample[metric.name, metric.labels.get("dataset", "")] += metric.value
+                sample[metric.name, dataset] += metric.value
             if metric.name == "radar_lag_messages":
-                lag[int(metric.labels["partition"])] = metric.value
+                lag[dataset, int(metric.labels["partition"])] = metric.value
     return Scraped(dict(sample), lag)
 
 

@@ -56,6 +56,13 @@ class Health:
         self._conditions.pop(condition, None)
         self._warnings.pop(condition, None)
 
+    def part(self, name: str) -> "Health":
+        """Return the health of one part of the process; its conditions and reasons bear its name.
+
+        A part beats for the whole process.
+        """
+        return _Part(self, name)
+
     def why_not_alive(self) -> list[str]:
         """Return the reasons for which the process is not alive; none if it is."""
         beat_at_s, within_s = self._beat
@@ -73,3 +80,34 @@ class Health:
         """Return the warnings for the operator, although the process may be ready."""
         warnings = self._warnings.copy()
         return [warnings[name] for name in sorted(warnings)]
+
+
+class _Part(Health):
+    """A part of a process, which reports its conditions under its name."""
+
+    def __init__(self, whole: Health, name: str) -> None:
+        self._whole, self._name = whole, name
+
+    def beat(self, within_s: float = BEAT_WITHIN_S) -> None:
+        self._whole.beat(within_s)
+
+    def set(self, condition: str, reason: str) -> None:
+        self._whole.set(f"{self._name} {condition}", f"{self._name}: {reason}")
+
+    def warn(self, condition: str, reason: str) -> None:
+        self._whole.warn(f"{self._name} {condition}", f"{self._name}: {reason}")
+
+    def clear(self, condition: str) -> None:
+        self._whole.clear(f"{self._name} {condition}")
+
+    def part(self, name: str) -> Health:
+        return self._whole.part(f"{self._name} {name}")
+
+    def why_not_alive(self) -> list[str]:
+        return self._whole.why_not_alive()
+
+    def why_not_ready(self) -> list[str]:
+        return self._whole.why_not_ready()
+
+    def warnings(self) -> list[str]:
+        return self._whole.warnings()

@@ -120,8 +120,9 @@ def _heading(overview: Overview, stage: str, *, wide: bool) -> Text:
 
 
 def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
-    workers = overview.workers
-    ready = sum(worker.ready for worker in workers)
+    # A process that stores several datasets counts once.
+    workers = {each.name: each.ready for each in overview.workers}
+    ready = sum(workers.values())
     parts = len(overview.partitions)
     told_s = overview.at_s - (overview.tables_at_s or overview.at_s)
     simulated = f"{overview.exchange}, simulated" if wide else "simulated"

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from radar.status.judgement import is_known, is_skewed
-from radar.status.model import Overview, ProcessState, Subject
+from radar.status.model import Overview, ProcessState, Subject, WorkerState
 from radar.ui.terminal import figures
 from radar.ui.terminal.cells import cell
 from radar.ui.terminal.marks import StatusMark, of_process
@@ -174,15 +174,18 @@ def _connections(overview: Overview, _: Series) -> list[Row]:
 
 
 def _processes(overview: Overview, _: Series) -> list[Row]:
-    workers = {each.name: each for each in overview.workers}
+    workers: dict[str, list[WorkerState]] = {}
+    for worker in overview.workers:
+        workers.setdefault(worker.name, []).append(worker)
     producers = {each.name: each for each in overview.producers}
     found = []
     for each in overview.processes:
         memory = rate = latency = None
         what = ", ".join((*each.reasons, *each.warnings))
-        if (worker := workers.get(each.name)) is not None:
-            memory, rate, latency = worker.memory_bytes, worker.rows_per_s, worker.latency_s
-            what = what or _work(worker.partitions, worker.insert_retries, worker.dead_letters)
+        if found_workers := workers.get(each.name):
+            memory, rate = found_workers[0].memory_bytes, sum(w.rows_per_s for w in found_workers)
+            latency = max((w.latency_s for w in found_workers if w.latency_s), default=None)
+            what = what or _work(found_workers)
         elif (producer := producers.get(each.name)) is not None:
             memory, rate = producer.memory_bytes, producer.published_per_s
             what = what or _feed(producer.queue, producer.clock_skew_s)
@@ -190,14 +193,19 @@ def _processes(overview: Overview, _: Series) -> list[Row]:
     return found
 
 
-def _work(partitions: list[int], retries: int, letters: int) -> str:
-    owned = ", ".join(str(number) for number in partitions) or "none"
-    errors = [
-        f"{count} {name}" for count, name in ((retries, "retries"), (letters, "letters")) if count
-    ]
-    return "; ".join(
-        [f"partitions {owned}" if len(partitions) != 1 else f"partition {owned}", *errors]
-    )
+def _work(workers: list[WorkerState]) -> str:
+    """Describe one process, which may store several datasets."""
+    retries = sum(each.insert_retries for each in workers)
+    dead_letters = sum(each.dead_letters for each in workers)
+    counts = ((retries, "retries"), (dead_letters, "dead letters"))
+    owned = [_owned(each, named=len(workers) > 1) for each in workers]
+    return "; ".join([*owned, *(f"{count} {name}" for count, name in counts if count)])
+
+
+def _owned(worker: WorkerState, *, named: bool) -> str:
+    numbers = ", ".join(str(number) for number in worker.partitions) or "none"
+    noun = "partition" if len(worker.partitions) == 1 else "partitions"
+    return f"{worker.dataset} {numbers}" if named else f"{noun} {numbers}"
 
 
 def _feed(queue: int, skew_s: float | None) -> str:

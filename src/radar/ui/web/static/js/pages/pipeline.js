@@ -280,7 +280,9 @@ function Processes({ overview }) {
     ...overview.producers.map((each) => ({ ...each, rate: each.published_per_s })),
     ...overview.workers.map((each) => ({ ...each, rate: each.rows_per_s })),
   ];
-  const known = new Map(measured.map((each) => [each.name, each]));
+  // A process may store several datasets.
+  const known = new Map();
+  for (const each of measured) known.set(each.name, { ...each, rate: each.rate + (known.get(each.name)?.rate ?? 0) });
   const all = overview.processes.map((each) => ({ ...known.get(each.name), ...each }));
   return html`<section class="card wide-table" aria-label=${t("processes")}>
     <header><h2>${t("processes")}</h2></header>
