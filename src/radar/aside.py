@@ -1,4 +1,4 @@
-"""Runs something that blocks in a thread for which the end of the process does not wait."""
+"""Runs a blocking action in a thread that does not delay the end of the process."""
 
 import asyncio
 import contextlib
@@ -12,27 +12,27 @@ _Answer = TypeVar("_Answer")
 async def aside(action: Callable[[], _Answer], name: str) -> _Answer:
     """Run an action in a thread of its own and return its result.
 
-    Where the waiting is cancelled, the thread goes on alone. The event loop's own threads are not
-    used, because the end of the process waits for them.
+    If the waiting is cancelled, the thread goes on alone. It is none of the event loop's own
+    threads, because the end of the process waits for those.
 
     Args:
         action: Blocks for as long as it likes.
         name: Of the thread.
 
     Raises:
-        Exception: Whatever the action raises.
+        Exception: Any error of the action.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[_Answer] = loop.create_future()
 
     def finish(deliver: Callable[[], None]) -> None:
-        if not ended.done():  # else nobody waits any more
+        if not ended.done():  # else no caller waits any more
             deliver()
 
     def run() -> None:
         try:
             answer = action()
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+        except Exception as error:  # noqa: BLE001 - the waiting caller raises it again
             failure = error
             deliver = lambda: ended.set_exception(failure)  # noqa: E731
         else:
