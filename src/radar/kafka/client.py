@@ -1,16 +1,16 @@
 """The basis of all Kafka clients: how to reach the brokers, and how to wait for an answer."""
 
 import logging
-import queue
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 from confluent_kafka.admin import AdminClient
 
 from radar import tls
+from radar.aside import begin
 from radar.errors import BrokerUnavailable, ClientHangs
 from radar.settings import ANSWER_WITHIN_S, Settings
 
@@ -116,24 +116,12 @@ def within(timeout_s: float, action: Callable[[], _Result], name: str) -> _Resul
     Raises:
         ClientHangs: It was not done in time.
     """
-    ended: queue.SimpleQueue[tuple[_Result | None, Exception | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            ended.put((action(), None))
-        except Exception as error:  # noqa: BLE001 - the waiting thread raises it again
-            ended.put((None, error))
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    try:
-        result, error = ended.get(timeout=timeout_s)
-    except queue.Empty:
-        raise ClientHangs(
-            f"{name}: the Kafka library did not return within {timeout_s:g} s"
-        ) from None
-    if error is not None:
-        raise error
-    return cast("_Result", result)
+    future = begin(action, name)
+    # An exception of the action may be a TimeoutError as well.
+    done, _ = wait([future], timeout_s)
+    if not done:
+        raise ClientHangs(f"{name}: the Kafka library did not return within {timeout_s:g} s")
+    return future.result()
 
 
 def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:

@@ -1,15 +1,17 @@
 """Queries ClickHouse from the event loop: in threads, and equal queries once."""
 
 import asyncio
-import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
+from radar.aside import settle
 from radar.errors import QueryFailed, RadarError
 from radar.settings import Settings
 from radar.store.client import Store
@@ -57,19 +59,9 @@ class Threads:
         """
         if self._waiting.qsize() >= MAX_WAITING:
             raise Busy("too much is asked at once: try again")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_Answer] = loop.create_future()
-
-        def act() -> None:
-            try:
-                answer = action()
-            except Exception as error:  # noqa: BLE001 - the waiting caller gets it
-                _tell(loop, future, future.set_exception, error)
-            else:
-                _tell(loop, future, future.set_result, answer)
-
-        self._waiting.put(act)
-        return await future
+        future: Future[_Answer] = Future()
+        self._waiting.put(partial(settle, future, action))
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Let the threads end after the waiting actions. Does not block."""
@@ -81,20 +73,6 @@ class Threads:
             act()
         if self._at_end is not None:
             self._at_end()
-
-
-def _tell(
-    loop: asyncio.AbstractEventLoop,
-    future: "asyncio.Future[Any]",
-    tell: Callable[[Any], None],
-    what: object,
-) -> None:
-    def if_awaited() -> None:
-        if not future.done():
-            tell(what)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-        loop.call_soon_threadsafe(if_awaited)
 
 
 class Reader:
