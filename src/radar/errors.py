@@ -144,7 +144,7 @@ class StoreRejected(RadarError):
 
 
 class QueryFailed(RadarError):
-    """ClickHouse refused a query: show its message to the person who asked."""
+    """ClickHouse refused a query: show its message to the user."""
 
 
 class InvalidRequest(RadarError):

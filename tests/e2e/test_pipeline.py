@@ -347,7 +347,7 @@ def test_up_with_a_password_shows_it_nowhere_and_asks_for_it(up: Up) -> None:
         (["consume", "trades"], {"CLICKHOUSE_PORT": "9000"}, 2, ["radar speaks HTTP: use 8123"]),
         (["query", "SELECT 1"], {}, 1, ["start `radar up`"]),
         (["up"], {"DASHBOARD_HOST": "0.0.0.0"}, 2, ["reached from other", "DASHBOARD_TOKEN"]),
-        (["up"], {"KAFKA_BROKER": "192.0.2.1:9092"}, 2, ["nothing answers at 192.0.2.1:9092"]),
+        (["up"], {"KAFKA_BROKER": "192.0.2.1:9092"}, 2, ["no server answers at 192.0.2.1:9092"]),
         (["simulate", "--fault", "nonsense"], {}, 2, ["--fault", "nonsense"]),
     ],
 )

@@ -54,7 +54,7 @@ def test_kafka_several_brokers_decides_by_the_first(taken: int) -> None:
 def test_decide_silent_foreign_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # 192.0.2.0/24 is reserved for documentation.
     monkeypatch.setattr(addresses, "CONNECT_TIMEOUT_S", 0.1)
-    with pytest.raises(ConfigurationError, match=r"^nothing answers at 192\.0\.2\.1:9092: "):
+    with pytest.raises(ConfigurationError, match=r"^no server answers at 192\.0\.2\.1:9092: "):
         addresses.kafka(load(kafka_broker="192.0.2.1:9092"))
 
 

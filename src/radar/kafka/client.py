@@ -1,4 +1,4 @@
-"""What all clients share: how to reach the brokers, and how to wait for an answer."""
+"""The basis of all Kafka clients: how to reach the brokers, and how to wait for an answer."""
 
 import logging
 import time
@@ -37,7 +37,7 @@ class Committed(NamedTuple):
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """Return what every client needs to reach the brokers."""
+    """Return the options that every client needs to reach the brokers."""
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_broker,
         "security.protocol": settings.kafka_security_protocol,
@@ -62,7 +62,7 @@ def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None
     """Return once a broker answers; blocks up to `timeout_s`, less where all refuse to connect.
 
     Raises:
-        BrokerUnavailable: No broker answers; the message says what to do.
+        BrokerUnavailable: No broker answers; the message names the remedy.
     """
     reported: list[KafkaError] = []
     admin = AdminClient(client_config(settings) | {"error_cb": reported.append})
@@ -101,8 +101,8 @@ def answer(request: "Future[Any]") -> Any:
     """Wait for the answer to a request; blocks.
 
     Raises:
-        KafkaException: It failed, or nobody answered. The library says so itself after the same
-            time, but sometimes later than we are willing to wait.
+        KafkaException: It failed, or no answer came. librdkafka reports a timeout itself, but
+            sometimes later than this function waits.
     """
     try:
         return request.result(REQUEST_TIMEOUT_S)
@@ -111,7 +111,7 @@ def answer(request: "Future[Any]") -> Any:
 
 
 def within(timeout_s: float, action: Callable[[], _Result], name: str) -> _Result:
-    """Wait for an action that may hang, which goes on in a thread of its own then.
+    """Wait for an action that may hang; after the timeout it goes on in a thread of its own.
 
     Raises:
         ClientHangs: It was not done in time.
@@ -125,14 +125,14 @@ def within(timeout_s: float, action: Callable[[], _Result], name: str) -> _Resul
 
 
 def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:
-    """Ask what a consumer's group has committed; blocks.
+    """Read the committed offsets of a consumer's group; blocks.
 
     Raises:
-        BrokerUnavailable: The group's coordinator did not tell.
+        BrokerUnavailable: The group's coordinator did not answer.
     """
     if not partitions:
         return []
-    # A group's coordinator that has just started or moved answers at once that it is none.
+    # A coordinator that has just started or moved answers at once that it is not the coordinator.
     answers = insist(
         lambda: consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S),
         "cannot read committed offsets",
@@ -146,20 +146,20 @@ def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> l
 
 
 def watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
-    """Ask for the oldest offset and the next that will be written; blocks.
+    """Read the oldest offset and the next that will be written; blocks.
 
     Raises:
-        KafkaException: The partition's leader did not tell.
+        KafkaException: The partition's leader did not answer.
     """
     return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
 
 
 def has_no_leader(error: KafkaError) -> bool:
-    """Tell whether a partition has no leader, as one just made, moved or left by its node."""
+    """Return whether a partition has no leader: it is new, moved, or its node has left."""
     return error.code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - what the library calls it
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's code for it
     )
 
 
@@ -168,7 +168,7 @@ def insist(
     failure: str,
     passes: Callable[[KafkaError], bool] = lambda _: True,
 ) -> _Result:
-    """Ask again, for REQUEST_TIMEOUT_S, what is refused for a reason that passes.
+    """Repeat a request for REQUEST_TIMEOUT_S while its error is one that passes.
 
     Raises:
         BrokerUnavailable: It did not pass.
