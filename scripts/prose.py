@@ -31,21 +31,12 @@ RULES = {
 NOT_YET_CLEAN: frozenset[str] = frozenset(
     (
         "src/chdb_server/compression.py",
-        "src/chdb_server/config.py",
-        "src/chdb_server/engine.py",
-        "src/chdb_server/errors.py",
-        "src/chdb_server/job.py",
-        "src/chdb_server/sandbox.py",
-        "src/chdb_server/server.py",
-        "src/chdb_server/statement.py",
         "src/radar/checks/rows.py",
         "src/radar/codec/batch_decoder.py",
         "src/radar/codec/byte_grid.py",
         "src/radar/codec/message_format.py",
         "src/radar/reading/export.py",
         "src/radar/records.py",
-        "src/radar/ui/web/app.py",
-        "src/radar/ui/web/live.py",
     )
 )
 

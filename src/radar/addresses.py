@@ -95,7 +95,7 @@ def _decide(variable: str, assignment: str, host: str, port: int, *, given: bool
         if given:
             return Address(host, port, embedded=False)
         raise ConfigurationError(
-            f"{host_port(host, port)} is in use: set {assignment} to use what runs there,"
+            f"{host_port(host, port)} is in use: set {assignment} to use the server there,"
             f" or another {variable} to start an own one"
         )
     if is_loopback(host):

@@ -79,7 +79,7 @@ class Orphans:
         self._adopts = sys.platform.startswith("linux") and (os.getpid() == 1 or _is_subreaper())
 
     def reap(self) -> None:
-        """Reap what has ended before the previous call; call it now and then.
+        """Reap orphans that ended before the previous call; call it regularly.
 
         The second look spares this process's own children, which their watchers reap at once.
         """

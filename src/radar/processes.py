@@ -246,8 +246,8 @@ def _persist(
 def _stop_on_signals(starting: threading.Event) -> threading.Event:
     """Return the event that a signal sets.
 
-    While `starting` is set nothing was taken yet, and the process may wait for a server that does
-    not answer: then it ends by itself after LEAVE_START_S.
+    While `starting` is set, the process has taken no message yet and may wait for a server that
+    does not answer. Then it ends by itself after LEAVE_START_S.
     """
     stopping = threading.Event()
 

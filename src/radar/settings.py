@@ -200,8 +200,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put secrets from files before everything but what the caller gives."""
-        # Both have read their variables already; nothing reads `.env` a second time.
+        """Give secrets from files priority over all sources but the caller's values."""
+        # Both have read their variables already, so `.env` is read only once.
         given = {
             name: value
             for source in (dotenv_settings, env_settings)

@@ -17,7 +17,7 @@ class FaultName(StrEnum):
     """Close connections, with a close frame or (`close_frame=false`) by cutting TCP."""
 
     STALL = "stall"
-    """Send nothing for `seconds`; protocol pings are answered, trades meanwhile are lost."""
+    """Send no frame for `seconds`; protocol pings are answered, trades meanwhile are lost."""
 
     MUTE = "mute"
     """Send no trades of `symbol` to the present subscriptions for `seconds`; new ones get them."""

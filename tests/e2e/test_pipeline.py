@@ -279,7 +279,7 @@ def test_up_stopped_while_clickhouse_hangs_ends_and_the_next_start_stores_what_w
     assert "stopping (Ctrl-C again ends at once)" in printed
     pending = r"^stopping: [0-9,]+ messages are not stored yet \(.*\): .*; gives up in"
     assert re.search(pending, printed, re.MULTILINE), printed
-    left = r"^waiting in Kafka [1-9].*\n.*ClickHouse.*what is in Kafka stays there, the next start"
+    left = r"^waiting in Kafka [1-9].*\n.*ClickHouse.*they stay in Kafka, and the next start"
     assert re.search(left, printed, re.MULTILINE), printed
     assert "Traceback" not in printed
     assert not lives(clickhouse)

@@ -35,7 +35,7 @@ def test_clickhouse_default_port_that_answers_is_refused(taken: int) -> None:
     with pytest.raises(ConfigurationError) as refused:
         addresses.clickhouse(settings)
     assert str(refused.value) == (
-        f"127.0.0.1:{taken} is in use: set CLICKHOUSE_PORT={taken} to use what runs there,"
+        f"127.0.0.1:{taken} is in use: set CLICKHOUSE_PORT={taken} to use the server there,"
         " or another CLICKHOUSE_PORT to start an own one"
     )
 

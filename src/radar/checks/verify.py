@@ -423,9 +423,9 @@ def describe(report: VerifyReport) -> Iterator[str]:
             f" {doubled:,} rows are doubled"
         )
     elif any(each.compared for dataset in report.datasets for each in dataset.partitions):
-        yield "nothing is missing and nothing is doubled"
+        yield "no message is missing and no row is doubled"
     else:
-        yield "nothing is stored yet, and nothing is missing"
+        yield "no message is stored yet, and none is missing"
 
 
 def _partition_words(each: PartitionReport) -> str:

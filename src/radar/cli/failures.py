@@ -49,7 +49,7 @@ def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
     except RadarError as error:
         return _report(str(error), error.exit_code, as_json=as_json)
     except typer.Abort:
-        return _report("nothing was done", 1, as_json=as_json)
+        return _report("no change was made", 1, as_json=as_json)
     except BrokenPipeError:
         # The reader of our output has closed the pipe (`radar query … | head`).
         sys.stderr.close()

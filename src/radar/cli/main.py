@@ -892,7 +892,7 @@ def _summary(summary: "RunSummary") -> str:
     lines.append(f"waiting in Kafka {waiting}, dead letters {letters}")
     if waiting != "0":
         lines.append(
-            f"{describe(summary.left)}; what is in Kafka stays there, the next start stores it"
+            f"{describe(summary.left)}; they stay in Kafka, and the next start stores them"
         )
     lines += summary.notes
     if summary.invalid_frames:

@@ -114,7 +114,7 @@ _market_decoder = msgspec.json.Decoder(_Market, strict=False)
 _spot_decoder = msgspec.json.Decoder(_Spot, strict=False)
 _symbol_decoder = msgspec.json.Decoder(_Symbol)
 _latest_trades_decoder = msgspec.json.Decoder(_Answer[_LatestTrades])
-# ValueError is what `canonical` raises, and the base of msgspec's and of Unicode errors.
+# `canonical` raises ValueError, which is also the base of msgspec's and of Unicode errors.
 _NOT_DECODABLE = (ValueError, RecursionError)
 
 

@@ -32,7 +32,7 @@ class Committed(NamedTuple):
     """A partition's committed offset and the metadata stored beside it."""
 
     partition: int
-    offset: int | None  # None: nothing was committed yet
+    offset: int | None  # None: no offset was committed yet
     metadata: str
 
 

@@ -44,7 +44,7 @@ class Keeper:
                     copy.flush()
                     os.fsync(copy.fileno())
         except FileNotFoundError:
-            return  # nothing was saved yet
+            return  # the broker has not saved yet
         except OSError:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)

@@ -372,7 +372,7 @@ class Pipeline:
         simulated = self.simulation is not None
         exchange = load(self.settings.exchange)
         origin = Origin.SIMULATED if simulated else exchange_origin(self.settings, exchange)
-        refuse_other(mark, origin, store, "what this `radar up` records", option)
+        refuse_other(mark, origin, store, "the exchange of this `radar up`", option)
 
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
@@ -479,11 +479,11 @@ class Pipeline:
                     store.close()
             except QueryFailed:
                 notes.append(
-                    "what is stored was not compared with what was sent: ClickHouse refused the"
-                    " query; `radar doctor` names what is missing"
+                    "the stored trades were not compared with the sent ones: ClickHouse refused"
+                    " the query; `radar doctor` names missing tables"
                 )
             except (RadarError, OSError) as error:
-                notes.append(f"what is stored was not compared with what was sent: {error}")
+                notes.append(f"the stored trades were not compared with the sent ones: {error}")
         if left.waiting is not None:
             try:
                 dead_letters = self._count_dead_letters(Cluster(self.settings))
@@ -703,7 +703,7 @@ async def run(
             with contextlib.suppress(asyncio.CancelledError, RadarError):
                 await work
             # Threads may wait for answers of the killed stores, and Python would wait for them.
-            sys.stderr.write("radar: stopped by force; what was not stored is still in Kafka\n")
+            sys.stderr.write("radar: stopped by force; unstored messages are still in Kafka\n")
             sys.stderr.flush()
             os._exit(1)
         force.cancel()

@@ -593,7 +593,7 @@ class Producer:
         silent_s, missing = self._feed.silence(unix_us())
         self._tell(
             "silence",
-            f"nothing has come from the exchange for {silent_s:.0f} s",
+            f"no frame has come from the exchange for {silent_s:.0f} s",
             # A producer that waits for Kafka does not read.
             holds=silent_s > SILENT_AFTER_S
             and missing > SILENT_AFTER_FRAMES
@@ -605,7 +605,7 @@ class Producer:
         queued = sum(publisher.queued for publisher in publishers)
         self._tell(
             "acknowledgements",
-            f"Kafka has acknowledged nothing for {stalled_s:.0f} s, {queued:,} messages wait",
+            f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
         troubles = [trouble for outlet in outlets if (trouble := outlet.trouble)]

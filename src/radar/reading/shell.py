@@ -165,7 +165,7 @@ def _rows(settings: Settings, sql: str) -> list[list[str]]:
 def _show(settings: Settings, sql: str, *, write: bool) -> bool:
     """Print the answer to a statement, or its error in one line, and the time it took."""
     if write and not may_run(sql.encode()):
-        print("nothing was done", file=sys.stderr)  # noqa: T201
+        print("no change was made", file=sys.stderr)  # noqa: T201
         return False
     began_s = time.perf_counter()
     try:

@@ -166,7 +166,7 @@ def _kafka(overview: Overview) -> Iterator[Bottleneck]:
         yield Bottleneck(
             "partitions",
             "",
-            "Kafka does not answer: nothing can be published or stored until it does;"
+            "Kafka does not answer: no message can be published or stored until it does;"
             f" producers buffer records until their buffers are full. {overview.kafka_error}",
             subject="kafka",
         )
@@ -180,7 +180,7 @@ def _clickhouse(overview: Overview) -> Iterator[Bottleneck]:
         yield Bottleneck(
             "tables",
             "",
-            f"ClickHouse does not answer: nothing is stored, {waiting} safe in"
+            f"ClickHouse does not answer: no row is stored, {waiting} safe in"
             f" Kafka. {overview.clickhouse_error}",
             subject="clickhouse",
         )
@@ -192,7 +192,7 @@ def _exchange(overview: Overview) -> Iterator[Bottleneck]:
             yield Bottleneck(
                 "exchange",
                 "",
-                f"the simulated exchange is {process.state}: nothing comes",
+                f"the simulated exchange is {process.state}: no frame comes",
                 subject=process.name,
             )
 
@@ -231,8 +231,8 @@ def _unready_producer(producer: ProducerState, overview: Overview) -> Bottleneck
             name,
         )
     open_connections = sum(flow.connections for flow in overview.flows if flow.dataset == dataset)
-    if not open_connections or "nothing has come" in why:
-        text = f"the exchange sends no {dataset}: what happens there meanwhile may be missed. {why}"
+    if not open_connections or "no frame has come" in why:
+        text = f"the exchange sends no {dataset}: its events may be missed meanwhile. {why}"
         return Bottleneck("exchange", dataset, text, passes, name)
     return Bottleneck("connections", dataset, f"{name} misses markets: {why}", passes, name)
 

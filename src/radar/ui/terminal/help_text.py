@@ -21,7 +21,7 @@ _KEYS = (
     ("s", "sort it by the next column (▾)"),
     ("/", "only rows that hold all words, e.g. usdt; Esc: all again"),
     ("z", "one section in full height, or all of them"),
-    ("p", "pause: the screen stands still, nothing else does"),
+    ("p", "pause the screen; the pipeline goes on"),
 )
 
 

@@ -372,7 +372,7 @@ SECTIONS = (
             *(TableColumn("trades", rank=3), TableColumn("markets")),
         ),
         _gaps,
-        "none: nothing was missed",
+        "none: no record was missed",
         evidence="markets",
         falling=frozenset((1, 5)),
     ),

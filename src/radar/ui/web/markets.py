@@ -454,4 +454,4 @@ def must_exist(store: Store, market: MarketTicker) -> None:
     """
     ((found,),) = store.rows(EXISTS, market._asdict(), READ_ONLY)
     if not found:
-        raise NoSuchMarket(f"nothing is recorded of a market {market.symbol!r}")
+        raise NoSuchMarket(f"there are no records of a market {market.symbol!r}")
