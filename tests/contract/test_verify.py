@@ -78,7 +78,7 @@ def test_verify_repeated_bad_expired_and_deleted_messages_are_not_missing(
         partition.partition, compared=24, rows=partition.rows, repeated=22 - partition.rows,
         dead_letters=1, expired=1,
     )  # fmt: skip
-    assert "nothing is missing and nothing is doubled" in run(code=0)
+    assert "no message is missing and no row is doubled" in run(code=0)
     # What was stored may be deleted from Kafka, and letters from their topic.
     Cluster(settings).delete_records_before(TRADES.topic, {partition.partition: 10})
     assert purge(settings, TRADES) == 1

@@ -1,4 +1,4 @@
-"""What ClickHouse tells of tables, markets and gaps."""
+"""Facts from ClickHouse about tables, markets and gaps."""
 
 import heapq
 import time
@@ -23,34 +23,34 @@ SHOWN_GAPS = 20
 
 
 class Tables(NamedTuple):
-    """What ClickHouse knows of its tables."""
+    """ClickHouse's facts about its tables."""
 
-    at_s: float  # when it told, Unix time
+    at_s: float  # when it answered, Unix time
     states: list[TableState]
-    refused: str | None = None  # why it does not tell
+    refused: str | None = None  # why it refuses the query
     delivery_gaps: list[SkippedOffsets] = []  # noqa: RUF012 - never changed
     origin: str = ""  # of the rows: real or simulated; empty: not marked
 
 
 class Markets(NamedTuple):
-    """What ClickHouse knows of single markets."""
+    """ClickHouse's facts about single markets."""
 
-    at_s: float  # when ClickHouse told, Unix time
+    at_s: float  # when it answered, Unix time
     states: list[MarketState]
     gaps: list[RecentGap]
-    refused: str | None = None  # why it does not tell
+    refused: str | None = None  # why it refuses the query
 
 
 def ask_whether_it_answers(store: Store) -> bool:
-    """Ask for an answer, whatever it is; blocks.
+    """Return whether ClickHouse accepts this user; any answer shows that it runs; blocks.
 
     Raises:
-        StoreUnavailable: There is none.
+        StoreUnavailable: There is no answer.
     """
     try:
         store.ping()
     except QueryFailed:
-        return False  # it lets others in, perhaps
+        return False  # it refuses this user, and may accept others
     return True
 
 
@@ -91,7 +91,7 @@ def ask_markets(store: Store) -> Markets:
 
 
 def stalest(markets: Markets) -> list[MarketAge]:
-    """Return the markets of each dataset that brought nothing for longest."""
+    """Return the markets of each dataset with the oldest newest row."""
     seen = [(TRADES.name, each.symbol, each.trade_at_s) for each in markets.states]
     seen += [(DEPTH.name, each.symbol, each.book_at_s) for each in markets.states]
     return [
@@ -106,7 +106,7 @@ def stalest(markets: Markets) -> list[MarketAge]:
 
 
 def slowest(markets: Markets) -> list[MarketLatency]:
-    """Return the markets of each dataset whose rows took longest."""
+    """Return the markets of each dataset with the largest latency."""
     latencies = [(TRADES.name, each.symbol, each.trade_latency_s) for each in markets.states]
     latencies += [(DEPTH.name, each.symbol, each.book_latency_s) for each in markets.states]
     return [
@@ -203,7 +203,7 @@ _DELIVERY_GAPS = (
     " FROM delivery_gaps FINAL WHERE state != 'repaired'"
     f" ORDER BY state = 'open' DESC, recorded_at DESC LIMIT {SHOWN_GAPS}"
 )
-# The view also has the time in which radar did not run, which no producer could record.
+# The view also has the times in which no producer ran to record a gap.
 _GAPS = (
     "SELECT record_kind, cause, arraySort(groupArray(symbol)),"
     " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
