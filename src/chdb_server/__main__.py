@@ -1,7 +1,7 @@
 """Command line of the embedded ClickHouse: `python -m chdb_server --help`.
 
-The order matters: first what needs rights, then the sandbox, then chDB. The password is the
-environment variable CLICKHOUSE_PASSWORD.
+The order matters: first the steps that need rights, then the sandbox, then chDB. The environment
+variable CLICKHOUSE_PASSWORD holds the password.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _confine(path: Path, config_file: Path) -> bool:
-    """Keep this process to the data folder, temporary files included; tell whether that holds."""
+    """Restrict this process to the data folder with its temporary files; return the success."""
     temporary = path / "temporary"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(mode=0o700)
@@ -49,7 +49,7 @@ def _confine(path: Path, config_file: Path) -> bool:
 def run(arguments: list[str]) -> int:
     """Serve until a signal ends it; return the exit code."""
     parsed = _parse(arguments)
-    # The server's zone would be the machine's, and that of times without one.
+    # Otherwise the server would take the machine's zone, also for times without one.
     os.environ["TZ"] = "UTC"
     # Not an argument: command lines are visible to every user of the machine.
     password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
@@ -59,8 +59,8 @@ def run(arguments: list[str]) -> int:
     memory_limit_bytes = parsed.memory_limit * config.MIB
     config_file = config.prepare(path, memory_limit_bytes)
     sandboxed = _confine(path, config_file)
-    # chDB imports pyarrow where there is one, for functions that are not used here. Without it
-    # this process starts sooner and is smaller.
+    # chDB imports pyarrow if it is installed, for functions that this server does not use. Without
+    # it this process starts sooner and is smaller.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
     from chdb_server.server import ServerOptions, serve
 

@@ -1,11 +1,11 @@
-"""What the embedded ClickHouse is told when it starts: its limits, and what its user may do.
+"""The start configuration of the embedded ClickHouse: its limits, and the rights of its user.
 
-The engine has one user. Whoever gets in over HTTP is that user, so what the grants below leave out
-nobody can do, with whatever method, setting or SQL: read or write files, open URLs, run commands,
-ask other servers, make dictionaries (whose source may be a command), stop the engine.
+The engine has one user, and every client over HTTP is that user. So no client can use a right that
+the grants below omit, with any method, setting or SQL: read or write files, open URLs, run
+commands, query other servers, create dictionaries (whose source may be a command), stop the engine.
 
 Sources: ClickHouse documentation "Server settings", "GRANT statement", "Constraints on settings",
-"Settings profiles"; src/Access/Common/AccessType.h for what a grant includes.
+"Settings profiles"; src/Access/Common/AccessType.h for the rights that a grant includes.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ _GRANTS = (
     *("SYSTEM MERGES", "SYSTEM TTL MERGES", "SYSTEM FLUSH LOGS"),
 )
 
-# Settings that name a file, an address or another language than SQL: nobody may change them.
+# Settings that name a file, an address or another language than SQL: no client may change them.
 _FIXED = (
     "dialect",
     "format_schema",
@@ -41,10 +41,10 @@ _FIXED = (
     "merge_tree_table_disk",
 )
 
-# chDB's overlay of a database and the machine's files, in which nobody may do anything.
+# chDB's overlay of a database and the machine's files; the user has no rights in it.
 _OVERLAY = "_overlay"
 
-# Settings that hold bounds, and the most that a request may set them to.
+# Settings that hold bounds, and the largest values that a request may set.
 _GREATEST = {
     "max_query_size": MAX_QUERY_BYTES,
     "max_parser_depth": 1000,
@@ -81,7 +81,7 @@ def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) ->
 
 
 def _refuse_if_in_use(path: Path) -> None:
-    """ClickHouse holds a lock on the file `status`, which names its process."""
+    """Raise PathInUse if another ClickHouse locks the file `status`, which names its process."""
     try:
         descriptor = os.open(path / "status", os.O_RDWR)
     except FileNotFoundError:
@@ -97,11 +97,11 @@ def _refuse_if_in_use(path: Path) -> None:
 
 
 def _make_default_database(path: Path) -> None:
-    """Make `default` a plain database before the engine starts, with the tables that it has.
+    """Make `default` a plain database before the engine starts, with its existing tables.
 
     chDB's own is an overlay of a database and the machine's files: it looks for each table in the
     files first, which the grants below refuse. It finds its tables by a link, which would load them
-    a second time. The engine makes that link again, so it is removed before each start.
+    a second time. The engine creates that link again, so it is removed before each start.
     """
     metadata = path / "metadata"
     metadata.mkdir(mode=0o700, exist_ok=True)
@@ -146,7 +146,7 @@ def _users(memory_limit_bytes: int) -> str:
     constraints = "".join(
         [
             *(f"<{name}><readonly/></{name}>" for name in _FIXED),
-            # Zero would mean without a bound.
+            # Zero would mean no bound.
             *(f"<{name}><min>1</min><max>{most}</max></{name}>" for name, most in greatest.items()),
         ]
     )
@@ -164,7 +164,7 @@ def _users(memory_limit_bytes: int) -> str:
 """
 
 
-# Where the engine's own default is no bound.
+# For settings whose own default is no bound.
 _DEFAULTS = {
     "max_temporary_data_on_disk_size_for_query": _GREATEST[
         "max_temporary_data_on_disk_size_for_query"

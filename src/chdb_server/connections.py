@@ -15,12 +15,12 @@ _TOO_LARGE = (
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
 # Connections whose request has not arrived yet, the oldest first. When there are too many, the
-# oldest makes room: who holds many of them open keeps nobody else away.
+# oldest is closed: a client with many open ones cannot keep others away.
 _half_open: "OrderedDict[BoundedHttp, None]" = OrderedDict()
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """A connection that must send the head of each request in time, and not too much of it.
+    """A connection that must send the head of each request in time, and within a size.
 
     The methods are those of `asyncio.Protocol` and the callbacks of httptools.
     """
@@ -30,7 +30,7 @@ class BoundedHttp(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give a new connection its time."""
+        """Start the time limit of a new connection."""
         super().connection_made(transport)
         self._begin_head()
 
@@ -40,7 +40,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what came, unless the head is too large."""
+        """Pass the bytes on, unless the head is too large."""
         if self._awaits_head:
             if self._timer is None:
                 self._begin_head()

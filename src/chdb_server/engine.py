@@ -1,9 +1,8 @@
 """ClickHouse inside this process: the only module that imports chDB.
 
-One engine serves one data folder in one process. Work goes through handles: a handle is a
-ClickHouse session, cheap to open (about 0.2 ms), and runs one statement at a time. Every
-method here blocks, and chDB releases the interpreter lock while it does; call them from
-worker threads.
+One engine serves one data folder in one process. A handle is a ClickHouse session: cheap to open
+(about 0.2 ms), and runs one statement at a time. Every method here blocks, and chDB releases the
+interpreter lock meanwhile; call them from worker threads.
 
 Sources: chDB's docstrings of `connect`, `send_insert`; ClickHouse documentation "SET
 statement", "KILL statement", "Server settings", "INTO OUTFILE clause".
@@ -33,7 +32,7 @@ _SERVER_LIKE = {
     # Times without a zone are UTC, whatever the machine's zone is.
     "session_timezone": "UTC",
 }
-# The engine itself then refuses everything that writes, and to change this setting again.
+# With this the engine itself refuses every statement that writes, or that changes this setting.
 _READ_ONLY = b"SET readonly = 2"
 READ_TIME_LIMIT_S = 600
 MAX_CHECKED = 256
@@ -42,7 +41,7 @@ _FORMAT_QUERY = b"SELECT formatQuery(unhex({sql:String}))"
 
 
 Purpose = Literal["read", "read only", "write", "parse"]
-"""What a handle is for: a read of one who may write, of one who may not, …"""
+"""The purpose of a handle: a read by a user with or without the right to write, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +74,11 @@ def quote_identifier(name: str) -> str:
 
 
 class Handle:
-    """One ClickHouse session. Not safe for use by two threads at once.
+    """One ClickHouse session. Use it in one thread at once.
 
-    A request's settings must not reach the next request, yet setting and unsetting them
-    each time would cost two statements. So a handle remembers what it has applied, and
-    `prepare` sends only the difference, usually nothing or one SET.
+    A request's settings must not reach the next request. To set and reset them each time would cost
+    two statements. So a handle remembers its applied settings, and `prepare` sends only the
+    difference: usually no statement, or one SET.
     """
 
     def __init__(self, connection: Any, base: Mapping[str, str], *, read_only: bool) -> None:
@@ -87,8 +86,8 @@ class Handle:
 
         Args:
             connection: The session of chDB.
-            base: Settings that hold where a request says nothing else.
-            read_only: The engine refuses, from now on and for good, everything that writes.
+            base: The settings of requests that do not set them.
+            read_only: The engine refuses, from now on and for good, every statement that writes.
         """
         self._connection = connection
         self._base = dict(base)
@@ -118,7 +117,7 @@ class Handle:
         """Run a statement and return its whole result and its statistics.
 
         Raises:
-            Rejected: Whatever the engine refuses.
+            Rejected: The engine refuses the statement.
         """
         started = perf_counter_ns()
         result = self._run(sql, output_format, params)
@@ -174,7 +173,7 @@ class Engine:
 
         Args:
             path: The data folder; it must be on a local disk.
-            config_file: What `config.prepare` returned.
+            config_file: The file that `config.prepare` returned.
             memory_limit_bytes: Upper bound for all queries and merges together.
             sandboxed: The system keeps this process from other files (`sandbox.enter`).
 
@@ -202,11 +201,11 @@ class Engine:
 
     @contextmanager
     def handle(self, purpose: Purpose = "write") -> Iterator[Handle]:
-        """Lend a clean handle for one statement; one whose statement fails is not used again.
+        """Lend a clean handle for one statement; after a failed statement it is closed.
 
         Args:
-            purpose: For all but `write` the engine bounds time and memory; for `read only` and
-                `parse` it refuses everything that writes.
+            purpose: For all but `write` the engine bounds time and memory. For `read only` and
+                `parse` it refuses every statement that writes.
         """
         handle = self._acquire(purpose)
         clean = False
@@ -230,12 +229,12 @@ class Engine:
     def check(self, sql: bytes, *, own_file_clauses: int = 0, read_only: bool = False) -> None:
         """Let the engine's own parser confirm that a text is one statement without file clauses.
 
-        The file clauses INTO OUTFILE and FROM INFILE are carried out by the client part of chDB,
-        on which no grant has any effect. Blocks for about a millisecond; a text that was checked
-        lately costs nothing.
+        The client part of chDB executes the file clauses INTO OUTFILE and FROM INFILE, and no grant
+        has any effect on it. Blocks for about a millisecond; a text that was checked lately costs
+        no time.
 
         Args:
-            sql: What is going to be run.
+            sql: The statement to run.
             own_file_clauses: How many such clauses the caller has put into it.
             read_only: It must be a read.
 
@@ -252,7 +251,7 @@ class Engine:
             statement.forbid_file_names(canonical)
 
     def _canonical(self, sql: bytes) -> bytes:
-        """Return a statement as the engine's parser understands it: no comments, plain quotes."""
+        """Return a statement in the form of the engine's parser: no comments, plain quotes."""
         with self._lock:
             if (known := self._checked.get(sql)) is not None:
                 self._checked.move_to_end(sql)
@@ -261,7 +260,7 @@ class Engine:
             try:
                 canonical, _ = handle.query(_FORMAT_QUERY, "TSVRaw", {"sql": sql.hex()})
             except Rejected as error:
-                # What follows is the question of ours that it stood in.
+                # The engine appends our own query, in which the statement stood.
                 detail = error.detail.partition(": In scope SELECT formatQuery")[0]
                 raise Rejected(error.code, error.name, detail) from error
         if len(sql) <= MAX_CHECKED_BYTES:
@@ -323,15 +322,15 @@ class AskDirectly(Protocol):
 def open_directly(
     path: Path, database: str = DEFAULT_DATABASE, *, read_only: bool = True
 ) -> Iterator[AskDirectly]:
-    """Open a data folder that nothing else has open, for the time of a block. Blocks.
+    """Open a data folder that no other process has open, for the time of a block. Blocks.
 
     Args:
         path: The data folder of an embedded ClickHouse.
         database: Current database of the statements.
-        read_only: The engine refuses everything that writes.
+        read_only: The engine refuses every statement that writes.
 
     Raises:
-        PathInUse: A running server has the folder open; ask that one over HTTP.
+        PathInUse: A running server has the folder open; query that one over HTTP.
         DataUnavailable: There is no data folder, or it cannot be opened.
     """
     if not path.is_dir():
@@ -357,7 +356,7 @@ def open_directly(
 
 
 def _escape(value: str) -> str:
-    """Write the value of a placeholder as ClickHouse reads it."""
+    """Write the value of a placeholder in the form that ClickHouse reads."""
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 

@@ -1,4 +1,4 @@
-"""Errors of the embedded ClickHouse, by the reaction that they call for."""
+"""Errors of the embedded ClickHouse, each named after the reaction that it demands."""
 
 import re
 
@@ -40,11 +40,11 @@ class PortInUse(ServerError):
 
 
 class ClientGone(ServerError):
-    """The client closed its connection: give up what it asked for."""
+    """The client closed its connection: abandon its request."""
 
 
 class Rejected(ServerError):
-    """ClickHouse, or this server in its place, refuses a request: tell the client.
+    """ClickHouse, or this server in its place, refuses a request: report it to the client.
 
     Attributes:
         code: ClickHouse's error number, for example 60.
@@ -60,7 +60,7 @@ class Rejected(ServerError):
 
 
 def from_engine(error: BaseException) -> Rejected:
-    """Translate what the engine raised into the refusal that a client understands."""
+    """Translate an engine's exception into the refusal that a client understands."""
     text = str(error).strip()
     start = text.find("Code: ")
     match = _MESSAGE.match(text[start:]) if start >= 0 else None

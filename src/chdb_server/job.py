@@ -1,4 +1,4 @@
-"""One request's work on the engine, from its body to its result. Runs in a worker thread."""
+"""One request's work on the engine, from its body to its result. It runs in a worker thread."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ from chdb_server.statement import SYNTAX_ERROR, Statement, StatementKind, classi
 
 MAX_MEMORY_BYTES = 32 << 20
 _BLOCK_NAME = "insert_deduplication_token"
-# Stands for the file of a request where a statement is checked, so that the text repeats.
+# Replaces the file of a request when a statement is checked, so that equal statements match.
 _ANY_FILE = "/dev/fd/0"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a request.
+    """The outcome of a request.
 
     Attributes:
         result: The result, unless it went through the pipe.
@@ -37,7 +37,7 @@ class Outcome:
 
 
 class Job:
-    """Carries out one request. `run` blocks; everything else is for the event loop."""
+    """Carries out one request. `run` blocks; all other methods are for the event loop."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Job:
         """Prepare the work.
 
         Args:
-            engine: Where the work is done.
-            request: What is asked for.
-            body: The decompressed body; taken from as the engine needs it, without waiting for
-                the client.
+            engine: The engine that does the work.
+            request: The request.
+            body: The decompressed body; read as the engine needs it, without waiting for the
+                client.
             announce: Called from the worker thread when a result starts to flow, with the
                 descriptor of a pipe to read it from and its format. The receiver closes it.
         """
@@ -68,8 +68,8 @@ class Job:
         """Do the work. Blocks for as long as the statement and the client take.
 
         Raises:
-            Rejected: What the client is to be told.
-            ClientGone: The client left in the middle of the body; nothing was inserted.
+            Rejected: The error for the client.
+            ClientGone: The client left in the middle of the body; no row was inserted.
         """
         statement, data = self._read_statement()
         with self._engine.handle(self._purpose(statement)) as handle:
@@ -83,7 +83,7 @@ class Job:
         return "read" if statement.kind is StatementKind.READ else "write"
 
     def cancel(self) -> None:
-        """Stop a running read. Blocks briefly; without effect on anything that writes."""
+        """Stop a running read. Blocks briefly; has no effect on a statement that writes."""
         with self._lock:
             self._cancelled = True
             target = self._target
@@ -156,10 +156,10 @@ class Job:
     def _spooled(self, data: Iterable[bytes]) -> Iterator[str]:
         """Provide the data of an INSERT as a file without a name, complete or not at all.
 
-        chDB's streaming insert reports success for rows that the table then refuses (a
-        violated constraint), and its plain query mis-splits data at blank lines. Up to
-        MAX_MEMORY_BYTES it is in memory: ext4 takes milliseconds to find a file's place where
-        many files were just deleted. (Other systems than Linux have no such files.)
+        chDB's streaming insert reports success for rows that the table then refuses (a violated
+        constraint), and its plain query splits data wrongly at blank lines. Up to MAX_MEMORY_BYTES
+        the file is in memory: ext4 takes milliseconds to find a file's place where many files were
+        just deleted. (Only Linux has such files.)
         """
         with ExitStack() as opened:
             in_memory = sys.platform == "linux"
@@ -210,7 +210,7 @@ class Job:
 def _split_settings(
     settings: Mapping[str, str], statement: Statement
 ) -> tuple[Mapping[str, str], bytes]:
-    """Take the deduplication token out, to go along with the INSERT in its own clause.
+    """Take the deduplication token out of the settings; it goes into the INSERT's own clause.
 
     It is new with every block, and a SET for it would cost a fifth of a small insert.
     """

@@ -1,13 +1,13 @@
-"""Takes from this process what the embedded ClickHouse must never do, by Linux's Landlock.
+"""Takes rights from this process that the embedded ClickHouse must never use, by Linux's Landlock.
 
-ClickHouse's grants keep queries from files, URLs and commands. The kernel holds the same rule again
-below them, for every file that the engine opens by a way that grants do not know (the function
+ClickHouse's grants keep queries from files, URLs and commands. Below them the kernel enforces the
+same rule for every file that the engine opens in a way that grants do not cover (the function
 `file()`, a disk that a table's settings name):
 
 - write only to the data folder,
-- read only the data folder, Python's own files and what the system tells about itself,
-- execute nothing,
-- open no TCP connection to anywhere.
+- read only the data folder, Python's own files and the system's files about itself,
+- execute no program,
+- open no TCP connection to any address.
 
 A process can only give rights up, and threads that run already keep theirs. So this comes before
 the import of chDB, which starts threads.
@@ -38,7 +38,7 @@ _LEAST_VERSION = 2
 _VERSION_WITH_TRUNCATE = 3
 _VERSION_WITH_NETWORK = 4
 
-# Libraries, time zones, and what ClickHouse reads about the machine to size itself.
+# Libraries, time zones, and the files about the machine by which ClickHouse sizes itself.
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/nix/store", "/sys"),
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/timezone"),
@@ -63,7 +63,7 @@ def enter(data_dir: Path, readable: Iterable[Path] = ()) -> bool:
 
     Args:
         data_dir: The folder that stays writable; it must exist.
-        readable: What must stay readable besides.
+        readable: Further files and folders that stay readable.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -93,7 +93,7 @@ def enter(data_dir: Path, readable: Iterable[Path] = ()) -> bool:
 
 
 def _readable() -> list[Path]:
-    # Of /proc only this process and the machine: other processes keep their secrets there.
+    # Of /proc only this process and the machine: other processes have secrets there.
     machine = [path for path in Path("/proc").iterdir() if not path.name.isdigit()]
     return [
         *map(Path, (sys.prefix, sys.base_prefix, sys.exec_prefix)),
@@ -106,7 +106,7 @@ def _readable() -> list[Path]:
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
-    """Keep rights to a path and all below it; a path that is missing needs none."""
+    """Keep rights to a path and all below it; a missing path needs none."""
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:

@@ -1,8 +1,8 @@
 """The embedded ClickHouse behind an HTTP port, for any ClickHouse HTTP client.
 
-A request waits on the event loop; its statement runs in a worker thread, because the engine
-blocks. A result flows through a pipe from the engine to the event loop and on to the
-client, so a slow client slows the query and memory stays bounded.
+A request waits on the event loop; its statement runs in a worker thread, because the engine blocks.
+A result flows through a pipe from the engine to the event loop and on to the client. So a slow
+client slows the query, and memory stays bounded.
 """
 
 import asyncio
@@ -50,9 +50,9 @@ _MAX_INFLATED_BYTES = 1024 * _MIB
 _MAX_DRAINED_BYTES = 256 * _MIB
 _DRAIN_TIMEOUT_S = 20.0
 _BODY_IDLE_TIMEOUT_S = 30.0
-# A notebook may work on a part of a result for a while before it takes the next one.
+# A notebook may work on a part of a result for a while before it reads the next one.
 _TAKE_TIMEOUT_S = 300.0
-# Of all results together that wait on the disk to be complete.
+# Of all results together that the disk holds until they are complete.
 _MAX_HELD_BYTES = 8192 * _MIB
 _INSERT_THREADS = 8
 _CANCEL_AGAIN_SECONDS = 0.2
@@ -69,15 +69,16 @@ _PLAIN = [_TEXT, *protocol.SECURITY_HEADERS]
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """How to run the server.
+    """The options of the server.
 
     Attributes:
         path: Data folder, created if need be.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        user: The one user that is let in.
+        user: The only accepted user.
         password: Its password; may be empty.
-        threads: How many reads run at once; more wait. What writes has threads of its own.
+        threads: How many reads run at once; more wait. Statements that write have their own
+            threads.
         memory_limit_bytes: Bound for all queries and merges together.
         shutdown_seconds: How long running requests may take to finish after SIGTERM.
         sandboxed: Whether the system keeps this process from other files.
@@ -104,8 +105,8 @@ def serve(options: ServerOptions, config_file: Path) -> int:
     Prints `listening on http://HOST:PORT` to stdout once requests are answered.
 
     Args:
-        options: How to run.
-        config_file: What `config.prepare` returned for the data folder.
+        options: The options of the server.
+        config_file: The file that `config.prepare` returned for the data folder.
 
     Raises:
         PortInUse: The address cannot be listened on.
@@ -139,8 +140,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> None:
     app = App(options, engine)
-    # uvicorn says on this logger what it also shows by its behaviour: a response that is
-    # cut off on purpose, so that the client notices the failure, is no server error.
+    # uvicorn logs here each response that is cut off. This server cuts one off on purpose, so that
+    # the client notices the failure; that is no server error.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -171,10 +172,10 @@ class App:
     """The ASGI application."""
 
     def __init__(self, options: ServerOptions, engine: Engine) -> None:
-        """Ask the engine once for what every response says of it. Blocks for a few ms."""
+        """Read from the engine the facts that every response holds. Blocks for a few ms."""
         self._options = options
         self._engine = engine
-        # Reads that take long never keep an insert waiting.
+        # Long reads never keep an insert waiting.
         self._reads = ThreadPoolExecutor(options.threads, thread_name_prefix="read")
         self._writes = ThreadPoolExecutor(_INSERT_THREADS, thread_name_prefix="write")
         self._held_bytes = 0
@@ -205,7 +206,7 @@ class App:
             await self._answer(scope, _Body(receive), send)
 
     def close(self) -> None:
-        """Stop what still runs. Blocks until the threads are done."""
+        """Stop all running statements. Blocks until the threads are done."""
         self._engine.cancel_all()
         for threads in (self._reads, self._writes):
             threads.shutdown(wait=True, cancel_futures=True)
@@ -215,7 +216,7 @@ class App:
         try:
             headers = protocol.headers_of(scope["headers"])
             if not protocol.is_trusted(headers, self._options.host):
-                # A page learns nothing, not even which server this is.
+                # A foreign page learns no fact, not even which server this is.
                 await _send_all(send, 403, _PLAIN, _FOREIGN)
                 return
             values = protocol.values_of(scope["query_string"])
@@ -251,7 +252,7 @@ class App:
             reads = request.readonly or begins_read(request.query or body.head)
             threads = self._reads if reads else self._writes
             done = asyncio.ensure_future(loop.run_in_executor(threads, job.run))
-            # From here on, whatever ends this task ends the read as well.
+            # From here on, any end of this task ends the read as well.
             watch = asyncio.ensure_future(_cancel_when_gone(body, job, done))
             try:
                 await asyncio.wait((done, reading), return_when=asyncio.FIRST_COMPLETED)
@@ -274,7 +275,7 @@ class App:
 
     @asynccontextmanager
     async def _received(self, body: "_Body") -> "AsyncIterator[Iterator[bytes]]":
-        """Receive a body whole, so that no thread ever waits for a client; provide its pieces."""
+        """Receive a whole body, so that no thread ever waits for a client; provide its pieces."""
         pieces: list[bytes] = []
         total = 0
         with ExitStack() as opened:
@@ -345,7 +346,7 @@ class App:
     async def _refuse(self, error: Rejected, body: "_Body", response: "_Response") -> None:
         if response.started:
             return
-        # A client that is still sending reads no response; so let it finish.
+        # A client that is still sending reads no response; so receive the rest first.
         with suppress(ClientGone, TimeoutError):
             async with asyncio.timeout(_DRAIN_TIMEOUT_S):
                 await body.drain(_MAX_DRAINED_BYTES)
@@ -372,8 +373,8 @@ class _Body:
     """A request's body on the event loop.
 
     Attributes:
-        head: Its first bytes that came.
-        finished: Whether all of it came.
+        head: Its first received bytes.
+        finished: Whether all of it has arrived.
     """
 
     def __init__(self, receive: "Receive") -> None:
@@ -386,7 +387,7 @@ class _Body:
 
         Raises:
             ClientGone: The client closed the connection before the end.
-            Rejected: It has sent nothing for _BODY_IDLE_TIMEOUT_S.
+            Rejected: It has sent no byte for _BODY_IDLE_TIMEOUT_S.
         """
         try:
             async with asyncio.timeout(_BODY_IDLE_TIMEOUT_S):
@@ -413,7 +414,7 @@ class _Body:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def drain(self, limit: int) -> None:
-        """Read and forget the rest, up to a limit."""
+        """Read and drop the rest, up to a limit."""
         total = 0
         while not self.finished and total < limit:
             total += len(await self.next())
@@ -449,7 +450,7 @@ class _Pipe:
         self.close()
 
     async def read(self) -> bytes:
-        """Return what is there, waiting until there is something; empty at the end."""
+        """Return the available bytes, or wait for some; empty at the end."""
         while self._open:
             try:
                 return os.read(self._descriptor, _PIPE_BYTES)
@@ -458,7 +459,7 @@ class _Pipe:
         return b""
 
     def close(self) -> None:
-        """Close it. What the engine still writes is lost."""
+        """Close the pipe. Later bytes of the engine are lost."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._descriptor)
@@ -501,14 +502,14 @@ class _Response:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what was said of a result that will not come."""
+        """Drop the headers of a result that will not come."""
         self.encoding = ""
         self.headers = [self._query_id, *self._always]
 
     async def send_whole(
         self, statistics: Statistics | None, content: bytes, status: int = 200
     ) -> None:
-        """Send everything at once, with its length."""
+        """Send the whole response at once, with its length."""
         self.started = True
         self._summarise(statistics)
         if content and self.encoding:
@@ -541,9 +542,9 @@ class _Response:
             await self.send_piece(piece)
 
     async def send_piece(self, piece: bytes) -> None:
-        """Send a piece; waits while the client is slower than we are."""
+        """Send a piece; waits while the client is slower than this server."""
         if self.encoding:
-            # Up to a megabyte: long enough to keep the event loop from other requests.
+            # Up to a megabyte: compression would block the event loop for too long.
             piece = await asyncio.to_thread(self._compressor.compress, piece)
         if not piece:
             return
@@ -577,7 +578,7 @@ class _Response:
 
 
 async def _cancel_when_gone(body: _Body, job: Job, done: "asyncio.Future[Outcome]") -> None:
-    """Stop a read whose client has gone; again, should the engine not have begun with it."""
+    """Stop a read whose client has left; repeat it if the engine had not begun the read."""
     await body.gone()
     await _cancel(job, done)
 
@@ -586,7 +587,7 @@ async def _cancel(job: Job, done: "asyncio.Future[Outcome]") -> None:
     while not done.done():
         await asyncio.to_thread(job.cancel)
         await asyncio.wait((done,), timeout=_CANCEL_AGAIN_SECONDS)
-    done.exception()  # nobody waits for it any more
+    done.exception()  # no caller waits for it any more
 
 
 async def _send_all(

@@ -1,11 +1,11 @@
-"""What an SQL text asks for, as far as the HTTP interface has to know it.
+"""Classifies an SQL text, as far as the HTTP interface needs it.
 
-ClickHouse's own parser runs inside the engine; this module only finds the few things that
-decide how a request is carried out: whether it reads or writes, which format it names, and
-where the data of an INSERT begins. It is pure: no engine, no I/O.
+ClickHouse's own parser runs inside the engine. This module only finds the few facts that decide how
+a request is carried out: whether it reads or writes, which format it names, and where the data of
+an INSERT begins. It is pure: no engine, no I/O.
 
-It is no boundary: texts exist that it takes for something else than the engine does. The engine
-checks each statement before it runs (`Engine.check`), and runs a read without the right to write.
+It is no security boundary: it classifies some texts otherwise than the engine. The engine checks
+each statement before it runs (`Engine.check`), and runs a read without the right to write.
 
 Facts from the ClickHouse documentation: "HTTP interface", "INSERT INTO statement", "FORMAT
 clause", "INTO OUTFILE clause", "SQL syntax" (literals, comments, heredocs).
@@ -37,7 +37,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# What ClickHouse writes around text when it writes a statement itself.
+# The quotes around text in a statement that ClickHouse has formatted itself.
 _LITERAL = re.compile(rb"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
 _FILE_CLAUSE = re.compile(rb"INTO\s+OUTFILE\s+''|FROM\s+INFILE\s+''")
 _TEMPORARY = re.compile(rb"\s*(CREATE|REPLACE|CREATE\s+OR\s+REPLACE)\s+TEMPORARY\b")
@@ -53,9 +53,9 @@ class StatementKind(Enum):
 
     EMPTY = "empty"
     READ = "read"
-    """Streams a result, changes nothing."""
+    """Streams a result, changes no data."""
     ANSWER = "answer"
-    """Does something and reports it as a small result."""
+    """Changes a state and reports it as a small result."""
     INSERT_DATA = "insert data"
     """INSERT whose rows follow in the request."""
     SET = "set"
@@ -73,7 +73,7 @@ class Statement:
         text: The SQL without a trailing semicolon; of an INSERT with data only the part
             before VALUES or FORMAT.
         format: The named format: of the result, or of an INSERT's data. None if not named.
-        tail: What follows the FORMAT clause of a read, a SETTINGS clause.
+        tail: The text behind the FORMAT clause of a read, a SETTINGS clause.
         data_start: Offset of the first data byte of an INSERT in the classified text.
         settings_start: Offset in `text` of an INSERT's own SETTINGS clause; None without one.
     """
@@ -87,7 +87,7 @@ class Statement:
 
     @property
     def reads(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether it changes no data."""
         return self.kind in (
             StatementKind.READ,
             StatementKind.SET,
@@ -172,20 +172,20 @@ def classify(sql: bytes) -> Statement:
 
 
 def begins_read(sql: bytes) -> bool:
-    """Tell whether a text begins as a read does; which decides about its thread alone."""
+    """Return whether a text begins as a read does; this only chooses its thread."""
     first = next((token for token in _tokens(sql) if token.text != b"("), None)
     return first is not None and first.word in _READS
 
 
 def destroys(sql: bytes) -> bool:
-    """Tell whether a statement may delete data, so that a person should be asked first."""
+    """Return whether a statement may delete data, so that the user should be asked first."""
     words = [token.word for token in _tokens(sql)]
     begins = next((word for word in words if word), "")
     return begins not in _READS and bool(_DESTROYERS.intersection(words))
 
 
 def forbid_writes(canonical: bytes) -> None:
-    """Refuse a statement that does something, such as KILL QUERY, which the engine calls a read.
+    """Refuse a statement that changes a state and that the engine calls a read, such as KILL QUERY.
 
     Args:
         canonical: The statement as ClickHouse's formatQuery writes it.
@@ -245,7 +245,7 @@ def forbid_file_clauses(canonical: bytes, own: int) -> None:
 
 
 def forbid_file_names(canonical: bytes) -> None:
-    """Refuse what opens files by ways that no grant covers, where no sandbox does.
+    """Refuse statements that open files in ways that no grant covers, where there is no sandbox.
 
     A column with such a name is refused as well.
 
@@ -266,8 +266,8 @@ def split(sql: bytes) -> tuple[list[bytes], bytes]:
     """Divide at semicolons; those within quotes, comments and brackets do not count.
 
     Returns:
-        The statements that a semicolon ends, without it, empty ones left out; and what follows,
-        which may have just begun.
+        The statements that end with a semicolon, without it and without empty ones; and the rest of
+        the text, which may have just begun.
     """
     statements = []
     start = end = 0
@@ -279,7 +279,7 @@ def split(sql: bytes) -> tuple[list[bytes], bytes]:
         if token.text == b";":
             statements.append(sql[start : token.start].strip())
             start = token.end
-    # What follows may be a comment alone.
+    # The rest may be a comment alone.
     return [each for each in statements if each], sql[start:] if end > start else b""
 
 
@@ -317,7 +317,7 @@ def _find_format(top: list[_Token]) -> tuple[str | None, int, int]:
 
 
 def _classify_insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
-    """Classify what follows INSERT; stops at the data, which is never looked at."""
+    """Classify the text after INSERT; it stops before the data and never reads them."""
     selects = False
     settings_start: int | None = None
     end = len(sql)

@@ -20,7 +20,7 @@ CONNECT_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where a store is, and whether radar runs it."""
+    """The address of a store, and whether radar runs it."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ def kafka(settings: "Settings") -> Address:
     """Decide on the broker.
 
     Raises:
-        ConfigurationError: The address is taken, or nothing answers there.
+        ConfigurationError: The address is taken, or no server answers there.
     """
     host, port = first_broker(settings)
     given = "kafka_broker" in settings.model_fields_set
@@ -40,7 +40,7 @@ def kafka(settings: "Settings") -> Address:
 
 
 def first_broker(settings: "Settings") -> tuple[str, int]:
-    """Return host and port of the broker that KAFKA_BROKER names first."""
+    """Return host and port of the first broker in KAFKA_BROKER."""
     host, _, port = settings.kafka_broker.split(",")[0].rpartition(":")
     return host.strip("[]"), int(port)
 
@@ -49,7 +49,7 @@ def clickhouse(settings: "Settings") -> Address:
     """Decide on the database.
 
     Raises:
-        ConfigurationError: The address is taken, or nothing answers there.
+        ConfigurationError: The address is taken, or no server answers there.
     """
     host, port = settings.clickhouse_host, settings.clickhouse_port
     given = bool({"clickhouse_host", "clickhouse_port"} & settings.model_fields_set)
@@ -57,7 +57,7 @@ def clickhouse(settings: "Settings") -> Address:
 
 
 def dashboard(settings: "Settings") -> Address | None:
-    """Decide where `radar up` serves the dashboard: another port where its own is taken.
+    """Decide where `radar up` serves the dashboard: on another port if its own is taken.
 
     None if it is not wanted.
     """
@@ -81,7 +81,7 @@ def check_dashboard(settings: "Settings") -> None:
         return
     raise ConfigurationError(
         f"DASHBOARD_HOST={settings.dashboard_host} is reached from other machines: set"
-        " DASHBOARD_TOKEN, which everybody then needs"
+        " DASHBOARD_TOKEN, which every client then needs"
     )
 
 
@@ -95,18 +95,18 @@ def _decide(variable: str, assignment: str, host: str, port: int, *, given: bool
         if given:
             return Address(host, port, embedded=False)
         raise ConfigurationError(
-            f"{host_port(host, port)} is in use: set {assignment} to use what runs there,"
+            f"{host_port(host, port)} is in use: set {assignment} to use the server there,"
             f" or another {variable} to start an own one"
         )
     if is_loopback(host):
         return Address(host, port, embedded=True)
     raise ConfigurationError(
-        f"nothing answers at {host_port(host, port)}: start it or unset {variable}"
+        f"no server answers at {host_port(host, port)}: start it or unset {variable}"
     )
 
 
 def answers(host: str, port: int) -> bool:
-    """Tell whether something accepts TCP connections there; blocks up to two seconds."""
+    """Return whether a server accepts TCP connections there; blocks up to two seconds."""
     try:
         with socket.create_connection((host, port), CONNECT_TIMEOUT_S):
             return True
@@ -115,7 +115,7 @@ def answers(host: str, port: int) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine; blocks for the name's resolution."""
+    """Return whether a host is this machine; blocks for the name's resolution."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None)}
     except OSError:
@@ -126,8 +126,8 @@ def is_loopback(host: str) -> bool:
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a TCP port of this machine that is free now.
 
-    The system gives it to no outgoing connection, so it is still free a moment later, and a
-    connection to it cannot reach itself. Of two programs that choose at once, both rarely get it.
+    The system gives this port to no outgoing connection. So it is still free a moment later, and a
+    connection to it cannot reach itself. Two programs that choose at once rarely get the same port.
 
     Raises:
         ConfigurationError: None of many ports is free.
@@ -142,19 +142,19 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def family(host: str) -> socket.AddressFamily:
-    """Return the address family of a host that is an IPv6 address, and else that of IPv4."""
+    """Return the address family of a host: of an IPv6 address, or else of IPv4."""
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def listening_ports(outgoing: str) -> range:
-    """Return the ports for servers, of which outgoing connections take none.
+    """Return the ports for servers, which outgoing connections do not use.
 
     Args:
         outgoing: The system's first and last port for outgoing connections.
     """
     first, last = (int(word) for word in outgoing.split())
     above = range(last + 1, MAX_PORT + 1)
-    # Below are the ports that people choose for their servers.
+    # Below are the ports that operators choose for their servers.
     return above if len(above) >= FEWEST_PORTS else range(min(FIRST_PORT, first // 2), first)
 
 

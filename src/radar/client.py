@@ -1,4 +1,4 @@
-"""What is recorded, for notebooks: questions in Python, answers as Arrow tables.
+"""Recorded data for notebooks: queries in Python, answers as Arrow tables.
 
     from radar.client import Radar
 
@@ -63,11 +63,11 @@ _ORDER_BOOK = (
 
 
 class Radar:
-    """Asks the database of CLICKHOUSE_HOST and CLICKHOUSE_PORT, or the embedded data at rest.
+    """Queries the database at CLICKHOUSE_HOST and CLICKHOUSE_PORT, or the embedded data at rest.
 
-    Where nothing answers at that address, each question opens the data in RADAR_DATA_DIR itself
-    and closes it again. Options come from the environment and `.env`, as with the commands.
-    Every method blocks until the whole answer is in memory.
+    If no server answers at that address, each query opens the data in RADAR_DATA_DIR itself and
+    closes it again. Options come from the environment and `.env`, as with the commands. Every
+    method blocks until the whole answer is in memory.
     """
 
     def __init__(self, *, write: bool = False, **options: Any) -> None:
@@ -80,7 +80,7 @@ class Radar:
 
         Raises:
             ConfigurationError: An option is not allowed.
-            RadarError: pyarrow is missing; the message says how to install it.
+            RadarError: pyarrow is missing; the message names the command that installs it.
         """
         _pyarrow()
         self._settings = load(**options)
@@ -96,9 +96,9 @@ class Radar:
 
         Raises:
             InvalidRequest: A time has no zone, or is none.
-            UnknownMarket: Nothing of this market is recorded; the message names similar ones.
+            UnknownMarket: The market has no records; the message names similar ones.
             InvalidPeriod: The end is not after the start, or the start is in the future.
-            StoreUnavailable: Nothing answers and there is no embedded data.
+            StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
         self._check(symbol, start, end)
@@ -115,9 +115,9 @@ class Radar:
 
         Raises:
             InvalidRequest: A time has no zone, or is none; the interval is none.
-            UnknownMarket: Nothing of this market is recorded; the message names similar ones.
+            UnknownMarket: The market has no records; the message names similar ones.
             InvalidPeriod: The end is not after the start, or the start is in the future.
-            StoreUnavailable: Nothing answers and there is no embedded data.
+            StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
         interval_s = str(_seconds(interval))
@@ -135,9 +135,9 @@ class Radar:
 
         Raises:
             InvalidRequest: The time has no zone, or is none.
-            UnknownMarket: Nothing of this market is recorded; the message names similar ones.
+            UnknownMarket: The market has no records; the message names similar ones.
             InvalidPeriod: The time is in the future.
-            StoreUnavailable: Nothing answers and there is no embedded data.
+            StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
         self._check(symbol, at, None, name="at")
@@ -162,11 +162,11 @@ class Radar:
 
         Args:
             sql: The query, with placeholders as in `WHERE symbol = {symbol:String}`.
-            parameters: Their values; times are of the same forms as elsewhere here.
+            parameters: Their values; times have the same forms as in the other methods.
 
         Raises:
             InvalidRequest: A time has no zone, or is none.
-            StoreUnavailable: Nothing answers and there is no embedded data.
+            StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
         library = _pyarrow()

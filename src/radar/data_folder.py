@@ -1,7 +1,7 @@
-"""Whether the folder RADAR_DATA_DIR can be written, found out by writing to it.
+"""Checks whether the folder RADAR_DATA_DIR can be written, by writing to it.
 
-Permissions alone do not tell: root may write everywhere but to a read-only mount, and a full disk
-takes no file.
+Permissions alone are not enough: root may write everywhere but to a read-only mount, and a full
+disk takes no file.
 """
 
 import errno
@@ -27,7 +27,7 @@ _REMEDIES = {
 
 
 def why_not_writable(folder: Path) -> tuple[str, str] | None:
-    """Return what keeps radar from writing to a folder, and the remedy; None if nothing does.
+    """Return the reason why radar cannot write to a folder, and the remedy; None if it can.
 
     A folder that does not exist is not created; then the folder above it counts.
     """
@@ -43,7 +43,7 @@ def why_not_writable(folder: Path) -> tuple[str, str] | None:
 
 
 def explain(error: OSError, folder: Path) -> tuple[str, str]:
-    """Return what an error of the file system says about a folder, and the remedy."""
+    """Return the meaning of a file-system error for a folder, and the remedy."""
     if error.errno in {errno.EACCES, errno.EPERM}:
         existing = next(_existing(folder), folder)
         return (

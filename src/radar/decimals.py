@@ -3,8 +3,8 @@
 import re
 from decimal import Decimal
 
-# 20 digits before the point and 18 after are what Decimal(38, 18) holds. The pattern is ASCII
-# and bounded on purpose: Decimal() itself accepts "1_000", Arabic digits and "1e1000000".
+# Decimal(38, 18) holds 20 digits before the point and 18 after it. The pattern is ASCII and
+# bounded on purpose: Decimal() itself accepts "1_000", Arabic digits and "1e1000000".
 CANONICAL_PATTERN = r"^(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{0,17}[1-9])?$"
 MAX_INTEGER_DIGITS = 20
 MAX_FRACTION_DIGITS = 18

@@ -1,7 +1,7 @@
-"""Ends a command that has only begun when SIGTERM or SIGINT comes: at once, without a traceback.
+"""Ends a command at its start when SIGTERM or SIGINT comes: at once, without a traceback.
 
-The command line imports this module before everything else, because the other imports take most of
-the time of a start. Commands that hold something replace these handlers with their own.
+The command line imports this module before all others, because their imports take most of the time
+of a start. Commands that hold resources replace these handlers with their own.
 """
 
 import os
@@ -35,6 +35,6 @@ def interrupt_again() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Others import the command line as well: tests, and the process that forks the children.
+# Other programs import the command line as well: tests, and the forkserver.
 if f"/{sys.argv[0]}".endswith(_OWN):
     leave_on_signals()

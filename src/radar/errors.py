@@ -2,6 +2,31 @@
 
 The module that imports a library translates its errors into these, with `raise … from`. Every
 message is one line with the next action.
+
+    RadarError
+      ConfigurationError          stop, name the option
+      NotRunning                  stop, name the command that starts radar
+      InvalidRequest              answer the person who asked
+        UnknownMarket
+        InvalidPeriod
+      QueryFailed                 show the database's message
+      FeedLost                    reconnect
+      ExchangeUnavailable         retry with backoff
+      InvalidFrame                count and drop the frame
+      InvalidMessage              send the message to the dead letters
+      TooManyInvalid              halt the partition
+      BufferFull                  stop reading the socket
+      BrokerUnavailable           retry
+        OffsetSilent
+      CommitRejected              plan again
+      WorkerFenced                end the worker
+        NameTaken
+      ClientHangs                 end the process
+      StoreUnavailable            pause the partition and retry
+        StoreNeedsRepair          retry slowly, name the repair
+        BlockTooLarge             divide the block
+        InsertCutOff              retry, then divide the block
+      StoreRejected               halve the block until the bad rows stand alone
 """
 
 
@@ -119,7 +144,7 @@ class StoreRejected(RadarError):
 
 
 class QueryFailed(RadarError):
-    """ClickHouse refused a query: show its message to the person who asked."""
+    """ClickHouse refused a query: show its message to the user."""
 
 
 class InvalidRequest(RadarError):

@@ -17,14 +17,14 @@ SIMULATED_HEADER = "X-Radar-Simulated"
 
 
 class Origin(StrEnum):
-    """Where data comes from."""
+    """Whether data is real or simulated."""
 
     REAL = "real"
     SIMULATED = "simulated"
 
 
 class OriginMark(NamedTuple):
-    """What a store holds.
+    """The mark of a store.
 
     Attributes:
         origin: Real or simulated.
@@ -49,13 +49,13 @@ def origin_of(
     """Return the origin of an exchange's data.
 
     Args:
-        declared: EXCHANGE_ORIGIN; empty: nothing is declared.
+        declared: EXCHANGE_ORIGIN; empty: not declared.
         given: Addresses that the options set; empty ones count as not set.
         own: The exchange's own addresses.
         says_simulated: Whether the exchange itself says that it is simulated.
 
     Raises:
-        ConfigurationError: The exchange says otherwise than what is declared.
+        ConfigurationError: The exchange contradicts the declared origin.
     """
     if says_simulated:
         if declared == Origin.REAL:
@@ -77,10 +77,10 @@ def refuse_other(
     """Refuse to write data into a store that holds data of the other origin.
 
     Args:
-        mark: What the store holds; None if nobody has said so.
-        wanted: The origin of what would be written.
+        mark: The store's mark; None if it has none.
+        wanted: The origin of the data to write.
         store: Names the store.
-        data: Names what would be written.
+        data: Names the data to write.
         remedy: The option that names another store.
 
     Raises:

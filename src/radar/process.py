@@ -1,4 +1,4 @@
-"""What a child process of the supervisor does about its own life."""
+"""How a child process of the supervisor lives and ends: signals, open files, orphans."""
 
 import ctypes
 import os
@@ -12,29 +12,29 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_GET_CHILD_SUBREAPER = 37
 LEAST_OPEN_FILES = 1024
-MOST_OPEN_FILES = 1_048_576  # some programs look at every number that they may use
+MOST_OPEN_FILES = 1_048_576  # some programs iterate over every number that they may use
 SUPERVISOR_VARIABLE = "RADAR_SUPERVISOR_PID"
 
 
 def follow_supervisor(number: signal.Signals) -> None:
-    """Ask Linux to send a signal when the supervisor dies, however it dies.
+    """Request a signal from Linux for the supervisor's death, however it dies.
 
-    Stores want SIGTERM, to save what they have. Producers and workers want SIGKILL: without
-    their stores they could only wait, and they lose nothing by it.
+    Stores want SIGTERM, to save their data. Producers and workers want SIGKILL: without their
+    stores they could only wait, and the kill loses no message.
 
-    Does nothing without a supervisor or on another system. Survives exec.
+    Without a supervisor, or on another system, it has no effect. It survives exec.
     """
     supervisor = os.environ.get(SUPERVISOR_VARIABLE)
     if not supervisor or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
-    # It may have died before the call.
+    # The supervisor may have died before the call.
     if os.getppid() != int(supervisor):
         os.kill(os.getpid(), number)
 
 
 def raise_open_files() -> int:
-    """Let this process and its children open as many files as they may; return how many."""
+    """Raise the limit of open files for this process and its children; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -45,7 +45,7 @@ def raise_open_files() -> int:
 
 
 def warn_of_few_files(allowed: int) -> None:
-    """Write one line if a process may run out of files; a supervised one leaves it to the other."""
+    """Write one line if a process may run out of files; its supervisor does it for a child."""
     if allowed < LEAST_OPEN_FILES and SUPERVISOR_VARIABLE not in os.environ:
         sys.stderr.write(
             f"radar: warning: a process may open {allowed} files only, which may be too few for its"
@@ -70,7 +70,7 @@ def handled(*numbers: signal.Signals) -> list[signal.Signals]:
 class Orphans:
     """Reaps processes that Linux gave to this one when their parents ended.
 
-    Only process 1, and a subreaper, gets any. Nobody else waits for them, so each would stay as a
+    Only process 1 or a subreaper gets any. No other process waits for them, so each would stay as a
     zombie and keep its number.
     """
 
@@ -79,7 +79,7 @@ class Orphans:
         self._adopts = sys.platform.startswith("linux") and (os.getpid() == 1 or _is_subreaper())
 
     def reap(self) -> None:
-        """Reap what has ended before the previous call; call it now and then.
+        """Reap orphans that ended before the previous call; call it regularly.
 
         The second look spares this process's own children, which their watchers reap at once.
         """

@@ -1,4 +1,4 @@
-"""Puts the parts together: what each process of radar is made of."""
+"""Assembles each process of radar from its parts."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ _Result = TypeVar("_Result")
 RETRY_S = 1.0
 LEAVE_START_S = 5.0
 GC_THRESHOLD = 200_000
-START_WITHIN_S = 120.0  # several questions to a slow store, one after the other
+START_WITHIN_S = 120.0  # several queries to a slow store, one after the other
 
 _log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ def produce(settings: Settings, dataset: Dataset) -> None:
 
     Raises:
         ConfigurationError: The exchange does not know a market of SYMBOLS.
-        BrokerUnavailable: Messages that were taken could not be delivered.
+        BrokerUnavailable: Accepted messages could not be delivered.
     """
     import uvloop
 
@@ -73,7 +73,7 @@ def produce(settings: Settings, dataset: Dataset) -> None:
 
 
 class MakeWorker(Protocol):
-    """What makes a worker: the class itself, or a variation of it."""
+    """Creates a worker: the class itself, or a variation of it."""
 
     def __call__(
         self, settings: Settings, dataset: Dataset, store: "Store", topic_id: str, *, health: Health
@@ -186,7 +186,7 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
     from radar.ui.web.app import serve
 
     settings = deployment.find(settings).reach(settings)
-    # Kafka's client tells several times a second that nobody answers; the overview tells it once.
+    # Kafka's client logs a missing broker several times a second; the overview shows it once.
     logging.getLogger("confluent").setLevel(logging.CRITICAL)
     health = _serve_health(settings)
     asked_store = Store(settings, timeout_s=CHECK_TIMEOUT_S)
@@ -202,7 +202,7 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
 
 
 def _serve_health(settings: Settings, connections: "Connections | None" = None) -> Health:
-    """Return where the process tells its health, and serve it with the metrics if wanted."""
+    """Return the health of the process, and serve it with the metrics if wanted."""
     health = Health()
     health.set("start", "is starting")
     if settings.metrics_port:
@@ -216,7 +216,7 @@ def _serve_health(settings: Settings, connections: "Connections | None" = None) 
 def _checking(
     settings: Settings, health: Health, checks: "Mapping[str, Check]"
 ) -> AbstractContextManager[None]:
-    """Run checks if anybody can see what they find."""
+    """Run the checks if the health is served."""
     from radar.telemetry.checks import checking
 
     return checking(health, checks) if settings.metrics_port else nullcontext()
@@ -231,7 +231,7 @@ def _ask_kafka(cluster: Cluster, dataset: Dataset) -> dict[int, int]:
 def _persist(
     action: Callable[[], _Result], stopping: threading.Event, health: Health
 ) -> _Result | None:
-    """Repeat an action until its server answers; None if told to stop before."""
+    """Repeat an action until its server answers; None if a stop comes first."""
     while not stopping.is_set():
         health.beat(START_WITHIN_S)
         try:
@@ -246,8 +246,8 @@ def _persist(
 def _stop_on_signals(starting: threading.Event) -> threading.Event:
     """Return the event that a signal sets.
 
-    While `starting` is set nothing was taken yet, and the process may wait for a server that does
-    not answer: then it ends by itself after LEAVE_START_S.
+    While `starting` is set, the process has taken no message yet and may wait for a server that
+    does not answer. Then it ends by itself after LEAVE_START_S.
     """
     stopping = threading.Event()
 

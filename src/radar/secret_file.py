@@ -1,4 +1,4 @@
-"""Secrets that radar makes itself and keeps in a file that only its user can read."""
+"""Secrets that radar creates and keeps in a file that only its user can read."""
 
 import os
 import secrets
@@ -32,7 +32,7 @@ def read(path: Path) -> str:
         ConfigurationError: The file is missing, empty or unreadable, or others may read it.
     """
     try:
-        # A link could lead to a file of somebody else.
+        # A link could lead to another user's file.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             _check_private(path, os.fstat(descriptor))

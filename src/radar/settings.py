@@ -1,9 +1,9 @@
 """Every option of radar, declared once; the only reader of the environment.
 
-`env.example`, `radar config` and the messages about wrong values follow from this
-declaration. Values come from the environment, then from a file `.env` in the working
-directory, then from the defaults here, which suit local work. A secret may come from a file
-instead, which the variable with `_FILE` behind its name names.
+`env.example`, `radar config` and the messages about wrong values follow from this declaration.
+Values come from the environment, then from a file `.env` in the working directory, then from the
+defaults here, which suit local work. A secret may come from a file instead: the variable with the
+suffix `_FILE` names it.
 """
 
 import difflib
@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from radar import secret_file
+from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError
 
 # A person waits for Kafka and ClickHouse: with the start of Python this is less than three seconds.
@@ -59,7 +60,7 @@ def _http_port(port: int) -> int:
 
 @dataclass(frozen=True)
 class Allowed:
-    """Says in words what a field takes, where its type does not."""
+    """Describes the allowed values of a field whose type is not enough."""
 
     words: str
 
@@ -200,8 +201,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put secrets from files before everything but what the caller gives."""
-        # Both have read their variables already; nothing reads `.env` a second time.
+        """Give secrets from files priority over all sources but the caller's values."""
+        # Both have read their variables already, so `.env` is read only once.
         given = {
             name: value
             for source in (dotenv_settings, env_settings)
@@ -455,9 +456,11 @@ class Settings(BaseSettings):
 
     # Running
     trades_workers: int = Field(
-        3, ge=1, le=64, description="Trades workers that `radar up` starts."
+        TRADES.workers, ge=1, le=64, description="Trades workers that `radar up` starts."
     )
-    depth_workers: int = Field(2, ge=1, le=64, description="Depth workers that `radar up` starts.")
+    depth_workers: int = Field(
+        DEPTH.workers, ge=1, le=64, description="Depth workers that `radar up` starts."
+    )
     radar_data_dir: Path = Field(
         Path(".radar"), description="Folder of the embedded mode's data and logs."
     )
@@ -548,7 +551,7 @@ def load(**overrides: Any) -> Settings:
 
     Raises:
         ConfigurationError: A value is not allowed; the message names the variable, the value
-            (unless it is a secret) and what is allowed.
+            (unless it is a secret) and the allowed values.
     """
     try:
         settings = Settings(**overrides)
@@ -579,7 +582,7 @@ def _check_together(settings: Settings) -> None:
     if is_address and not settings.dashboard_token.get_secret_value() and not _is_loopback(host):
         raise ConfigurationError(
             f"DASHBOARD_HOST={host} is reached from other machines: set DASHBOARD_TOKEN, which"
-            " everybody then needs"
+            " every client then needs"
         )
 
 
@@ -638,7 +641,7 @@ def _with_embedded_password(settings: Settings) -> Settings:
 
 
 def _is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its name alone, without asking for its address."""
+    """Return whether a host is this machine by its name alone, without a DNS request."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -646,7 +649,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _given() -> dict[str, Any]:
-    """Return what stands in `.env` and the environment, by variable name in small letters."""
+    """Return the variables of `.env` and the environment, by name in small letters."""
     variables = {**dotenv_values(".env"), **os.environ}
     return {name.lower(): value for name, value in variables.items()}
 
@@ -662,7 +665,7 @@ def _problem(given: dict[str, Any], detail: Any) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a field's value must never be shown."""
+    """Return whether a field's value must never be shown."""
     field = Settings.model_fields.get(name)
     return field is not None and field.annotation is SecretStr
 
@@ -749,7 +752,7 @@ _REFERENCE_HEAD = """# Configuration
 
 Every option of radar. Values come from the environment, then from a file `.env` in the working
 directory, then from the defaults here. A wrong value ends a command with exit code 2 and one line
-that says what is allowed; `radar config` shows what is in effect, secrets masked.
+that names the allowed values; `radar config` shows the values in effect, secrets masked.
 
 `radar config --reference` generates this page.
 """
@@ -798,7 +801,7 @@ MAX_LENGTH_DIFFERENCE = 2
 
 
 def warnings() -> list[str]:
-    """Return what of `.env` and the environment has no effect although somebody meant it to.
+    """Warn of settings in `.env` and the environment that have no effect, probably by mistake.
 
     These are lines that cannot be read, names in `.env` that are no option, and names in the
     environment that look like a misspelt option.

@@ -1,8 +1,8 @@
-"""Text of others, made safe to show.
+"""Foreign text, made safe to show.
 
-Strings of an exchange, of Kafka, of a database or of a browser may hold characters that a terminal
-or a log reader obeys instead of showing. Each boundary where such a string is shown passes it
-through `printable`.
+Text from an exchange, Kafka, a database or a browser may hold control characters, which a terminal
+or a log reader would execute instead of showing. Every place that shows such text passes it through
+`printable`.
 """
 
 import codecs
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 DEFAULT_LIMIT = 200
 ELLIPSIS = "…"
 
-# Python calls these printable, yet nothing of them is seen: two names could look the same.
-# Combining joiner, Hangul fillers, Khmer vowels, Mongolian and other variation selectors, the
+# Python calls these printable, yet they are invisible: two names could look the same. They are the
+# combining joiner, Hangul fillers, Khmer vowels, Mongolian and other variation selectors, and the
 # blank Braille pattern.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
@@ -22,21 +22,21 @@ _INVISIBLE = re.compile(
 
 
 def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
-    r"""Return text of one line in which every character is visible and none is obeyed.
+    r"""Return text of one line in which every character is visible and has no effect.
 
     Control characters (C0, DEL, C1), line breaks, characters that change the direction of text,
     invisible ones, surrogates, and those that are private or not assigned become `\xNN`, `\uNNNN`
     or `\UNNNNNNNN`. Markup of rich, HTML or a shell is plain text here and is left as it is.
 
     Args:
-        text: What somebody else wrote.
+        text: The foreign text.
         limit: Most characters that are returned, at least 1; a longer text ends with "…".
     """
     if len(text) <= limit and is_printable(text):
         return text
     cut = len(text) > limit
     shown = [each if is_printable(each) else _escaped(each) for each in text[:limit]]
-    # Escapes are longer than what they stand for; none is cut in the middle.
+    # An escape is longer than its character; none is cut in the middle.
     length = sum(map(len, shown))
     while length > limit - cut:
         length -= len(shown.pop())
@@ -44,7 +44,7 @@ def printable(text: str, limit: int = DEFAULT_LIMIT) -> str:
     return "".join(shown) + (ELLIPSIS if cut else "")
 
 
-# What clients and server put around the words of ClickHouse, some of it several times.
+# Text that clients and server add to ClickHouse's error, some of it several times.
 _CODES = re.compile(r"(Code: \d+\. )DB::\w*Exception: (?:Code: \d+\. DB::Exception: )*")
 _NAMES = re.compile(r"(\([A-Z_]+\))(?:\. \1)+")
 _AROUND = re.compile(
@@ -54,12 +54,12 @@ _AROUND = re.compile(
 
 
 def clickhouse_words(text: str) -> str:
-    """Return an error of ClickHouse without what its client and server put around it."""
+    """Return an error of ClickHouse without the text that its client and server add."""
     return _NAMES.sub(r"\1", _CODES.sub(r"\1", _AROUND.sub("", text))).strip()
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of any length and of several lines, with everything else written out."""
+    """Return a text of several lines with every other control character escaped."""
     if is_printable(text.replace("\n", "").replace("\t", "")):
         return text
     return "".join(
@@ -68,7 +68,7 @@ def printable_lines(text: str) -> str:
 
 
 def printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what `printable_lines` makes of UTF-8 that arrives in pieces, and escape bad bytes."""
+    """Apply `printable_lines` to UTF-8 that arrives in pieces, and escape bad bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     for chunk in chunks:
         yield printable_lines(decoder.decode(chunk)).encode()
@@ -76,7 +76,7 @@ def printable_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def is_printable(text: str) -> bool:
-    """Tell whether a text is shown as it is, however long it is."""
+    """Return whether a text has no character that `printable` escapes, whatever its length."""
     return text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None)
 
 

@@ -1,7 +1,7 @@
 """The certificate authorities that radar trusts: those of the machine.
 
-OpenSSL names them: the system's file and folder, or SSL_CERT_FILE and SSL_CERT_DIR where they are
-set. The clients that bring a list of their own are given these instead.
+OpenSSL names them: the system's file and folder, or SSL_CERT_FILE and SSL_CERT_DIR if they are set.
+Client libraries with a list of their own get these instead.
 """
 
 import ssl
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def context() -> ssl.SSLContext:
-    """Return what verifies a server's certificate and its name."""
+    """Return a context that verifies a server's certificate and its name."""
     return ssl.create_default_context()
 
 

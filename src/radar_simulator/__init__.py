@@ -1,7 +1,7 @@
 """A simulated exchange that speaks Wallex's protocol on 127.0.0.1, faults included.
 
 `main` runs it for the command line, `run` inside an event loop, and `simulator` as a context for
-tests. The ledger tells what it really sent.
+tests. The ledger records every sent frame.
 """
 
 from radar_simulator.errors import InvalidLedger, InvalidOption, SimulatorError

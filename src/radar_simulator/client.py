@@ -1,6 +1,6 @@
-"""One WebSocket connection as the exchange sees it, and what is known to have arrived on it.
+"""One WebSocket connection as the exchange sees it, and which of its frames have arrived.
 
-Knows the connection through a small interface, so that the library stays in `server`.
+It uses the connection through a small interface, so that only `server` imports the library.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ if sys.platform == "linux":
 
 
 class ClientConnection(Protocol):
-    """What the exchange needs of a WebSocket connection."""
+    """The part of a WebSocket connection that the exchange uses."""
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -29,7 +29,7 @@ class ClientConnection(Protocol):
 
     @property
     def shook_hands(self) -> bool:
-        """Whether the peer answered our close frame, and so has read all that came before it."""
+        """Whether the peer answered our close frame, and so has read all earlier frames."""
 
     @property
     def close_code(self) -> int | None:
@@ -47,8 +47,8 @@ class Client:
         connection: The connection.
         opened: Time of connecting; all times are the event loop's, in seconds.
         channels: Subscribed channels.
-        stalled_until: Nothing is sent before this time.
-        muted_until: By channel: nothing of it is sent before this time.
+        stalled_until: No frame is sent before this time.
+        muted_until: By channel: no frame of it is sent before this time.
         half_open_until: Neither sent nor read until then; None if it is not half-open.
         next_ping: Time of the exchange's next ping.
         pings: Unanswered pings, by id, with the time they were sent, oldest first.
@@ -68,7 +68,7 @@ class Client:
         self.next_ping = next_ping
         self.pings: dict[str, float] = {}
         self.reason = ""
-        # What this tick is going to send, and what of it the ledger is to know.
+        # The frames of this tick, and those of them for the ledger.
         self._frames: list[bytes] = []
         self._trades: list[LedgerTrade] = []
         self._depths: list[str] = []
@@ -81,7 +81,7 @@ class Client:
         return self.connection.is_open and not self.reason and self.half_open_until is None
 
     def live(self, now: float) -> bool:
-        """Whether frames sent now would go out."""
+        """Whether a frame that is queued now would be sent."""
         return self.reachable() and now >= self.stalled_until
 
     def queue(self, frame: bytes) -> None:
@@ -103,10 +103,10 @@ class Client:
 
         Args:
             ledger: The ledger.
-            limit_bytes: The most that may wait in this process for the peer to take it.
+            limit_bytes: The most that may wait in this process for the peer to read it.
 
         Returns:
-            False if the peer is too slow: then nothing was written and nothing entered.
+            False if the peer is too slow: then no frame was written or entered.
         """
         data, trades, depths = b"".join(self._frames), self._trades, self._depths
         self._frames, self._trades, self._depths = [], [], []
@@ -127,8 +127,8 @@ class Client:
         transport = self.connection.transport
         if not self._unconfirmed or transport.is_closing():
             return
-        # The protocol's own frames lie in the buffers without counting as written, so that this
-        # errs, if at all, towards unconfirmed.
+        # The protocol's own frames are in the buffers but do not count as written. So an error, if
+        # any, makes a trade unconfirmed.
         arrived = self._written - transport.get_write_buffer_size() - _unacknowledged(transport)
         while self._unconfirmed and self._unconfirmed[0][0] <= arrived:
             self._unconfirmed.popleft()
@@ -151,5 +151,5 @@ def _unacknowledged(transport: asyncio.Transport) -> int:
         descriptor = transport.get_extra_info("socket").fileno()
         raw = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
     except OSError:
-        return 0  # closed meanwhile: its end is told by `connection_lost`
+        return 0  # closed meanwhile: `connection_lost` handles its end
     return int.from_bytes(raw, sys.byteorder)

@@ -1,7 +1,7 @@
 """The simulated exchange behind its sockets: subscriptions, publishing, faults.
 
-Runs in one event loop and is told the time (the loop's, in seconds) by whoever calls it. A frame
-is encoded once, for all of its subscribers; a client gets all frames of a tick in one write.
+It runs in one event loop, and its callers pass the time (the loop's, in seconds). A frame is
+encoded once, for all of its subscribers; a client gets all frames of a tick in one write.
 """
 
 import math
@@ -25,7 +25,7 @@ class SimulatedExchange:
 
     Attributes:
         market: The market model.
-        ledger: What was really sent.
+        ledger: The record of all sent frames.
         quiet: While true the market stands still; connections stay open and pings go on.
         refuse_until: New connections are refused before this time.
         refuse_status: HTTP status of the refusal, 0 for a cut.
@@ -39,7 +39,7 @@ class SimulatedExchange:
 
         Args:
             options: How the exchange behaves.
-            ledger: Takes in what is sent; stays the caller's to close.
+            ledger: Records the sent frames; the caller closes it.
         """
         self.market = MarketModel(
             seed=options.seed,
@@ -89,7 +89,7 @@ class SimulatedExchange:
     # The market's side
 
     def tick(self, now: float) -> None:
-        """Apply what is due, look after the connections, and let the market move."""
+        """Apply due faults, serve the connections, and let the market move."""
         for entry in [entry for entry in self._repeating if entry[0] <= now]:
             self._repeating.remove(entry)
             self._repeating.append((now + entry[1].every_s, entry[1]))
@@ -152,14 +152,14 @@ class SimulatedExchange:
         ]
 
     def _hand_over(self, client: Client) -> bool:
-        """Write a client's frames, or throw it out for being slow."""
+        """Write a client's frames, or disconnect it for being slow."""
         if client.hand_over(self.ledger, self._options.send_buffer_bytes):
             return True
         self._close(client, 1008, "too slow")
         return False
 
     def _look_after(self, client: Client, now: float) -> None:
-        """Confirm what arrived; ping; end what is overdue."""
+        """Confirm arrived frames; ping; end overdue connections."""
         client.confirm()
         if client.half_open_until is not None and now >= client.half_open_until:
             self._cut(client, "half_open")
@@ -183,7 +183,7 @@ class SimulatedExchange:
     # The connections' side
 
     def connect(self, connection: ClientConnection, now: float) -> Client:
-        """Take in a new connection and greet it."""
+        """Accept a new connection and greet it."""
         self._connections += 1
         client = Client(self._connections, connection, now, now + self._options.ping_interval_s)
         self._clients[client.number] = client
@@ -196,7 +196,7 @@ class SimulatedExchange:
     def receive(self, client: Client, message: str | bytes, now: float) -> None:
         """Handle a message: a subscription, its end, or a pong.
 
-        What the real exchange answers to anything else is unknown; this one says nothing.
+        The real exchange's answer to any other message is unknown; this one sends none.
         """
         asked = wire.subscription(message)
         if asked is None:
@@ -217,7 +217,7 @@ class SimulatedExchange:
             self._subscribe(client, channel)
 
     def disconnect(self, client: Client) -> None:
-        """Forget a connection that has ended, and settle what it got."""
+        """Forget a connection that has ended, and settle its frames in the ledger."""
         connection = client.connection
         if not connection.shook_hands:
             for entry in client.unconfirmed():
@@ -230,7 +230,7 @@ class SimulatedExchange:
         self.ledger.closed(client.number, client.reason or peer)
 
     def shut_down(self) -> None:
-        """Let nobody in any more, and say goodbye to those who are there."""
+        """Refuse new connections, and close the open ones."""
         self.quiet = True
         self.refuse_until, self.refuse_status = math.inf, 503
         for client in list(self._clients.values()):
@@ -244,7 +244,7 @@ class SimulatedExchange:
         self._subscribers[channel][client.number] = client
 
     def _greet(self, client: Client, channel: str) -> None:
-        """Send what a new subscription gets at once: a snapshot, or the newest trades again."""
+        """Send the first frames of a new subscription: a snapshot, or the newest trades again."""
         if channel in self._depth_channels:
             market, side = self._depth_channels[channel]
             client.queue_depth(wire.framed(wire.depth_frame(market, side)), channel)
@@ -258,12 +258,12 @@ class SimulatedExchange:
                     self.ledger.served(trade, "resend")
 
     def _close(self, client: Client, code: int, reason: str) -> None:
-        """Start the closing handshake; nothing more is sent."""
+        """Start the closing handshake; no more frames are sent."""
         client.reason = reason
         client.connection.close(code, reason)
 
     def _cut(self, client: Client, reason: str) -> None:
-        """End the TCP connection without a word."""
+        """End the TCP connection without a close frame."""
         client.confirm()
         client.reason = reason
         client.connection.transport.abort()

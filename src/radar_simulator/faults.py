@@ -1,4 +1,4 @@
-"""Faults of the simulated exchange: what can go wrong, and how to ask for it.
+"""Faults of the simulated exchange, and how to request one.
 
 A fault is written `kick:count=1,close_frame=false` on the command line and as the query of
 `/simulator/faults?fault=kick&count=1&close_frame=false` at run time.
@@ -17,7 +17,7 @@ class FaultName(StrEnum):
     """Close connections, with a close frame or (`close_frame=false`) by cutting TCP."""
 
     STALL = "stall"
-    """Send nothing for `seconds`; protocol pings are answered, trades meanwhile are lost."""
+    """Send no frame for `seconds`; protocol pings are answered, trades meanwhile are lost."""
 
     MUTE = "mute"
     """Send no trades of `symbol` to the present subscriptions for `seconds`; new ones get them."""
@@ -55,13 +55,13 @@ class FaultName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault with its parameters; those that a fault does not know are ignored.
+    """One fault with its parameters; a fault ignores the parameters that it does not use.
 
     Attributes:
-        name: What goes wrong.
+        name: The fault.
         count: Connections to hit, oldest first, 0 for all; for `resend` the number of trades.
         seconds: Duration or limit in seconds.
-        close_frame: Whether `kick` says goodbye.
+        close_frame: Whether `kick` sends a close frame.
         code: Close code of a `kick` with a close frame.
         symbol: The market that `mute` concerns.
         kind: Kind of garbage, one of `GARBAGE`, or empty for each in turn.
@@ -137,10 +137,10 @@ def fault(name: str, parameters: Mapping[str, object]) -> Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read `kick:count=1,every_s=30`.
+    """Parse `kick:count=1,every_s=30`.
 
     Raises:
-        ValueError: If it is not understood.
+        ValueError: It has another form.
     """
     name, _, rest = text.partition(":")
     pairs = [part.partition("=") for part in rest.split(",") if part]
@@ -197,13 +197,13 @@ GARBAGE: dict[str, str | bytes] = {
     ),
     "unknown_channel": '["NOSUCHCOIN@trade",{"isBuyOrder":true}]',
     "nested": "[" * 2000 + "]" * 2000,
-    "huge": "",  # of the size asked for, made in `garbage`
+    "huge": "",  # of the requested size, made in `garbage`
 }
 """Frames that make no sense, by kind."""
 
 
 def garbage(applied: Fault) -> Iterator[str | bytes]:
-    """Yield the frames of garbage that a fault asks for."""
+    """Yield the frames of garbage for a fault."""
     kinds = cycle([applied.kind] if applied.kind else GARBAGE)
     frames = applied.repeat if applied.kind else max(applied.repeat, len(GARBAGE))
     for _ in range(frames):

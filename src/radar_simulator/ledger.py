@@ -1,10 +1,10 @@
-"""The ledger: what the simulated exchange really sent, to be compared with what was recorded.
+"""The ledger: every frame that the simulated exchange sent, for the reconciliation.
 
-A trade frame goes through three states on each subscribed connection. It is *handed* to the
-socket; it is *confirmed* once the peer's kernel has acknowledged it, or the peer has answered the
-closing handshake that followed it; and it is *uncertain* when the connection ended before that.
-A slow client that is thrown out and a connection that is cut leave uncertain frames, never sent
-ones. Whoever compares must find every `sent` trade, and may find every `possible` one.
+A trade frame goes through three states on each subscribed connection. It is *handed* to the socket.
+It is *confirmed* once the peer's kernel has acknowledged it, or the peer has answered the closing
+handshake that followed it. It is *uncertain* if the connection ended before that. A disconnected
+slow client and a cut connection leave uncertain frames, never sent ones. A reconciliation must find
+every `sent` trade, and may find every `possible` one.
 """
 
 import time
@@ -53,17 +53,17 @@ class LedgerTrade(msgspec.Struct, kw_only=True):
 
     @property
     def sent(self) -> bool:
-        """A recorder must hold it: at least one connection got it when it happened."""
+        """A recorder must hold it: at least one connection received it when it happened."""
         return self.sent_to > 0
 
     @property
     def possible(self) -> bool:
-        """A recorder may hold it: it left the exchange in some way."""
+        """A recorder may hold it: the exchange sent it over some way."""
         return self.sent or self.uncertain_to > 0 or self.via_rest or self.via_resend
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:
-        """All that the wire tells of it; twins share it, so compare multisets."""
+        """Everything that the wire carries of it; equal trades share it, so compare multisets."""
         return self.symbol, self.timestamp, self.price, self.quantity, self.side
 
 
@@ -88,7 +88,7 @@ class LedgerSummary(msgspec.Struct, kw_only=True):
         closes: Closed connections by reason.
         faults: Faults applied, by name.
         quiet: The exchange has been quiesced.
-        drained: Nothing handed to a socket is waiting for confirmation.
+        drained: No frame that was handed to a socket waits for confirmation.
     """
 
     trades_generated: int = 0
@@ -156,11 +156,11 @@ class Ledger:
         self.close()
 
     def start(self, **facts: Any) -> None:
-        """Write what tells this run from others."""
+        """Write the facts that identify this run."""
         self._write({"type": "start", **facts})
 
     def trade(self, trade: SimulatedTrade) -> LedgerTrade:
-        """Take in a trade that has just happened, sent to nobody yet."""
+        """Add a trade that has just happened and was sent to no connection yet."""
         entry = LedgerTrade(
             seq=trade.number,
             symbol=trade.listing.symbol,
@@ -178,7 +178,7 @@ class Ledger:
         self._summary.trades_generated += 1
         self._trades[entry.seq] = entry
         if len(self._trades) > self._memory_trades:
-            # To look for the first of a dictionary takes the longer the more were deleted there.
+            # Not the first key of the dictionary: finding it slows down with each deletion.
             del self._trades[entry.seq - self._memory_trades]
             self._summary.trades_forgotten += 1
         return entry
@@ -191,7 +191,7 @@ class Ledger:
             self._summary.trades_sent += 1
 
     def settle(self, entries: Iterable[LedgerTrade]) -> None:
-        """Write trades down, after they were handed to all connections that were to get them."""
+        """Write trades to the file, after they were handed to all their connections."""
         if self._file is not None:
             for entry in entries:
                 self._write({"type": "trade", **msgspec.to_builtins(entry)})
@@ -231,13 +231,13 @@ class Ledger:
         self._summary.garbage_frames_sent += frames
 
     def opened(self, connection: int) -> None:
-        """Note that a connection was accepted."""
+        """Record that a connection was accepted."""
         self._summary.connections_opened += 1
         self._summary.connections_open += 1
         self._write({"type": "connection", "id": connection, "event": "open", "at": time.time()})
 
     def closed(self, connection: int, reason: str) -> None:
-        """Note that a connection has ended, and why."""
+        """Record that a connection has ended, and why."""
         self._summary.connections_open -= 1
         self._closes[reason] += 1
         self._write(
@@ -251,7 +251,7 @@ class Ledger:
         )
 
     def fault(self, name: str, facts: dict[str, Any]) -> None:
-        """Note a fault as it is applied."""
+        """Record a fault as it is applied."""
         self._faults[name] += 1
         self._write({"type": "fault", "fault": name, "at": time.time(), **facts})
 
@@ -300,11 +300,11 @@ def read_ledger(path: Path) -> list[LedgerTrade]:
 
 
 def stream_ledger(path: Path) -> Iterator[LedgerTrade]:
-    """Yield the trades of a ledger file, with everything that became of them later.
+    """Yield the trades of a ledger file, with their later states.
 
-    It is read twice, and a few bytes per trade are kept. A last line that was cut off, by a killed
-    process or because it is being written, is left out. A file with several runs gives the trades
-    of all of them.
+    The file is read twice, and a few bytes per trade are kept. A last line that was cut off, by a
+    killed process or because it is being written, is left out. A file with several runs gives the
+    trades of all of them.
 
     Args:
         path: The file.
@@ -355,7 +355,7 @@ def ledger_started_us(path: Path) -> int:
     """Return when the first run of a ledger file began, Unix time.
 
     Raises:
-        InvalidLedger: If it does not begin with that.
+        InvalidLedger: If it does not begin with a line of the type `start`.
         OSError: If the file cannot be read.
     """
     for line in _lines(path):

@@ -76,7 +76,7 @@ _NAMED: tuple[tuple[str, float, str], ...] = (
     ("XAUT", 3_305.0, "تتر گلد"),
 )
 
-# Further bases, quiet ones. Their Persian name is a transliteration that nothing depends on.
+# Further bases, quiet ones. Their Persian names are transliterations; no code depends on them.
 _QUIET = """
 ACH AGIX AGLD AIOZ AKT ALICE ALPHA ANKR APE API3 AR ARKM ASTR ATA AUDIO AXL BAL BAND BAT BEAM
 BICO BIGTIME BLUR BNT BLZ BOME BRETT C98 CAKE CELO CELR CFX CKB COTI CTSI CVC CVX CYBER DENT

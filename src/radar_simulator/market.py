@@ -1,8 +1,8 @@
 """The market model: order books that move and trades that hit them.
 
 Pure: no socket, no clock, chance only from one seeded generator. The same seed and the same
-sequence of times give the same events. Prices are whole ticks and quantities whole lots, so
-nothing is ever rounded; `wire` turns them into decimals.
+sequence of times give the same events. Prices are whole ticks and quantities whole lots, so no
+number is ever rounded; `wire` turns them into decimals.
 """
 
 from bisect import bisect
@@ -21,7 +21,7 @@ LEVELS = 50
 """Levels of a depth frame (capture of July 2026)."""
 
 RECENT_TRADES = 200
-"""Trades kept per market for REST and for resending, unless told otherwise."""
+"""Trades kept per market for REST and for resending, by default."""
 
 CANDLE_MINUTES = 1_500
 """One-minute candles kept per market, a little more than a day."""
@@ -59,7 +59,7 @@ class Level:
         ticks: Price in ticks.
         lots: Quantity in lots.
         text: The level's JSON, filled by `wire` on first use. Most levels stay the same from one
-            snapshot to the next, and writing 50 levels anew is what a snapshot costs.
+            snapshot to the next, and writing 50 levels anew is the main cost of a snapshot.
     """
 
     __slots__ = ("lots", "text", "ticks")
@@ -76,7 +76,7 @@ class SimulatedTrade(NamedTuple):
     Attributes:
         number: Position among all trades of this run, from 1. The wire does not carry it.
         listing: The market.
-        second: Unix time in whole seconds, all that the exchange tells.
+        second: Unix time in whole seconds, the exchange's resolution.
         ticks: Price in ticks.
         lots: Quantity in lots.
         is_buy: True if the taker bought.
@@ -260,14 +260,14 @@ class SimulatedMarket:
     def _lots(self, median_value_usdt: float) -> int:
         value = median_value_usdt * exp(self._rng.gauss(0.0, 1.2))
         lots = max(1, int(value * self._lots_per_usdt))
-        if self._rng.random() < 0.2:  # people like round amounts
+        if self._rng.random() < 0.2:  # traders like round amounts
             unit = 10 ** (len(str(lots)) - 1)
             lots = lots // unit * unit
         return lots
 
 
 class MarketModel:
-    """All markets of the exchange, advanced by telling the time."""
+    """All markets of the exchange; the caller advances them to a time."""
 
     def __init__(
         self,
@@ -317,12 +317,12 @@ class MarketModel:
     def advance(self, now_s: float) -> Iterator[SimulatedTrade | DepthDue]:
         """Let the markets move up to a time.
 
-        The events are lazy: a book is at the state that its event tells of while that event is
-        being handled, so encode it before asking for the next. Take all of them.
+        The events are lazy: a book has the state of an event only until the next event is taken. So
+        encode it before you take the next. Take all of them.
 
         Args:
-            now_s: Unix time in seconds. The first call, and a time before the last one, move
-                nothing.
+            now_s: Unix time in seconds. The first call, and a time before the last one, change no
+                market.
 
         Yields:
             Trades, then the sides to publish.
@@ -333,7 +333,7 @@ class MarketModel:
         self._now_s = max(self._now_s, now_s)
         self._trades_owed += elapsed_s * self._trades_per_s
         while self._trades_owed >= 1.0:
-            # An order may make more trades than are owed; the next ones come later then.
+            # An order may make more trades than the rate allows; the next ones come later then.
             for trade in self._order(self._draw(), MAX_SWEEP, int(self._now_s)):
                 self._trades_owed -= 1.0
                 yield trade
@@ -370,7 +370,7 @@ class MarketModel:
         Raises:
             KeyError: If there is no such market.
         """
-        # Never before what has been: timestamps do not go back.
+        # Never before the last time: timestamps do not go back.
         self._now_s = now_s if self._now_s is None else max(self._now_s, now_s)
         while count > 0:
             market = self.markets[symbol] if symbol is not None else self._draw()

@@ -14,7 +14,7 @@ class SimulatorOptions:
     """How the simulated exchange behaves."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; whoever reaches it may do harm to the exchange."""
+    """Address to listen on; every client that reaches it can inject faults."""
 
     port: int = 0
     """TCP port of REST and WebSocket; 0 picks a free one."""
@@ -38,7 +38,7 @@ class SimulatorOptions:
     """How unequal the markets are: 0 all trade alike, 1 is Zipf's law."""
 
     recent_trades: int = RECENT_TRADES
-    """Newest trades per market that REST tells."""
+    """Newest trades per market that REST returns."""
 
     tick_ms: float = 10.0
     """Period of the market in milliseconds; a tick's frames leave in one write."""
@@ -50,7 +50,7 @@ class SimulatorOptions:
     """Period of the exchange's own pings in seconds; 0 sends none."""
 
     pong_timeout_s: float = 30.0
-    """A connection that does not answer a ping for so many seconds is closed; 0 never closes."""
+    """A connection without an answer to a ping for so many seconds is closed; 0 never closes."""
 
     connection_max_age_s: float = 1_800.0
     """Life of a connection in seconds; 0 has no limit."""

@@ -27,13 +27,13 @@ from radar_simulator.ledger import Ledger, LedgerTrade
 from radar_simulator.market import MarketModel
 from radar_simulator.options import SimulatorOptions
 
-# Every answer says that it is not the exchange's; radar never mixes simulated with real data.
+# Every answer carries it; radar never mixes simulated with real data.
 SIMULATED_HEADER = "X-Radar-Simulated"
 CLOSE_TIMEOUT_S = 1.0
 """A peer that does not answer a close frame for so long is cut."""
 
 DRAIN_TIMEOUT_S = 10.0
-"""Longest wait of `quiesce` for peers to take what was sent to them."""
+"""Longest wait of `quiesce` for peers to read all sent frames."""
 
 DRAIN_POLL_S = 0.005
 
@@ -42,14 +42,14 @@ LEDGER_FLUSH_S = 0.5
 MAX_INCOMING_BYTES = 64 * 1024
 
 DRIP_S = 0.1
-"""Between two bytes of an answer without an end."""
+"""The time between two bytes of an answer without an end."""
 
 HANDSHAKE_TIMEOUT_S = 300.0
 """Longest answer to a request, so that one without an end can last."""
 
 
 class _Connection:
-    """A connection of the library as the exchange wants it."""
+    """Adapts a connection of the library to the interface of `client`."""
 
     def __init__(self, connection: ServerConnection, background: set[asyncio.Task[None]]) -> None:
         self._connection = connection
@@ -75,8 +75,8 @@ class _Connection:
 
     def close(self, code: int, reason: str) -> None:
         loop = asyncio.get_running_loop()
-        # The library's own timeout begins after the close frame has left, which it never does if
-        # the peer reads nothing.
+        # The library's own timeout begins after the close frame has left. It never leaves if the
+        # peer reads no data.
         deadline = loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
         task = loop.create_task(self._connection.close(code, reason))
         self._background.add(task)
@@ -102,7 +102,7 @@ class Simulator:
 
     @property
     def ledger(self) -> Ledger:
-        """What was really sent."""
+        """The record of all sent frames."""
         return self._exchange.ledger
 
     @property
@@ -124,17 +124,17 @@ class Simulator:
         self._exchange.fault(applied, _now())
 
     async def quiesce(self) -> bool:
-        """Stop trading and publishing, and wait until the peers have what was sent.
+        """Stop trading and publishing, and wait until the peers have all sent frames.
 
         Connections stay open, pings go on, and `resume` starts the market again.
 
         Returns:
-            False if a peer did not take its frames within ten seconds.
+            False if a peer did not read its frames within ten seconds.
         """
         self._exchange.quiet = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                # Confirmation comes from asking the kernel, which nothing announces.
+                # Only the kernel knows what has arrived, and it sends no notification.
                 while not self._exchange.drained():  # noqa: ASYNC110
                     await asyncio.sleep(DRAIN_POLL_S)
         self.ledger.flush()
@@ -165,7 +165,7 @@ class Simulator:
         return self._ticking
 
     async def wait(self, stop: asyncio.Event) -> None:
-        """Wait until told to stop, or until the market has failed."""
+        """Wait for the stop event, or until the market has failed."""
         asked = asyncio.create_task(stop.wait())
         await asyncio.wait({asked, self._ticking}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -179,7 +179,7 @@ class Simulator:
             if started >= next_flush:
                 self.ledger.flush()
                 next_flush = started + LEDGER_FLUSH_S
-            # Gives way at least once, so that a rate beyond the machine's starves nobody.
+            # Yield at least once, so that a rate beyond the machine's starves no other task.
             await asyncio.sleep(max(0.0, period_s - (_now() - started)))
 
     async def handle(self, connection: ServerConnection) -> None:
@@ -189,7 +189,7 @@ class Simulator:
             async for message in connection:
                 self._exchange.receive(client, message, _now())
         except ConnectionClosed:
-            pass  # the ledger tells how it ended
+            pass  # the ledger records how it ended
         finally:
             self._exchange.disconnect(client)
 
@@ -211,7 +211,7 @@ class Simulator:
         return self._rest(url.path, query)
 
     async def _answer_without_end(self, connection: ServerConnection) -> None:
-        """Send a byte now and then, until the peer goes away or the fault is over."""
+        """Send a byte at intervals, until the peer leaves or the fault is over."""
         transport = connection.transport
         transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
         transport.write(b"Content-Length: 1000000\r\nConnection: close\r\n\r\n")
@@ -225,7 +225,7 @@ class Simulator:
             return None
         status = self._exchange.refuse_status
         if not status:
-            connection.transport.abort()  # nobody reads the answer any more
+            connection.transport.abort()  # the peer reads no answer any more
         return _response(status or HTTPStatus.SERVICE_UNAVAILABLE, wire.error_body("refused"))
 
     def _rest(self, path: str, query: dict[str, str]) -> Response:
@@ -344,7 +344,7 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
             await running.shut_down()
             server.close()
             await server.wait_closed()
-        await ticking  # raises what ended it early
+        await ticking  # raises the error that ended it early
 
 
 async def run(
@@ -352,7 +352,7 @@ async def run(
     stop: asyncio.Event,
     ready: Callable[[str, int], None] | None = None,
 ) -> None:
-    """Run the simulated exchange until it is told to stop.
+    """Run the simulated exchange until the stop event.
 
     Args:
         options: How it behaves.

@@ -1,7 +1,7 @@
-"""What the simulated exchange says: Wallex's frames and REST bodies, as pure functions.
+"""The frames and REST bodies of the simulated exchange, in Wallex's format, as pure functions.
 
 The shapes come from the exchange's documentation and from a capture of July 2026. Prices and
-quantities are whole ticks and lots turned into decimals by moving the point, never through float.
+quantities are whole ticks and lots. They become decimals by moving the point, never through float.
 """
 
 import struct
@@ -95,7 +95,7 @@ def trade_quantity(trade: SimulatedTrade) -> str:
 
 
 def trade_frame(trade: SimulatedTrade) -> str:
-    """Write a trade frame; it carries no identity and only the second."""
+    """Write a trade frame; it carries no ID and only the second."""
     return (
         f'["{trade.listing.symbol}@trade",{{"isBuyOrder":{"true" if trade.is_buy else "false"},'
         f'"quantity":"{trade_quantity(trade)}","price":"{trade_price(trade)}",'
@@ -273,7 +273,7 @@ def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: in
 
 
 def error_body(message: str) -> bytes:
-    """Write a REST answer that says no."""
+    """Write a REST answer that reports an error."""
     return msgspec.json.encode({"success": False, "message": message, "result": {}})
 
 
@@ -285,7 +285,7 @@ def _answer(result: dict[str, Any], message: str | None = None) -> bytes:
 
 
 def _shortened(units: int, decimals: int) -> str:
-    """Write a product with 16 decimals, cutting what does not fit."""
+    """Write a product with 16 decimals; cut further digits."""
     if decimals > WIRE_DECIMALS:
         return decimal(units // 10 ** (decimals - WIRE_DECIMALS), WIRE_DECIMALS)
     return decimal(units, decimals)

@@ -88,7 +88,7 @@ def test_producer_without_exchange_or_kafka_is_not_ready_until_it_is_back(
     eventually(lambda: producer.metric("radar_connection_age_seconds") > 0, "a connection's age")
 
     exchange.freeze()
-    producer.until_not_ready("nothing has come from the exchange for")
+    producer.until_not_ready("no frame has come from the exchange for")
     exchange.thaw()
     producer.until_ready()
     exchange.stop()
@@ -98,7 +98,7 @@ def test_producer_without_exchange_or_kafka_is_not_ready_until_it_is_back(
     producer.until_ready()
 
     kafka.freeze()
-    producer.until_not_ready("Kafka has acknowledged nothing")
+    producer.until_not_ready("Kafka has acknowledged no message")
     kafka.thaw()
     producer.until_ready()
     kafka.stop()

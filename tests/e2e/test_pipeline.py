@@ -279,7 +279,7 @@ def test_up_stopped_while_clickhouse_hangs_ends_and_the_next_start_stores_what_w
     assert "stopping (Ctrl-C again ends at once)" in printed
     pending = r"^stopping: [0-9,]+ messages are not stored yet \(.*\): .*; gives up in"
     assert re.search(pending, printed, re.MULTILINE), printed
-    left = r"^waiting in Kafka [1-9].*\n.*ClickHouse.*what is in Kafka stays there, the next start"
+    left = r"^waiting in Kafka [1-9].*\n.*ClickHouse.*they stay in Kafka, and the next start"
     assert re.search(left, printed, re.MULTILINE), printed
     assert "Traceback" not in printed
     assert not lives(clickhouse)
@@ -347,7 +347,7 @@ def test_up_with_a_password_shows_it_nowhere_and_asks_for_it(up: Up) -> None:
         (["consume", "trades"], {"CLICKHOUSE_PORT": "9000"}, 2, ["radar speaks HTTP: use 8123"]),
         (["query", "SELECT 1"], {}, 1, ["start `radar up`"]),
         (["up"], {"DASHBOARD_HOST": "0.0.0.0"}, 2, ["reached from other", "DASHBOARD_TOKEN"]),
-        (["up"], {"KAFKA_BROKER": "192.0.2.1:9092"}, 2, ["nothing answers at 192.0.2.1:9092"]),
+        (["up"], {"KAFKA_BROKER": "192.0.2.1:9092"}, 2, ["no server answers at 192.0.2.1:9092"]),
         (["simulate", "--fault", "nonsense"], {}, 2, ["--fault", "nonsense"]),
     ],
 )

@@ -35,7 +35,7 @@ def test_clickhouse_default_port_that_answers_is_refused(taken: int) -> None:
     with pytest.raises(ConfigurationError) as refused:
         addresses.clickhouse(settings)
     assert str(refused.value) == (
-        f"127.0.0.1:{taken} is in use: set CLICKHOUSE_PORT={taken} to use what runs there,"
+        f"127.0.0.1:{taken} is in use: set CLICKHOUSE_PORT={taken} to use the server there,"
         " or another CLICKHOUSE_PORT to start an own one"
     )
 
@@ -54,7 +54,7 @@ def test_kafka_several_brokers_decides_by_the_first(taken: int) -> None:
 def test_decide_silent_foreign_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # 192.0.2.0/24 is reserved for documentation.
     monkeypatch.setattr(addresses, "CONNECT_TIMEOUT_S", 0.1)
-    with pytest.raises(ConfigurationError, match=r"^nothing answers at 192\.0\.2\.1:9092: "):
+    with pytest.raises(ConfigurationError, match=r"^no server answers at 192\.0\.2\.1:9092: "):
         addresses.kafka(load(kafka_broker="192.0.2.1:9092"))
 
 

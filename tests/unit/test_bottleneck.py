@@ -39,12 +39,14 @@ def test_bottleneck_of_a_pipeline_that_flows_is_none() -> None:
 def test_bottleneck_kafka_that_does_not_answer_comes_before_what_follows_from_it() -> None:
     bottleneck = found(
         kafka_error="Kafka at 127.0.0.1:9092: connection refused",
-        producers=producers(ready=False, reasons=["Kafka has acknowledged nothing for 9 s"]),
+        producers=producers(ready=False, reasons=["Kafka has acknowledged no message for 9 s"]),
         workers=workers(ready=False, reasons=["Kafka at 127.0.0.1:9092: timed out"]),
         partitions=[],
     )
     assert (bottleneck.stage, bottleneck.dataset) == ("partitions", "")
-    assert bottleneck.text.startswith("Kafka does not answer: nothing can be published or stored")
+    assert bottleneck.text.startswith(
+        "Kafka does not answer: no message can be published or stored"
+    )
     assert "connection refused" in bottleneck.text
 
 
@@ -83,7 +85,7 @@ def test_bottleneck_clickhouse_that_does_not_answer_says_what_is_safe() -> None:
         workers=workers(ready=False, reasons=["attempt 3 to store a block failed: refused"]),
     )
     assert (bottleneck.stage, bottleneck.dataset) == ("tables", "")
-    assert "nothing is stored, 1,234 messages are safe in Kafka" in bottleneck.text
+    assert "no row is stored, 1,234 messages are safe in Kafka" in bottleneck.text
 
 
 def test_bottleneck_loss_on_the_way_in_comes_before_the_way_out() -> None:
@@ -105,7 +107,7 @@ def test_bottleneck_exchange_without_connections_is_the_exchange() -> None:
 
 
 def test_bottleneck_silent_exchange_is_the_exchange() -> None:
-    why = "nothing has come from the exchange for 12 s"
+    why = "no frame has come from the exchange for 12 s"
     assert found(producers=producers(ready=False, reasons=[why])).stage == "exchange"
 
 
@@ -120,7 +122,7 @@ def test_bottleneck_simulated_exchange_that_ended_is_the_exchange() -> None:
     ended = ProcessState("exchange", "restarting", None, 1, "", False, False, ["ended"])
     bottleneck = found(processes=[ended])
     assert bottleneck.stage == "exchange"
-    assert bottleneck.text == "the simulated exchange is restarting: nothing comes"
+    assert bottleneck.text == "the simulated exchange is restarting: no frame comes"
 
 
 def test_bottleneck_producer_that_stands_still_for_kafka_is_kafka() -> None:

@@ -117,7 +117,7 @@ def test_screen_of_a_pipeline_that_flows_says_so_and_shows_every_stage(
     size: tuple[int, int],
 ) -> None:
     text = look(size)
-    assert "● EVERYTHING FLOWS: what comes is stored within 1.1 s" in text
+    assert "● EVERYTHING FLOWS: records are stored within 1.1 s" in text
     for stage in ("EXCHANGE", "CONNECTIONS", "PARTITIONS", "WORKERS", "TABLES"):
         assert f"● {stage}" in text
     assert "4,980 rows" in text
@@ -146,7 +146,7 @@ def test_screen_small_shows_the_address_of_the_dashboard() -> None:
 
 def test_screen_before_the_first_facts_says_what_it_does() -> None:
     async def check(app: Monitor, _: Pilot[None]) -> None:
-        assert "asking everybody" in seen(app)
+        assert "waiting for answers" in seen(app)
 
     use((80, 24), check, None)
 

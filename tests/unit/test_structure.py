@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from radar import errors
+
 SOURCE = Path(__file__).parents[2] / "src"
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
@@ -50,3 +52,17 @@ def test_lock_files_name_no_address() -> None:
         text = path.read_text()
         assert "--hash=sha256:" in text
         assert not re.search(r"https?://|--index|--find-links|file:", text)
+
+
+def test_tree_of_errors_at_the_top_of_their_module_is_that_of_the_classes() -> None:
+    drawn: dict[str, str] = {}
+    above: list[str] = []
+    for depth, name in re.findall(r"^    ( *)([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE):
+        above[len(depth) // 2 :] = [name]
+        drawn[name] = above[-2] if len(above) > 1 else "Exception"
+    classes = {
+        name: each.mro()[1].__name__
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and each.__module__ == errors.__name__
+    }
+    assert drawn == classes

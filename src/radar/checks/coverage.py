@@ -1,4 +1,4 @@
-"""`radar coverage`: how much of each day each market was really watched; asks the view."""
+"""`radar coverage`: the part of each day in which each market was covered, from the view."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -15,17 +15,17 @@ class Covered(NamedTuple):
 
     Attributes:
         source: The exchange.
-        record_kind: What was watched: trades or depth.
+        record_kind: The dataset: trades or depth.
         symbol: The market.
         day: The day, UTC.
-        elapsed_s: How much of it is over since the market was first watched.
-        watched_s: For how long of that at least one connection brought the market.
+        elapsed_s: The part of it that is over, since the market was first recorded.
+        watched_s: For how long of that at least one connection covered the market.
         watched_share: The same as a share.
         gaps: How many gaps were recorded.
         gaps_s: For how long.
-        repaired_gaps: How many of them REST has made good.
+        repaired_gaps: How many of them REST has filled.
         repaired_s: For how long.
-        complete_share: The share that was watched or made good.
+        complete_share: The share that was covered or filled.
         in_progress: Whether the day is not over.
     """
 
@@ -59,7 +59,7 @@ class SymbolGap(NamedTuple):
 def coverage(
     store: Store, since: date, symbols: Sequence[str] = (), record_kind: str = ""
 ) -> list[Covered]:
-    """Return what was watched since a day, the newest day first; blocks.
+    """Return the coverage since a day, the newest day first; blocks.
 
     Args:
         store: The database.
@@ -109,7 +109,7 @@ def _utc(time: datetime) -> datetime:
 
 
 def facts(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> dict[str, Any]:
-    """Return what was found, for JSON."""
+    """Return days and gaps, for JSON."""
     return {
         "days": [row._asdict() | {"day": row.day.isoformat()} for row in days],
         "gaps": [
@@ -121,7 +121,7 @@ def facts(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> dict[str, Any]:
 
 
 def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str]:
-    """Say what was found, line by line."""
+    """Describe days and gaps, line by line."""
     if not days:
         yield "no market was recorded in this period"
         return
@@ -146,5 +146,5 @@ def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str
 
 
 def _percent(share: float) -> str:
-    # Rounded down: what is not everything must not look like it.
+    # Rounded down: an incomplete share must not look complete.
     return f"{int(share * 100_000) / 1000:.3f} %"

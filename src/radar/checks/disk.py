@@ -1,4 +1,4 @@
-"""`radar disk`: how much room each table and each market takes in ClickHouse."""
+"""`radar disk`: the disk space of each table and each market in ClickHouse."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 from radar.store.client import Store
 
 MEBIBYTE = 1024 * 1024
-# What a row of each table weighs beside others of it: the levels of a book, or one trade.
+# The weight of a row relative to others of its table: the levels of a book, or one trade.
 _WEIGHTS = {"trades_master": "1", "orderbook_depth": "2 + length(prices)"}
 
 
 class TableSize(NamedTuple):
-    """What a table takes.
+    """The disk space of a table.
 
     Attributes:
         table: Its name.
@@ -25,12 +25,12 @@ class TableSize(NamedTuple):
 
 
 class MarketSize(NamedTuple):
-    """What a market takes of a table.
+    """The disk space of a market in a table.
 
     Attributes:
         source: The exchange.
         symbol: The market.
-        table: Where.
+        table: The table.
         rows: Rows, also those that merges will still remove.
         size_bytes: Its share of the table's size, by rows and, for books, by levels: an estimate.
     """
@@ -57,7 +57,7 @@ def tables(store: Store) -> list[TableSize]:
 
 
 def markets(store: Store, sizes: Sequence[TableSize]) -> list[MarketSize]:
-    """Return what every market takes of the large tables, the largest first; reads them all.
+    """Return the space of every market in the large tables, the largest first; reads all rows.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -84,7 +84,7 @@ def markets(store: Store, sizes: Sequence[TableSize]) -> list[MarketSize]:
 
 
 def describe(sizes: Sequence[TableSize], found: Sequence[MarketSize]) -> Iterator[str]:
-    """Say what takes how much, line by line."""
+    """Describe the sizes, line by line."""
     if not sizes:
         yield "no rows are stored yet"
         return
@@ -101,7 +101,7 @@ def describe(sizes: Sequence[TableSize], found: Sequence[MarketSize]) -> Iterato
 
 
 def facts(sizes: Sequence[TableSize], found: Sequence[MarketSize]) -> dict[str, Any]:
-    """Return what was found, for JSON."""
+    """Return the sizes, for JSON."""
     return {
         "tables": [each._asdict() for each in sizes],
         "markets": [each._asdict() for each in found],

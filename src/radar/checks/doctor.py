@@ -1,6 +1,6 @@
-"""`radar doctor`: looks at what radar runs on; `findings.py` judges it.
+"""`radar doctor`: reads the facts about radar's environment; `findings.py` judges them.
 
-Nothing is changed: a table's rights are tried with an insert of no rows.
+It changes no data: it tests the rights on a table with an insert of no rows.
 """
 
 import asyncio
@@ -58,9 +58,9 @@ SHOWN_MARKETS = 5
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Make all checks, one after the other; each blocks for some seconds at most.
+    """Run all checks, one after the other; each blocks for some seconds at most.
 
-    What does not answer is a finding, not an error.
+    A service that does not answer is a finding, not an error.
     """
     running = running_pipeline(settings.radar_data_dir)
     yield ok("version", f"radar {__version__}, Python {platform.python_version()},"
@@ -75,7 +75,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def worst(found: list[Finding]) -> State:
-    """Return how bad the worst finding is."""
+    """Return the state of the worst finding."""
     states = {finding.state for finding in found}
     return next(state for state in reversed(State) if state in states or state is State.OK)
 
@@ -144,7 +144,7 @@ def _kafka_origin(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     exchange = load(settings.exchange)
     given = settings.exchange_rest_url or settings.exchange_ws_url or settings.exchange_origin
     try:
-        # Without an address of its own it may be that of a `radar up --simulate` that runs.
+        # Without an address, the options may mean the exchange of a running `radar up --simulate`.
         if given:
             wanted = exchange_origin(settings, exchange)
             where = f"Kafka at {settings.kafka_broker}"
@@ -157,7 +157,7 @@ def _kafka_origin(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 
 def _clickhouse_origin(settings: Settings, store: Store) -> Iterator[Finding]:
     if not store.has_table(store_origin.TABLE):
-        return  # the schema's finding names it
+        return  # the finding about the schema names it
     mark = store_origin.read(store)
     if mark is None:
         yield ok("ClickHouse holds", "no mark yet: the first worker sets it")
@@ -167,7 +167,7 @@ def _clickhouse_origin(settings: Settings, store: Store) -> Iterator[Finding]:
         if topics is not None:
             same_origin(settings, topics, mark)
     except BrokerUnavailable:
-        pass  # Kafka's finding says so
+        pass  # the finding about Kafka names it
     except ConfigurationError as error:
         yield problem("ClickHouse holds", str(error), "set another CLICKHOUSE_DB or KAFKA_BROKER")
         return
@@ -185,7 +185,7 @@ def advertised(brokers: Sequence[Broker]) -> Iterator[Finding]:
         where = host_port(broker.host, broker.port)
         yield problem(
             "Kafka brokers",
-            f"broker {broker.id} is advertised as {where}, where nothing answers this machine",
+            f"broker {broker.id} is advertised as {where}, where no server answers this machine",
             "start that broker, or set its advertised.listeners to an address that clients reach",
         )
     if brokers and not silent:
@@ -301,7 +301,7 @@ def _schema(store: Store) -> Iterator[Finding]:
     applied = {int(row[0]) for row in store.rows("SELECT version FROM schema_migrations FINAL")}
     known = {migration.version for migration in migrations()}
     finding = findings.schema(sorted(known - applied), sorted(applied - known))
-    # What is not applied yet is not missing, and a newer radar may have changed the rest.
+    # A pending migration is not a missing object, and a newer radar may have changed the rest.
     missing = [] if finding.remedy else [each.text for each in differences(store)]
     yield findings.missing_schema(missing) if missing else finding
 
@@ -347,7 +347,7 @@ def _first_to_go(settings: Settings, store: Store) -> Finding:
 
 
 def _refused(store: Store, table: str) -> str:
-    """Return why this user may not insert into a table; empty if the user may."""
+    """Return why this user may not insert into a table; empty if it may."""
     try:
         store.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE 0")
     except QueryFailed as error:
@@ -359,7 +359,7 @@ def _store_disk(store: Store) -> Iterator[Finding]:
     try:
         disks = store.rows("SELECT name, free_space, total_space FROM system.disks")
     except QueryFailed:
-        return  # a worker's user may not ask, and needs not
+        return  # a worker's user may not read this, and does not need to
     for name, free_bytes, total_bytes in disks:
         yield findings.disk("ClickHouse disk", int(free_bytes), int(total_bytes), str(name))
 
@@ -388,7 +388,7 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
         middle_s = (started_s + time.time()) / 2
         found.append(ok("exchange REST", f"answers and has {len(markets):,} spot markets"))
         if rest.date:
-            # It tells the second, so half a second later on average.
+            # The header has whole seconds, so the time is half a second later on average.
             told_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
             found.append(findings.clock("clock", middle_s - told_s, "the exchange's"))
         known, unknown = chosen(markets, settings.symbols)
@@ -432,7 +432,7 @@ def _silent(
 ) -> Finding:
     if running is None and addresses.is_loopback(host):
         return ok(name, f"{host_port(host, port)} is free: `radar up` starts its own there")
-    detail = f"nothing answers at {host_port(host, port)}"
+    detail = f"no server answers at {host_port(host, port)}"
     if running is not None:
         return problem(
             name, detail, f"give {variable} as to the `radar up` that runs, or see its log"

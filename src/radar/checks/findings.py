@@ -1,4 +1,4 @@
-"""What `radar doctor` makes of what it sees: pure. Each finding names its remedy."""
+"""The judgements of `radar doctor`: pure. Each finding names its remedy."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,17 +22,17 @@ class State(StrEnum):
 
     OK = "ok"
     WARNING = "warning"  # it works, but not as well or not for long
-    PROBLEM = "problem"  # something does not work, or messages will be lost
+    PROBLEM = "problem"  # a service does not work, or messages will be lost
 
 
 class Finding(NamedTuple):
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at.
-        state: How bad it is.
-        detail: What was seen.
-        remedy: What to do; empty if nothing.
+        check: The name of the check.
+        state: How bad the result is.
+        detail: The observed facts.
+        remedy: The next action; empty if none is needed.
     """
 
     check: str
@@ -48,7 +48,7 @@ class TopicFacts(NamedTuple):
         partitions: How many.
         replicas: Of the partition with the fewest.
         out_of_sync: How many replicas are behind or gone.
-        options: Its configuration, as far as the brokers tell.
+        options: Its configuration, as far as the brokers return it.
     """
 
     partitions: int
@@ -58,7 +58,7 @@ class TopicFacts(NamedTuple):
 
 
 class TopicRequirements(NamedTuple):
-    """What the options ask of topics."""
+    """The options' requirements for topics."""
 
     partitions: int
     replicas: int
@@ -67,7 +67,7 @@ class TopicRequirements(NamedTuple):
 
 
 def ok(check: str, detail: str) -> Finding:
-    """Return a finding that asks for nothing."""
+    """Return a finding that needs no action."""
     return Finding(check, State.OK, detail)
 
 
@@ -82,7 +82,7 @@ def problem(check: str, detail: str, remedy: str) -> Finding:
 
 
 def disk(check: str, free_bytes: int, total_bytes: int, where: str) -> Finding:
-    """Judge the free room of a disk."""
+    """Judge the free space of a disk."""
     share = free_bytes / max(1, total_bytes)
     detail = f"{free_bytes / 1024**3:,.1f} GiB free ({share:.0%}) at {where}"
     remedy = "make room, or lower RETENTION_DAYS and run `radar migrate`"
@@ -116,7 +116,7 @@ def clock(check: str, ahead_s: float, other: str, tolerance_s: float = MOST_SKEW
 def topics(
     found: Mapping[str, TopicFacts], names: Sequence[str], wanted: TopicRequirements
 ) -> list[Finding]:
-    """Judge topics: one finding for each thing that is wrong, else one in all."""
+    """Judge topics: one finding for each defect, else one in all."""
     findings: list[Finding] = []
     if missing := [name for name in names if name not in found]:
         detail = f"missing: {', '.join(missing)}"
@@ -199,7 +199,7 @@ def _integer(text: str | None) -> int | None:
 
 
 def unstored(deleted: Mapping[str, int]) -> Finding:
-    """Judge what Kafka has deleted before it was stored, by topic."""
+    """Judge the messages that Kafka has deleted before they were stored, by topic."""
     if lost := {topic: count for topic, count in deleted.items() if count}:
         words = ", ".join(f"{topic} {count:,}" for topic, count in lost.items())
         return problem(
@@ -211,7 +211,7 @@ def unstored(deleted: Mapping[str, int]) -> Finding:
 
 
 def delivery_gaps(lost: Mapping[str, int], causes: Sequence[str]) -> Finding:
-    """Judge the offsets that are lost and that nobody has acknowledged, by dataset."""
+    """Judge the lost offsets without an acknowledgement, by dataset."""
     if not lost:
         return ok("delivery gaps", "no offset is lost without an acknowledgement")
     words = ", ".join(f"{dataset} {count:,}" for dataset, count in lost.items())
@@ -225,7 +225,7 @@ def delivery_gaps(lost: Mapping[str, int], causes: Sequence[str]) -> Finding:
 
 
 def dead_letters(open_letters: Mapping[str, int], foreign: Mapping[str, int]) -> Finding:
-    """Judge the dead letters that wait, and foreign messages between them, by dataset."""
+    """Judge the open dead letters, and foreign messages between them, by dataset."""
     if strangers := {dataset: count for dataset, count in foreign.items() if count}:
         words = ", ".join(f"{dataset} {count:,}" for dataset, count in strangers.items())
         remedy = "find out who may write there; `radar dlq list` names them, `radar dlq purge`"
@@ -287,7 +287,7 @@ def schema(pending: Sequence[int], unknown: Sequence[int]) -> Finding:
 
 
 def missing_schema(missing: Sequence[str]) -> Finding:
-    """Judge what the migrations made and what is missing or different now."""
+    """Judge objects of the migrations that are missing or different now."""
     return problem(
         "schema",
         "; ".join(missing),
@@ -303,7 +303,7 @@ def right(database: str, name: str, refused: str, *, some: bool) -> Finding:
         database: Its database.
         name: The table.
         refused: Why, in the server's words.
-        some: Whether the user may insert into other tables of radar, so is a worker's user.
+        some: Whether the user may insert into other tables of radar; then it is a worker's user.
     """
     judge = problem if some else warning
     return judge(
@@ -314,7 +314,7 @@ def right(database: str, name: str, refused: str, *, some: bool) -> Finding:
 
 
 def table(name: str, definition: str, retention_days: int) -> list[Finding]:
-    """Judge a table by its definition; nothing if all is well."""
+    """Judge a table by its definition; no finding if it is right."""
     check = f"table {name}"
     findings = []
     engine = re.search(r"ENGINE = (\w+)", definition)

@@ -1,4 +1,4 @@
-"""Compares what the simulated exchange sent with what is stored."""
+"""Reconciliation: compare the trades that the simulated exchange sent with the stored ones."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ class TradesReconciliation:
     unexpected: int  # stored more often than the exchange served them
 
     def __add__(self, other: "TradesReconciliation") -> "TradesReconciliation":
-        """Return the verdict on both, which have no second in common."""
+        """Return the sum of two reconciliations, which have no second in common."""
         return TradesReconciliation(
             sent=self.sent + other.sent,
             stored=self.stored + other.stored,
@@ -52,9 +52,9 @@ class DepthReconciliation:
 def trades_verdict(
     store: Store, ledger: Path, since_us: int, before: str = ""
 ) -> TradesReconciliation:
-    """Compare what was received since a Unix time with the ledger's file; blocks.
+    """Compare the trades received since a Unix time with the ledger's file; blocks.
 
-    It is done in windows of some seconds of the exchange, so that memory is bounded.
+    It compares in windows of some seconds of the exchange, so that memory is bounded.
 
     Args:
         store: The database.
@@ -96,7 +96,7 @@ def _windows(trades: Iterable[LedgerTrade], before: str) -> Iterator[tuple[list[
 def compare_trades(
     ledger: Iterable[LedgerTrade], stored: Counter[TradeFacts]
 ) -> TradesReconciliation:
-    """Compare, twin for twin: everything sent is stored, nothing else than served is."""
+    """Compare as multisets: every sent trade is stored, and no trade that was not served."""
     ledger = list(ledger)
     sent = Counter(_facts(trade) for trade in ledger if trade.sent)
     possible = Counter(_facts(trade) for trade in ledger if trade.possible)
@@ -118,7 +118,7 @@ def stored_trades(
         store: The database.
         since_us: Unix time in microseconds.
         begins: The first second of the exchange that counts, as in the ledger; empty: any.
-        ends: The first one that does not count any more; empty: none.
+        ends: The first one that no longer counts; empty: none.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -141,7 +141,7 @@ def stored_trades(
 
 
 def depth_verdict(store: Store, since_us: int, channels: int) -> DepthReconciliation:
-    """Look at the depth snapshots received since a Unix time; blocks.
+    """Count the depth snapshots received since a Unix time; blocks.
 
     Args:
         store: The database.

@@ -1,13 +1,16 @@
-"""`radar verify`: what Kafka holds against what ClickHouse holds, message for message.
+"""`radar verify`: compare Kafka's messages with ClickHouse's rows, one by one.
 
 Every message before a group's committed offset must be a row, or a dead letter. A row is recognised
-by its identity and not by its offset alone, because the same trade may have been delivered twice,
-and because a topic that was made anew has the same offsets once more. Messages are streamed and
-compared some thousands at a time; of the dead letters only digests are kept.
+by its ID and not by its offset alone. The same trade may have been delivered twice, and a recreated
+topic has the same offsets once more. Messages are streamed and compared some thousands at a time;
+of the dead letters only digests are kept.
 
-What is not called missing: messages that Kafka has deleted after they were stored, rows that have
-expired, messages that still wait, and offsets that an operator skipped because no client can read
-them (table `delivery_gaps`).
+These messages do not count as missing:
+
+- messages that Kafka has deleted after they were stored;
+- messages whose rows have expired;
+- messages that still wait;
+- messages that an operator skipped because no client can read them (table `delivery_gaps`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +21,7 @@ from typing import Any
 
 from radar.checks import ledger as ledger_file
 from radar.checks.reconciliation import TradesReconciliation, trades_verdict
-from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
+from radar.checks.rows import Identity, Key, from_table, is_valid, read_key, rows_of
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import Letters, identity
 from radar.datasets import DATASETS, Dataset
@@ -28,12 +31,12 @@ from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import retention_days
 
-# Messages that are compared at once, at most, and about how large they are together.
+# The most messages that are compared at once, and about their largest size together.
 CHUNK_MESSAGES = 10_000
 CHUNK_BYTES = 16 * 1024 * 1024
 LOOK_UP_KEYS = 1000
 SHOWN_PLACES = 5
-# How long a trade that the exchange has just sent may be on its way.
+# How long a trade may take from the exchange to its row.
 SETTLE_S = 30.0
 SETTLE_EVERY_S = 1.0
 QUERY_TIMEOUT_S = 600.0
@@ -41,23 +44,23 @@ QUERY_TIMEOUT_S = 600.0
 
 @dataclass
 class PartitionReport:
-    """What became of the messages of one partition.
+    """The result for the messages of one partition.
 
     Attributes:
         partition: Its number.
         compared: Messages that Kafka still has and that must be stored.
         rows: Of these, the ones that are rows.
         repeated: The ones whose row came from another delivery of the same.
-        dead_letters: The ones that are dead letters, or were until somebody purged them.
-        expired: The ones whose rows the table does not keep any more.
-        skipped: Offsets that were skipped on purpose and are none of these.
+        dead_letters: The ones that are dead letters, or were until an operator purged them.
+        expired: The ones whose rows the table no longer keeps.
+        skipped: Offsets that an operator skipped and that are none of these.
         missing: The ones that are none of these.
         deleted_unstored: Messages that Kafka has deleted before they were stored, and that no
             delivery gap names yet.
-        lost: Offsets of open delivery gaps that Kafka does not hold any more.
+        lost: Offsets of open delivery gaps that Kafka no longer holds.
         lost_words: These gaps, in words.
         waiting: Messages that are not stored yet, and not compared.
-        places: Offsets of the first ones that are missing.
+        places: Offsets of the first missing ones.
     """
 
     partition: int
@@ -77,7 +80,7 @@ class PartitionReport:
 
 @dataclass
 class SymbolReport:
-    """What became of the messages of one market."""
+    """The result for the messages of one market."""
 
     compared: int = 0
     missing: int = 0
@@ -86,12 +89,12 @@ class SymbolReport:
 
 @dataclass
 class DatasetReport:
-    """What became of the messages of one dataset."""
+    """The result for the messages of one dataset."""
 
     dataset: str
     partitions: list[PartitionReport] = field(default_factory=list)
     symbols: dict[str, SymbolReport] = field(default_factory=dict)
-    foreign: int = 0  # rows that say they come from messages that Kafka has otherwise
+    foreign: int = 0  # rows at offsets where Kafka has other messages
 
     @property
     def missing(self) -> int:
@@ -100,20 +103,20 @@ class DatasetReport:
 
     @property
     def doubled(self) -> int:
-        """Rows too many."""
+        """Surplus rows: readers see more than one row of a message."""
         return sum(each.doubled for each in self.symbols.values())
 
 
 @dataclass
 class VerifyReport:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     datasets: list[DatasetReport]
     ledger: TradesReconciliation | None = None  # None without a simulated exchange
 
     @property
     def exact(self) -> bool:
-        """Whether nothing is missing and nothing doubled."""
+        """Whether no message is missing and no row is doubled."""
         datasets = any(each.missing or each.doubled for each in self.datasets)
         trades = self.ledger is not None and (self.ledger.lost or self.ledger.unexpected)
         return not (datasets or trades)
@@ -127,7 +130,7 @@ def verify(
     """Compare all datasets, and the trades with the ledger of a simulated exchange; blocks.
 
     Args:
-        settings: Where Kafka and ClickHouse are.
+        settings: The options, with the addresses of Kafka and ClickHouse.
         ledger: The ledger's file; None: without a simulated exchange.
         progress: Called with a dataset, the number of compared messages, and that of all.
 
@@ -172,7 +175,7 @@ def verify_dataset(
     """Compare one dataset; blocks. See `verify`."""
     report = DatasetReport(dataset.name)
     lags = cluster.lag(dataset.topic, dataset.group)
-    # After the offsets: a message is a letter before its block is committed.
+    # After the offsets: a message is a dead letter before its block is committed.
     letters = Letters(cluster, dataset).identities()
     gaps = recorded(store, dataset.topic)
     topic_id = cluster.topic_id(dataset.topic) if lags else ""
@@ -270,7 +273,7 @@ class _Comparison:
             self._look_up(left[start : start + LOOK_UP_KEYS])
 
     def take_unreadable(self, lost: OffsetRange) -> None:
-        """Count offsets that cannot be read; those that nobody skipped on purpose are missing."""
+        """Count offsets that cannot be read; those without an operator's skip are missing."""
         skipped = sum(
             max(0, min(gap.last, lost.last) - max(gap.first, lost.first) + 1) for gap in self._gaps
         )
@@ -282,7 +285,7 @@ class _Comparison:
             self.partition.places.append(lost.first)
 
     def take_lost(self, gaps: list[DeliveryGap], topic_id: str, start: int) -> None:
-        """Count the offsets of open gaps that Kafka does not hold and that were not compared."""
+        """Count the offsets of open gaps that Kafka no longer holds and that were not compared."""
         for gap in gaps:
             last = gap.last
             if gap.topic_id == topic_id and gap.cause != TRUNCATED:
@@ -323,7 +326,7 @@ class _Comparison:
                     self._of(key.symbol).missing += 1
 
     def _rows_at(self, first: int, last: int) -> list[tuple[int, Identity]]:
-        parts = ", ".join(ROWS[self._dataset.name].identity)
+        parts = ", ".join(rows_of(self._dataset).identity)
         rows = self._store.rows(
             f"SELECT kafka_offset, {parts} FROM {self._dataset.table} WHERE kafka_partition ="
             " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
@@ -334,7 +337,7 @@ class _Comparison:
     def _find(self, keys: list[Key]) -> set[Identity]:
         if not keys:
             return set()
-        rows = ROWS[self._dataset.name]
+        rows = rows_of(self._dataset)
         expression, type_name = rows.look_up
         found = self._store.rows(
             f"SELECT {', '.join(rows.identity)} FROM {self._dataset.table}"
@@ -348,14 +351,14 @@ class _Comparison:
 
 
 def _expired_before_us(store: Store, dataset: Dataset) -> int:
-    """Return from when on rows are kept, Unix time."""
+    """Return the time of receipt from which rows are kept, Unix time."""
     days = retention_days(store, dataset.table)
     return 0 if days is None else int((time() - days * 86_400) * 1e6)
 
 
 def _doubled(store: Store, dataset: Dataset, since_us: int) -> list[tuple[str, int]]:
-    """Return how many rows of each market readers see too often, since a time of receipt."""
-    rows = ROWS[dataset.name]
+    """Return the surplus rows of each market that readers see, since a time of receipt."""
+    rows = rows_of(dataset)
     parts = ", ".join(rows.identity)
     found = store.rows(
         f"SELECT s, sum(n - 1) FROM (SELECT {rows.symbol} AS s, count() AS n FROM {rows.visible}"
@@ -368,7 +371,7 @@ def _doubled(store: Store, dataset: Dataset, since_us: int) -> list[tuple[str, i
 
 
 def _verify_ledger(store: Store, ledger: Path) -> TradesReconciliation:
-    """Compare what the exchange has sent until now, once that has had time to be stored."""
+    """Compare the trades that the exchange has sent until now, after the time to store them."""
     since_us = ledger_file.started_us(ledger)
     # The newest second is not over yet.
     before = _newest_second(ledger_file.trades(ledger))
@@ -385,7 +388,7 @@ def _newest_second(trades: Iterable[Any]) -> str:
 
 
 def facts(report: VerifyReport) -> dict[str, Any]:
-    """Return what was found, for JSON."""
+    """Return the result, for JSON."""
     found = asdict(report)
     for dataset, each in zip(found["datasets"], report.datasets, strict=True):
         dataset |= {"missing": each.missing, "doubled": each.doubled}
@@ -393,7 +396,7 @@ def facts(report: VerifyReport) -> dict[str, Any]:
 
 
 def describe(report: VerifyReport) -> Iterator[str]:
-    """Say in plain words what was found, line by line."""
+    """Describe the result, line by line."""
     for dataset in report.datasets:
         yield f"{dataset.dataset}:"
         for each in dataset.partitions:
@@ -420,9 +423,9 @@ def describe(report: VerifyReport) -> Iterator[str]:
             f" {doubled:,} rows are doubled"
         )
     elif any(each.compared for dataset in report.datasets for each in dataset.partitions):
-        yield "nothing is missing and nothing is doubled"
+        yield "no message is missing and no row is doubled"
     else:
-        yield "nothing is stored yet, and nothing is missing"
+        yield "no message is stored yet, and none is missing"
 
 
 def _partition_words(each: PartitionReport) -> str:

@@ -4,19 +4,19 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from radar.datasets import DATASETS, RECORDED, Dataset, exported
 from radar.errors import ConfigurationError
 from radar.text import printable
 
 if TYPE_CHECKING:
-    from radar.datasets import Dataset
     from radar.settings import Settings
 
 AsJson = Annotated[
@@ -26,28 +26,26 @@ AsJson = Annotated[
 JSON_VERSION = 1
 
 MAX_LINE_CHARACTERS = 10_000
-PROCESS_ROLES = ("produce-", "consume-")  # they run on, and their logs are read later
+PROCESS_ROLES = ("produce-", "consume-")  # these run on, and an operator reads their logs later
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class RecordedName(StrEnum):
-    """Datasets that producers record."""
+if TYPE_CHECKING:
+    RecordedName: TypeAlias = str
+    ExportedName: TypeAlias = str
+    DatasetName: TypeAlias = str
+else:
 
-    TRADES = "trades"
-    DEPTH = "depth"
+    def _choice(name: str, chosen: Iterable[Dataset]) -> type[StrEnum]:
+        return StrEnum(name, {dataset.name.upper(): dataset.name for dataset in chosen})
 
-
-class DatasetName(StrEnum):
-    """Datasets that workers store."""
-
-    TRADES = "trades"
-    DEPTH = "depth"
-    GAPS = "gaps"
-    WATCHES = "watches"
+    RecordedName = _choice("RecordedName", RECORDED.values())
+    ExportedName = _choice("ExportedName", exported())
+    DatasetName = _choice("DatasetName", DATASETS.values())
 
 
 def say(*lines: str) -> None:
-    """Print lines that may hold what others wrote: each stays one line and does nothing else."""
+    """Print lines that may hold foreign text; each stays one line without control characters."""
     for line in lines:
         typer.echo(printable(line, MAX_LINE_CHARACTERS))
 
@@ -55,11 +53,11 @@ def say(*lines: str) -> None:
 def say_json(
     found: Mapping[str, object], *, error: str | None = None, indent: int | None = 2
 ) -> None:
-    """Print one JSON value for machines; what is not ASCII is escaped, for terminals.
+    """Print one JSON value for machines; characters outside ASCII are escaped, for terminals.
 
     Args:
         found: The fields.
-        error: Why the exit code is not 0; None where it is.
+        error: The reason for an exit code other than 0; otherwise None.
         indent: None: on one line.
     """
     value = {"version": JSON_VERSION, "error": error, **found}
@@ -67,7 +65,7 @@ def say_json(
 
 
 def say_marked(mark: str, style: str, rest: str) -> None:
-    """Print a line whose beginning has a colour in a terminal that wants colours (NO_COLOR)."""
+    """Print a line whose beginning is coloured if the terminal shows colours (see NO_COLOR)."""
     from rich.console import Console
 
     console = Console()
@@ -78,9 +76,10 @@ def say_marked(mark: str, style: str, rest: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar in the terminal of standard error, if it is one.
+    """Show a bar on standard error if that is a terminal.
 
-    Provides a function that takes what is done now, how many are done, and how many there are.
+    It provides a function that takes the name of the present task, the finished number, and the
+    total.
     """
     from rich.console import Console
     from rich.progress import (
@@ -107,7 +106,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def market_names(incomplete: str) -> list[str]:
-    """Return names of recorded markets for the completion of a shell; none where none answers."""
+    """Return names of recorded markets for shell completion; none if ClickHouse does not answer."""
     from radar.errors import RadarError
     from radar.reading.query import ask
     from radar.settings import load
@@ -122,10 +121,10 @@ def market_names(incomplete: str) -> list[str]:
 
 
 def confirm(question: str) -> None:
-    """Ask a person before something is deleted; blocks.
+    """Ask the operator before a deletion; blocks.
 
     Raises:
-        ConfigurationError: There is no terminal, and no answer in what is piped in.
+        ConfigurationError: There is neither a terminal nor an answer in the piped input.
         typer.Abort: The answer is no.
     """
     if sys.stdin.isatty():
@@ -140,7 +139,7 @@ def confirm(question: str) -> None:
 
 
 def load_options(**overrides: object) -> "Settings":
-    """Return the options, and warn of those that somebody misspelt.
+    """Return the options, and warn of misspelt ones.
 
     Raises:
         ConfigurationError: An option is wrong.
@@ -167,27 +166,23 @@ def settings_for(role: str, **overrides: object) -> "Settings":
     settings = load_options(**overrides)
     logs.configure(settings, role)
     if not role.startswith(PROCESS_ROLES):
-        # Kafka's client logs several times a second that no broker answers; a command says it once.
+        # Kafka's client logs a missing broker several times a second; a command reports it once.
         logging.getLogger("confluent").setLevel(logging.CRITICAL)
     return settings
 
 
-def dataset_named(name: RecordedName | DatasetName) -> "Dataset":
+def dataset_named(name: DatasetName) -> Dataset:
     """Return a dataset by its name on the command line."""
-    from radar.datasets import DATASETS
-
-    return DATASETS[name.value]
+    return DATASETS[name]
 
 
-def datasets_named(name: DatasetName | None) -> "list[Dataset]":
+def datasets_named(name: DatasetName | None) -> list[Dataset]:
     """Return one dataset, or all if none is named."""
-    from radar.datasets import DATASETS
-
     return [dataset_named(name)] if name else list(DATASETS.values())
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Read a time: how long ago (90s, 15m, 2h, 7d), or a date or time of ISO 8601, UTC.
+    """Parse a time: an age (90s, 15m, 2h, 7d), or a date or time of ISO 8601, UTC.
 
     Raises:
         ConfigurationError: It is neither.

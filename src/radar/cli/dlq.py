@@ -228,7 +228,7 @@ def _check_name(name: str) -> None:
 def _named(
     settings: "Settings", names: "Sequence[str]"
 ) -> "list[tuple[DeadLetter, DeadLetterState]]":
-    """Return the letters of these names, whatever became of them; each must be there."""
+    """Return the dead letters of these names, whatever their state; each must exist."""
     from radar.consumer.dlq.reader import Letters
     from radar.kafka import Cluster
 
@@ -280,11 +280,11 @@ def _beginning(payload: bytes) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Return bytes as text of one line that does nothing to a terminal."""
+    """Return bytes as text of one line that cannot control a terminal."""
     text = data.decode(errors="backslashreplace")
     return printable(text, 10 * len(text) + 1)
 
 
 def _word(name: str) -> str:
-    """Return a name as people copy it into a command: a shell takes it as one word."""
+    """Return a name quoted for copying into a command: a shell takes it as one word."""
     return shlex.quote(printable(name, MAX_NAME_CHARACTERS))

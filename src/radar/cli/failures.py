@@ -1,8 +1,8 @@
 """How a command reports a failure: one line, one exit code, and one JSON value with --json.
 
     0  fine
-    1  a problem: something is missing, stuck, refused or does not answer
-    2  wrong usage or configuration: the person can mend it by calling again
+    1  a problem: an object is missing, stuck or refused, or a service does not answer
+    2  wrong usage or configuration: the operator can correct the call
 
 Commands raise a `RadarError` or `typer.Exit`; none of them writes an error itself.
 """
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 # The parser's errors: a base class of the one that typer offers.
 _UsageError: type = typer.BadParameter.__mro__[1]
 
-# The parser checks numbers with another library, and passes on its words.
+# Another library checks numbers, and the parser passes on its words.
 _PLAIN = (
     (r"Input should be a valid integer.*", "it must be a whole number"),
     (r"Input should be a valid number.*", "it must be a number"),
@@ -41,7 +41,7 @@ def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
 
     Args:
         action: The application; takes `standalone_mode=False`.
-        arguments: What the person wrote behind the program's name.
+        arguments: The arguments behind the program's name.
     """
     as_json = "--json" in arguments
     try:
@@ -49,9 +49,9 @@ def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
     except RadarError as error:
         return _report(str(error), error.exit_code, as_json=as_json)
     except typer.Abort:
-        return _report("nothing was done", 1, as_json=as_json)
+        return _report("no change was made", 1, as_json=as_json)
     except BrokenPipeError:
-        # The reader of our output went away (`radar query … | head`).
+        # The reader of our output has closed the pipe (`radar query … | head`).
         sys.stderr.close()
         return 0
     except OSError as error:
@@ -67,7 +67,7 @@ def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
 def _report_usage(error: Exception, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        # `radar` alone asks for help, and is no command.
+        # `radar` alone requests help, and is no command.
         typer.echo(str(getattr(error, "message", error)), err=True)
         return WRONG_USAGE
     words = str(error.format_message()).strip()  # type: ignore[attr-defined]

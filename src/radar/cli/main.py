@@ -1,6 +1,6 @@
-"""The command line `radar`: arguments in, one clear line out when something is wrong.
+"""The command line `radar`: it parses arguments and reports each error on one clear line.
 
-Modules are imported by the commands that use them, so that help and completion are quick.
+Each command imports its own modules, so that help and completion are quick.
 """
 
 from radar import early_signals
@@ -21,6 +21,7 @@ from radar.cli import dlq, failures, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
+    ExportedName,
     RecordedName,
     confirm,
     load_options,
@@ -77,7 +78,7 @@ def _day_option(text: str) -> Any:
     return typer.Option(formats=["%Y-%m-%d"], help=text, metavar="DAY")
 
 
-# They run until a signal comes, and handle it themselves.
+# These run until a signal comes, and handle it themselves.
 LASTING = ("up", "simulate", "produce", "consume", "dashboard")
 
 
@@ -391,7 +392,7 @@ def shell(*, write: Write = False) -> None:
 
 @app.command()
 def export(
-    dataset: Annotated[RecordedName, typer.Argument(help="Dataset to export.")],
+    dataset: Annotated[ExportedName, typer.Argument(help="Dataset to export.")],
     *,
     symbol: Annotated[
         list[str] | None,
@@ -417,7 +418,7 @@ def export(
 
     settings = _settings("export")
     wanted = ExportRequest(
-        dataset.value,
+        str(dataset),
         output_format.value,
         symbol or (),
         first and first.date(),
@@ -507,7 +508,7 @@ def health(
     elif port is not None:
         reports = [ask("127.0.0.1", port)]
     else:
-        # Only here: its library takes most of the time that this command takes.
+        # Imported only here: its library takes most of this command's time.
         reports = ask_all(load_options())
     bad = [each for each in reports if not (each.alive and (alive or each.ready))]
     if as_json:
@@ -799,7 +800,7 @@ def version() -> None:
 
 
 def _login(settings: "Settings", url: str) -> str:
-    """Return the address of the dashboard, with the token only where a person reads it."""
+    """Return the address of the dashboard, with the token only on a terminal."""
     from urllib.parse import urlsplit
 
     from radar.ui.web.address import login_url
@@ -865,7 +866,7 @@ def _examples(settings: "Settings", *, embedded: bool) -> list[tuple[str, str]]:
 
 
 def _command() -> str:
-    """Return how this command was called, to show it in examples."""
+    """Return the path by which this command was called, to show it in examples."""
     called = Path(sys.argv[0])
     return "radar" if called.name != "radar" or shutil.which("radar") else str(called)
 
@@ -892,7 +893,7 @@ def _summary(summary: "RunSummary") -> str:
     lines.append(f"waiting in Kafka {waiting}, dead letters {letters}")
     if waiting != "0":
         lines.append(
-            f"{describe(summary.left)}; what is in Kafka stays there, the next start stores it"
+            f"{describe(summary.left)}; they stay in Kafka, and the next start stores them"
         )
     lines += summary.notes
     if summary.invalid_frames:

@@ -1,4 +1,4 @@
-"""Finds out at the start of a command whether the services that it needs answer."""
+"""Check at the start of a command whether the services that it needs answer."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

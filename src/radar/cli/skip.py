@@ -124,7 +124,7 @@ def _unreadable(
     try:
         lost = cluster.unreadable_range(dataset.topic, lag.partition, first, lag.end)
     except OffsetSilent as error:
-        # Only the operator can know how far it reaches.
+        # Only the operator can know the end of the unreadable range.
         if last is None or not first <= last < lag.end:
             raise OffsetSilent(
                 f"{error}; if Kafka is well, give TO, the last offset to skip"

@@ -1,7 +1,7 @@
 """Standard output and error that may end before the command does.
 
-The reader of a pipe may go away, a disk may be full, and a descriptor may be closed at the start.
-A command that records must not end because of it.
+The reader of a pipe may close it, a disk may be full, and a descriptor may be closed at the start.
+A command that records must not end because of that.
 """
 
 import errno
@@ -17,14 +17,14 @@ _INPUT, _OUTPUT, _ERROR = 0, 1, 2
 
 
 class LastingOutput(io.TextIOWrapper):
-    """A text stream that raises no error of the system when nobody takes what is written."""
+    """A text stream that raises no system error when the written text cannot be delivered."""
 
     def __init__(self, stream: TextIO, *, once: bool) -> None:
-        """Take the place of a stream.
+        """Replace a stream.
 
         Args:
-            stream: The stream; nothing else may write to it from now on.
-            once: Report the first error on standard error, and write nothing more after it.
+            stream: The stream; no other code may write to it from now on.
+            once: Report the first error on standard error, and write no more after it.
         """
         stream.flush()
         super().__init__(
@@ -34,10 +34,10 @@ class LastingOutput(io.TextIOWrapper):
             line_buffering=True,
         )
         self._once = once
-        self._stream = stream  # it closes the descriptor when nobody holds it any more
+        self._stream = stream  # keeps the descriptor open: the stream closes it with its last use
 
     def write(self, text: str) -> int:
-        """Write, if somebody takes it."""
+        """Write; drop the text if the stream has ended."""
         try:
             return super().write(text)
         except OSError as error:
@@ -45,14 +45,14 @@ class LastingOutput(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Pass on what was written, if somebody takes it."""
+        """Flush the written text; ignore the error if the stream has ended."""
         try:
             super().flush()
         except OSError as error:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        # A full disk may get room again, and a log goes on then. A pipe has no second reader.
+        # A full disk may get free space again, and a log goes on then. A pipe has no second reader.
         if not self._once and error.errno != errno.EPIPE:
             return
         with suppress(OSError):
@@ -70,8 +70,8 @@ class LastingOutput(io.TextIOWrapper):
 def outlive(*, output: bool) -> None:
     """Let this process outlive its standard error and, if wanted, its standard output.
 
-    Opens /dev/null for each of the three that is closed: the next file would take its number, and
-    then everything that libraries print.
+    It opens /dev/null for each of the three that is closed. Otherwise the next opened file would
+    take the number, and libraries would print into it.
     """
     for number, mode in ((_INPUT, os.O_RDONLY), (_OUTPUT, os.O_WRONLY), (_ERROR, os.O_WRONLY)):
         try:

@@ -170,7 +170,7 @@ class Inserter:
         if not len(missing):
             return
         _log.info(
-            "inserting what is missing",
+            "inserting missing rows",
             name=request.name,
             rows=len(request.run),
             missing=len(missing),

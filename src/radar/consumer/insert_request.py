@@ -66,8 +66,8 @@ def send_next(
 
     Args:
         requests: The requests that are left; at least one.
-        dataset: What is inserted.
-        partition: Where the messages come from.
+        dataset: The dataset of the rows.
+        partition: The partition of the messages.
         send: Inserts a request.
         refused: Called with a request of one message that the server refuses.
     """

@@ -39,10 +39,10 @@ class CrashPoint(enum.Enum):
     """
 
     AFTER_POLL = enum.auto()  # the worker took messages
-    AFTER_DEAD_LETTERS = enum.auto()  # Kafka has the block's bad messages; nothing is planned
+    AFTER_DEAD_LETTERS = enum.auto()  # Kafka has the block's bad messages; no plan is committed
     AFTER_PLAN = enum.auto()
     DURING_INSERT = enum.auto()  # immediately before the request, also before that of each half
-    AFTER_INSERT = enum.auto()  # ClickHouse has the block; nothing is committed
+    AFTER_INSERT = enum.auto()  # ClickHouse has the block; its offset is not committed
     AFTER_COMMIT = enum.auto()
 
 

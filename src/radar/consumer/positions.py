@@ -342,7 +342,7 @@ def _log_decision(dataset: Dataset, work: PartitionWork, course: Decision) -> No
             cause=gap.cause,
             extent=gap.extent,
             reason=gap.reason,
-            remedy="see what is lost with radar verify",
+            remedy="run radar verify to see the lost offsets",
         )
 
 

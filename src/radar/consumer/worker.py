@@ -432,7 +432,7 @@ def take_turns(workers: Sequence[Worker], stop: StopSignal) -> None:
     One process can serve several datasets of few messages.
 
     Raises:
-        WorkerFenced: Another worker took the place of one; nothing more may be inserted.
+        WorkerFenced: Another worker took the place of one, which may insert no more.
         ConfigurationError: Kafka and ClickHouse hold data of different origins.
         BrokerUnavailable: Kafka did not return the committed offsets on assignment.
         ClientHangs: The Kafka library does not come back from a commit.

@@ -1,7 +1,7 @@
-"""What a driver of an exchange is.
+"""The interface of an exchange's driver.
 
-A driver knows addresses, subscriptions and wire formats, and nothing else: it opens no socket
-and reads no clock. Bytes and a time go in, records come out.
+A driver knows only addresses, subscriptions and wire formats: it opens no socket and reads no
+clock. It turns bytes and a time of receipt into records.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ def brief(text: str) -> str:
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
-    """The exchange asks whether we are there, in a frame of its own making."""
+    """The exchange's own ping, a frame that expects an answer."""
 
     reply: str  # the text frame to send back
 
@@ -30,7 +30,7 @@ class Ping(msgspec.Struct, frozen=True, gc=False):
 class Hello(msgspec.Struct, frozen=True, gc=False):
     """The exchange's greeting on a new connection."""
 
-    session: str  # its name of the connection, for its support desk
+    session: str  # the exchange's ID of the connection, for its support
 
 
 Event = Trade | DepthSnapshot | Ping | Hello
@@ -46,17 +46,17 @@ class MarketList(NamedTuple):
 
 
 class RecentTrades(NamedTuple):
-    """The newest trades of a market as REST tells them."""
+    """The newest trades of a market from REST."""
 
     trades: list[Trade]  # oldest first, in the order of the exchange; each received 1 µs later
-    invalid: int  # entries that are not what the exchange documents
+    invalid: int  # entries that differ from the exchange's documentation
 
 
 class Exchange(Protocol):
     """A driver. Every method is pure and does not block.
 
-    A driver reads the exchange's format. The rules of records are those of
-    `radar.codec.message_format`, and producers apply them to every record that a driver returns.
+    A driver reads the exchange's format. `radar.codec.message_format` has the rules of records;
+    producers apply them to every record that a driver returns.
 
     Attributes:
         name: Name of the exchange, which is the `source` of its records.
@@ -64,7 +64,7 @@ class Exchange(Protocol):
         rest_url: Address of REST, without a trailing slash.
         markets_path: Path of the market list.
         max_replies: Replies to `Ping` that the exchange takes on one connection.
-        recent_trades_full: An answer with fewer recent trades than this holds all that there are.
+        recent_trades_full: An answer with fewer trades than this holds all trades of the market.
     """
 
     @property
@@ -98,7 +98,7 @@ class Exchange(Protocol):
     def parse_frame(
         self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]
     ) -> tuple[Event, ...]:
-        """Return what a frame says; nothing, if it is of no interest.
+        """Return the events of a frame; none if radar does not use the frame.
 
         Args:
             frame: A WebSocket message.
@@ -106,7 +106,7 @@ class Exchange(Protocol):
             markets: The markets by symbol.
 
         Raises:
-            InvalidFrame: The frame is not what the exchange documents.
+            InvalidFrame: The frame differs from the exchange's documentation.
         """
 
     def recent_trades_path(self, symbol: str) -> str:

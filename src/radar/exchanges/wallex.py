@@ -1,8 +1,8 @@
 """Wallex: spot markets quoted in Toman (TMN) and Tether (USDT).
 
 Each fact is marked with its source: [doc] the exchange's documentation, [cap] a capture of real
-traffic (July 2026), [code] seen in public clients only, [?] reported once. Nothing here depends
-on what is only [code] or [?].
+traffic (July 2026), [code] seen in public clients only, [?] reported once. The code depends on no
+fact that is only [code] or [?].
 
 All prices of this exchange are in Toman, never in Rial [doc].
 """
@@ -29,8 +29,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_PING_ID_BYTES = 256
 MAX_SHOWN_NAME = 40
-# About 200 come [doc]. A trade has some commas; an answer with more of them than so many trades
-# have is not even parsed, for its entries would take far more memory than the answer itself.
+# An answer has about 200 trades [doc]. A trade has some commas. An answer with more commas than
+# so many trades is not even parsed, because its entries would need far more memory than its text.
 MAX_RECENT_TRADES = 100_000
 _MAX_COMMAS = 10 * MAX_RECENT_TRADES
 
@@ -74,7 +74,7 @@ class _Market(Struct):
 
 
 class _Spot(Struct):
-    """Whether an entry of the market list concerns radar at all."""
+    """The field of a market entry that shows whether it is for spot trading."""
 
     is_spot: bool | None = None
 
@@ -114,7 +114,7 @@ _market_decoder = msgspec.json.Decoder(_Market, strict=False)
 _spot_decoder = msgspec.json.Decoder(_Spot, strict=False)
 _symbol_decoder = msgspec.json.Decoder(_Symbol)
 _latest_trades_decoder = msgspec.json.Decoder(_Answer[_LatestTrades])
-# ValueError is what `canonical` raises, and the base of msgspec's and of Unicode errors.
+# `canonical` raises ValueError, which is also the base of msgspec's and of Unicode errors.
 _NOT_DECODABLE = (ValueError, RecursionError)
 
 
@@ -162,7 +162,7 @@ class Wallex:
     def parse_frame(
         self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]
     ) -> tuple[Event, ...]:
-        """Return what a frame says: an array of channel and data, or a control object."""
+        """Return the events of a frame: an array of channel and data, or a control object."""
         if not frame.lstrip().startswith(b"["):
             return (parse_control(frame),)
         try:
@@ -172,7 +172,7 @@ class Wallex:
         symbol, _, topic = channel.rpartition("@")
         side = _DEPTH_SIDES.get(topic)
         if side is None and topic != "trade":
-            return ()  # all@price [code] and whatever else nobody subscribed to
+            return ()  # all@price [code], or another channel without a subscription
         market = markets.get(symbol)
         if market is None:
             raise InvalidFrame(f"unknown market in {brief(channel)}")
@@ -200,8 +200,8 @@ class Wallex:
                 f"the recent trades of {market.symbol} are malformed: {error}"
             ) from error
         trades = []
-        # Trades have one second of the exchange in common. The order of the answer is kept in the
-        # times of receipt, which views sort by.
+        # Several trades share one second of the exchange. Rising times of receipt keep the order of
+        # the answer, and views sort by them.
         for place, each in enumerate(reversed(latest)):
             try:
                 trades.append(parse_trade(each, market, received_at_us + place))
@@ -211,7 +211,7 @@ class Wallex:
 
 
 def _is_other_trading(entry: Raw) -> bool:
-    """Tell whether an entry says that it is not for spot trading, whatever else it says."""
+    """Return whether an entry is marked as not for spot trading; its other fields do not matter."""
     try:
         return _spot_decoder.decode(entry).is_spot is False
     except _NOT_DECODABLE:
@@ -270,7 +270,7 @@ def parse_trade(data: Raw, market: Market, received_at_us: int) -> Trade:
     ["USDTTMN@trade",{"isBuyOrder":false,"quantity":"705.0000000000000000",
      "price":"31704.0000000000000000","timestamp":"2022-06-26T11:14:09Z"}] [doc]
 
-    The exchange gives a trade no identity, and its time has a resolution of one second [doc].
+    The exchange gives a trade no ID, and its time has a resolution of one second [doc].
 
     Raises:
         InvalidFrame: It is not such a trade, or an amount does not fit into Decimal(38, 18).
@@ -300,9 +300,9 @@ def parse_depth(data: Raw, market: Market, side: BookSide, received_at_us: int) 
     ["BTCUSDT@buyDepth",[{"price":62525.04,"quantity":0.000451,"sum":28.19879304},
      {"price":62200,"quantity":0.068493,"sum":4260.2646},…]] [cap], 50 levels
 
-    Levels are sorted here, since the documentation's own sample of a sell side is not best
-    first. A level without quantity is no level and is left out; an empty side is a fact and
-    stays. Two levels of one price both stay, in the order in which they came.
+    Levels are sorted here, because the documentation's own sample of a sell side does not start
+    with the best. A level without quantity is no level and is left out. An empty side is a fact and
+    stays. Two levels of one price both stay, in the order of the frame.
 
     Raises:
         InvalidFrame: It is not such a snapshot, or has more levels than a message may have.
@@ -338,7 +338,7 @@ def parse_depth(data: Raw, market: Market, side: BookSide, received_at_us: int) 
 
 def _amount(token: Raw) -> str:
     """Return the canonical text of a JSON number or string of digits, exactly."""
-    # Latin-1 decodes any byte; what is not an ASCII digit is refused by `canonical`.
+    # Latin-1 decodes any byte; `canonical` refuses every character that is not an ASCII digit.
     text = str(token, "latin-1")
     return canonical(text[1:-1] if text.startswith('"') else text)
 

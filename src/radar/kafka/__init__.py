@@ -1,7 +1,7 @@
 """Kafka: the only package that imports the client library.
 
-A `Publisher` for producers and dead letters, a `GroupReader` for workers, and `Cluster` for what
-the command line needs to know about topics and lag. Library errors leave as `radar.errors`.
+Producers and the dead-letter queue use a `Publisher`, workers a `GroupReader`, and the command line
+a `Cluster`, for topics and lag. Library errors leave as `radar.errors`.
 """
 
 from radar.kafka.client import Committed, check_answer, client_config, library_version

@@ -1,16 +1,16 @@
-"""What all clients share: how to reach the brokers, and how to wait for an answer."""
+"""The basis of all Kafka clients: how to reach the brokers, and how to wait for an answer."""
 
 import logging
-import queue
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition, libversion
 from confluent_kafka.admin import AdminClient
 
 from radar import tls
+from radar.aside import begin
 from radar.errors import BrokerUnavailable, ClientHangs
 from radar.settings import ANSWER_WITHIN_S, Settings
 
@@ -32,12 +32,12 @@ class Committed(NamedTuple):
     """A partition's committed offset and the metadata stored beside it."""
 
     partition: int
-    offset: int | None  # None: nothing was committed yet
+    offset: int | None  # None: no offset was committed yet
     metadata: str
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """Return what every client needs to reach the brokers."""
+    """Return the options that every client needs to reach the brokers."""
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_broker,
         "security.protocol": settings.kafka_security_protocol,
@@ -62,7 +62,7 @@ def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None
     """Return once a broker answers; blocks up to `timeout_s`, less where all refuse to connect.
 
     Raises:
-        BrokerUnavailable: No broker answers; the message says what to do.
+        BrokerUnavailable: No broker answers; the message names the remedy.
     """
     reported: list[KafkaError] = []
     admin = AdminClient(client_config(settings) | {"error_cb": reported.append})
@@ -101,8 +101,8 @@ def answer(request: "Future[Any]") -> Any:
     """Wait for the answer to a request; blocks.
 
     Raises:
-        KafkaException: It failed, or nobody answered. The library says so itself after the same
-            time, but sometimes later than we are willing to wait.
+        KafkaException: It failed, or no answer came. librdkafka reports a timeout itself, but
+            sometimes later than this function waits.
     """
     try:
         return request.result(REQUEST_TIMEOUT_S)
@@ -111,40 +111,28 @@ def answer(request: "Future[Any]") -> Any:
 
 
 def within(timeout_s: float, action: Callable[[], _Result], name: str) -> _Result:
-    """Wait for an action that may hang, which goes on in a thread of its own then.
+    """Wait for an action that may hang; after the timeout it goes on in a thread of its own.
 
     Raises:
         ClientHangs: It was not done in time.
     """
-    ended: queue.SimpleQueue[tuple[_Result | None, Exception | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            ended.put((action(), None))
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
-            ended.put((None, error))
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    try:
-        result, error = ended.get(timeout=timeout_s)
-    except queue.Empty:
-        raise ClientHangs(
-            f"{name}: the Kafka library did not return within {timeout_s:g} s"
-        ) from None
-    if error is not None:
-        raise error
-    return cast("_Result", result)
+    future = begin(action, name)
+    # An exception of the action may be a TimeoutError as well.
+    done, _ = wait([future], timeout_s)
+    if not done:
+        raise ClientHangs(f"{name}: the Kafka library did not return within {timeout_s:g} s")
+    return future.result()
 
 
 def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> list[Committed]:
-    """Ask what a consumer's group has committed; blocks.
+    """Read the committed offsets of a consumer's group; blocks.
 
     Raises:
-        BrokerUnavailable: The group's coordinator did not tell.
+        BrokerUnavailable: The group's coordinator did not answer.
     """
     if not partitions:
         return []
-    # A group's coordinator that has just started or moved answers at once that it is none.
+    # A coordinator that has just started or moved answers at once that it is not the coordinator.
     answers = insist(
         lambda: consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S),
         "cannot read committed offsets",
@@ -158,20 +146,20 @@ def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> l
 
 
 def watermarks(consumer: Consumer, position: TopicPartition) -> tuple[int, int]:
-    """Ask for the oldest offset and the next that will be written; blocks.
+    """Read the oldest offset and the next that will be written; blocks.
 
     Raises:
-        KafkaException: The partition's leader did not tell.
+        KafkaException: The partition's leader did not answer.
     """
     return consumer.get_watermark_offsets(position, timeout=REQUEST_TIMEOUT_S, cached=False)
 
 
 def has_no_leader(error: KafkaError) -> bool:
-    """Tell whether a partition has no leader, as one just made, moved or left by its node."""
+    """Return whether a partition has no leader: it is new, moved, or its node has left."""
     return error.code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - what the library calls it
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's code for it
     )
 
 
@@ -180,7 +168,7 @@ def insist(
     failure: str,
     passes: Callable[[KafkaError], bool] = lambda _: True,
 ) -> _Result:
-    """Ask again, for REQUEST_TIMEOUT_S, what is refused for a reason that passes.
+    """Repeat a request for REQUEST_TIMEOUT_S while its error is one that passes.
 
     Raises:
         BrokerUnavailable: It did not pass.

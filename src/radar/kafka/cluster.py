@@ -1,4 +1,4 @@
-"""Questions and orders to the brokers that are not part of the data's way."""
+"""Requests to the brokers beside the data path: topics, offsets, lag, and reads of whole topics."""
 
 import time
 from collections import deque
@@ -34,14 +34,14 @@ from radar.kafka.messages import MAX_MESSAGE_BYTES, StoredMessage
 from radar.kafka.unreadable import OffsetProbe, OffsetRange, Unreadable, unreadable
 from radar.settings import Settings
 
-# Asks, and never joins or commits.
+# Only for requests: it never joins or commits.
 INSPECTION_GROUP = "radar-inspection"
-# Of a topic that is looked through: what the client holds at most, and hands over at once.
+# Of a whole topic that is read: the client's largest buffer, and one fetch.
 READ_BYTES = 8 * 1024 * 1024
 READ_MESSAGES = 1000
-# Of a topic of which only some messages are wanted: what is fetched at once.
+# Of a topic of which only some messages are wanted: one fetch.
 SKIPPING_READ_BYTES = 64 * 1024
-READ_TURN_S = 0.05  # the library waits for so long to fill what it hands over
+READ_TURN_S = 0.05  # how long librdkafka waits to fill one batch of messages
 SILENT_S = 30.0
 CHECK_READ_S = 3.0
 
@@ -57,7 +57,7 @@ class Lag(NamedTuple):
     """How far a group is behind on one partition."""
 
     partition: int
-    start: int  # oldest offset that is still there
+    start: int  # oldest offset in the log
     end: int  # the next offset that will be written
     committed: int | None
 
@@ -86,14 +86,14 @@ class Growth(NamedTuple):
 
 
 class TopicSettings(NamedTuple):
-    """How a topic is set up.
+    """The setup of a topic.
 
     Attributes:
         name: Its name.
         partitions: How many.
         replicas: Of the partition with the fewest.
         out_of_sync: How many replicas are behind or gone, over all partitions.
-        options: Its configuration by name; empty if the brokers do not tell.
+        options: Its configuration by name; empty if the brokers do not return it.
     """
 
     name: str
@@ -104,7 +104,7 @@ class TopicSettings(NamedTuple):
 
 
 class Broker(NamedTuple):
-    """A broker as the metadata names it: where clients connect to."""
+    """A broker as the metadata names it: the address for clients."""
 
     id: int
     host: str
@@ -112,7 +112,7 @@ class Broker(NamedTuple):
 
 
 class Cluster:
-    """Questions and orders to the brokers that are not part of the data's way."""
+    """Sends requests to the brokers beside the data path."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -147,7 +147,7 @@ class Cluster:
         return sorted(Broker(each.id, str(each.host), each.port) for each in found.values())
 
     def create_topics(self, names: Iterable[str]) -> list[str]:
-        """Create the topics that are missing and return their names; blocks.
+        """Create the missing topics and return their names; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer or refused.
@@ -180,7 +180,7 @@ class Cluster:
         self._create([NewTopic(name, 1, replicas, config={"retention.ms": "-1"})])
 
     def has_topic(self, name: str) -> bool:
-        """Tell whether a topic exists; blocks.
+        """Return whether a topic exists; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer.
@@ -202,10 +202,10 @@ class Cluster:
         return created
 
     def grow_topics(self, names: Iterable[str]) -> list[Growth]:
-        """Give topics that have fewer partitions than the options say so many; blocks.
+        """Add partitions to topics that have fewer than the options require; blocks.
 
         Returns:
-            What was grown; topics with as many partitions or more stay as they are.
+            The changed topics; topics with enough partitions stay as they are.
 
         Raises:
             BrokerUnavailable: The broker did not answer or refused.
@@ -224,9 +224,9 @@ class Cluster:
         return grown
 
     def topic_id(self, topic: str) -> str:
-        """Return the broker's identity of a topic, which changes when it is recreated.
+        """Return the ID of a topic, which changes when the topic is recreated.
 
-        Blocks. The embedded broker gives every topic the same one.
+        Blocks. The embedded broker gives every topic the same ID.
 
         Raises:
             BrokerUnavailable: The broker did not answer.
@@ -263,7 +263,7 @@ class Cluster:
         return float(timeout_ms.value) / 1000
 
     def topics(self, names: Iterable[str]) -> list[TopicState]:
-        """Describe those of the topics that exist; blocks.
+        """Describe those of the named topics that exist; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer.
@@ -279,7 +279,7 @@ class Cluster:
         return states
 
     def topic_settings(self, names: Iterable[str]) -> list[TopicSettings]:
-        """Return how those of the topics that exist are set up; blocks.
+        """Return the setup of those named topics that exist; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer.
@@ -309,14 +309,14 @@ class Cluster:
         Raises:
             BrokerUnavailable: The broker did not answer.
         """
-        # With a new client each time: one that asked for a partition without a leader was seen to
-        # answer for minutes that there is no such partition, although it had a leader again.
+        # Use a new client each time. A client that had asked for a partition without a leader
+        # answered for minutes that the partition does not exist, although it had a leader again.
         return insist(lambda: self._lag(topic, group), NO_ENDS, has_no_leader)
 
     def end_offsets(self, topic: str, timeout_s: float) -> dict[int, int]:
         """Return the next offset that will be written, by partition.
 
-        Blocks up to `timeout_s` for each of two questions.
+        Blocks up to `timeout_s` for each of two requests.
 
         Raises:
             BrokerUnavailable: The leader of a partition did not answer, or there is no such topic.
@@ -344,19 +344,19 @@ class Cluster:
         partition: int | None = None,
         on_unreadable: Callable[[OffsetRange], None] | None = None,
     ) -> Iterator[StoredMessage]:
-        """Yield what a topic holds now, in order within each partition; blocks.
+        """Yield the present messages of a topic, in order within each partition; blocks.
 
-        It is streamed: the client holds READ_BYTES at most. A topic that does not exist is empty.
-        Batches that cannot be read are passed over.
+        They are streamed: the client holds READ_BYTES at most. A topic that does not exist is
+        empty. Unreadable batches are skipped.
 
         Args:
             topic: The topic.
-            before: The offset at which to end, by partition; otherwise where the log ends now.
+            before: The offset at which to end, by partition; otherwise the present end of the log.
             partition: Only this one.
             on_unreadable: Called with the offsets of each batch that cannot be read.
 
         Raises:
-            BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
+            BrokerUnavailable: The broker did not answer, or no message came for SILENT_S.
         """
         left: dict[int, int] = {}
         for lag in self.lag(topic, INSPECTION_GROUP):
@@ -386,12 +386,12 @@ class Cluster:
     def messages_at(
         self, topic: str, partition: int, offsets: Iterable[int]
     ) -> Iterator[StoredMessage]:
-        """Yield those messages of a partition that stand at some offsets, rising; blocks.
+        """Yield the messages of a partition at some offsets, rising; blocks.
 
-        What lies between them is skipped, so that it costs little wherever they stand.
+        The messages between them are skipped, so distant offsets cost little.
 
         Raises:
-            BrokerUnavailable: The broker did not answer, or nothing came for SILENT_S.
+            BrokerUnavailable: The broker did not answer, or no message came for SILENT_S.
         """
         ends = {lag.partition: (lag.start, lag.end) for lag in self.lag(topic, INSPECTION_GROUP)}
         start, end = ends.get(partition, (0, 0))
@@ -481,7 +481,7 @@ class Cluster:
         left: Mapping[int, int],
         on_unreadable: Callable[[OffsetRange], None],
     ) -> bool:
-        """Deal with what is no message; False if its partition is done."""
+        """Handle an event that is no message; return False if its partition is done."""
         if (bad := unreadable(message)) is not None:
             return self._pass(consumer, topic, bad, left, on_unreadable)
         error = message.error()
@@ -497,7 +497,7 @@ class Cluster:
         left: Mapping[int, int],
         on_unreadable: Callable[[OffsetRange], None],
     ) -> bool:
-        """Continue a partition behind a batch that cannot be read; False if nothing follows."""
+        """Continue a partition behind an unreadable batch; return False if no message follows."""
         end = left.get(bad.partition, 0)
         if bad.offset >= end:
             return False
@@ -514,7 +514,7 @@ class Cluster:
         return True
 
     def unreadable(self, topic: str, positions: Mapping[int, int]) -> list[Unreadable]:
-        """Return which of some offsets, by partition, cannot be read; blocks for a moment.
+        """Return the unreadable ones of some offsets, by partition; blocks for a moment.
 
         A partition that does not answer within CHECK_READ_S counts as readable.
         """
@@ -527,7 +527,7 @@ class Cluster:
     def unreadable_range(
         self, topic: str, partition: int, first: int, end: int
     ) -> OffsetRange | None:
-        """Return the offsets from `first` on that cannot be read; None if `first` can; blocks.
+        """Return the unreadable offsets from `first` on; None if `first` is readable; blocks.
 
         Raises:
             BrokerUnavailable: Kafka does not answer, or the next readable offset is not found.
@@ -549,7 +549,7 @@ class Cluster:
             raise self._unavailable(error) from error
 
     def _lag(self, topic: str, group: str) -> list[Lag]:
-        # A consumer that never subscribes only asks; it does not join the group.
+        # A consumer that never subscribes only sends requests; it does not join the group.
         consumer = Consumer(
             client_config(self._settings) | {"group.id": group, "enable.auto.commit": False}
         )

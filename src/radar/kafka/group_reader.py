@@ -25,7 +25,7 @@ from radar.kafka.unreadable import Unreadable, unreadable
 from radar.settings import Settings
 
 FENCED_AGAIN_S = 60.0
-# A request that is lost with its connection is given up after so long, by default 60 s.
+# A request that is lost with its connection is given up after this time; the default is 60 s.
 SOCKET_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
 
@@ -47,14 +47,14 @@ _ERROR = methodcaller("error")
 
 
 class GroupReader:
-    """A member of a consumer group on one topic; every offset is committed by hand.
+    """A member of a consumer group on one topic; every offset is committed explicitly.
 
-    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and
-    metadata and returns the offset to start from; `on_revoke` gets the partitions that are
-    taken away. Both run inside `consume` and `close`, in the calling thread.
+    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and metadata
+    and returns the offset to start from. `on_revoke` gets the partitions that are taken away. Both
+    run inside `consume` and `close`, in the calling thread.
 
     Attributes:
-        unreadable: The batches at which owned partitions stand, because they cannot be read.
+        unreadable: The unreadable batches at which owned partitions stand.
         invalid: Why Kafka refuses the positions of owned partitions, by partition; `seek` ends it.
     """
 
@@ -72,15 +72,15 @@ class GroupReader:
 
         Args:
             settings: The options.
-            topic: What to read.
-            group: As a member of which group.
+            topic: The topic to read.
+            group: The group to join.
             on_assign: Called with the committed offsets of new partitions.
             on_revoke: Called with the partitions that are taken away.
             starts_paused: New partitions are fetched only once `resume` is called.
 
         Raises:
-            ConfigurationError: The brokers do not offer the group protocol of the options.
-            BrokerUnavailable: They did not answer when asked for it.
+            ConfigurationError: The brokers do not offer the configured group protocol.
+            BrokerUnavailable: The brokers did not answer whether they offer it.
         """
         self._topic = topic
         self._on_assign = on_assign
@@ -98,20 +98,20 @@ class GroupReader:
             "max.poll.interval.ms": max(300_000, session_ms, min(3 * insert_ms, 86_400_000)),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            # The library must not choose a position by itself: it would pass offsets in silence.
+            # The library must not choose a position by itself: it would silently skip offsets.
             "auto.offset.reset": "error",
-            # The default of one second is how long a fetcher sleeps when its queue is full.
+            # A fetcher with a full queue sleeps this long; the default is one second.
             "fetch.queue.backoff.ms": 2,
             "socket.timeout.ms": int(SOCKET_TIMEOUT_S * 1000),
             "queued.min.messages": 10_000,
             "queued.max.messages.kbytes": 4_096,
-            # Of each partition; a message that is larger comes alone.
+            # Of each partition; a larger message comes alone.
             "fetch.message.max.bytes": 524_288,
             "fetch.wait.max.ms": 100,
         }
         if settings.kafka_group_protocol == "consumer":
-            # Without a name: one that died keeps its name until its session is over, and Kafka
-            # 4.1.1 was seen to keep the names of dead members for ever once it was killed itself.
+            # Without an instance ID: a dead member keeps it until its session ends. A killed Kafka
+            # 4.1.1 was seen to keep the IDs of dead members for ever.
             config["group.remote.assignor"] = "uniform"
         else:
             config |= {
@@ -136,22 +136,22 @@ class GroupReader:
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
-        # Spread, so that members that wait for each other do not start again together.
+        # Random, so that members that wait for each other do not start again together.
         wait_s = self._join_timeout_s * random.uniform(1, 2)  # noqa: S311
         self._join_deadline_s: float | None = time.monotonic() + wait_s
 
     def _join_again(self) -> None:
-        # A member that was fenced is not told by the library what it has lost.
+        # The library does not report to a fenced member which partitions it has lost.
         self._lose(self._owned, while_owned=False)
         self.close()
         self._fenced = None
         self._join()
 
     def _join_again_once(self, reason: str) -> None:
-        """Answer to being fenced, which is not always another's doing.
+        """React to being fenced, which another member does not always cause.
 
-        A static member that has not heard of its coordinator for a session's time, because that
-        died, joins as if it were new and is fenced by itself (librdkafka issue 3437).
+        If the coordinator dies, a static member may not hear from it for a session's time. Then it
+        joins as a new member and is fenced by itself (librdkafka issue 3437).
         """
         now_s = time.monotonic()
         if now_s < self._fenced_at_s + FENCED_AGAIN_S:
@@ -166,7 +166,7 @@ class GroupReader:
 
     @property
     def joined(self) -> bool:
-        """Whether the group has told this member its partitions, none perhaps."""
+        """Whether the group has assigned this member its partitions, which may be none."""
         return self._join_deadline_s is None
 
     def consume(self, max_messages: int, timeout_s: float) -> list[Message]:
@@ -201,7 +201,7 @@ class GroupReader:
                 messages.append(cast("Message", message))
                 self.unreadable.pop(message.partition(), None)
             elif (batch := unreadable(message)) is not None:
-                # The library reports it each time that it has fetched it.
+                # The library reports the batch each time that it has fetched it.
                 if self.unreadable.get(batch.partition) != batch and batch.partition in self._owned:
                     log.warning("kafka: %s", error.str())
                     self.unreadable[batch.partition] = batch
@@ -219,16 +219,16 @@ class GroupReader:
     def commit(self, partition: int, offset: int, metadata: str = "") -> None:
         """Commit one partition's offset with metadata; blocks until Kafka has answered.
 
-        The library waits for a coordinator as long as a session, and then for an answer; it was
-        seen to wait for minutes after connections were cut, and has no option against that.
+        librdkafka waits for a coordinator for the length of a session, and then for an answer.
+        After cut connections it was seen to wait for minutes, and it has no option against that.
 
         Raises:
             CommitRejected: This worker does not own the partition now, or a rebalance runs.
             BrokerUnavailable: Kafka did not answer; whether the commit counts is unknown.
-            ClientHangs: Neither did the library.
+            ClientHangs: The library did not return.
         """
         if not self._may_commit:
-            # The library would not return: it waits for a membership that waits for us.
+            # The library would not return: it waits for a membership, which waits for this thread.
             raise CommitRejected("this member has lost its partitions")
         position = TopicPartition(self._topic, partition, offset, metadata)
 
@@ -259,7 +259,7 @@ class GroupReader:
         self._consumer.resume([TopicPartition(self._topic, partition)])
 
     def seek(self, partition: int, offset: int | None) -> None:
-        """Continue one partition at an offset; None is the oldest there is."""
+        """Continue one partition at an offset; None is the oldest in the log."""
         position = TopicPartition(self._topic, partition, _start(offset))
         try:
             try:
@@ -267,7 +267,7 @@ class GroupReader:
             except KafkaException as error:
                 if error.args[0].code() != _NOT_FETCHED or partition not in self._owned:
                     raise
-                # The library ends the fetching of a partition whose position Kafka has refused.
+                # The library stops fetching a partition whose position Kafka has refused.
                 self._consumer.incremental_unassign([position])
                 self._consumer.incremental_assign([position])
         except KafkaException as error:
@@ -276,7 +276,7 @@ class GroupReader:
         self.invalid.pop(partition, None)
 
     def known_end_offset(self, partition: int) -> int | None:
-        """Return the end of a partition's log as the newest fetch saw it; does not block."""
+        """Return the end of a partition's log as of the newest fetch; does not block."""
         try:
             ends = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, partition), cached=True
@@ -286,7 +286,7 @@ class GroupReader:
         return ends[1] if ends is not None and ends[1] >= 0 else None
 
     def end_offset(self, partition: int) -> int:
-        """Ask the broker for the next offset that will be written; blocks.
+        """Read from the broker the next offset that will be written; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer in time, or the partition has no leader.
@@ -294,7 +294,7 @@ class GroupReader:
         return self.ends(partition)[1]
 
     def ends(self, partition: int) -> tuple[int, int]:
-        """Ask the broker for the oldest offset and the next that will be written; blocks.
+        """Read from the broker the oldest offset and the next that will be written; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer in time, or the partition has no leader.
@@ -307,7 +307,7 @@ class GroupReader:
     def close(self) -> None:
         """Leave the group (a static member keeps its place until the session times out).
 
-        Blocks for CLOSE_TIMEOUT_S at most; then it is left to the end of the process.
+        Blocks for CLOSE_TIMEOUT_S at most; after that, the end of the process closes the client.
         """
         try:
             within(CLOSE_TIMEOUT_S, self._consumer.close, "close")
@@ -315,14 +315,14 @@ class GroupReader:
             log.error("%s; leaving without it", error)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Also a member that gets no partition is told so.
+        # The library calls this also for a member that gets no partition.
         self._join_deadline_s = None
         committed = committed_offsets(consumer, partitions)
         self._on_assign(committed)
         consumer.incremental_assign(
             [TopicPartition(self._topic, each.partition, _start(each.offset)) for each in committed]
         )
-        # The library remembers a pause over the loss of a partition.
+        # The library keeps a partition paused even after its loss.
         (consumer.pause if self._starts_paused else consumer.resume)(partitions)
         self._owned |= {each.partition for each in partitions}
 

@@ -7,7 +7,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 class Message(Protocol):
-    """What radar uses of a consumed message (its methods, as the library has them)."""
+    """The part of a consumed message that radar uses (the library's own methods)."""
 
     def __len__(self) -> int:
         """Return the size of the value in bytes."""
@@ -26,10 +26,10 @@ class Message(Protocol):
 
 
 class StoredMessage(Message, Protocol):
-    """What radar uses of a message that it looks at in a topic."""
+    """The part of a message in a topic that radar uses when it reads the whole topic."""
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
         """Return the headers."""
 
     def timestamp(self) -> tuple[int, int]:
-        """Return which time it is, and the time itself in Unix milliseconds."""
+        """Return the kind of the timestamp, and the time in Unix milliseconds."""

@@ -1,7 +1,7 @@
-"""The mark of the topics: whether they hold real or simulated data. See `radar.origin`.
+"""The topics' mark of origin: whether they hold real or simulated data. See `radar.origin`.
 
 The first message of the topic `radar_origin` is the mark. The log orders the messages of all
-writers, so that of two first writers one wins and both see which.
+writers, so one of two first writers wins, and both see which.
 """
 
 import json
@@ -18,12 +18,12 @@ WRITE_WITHIN_S = 10.0
 
 
 def read(cluster: Cluster) -> OriginMark | None:
-    """Return what the topics hold; None if no producer has said so yet; blocks.
+    """Return the mark of the topics; None if no producer has set it yet; blocks.
 
     Raises:
         BrokerUnavailable: The broker did not answer.
     """
-    # Most questions are asked of brokers without a mark, and to read a topic costs a client.
+    # Most brokers have no mark at this point, and reading a topic needs a client.
     if not cluster.has_topic(TOPIC):
         return None
     for message in cluster.messages(TOPIC):
@@ -36,11 +36,11 @@ def read(cluster: Cluster) -> OriginMark | None:
 
 
 def claim(settings: Settings, origin: Origin, exchange: str) -> OriginMark:
-    """Return what the topics hold, and set the mark if there is none; blocks.
+    """Return the mark of the topics, and set it if there is none; blocks.
 
     Args:
         settings: The options.
-        origin: What the mark says if this producer is the first.
+        origin: The origin to set if this producer is the first.
         exchange: REST address of the exchange.
 
     Raises:

@@ -18,7 +18,7 @@ from radar.settings import Settings
 REPLACE_INTERVAL_S = 1.0
 FLUSH_TURN_S = 0.2
 
-# How messages come back from a producer that cannot go on.
+# The errors of messages that an unusable client returns.
 _UNUSABLE = {
     KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
     KafkaError.UNKNOWN_PRODUCER_ID,
@@ -36,18 +36,20 @@ class _Outgoing(NamedTuple):
     key: bytes
     value: bytes
     headers: dict[str, str | bytes] | None
-    refused: Refused | None = None  # it is sent again, because the broker refused it before
+    refused: Refused | None = None  # set if the broker refused it before and it is sent again
 
 
 class Publisher:
     """Publishes to one topic: idempotent, acknowledged by all replicas, bounded.
 
-    The library retries forever, so a message that was taken is acknowledged, still queued, or
-    refused by the broker (too large, not allowed, a time that the broker does not take). A refused
-    message is sent again for `retry_refused_s`. Then it is given up: `given_up` yields it, so that
-    the caller can record its loss. A client that has become unusable, because the broker lost or
-    forgot what it had acknowledged, is replaced; what it had not delivered is sent again, perhaps a
-    second time, which the identity of what radar publishes absorbs.
+    librdkafka retries for ever. So an accepted message is acknowledged, still queued, or refused by
+    the broker (too large, not allowed, a time that the broker does not take).
+
+    - A refused message is sent again for `retry_refused_s`. Then it is given up: `given_up` yields
+      it, so that the caller can record its loss.
+    - A client becomes unusable when the broker lost or forgot messages that it had acknowledged.
+      Then the publisher replaces the client and sends the undelivered messages again. Some may
+      arrive twice; the IDs of radar's records absorb that.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Publisher:
         self.refusals = Refusals(retry_refused_s, settings.kafka_buffer_bytes)
         self._unusable: str | None = None
         self._replaced_at_s = -math.inf
-        self._returned: deque[_Outgoing] = deque()  # by a client that became unusable, in order
+        self._returned: deque[_Outgoing] = deque()  # from an unusable client, in order
         self._config = client_config(settings) | {
             "enable.idempotence": True,
             "acks": "all",
@@ -80,7 +82,7 @@ class Publisher:
 
     @property
     def queued(self) -> int:
-        """Messages that were taken, are not acknowledged yet and were not refused."""
+        """Accepted messages that are neither acknowledged nor refused yet."""
         return len(self._producer) + len(self._returned)
 
     @property
@@ -110,7 +112,7 @@ class Publisher:
         *,
         headers: dict[str, str | bytes] | None = None,
     ) -> None:
-        """Take one message; does not block.
+        """Accept one message; does not block.
 
         Args:
             key: Messages of one key stay in order.
@@ -119,7 +121,7 @@ class Publisher:
 
         Raises:
             BufferFull: There is no room; call `poll` and try again.
-            BrokerUnavailable: Kafka does not take it, the topic is gone for example.
+            BrokerUnavailable: Kafka does not take it, because the topic is gone for example.
         """
         self._recover()
         if self._returned:
@@ -133,12 +135,12 @@ class Publisher:
         self._retry_refused()
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until everything is acknowledged; return how many messages are not."""
+        """Wait until all messages are acknowledged; return how many are not."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._recover()
             left_s = max(0.0, deadline_s - time.monotonic())
-            # Not all at once: what a client returns meanwhile is sent by the next one.
+            # In turns: the next client sends the messages that one returns meanwhile.
             turn_s = min(left_s, FLUSH_TURN_S)
             self._serve(functools.partial(self._producer.flush, turn_s))
             if self.queued == 0 or left_s == 0:
@@ -173,11 +175,11 @@ class Publisher:
             self._refused(message, reason)
 
     def _recover(self) -> None:
-        """Replace a client that has become unusable, and send again what came back."""
+        """Replace an unusable client, and send the returned messages again."""
         if self._unusable is not None:
             self._producer.purge()
             self._serve(lambda: self._producer.poll(0))
-            # Only once everything has come back.
+            # Only once all messages have returned.
             if len(self._producer) or time.monotonic() < self._replaced_at_s + REPLACE_INTERVAL_S:
                 return
             log.error("replacing the Kafka producer: %s", self._unusable)
@@ -191,7 +193,7 @@ class Publisher:
             self._returned.popleft()
 
     def _serve(self, action: Callable[[], object]) -> None:
-        """Let the library call back; it also raises what made it unusable, at any later call."""
+        """Let the library call back; any later call also raises the error that made it unusable."""
         try:
             action()
         except KafkaException as error:

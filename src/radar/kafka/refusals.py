@@ -1,8 +1,8 @@
-"""Messages that the broker refuses: why, for how long to retry, and which ones were given up. Pure.
+"""Messages that the broker refuses: why, how long to retry, and which ones were given up. Pure.
 
-The library retries what passes by itself. A refusal is an answer of the broker about the message
-(its size, its time, the right to write), which a person has to mend; meanwhile the message is sent
-again now and then, because the broker may take it once it is mended.
+librdkafka itself retries errors that pass. A refusal is the broker's answer about the message: its
+size, its time, the right to write. An operator has to remove the cause. Meanwhile the publisher
+sends the message again at intervals, because the broker may take it once the cause is gone.
 """
 
 import math
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError
 
-# A message is sent again after these seconds, then each time after the last of them.
+# A message is sent again after these waits in turn, then each time after the last of them.
 RETRY_AFTER_S = (1.0, 2.0, 5.0, 10.0)
-# What waits to be sent again, in all.
+# How many messages may wait to be sent again, in all.
 MAX_MESSAGES = 100_000
 LOG_EVERY_S = 60.0
-# So long after the last refusal the broker counts as taking everything again.
+# The refusals are over this long after the last one.
 OVER_AFTER_S = 15.0
 
 _REASONS = {
@@ -33,7 +33,7 @@ _REASONS = {
     KafkaError._UNKNOWN_PARTITION: "no_topic",  # noqa: SLF001
     KafkaError.TOPIC_EXCEPTION: "no_topic",
 }
-_TOO_LARGE_TOO = 18  # RECORD_LIST_TOO_LARGE, for which the library has no name
+_TOO_LARGE_TOO = 18  # RECORD_LIST_TOO_LARGE, a code that the library does not name
 REMEDIES = {
     "too_large": "raise the topic's max.message.bytes to 4 MiB (radar topics shows it)",
     "not_authorized": "allow this user to write to the topic (an ACL is missing)",
@@ -74,15 +74,15 @@ class Refusals:
 
     Attributes:
         counts: How often the broker refused a message, by reason.
-        bytes: Size of what waits to be sent again.
+        bytes: Size of the messages that wait to be sent again.
     """
 
     def __init__(self, retry_for_s: float, max_bytes: int) -> None:
         """Start without a refusal.
 
         Args:
-            retry_for_s: A message is given up so long after it was refused first.
-            max_bytes: The oldest messages are given up when more waits.
+            retry_for_s: A message is given up this long after its first refusal.
+            max_bytes: Above this size of waiting messages, the oldest are given up.
         """
         self.counts: Counter[str] = Counter()
         self.bytes = 0
@@ -115,7 +115,7 @@ class Refusals:
         return given_up
 
     def due(self, now_s: float) -> Iterator[Refused]:
-        """Yield what is to be sent again; what is not taken stays."""
+        """Yield the messages to send again; one that the caller does not take stays."""
         for _ in range(len(self._waiting)):
             refused = self._waiting.popleft()
             if refused.retry_at_s > now_s:
@@ -132,7 +132,7 @@ class Refusals:
         self.bytes += len(refused.value)
 
     def give_up_all(self) -> int:
-        """Give up what waits, because nothing will be sent any more; return how many."""
+        """Give up all waiting messages, because the publisher ends; return how many."""
         count = len(self._waiting)
         while self._waiting:
             self._give_up(self._waiting.popleft())

@@ -1,7 +1,8 @@
 """Record batches that no client can read, and where the next readable one begins.
 
-A batch that is larger than the client takes when it is decompressed, or that is damaged, stops its
-partition: the library fetches it again and again, and reports the offset at which the batch begins.
+A batch is unreadable if it is damaged, or if its decompressed size is above the client's limit. It
+stops its partition: librdkafka fetches it again and again, and reports the offset of its first
+message.
 """
 
 import time
@@ -34,9 +35,9 @@ class Unreadable(NamedTuple):
     """A batch that cannot be read.
 
     Attributes:
-        partition: Where it stands.
+        partition: Its partition.
         offset: Its first offset, as far as the library knows.
-        reason: Why, in the library's words.
+        reason: The library's error text.
     """
 
     partition: int
@@ -59,7 +60,7 @@ class OffsetRange(NamedTuple):
 
 
 def unreadable(message: Any) -> Unreadable | None:
-    """Return which batch a consumed error is about; None if it is about something else."""
+    """Return the batch that a consumed error reports; None if it reports something else."""
     error, partition = message.error(), message.partition()
     if error is None or error.code() not in _CODES or partition is None or partition < 0:
         return None
@@ -67,7 +68,7 @@ def unreadable(message: Any) -> Unreadable | None:
 
 
 class OffsetProbe:
-    """Looks at single offsets of a topic, without joining a group. Use as a context."""
+    """Reads at single offsets of a topic, without joining a group. Use it as a context."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._topic = topic
@@ -80,7 +81,7 @@ class OffsetProbe:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "queued.min.messages": 1,
-                "fetch.message.max.bytes": 65_536,  # a batch that is larger comes alone
+                "fetch.message.max.bytes": 65_536,  # a larger batch comes alone
                 "fetch.wait.max.ms": 50,
             }
         )
@@ -96,14 +97,14 @@ class OffsetProbe:
     def look(
         self, positions: Mapping[int, int], timeout_s: float = LOOK_TIMEOUT_S
     ) -> dict[int, Unreadable | None]:
-        """Return what stands at an offset, by partition; blocks.
+        """Return the unreadable batch at each offset, by partition; blocks.
 
-        None is a message that can be read, or the end of the log. A partition that did not answer
-        within `timeout_s` is left out.
+        None stands for a readable message or the end of the log. A partition that did not answer
+        within `timeout_s` is omitted.
         """
         wanted = [TopicPartition(self._topic, *position) for position in positions.items()]
         self._consumer.assign(wanted)
-        # The library remembers a pause over the loss of a partition.
+        # The library keeps a partition paused even after its loss.
         self._consumer.resume(wanted)
         found: dict[int, Unreadable | None] = {}
         deadline_s = time.monotonic() + timeout_s
@@ -122,15 +123,15 @@ class OffsetProbe:
         try:
             self._consumer.pause([TopicPartition(self._topic, number)])
         except KafkaException:
-            return  # it only costs less
+            return  # the pause only saves work
 
     def range_at(self, partition: int, first: int, end: int) -> OffsetRange | None:
-        """Return the offsets from `first` on that cannot be read; None if `first` can; blocks.
+        """Return the unreadable offsets from `first` on; None if `first` is readable; blocks.
 
         Args:
-            partition: Where to look.
-            first: Where to begin.
-            end: Where the log ends.
+            partition: The partition.
+            first: The first offset to read.
+            end: The end of the log.
 
         Raises:
             OffsetSilent: Kafka sends neither a message nor an error within LOOK_TIMEOUT_S.
@@ -167,8 +168,8 @@ class OffsetProbe:
 def last_of(at: Callable[[int], Unreadable | None], first: int, bad: Unreadable, end: int) -> int:
     """Return the last offset of the batch in which `first` stands; pure apart from `at`.
 
-    Every offset of a batch is reported with the batch's first one. So no readable message between
-    two such batches is passed over.
+    The library reports every offset of a batch with the batch's first one. So no readable message
+    between two such batches is skipped.
     """
 
     def is_same(offset: int) -> bool:

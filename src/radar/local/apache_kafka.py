@@ -1,8 +1,7 @@
 """Apache Kafka as a local broker: a node in KRaft mode, from the jars in `KAFKA_HOME/libs`.
 
-One node is what `radar up` runs when `KAFKA_HOME` is set. Several nodes that name each other as
-voters are a cluster, which the tests run. Facts: Kafka's documentation, "KRaft" and "Broker
-Configs", version 4.
+`radar up` runs one node when `KAFKA_HOME` is set. Several nodes that name each other as voters are
+a cluster; tests run one. Facts: Kafka's documentation, "KRaft" and "Broker Configs", version 4.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from radar.process import follow_supervisor
 
 CLUSTER_ID = "cmFkYXItbG9jYWwta2Fma2E"  # 16 bytes in base64url, as Kafka wants it
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024 + 65_536  # a message of radar's limit and its batch's frame
-# Started and stopped often, on machines with few cores: quick to start rather than quick for ever.
+# Nodes start and stop often, on machines with few cores, so a quick start matters most.
 JVM_OPTIONS = (
     *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
     *("-Djava.awt.headless=true", "-Dorg.apache.logging.log4j.level=WARN"),
@@ -28,7 +27,7 @@ JVM_OPTIONS = (
 
 @dataclass(frozen=True)
 class Listener:
-    """Where clients connect: `name` is the listener's, `advertised_port` what they are told."""
+    """An address for clients: `advertised_port` is the port that the metadata names."""
 
     name: str
     port: int
@@ -43,12 +42,12 @@ class Node:
     host: str
     listeners: tuple[Listener, ...]
     internal_port: int
-    """Where the other brokers connect."""
+    """The listener for the other brokers."""
     voters: Mapping[int, int]
     """Port of each node's controller, by the node's id."""
     node_id: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
-    """Further broker options by their names; they win."""
+    """Further broker options by name; they win."""
 
     def properties(self) -> str:
         """Return the node's server.properties."""

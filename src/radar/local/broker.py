@@ -1,10 +1,10 @@
-"""The embedded Kafka broker: the binary that the noida-db wheel brings, behind a fetch proxy.
+"""The embedded Kafka broker: the binary of the noida-db wheel, behind a fetch proxy.
 
-It speaks the Kafka protocol, keeps its log in memory and saves it to one file about once a
-second and when it ends. So a kill -9 of the broker (not of any other process) loses the last
+The broker speaks the Kafka protocol and keeps its log in memory. It saves the log to one file about
+once a second and when it ends. So a kill -9 of the broker (not of any other process) loses the last
 second. A power cut loses COPY_INTERVAL_S and about a second, because only the copies of the file
-are synced (`broker_file.py`). Records that every group has committed are deleted regularly,
-because the file is rewritten whole.
+are synced (`broker_file.py`). Records that every group has committed are deleted regularly, because
+the broker rewrites the whole file.
 """
 
 import argparse
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 COPY_INTERVAL_S = 5.0
-COPY_REST = 20.0  # a slow disk is spared: so many times as long as a copy takes
+COPY_REST = 20.0  # pause this many times the duration of a copy, to spare a slow disk
 PORT_ATTEMPTS = 5
 _TAIL_BYTES = 4096
-# How the broker reports that it listens, and that it cannot.
+# The broker's messages that it listens, and that its port is in use.
 _LISTENS, _PORT_TAKEN = b"press Ctrl-C to stop", b"is already in use"
 
 
@@ -38,7 +38,7 @@ async def run(data_dir: Path, host: str, port: int) -> int:
 
     Raises:
         OSError: The port is taken.
-        RadarError: The broker's file is torn and there is no copy that it can read.
+        RadarError: The broker's file is torn and there is no copy that the broker can read.
     """
     import asyncio
 
@@ -51,7 +51,7 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     stopped = asyncio.ensure_future(stop.wait())
     copying = asyncio.ensure_future(_keep_copies(data_dir))
     try:
-        # Left before the broker is told to end: what it acknowledges while it saves, it loses.
+        # Leave the proxy first: messages that the broker acknowledges while it saves are lost.
         async with FetchProxy(host, port, broker.port):
             await asyncio.wait((broker.ended, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -62,14 +62,14 @@ async def run(data_dir: Path, host: str, port: int) -> int:
 
 
 class _Broker:
-    """The broker's process, and the end of what it has written to its log."""
+    """The broker's process, and the end of its log output."""
 
     def __init__(self, process: "asyncio.subprocess.Process", port: int) -> None:
         import asyncio
 
         self.port = port
         self.tail = b""
-        # The broker itself says so: a port that answers may be another process's.
+        # Set by the broker's own message: a port that answers may be another process's.
         self.listens = asyncio.Event()
         self.ended = asyncio.ensure_future(self._wait())
         self._process = process
@@ -86,7 +86,7 @@ class _Broker:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """End it; it saves its log."""
+        """End the broker; it saves its log."""
         import asyncio
 
         if not self.ended.done():
@@ -98,7 +98,7 @@ class _Broker:
 
 
 async def _start(data_dir: Path, host: str) -> _Broker:
-    """Start the broker, from the copy of its file if that is torn, and wait until it answers."""
+    """Start the broker, from the copy if its file is torn, and wait until it answers."""
     from radar.local import broker_file
 
     broker = await _spawn(data_dir, host)
@@ -140,7 +140,7 @@ async def _spawn(data_dir: Path, host: str) -> _Broker:
 
 
 def _torn(broker: _Broker) -> str | None:
-    """Return why the broker could not read its file, if it ended because of that."""
+    """Return why the broker could not read its file, if that was the reason for its end."""
     from radar.local.broker_file import TORN
 
     if not broker.ended.done():
@@ -150,7 +150,7 @@ def _torn(broker: _Broker) -> str | None:
 
 
 async def _keep_copies(data_dir: Path) -> None:
-    """Copy the broker's file again and again; until cancelled."""
+    """Copy the broker's file repeatedly, until cancelled."""
     import asyncio
 
     from radar.local.broker_file import Keeper
@@ -194,7 +194,7 @@ def main() -> None:
     if options.become_broker:
         become_broker(options.data_dir, options.host, options.port)
     follow_supervisor(signal.SIGTERM)
-    # Not above: the process that becomes the broker should not wait for what it does not use.
+    # Imported here: the process that becomes the broker does not need it.
     import asyncio
 
     import uvloop

@@ -1,7 +1,7 @@
-"""The file in which the embedded broker keeps everything: copied while it runs, put back when torn.
+"""The embedded broker's only file: copied while the broker runs, put back when torn.
 
-The broker writes the whole file anew about once a second and renames it into place, but does not
-sync it. So a kill leaves a whole file; a power cut may leave half of one, which the broker refuses
+About once a second the broker writes the whole file anew and renames it into place, but does not
+sync it. So a kill leaves a whole file. A power cut may leave half of one, which the broker refuses
 at its next start. The copy beside it is synced.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from radar.errors import RadarError
 
 FILE, COPY = "kafka.json", "kafka.copy.json"
-# How the broker reports that it cannot read its file.
+# The broker's message that it cannot read its file.
 TORN = "failed to parse kafka snapshot"
 
 
@@ -23,17 +23,17 @@ class Keeper:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._copied: tuple[int, int, int] | None = None  # which file was copied last
+        self._copied: tuple[int, int, int] | None = None  # identifies the last copied file
 
     def keep(self) -> None:
         """Copy the file if the broker has written it anew; blocks until the copy is on the disk.
 
         Raises:
-            OSError: The disk is full or fails; the copy before is still there.
+            OSError: The disk is full or fails; the earlier copy is still there.
         """
         unfinished = self._data_dir / f"{COPY}.tmp"
         try:
-            # What is open stays one whole file, although the broker puts another in its place.
+            # An open file stays whole, although the broker renames another into its place.
             with (self._data_dir / FILE).open("rb") as file:
                 status = os.fstat(file.fileno())
                 written = status.st_ino, status.st_mtime_ns, status.st_size
@@ -44,7 +44,7 @@ class Keeper:
                     copy.flush()
                     os.fsync(copy.fileno())
         except FileNotFoundError:
-            return  # nothing was saved yet
+            return  # the broker has not saved yet
         except OSError:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -58,10 +58,10 @@ def put_back(data_dir: Path, reason: str) -> str:
     """Put the copy in the place of a torn file, which is kept under another name; blocks.
 
     Returns:
-        One line that says so.
+        One line that describes it.
 
     Raises:
-        RadarError: There is no copy; nothing was changed.
+        RadarError: There is no copy; no file was changed.
     """
     file, copy = data_dir / FILE, data_dir / COPY
     if not copy.exists():
@@ -79,7 +79,7 @@ def put_back(data_dir: Path, reason: str) -> str:
 def hopeless(data_dir: Path, reason: str) -> RadarError:
     """Return the error that the broker's file is torn and no copy can be read; blocks."""
     file = data_dir / FILE
-    # If there was one it stands in the file's place now: it is not tried again and again.
+    # A copy is already in the file's place: do not try it again and again.
     (data_dir / COPY).unlink(missing_ok=True)
     return RadarError(
         f"kafka: {file} is torn and no copy of it can be read ({reason}): restore it from a backup,"

@@ -1,7 +1,7 @@
 """The embedded ClickHouse as a process of radar: `python -m radar.local.clickhouse --help`.
 
-It takes the arguments of `python -m chdb_server`. The password is CLICKHOUSE_PASSWORD, or else that
-of the file `<data folder>.password`, which is created if it is missing.
+It takes the arguments of `python -m chdb_server`. The password is CLICKHOUSE_PASSWORD, or else the
+one in the file `<data folder>.password`, which is created if it is missing.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Shortens answers to fetches, because the embedded broker pays no attention to their limits.
+"""Shortens answers to fetches, because the embedded broker ignores the limits of a fetch.
 
-It answers with everything that a partition holds from the fetched offset on. A client closes the
-connection at an answer of more than 100 MB and asks again, so a partition with a longer backlog
-would never be read. Kafka may always answer with fewer batches, and so does this.
+It answers with all messages of a partition from the fetched offset on. A client closes the
+connection at an answer of more than 100 MB and fetches again. So a partition with a longer backlog
+would never be read. Kafka may always answer with fewer batches, and so does this module.
 
 Layouts: "Kafka protocol guide: Fetch Response", versions 4 to 13.
 """
@@ -10,13 +10,13 @@ Layouts: "Kafka protocol guide: Fetch Response", versions 4 to 13.
 import asyncio
 
 MEBIBYTE = 1024 * 1024
-# Shorter answers are passed on without a look at them: clients take them, and each look costs the
-# broker the whole answer once more.
+# Shorter answers are passed on unread: clients accept them, and after a shortened answer the broker
+# has to send the rest once more.
 LONG_BYTES = 64 * MEBIBYTE
 # Of one partition and of all; the first batch of a partition is never cut.
 PARTITION_BYTES = 16 * MEBIBYTE
 TOTAL_BYTES = 48 * MEBIBYTE
-# Of one batch: what a producer may send.
+# Of one batch: the most that a producer may send.
 MAX_BATCH_BYTES = 33 * MEBIBYTE
 _CHUNK_BYTES = 65_536
 _PREFIX_BYTES = 12  # base offset and length of a batch
@@ -27,12 +27,12 @@ async def shortened(reader: asyncio.StreamReader, length: int, version: int) -> 
     """Read an answer and return it with fewer batches; memory is bounded.
 
     Args:
-        reader: What the broker sends, behind the four bytes of the length.
+        reader: The broker's stream, behind the four bytes of the length.
         length: The answer's bytes.
-        version: That of the request.
+        version: The version of the request.
 
     Raises:
-        ConnectionError: It is none of this version.
+        ConnectionError: It is no answer of this version.
         asyncio.IncompleteReadError: The broker has closed the connection.
     """
     answer = _Answer(reader, length, compact=version >= _FLEXIBLE)
@@ -59,7 +59,7 @@ async def shortened(reader: asyncio.StreamReader, length: int, version: int) -> 
 
 
 class _Answer:
-    """An answer that is read field by field, and what is passed on of it."""
+    """An answer that is read field by field, and the shortened copy."""
 
     def __init__(self, reader: asyncio.StreamReader, length: int, *, compact: bool) -> None:
         self.out = bytearray()
@@ -69,19 +69,19 @@ class _Answer:
         self._records_bytes = 0
 
     async def copy(self, size: int) -> bytes:
-        """Pass some bytes on."""
+        """Copy some bytes and return them."""
         data = await self._take(size)
         self.out += data
         return data
 
     async def count(self) -> int:
-        """Pass the length of an array on; none is zero."""
+        """Copy the length of an array; a missing array has zero items."""
         if self._compact:
             return max(0, await self._uvarint(passes_on=True) - 1)
         return max(0, int.from_bytes(await self.copy(4), "big", signed=True))
 
     async def string(self) -> None:
-        """Pass a string on."""
+        """Copy a string."""
         if self._compact:
             size = await self._uvarint(passes_on=True) - 1
         else:
@@ -89,7 +89,7 @@ class _Answer:
         await self.copy(max(0, size))
 
     async def tags(self) -> None:
-        """Pass tagged fields on, where there are some."""
+        """Copy tagged fields, if there are any."""
         if not self._compact:
             return
         for _ in range(await self._uvarint(passes_on=True)):
@@ -97,7 +97,7 @@ class _Answer:
             await self.copy(await self._uvarint(passes_on=True))
 
     async def records(self) -> None:
-        """Pass as many whole batches on as there is room for."""
+        """Copy whole batches while there is room."""
         if self._compact:
             size = await self._uvarint(passes_on=False) - 1
         else:

@@ -1,19 +1,20 @@
-"""A door in front of the embedded broker that holds fetches at the end of the log.
+"""The fetch proxy in front of the embedded broker: it holds fetches at the end of the log.
 
-Kafka answers a fetch at the end of the log when messages arrive or its waiting time is over;
-the embedded broker answers at once, so that every idle consumer asks ten thousand times a
-second and one core is burnt for nothing. The relay holds an answer that repeats an earlier
-one, which is what answers at an unchanged end of a log do and answers with messages never
-do, until something was published; the consumer asks again then. It passes everything
-else on as it is, but for the broker's own address in the answers that tell clients where to
-connect: that becomes the relay's.
+Kafka answers a fetch at the end of the log when messages arrive or its waiting time is over. The
+embedded broker answers at once. So every idle consumer would fetch ten thousand times a second and
+keep one core busy.
+
+The proxy holds an answer that repeats an earlier one, until a message is published. Answers at an
+unchanged end of the log repeat, and answers with messages never do. After a held answer the
+consumer fetches again. The proxy passes every other answer on unchanged, with one exception: where
+an answer holds the broker's own address for clients, the proxy writes its own.
 
 Frames: four bytes of length, then in requests the API key and version (two bytes each) and
 in both directions a correlation id (four bytes), see "Kafka protocol guide: Request Header".
 
-The proxy forwards only requests that `kafka_requests.py` knows and has walked through: a single
-one with a wrong count would end the broker, and what it had not saved yet would be lost. Anything
-else closes the client's connection.
+The proxy forwards only requests that `kafka_requests.py` knows and has checked. A single request
+with a wrong count would end the broker, and lose its unsaved messages. Any other request closes the
+client's connection.
 """
 
 import asyncio
@@ -34,25 +35,25 @@ from radar.local.kafka_requests import (
     RequestRefused,
 )
 
-HOLD_S = 0.1  # as long as a worker lets a fetch wait
-# Before that it is held whatever is published: shortly for a consumer that got a few messages since
-# the last time; longer for one that got many, so that it gets even more at once, and for one that
-# asked for nothing, because others are published to.
+HOLD_S = 0.1  # the time that a worker allows a fetch to wait
+# An answer is held at least this long, even after a publish. The time is short for a consumer that
+# got a few messages since the last held answer. It is longer for one that got many, so that it gets
+# even more at once, and for one that got none, because the messages go to others.
 SHORT_S, LONG_S = 0.005, 0.02
 MANY_BYTES = 2048
 REMEMBERED_ANSWERS = 32
 REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-# Each takes a connection of the broker too; radar's own processes need some dozens.
+# Each needs a connection to the broker too; radar's own processes need some dozens.
 MAX_CONNECTIONS = 500
 REPORT_INTERVAL_S = 10.0
-CLOSE_TIMEOUT_S = 1.0  # for clients to take the answers that have already come
+CLOSE_TIMEOUT_S = 1.0  # for clients to read the answers that have already come
 
 TELL_ADDRESSES = (METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER)
 
 
 class _Asked(NamedTuple):
-    """A request that is not answered yet, and what had been published before it."""
+    """A request that is not answered yet, and the count of publishes before it."""
 
     api_key: int
     version: int
@@ -60,10 +61,11 @@ class _Asked(NamedTuple):
 
 
 class FetchProxy:
-    """Listens on one port of a host and passes connections on to another port there.
+    """Listens on one port of a host and forwards connections to another port there.
 
-    It does so from entering its context to leaving it. Once it is left, no request reaches the
-    broker any more and no answer a client: what clients know by then, the broker has in memory.
+    It does so while its context lasts. After that, no request reaches the broker and no answer
+    reaches a client. So the broker has in memory every message that a client knows to be
+    acknowledged.
     """
 
     def __init__(self, host: str, port: int, broker_port: int) -> None:
@@ -73,9 +75,9 @@ class FetchProxy:
 
         self._connections: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._published = 0  # answers to what publishes
+        self._published = 0  # answers to requests that publish
         self._news = asyncio.Event()  # set by the next one
-        self._refused = 0  # requests, since the last one that was reported
+        self._refused = 0  # requests, since the last reported one
         self._reported_at_s = -REPORT_INTERVAL_S
 
     async def __aenter__(self) -> Self:
@@ -93,7 +95,7 @@ class FetchProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the door and every connection."""
+        """Close the listening port and every connection."""
         self._closed = True
         self._server.close()
         for connection in self._connections:
@@ -102,7 +104,7 @@ class FetchProxy:
             await asyncio.wait(self._connections, timeout=CLOSE_TIMEOUT_S)
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        # A connection may have been accepted just before the door was closed.
+        # A connection may have been accepted just before the port was closed.
         connection = asyncio.current_task()
         if self._closed or connection is None or len(self._connections) >= MAX_CONNECTIONS:
             to_client.transport.abort()
@@ -131,7 +133,7 @@ class FetchProxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # the broker or the relay ends: clients see a closed connection
+            pass  # the broker or the proxy ends: clients see a closed connection
         finally:
             for writer in writers:
                 writer.close()
@@ -158,9 +160,9 @@ class FetchProxy:
     async def _pass_answers(
         self, broker: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: deque[_Asked]
     ) -> None:
-        # Clients ask for their partitions in turning order, and the answers follow it.
+        # Clients fetch their partitions in turning order, and the answers follow it.
         lately: deque[bytes] = deque(maxlen=REMEMBERED_ANSWERS)
-        brought_bytes = 0  # by answers that were not held, since the last one that was
+        brought_bytes = 0  # by answers since the last held one
         pause_s = SHORT_S
         while True:
             length = int.from_bytes(await broker.readexactly(4), "big")
@@ -208,7 +210,7 @@ class FetchProxy:
         self._news = asyncio.Event()
 
     async def _hold(self, pause_s: float, published: int) -> None:
-        """Wait until something was published since the fetch was asked for."""
+        """Wait until a message was published since the fetch."""
         await asyncio.sleep(pause_s)
         if self._published == published:
             with contextlib.suppress(TimeoutError):

@@ -1,13 +1,12 @@
-"""Starts radar's own processes by forking one that has already imported what they need.
+"""The forkserver: it starts radar's own processes by forking one that has imported their modules.
 
-A pipeline is ten processes that import the same libraries, more than half a second of work
-each; two cores spend longer on that than on everything else a start needs. So one process
-imports them once, and every child, also one that is started again after a crash, begins as a
-copy of it: at once, and sharing its memory. From then on a child is a process like any other,
-with its own session, log and name.
+A pipeline is ten processes that import the same libraries. Each needs more than half a second for
+that; on two cores this takes longer than all other work of a start. So one process imports them
+once. Every child, also a restarted one, begins at once as a copy of it and shares its memory. From
+then on a child is a process like any other, with its own session, log and name.
 
-`ForkServer` is the supervisor's side, `main` the process that forks. They talk over a socket, in
-lines of JSON.
+`ForkServer` is the supervisor's side, `main` the process that forks. They exchange lines of JSON
+over a socket.
 """
 
 import asyncio
@@ -30,8 +29,9 @@ import setproctitle
 from radar.errors import RadarError
 from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 
-# What producers, workers and the simulated exchange import. Importing may start no thread: only
-# then may a process be copied. (Of numpy's linear algebra, which would, radar uses nothing.)
+# The imports of producers, workers and the simulated exchange. An import must start no thread,
+# because only a single-threaded process may be forked. (numpy's linear algebra would start threads;
+# radar does not use it.)
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 PRELOADED = (
     "radar_simulator",
@@ -53,7 +53,7 @@ COMMAND = "radar.cli.main"
 
 
 class Forked:
-    """A process that the nursery started; used like an `asyncio.subprocess.Process`."""
+    """A process that the forkserver started; used like an `asyncio.subprocess.Process`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -74,7 +74,7 @@ class Forked:
         os.kill(self.pid, number)
 
     def ended(self, code: int) -> None:
-        """Take note of its end."""
+        """Record its end."""
         self.returncode = code
         self._ended.set()
 
@@ -87,13 +87,13 @@ class ForkServerEnded(RadarError):
 
 
 class ForkServer:
-    """Starts processes; itself started with the first one, and again if it was killed."""
+    """Starts processes. The forking process starts with the first one, and again after a kill."""
 
     def __init__(self, log_path: Path, inherited: tuple[int, ...] = ()) -> None:
         """Prepare.
 
         Args:
-            log_path: Where the forking process itself writes.
+            log_path: The log of the forking process itself.
             inherited: Open files that every child inherits.
         """
         self._log_path = log_path
@@ -106,7 +106,7 @@ class ForkServer:
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Start the forking process if it does not run; it imports while others start."""
+        """Start the forking process if it does not run; it imports while other processes start."""
         async with self._opening:
             if self._writer is not None:
                 return
@@ -130,7 +130,7 @@ class ForkServer:
         """Start `radar ARGUMENTS` with additional variables.
 
         Raises:
-            NurseryEnded: The forking process was killed meanwhile.
+            ForkServerEnded: The forking process was killed meanwhile.
         """
         await self.open()
         if self._writer is None:
@@ -142,7 +142,7 @@ class ForkServer:
         return await birth
 
     async def close(self) -> None:
-        """End the forking process, and with it the children that are left."""
+        """End the forking process, and with it the remaining children."""
         if self._writer is not None:
             self._writer.close()
         if self._process is not None:
@@ -162,7 +162,7 @@ class ForkServer:
                 self._take(json.loads(line))
         writer.close()
         self._writer = None
-        # It took its children with it, by the signal that each asked for.
+        # Its end also ended its children, by the signal that each had requested.
         for child in self._children.values():
             child.ended(-signal.SIGKILL)
         self._children.clear()
@@ -178,19 +178,19 @@ class ForkServer:
             return
         child = self._children[pid] = Forked(pid)
         birth = self._births.pop(0)  # answers come in the order of the requests
-        if birth.done():  # who asked for it was told to stop meanwhile
+        if birth.done():  # the caller was stopped meanwhile
             child.send_signal(signal.SIGKILL)
         else:
             birth.set_result(child)
 
 
 def main(descriptor: int) -> None:
-    """Fork a child for each request until the supervisor goes; in a child, run the command."""
+    """Fork a child for each request until the supervisor ends; in a child, run the command."""
     follow_supervisor(signal.SIGKILL)
     with socket.socket(fileno=descriptor) as channel:
         for module in PRELOADED:
             importlib.import_module(module)
-        # The collector would write to, and so copy, every page that is shared.
+        # A collection would write to every shared page, and so copy it.
         gc.collect()
         gc.freeze()
         request = _serve(channel)
@@ -201,7 +201,7 @@ def main(descriptor: int) -> None:
 
 
 def _serve(channel: socket.socket) -> dict[str, Any] | None:
-    """Fork for each request; return it in the child, and None once the supervisor has gone."""
+    """Fork for each request; return it in the child, and None after the supervisor's end."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
@@ -242,7 +242,7 @@ def _ended() -> Iterator[tuple[int, int]]:
 
 
 def _tell(channel: socket.socket, event: dict[str, int]) -> None:
-    # A supervisor that has gone is noticed when reading.
+    # The next read finds that the supervisor has ended.
     with contextlib.suppress(OSError):
         channel.sendall(json.dumps(event).encode() + b"\n")
 
@@ -258,7 +258,7 @@ def _settle(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     os.environ[SUPERVISOR_VARIABLE] = str(os.getppid())
     sys.argv = ["radar", *request["arguments"]]
-    # Shown where people look for a process (`ps`).
+    # Tools like `ps` show this title.
     setproctitle.setproctitle(shlex.join([sys.executable, "-m", *sys.argv]))
 
 

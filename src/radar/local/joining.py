@@ -1,8 +1,9 @@
-"""Keeps deployments apart: `radar up` records into stores of others only if it is told to.
+"""Keeps deployments apart: `radar up` records into foreign stores only with `--join`.
 
 A store that `radar up` did not start and that holds radar's data already belongs to another data
-folder, unless this one has recorded into it before. An address in a copied `.env` is no order to
-join it. Only stores of others are remembered: where its own ran, somebody else's may run later.
+folder, unless this folder has recorded into it before. An address in a copied `.env` is no order to
+join it. The folder remembers foreign stores only: at the address of its own store, another
+deployment's store may run later.
 """
 
 import contextlib
@@ -23,20 +24,20 @@ ID_CHARACTERS = 8
 
 
 class Joining:
-    """The stores of others that one data folder records into. The methods block."""
+    """The foreign stores that one data folder records into. The methods block."""
 
     def __init__(self, data_dir: Path, *, wanted: bool) -> None:
-        """Read what the folder has joined before.
+        """Read which stores the folder has joined before.
 
         Args:
             data_dir: The data folder.
-            wanted: Whether the person has asked for it (`--join`).
+            wanted: Whether the operator gave `--join`.
         """
         self._file = data_dir / FILE
         self._wanted = wanted
         self._writing = threading.Lock()  # both stores are prepared at once
         self._joined: set[str] = set()
-        # A file that cannot be read is as none: the person is asked again.
+        # An unreadable file counts as none: the operator has to confirm again.
         with contextlib.suppress(OSError, ValueError, TypeError):
             self._joined = set(map(str, json.loads(self._file.read_text())))
 
@@ -45,11 +46,11 @@ class Joining:
 
         Args:
             option: Names the address of the store.
-            address: Where the store is.
-            data: What identifies radar's data there; None if there is none.
+            address: The address of the store.
+            data: The identity of radar's data there; None if there is none.
 
         Raises:
-            ConfigurationError: It is another deployment's, and nobody asked to join it.
+            ConfigurationError: It is another deployment's, and `--join` was not given.
         """
         if data is None or self._wanted or _name(address, data) in self._joined:
             return
@@ -59,7 +60,7 @@ class Joining:
         )
 
     def remember(self, address: str, data: str | None) -> None:
-        """Note that the folder records into a store of others.
+        """Record that the folder uses a foreign store.
 
         Raises:
             OSError: The data folder cannot be written.
@@ -74,7 +75,7 @@ class Joining:
 
 
 def deployment_id(data_dir: Path) -> str:
-    """Return the name that tells the deployment of a data folder from others, made once.
+    """Return the unique name of a data folder's deployment, created once.
 
     Raises:
         OSError: The data folder cannot be read or written.
@@ -95,7 +96,7 @@ def _name(address: str, data: str) -> str:
 
 
 def data_in_kafka(cluster: Cluster) -> str | None:
-    """Return what identifies radar's topics; None if there are none; blocks.
+    """Return the identity of radar's topics; None if there are none; blocks.
 
     Raises:
         BrokerUnavailable: The broker did not answer.
@@ -104,7 +105,7 @@ def data_in_kafka(cluster: Cluster) -> str | None:
 
 
 def data_in_clickhouse(store: Store) -> str | None:
-    """Return what identifies radar's tables; None if there are none; blocks.
+    """Return the identity of radar's tables; None if there are none; blocks.
 
     Raises:
         StoreUnavailable: The server did not answer.
@@ -116,5 +117,5 @@ def data_in_clickhouse(store: Store) -> str | None:
             {"table": TRADES.table},
         )
     except QueryFailed:
-        return None  # there is no such database yet, or the migration says why it cannot be used
+        return None  # there is no database yet, or the migration reports why it is unusable
     return str(rows[0][0]) if rows else None

@@ -1,13 +1,13 @@
-"""Which requests the fetch proxy lets through to the embedded broker: pure.
+"""Which requests the fetch proxy forwards to the embedded broker: pure.
 
-The embedded broker allocates by the counts and lengths that a request claims, and ends when one of
-them is a lie. So the proxy forwards a request only after it has walked through it: the API and its
-version are known, and every count and length fits into the frame. Of the records only the header of
-each batch is read. The broker ignores bytes behind the last field, and librdkafka 2.16 sends some
-with Metadata.
+The embedded broker allocates memory by the counts and lengths in a request, and a wrong one ends
+it. So the proxy checks a whole request before it forwards it. The API and its version must be
+known, and every count and length must fit into the frame. Of the records it reads only the header
+of each batch. The broker ignores bytes behind the last field, and librdkafka 2.16 sends some with
+Metadata.
 
 The layouts are those of the Kafka protocol guide (https://kafka.apache.org/protocol). A field's
-versions are written behind its type: `Field(STRING, 5)` is there since version 5,
+versions are written behind its type: `Field(STRING, 5)` exists since version 5,
 `Field(INT64, 2, 4)` in versions 2 to 4.
 """
 
@@ -21,7 +21,7 @@ MEBIBYTE = 1024 * 1024
 # A producer's request holds a batch of at most 4 MiB; the others are some hundred bytes.
 MAX_PRODUCE_BYTES = 32 * MEBIBYTE
 MAX_REQUEST_BYTES = MEBIBYTE
-# The broker holds some memory for each partition that it is asked to create.
+# The broker allocates some memory for each partition that it creates.
 MAX_PARTITIONS = 10_000
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER = 0, 1, 3, 10, 60
@@ -35,16 +35,16 @@ _MAGIC = 2
 _HEADER_BYTES = 12
 _LEAST_BYTES = 10  # a header without the client's ID
 
-# Data, where to read, where the frame ends; returns where the next field begins.
+# Takes the data, the position and the end of the frame; returns the position of the next field.
 _Step = Callable[[bytes, int, int], int]
 
 
 class RequestRefused(Exception):
-    """A request is not one that the embedded broker should see: close the connection."""
+    """A request that the embedded broker must not get: close the connection."""
 
 
 class Type(Enum):
-    """How a field is written, apart from arrays."""
+    """How a field is encoded, apart from arrays."""
 
     INT8 = 1
     INT16 = 2
@@ -71,7 +71,7 @@ class Array:
 
 
 class Field(NamedTuple):
-    """One field, and in which versions it is there."""
+    """One field, and the versions that have it."""
 
     type: Type | Array
     since: int = 0
@@ -79,13 +79,13 @@ class Field(NamedTuple):
 
 
 class KafkaRequest(NamedTuple):
-    """One API that is let through.
+    """One API that the proxy forwards.
 
     Attributes:
         name: As the protocol guide calls it.
-        versions: The first and the last that are known here.
+        versions: The first and the last known version.
         flexible: The first version with compact lengths and tagged fields.
-        fields: What the request holds behind its header.
+        fields: The fields behind the header.
     """
 
     name: str
@@ -228,7 +228,7 @@ def check_length(length: int, api_key: int = PRODUCE) -> None:
     """Check the size of a request before the rest of it is read.
 
     Args:
-        length: Its bytes without the four that tell the length.
+        length: Its bytes without the four of the length itself.
         api_key: Its API, as soon as that is read.
 
     Raises:
@@ -243,7 +243,7 @@ def check_length(length: int, api_key: int = PRODUCE) -> None:
 
 
 def check(frame: bytes) -> bool:
-    """Walk through a request, with the four bytes of its length.
+    """Check a request, with the four bytes of its length.
 
     Returns:
         Whether the broker will answer it; it does not answer a Produce without acknowledgement.
@@ -282,7 +282,7 @@ def _walk(api_key: int, version: int) -> _Step:
 
 
 def _structure(fields: Sequence[Field], version: int, *, compact: bool) -> _Step:
-    """Return what walks through some fields; those of fixed size are passed at once."""
+    """Return a function that skips some fields; those of fixed size are skipped at once."""
     steps: list[_Step] = []
     fixed = 0
     for field in fields:
@@ -339,7 +339,7 @@ def _fixed(size: int) -> _Step:
 
 
 def _fixed_and_no_tags(size: int) -> _Step:
-    """Return what passes the end of most structures, in one step."""
+    """Return a function that skips the end of most structures, in one step."""
 
     def step(data: bytes, at: int, end: int) -> int:
         return _no_tags(data, at + size, end)
@@ -363,7 +363,7 @@ def _compact_string(data: bytes, at: int, end: int) -> int:
 
 
 def _skip(at: int, size: int, end: int) -> int:
-    """Pass what a length announces; -1 is null."""
+    """Skip the bytes of a length; -1 is null."""
     if size < -1 or at + max(size, 0) > end:
         raise RequestRefused(f"a length of {size:,} does not fit into it")
     return at + max(size, 0)
@@ -388,8 +388,8 @@ def _items(item: _Step, *, compact: bool) -> _Step:
 
 
 def _no_tags(data: bytes, at: int, end: int) -> int:
-    # The broker believes the fields that it knows rather than the sizes that stand before them;
-    # no client of radar's sends any.
+    # The broker trusts the layout of tagged fields that it knows, and ignores their declared sizes.
+    # No client of radar sends any.
     if at >= end or data[at]:
         raise RequestRefused("tagged fields are not allowed")
     return at + 1
@@ -415,7 +415,7 @@ def _partition_count(data: bytes, at: int, end: int) -> int:
 
 
 def _records(pass_bytes: _Step) -> _Step:
-    """Check the headers of record batches; what is in them is the consumers' business."""
+    """Check the headers of record batches; the consumers check the content."""
 
     def step(data: bytes, at: int, end: int) -> int:
         after = pass_bytes(data, at, end)

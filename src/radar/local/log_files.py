@@ -1,12 +1,12 @@
 """Bounds the logs of `radar up`: large files are rotated while their processes write.
 
-A process keeps its log open as its standard output and error, so its file cannot be exchanged from
-outside. Rotation therefore copies the file and then empties it. Every writer opens its log to
-append (O_APPEND), so its next line begins at the start of the emptied file.
+A process keeps its log open as its standard output and error, so another process cannot replace the
+file. Rotation therefore copies the file and then empties it. Every writer opens its log to append
+(O_APPEND), so its next line begins at the start of the emptied file.
 
 Limits: lines that a process writes between the end of the copy and the emptying, some
 microseconds, are not in the copy. A file that grew by more than COPIED_SIZES times the limit
-between two looks keeps only its end; the log of `radar up` names the bytes that were dropped.
+between two looks keeps only its end; the log of `radar up` names the dropped bytes.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 KEPT_FILES = 5  # of each process: NAME.log and NAME.log.1 to NAME.log.4, the oldest last
-COPIED_SIZES = 2  # how much of a file is copied at most, in multiples of the limit
+COPIED_SIZES = 2  # the largest copied part of a file, in multiples of the limit
 CHUNK_BYTES = 1_048_576
 
 _log = structlog.get_logger()
@@ -28,7 +28,7 @@ class LogFiles:
         """Prepare.
 
         Args:
-            folder: Where processes write to files named NAME.log.
+            folder: The folder of files named NAME.log.
             max_bytes: A larger file is rotated.
         """
         self._folder = folder
@@ -63,7 +63,7 @@ class LogFiles:
             _log.warning("log kept only its end", file=str(path), dropped_bytes=dropped_bytes)
 
     def _make_room(self, path: Path) -> Path:
-        """Delete the oldest file, rename the others and return the name that is free now."""
+        """Delete the oldest file, rename the others and return the free name."""
         numbered = [path.with_name(f"{path.name}.{n}") for n in range(1, KEPT_FILES)]
         numbered[-1].unlink(missing_ok=True)
         for older, newer in zip(numbered[:0:-1], numbered[-2::-1], strict=True):
@@ -72,7 +72,7 @@ class LogFiles:
         return numbered[0]
 
     def _report(self, path: Path, error: OSError) -> None:
-        """Log a failure once until it has passed: its line needs room as well."""
+        """Log a failure once until it has passed: its line needs space as well."""
         if path not in self._failed:
             self._failed.add(path)
             _log.error("log not rotated", file=str(path), error=error.strerror)

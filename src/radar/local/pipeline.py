@@ -29,7 +29,7 @@ from radar.checks.reconciliation import (
     trades_verdict,
 )
 from radar.consumer.dlq.reader import Letters
-from radar.datasets import DATASETS, QUIET, RECORDED
+from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -67,7 +67,7 @@ ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
 LEFT_OVER_TIMEOUT_S = 60.0
 COUNT_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
-SILENT_TIMEOUT_S = 5.0  # for a process that waits for a store that does not answer, or is one
+SILENT_TIMEOUT_S = 5.0  # for a process that waits for a silent store, or for the store itself
 TRIM_EVERY_S = 20.0
 ROTATE_EVERY_S = 2.0
 LEDGER = "ledger.ndjson"
@@ -88,7 +88,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run came to."""
+    """The result of a run."""
 
     duration_s: float
     left: Left  # messages in Kafka that are not stored
@@ -97,11 +97,11 @@ class RunSummary:
     restarts: dict[str, int]
     trades: TradesReconciliation | None  # None with a real exchange, which keeps no ledger
     depth: DepthReconciliation | None
-    notes: list[str]  # what failed during the stop, one sentence each
+    notes: list[str]  # failures during the stop, one sentence each
 
     @property
     def complete(self) -> bool:
-        """Tell whether everything that was produced is stored."""
+        """Return whether all produced messages are stored."""
         exact = self.trades is None or not (self.trades.lost or self.trades.unexpected)
         books = self.depth is None or self.depth.books == self.depth.books_stored
         stored = self.left.messages == 0 and self.dead_letters == 0
@@ -132,7 +132,7 @@ class Pipeline:
         self.settings = settings
         self.supervisor = Supervisor(data_dir / "logs", inherited)
         self.started_at_s = time.time()
-        # What starts has the stores to itself.
+        # The starting processes have the stores to themselves.
         observer = Observer(settings, self.deployment, stores_after_s=START_ALONE_S)
         self.watch = LiveOverview(observer)
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
@@ -147,13 +147,17 @@ class Pipeline:
     @property
     def workers(self) -> dict[str, tuple[str, ...]]:
         """Names of the worker processes, and the datasets that each stores."""
-        counts = {"trades": self.settings.trades_workers, "depth": self.settings.depth_workers}
+        counts = {
+            **{dataset.name: dataset.workers for dataset in DATASETS.values()},
+            TRADES.name: self.settings.trades_workers,
+            DEPTH.name: self.settings.depth_workers,
+        }
         found = {
             f"{dataset}-consumer-{n + 1}": (dataset,)
-            for dataset in RECORDED
-            for n in range(counts[dataset])
+            for dataset, count in counts.items()
+            for n in range(count)
         }
-        return found | {"quiet-consumer-1": tuple(dataset.name for dataset in QUIET)}
+        return found | {"quiet-consumer-1": tuple(dataset.name for dataset in quiet())}
 
     @property
     def processes(self) -> dict[str, Child]:
@@ -163,7 +167,7 @@ class Pipeline:
         return {name: children[name] for name in order if name in children}
 
     def deployment(self) -> Deployment:
-        """Return what runs where at the moment."""
+        """Return the present processes and addresses."""
         processes = [
             Served(name, "127.0.0.1", child.metrics_port, child.state, child.pid, child.restarts)
             for name, child in self.processes.items()
@@ -173,10 +177,10 @@ class Pipeline:
         )
 
     async def start(self) -> None:
-        """Start everything, at once what does not need each other; returns when all run.
+        """Start all processes, independent ones at once; returns when all run.
 
         Raises:
-            RadarError: A store or the exchange did not come up; its log says why.
+            RadarError: A store or the exchange did not come up; its log has the reason.
         """
         self.started_at_s = time.time()
         self._background.append(asyncio.create_task(self._keep_logs_small()))
@@ -212,7 +216,7 @@ class Pipeline:
     async def stop(self) -> RunSummary:
         """Stop in order: exchange quiet, producers, workers drained, stores; sum up.
 
-        What does not answer is named in the summary.
+        The summary names each silent store or process.
         """
         ended_at_s = time.time()
         stop = Stop(self.settings, self.supervisor, self.watch)
@@ -247,7 +251,7 @@ class Pipeline:
             (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
 
     def _failed_producers(self) -> list[str]:
-        """Name the producers that ended before Kafka had taken everything."""
+        """Name the producers that ended before Kafka had taken all their messages."""
         children = [
             child
             for name in self.producers
@@ -259,7 +263,7 @@ class Pipeline:
         ]
 
     def kill(self) -> None:
-        """End everything at once."""
+        """Kill every process at once."""
         self.supervisor.kill()
         (self.data_dir / "run" / "state.json").unlink(missing_ok=True)
 
@@ -309,7 +313,7 @@ class Pipeline:
     def _named(self, worker: str) -> dict[str, str]:
         """Return the option that names a worker in its group, the same after each restart.
 
-        In a broker that is shared, another deployment has workers of the same names.
+        In a shared broker, another deployment has workers of the same names.
         """
         shared = not self.broker.embedded
         name = f"{worker}-{deployment_id(self.data_dir)}" if shared else worker
@@ -338,7 +342,7 @@ class Pipeline:
         )
 
     async def _prepare_topics(self) -> Cluster:
-        # A client that finds nobody waits longer and longer before it tries again.
+        # A client without a broker waits longer and longer before it tries again.
         await self._answers("kafka", self.broker)
         cluster = Cluster(self.settings)
         await self._until_done(lambda: cluster.wait_until_up(5.0), "kafka")
@@ -364,7 +368,7 @@ class Pipeline:
             self._joining.remember(address, data_in_kafka(cluster))
 
     def _refuse_other(self, mark: OriginMark | None, store: str, option: str) -> None:
-        """Refuse a store of the other origin before anything starts that would refuse it as well.
+        """Refuse a store of the other origin before the start of processes that would refuse it.
 
         Raises:
             ConfigurationError: The store holds data of the other origin.
@@ -372,13 +376,13 @@ class Pipeline:
         simulated = self.simulation is not None
         exchange = load(self.settings.exchange)
         origin = Origin.SIMULATED if simulated else exchange_origin(self.settings, exchange)
-        refuse_other(mark, origin, store, "what this `radar up` records", option)
+        refuse_other(mark, origin, store, "the exchange of this `radar up`", option)
 
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
             if not addresses.answers(address.host, address.port):
                 raise StoreUnavailable(
-                    f"nothing answers at {host_port(address.host, address.port)}"
+                    f"no server answers at {host_port(address.host, address.port)}"
                 )
 
         await self._until_done(is_up, name)
@@ -416,7 +420,7 @@ class Pipeline:
     def _migrate(self) -> None:
         if not addresses.answers(self.database.host, self.database.port):
             raise StoreUnavailable(
-                f"nothing answers at {host_port(self.database.host, self.database.port)}"
+                f"no server answers at {host_port(self.database.host, self.database.port)}"
             )
         store = Store(self.settings)
         address = host_port(self.database.host, self.database.port)
@@ -432,7 +436,7 @@ class Pipeline:
             store.close()
 
     def _count_dead_letters(self, cluster: Cluster) -> int:
-        """Count the letters that were written since the start and not replayed."""
+        """Count the dead letters that were written since the start and not replayed."""
         now = _ends_of_dead_letters(cluster)
         return sum(
             letter.place[1] >= before.get(letter.place[0], 0)
@@ -442,10 +446,10 @@ class Pipeline:
         )
 
     async def _quiesce(self, stop: Stop, notes: list[str]) -> int:
-        """Make the exchange quiet; return its books.
+        """Make the exchange quiet; return the number of its books.
 
-        The producers take what it has sent before they close their connections. Invalid frames
-        are counted before: a process that has ended cannot be asked.
+        The producers take its last frames before they close their connections. Invalid frames are
+        counted before: a process that has ended cannot answer.
         """
         stop.say("the exchange's last frames arrive")
         try:
@@ -479,11 +483,11 @@ class Pipeline:
                     store.close()
             except QueryFailed:
                 notes.append(
-                    "what is stored was not compared with what was sent: ClickHouse refused the"
-                    " query; `radar doctor` names what is missing"
+                    "the stored trades were not compared with the sent ones: ClickHouse refused"
+                    " the query; `radar doctor` names missing tables"
                 )
             except (RadarError, OSError) as error:
-                notes.append(f"what is stored was not compared with what was sent: {error}")
+                notes.append(f"the stored trades were not compared with the sent ones: {error}")
         if left.waiting is not None:
             try:
                 dead_letters = self._count_dead_letters(Cluster(self.settings))
@@ -528,13 +532,13 @@ class Pipeline:
                 self._write_state()
                 failed = False
             except OSError as error:
-                # A full disk must not end this: other commands would see old processes for ever.
+                # A full disk must not end this task: other commands would always see old processes.
                 if not failed:
                     _log.error("cannot write the state", error=error.strerror)
                 failed = True
 
     def _write_state(self) -> None:
-        """Tell other commands (`radar status`) what runs."""
+        """Write the state file, which shows other commands (`radar status`) the processes."""
         state = {
             "pid": os.getpid(),
             "pid_start_ticks": start_ticks(os.getpid()),
@@ -596,7 +600,7 @@ async def open_pipeline(
 
 
 def _broker(settings: Settings) -> Address:
-    """Decide on the broker; what it needs on this machine must be there."""
+    """Decide on the broker; check that this machine has all that it needs."""
     address = addresses.kafka(settings)
     if address.embedded and settings.kafka_home:
         apache_kafka.java(Path(settings.kafka_home))
@@ -604,7 +608,7 @@ def _broker(settings: Settings) -> Address:
 
 
 def _with_password(settings: Settings) -> Settings:
-    """Give the embedded ClickHouse a password that nobody else knows, unless the options do."""
+    """Give the embedded ClickHouse a random password, unless the options set one."""
     if settings.clickhouse_password.get_secret_value():
         return settings
     password = SecretStr(secret_file.read_or_create(clickhouse_password_file(settings)))
@@ -612,7 +616,7 @@ def _with_password(settings: Settings) -> Settings:
 
 
 def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
-    """Create the data directory; nobody else may read it, nor what this process creates later.
+    """Create the data directory; other users can read neither it nor later files of this process.
 
     Raises:
         ConfigurationError: It cannot be created or written.
@@ -622,7 +626,7 @@ def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
     try:
         data_folder.create(directory)
         data_folder.create(directory / "logs")
-        # A folder of an earlier version was open to others.
+        # An earlier version created a folder that others could read.
         settings.radar_data_dir.absolute().chmod(0o700)
     except OSError as error:
         raise data_folder.refusal(error, settings.radar_data_dir) from error
@@ -630,7 +634,7 @@ def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
 
 
 def data_directory(settings: Settings, *, simulated: bool) -> Path:
-    """Return where the embedded mode keeps the data of the real or the simulated exchange."""
+    """Return the folder of the embedded data of the real or the simulated exchange."""
     base = settings.radar_data_dir.absolute()
     return base / "simulated" if simulated else base
 
@@ -651,7 +655,7 @@ def delete_data(directory: Path) -> None:
 
 
 def check_unused(directory: Path) -> None:
-    """Return if nothing runs on a data directory of the embedded mode, or there is none.
+    """Return if no process uses a data directory of the embedded mode, or there is none.
 
     Raises:
         ConfigurationError: A `radar up` uses it.
@@ -675,8 +679,8 @@ async def run(
     Args:
         settings: The options.
         simulation: The simulated exchange; None is the real one.
-        duration_s: Stop by itself after this long.
-        show: Shows the pipeline to the person until it is cancelled.
+        duration_s: Stop after this long.
+        show: Shows the pipeline to the user until it is cancelled.
         join: Record into stores that hold the data of another deployment.
 
     Raises:
@@ -690,7 +694,7 @@ async def run(
         (forced if stop.is_set() else stop).set()
 
     async with open_pipeline(settings, simulation, join=join) as pipeline:
-        # Not before: nothing is started yet, and opening may wait long. SIGHUP: the terminal was
+        # Not before: no process is started yet, and opening may wait long. SIGHUP: the terminal was
         # closed.
         for number in handled(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
@@ -702,8 +706,8 @@ async def run(
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError, RadarError):
                 await work
-            # Threads may wait for answers of the stores that were killed, and Python for them.
-            sys.stderr.write("radar: stopped by force; what was not stored is still in Kafka\n")
+            # Threads may wait for answers of the killed stores, and Python would wait for them.
+            sys.stderr.write("radar: stopped by force; unstored messages are still in Kafka\n")
             sys.stderr.flush()
             os._exit(1)
         force.cancel()
@@ -745,7 +749,7 @@ def _ends_of_dead_letters(cluster: Cluster) -> dict[str, dict[int, int]]:
 
 
 def _trim(cluster: Cluster) -> None:
-    """Delete what every worker has committed, but for the newest records."""
+    """Delete the messages that every worker has committed, except for the newest ones."""
     for dataset in DATASETS.values():
         offsets = {
             lag.partition: lag.committed - KEPT_RECORDS
@@ -771,9 +775,9 @@ def _locked(data_dir: Path) -> Iterator[IO[str]]:
 
 
 def _await_children(lock: IO[str], data_dir: Path) -> None:
-    """Wait until the children of a `radar up` that was killed have ended; blocks.
+    """Wait until the children of a killed `radar up` have ended; blocks.
 
-    Until then its stores answer, and would be taken for stores that others run.
+    Until then its stores answer, and would count as foreign stores.
     """
     deadline_s = time.monotonic() + LEFT_OVER_TIMEOUT_S
     while True:

@@ -3,8 +3,8 @@
     producers publish → workers store → workers, exchange and dashboard end → stores end
 
 Each step ends as soon as its condition holds. STOP_WITHIN_S bounds all steps before the stores.
-Messages that are not stored by then stay in Kafka, and the next start stores them, so a worker
-that waits for a store may be killed.
+Messages that are not stored by then stay in Kafka, and the next start stores them. So a worker that
+waits for a store may be killed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from radar.settings import Settings
 from radar.ui.terminal.watch import LiveOverview
 
 STOP_WITHIN_S = 90.0
-STUCK_AFTER_S = 15.0  # without one more message stored
+STUCK_AFTER_S = 15.0  # in which no more message was stored
 SILENT_AFTER_S = 5.0  # without an answer of Kafka
 ASK_WITHIN_S = 5.0
 ASK_EVERY_S = 0.1
@@ -35,11 +35,11 @@ Waiting = dict[tuple[str, int], int]
 
 @dataclass(frozen=True)
 class Left:
-    """What is in Kafka and not stored.
+    """The messages in Kafka that are not stored.
 
     Attributes:
         waiting: The messages; None if Kafka does not answer.
-        why: What kept them, as far as it is known; empty if nothing is left.
+        why: The obstacle, as far as it is known; empty if no message is left.
     """
 
     waiting: Waiting | None
@@ -47,7 +47,7 @@ class Left:
 
     @property
     def messages(self) -> int | None:
-        """How many messages; None if it is not known."""
+        """How many messages; None if unknown."""
         return None if self.waiting is None else sum(self.waiting.values())
 
 
@@ -55,7 +55,7 @@ class Stop:
     """One stop of a pipeline."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor, watch: LiveOverview) -> None:
-        """Begin: from now on the time is counted, and the watch shows what is waited for."""
+        """Begin: the time starts to count, and the view shows the steps."""
         self._settings = settings
         self._supervisor = supervisor
         self._watch = watch
@@ -63,11 +63,11 @@ class Stop:
 
     @property
     def left_s(self) -> float:
-        """How long the steps before the stores may still take."""
+        """The time that is left for the steps before the stores."""
         return max(0.0, self._ends_s - time.monotonic())
 
     def say(self, words: str) -> None:
-        """Show what the stop waits for."""
+        """Show the step for which the stop waits."""
         self._watch.stopping = words
 
     async def end(self, names: Iterable[str], timeout_s: float, words: str) -> None:
@@ -87,10 +87,11 @@ class Stop:
         ending.result()
 
     async def stored(self) -> Left:
-        """Wait until everything in Kafka is stored, as long as messages are being stored.
+        """Wait until all messages in Kafka are stored, as long as the workers store messages.
 
         Returns:
-            What is not stored, because nothing more was for STUCK_AFTER_S, Kafka did not answer
+            The messages that are not stored: no more were stored for STUCK_AFTER_S, Kafka did not
+                answer
             for SILENT_AFTER_S, or the time was over.
         """
         ask = _Asking(self._settings)
@@ -121,13 +122,13 @@ class Stop:
             await asyncio.sleep(ASK_EVERY_S)
 
     def _why(self) -> str:
-        """Return why messages are not stored, as far as the newest observation knows."""
+        """Return why messages are not stored, as far as the newest observation shows it."""
         newest = self._watch.newest
         if newest is None:
             return ""
         if newest.clickhouse_error:
             return newest.clickhouse_error
-        # The producers and the exchange have been stopped, and that is no obstacle here.
+        # The stop itself ended the producers and the exchange; that is no obstacle here.
         return next(
             (
                 each.text
@@ -139,14 +140,14 @@ class Stop:
 
 
 class _Asking:
-    """Asks how many messages are not stored; called from one thread at a time."""
+    """Counts the messages that are not stored; called from one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cluster: Cluster | None = None
 
     def __call__(self) -> Waiting:
-        """Ask; blocks.
+        """Count; blocks.
 
         Raises:
             BrokerUnavailable: Kafka does not answer.
@@ -168,7 +169,7 @@ class _Asking:
 
 
 def describe(left: Left) -> str:
-    """Write what is not stored, where it is and why."""
+    """Describe the messages that are not stored: how many, in which partitions, and why."""
     if left.waiting is None:
         return f"it is not known how many messages are not stored: {left.why}"
     most = sorted(left.waiting.items(), key=lambda each: -each[1])

@@ -21,11 +21,11 @@ from radar.text import printable
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 10.0
-# A child that ends so often in a row because of its configuration would do so for ever: two workers
-# of one name, for example, end each other.
+# A child that ends this often in a row because of its configuration would do so for ever. For
+# example, two workers of one name end each other.
 MISCONFIGURED_EXIT = 2
 MAX_MISCONFIGURED = 3
-HEALTHY_AFTER_S = 30.0  # a child that lived so long starts with the shortest backoff again
+HEALTHY_AFTER_S = 30.0  # a child that lived this long starts with the shortest backoff again
 
 _log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class ChildSpec:
 
 
 class Process(Protocol):
-    """What the supervisor does with a process, however it was started."""
+    """The part of a process that the supervisor uses, however it was started."""
 
     @property
     def pid(self) -> int:
@@ -63,7 +63,7 @@ class Process(Protocol):
 
 
 class Child:
-    """One child process, started again when it ends by itself, unless its options are wrong."""
+    """One child process; restarted when it ends by itself, unless its options are wrong."""
 
     def __init__(
         self,
@@ -123,13 +123,13 @@ class Child:
     async def _spawn(self) -> None:
         environment = os.environ | self.spec.environment | {SUPERVISOR_VARIABLE: str(os.getpid())}
         if self.spec.serves_metrics:
-            # Another one each time: somebody may have taken the last one while nobody listened.
+            # Another port each time: a program may have taken the last one while no child listened.
             self.metrics_port = free_port()
             environment["METRICS_PORT"] = str(self.metrics_port)
             environment["METRICS_HOST"] = "127.0.0.1"
         command = self.spec.command
         if self.spec.forked and sys.platform.startswith("linux"):
-            # Elsewhere system libraries do not survive a fork.
+            # On other systems, system libraries do not survive a fork.
             self._process = await self._forkserver.start(command, environment, str(self.log_path))
         else:
             if self.spec.forked:
@@ -182,7 +182,7 @@ class Child:
             try:
                 await self._spawn()
             except (ForkServerEnded, OSError) as error:
-                # Once more: it ended together with what starts it, or the machine lacks something.
+                # Try again: the forkserver ended with it, or the machine lacks a resource.
                 _log.warning("cannot start a child", child=self.spec.name, error=str(error))
 
     def _last_line(self) -> str:
@@ -202,7 +202,7 @@ class Supervisor:
         self.children: dict[str, Child] = {}
 
     async def prepare(self) -> None:
-        """Begin to import what forked children need; they start sooner then."""
+        """Start the imports for forked children; they then start sooner."""
         if sys.platform.startswith("linux"):
             await self._forkserver.open()
 
@@ -226,5 +226,5 @@ class Supervisor:
         self._forkserver.kill()
 
     async def close(self) -> None:
-        """End what starts the children, when they have been stopped."""
+        """End the forkserver, after the children have been stopped."""
         await self._forkserver.close()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from radar.clock import unix_us
 from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import Exchange, RecentTrades
@@ -180,7 +181,7 @@ class Backfill:
             self._summarize()
 
     async def _read(self, symbol: str, wanted: _Wanted) -> None:
-        started, started_us = time.monotonic(), time.time_ns() // 1000
+        started, started_us = time.monotonic(), unix_us()
         if (market := self._markets.get(symbol)) is None:
             return  # delisted since the request
         if (recent := await self._recent(market)) is None:
@@ -198,7 +199,7 @@ class Backfill:
 
     async def _compare(self, symbol: str) -> None:
         del self._checks[symbol]
-        started_us = time.time_ns() // 1000
+        started_us = unix_us()
         if (market := self._markets.get(symbol)) is None:
             return
         if (recent := await self._recent(market)) is not None:
@@ -208,7 +209,7 @@ class Backfill:
         """Read the newest trades of a market; record a failure and return None."""
         try:
             body = await self._rest.get(self._exchange.recent_trades_path(market.symbol))
-            received_at_us = time.time_ns() // 1000
+            received_at_us = unix_us()
             # Beside the event loop: a long answer takes a second.
             recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)
         except ExchangeUnavailable as error:
@@ -258,7 +259,7 @@ class Backfill:
         """Return the time since which an answer is complete; 0: since the first trade."""
         if len(recent.trades) + recent.invalid < self._exchange.recent_trades_full:
             return 0
-        return recent.trades[0].event_time_ms * 1000 if recent.trades else time.time_ns() // 1000
+        return recent.trades[0].event_time_ms * 1000 if recent.trades else unix_us()
 
     def _summarize(self) -> None:
         _log.info(

@@ -16,6 +16,7 @@ from itertools import count
 
 import structlog
 
+from radar.clock import unix_us
 from radar.datasets import Dataset
 from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
 from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
@@ -126,7 +127,7 @@ class Feed:
         }
         self.pace = Pace(CONNECTS_PER_SECOND)
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
-        self._began_us = time.time_ns() // 1000
+        self._began_us = unix_us()
         self.clock = RecordingClock()
         self.clock.on_jump = self._jumped
         self.sessions: set[Session] = set()
@@ -191,7 +192,7 @@ class Feed:
 
     def alive(self) -> set[str]:
         """Return the markets whose connections delivered a frame within ALIVE_S."""
-        newer_us = time.time_ns() // 1000 - int(ALIVE_S * 1e6)
+        newer_us = unix_us() - int(ALIVE_S * 1e6)
         return {
             symbol
             for session in self.sessions
@@ -225,7 +226,7 @@ class Feed:
         covering = [session for session in self.sessions if session.covers]
         for session in covering:
             session.covers_no_more(cause)
-        now_us = time.time_ns() // 1000
+        now_us = unix_us()
         self.last_frame_us = min(self.last_frame_us, now_us)
         self._began_us = min(self._began_us, now_us)
         for session in self.sessions:
@@ -269,7 +270,7 @@ class Session:
         self._read_on = asyncio.Event()  # not set while Kafka accepts no messages
         self._read_on.set()
         self.opened = time.monotonic()
-        self.subscribed_us = time.time_ns() // 1000
+        self.subscribed_us = unix_us()
         self.detail = ""  # why it ended
         self._number = next(_connection_numbers)
         self._log = _log.bind(connection=self._number)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import Dataset
 from radar.producer.gaps import AwaitedBackfills, Coverage, Read, Uncovered
@@ -55,7 +56,7 @@ class GapRecorder:
     def begin(self, connection: Hashable, symbols: Iterable[str]) -> None:
         """Record that a connection has subscribed, or is read again."""
         if not self._stopped:
-            self._note(self._coverage.begin(connection, symbols, _now_us()))
+            self._note(self._coverage.begin(connection, symbols, unix_us()))
 
     def end(
         self, connection: Hashable, symbols: Iterable[str], last_us: int, cause: GapCause
@@ -66,8 +67,8 @@ class GapRecorder:
 
     def rebase(self) -> None:
         """Follow a clock that was set back; all connections must have ended before."""
-        self._coverage.rebase(_now_us())
-        self._awaited.rebase(_now_us())
+        self._coverage.rebase(unix_us())
+        self._awaited.rebase(unix_us())
 
     def refuse(self, symbols: Iterable[str]) -> None:
         """Record that the exchange refused a connection for these markets."""
@@ -84,7 +85,7 @@ class GapRecorder:
 
     def expect(self, symbols: Iterable[str]) -> None:
         """Add wanted markets that the exchange does not offer."""
-        self._coverage.expect(symbols, _now_us())
+        self._coverage.expect(symbols, unix_us())
 
     def is_covered(self, symbol: str) -> bool:
         """Return whether a live connection covers a market."""
@@ -117,7 +118,7 @@ class GapRecorder:
         """Publish the gaps that the passing of time completes; call it many times a second."""
         if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
             self._looked_us = _monotonic_us()
-            self._note(self._coverage.lasting(_now_us()))
+            self._note(self._coverage.lasting(unix_us()))
         for gap, repaired in self._awaited.expire(_monotonic_us()):
             self._record(gap, repaired=repaired)
 
@@ -126,7 +127,7 @@ class GapRecorder:
 
         A gap that lasts ends here; one that waits for its backfill counts as not backfilled.
         """
-        for gap in self._coverage.stop(_now_us()):
+        for gap in self._coverage.stop(unix_us()):
             self._record(gap, repaired=False)
         for gap, repaired in self._awaited.stop():
             self._record(gap, repaired=repaired)
@@ -159,14 +160,10 @@ class GapRecorder:
             began_at_us=gap.began_at_us,
             ended_at_us=gap.ended_at_us,
             repaired=repaired,
-            received_at_us=_now_us(),
+            received_at_us=unix_us(),
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def _monotonic_us() -> int:

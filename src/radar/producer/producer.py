@@ -10,6 +10,7 @@ from typing import Any
 import stamina
 import structlog
 
+from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import GAPS, TRADES, WATCHES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull
@@ -382,7 +383,7 @@ class Producer:
         look_s = self._settings.freshness_seconds / LOOKS_PER_DEADLINE
         while True:
             await asyncio.sleep(max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, look_s)))
-            now, now_us = time.monotonic(), time.time_ns() // 1000
+            now, now_us = time.monotonic(), unix_us()
             if self._outlet.waiting and self._trades:
                 self._trades.postpone(now)  # no connection is read meanwhile
             elif self._trades:
@@ -408,7 +409,7 @@ class Producer:
         self._unverified = trades.unverified(now)
 
     def _note_mute(self, symbol: str, since_us: int) -> None:
-        self._muted[symbol] = time.time_ns() // 1000
+        self._muted[symbol] = unix_us()
         self._gaps.mute(symbol, since_us)
         _log.warning(
             "market is mute on its connection: REST has trades that it did not bring",
@@ -589,10 +590,10 @@ class Producer:
             f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
             holds=bool(unconnected),
         )
-        silent_s, missing = self._feed.silence(time.time_ns() // 1000)
+        silent_s, missing = self._feed.silence(unix_us())
         self._tell(
             "silence",
-            f"nothing has come from the exchange for {silent_s:.0f} s",
+            f"no frame has come from the exchange for {silent_s:.0f} s",
             # A producer that waits for Kafka does not read.
             holds=silent_s > SILENT_AFTER_S
             and missing > SILENT_AFTER_FRAMES
@@ -604,7 +605,7 @@ class Producer:
         queued = sum(publisher.queued for publisher in publishers)
         self._tell(
             "acknowledgements",
-            f"Kafka has acknowledged nothing for {stalled_s:.0f} s, {queued:,} messages wait",
+            f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
         troubles = [trouble for outlet in outlets if (trouble := outlet.trouble)]

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import Dataset
 from radar.producer.reports import Reports
@@ -58,7 +59,7 @@ class WatchRecorder:
     def begin(self, connection: Watching) -> None:
         """Begin a session: a connection has subscribed, or is read again."""
         name = self._names.setdefault(connection, secrets.token_hex(8))
-        self._open[connection] = watch = _Open(name, _now_us(), time.monotonic())
+        self._open[connection] = watch = _Open(name, unix_us(), time.monotonic())
         self._tell(connection, watch, OPEN)
 
     def pause(self, connection: Watching, reason: str) -> None:
@@ -89,11 +90,7 @@ class WatchRecorder:
             ended_at_us=max(watch.began_at_us, connection.last_frame_us),
             end_reason=reason,
             interval_ms=self._interval_ms,
-            received_at_us=_now_us(),
+            received_at_us=unix_us(),
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_watch(record))
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -1,4 +1,4 @@
-"""Asks the database that runs, or opens the embedded data itself where nothing runs."""
+"""Queries the running database, or opens the embedded data itself while no process uses it."""
 
 import json
 import sys
@@ -16,24 +16,24 @@ from radar.reading import recorded
 from radar.settings import Settings
 from radar.text import clickhouse_words, host_port
 
-# How ClickHouse shows an answer to a person.
+# ClickHouse's format for a person.
 TABLE_FORMAT = "PrettyCompactMonoBlock"
-TABLE_SETTINGS = {"output_format_pretty_color": "0"}  # colours are what a terminal obeys
+TABLE_SETTINGS = {"output_format_pretty_color": "0"}  # colours would be control characters
 
 _TIMEOUT_S = 3600.0
-# ClickHouse then refuses what writes, and lets settings be changed that do not.
+# ClickHouse then refuses statements that write, and allows harmless changes of settings.
 _READ_ONLY = {"readonly": "2"}
 _HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
-# Data is open once at a time: other threads wait, as the shell does for the words it completes.
+# The data is open once at a time: other threads wait, as the shell does for its completion words.
 _OPEN = threading.Lock()
 
 
-# How an answer is read here.
+# The format in which answers are read here.
 _ROWS = "JSONCompactStringsEachRow"
 
 
 class Ask(Protocol):
-    """Asks one database; what `opened` provides."""
+    """Queries one database; `opened` provides it."""
 
     def __call__(
         self,
@@ -45,7 +45,7 @@ class Ask(Protocol):
         """Yield the answer in a ClickHouse format, as it arrives; blocks.
 
         Args:
-            sql: One statement; a format that it ends with counts instead.
+            sql: One statement; its own FORMAT clause has priority.
             output_format: Name of a ClickHouse output format.
             parameters: Values of `{name:Type}` placeholders.
             settings: Settings of ClickHouse for this statement.
@@ -60,19 +60,19 @@ class Ask(Protocol):
 def opened(
     settings: Settings, *, buffered: bool = False, write: bool = False
 ) -> AbstractContextManager[Ask]:
-    """Provide what asks the database, for the time of a block; blocks.
+    """Open the database for queries while a block lasts; blocks.
 
-    Embedded data that nothing runs on is open until the end of the block, and `radar up` cannot
+    Embedded data without a running server is open until the end of the block, and `radar up` cannot
     start before.
 
     Args:
-        settings: Where it is.
-        buffered: Let the server finish an answer before it begins to send it, so that a query
-            fails before anything of it has come, or not at all.
+        settings: The options, with its address or folder.
+        buffered: Let the server finish an answer before it begins to send it. So a query fails
+            before its first row has come, or not at all.
         write: Let statements change data; else ClickHouse refuses those that would.
 
     Raises:
-        StoreUnavailable: Nothing runs and there is no embedded data.
+        StoreUnavailable: No server runs and there is no embedded data.
     """
     host, port = settings.clickhouse_host, settings.clickhouse_port
     if not addresses.answers(host, port) and addresses.is_loopback(host):
@@ -91,11 +91,11 @@ def ask(
     buffered: bool = False,
     write: bool = False,
 ) -> Iterator[bytes]:
-    """Open the database for one question and yield the answer, see `opened`; blocks.
+    """Open the database for one query and yield the answer, see `opened`; blocks.
 
     Raises:
         ConfigurationError: The query is empty.
-        StoreUnavailable: Nothing runs and there is no embedded data.
+        StoreUnavailable: No server runs and there is no embedded data.
         QueryFailed: ClickHouse refuses the query.
     """
     with opened(settings, buffered=buffered, write=write) as asking:
@@ -103,9 +103,9 @@ def ask(
 
 
 def may_run(sql: bytes) -> bool:
-    """Ask the person in the terminal before a statement deletes; blocks. True without a terminal.
+    """Ask the user in the terminal before a statement deletes; blocks. True without a terminal.
 
-    The answer is no unless the person types `yes`.
+    The answer is no unless the user types `yes`.
     """
     if not destroys(sql) or not sys.stdin.isatty():
         return True
@@ -118,7 +118,7 @@ def may_run(sql: bytes) -> bool:
 def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
     from radar.store.client import Store, check_answer
 
-    # A query may take an hour; whether the server answers at all is known much earlier.
+    # A query may take an hour; a missing server is reported much earlier.
     check_answer(settings)
     store = Store(settings, timeout_s=_TIMEOUT_S)
 
@@ -152,7 +152,7 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
     if path is None:
         where = host_port(settings.clickhouse_host, settings.clickhouse_port)
         raise StoreUnavailable(
-            f"nothing answers at {where} and there is no data in {settings.radar_data_dir}:"
+            f"no server answers at {where} and there is no data in {settings.radar_data_dir}:"
             " start `radar up`"
         )
     with _OPEN, _embedded(path, settings.clickhouse_db, read_only=not write) as direct:
@@ -178,7 +178,7 @@ def _check_called(
     parameters: Mapping[str, str] | None,
     answer: Callable[[str, Mapping[str, str]], bytes],
 ) -> None:
-    """Refuse a view of one market that is called with a market of which nothing is recorded."""
+    """Refuse a view of one market that is called with a market without records."""
     symbols = recorded.called_markets(sql, dict(parameters or {}))
     recorded.check_markets(
         lambda each, values: [json.loads(line) for line in answer(each, values).splitlines()],
@@ -187,7 +187,7 @@ def _check_called(
 
 
 def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
-    """Return a statement without what follows it, and the format to ask for, if any."""
+    """Return a statement without its end, and the format to request, if any."""
     try:
         statement = classify(sql.encode())
     except Rejected as error:
@@ -221,7 +221,7 @@ def _clear_words() -> Iterator[None]:
     try:
         yield
     except (QueryFailed, Rejected) as error:
-        # What could have stood there instead is a page of words.
+        # ClickHouse adds a page of words that could stand there instead.
         words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
         if words.endswith("(READONLY)"):
             words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"

@@ -1,6 +1,6 @@
-"""Refuses questions about markets and periods of which nothing can be recorded.
+"""Refuses queries about markets without records and about impossible periods.
 
-An empty answer must mean that nothing happened, and never that a name was misspelt.
+An empty answer must mean that no record exists, and never that a name was misspelt.
 """
 
 import difflib
@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from radar.errors import InvalidPeriod, UnknownMarket
 
 Ask = Callable[[str, dict[str, str]], Iterable[Sequence[object]]]
-"""Asks the database: takes a query and the values of its placeholders, returns rows."""
+"""Queries the database: takes a query and the values of its placeholders, returns rows."""
 
 SHOWN = 3
 SIMILARITY = 0.6
-# The clocks of this machine and of the one that asks need not agree to the second.
+# The clocks of this machine and of the client need not agree to the second.
 CLOCKS_DIFFER = timedelta(minutes=1)
-DATED_AHEAD = timedelta(days=1)  # of what is recorded; the exchange's clock may be wrong
+DATED_AHEAD = timedelta(days=1)  # of records; the exchange's clock may be wrong
 
 _GIVEN = "arrayJoin(JSONExtract({symbols:String}, 'Array(String)'))"
-# Sessions name their markets in few rows; only where they lack one the large tables are read.
+# Sessions name their markets in few rows; only if they lack one the large tables are read.
 _UNWATCHED = (
     f"SELECT DISTINCT symbol FROM (SELECT {_GIVEN} AS symbol)"
     " WHERE symbol NOT IN (SELECT arrayJoin(symbols) FROM watches)"
@@ -45,10 +45,10 @@ _CALL = re.compile(
 
 
 def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
-    """Return if something of every market is recorded; blocks for one or two questions.
+    """Return if every market has records; blocks for one or two queries.
 
     Raises:
-        UnknownMarket: Nothing of a market is recorded; the message names similar ones.
+        UnknownMarket: A market has no records; the message names similar ones.
     """
     if not symbols:
         return
@@ -62,7 +62,7 @@ def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
 
 
 def similar(symbol: str, known: Sequence[str]) -> list[str]:
-    """Return the names that somebody may have meant, the likeliest first."""
+    """Return the known names that are similar, the likeliest first."""
     plain: dict[str, str] = {}
     for each in known:
         plain.setdefault(_plain(each), each)
@@ -87,14 +87,14 @@ def _words(symbol: str, known: Sequence[str]) -> str:
 
 
 def check_period(ask: Ask, first: datetime | None, end: datetime | None = None) -> None:
-    """Return if something can lie between two times, of which either may be open.
+    """Return if records can exist between two times, of which either may be open.
 
-    Blocks for a question where the first time is later than this machine's clock.
+    Blocks for a query if the first time is later than this machine's clock.
 
     Args:
-        ask: Asks the database.
-        first: Where it begins.
-        end: Where it ends; not included.
+        ask: Queries the database.
+        first: The begin.
+        end: The end; not included.
 
     Raises:
         InvalidPeriod: It ends before it begins, or begins in the future.
@@ -120,7 +120,7 @@ def _text(moment: datetime) -> str:
 
 
 def called_markets(sql: str, parameters: dict[str, str]) -> list[str]:
-    """Return the markets that a statement hands to views which know one market only.
+    """Return the markets that a statement passes to views of one market.
 
     Args:
         sql: The statement.

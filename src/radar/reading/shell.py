@@ -1,8 +1,8 @@
 """`radar shell`: an SQL prompt with completion and history.
 
-Every statement is asked by itself, as `radar query` would: the database that runs answers, or the
-embedded data is opened for that moment. So `radar up` may start and end while the shell is open,
-and nothing of a session (SET, USE, temporary tables) outlives a statement.
+Every statement runs by itself, as with `radar query`: the running database answers, or the shell
+opens the embedded data for that moment. So `radar up` may start and end while the shell is open.
+The state of a session (SET, USE, temporary tables) ends with its statement.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ MAX_ERROR_CHARACTERS = 2000
 _AT_CURSOR = re.compile(r"(?:(\w+)\.)?(\w*)$")
 _LEAVE = ("\\q", "exit", "quit")
 _HELP = r"End a statement with ; and Enter. Tab completes, arrows find earlier ones. \q leaves."
-# What people write most comes first.
+# The most common words come first.
 _ORDER = ("table", "column", "keyword", "function", "table function", "format", "data type")
 _WORDS = (
     "SELECT word, context, belongs FROM system.completions WHERE context IN"
@@ -46,26 +46,26 @@ _WORDS = (
 )
 
 Word = tuple[str, str, str]
-"""A word, what it is, and the table or database that it belongs to."""
+"""A word, its kind, and the table or database that it belongs to."""
 
 
 def run(settings: Settings, *, write: bool = False) -> None:
-    """Ask for statements and show the answers until the person leaves; blocks.
+    """Read statements and show the answers until the user leaves; blocks.
 
-    What comes through a pipe is carried out without a prompt, and stops at the first error.
+    Statements from a pipe run without a prompt, and stop at the first error.
 
     Args:
-        settings: Where the database is.
-        write: Let statements change data; a person is asked before one that deletes.
+        settings: The options, with the address of the database.
+        write: Let statements change data; the shell asks before one that deletes.
 
     Raises:
-        StoreUnavailable: Nothing runs and there is no embedded data.
+        StoreUnavailable: No server runs and there is no embedded data.
         QueryFailed: ClickHouse refuses a statement that came through a pipe.
     """
     if not sys.stdin.isatty():
         _run_piped(settings, sys.stdin.read(), write=write)
         return
-    # Tells at once, and in one line, that there is nothing to ask.
+    # Reports a missing database at once, and in one line.
     _rows(settings, "SELECT 1")
     words = Words(lambda: _load(settings))
     threading.Thread(target=words.load, daemon=True).start()
@@ -106,19 +106,19 @@ def _private_history() -> Path:
 
 
 def is_unfinished(text: str) -> bool:
-    """Tell whether Enter begins a new line: a statement has begun and no semicolon ends it."""
+    """Return whether Enter begins a new line: a statement has begun and no semicolon ends it."""
     return bool(split(text.encode())[1].strip()) and not is_leaving(text)
 
 
 def is_leaving(text: str) -> bool:
-    r"""Tell whether a text is a wish to leave: \q, exit or quit."""
+    r"""Return whether a text means to leave: \q, exit or quit."""
     return text.strip(" \t\n;").lower() in _LEAVE
 
 
 class Words(Completer):
-    """Completes the word at the cursor; knows nothing until `load` has ended.
+    """Completes the word at the cursor; knows no words until `load` has ended.
 
-    Behind `trades.` it offers the columns of that table, behind anything else all words.
+    Behind `trades.` it offers the columns of that table, elsewhere all words.
     """
 
     def __init__(self, load: Callable[[], Iterable[Word]]) -> None:
@@ -126,7 +126,7 @@ class Words(Completer):
         self._words: list[Word] = []
 
     def load(self) -> None:
-        """Ask for the words; blocks. Without an answer nothing is completed."""
+        """Read the words from the database; blocks. Without an answer it completes no words."""
         try:
             found = set(self._load())
         except RadarError:
@@ -163,9 +163,9 @@ def _rows(settings: Settings, sql: str) -> list[list[str]]:
 
 
 def _show(settings: Settings, sql: str, *, write: bool) -> bool:
-    """Print the answer to a statement, or in one line why there is none, and the time it took."""
+    """Print the answer to a statement, or its error in one line, and the time it took."""
     if write and not may_run(sql.encode()):
-        print("nothing was done", file=sys.stderr)  # noqa: T201
+        print("no change was made", file=sys.stderr)  # noqa: T201
         return False
     began_s = time.perf_counter()
     try:
@@ -186,7 +186,7 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
 def _run_piped(settings: Settings, text: str, *, write: bool) -> None:
     statements, rest = split(text.encode())
     if not statements and not rest.strip():
-        _rows(settings, "SELECT 1")  # nothing to ask is fine, no database is not
+        _rows(settings, "SELECT 1")  # an empty input is fine, a missing database is not
     for statement in [*statements, rest.strip()]:
         if statement:
             answer = ask(settings, statement.decode(), "TabSeparated", write=write)

@@ -1,4 +1,4 @@
-"""Where the pipeline is stuck or slowest: one place, in words of one line. Pure."""
+"""The place where the pipeline is stuck or slowest, described on one line. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,11 +21,11 @@ from radar.status.model import (
 
 # Clients look for new partitions this often: `topic.metadata.refresh.interval.ms` of librdkafka.
 NEW_PARTITIONS_MINUTES = 5
-# Where a probe belongs, and what is not known without its answer.
+# The stage and the name of each probe, and the facts that are unknown without its answer.
 _EVIDENCE: dict[str, tuple[Stage, str, str]] = {
     "kafka": ("partitions", "Kafka", "how far the workers are"),
     "clickhouse": ("tables", "ClickHouse", "whether rows can be stored"),
-    "tables": ("tables", "ClickHouse", "what the tables hold, and which offsets were skipped"),
+    "tables": ("tables", "ClickHouse", "the tables' contents, and which offsets were skipped"),
     "markets": ("tables", "ClickHouse", "how old the markets' rows are, and which gaps there are"),
     "letters": ("partitions", "Kafka", "whether there are dead letters"),
 }
@@ -40,11 +40,11 @@ def judged(overview: Overview) -> Overview:
 
 
 def find(overview: Overview) -> list[Bottleneck]:
-    """Return the places where the pipeline is stuck, the one to look at first before the others.
+    """Return the places where the pipeline is stuck; the operator looks at the first one first.
 
-    Problems come first, then what is not known, then warnings, and last what passes by itself.
-    Within these it is the order of causes: Kafka, without which nothing works, then the way in,
-    where data is lost meanwhile, then the way out.
+    Problems come first, then unknown facts, then warnings, and last conditions that pass by
+    themselves. Within each of these, causes come before effects. Kafka is first, because no stage
+    works without it. Then follows the way in, where a stop loses data, then the way out.
     """
     found = [
         *_disk(overview),
@@ -74,12 +74,12 @@ def _disk(overview: Overview) -> Iterator[Bottleneck]:
 
 
 def _unknown(overview: Overview) -> Iterator[Bottleneck]:
-    """Name what is not known, because who knows it has not answered for too long."""
+    """Name unknown facts: the process or server that knows them has not answered for too long."""
     silent = {"kafka": overview.kafka_error, "clickhouse": overview.clickhouse_error}
     for probe in overview.probes:
         stage, name, what = _EVIDENCE[probe.subject]
         if silent.get(name.lower()) or (probe.holds and not probe.error):
-            continue  # said already, or known
+            continue  # named already, or known
         yield Bottleneck(
             stage,
             "",
@@ -97,7 +97,7 @@ def _why_not_known(probe: ProbeResult, name: str) -> str:
 
 
 def _silent(overview: Overview, found: list[Bottleneck]) -> Iterator[Bottleneck]:
-    """Name kinds of which nothing comes, unless something else explains it."""
+    """Name datasets without records from the exchange, unless another obstacle explains it."""
     explained = {each.dataset for each in found if each.stage in ("exchange", "connections")}
     for flow in overview.flows:
         if flow.silent and not explained & {flow.dataset, ""}:
@@ -108,7 +108,7 @@ def _silent(overview: Overview, found: list[Bottleneck]) -> Iterator[Bottleneck]
 
 
 def _other_processes(overview: Overview, named: set[str]) -> Iterator[Bottleneck]:
-    """Name processes that do not work and that no other place has named."""
+    """Name processes that do not work and that no other obstacle names."""
     for process in overview.processes:
         if process.name not in named and process.condition in (
             "down",
@@ -133,7 +133,7 @@ def _dead_letters(overview: Overview) -> Iterator[Bottleneck]:
 
 
 def _warnings(overview: Overview) -> Iterator[Bottleneck]:
-    """Name what processes warn of although they are ready."""
+    """Name the warnings of ready processes."""
     places: dict[str, tuple[Stage, str]] = {}
     places |= {each.name: ("connections", each.dataset) for each in overview.producers}
     places |= {each.name: ("workers", each.dataset) for each in overview.workers}
@@ -166,7 +166,7 @@ def _kafka(overview: Overview) -> Iterator[Bottleneck]:
         yield Bottleneck(
             "partitions",
             "",
-            "Kafka does not answer: nothing can be published or stored until it does;"
+            "Kafka does not answer: no message can be published or stored until it does;"
             f" producers buffer records until their buffers are full. {overview.kafka_error}",
             subject="kafka",
         )
@@ -180,7 +180,7 @@ def _clickhouse(overview: Overview) -> Iterator[Bottleneck]:
         yield Bottleneck(
             "tables",
             "",
-            f"ClickHouse does not answer: nothing is stored, {waiting} safe in"
+            f"ClickHouse does not answer: no row is stored, {waiting} safe in"
             f" Kafka. {overview.clickhouse_error}",
             subject="clickhouse",
         )
@@ -192,7 +192,7 @@ def _exchange(overview: Overview) -> Iterator[Bottleneck]:
             yield Bottleneck(
                 "exchange",
                 "",
-                f"the simulated exchange is {process.state}: nothing comes",
+                f"the simulated exchange is {process.state}: no frame comes",
                 subject=process.name,
             )
 
@@ -231,8 +231,8 @@ def _unready_producer(producer: ProducerState, overview: Overview) -> Bottleneck
             name,
         )
     open_connections = sum(flow.connections for flow in overview.flows if flow.dataset == dataset)
-    if not open_connections or "nothing has come" in why:
-        text = f"the exchange sends no {dataset}: what happens there meanwhile may be missed. {why}"
+    if not open_connections or "no frame has come" in why:
+        text = f"the exchange sends no {dataset}: its events may be missed meanwhile. {why}"
         return Bottleneck("exchange", dataset, text, passes, name)
     return Bottleneck("connections", dataset, f"{name} misses markets: {why}", passes, name)
 
@@ -273,7 +273,7 @@ def _workers(overview: Overview) -> Iterator[Bottleneck]:
 
 
 def _backlogs(overview: Overview, explained: set[str]) -> Iterator[Bottleneck]:
-    """Name what waits; not of datasets, or of a ClickHouse, of which it is known why."""
+    """Name the backlogs that no named dataset and no silent ClickHouse explains."""
     if overview.clickhouse_error:
         return
     by_dataset: dict[str, list[PartitionState]] = {}
@@ -298,7 +298,7 @@ def _origins(overview: Overview) -> Iterator[Bottleneck]:
 
 
 def _delivery_gaps(overview: Overview) -> Iterator[Bottleneck]:
-    """Name lost offsets that nobody has acknowledged; the newest of each topic."""
+    """Name lost offsets without an acknowledgement; the newest of each topic."""
     by_topic: dict[str, list[SkippedOffsets]] = {}
     for gap in overview.delivery_gaps:
         if gap.is_open:
@@ -361,7 +361,7 @@ def _backlog(dataset: str, stuck: list[PartitionState], overview: Overview) -> B
 
 
 def _lag_of(worker: WorkerState, partitions: Iterable[PartitionState]) -> int:
-    # Whoever does not answer may own what nobody says to own.
+    # A worker that does not answer may own the partitions without a known owner.
     owners = (worker.name,) if worker.alive else (worker.name, None)
     return sum(
         partition.lag
@@ -400,7 +400,7 @@ def _es(names: list[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write how long something takes or is ago, in at most six characters."""
+    """Write a duration or an age in at most six characters."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

@@ -1,8 +1,8 @@
-"""Collects what a pipeline is and does: the only source of the facts that any view shows.
+"""Collects the facts about a pipeline: every view shows only these.
 
-Everybody is asked in a thread of its own (`question.py`), so that who does not answer delays
-nobody and leaves the rest standing. What is expensive to answer is asked more rarely, by how long
-the answer took.
+Each process and server is probed in a thread of its own (`probe.py`). So a silent one delays no
+other, and the other facts stay known. An expensive probe runs rarely, depending on the duration of
+its answers.
 """
 
 import math
@@ -40,19 +40,19 @@ from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.text import host_port
 
-SILENT_S = 5.0  # a process that has not answered for so long does not; a busy machine delays
+SILENT_S = 5.0  # a process without an answer for this long counts as silent; busy machines delay
 PASSED_AFTER_S = 30.0  # without another such line of its log, while the process is ready
 START_S = 10.0  # of a process, before which its silence is no problem
 WAIT_S = 1.3  # for answers; a process is given TIMEOUT_S of scrape.py
-RATES_S = 1.5  # between the two observations of whoever asks only once
+RATES_S = 1.5  # between the two observations of `observe_once`
 SNAPSHOTS_S = 8.0  # longer than the interval of depth snapshots, which come in bursts
-COMPLETE_WAIT_S = 12.0  # for whoever asks only once: also for the slowest
+COMPLETE_WAIT_S = 12.0  # for `observe_once`: also for the slowest
 STORE_TIMEOUT_S = 10.0
 TABLES_EVERY_S = 2.0
 MARKETS_EVERY_S = 10.0
 LETTERS_EVERY_S = 5.0
 _Answer = TypeVar("_Answer")
-SHARE = 0.15  # of the time, in which ClickHouse or Kafka answers one of the expensive questions
+SHARE = 0.15  # of the time that ClickHouse or Kafka may spend on one expensive probe
 
 
 class Observer:
@@ -70,14 +70,14 @@ class Observer:
         asks_stores: bool = True,
         stores_after_s: float = 0.0,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; no probe runs yet.
 
         Args:
             settings: The options, which lead to Kafka and ClickHouse.
-            where: Tells which processes there are now; else what runs on this data or
+            where: Returns the present processes; the default is the `radar up` of this data or
                 MONITOR_PROCESSES. Must not block.
-            asks_stores: Whether to ask for tables, markets and dead letters, too.
-            stores_after_s: Do not ask for these before so long from now.
+            asks_stores: Whether to probe tables, markets and dead letters, too.
+            stores_after_s: Do not probe these before this time from now.
         """
         self._stores_after_s = stores_after_s
         self._asks_stores = asks_stores
@@ -89,11 +89,11 @@ class Observer:
         self._reach(self._where().reach(settings))
 
     def _begin(self, found: Deployment) -> None:
-        """Begin anew, as when another `radar up` was started."""
+        """Start over, because another `radar up` was started."""
         self._began = found.started_at_s
         self._totals = Totals()
         self._told: dict[str, ProcessReport] = {}
-        self._rates: dict[str, Window] = {}  # by process: each answers at a time of its own
+        self._rates: dict[str, Window] = {}  # by process: each answers at its own times
         self._told_at_s: dict[str, float] = {}
         self._partition_rates = Window()
         self._roles: dict[str, Role] = {}  # by name of the process
@@ -104,7 +104,7 @@ class Observer:
         )
 
     def _reach(self, settings: Settings) -> None:
-        """Ask other stores from now on."""
+        """Probe other stores from now on."""
         self._settings = settings
         self._stores: dict[str, Store] = {}
         self._cluster: Cluster | None = None
@@ -147,9 +147,9 @@ class Observer:
     def _after(
         self, check: Callable[[Settings], None], ask: Callable[[], _Answer]
     ) -> Callable[[], _Answer]:
-        """Return a question that first finds out quickly whether a service answers at all.
+        """Return a probe that first checks quickly whether a service answers at all.
 
-        It does so again after each failure: the clients themselves wait much longer.
+        It repeats the check after each failure: the clients themselves wait much longer.
         """
         settings = self._settings
         answered = False
@@ -166,9 +166,9 @@ class Observer:
         return asking
 
     def observe(self, wait_s: float = WAIT_S) -> Overview:
-        """Ask everybody and return what is known; blocks up to `wait_s`, usually much less.
+        """Run all due probes and return the known facts; blocks up to `wait_s`, usually much less.
 
-        What does not answer is a problem of the overview, and does not raise.
+        A process or server that does not answer is a problem in the overview, and raises no error.
         """
         began_s = time.monotonic()
         found = self._where()
@@ -207,19 +207,19 @@ class Observer:
         return self._overview(found, told, silent)
 
     def close(self) -> None:
-        """Close what is open; does not block."""
+        """Close the open connections; does not block."""
         for store in self._stores.values():
             store.close()
 
     @property
     def frames_refused(self) -> int:
-        """Frames that were no valid ones, of all producers, over their restarts."""
+        """Invalid frames of all producers, over their restarts."""
         return int(
             sum(self._totals.total("radar_invalid_frames_total", dataset) for dataset in RECORDED)
         )
 
     def _question(self, process: Served) -> Probe[ProcessReport]:
-        # A process that was started again serves elsewhere.
+        # A restarted process serves at another address.
         key = process.name, process.address
         if key not in self._processes:
             for old in [old for old in self._processes if old[0] == process.name]:
@@ -235,7 +235,7 @@ class Observer:
         return question.trouble or f"no answer from {process.address}"
 
     def _count_up(self, name: str, told: ProcessReport, at_s: float) -> None:
-        """Take what a process told at a monotonic time, once."""
+        """Take a process's report with its monotonic time, once."""
         if self._told_at_s.get(name) == at_s:
             return
         self._told_at_s[name] = at_s
@@ -317,7 +317,7 @@ class Observer:
         return bottleneck.judged(overview)
 
     def _probes(self, found: Deployment, now_s: float) -> list[ProbeResult]:
-        """Return how old the evidence is on which the judgements rest."""
+        """Return the age of the evidence behind the judgements."""
         up_s = math.inf if found.started_at_s is None else now_s - found.started_at_s
         tables, markets = self._tables.answer, self._markets.answer
         refused = {
@@ -344,7 +344,7 @@ class Observer:
         ]
 
     def _learn(self, name: str, scraped: Scraped) -> None:
-        """Remember what a process is and which partitions it owns, also for when it is silent."""
+        """Remember a process's role and its partitions, for times when it is silent."""
         found = process_facts.role(scraped)
         if found is None:
             return
@@ -366,7 +366,7 @@ class Observer:
                 yield from ((process, dataset) for dataset in found.datasets)
 
     def _rate(self, process: str, metric: str, dataset: str = "") -> float:
-        # Whoever is silent does nothing that anybody knows of.
+        # The rates of a silent process count as zero.
         if process not in self._told:
             return 0.0
         return self._rates[process].rate((metric, dataset)) or 0.0
@@ -446,7 +446,7 @@ class Observer:
         return int(self._totals.of(process, metric, dataset))
 
     def _datasets_of_unheard_workers(self, processes: list[ProcessState]) -> set[str]:
-        """Return the kinds of which a worker may own partitions that nobody has told of."""
+        """Return the datasets whose partitions may belong to a worker that has not answered yet."""
         return {
             dataset
             for process, dataset in self._having_role(processes, "worker")
@@ -506,7 +506,7 @@ class Observer:
             return sum(self._rate(name, metric, dataset) for name in told)
 
         published_per_s, stored_per_s = rate("radar_published_total"), rate("radar_rows_total")
-        # Where no process is known Kafka tells.
+        # Without a known process, Kafka's own numbers show the rate.
         if not producers:
             published_per_s = sum(partition.published_per_s or 0.0 for partition in own)
         if not workers:
@@ -541,7 +541,7 @@ class Observer:
         processes: list[ProcessState],
         now_s: float,
     ) -> list[Problem]:
-        """Return what the logs tell, and what does not answer since when."""
+        """Return the problems in the logs, and the silent processes with their times."""
         if self._logs is not None:
             self._logs.read()
         troubles = {"kafka": kafka_error, "clickhouse": clickhouse_error}
@@ -582,9 +582,9 @@ class Observer:
 def observe_once(settings: Settings) -> Overview:
     """Observe twice, as rates need; blocks for about two seconds, at most COMPLETE_WAIT_S more.
 
-    Between two snapshots nothing moves for some seconds: then it looks on until something does,
-    for SNAPSHOTS_S at most. Where Kafka or ClickHouse does not answer it observes once: that is
-    what a person must know.
+    Between two depth snapshots all rates are zero for some seconds. Then it observes until a rate
+    is not zero, for SNAPSHOTS_S at most. If Kafka or ClickHouse does not answer, it observes once,
+    because that is the news.
     """
     observer = Observer(settings)
     try:

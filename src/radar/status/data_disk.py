@@ -1,4 +1,4 @@
-"""Whether the disk under the data folder of `radar up` still takes anything."""
+"""Whether the disk under the data folder of `radar up` is full."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ FULL_BELOW_BYTES = 1024 * 1024  # a store needs more than that to write at all
 
 
 def disk_full(folder: Path) -> str | None:
-    """Return that the disk under a folder is full, and how full; None while it is not.
+    """Return that the disk under a folder is full, with its free space; None while it is not.
 
-    A disk that cannot be asked is not called full: who writes to it says so.
+    A disk whose free space cannot be read does not count as full: its writers report their errors.
     """
     try:
         disk = os.statvfs(folder)

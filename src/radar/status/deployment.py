@@ -1,4 +1,4 @@
-"""Which processes there are and where they answer: a `radar up` that runs, or what is named."""
+"""The processes and their addresses: those of a running `radar up`, or of MONITOR_PROCESSES."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ class Served(NamedTuple):
 
     Attributes:
         name: Its name.
-        host: Where it serves health and metrics.
-        port: The same; 0 if it serves none.
-        state: Running, starting, restarting, failed or stopped; empty if nobody tells.
+        host: The host at which it serves health and metrics.
+        port: Its port; 0 if it serves none.
+        state: Running, starting, restarting, failed or stopped; empty if unknown.
         pid: Its process id, if known.
         restarts: How often it was started again.
     """
@@ -31,20 +31,20 @@ class Served(NamedTuple):
 
     @property
     def address(self) -> str:
-        """HOST:PORT, empty if it serves nothing."""
+        """HOST:PORT; empty if it serves no health."""
         return host_port(self.host, self.port) if self.port else ""
 
 
 class Deployment(NamedTuple):
-    """What runs where.
+    """The processes of a pipeline and the addresses of its stores.
 
     Attributes:
-        processes: All that are known, in the order of the data's way.
-        simulated: Whether the exchange is.
+        processes: All known ones, in the order of the data's way.
+        simulated: Whether the exchange is simulated.
         started_at_s: When `radar up` was started, Unix time; None if none runs.
         log_dir: Where the processes' logs are, if they are on this machine.
-        kafka: Address of the brokers; empty: what the options say.
-        clickhouse: Address of the database; empty: what the options say.
+        kafka: Address of the brokers; empty: as in the options.
+        clickhouse: Address of the database; empty: as in the options.
         dashboard: URL of the dashboard; empty: none is known.
     """
 
@@ -68,7 +68,7 @@ class Deployment(NamedTuple):
 
 
 def find(settings: Settings) -> Deployment:
-    """Return the `radar up` that runs on this data, else what MONITOR_PROCESSES names."""
+    """Return the `radar up` that runs on this data, else the processes in MONITOR_PROCESSES."""
     pipeline = running_pipeline(settings.radar_data_dir)
     if pipeline is None:
         return Deployment(named(settings.monitor_processes))
@@ -76,7 +76,7 @@ def find(settings: Settings) -> Deployment:
 
 
 def of_state(state: Mapping[str, Any]) -> Deployment:
-    """Read what a `radar up` tells of itself."""
+    """Read the state file of a `radar up`."""
     processes = [
         Served(
             each["name"],
@@ -100,7 +100,7 @@ def of_state(state: Mapping[str, Any]) -> Deployment:
 
 
 def named(processes: tuple[str, ...]) -> list[Served]:
-    """Read MONITOR_PROCESSES; one without a name has that of its host, if no other is there."""
+    """Parse MONITOR_PROCESSES; a process without a name gets its host's, if that is unique."""
     split = [each.rpartition("=") for each in processes]
     hosts = Counter(address.rpartition(":")[0] for _, _, address in split)
     found = []

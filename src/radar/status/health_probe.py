@@ -1,4 +1,4 @@
-"""`radar health`: ask processes whether they live and whether they are ready.
+"""`radar health`: probe processes for liveness and readiness.
 
 It runs often, as the health check of a container, so it imports little.
 """
@@ -22,12 +22,12 @@ MAX_PORT = 65535
 
 
 class HealthReport(NamedTuple):
-    """What a process says of itself."""
+    """A process's report about itself."""
 
     name: str
     alive: bool
     ready: bool
-    reasons: list[str]  # why it is not
+    reasons: list[str]  # why it is not ready
     warnings: list[str] = []  # noqa: RUF012 - never changed
 
     def __str__(self) -> str:
@@ -41,10 +41,10 @@ class HealthReport(NamedTuple):
 
 
 def parse(address: str) -> tuple[str, int]:
-    """Read HOST:PORT.
+    """Parse HOST:PORT.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: It has another form.
     """
     host, _, port = address.rpartition(":")
     if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= MAX_PORT:
@@ -53,7 +53,7 @@ def parse(address: str) -> tuple[str, int]:
 
 
 def ask(host: str, port: int, name: str = "") -> HealthReport:
-    """Ask the process that serves at an address; blocks for twice ANSWER_TIMEOUT_S at most."""
+    """Probe the process that serves at an address; blocks for twice ANSWER_TIMEOUT_S at most."""
     name = name or host_port(host, port)
     try:
         alive, why_not_alive, _ = _get(host, port, "/healthz")
@@ -72,11 +72,11 @@ def ask(host: str, port: int, name: str = "") -> HealthReport:
 
 
 def ask_all(settings: "Settings") -> list[HealthReport]:
-    """Ask all processes of the `radar up` that runs, else the one that METRICS_PORT names.
+    """Probe all processes of the running `radar up`, else the one at METRICS_PORT.
 
-    Where neither is, it asks those of MONITOR_PROCESSES.
+    Without both, it probes those of MONITOR_PROCESSES.
 
-    Of processes that serve no health, only those are reported that do not run.
+    Processes that serve no health are reported only if they do not run.
 
     Raises:
         NotRunning: There is none of them.
@@ -89,7 +89,7 @@ def ask_all(settings: "Settings") -> list[HealthReport]:
     if settings.metrics_port:
         return [ask(reachable(settings.metrics_host), settings.metrics_port)]
     if settings.monitor_processes:
-        # Only here: it takes longer to import than a container's health check takes.
+        # Imported only here: the import takes longer than a container's health check.
         from radar.status import deployment
 
         named = deployment.named(settings.monitor_processes)
@@ -111,7 +111,7 @@ def _ask_child(process: dict[str, Any]) -> HealthReport | None:
 
 
 def reachable(host: str) -> str:
-    """Return where a server answers that listens on `host`, which may mean all addresses."""
+    """Return the address to connect to for a server that listens on `host`, maybe all addresses."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

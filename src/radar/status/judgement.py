@@ -1,4 +1,4 @@
-"""One judgement per fact: the thresholds, and what follows from them. Pure.
+"""One judgement per fact: the thresholds, and the rules that apply them. Pure.
 
 Every view shows these judgements: `radar status`, the monitor, `radar doctor` and the pages have no
 thresholds of their own. The alert rules of Prometheus repeat some of them; a test compares both.
@@ -22,32 +22,32 @@ from radar.status.model import (
     Verdict,
 )
 
-# Below this a backlog is what a block is made of.
+# Below this a lag is normal: it is the batch being filled.
 FEW_MESSAGES = 500
-# Messages that would take longer than this at the rate at which they come are a backlog.
+# A lag is a backlog if its messages arrive over more than this time at the present rate.
 BACKLOG_S = 20.0
-# Of a window, in which a producer may stand still for Kafka.
+# Of a window: the longest time in which a producer may stop reading to wait for Kafka.
 BACKPRESSURE_SHARE = 0.02
-# One insert takes milliseconds; from here on it is what a worker waits for.
+# One insert takes milliseconds; from here on it is the worker's bottleneck.
 SLOW_INSERT_S = 1.0
 # From the frame to the row; as the alert RadarSlow. A block may wait BATCH_TIMEOUT_SECONDS.
 SLOW_S = 30.0
-# Of a connection or a dataset that brings nothing; as the alert RadarNoData.
+# A connection or dataset without a record for this long is silent; as the alert RadarNoData.
 SILENT_S = 60.0
 # Smallest time from a trade to its receipt; as the alert RadarClockSkew.
 MOST_SKEW_S, LEAST_SKEW_S = 5.0, -1.5
-# A change of a lag by less a second is noise, and so is one by this share of the lag.
+# A lag that changes by less each second is steady, and so is one that changes by this share.
 LEAST_TREND_PER_S, LEAST_TREND_SHARE = 1.0, 1 / 70
-# An overview is evidence for so long; it is made every second, and a busy machine delays it.
+# How long an overview is evidence; one is made every second, and a busy machine delays it.
 OVERVIEW_HOLDS_S = 10.0
-# Tables are asked rarely when they answer slowly: from here on their age is shown.
+# Slow tables are probed rarely: from here on views show the age of their facts.
 OLD_S = 8.0
-# Shares of a day from which on its coverage is of the next level, from 0, bad, to 4, complete.
+# Shares of a day at which coverage reaches the next level, from 0, bad, to 4, complete.
 COVERAGE_LEVELS = (0.9, 0.99, 0.999, 1.0)
 LEAST_GOOD_LEVEL = 2
 
 IS_STARTING = "is starting"
-# What a process says while it begins or ends.
+# Phrases in the reasons of a process that begins or ends.
 _PASSING = (
     *(IS_STARTING, "is stopping", "is stopped", "waits for its partitions", "not opened yet"),
     *("has not sent its market list yet", "not confirmed the topics yet"),
@@ -67,11 +67,11 @@ def rank(severity: Severity) -> int:
 
 
 def verdict(overview: Overview, now_s: float | None = None) -> Verdict:
-    """Return what all facts say together.
+    """Return the state of the whole pipeline.
 
     Args:
         overview: The facts, with their obstacles.
-        now_s: Unix time; an overview that is older than OVERVIEW_HOLDS_S then says nothing.
+        now_s: Unix time; an overview that is older than OVERVIEW_HOLDS_S then proves no state.
     """
     if now_s is not None and now_s - overview.at_s > OVERVIEW_HOLDS_S:
         return "unknown"
@@ -100,7 +100,7 @@ def marked(overview: Overview) -> Overview:
 
 
 def condition(process: ProcessState) -> Condition:
-    """Return how a process is."""
+    """Return the condition of a process."""
     if process.state == "stopped":
         return "stopped"
     if process.state in ("starting", "restarting") or process.reasons == [IS_STARTING]:
@@ -115,30 +115,30 @@ def condition(process: ProcessState) -> Condition:
 
 
 def passes(reasons: Iterable[str]) -> bool:
-    """Tell whether all that a process says passes by itself, as when it begins or ends."""
+    """Return whether all reasons of a process pass by themselves, as at its start or end."""
     told = list(reasons)
     return bool(told) and all(any(words in each for words in _PASSING) for each in told)
 
 
 def is_backlog(partition: PartitionState) -> bool:
-    """Tell whether more waits in a partition than a block is made of."""
+    """Return whether a partition's lag is more than the batch being filled."""
     if not partition.lag or partition.stored_per_s is None:
         return False
     if not partition.stored_per_s and not partition.published_per_s:
-        return True  # nothing comes and yet it does not get less
+        return True  # no message arrives and yet the lag does not shrink
     coming = partition.published_per_s or 0.0
     return partition.lag > max(FEW_MESSAGES, BACKLOG_S * coming)
 
 
 def is_known(overview: Overview, subject: Subject) -> bool:
-    """Tell whether an answer is young enough to be evidence."""
+    """Return whether an answer is young enough to be evidence."""
     return any(
         each.subject == subject and each.holds and not each.error for each in overview.probes
     )
 
 
 def is_undecided(overview: Overview) -> bool:
-    """Tell whether a partition waits and nothing moves there: a backlog, or between snapshots."""
+    """Return whether a steady lag may be a backlog, or only the time between two snapshots."""
     return any(
         each.lag > 0 and not each.stored_per_s and not each.published_per_s
         for each in overview.partitions
@@ -146,7 +146,7 @@ def is_undecided(overview: Overview) -> bool:
 
 
 def trend(per_s: float | None, lag: float) -> Trend | None:
-    """Return whether a lag grows; None if that is not known."""
+    """Return whether a lag grows; None if unknown."""
     if per_s is None:
         return None
     if abs(per_s) <= max(LEAST_TREND_PER_S, lag * LEAST_TREND_SHARE):
@@ -155,7 +155,7 @@ def trend(per_s: float | None, lag: float) -> Trend | None:
 
 
 def is_skewed(skew_s: float | None) -> bool:
-    """Tell whether the clocks of the exchange and of a producer differ."""
+    """Return whether the clocks of the exchange and of a producer differ."""
     return skew_s is not None and not LEAST_SKEW_S <= skew_s <= MOST_SKEW_S
 
 
@@ -165,7 +165,7 @@ def coverage_level(share: float) -> int:
 
 
 def is_covered(share: float | None) -> bool:
-    """Tell whether coverage is good enough that nobody needs to look."""
+    """Return whether coverage is good enough to need no attention."""
     return share is not None and coverage_level(share) >= LEAST_GOOD_LEVEL
 
 

@@ -1,4 +1,4 @@
-"""What Kafka tells: how far the workers are, and which messages could not be stored."""
+"""Facts from Kafka: the lag of the workers, and the messages that could not be stored."""
 
 import heapq
 from typing import NamedTuple
@@ -12,15 +12,15 @@ SHOWN_LETTERS = 20
 
 
 class DeadLetterFacts(NamedTuple):
-    """What is in the dead-letter topics."""
+    """The contents of the dead-letter topics."""
 
     newest: list[RecentDeadLetter]
     open: dict[str, int]
-    origin: str = ""  # of what the topics hold: real or simulated; empty: not marked
+    origin: str = ""  # of the topics' messages: real or simulated; empty: not marked
 
 
 def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
-    """Return how far the workers are, by dataset; blocks.
+    """Return the lag of the workers, by dataset; blocks.
 
     Raises:
         BrokerUnavailable: Kafka does not answer.
@@ -31,7 +31,7 @@ def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
 
 
 def ask_letters(cluster: Cluster) -> DeadLetterFacts:
-    """Read the dead letters, and what the topics hold; blocks.
+    """Read the dead letters, and the topics' origin; blocks.
 
     Raises:
         BrokerUnavailable: Kafka does not answer.

@@ -1,8 +1,8 @@
-"""What a running pipeline is and does at one moment: the same facts for every view of it.
+"""The facts about a running pipeline at one moment: the same for every view.
 
-The terminal view, the dashboard and `radar status` show these and nothing that they made up
-themselves. Rates are per second, over the last `radar.status.rates.WINDOW_S`; ages and
-durations are in seconds; sizes in bytes. None means: not known, or there is none yet.
+The terminal view, the dashboard and `radar status` show these facts and add none. Rates are per
+second, over the last `radar.status.rates.WINDOW_S`; ages and durations are in seconds; sizes in
+bytes. None means: not known, or there is none yet.
 """
 
 from typing import Literal
@@ -10,21 +10,21 @@ from typing import Literal
 from msgspec import Struct
 
 Stage = Literal["exchange", "connections", "partitions", "workers", "tables"]
-"""The data's way, in its order."""
+"""The stages on the data's way, in order."""
 
 Severity = Literal["problem", "unknown", "warning", "passes"]
-"""The worst first. Of what is unknown there is no evidence, or it is too old."""
+"""The worst first. A fact is unknown without evidence, or if the evidence is too old."""
 
 Verdict = Literal["stuck", "unknown", "warns", "passes", "idle", "flows"]
-"""What all facts say together. Idle: no process is known. Flows: nothing else holds."""
+"""The state of the whole. Idle: no process is known. Flows: no obstacle is known."""
 
 Subject = Literal["kafka", "clickhouse", "tables", "markets", "letters"]
-"""What is asked again and again."""
+"""The subjects of the probes."""
 
 Trend = Literal["grows", "steady", "shrinks"]
 
 Condition = Literal["ready", "runs", "warns", "not_ready", "starting", "stopped", "down"]
-"""How a process is. Runs: it serves no health, so that nothing more is known."""
+"""The condition of a process. Runs: it serves no health, so no more is known."""
 
 
 class ConnectionState(Struct, frozen=True):
@@ -36,7 +36,7 @@ class ConnectionState(Struct, frozen=True):
     age_s: float
     last_frame_age_s: float | None
     frames: int
-    stale: bool = False  # it has brought nothing for longer than `judgement.SILENT_S`
+    stale: bool = False  # no record for longer than `judgement.SILENT_S`
 
 
 class ProducerState(Struct, frozen=True):
@@ -47,12 +47,12 @@ class ProducerState(Struct, frozen=True):
     address: str  # HOST:PORT of its health and metrics
     alive: bool
     ready: bool
-    reasons: list[str]  # why it is not
+    reasons: list[str]  # why it is not ready
     frames_per_s: float
     bytes_per_s: float
     published_per_s: float
     queue: int  # messages that wait for Kafka
-    backpressure_share: float  # of the window, in which reading stood still
+    backpressure_share: float  # of the window, in which it did not read the exchange
     last_frame_age_s: float | None
     clock_skew_s: float | None
     reconnects: int
@@ -63,12 +63,12 @@ class ProducerState(Struct, frozen=True):
 
 
 class PartitionState(Struct, frozen=True):
-    """One partition of a topic and how far its worker is."""
+    """One partition of a topic and the position of its worker."""
 
     dataset: str
     topic: str
     partition: int
-    start: int  # oldest offset that Kafka keeps
+    start: int  # oldest offset in the log
     end: int
     committed: int | None
     lag: int  # messages that wait
@@ -76,9 +76,9 @@ class PartitionState(Struct, frozen=True):
     published_per_s: float | None
     stored_per_s: float | None
     owner: str | None  # name of the worker
-    owner_known: bool = True  # else a worker that has not answered yet may own it
+    owner_known: bool = True  # False: a worker that has not answered yet may own it
     trend: Trend | None = None
-    backlog: bool = False  # more waits than a block is made of: `judgement.is_backlog`
+    backlog: bool = False  # more than the batch being filled: `judgement.is_backlog`
 
 
 class WorkerState(Struct, frozen=True):
@@ -100,12 +100,12 @@ class WorkerState(Struct, frozen=True):
     rebalances: int
     halted_partitions: int
     memory_bytes: int | None
-    flooding_markets: int = 0  # whose bad messages go to the dead letters in numbers
-    unreadable_partitions: int = 0  # that stand at a batch which no client can read
+    flooding_markets: int = 0  # markets that send too many bad messages
+    unreadable_partitions: int = 0  # partitions that stand at a batch which no client can read
 
 
 class TableState(Struct, frozen=True):
-    """One table of ClickHouse, as its reader's view counts it."""
+    """One table of ClickHouse, as its readers' view counts it."""
 
     dataset: str
     name: str
@@ -119,7 +119,8 @@ class TableState(Struct, frozen=True):
 class Flow(Struct, frozen=True):
     """One dataset on its way, summed over all processes.
 
-    Totals count from when the processes began, or what was seen of them if they began again.
+    Totals count from the start of the processes. For a restarted process, they include the counts
+    that radar observed before.
     """
 
     dataset: str
@@ -139,12 +140,12 @@ class Flow(Struct, frozen=True):
     trend: Trend | None = None  # of the lag
     backlog: bool = False  # in at least one partition
     slow: bool = False  # latency above `judgement.SLOW_S`
-    silent: bool = False  # nothing has come for longer than `judgement.SILENT_S`
-    heard: bool = True  # a producer has told: else frames and connections are not known
+    silent: bool = False  # no record for longer than `judgement.SILENT_S`
+    heard: bool = True  # a producer has answered: else frames and connections are not known
 
 
 class MarketAge(Struct, frozen=True):
-    """A market that has not brought anything for long."""
+    """A market without a record for long."""
 
     dataset: str
     symbol: str
@@ -173,7 +174,7 @@ class MarketState(Struct, frozen=True):
 
 
 class RecentGap(Struct, frozen=True):
-    """A time in which no connection brought anything of some markets."""
+    """A time in which no connection covered some markets."""
 
     dataset: str
     cause: str
@@ -190,7 +191,7 @@ class RecentDeadLetter(Struct, frozen=True):
     at_s: float  # Unix time
     reason: str
     detail: str
-    topic: str  # where it stood
+    topic: str  # the topic of the message
     partition: int
     offset: int
     replayed: bool
@@ -204,7 +205,7 @@ class SkippedOffsets(Struct, frozen=True):
     first: int
     last: int  # included
     cause: str
-    explanation: str  # the operator's words; of an open gap: what was seen
+    explanation: str  # the operator's words; of an open gap: the observation
     recorded_at_s: float  # Unix time
     is_open: bool = False  # neither repaired nor acknowledged
     is_exact: bool = True  # otherwise more offsets may be lost than these
@@ -214,19 +215,19 @@ class ProcessState(Struct, frozen=True):
     """A process of `radar up`, or one that MONITOR_PROCESSES names."""
 
     name: str
-    state: str  # running, starting, restarting, failed, stopped; "" if nobody tells
+    state: str  # running, starting, restarting, failed, stopped; "" if unknown
     pid: int | None
     restarts: int
     address: str  # HOST:PORT of its health and metrics; "" if it serves none
     alive: bool
     ready: bool
-    reasons: list[str]  # why it is not
-    warnings: list[str] = []  # what a person must see although it is ready
+    reasons: list[str]  # why it is not ready
+    warnings: list[str] = []  # for the operator, although it is ready
     condition: Condition = "ready"
 
 
 class ProbeResult(Struct, frozen=True):
-    """What is asked again and again, and how old its newest answer is."""
+    """A subject of repeated probes, and the age of its newest answer."""
 
     subject: Subject
     age_s: float | None  # None: it has never answered
@@ -236,22 +237,22 @@ class ProbeResult(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """A warning or error: of a process's log, or something that does not answer."""
+    """A warning or error: from a process's log, or about a subject that does not answer."""
 
     at_s: float
     process: str
     text: str
     code: str = ""  # of the sentence, by which pages translate it; empty: there is none
-    values: dict[str, str] = {}  # that stand in the sentence
-    passes: bool = False  # it is tried again, and over once the process is ready
+    values: dict[str, str] = {}  # the values in the sentence
+    passes: bool = False  # the process retries it; it is over once the process is ready
 
 
 class Bottleneck(Struct, frozen=True):
-    """Where the pipeline is stuck or slowest, or what a person should look at."""
+    """A place where the pipeline is stuck or slowest, or that needs the operator's attention."""
 
     stage: Stage
     dataset: str  # empty: all
-    text: str  # one line: what is wrong and what follows
+    text: str  # one line: the defect and its effect
     severity: Severity = "problem"
     subject: str = ""  # the process, if it is one
 
@@ -262,7 +263,7 @@ class Bottleneck(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """Everything that is known of the pipeline at one moment."""
+    """All known facts about the pipeline at one moment."""
 
     at_s: float  # Unix time
     exchange: str
@@ -278,22 +279,22 @@ class Overview(Struct, frozen=True):
     stalest: list[MarketAge]
     letters: list[RecentDeadLetter]
     problems: list[Problem]  # newest last
-    bottleneck: Bottleneck | None  # None: everything flows, or nothing is there
+    bottleneck: Bottleneck | None  # None: everything flows, or no process is known
     obstacles: list[Bottleneck] = []  # all places where it is stuck, the bottleneck first
     verdict: Verdict = "unknown"
     holds_s: float = 0.0  # the overview is evidence for so long after `at_s`
     probes: list[ProbeResult] = []
-    tables_old: bool = False  # what the tables tell is shown with its age
+    tables_old: bool = False  # the facts of the tables are shown with their age
     processes: list[ProcessState] = []  # in the order of the data's way
     slowest: list[MarketLatency] = []
-    markets: list[MarketState] = []  # all that are watched, by symbol
+    markets: list[MarketState] = []  # all recorded markets, by symbol
     gaps: list[RecentGap] = []  # newest first
     delivery_gaps: list[SkippedOffsets] = []  # newest first
     rates_over_s: float = 0.0  # the span of the rates so far; 0.0: not known yet
-    tables_at_s: float | None = None  # when ClickHouse told about its tables
+    tables_at_s: float | None = None  # when ClickHouse answered about its tables
     markets_at_s: float | None = None  # and about markets and gaps
-    kafka_origin: str = ""  # real or simulated, as its mark says; empty: not marked, not known
+    kafka_origin: str = ""  # real or simulated, from its mark; empty: not marked, or not known
     clickhouse_origin: str = ""
     kafka_error: str | None = None  # why it does not answer
     clickhouse_error: str | None = None
-    disk_error: str | None = None  # why the data folder takes nothing, if it is on this machine
+    disk_error: str | None = None  # why the data folder takes no data, if on this machine

@@ -1,4 +1,4 @@
-"""Something that is asked again and again, without ever waiting long for an answer."""
+"""A repeated probe that never makes its caller wait long for an answer."""
 
 import threading
 import time
@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 
 from radar.errors import RadarError
 
-SLOW_AFTER_S = 5.0  # whoever has not answered for so long does not answer
-MEASURED = 3  # answers, the quickest of which says what one costs
-KEPT_S = 10.0  # an answer holds for so long when no newer one comes
+SLOW_AFTER_S = 5.0  # a subject without an answer for this long counts as silent
+MEASURED = 3  # answers, the quickest of which shows the cost of one
+KEPT_S = 10.0  # an answer holds for this long when no newer one comes
 
 _Answer = TypeVar("_Answer")
 
 
 class Probe(Generic[_Answer]):
-    """Asks in threads of its own, one at a time. Its methods are for one thread.
+    """Probes in threads of its own, one at a time. Its methods are for one thread.
 
     Attributes:
         answered_at_s: When the newest answer came, in monotonic seconds.
-        answer_asked_at_s: When it was asked for.
+        answer_asked_at_s: When that probe began.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Probe(Generic[_Answer]):
         """Prepare.
 
         Args:
-            subject: Who is asked, as a sentence begins.
+            subject: The name of the subject, as a sentence begins.
             ask: Blocks for as long as it likes; raises a RadarError or an OSError.
-            every_s: Ask this often at most.
-            share: Ask so rarely that at most this share of the time is spent asking.
-            first_after_s: Do not ask before so long from now.
+            every_s: Probe this often at most.
+            share: The largest part of the time that probes may take.
+            first_after_s: Do not probe before this time from now.
         """
         self._subject = subject
         self._ask = ask
@@ -55,7 +55,7 @@ class Probe(Generic[_Answer]):
         self._error: str | None = None
 
     def begin(self) -> None:
-        """Ask, if it is time and nobody is asking; does not block."""
+        """Start a probe if it is time and none runs; does not block."""
         now_s = time.monotonic()
         if self._done.is_set() and now_s >= self._next_at_s:
             self._done.clear()
@@ -63,7 +63,7 @@ class Probe(Generic[_Answer]):
             threading.Thread(target=self._run, name=f"ask {self._subject}", daemon=True).start()
 
     def wait(self, deadline_s: float) -> bool:
-        """Wait for who is asked now, if anybody, until a monotonic time; tell whether all is in."""
+        """Wait for the running probe until a monotonic time; return whether none runs any more."""
         return self._done.wait(max(0.0, deadline_s - time.monotonic()))
 
     @property
@@ -73,22 +73,22 @@ class Probe(Generic[_Answer]):
 
     @property
     def age_s(self) -> float | None:
-        """How long ago the newest answer was asked for; None if there was none."""
+        """The age of the newest answer, from the start of its probe; None if there was none."""
         return time.monotonic() - self.answer_asked_at_s if self.answered_at_s else None
 
     @property
     def known_s(self) -> float:
-        """How long ago this question was made."""
+        """The age of this object."""
         return time.monotonic() - self._made_at_s
 
     @property
     def error(self) -> str | None:
-        """Why the last question failed; None if it did not."""
+        """Why the last probe failed; None if it did not."""
         return self._error
 
     @property
     def trouble(self) -> str | None:
-        """The same, or that nobody has answered for long."""
+        """The same, or that the subject has not answered for long."""
         waits_s = time.monotonic() - self._asked_at_s
         if not self._done.is_set() and waits_s > SLOW_AFTER_S:
             return self._error or f"{self._subject} has not answered for {waits_s:.0f} s"
@@ -109,7 +109,7 @@ class Probe(Generic[_Answer]):
             lasted_s = time.monotonic() - self._asked_at_s
             self._next_at_s = self._asked_at_s + max(self._every_s, lasted_s)
             if answered:
-                # Once is no measure: the first answer is slow, and so is one of a busy machine.
+                # One measurement is not enough: the first answer is slow, as on a busy machine.
                 self._lasted_s.append(lasted_s)
                 if len(self._lasted_s) > 1:
                     self._next_at_s = max(

@@ -13,16 +13,16 @@ from radar.status.model import Problem
 PROBLEMS = 20
 READ_BYTES = 1_000_000
 TEXT_CHARACTERS = 300
-# A failure that is tried again, as in a rebalance, is no problem before it has failed so often.
+# A retried failure, as in a rebalance, is no problem before it has failed this often.
 LEAST_ATTEMPTS = 3
 
 
 class _Sentence(NamedTuple):
-    """How an event of a log is told: its code, by which pages translate it, and the English."""
+    """The text of a log's event: its code, by which pages translate it, and the English."""
 
     code: str
     text: str
-    passes: bool = False  # it is tried again, and over once the process is ready
+    passes: bool = False  # the process retries it; it is over once the process is ready
 
 
 _SENTENCES = {
@@ -72,7 +72,7 @@ class LogProblems:
     """
 
     def __init__(self, folder: Path, since_s: float) -> None:
-        """Take what was written since a time, as far as it is near the end of a log."""
+        """Take the lines since a time, as far as they are near the end of a log."""
         self.newest: deque[Problem] = deque(maxlen=PROBLEMS)
         self._folder = folder
         self._since_s = since_s
@@ -108,7 +108,7 @@ class LogProblems:
 
 
 def problem(process: str, line: bytes) -> Problem | None:
-    """Read a line of a log; None if it is no warning or error."""
+    """Parse a line of a log; None if it is no warning or error."""
     if b'"level": "info"' in line:
         return None  # nearly all of them
     try:
@@ -147,5 +147,5 @@ def _one_line(text: object) -> str:
 
 
 def _number(value: object) -> float:
-    """Return how often something failed; infinity if the line does not tell."""
+    """Return how many attempts failed; infinity if the line has no number."""
     return float(value) if isinstance(value, int) else math.inf

@@ -1,11 +1,11 @@
-"""What a process tells of itself."""
+"""Facts from the processes themselves."""
 
 import http.client
 import itertools
 import time
 from typing import NamedTuple
 
-from radar.datasets import DATASETS, QUIET, RECORDED
+from radar.datasets import DATASETS, RECORDED, quiet
 from radar.status.deployment import Served
 from radar.status.health_probe import ask as ask_health
 from radar.status.model import ProcessState
@@ -32,14 +32,14 @@ GAUGES = (
         "process_start_time_seconds",
     ),
 )
-# A worker shows the one from its start, a producer the other for what it records.
+# A worker shows its metric from its start, a producer for each dataset that it records.
 PRODUCER_SIGN, WORKER_SIGN = "radar_published_total", "radar_insert_retries_total"
 
 
 class ProcessReport(NamedTuple):
-    """What a process said of itself."""
+    """A process's health and metrics."""
 
-    at_s: float  # when it did, Unix time
+    at_s: float  # when it answered, Unix time
     scraped: Scraped
     alive: bool
     ready: bool
@@ -49,10 +49,10 @@ class ProcessReport(NamedTuple):
 
 
 def ask(process: Served) -> ProcessReport:
-    """Ask a process; blocks for a few seconds at most.
+    """Probe a process; blocks for a few seconds at most.
 
     Raises:
-        OSError: It does not answer, or something else does.
+        OSError: It does not answer, or another server does.
     """
     host, port = process.host, process.port
     try:
@@ -96,7 +96,7 @@ def guessed_role(name: str) -> Role | None:
     """Return the role that the name of a process suggests, until the process answers."""
     datasets = tuple(dataset for dataset in DATASETS if dataset in name)
     if "quiet" in name:
-        datasets = tuple(dataset.name for dataset in QUIET)
+        datasets = tuple(dataset.name for dataset in quiet())
     if not datasets:
         return None
     if "consumer" in name or "worker" in name:
@@ -105,7 +105,7 @@ def guessed_role(name: str) -> Role | None:
 
 
 def state(process: Served, told: ProcessReport | None, silence: str | None) -> ProcessState:
-    """Return what is known of a process; `silence` says why it told nothing."""
+    """Return the known state of a process; `silence` is the reason for a missing answer."""
     reasons: list[str] = []
     if process.state == "failed":
         reasons = ["it ended because of its options and is not started again: see its log"]
@@ -130,6 +130,6 @@ def state(process: Served, told: ProcessReport | None, silence: str | None) -> P
 
 
 def memory_bytes(sample: Sample) -> int | None:
-    """Return the memory that a process holds, if it says so."""
+    """Return the memory of a process, if its metrics show it."""
     found = sample.get(("process_resident_memory_bytes", ""))
     return None if found is None else int(found)

@@ -1,4 +1,4 @@
-"""How fast numbers change: over a window, from what was seen of them."""
+"""How fast numbers change over a window, from repeated observations."""
 
 from collections import deque
 from collections.abc import Hashable, Mapping
@@ -8,29 +8,29 @@ WINDOW_S = 15.0  # longer than the interval of depth snapshots, which come in bu
 
 
 class Window:
-    """What was seen of some numbers in the last `WINDOW_S`. For one thread."""
+    """The observations of some numbers in the last `WINDOW_S`. For one thread."""
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
         self._moments: deque[tuple[float, Mapping[Any, float]]] = deque()
 
     def add(self, at_s: float, values: Mapping[Any, float]) -> None:
-        """Take what the numbers are at a time, in seconds of any clock that does not jump."""
+        """Add the numbers at a time, in seconds of any clock that does not jump."""
         self._moments.append((at_s, values))
-        # The one that began the window stays, so that rates span all of it.
+        # The observation before the window stays, so that rates span all of it.
         while len(self._moments) > 2 and self._moments[1][0] <= at_s - self._window_s:
             self._moments.popleft()
 
     @property
     def span_s(self) -> float:
-        """How long ago the first of what was seen is; 0.0 when there is only one."""
+        """The age of the first observation; 0.0 when there is only one."""
         return self._moments[-1][0] - self._moments[0][0] if self._moments else 0.0
 
     def rate(self, key: Hashable) -> float | None:
-        """Return the change of a number a second; None until it was seen twice.
+        """Return the change of a number per second; None until it was observed twice.
 
-        It counts from when the number was seen first: what a process had counted before anybody
-        looked did not happen now.
+        It counts from the first observation of the number: earlier counts of the process belong to
+        an unknown time.
         """
         if not self._moments or key not in (last := self._moments[-1])[1]:
             return None

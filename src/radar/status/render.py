@@ -21,11 +21,11 @@ NONE_KNOWN = (
 
 
 def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]:
-    """Return everything that is known, for machines.
+    """Return all known facts, for machines.
 
     Args:
-        overview: What was observed; whole under `overview`.
-        pipeline: What the `radar up` that runs tells of itself.
+        overview: The observed facts; whole under `overview`.
+        pipeline: The state of the running `radar up`.
     """
     address, _, database = overview.clickhouse.rpartition("/")
     flows = {flow.dataset: flow for flow in overview.flows}
@@ -75,16 +75,16 @@ def describe(overview: Overview) -> str:
 
 
 def problems(overview: Overview) -> list[str]:
-    """Return what is stuck, does not answer or is not known.
+    """Return the stuck places, the silent subjects and the unknown facts.
 
-    Warnings and what passes by itself do not count.
+    Warnings and conditions that pass by themselves do not count.
     """
     found = [each.text for each in overview.obstacles if each.severity in ("problem", "unknown")]
     return found if overview.obstacles or overview.verdict == "flows" else [NONE_KNOWN]
 
 
 def warnings(overview: Overview) -> list[str]:
-    """Return what a person should look at although it works."""
+    """Return the facts that need attention although the pipeline works."""
     return [each.text for each in overview.obstacles if each.severity == "warning"]
 
 
@@ -96,7 +96,7 @@ def _by_topic(overview: Overview) -> dict[str, list[PartitionState]]:
 
 
 def lag_facts(partitions: list[PartitionState]) -> list[dict[str, Any]]:
-    """Return how far the workers are behind, for machines."""
+    """Return the lag of the workers, for machines."""
     return [
         {
             "topic": each.topic,
@@ -112,7 +112,7 @@ def lag_facts(partitions: list[PartitionState]) -> list[dict[str, Any]]:
 
 
 def describe_lag(partitions: list[PartitionState]) -> str:
-    """Write how far the workers are behind as text."""
+    """Write the lag of the workers as text."""
     return _lines(
         f"{each.topic}[{each.partition}]: {each.lag:,} waiting, owned by {each.owner or 'none'}"
         for each in partitions
@@ -120,7 +120,7 @@ def describe_lag(partitions: list[PartitionState]) -> str:
 
 
 def _lines(lines: Iterable[str]) -> str:
-    """Join lines; a line break in what others wrote makes none."""
+    """Join lines; a line break in foreign text starts no new line."""
     return "\n".join(printable(line, MAX_LINE_CHARACTERS) for line in lines)
 
 
@@ -136,7 +136,7 @@ def _pipeline(overview: Overview) -> list[str]:
 
 def _flows(overview: Overview) -> list[str]:
     def rate(per_s: float, *, heard: bool = True) -> str:
-        # In a span that is shorter than the time between snapshots, none is no rate of zero.
+        # Over less time than between two snapshots, no snapshot does not mean a rate of zero.
         known = overview.rates_over_s and (per_s or overview.rates_over_s >= LEAST_RATE_S)
         return f"{per_s:,.1f}" if known and heard else "–"
 
@@ -195,7 +195,7 @@ def _held(origin: str) -> str:
 
 
 def _unless_known(overview: Overview, subject: str) -> str:
-    """Say that what should follow is not known, and what is old how old it is."""
+    """Write that the facts of a subject are not known, or the age of old ones."""
     for probe in overview.probes:
         if probe.subject == subject:
             if not probe.holds or (probe.error and not overview.tables):

@@ -22,7 +22,7 @@ class Scraped(NamedTuple):
 
     Attributes:
         sample: Values, summed over all labels but the dataset.
-        lag: Messages that wait, by dataset and partition that a worker owns.
+        lag: Waiting messages, by dataset and partition that a worker owns.
     """
 
     sample: Sample
@@ -32,7 +32,7 @@ class Scraped(NamedTuple):
 def scrape(port: int) -> Sample:
     """Read the metrics of one process on this machine; blocks up to `TIMEOUT_S`.
 
-    Returns nothing for a process that does not answer, as one that is starting does.
+    The sample is empty for a process that does not answer, for example during its start.
     """
     try:
         return read("127.0.0.1", port).sample
@@ -44,9 +44,9 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
     """Read metrics of one process; blocks up to `TIMEOUT_S` for each part of the answer.
 
     Args:
-        host: Where it serves them.
-        port: The same.
-        names: The samples that are wanted, which both sides then do no more work for; else all.
+        host: The host of the process.
+        port: The port that serves metrics.
+        names: The wanted samples, which saves work on both sides; empty: all.
 
     Raises:
         OSError: It does not answer.
@@ -69,9 +69,9 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
 
 
 def fetch(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Return what a process serves under a path; blocks up to `timeout_s` for each part.
+    """Return the body that a process serves under a path; blocks up to `timeout_s` for each part.
 
-    It is asked directly, whatever proxies the environment names.
+    The request goes to the process directly, whatever proxies the environment names.
 
     Raises:
         OSError: It does not answer, or not with success.
@@ -85,7 +85,7 @@ def fetch(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> byte
     except TimeoutError as error:
         raise TimeoutError(f"no answer within {timeout_s:g} s") from error
     except OSError as error:
-        raise ConnectionError(f"nothing answers at {host_port(host, port)}: {error}") from error
+        raise ConnectionError(f"no server answers at {host_port(host, port)}: {error}") from error
     finally:
         connection.close()
     if answer.status != http.HTTPStatus.OK:
@@ -104,7 +104,7 @@ class Totals:
     def add(self, process: str, sample: Sample) -> None:
         """Take a process's newest sample.
 
-        A counter that fell, or whose process began at another time, was started again at zero.
+        A counter that fell, or whose process began at another time, has restarted from zero.
         """
         last = self._last.get(process, {})
         if last.get(STARTED_AT) != sample.get(STARTED_AT):

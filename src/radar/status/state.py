@@ -1,4 +1,4 @@
-"""What a running `radar up` tells other commands about itself."""
+"""The state file by which a running `radar up` describes itself to other commands."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def _runs(state: Mapping[str, Any]) -> bool:
-    """Tell whether the process that wrote the state lives; another may have its number since."""
+    """Return whether the process that wrote the state lives; another may have its number since."""
     pid = int(state["pid"])
     if pid <= 0:
         return False

@@ -1,10 +1,10 @@
-"""What ClickHouse tells of tables, markets and gaps."""
+"""Facts from ClickHouse about tables, markets and gaps."""
 
 import heapq
 import time
 from typing import Any, NamedTuple
 
-from radar.datasets import DATASETS, RECORDED, Dataset
+from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, Dataset
 from radar.errors import QueryFailed
 from radar.status.model import (
     MarketAge,
@@ -20,39 +20,37 @@ from radar.store.drift import differences
 
 SHOWN_MARKETS = 10  # of each dataset
 SHOWN_GAPS = 20
-# How far back the newest row of a market is looked for, by dataset.
-LOOK_BACK_S = {"trades": 86_400, "depth": 3_600}
 
 
 class Tables(NamedTuple):
-    """What ClickHouse knows of its tables."""
+    """ClickHouse's facts about its tables."""
 
-    at_s: float  # when it told, Unix time
+    at_s: float  # when it answered, Unix time
     states: list[TableState]
-    refused: str | None = None  # why it does not tell
+    refused: str | None = None  # why it refuses the query
     delivery_gaps: list[SkippedOffsets] = []  # noqa: RUF012 - never changed
     origin: str = ""  # of the rows: real or simulated; empty: not marked
 
 
 class Markets(NamedTuple):
-    """What ClickHouse knows of single markets."""
+    """ClickHouse's facts about single markets."""
 
-    at_s: float  # when ClickHouse told, Unix time
+    at_s: float  # when it answered, Unix time
     states: list[MarketState]
     gaps: list[RecentGap]
-    refused: str | None = None  # why it does not tell
+    refused: str | None = None  # why it refuses the query
 
 
 def ask_whether_it_answers(store: Store) -> bool:
-    """Ask for an answer, whatever it is; blocks.
+    """Return whether ClickHouse accepts this user; any answer shows that it runs; blocks.
 
     Raises:
-        StoreUnavailable: There is none.
+        StoreUnavailable: There is no answer.
     """
     try:
         store.ping()
     except QueryFailed:
-        return False  # it lets others in, perhaps
+        return False  # it refuses this user, and may accept others
     return True
 
 
@@ -93,9 +91,9 @@ def ask_markets(store: Store) -> Markets:
 
 
 def stalest(markets: Markets) -> list[MarketAge]:
-    """Return the markets of each dataset that brought nothing for longest."""
-    seen = [("trades", each.symbol, each.trade_at_s) for each in markets.states]
-    seen += [("depth", each.symbol, each.book_at_s) for each in markets.states]
+    """Return the markets of each dataset with the oldest newest row."""
+    seen = [(TRADES.name, each.symbol, each.trade_at_s) for each in markets.states]
+    seen += [(DEPTH.name, each.symbol, each.book_at_s) for each in markets.states]
     return [
         MarketAge(dataset, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
         for dataset in RECORDED
@@ -108,9 +106,9 @@ def stalest(markets: Markets) -> list[MarketAge]:
 
 
 def slowest(markets: Markets) -> list[MarketLatency]:
-    """Return the markets of each dataset whose rows took longest."""
-    latencies = [("trades", each.symbol, each.trade_latency_s) for each in markets.states]
-    latencies += [("depth", each.symbol, each.book_latency_s) for each in markets.states]
+    """Return the markets of each dataset with the largest latency."""
+    latencies = [(TRADES.name, each.symbol, each.trade_latency_s) for each in markets.states]
+    latencies += [(DEPTH.name, each.symbol, each.book_latency_s) for each in markets.states]
     return [
         MarketLatency(dataset, symbol, latency_s)
         for dataset in RECORDED
@@ -161,8 +159,8 @@ def _read_markets(store: Store) -> list[MarketState]:
     nothing: list[Any] = [None, None]
     states = []
     for symbol in sorted({symbol for _, symbol in newest}):
-        trades = newest.get(("trades", symbol), nothing)
-        depth = newest.get(("depth", symbol), nothing)
+        trades = newest.get((TRADES.name, symbol), nothing)
+        depth = newest.get((DEPTH.name, symbol), nothing)
         price, bid, ask = prices.get(symbol, (None, None, None))
         states.append(
             MarketState(
@@ -181,12 +179,12 @@ def _read_markets(store: Store) -> list[MarketState]:
 
 def _newest_query() -> str:
     parts = [
-        f"SELECT '{dataset}' AS kind, symbol, max(received_at) AS newest,"
+        f"SELECT '{dataset.name}' AS kind, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
         " received_at > now64(6) - 60) / 1000 AS latency_s"
-        f" FROM {RECORDED[dataset].table} WHERE {column} > now64(6) - {LOOK_BACK_S[dataset]}"
-        f" AND received_at > now64(6) - {LOOK_BACK_S[dataset]} GROUP BY symbol"
-        for dataset, column in (("trades", "event_time"), ("depth", "received_at"))
+        f" FROM {dataset.table} WHERE {dataset.time} > now64(6) - {dataset.look_back_s}"
+        f" AND received_at > now64(6) - {dataset.look_back_s} GROUP BY symbol"
+        for dataset in RECORDED.values()
     ]
     return (
         "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"
@@ -205,7 +203,7 @@ _DELIVERY_GAPS = (
     " FROM delivery_gaps FINAL WHERE state != 'repaired'"
     f" ORDER BY state = 'open' DESC, recorded_at DESC LIMIT {SHOWN_GAPS}"
 )
-# The view also has the time in which radar did not run, which no producer could record.
+# The view also has the times in which no producer ran to record a gap.
 _GAPS = (
     "SELECT record_kind, cause, arraySort(groupArray(symbol)),"
     " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"

@@ -18,24 +18,24 @@ from radar.text import clickhouse_words, host_port
 
 CONNECT_TIMEOUT_S = 5
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1", "[::1]")
-# What a person can do about an error, whatever was asked.
+# Remedies for errors that any statement may have.
 _REMEDIES = {
     81: "run `radar migrate`, or set CLICKHOUSE_DB",  # UNKNOWN_DATABASE
     516: "set CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",  # AUTHENTICATION_FAILED
 }
-# Times without a zone are UTC, wherever the server stands.
+# Times without a zone are UTC, wherever the server runs.
 _SESSION_SETTINGS = {"session_timezone": "UTC"}
 
 _INSERT_SETTINGS: dict[str, Any] = {
-    # Both are on or off by default depending on the server's version.
+    # The server's version decides whether these are on by default.
     "async_insert": 0,
     "insert_deduplicate": 1,
     # One request is one block, whatever its size: the deduplication token names a block.
     "max_insert_block_size": 1_048_576,
     "min_insert_block_size_rows": 1_048_576,
     "min_insert_block_size_bytes": 0,
-    # A block that is inserted again, because a view failed, reaches the views that did not fail
-    # a second time; with this they recognise it, if their tables have a window as radar's have.
+    # After a failing view a block is inserted again, and reaches the working views a second time.
+    # With this setting they recognise it, if their tables have a deduplication window like radar's.
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     # A block of trades may hold old ones from many partitions (recent trades of quiet markets).
     "max_partitions_per_insert_block": 0,
@@ -45,10 +45,10 @@ _INSERT_SETTINGS: dict[str, Any] = {
 def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
     """Return once ClickHouse answers; blocks up to `timeout_s`.
 
-    It needs no user: whether the database lets a user in is known from the first query.
+    It needs no user. The first query shows whether the database accepts the user.
 
     Raises:
-        StoreUnavailable: ClickHouse does not answer; the message says what to do.
+        StoreUnavailable: ClickHouse does not answer; the message names the remedy.
     """
     host, port = settings.clickhouse_host, settings.clickhouse_port
     connection = (
@@ -84,7 +84,7 @@ def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None
 class Store:
     """A connection to one ClickHouse database.
 
-    Not for use by several threads at once. It connects with the first call.
+    Use it in one thread only. It connects with the first call.
     """
 
     def __init__(self, settings: Settings, *, timeout_s: float | None = None) -> None:
@@ -98,19 +98,20 @@ class Store:
     def insert(self, table: str, parts: Sequence[tuple[int, Columns]], token: str) -> None:
         """Insert one block of rows; blocks until it is durable.
 
-        A block whose token was inserted before changes nothing.
+        A block whose token was inserted before changes no row.
 
         Args:
             table: The table.
-            parts: The block in parts, of each how many rows and the columns, which are the same
-                in all parts. (Parts save memory where they are made, and are one to the server.)
+            parts: The block as column blocks: the number of rows, and the columns, which are the
+                same in all. The server gets one block; several column blocks save memory in the
+                worker.
             token: The name of the block.
 
         Raises:
             StoreUnavailable: The block may or may not be stored; try again with the same token.
-            StoreNeedsRepair: The same, but only a person can help.
-            BlockTooLarge: The server takes no block of this size; insert it in parts.
-            StoreRejected: The server refuses the rows themselves; nothing was stored.
+            StoreNeedsRepair: The same, but an operator must act first.
+            BlockTooLarge: The server takes no block of this size; divide it.
+            StoreRejected: The server refuses the rows themselves; none was stored.
         """
         block = native.encode(parts)
         try:
@@ -127,23 +128,22 @@ class Store:
             raise self._insert_error(error, sent) from error
 
     def ping(self) -> None:
-        """Ask the database for an answer; blocks.
+        """Send the database an empty query; blocks.
 
         Raises:
             StoreUnavailable: The server does not answer.
-            QueryFailed: It does not let us in, or there is no such database.
+            QueryFailed: It refuses the user, or there is no such database.
         """
         self.rows("SELECT 1")
 
     def places(self, table: str, partition: int, first: int, last: int) -> set[tuple[int, int]]:
         """Return which messages of a range of Kafka offsets, ends included, are rows; blocks.
 
-        A message is recognised by its offset and by its time of receipt in microseconds: a topic
-        that was recreated has the same offsets again. Rows that were replaced by others of the same
-        key are not there.
+        Offset and time of receipt (microseconds) identify a message, because a recreated topic has
+        the same offsets again. Rows that others of the same key have replaced are not found.
 
         Raises:
-            StoreUnavailable: The server does not answer, or not to this question.
+            StoreUnavailable: The server does not answer, or refuses this query.
         """
         try:
             rows = self.rows(
@@ -178,7 +178,7 @@ class Store:
             StoreUnavailable: The server does not answer.
             QueryFailed: The table is missing.
         """
-        # Offsets that follow each other without a hole differ from their numbers by the same.
+        # Offsets without a hole all differ from their row numbers by the same amount.
         ((count,),) = self.rows(
             "SELECT countIf(kafka_offset = {first:UInt64} + number) FROM"
             " (SELECT kafka_offset, row_number() OVER (ORDER BY kafka_offset) - 1 AS number FROM"
@@ -190,7 +190,7 @@ class Store:
         return first + int(count)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
-        """Run a statement that returns nothing; blocks.
+        """Run a statement without a result; blocks.
 
         Args:
             sql: The statement.
@@ -258,7 +258,7 @@ class Store:
         try:
             return bytes(answer.read(65536))
         except Exception as error:
-            # So does a server that fails after it has begun to answer.
+            # A server that fails after the start of its answer also ends here.
             raise StoreUnavailable(
                 f"ClickHouse at {self._address}:"
                 f" the answer broke off: {_first_line(_innermost(error))}"
@@ -273,7 +273,7 @@ class Store:
         all_managers.pop(self._pool, None)
 
     def has_table(self, table: str) -> bool:
-        """Tell whether the database is there and has a table; blocks.
+        """Return whether the database exists and has a table; blocks.
 
         Raises:
             StoreUnavailable: The server does not answer.
@@ -299,7 +299,7 @@ class Store:
         )
 
     def _ask_server(self, question: Any) -> Any:
-        """Ask outside of the database, which may be missing."""
+        """Run a query outside of the database, which may be missing."""
         client = None
         try:
             client = self._connect(database="default")
@@ -331,7 +331,7 @@ class Store:
             password=settings.clickhouse_password.get_secret_value(),
             database=database,
             autogenerate_session_id=False,
-            # Else the library would make one that uses the environment's proxies.
+            # Otherwise the library makes a pool that uses the environment's proxies.
             pool_mgr=self._pool,
             settings=_SESSION_SETTINGS,
             connect_timeout=min(CONNECT_TIMEOUT_S, max(1, int(self._timeout_s))),
@@ -341,7 +341,7 @@ class Store:
 
     @property
     def _disk(self) -> str:
-        """Where the server keeps its data: known of the embedded one only."""
+        """Where the server keeps its data; known for the embedded one only."""
         settings = self._settings
         folder = settings.radar_data_dir.absolute() / "clickhouse"
         if settings.clickhouse_host in _THIS_MACHINE and folder.exists():
@@ -371,7 +371,7 @@ class Store:
     def _unavailable(self, error: Exception) -> Exception:
         if not isinstance(error, ClickHouseError | OSError):
             return error
-        # What did not come from the server is wrapped several times, with the whole request.
+        # The library wraps errors from outside the server several times, with the whole request.
         answered = isinstance(error, DatabaseError) and error.code is not None
         cause = error if answered else _innermost(error)
         return StoreUnavailable(f"ClickHouse at {self._address}: {_first_line(cause)}")

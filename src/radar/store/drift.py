@@ -1,4 +1,4 @@
-"""How a database differs from what the migrations make, and how to bring it back."""
+"""How a database differs from the schema of the migrations, and how to restore it."""
 
 import re
 from enum import StrEnum
@@ -11,7 +11,7 @@ OTHER_DEFINITION = "not defined as radar defines it"
 
 
 class Kind(StrEnum):
-    """What differs."""
+    """The kind of object that differs."""
 
     TABLE = "table"
     COLUMN = "column"
@@ -21,12 +21,12 @@ class Kind(StrEnum):
 
 
 class Difference(NamedTuple):
-    """One thing that is missing or different.
+    """One missing or different object.
 
     Attributes:
         table: The table or view.
         name: The column or constraint; empty for tables and views.
-        detail: What is there instead.
+        detail: The different definition in the database.
         computed: Whether ClickHouse computes the column's values from others.
     """
 
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
     @property
     def loss(self) -> str:
-        """What was lost with it, and how to get it back; empty if nothing was."""
+        """The data that was lost with it, and how to restore them; empty if none was."""
         if self.kind is Kind.TABLE:
             return "its rows are lost as far as Kafka has deleted their messages"
         if self.kind is Kind.COLUMN and not self.computed:
@@ -56,7 +56,7 @@ class Difference(NamedTuple):
 
 
 def differences(store: Store, wanted: schema.Schema | None = None) -> list[Difference]:
-    """Compare the database with a schema; blocks. It needs only the right to look.
+    """Compare the database with a schema; blocks. It needs only the right to read.
 
     Args:
         store: The database.
@@ -116,7 +116,7 @@ def differences(store: Store, wanted: schema.Schema | None = None) -> list[Diffe
 
 
 def _is_newer(store: Store) -> bool:
-    """Tell whether a newer radar migrated the database, which may define views anew; blocks."""
+    """Return whether a newer radar migrated the database, which may define views anew; blocks."""
     ((version,),) = store.rows("SELECT max(version) FROM schema_migrations")
     return int(version) > schema.migrations()[-1].version
 
@@ -131,7 +131,7 @@ def _redefined(store: Store, wanted: schema.Schema, found: dict[str, str]) -> li
     """
     if not found:
         return []
-    # The server writes a definition in its own words, so it has to rewrite ours as well.
+    # The server stores its own wording of a definition, so it has to format ours as well.
     literals = [
         "'" + wanted.views[name].replace("\\", "\\\\").replace("'", "\\'") + "'" for name in found
     ]
@@ -146,7 +146,7 @@ def _redefined(store: Store, wanted: schema.Schema, found: dict[str, str]) -> li
 
 
 def _bare(store: Store, definition: str) -> str:
-    """Return a view's query without what says nothing: the database, quotes, spaces."""
+    """Return a view's query without the parts that carry no meaning: database, quotes, spaces."""
     query = re.split(r"\bAS\s+(?=SELECT\b|WITH\b)", definition, maxsplit=1)[-1]
     return re.sub(r"[\s`()]", "", query.replace(f"{store.database}.", ""))
 
@@ -158,9 +158,9 @@ def repair(
     *,
     types: bool = False,
 ) -> list[Difference]:
-    """Make again what is missing, and change what is different if asked; blocks.
+    """Create missing objects again, and change different ones if requested; blocks.
 
-    Unless asked, nothing that is there is changed. Every statement can be repeated.
+    Without the request, existing objects stay as they are. Every statement can be repeated.
 
     Args:
         store: The database.
@@ -170,7 +170,7 @@ def repair(
             definitions of views.
 
     Returns:
-        What was repaired, in this order.
+        The repaired differences, in this order.
 
     Raises:
         StoreUnavailable: The server does not answer.

@@ -1,34 +1,33 @@
 """Numbered SQL migrations, applied in order and recorded in `schema_migrations`.
 
-ClickHouse has neither locks nor transactions for schema changes, so every statement of a
-migration can be repeated (IF NOT EXISTS, OR REPLACE). Workers that start at once may then
-apply the same migration side by side and end with the same schema.
+ClickHouse has neither locks nor transactions for schema changes. So every statement of a migration
+can be repeated (IF NOT EXISTS, OR REPLACE). Workers that start at once may apply the same migration
+side by side and end with the same schema.
 """
 
 import re
 
+from radar.datasets import DATASETS
 from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store import drift, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
 from radar.store.schema import Migration, migrations
 
-_KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps", "watches")
-
 
 def migrate(store: Store, retention_days: int) -> list[Migration]:
-    """Bring the database to the newest schema and return what was applied; blocks.
+    """Bring the database to the newest schema and return the applied migrations; blocks.
 
-    Safe when several processes do it at once.
+    Several processes may do it at once.
 
-    A table that an earlier migration made and that is missing stays missing: `repair_schema`.
+    A table of an earlier migration that is missing stays missing; `repair_schema` creates it.
 
     Raises:
         StoreUnavailable: The server does not answer.
         QueryFailed: The server refuses a statement.
         ConfigurationError: The database was made by other migrations than these.
     """
-    # A worker's user may have no right to create anything, and needs none in a finished database.
+    # A worker's user may have no right to create tables, and needs none in a complete database.
     if not store.has_table("schema_migrations"):
         store.create_database()
         store.command(
@@ -66,14 +65,14 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
 
 
 def repair_schema(store: Store, *, types: bool = False) -> list[Difference]:
-    """Make again what the applied migrations made and what is missing; blocks.
+    """Create again the missing objects of the applied migrations; blocks.
 
     Args:
         store: The database, which may be missing.
         types: Change columns of another type as well.
 
     Returns:
-        What was made again.
+        The restored differences.
 
     Raises:
         StoreUnavailable: The server does not answer.
@@ -112,9 +111,9 @@ def retention_days(store: Store, table: str) -> int | None:
 
 
 def _set_retention(store: Store, days: int) -> None:
-    for table in _KEPT_TABLES:
+    for table in [dataset.table for dataset in DATASETS.values()]:
         if not store.has_table(table):
-            continue  # workers store into the others, and the missing one is named elsewhere
+            continue  # workers use the other tables, and another check reports the missing one
         if retention_days(store, table) != days:
             store.command(
                 f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"

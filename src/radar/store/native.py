@@ -1,4 +1,4 @@
-"""ClickHouse's format Native, in which a block's columns lie one behind the other.
+"""ClickHouse's format Native: a block's columns follow each other.
 
 Source: ClickHouse documentation, "Formats: Native", and its `NativeWriter` and
 `SerializationLowCardinality`. All numbers are little-endian.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from radar.codec.batch_decoder import Coded, Columns, Data, Lists
 from radar.codec.byte_grid import Packed
 
-# Of LowCardinality: the version of its keys, and that an index into keys of its own follows.
+# Of LowCardinality: the version of its keys, and the flag that an index with own keys follows.
 _KEYS_VERSION = (1).to_bytes(8, "little")
 _HAS_KEYS = 1 << 9
 _CODE_TYPES: Sequence[type[np.unsignedinteger]] = (np.uint8, np.uint16, np.uint32)
@@ -21,12 +21,13 @@ _LENGTHS = [chr(length) for length in range(128)]
 
 
 def encode(parts: Sequence[tuple[int, Columns]]) -> bytes:
-    """Write rows as one block.
+    """Encode rows as one block.
+
+    One block matters. The server would name each of several blocks by its number in the request,
+    and another worker may divide the same rows at other places.
 
     Args:
-        parts: The rows in parts, of each how many rows and the columns, which are the same in all.
-            (Several blocks would not do: the server gives each a name of its own, from its number
-            in the request, and another worker may divide the same rows at other places.)
+        parts: Column blocks: the number of rows, and the columns, which are the same in all.
     """
     out = [_varint(len(parts[0][1])), _varint(sum(rows for rows, _ in parts))]
     for column in zip(*(columns for _, columns in parts), strict=True):
@@ -73,7 +74,7 @@ def _coded(parts: Sequence[Coded]) -> list[bytes]:
 
 def _packed(data: Packed) -> bytes:
     lengths, characters = data
-    # Each text has its length, one byte, in front of it.
+    # Each string follows its length, one byte.
     places = np.cumsum(lengths + 1) - lengths - 1
     out = np.empty(len(characters) + len(lengths), np.uint8)
     is_text = np.ones(len(out), np.bool_)
@@ -85,7 +86,7 @@ def _packed(data: Packed) -> bytes:
 
 def _texts(texts: Sequence[str]) -> bytes:
     try:
-        # What is short and ASCII, as nearly everything is, has its length in one byte.
+        # A short ASCII string, the usual case, has its length in one byte.
         return "".join([_LENGTHS[len(text)] + text for text in texts]).encode("ascii")
     except (IndexError, UnicodeEncodeError):
         return b"".join(map(_text, texts))

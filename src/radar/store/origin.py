@@ -1,4 +1,4 @@
-"""The mark of a database: whether it holds real or simulated data. See `radar.origin`."""
+"""A database's mark of origin: whether it holds real or simulated data. See `radar.origin`."""
 
 import time
 
@@ -13,7 +13,7 @@ _LOOK_AGAIN_S = 0.05
 
 
 def read(store: Store) -> OriginMark | None:
-    """Return what the database holds; None if no worker has said so yet; blocks.
+    """Return the mark of the database; None if no worker has set it yet; blocks.
 
     Raises:
         StoreUnavailable: The server does not answer.
@@ -27,15 +27,15 @@ def read(store: Store) -> OriginMark | None:
 
 
 def claim(store: Store, origin: Origin, exchange: str) -> OriginMark:
-    """Return what the database holds, and set the mark if there is none; blocks.
+    """Return the mark of the database, and set it if there is none; blocks.
 
     Args:
         store: The database.
-        origin: What the mark says if this worker is the first.
+        origin: The origin to set if this worker is the first.
         exchange: REST address of the exchange.
 
     Raises:
-        StoreUnavailable: The server does not answer, or not to this.
+        StoreUnavailable: The server does not answer, or refuses this statement.
     """
     try:
         if (mark := read(store)) is not None:
@@ -46,7 +46,7 @@ def claim(store: Store, origin: Origin, exchange: str) -> OriginMark:
         ]
         # Of all rows with this token ClickHouse keeps the first.
         store.insert(TABLE, [(1, columns)], TABLE)
-        # The row of another worker that was a little faster is seen a little later.
+        # The row of another, slightly faster worker becomes visible a little later.
         deadline_s = time.monotonic() + SEEN_WITHIN_S
         while (mark := read(store)) is None:
             if time.monotonic() > deadline_s:

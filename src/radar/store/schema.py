@@ -1,8 +1,8 @@
-"""Which tables, columns, constraints and views the migrations make: pure.
+"""The tables, columns, constraints and views that the migrations create: pure.
 
-It is read from the migrations themselves, so that a user who may create nothing can compare a
-database with it. The migrations keep to a few forms of statements; `UnknownStatement` is raised
-for another one, and a test compares the result with a real database.
+This module reads the migrations themselves. So a user without the right to create can compare a
+database with the schema. The migrations keep to a few forms of statements; another form raises
+`UnknownStatement`. A test compares the result with a real database.
 """
 
 import hashlib
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+
+FOLDER = resources.files("radar.store").joinpath("migrations")
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _COMMENT = re.compile(r"'(?:[^'\\]|\\.)*'|--[^\n]*")
@@ -25,7 +27,7 @@ _ADD_CONSTRAINT = re.compile(
 _DROP = re.compile(r"DROP (COLUMN|CONSTRAINT) IF EXISTS (\w+)", re.IGNORECASE)
 _CONSTRAINT = re.compile(r"CONSTRAINT ((\w+) CHECK .*)", re.IGNORECASE | re.DOTALL)
 _OTHER_CHANGE = re.compile(r"(MODIFY|RESET) (SETTING|TTL|COMMENT)\b", re.IGNORECASE)
-# An index makes queries faster, and nothing is missing without it.
+# An index only makes queries faster: a database without it is complete.
 _INDEX = re.compile(r"(ADD|MATERIALIZE) INDEX\b", re.IGNORECASE)
 _PLACE = re.compile(r"\s+(?:AFTER\s+\w+|FIRST)\s*$", re.IGNORECASE)
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS")
@@ -46,7 +48,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """Identify the content."""
+        """Identify the text of the migration."""
         return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
 
     @property
@@ -63,7 +65,7 @@ class ColumnDefinition:
     Attributes:
         type: Without spaces.
         default: DEFAULT, MATERIALIZED or ALIAS; empty without.
-        statements: Add it to its table, and bring it to its newest form.
+        statements: Add it to its table, and change it to its newest form.
     """
 
     type: str
@@ -90,7 +92,7 @@ class Schema:
 
 def migrations() -> list[Migration]:
     """Return all migrations in order."""
-    files = resources.files("radar.store").joinpath("migrations").iterdir()
+    files = FOLDER.iterdir()
     found = [
         Migration(int(match[1]), match[2], file.read_text("utf-8"))
         for file in files
@@ -109,7 +111,7 @@ def read(statements: Iterable[str]) -> Schema:
     """Return the schema after some statements.
 
     Raises:
-        UnknownStatement: One of them has a form that is not known.
+        UnknownStatement: One of them has an unknown form.
     """
     schema = Schema()
     for statement in statements:
@@ -186,7 +188,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def _items(text: str) -> Iterator[str]:
-    """Split at the commas that are in no parentheses and no quotes."""
+    """Split at the commas outside parentheses and quotes."""
     depth, quoted, start = 0, False, 0
     for n, character in enumerate(text):
         quoted ^= character == "'"

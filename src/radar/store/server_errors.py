@@ -1,10 +1,12 @@
-"""What an error of ClickHouse is about, from its code and its words: pure.
+"""Classify an error of ClickHouse from its code and its text: pure.
 
 The rule: a message becomes a dead letter only if the error is provably about a value of that
-message. That is so if radar's own column cannot take the value, if radar's own constraint refuses
-it, or if radar's own computed column overflows. Everything else is about the server: a view, a
-constraint or a column that somebody added, the schema, rights, memory, the disk. Unknown errors
-are the server's as well, because they cost a pause and an alert, but no good row.
+message. There are three such cases: radar's own column cannot take the value, radar's own
+constraint refuses it, or radar's own computed column overflows.
+
+Every other error is about the server: a view, constraint or column that radar did not create, the
+schema, rights, memory, the disk. Unknown errors count as the server's as well, because they cost a
+pause and an alert, but no good row.
 
 Codes and names: ClickHouse's src/Common/ErrorCodes.cpp.
 """
@@ -41,7 +43,7 @@ _REMEDIES = {
     252: "merges do not keep up: see system.merges and the disk, or raise BATCH_SIZE and"
     " INSERT_INTERVAL_SECONDS",
 }
-# Somebody has to do something about these; the others may pass.
+# An operator has to act on these; the others may pass.
 _PERMANENT = {*_SCHEMA, *_NO_ENTRY, *_NO_RIGHT, 53, 115, 242, VIOLATED_CONSTRAINT}
 
 _PREFIX = re.compile(r"^.*?DB::Exception:\s*", re.DOTALL)
@@ -59,12 +61,12 @@ _WORDS_CHARACTERS = 300
 
 
 class Refusal(NamedTuple):
-    """An answer of ClickHouse, or of a server before it, that is an error.
+    """An error answer of ClickHouse, or of a proxy before it.
 
     Attributes:
-        code: ClickHouse's; None if something else answered.
-        name: Its name, such as UNKNOWN_TABLE; empty if something else answered.
-        words: One line, without what client and server put around it.
+        code: ClickHouse's; None if a proxy answered.
+        name: Its name, such as UNKNOWN_TABLE; empty if a proxy answered.
+        words: One line, without the text that client and server put around it.
         status: Of HTTP, if the answer has no code.
     """
 
@@ -75,7 +77,7 @@ class Refusal(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The words with the name."""
+        """The error text with the name."""
         return f"{self.words} ({self.name})" if self.name else self.words
 
 
@@ -86,7 +88,7 @@ class Sent(NamedTuple):
         server: Host and port.
         rows: How many.
         size_bytes: Of the request's body.
-        disk: Where the server keeps its data, as far as is known.
+        disk: Where the server keeps its data, if known.
     """
 
     server: str
@@ -103,7 +105,7 @@ def status(text: str) -> int | None:
 
 
 def refusal(code: int | None, text: str) -> Refusal:
-    """Read an error as the client library words it."""
+    """Parse an error text of the client library."""
     if code is None:
         answered = status(text)
         phrases = {each.value: each.phrase for each in HTTPStatus}
@@ -119,11 +121,11 @@ def refusal(code: int | None, text: str) -> Refusal:
 
 
 def of_insert(code: int | None, text: str, block: Sent) -> RadarError:
-    """Return what to raise when an insert of a block into a table of radar is refused."""
+    """Return the error to raise for a refused insert into a table of radar."""
     found, table = refusal(code, text), block.table
     size = f"a block of {block.rows:,} rows and {block.size_bytes:,} bytes"
     server = f"ClickHouse at {block.server}"
-    # The row is stored when a view fails, whatever the view fails of.
+    # A failing view does not undo the row, whatever the view's error is.
     if cause := _foreign_cause(text, table):
         return StoreNeedsRepair(f"{server}: {cause}: {found.text}")
     if found.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -143,7 +145,7 @@ def of_insert(code: int | None, text: str, block: Sent) -> RadarError:
 
 
 def _foreign_cause(text: str, table: str) -> str:
-    """Name what somebody added to the database and what now fails; empty if it is not that."""
+    """Name the object that radar did not create and that fails; empty if there is none."""
     if view := _VIEW.search(text):
         name = view[1].replace("`", "")
         return (
@@ -172,7 +174,7 @@ def _is_own(constraint: re.Match[str], table: str) -> bool:
 
 def _is_about_a_value(code: int | None, text: str, table: str) -> bool:
     if code == VIOLATED_CONSTRAINT:
-        return _CONSTRAINT.search(text) is not None  # radar's own, as is known here
+        return _CONSTRAINT.search(text) is not None  # radar's own: `_foreign_cause` found no other
     if code not in _VALUE_CODES or (own := schema.newest().tables.get(table)) is None:
         return False
     if converting := _CONVERTING.search(text):
@@ -186,7 +188,7 @@ def _of_server(found: Refusal, text: str, block: Sent) -> StoreUnavailable:
     if found.code in _DISK_FULL or _NO_SPACE.search(text):
         remedy = f"disk full: free space at {block.disk}"
     elif found.code in _NO_ENTRY:
-        remedy = "the user is not let in: set CLICKHOUSE_USER and CLICKHOUSE_PASSWORD"
+        remedy = "the user is refused: set CLICKHOUSE_USER and CLICKHOUSE_PASSWORD"
     elif found.code in _NO_RIGHT:
         remedy = f"the user may not insert into {block.table}: grant the right"
     elif found.code in _SCHEMA:
@@ -196,7 +198,7 @@ def _of_server(found: Refusal, text: str, block: Sent) -> StoreUnavailable:
         )
     elif found.code in _VALUE_CODES:
         remedy = (
-            f"rows are refused because {block.table} was changed by somebody else than radar"
+            f"rows are refused because {block.table} was changed by something other than radar"
             " (a column, an index or a type): undo the change"
         )
     words = f"ClickHouse at {block.server}: {remedy and remedy + ': '}{found.text}"

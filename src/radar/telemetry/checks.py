@@ -1,4 +1,4 @@
-"""Regular checks whether what a process depends on answers, beside its main loop."""
+"""Regular checks, beside the main loop, whether a process's dependencies answer."""
 
 import contextlib
 import threading
@@ -10,7 +10,7 @@ from radar.errors import RadarError
 from radar.telemetry.health import Health
 
 CHECK_EVERY_S = 3.0
-# Of each request of a check; so a dependency that is gone is noticed within ten seconds.
+# Of each request of a check; so a missing dependency is noticed within ten seconds.
 CHECK_TIMEOUT_S = 2.0
 
 # Blocks for a few seconds at most; raises a RadarError if the dependency does not answer.
@@ -21,9 +21,9 @@ _log = structlog.get_logger()
 
 @contextlib.contextmanager
 def checking(health: Health, checks: Mapping[str, Check]) -> Iterator[None]:
-    """Run each check every CHECK_EVERY_S in a thread of its own, for as long as the context lasts.
+    """Run each check every CHECK_EVERY_S in a thread of its own, while the context lasts.
 
-    A check that fails sets the condition of its name, with the error as the reason.
+    A failed check sets the condition of its name, with the error as the reason.
     """
     stop = threading.Event()
     for name, check in checks.items():

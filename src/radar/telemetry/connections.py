@@ -1,4 +1,4 @@
-"""The connections of a producer to its exchange, as it tells them to who asks."""
+"""The connections of a producer to its exchange, as the producer serves them."""
 
 import time
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class SeenConnection(Struct, frozen=True):
-    """What a producer knows of one connection; times are Unix times in seconds."""
+    """The facts about one connection; times are Unix times in seconds."""
 
     name: str
     markets: int
@@ -18,7 +18,7 @@ class SeenConnection(Struct, frozen=True):
 
 
 class ReportedConnection(Struct, frozen=True):
-    """The same at the moment in which somebody asks."""
+    """The facts about one connection at the moment of a request."""
 
     name: str
     markets: int
@@ -28,17 +28,17 @@ class ReportedConnection(Struct, frozen=True):
 
 
 class Connections:
-    """What was seen last; one thread shows it, any other may ask."""
+    """The newest facts about all connections; one thread updates them, any other may read them."""
 
     def __init__(self) -> None:
         self._shown: tuple[SeenConnection, ...] = ()
 
     def show(self, seen: Iterable[SeenConnection]) -> None:
-        """Replace what is told."""
+        """Replace the facts."""
         self._shown = tuple(seen)
 
     def as_json(self) -> bytes:
-        """Return them, the oldest first, as JSON."""
+        """Return the connections, the oldest first, as JSON."""
         now_s = time.time()
         shown = sorted(self._shown, key=lambda each: each.opened_at_s)
         told = [
@@ -55,9 +55,9 @@ class Connections:
 
 
 def parse(answer: bytes) -> list[ReportedConnection]:
-    """Read what a producer told.
+    """Parse a producer's answer.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It has another form.
     """
     return msgspec.json.decode(answer, type=list[ReportedConnection])

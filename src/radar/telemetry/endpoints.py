@@ -1,4 +1,4 @@
-"""What a process serves over HTTP: `/healthz`, `/readyz` and `/metrics`.
+"""The HTTP endpoints of every process: `/healthz`, `/readyz` and `/metrics`.
 
 A producer serves `/connections` as well.
 """
@@ -29,17 +29,17 @@ def serve(
     connections: Connections | None = None,
     names: Iterable[str] = (),
 ) -> None:
-    """Serve health and metrics in a background thread; port 0 serves nothing.
+    """Serve health and metrics in a background thread; port 0 disables the server.
 
     Args:
         host: The address to listen on.
-        port: The same.
-        health: What the process says of itself.
-        connections: Those of a producer to its exchange.
-        names: Names with a dot under which it may be asked.
+        port: The port to listen on.
+        health: The health of the process.
+        connections: A producer's connections to its exchange.
+        names: Host names with a dot that requests may use.
 
     Raises:
-        ConfigurationError: The address is taken, or is none of this machine.
+        ConfigurationError: The address is in use, or is not of this machine.
     """
     if not port:
         return
@@ -87,11 +87,11 @@ def application(
 
 
 def _refusal(environ: "WSGIEnvironment", known: frozenset[str]) -> tuple[str, str] | None:
-    """Return why a request is not answered; None if it is.
+    """Return why a request is refused; None if it is not.
 
-    There is no password, so a page of another site must not get an answer. It can bring any name
-    that somebody can register, and such a name has a dot; it has an address as its name only if
-    that address itself served it.
+    There is no password, so a page of another site must not get an answer. Such a page can use any
+    name that its owner can register, and every such name has a dot. It has an IP address as its
+    name only if the server at that address has served it.
     """
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return "405 Method Not Allowed", "there are only GET and HEAD"
@@ -130,11 +130,11 @@ class _Server6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 10.0  # a client that says nothing holds its thread no longer
+    timeout = 10.0  # a silent client holds its thread no longer
 
     def get_environ(self) -> "WSGIEnvironment":
         """Return the request, with every header `Host`: WSGI's own would join several."""
         return super().get_environ() | {"radar.hosts": self.headers.get_all("Host", [])}
 
     def log_message(self, *_: object) -> None:
-        """Write nothing: a request every few seconds is no news."""
+        """Log no requests: one every few seconds is no news."""

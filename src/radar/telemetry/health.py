@@ -1,6 +1,6 @@
 """Whether a process lives, and whether it can do its job.
 
-The process reports what it knows; the threads that serve `/healthz` and `/readyz` read it.
+The process reports its state; the threads that serve `/healthz` and `/readyz` read it.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ LOOP_BEAT_WITHIN_S = 10.0
 
 
 class Health:
-    """What a process says of itself; any thread may call any method, none blocks.
+    """A process's report about itself; any thread may call any method, none blocks.
 
-    It lives while its main loop turns: each `beat` says when the next one comes at the latest. It
-    is ready while it lives and no condition is set. A condition that only warns leaves it ready;
-    every view shows it, and none reports that all is well meanwhile.
+    The process lives while its main loop turns: each `beat` announces the latest time of the next
+    one. The process is ready while it lives and no condition is set. A warning leaves it ready, but
+    every view shows the warning instead of "everything flows".
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +32,7 @@ class Health:
         self._warnings: dict[str, str] = {}
 
     def beat(self, within_s: float = BEAT_WITHIN_S) -> None:
-        """Note that the main loop turns, and how long what it does next may take."""
+        """Record that the main loop turns, and how long its next step may take."""
         self._beat = (self._clock(), within_s)
 
     async def keep_beating(self) -> None:
@@ -42,17 +42,17 @@ class Health:
             await asyncio.sleep(LOOP_BEAT_S)
 
     def set(self, condition: str, reason: str) -> None:
-        """Note why the process is not ready, under a name; replaces the reason before."""
+        """Set the reason why the process is not ready, under a name; replaces an earlier reason."""
         self._conditions[condition] = reason
         self._warnings.pop(condition, None)
 
     def warn(self, condition: str, reason: str) -> None:
-        """Note what a person must see although the process is ready; replaces the reason before."""
+        """Set a warning for the operator; the process stays ready; replaces an earlier one."""
         self._warnings[condition] = reason
         self._conditions.pop(condition, None)
 
     def clear(self, condition: str) -> None:
-        """Note that a condition holds no more, if it did."""
+        """Remove a condition, if it is set."""
         self._conditions.pop(condition, None)
         self._warnings.pop(condition, None)
 
@@ -77,7 +77,7 @@ class Health:
         return [*self.why_not_alive(), *(conditions[name] for name in sorted(conditions))]
 
     def warnings(self) -> list[str]:
-        """Return what a person must see although the process may be ready."""
+        """Return the warnings for the operator, although the process may be ready."""
         warnings = self._warnings.copy()
         return [warnings[name] for name in sorted(warnings)]
 

@@ -1,7 +1,7 @@
 """Decides whether a browser's request was meant for a server of radar. Pure.
 
-A page anywhere on the web can point a name of its own at this machine (DNS rebinding), or send a
-request here that it cannot read the answer of. It cannot choose the headers `Host` and
+A page anywhere on the web can point a name of its own at this machine (DNS rebinding). Or it can
+send a request whose answer it cannot read. But it cannot choose the headers `Host` and
 `Sec-Fetch-Site` that browsers then send.
 """
 
@@ -32,7 +32,7 @@ def host_name(headers: Iterable[str]) -> str:
 
 
 def is_address(name: str) -> bool:
-    """Tell whether a name is an IP address: a page has such a name only if it came from there."""
+    """Return whether a name is an IP address: only a page from that address has such a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -41,21 +41,21 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """Tell whether a name is `localhost` or a loopback address; resolves nothing."""
+    """Return whether a name is `localhost` or a loopback address; sends no DNS request."""
     return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 
 def is_bare(name: str) -> bool:
-    """Tell whether a name has no dot, as those of containers: nobody can register such a name."""
+    """Return whether a name has no dot, as containers' names: such a name cannot be registered."""
     return bool(name) and "." not in name and ":" not in name
 
 
 def canonical(name: str) -> str:
-    """Return a name or address as `host_name` returns it."""
+    """Return a name or address in the form of `host_name`."""
     name = name.strip("[]").lower()
     return str(ipaddress.ip_address(name)) if is_address(name) else name
 
 
 def is_from_another_site(fetch_site: str) -> bool:
-    """Tell from `Sec-Fetch-Site` whether another page sent a request; others send no header."""
+    """Return whether `Sec-Fetch-Site` shows that another page sent a request."""
     return fetch_site.strip().lower() in _OTHER_SITES

@@ -1,7 +1,7 @@
 """Structured logs: readable in a terminal, JSON lines elsewhere.
 
-A log is read in terminals, and what it says comes from exchanges, Kafka and browsers as well: every
-name and value passes `_make_printable`, whoever logs it.
+Operators read logs in terminals, and a log holds text from exchanges, Kafka and browsers as well.
+So every name and value passes `_make_printable`, whichever module logs it.
 """
 
 import logging
@@ -40,7 +40,7 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
         or (settings.log_format == "auto" and not sys.stderr.isatty())
     )
 
-    # Not a context variable, which other threads would lack: the library's, those of checks.
+    # Not a context variable: the threads of libraries and of checks would lack it.
     def add_role(
         _logger: object, _method: str, event: structlog.typing.EventDict
     ) -> structlog.typing.EventDict:
@@ -83,7 +83,7 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
     # These libraries describe each request and frame at INFO and DEBUG.
     for name in ("httpx", "httpcore", "websockets", "asyncio"):
         logging.getLogger(name).setLevel("WARNING")
-    # And these add lines to what they raise anyway.
+    # These only repeat the errors that they raise.
     for name in ("clickhouse_connect", "urllib3"):
         logging.getLogger(name).setLevel("CRITICAL")
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
@@ -93,7 +93,7 @@ def configure(settings: Settings, role: str, *, directory: Path | None = None) -
 
 class _StreamHandler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's
-        """Say which line could not be written; the library would print all of it as it is."""
+        """Report which line could not be written; the library would print all of it, unescaped."""
         _write_failure(record)
 
 
@@ -112,7 +112,7 @@ def _write_failure(record: logging.LogRecord) -> None:
 def _make_printable(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Return an event that does nothing to a terminal; its size is bounded."""
+    """Return an event of bounded size that cannot control a terminal."""
     return {
         printable(str(name), MAX_NAME_CHARACTERS): _traceback(value)
         if name in _LINES and isinstance(value, str)
@@ -146,7 +146,7 @@ def _shown(value: object, depth: int) -> object:
 
 
 def _traceback(text: str) -> str:
-    """Return the end of a traceback, where the error itself stands."""
+    """Return the end of a traceback, with the error itself."""
     lines = text.rstrip("\n").split("\n")[-MAX_TRACEBACK_LINES:]
     return "\n".join(printable(line, MAX_VALUE_CHARACTERS) for line in lines)
 
@@ -154,7 +154,7 @@ def _traceback(text: str) -> str:
 def _write_uncaught(
     kind: type[BaseException], error: BaseException, where: TracebackType | None
 ) -> None:
-    """Write an error that nobody caught as Python does, but nothing that a terminal obeys."""
+    """Write an uncaught error as Python does, but without control characters for the terminal."""
     text = "".join(traceback.format_exception(kind, error, where))
     sys.stderr.write(f"{printable_lines(text)}")
     sys.stderr.flush()

@@ -1,1 +1,1 @@
-"""What people look at: the terminal screen and the web pages."""
+"""The views for people: the terminal screen and the web pages."""

@@ -1,1 +1,1 @@
-"""What people see of a running pipeline in a terminal."""
+"""The views of a running pipeline in a terminal."""

@@ -1,4 +1,4 @@
-"""The full-screen view of a running pipeline; everything that it shows comes from an overview."""
+"""The full-screen view of a running pipeline; every shown fact comes from an overview."""
 
 import time
 from collections import deque
@@ -23,7 +23,7 @@ from radar.ui.terminal.marks import StatusMark
 from radar.ui.terminal.sections import SECTIONS, Row, Section
 
 LOOK_EVERY_S = 0.2
-WIDE_COLUMNS, WIDE_ROWS = 120, 38  # from which on all sections fit beside each other
+WIDE_COLUMNS, WIDE_ROWS = 120, 38  # from this size on, all sections fit side by side
 SEEN_LAGS = 120  # of each partition: observations that the trend shows
 ADDRESSES = "addresses"
 _SHORT = {"partitions": "lag", "connections": "connects", ADDRESSES: "where"}
@@ -48,13 +48,13 @@ class Pane(VerticalScroll):
         self._words = ""
 
     def show(self, rows: list[Row], words: str, nothing: str) -> None:
-        """Show those of the rows that hold the words, else that there is nothing."""
+        """Show the rows that hold all the words; `nothing` is the text without rows."""
         self._text = nothing
         self._rows, self._words = [row for row in rows if row.holds(words)], words
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw again, as wide as it is now."""
+        """Draw again at the present width."""
         if self.section is None:
             return
         title = f"{self.number} {self.section.title}"
@@ -65,13 +65,13 @@ class Pane(VerticalScroll):
         self.border_title = Content(cell(title).plain)  # a string would be markup
         static = self.query_one(Static)
         if not self._rows:
-            static.update(Text("nothing fits the filter" if self._words else self._text, "dim"))
+            static.update(Text("no row matches the filter" if self._words else self._text, "dim"))
             return
         width = max(20, self.scrollable_content_region.width - 1)
         static.update(sections.draw(self.section, self._rows, width, self.order))
 
     def sort_by_next(self) -> None:
-        """Sort by the next of the columns that are shown."""
+        """Sort by the next shown column."""
         if self.section is None or not self._rows:
             return
         fitting = sections.fitting(
@@ -85,7 +85,7 @@ class Pane(VerticalScroll):
 
 
 class HelpScreen(ModalScreen[None]):
-    """What the screen means and which keys there are."""
+    """Explains the screen and its keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter,space", "app.pop_screen", show=False)
@@ -103,7 +103,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 class Monitor(App[None]):
-    """Shows what is observed until somebody quits."""
+    """Shows the observations until the user quits."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
@@ -162,10 +162,10 @@ class Monitor(App[None]):
         """Prepare.
 
         Args:
-            name: What is observed.
-            newest: Returns what was observed last; must not block.
-            addresses: Where what can be reached.
-            stopping: Returns what the stop of the pipeline waits for; empty while it runs.
+            name: The recorded exchange.
+            newest: Returns the newest observation; must not block.
+            addresses: The addresses of the services, by name.
+            stopping: Returns the step for which a stop waits; empty while the pipeline runs.
             interrupt: Stops the pipeline, where this view belongs to it; else Ctrl-C quits.
         """
         super().__init__(ansi_color=True)
@@ -200,7 +200,7 @@ class Monitor(App[None]):
         )
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Start to observe."""
         self.theme = "ansi-dark"
         if not self._addresses:
             self.query_one("#problems").add_class("-alone")
@@ -219,7 +219,7 @@ class Monitor(App[None]):
         self.set_interval(LOOK_EVERY_S, self._look)
 
     def on_resize(self, _: Resize) -> None:
-        """Use the room that there is now."""
+        """Use the present size."""
         self._lay_out()
         self.call_after_refresh(self._draw)
 
@@ -228,12 +228,12 @@ class Monitor(App[None]):
         self.push_screen(HelpScreen(owns=self._interrupt is not None))
 
     def action_filter(self) -> None:
-        """Ask for the words that rows must hold."""
+        """Open the input for the words that rows must hold."""
         self.screen.add_class("-filtering")
         self.query_one("#filter", Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while it is typed."""
+        """Filter while the user types."""
         self._words = event.value.strip()
         self._draw()
 
@@ -243,7 +243,7 @@ class Monitor(App[None]):
         self._focus()
 
     def action_clear(self) -> None:
-        """Forget the filter."""
+        """Remove the filter."""
         self.screen.remove_class("-filtering")
         self.query_one("#filter", Input).value = ""
         self._focus()
@@ -253,7 +253,7 @@ class Monitor(App[None]):
         self._panes[self._current].sort_by_next()
 
     def action_pause(self) -> None:
-        """Let the screen stand still, or go on."""
+        """Pause or resume the screen."""
         self._paused = not self._paused
         self._draw()
 
@@ -277,21 +277,21 @@ class Monitor(App[None]):
             self.action_go((self._current + step) % len(self._panes) + 1)
 
     def action_leave(self) -> None:
-        """Quit; where the pipeline belongs to this view, say how it is stopped."""
+        """Quit; where the pipeline belongs to this view, show how to stop it."""
         if self._interrupt is None:
             self.exit()
         else:
             self.notify("Ctrl-C stops the pipeline; everything is stored before it ends")
 
     def action_interrupt(self) -> None:
-        """Do what Ctrl-C does."""
+        """Handle Ctrl-C."""
         if self._interrupt is None:
             self.exit()
         else:
             self._interrupt()
 
     def on_descendant_focus(self) -> None:
-        """Note which section was chosen with the mouse."""
+        """Follow the section that the user chose with the mouse."""
         for n, pane in enumerate(self._panes):
             if pane.has_focus and n != self._current:
                 self._current = n
@@ -326,7 +326,7 @@ class Monitor(App[None]):
             self._draw()
 
     def _now_s(self) -> float | None:
-        """Return the time by which the overview may be too old; None while it stands still."""
+        """Return the time by which the overview may be too old; None while the screen is paused."""
         if self._seen is None or self._paused:
             return None
         return self._seen.at_s + time.monotonic() - self._seen_at_s
@@ -337,7 +337,7 @@ class Monitor(App[None]):
             return  # not built yet, or gone already
         width, overview = self.size.width, self._seen
         note = " PAUSED, p goes on " if self._paused else ""
-        # Without the token, which is in the section of the addresses.
+        # Without the token, which only the section of the addresses shows.
         dashboard = dict(self._addresses).get("Dashboard", "").partition("?")[0]
         title = flow.title(overview, self._subject, width, note, dashboard)
         screen.query_one("#title", Static).update(title)

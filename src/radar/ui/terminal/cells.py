@@ -1,7 +1,7 @@
-"""The boundary between what others wrote and what the screen draws. Pure.
+"""The boundary between foreign text and the screen. Pure.
 
-A plain string is markup to the libraries that draw: `[/x]` ends a style that never began, which is
-an error, and `[link=…]` makes a link. So strings become `Text`, and nothing in them is obeyed.
+A plain string is markup to the libraries that draw. `[/x]` ends a style that never began, which is
+an error, and `[link=…]` makes a link. So every string becomes a `Text`, which has no markup.
 """
 
 from rich.text import Text

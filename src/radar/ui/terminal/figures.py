@@ -11,7 +11,7 @@ NONE = "–"
 
 
 def count(number: float | None) -> str:
-    """Write a number of things, in at most seven characters."""
+    """Write a count, in at most seven characters."""
     if number is None:
         return NONE
     if abs(number) < 1e6:
@@ -23,12 +23,12 @@ def count(number: float | None) -> str:
 
 
 def brief(number: float) -> str:
-    """Write a number of things, in at most six characters."""
+    """Write a count, in at most six characters."""
     return count(number) if number < 1e5 or number >= 1e6 else f"{number / 1000:.0f}k"
 
 
 def rate(per_s: float | None) -> str:
-    """Write a number a second, without the unit."""
+    """Write a number per second, without the unit."""
     if per_s is None:
         return NONE
     if per_s == 0 or abs(per_s) >= 100:
@@ -37,7 +37,7 @@ def rate(per_s: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """Write how long ago something was, or how long it took."""
+    """Write an age or a duration."""
     return NONE if seconds is None else duration(seconds)
 
 
@@ -67,7 +67,7 @@ def clock(at_s: float) -> str:
 
 
 def uptime(seconds: float) -> str:
-    """Write how long something runs."""
+    """Write for how long a process has run."""
     minutes, second = divmod(int(seconds), 60)
     days, hours = divmod(minutes // 60, 24)
     return (f"{days} d " if days else "") + f"{hours:02}:{minutes % 60:02}:{second:02}"

@@ -1,4 +1,4 @@
-"""The pipeline as a flow, and in one line whether it flows. Pure."""
+"""Draw the pipeline as a flow, and write in one line whether it flows. Pure."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from radar.ui.terminal import figures
 from radar.ui.terminal.cells import cell
 from radar.ui.terminal.marks import StatusMark, of_stage, of_verdict
 
-WIDE = 110  # columns from which on words are written out
-# Each with the columns that it needs; what is left is divided.
+WIDE = 110  # from this many columns on, words are written out
+# Each stage with the columns that it needs; the other columns are divided.
 STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
 DATASET_WIDTH = 8
 
@@ -22,7 +22,7 @@ _WORDS = {"problem": "STUCK AT", "unknown": "UNKNOWN AT", "warning": "LOOK AT", 
 
 
 def title(overview: Overview | None, name: str, width: int, note: str, dashboard: str = "") -> Text:
-    """Write the top line: what is observed, for how long it runs, its dashboard, when this was."""
+    """Write the top line: the exchange, the uptime, the dashboard and the time of the facts."""
     left = Text.assemble((" radar ", "reverse bold"), cell(f" {name}"))
     if overview is None:
         return left
@@ -40,18 +40,18 @@ def title(overview: Overview | None, name: str, width: int, note: str, dashboard
 def verdict(
     overview: Overview | None, *, stopping: str = "", now_s: float | None = None
 ) -> tuple[StatusMark, Text]:
-    """Write whether it flows, else where it is stuck and why.
+    """Write whether the pipeline flows, else where it is stuck and why.
 
     Args:
         overview: The facts; None before there are some.
-        stopping: What the stop of the pipeline waits for; empty while it runs.
-        now_s: Unix time, by which facts may be too old to say anything.
+        stopping: The step for which a stop waits; empty while the pipeline runs.
+        now_s: Unix time, by which facts may be too old to be evidence.
     """
     if stopping:
         words = cell(f"▲ STOPPING: {stopping}. Ctrl-C again ends at once", "bold")
         return StatusMark.PASSES, words
     if overview is None:
-        return StatusMark.IDLE, Text("○ asking everybody …", style="dim")
+        return StatusMark.IDLE, Text("○ waiting for answers …", style="dim")
     said = judgement.verdict(overview, now_s)
     mark = of_verdict(said)
     if said == "unknown" and overview.verdict != "unknown" and now_s is not None:
@@ -75,7 +75,7 @@ def verdict(
     latencies = [flow.latency_s for flow in overview.flows if flow.latency_s is not None]
     text = Text.assemble((f"{mark.sign} EVERYTHING FLOWS", "bold"))
     if latencies:
-        text.append(f": what comes is stored within {figures.age(max(latencies))}")
+        text.append(f": records are stored within {figures.age(max(latencies))}")
     return mark, text
 
 
@@ -136,7 +136,7 @@ def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
 
 
 def _open(overview: Overview) -> str:
-    """Return how many connections are open, as far as producers have told."""
+    """Return the number of open connections, as far as producers have answered."""
     heard = [each.connections for each in overview.flows if each.heard]
     return f"{sum(heard)}" if heard or not overview.producers else figures.NONE
 

@@ -1,4 +1,4 @@
-"""What the help of the full-screen view says."""
+"""The help of the full-screen view."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,12 +21,12 @@ _KEYS = (
     ("s", "sort it by the next column (▾)"),
     ("/", "only rows that hold all words, e.g. usdt; Esc: all again"),
     ("z", "one section in full height, or all of them"),
-    ("p", "pause: the screen stands still, nothing else does"),
+    ("p", "pause the screen; the pipeline goes on"),
 )
 
 
 def text(*, owns: bool) -> RenderableType:
-    """Return the help; `owns` says that Ctrl-C stops the pipeline itself."""
+    """Return the help; `owns` means that Ctrl-C stops the pipeline itself."""
     ends = (
         ("Ctrl-C", "stop the pipeline when everything is stored; again: at once")
         if owns
@@ -39,7 +39,7 @@ def text(*, owns: bool) -> RenderableType:
             *(("● ", "green"), "flows   ", ("▲ ", "yellow"), "passes by itself   "),
             *(("✖ ", "bold red"), "stuck: see the top line   ", ("○ ", "dim"), "not known"),
         ),
-        Text("A lag that stays is what a block is made of.  ↗ grows  ↘ shrinks"),
+        Text("A small, steady lag is normal: a batch is being filled.  ↗ grows  ↘ shrinks"),
         Text("Where is …", style="bold"),
         _table(_PLACES),
         Text("Keys", style="bold"),

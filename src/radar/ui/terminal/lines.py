@@ -1,4 +1,4 @@
-"""The calm view of `radar up` where there is no terminal: one line now and then."""
+"""The view of `radar up` without a terminal: one line at intervals."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Li
 
 
 async def _until_due(watch: LiveOverview) -> bool:
-    """Wait until a line is due; tell whether it is one about a stop."""
+    """Wait until a line is due; return whether a stop has begun."""
     due_s = time.monotonic() + LINE_EVERY_S
     while not watch.stopping and time.monotonic() < due_s:  # noqa: ASYNC110 - also a deadline
         await asyncio.sleep(LOOK_EVERY_S)
@@ -47,7 +47,7 @@ async def _until_due(watch: LiveOverview) -> bool:
 
 
 async def _show_stop(console: Console, watch: LiveOverview) -> None:
-    """Print what the stop waits for until cancelled."""
+    """Print the step for which the stop waits, until cancelled."""
     console.print(cell("stopping (Ctrl-C again ends at once)"), highlight=False, soft_wrap=True)
     while True:
         await asyncio.sleep(STOPPING_EVERY_S)

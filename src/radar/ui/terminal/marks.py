@@ -1,4 +1,4 @@
-"""How states look: a sign and a colour each, so that it reads without colours as well."""
+"""The look of states: a sign and a colour each, so that it is readable without colours as well."""
 
 from enum import Enum
 

@@ -1,4 +1,4 @@
-"""Runs the view: over a pipeline that others run, or as the face of `radar up`."""
+"""Runs the view: over a pipeline of other processes, or as the screen of `radar up`."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ from radar.ui.terminal.watch import LiveOverview
 if TYPE_CHECKING:
     from radar.ui.terminal.app import Monitor
 
-# The library of the screen is imported when rows are stored, or so long after the start at the
-# latest: what starts has the machine to itself until then.
+# The screen's library is imported when rows are stored, or this long after the start at the latest:
+# until then the starting processes have the machine to themselves.
 SCREEN_AFTER_S = 6.0
 LOOK_EVERY_S = 0.1
 EXIT_TIMEOUT_S = 3.0
@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 
 
 class Started(Protocol):
-    """What is shown of a process while it starts."""
+    """The shown state of a process while it starts."""
 
     @property
     def state(self) -> str:
@@ -42,11 +42,11 @@ class Started(Protocol):
 
 
 def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> None:
-    """Show what runs until somebody quits; blocks. Changes nothing and stops nothing.
+    """Show the running pipeline until the user quits; blocks. It changes and stops no process.
 
     Args:
         settings: The options.
-        addresses: Where what can be reached, by name.
+        addresses: The addresses of the services, by name.
     """
     from radar.ui.terminal.app import Monitor
 
@@ -65,7 +65,7 @@ def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> No
 
 
 def has_terminal() -> bool:
-    """Tell whether there is a terminal to draw on: the screen reads the input, writes the error."""
+    """Return whether there is a terminal: the screen reads standard input and writes the error."""
     return all(
         stream is not None and stream.isatty()
         for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__)
@@ -82,10 +82,10 @@ async def show_up(
     """Show the pipeline of `radar up` until cancelled; leaves the terminal as it was.
 
     Args:
-        console: Where to show it.
-        name: What is recorded.
-        addresses: Where what can be reached.
-        watch: What is observed.
+        console: The console to print on.
+        name: The recorded exchange.
+        addresses: The addresses of the services, by name.
+        watch: The observations.
         processes: Returns the processes by name.
     """
     if not (console.is_terminal and has_terminal()):
@@ -113,7 +113,7 @@ async def show_up(
 
 
 async def _end(app: "Monitor", showing: "asyncio.Task[None]") -> None:
-    """Give the terminal back."""
+    """Restore the terminal."""
     app.exit()
     with contextlib.suppress(Exception, asyncio.CancelledError):
         await asyncio.wait_for(showing, EXIT_TIMEOUT_S)

@@ -19,7 +19,7 @@ Series = Mapping[tuple[str, int], Sequence[float]]  # lags seen so far, by datas
 
 @dataclass(frozen=True)
 class TableColumn:
-    """A column; those with the highest rank are left out first where there is no room."""
+    """A column; those with the highest rank are left out first if the screen is too narrow."""
 
     title: str
     right: bool = False
@@ -28,44 +28,44 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: what is shown, and by what it is sorted, column by column."""
+    """A row: the shown cells and the sort keys, column by column."""
 
     cells: Sequence[Text]
     keys: Sequence[Any]
 
     @classmethod
     def of(cls, cells: Sequence[str | Text], keys: Sequence[Any]) -> "Row":
-        """Return a row of what others wrote too: the only way to make one."""
+        """Return a row, also of foreign text: the only way to make one."""
         return cls(tuple(map(cell, cells)), keys)
 
     def holds(self, words: str) -> bool:
-        """Tell whether every word of a filter is somewhere in the row."""
+        """Return whether the row holds every word of a filter."""
         text = " ".join(str(cell) for cell in self.cells).lower()
         return all(word in text for word in words.lower().split())
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table with a name, its key, and what it says when it is empty."""
+    """A table with a name, its key, and its text without rows."""
 
     name: str
     title: str
     columns: Sequence[TableColumn]
     rows: Callable[[Overview, Series], list[Row]]
     empty: str
-    order: int = -1  # column by which it is sorted first; -1: as the rows come
-    falling: frozenset[int] = field(default_factory=frozenset)  # columns whose largest come first
-    evidence: Subject | None = None  # whose answer tells that there are no rows
+    order: int = -1  # the first sort column; -1: as the rows come
+    falling: frozenset[int] = field(default_factory=frozenset)  # columns with the largest first
+    evidence: Subject | None = None  # the subject whose answer proves that there are no rows
 
     def nothing(self, overview: Overview) -> str:
-        """Return what to say without rows: that there are none, or that it is not known."""
+        """Return the text without rows: that there are none, or that it is not known."""
         if self.evidence is None or is_known(overview, self.evidence):
             return self.empty
         return "not known: there is no fresh answer"
 
 
 def fitting(section: Section, rows: Sequence[Row], width: int, order: int = -1) -> list[int]:
-    """Return the columns for which there is room."""
+    """Return the columns that fit."""
     return _fitting(section, rows, width, order)[0]
 
 
@@ -78,7 +78,7 @@ def _fitting(
         for n, column in enumerate(section.columns)
     ]
     last = shown[-1]
-    widths[last] = min(widths[last], 16)  # it is cut
+    widths[last] = min(widths[last], 16)  # its text is cut
     for rank in range(9, 0, -1):
         for n in [n for n in shown if section.columns[n].rank == rank]:
             if sum(widths[each] + 2 for each in shown) > width:
@@ -87,7 +87,7 @@ def _fitting(
 
 
 def draw(section: Section, rows: Sequence[Row], width: int, order: int) -> Table:
-    """Draw rows as wide as there is room, sorted by a column; -1 leaves their order."""
+    """Draw rows at the given width, sorted by a column; -1 keeps their order."""
     shown, widths = _fitting(section, rows, width, order)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", expand=True)
     for n in shown:
@@ -106,7 +106,7 @@ def draw(section: Section, rows: Sequence[Row], width: int, order: int) -> Table
 
 
 def arranged(section: Section, rows: Sequence[Row], order: int) -> list[Row]:
-    """Sort rows by a column; unknown values come first, as they are what to look at."""
+    """Sort rows by a column; unknown values come first, because they need attention."""
     if order < 0:
         return list(rows)
     known = [row for row in rows if row.keys[order] is not None]
@@ -125,7 +125,7 @@ def _partitions(overview: Overview, series: Series) -> list[Row]:
         bad = each.owner in stuck and each.lag > 0
         bad = bad or (each.owner is None and each.owner_known and each.lag > 0)
         style = "bold red" if bad else "" if each.lag else "dim"
-        owner = each.owner or ("nobody" if each.owner_known else "not known yet")
+        owner = each.owner or ("none" if each.owner_known else "not known yet")
         arrow = figures.trend(each.trend)
         change = "" if each.lag_per_s is None else f"{each.lag_per_s:+,.1f}/s {arrow}"
         lags = series.get((each.dataset, each.partition), ())
@@ -314,7 +314,7 @@ SECTIONS = (
             *(TableColumn("end", right=True, rank=8), TableColumn("worker")),
         ),
         _partitions,
-        "Kafka has told nothing yet",
+        "Kafka has not answered yet",
         falling=frozenset((1, 2, 3, 4, 5, 6)),
     ),
     Section(
@@ -342,7 +342,7 @@ SECTIONS = (
             *(TableColumn("frames", right=True, rank=4), TableColumn("producer", rank=2)),
         ),
         _connections,
-        "no producer has told any",
+        "no producer has reported any",
         falling=frozenset((1, 2, 3, 4)),
     ),
     Section(
@@ -355,7 +355,7 @@ SECTIONS = (
             TableColumn("latency", right=True, rank=4),
         ),
         _markets,
-        "ClickHouse has told none yet",
+        "ClickHouse has not answered yet",
         order=4,
         falling=frozenset((1, 2, 3, 4, 5, 6)),
     ),
@@ -372,7 +372,7 @@ SECTIONS = (
             *(TableColumn("trades", rank=3), TableColumn("markets")),
         ),
         _gaps,
-        "none: nothing was missed",
+        "none: no record was missed",
         evidence="markets",
         falling=frozenset((1, 5)),
     ),

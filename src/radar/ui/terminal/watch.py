@@ -1,4 +1,4 @@
-"""Keeps observing a pipeline, beside everything else that an event loop does."""
+"""Observes a pipeline repeatedly, beside the other tasks of an event loop."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from radar.status.model import Overview
 
 PERIOD_S = 1.0
-LOOK_EVERY_S = 0.02  # after an observation that somebody waits for
+LOOK_EVERY_S = 0.02  # after an observation that a caller waits for
 
 _log = structlog.get_logger()
 
@@ -23,8 +23,8 @@ class LiveOverview:
 
     Attributes:
         period_s: The time between two observations.
-        newest: What was observed last; None before the first.
-        stopping: What the stop of the pipeline waits for; empty while it is not being stopped.
+        newest: The newest observation; None before the first.
+        stopping: The step for which a stop waits; empty while the pipeline is not stopping.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -37,7 +37,7 @@ class LiveOverview:
 
     @property
     def frames_refused(self) -> int:
-        """Frames so far that were no valid ones, of all datasets."""
+        """Invalid frames so far, of all datasets."""
         return self._observer.frames_refused
 
     async def keep_up(self) -> None:
@@ -49,13 +49,13 @@ class LiveOverview:
                 self.newest = await aside(self._observer.observe, "observe")
                 if self._observer.heard_producers:
                     self._heard = self._begun
-            except Exception:  # noqa: BLE001 - who only looks on must not end what goes on
+            except Exception:  # noqa: BLE001 - an observer must not end the pipeline
                 _log.exception("cannot observe")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), self.period_s)
 
     async def refresh(self) -> None:
-        """Observe at once; return when every producer has answered a question from now on."""
+        """Observe at once; return when every producer has answered a probe that began after now."""
         wanted = self._begun + 1
         while self._heard < wanted:
             self._wanted.set()

@@ -1,1 +1,1 @@
-"""`radar dashboard`: what is recorded and how the pipeline does, as web pages and as JSON."""
+"""`radar dashboard`: the recorded markets and the pipeline, as web pages and as JSON."""

@@ -39,8 +39,8 @@ def token(settings: Settings) -> str:
 def login_url(settings: Settings, host: str, port: int) -> str:
     """Return the URL that opens the dashboard; for a terminal only, never for a log.
 
-    The token that radar created is its fragment, which browsers send to no server. A token that
-    somebody has set is not shown.
+    The token that radar created is its fragment, which browsers send to no server. A token from the
+    options is not shown.
 
     Raises:
         ConfigurationError: As for `token`.

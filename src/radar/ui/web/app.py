@@ -54,18 +54,18 @@ _STATUS = {
 }
 
 Observe = Callable[[], Overview]
-"""Collects everything about the pipeline; blocks."""
+"""Collects the facts about the pipeline; blocks."""
 
 
 class Dashboard:
-    """What answers, and what lives as long as it does."""
+    """The application's routes, and the tasks and connections behind them."""
 
     def __init__(self, settings: Settings, observe: Observe, ready: Callable[[], None]) -> None:
-        """Prepare; connects to nothing yet.
+        """Prepare; opens no connection yet.
 
         Args:
             settings: The options.
-            observe: Collects what is known of the pipeline.
+            observe: Collects the facts about the pipeline.
             ready: Called in the event loop, once it turns.
         """
         self._hub = Hub()
@@ -145,7 +145,7 @@ class Dashboard:
         market = self._market(request)
         grid = _grid(request)
         before_s = _time(request, "before_s", time.time() + pages.AHEAD_S)
-        before_s = grid.ceil(before_s)  # as others ask
+        before_s = grid.ceil(before_s)  # so that equal queries can be shared
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
         key = market, grid, before_s, count
         found = await self._reader.shared(
@@ -240,7 +240,7 @@ class Dashboard:
 
 
 class _Files(StaticFiles):
-    """The pages, which browsers ask for again whether they have changed."""
+    """The pages; browsers check at each use whether they have changed."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
@@ -249,7 +249,7 @@ class _Files(StaticFiles):
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams when it is told to end: uvicorn would wait for them."""
+    """Ends the streams at a signal: uvicorn would wait for them."""
 
     def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
@@ -261,7 +261,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn does, but a signal that was ignored at the start stays ignored."""
+        """Capture signals as uvicorn does, but keep ignoring one that was ignored at the start."""
         own = handled(signal.SIGTERM, signal.SIGINT)
         with super().capture_signals():
             for number in {signal.SIGTERM, signal.SIGINT}.difference(own):
@@ -274,7 +274,7 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
 
     Args:
         settings: The options; DASHBOARD_PORT 0 takes a free port.
-        observe: Collects what is known of the pipeline.
+        observe: Collects the facts about the pipeline.
         ready: Called in the event loop with the dashboard's URL, as soon as it answers.
 
     Raises:
@@ -288,7 +288,7 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
         # uvicorn raises the signal again when it has shut down; that one must not kill us.
         for number in handled(signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it tells of its own start
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not its own start
         _Server(config, dashboard.end_streams).run(sockets=[listener])
 
 
@@ -300,7 +300,7 @@ def configuration(settings: Settings, application: ASGIApp) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         ws="none",
-        # Anybody on this machine could name another client: believe it of a proxy only.
+        # Any program on this machine could claim to be another client: trust only a proxy.
         proxy_headers=bool(settings.dashboard_hosts),
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_S,
@@ -337,11 +337,11 @@ def _symbol(request: Request) -> str:
 
 
 def _grid(request: Request) -> Grid:
-    """Return the candles that are asked for; days are those of the exchange unless told."""
+    """Return the grid of the wanted candles; days are the exchange's by default."""
     time_zone = request.query_params.get("time_zone", "") or markets.TIME_ZONES[0]
     grid = Grid(_whole(request, "interval_s", 60), time_zone)
     markets.check_grid(grid)
-    # Only days differ, so that others are asked for once whatever the time zone.
+    # Only days depend on the time zone, so other intervals share one query.
     return grid if grid.is_local else Grid(grid.interval_s)
 
 

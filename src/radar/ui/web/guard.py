@@ -1,4 +1,4 @@
-"""Decides who may ask the dashboard: under which name, from which page, with which token."""
+"""Decides which requests the dashboard answers: under which name, from which page, which token."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ LOGIN_FILES = ("/login.html", "/login.css", "/login.js")
 MAX_LOGIN_BYTES = 8192
 LOGIN_TIMEOUT_S = 10.0
 
-# Everything comes from here, nothing stands in the pages themselves.
+# All content comes from this server, and the pages hold no inline scripts or styles.
 _CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
@@ -40,7 +40,7 @@ _NOT_KEPT = {"cache-control": "no-store"}
 
 
 class Guard:
-    """An ASGI application around another one, which lets through what may be asked."""
+    """An ASGI application around another one; it passes allowed requests on."""
 
     def __init__(self, app: ASGIApp, token: str, names: Iterable[str]) -> None:
         """Guard an application.
@@ -85,7 +85,7 @@ class Guard:
             )
         if _is_of_another_page(headers):
             return _refuse(HTTPStatus.FORBIDDEN, "another page asks: open the dashboard itself")
-        # The library reads the header once more: one mistake in ours must not be enough.
+        # The library checks the header once more, in case of a mistake in this check.
         return TrustedHostMiddleware(
             await self._let_in(request), [_in_header(each) for each in allowed], www_redirect=False
         )
@@ -93,7 +93,7 @@ class Guard:
     def _allowed(self, scope: Scope, name: str) -> set[str]:
         """Return the names of the dashboard on this connection."""
         allowed = {*self._names, "localhost", "127.0.0.1", "::1"}
-        # Where it listens on all addresses: the one at which the connection arrived.
+        # For a server on all addresses: the address at which the connection arrived.
         if (server := scope.get("server")) and server[1] is not None:
             allowed.add(hosts.canonical(server[0]))
         if hosts.is_loopback(name):
@@ -144,7 +144,7 @@ class Guard:
 
     def _welcome(self, request: Request, given: str) -> Response:
         if not _same(given.strip(), self._token):
-            # The page says so, and what was given stands in no address any more.
+            # The page shows the mistake, and the wrong token leaves the address bar.
             return RedirectResponse("/#wrong", HTTPStatus.SEE_OTHER, _NOT_KEPT)
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER, _NOT_KEPT)
         response.set_cookie(
@@ -168,7 +168,7 @@ class Guard:
 
 
 def cookie_value(token: str) -> str:
-    """Return an HMAC of a token for the cookie, which so does not reveal the token."""
+    """Return an HMAC of a token for the cookie; it does not reveal the token."""
     return hmac.new(token.encode(), b"radar dashboard", hashlib.sha256).hexdigest()
 
 
@@ -181,7 +181,7 @@ def cookie_name(token: str) -> str:
 
 
 def _is_of_another_page(headers: Headers) -> bool:
-    """Tell whether a page of another site or port asks; a link to the dashboard may be followed."""
+    """Return whether a page of another site or port sent the request; links are allowed."""
     if not hosts.is_from_another_site(headers.get("sec-fetch-site", "")):
         return False
     opens = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")

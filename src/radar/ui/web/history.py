@@ -16,8 +16,8 @@ from radar.status.model import Flow, Overview
 PERIOD_S = 5.0
 LOOKED_AT_PERIOD_S = 1.0
 KEPT_MINUTES = 360
-POINTS = 720  # most that one answer holds of each curve
-_LOOKS_FOR_S = 3.0  # who looked so long ago looks no more
+POINTS = 720  # the most points of each curve in one answer
+_LOOKS_FOR_S = 3.0  # a viewer counts for this long after its last request
 
 _log = structlog.get_logger()
 
@@ -39,19 +39,19 @@ class History:
     """The newest samples of all datasets; memory is bounded (about 4 MB)."""
 
     def __init__(self, kept: int = int(KEPT_MINUTES * 60 / PERIOD_S)) -> None:
-        """Keep so many samples."""
+        """Keep this many samples."""
         self._samples: deque[tuple[float, dict[str, Sample]]] = deque(maxlen=kept)
 
     def add(self, at_s: float, flows: Iterable[Flow]) -> None:
-        """Add a sample, unless the one before is of the same period."""
+        """Add a sample, unless the previous one is of the same period."""
         if self._samples and at_s - self._samples[-1][0] < PERIOD_S * 0.9:
             return
         self._samples.append((at_s, {flow.dataset: _sample(flow) for flow in flows}))
 
     def since(self, at_s: float) -> dict[str, Any]:
-        """Return the curves since a time, as the page wants them.
+        """Return the curves since a time, in the page's form.
 
-        Of a long time, one point stands for several samples: the mean of rates, the worst of lag
+        Over a long time, one point combines several samples: the mean of rates, the worst of lag
         and latency.
         """
         chosen = [each for each in self._samples if each[0] >= at_s]
@@ -91,13 +91,13 @@ def _mean(values: list[float]) -> float:
 
 
 class Sampler:
-    """Observes the pipeline: every second while somebody looks, else every five."""
+    """Observes the pipeline: every second while a page is open, else every five."""
 
     def __init__(self, observe: Callable[[], Awaitable[Overview]]) -> None:
         """Prepare.
 
         Args:
-            observe: Returns what is known of the pipeline now; raises a RadarError if nothing is.
+            observe: Returns the present overview; raises a RadarError if no fact is known.
         """
         self.history = History()
         self._observe = observe
@@ -130,7 +130,7 @@ class Sampler:
         """Return the newest overview, at most a few seconds old.
 
         Raises:
-            StoreUnavailable: Nothing is known.
+            StoreUnavailable: There is no recent overview.
         """
         self._look()
         if not self._rounds:
@@ -141,7 +141,7 @@ class Sampler:
         """Wait for the next overview and return it.
 
         Raises:
-            StoreUnavailable: Nothing is known.
+            StoreUnavailable: There is no recent overview.
         """
         self._look()
         rounds = self._rounds

@@ -1,9 +1,9 @@
-"""The hub behind server-sent events: what many look at is asked for once.
+"""The hub behind server-sent events: it polls each subject once for all viewers.
 
-A subject is polled while somebody looks at it. Nothing is queued for a viewer: the hub keeps of
-each subject its state and the newest change, and a viewer takes what is new since it last did. Who
-is slower than the changes takes the whole state instead, so that memory does not depend on how slow
-anybody is.
+The hub polls a subject while a page shows it. It queues no events for a viewer. Of each subject it
+keeps the state and the newest change, and a viewer takes the events that it lacks. A viewer that is
+slower than the changes takes the whole state instead. So the memory does not depend on the speed of
+viewers.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ALIVE_S = 5.0
 RETRY_MS = 2000
 MAX_VIEWERS = 500
 MAX_VIEWERS_OF_A_CLIENT = 50  # a browser opens at most six
-REST = 3.0  # times as long as its question took, for which a subject rests
+REST = 3.0  # a subject rests for this many times the duration of its query
 
 State = TypeVar("State")
 
@@ -37,16 +37,16 @@ class TooManyViewers(RadarError):
 
 @dataclass(frozen=True)
 class Subject(Generic[State]):
-    """Something that pages look at.
+    """A set of facts that pages follow.
 
     Attributes:
-        key: What tells it from every other subject.
+        key: Identifies the subject.
         event: The name of its events.
-        period_s: It is asked for this often.
-        ask: Returns its state, given the one before; raises a RadarError if that fails.
-        whole: Makes the content of the event that tells a state to somebody who knows nothing.
-        change: Makes that of the event for who knows the state before; None if there is nothing.
-        rest: So many times as long as the question took it is not asked again.
+        period_s: The time between two queries.
+        ask: Returns its state, given the previous one; raises a RadarError if that fails.
+        whole: Makes the content of an event with the whole state, for a new viewer.
+        change: Makes the content of an event for a viewer of the previous state; None: no change.
+        rest: The subject rests for this many times the duration of its query.
     """
 
     key: Hashable
@@ -59,22 +59,22 @@ class Subject(Generic[State]):
 
 
 class Hub:
-    """All subjects that somebody looks at."""
+    """All subjects that pages follow now."""
 
     def __init__(self) -> None:
         """Prepare; for use from one event loop."""
         self._feeds: dict[Hashable, _Feed] = {}
-        self._viewers: Counter[str] = Counter()  # by client; only those that look
+        self._viewers: Counter[str] = Counter()  # by client; only the present ones
         self._closed = asyncio.Event()
 
     def admit(self, client: str) -> None:
-        """Count a viewer of a client; each that is admitted must leave.
+        """Count a viewer of a client; each admitted viewer must leave.
 
         Args:
             client: The viewer's address.
 
         Raises:
-            TooManyViewers: The client has as many viewers as one may have, or there are too many.
+            TooManyViewers: The client, or all clients together, have too many viewers.
         """
         if self._viewers[client] >= MAX_VIEWERS_OF_A_CLIENT:
             raise TooManyViewers(
@@ -86,7 +86,7 @@ class Hub:
         metrics.DASHBOARD_VIEWERS.set(self._viewers.total())
 
     def leave(self, client: str) -> None:
-        """Forget a viewer."""
+        """Remove a viewer."""
         self._viewers[client] -= 1
         if not self._viewers[client]:
             del self._viewers[client]
@@ -99,7 +99,7 @@ class Hub:
             feed.wake()
 
     async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncGenerator[bytes, None]:
-        """Yield what a viewer is told, as server-sent events, until the hub is closed."""
+        """Yield the events for a viewer, as server-sent events, until the hub is closed."""
         woken = asyncio.Event()
         feeds = [self._join(subject, woken) for subject in subjects]
         told = [_Told() for _ in feeds]
@@ -140,23 +140,23 @@ def encode(event: str, content: object) -> bytes:
 
 @dataclass
 class _Told:
-    """What a viewer knows of a subject."""
+    """The version of a subject that a viewer has."""
 
     version: int = 0
     problem: int = 0
 
 
 class _Feed:
-    """A subject that somebody looks at."""
+    """A subject that at least one page follows."""
 
     def __init__(self, subject: Subject[Any]) -> None:
         self.subject = subject
         self.viewers: set[asyncio.Event] = set()
         self._version = 0  # of the state; 0: there is none yet
         self._state: Any = None
-        self._whole = b""  # the state as an event, once somebody wanted it
-        self._change = b""  # from the version before; empty: it cannot be told so
-        self._problem = ""  # why there is no newer state; empty: there is
+        self._whole = b""  # the state as an event, once a viewer needs it
+        self._change = b""  # from the previous version; empty: there is no such event
+        self._problem = ""  # why there is no newer state; empty: there is one
         self._problems = 0  # how many there were
         self._task = asyncio.create_task(self._poll())
 
@@ -168,7 +168,7 @@ class _Feed:
             viewer.set()
 
     def news(self, known: _Told) -> list[bytes]:
-        """Return the events that a viewer lacks, and take note that it has them."""
+        """Return the events that a viewer lacks, and record that it has them."""
         events = []
         if known.version != self._version:
             follows = known.version == self._version - 1 and self._change
@@ -193,7 +193,7 @@ class _Feed:
             except RadarError as error:
                 self._fail(str(error))
             except Exception:  # noqa: BLE001 - the next round may do better
-                # A subject that stands still for ever would look like one that is quiet.
+                # A subject that stands still for ever would look like a quiet one.
                 _log.exception("cannot tell", subject=self.subject.event)
                 self._fail("the dashboard itself has failed: its log says why")
             else:
@@ -209,7 +209,7 @@ class _Feed:
 
     def _take(self, state: Any) -> None:
         change: object | None = None
-        news = not self._version or bool(self._problem)  # then everybody is told the whole
+        news = not self._version or bool(self._problem)  # then all viewers get the whole state
         if not news:
             change = self.subject.change(self._state, state)
             news = change is not None
@@ -221,16 +221,16 @@ class _Feed:
 
 
 class EventStream:
-    """An ASGI response that sends what a stream yields, until either side has enough."""
+    """An ASGI response that sends a stream until either side ends it."""
 
-    SEND_TIMEOUT_S = 60.0  # who takes nothing for so long is gone
+    SEND_TIMEOUT_S = 60.0  # a client that reads nothing for this long is gone
 
     def __init__(self, hub: Hub, subjects: Sequence[Subject[Any]], client: str) -> None:
         """Prepare the stream of a viewer.
 
         Args:
             hub: The hub of the dashboard.
-            subjects: The subjects that the viewer looks at.
+            subjects: The subjects of the viewer's page.
             client: The viewer's address.
 
         Raises:

@@ -1,7 +1,7 @@
-"""Questions about markets, and their answers as the pages want them.
+"""Queries about markets, and their answers in the pages' form.
 
-Times are Unix times in seconds. Prices and amounts of trades are exact texts; what a chart draws is
-a float. Every function blocks until ClickHouse has answered and raises StoreUnavailable or
+Times are Unix times in seconds. Prices and amounts of trades are exact texts; numbers for charts
+are floats. Every function blocks until ClickHouse has answered and raises StoreUnavailable or
 QueryFailed if it does not.
 """
 
@@ -17,35 +17,35 @@ INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
 MAX_CANDLES = 2000
 MAX_TRADES = 500
 DAY_S = 86400
-# The days of the exchange, and those of the rest of the world.
+# The exchange's days, and UTC's.
 TIME_ZONES = ("Asia/Tehran", "UTC")
-# Midnight of any time zone that is not odd; what asks for days asks at a multiple of it.
+# Midnight of any usual time zone is a multiple of this; queries for days start at such a time.
 _MIDNIGHTS_S = 1800
-# Candles that changed are read in ranges; so many intervals between them make another range.
+# Changed candles are read in ranges; a distance of this many intervals starts another range.
 _FAR_INTERVALS = 30
-# Intervals that are looked at for each wanted candle: some have no trades; hardly any of an hour,
-# where there are so many trades that it matters how many are read.
+# Intervals that are read for each wanted candle: short intervals may have no trades. Long ones
+# almost always have some, and so many that the number of read rows matters.
 _WINDOW, _LONG_S = 1.5, 3600
 _FIRST_MS = 4 * 86_400_000  # the first Monday of 1970; the view refuses ranges that begin earlier
-BOOK_BPS = 100.0  # what lies so near the middle makes the imbalance
+BOOK_BPS = 100.0  # quantities this near the middle make the imbalance
 
-# SELECT and nothing else; what belongs to a query may be set, as clients do.
+# Only SELECT; a query may bring its own settings, as clients do.
 READ_ONLY = {"readonly": "2"}
 
 
 class NoSuchMarket(RadarError):
-    """Nothing is recorded of a market."""
+    """A market has no records."""
 
 
 class MarketTicker(NamedTuple):
-    """A market by its exchange and by the name that the exchange gives it."""
+    """A market: its exchange and the exchange's name for it."""
 
     source: str
     symbol: str
 
 
 class Grid(NamedTuple):
-    """Where candles begin: every so many seconds, or at midnight of a time zone."""
+    """The begin of candles: every so many seconds, or at midnight of a time zone."""
 
     interval_s: int
     time_zone: str = "UTC"
@@ -95,7 +95,7 @@ class MarketRow(Struct, frozen=True):
 
 
 class CandleRow(Struct, frozen=True):
-    """What traded in one interval."""
+    """The trades of one interval."""
 
     time: int  # the interval's beginning
     open: float
@@ -130,11 +130,11 @@ class BookState(Struct, frozen=True):
     mid: float | None
     spread: float | None
     spread_bps: float | None
-    imbalance: float | None  # of what lies within BOOK_BPS of the middle, from -1 to 1
+    imbalance: float | None  # of the quantities within BOOK_BPS of the middle, from -1 to 1
 
 
 def _numbers(*columns: str) -> str:
-    """Return what selects decimals as the nearest floats; ClickHouse's own cast may miss them."""
+    """Return the SQL that selects decimals as the nearest floats; a plain cast may miss them."""
     return ", ".join(f"toFloat64(toString({column}))" for column in columns)
 
 
@@ -169,7 +169,7 @@ FROM market_daily_candles(source = {{source:String}}, symbol = {{symbol:String}}
 ORDER BY open_time DESC LIMIT {{count:UInt32}}
 """
 
-# The beginning of the oldest of the newest intervals with trades, of those before the window.
+# The begin of the oldest wanted interval with trades, before the window.
 CANDLES_BEGIN = """
 SELECT toInt64(min(beginning)) * 1000
 FROM
@@ -190,7 +190,7 @@ WHERE source = {source:String} AND symbol = {symbol:String}
     AND inserted_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
 """
 
-# Deliveries, not trades: in the order in which they are stored, so that hardly any are read.
+# Deliveries, not trades, in the order of the table's key: so ClickHouse reads very few rows.
 TRADES_BEGIN = """
 SELECT count(), toUnixTimestamp64Milli(min(event_time))
 FROM
@@ -243,14 +243,14 @@ def markets(store: Store) -> list[MarketRow]:
 
 
 def market_row(store: Store, market: MarketTicker) -> MarketRow | None:
-    """Return what the list of markets says of one; None if it is not there."""
+    """Return one market's row of the list of markets; None if it is not there."""
     sql = f"{MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
     rows = store.rows(sql, market._asdict(), READ_ONLY)
     return MarketRow(*rows[0]) if rows else None
 
 
 def by_volume(rows: list[MarketRow]) -> list[MarketRow]:
-    """Order markets by what was traded in 24 hours, in Toman where its price is known."""
+    """Order markets by the traded volume of 24 hours, in Toman where its price is known."""
     toman = {row.base: row.last_price or 0 for row in rows if row.quote == "TMN"} | {"TMN": 1}
 
     def volume(row: MarketRow) -> tuple[bool, float, str]:
@@ -265,10 +265,10 @@ def candles(
 ) -> list[CandleRow]:
     """Return the newest candles that begin before a time, oldest first.
 
-    Intervals without trades are not there and do not count.
+    Intervals without trades have no candle and do not count.
 
     Raises:
-        NoSuchMarket: Nothing is recorded of the market.
+        NoSuchMarket: The market has no records.
         InvalidRequest: There are no such candles.
     """
     check_grid(grid)
@@ -293,7 +293,7 @@ def candles(
 
 
 def check_grid(grid: Grid) -> None:
-    """Do nothing if there are such candles.
+    """Return if there are such candles.
 
     Raises:
         InvalidRequest: There are none.
@@ -316,7 +316,7 @@ def last_candles(store: Store, market: MarketTicker, grid: Grid) -> list[CandleR
 
 
 def now_ms(store: Store) -> int:
-    """Return the time by the clock of ClickHouse, by which it notes insertions."""
+    """Return the time by ClickHouse's clock, which also dates insertions."""
     ((found,),) = store.rows("SELECT toUnixTimestamp64Milli(now64(3))", settings=READ_ONLY)
     return int(found)
 
@@ -326,16 +326,17 @@ def changed_candles(
 ) -> tuple[int, list[CandleRow]]:
     """Return the candles of the rows that were inserted since a time, oldest first.
 
-    However old the trades are: a candle of last week changes when a trade of then is stored now.
+    The age of a trade does not matter: a trade of last week that is stored now changes last week's
+    candle.
 
     Args:
         store: The database.
         market: The market.
-        grid: Where candles begin.
+        grid: The begin of the candles.
         since_ms: Time by the clock of ClickHouse, in milliseconds.
 
     Returns:
-        The time by that clock before it was read, and the candles.
+        The time by that clock before the query, and the candles.
     """
     asked = market._asdict() | grid._asdict() | {"count": MAX_CANDLES}
     ((now_ms, beginnings),) = store.rows(
@@ -376,10 +377,10 @@ def _candles(
 
 
 def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
-    """Return the newest trades, newest first; of those in the same moment the last received.
+    """Return the newest trades, newest first; of trades at the same moment the last received.
 
     Raises:
-        NoSuchMarket: Nothing is recorded of the market.
+        NoSuchMarket: The market has no records.
     """
     deliveries = 2 * count
     while True:
@@ -388,7 +389,7 @@ def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
         found = trades_since(store, market, since_ms / 1000, count)
         if len(found) == count or there < deliveries:
             break
-        deliveries *= 8  # each was delivered many times
+        deliveries *= 8  # each trade was delivered many times
     if not found:
         must_exist(store, market)
     return found
@@ -404,7 +405,7 @@ def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
     """Return the book as it was known at a time.
 
     Raises:
-        NoSuchMarket: Nothing is recorded of the market.
+        NoSuchMarket: The market has no records.
     """
     asked = market._asdict() | {"at_us": int(at_s * 1_000_000)}
     for row in store.rows(BOOK, asked, READ_ONLY):
@@ -441,16 +442,16 @@ def imbalance(
 
 
 def book_version(store: Store, market: MarketTicker) -> tuple[Any, ...]:
-    """Return what changes with every new snapshot of the market; cheap."""
+    """Return values that change with every new snapshot of the market; cheap."""
     return tuple(store.rows(BOOK_VERSION, market._asdict(), READ_ONLY))
 
 
 def must_exist(store: Store, market: MarketTicker) -> None:
-    """Do nothing if anything is recorded of a market.
+    """Return if a market has records.
 
     Raises:
-        NoSuchMarket: Nothing is.
+        NoSuchMarket: It has none.
     """
     ((found,),) = store.rows(EXISTS, market._asdict(), READ_ONLY)
     if not found:
-        raise NoSuchMarket(f"nothing is recorded of a market {market.symbol!r}")
+        raise NoSuchMarket(f"there are no records of a market {market.symbol!r}")

@@ -1,4 +1,4 @@
-"""What each page looks at while it is open."""
+"""The subjects that each page follows while it is open."""
 
 import time
 from collections import deque
@@ -16,21 +16,21 @@ from radar.ui.web.reader import Reader
 
 MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0
-TAPE = 200  # newest trades that a viewer is shown
+TAPE = 200  # newest trades that a page shows
 _MARKETS_FRESH_S = 1.0
-LATELY_CHANGED = 500  # candles that somebody is told who follows from now on or was too slow
-# A row may become visible so long after the time of its insertion, which ClickHouse sets before.
+LATELY_CHANGED = 500  # candles that a new or a slow page gets
+# A row may become visible this long after its insertion time, which ClickHouse sets before.
 VISIBLE_AFTER_MS = 15_000
-AHEAD_S = 60.0  # so much a producer's clock may be ahead
+AHEAD_S = 60.0  # a producer's clock may be ahead by this much
 
 
 async def market_rows(reader: Reader) -> list[MarketRow]:
-    """Return the list of markets, asked for at most once a second."""
+    """Return the list of markets, read at most once a second."""
     return await reader.shared("markets", markets.markets, fresh_s=_MARKETS_FRESH_S)
 
 
 def all_markets(reader: Reader) -> list[Subject[Any]]:
-    """Return what the list of markets looks at."""
+    """Return the subjects of the list of markets."""
 
     async def ask(_: list[MarketRow] | None) -> list[MarketRow]:
         return await market_rows(reader)
@@ -41,7 +41,7 @@ def all_markets(reader: Reader) -> list[Subject[Any]]:
     def change(before: list[MarketRow], after: list[MarketRow]) -> dict[str, object] | None:
         known = {(row.source, row.symbol) for row in after}
         if any((row.source, row.symbol) not in known for row in before):
-            return whole(after)  # one is gone
+            return whole(after)  # a market is gone
         changed = changed_rows(before, after)
         return {"at_s": time.time(), "full": False, "markets": changed} if changed else None
 
@@ -49,13 +49,13 @@ def all_markets(reader: Reader) -> list[Subject[Any]]:
 
 
 def changed_rows(before: Sequence[MarketRow], after: Sequence[MarketRow]) -> list[MarketRow]:
-    """Return the rows that are not what they were."""
+    """Return the rows that have changed."""
     known = set(before)
     return [row for row in after if row not in known]
 
 
 def one_market(reader: Reader, market: MarketTicker, grid: Grid) -> list[Subject[Any]]:
-    """Return what the page of a market looks at."""
+    """Return the subjects of a market's page."""
     return [
         _row(reader, market),
         _tape(reader, market),
@@ -65,12 +65,12 @@ def one_market(reader: Reader, market: MarketTicker, grid: Grid) -> list[Subject
 
 
 def pipeline(sampler: Sampler) -> list[Subject[Any]]:
-    """Return what the page of the pipeline looks at."""
+    """Return the subjects of the pipeline's page."""
 
     async def ask(before: Overview | None) -> Overview:
         return await (sampler.latest() if before is None else sampler.next())
 
-    # The sampler decides how often; to ask it is to wait for it.
+    # The sampler sets the pace: each call waits for its next overview.
     return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after, rest=0.0)]
 
 
@@ -85,16 +85,16 @@ def _row(reader: Reader, market: MarketTicker) -> Subject[MarketRow | None]:
 class Tape:
     """The newest trades of a market.
 
-    What is newest is asked for as a whole, and what was not there before is new. So it does not
-    matter in which order trades become visible, how late, or how often one was delivered.
+    Each query reads all of the newest trades; those that were not there before are new. So the
+    order in which trades become visible, a delay, or a repeated delivery does not matter.
     """
 
     trades: list[TradeRow] = field(default_factory=list)
     fresh: list[TradeRow] = field(default_factory=list)
-    told: deque[str] = field(default_factory=lambda: deque(maxlen=4 * TAPE))  # by their identity
+    told: deque[str] = field(default_factory=lambda: deque(maxlen=4 * TAPE))  # IDs of sent trades
 
     def followed_by(self, trades: list[TradeRow]) -> "Tape":
-        """Return the tape with the trades that are the newest now."""
+        """Return the next tape, from the trades that are the newest now."""
         told = set(self.told)
         fresh = [trade for trade in trades if trade.id not in told]
         known = self.told.copy()
@@ -107,7 +107,7 @@ def _tape(reader: Reader, market: MarketTicker) -> Subject[Tape]:
         def newest(store: Store) -> list[TradeRow]:
             if before is None or len(before.trades) < TAPE:
                 return markets.trades(store, market, TAPE)
-            # The newest cannot be older than the oldest of those that were the newest before.
+            # The newest cannot be older than the oldest trade of the previous tape.
             return markets.trades_since(store, market, before.trades[-1].at_s, TAPE)
 
         return (before or Tape()).followed_by(await reader.ask("trades", newest))
@@ -137,18 +137,18 @@ def _book(reader: Reader, market: MarketTicker) -> Subject[tuple[Any, BookState]
 
 @dataclass(frozen=True)
 class LiveCandles:
-    """The candles of a market that changed lately, of whatever time they are.
+    """The candles of a market that changed lately, whatever their time.
 
-    Rows are asked for by when they were inserted, so that a trade that is stored late changes its
+    Rows are selected by their insertion time, so that a trade that is stored late changes its
     candle too.
     """
 
-    since_ms: int = 0  # what was inserted later is not known yet; clock of ClickHouse
-    lately: dict[int, CandleRow] = field(default_factory=dict)  # by time; what changed last is last
+    since_ms: int = 0  # later insertions are not known yet; clock of ClickHouse
+    lately: dict[int, CandleRow] = field(default_factory=dict)  # by time; in the order of changes
     changed: list[CandleRow] = field(default_factory=list)
 
     def followed_by(self, now_ms: int, candles: Sequence[CandleRow]) -> "LiveCandles":
-        """Return these with those candles that differ from what was known."""
+        """Return the next state, with those candles that differ from the known ones."""
         changed = [each for each in candles if self.lately.get(each.time) != each]
         lately = self.lately.copy()
         for candle in changed:

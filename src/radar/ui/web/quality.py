@@ -1,4 +1,4 @@
-"""What was watched and what was missed, as the page of data quality wants it."""
+"""Coverage, gaps and retention, in the form of the page of data quality."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ MAX_GAPS = 200
 
 
 class CoveredDay(Struct, frozen=True):
-    """How much of a day a market was watched; as `radar coverage` tells."""
+    """The coverage of a market on one day; as in `radar coverage`."""
 
     day: str
     watched_share: float
@@ -29,7 +29,7 @@ class CoveredDay(Struct, frozen=True):
 
 
 class CoveredMarket(Struct, frozen=True):
-    """A market and what there is of each day; None before it was first watched."""
+    """A market and its coverage of each day; None before it was first recorded."""
 
     dataset: str
     symbol: str
@@ -37,7 +37,7 @@ class CoveredMarket(Struct, frozen=True):
 
 
 class QualitySummary(Struct, frozen=True):
-    """The coverage of all days and markets of trades; None: nothing was watched."""
+    """The coverage of all days and markets of trades; None: no market was recorded."""
 
     watched_share: float | None
     complete_share: float | None
@@ -46,15 +46,15 @@ class QualitySummary(Struct, frozen=True):
 
 
 class Retention(Struct, frozen=True):
-    """For how long rows are kept; None: for ever, or nothing was recorded."""
+    """For how long rows are kept; None: for ever, or there are no records."""
 
     days: int | None
-    first_day: str | None  # the oldest of which something is recorded
+    first_day: str | None  # the oldest day with records
     goes_on: str | None  # when its rows begin to be deleted
 
 
 class GapRow(Struct, frozen=True):
-    """A time in which nothing of some markets was received."""
+    """A time in which no connection covered some markets."""
 
     dataset: str
     symbols: list[str]

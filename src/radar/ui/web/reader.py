@@ -1,15 +1,17 @@
-"""Asks ClickHouse from the event loop: in threads, and the same question once."""
+"""Queries ClickHouse from the event loop: in threads, and equal queries once."""
 
 import asyncio
-import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
+from radar.aside import settle
 from radar.errors import QueryFailed, RadarError
 from radar.settings import Settings
 from radar.store.client import Store
@@ -25,15 +27,15 @@ _log = structlog.get_logger()
 
 
 class QueryRefused(RadarError):
-    """ClickHouse refuses a question: the log says why, the person who asked needs no SQL."""
+    """ClickHouse refuses a query: the log has the reason; the page shows no SQL."""
 
 
 class Busy(RadarError):
-    """More is asked than can be answered: ask later."""
+    """There are more queries than can be answered: try again later."""
 
 
 class Threads:
-    """A few threads for what blocks. The process ends without waiting for one that hangs."""
+    """A few threads for blocking actions. The process ends without waiting for one that hangs."""
 
     def __init__(self, count: int, name: str, at_end: Callable[[], None] | None = None) -> None:
         """Start them.
@@ -50,29 +52,19 @@ class Threads:
             threading.Thread(target=self._work, name=f"{name} {n}", daemon=True).start()
 
     async def run(self, action: Callable[[], _Answer]) -> _Answer:
-        """Return what an action returns or raise what it raises.
+        """Run an action in a thread; return its result or raise its error.
 
         Raises:
             Busy: Too many wait already.
         """
         if self._waiting.qsize() >= MAX_WAITING:
             raise Busy("too much is asked at once: try again")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_Answer] = loop.create_future()
-
-        def act() -> None:
-            try:
-                answer = action()
-            except Exception as error:  # noqa: BLE001 - whoever asked gets it
-                _tell(loop, future, future.set_exception, error)
-            else:
-                _tell(loop, future, future.set_result, answer)
-
-        self._waiting.put(act)
-        return await future
+        future: Future[_Answer] = Future()
+        self._waiting.put(partial(settle, future, action))
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Let the threads end when they have done what waits. Does not block."""
+        """Let the threads end after the waiting actions. Does not block."""
         for _ in range(self._count):
             self._waiting.put(None)
 
@@ -83,25 +75,11 @@ class Threads:
             self._at_end()
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop,
-    future: "asyncio.Future[Any]",
-    tell: Callable[[Any], None],
-    what: object,
-) -> None:
-    def if_awaited() -> None:
-        if not future.done():
-            tell(what)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-        loop.call_soon_threadsafe(if_awaited)
-
-
 class Reader:
-    """Asks one database; for use from one event loop."""
+    """Queries one database; for use from one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Prepare; connects with the first question."""
+        """Prepare; connects with the first query."""
         self._settings = settings
         self._threads = Threads(THREADS, "reader", self._disconnect)
         self._local = threading.local()
@@ -109,16 +87,16 @@ class Reader:
         self._shared: dict[tuple[str, Hashable], tuple[float, asyncio.Task[Any]]] = {}
 
     async def ask(self, name: str, question: Callable[[Store], _Answer]) -> _Answer:
-        """Ask in a thread.
+        """Run a query in a thread.
 
         Args:
             name: One word of a few, for the metrics.
-            question: Is given a connection of its own.
+            question: Gets a connection of its own.
 
         Raises:
             StoreUnavailable: ClickHouse does not answer.
-            Refused: ClickHouse refuses.
-            Busy: Too many questions wait.
+            QueryRefused: ClickHouse refuses.
+            Busy: Too many queries wait.
         """
 
         def answer() -> _Answer:
@@ -144,16 +122,16 @@ class Reader:
         key: Hashable = (),
         fresh_s: float = 0.0,
     ) -> _Answer:
-        """Ask once for all who ask the same meanwhile, or up to `fresh_s` later.
+        """Run a query once for all callers of the same query, meanwhile or up to `fresh_s` later.
 
         Args:
-            name: As in `ask`; with `key` it says what is the same.
+            name: As in `ask`; equal `name` and `key` mean the same query.
             question: As in `ask`.
-            key: The question's parameters.
-            fresh_s: How old an answer may be, counted from when it was asked for.
+            key: The query's parameters.
+            fresh_s: How old an answer may be, counted from the begin of its query.
 
         Raises:
-            StoreUnavailable: As `ask`; so do Refused and Busy.
+            StoreUnavailable: As `ask`, which also raises QueryRefused and Busy.
         """
         now_s = time.monotonic()
         asked_s, task = self._shared.get((name, key), (0.0, None))
@@ -161,7 +139,7 @@ class Reader:
             task = asyncio.create_task(self.ask(name, question))
             task.add_done_callback(lambda task: self._answered((name, key), task, now_s + fresh_s))
             self._shared[name, key] = now_s, task
-        # Others wait for it too, who are not to lose it when this one is cancelled.
+        # Other callers may wait for it too: the cancellation of this one must not end it.
         answer: _Answer = await asyncio.shield(task)
         return answer
 
