@@ -34,7 +34,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "src/radar/checks/rows.py",
         "src/radar/codec/batch_decoder.py",
         "src/radar/codec/byte_grid.py",
-        "src/radar/codec/message_format.py",
         "src/radar/reading/export.py",
         "src/radar/records.py",
     )

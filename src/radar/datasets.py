@@ -1,70 +1,201 @@
-"""The datasets, and everything that differs between them.
+"""The datasets: one object holds everything that differs between them.
 
-A new dataset is one record, one entry here and one migration.
+`docs/adding-a-dataset.md` lists the steps to add one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from radar.codec import batch_decoder, message_format
+from radar.codec import message_format
+from radar.codec.message_format import Message, MessageDecoder
+
+if TYPE_CHECKING:
+    from radar.codec.batch_decoder import ReadColumns
+
+TIME_MS, TIME_US = "DateTime64(3, 'UTC')", "DateTime64(6, 'UTC')"
 
 
-@dataclass(frozen=True)
+class InsertColumn(NamedTuple):
+    """A column that workers fill.
+
+    Attributes:
+        name: Its name in the table.
+        type: The ClickHouse type of the sent values; the server converts them to the table's type.
+        field: The field of the message that it holds.
+    """
+
+    name: str
+    type: str
+    field: str
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """One dataset on its way from the exchange to its table."""
+    """One dataset on its way from the exchange to its table and its readers.
 
-    name: str  # as on the command line
+    Attributes:
+        name: Its name on the command line.
+        message: The struct of a message: the record as Kafka holds it.
+        topic: Where producers publish it.
+        dead_letter_topic: Where workers publish messages that cannot become rows.
+        group: The consumer group of its workers.
+        table: Where workers insert it. Rows expire `RETENTION_DAYS` after their receipt.
+        columns: The columns that a message fills, in the order of the insert.
+        row_key: The columns whose values no two rows share.
+        look_up: The column of the row key by which ClickHouse finds a few rows fast.
+        view: The SQL of the relation in which each row appears once.
+        time: The column that decides on the UTC day of a row.
+        export_columns: The SQL of the columns of exported files; empty: it cannot be exported.
+        export_order: The SQL of the order of exported rows.
+        workers: How many worker processes `radar up` starts; 0: one process stores all datasets
+            with a 0, because they bring only a few messages a minute.
+        look_back_s: How far back `radar status` looks for the newest row of a market.
+    """
+
+    name: str
+    message: type[Message]
     topic: str
     dead_letter_topic: str
-    group: str  # the consumer group of its workers
+    group: str
     table: str
-    decode: Callable[[bytes], Any]  # one message value; raises InvalidMessage
-    read_columns: batch_decoder.ReadColumns  # many message values at once; raises the same
+    columns: tuple[InsertColumn, ...]
+    row_key: tuple[str, ...]
+    look_up: str
+    view: str
+    time: str = "received_at"
+    export_columns: str = ""
+    export_order: str = ""
+    workers: int = 0
+    look_back_s: int = 86_400
 
+    @cached_property
+    def decode(self) -> Callable[[bytes], Any]:
+        """Decode one message value; it raises InvalidMessage."""
+        return MessageDecoder(self.message)
+
+    @cached_property
+    def read_columns(self) -> "ReadColumns":
+        """Decode many message values into the columns of an insert; it raises InvalidMessage."""
+        # NumPy takes longer to import than most commands take to run.
+        from radar.codec import batch_decoder
+
+        fast = batch_decoder.FAST.get(self.message)
+        return fast or batch_decoder.MessageColumns(self.decode, self.columns)
+
+
+_MARKET = tuple(
+    InsertColumn(name, "LowCardinality(String)", name)
+    for name in ("source", "symbol", "base", "quote", "side")
+)
+_RECEIVED_AT = InsertColumn("received_at", TIME_US, "received_at_us")
+_PERIOD = (
+    InsertColumn("symbols", "Array(String)", "symbols"),
+    InsertColumn("began_at", TIME_US, "began_at_us"),
+    InsertColumn("ended_at", TIME_US, "ended_at_us"),
+)
 
 TRADES = Dataset(
     name="trades",
+    message=message_format.TradeMessage,
     topic="radar_trades",
     dead_letter_topic="radar_trades_dlq",
     group="clickhouse-trades-consumers-v1",
     table="trades_master",
-    decode=message_format.decode_trade,
-    read_columns=batch_decoder.trade_columns,
+    columns=(
+        InsertColumn("trade_id", "UUID", "trade_id"),
+        *_MARKET,
+        InsertColumn("price", "String", "price"),
+        InsertColumn("base_amount", "String", "base_amount"),
+        InsertColumn("event_time", TIME_MS, "event_time_ms"),
+        _RECEIVED_AT,
+    ),
+    row_key=("trade_id",),
+    look_up="trade_id",
+    view="trades",
+    time="event_time",
+    export_columns="toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS"
+    " side, price, base_amount, quote_amount, event_time, received_at",
+    export_order="event_time, received_at, trade_id",
+    workers=3,
 )
 
 DEPTH = Dataset(
     name="depth",
+    message=message_format.DepthMessage,
     topic="radar_depths",
     dead_letter_topic="radar_depths_dlq",
     group="clickhouse-depth-consumers-v1",
     table="orderbook_depth",
-    decode=message_format.decode_depth,
-    read_columns=batch_decoder.depth_columns,
+    columns=(
+        *_MARKET,
+        InsertColumn("prices", "Array(Float64)", "prices"),
+        InsertColumn("quantities", "Array(Float64)", "quantities"),
+        _RECEIVED_AT,
+    ),
+    row_key=("source", "symbol", "side", "received_at"),
+    look_up="received_at",
+    view="orderbook_depth FINAL",
+    export_columns="source, symbol, base, quote, toString(side) AS side, received_at, prices,"
+    " quantities",
+    export_order="received_at, side",
+    workers=2,
+    look_back_s=3_600,
 )
 
 GAPS = Dataset(
     name="gaps",
+    message=message_format.GapMessage,
     topic="radar_gaps",
     dead_letter_topic="radar_gaps_dlq",
     group="clickhouse-gaps-consumers-v1",
     table="gaps",
-    decode=message_format.decode_gap,
-    read_columns=batch_decoder.gap_columns,
+    columns=(
+        InsertColumn("source", "String", "source"),
+        InsertColumn("record_kind", "String", "record_kind"),
+        InsertColumn("cause", "String", "cause"),
+        *_PERIOD,
+        InsertColumn("repaired", "Bool", "repaired"),
+        _RECEIVED_AT,
+    ),
+    row_key=("source", "record_kind", "cause", "symbols", "began_at", "ended_at", "received_at"),
+    look_up="received_at",
+    view="gaps FINAL",
 )
 
 WATCHES = Dataset(
     name="watches",
+    message=message_format.WatchMessage,
     topic="radar_watches",
     dead_letter_topic="radar_watches_dlq",
     group="clickhouse-watches-consumers-v1",
     table="watches",
-    decode=message_format.decode_watch,
-    read_columns=batch_decoder.watch_columns,
+    columns=(
+        InsertColumn("source", "String", "source"),
+        InsertColumn("record_kind", "String", "record_kind"),
+        InsertColumn("connection", "String", "connection"),
+        *_PERIOD,
+        InsertColumn("end_reason", "String", "end_reason"),
+        InsertColumn("interval_ms", "UInt32", "interval_ms"),
+        _RECEIVED_AT,
+    ),
+    # A watch is published again while it grows: later, but with the same beginning.
+    row_key=("source", "record_kind", "connection", "began_at"),
+    look_up="began_at",
+    view="watches FINAL",
 )
 
-# What an exchange sends; gaps are what the producers of these missed, watches when they did not.
+# Producers record these from an exchange; the others are reports of producers about themselves.
 RECORDED = {dataset.name: dataset for dataset in (TRADES, DEPTH)}
 DATASETS = RECORDED | {dataset.name: dataset for dataset in (GAPS, WATCHES)}
-# A few messages a minute: one worker process stores them together.
-QUIET = (GAPS, WATCHES)
+
+
+def exported() -> list[Dataset]:
+    """Return the datasets that `radar export` writes."""
+    return [dataset for dataset in DATASETS.values() if dataset.export_columns]
+
+
+def quiet() -> list[Dataset]:
+    """Return the datasets that one worker process stores together."""
+    return [dataset for dataset in DATASETS.values() if not dataset.workers]

@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from radar import secret_file
+from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError
 
 # A person waits for Kafka and ClickHouse: with the start of Python this is less than three seconds.
@@ -455,9 +456,11 @@ class Settings(BaseSettings):
 
     # Running
     trades_workers: int = Field(
-        3, ge=1, le=64, description="Trades workers that `radar up` starts."
+        TRADES.workers, ge=1, le=64, description="Trades workers that `radar up` starts."
     )
-    depth_workers: int = Field(2, ge=1, le=64, description="Depth workers that `radar up` starts.")
+    depth_workers: int = Field(
+        DEPTH.workers, ge=1, le=64, description="Depth workers that `radar up` starts."
+    )
     radar_data_dir: Path = Field(
         Path(".radar"), description="Folder of the embedded mode's data and logs."
     )

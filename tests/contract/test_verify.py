@@ -11,7 +11,6 @@ import pytest
 
 from corpus.bad_messages import trade
 from radar.checks import verify as module
-from radar.checks.rows import ROWS
 from radar.checks.verify import DatasetReport, PartitionReport, verify_dataset
 from radar.consumer.dlq.replay import purge
 from radar.datasets import DATASETS, TRADES
@@ -60,10 +59,6 @@ def run(*arguments: str, code: int) -> str:
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
-
-
-def test_every_dataset_has_its_rows() -> None:
-    assert set(ROWS) == set(DATASETS)
 
 
 @pytest.mark.kafka_decides

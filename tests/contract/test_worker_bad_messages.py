@@ -197,8 +197,8 @@ def test_worker_given_hostile_messages_of_others_keeps_each_and_stores_all_neigh
         (KEY, b'{"v":1,"kind":"trade","[/boom]":1}', []),
         (escape.encode(), trade(side=escape), []),
         (KEY, trade(side=b'"\\ud800"'), []),
-        (b"k" * 100_000, trade(**{escape: 1}), []),
-        (KEY, trade(**{"x" * 3000: 1}), []),
+        (b"k" * 100_000, trade(**{escape: 1}, side=escape), []),
+        (KEY, trade(**{"x" * 3000: 1}, price="x" * 3000), []),
         (KEY, trade(v=2), [("h" * 1000, b"x" * 900_000)]),
         (KEY, trade(v=2), [(f"h{n}", b"x") for n in range(50_000)]),
     ]

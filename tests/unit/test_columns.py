@@ -1,48 +1,19 @@
 """Values read block by block come to what they come to one by one."""
 
 from typing import Any
-from uuid import UUID
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from column_values import plain
 from corpus.bad_messages import BAD_MESSAGES, depth, trade
 from generated import snapshots, trades
 from radar.codec import batch_decoder, message_format
-from radar.codec.batch_decoder import Coded, Columns, Lists
-from radar.codec.byte_grid import Packed
 from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.records import DepthSnapshot, Trade
-
-
-def plain(read: Columns) -> dict[str, list[Any]]:
-    """Return the values of each column."""
-    found: dict[str, list[Any]] = {}
-    for column in read:
-        data = column.data
-        if isinstance(data, Coded):
-            found[column.name] = [data.texts[code] for code in data.codes]
-        elif isinstance(data, Lists):
-            ends = np.cumsum(data.lengths)
-            found[column.name] = [
-                list(data.values[end - length : end])
-                for end, length in zip(ends, data.lengths, strict=True)
-            ]
-        elif isinstance(data, Packed):
-            text, ends = data.characters.tobytes().decode(), np.cumsum(data.lengths)
-            found[column.name] = [
-                text[end - length : end] for end, length in zip(ends, data.lengths, strict=True)
-            ]
-        elif column.type == "UUID":
-            pairs = zip(data[::2], data[1::2], strict=True)
-            found[column.name] = [UUID(int=int(high) << 64 | int(low)).hex for high, low in pairs]
-        else:
-            found[column.name] = list(data)
-    return found
 
 
 def assert_trades(values: list[bytes]) -> None:

@@ -47,7 +47,6 @@ def test_wire_gap_there_and_back_keeps_everything() -> None:
         ({"symbols": [""]}, "schema"),
         ({"ended_at_us": GAP.began_at_us - 1}, "time"),
         ({"repaired": 1}, "schema"),
-        ({"extra": 1}, "schema"),
     ],
 )
 def test_wire_gap_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:

@@ -1,26 +1,27 @@
-"""What tells a row of a dataset from every other: in a message's value, and in the table."""
+"""How a message and a row of the table are recognised as the same: by the row key."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
+from radar.datasets import Dataset
 from radar.errors import InvalidMessage
 
 Identity = tuple[Hashable, ...]
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What a message says of the row that it becomes.
+    """The row that a message becomes.
 
     Attributes:
-        identity: What no two rows have in common.
-        symbol: The market; `*` if it is about several.
+        identity: The values of the row key.
+        symbol: The market; `*` for a message about several markets.
         received_us: When it was received, Unix time.
-        look_up: By which the table finds it: one of the values of `Rows.look_up`.
+        look_up: The value by which the table finds the row.
     """
 
     identity: Identity
@@ -34,11 +35,11 @@ class Rows:
     """How to recognise the rows of a dataset.
 
     Attributes:
-        read: What a message's value says; it is not checked whether it can be a row at all.
-        identity: SQL of the identity, one expression for each part.
+        read: Returns the key of a message value, without a check of its other fields.
+        identity: SQL of the row key, one expression for each part.
         symbol: SQL of the symbol.
         look_up: SQL by which a few rows are found, and its type in ClickHouse.
-        visible: What readers see of the table.
+        visible: SQL of the relation that readers see.
     """
 
     read: Callable[[bytes], Key]
@@ -48,123 +49,74 @@ class Rows:
     visible: str
 
 
-class _Trade(msgspec.Struct):
-    trade_id: str
-    symbol: str
-    received_at_us: int
-
-
-class _Depth(msgspec.Struct):
-    source: str
-    symbol: str
-    side: str
-    received_at_us: int
-
-
-class _Gap(msgspec.Struct):
-    source: str
-    record_kind: Literal["trades", "depth"]
-    cause: str
-    symbols: tuple[str, ...]
-    began_at_us: int
-    ended_at_us: int
-    received_at_us: int
-
-
-class _Watch(msgspec.Struct):
-    source: str
-    record_kind: Literal["trades", "depth"]
-    connection: str
-    symbols: tuple[str, ...]
-    began_at_us: int
-    received_at_us: int
-
-
-_decode_trade = msgspec.json.Decoder(_Trade).decode
-_decode_depth = msgspec.json.Decoder(_Depth).decode
-_decode_gap = msgspec.json.Decoder(_Gap).decode
-_decode_watch = msgspec.json.Decoder(_Watch).decode
-
-
-def _trade(value: bytes) -> Key:
-    trade = _decode_trade(value)
-    trade_id = UUID(trade.trade_id)
-    return Key((trade_id,), trade.symbol, trade.received_at_us, str(trade_id))
-
-
-def _depth(value: bytes) -> Key:
-    depth = _decode_depth(value)
-    identity = (depth.source, depth.symbol, depth.side, depth.received_at_us)
-    return Key(identity, depth.symbol, depth.received_at_us, depth.received_at_us)
-
-
-def _gap(value: bytes) -> Key:
-    gap = _decode_gap(value)
-    times = (gap.began_at_us, gap.ended_at_us, gap.received_at_us)
-    identity = (gap.source, gap.record_kind, gap.cause, gap.symbols, *times)
-    return Key(identity, _symbol(gap.symbols), gap.received_at_us, gap.received_at_us)
-
-
-def _watch(value: bytes) -> Key:
-    watch = _decode_watch(value)
-    identity = (watch.source, watch.record_kind, watch.connection, watch.began_at_us)
-    # What grew since was received later, but began when it began.
-    return Key(identity, _symbol(watch.symbols), watch.received_at_us, watch.began_at_us)
-
-
-def _symbol(symbols: tuple[str, ...]) -> str:
-    return symbols[0] if len(symbols) == 1 else "*"
-
-
-def _us(column: str) -> str:
-    return f"toUnixTimestamp64Micro({column})"
-
-
-ROWS = {
-    TRADES.name: Rows(
-        read=_trade,
-        identity=("trade_id",),
-        symbol="symbol",
-        look_up=("trade_id", "UUID"),
-        visible="trades",
-    ),
-    DEPTH.name: Rows(
-        read=_depth,
-        identity=("source", "symbol", "toString(side)", _us("received_at")),
-        symbol="symbol",
-        look_up=(_us("received_at"), "Int64"),
-        visible="orderbook_depth FINAL",
-    ),
-    GAPS.name: Rows(
-        read=_gap,
-        identity=(
-            *("source", "toString(record_kind)", "toString(cause)", "symbols"),
-            *(_us("began_at"), _us("ended_at"), _us("received_at")),
+@cache
+def rows_of(dataset: Dataset) -> Rows:
+    """Return how to recognise the rows of a dataset."""
+    types = {column.name: column.type for column in dataset.columns}
+    is_of_one_market = "symbol" in types
+    expressions = {name: _expression(name, types[name]) for name in dataset.row_key}
+    return Rows(
+        read=_reader(dataset, types),
+        identity=tuple(expressions.values()),
+        symbol="symbol" if is_of_one_market else "if(length(symbols) = 1, symbols[1], '*')",
+        look_up=(
+            expressions[dataset.look_up],
+            "UUID" if types[dataset.look_up] == "UUID" else "Int64",
         ),
-        symbol="if(length(symbols) = 1, symbols[1], '*')",
-        look_up=(_us("received_at"), "Int64"),
-        visible="gaps FINAL",
-    ),
-    WATCHES.name: Rows(
-        read=_watch,
-        identity=("source", "toString(record_kind)", "connection", _us("began_at")),
-        symbol="if(length(symbols) = 1, symbols[1], '*')",
-        look_up=(_us("began_at"), "Int64"),
-        visible="watches FINAL",
-    ),
-}
+        visible=dataset.view,
+    )
+
+
+def _expression(name: str, column_type: str) -> str:
+    if column_type.startswith("DateTime64"):
+        return f"toUnixTimestamp64Micro({name})"
+    return f"toString({name})" if column_type.endswith("String") else name
+
+
+def _reader(dataset: Dataset, types: dict[str, str]) -> Callable[[bytes], Key]:
+    fields = {column.name: column.field for column in dataset.columns}
+    market = "symbol" if "symbol" in types else "symbols"
+    wanted = {
+        fields[name]: _type(types[name]) for name in (*dataset.row_key, market, "received_at")
+    }
+    decode = msgspec.json.Decoder(msgspec.defstruct("_KeyFields", list(wanted.items()))).decode
+    key_fields = [fields[name] for name in dataset.row_key]
+    is_uuid = [types[name] == "UUID" for name in dataset.row_key]
+    at = dataset.row_key.index(dataset.look_up)
+
+    def read(value: bytes) -> Key:
+        message: Any = decode(value)
+        identity = tuple(
+            UUID(part) if uuid else part
+            for part, uuid in zip(
+                [getattr(message, field) for field in key_fields], is_uuid, strict=True
+            )
+        )
+        symbols = getattr(message, market)
+        if market == "symbols":
+            symbols = symbols[0] if len(symbols) == 1 else "*"
+        look_up = str(identity[at]) if is_uuid[at] else identity[at]
+        return Key(identity, symbols, message.received_at_us, look_up)
+
+    return read
+
+
+def _type(column_type: str) -> Any:
+    if column_type.startswith("DateTime64"):
+        return int
+    return tuple[str, ...] if column_type == "Array(String)" else str
 
 
 def read_key(dataset: Dataset, value: bytes) -> Key | None:
-    """Return what a message says of its row; None if it says nothing that could be one."""
+    """Return the key of the row that a message becomes; None if it lacks a key's field."""
     try:
-        return ROWS[dataset.name].read(value)
+        return rows_of(dataset).read(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
 def is_valid(dataset: Dataset, value: bytes) -> bool:
-    """Tell whether a message can become a row, as far as its value tells."""
+    """Return whether a message value can become a row."""
     try:
         dataset.decode(value)
     except InvalidMessage:

@@ -21,7 +21,7 @@ from typing import Any
 
 from radar.checks import ledger as ledger_file
 from radar.checks.reconciliation import TradesReconciliation, trades_verdict
-from radar.checks.rows import ROWS, Identity, Key, from_table, is_valid, read_key
+from radar.checks.rows import Identity, Key, from_table, is_valid, read_key, rows_of
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import Letters, identity
 from radar.datasets import DATASETS, Dataset
@@ -326,7 +326,7 @@ class _Comparison:
                     self._of(key.symbol).missing += 1
 
     def _rows_at(self, first: int, last: int) -> list[tuple[int, Identity]]:
-        parts = ", ".join(ROWS[self._dataset.name].identity)
+        parts = ", ".join(rows_of(self._dataset).identity)
         rows = self._store.rows(
             f"SELECT kafka_offset, {parts} FROM {self._dataset.table} WHERE kafka_partition ="
             " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
@@ -337,7 +337,7 @@ class _Comparison:
     def _find(self, keys: list[Key]) -> set[Identity]:
         if not keys:
             return set()
-        rows = ROWS[self._dataset.name]
+        rows = rows_of(self._dataset)
         expression, type_name = rows.look_up
         found = self._store.rows(
             f"SELECT {', '.join(rows.identity)} FROM {self._dataset.table}"
@@ -358,7 +358,7 @@ def _expired_before_us(store: Store, dataset: Dataset) -> int:
 
 def _doubled(store: Store, dataset: Dataset, since_us: int) -> list[tuple[str, int]]:
     """Return the surplus rows of each market that readers see, since a time of receipt."""
-    rows = ROWS[dataset.name]
+    rows = rows_of(dataset)
     parts = ", ".join(rows.identity)
     found = store.rows(
         f"SELECT s, sum(n - 1) FROM (SELECT {rows.symbol} AS s, count() AS n FROM {rows.visible}"

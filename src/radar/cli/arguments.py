@@ -4,19 +4,19 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from radar.datasets import DATASETS, RECORDED, Dataset, exported
 from radar.errors import ConfigurationError
 from radar.text import printable
 
 if TYPE_CHECKING:
-    from radar.datasets import Dataset
     from radar.settings import Settings
 
 AsJson = Annotated[
@@ -30,20 +30,18 @@ PROCESS_ROLES = ("produce-", "consume-")  # these run on, and an operator reads 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class RecordedName(StrEnum):
-    """Datasets that producers record."""
+if TYPE_CHECKING:
+    RecordedName: TypeAlias = str
+    ExportedName: TypeAlias = str
+    DatasetName: TypeAlias = str
+else:
 
-    TRADES = "trades"
-    DEPTH = "depth"
+    def _choice(name: str, chosen: Iterable[Dataset]) -> type[StrEnum]:
+        return StrEnum(name, {dataset.name.upper(): dataset.name for dataset in chosen})
 
-
-class DatasetName(StrEnum):
-    """Datasets that workers store."""
-
-    TRADES = "trades"
-    DEPTH = "depth"
-    GAPS = "gaps"
-    WATCHES = "watches"
+    RecordedName = _choice("RecordedName", RECORDED.values())
+    ExportedName = _choice("ExportedName", exported())
+    DatasetName = _choice("DatasetName", DATASETS.values())
 
 
 def say(*lines: str) -> None:
@@ -173,17 +171,13 @@ def settings_for(role: str, **overrides: object) -> "Settings":
     return settings
 
 
-def dataset_named(name: RecordedName | DatasetName) -> "Dataset":
+def dataset_named(name: DatasetName) -> Dataset:
     """Return a dataset by its name on the command line."""
-    from radar.datasets import DATASETS
-
-    return DATASETS[name.value]
+    return DATASETS[name]
 
 
-def datasets_named(name: DatasetName | None) -> "list[Dataset]":
+def datasets_named(name: DatasetName | None) -> list[Dataset]:
     """Return one dataset, or all if none is named."""
-    from radar.datasets import DATASETS
-
     return [dataset_named(name)] if name else list(DATASETS.values())
 
 

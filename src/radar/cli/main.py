@@ -21,6 +21,7 @@ from radar.cli import dlq, failures, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
+    ExportedName,
     RecordedName,
     confirm,
     load_options,
@@ -391,7 +392,7 @@ def shell(*, write: Write = False) -> None:
 
 @app.command()
 def export(
-    dataset: Annotated[RecordedName, typer.Argument(help="Dataset to export.")],
+    dataset: Annotated[ExportedName, typer.Argument(help="Dataset to export.")],
     *,
     symbol: Annotated[
         list[str] | None,
@@ -417,7 +418,7 @@ def export(
 
     settings = _settings("export")
     wanted = ExportRequest(
-        dataset.value,
+        str(dataset),
         output_format.value,
         symbol or (),
         first and first.date(),

@@ -7,8 +7,8 @@ definition of what is valid. Pure, like decoding.
 """
 
 import re
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -342,50 +342,73 @@ def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
     )
 
 
-def gap_columns(values: Sequence[bytes]) -> Columns:
-    """Return the columns of `gaps`, but for those that tell the place in Kafka.
+class ColumnOfField(Protocol):
+    """A column of an insert, and the field of the message that it holds."""
 
-    Raises:
-        InvalidMessage: A value is not a valid gap; `message_format.decode_gap` tells which.
-    """
-    gaps = [message_format.decode_gap(value) for value in values]
-    symbols = [symbol for gap in gaps for symbol in gap.symbols]
-    lengths = np.array([len(gap.symbols) for gap in gaps])
-    time = "DateTime64(6, 'UTC')"
-    return [
-        Column("source", "String", [gap.source for gap in gaps]),
-        Column("record_kind", "String", [gap.record_kind for gap in gaps]),
-        Column("cause", "String", [gap.cause.value for gap in gaps]),
-        Column("symbols", "Array(String)", Lists(lengths, symbols)),
-        Column("began_at", time, _integers([gap.began_at_us for gap in gaps])),
-        Column("ended_at", time, _integers([gap.ended_at_us for gap in gaps])),
-        Column("repaired", "Bool", np.array([gap.repaired for gap in gaps])),
-        Column("received_at", time, _integers([gap.received_at_us for gap in gaps])),
-    ]
+    @property
+    def name(self) -> str: ...  # noqa: D102 - above
+
+    @property
+    def type(self) -> str: ...  # noqa: D102
+
+    @property
+    def field(self) -> str: ...  # noqa: D102
 
 
-def watch_columns(values: Sequence[bytes]) -> Columns:
-    """Return the columns of `watches`, but for those that tell the place in Kafka.
+class MessageColumns:
+    """Reads the messages of any dataset one by one, so slower than `FAST`."""
 
-    Raises:
-        InvalidMessage: A value is not a valid watch; `message_format.decode_watch` tells which.
-    """
-    watches = [message_format.decode_watch(value) for value in values]
-    symbols = [symbol for watch in watches for symbol in watch.symbols]
-    lengths = np.array([len(watch.symbols) for watch in watches])
-    time = "DateTime64(6, 'UTC')"
-    intervals_ms = np.array([watch.interval_ms for watch in watches], np.uint32)
-    return [
-        Column("source", "String", [watch.source for watch in watches]),
-        Column("record_kind", "String", [watch.record_kind for watch in watches]),
-        Column("connection", "String", [watch.connection for watch in watches]),
-        Column("symbols", "Array(String)", Lists(lengths, symbols)),
-        Column("began_at", time, _integers([watch.began_at_us for watch in watches])),
-        Column("ended_at", time, _integers([watch.ended_at_us for watch in watches])),
-        Column("end_reason", "String", [watch.end_reason for watch in watches]),
-        Column("interval_ms", "UInt32", intervals_ms),
-        Column("received_at", time, _integers([watch.received_at_us for watch in watches])),
-    ]
+    def __init__(self, decode: Callable[[bytes], Any], columns: Sequence[ColumnOfField]) -> None:
+        """Prepare to read.
+
+        Args:
+            decode: Decodes one message; it raises InvalidMessage.
+            columns: The columns of the insert.
+        """
+        self._decode = decode
+        self._columns = columns
+
+    def __call__(self, values: Sequence[bytes]) -> Columns:
+        """Return the columns, without the place in Kafka.
+
+        Raises:
+            InvalidMessage: A value is not valid.
+        """
+        messages = [self._decode(value) for value in values]
+        return [
+            Column(
+                column.name,
+                column.type,
+                _data_of_type(column.type, [getattr(each, column.field) for each in messages]),
+            )
+            for column in self._columns
+        ]
+
+
+def _data_of_type(column_type: str, values: Sequence[Any]) -> Data:
+    if column_type.startswith("Array("):
+        lengths = np.array([len(value) for value in values], np.int64)
+        items = [item for value in values for item in value]
+        return Lists(lengths, items if "String" in column_type else np.array(items, np.float64))
+    if column_type == "UUID":
+        return byte_grid.uuids(np.frombuffer("".join(values).encode(), np.uint8).reshape(-1, 32))
+    if column_type == "LowCardinality(String)":
+        codes: _Codes[str] = _Codes(map(str, values))
+        return Coded(codes.keys, codes.codes)
+    if column_type == "String":
+        return [str(value) for value in values]
+    number = next(kind for name, kind in _NUMBERS.items() if column_type.startswith(name))
+    return np.array(values, number)
+
+
+_NUMBERS: Mapping[str, type[np.generic]] = {
+    "DateTime64(": np.int64,
+    "Bool": np.bool_,
+    "UInt32": np.uint32,
+    "UInt64": np.uint64,
+    "Int64": np.int64,
+    "Float64": np.float64,
+}
 
 
 class _Codes(Generic[_Key]):
@@ -416,7 +439,12 @@ def _within(numbers: NDArray[np.int64], low: int, below: int) -> bool:
     return bool(low <= numbers.min() and numbers.max() < below)
 
 
-# Reads values of one kind.
+# Reads message values of one dataset.
 ReadColumns = Callable[[Sequence[bytes]], Columns]
 trade_columns: ReadColumns = TradeColumns()
 depth_columns: ReadColumns = DepthColumns()
+# The messages that are read many at a time; `MessageColumns` reads all others.
+FAST: Mapping[type[message_format.Message], ReadColumns] = {
+    message_format.TradeMessage: trade_columns,
+    message_format.DepthMessage: depth_columns,
+}

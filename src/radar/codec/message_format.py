@@ -20,9 +20,16 @@ that it explains itself in any Kafka tool:
      "ended_at_us":1656242079480112,"end_reason":"open","interval_ms":0,
      "received_at_us":1656242079731002}
 
-Decoding is strict and depends on nothing but the value: the same message always yields the same
-row, which is what makes a planned block repeatable. Here it is done message by message and tells
-what is wrong; `columns.py` does it block by block.
+Decoding is strict and depends only on the value. The same message always yields the same row, so
+a planned block can be repeated. This module decodes one message and reports its fault;
+`batch_decoder.py` decodes many at once.
+
+Messages evolve. Producers and workers of two releases may share a topic:
+
+- A decoder ignores fields that it does not know.
+- A new field has a default, so the message of an older producer decodes.
+- The version `v` says which rules apply. It changes only when a known field changes its meaning or
+  its type, or when a field is removed. A decoder refuses a version that it does not know.
 
 `check_trade` and `check_depth` are the rules that a record and its message must keep. Workers
 apply them when they decode, and producers before they publish: a producer that published what
@@ -33,7 +40,7 @@ import re
 from decimal import Context, Decimal
 from functools import lru_cache
 from math import isfinite
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -42,7 +49,8 @@ from radar.decimals import CANONICAL_PATTERN, MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
 
-VERSION: Literal[1] = 1
+Version = Literal[1]
+VERSION: Version = 1
 
 MAX_LEVELS = 1000
 MAX_GAP_SYMBOLS = 1000
@@ -69,10 +77,26 @@ _Symbols = Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)
 _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
 
 
-class TradeMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class Message(msgspec.Struct, frozen=True):
+    """The value of a message; the struct of each dataset extends it.
+
+    Attributes:
+        v: The version, which says which rules apply.
+    """
+
+    v: Version
+
+    def check(self) -> None:
+        """Apply the rules that the types of the fields do not express.
+
+        Raises:
+            InvalidMessage: The message breaks a rule.
+        """
+
+
+class TradeMessage(Message, frozen=True, gc=False):
     """The value of a message of the topic `radar_trades`."""
 
-    v: Literal[1]
     kind: Literal["trade"]
     trade_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     source: _Name
@@ -85,11 +109,14 @@ class TradeMessage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     event_time_ms: _TimeMs
     received_at_us: _TimeUs
 
+    def check(self) -> None:
+        """Apply the rules of a trade."""
+        check_trade(self)
 
-class DepthMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class DepthMessage(Message, frozen=True):
     """The value of a message of the topic `radar_depths`."""
 
-    v: Literal[1]
     kind: Literal["depth"]
     source: _Name
     symbol: _Name
@@ -100,11 +127,14 @@ class DepthMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantities: _Levels
     received_at_us: _TimeUs
 
+    def check(self) -> None:
+        """Apply the rules of a depth snapshot."""
+        check_depth(self)
 
-class GapMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class GapMessage(Message, frozen=True):
     """The value of a message of the topic `radar_gaps`."""
 
-    v: Literal[1]
     kind: Literal["gap"]
     source: _Name
     record_kind: _RecordKind
@@ -115,11 +145,15 @@ class GapMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repaired: bool
     received_at_us: _TimeUs
 
+    def check(self) -> None:
+        """A gap ends after it begins."""
+        if self.ended_at_us < self.began_at_us:
+            raise InvalidMessage("time", "the gap ends before it begins")
 
-class WatchMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class WatchMessage(Message, frozen=True):
     """The value of a message of the topic `radar_watches`."""
 
-    v: Literal[1]
     kind: Literal["watch"]
     source: _Name
     record_kind: _RecordKind
@@ -131,17 +165,24 @@ class WatchMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval_ms: Annotated[int, Meta(ge=0, le=86_400_000)]
     received_at_us: _TimeUs
 
+    def check(self) -> None:
+        """A watch ends after it begins."""
+        if self.ended_at_us < self.began_at_us:
+            raise InvalidMessage("time", "the watch ends before it begins")
 
-_Message = TypeVar("_Message", TradeMessage, DepthMessage, GapMessage, WatchMessage)
+
+class _AnyVersion(msgspec.Struct):
+    v: int
+
+
+_Message = TypeVar("_Message", bound=Message)
 
 _find_name = re.compile(NAME_PATTERN).match
 _find_amount = re.compile(_AMOUNT_PATTERN).match
 _exact = Context(prec=80)  # digits of a product of two amounts, at least
 _encoder = msgspec.json.Encoder()
-_trade_decoder = msgspec.json.Decoder(TradeMessage)
-_depth_decoder = msgspec.json.Decoder(DepthMessage)
-_gap_decoder = msgspec.json.Decoder(GapMessage)
-_watch_decoder = msgspec.json.Decoder(WatchMessage)
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_version_decoder = msgspec.json.Decoder(_AnyVersion)
 
 
 def message_key(source: str, symbol: str) -> bytes:
@@ -292,62 +333,53 @@ def encode_watch(watch: Watch) -> bytes:
     )
 
 
-def decode_trade(value: bytes) -> TradeMessage:
-    """Read a message value, strictly.
+class MessageDecoder(Generic[_Message]):
+    """Decodes the message values of one dataset, strictly."""
 
-    Raises:
-        InvalidMessage: The value is not a trade of a known version with plausible content.
-    """
-    message = _decode(_trade_decoder, value)
-    check_trade(message)
-    return message
+    def __init__(self, message: type[_Message]) -> None:
+        self._decoder = msgspec.json.Decoder(message)
 
+    def __call__(self, value: bytes) -> _Message:
+        """Return the message of a value.
 
-def decode_depth(value: bytes) -> DepthMessage:
-    """Read a message value, strictly.
-
-    Raises:
-        InvalidMessage: The value is not a depth snapshot of a known version, its arrays differ
-            in length, a number is not positive, or the best level is not first.
-    """
-    message = _decode(_depth_decoder, value)
-    check_depth(message)
-    return message
-
-
-def decode_gap(value: bytes) -> GapMessage:
-    """Read a message value, strictly.
-
-    Raises:
-        InvalidMessage: The value is not a gap of a known version, or it ends before it begins.
-    """
-    message = _decode(_gap_decoder, value)
-    if message.ended_at_us < message.began_at_us:
-        raise InvalidMessage("time", "the gap ends before it begins")
-    return message
+        Raises:
+            InvalidMessage: The value is no JSON, has a version that is not known, lacks a field
+                without a default, has a known field of another type, or breaks a rule.
+        """
+        try:
+            message = self._decoder.decode(value)
+            # The parser takes the last of two members of one name; another reader may take the
+            # first. A message as radar writes it has no member twice.
+            if _encoder.encode(message) != value and _has_repeated_members(value):
+                raise InvalidMessage("json", "a member appears twice")
+        except msgspec.ValidationError as error:
+            raise InvalidMessage("schema", _newer_version(value) or str(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidMessage("json", str(error)) from error
+        message.check()
+        return message
 
 
-def decode_watch(value: bytes) -> WatchMessage:
-    """Read a message value, strictly.
-
-    Raises:
-        InvalidMessage: The value is not a watch of a known version, or it ends before it begins.
-    """
-    message = _decode(_watch_decoder, value)
-    if message.ended_at_us < message.began_at_us:
-        raise InvalidMessage("time", "the watch ends before it begins")
-    return message
+def _has_repeated_members(value: bytes) -> bool:
+    # Without the repetitions fewer quotes are left: each name has two.
+    members = _members_decoder.decode(value)
+    return value.count(b'"') != _encoder.encode(members).count(b'"')
 
 
-def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes) -> _Message:
+def _newer_version(value: bytes) -> str | None:
     try:
-        message = decoder.decode(value)
-    except msgspec.ValidationError as error:
-        raise InvalidMessage("schema", str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage("json", str(error)) from error
-    # The parser takes the last of two members of one name, another reader may take the first.
-    # No valid string holds a quote, so every quote more is a member more.
-    if value.count(b'"') != _encoder.encode(message).count(b'"'):
-        raise InvalidMessage("json", "a member appears twice")
-    return message
+        version = _version_decoder.decode(value).v
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if version <= VERSION:
+        return None
+    return (
+        f"version {version} is newer than this decoder's version {VERSION}: upgrade the workers,"
+        " then run radar dlq replay"
+    )
+
+
+decode_trade = MessageDecoder(TradeMessage)
+decode_depth = MessageDecoder(DepthMessage)
+decode_gap = MessageDecoder(GapMessage)
+decode_watch = MessageDecoder(WatchMessage)

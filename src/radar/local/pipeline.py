@@ -29,7 +29,7 @@ from radar.checks.reconciliation import (
     trades_verdict,
 )
 from radar.consumer.dlq.reader import Letters
-from radar.datasets import DATASETS, QUIET, RECORDED
+from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -147,13 +147,17 @@ class Pipeline:
     @property
     def workers(self) -> dict[str, tuple[str, ...]]:
         """Names of the worker processes, and the datasets that each stores."""
-        counts = {"trades": self.settings.trades_workers, "depth": self.settings.depth_workers}
+        counts = {
+            **{dataset.name: dataset.workers for dataset in DATASETS.values()},
+            TRADES.name: self.settings.trades_workers,
+            DEPTH.name: self.settings.depth_workers,
+        }
         found = {
             f"{dataset}-consumer-{n + 1}": (dataset,)
-            for dataset in RECORDED
-            for n in range(counts[dataset])
+            for dataset, count in counts.items()
+            for n in range(count)
         }
-        return found | {"quiet-consumer-1": tuple(dataset.name for dataset in QUIET)}
+        return found | {"quiet-consumer-1": tuple(dataset.name for dataset in quiet())}
 
     @property
     def processes(self) -> dict[str, Child]:

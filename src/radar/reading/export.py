@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from radar.datasets import DATASETS, Dataset
 from radar.errors import ConfigurationError, InvalidPeriod, RadarError
 from radar.reading import recorded
 from radar.reading.query import Ask, opened
@@ -23,37 +24,6 @@ from radar.settings import Settings
 FORMATS = {"parquet": "Parquet", "csv": "CSVWithNames"}
 # A row is visible up to this long after the time that stands in it as its insertion.
 INSERT_S = 120
-
-
-@dataclass(frozen=True)
-class Source:
-    """What can be exported: where it stands, and the columns of its files."""
-
-    table: str  # of which a day's newest row is looked up
-    view: str  # which shows every row once
-    day_of: str  # the column that decides on the day
-    columns: str
-    order: str
-
-
-SOURCES = {
-    "trades": Source(
-        table="trades_master",
-        view="trades",
-        day_of="event_time",
-        columns="toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS"
-        " side, price, base_amount, quote_amount, event_time, received_at",
-        order="event_time, received_at, trade_id",
-    ),
-    "depth": Source(
-        table="orderbook_depth",
-        view="orderbook_depth FINAL",
-        day_of="received_at",
-        columns="source, symbol, base, quote, toString(side) AS side, received_at, prices,"
-        " quantities",
-        order="received_at, side",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +54,7 @@ class Exported:
 class ExportRequest:
     """What to export."""
 
-    dataset: str  # of SOURCES
+    dataset: str  # of `datasets.exported`
     suffix: str  # of FORMATS
     symbols: Sequence[str] = ()  # none: all
     first: date | None = None
@@ -127,17 +97,17 @@ def export(
         StoreUnavailable: Nothing runs and there is no embedded data, or it went away.
         QueryFailed: ClickHouse refuses a query.
     """
-    source = SOURCES[wanted.dataset]
+    dataset = DATASETS[wanted.dataset]
     written = 0
     with opened(settings, buffered=True) as ask, _locked(folder / wanted.dataset) as below:
         _check(ask, wanted)
-        now, days = _days(ask, source, wanted)
+        now, days = _days(ask, dataset, wanted)
         stamp = now - timedelta(seconds=INSERT_S)
         for done, day in enumerate(days):
             progress(done, len(days))
             path = below / day.path(wanted.suffix)
             if not is_complete(day, _written_at(path)):
-                _write(path, _rows(ask, source, day, FORMATS[wanted.suffix]), stamp)
+                _write(path, _rows(ask, dataset, day, FORMATS[wanted.suffix]), stamp)
                 written += 1
         progress(len(days), len(days))
     return Exported(written, len(days) - written)
@@ -158,7 +128,7 @@ def _check(ask: Ask, wanted: ExportRequest) -> None:
     recorded.check_markets(rows, wanted.symbols)
 
 
-def _days(ask: Ask, source: Source, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
+def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
     """Return the database's clock, and all days of which there is something."""
     conditions = ["1"]
     parameters = {}
@@ -168,17 +138,17 @@ def _days(ask: Ask, source: Source, wanted: ExportRequest) -> tuple[datetime, li
         )
         parameters["symbols"] = json.dumps(list(wanted.symbols))
     if wanted.first:
-        conditions.append(f"{source.day_of} >= toDateTime64({{first:Date}}, 6, 'UTC')")
+        conditions.append(f"{dataset.time} >= toDateTime64({{first:Date}}, 6, 'UTC')")
         parameters["first"] = f"{wanted.first}"
     if wanted.last:
-        conditions.append(f"{source.day_of} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
+        conditions.append(f"{dataset.time} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
         parameters["last"] = f"{wanted.last}"
     # The clock first: what is inserted later is newer than every file that is written now.
     ((now_ms,),) = _answer(ask, "SELECT toUnixTimestamp64Milli(now64(3))", {})
     rows = _answer(
         ask,
-        f"SELECT source, symbol, toString(toDate({source.day_of}, 'UTC')) AS day,"
-        f" toUnixTimestamp64Milli(max(inserted_at)) FROM {source.table}"
+        f"SELECT source, symbol, toString(toDate({dataset.time}, 'UTC')) AS day,"
+        f" toUnixTimestamp64Milli(max(inserted_at)) FROM {dataset.table}"
         f" WHERE {' AND '.join(conditions)} GROUP BY source, symbol, day ORDER BY ALL",
         parameters,
     )
@@ -186,12 +156,13 @@ def _days(ask: Ask, source: Source, wanted: ExportRequest) -> tuple[datetime, li
     return _moment(now_ms), days
 
 
-def _rows(ask: Ask, source: Source, day: Day, output_format: str) -> Iterator[bytes]:
+def _rows(ask: Ask, dataset: Dataset, day: Day, output_format: str) -> Iterator[bytes]:
     return ask(
-        f"SELECT {source.columns} FROM {source.view} WHERE source = {{source:String}}"
+        f"SELECT {dataset.export_columns} FROM {dataset.view} WHERE source = {{source:String}}"
         " AND symbol = {symbol:String}"
-        f" AND {source.day_of} >= toDateTime64({{day:Date}}, 6, 'UTC')"
-        f" AND {source.day_of} < toDateTime64({{day:Date}} + 1, 6, 'UTC') ORDER BY {source.order}",
+        f" AND {dataset.time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
+        f" AND {dataset.time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
+        f" ORDER BY {dataset.export_order}",
         output_format,
         {"source": day.source, "symbol": day.symbol, "day": f"{day.day}"},
         {"date_time_output_format": "iso"},

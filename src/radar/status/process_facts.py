@@ -5,7 +5,7 @@ import itertools
 import time
 from typing import NamedTuple
 
-from radar.datasets import DATASETS, QUIET, RECORDED
+from radar.datasets import DATASETS, RECORDED, quiet
 from radar.status.deployment import Served
 from radar.status.health_probe import ask as ask_health
 from radar.status.model import ProcessState
@@ -96,7 +96,7 @@ def guessed_role(name: str) -> Role | None:
     """Return the role that the name of a process suggests, until the process answers."""
     datasets = tuple(dataset for dataset in DATASETS if dataset in name)
     if "quiet" in name:
-        datasets = tuple(dataset.name for dataset in QUIET)
+        datasets = tuple(dataset.name for dataset in quiet())
     if not datasets:
         return None
     if "consumer" in name or "worker" in name:

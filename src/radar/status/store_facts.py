@@ -4,7 +4,7 @@ import heapq
 import time
 from typing import Any, NamedTuple
 
-from radar.datasets import DATASETS, RECORDED, Dataset
+from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, Dataset
 from radar.errors import QueryFailed
 from radar.status.model import (
     MarketAge,
@@ -20,8 +20,6 @@ from radar.store.drift import differences
 
 SHOWN_MARKETS = 10  # of each dataset
 SHOWN_GAPS = 20
-# How far back the newest row of a market is searched, by dataset.
-LOOK_BACK_S = {"trades": 86_400, "depth": 3_600}
 
 
 class Tables(NamedTuple):
@@ -94,8 +92,8 @@ def ask_markets(store: Store) -> Markets:
 
 def stalest(markets: Markets) -> list[MarketAge]:
     """Return the markets of each dataset with the oldest newest row."""
-    seen = [("trades", each.symbol, each.trade_at_s) for each in markets.states]
-    seen += [("depth", each.symbol, each.book_at_s) for each in markets.states]
+    seen = [(TRADES.name, each.symbol, each.trade_at_s) for each in markets.states]
+    seen += [(DEPTH.name, each.symbol, each.book_at_s) for each in markets.states]
     return [
         MarketAge(dataset, symbol, None if at_s is None else max(0.0, markets.at_s - at_s))
         for dataset in RECORDED
@@ -109,8 +107,8 @@ def stalest(markets: Markets) -> list[MarketAge]:
 
 def slowest(markets: Markets) -> list[MarketLatency]:
     """Return the markets of each dataset with the largest latency."""
-    latencies = [("trades", each.symbol, each.trade_latency_s) for each in markets.states]
-    latencies += [("depth", each.symbol, each.book_latency_s) for each in markets.states]
+    latencies = [(TRADES.name, each.symbol, each.trade_latency_s) for each in markets.states]
+    latencies += [(DEPTH.name, each.symbol, each.book_latency_s) for each in markets.states]
     return [
         MarketLatency(dataset, symbol, latency_s)
         for dataset in RECORDED
@@ -161,8 +159,8 @@ def _read_markets(store: Store) -> list[MarketState]:
     nothing: list[Any] = [None, None]
     states = []
     for symbol in sorted({symbol for _, symbol in newest}):
-        trades = newest.get(("trades", symbol), nothing)
-        depth = newest.get(("depth", symbol), nothing)
+        trades = newest.get((TRADES.name, symbol), nothing)
+        depth = newest.get((DEPTH.name, symbol), nothing)
         price, bid, ask = prices.get(symbol, (None, None, None))
         states.append(
             MarketState(
@@ -181,12 +179,12 @@ def _read_markets(store: Store) -> list[MarketState]:
 
 def _newest_query() -> str:
     parts = [
-        f"SELECT '{dataset}' AS kind, symbol, max(received_at) AS newest,"
+        f"SELECT '{dataset.name}' AS kind, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
         " received_at > now64(6) - 60) / 1000 AS latency_s"
-        f" FROM {RECORDED[dataset].table} WHERE {column} > now64(6) - {LOOK_BACK_S[dataset]}"
-        f" AND received_at > now64(6) - {LOOK_BACK_S[dataset]} GROUP BY symbol"
-        for dataset, column in (("trades", "event_time"), ("depth", "received_at"))
+        f" FROM {dataset.table} WHERE {dataset.time} > now64(6) - {dataset.look_back_s}"
+        f" AND received_at > now64(6) - {dataset.look_back_s} GROUP BY symbol"
+        for dataset in RECORDED.values()
     ]
     return (
         "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"

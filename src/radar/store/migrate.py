@@ -7,13 +7,12 @@ side by side and end with the same schema.
 
 import re
 
+from radar.datasets import DATASETS
 from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store import drift, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
 from radar.store.schema import Migration, migrations
-
-_KEPT_TABLES = ("trades_master", "orderbook_depth", "gaps", "watches")
 
 
 def migrate(store: Store, retention_days: int) -> list[Migration]:
@@ -112,7 +111,7 @@ def retention_days(store: Store, table: str) -> int | None:
 
 
 def _set_retention(store: Store, days: int) -> None:
-    for table in _KEPT_TABLES:
+    for table in [dataset.table for dataset in DATASETS.values()]:
         if not store.has_table(table):
             continue  # workers use the other tables, and another check reports the missing one
         if retention_days(store, table) != days:

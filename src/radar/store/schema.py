@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
+FOLDER = resources.files("radar.store").joinpath("migrations")
+
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _COMMENT = re.compile(r"'(?:[^'\\]|\\.)*'|--[^\n]*")
 _CREATE_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\(", re.IGNORECASE)
@@ -90,7 +92,7 @@ class Schema:
 
 def migrations() -> list[Migration]:
     """Return all migrations in order."""
-    files = resources.files("radar.store").joinpath("migrations").iterdir()
+    files = FOLDER.iterdir()
     found = [
         Migration(int(match[1]), match[2], file.read_text("utf-8"))
         for file in files

@@ -1,0 +1,68 @@
+"""A worker reads a topic to which producers of two releases publish."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from corpus import version_1
+from radar.datasets import DATASETS, DEPTH, TRADES, Dataset
+from radar.settings import Settings, load
+from radar.store.client import Store
+from support import Process, eventually, radar
+from workers import create_topics, letters, publish, stored, waiting
+
+COUNT = 600
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BATCH_SIZE", "100")
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
+    settings = load()
+    create_topics(settings)
+    return settings
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]:
+    process = Process(radar("consume", request.param), tmp_path / "worker.log", WORKER_ID="one")
+    yield process
+    process.end()
+
+
+def message(dataset: Dataset, n: int) -> bytes:
+    """Return the n-th message: version 1 as it was frozen, or with fields of a next release."""
+    now_us = time.time_ns() // 1000 + n
+    fields = msgspec.json.decode(version_1.MESSAGES[dataset.name][0])
+    fields["received_at_us"] = now_us
+    if dataset is TRADES:
+        fields |= {"trade_id": f"{n:032x}", "event_time_ms": now_us // 1000}
+    if n % 3 == 1:
+        fields |= {"native_id": 'n"1', "sequence": n, "levels": [{"v": 2}]}
+    return msgspec.json.encode(fields)
+
+
+@pytest.mark.parametrize(
+    ("worker", "name"), [(name, name) for name in (TRADES.name, DEPTH.name)], indirect=["worker"]
+)
+def test_worker_stores_a_topic_of_two_releases_once_and_without_dead_letters(
+    settings: Settings, store: Store, worker: Process, name: str
+) -> None:
+    dataset = DATASETS[name]
+    values = [message(dataset, n) for n in range(COUNT)]
+    assert sum(b"native_id" in value for value in values) == COUNT // 3
+    publish(settings, values, dataset)
+    eventually(lambda: waiting(settings, dataset) == 0, "everything is committed")
+    assert stored(store, dataset) == COUNT
+    rows = store.rows(f"SELECT count(), uniqExact(kafka_offset) FROM {dataset.table} FINAL")
+    assert rows == [(COUNT, COUNT)]
+    assert letters(settings, dataset) == 0
+    # A version with another meaning is not a row: it waits among the dead letters.
+    newer = message(dataset, COUNT).replace(b'"v":1', b'"v":2')
+    publish(settings, [newer, message(dataset, COUNT + 2)], dataset)
+    eventually(lambda: waiting(settings, dataset) == 0, "the newer version is committed")
+    assert (stored(store, dataset), letters(settings, dataset)) == (COUNT + 1, 1)
+    assert worker.terminate() == 0
