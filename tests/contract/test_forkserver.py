@@ -23,7 +23,7 @@ async def until(condition: Callable[[], bool], meaning: str) -> None:
 
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[ForkServer]:
-    forkserver = ForkServer(directory / "nursery.log")
+    forkserver = ForkServer(directory / "forkserver.log")
     try:
         yield forkserver
     finally:
@@ -34,7 +34,7 @@ async def started(forkserver: ForkServer, directory: Path, *arguments: str) -> F
     return await forkserver.start(arguments, {"LOG_LEVEL": "INFO"}, str(directory / "child.log"))
 
 
-def test_nursery_asked_for_a_command_runs_it_and_tells_its_exit_code(tmp_path: Path) -> None:
+def test_forkserver_asked_for_a_command_runs_it_and_tells_its_exit_code(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as forkserver:
             assert await (await started(forkserver, tmp_path, "version")).wait() == 0

@@ -198,7 +198,7 @@ class Supervisor:
         log_dir.mkdir(parents=True, exist_ok=True)
         self._log_dir = log_dir
         self._inherited = inherited
-        self._forkserver = ForkServer(log_dir / "nursery.log", inherited)
+        self._forkserver = ForkServer(log_dir / "forkserver.log", inherited)
         self.children: dict[str, Child] = {}
 
     async def prepare(self) -> None:
