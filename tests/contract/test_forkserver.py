@@ -47,7 +47,7 @@ def test_forkserver_asked_for_a_command_runs_it_and_tells_its_exit_code(tmp_path
     asyncio.run(scenario())
 
 
-def test_nursery_child_that_is_killed_tells_the_signal_and_bears_its_name(
+def test_forkserver_child_that_is_killed_tells_the_signal_and_bears_its_name(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
@@ -61,7 +61,7 @@ def test_nursery_child_that_is_killed_tells_the_signal_and_bears_its_name(
     asyncio.run(scenario())
 
 
-def test_nursery_that_is_killed_takes_its_children_along_and_starts_again(
+def test_forkserver_that_is_killed_takes_its_children_along_and_starts_again(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
