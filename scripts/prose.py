@@ -31,7 +31,6 @@ RULES = {
 NOT_YET_CLEAN: frozenset[str] = frozenset(
     (
         "src/chdb_server/compression.py",
-        "src/radar/checks/rows.py",
         "src/radar/codec/batch_decoder.py",
         "src/radar/codec/byte_grid.py",
         "src/radar/reading/export.py",
