@@ -1,4 +1,4 @@
-"""HTTP compression with the libraries that are installed: gzip, deflate, lz4 and zstd.
+"""HTTP compression with the methods of clickhouse-connect: gzip, lz4 and zstd.
 
 ClickHouse documentation "HTTP interface", section "Compression". Its own block format
 (`compress=1`, `decompress=1`) needs CityHash128 checksums, for which no maintained Python
@@ -24,6 +24,7 @@ except ImportError:  # clickhouse-connect does not bring it along to every Pytho
 
 PIECE_BYTES = 1 << 20
 MAX_STREAMS = 1000
+_GZIP = 31  # zlib's number for gzip with the largest window
 
 CANNOT_DECOMPRESS = 271
 QUERY_IS_TOO_LARGE = 229
@@ -62,11 +63,11 @@ class _Lz4:
         return bytes(self.compress(b"") + self._lz4.flush())
 
 
-class _Zlib:
-    """zlib with the interface of the others: what does not fit waits inside."""
+class _Gunzip:
+    """gzip with the interface of the others: input that does not fit waits inside."""
 
-    def __init__(self, window_bits: int) -> None:
-        self._stream = zlib.decompressobj(window_bits)
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(_GZIP)
 
     @property
     def eof(self) -> bool:
@@ -92,14 +93,11 @@ class _Plain:
 
 # In the order in which ClickHouse prefers them.
 _COMPRESSORS: dict[str, Callable[[], Compressor]] = {
-    "gzip": lambda: zlib.compressobj(3, zlib.DEFLATED, 31),
-    "deflate": lambda: zlib.compressobj(3),
+    "gzip": lambda: zlib.compressobj(3, zlib.DEFLATED, _GZIP),
     "zstd": lambda: zstd.ZstdCompressor(1),
 }
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
-    "gzip": lambda: _Zlib(31),
-    "x-gzip": lambda: _Zlib(31),
-    "deflate": lambda: _Zlib(15),
+    "gzip": _Gunzip,
     "zstd": zstd.ZstdDecompressor,
 }
 if lz4_frame is not None:

@@ -46,7 +46,7 @@ Purpose = Literal["read", "read only", "write", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a statement read and wrote: rows, bytes and nanoseconds."""
+    """The amounts that a statement read and wrote: rows, bytes and nanoseconds."""
 
     read_rows: int = 0
     read_bytes: int = 0
@@ -133,7 +133,7 @@ class Handle:
         return bytes(result.bytes() or b""), statistics
 
     def close(self) -> None:
-        """Close the session; its temporary tables and settings are gone. Raises nothing."""
+        """Close the session with its temporary tables and settings; raises no error."""
         with suppress(Exception):
             self._connection.close()
 
@@ -239,11 +239,13 @@ class Engine:
             read_only: It must be a read.
 
         Raises:
-            Rejected: It is no statement, or several, or has other file clauses.
+            Rejected: It is no statement, or several, creates a temporary table, or has other file
+                clauses.
         """
         canonical = self._canonical(sql)
         if read_only:
             statement.forbid_writes(canonical)
+        statement.forbid_temporary(canonical)
         statement.forbid_file_clauses(canonical, own_file_clauses)
         if not self._sandboxed:
             statement.forbid_file_names(canonical)

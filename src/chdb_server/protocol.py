@@ -22,6 +22,7 @@ REQUIRED_PASSWORD = 194
 ACCESS_DENIED = 497
 BAD_ARGUMENTS = 36
 NOT_IMPLEMENTED = 48
+SESSION_NOT_FOUND = 372
 SET_NON_GRANTED_ROLE = 512
 QUERY_IS_TOO_LARGE = 229
 TOO_LARGE_RESULT = 396
@@ -89,7 +90,7 @@ _STATUS_OF_CODE = {code: status for status, codes in _CODES_OF_STATUS.items() fo
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a request asks for, apart from its body.
+    """A request, apart from its body.
 
     Attributes:
         query: SQL from the URL or the form, empty if it is in the body.
@@ -292,6 +293,14 @@ def _refuse_unsupported(values: Mapping[str, str], headers: Mapping[str, str]) -
                 f"{name}=1 (ClickHouse's own block compression) is not supported by the embedded "
                 "server; use Content-Encoding, or Accept-Encoding with enable_http_compression=1",
             )
+    # A `session_id` alone changes nothing: clickhouse-connect sends one with every request.
+    if _flag(values.get("session_check", "")):
+        raise Rejected(
+            SESSION_NOT_FOUND,
+            "SESSION_NOT_FOUND",
+            "Session not found: this server keeps no sessions; send settings and database as "
+            "parameters of each request",
+        )
     if values.get("role"):
         raise Rejected(
             SET_NON_GRANTED_ROLE,

@@ -24,6 +24,7 @@ INTO_OUTFILE_NOT_ALLOWED = 358
 SUPPORT_IS_DISABLED = 344
 ACCESS_DENIED = 497
 READONLY = 164
+NOT_IMPLEMENTED = 48
 MAX_TOKENS = 300_000
 
 _TOKEN = re.compile(
@@ -39,6 +40,7 @@ _TOKEN = re.compile(
 # The quotes around text in a statement that ClickHouse has formatted itself.
 _LITERAL = re.compile(rb"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
 _FILE_CLAUSE = re.compile(rb"INTO\s+OUTFILE\s+''|FROM\s+INFILE\s+''")
+_TEMPORARY = re.compile(rb"\s*(CREATE|REPLACE|CREATE\s+OR\s+REPLACE)\s+TEMPORARY\b")
 _DISK = re.compile(rb"\bdisk\s*\(")
 _FILE_NAME = re.compile(rb"\b(file|EmbeddedRocksDB|Executable|ExecutablePool|FileLog)\b")
 _READS = frozenset({"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
@@ -197,6 +199,24 @@ def forbid_writes(canonical: bytes) -> None:
             "READONLY",
             "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
             "readonly. You should use method POST for modifying queries.",
+        )
+
+
+def forbid_temporary(canonical: bytes) -> None:
+    """Refuse a temporary table, which would outlive its request in a session that others use.
+
+    Args:
+        canonical: The statement as ClickHouse's formatQuery writes it.
+
+    Raises:
+        Rejected: It creates a temporary table.
+    """
+    if _TEMPORARY.match(canonical):
+        raise Rejected(
+            NOT_IMPLEMENTED,
+            "NOT_IMPLEMENTED",
+            "Temporary tables are not supported, because this server keeps no sessions; "
+            "create a table and drop it",
         )
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import multiprocessing
-import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,7 +105,6 @@ def test_insert_df_arrow_and_raw_store_rows(client: Client) -> None:
     ("method", "compress"),
     [
         ("gzip", gzip.compress),
-        ("deflate", zlib.compress),
         ("lz4", lz4.frame.compress),
         ("zstd", zstd.compress),
     ],
@@ -121,6 +119,11 @@ def test_compression_works_both_ways(
         assert sum(row[0] for row in other.query("SELECT id FROM t").result_rows) == sum(
             range(10_000)
         )
+
+
+def test_session_id_of_the_library_is_accepted_and_changes_nothing(client: Client) -> None:
+    assert client.get_client_setting("session_id")
+    assert client.command("SELECT 1") == 1
 
 
 def test_command_returns_values_and_runs_ddl(client: Client) -> None:

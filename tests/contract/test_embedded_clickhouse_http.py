@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -141,6 +142,7 @@ def test_get_refuses_to_write(http_client: httpx.Client) -> None:
         ({"query": "SELECT 1", "compress": "1"}, 501, "48"),
         ({"query": "SET max_threads = 1"}, 501, "48"),
         ({"query": "INSERT INTO t SELECT a FROM input('a UInt64') FORMAT TSV"}, 500, "344"),
+        ({"query": "SELECT 1", "session_id": "s", "session_check": "1"}, 500, "372"),
         ({"query": "SELECT 1", "default_format": "a b"}, 400, "36"),
         ({"query": "SELECT 1", "user": "nobody"}, 403, "516"),
     ],
@@ -152,6 +154,44 @@ def test_errors_have_the_status_and_code_of_clickhouse(
     assert (response.status_code, response.headers["X-ClickHouse-Exception-Code"]) == (status, code)
     assert response.text.startswith(f"Code: {code}. DB::Exception: ")
     assert "(version " in response.text
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TEMPORARY TABLE x (a UInt8)",
+        "/* a */ create or replace temporary table x ENGINE = Memory AS SELECT 1 AS a",
+    ],
+)
+def test_temporary_table_is_refused_and_leaves_nothing_behind(
+    http_client: httpx.Client, sql: str
+) -> None:
+    for _ in range(2):
+        response = http_client.post("/", content=sql)
+        assert (response.status_code, response.text[:9]) == (501, "Code: 48.")
+        assert "keeps no sessions; create a table" in response.text
+
+
+def test_external_table_is_refused_with_a_sentence(http_client: httpx.Client) -> None:
+    response = http_client.post(
+        "/",
+        params={"query": "SELECT * FROM x", "x_structure": "a UInt8"},
+        files={"x": b"1\n"},
+    )
+    assert (response.status_code, response.text[:9]) == (501, "Code: 48.")
+    assert "external tables are not supported" in response.text
+
+
+def test_deflate_is_refused_and_the_known_methods_are_named(http_client: httpx.Client) -> None:
+    response = http_client.post(
+        "/",
+        params={"query": "INSERT INTO t FORMAT CSV"},
+        content=zlib.compress(b"1\n"),
+        headers={"Content-Encoding": "deflate"},
+    )
+    assert response.text.startswith("Code: 89. ")
+    assert "deflate; this server knows gzip, zstd" in response.text
+    assert _count(http_client) == 0
 
 
 def test_settings_that_failed_do_not_stay_behind(http_client: httpx.Client) -> None:

@@ -15,6 +15,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from producing import OTHER_MARKETS, Topic, metric, options, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES, Dataset
+from radar.kafka import Cluster
+from radar.kafka import origin as kafka_origin
 from radar.producer import unpublished
 from radar.producer.producer import run
 from radar.settings import Settings
@@ -114,3 +116,23 @@ def test_refused_messages_are_shown_and_lie_in_a_gap_or_are_published_later(
     asyncio.run(record())
     lines = [each for each in caplog.messages if each.startswith("delivery failed")]
     assert 1 <= len(lines) <= 3, "one line for each reason and minute"
+
+
+def test_mark_of_origin_that_kafka_refuses_is_named_until_it_is_taken(
+    kafka_settings: Settings,
+) -> None:
+    async def record() -> None:
+        async with simulator(SimulatorOptions(symbols=3, trades_per_s=30)) as sim:
+            settings = options(kafka_settings, sim, kafka_retry_refused_seconds=1.0)
+            await asyncio.to_thread(Cluster(settings).create_lasting_topic, kafka_origin.TOPIC)
+            refuse = ("max.message.bytes", "1")
+            await asyncio.to_thread(set_option, settings, kafka_origin.TOPIC, *refuse)
+            health, stop = Health(), asyncio.Event()
+            producer = asyncio.create_task(run(settings, TRADES, stop, health))
+            await until(lambda: kafka_origin.TOPIC in str(health.why_not_ready()), 30)
+            await asyncio.to_thread(set_option, settings, kafka_origin.TOPIC, refuse[0], None)
+            await until(lambda: health.why_not_ready() == [], 60)
+            stop.set()
+            await producer
+
+    asyncio.run(record())

@@ -42,6 +42,7 @@ def test_bad_prose_is_found(text: str, problem: str) -> None:
         f"| {LONG} |",
         f"Run `{LONG}` first.",
         "# " + LONG,
+        "\n".join(f"    Error{n}    retry with a longer wait" for n in range(20)),
         "What does it store? What does it keep? What does it drop?",
         "Look up [the page](https://example.org/" + "a/" * 50 + "what).",
         LONG.replace(" and ", ". ").replace("one", "One"),

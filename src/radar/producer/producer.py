@@ -291,7 +291,12 @@ class Producer:
             on=BrokerUnavailable, attempts=None, timeout=None, wait_initial=0.2, wait_max=5.0
         ):
             with attempt:
-                await asyncio.to_thread(action)
+                try:
+                    await asyncio.to_thread(action)
+                except BrokerUnavailable as error:
+                    self._health.set("waits for kafka", str(error))
+                    raise
+        self._health.clear("waits for kafka")
 
     async def _follow_markets(self) -> None:
         absent = 0
