@@ -1,10 +1,9 @@
-"""What radar records: trades, sides of order books, gaps and watches, for every exchange alike.
+"""The records of radar: trades, sides of order books, gaps and watches, for every exchange alike.
 
-Amounts of trades are exact decimals in canonical text (no exponent, no leading zeros, no
-trailing zeros after the point), so that nothing between the exchange's text and the
-database's Decimal(38, 18) can round. Prices and quantities of the order book are IEEE
-doubles because that is what exchanges send there (JSON numbers); their shortest decimal
-text is exactly the text that was sent.
+Amounts of trades are exact decimals in canonical text: no exponent, no leading zeros, no trailing
+zeros after the point. So no step between the exchange's text and the database's Decimal(38, 18)
+rounds. Prices and quantities of the order book are IEEE doubles, because exchanges send JSON
+numbers there. The shortest decimal text of such a double is exactly the sent text.
 """
 
 from enum import StrEnum
@@ -27,13 +26,13 @@ class BookSide(StrEnum):
 
 
 class GapCause(StrEnum):
-    """Why nothing of a market was recorded."""
+    """Why a market was not recorded."""
 
     DISCONNECTED = "disconnected"  # the last connection ended
-    SILENT = "silent"  # it was given up because nothing came any more
+    SILENT = "silent"  # the stall detector ended it
     REFUSED = "refused"  # it ended, and the exchange did not take another one at once
-    BACKPRESSURE = "backpressure"  # it was not read, because Kafka took nothing
-    MUTE = "mute"  # it brought other markets, and nothing of this one; REST has proved it
+    BACKPRESSURE = "backpressure"  # it was not read, because Kafka accepted no messages
+    MUTE = "mute"  # it brought other markets but not this one; REST has proved it
     REFUSED_BY_KAFKA = "refused_by_kafka"  # it came, and Kafka refused the messages for good
     SUSPENDED = "suspended"  # the machine or the producer stood still
     CLOCK = "clock"  # this machine's clock was set; how much time really passed is not known
@@ -70,35 +69,35 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
     quote: str
     side: BookSide
     prices: tuple[float, ...]
-    quantities: tuple[float, ...]  # as many as prices
+    quantities: tuple[float, ...]  # one for each price
     received_at_us: int
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A time in which no connection of a producer brought anything of some markets.
+    """A time in which no connection of a producer delivered some markets.
 
     By our clock: from the last frame before to the moment of the next subscription, or to the
     moment of reading again.
     """
 
     source: str
-    record_kind: str  # what is missing: trades or depth
+    record_kind: str  # the missing dataset: trades or depth
     cause: GapCause
     symbols: tuple[str, ...]
     began_at_us: int
     ended_at_us: int
-    repaired: bool  # REST has told everything that was missed, for every market
+    repaired: bool  # backfill fetched all missed trades of every market
     received_at_us: int  # when this was recorded, our clock
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """A time in which one connection brought some markets.
+    """A session: a time in which one connection delivered some markets.
 
-    It is told again and again while it lasts, ever longer, and a last time with its end.
+    It is published again while it lasts, with a later end, and a last time when it has ended.
     """
 
     source: str
-    record_kind: str  # what it brought: trades or depth
+    record_kind: str  # the delivered dataset: trades or depth
     connection: str  # its name: hexadecimal digits, by chance
     symbols: tuple[str, ...]
     began_at_us: int  # subscribed, or read again

@@ -1,9 +1,9 @@
-"""From the message values of a block to the columns of an insert, many at a time.
+"""Decodes many message values at once into the columns of an insert.
 
-It yields what `message_format.decode_…` would, message by message, but an order of magnitude
-faster: the parser only checks types; whether values are plausible is checked column by column.
-Where anything deviates, be it bad or only unusual, the slow way decides, so that there is one
-definition of what is valid. Pure, like decoding.
+It returns the same values as `message_format.decode_…` returns message by message, but an order of
+magnitude faster. The parser only checks types; the plausibility of values is checked column by
+column. If a value deviates, bad or only unusual, the strict decoder decides. So there is one
+definition of a valid message. Pure, like decoding.
 """
 
 import re
@@ -25,14 +25,14 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class Coded(NamedTuple):
-    """Texts of which few are different: the different ones, and for each row which one it is."""
+    """A dictionary column: the distinct texts, and for each row the index of its text."""
 
     texts: Sequence[str]
     codes: NDArray[np.uint32]
 
 
 class Lists(NamedTuple):
-    """A list of each row, one behind the other."""
+    """A list column: the lists of the rows, one behind the other."""
 
     lengths: NDArray[np.int64]
     values: NDArray[np.float64] | Sequence[str]
@@ -59,8 +59,8 @@ Columns = list[Column]
 
 _REMEMBERED_HEADS = 10_000
 
-# A trade as radar writes it: what it begins with, what is between its amounts, what it ends with
-# (zeros stand for digits), and which of its quotes open the amounts.
+# A trade as radar writes it: its beginning, the text between its amounts, its end (zeros stand for
+# digits), and which of its quotes open the amounts.
 _TRADE_START = b'{"v":1,"kind":"trade","trade_id":"'
 _ID_END = len(_TRADE_START) + 32
 _AMOUNT_NAME = b'","base_amount":"'
@@ -78,7 +78,7 @@ _DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 32, 26, 28, 3
 
 
 class _Market(NamedTuple):
-    """What many messages say in the same words."""
+    """The fields that many messages share."""
 
     source: str
     symbol: str
@@ -100,7 +100,7 @@ class _Trades(NamedTuple):
 
 
 class _Heads:
-    """Reads what messages begin with; remembers what it has read."""
+    """Reads the beginnings of messages, and remembers them."""
 
     def __init__(
         self,
@@ -143,10 +143,10 @@ class TradeColumns:
         self._heads = _Heads(message_format.decode_trade, _trade_head)
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
-        """Return the columns of `trades_master`, but for those that tell the place in Kafka.
+        """Return the columns of `trades_master`, without the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid trade; `message_format.decode_trade` tells which.
+            InvalidMessage: A value is not a valid trade; `message_format.decode_trade` finds it.
         """
         try:
             trades = self._plausible(values)
@@ -197,7 +197,7 @@ class TradeColumns:
 
 
 def _trade_head(value: bytes) -> bytes:
-    """Return what stands between the identity and the price."""
+    """Return the text between the trade ID and the price."""
     name = b'"price":"'
     return value[_ID_END : value.index(name) + len(name)]
 
@@ -240,7 +240,7 @@ class DepthColumns:
         self._parser = simdjson.Parser()
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
-        """Return the columns of `orderbook_depth`, but for those that tell the place in Kafka.
+        """Return the columns of `orderbook_depth`, without the place in Kafka.
 
         Raises:
             InvalidMessage: A value is not a valid snapshot; `decode_depth` names it.
@@ -325,7 +325,7 @@ class DepthColumns:
 
 
 def _depth_head(value: bytes) -> bytes:
-    """Return what stands before the prices."""
+    """Return the text before the prices."""
     return value[: value.index(_PRICES_NAME) + len(_PRICES_NAME)]
 
 

@@ -1,4 +1,4 @@
-"""Many byte strings as one array, and what stands at the same place in each of them: pure."""
+"""Many byte strings as one array of bytes, to read the same place of each at once: pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
 
 
 class Unusual(Exception):
-    """The bytes are not what is expected there."""
+    """The bytes differ from the expected ones."""
 
 
 class Packed(NamedTuple):
@@ -74,7 +74,7 @@ class Laid:
         return found.reshape(len(self.ends), count)
 
     def texts(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Packed:
-        """Return what stands between two places each, in this order."""
+        """Return the texts between two places each, in this order."""
         lengths = ends - starts
         shifts = starts - (np.cumsum(lengths) - lengths)
         return Packed(lengths, self._bytes[np.repeat(shifts, lengths) + np.arange(lengths.sum())])
@@ -101,7 +101,7 @@ def numbers(rows: NDArray[np.uint8], pattern: Sequence[bytes]) -> list[NDArray[n
         columns = rows[:, at : at + len(part)]
         at += len(part)
         if part.isdigit():
-            digits = columns - _ZERO  # what is below wraps around
+            digits = columns - _ZERO  # lower characters wrap around
             if digits.max() > 9:
                 raise Unusual
             powers = np.array([10**n for n in reversed(range(len(part)))], np.int64)

@@ -32,8 +32,8 @@ Messages evolve. Producers and workers of two releases may share a topic:
   its type, or when a field is removed. A decoder refuses a version that it does not know.
 
 `check_trade` and `check_depth` are the rules that a record and its message must keep. Workers
-apply them when they decode, and producers before they publish: a producer that published what
-workers refuse would fill the dead letters and halt partitions.
+apply them when they decode, and producers before they publish. Otherwise a producer could fill the
+dead letters and halt partitions.
 """
 
 import re
@@ -61,7 +61,7 @@ QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
 # time behind: REST reports the last trades of a quiet market, which can be weeks old, and no
 # message shows whether its trade is history or its receiver's clock is wrong.
 MAX_EVENT_AHEAD_MS = 24 * 60 * 60 * 1000
-# 2015-01-01 to 2100-01-01: nothing was traded before, and the columns hold nothing beyond.
+# 2015-01-01 to 2100-01-01: no exchange traded before, and the columns hold no later time.
 MIN_TIME_MS = 1_420_070_400_000
 MAX_TIME_MS = 4_102_444_800_000
 

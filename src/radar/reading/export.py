@@ -1,8 +1,8 @@
-"""`radar export`: what is recorded as files, one a market and UTC day, written by ClickHouse.
+"""`radar export`: recorded data as files, one per market and UTC day, written by ClickHouse.
 
-A file appears under its name when it is complete, and is then skipped until rows of its day have
-come that it lacks. Its time of modification is the database's clock a moment before it was asked,
-so that this is known without a list beside the files.
+A file appears under its name when it is complete. The next export skips it until its day has new
+rows. Its time of modification is the database's clock a moment before the query, so the export
+needs no list beside the files.
 """
 
 import fcntl
@@ -44,7 +44,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export came to."""
+    """The result of an export."""
 
     written: int
     skipped: int
@@ -52,7 +52,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export."""
+    """The chosen dataset, format, markets and days."""
 
     dataset: str  # of `datasets.exported`
     suffix: str  # of FORMATS
@@ -62,11 +62,11 @@ class ExportRequest:
 
 
 def is_complete(day: Day, written_at: datetime | None) -> bool:
-    """Tell whether a file holds its day: the day is over and nothing came since.
+    """Return whether a file holds its day: the day is over and has no newer rows.
 
     Args:
         day: The day.
-        written_at: The database's clock when the file was written, less what an insert may take;
+        written_at: The database's clock when the file was written, minus the longest insert;
             None without a file.
     """
     if written_at is None or written_at <= day.inserted_at:
@@ -86,15 +86,15 @@ def export(
 
     Args:
         settings: Where the database is.
-        wanted: What to export.
+        wanted: The dataset, format, markets and days.
         folder: Files are `DATASET/SOURCE/SYMBOL/DAY.SUFFIX` in there.
         progress: Called with the number of days done, and of all, whenever it changes.
 
     Raises:
-        UnknownMarket: Nothing of a market is recorded; the message names similar ones.
+        UnknownMarket: A market has no records; the message names similar markets.
         InvalidPeriod: The last day is before the first, or the first is in the future.
         ConfigurationError: The folder cannot be written to, or another export writes to it.
-        StoreUnavailable: Nothing runs and there is no embedded data, or it went away.
+        StoreUnavailable: No server runs and there is no embedded data, or it went away.
         QueryFailed: ClickHouse refuses a query.
     """
     dataset = DATASETS[wanted.dataset]
@@ -129,7 +129,7 @@ def _check(ask: Ask, wanted: ExportRequest) -> None:
 
 
 def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
-    """Return the database's clock, and all days of which there is something."""
+    """Return the database's clock, and all days with rows."""
     conditions = ["1"]
     parameters = {}
     if wanted.symbols:
@@ -143,7 +143,7 @@ def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, 
     if wanted.last:
         conditions.append(f"{dataset.time} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
         parameters["last"] = f"{wanted.last}"
-    # The clock first: what is inserted later is newer than every file that is written now.
+    # The clock first: rows that are inserted later are newer than every file of this export.
     ((now_ms,),) = _answer(ask, "SELECT toUnixTimestamp64Milli(now64(3))", {})
     rows = _answer(
         ask,
@@ -205,7 +205,7 @@ def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
-    """Keep other exports away from a folder; leaves nothing behind where nothing was written."""
+    """Keep other exports away from a folder; remove it again if no file was written."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     path = folder / ".lock"
     try:
