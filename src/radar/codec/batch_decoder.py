@@ -16,7 +16,7 @@ import simdjson
 from numpy.typing import NDArray
 
 from radar.codec import byte_grid, message_format
-from radar.codec.byte_grid import Packed, Unusual
+from radar.codec.byte_grid import StringColumn, Unusual
 from radar.decimals import MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
 from radar.records import BookSide
@@ -24,21 +24,21 @@ from radar.records import BookSide
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Coded(NamedTuple):
+class DictionaryColumn(NamedTuple):
     """A dictionary column: the distinct texts, and for each row the index of its text."""
 
     texts: Sequence[str]
     codes: NDArray[np.uint32]
 
 
-class Lists(NamedTuple):
+class ListColumn(NamedTuple):
     """A list column: the lists of the rows, one behind the other."""
 
     lengths: NDArray[np.int64]
     values: NDArray[np.float64] | Sequence[str]
 
 
-Data: TypeAlias = NDArray[Any] | Sequence[str] | Packed | Coded | Lists
+Data: TypeAlias = NDArray[Any] | Sequence[str] | StringColumn | DictionaryColumn | ListColumn
 
 
 class Column(NamedTuple):
@@ -93,8 +93,8 @@ class _Trades(NamedTuple):
     ids: NDArray[np.uint64]
     markets: Sequence[_Market]
     market_codes: NDArray[np.uint32]
-    prices: Packed | Sequence[str]
-    amounts: Packed | Sequence[str]
+    prices: StringColumn | Sequence[str]
+    amounts: StringColumn | Sequence[str]
     event_times_ms: NDArray[np.int64]
     received_us: NDArray[np.int64]
 
@@ -115,13 +115,13 @@ class _Heads:
         self, heads: Sequence[bytes], values: Sequence[bytes]
     ) -> tuple[list[_Market], NDArray[np.uint32]]:
         """Return the different markets of some messages, and for each message which it is."""
-        coded: _Codes[bytes] = _Codes(heads)
+        indexed: _Codes[bytes] = _Codes(heads)
         markets = [
             self._markets.get(head)
-            or self._learn(head, values[int(np.argmax(coded.codes == code))])
-            for code, head in enumerate(coded.keys)
+            or self._learn(head, values[int(np.argmax(indexed.codes == code))])
+            for code, head in enumerate(indexed.keys)
         ]
-        return markets, coded.codes
+        return markets, indexed.codes
 
     def _learn(self, head: bytes, value: bytes) -> _Market:
         try:
@@ -162,11 +162,11 @@ class TradeColumns:
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Trades:
-        laid = byte_grid.Laid(values)
-        start = laid.rows(laid.starts, _ID_END)
+        grid = byte_grid.ByteGrid(values)
+        start = grid.rows(grid.starts, _ID_END)
         byte_grid.check(start[:, : len(_TRADE_START)], _TRADE_START)
-        quotes = laid.places(b'"', _TRADE_QUOTES)
-        ends = laid.ends - _TRADE_END_BYTES
+        quotes = grid.places(b'"', _TRADE_QUOTES)
+        ends = grid.ends - _TRADE_END_BYTES
         price_opens, price_closes = quotes[:, _PRICE_QUOTE], quotes[:, _PRICE_QUOTE + 1]
         amount_opens, amount_closes = quotes[:, _AMOUNT_QUOTE], quotes[:, _AMOUNT_QUOTE + 1]
         # The last quotes stand where they belong, so all rows are of one message each.
@@ -174,10 +174,10 @@ class TradeColumns:
             amount_opens != price_closes + len(_AMOUNT_NAME) - 1
         ).any():
             raise Unusual
-        laid.check(price_closes, _AMOUNT_NAME)
-        event_times, received = byte_grid.numbers(laid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
-        prices = laid.texts(price_opens + 1, price_closes)
-        amounts = laid.texts(amount_opens + 1, amount_closes)
+        grid.check(price_closes, _AMOUNT_NAME)
+        event_times, received = byte_grid.numbers(grid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        prices = grid.texts(price_opens + 1, price_closes)
+        amounts = grid.texts(amount_opens + 1, amount_closes)
         # The product of numbers of so many digits fits.
         digits = byte_grid.integer_digits(prices) + byte_grid.integer_digits(amounts)
         if (
@@ -189,7 +189,7 @@ class TradeColumns:
             or (event_times - received // 1000).max() > message_format.MAX_EVENT_AHEAD_MS
         ):
             raise Unusual
-        head_ends = (price_opens + 1 - laid.starts).tolist()
+        head_ends = (price_opens + 1 - grid.starts).tolist()
         heads = [value[_ID_END:end] for value, end in zip(values, head_ends, strict=True)]
         markets, codes = self._heads.read(heads, values)
         ids = byte_grid.uuids(start[:, len(_TRADE_START) :])
@@ -252,25 +252,25 @@ class DepthColumns:
         lengths = snapshots.lengths
         return [
             *_market_columns(snapshots.markets, snapshots.market_codes),
-            Column("prices", "Array(Float64)", Lists(lengths, snapshots.prices)),
-            Column("quantities", "Array(Float64)", Lists(lengths, snapshots.quantities)),
+            Column("prices", "Array(Float64)", ListColumn(lengths, snapshots.prices)),
+            Column("quantities", "Array(Float64)", ListColumn(lengths, snapshots.quantities)),
             Column("received_at", "DateTime64(6, 'UTC')", snapshots.received_us),
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
-        laid = byte_grid.Laid(values)
-        quotes = laid.places(b'"', _DEPTH_QUOTES)
-        ends = laid.ends - _DEPTH_END_BYTES
+        grid = byte_grid.ByteGrid(values)
+        quotes = grid.places(b'"', _DEPTH_QUOTES)
+        ends = grid.ends - _DEPTH_END_BYTES
         # The last quotes stand where they belong, so all rows are of one message each.
         if (quotes[:, _RECEIVED_QUOTE] != ends + 2).any():
             raise Unusual
-        (received,) = byte_grid.numbers(laid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
+        (received,) = byte_grid.numbers(grid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
         if not _within(
             received, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
         ):
             raise Unusual
         prices_end = quotes[:, _QUANTITIES_QUOTE] - 2
-        laid.check(prices_end, _QUANTITIES_NAME)
+        grid.check(prices_end, _QUANTITIES_NAME)
         # From where to where the head and the two lists reach in each value.
         places = np.stack(
             (
@@ -280,7 +280,7 @@ class DepthColumns:
                 ends,
             )
         )
-        head_ends, price_ends, quantity_starts, quantity_ends = (places - laid.starts).tolist()
+        head_ends, price_ends, quantity_starts, quantity_ends = (places - grid.starts).tolist()
         lengths, prices = self._numbers(
             [v[start:end] for v, start, end in zip(values, head_ends, price_ends, strict=True)]
         )
@@ -389,12 +389,14 @@ def _data_of_type(column_type: str, values: Sequence[Any]) -> Data:
     if column_type.startswith("Array("):
         lengths = np.array([len(value) for value in values], np.int64)
         items = [item for value in values for item in value]
-        return Lists(lengths, items if "String" in column_type else np.array(items, np.float64))
+        return ListColumn(
+            lengths, items if "String" in column_type else np.array(items, np.float64)
+        )
     if column_type == "UUID":
         return byte_grid.uuids(np.frombuffer("".join(values).encode(), np.uint8).reshape(-1, 32))
     if column_type == "LowCardinality(String)":
         codes: _Codes[str] = _Codes(map(str, values))
-        return Coded(codes.keys, codes.codes)
+        return DictionaryColumn(codes.keys, codes.codes)
     if column_type == "String":
         return [str(value) for value in values]
     number = next(kind for name, kind in _NUMBERS.items() if column_type.startswith(name))
@@ -423,7 +425,7 @@ class _Codes(Generic[_Key]):
 
 def _market_columns(markets: Sequence[_Market], codes: NDArray[np.uint32]) -> Columns:
     return [
-        Column(name, "LowCardinality(String)", Coded(texts, codes))
+        Column(name, "LowCardinality(String)", DictionaryColumn(texts, codes))
         for name, texts in zip(_Market._fields, zip(*markets, strict=True), strict=True)
     ]
 

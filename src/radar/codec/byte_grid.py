@@ -17,14 +17,14 @@ class Unusual(Exception):
     """The bytes differ from the expected ones."""
 
 
-class Packed(NamedTuple):
+class StringColumn(NamedTuple):
     """Texts of fewer than 128 ASCII characters each, one behind the other."""
 
     lengths: NDArray[np.int64]
     characters: NDArray[np.uint8]
 
 
-class Laid:
+class ByteGrid:
     """Byte strings, none of them empty, one behind the other.
 
     Attributes:
@@ -73,11 +73,13 @@ class Laid:
             raise Unusual
         return found.reshape(len(self.ends), count)
 
-    def texts(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Packed:
+    def texts(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> StringColumn:
         """Return the texts between two places each, in this order."""
         lengths = ends - starts
         shifts = starts - (np.cumsum(lengths) - lengths)
-        return Packed(lengths, self._bytes[np.repeat(shifts, lengths) + np.arange(lengths.sum())])
+        return StringColumn(
+            lengths, self._bytes[np.repeat(shifts, lengths) + np.arange(lengths.sum())]
+        )
 
 
 def check(rows: NDArray[np.uint8], text: bytes) -> None:
@@ -123,7 +125,7 @@ def uuids(digits: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return (nibbles[:, ::2] << 4 | nibbles[:, 1::2]).view(">u8").ravel().astype(np.uint64)
 
 
-def integer_digits(amounts: Packed) -> NDArray[np.int64]:
+def integer_digits(amounts: StringColumn) -> NDArray[np.int64]:
     """Return how many digits of each amount stand before the point.
 
     Raises:
