@@ -1,9 +1,9 @@
-"""The records of radar: trades, sides of order books, gaps and watches, for every exchange alike.
+"""The records: trades, sides of order books, gaps and sessions, the same for every exchange.
 
 Amounts of trades are exact decimals in canonical text: no exponent, no leading zeros, no trailing
-zeros after the point. So no step between the exchange's text and the database's Decimal(38, 18)
-rounds. Prices and quantities of the order book are IEEE doubles, because exchanges send JSON
-numbers there. The shortest decimal text of such a double is exactly the sent text.
+zeros after the point. So no step between the exchange's text and the database's Decimal(38, 18) can
+round. Prices and quantities of the order book are IEEE doubles, because exchanges send JSON numbers
+there. Their shortest decimal text is exactly the exchange's text.
 """
 
 from enum import StrEnum
@@ -26,16 +26,16 @@ class BookSide(StrEnum):
 
 
 class GapCause(StrEnum):
-    """Why a market was not recorded."""
+    """Why records of a market are missing."""
 
     DISCONNECTED = "disconnected"  # the last connection ended
-    SILENT = "silent"  # the stall detector ended it
-    REFUSED = "refused"  # it ended, and the exchange did not take another one at once
-    BACKPRESSURE = "backpressure"  # it was not read, because Kafka accepted no messages
-    MUTE = "mute"  # it brought other markets but not this one; REST has proved it
-    REFUSED_BY_KAFKA = "refused_by_kafka"  # it came, and Kafka refused the messages for good
+    SILENT = "silent"  # the connection was given up because no frame came any more
+    REFUSED = "refused"  # it ended, and the exchange refused another one
+    BACKPRESSURE = "backpressure"  # it was not read, because Kafka took no messages
+    MUTE = "mute"  # it brought other markets, but not this one; REST has proved it
+    REFUSED_BY_KAFKA = "refused_by_kafka"  # the records came; Kafka refused the messages for good
     SUSPENDED = "suspended"  # the machine or the producer stood still
-    CLOCK = "clock"  # this machine's clock was set; how much time really passed is not known
+    CLOCK = "clock"  # this machine's clock was set; the real duration is not known
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -74,36 +74,35 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A time in which no connection of a producer delivered some markets.
+    """A time in which no connection of a producer covered some markets.
 
-    By our clock: from the last frame before to the moment of the next subscription, or to the
-    moment of reading again.
+    By our clock: from the last frame before, to the next subscription or to the next read.
     """
 
     source: str
-    record_kind: str  # the missing dataset: trades or depth
+    record_kind: str  # the dataset: trades or depth
     cause: GapCause
     symbols: tuple[str, ...]
     began_at_us: int
     ended_at_us: int
-    repaired: bool  # backfill fetched all missed trades of every market
+    repaired: bool  # backfill has filled the gap, for every market
     received_at_us: int  # when this was recorded, our clock
 
 
 class Watch(msgspec.Struct, frozen=True):
     """A session: a time in which one connection delivered some markets.
 
-    It is published again while it lasts, with a later end, and a last time when it has ended.
+    A producer publishes it repeatedly while it lasts, each time longer, and a last time at its end.
     """
 
     source: str
-    record_kind: str  # the delivered dataset: trades or depth
-    connection: str  # its name: hexadecimal digits, by chance
+    record_kind: str  # the dataset: trades or depth
+    connection: str  # a random name: hexadecimal digits
     symbols: tuple[str, ...]
     began_at_us: int  # subscribed, or read again
     ended_at_us: int  # newest frame so far
     end_reason: str  # one word; OPEN while it goes on
-    interval_ms: int  # of each side of a book at most one snapshot in so long; 0: everything
+    interval_ms: int  # at most one snapshot of each side of a book in this time; 0: every one
     received_at_us: int  # when this was recorded, our clock
 
 

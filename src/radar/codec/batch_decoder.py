@@ -1,9 +1,9 @@
 """Decodes many message values at once into the columns of an insert.
 
-It returns the same values as `message_format.decode_…` returns message by message, but an order of
-magnitude faster. The parser only checks types; the plausibility of values is checked column by
-column. If a value deviates, bad or only unusual, the strict decoder decides. So there is one
-definition of a valid message. Pure, like decoding.
+It returns the same rows as `message_format`, message by message, but is an order of magnitude
+faster. The parser checks only types, and the rules are checked column by column. If a value
+deviates in any way, bad or only unusual, the slow way decides. So there is one definition of a
+valid message. Pure, like decoding.
 """
 
 import re
@@ -25,14 +25,14 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class DictionaryColumn(NamedTuple):
-    """A dictionary column: the distinct texts, and for each row the index of its text."""
+    """Strings with few different values: the different ones, and the index of each row."""
 
     texts: Sequence[str]
     codes: NDArray[np.uint32]
 
 
 class ListColumn(NamedTuple):
-    """A list column: the lists of the rows, one behind the other."""
+    """The lists of all rows, one behind the other."""
 
     lengths: NDArray[np.int64]
     values: NDArray[np.float64] | Sequence[str]
@@ -46,8 +46,8 @@ class Column(NamedTuple):
 
     Attributes:
         name: In the table.
-        type: Of ClickHouse, in which the data is given; the server converts it to the table's.
-        data: Texts, or numbers of the type's width.
+        type: The ClickHouse type of the data; the server converts it to the table's type.
+        data: Strings, or numbers of the type's width.
     """
 
     name: str
@@ -59,8 +59,8 @@ Columns = list[Column]
 
 _REMEMBERED_HEADS = 10_000
 
-# A trade as radar writes it: its beginning, the text between its amounts, its end (zeros stand for
-# digits), and which of its quotes open the amounts.
+# A trade as radar writes it: its begin, the name between its amounts, its end (zeros stand for
+# digits), and the numbers of the quotes that open the amounts.
 _TRADE_START = b'{"v":1,"kind":"trade","trade_id":"'
 _ID_END = len(_TRADE_START) + 32
 _AMOUNT_NAME = b'","base_amount":"'
@@ -70,7 +70,7 @@ _TRADE_END = re.split(
 _TRADE_END_BYTES = sum(map(len, _TRADE_END))
 _TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE = 42, 32, 36
 
-# A snapshot as radar writes it, and which of its quotes open the names behind its head.
+# A snapshot as radar writes it, and the numbers of the quotes that open the names behind its head.
 _PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
 _DEPTH_END = re.split(rb"(0+)", b'],"received_at_us":0000000000000000}')
 _DEPTH_END_BYTES = sum(map(len, _DEPTH_END))
@@ -78,7 +78,7 @@ _DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 32, 26, 28, 3
 
 
 class _Market(NamedTuple):
-    """The fields that many messages share."""
+    """The fields that many messages have in common."""
 
     source: str
     symbol: str
@@ -100,7 +100,7 @@ class _Trades(NamedTuple):
 
 
 class _Heads:
-    """Reads the beginnings of messages, and remembers them."""
+    """Decodes the beginnings of messages, and remembers decoded ones."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class _Heads:
     def read(
         self, heads: Sequence[bytes], values: Sequence[bytes]
     ) -> tuple[list[_Market], NDArray[np.uint32]]:
-        """Return the different markets of some messages, and for each message which it is."""
+        """Return the different markets of some messages, and each message's index of its market."""
         indexed: _Codes[bytes] = _Codes(heads)
         markets = [
             self._markets.get(head)
@@ -137,16 +137,16 @@ class _Heads:
 
 
 class TradeColumns:
-    """Reads trades; remembers the beginnings of messages that it has seen."""
+    """Decodes trades; remembers the beginnings of messages."""
 
     def __init__(self) -> None:
         self._heads = _Heads(message_format.decode_trade, _trade_head)
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
-        """Return the columns of `trades_master`, without the place in Kafka.
+        """Return the columns of `trades_master`, without the columns of the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid trade; `message_format.decode_trade` finds it.
+            InvalidMessage: A value is not a valid trade; `message_format` finds which.
         """
         try:
             trades = self._plausible(values)
@@ -197,7 +197,7 @@ class TradeColumns:
 
 
 def _trade_head(value: bytes) -> bytes:
-    """Return the text between the trade ID and the price."""
+    """Return the bytes between the trade ID and the price."""
     name = b'"price":"'
     return value[_ID_END : value.index(name) + len(name)]
 
@@ -233,17 +233,17 @@ class _Snapshots(NamedTuple):
 
 
 class DepthColumns:
-    """Reads depth snapshots; remembers the beginnings of messages that it has seen."""
+    """Decodes depth snapshots; remembers the beginnings of messages."""
 
     def __init__(self) -> None:
         self._heads = _Heads(message_format.decode_depth, _depth_head)
         self._parser = simdjson.Parser()
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
-        """Return the columns of `orderbook_depth`, without the place in Kafka.
+        """Return the columns of `orderbook_depth`, without the columns of the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid snapshot; `decode_depth` names it.
+            InvalidMessage: A value is not a valid snapshot; `message_format` finds which.
         """
         try:
             snapshots = self._plausible(values)
@@ -271,7 +271,7 @@ class DepthColumns:
             raise Unusual
         prices_end = quotes[:, _QUANTITIES_QUOTE] - 2
         grid.check(prices_end, _QUANTITIES_NAME)
-        # From where to where the head and the two lists reach in each value.
+        # The begin and the end of the head and of the two lists in each value.
         places = np.stack(
             (
                 quotes[:, _PRICES_QUOTE] + len(_PRICES_NAME),
@@ -308,7 +308,7 @@ class DepthColumns:
         return _Snapshots(markets, codes, lengths, prices, quantities, received)
 
     def _numbers(self, lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return how many numbers each list has, which lacks its brackets, and all numbers."""
+        """Return the count of numbers in each list, which lacks its brackets, and all numbers."""
         lengths = np.array([each.count(b",") + 1 if each else 0 for each in lists], np.int64)
         joined = b"[%b]" % b",".join(filter(None, lists))
         # A list in a list would be made flat.
@@ -325,7 +325,7 @@ class DepthColumns:
 
 
 def _depth_head(value: bytes) -> bytes:
-    """Return the text before the prices."""
+    """Return the bytes before the prices."""
     return value[: value.index(_PRICES_NAME) + len(_PRICES_NAME)]
 
 
@@ -356,10 +356,10 @@ class ColumnOfField(Protocol):
 
 
 class MessageColumns:
-    """Reads the messages of any dataset one by one, so slower than `FAST`."""
+    """Decodes the messages of any dataset one by one, so slower than `FAST`."""
 
     def __init__(self, decode: Callable[[bytes], Any], columns: Sequence[ColumnOfField]) -> None:
-        """Prepare to read.
+        """Prepare to decode.
 
         Args:
             decode: Decodes one message; it raises InvalidMessage.
@@ -414,7 +414,7 @@ _NUMBERS: Mapping[str, type[np.generic]] = {
 
 
 class _Codes(Generic[_Key]):
-    """The different ones of many keys, and for each of the many which one it is."""
+    """The different ones of many keys, and each key's index among them."""
 
     def __init__(self, keys: Any) -> None:
         number: dict[_Key, int] = {}

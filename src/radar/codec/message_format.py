@@ -81,7 +81,7 @@ class Message(msgspec.Struct, frozen=True):
     """The value of a message; the struct of each dataset extends it.
 
     Attributes:
-        v: The version, which says which rules apply.
+        v: The version, which decides on the rules.
     """
 
     v: Version
@@ -146,7 +146,7 @@ class GapMessage(Message, frozen=True):
     received_at_us: _TimeUs
 
     def check(self) -> None:
-        """A gap ends after it begins."""
+        """Check that the gap ends after it begins."""
         if self.ended_at_us < self.began_at_us:
             raise InvalidMessage("time", "the gap ends before it begins")
 
@@ -166,7 +166,7 @@ class WatchMessage(Message, frozen=True):
     received_at_us: _TimeUs
 
     def check(self) -> None:
-        """A watch ends after it begins."""
+        """Check that the session ends after it begins."""
         if self.ended_at_us < self.began_at_us:
             raise InvalidMessage("time", "the watch ends before it begins")
 
@@ -259,7 +259,7 @@ def _integer_digits(amount: str) -> int:
 
 
 def encode_trade(trade: Trade, trade_id: str) -> bytes:
-    """Encode a trade with its identity (32 hexadecimal digits) as a message value."""
+    """Encode a trade with its trade ID (32 hexadecimal digits) as a message value."""
     return _encoder.encode(
         TradeMessage(
             v=VERSION,
@@ -315,7 +315,7 @@ def encode_gap(gap: Gap) -> bytes:
 
 
 def encode_watch(watch: Watch) -> bytes:
-    """Encode a watch as a message value."""
+    """Encode a session as a message value."""
     return _encoder.encode(
         WatchMessage(
             v=VERSION,
