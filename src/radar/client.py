@@ -241,5 +241,5 @@ def _pyarrow() -> Any:
         import pyarrow as module
         import pyarrow.ipc
     except ImportError:
-        raise RadarError("radar.client needs pyarrow: pip install pyarrow") from None
+        raise RadarError('radar.client needs pyarrow: pip install "radar[notebook]"') from None
     return module
