@@ -5,8 +5,8 @@ from uuid import UUID
 
 import numpy as np
 
-from radar.codec.batch_decoder import Coded, Columns, Lists
-from radar.codec.byte_grid import Packed
+from radar.codec.batch_decoder import Columns, DictionaryColumn, ListColumn
+from radar.codec.byte_grid import StringColumn
 
 
 def plain(read: Columns) -> dict[str, list[Any]]:
@@ -14,15 +14,15 @@ def plain(read: Columns) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for column in read:
         data = column.data
-        if isinstance(data, Coded):
+        if isinstance(data, DictionaryColumn):
             found[column.name] = [data.texts[code] for code in data.codes]
-        elif isinstance(data, Lists):
+        elif isinstance(data, ListColumn):
             ends = np.cumsum(data.lengths)
             found[column.name] = [
                 list(data.values[end - length : end])
                 for end, length in zip(ends, data.lengths, strict=True)
             ]
-        elif isinstance(data, Packed):
+        elif isinstance(data, StringColumn):
             text, ends = data.characters.tobytes().decode(), np.cumsum(data.lengths)
             found[column.name] = [
                 text[end - length : end] for end, length in zip(ends, data.lengths, strict=True)

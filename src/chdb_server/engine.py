@@ -46,7 +46,7 @@ Purpose = Literal["read", "read only", "write", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a statement read and wrote: rows, bytes and nanoseconds."""
+    """The amounts that a statement read and wrote: rows, bytes and nanoseconds."""
 
     read_rows: int = 0
     read_bytes: int = 0
@@ -133,7 +133,7 @@ class Handle:
         return bytes(result.bytes() or b""), statistics
 
     def close(self) -> None:
-        """Close the session; its temporary tables and settings are gone. Raises nothing."""
+        """Close the session with its temporary tables and settings; raises no error."""
         with suppress(Exception):
             self._connection.close()
 

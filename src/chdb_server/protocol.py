@@ -90,7 +90,7 @@ _STATUS_OF_CODE = {code: status for status, codes in _CODES_OF_STATUS.items() fo
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a request asks for, apart from its body.
+    """A request, apart from its body.
 
     Attributes:
         query: SQL from the URL or the form, empty if it is in the body.

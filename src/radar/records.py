@@ -1,10 +1,9 @@
-"""What radar records: trades, sides of order books, gaps and watches, for every exchange alike.
+"""The records: trades, sides of order books, gaps and sessions, the same for every exchange.
 
-Amounts of trades are exact decimals in canonical text (no exponent, no leading zeros, no
-trailing zeros after the point), so that nothing between the exchange's text and the
-database's Decimal(38, 18) can round. Prices and quantities of the order book are IEEE
-doubles because that is what exchanges send there (JSON numbers); their shortest decimal
-text is exactly the text that was sent.
+Amounts of trades are exact decimals in canonical text: no exponent, no leading zeros, no trailing
+zeros after the point. So no step between the exchange's text and the database's Decimal(38, 18) can
+round. Prices and quantities of the order book are IEEE doubles, because exchanges send JSON numbers
+there. Their shortest decimal text is exactly the exchange's text.
 """
 
 from enum import StrEnum
@@ -27,16 +26,16 @@ class BookSide(StrEnum):
 
 
 class GapCause(StrEnum):
-    """Why nothing of a market was recorded."""
+    """Why records of a market are missing."""
 
     DISCONNECTED = "disconnected"  # the last connection ended
-    SILENT = "silent"  # it was given up because nothing came any more
-    REFUSED = "refused"  # it ended, and the exchange did not take another one at once
-    BACKPRESSURE = "backpressure"  # it was not read, because Kafka took nothing
-    MUTE = "mute"  # it brought other markets, and nothing of this one; REST has proved it
-    REFUSED_BY_KAFKA = "refused_by_kafka"  # it came, and Kafka refused the messages for good
+    SILENT = "silent"  # the connection was given up because no frame came any more
+    REFUSED = "refused"  # it ended, and the exchange refused another one
+    BACKPRESSURE = "backpressure"  # it was not read, because Kafka took no messages
+    MUTE = "mute"  # it brought other markets, but not this one; REST has proved it
+    REFUSED_BY_KAFKA = "refused_by_kafka"  # the records came; Kafka refused the messages for good
     SUSPENDED = "suspended"  # the machine or the producer stood still
-    CLOCK = "clock"  # this machine's clock was set; how much time really passed is not known
+    CLOCK = "clock"  # this machine's clock was set; the real duration is not known
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -70,41 +69,40 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
     quote: str
     side: BookSide
     prices: tuple[float, ...]
-    quantities: tuple[float, ...]  # as many as prices
+    quantities: tuple[float, ...]  # one for each price
     received_at_us: int
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A time in which no connection of a producer brought anything of some markets.
+    """A time in which no connection of a producer covered some markets.
 
-    By our clock: from the last frame before to the moment of the next subscription, or to the
-    moment of reading again.
+    By our clock: from the last frame before, to the next subscription or to the next read.
     """
 
     source: str
-    record_kind: str  # what is missing: trades or depth
+    record_kind: str  # the dataset: trades or depth
     cause: GapCause
     symbols: tuple[str, ...]
     began_at_us: int
     ended_at_us: int
-    repaired: bool  # REST has told everything that was missed, for every market
+    repaired: bool  # backfill has filled the gap, for every market
     received_at_us: int  # when this was recorded, our clock
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """A time in which one connection brought some markets.
+    """A session: a time in which one connection delivered some markets.
 
-    It is told again and again while it lasts, ever longer, and a last time with its end.
+    A producer publishes it repeatedly while it lasts, each time longer, and a last time at its end.
     """
 
     source: str
-    record_kind: str  # what it brought: trades or depth
-    connection: str  # its name: hexadecimal digits, by chance
+    record_kind: str  # the dataset: trades or depth
+    connection: str  # a random name: hexadecimal digits
     symbols: tuple[str, ...]
     began_at_us: int  # subscribed, or read again
     ended_at_us: int  # newest frame so far
     end_reason: str  # one word; OPEN while it goes on
-    interval_ms: int  # of each side of a book at most one snapshot in so long; 0: everything
+    interval_ms: int  # at most one snapshot of each side of a book in this time; 0: every one
     received_at_us: int  # when this was recorded, our clock
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ports import free_port
-from radar.codec.batch_decoder import Coded, Column, Columns, Lists
+from radar.codec.batch_decoder import Column, Columns, DictionaryColumn, ListColumn
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
 from radar.settings import Settings
@@ -77,7 +77,9 @@ def _data(name: str, rows: Sequence[Fields]) -> Any:
     if name not in TYPES:
         return values
     if TYPES[name].startswith("Array"):
-        return Lists(np.array(list(map(len, values))), np.array([n for v in values for n in v]))
+        return ListColumn(
+            np.array(list(map(len, values))), np.array([n for v in values for n in v])
+        )
     return np.array(values, np.uint16 if TYPES[name] == "UInt16" else np.int64)
 
 
@@ -163,8 +165,8 @@ def test_insert_of_coded_texts_keeps_each(store: Store, different: int) -> None:
     symbols = [f"S{n}" for n in range(different)]
     codes = np.arange(2 * different, dtype=np.uint32) % different
     rows = [trade_row(n) for n in range(2 * different)]
-    coded = Column("symbol", "LowCardinality(String)", Coded(symbols, codes))
-    given = [coded if column.name == "symbol" else column for column in columns(rows)]
+    indexed = Column("symbol", "LowCardinality(String)", DictionaryColumn(symbols, codes))
+    given = [indexed if column.name == "symbol" else column for column in columns(rows)]
     store.insert(TRADES.table, [(len(rows), given)], "token")
     counted = store.rows(
         "SELECT count(), uniqExact(symbol), countIf(symbol = 'S' || toString(kafka_offset %"

@@ -1,7 +1,7 @@
 """Version 1 of the messages, frozen: bytes as they stand in topics, and a copy of the rules.
 
-Never change this file. It stands for messages that were published and for workers that run. When a
-message grows a field, or a rule becomes wider, the copy here shows that older workers go on.
+Never change an entry; add those of a new dataset. They stand for messages that were published and
+for workers that run. When a message grows a field, they show that older workers go on.
 """
 
 import re

@@ -18,19 +18,13 @@ FROZEN = [
     for name, values in version_1.MESSAGES.items()
     for n, value in enumerate(values)
 ]
-MESSAGE_STRUCTS: dict[str, type[message_format.Message]] = {
-    "trades": message_format.TradeMessage,
-    "depth": message_format.DepthMessage,
-    "gaps": message_format.GapMessage,
-    "watches": message_format.WatchMessage,
-}
 each_frozen = pytest.mark.parametrize(("dataset", "value"), FROZEN)
 
 
 def grown(dataset: str) -> type[message_format.Message]:
     """Return the struct of a dataset's message with fields that a next release may add."""
     new_fields = [("native_id", str, ""), ("sequence", int, 0), ("verified", bool | None, None)]
-    made = msgspec.defstruct("Grown", new_fields, bases=(MESSAGE_STRUCTS[dataset],), frozen=True)
+    made = msgspec.defstruct("Grown", new_fields, bases=(DATASETS[dataset].message,), frozen=True)
     return cast("type[message_format.Message]", made)
 
 
@@ -92,7 +86,7 @@ def test_added_fields_that_are_missing_have_their_defaults(dataset: str, value: 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_fields_that_version_1_lacks_have_defaults(dataset: str) -> None:
     known = set(version_1.STRUCTS[dataset].__struct_fields__)
-    for field in msgspec.structs.fields(MESSAGE_STRUCTS[dataset]):
+    for field in msgspec.structs.fields(DATASETS[dataset].message):
         assert field.name in known or not field.required, field.name
 
 

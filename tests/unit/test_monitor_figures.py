@@ -36,6 +36,8 @@ def test_size(size_bytes: float | None, text: str) -> None:
         ("0.000000001234", "0.000000001234"),
         ("25402.000000", "25,402"),
         (62526.0, "62,526"),
+        (62678.52, "62,678.52"),
+        (1.5e-9, "0.0000000015"),
     ],
 )
 def test_price_loses_nothing_but_zeros(price: str | float | None, text: str) -> None:

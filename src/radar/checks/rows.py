@@ -1,4 +1,4 @@
-"""How a message and a row of the table are recognised as the same: by the row key."""
+"""How to recognise a message and a row of the table as the same: by the row key."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -125,5 +125,5 @@ def is_valid(dataset: Dataset, value: bytes) -> bool:
 
 
 def from_table(values: Sequence[Any]) -> Identity:
-    """Return the identity of a row of which a query gave the parts."""
+    """Return the identity of a row from its queried parts."""
     return tuple(tuple(value) if isinstance(value, list) else value for value in values)

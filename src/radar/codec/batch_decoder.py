@@ -1,9 +1,9 @@
-"""From the message values of a block to the columns of an insert, many at a time.
+"""Decodes many message values at once into the columns of an insert.
 
-It yields what `message_format.decode_…` would, message by message, but an order of magnitude
-faster: the parser only checks types; whether values are plausible is checked column by column.
-Where anything deviates, be it bad or only unusual, the slow way decides, so that there is one
-definition of what is valid. Pure, like decoding.
+It returns the same rows as `message_format`, message by message, but is an order of magnitude
+faster. The parser checks only types, and the rules are checked column by column. If a value
+deviates in any way, bad or only unusual, the slow way decides. So there is one definition of a
+valid message. Pure, like decoding.
 """
 
 import re
@@ -16,7 +16,7 @@ import simdjson
 from numpy.typing import NDArray
 
 from radar.codec import byte_grid, message_format
-from radar.codec.byte_grid import Packed, Unusual
+from radar.codec.byte_grid import StringColumn, Unusual
 from radar.decimals import MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
 from radar.records import BookSide
@@ -24,21 +24,21 @@ from radar.records import BookSide
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Coded(NamedTuple):
-    """Texts of which few are different: the different ones, and for each row which one it is."""
+class DictionaryColumn(NamedTuple):
+    """Strings with few different values: the different ones, and the index of each row."""
 
     texts: Sequence[str]
     codes: NDArray[np.uint32]
 
 
-class Lists(NamedTuple):
-    """A list of each row, one behind the other."""
+class ListColumn(NamedTuple):
+    """The lists of all rows, one behind the other."""
 
     lengths: NDArray[np.int64]
     values: NDArray[np.float64] | Sequence[str]
 
 
-Data: TypeAlias = NDArray[Any] | Sequence[str] | Packed | Coded | Lists
+Data: TypeAlias = NDArray[Any] | Sequence[str] | StringColumn | DictionaryColumn | ListColumn
 
 
 class Column(NamedTuple):
@@ -46,8 +46,8 @@ class Column(NamedTuple):
 
     Attributes:
         name: In the table.
-        type: Of ClickHouse, in which the data is given; the server converts it to the table's.
-        data: Texts, or numbers of the type's width.
+        type: The ClickHouse type of the data; the server converts it to the table's type.
+        data: Strings, or numbers of the type's width.
     """
 
     name: str
@@ -59,8 +59,8 @@ Columns = list[Column]
 
 _REMEMBERED_HEADS = 10_000
 
-# A trade as radar writes it: what it begins with, what is between its amounts, what it ends with
-# (zeros stand for digits), and which of its quotes open the amounts.
+# A trade as radar writes it: its begin, the name between its amounts, its end (zeros stand for
+# digits), and the numbers of the quotes that open the amounts.
 _TRADE_START = b'{"v":1,"kind":"trade","trade_id":"'
 _ID_END = len(_TRADE_START) + 32
 _AMOUNT_NAME = b'","base_amount":"'
@@ -70,7 +70,7 @@ _TRADE_END = re.split(
 _TRADE_END_BYTES = sum(map(len, _TRADE_END))
 _TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE = 42, 32, 36
 
-# A snapshot as radar writes it, and which of its quotes open the names behind its head.
+# A snapshot as radar writes it, and the numbers of the quotes that open the names behind its head.
 _PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
 _DEPTH_END = re.split(rb"(0+)", b'],"received_at_us":0000000000000000}')
 _DEPTH_END_BYTES = sum(map(len, _DEPTH_END))
@@ -78,7 +78,7 @@ _DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 32, 26, 28, 3
 
 
 class _Market(NamedTuple):
-    """What many messages say in the same words."""
+    """The fields that many messages have in common."""
 
     source: str
     symbol: str
@@ -93,14 +93,14 @@ class _Trades(NamedTuple):
     ids: NDArray[np.uint64]
     markets: Sequence[_Market]
     market_codes: NDArray[np.uint32]
-    prices: Packed | Sequence[str]
-    amounts: Packed | Sequence[str]
+    prices: StringColumn | Sequence[str]
+    amounts: StringColumn | Sequence[str]
     event_times_ms: NDArray[np.int64]
     received_us: NDArray[np.int64]
 
 
 class _Heads:
-    """Reads what messages begin with; remembers what it has read."""
+    """Decodes the beginnings of messages, and remembers decoded ones."""
 
     def __init__(
         self,
@@ -114,14 +114,14 @@ class _Heads:
     def read(
         self, heads: Sequence[bytes], values: Sequence[bytes]
     ) -> tuple[list[_Market], NDArray[np.uint32]]:
-        """Return the different markets of some messages, and for each message which it is."""
-        coded: _Codes[bytes] = _Codes(heads)
+        """Return the different markets of some messages, and each message's index of its market."""
+        indexed: _Codes[bytes] = _Codes(heads)
         markets = [
             self._markets.get(head)
-            or self._learn(head, values[int(np.argmax(coded.codes == code))])
-            for code, head in enumerate(coded.keys)
+            or self._learn(head, values[int(np.argmax(indexed.codes == code))])
+            for code, head in enumerate(indexed.keys)
         ]
-        return markets, coded.codes
+        return markets, indexed.codes
 
     def _learn(self, head: bytes, value: bytes) -> _Market:
         try:
@@ -137,16 +137,16 @@ class _Heads:
 
 
 class TradeColumns:
-    """Reads trades; remembers the beginnings of messages that it has seen."""
+    """Decodes trades; remembers the beginnings of messages."""
 
     def __init__(self) -> None:
         self._heads = _Heads(message_format.decode_trade, _trade_head)
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
-        """Return the columns of `trades_master`, but for those that tell the place in Kafka.
+        """Return the columns of `trades_master`, without the columns of the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid trade; `message_format.decode_trade` tells which.
+            InvalidMessage: A value is not a valid trade; `message_format` finds which.
         """
         try:
             trades = self._plausible(values)
@@ -162,11 +162,11 @@ class TradeColumns:
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Trades:
-        laid = byte_grid.Laid(values)
-        start = laid.rows(laid.starts, _ID_END)
+        grid = byte_grid.ByteGrid(values)
+        start = grid.rows(grid.starts, _ID_END)
         byte_grid.check(start[:, : len(_TRADE_START)], _TRADE_START)
-        quotes = laid.places(b'"', _TRADE_QUOTES)
-        ends = laid.ends - _TRADE_END_BYTES
+        quotes = grid.places(b'"', _TRADE_QUOTES)
+        ends = grid.ends - _TRADE_END_BYTES
         price_opens, price_closes = quotes[:, _PRICE_QUOTE], quotes[:, _PRICE_QUOTE + 1]
         amount_opens, amount_closes = quotes[:, _AMOUNT_QUOTE], quotes[:, _AMOUNT_QUOTE + 1]
         # The last quotes stand where they belong, so all rows are of one message each.
@@ -174,10 +174,10 @@ class TradeColumns:
             amount_opens != price_closes + len(_AMOUNT_NAME) - 1
         ).any():
             raise Unusual
-        laid.check(price_closes, _AMOUNT_NAME)
-        event_times, received = byte_grid.numbers(laid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
-        prices = laid.texts(price_opens + 1, price_closes)
-        amounts = laid.texts(amount_opens + 1, amount_closes)
+        grid.check(price_closes, _AMOUNT_NAME)
+        event_times, received = byte_grid.numbers(grid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        prices = grid.texts(price_opens + 1, price_closes)
+        amounts = grid.texts(amount_opens + 1, amount_closes)
         # The product of numbers of so many digits fits.
         digits = byte_grid.integer_digits(prices) + byte_grid.integer_digits(amounts)
         if (
@@ -189,7 +189,7 @@ class TradeColumns:
             or (event_times - received // 1000).max() > message_format.MAX_EVENT_AHEAD_MS
         ):
             raise Unusual
-        head_ends = (price_opens + 1 - laid.starts).tolist()
+        head_ends = (price_opens + 1 - grid.starts).tolist()
         heads = [value[_ID_END:end] for value, end in zip(values, head_ends, strict=True)]
         markets, codes = self._heads.read(heads, values)
         ids = byte_grid.uuids(start[:, len(_TRADE_START) :])
@@ -197,7 +197,7 @@ class TradeColumns:
 
 
 def _trade_head(value: bytes) -> bytes:
-    """Return what stands between the identity and the price."""
+    """Return the bytes between the trade ID and the price."""
     name = b'"price":"'
     return value[_ID_END : value.index(name) + len(name)]
 
@@ -233,17 +233,17 @@ class _Snapshots(NamedTuple):
 
 
 class DepthColumns:
-    """Reads depth snapshots; remembers the beginnings of messages that it has seen."""
+    """Decodes depth snapshots; remembers the beginnings of messages."""
 
     def __init__(self) -> None:
         self._heads = _Heads(message_format.decode_depth, _depth_head)
         self._parser = simdjson.Parser()
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
-        """Return the columns of `orderbook_depth`, but for those that tell the place in Kafka.
+        """Return the columns of `orderbook_depth`, without the columns of the place in Kafka.
 
         Raises:
-            InvalidMessage: A value is not a valid snapshot; `decode_depth` names it.
+            InvalidMessage: A value is not a valid snapshot; `message_format` finds which.
         """
         try:
             snapshots = self._plausible(values)
@@ -252,26 +252,26 @@ class DepthColumns:
         lengths = snapshots.lengths
         return [
             *_market_columns(snapshots.markets, snapshots.market_codes),
-            Column("prices", "Array(Float64)", Lists(lengths, snapshots.prices)),
-            Column("quantities", "Array(Float64)", Lists(lengths, snapshots.quantities)),
+            Column("prices", "Array(Float64)", ListColumn(lengths, snapshots.prices)),
+            Column("quantities", "Array(Float64)", ListColumn(lengths, snapshots.quantities)),
             Column("received_at", "DateTime64(6, 'UTC')", snapshots.received_us),
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
-        laid = byte_grid.Laid(values)
-        quotes = laid.places(b'"', _DEPTH_QUOTES)
-        ends = laid.ends - _DEPTH_END_BYTES
+        grid = byte_grid.ByteGrid(values)
+        quotes = grid.places(b'"', _DEPTH_QUOTES)
+        ends = grid.ends - _DEPTH_END_BYTES
         # The last quotes stand where they belong, so all rows are of one message each.
         if (quotes[:, _RECEIVED_QUOTE] != ends + 2).any():
             raise Unusual
-        (received,) = byte_grid.numbers(laid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
+        (received,) = byte_grid.numbers(grid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
         if not _within(
             received, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
         ):
             raise Unusual
         prices_end = quotes[:, _QUANTITIES_QUOTE] - 2
-        laid.check(prices_end, _QUANTITIES_NAME)
-        # From where to where the head and the two lists reach in each value.
+        grid.check(prices_end, _QUANTITIES_NAME)
+        # The begin and the end of the head and of the two lists in each value.
         places = np.stack(
             (
                 quotes[:, _PRICES_QUOTE] + len(_PRICES_NAME),
@@ -280,7 +280,7 @@ class DepthColumns:
                 ends,
             )
         )
-        head_ends, price_ends, quantity_starts, quantity_ends = (places - laid.starts).tolist()
+        head_ends, price_ends, quantity_starts, quantity_ends = (places - grid.starts).tolist()
         lengths, prices = self._numbers(
             [v[start:end] for v, start, end in zip(values, head_ends, price_ends, strict=True)]
         )
@@ -308,7 +308,7 @@ class DepthColumns:
         return _Snapshots(markets, codes, lengths, prices, quantities, received)
 
     def _numbers(self, lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return how many numbers each list has, which lacks its brackets, and all numbers."""
+        """Return the count of numbers in each list, which lacks its brackets, and all numbers."""
         lengths = np.array([each.count(b",") + 1 if each else 0 for each in lists], np.int64)
         joined = b"[%b]" % b",".join(filter(None, lists))
         # A list in a list would be made flat.
@@ -325,7 +325,7 @@ class DepthColumns:
 
 
 def _depth_head(value: bytes) -> bytes:
-    """Return what stands before the prices."""
+    """Return the bytes before the prices."""
     return value[: value.index(_PRICES_NAME) + len(_PRICES_NAME)]
 
 
@@ -356,10 +356,10 @@ class ColumnOfField(Protocol):
 
 
 class MessageColumns:
-    """Reads the messages of any dataset one by one, so slower than `FAST`."""
+    """Decodes the messages of any dataset one by one, so slower than `FAST`."""
 
     def __init__(self, decode: Callable[[bytes], Any], columns: Sequence[ColumnOfField]) -> None:
-        """Prepare to read.
+        """Prepare to decode.
 
         Args:
             decode: Decodes one message; it raises InvalidMessage.
@@ -389,12 +389,14 @@ def _data_of_type(column_type: str, values: Sequence[Any]) -> Data:
     if column_type.startswith("Array("):
         lengths = np.array([len(value) for value in values], np.int64)
         items = [item for value in values for item in value]
-        return Lists(lengths, items if "String" in column_type else np.array(items, np.float64))
+        return ListColumn(
+            lengths, items if "String" in column_type else np.array(items, np.float64)
+        )
     if column_type == "UUID":
         return byte_grid.uuids(np.frombuffer("".join(values).encode(), np.uint8).reshape(-1, 32))
     if column_type == "LowCardinality(String)":
         codes: _Codes[str] = _Codes(map(str, values))
-        return Coded(codes.keys, codes.codes)
+        return DictionaryColumn(codes.keys, codes.codes)
     if column_type == "String":
         return [str(value) for value in values]
     number = next(kind for name, kind in _NUMBERS.items() if column_type.startswith(name))
@@ -412,7 +414,7 @@ _NUMBERS: Mapping[str, type[np.generic]] = {
 
 
 class _Codes(Generic[_Key]):
-    """The different ones of many keys, and for each of the many which one it is."""
+    """The different ones of many keys, and each key's index among them."""
 
     def __init__(self, keys: Any) -> None:
         number: dict[_Key, int] = {}
@@ -423,7 +425,7 @@ class _Codes(Generic[_Key]):
 
 def _market_columns(markets: Sequence[_Market], codes: NDArray[np.uint32]) -> Columns:
     return [
-        Column(name, "LowCardinality(String)", Coded(texts, codes))
+        Column(name, "LowCardinality(String)", DictionaryColumn(texts, codes))
         for name, texts in zip(_Market._fields, zip(*markets, strict=True), strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""Many byte strings as one array, and what stands at the same place in each of them: pure."""
+"""The byte grid: many byte strings as one array, to compare the same place in each; pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,22 +14,22 @@ _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
 
 
 class Unusual(Exception):
-    """The bytes are not what is expected there."""
+    """The bytes differ from the expected ones."""
 
 
-class Packed(NamedTuple):
-    """Texts of fewer than 128 ASCII characters each, one behind the other."""
+class StringColumn(NamedTuple):
+    """Strings of fewer than 128 ASCII characters each, one behind the other."""
 
     lengths: NDArray[np.int64]
     characters: NDArray[np.uint8]
 
 
-class Laid:
+class ByteGrid:
     """Byte strings, none of them empty, one behind the other.
 
     Attributes:
-        starts: Where each begins.
-        ends: Where it ends.
+        starts: The begin of each.
+        ends: The end of each.
     """
 
     def __init__(self, strings: Sequence[bytes]) -> None:
@@ -40,10 +40,10 @@ class Laid:
         self.starts = self.ends - lengths
 
     def rows(self, at: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-        """Return that many bytes from each of some places, as a row for each.
+        """Return `width` bytes from each of some places, as a row for each.
 
         Raises:
-            Unusual: There are not so many.
+            Unusual: There are not so many bytes.
         """
         if at.min() < 0 or at.max() + width > len(self._bytes):
             raise Unusual
@@ -53,7 +53,7 @@ class Laid:
         return windows[at].view(np.uint8).reshape(len(at), width)
 
     def check(self, at: NDArray[np.int64], text: bytes) -> None:
-        """See that a text stands at each of some places.
+        """Check that a text stands at each of some places.
 
         Raises:
             Unusual: It does not.
@@ -61,47 +61,49 @@ class Laid:
         check(self.rows(at, len(text)), text)
 
     def places(self, character: bytes, count: int) -> NDArray[np.int64]:
-        """Return where a character is: a row of `count` places for each string.
+        """Return the places of a character: a row of `count` places for each string.
 
-        It is for the caller to see that the rows do not straddle strings.
+        The caller must check that the rows do not straddle strings.
 
         Raises:
-            Unusual: There are more of them or fewer in all strings together.
+            Unusual: All strings together have another number of them.
         """
         found = np.flatnonzero(self._bytes == ord(character))
         if len(found) != count * len(self.ends):
             raise Unusual
         return found.reshape(len(self.ends), count)
 
-    def texts(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Packed:
-        """Return what stands between two places each, in this order."""
+    def texts(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> StringColumn:
+        """Return the strings between two places each, in this order."""
         lengths = ends - starts
         shifts = starts - (np.cumsum(lengths) - lengths)
-        return Packed(lengths, self._bytes[np.repeat(shifts, lengths) + np.arange(lengths.sum())])
+        return StringColumn(
+            lengths, self._bytes[np.repeat(shifts, lengths) + np.arange(lengths.sum())]
+        )
 
 
 def check(rows: NDArray[np.uint8], text: bytes) -> None:
-    """See that each row is a text.
+    """Check that each row equals a text.
 
     Raises:
-        Unusual: One is not.
+        Unusual: One does not.
     """
     if (rows != np.frombuffer(text, np.uint8)).any():
         raise Unusual
 
 
 def numbers(rows: NDArray[np.uint8], pattern: Sequence[bytes]) -> list[NDArray[np.int64]]:
-    """Return the numbers in rows of one pattern, whose parts of zeros stand for digits.
+    """Return the numbers in rows of one pattern; zeros in the pattern stand for digits.
 
     Raises:
-        Unusual: A row is not of the pattern.
+        Unusual: A row does not match the pattern.
     """
     at, found = 0, list[NDArray[np.int64]]()
     for part in pattern:
         columns = rows[:, at : at + len(part)]
         at += len(part)
         if part.isdigit():
-            digits = columns - _ZERO  # what is below wraps around
+            digits = columns - _ZERO  # smaller characters wrap around
             if digits.max() > 9:
                 raise Unusual
             powers = np.array([10**n for n in reversed(range(len(part)))], np.int64)
@@ -115,7 +117,7 @@ def uuids(digits: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return rows of 32 hexadecimal digits as pairs of integers, one behind the other.
 
     Raises:
-        Unusual: One is no lower-case hexadecimal digit.
+        Unusual: A character is no lower-case hexadecimal digit.
     """
     nibbles = _NIBBLES[digits]
     if nibbles.max() > 15:
@@ -123,7 +125,7 @@ def uuids(digits: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return (nibbles[:, ::2] << 4 | nibbles[:, 1::2]).view(">u8").ravel().astype(np.uint64)
 
 
-def integer_digits(amounts: Packed) -> NDArray[np.int64]:
+def integer_digits(amounts: StringColumn) -> NDArray[np.int64]:
     """Return how many digits of each amount stand before the point.
 
     Raises:

@@ -32,8 +32,8 @@ Messages evolve. Producers and workers of two releases may share a topic:
   its type, or when a field is removed. A decoder refuses a version that it does not know.
 
 `check_trade` and `check_depth` are the rules that a record and its message must keep. Workers
-apply them when they decode, and producers before they publish: a producer that published what
-workers refuse would fill the dead letters and halt partitions.
+apply them when they decode, and producers before they publish. Otherwise a producer could fill the
+dead letters and halt partitions.
 """
 
 import re
@@ -61,7 +61,7 @@ QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
 # time behind: REST reports the last trades of a quiet market, which can be weeks old, and no
 # message shows whether its trade is history or its receiver's clock is wrong.
 MAX_EVENT_AHEAD_MS = 24 * 60 * 60 * 1000
-# 2015-01-01 to 2100-01-01: nothing was traded before, and the columns hold nothing beyond.
+# 2015-01-01 to 2100-01-01: no exchange traded before, and the columns hold no later time.
 MIN_TIME_MS = 1_420_070_400_000
 MAX_TIME_MS = 4_102_444_800_000
 
@@ -81,7 +81,7 @@ class Message(msgspec.Struct, frozen=True):
     """The value of a message; the struct of each dataset extends it.
 
     Attributes:
-        v: The version, which says which rules apply.
+        v: The version, which decides on the rules.
     """
 
     v: Version
@@ -146,7 +146,7 @@ class GapMessage(Message, frozen=True):
     received_at_us: _TimeUs
 
     def check(self) -> None:
-        """A gap ends after it begins."""
+        """Check that the gap ends after it begins."""
         if self.ended_at_us < self.began_at_us:
             raise InvalidMessage("time", "the gap ends before it begins")
 
@@ -166,7 +166,7 @@ class WatchMessage(Message, frozen=True):
     received_at_us: _TimeUs
 
     def check(self) -> None:
-        """A watch ends after it begins."""
+        """Check that the session ends after it begins."""
         if self.ended_at_us < self.began_at_us:
             raise InvalidMessage("time", "the watch ends before it begins")
 
@@ -259,7 +259,7 @@ def _integer_digits(amount: str) -> int:
 
 
 def encode_trade(trade: Trade, trade_id: str) -> bytes:
-    """Encode a trade with its identity (32 hexadecimal digits) as a message value."""
+    """Encode a trade with its trade ID (32 hexadecimal digits) as a message value."""
     return _encoder.encode(
         TradeMessage(
             v=VERSION,
@@ -315,7 +315,7 @@ def encode_gap(gap: Gap) -> bytes:
 
 
 def encode_watch(watch: Watch) -> bytes:
-    """Encode a watch as a message value."""
+    """Encode a session as a message value."""
     return _encoder.encode(
         WatchMessage(
             v=VERSION,

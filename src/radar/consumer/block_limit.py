@@ -22,7 +22,7 @@ class BlockLimit:
         self._again_at_s = 0.0
 
     def refused(self, size_bytes: int, now_s: float) -> None:
-        """Note that a block of this size was refused."""
+        """Lower the limit after the refusal of a block of this size."""
         if self.limit_bytes is None and now_s > self._again_at_s + LONGEST_WAIT_S:
             self._wait_s = FIRST_WAIT_S
         elif self._raised:

@@ -58,7 +58,7 @@ class Breaker:
 
         Args:
             max_share: The greatest share of bad messages that is let through; 1 switches it off.
-            max_consecutive: So many bad messages in a row are too many; 0 switches it off.
+            max_consecutive: This many bad messages in a row are too many; 0 switches it off.
         """
         self._max_share = max_share
         self._max_consecutive = max_consecutive

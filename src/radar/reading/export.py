@@ -1,8 +1,8 @@
-"""`radar export`: what is recorded as files, one a market and UTC day, written by ClickHouse.
+"""`radar export`: recorded data as files, one per market and UTC day, written by ClickHouse.
 
-A file appears under its name when it is complete, and is then skipped until rows of its day have
-come that it lacks. Its time of modification is the database's clock a moment before it was asked,
-so that this is known without a list beside the files.
+A file appears under its name when it is complete. Later exports skip it until new rows of its day
+have come. Its time of modification is the database's clock a moment before the query. So an export
+needs no list beside the files.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from radar.reading.query import Ask, opened
 from radar.settings import Settings
 
 FORMATS = {"parquet": "Parquet", "csv": "CSVWithNames"}
-# A row is visible up to this long after the time that stands in it as its insertion.
+# A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
 
 
@@ -37,14 +37,14 @@ class Day:
 
     def path(self, suffix: str) -> Path:
         """Return its place below the folder of a dataset."""
-        # Exchanges name markets as they like; a name must not lead elsewhere.
+        # An exchange may use any name for a market; a name must not lead to another folder.
         names = [quote(name, safe="").replace(".", "%2E") for name in (self.source, self.symbol)]
         return Path(*names, f"{self.day:%Y-%m-%d}.{suffix}")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export came to."""
+    """The result of an export."""
 
     written: int
     skipped: int
@@ -52,7 +52,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export."""
+    """The wanted dataset, format, markets and days."""
 
     dataset: str  # of `datasets.exported`
     suffix: str  # of FORMATS
@@ -62,12 +62,12 @@ class ExportRequest:
 
 
 def is_complete(day: Day, written_at: datetime | None) -> bool:
-    """Tell whether a file holds its day: the day is over and nothing came since.
+    """Return whether a file holds its whole day: the day is over and no row came since.
 
     Args:
         day: The day.
-        written_at: The database's clock when the file was written, less what an insert may take;
-            None without a file.
+        written_at: The database's clock when the file was written, less the longest time of an
+            insert; None without a file.
     """
     if written_at is None or written_at <= day.inserted_at:
         return False
@@ -85,16 +85,16 @@ def export(
     """Write the files that are missing or no longer complete; blocks.
 
     Args:
-        settings: Where the database is.
-        wanted: What to export.
+        settings: The options, with the address of the database.
+        wanted: The wanted dataset, format, markets and days.
         folder: Files are `DATASET/SOURCE/SYMBOL/DAY.SUFFIX` in there.
         progress: Called with the number of days done, and of all, whenever it changes.
 
     Raises:
-        UnknownMarket: Nothing of a market is recorded; the message names similar ones.
+        UnknownMarket: A market has no records; the message names similar ones.
         InvalidPeriod: The last day is before the first, or the first is in the future.
         ConfigurationError: The folder cannot be written to, or another export writes to it.
-        StoreUnavailable: Nothing runs and there is no embedded data, or it went away.
+        StoreUnavailable: No server runs and there is no embedded data, or the server ended.
         QueryFailed: ClickHouse refuses a query.
     """
     dataset = DATASETS[wanted.dataset]
@@ -129,7 +129,7 @@ def _check(ask: Ask, wanted: ExportRequest) -> None:
 
 
 def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
-    """Return the database's clock, and all days of which there is something."""
+    """Return the database's clock, and all days with records."""
     conditions = ["1"]
     parameters = {}
     if wanted.symbols:
@@ -143,7 +143,7 @@ def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, 
     if wanted.last:
         conditions.append(f"{dataset.time} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
         parameters["last"] = f"{wanted.last}"
-    # The clock first: what is inserted later is newer than every file that is written now.
+    # The clock first: later insertions are newer than every file that is written now.
     ((now_ms,),) = _answer(ask, "SELECT toUnixTimestamp64Milli(now64(3))", {})
     rows = _answer(
         ask,
@@ -186,7 +186,7 @@ def _written_at(path: Path) -> datetime | None:
 
 
 def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
-    """Write a file under another name and give it its own once it is on the disk."""
+    """Write a file under another name and rename it once it is on the disk."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
-    """Keep other exports away from a folder; leaves nothing behind where nothing was written."""
+    """Keep other exports away from a folder; an empty folder is removed again."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     path = folder / ".lock"
     try:

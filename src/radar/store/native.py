@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radar.codec.batch_decoder import Coded, Columns, Data, Lists
-from radar.codec.byte_grid import Packed
+from radar.codec.batch_decoder import Columns, Data, DictionaryColumn, ListColumn
+from radar.codec.byte_grid import StringColumn
 
 # Of LowCardinality: the version of its keys, and the flag that an index with own keys follows.
 _KEYS_VERSION = (1).to_bytes(8, "little")
@@ -40,22 +40,22 @@ def encode(parts: Sequence[tuple[int, Columns]]) -> bytes:
 
 
 def _data(parts: Sequence[Data]) -> list[bytes]:
-    if isinstance(parts[0], Coded):
-        return _coded([part for part in parts if isinstance(part, Coded)])
-    if isinstance(parts[0], Lists):
-        lists = [part for part in parts if isinstance(part, Lists)]
+    if isinstance(parts[0], DictionaryColumn):
+        return _dictionary([part for part in parts if isinstance(part, DictionaryColumn)])
+    if isinstance(parts[0], ListColumn):
+        lists = [part for part in parts if isinstance(part, ListColumn)]
         ends = np.cumsum(np.concatenate([part.lengths for part in lists])).astype(np.uint64)
         return [ends.tobytes(), *(_plain(part.values) for part in lists)]
-    return [_plain(part) for part in parts if not isinstance(part, Coded | Lists)]
+    return [_plain(part) for part in parts if not isinstance(part, DictionaryColumn | ListColumn)]
 
 
-def _plain(data: NDArray[Any] | Sequence[str] | Packed) -> bytes:
+def _plain(data: NDArray[Any] | Sequence[str] | StringColumn) -> bytes:
     if isinstance(data, np.ndarray):
         return data.tobytes()
-    return _packed(data) if isinstance(data, Packed) else _texts(data)
+    return _strings(data) if isinstance(data, StringColumn) else _texts(data)
 
 
-def _coded(parts: Sequence[Coded]) -> list[bytes]:
+def _dictionary(parts: Sequence[DictionaryColumn]) -> list[bytes]:
     known: dict[str, int] = {}
     codes = [
         np.array([known.setdefault(text, len(known)) for text in part.texts])[part.codes]
@@ -72,7 +72,7 @@ def _coded(parts: Sequence[Coded]) -> list[bytes]:
     ]
 
 
-def _packed(data: Packed) -> bytes:
+def _strings(data: StringColumn) -> bytes:
     lengths, characters = data
     # Each string follows its length, one byte.
     places = np.cumsum(lengths + 1) - lengths - 1

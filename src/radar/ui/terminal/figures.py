@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from radar.status.bottleneck import duration
 from radar.status.model import Trend
@@ -56,7 +57,9 @@ def price(text: str | float | None) -> str:
     """Write a price without the zeros that a fixed number of digits leaves."""
     if text is None:
         return NONE
-    whole, _, part = (f"{text:.12f}" if isinstance(text, float) else text).partition(".")
+    # The shortest text of a float is the one that was sent.
+    exact = format(Decimal(repr(text)), "f") if isinstance(text, float) else text
+    whole, _, part = exact.partition(".")
     part = part.rstrip("0")
     return f"{int(whole):,}" + (f".{part}" if part else "")
 

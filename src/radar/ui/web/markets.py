@@ -46,7 +46,7 @@ class MarketTicker(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """The begin of candles: every so many seconds, or at midnight of a time zone."""
+    """The begin of candles: every `interval_s` seconds, or at midnight of a time zone."""
 
     interval_s: int
     time_zone: str = "UTC"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radar.codec import byte_grid
-from radar.codec.byte_grid import Laid, Packed, Unusual
+from radar.codec.byte_grid import ByteGrid, StringColumn, Unusual
 from radar.decimals import CANONICAL_PATTERN
 
 _NEARLY_AMOUNTS = st.one_of(
@@ -19,9 +19,9 @@ _NEARLY_AMOUNTS = st.one_of(
 )
 
 
-def packed(texts: list[str]) -> Packed:
+def packed(texts: list[str]) -> StringColumn:
     joined = "".join(texts).encode()
-    return Packed(np.array([len(each) for each in texts]), np.frombuffer(joined, np.uint8))
+    return StringColumn(np.array([len(each) for each in texts]), np.frombuffer(joined, np.uint8))
 
 
 @given(_NEARLY_AMOUNTS)
@@ -38,24 +38,24 @@ def test_integer_digits_takes_exactly_the_positive_canonical_amounts(text: str) 
 
 @given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 99)), min_size=1, max_size=5))
 def test_numbers_of_a_pattern_are_read_back(pairs: list[tuple[int, int]]) -> None:
-    laid = Laid([b"a%03db%02dc" % pair for pair in pairs])
-    first, second = byte_grid.numbers(laid.rows(laid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
+    grid = ByteGrid([b"a%03db%02dc" % pair for pair in pairs])
+    first, second = byte_grid.numbers(grid.rows(grid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == pairs
 
 
 @pytest.mark.parametrize("string", [b"a12xb12c", b"a123b12d", b"a1/3b12c", b"a:23b12c"])
 def test_numbers_of_something_else_are_refused(string: bytes) -> None:
-    laid = Laid([b"a123b12c", string])
+    grid = ByteGrid([b"a123b12c", string])
     with pytest.raises(Unusual):
-        byte_grid.numbers(laid.rows(laid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
+        byte_grid.numbers(grid.rows(grid.starts, 8), [b"a", b"000", b"b", b"00", b"c"])
 
 
 def test_rows_beyond_the_end_are_refused() -> None:
-    laid = Laid([b"abc", b"de"])
-    assert [row.tobytes() for row in laid.rows(laid.starts, 2)] == [b"ab", b"de"]
-    for at, width in ((laid.starts, 3), (laid.starts - 1, 2), (laid.starts, 6)):
+    grid = ByteGrid([b"abc", b"de"])
+    assert [row.tobytes() for row in grid.rows(grid.starts, 2)] == [b"ab", b"de"]
+    for at, width in ((grid.starts, 3), (grid.starts - 1, 2), (grid.starts, 6)):
         with pytest.raises(Unusual):
-            laid.rows(at, width)
+            grid.rows(at, width)
 
 
 @given(st.lists(st.uuids(), min_size=1, max_size=4))
