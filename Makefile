@@ -11,8 +11,9 @@ PYTEST := $(BIN)/pytest --dist=load
 STAMP := $(VENV)/.installed
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
-# What only the embedded stores need, nine tenths of all: left out of the container image.
-EMBEDDED := chdb-core pandas pyarrow python-dateutil noida-db httptools
+# The container image leaves out the extra `local`, which is nine tenths of all.
+IMAGE_EXTRAS := --extra dashboard --extra terminal
+EXTRAS := $(IMAGE_EXTRAS) --extra local
 
 .PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel lint format metrics lock test-stack
 
@@ -105,14 +106,15 @@ metrics: setup ## Write docs/metrics.md
 	$(BIN)/python -m radar.telemetry.metrics > docs/metrics.md
 
 lock: ## Lock the dependencies again, with hashes
-	uv pip compile $(LOCK_FLAGS) pyproject.toml --output-file requirements.txt
-	uv pip compile $(LOCK_FLAGS) pyproject.toml --constraint requirements.txt \
-		$(addprefix --no-emit-package ,$(EMBEDDED)) --output-file requirements-image.txt
+	uv pip compile $(LOCK_FLAGS) $(EXTRAS) pyproject.toml --output-file requirements.txt
+	uv pip compile $(LOCK_FLAGS) $(IMAGE_EXTRAS) pyproject.toml --constraint requirements.txt \
+		--output-file requirements-image.txt
 	echo hatchling | uv pip compile $(LOCK_FLAGS) - --constraint requirements-dev.txt \
 		--output-file requirements-build.txt
-	uv pip compile $(LOCK_FLAGS) --extra dev pyproject.toml --output-file requirements-dev.txt
-	uv pip compile $(LOCK_FLAGS) --extra bench pyproject.toml --constraint requirements.txt \
-		--output-file requirements-bench.txt
+	uv pip compile $(LOCK_FLAGS) $(EXTRAS) --extra dev pyproject.toml \
+		--output-file requirements-dev.txt
+	uv pip compile $(LOCK_FLAGS) $(EXTRAS) --extra bench pyproject.toml \
+		--constraint requirements.txt --output-file requirements-bench.txt
 	uv pip compile $(LOCK_FLAGS) benchmarks/quix/requirements.in \
 		--output-file benchmarks/quix/requirements.txt
 

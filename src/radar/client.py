@@ -18,6 +18,7 @@ from radar.errors import InvalidRequest, QueryFailed, RadarError
 from radar.reading import recorded
 from radar.reading.query import ask, opened
 from radar.settings import load
+from radar.store.queries import reading as queries
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,36 +31,6 @@ Interval = str | int | timedelta
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _INTERVAL = re.compile(r"(\d{1,6})([smhdw])")
-
-_TRADES = """
-SELECT toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS side, price,
-    base_amount, quote_amount, event_time, received_at
-FROM trades
-WHERE symbol = {symbol:String}
-    AND event_time >= {start:DateTime64(6, 'UTC')} AND event_time < {end:DateTime64(6, 'UTC')}
-ORDER BY event_time, received_at, trade_id
-"""
-
-_CANDLES = """
-SELECT source, symbol, toDateTime64(open_time, 3, 'UTC') AS open_time, open, high, low, close,
-    volume, quote_volume, vwap, trades
-FROM candles(interval_s = {interval_s:UInt32}, start = {start:DateTime64(3, 'UTC')},
-    end = {end:DateTime64(3, 'UTC')})
-WHERE symbol = {symbol:String}
-ORDER BY source, open_time
-"""
-
-_BOOK_SIDE = """
-SELECT source, symbol, '{side}' AS side, toUInt16(level) AS level, price, quantity,
-    {side}_received_at AS received_at
-FROM order_book_at(symbol = {{symbol:String}}, at = {{at:DateTime64(6, 'UTC')}})
-ARRAY JOIN {side}_prices AS price, {side}_quantities AS quantity,
-    arrayEnumerate({side}_prices) AS level
-"""
-_ORDER_BOOK = (
-    f"SELECT * FROM ({_BOOK_SIDE.format(side='bid')} UNION ALL {_BOOK_SIDE.format(side='ask')})"
-    " ORDER BY source, side DESC, level"
-)
 
 
 class Radar:
@@ -102,7 +73,7 @@ class Radar:
             QueryFailed: ClickHouse refuses the query.
         """
         self._check(symbol, start, end)
-        return self.query(_TRADES, symbol=symbol, start=start, end=_or_now(end))
+        return self.query(queries.TRADES, symbol=symbol, start=start, end=_or_now(end))
 
     def candles(
         self, symbol: str, interval: Interval, start: Moment, end: Moment | None = None
@@ -123,7 +94,7 @@ class Radar:
         interval_s = str(_seconds(interval))
         self._check(symbol, start, end)
         return self.query(
-            _CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end)
+            queries.CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end)
         )
 
     def order_book(self, symbol: str, at: Moment | None = None) -> "pyarrow.Table":
@@ -141,7 +112,7 @@ class Radar:
             QueryFailed: ClickHouse refuses the query.
         """
         self._check(symbol, at, None, name="at")
-        return self.query(_ORDER_BOOK, symbol=symbol, at=_or_now(at))
+        return self.query(queries.ORDER_BOOK, symbol=symbol, at=_or_now(at))
 
     def _check(
         self, symbol: str, start: Moment | None, end: Moment | None, *, name: str = "start"
@@ -241,5 +212,5 @@ def _pyarrow() -> Any:
         import pyarrow as module
         import pyarrow.ipc
     except ImportError:
-        raise RadarError("radar.client needs pyarrow: pip install pyarrow") from None
+        raise RadarError('radar.client needs pyarrow: pip install "radar[notebook]"') from None
     return module

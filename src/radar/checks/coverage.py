@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from radar.store.client import Store
+from radar.store.queries import checks as queries
 
 # The cause that the view gives to time in which no producer ran; no message carries it.
 NOT_RECORDING = "not_recording"
@@ -72,8 +73,7 @@ def coverage(
         QueryFailed: The view is missing.
     """
     rows = store.rows(
-        f"SELECT {', '.join(Covered._fields)} FROM coverage WHERE day >= {{since:Date}}"
-        f"{_CHOSEN} ORDER BY day DESC, record_kind, symbol, source",
+        queries.coverage(Covered._fields),
         _parameters(symbols, record_kind) | {"since": since},
     )
     return [Covered._make((*row[:-1], bool(row[-1]))) for row in rows]
@@ -84,20 +84,13 @@ def symbol_gaps(
 ) -> list[SymbolGap]:
     """Return the gaps that ended since a day, the newest first; blocks. See `coverage`."""
     rows = store.rows(
-        f"SELECT {', '.join(SymbolGap._fields)} FROM symbol_gaps WHERE ended_at >= {{since:Date}}"
-        f"{_CHOSEN} ORDER BY began_at DESC, record_kind, symbol",
+        queries.symbol_gaps(SymbolGap._fields),
         _parameters(symbols, record_kind) | {"since": since},
     )
     return [
         SymbolGap(source, dataset, symbol, _utc(began), _utc(ended), cause, bool(repaired))
         for source, dataset, symbol, began, ended, cause, repaired in rows
     ]
-
-
-_CHOSEN = (
-    " AND (empty({symbols:Array(String)}) OR symbol IN {symbols:Array(String)})"
-    " AND ({dataset:String} = '' OR record_kind = {dataset:String})"
-)
 
 
 def _parameters(symbols: Sequence[str], record_kind: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from radar.store.client import Store
+from radar.store.queries import checks as queries
 
 MEBIBYTE = 1024 * 1024
 # The weight of a row relative to others of its table: the levels of a book, or one trade.
@@ -49,10 +50,7 @@ def tables(store: Store) -> list[TableSize]:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses the query.
     """
-    rows = store.rows(
-        "SELECT table, sum(rows), sum(bytes_on_disk) AS size FROM system.parts"
-        " WHERE active AND database = currentDatabase() GROUP BY table ORDER BY size DESC, table"
-    )
+    rows = store.rows(queries.TABLE_SIZES)
     return [TableSize(str(table), int(count), int(size)) for table, count, size in rows]
 
 
@@ -66,9 +64,7 @@ def markets(store: Store, sizes: Sequence[TableSize]) -> list[MarketSize]:
     size_bytes = {each.table: each.size_bytes for each in sizes}
     found: list[MarketSize] = []
     for table, weight in _WEIGHTS.items():
-        rows = store.rows(
-            f"SELECT source, symbol, count(), sum({weight}) FROM {table} GROUP BY source, symbol"
-        )
+        rows = store.rows(queries.market_sizes(table, weight))
         total = sum(int(row[3]) for row in rows)
         found += [
             MarketSize(

@@ -49,6 +49,7 @@ from radar.status.state import running_pipeline
 from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.drift import differences
+from radar.store.queries import checks as queries
 from radar.store.schema import migrations, newest
 from radar.text import host_port
 
@@ -264,7 +265,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
             yield warning("schema", detail, "`radar migrate`, as workers do when they start")
             return
         before_s = time.time()
-        ((version, now_s),) = store.rows("SELECT version(), toFloat64(now64(3))")
+        ((version, now_s),) = store.rows(queries.VERSION_AND_TIME)
         after_s = time.time()
         yield ok("ClickHouse", f"answers at {host_port(host, port)}")
         yield findings.clickhouse_version(str(version))
@@ -298,7 +299,7 @@ def _schema(store: Store) -> Iterator[Finding]:
     if not store.has_table("schema_migrations"):
         yield findings.missing_schema(["table schema_migrations is missing"])
         return
-    applied = {int(row[0]) for row in store.rows("SELECT version FROM schema_migrations FINAL")}
+    applied = {int(row[0]) for row in store.rows(queries.APPLIED)}
     known = {migration.version for migration in migrations()}
     finding = findings.schema(sorted(known - applied), sorted(applied - known))
     # A pending migration is not a missing object, and a newer radar may have changed the rest.
@@ -307,11 +308,7 @@ def _schema(store: Store) -> Iterator[Finding]:
 
 
 def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
-    definitions = dict(
-        store.rows(
-            "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
-        )
-    )
+    definitions = dict(store.rows(queries.DEFINITIONS))
     bad = False
     datasets = [dataset for dataset in DATASETS.values() if dataset.table in definitions]
     written = [table for table in newest().tables if table in definitions]
@@ -332,10 +329,7 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
 
 def _first_to_go(settings: Settings, store: Store) -> Finding:
     check, days = "rows to go", settings.retention_days
-    ((first_s,),) = store.rows(
-        "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
-        " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"
-    )
+    ((first_s,),) = store.rows(queries.FIRST_EXPIRY)
     if not int(first_s):
         return ok(check, f"none yet: rows are deleted {days} days after their receipt")
     first = f"{datetime.fromtimestamp(int(first_s), UTC):%Y-%m-%d}"
@@ -349,7 +343,7 @@ def _first_to_go(settings: Settings, store: Store) -> Finding:
 def _refused(store: Store, table: str) -> str:
     """Return why this user may not insert into a table; empty if it may."""
     try:
-        store.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE 0")
+        store.command(queries.insert_no_rows(table))
     except QueryFailed as error:
         return str(error)
     return ""
@@ -357,7 +351,7 @@ def _refused(store: Store, table: str) -> str:
 
 def _store_disk(store: Store) -> Iterator[Finding]:
     try:
-        disks = store.rows("SELECT name, free_space, total_space FROM system.disks")
+        disks = store.rows(queries.DISKS)
     except QueryFailed:
         return  # a worker's user may not read this, and does not need to
     for name, free_bytes, total_bytes in disks:

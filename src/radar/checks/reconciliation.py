@@ -11,6 +11,7 @@ from radar.checks.ledger import trades
 from radar.codec.message_format import MAX_TIME_MS
 from radar.errors import RadarError
 from radar.store.client import Store
+from radar.store.queries import checks as queries
 from radar_simulator import LedgerTrade
 
 WINDOW_TRADES = 50_000
@@ -125,12 +126,7 @@ def stored_trades(
         QueryFailed: The tables are missing.
     """
     rows = store.rows(
-        "SELECT symbol, formatDateTime(event_time, '%Y-%m-%dT%H:%i:%SZ', 'UTC'), price,"
-        " base_amount, toString(side), count() FROM trades"
-        " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-        " AND event_time >= fromUnixTimestamp64Milli({begins:Int64}, 'UTC')"
-        " AND event_time < fromUnixTimestamp64Milli({ends:Int64}, 'UTC')"
-        " GROUP BY ALL",
+        queries.STORED_TRADES,
         {
             "since": since_us,
             "begins": _milliseconds(begins) if begins else 0,
@@ -153,11 +149,7 @@ def depth_verdict(store: Store, since_us: int, channels: int) -> DepthReconcilia
         QueryFailed: The tables are missing.
     """
     ((books, snapshots, longest_us),) = store.rows(
-        "SELECT count(), sum(n), max(longest) FROM (SELECT count() AS n,"
-        " arrayMax(arrayPushFront(arrayDifference(arraySort(groupArray("
-        "toUnixTimestamp64Micro(received_at)))), 0)) AS longest FROM orderbook_depth FINAL"
-        " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-        " GROUP BY source, symbol, side)",
+        queries.STORED_BOOKS,
         {"since": since_us},
     )
     return DepthReconciliation(

@@ -30,6 +30,7 @@ from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.migrate import retention_days
+from radar.store.queries import checks as queries
 
 # The most messages that are compared at once, and about their largest size together.
 CHUNK_MESSAGES = 10_000
@@ -326,10 +327,8 @@ class _Comparison:
                     self._of(key.symbol).missing += 1
 
     def _rows_at(self, first: int, last: int) -> list[tuple[int, Identity]]:
-        parts = ", ".join(rows_of(self._dataset).identity)
         rows = self._store.rows(
-            f"SELECT kafka_offset, {parts} FROM {self._dataset.table} WHERE kafka_partition ="
-            " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
+            queries.rows_at(self._dataset.table, rows_of(self._dataset).identity),
             {"partition": self.partition.partition, "first": first, "last": last},
         )
         return [(int(row[0]), from_table(row[1:])) for row in rows]
@@ -338,10 +337,8 @@ class _Comparison:
         if not keys:
             return set()
         rows = rows_of(self._dataset)
-        expression, type_name = rows.look_up
         found = self._store.rows(
-            f"SELECT {', '.join(rows.identity)} FROM {self._dataset.table}"
-            f" WHERE {expression} IN {{values:Array({type_name})}}",
+            queries.rows_with(self._dataset.table, rows.identity, *rows.look_up),
             {"values": [key.look_up for key in keys]},
         )
         return {from_table(row) for row in found}
@@ -359,12 +356,8 @@ def _expired_before_us(store: Store, dataset: Dataset) -> int:
 def _doubled(store: Store, dataset: Dataset, since_us: int) -> list[tuple[str, int]]:
     """Return the surplus rows of each market that readers see, since a time of receipt."""
     rows = rows_of(dataset)
-    parts = ", ".join(rows.identity)
     found = store.rows(
-        f"SELECT s, sum(n - 1) FROM (SELECT {rows.symbol} AS s, count() AS n FROM {rows.visible}"
-        " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-        f" GROUP BY s, {parts} HAVING n > 1) GROUP BY s"
-        " SETTINGS max_bytes_before_external_group_by = 1000000000",
+        queries.surplus_rows(rows.visible, rows.symbol, rows.identity),
         {"since": since_us},
     )
     return [(str(symbol), int(count)) for symbol, count in found]

@@ -110,10 +110,10 @@ def market_names(incomplete: str) -> list[str]:
     from radar.errors import RadarError
     from radar.reading.query import ask
     from radar.settings import load
+    from radar.store.queries.reading import MARKET_NAMES
 
-    sql = "SELECT DISTINCT arrayJoin(symbols) AS symbol FROM watches ORDER BY symbol"
     try:
-        answer = b"".join(ask(load(), sql, "JSONCompactStringsEachRow"))
+        answer = b"".join(ask(load(), MARKET_NAMES, "JSONCompactStringsEachRow"))
     except RadarError:
         return []
     names = [json.loads(line)[0] for line in answer.splitlines()]

@@ -10,16 +10,25 @@ Commands raise a `RadarError` or `typer.Exit`; none of them writes an error itse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import typer
 
 from radar.cli.arguments import say_json
-from radar.errors import RadarError
+from radar.errors import ConfigurationError, RadarError
 from radar.text import printable
 
 MAX_ERROR_CHARACTERS = 2000
 WRONG_USAGE = 2
 INTERRUPTED = 130
+
+# The modules that an extra of the package installs (`[project.optional-dependencies]`).
+_EXTRAS = {
+    "local": ("chdb", "httptools", "noida_db", "setproctitle", "starlette", "uvicorn"),
+    "dashboard": ("starlette", "uvicorn"),
+    "terminal": ("prompt_toolkit", "pygments", "textual"),
+    "notebook": ("pandas", "polars", "pyarrow"),
+}
 
 # The parser's errors: a base class of the one that typer offers.
 _UsageError: type = typer.BadParameter.__mro__[1]
@@ -48,6 +57,11 @@ def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
         code = action(standalone_mode=False)
     except RadarError as error:
         return _report(str(error), error.exit_code, as_json=as_json)
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error)
+        if missing is None:
+            raise
+        return _report(str(missing), missing.exit_code, as_json=as_json)
     except typer.Abort:
         return _report("no change was made", 1, as_json=as_json)
     except BrokenPipeError:
@@ -62,6 +76,38 @@ def run(action: Callable[..., object], arguments: Sequence[str]) -> int:
             raise
         return _report_usage(error, as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def need_extra(extra: str) -> None:
+    """Return if an extra is installed. For commands whose child processes import its modules.
+
+    Raises:
+        ConfigurationError: A module of the extra is missing.
+    """
+    for name in _EXTRAS[extra]:
+        if not _is_installed(name):
+            raise _extra_error(name, extra)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # a test has put None or a module without a specification in its place
+        return False
+
+
+def _missing_extra(error: ModuleNotFoundError) -> ConfigurationError | None:
+    """Return the error that names the extra of a missing module; None if no extra has it."""
+    name = (error.name or "").partition(".")[0]
+    # The first extra is `local`, which holds the dashboard's modules as well.
+    for extra, modules in reversed(_EXTRAS.items()):
+        if name in modules:
+            return _extra_error(name, extra)
+    return None
+
+
+def _extra_error(name: str, extra: str) -> ConfigurationError:
+    return ConfigurationError(f'{name} is not installed: pip install "radar[{extra}]"')
 
 
 def _report_usage(error: Exception, *, as_json: bool) -> int:

@@ -154,6 +154,7 @@ def up(
 
     from rich.console import Console
 
+    failures.need_extra("local")
     from radar.local.pipeline import Simulation, prepare_data_directory, run
     from radar.telemetry import logs
     from radar.ui.terminal.run import show_up

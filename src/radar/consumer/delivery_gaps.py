@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from radar.kafka import OffsetRange
 from radar.store.client import Store
+from radar.store.queries import worker as queries
 
-TABLE = "delivery_gaps"
 MAX_REASON_CHARACTERS = 500
 
 UNREADABLE = "unreadable"
@@ -27,10 +27,6 @@ ACKNOWLEDGED = "acknowledged"
 REPAIRED = "repaired"
 EXACT = "exact"
 UNKNOWN = "unknown"
-
-_COLUMNS = (
-    "partition, first_offset, last_offset, reason, cause, topic_id, state, extent, explanation"
-)
 
 
 class DeliveryGap(NamedTuple):
@@ -109,11 +105,7 @@ def write(store: Store, topic: str, gap: DeliveryGap, recorded_by: str) -> None:
         QueryFailed: ClickHouse refuses, because the table or the right to insert is missing.
     """
     store.command(
-        f"INSERT INTO {TABLE} (topic, topic_id, partition, first_offset, last_offset, cause,"
-        " reason, explanation, recorded_by, state, extent)"
-        " SELECT {topic:String}, {topic_id:String}, {partition:UInt16}, {first:UInt64},"
-        " {last:UInt64}, {cause:String}, {reason:String}, {explanation:String},"
-        " {recorded_by:String}, {state:String}, {extent:String}",
+        queries.INSERT_DELIVERY_GAP,
         {
             "topic": topic,
             "topic_id": gap.topic_id,
@@ -155,9 +147,7 @@ def recorded(store: Store, topic: str, topic_id: str | None = None) -> list[Deli
         QueryFailed: ClickHouse refuses, because the table is missing.
     """
     rows = store.rows(
-        f"SELECT {_COLUMNS} FROM {TABLE} FINAL WHERE topic = {{topic:String}}"
-        + (" AND topic_id = {topic_id:String}" if topic_id is not None else "")
-        + " ORDER BY topic_id, partition, first_offset",
+        queries.delivery_gaps(of_one_id=topic_id is not None),
         {"topic": topic} | ({"topic_id": topic_id} if topic_id is not None else {}),
     )
     return [

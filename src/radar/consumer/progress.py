@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from radar.store.client import Store
-
-TABLE = "delivery_progress"
-ORDERS = "restore_orders"
+from radar.store.queries import worker as queries
 
 
 class Progress(NamedTuple):
@@ -59,8 +57,7 @@ def read_progress(store: Store, topic: str, topic_id: str) -> Known:
         QueryFailed: ClickHouse refuses, because the table is missing.
     """
     rows = store.rows(
-        "SELECT topic_id, partition, next_offset, generation, orders_to_us, version"
-        f" FROM {TABLE} FINAL WHERE topic = {{topic:String}} ORDER BY recorded_at",
+        queries.PROGRESS,
         {"topic": topic},
     )
     known = Known({}, {})
@@ -83,14 +80,12 @@ def write_progress(
     """
     if not found:
         return
-    rows = ", ".join(
-        f"({partition}, {each.next_offset}, {each.generation}, {each.orders_to_us}, {each.version})"
+    rows = (
+        (partition, each.next_offset, each.generation, each.orders_to_us, each.version)
         for partition, each in found.items()
     )
     store.command(
-        f"INSERT INTO {TABLE} (topic, topic_id, partition, next_offset, generation, orders_to_us,"
-        " version, recorded_by) SELECT {topic:String}, {topic_id:String}, each.1, each.2, each.3,"
-        f" each.4, each.5, {{recorded_by:String}} FROM (SELECT arrayJoin([{rows}]) AS each)",
+        queries.insert_progress(rows),
         {"topic": topic, "topic_id": topic_id, "recorded_by": recorded_by},
     )
 
@@ -103,8 +98,7 @@ def read_orders(store: Store, topic: str, topic_id: str) -> list[Order]:
         QueryFailed: ClickHouse refuses, because the table is missing.
     """
     rows = store.rows(
-        f"SELECT partition, first_offset, last_offset, ordered_at_us FROM {ORDERS}"
-        " WHERE topic = {topic:String} AND topic_id = {topic_id:String} ORDER BY ordered_at_us",
+        queries.ORDERS,
         {"topic": topic, "topic_id": topic_id},
     )
     return [Order(*map(int, row)) for row in rows]
@@ -125,9 +119,7 @@ def write_order(store: Store, topic: str, topic_id: str, order: Order) -> None:
         QueryFailed: ClickHouse refuses, because the table or the right to insert is missing.
     """
     store.command(
-        f"INSERT INTO {ORDERS} (topic, topic_id, partition, first_offset, last_offset)"
-        " SELECT {topic:String}, {topic_id:String}, {partition:UInt16}, {first:UInt64},"
-        " {last:UInt64}",
+        queries.INSERT_ORDER,
         {
             "topic": topic,
             "topic_id": topic_id,

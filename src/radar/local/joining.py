@@ -17,6 +17,7 @@ from radar.datasets import TRADES
 from radar.errors import ConfigurationError, QueryFailed
 from radar.kafka import Cluster
 from radar.store.client import Store
+from radar.store.queries.checks import TABLE_IDENTITY
 
 FILE = "joined.json"
 ID_FILE = "deployment.id"
@@ -112,8 +113,7 @@ def data_in_clickhouse(store: Store) -> str | None:
     """
     try:
         rows = store.rows(
-            "SELECT toString(uuid) FROM system.tables"
-            " WHERE database = currentDatabase() AND name = {table:String}",
+            TABLE_IDENTITY,
             {"table": TRADES.table},
         )
     except QueryFailed:

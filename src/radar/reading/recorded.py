@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from radar.errors import InvalidPeriod, UnknownMarket
+from radar.store.queries import reading as queries
 
 Ask = Callable[[str, dict[str, str]], Iterable[Sequence[object]]]
 """Queries the database: takes a query and the values of its placeholders, returns rows."""
@@ -20,22 +21,6 @@ SIMILARITY = 0.6
 CLOCKS_DIFFER = timedelta(minutes=1)
 DATED_AHEAD = timedelta(days=1)  # of records; the exchange's clock may be wrong
 
-_GIVEN = "arrayJoin(JSONExtract({symbols:String}, 'Array(String)'))"
-# Sessions name their markets in few rows; only if they lack one the large tables are read.
-_UNWATCHED = (
-    f"SELECT DISTINCT symbol FROM (SELECT {_GIVEN} AS symbol)"
-    " WHERE symbol NOT IN (SELECT arrayJoin(symbols) FROM watches)"
-)
-_RECORDED = (
-    "SELECT DISTINCT symbol FROM (SELECT arrayJoin(symbols) AS symbol FROM watches"
-    " UNION ALL SELECT arrayJoin(symbols) AS symbol FROM gaps"
-    " UNION ALL SELECT DISTINCT symbol FROM trades_master"
-    " UNION ALL SELECT DISTINCT symbol FROM orderbook_depth) ORDER BY symbol"
-)
-_NEWEST = (
-    "SELECT greatest((SELECT toUnixTimestamp64Milli(max(event_time)) FROM trades_master),"
-    " (SELECT intDiv(toUnixTimestamp64Micro(max(received_at)), 1000) FROM orderbook_depth))"
-)
 # A view with parameters, called with the name of a market.
 _CALL = re.compile(
     r"\b(?:order_book_at|book_depth_at|market_candles)\s*\([^()]*?"
@@ -52,10 +37,12 @@ def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
     """
     if not symbols:
         return
-    unwatched = [str(row[0]) for row in ask(_UNWATCHED, {"symbols": json.dumps(list(symbols))})]
+    unwatched = [
+        str(row[0]) for row in ask(queries.UNWATCHED, {"symbols": json.dumps(list(symbols))})
+    ]
     if not unwatched:
         return
-    known = [str(row[0]) for row in ask(_RECORDED, {})]
+    known = [str(row[0]) for row in ask(queries.RECORDED, {})]
     unknown = [symbol for symbol in unwatched if symbol not in known]
     if unknown:
         raise UnknownMarket("; ".join(_words(symbol, known) for symbol in sorted(unknown)))
@@ -111,7 +98,7 @@ def check_period(ask: Ask, first: datetime | None, end: datetime | None = None) 
 
 
 def _newest(ask: Ask) -> datetime:
-    ((newest_ms,),) = ask(_NEWEST, {})
+    ((newest_ms,),) = ask(queries.NEWEST, {})
     return datetime.fromtimestamp(int(str(newest_ms)) / 1000, UTC)
 
 

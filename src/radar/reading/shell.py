@@ -27,6 +27,7 @@ from chdb_server.statement import split
 from radar.errors import RadarError
 from radar.reading.query import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
 from radar.settings import Settings
+from radar.store.queries import reading as queries
 from radar.text import printable, printable_chunks
 
 HISTORY = ".radar_history"
@@ -38,13 +39,6 @@ MAX_ERROR_CHARACTERS = 2000
 _AT_CURSOR = re.compile(r"(?:(\w+)\.)?(\w*)$")
 _LEAVE = ("\\q", "exit", "quit")
 _HELP = r"End a statement with ; and Enter. Tab completes, arrows find earlier ones. \q leaves."
-# The most common words come first.
-_ORDER = ("table", "column", "keyword", "function", "table function", "format", "data type")
-_WORDS = (
-    "SELECT word, context, belongs FROM system.completions WHERE context IN"
-    f" {_ORDER} AND (context != 'table' OR belongs IN ('system', currentDatabase()))"
-)
-
 Word = tuple[str, str, str]
 """A word, its kind, and the table or database that it belongs to."""
 
@@ -66,7 +60,7 @@ def run(settings: Settings, *, write: bool = False) -> None:
         _run_piped(settings, sys.stdin.read(), write=write)
         return
     # Reports a missing database at once, and in one line.
-    _rows(settings, "SELECT 1")
+    _rows(settings, queries.ANSWER)
     words = Words(lambda: _load(settings))
     threading.Thread(target=words.load, daemon=True).start()
     session: PromptSession[str] = PromptSession(
@@ -131,7 +125,7 @@ class Words(Completer):
             found = set(self._load())
         except RadarError:
             return
-        self._words = sorted(found, key=lambda word: (_ORDER.index(word[1]), word))
+        self._words = sorted(found, key=lambda word: (queries.WORD_ORDER.index(word[1]), word))
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -154,7 +148,7 @@ class Words(Completer):
 
 
 def _load(settings: Settings) -> list[Word]:
-    return [(word, context, belongs) for word, context, belongs in _rows(settings, _WORDS)]
+    return [(word, context, belongs) for word, context, belongs in _rows(settings, queries.WORDS)]
 
 
 def _rows(settings: Settings, sql: str) -> list[list[str]]:
@@ -186,7 +180,7 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
 def _run_piped(settings: Settings, text: str, *, write: bool) -> None:
     statements, rest = split(text.encode())
     if not statements and not rest.strip():
-        _rows(settings, "SELECT 1")  # an empty input is fine, a missing database is not
+        _rows(settings, queries.ANSWER)  # an empty input is fine, a missing database is not
     for statement in [*statements, rest.strip()]:
         if statement:
             answer = ask(settings, statement.decode(), "TabSeparated", write=write)

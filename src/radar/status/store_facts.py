@@ -17,9 +17,9 @@ from radar.status.model import (
 from radar.store import origin
 from radar.store.client import Store
 from radar.store.drift import differences
+from radar.store.queries import status as queries
 
 SHOWN_MARKETS = 10  # of each dataset
-SHOWN_GAPS = 20
 
 
 class Tables(NamedTuple):
@@ -68,7 +68,7 @@ def ask_tables(store: Store) -> Tables:
         )
         gaps = []
         if "delivery_gaps" not in gone:
-            gaps = [SkippedOffsets(*row) for row in store.rows(_DELIVERY_GAPS)]
+            gaps = [SkippedOffsets(*row) for row in store.rows(queries.DELIVERY_GAPS)]
         datasets = [dataset for dataset in DATASETS.values() if dataset.table not in gone]
         mark = None if origin.TABLE in gone else origin.read(store)
         held = str(mark.origin) if mark else ""
@@ -84,7 +84,7 @@ def ask_markets(store: Store) -> Markets:
         StoreUnavailable: ClickHouse does not answer.
     """
     try:
-        gaps = [RecentGap(*row) for row in store.rows(_GAPS)]
+        gaps = [RecentGap(*row) for row in store.rows(queries.GAPS)]
         return Markets(time.time(), _read_markets(store), gaps)
     except QueryFailed as error:
         return Markets(time.time(), [], [], str(error))
@@ -121,19 +121,8 @@ def slowest(markets: Markets) -> list[MarketLatency]:
 def _count_tables(store: Store, datasets: list[Dataset]) -> list[TableState]:
     if not datasets:
         return []
-    counts = " UNION ALL ".join(
-        f"SELECT '{dataset.name}', count(), countIf(received_at > now64(6) - 60),"
-        f" toUnixTimestamp64Micro(max(received_at)) FROM {dataset.table} FINAL"
-        for dataset in datasets
-    )
-    sizes = {
-        table: (int(size), int(parts))
-        for table, size, parts in store.rows(
-            "SELECT table, sum(bytes_on_disk), count() FROM system.parts"
-            " WHERE active AND database = currentDatabase() GROUP BY table"
-        )
-    }
-    found = {dataset: facts for dataset, *facts in store.rows(counts)}
+    sizes = {table: (int(size), int(parts)) for table, size, parts in store.rows(queries.SIZES)}
+    found = {dataset: facts for dataset, *facts in store.rows(queries.counts(datasets))}
     return [
         TableState(
             dataset=dataset.name,
@@ -149,13 +138,8 @@ def _count_tables(store: Store, datasets: list[Dataset]) -> list[TableState]:
 
 
 def _read_markets(store: Store) -> list[MarketState]:
-    prices = {
-        symbol: (price, bid, ask)
-        for symbol, price, bid, ask in store.rows(
-            "SELECT symbol, toString(last_price), best_bid, best_ask FROM markets"
-        )
-    }
-    newest = {(dataset, symbol): rest for dataset, symbol, *rest in store.rows(_NEWEST)}
+    prices = {symbol: (price, bid, ask) for symbol, price, bid, ask in store.rows(queries.PRICES)}
+    newest = {(dataset, symbol): rest for dataset, symbol, *rest in store.rows(queries.NEWEST)}
     nothing: list[Any] = [None, None]
     states = []
     for symbol in sorted({symbol for _, symbol in newest}):
@@ -175,39 +159,3 @@ def _read_markets(store: Store) -> list[MarketState]:
             )
         )
     return states
-
-
-def _newest_query() -> str:
-    parts = [
-        f"SELECT '{dataset.name}' AS kind, symbol, max(received_at) AS newest,"
-        " avgIf(dateDiff('millisecond', received_at, inserted_at),"
-        " received_at > now64(6) - 60) / 1000 AS latency_s"
-        f" FROM {dataset.table} WHERE {dataset.time} > now64(6) - {dataset.look_back_s}"
-        f" AND received_at > now64(6) - {dataset.look_back_s} GROUP BY symbol"
-        for dataset in RECORDED.values()
-    ]
-    return (
-        "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"
-        " if(isFinite(latency_s), latency_s, NULL)"
-        " FROM (SELECT toString(record_kind) AS kind, arrayJoin(symbols) AS symbol FROM watches"
-        " WHERE ended_at > now64(6) - 86400 GROUP BY kind, symbol) AS w"
-        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, symbol)"
-    )
-
-
-_NEWEST = _newest_query()
-_DELIVERY_GAPS = (
-    "SELECT topic, partition, first_offset, last_offset, cause,"
-    " if(state = 'open', reason, explanation), toUnixTimestamp64Milli(recorded_at) / 1e3,"
-    " (state = 'open')::Bool, (extent = 'exact')::Bool"
-    " FROM delivery_gaps FINAL WHERE state != 'repaired'"
-    f" ORDER BY state = 'open' DESC, recorded_at DESC LIMIT {SHOWN_GAPS}"
-)
-# The view also has the times in which no producer ran to record a gap.
-_GAPS = (
-    "SELECT record_kind, cause, arraySort(groupArray(symbol)),"
-    " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
-    " FROM symbol_gaps WHERE ended_at > now64(6) - 86400"
-    " GROUP BY record_kind, cause, began_at, ended_at, repaired"
-    f" ORDER BY ended_at DESC, began_at DESC LIMIT {SHOWN_GAPS}"
-)

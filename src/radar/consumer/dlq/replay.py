@@ -31,6 +31,7 @@ from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.store.queries.worker import stored_offsets
 
 BLOCK_LETTERS = 500
 
@@ -242,8 +243,7 @@ def _store(
 def _stored(dataset: Dataset, store: Store, partition: int, offsets: Sequence[int]) -> set[int]:
     """Return which of some offsets are rows; very many other offsets may lie between them."""
     found = store.rows(
-        f"SELECT DISTINCT kafka_offset FROM {dataset.table} WHERE kafka_partition ="
-        " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}",
+        stored_offsets(dataset.table),
         {"partition": partition, "offsets": list(offsets)},
     )
     return {int(offset) for (offset,) in found}

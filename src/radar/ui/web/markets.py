@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from radar.errors import InvalidRequest, RadarError
 from radar.store.client import Store
+from radar.store.queries import pages
 
 INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
 MAX_CANDLES = 2000
@@ -70,7 +71,7 @@ class Grid(NamedTuple):
     @property
     def candles(self) -> str:
         """SQL of the view's candles, the newest first."""
-        return _DAILY_CANDLES if self.is_local else CANDLES
+        return pages.DAILY_CANDLES if self.is_local else pages.CANDLES
 
 
 class MarketRow(Struct, frozen=True):
@@ -133,118 +134,14 @@ class BookState(Struct, frozen=True):
     imbalance: float | None  # of the quantities within BOOK_BPS of the middle, from -1 to 1
 
 
-def _numbers(*columns: str) -> str:
-    """Return the SQL that selects decimals as the nearest floats; a plain cast may miss them."""
-    return ", ".join(f"toFloat64(toString({column}))" for column in columns)
-
-
-MARKETS = f"""
-SELECT source, symbol, base, quote, {_numbers("last_price")},
-    toUnixTimestamp64Milli(last_trade_at) / 1000, change_24h,
-    {_numbers("high_24h", "low_24h", "volume_24h", "quote_volume_24h")}, trades_24h,
-    best_bid, best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) / 1e6
-FROM markets
-"""
-
-_CANDLE = (
-    "toUnixTimestamp(open_time),"
-    f" {_numbers('open', 'high', 'low', 'close', 'volume', 'quote_volume', 'vwap')}, trades"
-)
-
-CANDLES = f"""
-SELECT {_CANDLE}
-FROM market_candles(source = {{source:String}}, symbol = {{symbol:String}},
-    interval_s = {{interval_s:UInt32}},
-    start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
-    end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
-ORDER BY open_time DESC LIMIT {{count:UInt32}}
-"""
-
-_DAILY_CANDLES = f"""
-SELECT {_CANDLE}
-FROM market_daily_candles(source = {{source:String}}, symbol = {{symbol:String}},
-    time_zone = {{time_zone:String}},
-    start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
-    end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
-ORDER BY open_time DESC LIMIT {{count:UInt32}}
-"""
-
-# The begin of the oldest wanted interval with trades, before the window.
-CANDLES_BEGIN = """
-SELECT toInt64(min(beginning)) * 1000
-FROM
-(
-    SELECT DISTINCT %s AS beginning
-    FROM trades_master
-    WHERE source = {source:String} AND symbol = {symbol:String}
-        AND event_time < fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')
-    ORDER BY beginning DESC LIMIT {count:UInt32}
-)
-"""
-
-# Intervals of the rows that were inserted since a time, and the time now, by ClickHouse's clock.
-CHANGED = """
-SELECT toUnixTimestamp64Milli(now64(3)), groupUniqArray(500)(toInt64(%s))
-FROM trades_master
-WHERE source = {source:String} AND symbol = {symbol:String}
-    AND inserted_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
-"""
-
-# Deliveries, not trades, in the order of the table's key: so ClickHouse reads very few rows.
-TRADES_BEGIN = """
-SELECT count(), toUnixTimestamp64Milli(min(event_time))
-FROM
-(
-    SELECT event_time FROM trades_master
-    WHERE source = {source:String} AND symbol = {symbol:String}
-    ORDER BY event_time DESC LIMIT {deliveries:UInt64}
-)
-"""
-
-TRADES = """
-SELECT toString(trade_id), toUnixTimestamp64Milli(event_time) / 1000,
-    toUnixTimestamp64Micro(received_at) / 1e6, toString(side), toString(price),
-    toString(base_amount)
-FROM trades
-WHERE source = {source:String} AND symbol = {symbol:String}
-    AND event_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
-ORDER BY event_time DESC, received_at DESC, trade_id DESC LIMIT {count:UInt32}
-"""
-
-BOOK = """
-SELECT toUnixTimestamp64Micro(bid_received_at) / 1e6,
-    toUnixTimestamp64Micro(ask_received_at) / 1e6, bid_prices, bid_quantities, ask_prices,
-    ask_quantities, mid, spread, spread_bps
-FROM order_book_at(symbol = {symbol:String}, at = fromUnixTimestamp64Micro({at_us:Int64}, 'UTC'))
-WHERE source = {source:String}
-"""
-
-BOOK_VERSION = """
-SELECT max(received_at) FROM orderbook_depth
-WHERE source = {source:String} AND symbol = {symbol:String} AND received_at > now() - 3600
-GROUP BY side ORDER BY side
-"""
-
-EXISTS = """
-SELECT count() FROM
-(
-    SELECT 1 FROM trades_master
-    WHERE source = {source:String} AND symbol = {symbol:String} LIMIT 1
-    UNION ALL
-    SELECT 1 FROM orderbook_depth
-    WHERE source = {source:String} AND symbol = {symbol:String} LIMIT 1
-)
-"""
-
-
 def markets(store: Store) -> list[MarketRow]:
     """Return all markets of the last 24 hours, the one with the greatest volume first."""
-    return by_volume([MarketRow(*row) for row in store.rows(MARKETS, settings=READ_ONLY)])
+    return by_volume([MarketRow(*row) for row in store.rows(pages.MARKETS, settings=READ_ONLY)])
 
 
 def market_row(store: Store, market: MarketTicker) -> MarketRow | None:
     """Return one market's row of the list of markets; None if it is not there."""
-    sql = f"{MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
+    sql = f"{pages.MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
     rows = store.rows(sql, market._asdict(), READ_ONLY)
     return MarketRow(*rows[0]) if rows else None
 
@@ -284,7 +181,7 @@ def candles(
     found = _candles(store, grid, asked, start_ms, end_ms)
     if missing := count - len(found):
         older = asked | {"start_ms": start_ms, "count": missing}
-        ((begin_ms,),) = store.rows(CANDLES_BEGIN % grid.beginning, older, READ_ONLY)
+        ((begin_ms,),) = store.rows(pages.CANDLES_BEGIN % grid.beginning, older, READ_ONLY)
         if begin_ms and start_ms > _FIRST_MS:
             found = _joined(_candles(store, grid, older, max(_FIRST_MS, begin_ms), start_ms), found)
     if not found:
@@ -307,7 +204,7 @@ def check_grid(grid: Grid) -> None:
 def last_candles(store: Store, market: MarketTicker, grid: Grid) -> list[CandleRow]:
     """Return the candle of the newest trade and the one before, if its interval has one."""
     ((there, newest_ms),) = store.rows(
-        TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
+        pages.TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
     )
     if not there:
         return []
@@ -317,7 +214,7 @@ def last_candles(store: Store, market: MarketTicker, grid: Grid) -> list[CandleR
 
 def now_ms(store: Store) -> int:
     """Return the time by ClickHouse's clock, which also dates insertions."""
-    ((found,),) = store.rows("SELECT toUnixTimestamp64Milli(now64(3))", settings=READ_ONLY)
+    ((found,),) = store.rows(pages.NOW_MS, settings=READ_ONLY)
     return int(found)
 
 
@@ -340,7 +237,7 @@ def changed_candles(
     """
     asked = market._asdict() | grid._asdict() | {"count": MAX_CANDLES}
     ((now_ms, beginnings),) = store.rows(
-        CHANGED % grid.beginning, asked | {"since_ms": since_ms}, READ_ONLY
+        pages.CHANGED % grid.beginning, asked | {"since_ms": since_ms}, READ_ONLY
     )
     found: list[CandleRow] = []
     for first_s, last_s in ranges(beginnings, grid.interval_s * _FAR_INTERVALS):
@@ -385,7 +282,7 @@ def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
     deliveries = 2 * count
     while True:
         asked = market._asdict() | {"deliveries": deliveries}
-        ((there, since_ms),) = store.rows(TRADES_BEGIN, asked, READ_ONLY)
+        ((there, since_ms),) = store.rows(pages.TRADES_BEGIN, asked, READ_ONLY)
         found = trades_since(store, market, since_ms / 1000, count)
         if len(found) == count or there < deliveries:
             break
@@ -398,7 +295,7 @@ def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
 def trades_since(store: Store, market: MarketTicker, since_s: float, count: int) -> list[TradeRow]:
     """Return the newest of the trades that happened at a time or later, newest first."""
     asked = market._asdict() | {"since_ms": round(since_s * 1000), "count": count}
-    return [TradeRow(*row) for row in store.rows(TRADES, asked, READ_ONLY)]
+    return [TradeRow(*row) for row in store.rows(pages.TRADES, asked, READ_ONLY)]
 
 
 def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
@@ -408,7 +305,7 @@ def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
         NoSuchMarket: The market has no records.
     """
     asked = market._asdict() | {"at_us": int(at_s * 1_000_000)}
-    for row in store.rows(BOOK, asked, READ_ONLY):
+    for row in store.rows(pages.BOOK, asked, READ_ONLY):
         bid_at_s, ask_at_s, bid_prices, bid_quantities, ask_prices, ask_quantities, *middle = row
         bids = list(zip(bid_prices, bid_quantities, strict=True))
         asks = list(zip(ask_prices, ask_quantities, strict=True))
@@ -443,7 +340,7 @@ def imbalance(
 
 def book_version(store: Store, market: MarketTicker) -> tuple[Any, ...]:
     """Return values that change with every new snapshot of the market; cheap."""
-    return tuple(store.rows(BOOK_VERSION, market._asdict(), READ_ONLY))
+    return tuple(store.rows(pages.BOOK_VERSION, market._asdict(), READ_ONLY))
 
 
 def must_exist(store: Store, market: MarketTicker) -> None:
@@ -452,6 +349,6 @@ def must_exist(store: Store, market: MarketTicker) -> None:
     Raises:
         NoSuchMarket: It has none.
     """
-    ((found,),) = store.rows(EXISTS, market._asdict(), READ_ONLY)
+    ((found,),) = store.rows(pages.EXISTS, market._asdict(), READ_ONLY)
     if not found:
         raise NoSuchMarket(f"there are no records of a market {market.symbol!r}")

@@ -9,6 +9,7 @@ from radar.checks.coverage import Covered, coverage
 from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
 from radar.store.migrate import retention_days
+from radar.store.queries import pages
 from radar.ui.web.markets import READ_ONLY
 
 MAX_DAYS = 90
@@ -64,19 +65,6 @@ class GapRow(Struct, frozen=True):
     repaired: bool
 
 
-FIRST_DAY = "SELECT if(count() = 0, NULL, toDate(min(began_at))) FROM watches"
-
-GAPS = """
-SELECT record_kind, arraySort(groupUniqArray(symbol)) AS symbols,
-    toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, cause, repaired
-FROM symbol_gaps
-WHERE source = {source:String} AND ended_at >= {since:Date}
-GROUP BY record_kind, began_at, ended_at, cause, repaired
-HAVING {symbol:String} = '' OR has(symbols, {symbol:String})
-ORDER BY began_at DESC, record_kind, symbols LIMIT {count:UInt32}
-"""
-
-
 def covered(store: Store, source: str, days: int) -> dict[str, Any]:
     """Return the coverage of the last days by market, the oldest day first; blocks.
 
@@ -109,7 +97,7 @@ def _mean(shares: list[float]) -> float | None:
 
 def _retention(store: Store) -> Retention:
     days = retention_days(store, "trades_master")
-    ((first,),) = store.rows(FIRST_DAY, settings=READ_ONLY)
+    ((first,),) = store.rows(pages.FIRST_RECORDED_DAY, settings=READ_ONLY)
     goes = None if days is None or first is None else first + timedelta(days)
     return Retention(days, _iso(first), _iso(goes))
 
@@ -149,7 +137,7 @@ def gaps(store: Store, source: str, days: int, symbol: str) -> dict[str, Any]:
     asked = {
         "source": source, "since": _first_day(days), "symbol": symbol, "count": MAX_GAPS + 1,
     }  # fmt: skip
-    rows = store.rows(GAPS, asked, READ_ONLY)
+    rows = store.rows(pages.GAPS, asked, READ_ONLY)
     return {"gaps": [GapRow(*row) for row in rows[:MAX_GAPS]], "more": len(rows) > MAX_GAPS}
 
 

@@ -1,0 +1,95 @@
+"""Queries of verify, coverage, doctor, disk and the reconciliation at the end of `radar up`."""
+
+from collections.abc import Sequence
+
+VERSION_AND_TIME = "SELECT version(), toFloat64(now64(3))"
+APPLIED = "SELECT version FROM schema_migrations FINAL"
+DEFINITIONS = (
+    "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
+)
+DISKS = "SELECT name, free_space, total_space FROM system.disks"
+FIRST_EXPIRY = (
+    "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
+    " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"
+)
+TABLE_IDENTITY = (
+    "SELECT toString(uuid) FROM system.tables"
+    " WHERE database = currentDatabase() AND name = {table:String}"
+)
+TABLE_SIZES = (
+    "SELECT table, sum(rows), sum(bytes_on_disk) AS size FROM system.parts"
+    " WHERE active AND database = currentDatabase() GROUP BY table ORDER BY size DESC, table"
+)
+
+STORED_TRADES = (
+    "SELECT symbol, formatDateTime(event_time, '%Y-%m-%dT%H:%i:%SZ', 'UTC'), price,"
+    " base_amount, toString(side), count() FROM trades"
+    " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+    " AND event_time >= fromUnixTimestamp64Milli({begins:Int64}, 'UTC')"
+    " AND event_time < fromUnixTimestamp64Milli({ends:Int64}, 'UTC')"
+    " GROUP BY ALL"
+)
+STORED_BOOKS = (
+    "SELECT count(), sum(n), max(longest) FROM (SELECT count() AS n,"
+    " arrayMax(arrayPushFront(arrayDifference(arraySort(groupArray("
+    "toUnixTimestamp64Micro(received_at)))), 0)) AS longest FROM orderbook_depth FINAL"
+    " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+    " GROUP BY source, symbol, side)"
+)
+
+_CHOSEN = (
+    " AND (empty({symbols:Array(String)}) OR symbol IN {symbols:Array(String)})"
+    " AND ({dataset:String} = '' OR record_kind = {dataset:String})"
+)
+
+
+def coverage(columns: Sequence[str]) -> str:
+    """Return the query of the coverage of markets since a day, the newest day first."""
+    return (
+        f"SELECT {', '.join(columns)} FROM coverage WHERE day >= {{since:Date}}"
+        f"{_CHOSEN} ORDER BY day DESC, record_kind, symbol, source"
+    )
+
+
+def symbol_gaps(columns: Sequence[str]) -> str:
+    """Return the query of the gaps of markets since a day, the newest first."""
+    return (
+        f"SELECT {', '.join(columns)} FROM symbol_gaps WHERE ended_at >= {{since:Date}}"
+        f"{_CHOSEN} ORDER BY began_at DESC, record_kind, symbol"
+    )
+
+
+def market_sizes(table: str, weight: str) -> str:
+    """Return the query of the rows of each market, with the sum of an expression over them."""
+    return f"SELECT source, symbol, count(), sum({weight}) FROM {table} GROUP BY source, symbol"
+
+
+def insert_no_rows(table: str) -> str:
+    """Return a statement that inserts no row, and fails without the right to insert."""
+    return f"INSERT INTO {table} SELECT * FROM {table} WHERE 0"
+
+
+def rows_at(table: str, identity: Sequence[str]) -> str:
+    """Return the query of the rows of a range of Kafka offsets."""
+    return (
+        f"SELECT kafka_offset, {', '.join(identity)} FROM {table} WHERE kafka_partition ="
+        " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}"
+    )
+
+
+def rows_with(table: str, identity: Sequence[str], expression: str, type_name: str) -> str:
+    """Return the query of the rows whose expression has one of the given values."""
+    return (
+        f"SELECT {', '.join(identity)} FROM {table}"
+        f" WHERE {expression} IN {{values:Array({type_name})}}"
+    )
+
+
+def surplus_rows(visible: str, symbol: str, identity: Sequence[str]) -> str:
+    """Return the query of the surplus rows of each market that readers see."""
+    return (
+        f"SELECT s, sum(n - 1) FROM (SELECT {symbol} AS s, count() AS n FROM {visible}"
+        " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+        f" GROUP BY s, {', '.join(identity)} HAVING n > 1) GROUP BY s"
+        " SETTINGS max_bytes_before_external_group_by = 1000000000"
+    )

@@ -1,0 +1,57 @@
+"""Statements of workers about offsets: progress, orders to store again, gaps, stored offsets."""
+
+from collections.abc import Iterable
+
+_PROGRESS = "delivery_progress"
+_ORDERS = "restore_orders"
+_GAPS = "delivery_gaps"
+
+PROGRESS = (
+    "SELECT topic_id, partition, next_offset, generation, orders_to_us, version"
+    f" FROM {_PROGRESS} FINAL WHERE topic = {{topic:String}} ORDER BY recorded_at"
+)
+ORDERS = (
+    f"SELECT partition, first_offset, last_offset, ordered_at_us FROM {_ORDERS}"
+    " WHERE topic = {topic:String} AND topic_id = {topic_id:String} ORDER BY ordered_at_us"
+)
+INSERT_ORDER = (
+    f"INSERT INTO {_ORDERS} (topic, topic_id, partition, first_offset, last_offset)"
+    " SELECT {topic:String}, {topic_id:String}, {partition:UInt16}, {first:UInt64},"
+    " {last:UInt64}"
+)
+INSERT_DELIVERY_GAP = (
+    f"INSERT INTO {_GAPS} (topic, topic_id, partition, first_offset, last_offset, cause,"
+    " reason, explanation, recorded_by, state, extent)"
+    " SELECT {topic:String}, {topic_id:String}, {partition:UInt16}, {first:UInt64},"
+    " {last:UInt64}, {cause:String}, {reason:String}, {explanation:String},"
+    " {recorded_by:String}, {state:String}, {extent:String}"
+)
+
+
+def insert_progress(rows: Iterable[tuple[int, int, int, int, int]]) -> str:
+    """Return the statement that records how far partitions are accounted for."""
+    values = ", ".join(f"({', '.join(map(str, row))})" for row in rows)
+    return (
+        f"INSERT INTO {_PROGRESS} (topic, topic_id, partition, next_offset, generation,"
+        " orders_to_us, version, recorded_by) SELECT {topic:String}, {topic_id:String}, each.1,"
+        " each.2, each.3, each.4, each.5, {recorded_by:String}"
+        f" FROM (SELECT arrayJoin([{values}]) AS each)"
+    )
+
+
+def delivery_gaps(*, of_one_id: bool) -> str:
+    """Return the query of the delivery gaps of a topic, of one topic ID or of all."""
+    return (
+        "SELECT partition, first_offset, last_offset, reason, cause, topic_id, state, extent,"
+        f" explanation FROM {_GAPS} FINAL WHERE topic = {{topic:String}}"
+        + (" AND topic_id = {topic_id:String}" if of_one_id else "")
+        + " ORDER BY topic_id, partition, first_offset"
+    )
+
+
+def stored_offsets(table: str) -> str:
+    """Return the query of the offsets that are rows, of some offsets of a partition."""
+    return (
+        f"SELECT DISTINCT kafka_offset FROM {table} WHERE kafka_partition ="
+        " {partition:UInt16} AND kafka_offset IN {offsets:Array(UInt64)}"
+    )
