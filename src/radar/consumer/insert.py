@@ -167,6 +167,10 @@ class Inserter:
         names of the next generation.
         """
         missing = self._missing(work, request)
+        last = request.run.offsets[-1]
+        # Later blocks may be rows too: the mark of stored offsets is some seconds old.
+        if work.maybe_stored_to >= 0 and (not len(missing) or missing.offsets[-1] != last):
+            work.may_be_stored_to(last + 1)
         if not len(missing):
             return
         _log.info(
@@ -200,9 +204,6 @@ class Inserter:
             self._dataset.table, work.partition, run.offsets[0], run.offsets[-1]
         )
         found = {place[0] for place in _places(request.parts) if place in stored}
-        # Later blocks may be rows too: the mark of stored offsets is some seconds old.
-        if work.maybe_stored_to >= 0 and run.offsets[-1] in found:
-            work.may_be_stored_to(run.offsets[-1] + 1)
         return run.where(lambda offset: offset not in found)
 
 

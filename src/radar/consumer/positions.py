@@ -38,6 +38,7 @@ from radar.consumer.topic_watch import TopicIdPoller
 from radar.datasets import Dataset
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
 from radar.store.client import Store
+from radar.store.uptime import ServerUptime
 from radar.telemetry import metrics
 
 ACCOUNT_AGAIN_S = 0.5
@@ -78,6 +79,7 @@ class Positions:
         self._same_origin = same_origin
         self._standstills = standstills
         self._checked_at_s = 0.0
+        self._uptime = ServerUptime(context.store)
         self.next_offsets: dict[int, int] = {}
 
     def plan(self, work: PartitionWork, plan: Plan) -> None:
@@ -118,7 +120,9 @@ class Positions:
         """
         changed: dict[int, Progress] = {}
         for work in works:
-            if not work.progress.version or work.topic_id != self._watch.topic_id:
+            # The next owner of a partition under review starts from the older record.
+            is_settled = work.progress.version and not work.review
+            if not is_settled or work.topic_id != self._watch.topic_id:
                 continue
             newest = work.progress._replace(
                 next_offset=max(work.progress.next_offset, self.next_offsets[work.partition]),
@@ -134,6 +138,7 @@ class Positions:
                 self._watch.topic_id,
                 changed,
                 self._settings.worker_id,
+                self._uptime,
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
@@ -144,8 +149,9 @@ class Positions:
         """Compare the database's accounts with the worker's own, at intervals.
 
         A partition is accounted for anew in four cases: the topic was recreated, Kafka refuses a
-        position, or an operator ordered to store offsets again. The fourth is a database without
-        this worker's newest record: it was restored from an older copy.
+        position, or an operator ordered to store offsets again. The fourth is a database that may
+        have been restored from an older copy: its server was restarted, or it lacks this worker's
+        newest record.
         """
         for partition in self._reader.invalid:
             if (work := works.get(partition)) is not None:
@@ -161,6 +167,7 @@ class Positions:
         self._checked_at_s = now_s
         self._context.expect_store()
         try:
+            self._notice_restart(works.values())
             known = read_progress(self._store, self._dataset.topic, topic_id)
             orders = read_orders(self._store, self._dataset.topic, topic_id)
             gaps = recorded(self._store, self._dataset.topic)
@@ -175,6 +182,19 @@ class Positions:
             self.record([each for each in settled if not each.review])
         except (StoreUnavailable, QueryFailed) as error:
             _log.warning("cannot check offsets", dataset=self._dataset.name, error=str(error))
+
+    def _notice_restart(self, works: Collection[PartitionWork]) -> None:
+        """Account anew for every partition if the server was restarted since the last look.
+
+        Records are some seconds apart. A copy that is restored from between two of them has the
+        newest record, and lacks the rows since.
+        """
+        if not self._uptime.was_restarted():
+            return
+        for work in works:
+            if work.progress.version:
+                work.progress = work.progress._replace(version=work.progress.version + 1)
+                _review(work, "database")
 
     def _close_repaired(
         self, gaps: Sequence[DeliveryGap], works: Mapping[int, PartitionWork]
@@ -207,6 +227,7 @@ class Positions:
             if not work.review or not work.is_empty or now_s < work.review_at_s:
                 continue
             try:
+                self._notice_restart(works)
                 self._account_for(work)
             except (BrokerUnavailable, CommitRejected, StoreUnavailable, QueryFailed) as error:
                 work.review_at_s = time.monotonic() + ACCOUNT_AGAIN_S
@@ -264,7 +285,12 @@ class Positions:
             max(found.version, work.progress.version) + 1,
         )
         write_progress(
-            self._store, topic, topic_id, {partition: progress}, self._settings.worker_id
+            self._store,
+            topic,
+            topic_id,
+            {partition: progress},
+            self._settings.worker_id,
+            self._uptime,
         )
         work.progress = progress
         is_refused = self._reader.invalid.pop(partition, None) is not None

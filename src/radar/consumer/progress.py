@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from radar.store.client import Store
 from radar.store.queries import worker as queries
+from radar.store.uptime import ServerUptime
 
 
 class Progress(NamedTuple):
@@ -70,9 +71,17 @@ def read_progress(store: Store, topic: str, topic_id: str) -> Known:
 
 
 def write_progress(
-    store: Store, topic: str, topic_id: str, found: Mapping[int, Progress], recorded_by: str
+    store: Store,
+    topic: str,
+    topic_id: str,
+    found: Mapping[int, Progress],
+    recorded_by: str,
+    uptime: ServerUptime,
 ) -> None:
     """Record how far partitions are accounted for; blocks.
+
+    A server that was restarted since `uptime` was asked takes no record. The next look finds an
+    older record then, and the worker looks for its rows.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -86,7 +95,12 @@ def write_progress(
     )
     store.command(
         queries.insert_progress(rows),
-        {"topic": topic, "topic_id": topic_id, "recorded_by": recorded_by},
+        {
+            "topic": topic,
+            "topic_id": topic_id,
+            "recorded_by": recorded_by,
+            "least_s": uptime.least_s(),
+        },
     )
 
 

@@ -29,13 +29,16 @@ INSERT_DELIVERY_GAP = (
 
 
 def insert_progress(rows: Iterable[tuple[int, int, int, int, int]]) -> str:
-    """Return the statement that records how far partitions are accounted for."""
+    """Return the statement that records how far partitions are accounted for.
+
+    A server that was restarted records nothing: it may hold an older copy of the data.
+    """
     values = ", ".join(f"({', '.join(map(str, row))})" for row in rows)
     return (
         f"INSERT INTO {_PROGRESS} (topic, topic_id, partition, next_offset, generation,"
         " orders_to_us, version, recorded_by) SELECT {topic:String}, {topic_id:String}, each.1,"
         " each.2, each.3, each.4, each.5, {recorded_by:String}"
-        f" FROM (SELECT arrayJoin([{values}]) AS each)"
+        f" FROM (SELECT arrayJoin([{values}]) AS each) WHERE uptime() >= {{least_s:UInt32}}"
     )
 
 
