@@ -212,5 +212,7 @@ def _pyarrow() -> Any:
         import pyarrow as module
         import pyarrow.ipc
     except ImportError:
-        raise RadarError('radar.client needs pyarrow: pip install "radar[notebook]"') from None
+        raise RadarError(
+            'radar.client needs pyarrow: in radar\'s folder, run pip install ".[notebook]"'
+        ) from None
     return module

@@ -181,6 +181,6 @@ def test_client_without_pyarrow_says_how_to_get_it() -> None:
         "except RadarError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == ('radar.client needs pyarrow: pip install "radar[notebook]"\n'), (
-        done.stderr
-    )
+    assert done.stdout == (
+        'radar.client needs pyarrow: in radar\'s folder, run pip install ".[notebook]"\n'
+    ), done.stderr

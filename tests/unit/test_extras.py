@@ -39,7 +39,7 @@ def test_missing_extra_is_a_configuration_error_with_its_remedy(
         timeout=60,
         check=False,
     )
-    remedy = f'radar: {module} is not installed: pip install "radar[{extra}]"\n'
+    remedy = f'radar: {module} is not installed: in radar\'s folder, run pip install ".[{extra}]"\n'
     assert (done.returncode, done.stderr) == (2, remedy)
 
 

@@ -107,7 +107,9 @@ def _missing_extra(error: ModuleNotFoundError) -> ConfigurationError | None:
 
 
 def _extra_error(name: str, extra: str) -> ConfigurationError:
-    return ConfigurationError(f'{name} is not installed: pip install "radar[{extra}]"')
+    return ConfigurationError(
+        f'{name} is not installed: in radar\'s folder, run pip install ".[{extra}]"'
+    )
 
 
 def _report_usage(error: Exception, *, as_json: bool) -> int:
