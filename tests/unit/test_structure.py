@@ -54,8 +54,8 @@ def literals(path: Path) -> Iterator[str]:
 
 
 def test_queries_of_radar_are_written_in_its_package_store() -> None:
-    # The help of a command shows an example. The export is still to be moved.
-    allowed = {"radar.cli.main", "radar.reading.export"}
+    # The help of a command shows an example.
+    allowed = {"radar.cli.main"}
     authors = {
         module
         for module, path in MODULES.items()

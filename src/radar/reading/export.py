@@ -20,6 +20,7 @@ from radar.errors import ConfigurationError, InvalidPeriod, RadarError
 from radar.reading import recorded
 from radar.reading.query import Ask, opened
 from radar.settings import Settings
+from radar.store.queries import export as queries
 
 FORMATS = {"parquet": "Parquet", "csv": "CSVWithNames"}
 # A row is visible up to this long after its recorded insertion time.
@@ -130,39 +131,24 @@ def _check(ask: Ask, wanted: ExportRequest) -> None:
 
 def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
     """Return the database's clock, and all days with records."""
-    conditions = ["1"]
     parameters = {}
     if wanted.symbols:
-        conditions.append(
-            "symbol IN (SELECT arrayJoin(JSONExtract({symbols:String}, 'Array(String)')))"
-        )
         parameters["symbols"] = json.dumps(list(wanted.symbols))
     if wanted.first:
-        conditions.append(f"{dataset.time} >= toDateTime64({{first:Date}}, 6, 'UTC')")
         parameters["first"] = f"{wanted.first}"
     if wanted.last:
-        conditions.append(f"{dataset.time} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
         parameters["last"] = f"{wanted.last}"
     # The clock first: later insertions are newer than every file that is written now.
-    ((now_ms,),) = _answer(ask, "SELECT toUnixTimestamp64Milli(now64(3))", {})
-    rows = _answer(
-        ask,
-        f"SELECT source, symbol, toString(toDate({dataset.time}, 'UTC')) AS day,"
-        f" toUnixTimestamp64Milli(max(inserted_at)) FROM {dataset.table}"
-        f" WHERE {' AND '.join(conditions)} GROUP BY source, symbol, day ORDER BY ALL",
-        parameters,
-    )
+    ((now_ms,),) = _answer(ask, queries.CLOCK, {})
+    bounds = {name: name in parameters for name in ("symbols", "first", "last")}
+    rows = _answer(ask, queries.days(dataset.table, dataset.time, **bounds), parameters)
     days = [Day(row[0], row[1], date.fromisoformat(row[2]), _moment(row[3])) for row in rows]
     return _moment(now_ms), days
 
 
 def _rows(ask: Ask, dataset: Dataset, day: Day, output_format: str) -> Iterator[bytes]:
     return ask(
-        f"SELECT {dataset.export_columns} FROM {dataset.view} WHERE source = {{source:String}}"
-        " AND symbol = {symbol:String}"
-        f" AND {dataset.time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
-        f" AND {dataset.time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
-        f" ORDER BY {dataset.export_order}",
+        queries.rows(dataset.export_columns, dataset.view, dataset.time, dataset.export_order),
         output_format,
         {"source": day.source, "symbol": day.symbol, "day": f"{day.day}"},
         {"date_time_output_format": "iso"},
