@@ -9,13 +9,16 @@ WORKERS ?= 2
 ALL ?=
 PYTEST := $(BIN)/pytest --dist=load
 STAMP := $(VENV)/.installed
+# Each line from frame to row; the share of its lines and branches that unit tests alone run.
+DATA_PATH := src/radar/codec/*,src/radar/consumer/*,src/radar/exchanges/*,src/radar/producer/*
+FLOOR := 50
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 # The container image leaves out the extra `local`, which is nine tenths of all.
 IMAGE_EXTRAS := --extra dashboard --extra terminal
 EXTRAS := $(IMAGE_EXTRAS) --extra local
 
-.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel lint format metrics lock test-stack
+.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel coverage lint format metrics lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -39,6 +42,12 @@ up: setup ## Run the whole pipeline against the real exchange, with the live vie
 test: setup ## Run the test suite (WORKERS=N at a time, OPTIONS="-k name", ALL=1)
 	$(PYTEST) --numprocesses=$(WORKERS) $(if $(ALL),,--sources=changed -m "not slow") \
 		$(OPTIONS)
+
+coverage: setup ## Measure the coverage of the unit tests, and hold the floor of the data path
+	$(BIN)/coverage erase
+	$(PYTEST) --numprocesses=$(WORKERS) --cov --cov-report= $(OPTIONS) tests/unit
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include="$(DATA_PATH)" --fail-under=$(FLOOR) --format=total
 
 test-wheel: setup ## Install the wheel into an empty environment and run a pipeline from it
 	$(PYTEST) $(OPTIONS) tests/e2e/test_wheel.py
