@@ -223,12 +223,6 @@ def test_database_that_went_back_gets_the_rows_since_again(
     assert json.loads(run("verify", "--json"))["exact"]
 
 
-@pytest.mark.fault(
-    "A topic is deleted and created again",
-    report="the new topic is read from its beginning; delivery gap topic_recreated, extent unknown",
-    place="worker's log, radar status, radar verify, radar doctor, radar_delivery_gap_offsets",
-    within_s=30,
-)
 class Database:
     """A ClickHouse server of the test's own, whose files can be replaced while it is down."""
 
@@ -300,6 +294,12 @@ def test_database_restored_between_two_records_gets_the_rows_since_again(
         store.close()
 
 
+@pytest.mark.fault(
+    "A topic is deleted and created again",
+    report="the new topic is read from its beginning; delivery gap topic_recreated, extent unknown",
+    place="worker's log, radar status, radar verify, radar doctor, radar_delivery_gap_offsets",
+    within_s=30,
+)
 def test_recreated_topic_is_read_from_its_beginning_while_the_worker_runs(
     apache_broker: str, settings: Settings, store: Store, start: Start, within_s: float
 ) -> None:
