@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import apache_kafka
@@ -17,6 +18,14 @@ from radar.settings import Settings, load, variables
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from support import Process, eventually
+
+# The machine may be shared: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile(
+    "shared machine",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("shared machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
