@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+import outages
 from ports import free_port
-from radar.addresses import answers
 from radar.consumer.delivery_gaps import recorded
 from radar.datasets import TRADES
 from radar.kafka import Cluster
@@ -223,49 +222,11 @@ def test_database_that_went_back_gets_the_rows_since_again(
     assert json.loads(run("verify", "--json"))["exact"]
 
 
-class Database:
-    """A ClickHouse server of the test's own, whose files can be replaced while it is down."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self._data, self._copy = directory / "own", directory / "copy"
-        self._log = directory / "own.log"
-        self._process: Process | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
-        self._process = Process(
-            [*command, "--path", str(self._data), "--port", str(self.port)], self._log
-        )
-        eventually(lambda: answers("127.0.0.1", self.port), "ClickHouse answers")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.end()
-            self._process = None
-
-    def copy(self) -> None:
-        shutil.copytree(self._data, self._copy, symlinks=True)
-
-    def restore(self) -> None:
-        shutil.rmtree(self._data)
-        shutil.copytree(self._copy, self._data, symlinks=True)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path)
-    database.start()
-    yield database
-    database.stop()
-
-
 def test_database_restored_between_two_records_gets_the_rows_since_again(
-    kafka_settings: Settings,
-    database: Database,
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
+    kafka_settings: Settings, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    database = outages.clickhouse(tmp_path, free_port())
+    data, copy = tmp_path / "clickhouse", tmp_path / "copy"
     monkeypatch.setenv("CLICKHOUSE_PORT", str(database.port))
     monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
     # Long enough that no record is written between the copy and its restoration.
@@ -280,18 +241,20 @@ def test_database_restored_between_two_records_gets_the_rows_since_again(
         newest = f"SELECT max(next_offset) FROM delivery_progress WHERE topic = '{TRADES.topic}'"
         eventually(lambda: store.rows(newest) == [(50,)], "they are accounted for", 60, 0.1)
         database.stop()
-        database.copy()
+        shutil.copytree(data, copy, symlinks=True)
         database.start()
         publish(settings, *range(50, 100))
         eventually(lambda: waiting(settings) == 0, "the next trades are stored", 60)
         assert stored(store) == 100
         database.stop()
-        database.restore()
+        shutil.rmtree(data)
+        shutil.copytree(copy, data, symlinks=True)
         database.start()
         eventually(lambda: stored(store) == 100, "the lost rows are stored again", 90, 0.2)
         assert offsets(store) == list(range(100))
     finally:
         store.close()
+        database.stop()
 
 
 @pytest.mark.fault(
