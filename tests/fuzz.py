@@ -25,7 +25,7 @@ from radar.consumer.batch import Plan
 from radar.datasets import DATASETS
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame, InvalidMessage
-from radar.exchanges.base import Ping
+from radar.exchanges.base import Send
 from radar.exchanges.wallex import EXCHANGE
 from radar.producer.markets import Listing, storable
 from radar.records import DepthSnapshot, Market, Trade
@@ -48,6 +48,7 @@ MARKETS = {
     "USDTTMN": Market("USDTTMN", "USDT", "TMN"),
     "BTCUSDT": Market("BTCUSDT", "BTC", "USDT"),
 }
+STREAM = EXCHANGE.stream(DATASETS["trades"], MARKETS.values(), whole_books=True)
 NOW_US = 1_784_000_000_120_345
 MAX_INPUT_BYTES = 1 << 20
 # The first inputs fill caches and grow the heap to its working size.
@@ -133,13 +134,13 @@ _CHANGES = (_replace, _insert, _delete, _cut, _flip, _noise, _repeat, _splice)
 def parse_frame(data: bytes) -> None:
     """Let the frame parser and what takes its records try; its error is InvalidFrame."""
     try:
-        events = EXCHANGE.parse_frame(data, NOW_US, MARKETS)
+        events = STREAM.receive(data, NOW_US)
     except InvalidFrame as error:
         str(error).encode()
         return
     for event in events:
-        if isinstance(event, Ping):
-            msgspec.json.decode(event.reply)
+        if isinstance(event, Send):
+            msgspec.json.decode(event.text)
         elif isinstance(event, Trade):
             _take_trade(event)
         elif isinstance(event, DepthSnapshot):
@@ -166,9 +167,9 @@ def parse_markets(data: bytes) -> None:
     assert len(changes.new) <= 3
     for each in changes.new:
         assert message_format.are_names(each.symbol, each.base, each.quote)
-        EXCHANGE.recent_trades_path(each.symbol)
+        EXCHANGE.recent_trades_path(each)
         for dataset in ("trades", "depth"):
-            EXCHANGE.subscriptions(DATASETS[dataset], [each.symbol])
+            EXCHANGE.stream(DATASETS[dataset], [each], whole_books=True).opened()
 
 
 def decode_messages(data: bytes) -> None:

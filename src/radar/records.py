@@ -36,6 +36,8 @@ class GapCause(StrEnum):
     REFUSED_BY_KAFKA = "refused_by_kafka"  # the records came; Kafka refused the messages for good
     SUSPENDED = "suspended"  # the machine or the producer stood still
     CLOCK = "clock"  # this machine's clock was set; the real duration is not known
+    SEQUENCE = "sequence"  # the exchange's numbers prove that records are missing
+    CHECKSUM = "checksum"  # the exchange's checksum proves that the book was wrong
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ class Market(msgspec.Struct, frozen=True):
 
     symbol: str  # as the exchange writes it: USDTTMN
     base: str  # USDT
-    quote: str  # TMN
+    quote: str  # TMN, unified: exchanges also write IRT, RLS or IRR
+    code: str = ""  # the exchange's other name of it, where its protocol needs one
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +61,11 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     base_amount: str  # canonical decimal, base units
     event_time_ms: int  # the exchange's clock, Unix time
     received_at_us: int  # our clock when the frame arrived, Unix time
+    native_id: str = ""  # the exchange's ID of the trade; empty: it has none
+    sequence: int = 0  # the exchange's consecutive number of it; 0: it has none
+    event_time_us: int = (
+        0  # as event_time_ms, where the exchange sends microseconds; 0: it does not
+    )
 
 
 class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +79,9 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
     prices: tuple[float, ...]
     quantities: tuple[float, ...]  # one for each price
     received_at_us: int
+    event_time_us: int = 0  # the exchange's clock, Unix time; 0: the exchange sends none
+    sequence: int = 0  # the exchange's number of this state of the book; 0: it has none
+    verified: bool = False  # a chain of numbers or a checksum proves the book
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -87,6 +98,9 @@ class Gap(msgspec.Struct, frozen=True):
     ended_at_us: int
     repaired: bool  # backfill has filled the gap, for every market
     received_at_us: int  # when this was recorded, our clock
+    first_id: int = 0  # the first missing number of the exchange; 0: no numbers prove the loss
+    last_id: int = 0
+    missing: int = 0  # how many records the numbers prove to be missing
 
 
 class Watch(msgspec.Struct, frozen=True):

@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -29,6 +36,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from radar import exchanges as drivers
 from radar import secret_file
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError
@@ -131,6 +139,20 @@ def _check_symbols(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _check_exchange(value: str) -> str:
+    if value and value not in drivers.names():
+        raise ValueError(f"{value!r} is no exchange that radar knows")
+    return value
+
+
+def _check_exchanges(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        _check_exchange(value)
+    if not values or len(set(values)) < len(values):
+        raise ValueError("name each exchange once, and at least one")
+    return values
+
+
 def _check_token(value: SecretStr) -> SecretStr:
     if 0 < len(value.get_secret_value()) < MIN_TOKEN_CHARACTERS:
         raise ValueError("it is too short, others could guess it")
@@ -185,7 +207,37 @@ ProxyUrl = Annotated[
 ]
 
 
-class Settings(BaseSettings):
+Symbols = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    AfterValidator(_check_symbols),
+    Allowed("empty, or names of markets, separated by commas"),
+]
+
+
+def _addresses() -> type[BaseSettings]:
+    """Return the options of each exchange: WALLEX_WS_URL, WALLEX_SYMBOLS and others."""
+    fields: dict[str, Any] = {}
+    for name in drivers.names():
+        for protocol, url in (("ws", WsUrl), ("rest", HttpUrl)):
+            words = {"ws": "WebSocket", "rest": "REST"}[protocol]
+            description = f"{words} URL of {name}; empty: the exchange's own."
+            fields[f"{name}_{protocol}_url"] = (url, Field("", description=description))
+        fields[f"{name}_symbols"] = (
+            Symbols,
+            Field((), description=f"Markets of {name} to record; empty: as SYMBOLS."),
+        )
+    return create_model("Addresses", __base__=BaseSettings, **fields)
+
+
+if TYPE_CHECKING:
+    _Addresses = BaseSettings
+else:
+    _Addresses = _addresses()
+
+
+class Settings(_Addresses):
     """All options. The environment variable of a field is its name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -210,10 +262,51 @@ class Settings(BaseSettings):
         }
         return init_settings, _SecretFiles(settings_cls, given), env_settings, dotenv_settings
 
+    @property
+    def own_exchange(self) -> str:
+        """The exchange of one producer."""
+        return self.exchange or self.exchanges[0]
+
+    def of_exchange(self, name: str) -> "Settings":
+        """Return the options of the producers of one exchange."""
+        own = getattr(self, f"{name}_symbols") or self.symbols
+        return self.model_copy(update={"exchange": name, "symbols": own})
+
+    def ws_url(self, exchange: str) -> str:
+        """Return the WebSocket URL of an exchange; empty: its own."""
+        return self._url(exchange, "ws")
+
+    def rest_url(self, exchange: str) -> str:
+        """Return the REST URL of an exchange; empty: its own."""
+        return self._url(exchange, "rest")
+
+    def _url(self, exchange: str, protocol: str) -> str:
+        given: str = getattr(self, f"{exchange}_{protocol}_url")
+        if not given and self.exchanges in ((), (exchange,)):
+            given = getattr(self, f"exchange_{protocol}_url")
+        return given
+
     # Exchange
-    exchange: Literal["wallex"] = Field("wallex", description="Exchange to record.")
-    exchange_ws_url: WsUrl = Field("", description="WebSocket URL; empty: the exchange's own.")
-    exchange_rest_url: HttpUrl = Field("", description="REST URL; empty: the exchange's own.")
+    exchanges: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_check_exchanges),
+        Allowed(f"names, separated by commas: {', '.join(drivers.names())}"),
+    ] = Field(("wallex",), description="Exchanges to record.")
+    exchange: Annotated[
+        str,
+        AfterValidator(_check_exchange),
+        Allowed(f"empty, or one of {', '.join(drivers.names())}"),
+    ] = Field("", description="The exchange of one producer; empty: the first of EXCHANGES.")
+    exchange_ws_url: WsUrl = Field(
+        "",
+        description="WebSocket URL, if one exchange is configured; empty: the exchange's own. The"
+        " option of an exchange, such as WALLEX_WS_URL, comes first.",
+    )
+    exchange_rest_url: HttpUrl = Field(
+        "", description="REST URL, if one exchange is configured; empty: the exchange's own."
+    )
     exchange_origin: Literal["", "real", "simulated"] = Field(
         "",
         description="Whether the data is real or simulated; empty: real at the exchange's own URLs,"
@@ -224,18 +317,22 @@ class Settings(BaseSettings):
         description="Proxy to the exchange, e.g. socks5h://127.0.0.1:1080; empty: none.",
         repr=False,
     )
-    symbols: Annotated[
-        tuple[str, ...],
-        NoDecode,
-        BeforeValidator(_split),
-        AfterValidator(_check_symbols),
-        Allowed("empty, or names of markets, separated by commas"),
-    ] = Field((), description="Markets to record, separated by commas; empty: every spot market.")
+    symbols: Symbols = Field(
+        (), description="Markets to record, separated by commas; empty: every spot market."
+    )
     symbols_per_connection: int = Field(
-        25, ge=1, le=200, description="Markets that share one WebSocket connection."
+        25,
+        ge=1,
+        le=200,
+        description="Markets that share one WebSocket connection, if the exchange takes as many.",
     )
     redundant_connections: int = Field(
         1, ge=1, le=5, description="Simultaneous connections that each deliver the same markets."
+    )
+    books: Literal["maintained", "whole"] = Field(
+        "maintained",
+        description="Where an exchange offers both: maintained keeps each book from proven updates;"
+        " whole takes the channel of whole books, which have fewer levels and no proof.",
     )
     depth_interval_seconds: float = Field(
         7,
@@ -245,9 +342,13 @@ class Settings(BaseSettings):
         description="Publish the newest snapshot of a book at most once in this many seconds; 0:"
         " publish every snapshot.",
     )
-    connection_max_age_seconds: Seconds = Field(
-        1500,
-        description="Replace a connection at this age in seconds (the exchange closes it at 1800).",
+    connection_max_age_seconds: float = Field(
+        0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Replace a connection at this age in seconds; 0: shortly before the exchange"
+        " ends it.",
     )
     connection_overlap_seconds: Seconds = Field(
         5, description="Keep the old connection open beside its replacement for this many seconds."
@@ -273,7 +374,7 @@ class Settings(BaseSettings):
         20,
         gt=0,
         le=1000,
-        description="Send at most this many REST requests per second for backfill.",
+        description="Send at most this many REST requests per second, if the exchange takes them.",
     )
     freshness_seconds: Seconds = Field(
         60,
@@ -716,11 +817,19 @@ def default_text(name: str) -> str:
     return str(default)
 
 
+def fields() -> dict[str, FieldInfo]:
+    """Return every option by name, in the order of the documents."""
+    last = set(_Addresses.model_fields)
+    every = Settings.model_fields
+    ordered = [*(name for name in every if name not in last), *_Addresses.model_fields]
+    return {name: every[name] for name in ordered}
+
+
 def variables() -> list[str]:
     """Return the names of all variables that are read, in order."""
     return [
         variable
-        for name in Settings.model_fields
+        for name in fields()
         for variable in (name.upper(), *([_file_variable(name)] if is_secret(name) else ()))
     ]
 
@@ -734,7 +843,7 @@ def env_example() -> str:
     lines = [
         "# Every option of radar at its default. Copy to .env and uncomment your changes.",
     ]
-    for name, field in Settings.model_fields.items():
+    for name, field in fields().items():
         lines += [
             "",
             f"# {field.description} ({allowed(name)})",
@@ -761,7 +870,7 @@ that names the allowed values; `radar config` shows the values in effect, secret
 def reference() -> str:
     """Return the content of `docs/configuration.md`: every option in tables, by section."""
     lines = [_REFERENCE_HEAD.rstrip()]
-    for name, field in Settings.model_fields.items():
+    for name, field in fields().items():
         if name in _SECTIONS:
             lines += ["", f"## {_SECTIONS[name]}", ""]
             lines += ["| option | default | allowed | description |", "|---|---|---|---|"]
@@ -777,12 +886,13 @@ def reference() -> str:
 
 # The first option of each section.
 _SECTIONS = {
-    "exchange": "Exchange and producers",
+    "exchanges": "Exchanges and producers",
     "kafka_broker": "Kafka",
     "clickhouse_host": "ClickHouse",
     "batch_size": "Workers",
     "dashboard_host": "Dashboard",
     "trades_workers": "Running",
+    f"{drivers.names()[0]}_ws_url": "Each exchange",
 }
 
 

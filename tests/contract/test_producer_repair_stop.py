@@ -12,6 +12,7 @@ from radar.exchanges import load
 from radar.kafka import Cluster, Publisher
 from radar.producer.backfill import Backfill
 from radar.producer.markets import read_markets
+from radar.producer.pacing import Pace
 from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import TradeRecorder
 from radar.producer.rest import Rest
@@ -44,7 +45,7 @@ async def stopped_repair(
         {market.symbol: market for market in listed.markets},
         TradeRecorder(exchange.name),
         outlet,
-        requests_per_second=100,
+        pace=Pace(100),
         max_wait_s=1,
         on_read=lambda _read: None,
         on_check=lambda _symbol, _started_us, _recent: None,

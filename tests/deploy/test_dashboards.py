@@ -65,7 +65,11 @@ def market(store: Store) -> Store:
     }
     for side, prices in ((BookSide.BID, (31700.0, 31600.0)), (BookSide.ASK, (31705.0, 31800.0))):
         book = DepthSnapshot(
-            side=side, prices=prices, quantities=(3.0, 4.0), received_at_us=now_us, **names
+            side=side,
+            prices=prices,
+            quantities=(3.0, 4.0),
+            received_at_us=now_us,
+            **names,  # type: ignore[arg-type]
         )
         values[DEPTH].append(message_format.encode_depth(book))
     gap = Gap(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from generated import AMOUNTS, NAMES, NUMBERS, snapshots, trades
 from radar.codec import message_format
-from radar.datasets import GAPS, WATCHES
+from radar.datasets import GAPS, TRADES, WATCHES
 from radar.errors import InvalidFrame, InvalidMessage
 from radar.exchanges.base import RecentTrades
 from radar.exchanges.wallex import EXCHANGE
@@ -163,7 +163,8 @@ HOSTILE_FRAMES = [
 def test_hostile_frame_is_refused_or_published_so_that_workers_accept_it(frame: str) -> None:
     takes = [TradeRecorder("wallex").source(), DepthRecorder("wallex", 0).source()]
     try:
-        events = EXCHANGE.parse_frame(frame.encode(), NOW_US, MARKETS)
+        stream = EXCHANGE.stream(TRADES, MARKETS.values(), whole_books=True)
+        events = stream.receive(frame.encode(), NOW_US)
         messages = [take(event) for event in events for take in takes]  # type: ignore[arg-type]
     except (InvalidFrame, InvalidMessage):
         return

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from radar import datasets
 from radar.codec import message_format
 from radar.errors import InvalidFrame, InvalidMessage
-from radar.exchanges.base import Event, Hello, Ping
+from radar.exchanges.base import Event, Hello, Send, Subscribed
 from radar.exchanges.wallex import EXCHANGE
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
@@ -28,7 +28,8 @@ TRADE = '["USDTTMN@trade",{"isBuyOrder":%s,"quantity":%s,"price":%s,"timestamp":
 def parse(frame: str | bytes) -> tuple[Event, ...]:
     """Parse a frame and apply the rules of records, as producers do."""
     data = frame.encode() if isinstance(frame, str) else frame
-    events = EXCHANGE.parse_frame(data, NOW_US, MARKETS)
+    stream = EXCHANGE.stream(datasets.TRADES, MARKETS.values(), whole_books=True)
+    events = tuple(stream.receive(data, NOW_US))
     for event in events:
         try:
             if isinstance(event, Trade):
@@ -90,7 +91,7 @@ def test_wallex_sample_frames_become_the_documented_events() -> None:
     assert toman_asks.quantities == (139.05, 103.07, 255.75)
     assert isinstance(toman_bids, DepthSnapshot)
     assert toman_bids.prices == (82131.0, 82083.0, 82066.0)
-    assert ping == Ping('{"pong":"5f0d6a1e-3c52-4a44-9b0e-6d8f6a2a7c11"}')
+    assert ping == Send('{"pong":"5f0d6a1e-3c52-4a44-9b0e-6d8f6a2a7c11"}', is_pong=True)
 
 
 @pytest.mark.parametrize("line", SAMPLES.read_bytes().splitlines())
@@ -281,7 +282,7 @@ def test_wallex_frame_that_is_not_documented_is_invalid(frame: str | bytes) -> N
 
 
 def test_wallex_frame_with_white_space_is_understood() -> None:
-    assert parse(' { "ping" : 7 } ') == (Ping('{"pong":7}'),)
+    assert parse(' { "ping" : 7 } ') == (Send('{"pong":7}', is_pong=True),)
     assert parse(' [ "BTCUSDT@buyDepth" , [ ] ] ')
 
 
@@ -303,15 +304,21 @@ def test_wallex_parser_given_any_bytes_raises_nothing_but_invalid_frame(frame: b
     except InvalidFrame:
         return
     for event in events:
-        if isinstance(event, Ping):
-            msgspec.json.decode(event.reply)
+        if isinstance(event, Send):
+            msgspec.json.decode(event.text)
 
 
 def test_wallex_subscriptions_name_every_channel_of_the_dataset() -> None:
-    assert EXCHANGE.subscriptions(datasets.TRADES, ["USDTTMN"]) == [
-        '["subscribe",{"channel":"USDTTMN@trade"}]'
+    market = MARKETS["USDTTMN"]
+    subscribed = Subscribed(("USDTTMN",))
+    trades = EXCHANGE.stream(datasets.TRADES, [market], whole_books=True)
+    assert list(trades.opened()) == [
+        Send('["subscribe",{"channel":"USDTTMN@trade"}]'),
+        subscribed,
     ]
-    assert EXCHANGE.subscriptions(datasets.DEPTH, ["USDTTMN"]) == [
-        '["subscribe",{"channel":"USDTTMN@buyDepth"}]',
-        '["subscribe",{"channel":"USDTTMN@sellDepth"}]',
+    books = EXCHANGE.stream(datasets.DEPTH, [market], whole_books=True)
+    assert list(books.opened()) == [
+        Send('["subscribe",{"channel":"USDTTMN@buyDepth"}]'),
+        Send('["subscribe",{"channel":"USDTTMN@sellDepth"}]'),
+        subscribed,
     ]

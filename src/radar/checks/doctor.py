@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radar import __version__, addresses, data_folder
 from radar.checks import findings
@@ -37,10 +37,11 @@ from radar.errors import (
     StoreUnavailable,
 )
 from radar.exchanges import load
+from radar.exchanges.base import Send
 from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
 from radar.kafka import origin as kafka_origin
 from radar.origin import refuse_other
-from radar.producer.connection import Connection
+from radar.producer.connection import Connection, stream_url
 from radar.producer.markets import chosen, storable
 from radar.producer.origin import exchange_origin
 from radar.producer.rest import Rest
@@ -52,6 +53,9 @@ from radar.store.drift import differences
 from radar.store.queries import checks as queries
 from radar.store.schema import migrations, newest
 from radar.text import host_port
+
+if TYPE_CHECKING:
+    from radar.records import Market
 
 ANSWER_TIMEOUT_S = 5.0
 CLICKHOUSE_SKEW_S = 2.0
@@ -142,8 +146,9 @@ def _kafka_origin(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     if mark is None:
         yield ok("Kafka holds", "no mark yet: the first producer sets it")
         return
-    exchange = load(settings.exchange)
-    given = settings.exchange_rest_url or settings.exchange_ws_url or settings.exchange_origin
+    exchange = load(settings.own_exchange)
+    name = exchange.name
+    given = settings.rest_url(name) or settings.ws_url(name) or settings.exchange_origin
     try:
         # Without an address, the options may mean the exchange of a running `radar up --simulate`.
         if given:
@@ -359,7 +364,8 @@ def _store_disk(store: Store) -> Iterator[Finding]:
 
 
 def _exchange(settings: Settings, running: dict[str, Any] | None) -> Iterator[Finding]:
-    own = settings.exchange_ws_url or settings.exchange_rest_url
+    exchange = load(settings.own_exchange)
+    own = settings.ws_url(exchange.name) or settings.rest_url(exchange.name)
     if running is not None and running["simulated"] and not own:
         yield ok("exchange", "the `radar up` that runs has its own, simulated")
         return
@@ -367,14 +373,16 @@ def _exchange(settings: Settings, running: dict[str, Any] | None) -> Iterator[Fi
 
 
 async def _ask_exchange(settings: Settings) -> list[Finding]:
-    exchange = load(settings.exchange)
+    exchange = load(settings.own_exchange)
     found: list[Finding] = []
     remedy = (
         "see whether this machine reaches the exchange; some refuse addresses of other"
         " countries: EXCHANGE_PROXY"
     )
-    rest = Rest(settings.exchange_rest_url or exchange.rest_url, proxy=settings.exchange_proxy)
-    symbols: list[str] = []
+    rest = Rest(
+        settings.rest_url(exchange.name) or exchange.rest_url, proxy=settings.exchange_proxy
+    )
+    known: list[Market] = []
     try:
         started_s = time.time()
         listed = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
@@ -386,21 +394,25 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
             told_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
             found.append(findings.clock("clock", middle_s - told_s, "the exchange's"))
         known, unknown = chosen(markets, settings.symbols)
-        symbols = [market.symbol for market in known][:1]
         found += _set_aside(listed.malformed, unknown)
     except (RadarError, ValueError) as error:
         found.append(problem("exchange REST", str(error), remedy))
     finally:
         await rest.close()
     try:
-        url = settings.exchange_ws_url or exchange.ws_url
-        connection = await Connection.open(
-            url, proxy=settings.exchange_proxy, max_frame_bytes=settings.max_frame_bytes
-        )
-        for frame in exchange.subscriptions(TRADES, symbols):
-            await connection.send(frame)
-        connection.abort()
-        found.append(ok("exchange WebSocket", "takes connections"))
+        stream = exchange.stream(TRADES, known[:1], whole_books=True)
+        if stream.url:
+            connection = await Connection.open(
+                stream_url(settings.ws_url(exchange.name), exchange.ws_url, stream.url),
+                proxy=settings.exchange_proxy,
+                max_frame_bytes=max(settings.max_frame_bytes, exchange.limits.max_frame_bytes),
+                headers=stream.headers,
+            )
+            for event in stream.opened():
+                if isinstance(event, Send):
+                    await connection.send(event.text)
+            connection.abort()
+            found.append(ok("exchange WebSocket", "takes connections"))
     except RadarError as error:
         found.append(problem("exchange WebSocket", str(error), remedy))
     return found

@@ -168,7 +168,7 @@ def up(
     console = Console()
 
     async def show(pipeline: "Pipeline") -> None:
-        title = "simulated exchange" if simulate else settings.exchange
+        title = "simulated exchange" if simulate else ", ".join(settings.exchanges)
         addresses, watch = _addresses(pipeline), pipeline.watch
         await show_up(console, title, addresses, watch, lambda: pipeline.processes)
 

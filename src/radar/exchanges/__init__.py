@@ -1,4 +1,4 @@
-"""Exchanges, one file each, found by name."""
+"""Exchanges, one file each, found by name. `common` has the parts that several share."""
 
 import importlib
 import pkgutil
@@ -9,7 +9,8 @@ from radar.exchanges.base import Exchange
 
 def names() -> list[str]:
     """Return the names of all exchanges that radar knows."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    found = pkgutil.iter_modules(__path__)
+    return sorted(each.name for each in found if not each.ispkg and each.name != "base")
 
 
 def load(name: str) -> Exchange:

@@ -1,18 +1,26 @@
 """The interface of an exchange's driver.
 
-A driver knows only addresses, subscriptions and wire formats: it opens no socket and reads no
-clock. It turns bytes and a time of receipt into records.
+A driver knows addresses, subscriptions and wire formats of one exchange. It opens no socket and
+reads no clock: bytes and a time go in, events come out. An `Exchange` has no state. A `Stream`
+holds the state of the protocol on one connection.
+
+    opened() ──> Send …            the producer sends these frames
+    receive(frame, time) ──> Event …
+    keepalive(time) ──> Event …, and when to ask again
+    fetched(request, body, time) ──> Event …    the answer to a `Fetch`
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from enum import StrEnum
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 
 from radar.datasets import Dataset
-from radar.records import DepthSnapshot, Market, Trade
+from radar.records import DepthSnapshot, GapCause, Market, Trade
 
 MAX_DETAIL_CHARACTERS = 200
+NEVER_US = 1 << 62  # `keepalive` has nothing to send, ever
 
 
 def brief(text: str) -> str:
@@ -21,10 +29,67 @@ def brief(text: str) -> str:
     return f"{shown[:MAX_DETAIL_CHARACTERS]}…" if len(text) > MAX_DETAIL_CHARACTERS else shown
 
 
-class Ping(msgspec.Struct, frozen=True, gc=False):
-    """The exchange's own ping, a frame that expects an answer."""
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """A text frame for the exchange.
 
-    reply: str  # the text frame to send back
+    Attributes:
+        text: The frame.
+        is_pong: It answers a ping; `Limits.max_pongs` counts these.
+    """
+
+    text: str
+    is_pong: bool = False
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """A REST request that the stream needs; the answer goes to `Stream.fetched`.
+
+    Attributes:
+        path: Path and query of a GET request.
+        symbol: The market that it is about.
+        tag: The stream's own note; it tells an answer to an older question from a newer one.
+    """
+
+    path: str
+    symbol: str
+    tag: int = 0
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """The exchange delivers these markets from now on: their coverage begins."""
+
+    symbols: tuple[str, ...]
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The exchange does not deliver these markets on this connection."""
+
+    symbols: tuple[str, ...]
+    reason: str  # printable and bounded, see `brief`
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The exchange's own numbers prove that records of a market are missing.
+
+    Attributes:
+        symbol: The market.
+        cause: The kind of proof: SEQUENCE or CHECKSUM.
+        since_us: When the newest good record before arrived, Unix time.
+        first_id: The first missing number; 0 if the proof has no numbers.
+        last_id: The last missing number.
+    """
+
+    symbol: str
+    cause: GapCause
+    since_us: int
+    first_id: int = 0
+    last_id: int = 0
+
+
+class Goodbye(msgspec.Struct, frozen=True):
+    """The exchange will end the connection: open its successor now."""
+
+    reason: str
 
 
 class Hello(msgspec.Struct, frozen=True, gc=False):
@@ -33,7 +98,32 @@ class Hello(msgspec.Struct, frozen=True, gc=False):
     session: str  # the exchange's ID of the connection, for its support
 
 
-Event = Trade | DepthSnapshot | Ping | Hello
+Event = Trade | DepthSnapshot | Send | Fetch | Subscribed | Refused | Lost | Goodbye | Hello
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much an exchange takes, and how it ends connections.
+
+    Attributes:
+        lifetime_s: The exchange ends an older connection.
+        markets_per_connection: Markets of one dataset that one connection may have.
+        sends_per_s: Frames that the exchange takes on one connection.
+        connects_per_s: New connections that it takes from one address.
+        requests_per_s: REST requests that it takes from one address, at the weight of the
+            heaviest one that the driver sends.
+        max_pongs: Answers to its pings that it takes on one connection.
+        max_frame_bytes: The largest frame that it sends, if that is above the option's value.
+        subscribe_s: It answers a subscription within this time.
+    """
+
+    lifetime_s: float = 86_400.0
+    markets_per_connection: int = 100
+    sends_per_s: float = 10.0
+    connects_per_s: float = 10.0
+    requests_per_s: float = 20.0
+    max_pongs: int = 1 << 62
+    max_frame_bytes: int = 0
+    subscribe_s: float = 15.0
 
 
 class MarketList(NamedTuple):
@@ -52,7 +142,79 @@ class RecentTrades(NamedTuple):
     invalid: int  # entries that differ from the exchange's documentation
 
 
-class Exchange(Protocol):
+class Outcome(StrEnum):
+    """How far a backfill came."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PARTIAL = "partial"  # the exchange has no more of it
+
+
+class Backfill(Protocol):
+    """Fetches the trades of a hole page by page. Pure: it names requests and takes answers."""
+
+    @property
+    def path(self) -> str:
+        """Path and query of the next request."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether more requests are needed, and how it ended."""
+
+    def take(self, body: bytes, received_at_us: int) -> RecentTrades:
+        """Take the answer to the request; return its trades, oldest first.
+
+        Raises:
+            ExchangeUnavailable: The answer is not a list of trades.
+        """
+
+
+class Stream:
+    """The protocol of one connection for one dataset and some markets. Pure.
+
+    Attributes:
+        url: Address of the WebSocket; empty: the exchange has none for this dataset, and the
+            stream lives of its fetches.
+        headers: More headers of the handshake.
+    """
+
+    url: str = ""
+    headers: Mapping[str, str] = {}
+
+    def opened(self) -> Iterable[Event]:
+        """Return the frames of a new connection: greeting and subscriptions.
+
+        A protocol without acknowledgements adds `Subscribed` itself.
+        """
+        raise NotImplementedError
+
+    def receive(self, frame: bytes, received_at_us: int) -> Iterable[Event]:
+        """Return the events of a frame; none if radar does not use the frame.
+
+        Args:
+            frame: A WebSocket message.
+            received_at_us: When it arrived, Unix time in microseconds.
+
+        Raises:
+            InvalidFrame: The frame differs from the exchange's documentation. It changes nothing
+                in the stream.
+        """
+        raise NotImplementedError
+
+    def keepalive(self, now_us: int) -> tuple[Iterable[Event], int]:
+        """Return what to send now, and when to ask again, Unix time in microseconds."""
+        return (), NEVER_US
+
+    def fetched(self, fetch: Fetch, body: bytes, received_at_us: int) -> Iterable[Event]:
+        """Take the answer to a request.
+
+        Raises:
+            ExchangeUnavailable: The answer differs from the documentation; it is asked again.
+        """
+        raise NotImplementedError
+
+
+class Exchange:
     """A driver. Every method is pure and does not block.
 
     A driver reads the exchange's format. `radar.codec.message_format` has the rules of records;
@@ -62,28 +224,21 @@ class Exchange(Protocol):
         name: Name of the exchange, which is the `source` of its records.
         ws_url: Address of the WebSocket.
         rest_url: Address of REST, without a trailing slash.
-        markets_path: Path of the market list.
-        max_replies: Replies to `Ping` that the exchange takes on one connection.
+        rest_headers: Headers of every REST request.
+        limits: How much the exchange takes.
+        markets_path: Path and query of the market list.
         recent_trades_full: An answer with fewer trades than this holds all trades of the market.
+        proves_trades: Its trades carry consecutive numbers, so a hole proves a loss.
     """
 
-    @property
-    def name(self) -> str: ...  # noqa: D102 - above
-
-    @property
-    def ws_url(self) -> str: ...  # noqa: D102
-
-    @property
-    def rest_url(self) -> str: ...  # noqa: D102
-
-    @property
-    def markets_path(self) -> str: ...  # noqa: D102
-
-    @property
-    def max_replies(self) -> int: ...  # noqa: D102
-
-    @property
-    def recent_trades_full(self) -> int: ...  # noqa: D102
+    name: ClassVar[str]
+    ws_url: ClassVar[str]
+    rest_url: ClassVar[str]
+    rest_headers: ClassVar[Mapping[str, str]] = {}
+    limits: ClassVar[Limits] = Limits()
+    markets_path: ClassVar[str]
+    recent_trades_full: ClassVar[int]
+    proves_trades: ClassVar[bool] = False
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets of the market list; a malformed entry does not harm the others.
@@ -91,26 +246,22 @@ class Exchange(Protocol):
         Raises:
             ExchangeUnavailable: The answer is not a market list.
         """
+        raise NotImplementedError
 
-    def subscriptions(self, dataset: Dataset, symbols: Iterable[str]) -> list[str]:
-        """Return the text frames that subscribe to one dataset of markets."""
-
-    def parse_frame(
-        self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]
-    ) -> tuple[Event, ...]:
-        """Return the events of a frame; none if radar does not use the frame.
+    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+        """Return the protocol of a new connection.
 
         Args:
-            frame: A WebSocket message.
-            received_at_us: When it arrived, Unix time in microseconds.
-            markets: The markets by symbol.
-
-        Raises:
-            InvalidFrame: The frame differs from the exchange's documentation.
+            dataset: The dataset to subscribe to.
+            markets: The markets to subscribe to.
+            whole_books: Prefer the channel that sends whole books, if there is one, to a book
+                that is kept from updates.
         """
+        raise NotImplementedError
 
-    def recent_trades_path(self, symbol: str) -> str:
+    def recent_trades_path(self, market: Market) -> str:
         """Return path and query of the newest trades of a market."""
+        raise NotImplementedError
 
     def parse_recent_trades(self, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
         """Return the newest trades of a market.
@@ -118,3 +269,17 @@ class Exchange(Protocol):
         Raises:
             ExchangeUnavailable: The answer is not a list of trades.
         """
+        raise NotImplementedError
+
+    def backfill(
+        self, market: Market, first_id: int, last_id: int, since_us: int
+    ) -> Backfill | None:
+        """Return the requests for the trades of a hole; None if only the newest ones are offered.
+
+        Args:
+            market: The market.
+            first_id: The first missing number.
+            last_id: The last missing number.
+            since_us: When the newest trade before the hole arrived, Unix time.
+        """
+        return None

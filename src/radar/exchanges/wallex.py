@@ -7,7 +7,7 @@ fact that is only [code] or [?].
 All prices of this exchange are in Toman, never in Rial [doc].
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import quote
@@ -20,7 +20,18 @@ from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
 from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame
-from radar.exchanges.base import Event, Hello, MarketList, Ping, RecentTrades, brief
+from radar.exchanges.base import (
+    Event,
+    Exchange,
+    Hello,
+    Limits,
+    MarketList,
+    RecentTrades,
+    Send,
+    Stream,
+    Subscribed,
+    brief,
+)
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
 NAME = "wallex"
@@ -118,14 +129,19 @@ _latest_trades_decoder = msgspec.json.Decoder(_Answer[_LatestTrades])
 _NOT_DECODABLE = (ValueError, RecursionError)
 
 
-class Wallex:
+class Wallex(Exchange):
     """The driver; see `radar.exchanges.base.Exchange`."""
 
     name = NAME
     ws_url = "wss://api.wallex.ir/ws"  # [doc]
     rest_url = "https://api.wallex.ir"  # [doc]
     markets_path = "/hector/web/v1/markets"  # [doc]
-    max_replies = 100  # [?]
+    limits = Limits(
+        lifetime_s=1_800,  # [?]
+        markets_per_connection=200,
+        sends_per_s=1_000,
+        max_pongs=100,  # [?]
+    )
     recent_trades_full = 100  # about 200 of them [doc]; the half is on the safe side
 
     def parse_markets(self, body: bytes) -> MarketList:
@@ -151,38 +167,13 @@ class Wallex:
                     markets.append(Market(market.symbol, market.base_asset, market.quote_asset))
         return MarketList(markets, malformed)
 
-    def subscriptions(self, dataset: Dataset, symbols: Iterable[str]) -> list[str]:
-        """Return one frame for each channel: ["subscribe",{"channel":"USDTTMN@trade"}] [doc]."""
-        return [
-            msgspec.json.encode(["subscribe", {"channel": f"{symbol}@{channel}"}]).decode()
-            for symbol in symbols
-            for channel in _CHANNELS[dataset.name]
-        ]
+    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+        """Return the protocol of a new connection; all books of this exchange are whole [doc]."""
+        return WallexStream(dataset, markets)
 
-    def parse_frame(
-        self, frame: bytes, received_at_us: int, markets: Mapping[str, Market]
-    ) -> tuple[Event, ...]:
-        """Return the events of a frame: an array of channel and data, or a control object."""
-        if not frame.lstrip().startswith(b"["):
-            return (parse_control(frame),)
-        try:
-            channel, data = _channel_decoder.decode(frame)
-        except _NOT_DECODABLE as error:
-            raise InvalidFrame(f"no channel and data: {error}") from error
-        symbol, _, topic = channel.rpartition("@")
-        side = _DEPTH_SIDES.get(topic)
-        if side is None and topic != "trade":
-            return ()  # all@price [code], or another channel without a subscription
-        market = markets.get(symbol)
-        if market is None:
-            raise InvalidFrame(f"unknown market in {brief(channel)}")
-        if side is None:
-            return (parse_trade(data, market, received_at_us),)
-        return (parse_depth(data, market, side, received_at_us),)
-
-    def recent_trades_path(self, symbol: str) -> str:
+    def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]; about 200 of them."""
-        return f"/v1/trades?symbol={quote(symbol, safe='')}"
+        return f"/v1/trades?symbol={quote(market.symbol, safe='')}"
 
     def parse_recent_trades(self, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
         """Return the newest trades, oldest first; the exchange sends the newest first.
@@ -208,6 +199,44 @@ class Wallex:
             except InvalidFrame:
                 continue
         return RecentTrades(trades, invalid=len(latest) - len(trades))
+
+
+class WallexStream(Stream):
+    """One connection. The exchange acknowledges no subscription [doc]."""
+
+    url = Wallex.ws_url
+
+    def __init__(self, dataset: Dataset, markets: Iterable[Market]) -> None:
+        self._channels = _CHANNELS[dataset.name]
+        self._markets = {market.symbol: market for market in markets}
+
+    def opened(self) -> list[Event]:
+        """Return one frame for each channel: ["subscribe",{"channel":"USDTTMN@trade"}] [doc]."""
+        frames: list[Event] = [
+            Send(msgspec.json.encode(["subscribe", {"channel": f"{symbol}@{channel}"}]).decode())
+            for symbol in self._markets
+            for channel in self._channels
+        ]
+        return [*frames, Subscribed(tuple(self._markets))]
+
+    def receive(self, frame: bytes, received_at_us: int) -> tuple[Event, ...]:
+        """Return the events of a frame: an array of channel and data, or a control object."""
+        if not frame.lstrip().startswith(b"["):
+            return (parse_control(frame),)
+        try:
+            channel, data = _channel_decoder.decode(frame)
+        except _NOT_DECODABLE as error:
+            raise InvalidFrame(f"no channel and data: {error}") from error
+        symbol, _, topic = channel.rpartition("@")
+        side = _DEPTH_SIDES.get(topic)
+        if side is None and topic != "trade":
+            return ()  # all@price [code], or another channel without a subscription
+        market = self._markets.get(symbol)
+        if market is None:
+            raise InvalidFrame(f"unknown market in {brief(channel)}")
+        if side is None:
+            return (parse_trade(data, market, received_at_us),)
+        return (parse_depth(data, market, side, received_at_us),)
 
 
 def _is_other_trading(entry: Raw) -> bool:
@@ -243,7 +272,7 @@ def _shown_name(entry: Raw) -> str:
     return brief(shown[:MAX_SHOWN_NAME]) or "an entry without a name"
 
 
-def parse_control(frame: bytes) -> Ping | Hello:
+def parse_control(frame: bytes) -> Send | Hello:
     """Parse a frame that is an object.
 
     {"sid":"c0ffee00-0000-4000-8000-000000000001","pingInterval":20000} [code]
@@ -256,7 +285,7 @@ def parse_control(frame: bytes) -> Ping | Hello:
         control = _control_decoder.decode(frame)
         ping, sid = bytes(control.ping), bytes(control.sid)
         if ping and len(ping) <= _MAX_PING_ID_BYTES:
-            return Ping(f'{{"pong":{ping.decode()}}}')
+            return Send(f'{{"pong":{ping.decode()}}}', is_pong=True)
         if sid:
             return Hello(brief(sid.decode().strip('"')))
     except _NOT_DECODABLE as error:

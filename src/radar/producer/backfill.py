@@ -63,7 +63,7 @@ class Backfill:
         recorder: Recorder,
         outlet: BufferedPublisher,
         *,
-        requests_per_second: float,
+        pace: Pace,
         max_wait_s: float,
         on_read: Callable[[Read], None],
         on_check: OnCheck,
@@ -75,7 +75,7 @@ class Backfill:
         self._markets = markets
         self._recorder = recorder
         self._outlet = outlet
-        self._pace = Pace(requests_per_second)
+        self._pace = pace
         self._backoff = Backoff(max_wait_s)
         self._max_wait_s = max_wait_s
         self._wanted: dict[str, _Wanted] = {}
@@ -208,7 +208,7 @@ class Backfill:
     async def _recent(self, market: Market) -> RecentTrades | None:
         """Read the newest trades of a market; record a failure and return None."""
         try:
-            body = await self._rest.get(self._exchange.recent_trades_path(market.symbol))
+            body = await self._rest.get(self._exchange.recent_trades_path(market))
             received_at_us = unix_us()
             # Beside the event loop: a long answer takes a second.
             recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)

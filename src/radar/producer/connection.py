@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
 from typing import cast
+from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -154,7 +156,13 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, url: str, *, proxy: str, max_frame_bytes: int, gate: RateLimitGate | None = None
+        cls,
+        url: str,
+        *,
+        proxy: str,
+        max_frame_bytes: int,
+        headers: Mapping[str, str] | None = None,
+        gate: RateLimitGate | None = None,
     ) -> "Connection":
         """Connect; waits up to OPEN_TIMEOUT_S.
 
@@ -165,6 +173,7 @@ class Connection:
             proxy: Address of an HTTP or SOCKS proxy; empty means none, and the environment's proxy
                 is ignored.
             max_frame_bytes: A larger message ends the connection.
+            headers: More headers of the handshake.
             gate: Closed while the exchange wants no requests.
 
         Raises:
@@ -185,6 +194,7 @@ class Connection:
                 max_size=max_frame_bytes,
                 max_queue=MAX_QUEUE,
                 create_connection=_Socket,
+                additional_headers=dict(headers or {}),
             )
         except (InvalidURI, InvalidProxy) as error:  # of the options: no redirect is followed
             raise ConfigurationError(
@@ -253,6 +263,55 @@ class Connection:
         sent = self._socket.protocol.close_sent
         too_big = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
         return FeedLost("overflow" if too_big else "closed", brief(detail))
+
+
+class NoConnection:
+    """Stands for the connection of a stream that lives of its REST requests."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+
+    async def receive(self) -> bytes:
+        """Wait until the end.
+
+        Raises:
+            FeedLost: It was closed.
+        """
+        await self._ended.wait()
+        raise FeedLost("closed", "closed by radar")
+
+    async def send(self, text: str) -> None:
+        """Refuse: there is no socket."""
+        raise FeedLost("closed", f"no socket for {brief(text)}")
+
+    async def close(self) -> None:
+        """End it."""
+        self._ended.set()
+
+    def abort(self) -> None:
+        """End it."""
+        self._ended.set()
+
+
+def stream_url(override: str, exchange_url: str, url: str) -> str:
+    """Return the address of a connection.
+
+    Args:
+        override: The address of the options, or empty. Without a path it is a server with the
+            exchange's paths.
+        exchange_url: The exchange's main address.
+        url: The address that the stream wants, which may differ in its last segment.
+    """
+    if not override:
+        return url
+    given, wanted = urlsplit(override), urlsplit(url)
+    if given.path in ("", "/"):
+        return urlunsplit((given.scheme, given.netloc, wanted.path, wanted.query, ""))
+    if url == exchange_url:
+        return override
+    parent = given.path.rstrip("/").rpartition("/")[0]
+    path = f"{parent}/{wanted.path.rstrip('/').rpartition('/')[2]}"
+    return urlunsplit((given.scheme, given.netloc, path, wanted.query, ""))
 
 
 def _first_values(response: Response) -> dict[str, str]:

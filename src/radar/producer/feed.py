@@ -17,32 +17,60 @@ from itertools import count
 import structlog
 
 from radar.clock import unix_us
-from radar.datasets import Dataset
-from radar.errors import BufferFull, FeedLost, InvalidFrame, InvalidMessage
-from radar.exchanges.base import MAX_DETAIL_CHARACTERS, Exchange, Hello, Ping
+from radar.datasets import TRADES, Dataset
+from radar.errors import (
+    BufferFull,
+    ExchangeUnavailable,
+    FeedLost,
+    InvalidFrame,
+    InvalidMessage,
+)
+from radar.exchanges.base import (
+    MAX_DETAIL_CHARACTERS,
+    Event,
+    Exchange,
+    Fetch,
+    Goodbye,
+    Hello,
+    Lost,
+    Refused,
+    Send,
+    Stream,
+    Subscribed,
+)
 from radar.producer.clock import RecordingClock
-from radar.producer.connection import CLOSE_TIMEOUT_S, Connection
+from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import Message, Record, Recorder
+from radar.producer.rest import Rest
 from radar.producer.session_recorder import WatchRecorder
-from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
+from radar.records import BookSide, DepthSnapshot, GapCause, Market, Trade, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
 
-# A connection is replaced after a random part of the allowed time. So connections that were opened
+# A connection is replaced before the exchange ends it.
+AGE_PART = 5 / 6
+# It is replaced after a random part of the allowed time. So connections that were opened
 # together, redundant ones above all, are not replaced together.
 MIN_AGE_PART = 0.85
-# Replace a connection this many replies before the exchange stops taking them: some are needed
+# Replace a connection this many pongs before the exchange stops taking them: some are needed
 # during the overlap.
-SPARE_REPLIES = 5
+SPARE_PONGS = 5
 # A connection that lived this long and delivered frames was no failure: the next wait is short.
 HEALTHY_AFTER_S = 2.0
-CONNECTS_PER_SECOND = 10.0
+# How often a protocol is asked for its keep-alives, at most and at least.
+SHORTEST_SLEEP_S = 0.05
+LONGEST_SLEEP_S = 5.0
+# Acknowledged subscriptions are covered together after this time, or once all are acknowledged.
+COVER_EVERY_S = 0.5
+# The first wait before a failed fetch is sent again; it doubles.
+FETCH_AGAIN_S = 0.5
+FETCH_AGAIN_AT_MOST_S = 30.0
 # If the exchange ends a connection this soon after the subscription, one of its markets may be the
 # cause. After several such ends in a row the shard looks for that market.
 QUICK_END_S = 2.0
@@ -59,7 +87,7 @@ GOODBYE_TIMEOUT_S = 15.0
 # Called with the markets of a connection that has just subscribed, is read again, or was given up
 # while it was still sending.
 OnSubscribed = Callable[[Iterable[str]], None]
-# Called with a market for which the exchange ends connections, and with the exchange's words.
+# Called with a market that the exchange does not deliver, and with the exchange's words.
 OnRefused = Callable[[str, str], None]
 
 # Gap causes by reason of a connection's end; every other reason is a disconnection.
@@ -84,6 +112,8 @@ class Feed:
         gaps: Records which markets no connection covered.
         watches: Records the sessions.
         pace: Spaces the attempts to connect.
+        max_age_s: A connection is replaced at this age at the latest.
+        markets_per_connection: How many markets share a connection.
         frames: Frames received so far.
         frame_bytes: Their size.
         records: Records parsed from them.
@@ -91,7 +121,8 @@ class Feed:
         sessions: The open connections.
         trouble: Why the newest lost or refused connection ended.
         gate: Closed while the exchange wants no requests.
-        on_refused: Called with a market for which the exchange ends connections.
+        rest: Sends the requests of streams.
+        on_refused: Called with a market that the exchange does not deliver.
         refused: Those markets; they are set aside.
         latest: The newest record of each market by side, of all connections.
     """
@@ -108,6 +139,8 @@ class Feed:
         gaps: GapRecorder,
         watches: WatchRecorder,
         gate: RateLimitGate,
+        rest: Rest,
+        request_pace: Pace,
         on_refused: OnRefused,
     ) -> None:
         self.settings = settings
@@ -120,12 +153,19 @@ class Feed:
         self.gaps = gaps
         self.watches = watches
         self.gate = gate
+        self.rest = rest
+        self.request_pace = request_pace
         self.on_refused = on_refused
         self.refused: frozenset[str] = frozenset()
         self.latest: dict[TradeSide | BookSide, dict[str, Record]] = {
             side: {} for side in (*TradeSide, *BookSide)
         }
-        self.pace = Pace(CONNECTS_PER_SECOND)
+        limits = exchange.limits
+        self.pace = Pace(limits.connects_per_s)
+        self.max_age_s = settings.connection_max_age_seconds or AGE_PART * limits.lifetime_s
+        self.markets_per_connection = min(
+            settings.symbols_per_connection, limits.markets_per_connection
+        )
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._began_us = unix_us()
         self.clock = RecordingClock()
@@ -186,7 +226,7 @@ class Feed:
         """Return when the newest connection of each market had subscribed, Unix time."""
         subscribed: dict[str, int] = {}
         for session in self.sessions:
-            for symbol in session.symbols:
+            for symbol in session.covered:
                 subscribed[symbol] = max(subscribed.get(symbol, 0), session.subscribed_us)
         return subscribed
 
@@ -197,7 +237,7 @@ class Feed:
             symbol
             for session in self.sessions
             if session.last_frame_us >= newer_us
-            for symbol in session.symbols
+            for symbol in session.covered
         }
 
     def subscribe_again(self, symbol: str) -> None:
@@ -209,7 +249,7 @@ class Feed:
     def cover_again(self, symbol: str) -> None:
         """Count a market as covered again by its connections."""
         for session in self.sessions:
-            if symbol in session.symbols and not session.ended:
+            if symbol in session.covered and not session.ended:
                 self.gaps.begin(session, [symbol])
 
     async def turn(self) -> None:
@@ -237,7 +277,7 @@ class Feed:
 
     def unconnected(self) -> list[str]:
         """Return the markets without an open connection, except refused ones."""
-        connected = {symbol for session in self.sessions for symbol in session.symbols}
+        connected = {symbol for session in self.sessions for symbol in session.covered}
         connected |= self.refused
         return [symbol for symbol in self.markets if symbol not in connected]
 
@@ -248,24 +288,37 @@ class Session:
     Attributes:
         worn: Set when the connection should be replaced although it works.
         reading: The task that ends with the connection.
-        symbols: The markets that it has subscribed to.
+        symbols: The markets that it wants.
+        covered: Those of them that the exchange delivers, as far as it has said so.
+        refused: Those that it does not deliver.
         opened: When it opened, in monotonic seconds.
         subscribed_us: When it had subscribed, Unix time.
     """
 
     def __init__(
-        self, feed: Feed, connection: Connection, symbols: Iterable[str], patience: StallPatience
+        self,
+        feed: Feed,
+        connection: Connection | NoConnection,
+        stream: Stream,
+        symbols: Iterable[str],
+        patience: StallPatience,
     ) -> None:
-        """Start to read a connection that has subscribed."""
+        """Take a connection that is open; `begin` subscribes and starts to read."""
         self.worn = asyncio.Event()
         self._feed = feed
         self._connection = connection
+        self._stream = stream
         self.symbols = tuple(symbols)
+        self.covered: tuple[str, ...] = ()
+        self.refused: dict[str, str] = {}  # and why
+        self._acknowledged: set[str] = set()  # and not covered yet
+        self._cover_soon: asyncio.TimerHandle | None = None
+        self._fetching: set[asyncio.Task[None]] = set()
         self._patience = patience
         self._reason = ""
         self._lasted_s = 0.0
         self._name = ""
-        self._frames = self._records = self._invalid = self._replies = 0
+        self._frames = self._records = self._invalid = self._pongs = 0
         self._last_frame_us = 0
         self._read_on = asyncio.Event()  # not set while Kafka accepts no messages
         self._read_on.set()
@@ -275,12 +328,16 @@ class Session:
         self._number = next(_connection_numbers)
         self._log = _log.bind(connection=self._number)
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
-        age_s = feed.settings.connection_max_age_seconds * worn_part
-        self._worn_replies = int((feed.exchange.max_replies - SPARE_REPLIES) * worn_part)
-        self._wear = asyncio.get_running_loop().call_later(age_s, self.worn.set)
-        feed.sessions.add(self)
-        self.reading = asyncio.create_task(self._run())
-        self.reading.add_done_callback(lambda _: feed.sessions.discard(self))
+        limits = feed.exchange.limits
+        age_s = feed.max_age_s * worn_part
+        self._worn_pongs = int((limits.max_pongs - SPARE_PONGS) * worn_part)
+        self._sends = Pace(limits.sends_per_s)
+        loop = asyncio.get_running_loop()
+        self._wear = loop.call_later(age_s, self.worn.set)
+        self._answer_due = loop.call_later(limits.subscribe_s, self._refuse_unanswered)
+        self._take = feed.recorder.source()
+        self._is_read = False
+        self.reading: asyncio.Task[None]
 
     @classmethod
     async def open(cls, feed: Feed, symbols: list[str], patience: StallPatience) -> "Session":
@@ -290,23 +347,37 @@ class Session:
             FeedLost: The exchange refuses or does not answer.
             ConfigurationError: An address is not usable.
         """
-        settings = feed.settings
-        connection = await Connection.open(
-            settings.exchange_ws_url or feed.exchange.ws_url,
-            proxy=settings.exchange_proxy,
-            max_frame_bytes=settings.max_frame_bytes,
-            gate=feed.gate,
-        )
+        settings, exchange = feed.settings, feed.exchange
+        markets = [feed.markets[symbol] for symbol in symbols if symbol in feed.markets]
+        stream = exchange.stream(feed.dataset, markets, whole_books=settings.books == "whole")
+        connection: Connection | NoConnection = NoConnection()
+        if stream.url:
+            connection = await Connection.open(
+                stream_url(settings.ws_url(exchange.name), exchange.ws_url, stream.url),
+                proxy=settings.exchange_proxy,
+                max_frame_bytes=max(settings.max_frame_bytes, exchange.limits.max_frame_bytes),
+                headers=stream.headers,
+                gate=feed.gate,
+            )
+        session = cls(feed, connection, stream, symbols, patience)
         try:
-            for frame in feed.exchange.subscriptions(feed.dataset, symbols):
-                await connection.send(frame)
+            for event in stream.opened():
+                await session._handle(event)
         except BaseException:
+            session._stop_timers()
             connection.abort()
             raise
-        session = cls(feed, connection, symbols, patience)
         session._log.info("connection opened", markets=len(symbols))
-        session.covers_again()
+        session._start()
         return session
+
+    def _start(self) -> None:
+        """Read from now on; a protocol without acknowledgements is covered at once."""
+        self._feed.sessions.add(self)
+        self._is_read = True
+        self.reading = asyncio.create_task(self._run())
+        self.reading.add_done_callback(lambda _: self._feed.sessions.discard(self))
+        self._cover()
 
     @property
     def seen(self) -> SeenConnection:
@@ -413,7 +484,7 @@ class Session:
         feed = self._feed
         labels = (feed.exchange.name, feed.dataset.name)
         metrics.CONNECTIONS.labels(*labels).inc()
-        watching = asyncio.create_task(self._watch())
+        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._keep_alive())]
         try:
             await self._read()
         except FeedLost as lost:
@@ -421,11 +492,12 @@ class Session:
             self.detail = feed.trouble = str(lost)
         finally:
             self._lasted_s = time.monotonic() - self.opened
-            watching.cancel()
-            self._wear.cancel()
+            for task in (*beside, *self._fetching):
+                task.cancel()
+            self._stop_timers()
             self._connection.abort()
             cause = _CAUSES.get(self._reason, GapCause.DISCONNECTED)
-            feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
+            feed.gaps.end(self, self.covered, self._last_frame_us, cause)
             feed.watches.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
             if self._reason not in {"stopped", "delisted"}:
@@ -443,9 +515,8 @@ class Session:
 
     async def _read(self) -> None:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
-        feed, outlet, connection = self._feed, self._feed.outlet, self._connection
-        parse, markets = feed.exchange.parse_frame, feed.markets
-        take, latest = feed.recorder.source(), feed.latest
+        feed, connection = self._feed, self._connection
+        receive, record = self._stream.receive, self._record
         now_us = feed.clock.now_us
         while True:
             frame = await connection.receive()
@@ -455,29 +526,151 @@ class Session:
             feed.frame_bytes += len(frame)
             feed.last_frame_us = self._last_frame_us = received_at_us
             try:
-                events = parse(frame, received_at_us, markets)
+                for event in receive(frame, received_at_us):
+                    if isinstance(event, Trade | DepthSnapshot):
+                        message = record(event)
+                        if message is not None:
+                            await self._publish_when_room(message)
+                    else:
+                        await self._handle(event)
             except InvalidFrame as error:
                 self._note_invalid(error)
-                continue
+
+    def _record(self, record: Record) -> Message | None:
+        """Publish a record; return its message if it must wait for room."""
+        feed = self._feed
+        if record.symbol not in feed.markets:
+            return None  # delisted since the subscription
+        try:
+            message = self._take(record)
+        except InvalidMessage as error:
+            self._note_invalid(error)
+            return None
+        self._records += 1
+        feed.records += 1
+        feed.latest[record.side][record.symbol] = record
+        if message is not None:
+            try:
+                feed.outlet.publish(*message)
+            except BufferFull:
+                return message
+        return None
+
+    async def _handle(self, event: Event) -> None:
+        """Take any event of the stream."""
+        match event:
+            case Trade() | DepthSnapshot():
+                if (message := self._record(event)) is not None:
+                    await self._publish_when_room(message)
+            case Send():
+                await self._send(event)
+            case Fetch():
+                task = asyncio.create_task(self._fetch(event))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
+            case _:
+                self._note(event)
+
+    def _note(self, event: Subscribed | Refused | Lost | Goodbye | Hello) -> None:
+        """Take an event that says something about the connection or its markets."""
+        match event:
+            case Subscribed():
+                self._acknowledge(event.symbols)
+            case Refused():
+                self._refuse(event.symbols, event.reason)
+            case Lost():
+                self._feed.gaps.end(self, [event.symbol], event.since_us, event.cause)
+                if self._feed.dataset is TRADES:
+                    self._feed.cover_again(event.symbol)
+                    self._feed.on_subscribed([event.symbol])
+            case Goodbye():
+                self._log.info("the exchange will end the connection", reason=event.reason)
+                self.worn.set()
+            case Hello():
+                self._name = event.session
+
+    async def _keep_alive(self) -> None:
+        """Send what the protocol wants from the client from time to time."""
+        while True:
+            events, again_us = self._stream.keepalive(unix_us())
             for event in events:
-                if isinstance(event, Ping):
-                    await self._reply(event)
-                elif isinstance(event, Hello):
-                    self._name = event.session
-                else:
-                    try:
-                        message = take(event)
-                    except InvalidMessage as error:
-                        self._note_invalid(error)
-                        continue
-                    self._records += 1
-                    feed.records += 1
-                    latest[event.side][event.symbol] = event
-                    if message is not None:
-                        try:
-                            outlet.publish(*message)
-                        except BufferFull:
-                            await self._publish_when_room(message)
+                await self._handle(event)
+            wait_s = (again_us - unix_us()) / 1e6
+            await asyncio.sleep(min(LONGEST_SLEEP_S, max(SHORTEST_SLEEP_S, wait_s)))
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        """Send a request of the stream until it is answered; hand the answer over like a frame."""
+        feed = self._feed
+        wait_s = FETCH_AGAIN_S
+        while True:
+            await feed.request_pace.turn()
+            try:
+                body = await feed.rest.get(fetch.path)
+                received_at_us = feed.clock.now_us()
+                events = list(self._stream.fetched(fetch, body, received_at_us))
+            except ExchangeUnavailable as error:
+                self._log.warning("a request failed", detail=str(error), retry_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(FETCH_AGAIN_AT_MOST_S, 2 * wait_s)
+                continue
+            self._frames += 1
+            feed.last_frame_us = self._last_frame_us = received_at_us
+            for event in events:
+                await self._handle(event)
+            return
+
+    def _acknowledge(self, symbols: Iterable[str]) -> None:
+        """Cover the markets soon, together with others that are acknowledged meanwhile."""
+        self._acknowledged.update(symbols)
+        waits = set(self.symbols) - self._acknowledged - set(self.covered) - self.refused.keys()
+        if not waits and self._is_read:
+            self._cover()
+        elif self._cover_soon is None:
+            loop = asyncio.get_running_loop()
+            self._cover_soon = loop.call_later(COVER_EVERY_S, self._cover)
+
+    def _cover(self) -> None:
+        """Begin the coverage of the acknowledged markets."""
+        if self._cover_soon is not None:
+            self._cover_soon.cancel()
+            self._cover_soon = None
+        known = self._feed.markets
+        new = [symbol for symbol in self.symbols if symbol in self._acknowledged]
+        self._acknowledged.clear()
+        new = [symbol for symbol in new if symbol in known]
+        if not new or not self._read_on.is_set():
+            self.covered += tuple(symbol for symbol in new if symbol not in self.covered)
+            return
+        self.subscribed_us = unix_us()
+        self._feed.gaps.begin(self, new)
+        if added := tuple(symbol for symbol in new if symbol not in self.covered):
+            self._feed.watches.pause(self, "extended")
+            self.covered += added
+            self._feed.watches.begin(self)
+        self._feed.on_subscribed(new)
+
+    def _refuse(self, symbols: Iterable[str], reason: str) -> None:
+        """Take markets that the exchange does not deliver; they are tried again later, alone."""
+        new = [each for each in symbols if each in self.symbols and each not in self.refused]
+        self.refused.update(dict.fromkeys(new, reason))
+        for symbol in new:
+            self._log.warning("the exchange refuses a market", symbol=symbol, reason=reason)
+            self._feed.on_refused(symbol, reason)
+        if len(self.refused) == len(self.symbols):
+            self._reason, self.detail = self._reason or "refused", reason
+            self._connection.abort()
+
+    def _refuse_unanswered(self) -> None:
+        silent = set(self.symbols) - self._acknowledged - set(self.covered) - self.refused.keys()
+        known = [symbol for symbol in self.symbols if symbol in silent & self._feed.markets.keys()]
+        if known:
+            self._refuse(known, "the exchange does not answer the subscription")
+
+    def _stop_timers(self) -> None:
+        self._wear.cancel()
+        self._answer_due.cancel()
+        if self._cover_soon is not None:
+            self._cover_soon.cancel()
 
     async def _publish_when_room(self, message: Message) -> None:
         """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
@@ -499,24 +692,29 @@ class Session:
     def covers_again(self) -> None:
         """Count its markets as covered from now on, and request the missed trades."""
         # A market may have been delisted while the connection was opened, or was not read.
-        symbols = [symbol for symbol in self.symbols if symbol in self._feed.markets]
+        symbols = [symbol for symbol in self.covered if symbol in self._feed.markets]
         self._feed.gaps.begin(self, symbols)
         self._feed.watches.begin(self)
         self._feed.on_subscribed(symbols)
 
     def covers_no_more(self, cause: GapCause) -> None:
         """Count its markets as uncovered since its newest frame, though the connection lives."""
-        self._feed.gaps.end(self, self.symbols, self._last_frame_us, cause)
+        self._feed.gaps.end(self, self.covered, self._last_frame_us, cause)
         self._feed.watches.pause(self, cause.value)
 
-    async def _reply(self, ping: Ping) -> None:
+    async def _send(self, frame: Send) -> None:
+        if not self._is_read:
+            await self._sends.turn()
+            await self._connection.send(frame.text)
+            return
         # The exchange may have closed the connection already. Frames from before the end are still
         # to be read, and the reader finds the end behind them.
         with contextlib.suppress(FeedLost):
-            await self._connection.send(ping.reply)
-        self._replies += 1
-        if self._replies >= self._worn_replies:
-            self.worn.set()
+            await self._connection.send(frame.text)
+        if frame.is_pong:
+            self._pongs += 1
+            if self._pongs >= self._worn_pongs:
+                self.worn.set()
 
     def _note_invalid(self, error: InvalidFrame | InvalidMessage) -> None:
         if not self._invalid:
@@ -544,9 +742,7 @@ class Shard:
         self.symbols = list(symbols)
         self._feed = feed
         settings = feed.settings
-        self._patience = StallPatience(
-            settings.silence_timeout_seconds, settings.connection_max_age_seconds
-        )
+        self._patience = StallPatience(settings.silence_timeout_seconds, feed.max_age_s)
         self._backoff = Backoff(settings.reconnect_max_seconds)
         self._open: set[Session] = set()
         self._quick_ends = 0  # in a row
@@ -555,7 +751,7 @@ class Shard:
     @property
     def room(self) -> int:
         """How many more markets fit."""
-        return self._feed.settings.symbols_per_connection - len(self.symbols)
+        return self._feed.markets_per_connection - len(self.symbols)
 
     def extend(self, symbols: Iterable[str]) -> None:
         """Add markets; a new connection with all of them replaces the present one."""
@@ -564,7 +760,7 @@ class Shard:
             session.worn.set()
 
     def remove(self, symbols: Collection[str]) -> None:
-        """Remove markets; a new connection without them replaces the present one.
+        """Remove markets; a new connection without them replaces one that delivers them.
 
         A shard without markets keeps its connection until the caller closes the shard.
         """
@@ -572,7 +768,8 @@ class Shard:
         if len(left) < len(self.symbols):
             self.symbols = left
             for session in self._open if left else ():
-                session.worn.set()
+                if not set(symbols).isdisjoint(session.covered):
+                    session.worn.set()
 
     async def run(self) -> None:
         """Keep connected until cancelled.

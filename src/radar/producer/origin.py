@@ -35,7 +35,7 @@ class ExchangeOrigin:
         )
         if origin is self._allowed:
             return
-        address = self._settings.exchange_rest_url or self._exchange.rest_url
+        address = self._settings.rest_url(self._exchange.name) or self._exchange.rest_url
         mark = kafka_origin.claim(self._settings, origin, address)
         refuse_other(
             mark,
@@ -63,7 +63,7 @@ def exchange_origin(
     """
     return origin_of(
         settings.exchange_origin,
-        (settings.exchange_rest_url, settings.exchange_ws_url),
+        (settings.rest_url(exchange.name), settings.ws_url(exchange.name)),
         (exchange.rest_url, exchange.ws_url),
         says_simulated=says_simulated,
     )

@@ -24,6 +24,7 @@ from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.origin import ExchangeOrigin
+from radar.producer.pacing import Pace
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
@@ -115,13 +116,18 @@ class Producer:
         self._connections = connections
         self._settings = settings
         self._dataset = dataset
-        self._exchange = load(settings.exchange)
+        self._exchange = load(settings.own_exchange)
         self._gate = RateLimitGate(self._exchange.name)
         self._rest = Rest(
-            settings.exchange_rest_url or self._exchange.rest_url,
+            settings.rest_url(self._exchange.name) or self._exchange.rest_url,
             proxy=settings.exchange_proxy,
             gate=self._gate,
+            headers=self._exchange.rest_headers,
         )
+        requests_per_s = min(
+            settings.repair_requests_per_second, self._exchange.limits.requests_per_s
+        )
+        self._request_pace = Pace(requests_per_s)
         self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
         retry_s = settings.kafka_retry_refused_seconds
         self._publisher = Publisher(settings, dataset.topic, retry_refused_s=retry_s)
@@ -144,7 +150,7 @@ class Producer:
             self._markets,
             self._recorder,
             self._outlet,
-            requests_per_second=settings.repair_requests_per_second,
+            pace=self._request_pace,
             max_wait_s=settings.reconnect_max_seconds,
             on_read=lambda read: self._gaps.read(read),
             on_check=self._take_check,
@@ -174,6 +180,8 @@ class Producer:
             self._gaps,
             self._watches,
             self._gate,
+            self._rest,
+            self._request_pace,
             self._refuse,
         )
         self._set_aside = SetAside(dataset)
@@ -351,7 +359,7 @@ class Producer:
         self._gaps.expect(missing)
 
     def _refuse(self, symbol: str, detail: str) -> None:
-        """Set aside a market for which the exchange ends connections."""
+        """Set aside a market that the exchange does not deliver."""
         self._set_aside.add(Reason.REFUSED, symbol, detail or "the exchange ends the connection")
         self._feed.refused = self._set_aside.symbols(Reason.REFUSED)
         self._gaps.refuse([symbol])
@@ -372,7 +380,9 @@ class Producer:
                 if symbol not in self._markets:
                     continue
                 trial = await Shard(self._feed, [symbol]).try_alone()
-                if trial is None or trial.ended:
+                if trial is None or trial.ended or symbol not in trial.covered:
+                    if trial is not None and not trial.ended:
+                        await trial.close("refused")
                     continue
                 self._take_back(symbol)
                 self._place([symbol])
@@ -450,7 +460,7 @@ class Producer:
                 for shard in group:
                     shard.extend(symbols[:room])
                 symbols = symbols[room:]
-        parts = divide(symbols, self._settings.symbols_per_connection)
+        parts = divide(symbols, self._feed.markets_per_connection)
         groups: list[list[Shard]] = [[] for _ in parts]
         # Every market gets its first connection before any gets its second.
         for _ in range(self._settings.redundant_connections):

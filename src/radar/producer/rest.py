@@ -7,7 +7,7 @@ at most one content encoding. Its size, the size of its inflated body and its du
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -38,13 +38,21 @@ class Rest:
         says_simulated: Whether an answer said that the exchange is a simulated one.
     """
 
-    def __init__(self, url: str, *, proxy: str, gate: RateLimitGate | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        proxy: str,
+        gate: RateLimitGate | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepare; no request is sent yet.
 
         Args:
             url: Address without a trailing slash.
             proxy: Address of a proxy; empty means none, and the environment's proxy is ignored.
             gate: Closed while the exchange wants no requests; None: one for these requests only.
+            headers: Headers of every request.
 
         Raises:
             ConfigurationError: An address is not usable.
@@ -60,7 +68,7 @@ class Rest:
                 verify=tls.context(),
                 timeout=TIMEOUT_S,
                 follow_redirects=False,
-                headers={"Accept-Encoding": "gzip"},
+                headers={"Accept-Encoding": "gzip", **(headers or {})},
                 # An exchange could set so many cookies that its own limit refuses our requests.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )

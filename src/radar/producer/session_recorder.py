@@ -22,8 +22,8 @@ class Watching(Protocol):
     """A connection, as far as its session is concerned."""
 
     @property
-    def symbols(self) -> tuple[str, ...]:
-        """The markets that it has subscribed to."""
+    def covered(self) -> tuple[str, ...]:
+        """The markets that the exchange delivers on it."""
 
     @property
     def last_frame_us(self) -> int:
@@ -85,7 +85,7 @@ class WatchRecorder:
             source=self._source,
             record_kind=self._dataset.name,
             connection=watch.name,
-            symbols=connection.symbols,
+            symbols=connection.covered,
             began_at_us=watch.began_at_us,
             ended_at_us=max(watch.began_at_us, connection.last_frame_us),
             end_reason=reason,

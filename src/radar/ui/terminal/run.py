@@ -52,7 +52,7 @@ def monitor(settings: Settings, addresses: Sequence[tuple[str, str]] = ()) -> No
 
     watch = LiveOverview(Observer(settings))
     found = deployment.find(settings)
-    name = "simulated exchange" if found.simulated else settings.exchange
+    name = "simulated exchange" if found.simulated else ", ".join(settings.exchanges)
 
     async def show() -> None:
         observing = asyncio.create_task(watch.keep_up())

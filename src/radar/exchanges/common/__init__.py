@@ -1,0 +1,1 @@
+"""Parts of protocols that several exchanges share."""
