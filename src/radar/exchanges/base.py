@@ -47,12 +47,15 @@ class Fetch(msgspec.Struct, frozen=True):
     Attributes:
         path: Path and query of a GET request.
         symbol: The market that it is about.
-        tag: The stream's own note; it tells an answer to an older question from a newer one.
+        tag: The stream's own note, by which it knows the answer to an older request.
+        cost_s: The share of the exchange's budget that it takes: for so long no other request is
+            sent. At least what `Limits.requests_per_s` gives.
     """
 
     path: str
     symbol: str
     tag: int = 0
+    cost_s: float = 0.0
 
 
 class Subscribed(msgspec.Struct, frozen=True):
@@ -109,8 +112,7 @@ class Limits(msgspec.Struct, frozen=True):
         markets_per_connection: Markets of one dataset that one connection may have.
         sends_per_s: Frames that the exchange takes on one connection.
         connects_per_s: New connections that it takes from one address.
-        requests_per_s: REST requests that it takes from one address, at the weight of the
-            heaviest one that the driver sends.
+        requests_per_s: REST requests that it takes from one address; heavier ones name their cost.
         max_pongs: Answers to its pings that it takes on one connection.
         max_frame_bytes: The largest frame that it sends, if that is above the option's value.
         subscribe_s: It answers a subscription within this time.
@@ -156,6 +158,10 @@ class Backfill(Protocol):
     @property
     def path(self) -> str:
         """Path and query of the next request."""
+
+    @property
+    def cost_s(self) -> float:
+        """Its share of the exchange's budget, as in `Fetch`."""
 
     @property
     def outcome(self) -> Outcome:
@@ -228,6 +234,7 @@ class Exchange:
         limits: How much the exchange takes.
         markets_path: Path and query of the market list.
         recent_trades_full: An answer with fewer trades than this holds all trades of the market.
+        recent_trades_cost_s: The share of the budget of a request for them, as in `Fetch`.
         proves_trades: Its trades carry consecutive numbers, so a hole proves a loss.
     """
 
@@ -238,6 +245,7 @@ class Exchange:
     limits: ClassVar[Limits] = Limits()
     markets_path: ClassVar[str]
     recent_trades_full: ClassVar[int]
+    recent_trades_cost_s: ClassVar[float] = 0.0
     proves_trades: ClassVar[bool] = False
 
     def parse_markets(self, body: bytes) -> MarketList:

@@ -603,7 +603,7 @@ class Session:
         feed = self._feed
         wait_s = FETCH_AGAIN_S
         while True:
-            await feed.request_pace.turn()
+            await feed.request_pace.turn(fetch.cost_s)
             try:
                 body = await feed.rest.get(fetch.path)
                 received_at_us = feed.clock.now_us()
@@ -703,8 +703,9 @@ class Session:
         self._feed.watches.pause(self, cause.value)
 
     async def _send(self, frame: Send) -> None:
-        if not self._is_read:
+        if not frame.is_pong:
             await self._sends.turn()
+        if not self._is_read:
             await self._connection.send(frame.text)
             return
         # The exchange may have closed the connection already. Frames from before the end are still

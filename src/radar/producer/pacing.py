@@ -34,11 +34,11 @@ class Pace:
         self._spacing_s = 1 / per_second
         self._next = 0.0
 
-    async def turn(self) -> None:
-        """Wait for the caller's turn."""
+    async def turn(self, cost_s: float = 0.0) -> None:
+        """Wait for the caller's turn; the next caller waits for `cost_s`, if that is longer."""
         now = time.monotonic()
         mine = max(now, self._next)
-        self._next = mine + self._spacing_s
+        self._next = mine + max(self._spacing_s, cost_s)
         if mine > now:
             await asyncio.sleep(mine - now)
 
