@@ -18,6 +18,7 @@ NUMBERS = st.floats(0, exclude_min=True, allow_infinity=False)
 @st.composite
 def trades(draw: st.DrawFn) -> Trade:
     received_at_us = draw(TIMES_US)
+    event_time_us = draw(st.integers(message_format.MIN_TIME_MS * 1000, received_at_us))
     return Trade(
         source=draw(NAMES),
         symbol=draw(NAMES),
@@ -26,8 +27,11 @@ def trades(draw: st.DrawFn) -> Trade:
         side=draw(st.sampled_from(TradeSide)),
         price=draw(AMOUNTS),
         base_amount=draw(AMOUNTS),
-        event_time_ms=draw(st.integers(message_format.MIN_TIME_MS, received_at_us // 1000)),
+        event_time_ms=event_time_us // 1000,
         received_at_us=received_at_us,
+        native_id=draw(st.from_regex(message_format.NATIVE_ID_PATTERN)),
+        sequence=draw(st.integers(0, message_format.MAX_NUMBER)),
+        event_time_us=draw(st.sampled_from((0, event_time_us))),
     )
 
 
@@ -45,4 +49,7 @@ def snapshots(draw: st.DrawFn) -> DepthSnapshot:
         prices=tuple(price for price, _ in levels),
         quantities=tuple(quantity for _, quantity in levels),
         received_at_us=draw(TIMES_US),
+        event_time_us=draw(st.just(0) | TIMES_US),
+        sequence=draw(st.integers(0, message_format.MAX_NUMBER)),
+        verified=draw(st.booleans()),
     )

@@ -41,7 +41,7 @@ def message(dataset: Dataset, n: int) -> bytes:
     if dataset is TRADES:
         fields |= {"trade_id": f"{n:032x}", "event_time_ms": now_us // 1000}
     if n % 3 == 1:
-        fields |= {"native_id": 'n"1', "sequence": n, "levels": [{"v": 2}]}
+        fields |= {"venue_id": 'n"1', "rank": n, "levels": [{"v": 2}]}
     return msgspec.json.encode(fields)
 
 
@@ -53,7 +53,7 @@ def test_worker_stores_a_topic_of_two_releases_once_and_without_dead_letters(
 ) -> None:
     dataset = DATASETS[name]
     values = [message(dataset, n) for n in range(COUNT)]
-    assert sum(b"native_id" in value for value in values) == COUNT // 3
+    assert sum(b"venue_id" in value for value in values) == COUNT // 3
     publish(settings, values, dataset)
     eventually(lambda: waiting(settings, dataset) == 0, "everything is committed")
     assert stored(store, dataset) == COUNT

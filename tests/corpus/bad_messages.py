@@ -36,7 +36,12 @@ GOOD_TRADE: Mapping[str, Any] = {
     "base_amount": "705",
     "event_time_ms": EVENT_TIME_MS,
     "received_at_us": RECEIVED_AT_US,
+    "native_id": "5f0d",
+    "sequence": 17,
+    "event_time_us": EVENT_TIME_MS * 1000,
 }
+# Members that came after the first release; a message without them is an older one.
+ADDED = frozenset(("native_id", "sequence", "event_time_us", "verified"))
 GOOD_DEPTH: Mapping[str, Any] = {
     "v": 1,
     "kind": "depth",
@@ -48,6 +53,9 @@ GOOD_DEPTH: Mapping[str, Any] = {
     "prices": [62525.04, 62424.28],
     "quantities": [0.000451, 0.02624],
     "received_at_us": RECEIVED_AT_US,
+    "event_time_us": EVENT_TIME_MS * 1000,
+    "sequence": 17,
+    "verified": True,
 }
 
 
@@ -61,6 +69,9 @@ class Case(NamedTuple):
 
 def trade(**changes: Any) -> bytes:
     """Return a good trade with members replaced; bytes are taken as JSON as they are."""
+    time_ms = changes.get("event_time_ms")
+    if isinstance(time_ms, int) and 0 < time_ms < message_format.MAX_TIME_MS:
+        changes = {"event_time_us": time_ms * 1000} | changes
     return _message(GOOD_TRADE, changes)
 
 
@@ -355,7 +366,11 @@ def _common(good: Mapping[str, Any], other_side: str, other_dataset: str) -> lis
         Case("unknown member twice", text[:-1] + b',"x":1,"x":1}', "json"),
         Case("unknown member that is no JSON", text[:-1] + b',"x":NaN}', "json"),
         *(Case(f"cut at {at}", text[:at], "json") for at in (2, 5, 20, 90, len(text) - 1)),
-        *(Case(f"without {name}", _without(good, name), "schema") for name in good),
+        *(
+            Case(f"without {name}", _without(good, name), "schema")
+            for name in good
+            if name not in ADDED
+        ),
         *(Case(f"null as {name}", _message(good, {name: None}), "schema") for name in good),
         *(
             Case(f"{name} twice", text[:-1] + b"," + _json(name) + b":" + member + b"}", "json")
@@ -407,6 +422,14 @@ def _levels(count: int) -> list[float]:
     return [1.0] * count
 
 
+_BAD_NUMBERS = {
+    "negative": b"-1",
+    "text": b'"17"',
+    "with a point": b"1.5",
+    "with an exponent": b"1e400",
+    "too large": str(message_format.MAX_NUMBER + 1).encode(),
+}
+_BROKEN_NUMBERS = {"leading zero": b"017", "underscore": b"1_0", "plus": b"+1", "missing": b""}
 TRADE_CASES = [
     *_common(GOOD_TRADE, other_side="bid", other_dataset="depth"),
     Case("depth snapshot", DEPTH_, "schema"),
@@ -421,6 +444,29 @@ TRADE_CASES = [
     *(
         Case(f"event_time_ms: {what}", trade(event_time_ms=value), reason)
         for what, value, reason in _TIMES_OF_NOTHING
+    ),
+    *(
+        Case(f"sequence: {name}", trade(sequence=value), "schema")
+        for name, value in _BAD_NUMBERS.items()
+    ),
+    *(
+        Case(f"sequence: {name}", TRADE.replace(b":17,", b":%b," % value), "json")
+        for name, value in _BROKEN_NUMBERS.items()
+    ),
+    *(
+        Case(f"native_id: {name}", trade(native_id=value), "schema")
+        for name, value in {
+            "space": "a b",
+            "quote": 'a"b',
+            "long": "a" * 65,
+            "letter": "ä",
+            "number": 17,
+        }.items()
+    ),
+    Case(
+        "event_time_us of another millisecond",
+        trade(event_time_us=EVENT_TIME_MS * 1000 + 1000),
+        "time",
     ),
     Case("event before 2015", trade(event_time_ms=message_format.MIN_TIME_MS - 1), "schema"),
     Case("event in 2100", trade(event_time_ms=message_format.MAX_TIME_MS), "schema"),
@@ -453,6 +499,21 @@ TRADE_CASES = [
 
 DEPTH_CASES = [
     *_common(GOOD_DEPTH, other_side="sell", other_dataset="trade"),
+    *(
+        Case(f"sequence: {name}", depth(sequence=value), "schema")
+        for name, value in _BAD_NUMBERS.items()
+    ),
+    *(
+        Case(f"sequence: {name}", DEPTH_.replace(b':17,', b":%b," % value), "json")
+        for name, value in _BROKEN_NUMBERS.items()
+    ),
+    *(
+        Case(f"verified: {name}", depth(verified=value), "schema")
+        for name, value in {"number": 1, "text": "true"}.items()
+    ),
+    Case("verified: word", DEPTH_.replace(b":true}", b":tru}"), "json"),
+    Case("event_time_us negative", depth(event_time_us=-1), "schema"),
+    Case("event_time_us of 1970", depth(event_time_us=1_000_000), "time"),
     Case("trade", TRADE, "schema"),
     *(
         Case(f"{name}: {what}", depth(**{name: value}), reason)

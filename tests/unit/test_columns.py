@@ -15,6 +15,11 @@ from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.records import DepthSnapshot, Trade
 
+# Messages as producers wrote them before the last three members existed.
+OLDER_TRADE, OLDER_DEPTH = (
+    dict(list(msgspec.json.decode(value).items())[:-3]) for value in (trade(), depth())
+)
+
 
 def assert_trades(values: list[bytes]) -> None:
     found, messages = (
@@ -24,6 +29,9 @@ def assert_trades(values: list[bytes]) -> None:
     for name in ("trade_id", "source", "symbol", "base", "quote", "side", "price", "base_amount"):
         assert found[name] == [getattr(message, name) for message in messages]
     assert found["event_time"] == [message.event_time_ms for message in messages]
+    assert found["native_id"] == [message.native_id for message in messages]
+    assert found["native_sequence"] == [message.sequence for message in messages]
+    assert found["event_time_us"] == [message.exact_event_time_us for message in messages]
     assert found["received_at"] == [message.received_at_us for message in messages]
 
 
@@ -32,8 +40,10 @@ def assert_snapshots(values: list[bytes]) -> None:
         plain(batch_decoder.depth_columns(values)),
         list(map(message_format.decode_depth, values)),
     )
-    for name in ("source", "symbol", "base", "quote", "side", "prices", "quantities"):
+    for name in ("source", "symbol", "base", "quote", "side", "prices", "quantities", "sequence"):
         assert found[name] == [getattr(message, name) for message in messages]
+    assert found["event_time"] == [message.event_time_us for message in messages]
+    assert found["verified"] == [message.verified for message in messages]
     assert found["received_at"] == [message.received_at_us for message in messages]
 
 
@@ -61,6 +71,10 @@ def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
         msgspec.json.encode(dict(reversed(msgspec.json.decode(trade()).items()))),
         trade().replace(b"USDTTMN", b"USDT\\u0054MN"),
         trade(price="9" * 20, base_amount="1"),
+        trade(sequence=message_format.MAX_NUMBER),
+        trade(native_id="", sequence=0),
+        trade(event_time_us=0),
+        msgspec.json.encode(OLDER_TRADE),
     ],
 )
 def test_columns_of_a_trade_written_otherwise_equal_the_message(value: bytes) -> None:
@@ -75,6 +89,9 @@ def test_columns_of_a_trade_written_otherwise_equal_the_message(value: bytes) ->
         depth().replace(b"BTCUSDT", b"BTCUSD\\u0054"),
         depth(prices=[], quantities=[]),
         depth(prices=[1], quantities=[2]),
+        depth(sequence=0, event_time_us=0, verified=False),
+        depth(sequence=message_format.MAX_NUMBER),
+        msgspec.json.encode(OLDER_DEPTH),
         depth(prices=[3, 3, 1], quantities=[1, 2, 18446744073709551617]),
         depth(prices=b"[1E2, 0.1]", quantities=b"[ 1e-7 ,1 ]"),
     ],

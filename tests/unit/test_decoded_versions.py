@@ -23,7 +23,7 @@ each_frozen = pytest.mark.parametrize(("dataset", "value"), FROZEN)
 
 def grown(dataset: str) -> type[message_format.Message]:
     """Return the struct of a dataset's message with fields that a next release may add."""
-    new_fields = [("native_id", str, ""), ("sequence", int, 0), ("verified", bool | None, None)]
+    new_fields = [("venue_id", str, ""), ("rank", int, 0), ("proven", bool | None, None)]
     made = msgspec.defstruct("Grown", new_fields, bases=(DATASETS[dataset].message,), frozen=True)
     return cast("type[message_format.Message]", made)
 
@@ -32,7 +32,7 @@ def later(dataset: str, value: bytes) -> bytes:
     """Return the message of a next release for the record of an older message."""
     message = message_format.MessageDecoder(grown(dataset))(value)
     return msgspec.json.encode(
-        msgspec.structs.replace(message, native_id='n"1', sequence=7, verified=True)
+        msgspec.structs.replace(message, venue_id='n"1', rank=7, proven=True)
     )
 
 
@@ -71,7 +71,7 @@ def test_added_fields_are_ignored_by_the_frozen_decoder(dataset: str, value: byt
 def test_added_fields_are_ignored_by_both_decoders(dataset: str, value: bytes) -> None:
     new = later(dataset, value)
     chosen = DATASETS[dataset]
-    assert b"native_id" in new
+    assert b"venue_id" in new
     assert chosen.decode(new) == chosen.decode(value)
     for mixed in ([new], [new, value], [value, new, value]):
         assert same(chosen.read_columns(mixed), chosen.read_columns([value] * len(mixed)))
@@ -80,7 +80,7 @@ def test_added_fields_are_ignored_by_both_decoders(dataset: str, value: bytes) -
 @each_frozen
 def test_added_fields_that_are_missing_have_their_defaults(dataset: str, value: bytes) -> None:
     message: Any = message_format.MessageDecoder(grown(dataset))(value)
-    assert (message.native_id, message.sequence, message.verified) == ("", 0, None)
+    assert (message.venue_id, message.rank, message.proven) == ("", 0, None)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -123,7 +123,7 @@ def test_added_fields_do_not_hide_a_fault(dataset: str, value: bytes) -> None:
         (new.replace(b'"source":"wallex"', b'"source":7'), "schema"),
         (new.replace(b'"source":"wallex",', b""), "schema"),
         (new.replace(b'"source":"wallex"', b'"source":"wallex","source":"nobitex"'), "json"),
-        (new[:-1] + b',"native_id":"n2"}', "json"),
+        (new[:-1] + b',"venue_id":"n2"}', "json"),
     ]
     for fault, reason in faults:
         assert fault != new

@@ -59,22 +59,35 @@ Columns = list[Column]
 
 _REMEMBERED_HEADS = 10_000
 
-# A trade as radar writes it: its begin, the name between its amounts, its end (zeros stand for
-# digits), and the numbers of the quotes that open the amounts.
+# A trade as radar writes it: its begin, the name between its amounts, what stands between its
+# amounts and the exchange's ID, its end (zeros stand for digits), and the numbers of the quotes
+# that open the amounts and the ID.
 _TRADE_START = b'{"v":1,"kind":"trade","trade_id":"'
 _ID_END = len(_TRADE_START) + 32
 _AMOUNT_NAME = b'","base_amount":"'
-_TRADE_END = re.split(
-    rb"(0+)", b'","event_time_ms":0000000000000,"received_at_us":0000000000000000}'
+_TRADE_TIMES = re.split(
+    rb"(0+)",
+    b'","event_time_ms":0000000000000,"received_at_us":0000000000000000,"native_id":"',
 )
+_TRADE_TIMES_BYTES = sum(map(len, _TRADE_TIMES))
+_SEQUENCE_NAME = b'","sequence":'
+_TRADE_END = re.split(rb"(0+)", b',"event_time_us":0000000000000000}')
 _TRADE_END_BYTES = sum(map(len, _TRADE_END))
-_TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE = 42, 32, 36
+_TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE, _NATIVE_QUOTE = 50, 32, 36, 44
+_MAX_NATIVE_BYTES = 64
+_IN_NATIVE_IDS = np.zeros(256, np.bool_)
+_IN_NATIVE_IDS[
+    np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.:-", np.uint8)
+] = True
 
 # A snapshot as radar writes it, and the numbers of the quotes that open the names behind its head.
 _PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
-_DEPTH_END = re.split(rb"(0+)", b'],"received_at_us":0000000000000000}')
-_DEPTH_END_BYTES = sum(map(len, _DEPTH_END))
-_DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 32, 26, 28, 30
+_DEPTH_TIME = re.split(rb"(0+)", b'],"received_at_us":0000000000000000,"event_time_us":')
+_DEPTH_TIME_BYTES = sum(map(len, _DEPTH_TIME))
+_BOOK_SEQUENCE_NAME, _VERIFIED_NAME = b',"sequence":', b',"verified":'
+_TRUE, _FALSE = b"true}", b"false}"
+_DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 38, 26, 28, 30
+_BOOK_SEQUENCE_QUOTE, _VERIFIED_QUOTE = 34, 36
 
 
 class _Market(NamedTuple):
@@ -97,6 +110,9 @@ class _Trades(NamedTuple):
     amounts: StringColumn | Sequence[str]
     event_times_ms: NDArray[np.int64]
     received_us: NDArray[np.int64]
+    native_ids: StringColumn | Sequence[str]
+    sequences: NDArray[np.int64]
+    event_times_us: NDArray[np.int64]
 
 
 class _Heads:
@@ -159,6 +175,9 @@ class TradeColumns:
             Column("base_amount", "String", trades.amounts),
             Column("event_time", "DateTime64(3, 'UTC')", trades.event_times_ms),
             Column("received_at", "DateTime64(6, 'UTC')", trades.received_us),
+            Column("native_id", "String", trades.native_ids),
+            Column("native_sequence", "UInt64", trades.sequences.astype(np.uint64)),
+            Column("event_time_us", "DateTime64(6, 'UTC')", trades.event_times_us),
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Trades:
@@ -169,13 +188,28 @@ class TradeColumns:
         ends = grid.ends - _TRADE_END_BYTES
         price_opens, price_closes = quotes[:, _PRICE_QUOTE], quotes[:, _PRICE_QUOTE + 1]
         amount_opens, amount_closes = quotes[:, _AMOUNT_QUOTE], quotes[:, _AMOUNT_QUOTE + 1]
+        native_opens, native_closes = quotes[:, _NATIVE_QUOTE], quotes[:, _NATIVE_QUOTE + 1]
         # The last quotes stand where they belong, so all rows are of one message each.
-        if (amount_closes != ends).any() or (
-            amount_opens != price_closes + len(_AMOUNT_NAME) - 1
-        ).any():
+        if (
+            (native_opens != amount_closes + _TRADE_TIMES_BYTES - 1).any()
+            or (amount_opens != price_closes + len(_AMOUNT_NAME) - 1).any()
+            or (quotes[:, -2] != ends + 1).any()
+        ):
             raise Unusual
         grid.check(price_closes, _AMOUNT_NAME)
-        event_times, received = byte_grid.numbers(grid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        event_times, received = byte_grid.numbers(
+            grid.rows(amount_closes, _TRADE_TIMES_BYTES), _TRADE_TIMES
+        )
+        grid.check(native_closes, _SEQUENCE_NAME)
+        sequences = grid.integers(native_closes + len(_SEQUENCE_NAME), ends)
+        (event_times_us,) = byte_grid.numbers(grid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        native_ids = grid.texts(native_opens + 1, native_closes)
+        if (
+            native_ids.lengths.max() > _MAX_NATIVE_BYTES
+            or not _IN_NATIVE_IDS[native_ids.characters].all()
+            or (event_times_us // 1000 != event_times).any()
+        ):
+            raise Unusual
         prices = grid.texts(price_opens + 1, price_closes)
         amounts = grid.texts(amount_opens + 1, amount_closes)
         # The product of numbers of so many digits fits.
@@ -193,7 +227,18 @@ class TradeColumns:
         heads = [value[_ID_END:end] for value, end in zip(values, head_ends, strict=True)]
         markets, codes = self._heads.read(heads, values)
         ids = byte_grid.uuids(start[:, len(_TRADE_START) :])
-        return _Trades(ids, markets, codes, prices, amounts, event_times, received)
+        return _Trades(
+            ids,
+            markets,
+            codes,
+            prices,
+            amounts,
+            event_times,
+            received,
+            native_ids,
+            sequences,
+            event_times_us,
+        )
 
 
 def _trade_head(value: bytes) -> bytes:
@@ -214,6 +259,9 @@ def _decoded_trades(values: Sequence[bytes]) -> _Trades:
         [message.base_amount for message in messages],
         _integers([message.event_time_ms for message in messages]),
         _integers([message.received_at_us for message in messages]),
+        [message.native_id for message in messages],
+        _integers([message.sequence for message in messages]),
+        _integers([message.exact_event_time_us for message in messages]),
     )
 
 
@@ -230,6 +278,9 @@ class _Snapshots(NamedTuple):
     prices: NDArray[np.float64]
     quantities: NDArray[np.float64]
     received_us: NDArray[np.int64]
+    event_times_us: NDArray[np.int64]
+    sequences: NDArray[np.int64]
+    verified: NDArray[np.bool_]
 
 
 class DepthColumns:
@@ -255,16 +306,27 @@ class DepthColumns:
             Column("prices", "Array(Float64)", ListColumn(lengths, snapshots.prices)),
             Column("quantities", "Array(Float64)", ListColumn(lengths, snapshots.quantities)),
             Column("received_at", "DateTime64(6, 'UTC')", snapshots.received_us),
+            Column("event_time", "DateTime64(6, 'UTC')", snapshots.event_times_us),
+            Column("sequence", "UInt64", snapshots.sequences.astype(np.uint64)),
+            Column("verified", "Bool", snapshots.verified),
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
         grid = byte_grid.ByteGrid(values)
         quotes = grid.places(b'"', _DEPTH_QUOTES)
-        ends = grid.ends - _DEPTH_END_BYTES
-        # The last quotes stand where they belong, so all rows are of one message each.
-        if (quotes[:, _RECEIVED_QUOTE] != ends + 2).any():
+        ends = quotes[:, _RECEIVED_QUOTE] - 2
+        verified_names = quotes[:, _VERIFIED_QUOTE] - 1
+        verified = self._verified(grid, verified_names)
+        (received,) = byte_grid.numbers(grid.rows(ends, _DEPTH_TIME_BYTES), _DEPTH_TIME)
+        sequence_names = quotes[:, _BOOK_SEQUENCE_QUOTE] - 1
+        event_times = grid.integers(ends + _DEPTH_TIME_BYTES, sequence_names)
+        grid.check(sequence_names, _BOOK_SEQUENCE_NAME)
+        sequences = grid.integers(sequence_names + len(_BOOK_SEQUENCE_NAME), verified_names)
+        known = event_times[event_times > 0]
+        if known.size and not _within(
+            known, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
+        ):
             raise Unusual
-        (received,) = byte_grid.numbers(grid.rows(ends, _DEPTH_END_BYTES), _DEPTH_END)
         if not _within(
             received, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
         ):
@@ -305,7 +367,29 @@ class DepthColumns:
         better[ends[(ends >= 0) & (ends < better.size)]] = False
         if better.any():
             raise Unusual
-        return _Snapshots(markets, codes, lengths, prices, quantities, received)
+        return _Snapshots(
+            markets,
+            codes,
+            lengths,
+            prices,
+            quantities,
+            received,
+            event_times,
+            sequences,
+            verified,
+        )
+
+    def _verified(self, grid: byte_grid.ByteGrid, names: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Read the last member of each value; it ends where the value ends."""
+        grid.check(names, _VERIFIED_NAME)
+        left = grid.ends - names - len(_VERIFIED_NAME)
+        verified: NDArray[np.bool_] = left == len(_TRUE)
+        if not (verified | (left == len(_FALSE))).all():
+            raise Unusual
+        for word, rows in ((_TRUE, verified), (_FALSE, ~verified)):
+            if rows.any():
+                grid.check(grid.ends[rows] - len(word), word)
+        return verified
 
     def _numbers(self, lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the count of numbers in each list, which lacks its brackets, and all numbers."""
@@ -339,6 +423,9 @@ def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
         np.array([price for message in messages for price in message.prices], np.float64),
         np.array([each for message in messages for each in message.quantities], np.float64),
         _integers([message.received_at_us for message in messages]),
+        _integers([message.event_time_us for message in messages]),
+        _integers([message.sequence for message in messages]),
+        np.array([message.verified for message in messages], np.bool_),
     )
 
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from radar.decimals import MAX_FRACTION_DIGITS, MAX_INTEGER_DIGITS
 
+MAX_DIGITS = 18  # of a number that surely fits into 64 bits
+
 _ZERO, _POINT = np.uint8(ord("0")), np.uint8(ord("."))
 _NIBBLES = np.full(256, 255, np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdef", np.uint8)] = range(16)
@@ -72,6 +74,27 @@ class ByteGrid:
         if len(found) != count * len(self.ends):
             raise Unusual
         return found.reshape(len(self.ends), count)
+
+    def integers(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers from 0 below 10**18 between two places each.
+
+        Raises:
+            Unusual: There is something else than a JSON number without sign, point and exponent.
+        """
+        lengths = ends - starts
+        longest = int(lengths.max())
+        if lengths.min() < 1 or longest > MAX_DIGITS:
+            raise Unusual
+        found = np.zeros(len(starts), np.int64)
+        for place in range(longest):
+            inside = place < lengths
+            digits = self._bytes[np.where(inside, ends - 1 - place, starts)] - _ZERO
+            if digits.max() > 9:
+                raise Unusual
+            found += np.where(inside, digits, 0).astype(np.int64) * 10**place
+        if ((lengths > 1) & (self._bytes[starts] == _ZERO)).any():
+            raise Unusual
+        return found
 
     def texts(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> StringColumn:
         """Return the strings between two places each, in this order."""

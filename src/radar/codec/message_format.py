@@ -5,15 +5,17 @@ that it explains itself in any Kafka tool:
 
     {"v":1,"kind":"trade","trade_id":"0f4c…","source":"wallex","symbol":"USDTTMN",
      "base":"USDT","quote":"TMN","side":"sell","price":"31704","base_amount":"705",
-     "event_time_ms":1656242049000,"received_at_us":1656242049120345}
+     "event_time_ms":1656242049000,"received_at_us":1656242049120345,
+     "native_id":"","sequence":0,"event_time_us":1656242049000000}
 
     {"v":1,"kind":"depth","source":"wallex","symbol":"BTCUSDT","base":"BTC","quote":"USDT",
      "side":"bid","prices":[62525.04,62424.28],"quantities":[0.000451,0.02624],
-     "received_at_us":1656242049120345}
+     "received_at_us":1656242049120345,"event_time_us":0,"sequence":0,"verified":false}
 
     {"v":1,"kind":"gap","source":"wallex","record_kind":"trades","cause":"disconnected",
      "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
-     "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002}
+     "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002,
+     "first_id":0,"last_id":0,"missing":0}
 
     {"v":1,"kind":"watch","source":"wallex","record_kind":"trades","connection":"5b1f…",
      "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
@@ -65,6 +67,10 @@ MAX_EVENT_AHEAD_MS = 24 * 60 * 60 * 1000
 MIN_TIME_MS = 1_420_070_400_000
 MAX_TIME_MS = 4_102_444_800_000
 
+# Numbers of the exchange: IDs of trades and states of books.
+MAX_NUMBER = (1 << 63) - 1
+
+NATIVE_ID_PATTERN = r"^[A-Za-z0-9_.:-]{0,64}\Z"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,31}\Z"
 _AMOUNT_PATTERN = CANONICAL_PATTERN[:-1] + r"\Z"
 
@@ -72,6 +78,9 @@ _Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 _Amount = Annotated[str, Meta(pattern=_AMOUNT_PATTERN, max_length=39)]
 _TimeMs = Annotated[int, Meta(ge=MIN_TIME_MS, lt=MAX_TIME_MS)]
 _TimeUs = Annotated[int, Meta(ge=MIN_TIME_MS * 1000, lt=MAX_TIME_MS * 1000)]
+# Zero: the exchange sends no such time.
+_TimeUsOrNone = Annotated[int, Meta(ge=0, lt=MAX_TIME_MS * 1000)]
+_Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 _RecordKind = Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
 _Symbols = Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)]
 _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
@@ -108,10 +117,18 @@ class TradeMessage(Message, frozen=True, gc=False):
     base_amount: _Amount
     event_time_ms: _TimeMs
     received_at_us: _TimeUs
+    native_id: Annotated[str, Meta(pattern=NATIVE_ID_PATTERN)] = ""
+    sequence: _Number = 0
+    event_time_us: _TimeUsOrNone = 0
 
     def check(self) -> None:
         """Apply the rules of a trade."""
         check_trade(self)
+
+    @property
+    def exact_event_time_us(self) -> int:
+        """The exchange's clock as finely as it is known, Unix time."""
+        return self.event_time_us or self.event_time_ms * 1000
 
 
 class DepthMessage(Message, frozen=True):
@@ -126,6 +143,9 @@ class DepthMessage(Message, frozen=True):
     prices: _Levels
     quantities: _Levels
     received_at_us: _TimeUs
+    event_time_us: _TimeUsOrNone = 0
+    sequence: _Number = 0
+    verified: bool = False
 
     def check(self) -> None:
         """Apply the rules of a depth snapshot."""
@@ -144,6 +164,9 @@ class GapMessage(Message, frozen=True):
     ended_at_us: _TimeUs
     repaired: bool
     received_at_us: _TimeUs
+    first_id: _Number = 0
+    last_id: _Number = 0
+    missing: _Number = 0
 
     def check(self) -> None:
         """Check that the gap ends after it begins."""
@@ -178,6 +201,7 @@ class _AnyVersion(msgspec.Struct):
 _Message = TypeVar("_Message", bound=Message)
 
 _find_name = re.compile(NAME_PATTERN).match
+_find_native_id = re.compile(NATIVE_ID_PATTERN).match
 _find_amount = re.compile(_AMOUNT_PATTERN).match
 _exact = Context(prec=80)  # digits of a product of two amounts, at least
 _encoder = msgspec.json.Encoder()
@@ -216,7 +240,11 @@ def check_trade(trade: Trade | TradeMessage) -> None:
         and _exact.multiply(Decimal(price), Decimal(amount)) >= QUOTE_AMOUNT_LIMIT
     ):
         raise InvalidMessage("amount", "price x base_amount does not fit into Decimal(38, 18)")
+    if not (_find_native_id(trade.native_id) and 0 <= trade.sequence <= MAX_NUMBER):
+        raise InvalidMessage("schema", "the exchange's ID has other characters or too many")
     event_time_ms, received_at_ms = trade.event_time_ms, trade.received_at_us // 1000
+    if trade.event_time_us and trade.event_time_us // 1000 != event_time_ms:
+        raise InvalidMessage("time", "the times of the exchange differ")
     if not MIN_TIME_MS <= event_time_ms < MAX_TIME_MS:
         raise InvalidMessage("time", "the trade is not of this century")
     if not MIN_TIME_MS <= received_at_ms < MAX_TIME_MS:
@@ -236,6 +264,7 @@ def check_depth(snapshot: DepthSnapshot | DepthMessage) -> None:
         raise InvalidMessage("schema", "a name has other characters or too many")
     if not MIN_TIME_MS <= snapshot.received_at_us // 1000 < MAX_TIME_MS:
         raise InvalidMessage("time", "the receiver's clock is not of this century")
+    _check_state(snapshot)
     prices, quantities = snapshot.prices, snapshot.quantities
     if len(prices) != len(quantities):
         raise InvalidMessage("levels", f"{len(prices)} prices, {len(quantities)} quantities")
@@ -252,6 +281,14 @@ def check_depth(snapshot: DepthSnapshot | DepthMessage) -> None:
         raise InvalidMessage("amount", "prices and quantities must be positive")
     if [*prices] != sorted(prices, reverse=snapshot.side is BookSide.BID):
         raise InvalidMessage("levels", "the best level must be first")
+
+
+def _check_state(snapshot: DepthSnapshot | DepthMessage) -> None:
+    """Apply the rules of the exchange's own number and time of a book."""
+    if not 0 <= snapshot.sequence <= MAX_NUMBER:
+        raise InvalidMessage("schema", "the number of the book does not fit")
+    if snapshot.event_time_us and not MIN_TIME_MS <= snapshot.event_time_us // 1000 < MAX_TIME_MS:
+        raise InvalidMessage("time", "the exchange's clock is not of this century")
 
 
 def _integer_digits(amount: str) -> int:
@@ -274,6 +311,9 @@ def encode_trade(trade: Trade, trade_id: str) -> bytes:
             base_amount=trade.base_amount,
             event_time_ms=trade.event_time_ms,
             received_at_us=trade.received_at_us,
+            native_id=trade.native_id,
+            sequence=trade.sequence,
+            event_time_us=trade.event_time_us or trade.event_time_ms * 1000,
         )
     )
 
@@ -292,6 +332,9 @@ def encode_depth(snapshot: DepthSnapshot) -> bytes:
             prices=list(snapshot.prices),
             quantities=list(snapshot.quantities),
             received_at_us=snapshot.received_at_us,
+            event_time_us=snapshot.event_time_us,
+            sequence=snapshot.sequence,
+            verified=snapshot.verified,
         )
     )
 
@@ -310,6 +353,9 @@ def encode_gap(gap: Gap) -> bytes:
             ended_at_us=gap.ended_at_us,
             repaired=gap.repaired,
             received_at_us=gap.received_at_us,
+            first_id=gap.first_id,
+            last_id=gap.last_id,
+            missing=gap.missing,
         )
     )
 
