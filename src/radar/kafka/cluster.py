@@ -343,6 +343,7 @@ class Cluster:
         before: Mapping[int, int] | None = None,
         partition: int | None = None,
         on_unreadable: Callable[[OffsetRange], None] | None = None,
+        newest: int | None = None,
     ) -> Iterator[StoredMessage]:
         """Yield the present messages of a topic, in order within each partition; blocks.
 
@@ -354,15 +355,20 @@ class Cluster:
             before: The offset at which to end, by partition; otherwise the present end of the log.
             partition: Only this one.
             on_unreadable: Called with the offsets of each batch that cannot be read.
+            newest: Only the messages at so many last offsets of each partition.
 
         Raises:
             BrokerUnavailable: The broker did not answer, or no message came for SILENT_S.
         """
         left: dict[int, int] = {}
+        begins: dict[int, int] = {}
         for lag in self.lag(topic, INSPECTION_GROUP):
             end = min(lag.end, (before or {}).get(lag.partition, lag.end))
             if lag.start < end and partition in (None, lag.partition):
                 left[lag.partition] = end
+                begins[lag.partition] = (
+                    OFFSET_BEGINNING if newest is None else max(lag.start, end - newest)
+                )
         if not left:
             return
         consumer = Consumer(
@@ -378,7 +384,7 @@ class Cluster:
             }
         )
         try:
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+            consumer.assign([TopicPartition(topic, *position) for position in begins.items()])
             yield from self._until(consumer, topic, left, on_unreadable or (lambda _: None))
         finally:
             consumer.close()

@@ -14,6 +14,7 @@ came too early.
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,12 +23,14 @@ import structlog
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
-from radar.exchanges.base import Exchange, RecentTrades
+from radar.exchanges.base import Backfill as Pages
+from radar.exchanges.base import Exchange, Outcome, RecentTrades
 from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.pacing import Backoff, Pace
 from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import Recorder
 from radar.producer.rest import Rest
+from radar.producer.trade_sequence import Hole
 from radar.records import Market
 from radar.telemetry import metrics
 
@@ -79,6 +82,7 @@ class Backfill:
         self._backoff = Backoff(max_wait_s)
         self._max_wait_s = max_wait_s
         self._wanted: dict[str, _Wanted] = {}
+        self._holes: deque[Hole] = deque()
         self._checks: dict[str, None] = {}  # markets to compare, in order
         self._failures: dict[str, int] = {}  # failed reads in a row, by market
         self._failed_in_a_row = 0  # over all markets
@@ -100,6 +104,11 @@ class Backfill:
         for symbol in symbols:
             # A market that waits already keeps its place, so that no market starves.
             self._wanted[symbol] = _Wanted(subscribed=now)
+        self._wake.set()
+
+    def request_hole(self, hole: Hole) -> None:
+        """Request the trades that the exchange's numbers prove to be missing; does not block."""
+        self._holes.append(hole)
         self._wake.set()
 
     def check(self, symbols: Iterable[str]) -> None:
@@ -125,16 +134,54 @@ class Backfill:
             BrokerUnavailable: Kafka can no longer be used.
         """
         while True:
-            if not self._wanted and not self._checks:
+            if not self._wanted and not self._checks and not self._holes:
                 self._wake.clear()
                 await self._wake.wait()
-            await self._pace.turn()
+            if self._holes:
+                await self._fill(self._holes.popleft())
+                continue
+            await self._pace.turn(self._exchange.recent_trades_cost_s)
             if (symbol := self._next()) is not None:
                 await self._repair(symbol)
             elif self._checks:
                 await self._compare(next(iter(self._checks)))
             else:
                 await asyncio.sleep(_IDLE_S)
+
+    async def _fill(self, hole: Hole) -> None:
+        """Read page after page of a hole until it is filled or the exchange has no more of it."""
+        market = self._markets.get(hole.symbol)
+        if market is None or hole.is_filled:
+            return
+        pages = self._exchange.backfill(market, hole.first_id, hole.last_id, hole.began_at_us)
+        if pages is None:
+            self.request([hole.symbol])
+            return
+        backoff = Backoff(self._max_wait_s)
+        read = 0
+        while pages.outcome is Outcome.RUNNING and hole.symbol in self._markets:
+            await self._pace.turn(pages.cost_s)
+            try:
+                body = await self._rest.get(pages.path)
+                recent = await asyncio.to_thread(_page, pages, body, unix_us())
+            except ExchangeUnavailable as error:
+                self.trouble = str(error)
+                delay_s = backoff.next()
+                _log.warning("cannot backfill", detail=self.trouble, retry_s=round(delay_s, 2))
+                await asyncio.sleep(delay_s)
+                continue
+            self.trouble = ""
+            backoff.reset()
+            read += len(recent.trades)
+            await self.publish(recent)
+        _log.info(
+            "backfilled",
+            symbol=hole.symbol,
+            first_id=hole.first_id,
+            last_id=hole.last_id,
+            read=read,
+            missing=hole.missing,
+        )
 
     async def publish(self, recent: RecentTrades) -> None:
         """Publish the trades of an answer that no source has brought yet.
@@ -269,6 +316,10 @@ class Backfill:
             seconds=round(time.monotonic() - self._started, 1),
         )
         self._reads = self._repaired = 0
+
+
+def _page(pages: Pages, body: bytes, received_at_us: int) -> RecentTrades:
+    return _without_refused(pages.take(body, received_at_us))
 
 
 def _parsed(exchange: Exchange, body: bytes, market: Market, received_at_us: int) -> RecentTrades:

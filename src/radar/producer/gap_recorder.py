@@ -9,8 +9,15 @@ import structlog
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import Dataset
-from radar.producer.gaps import AwaitedBackfills, Coverage, Read, Uncovered
+from radar.producer.gaps import (
+    EVENT_TIME_MARGIN_US,
+    AwaitedBackfills,
+    Coverage,
+    Read,
+    Uncovered,
+)
 from radar.producer.reports import Reports
+from radar.producer.trade_sequence import Hole
 from radar.records import Gap, GapCause
 from radar.telemetry import metrics
 
@@ -50,6 +57,7 @@ class GapRecorder:
         self._repair = repair
         self._coverage = Coverage()
         self._awaited = AwaitedBackfills(REPAIR_PATIENCE_US)
+        self._holes: dict[Hole, int] = {}  # recorded at, Unix time
         self._stopped = False
         self._looked_us = 0
 
@@ -114,6 +122,25 @@ class GapRecorder:
         else:
             self._record(gap, repaired=False)
 
+    def missing(self, hole: Hole) -> None:
+        """Record at once that the exchange's numbers prove a loss."""
+        self._holes[hole] = unix_us()
+        self._record_hole(hole, repaired=False)
+
+    def filled(self, hole: Hole) -> None:
+        """Record that every missing trade has come after all."""
+        if hole in self._holes:
+            self._record_hole(hole, repaired=True)
+            del self._holes[hole]
+        # The numbers prove it, so no read has to reach back.
+        self.read(Read(hole.symbol, unix_us(), hole.began_at_us - EVENT_TIME_MARGIN_US))
+
+    def _record_hole(self, hole: Hole, *, repaired: bool) -> None:
+        # The same time of recording: the row takes the place of the one before.
+        gap = Uncovered(hole.began_at_us, hole.ended_at_us, GapCause.SEQUENCE, (hole.symbol,))
+        numbers = (hole.first_id, hole.last_id)
+        self._record(gap, repaired=repaired, numbers=numbers, recorded_at_us=self._holes[hole])
+
     def serve(self) -> None:
         """Publish the gaps that the passing of time completes; call it many times a second."""
         if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
@@ -141,7 +168,15 @@ class GapRecorder:
                 self._awaited.add(gap, _monotonic_us())
                 self._repair(gap.symbols)
 
-    def _record(self, gap: Uncovered, *, repaired: bool) -> None:
+    def _record(
+        self,
+        gap: Uncovered,
+        *,
+        repaired: bool,
+        numbers: tuple[int, int] | None = None,
+        recorded_at_us: int = 0,
+    ) -> None:
+        first_id, last_id = numbers or (0, 0)
         metrics.GAPS.labels(self._dataset.name, gap.cause.value).inc()
         (_log.info if repaired else _log.warning)(
             "gap",
@@ -160,7 +195,10 @@ class GapRecorder:
             began_at_us=gap.began_at_us,
             ended_at_us=gap.ended_at_us,
             repaired=repaired,
-            received_at_us=unix_us(),
+            received_at_us=recorded_at_us or unix_us(),
+            first_id=first_id,
+            last_id=last_id,
+            missing=last_id - first_id + 1 if numbers else 0,
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import stamina
 import structlog
 
@@ -32,6 +33,7 @@ from radar.producer.reports import Reports
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import WatchRecorder
 from radar.producer.set_aside import Reason, SetAside
+from radar.producer.trade_sequence import TradeSequences
 from radar.producer.unpublished import Unpublished
 from radar.records import Market
 from radar.settings import Settings
@@ -63,9 +65,22 @@ SILENT_AFTER_FRAMES = 30
 MOST_BEHIND_S = 5.0
 MOST_AHEAD_S = 1.5
 SHOWN_SYMBOLS = 3
+# Published trades of each partition that a new process looks at for the newest numbers.
+READ_BACK = 20_000
 # The datasets in which a producer reports about itself.
 REPORTED = (GAPS, WATCHES)
 
+
+class _Numbered(msgspec.Struct):
+    """The members of a published trade that continue the exchange's numbers."""
+
+    source: str
+    symbol: str
+    received_at_us: int
+    sequence: int = 0
+
+
+_numbered = msgspec.json.Decoder(_Numbered)
 _log = structlog.get_logger()
 
 
@@ -139,7 +154,7 @@ class Producer:
             Publisher(settings, dataset.topic, retry_refused_s=math.inf) for dataset in REPORTED
         ]
         self._recorder: Recorder = (
-            TradeRecorder(self._exchange.name)
+            TradeRecorder(self._exchange.name, proves_trades=self._exchange.proves_trades)
             if dataset is TRADES
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
@@ -216,6 +231,7 @@ class Producer:
         self._health.set("start", "Kafka has not confirmed the topics yet")
         await self._create_topics()
         self._health.set("start", "the exchange has not sent its market list yet")
+        await self._go_on_from_published()
         self._serving = self._start(self._serve())
         self._releasing = self._start(self._release())
         self._add((await self._changes(self._listing.start)).new)
@@ -305,6 +321,38 @@ class Producer:
                     self._health.set("waits for kafka", str(error))
                     raise
         self._health.clear("waits for kafka")
+
+    async def _go_on_from_published(self) -> None:
+        """Take the newest numbers that an earlier process has published, so that a hole shows."""
+        sequences = self._sequences
+        if sequences is None:
+            return
+        cluster = Cluster(self._settings)
+
+        def read() -> None:
+            for message in cluster.messages(self._dataset.topic, newest=READ_BACK):
+                try:
+                    trade = _numbered.decode(message.value() or b"")
+                except msgspec.MsgspecError:
+                    continue
+                if trade.source == self._exchange.name and trade.sequence:
+                    sequences.begin(trade.symbol, trade.sequence, trade.received_at_us)
+
+        await self._until_kafka_answers(read)
+
+    @property
+    def _sequences(self) -> TradeSequences | None:
+        return self._recorder.sequences if isinstance(self._recorder, TradeRecorder) else None
+
+    def _look_for_holes(self) -> None:
+        """Record the losses that the exchange's numbers prove, and fetch the trades."""
+        if (sequences := self._sequences) is None:
+            return
+        for hole in sequences.found(unix_us()):
+            self._gaps.missing(hole)
+            self._repair.request_hole(hole)
+        for hole in sequences.filled():
+            self._gaps.filled(hole)
 
     async def _follow_markets(self) -> None:
         absent = 0
@@ -549,6 +597,7 @@ class Producer:
 
     def _serve_reports(self) -> None:
         self._record_unpublished()
+        self._look_for_holes()
         self._gaps.serve()
         self._watches.serve()
         for reports in self._reports:

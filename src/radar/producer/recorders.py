@@ -7,6 +7,7 @@ from typing import Protocol
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
 from radar.producer.trade_ids import Occurrences, Published, combination, trade_id
+from radar.producer.trade_sequence import TradeSequences
 from radar.records import BookSide, DepthSnapshot, Trade
 from radar.telemetry import metrics
 
@@ -49,9 +50,14 @@ class Recorder(Protocol):
 
 
 class TradeRecorder:
-    """Every trade becomes a message at once, under its ID."""
+    """Every trade becomes a message at once, under its ID.
 
-    def __init__(self, exchange: str) -> None:
+    Attributes:
+        sequences: The holes in the exchange's numbers; None: it gives no consecutive ones.
+    """
+
+    def __init__(self, exchange: str, *, proves_trades: bool = False) -> None:
+        self.sequences = TradeSequences() if proves_trades else None
         self._published = Published()
         self._repeated = metrics.REPEATED_TRADES.labels(exchange)
         self._clock_skew = metrics.CLOCK_SKEW_SECONDS.labels(exchange)
@@ -75,7 +81,9 @@ class TradeRecorder:
                 self._note_delay(trade)
             message_format.check_trade(trade)
             content = combination(trade)
-            n = occurrences.count(content, trade.received_at_us)
+            n = occurrences.of(trade, content)
+            if trade.sequence and self.sequences is not None:
+                self.sequences.take(trade.symbol, trade.sequence, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
                 self._repeated.inc()
                 return None
@@ -100,6 +108,8 @@ class TradeRecorder:
 
     def forget(self, symbols: Collection[str]) -> Iterator[Message]:
         """Yield no message: trades do not wait, and the memory of them is bounded."""
+        if self.sequences is not None:
+            self.sequences.forget(symbols)
         return iter(())
 
     def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
@@ -114,7 +124,7 @@ class TradeRecorder:
             since_ms += SECOND_MS
         for trade in trades:
             content = combination(trade)
-            n = occurrences.count(content, trade.received_at_us)
+            n = occurrences.of(trade, content)
             if trade.event_time_ms >= since_ms and not self._published.is_published(content, n):
                 found.append((trade, n))
         return found

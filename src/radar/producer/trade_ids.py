@@ -28,7 +28,12 @@ REMEMBER_PUBLISHED = 100_000
 
 
 def combination(trade: Trade | TradeMessage) -> str:
-    """Return the content that identifies a trade: everything but the time of receipt."""
+    """Return the content that identifies a trade: the exchange's ID, if it gives one.
+
+    Otherwise it is everything but the time of receipt.
+    """
+    if trade.native_id:
+        return f"{trade.source}|{trade.symbol}|{trade.native_id}"
     return (
         f"{trade.source}|{trade.symbol}|{trade.event_time_ms}|{trade.price}"
         f"|{trade.base_amount}|{trade.side}"
@@ -107,8 +112,12 @@ class Occurrences:
     def __init__(self) -> None:
         self._counted = Memory(REMEMBER_OF_A_SOURCE)
 
+    def of(self, trade: Trade, combination: str) -> int:
+        """Return the occurrence of this trade; 1 for every trade with an ID of the exchange."""
+        return 1 if trade.native_id else self.count(combination, trade.received_at_us)
+
     def count(self, combination: str, now_us: int) -> int:
-        """Return the occurrence of this trade; the first is 1."""
+        """Return the occurrence of this content; the first is 1."""
         n = self._counted.get(combination) + 1
         self._counted.set(combination, n, now_us)
         return n

@@ -1,0 +1,57 @@
+"""Holes in the exchange's consecutive numbers prove losses."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radar.producer.trade_sequence import GRACE_US, Hole, TradeSequences
+
+
+def ranges(holes: list[Hole]) -> list[tuple[str, int, int]]:
+    return [(hole.symbol, hole.first_id, hole.last_id) for hole in holes]
+
+
+def test_consecutive_numbers_and_repetitions_leave_no_hole() -> None:
+    sequences = TradeSequences()
+    for number in (7, 8, 9, 8, 9, 10, 7):
+        sequences.take("BTCUSDT", number, 1)
+    assert sequences.found(1 + GRACE_US) == []
+
+
+def test_a_jump_is_a_hole_of_its_market_only() -> None:
+    sequences = TradeSequences()
+    sequences.take("BTCUSDT", 7, 1)
+    sequences.take("ETHUSDT", 100, 1)
+    sequences.take("BTCUSDT", 11, 5)
+    sequences.take("ETHUSDT", 101, 5)
+    assert sequences.found(5 + GRACE_US - 1) == []
+    (hole,) = sequences.found(5 + GRACE_US)
+    assert (hole.symbol, hole.first_id, hole.last_id) == ("BTCUSDT", 8, 10)
+    assert (hole.began_at_us, hole.ended_at_us, hole.missing) == (1, 5, 3)
+    assert sequences.found(5 + 2 * GRACE_US) == []
+
+
+def test_another_connection_that_brings_the_trade_in_time_leaves_no_hole() -> None:
+    sequences = TradeSequences()
+    for number in (7, 9, 8):
+        sequences.take("BTCUSDT", number, 1)
+    assert sequences.found(1 + GRACE_US) == []
+
+
+def test_an_earlier_process_is_continued() -> None:
+    sequences = TradeSequences()
+    sequences.begin("BTCUSDT", 41, 1)
+    sequences.begin("BTCUSDT", 40, 1)
+    sequences.take("BTCUSDT", 44, 9)
+    assert ranges(sequences.found(9 + GRACE_US)) == [("BTCUSDT", 42, 43)]
+
+
+@given(st.permutations(range(2, 30)), st.integers(0, 28))
+def test_a_hole_is_filled_by_its_trades_in_any_order(numbers: list[int], given: int) -> None:
+    sequences = TradeSequences()
+    sequences.take("BTCUSDT", 1, 1)
+    sequences.take("BTCUSDT", 30, 2)
+    (hole,) = sequences.found(2 + GRACE_US)
+    for number in numbers[:given]:
+        sequences.take("BTCUSDT", number, 3)
+    assert hole.missing == 28 - given
+    assert sequences.filled() == ([hole] if given == 28 else [])
