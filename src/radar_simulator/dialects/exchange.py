@@ -119,7 +119,8 @@ class DialectExchange:
         self._max_age_s = options.connection_max_age_s
         self._orders_at = 0
         self._refuse_until = self._rest_error_until = self._no_ping_until = 0.0
-        self._html_until = self._banned_until = self._restarting_until = 0.0
+        self._html_until = self._restarting_until = 0.0
+        self._banned_until = self._over_until = 0.0
         self._refuse_status = self._rest_error_status = 503
         self._html_status = 502
         self._faults: dict[FaultName, Callable[[Fault, float], None]] = {
@@ -462,23 +463,21 @@ class DialectExchange:
         budget, window_s = self.dialect.budget
         while self._spent and self._spent[0][0] <= now - window_s:
             self._spent.popleft()
-        if now >= self._banned_until and self._beyond:
-            self._beyond = 0
         cost = self.dialect.cost(request)
-        over = budget and sum(each for _, each in self._spent) + cost > budget
-        if now < self._banned_until or over:
-            if not self._beyond:
-                self._banned_until = max(
-                    self._banned_until, self._spent[0][0] + window_s if over else now
-                )
-            self._beyond += 1
-            banned = self._beyond > BAN_AFTER
-            if self._beyond == BAN_AFTER + 1:
-                self._banned_until = max(self._banned_until, now + BAN_S)
-            wait_s = max(1, math.ceil(self._banned_until - now))
-            return self.dialect.throttled(wait_s, request.now_us, banned=banned)
-        self._spent.append((now, cost))
-        return None
+        if now >= max(self._banned_until, self._over_until):
+            self._beyond = 0
+            if not budget or not cost or sum(each for _, each in self._spent) + cost <= budget:
+                if cost:
+                    self._spent.append((now, cost))
+                return None
+            self._over_until = self._spent[0][0] + window_s
+        elif not cost and now >= self._banned_until:
+            return None  # has no budget
+        self._beyond += 1
+        if self._beyond == BAN_AFTER + 1:
+            self._over_until = now + BAN_S
+        wait_s = max(1, math.ceil(max(self._banned_until, self._over_until) - now))
+        return self.dialect.throttled(wait_s, request.now_us, banned=self._beyond > BAN_AFTER)
 
     def _page(self) -> Answer:
         return Answer(self._html_status, MAINTENANCE, content_type="text/html")
@@ -570,7 +569,6 @@ class DialectExchange:
 
     def _ban(self, applied: Fault, now: float) -> None:
         self._banned_until = now + applied.seconds
-        self._beyond = max(1, self._beyond)
 
     def _goodbye(self, applied: Fault, now: float) -> None:
         """Announce the end of the connections, which comes after `seconds`."""
@@ -601,7 +599,8 @@ class DialectExchange:
         self._dropping.clear()
         self._max_age_s = self._options.connection_max_age_s
         self._refuse_until = self._rest_error_until = self._no_ping_until = 0.0
-        self._html_until = self._banned_until = self._restarting_until = 0.0
+        self._html_until = self._restarting_until = 0.0
+        self._banned_until = self._over_until = 0.0
         self.rest_hang_until = 0.0
         self._beyond = 0
         for client in self._clients.values():
