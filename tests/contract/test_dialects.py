@@ -540,6 +540,317 @@ def test_nobitex_gives_the_wait_in_the_body_of_429() -> None:
     _run(scenario, _still("nobitex"))
 
 
+# OKX
+
+
+def _okx_trade(row: Any) -> tuple[str, Decimal, Decimal, str]:
+    return row["tradeId"], Decimal(row["px"]), Decimal(row["sz"]), row["side"]
+
+
+async def _okx(sim: Simulator, channel: str, symbol: str = "BTC-USDT") -> _Socket:
+    socket = await _open(sim, f"/ws/v5/{'business' if channel == 'trades-all' else 'public'}")
+    await socket.send({"op": "subscribe", "args": [{"channel": channel, "instId": symbol}]})
+    answered = await socket.frame()
+    assert answered["event"] == "subscribe"
+    assert answered["arg"] == {"channel": channel, "instId": symbol}
+    return socket
+
+
+def test_okx_sends_consecutive_trades_and_rest_returns_a_dropped_one() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _okx(sim, "trades-all")
+        before = sim.trade(3, "BTC-USDT")
+        received = [(await socket.frame())["data"][0] for _ in before]
+        assert [_okx_trade(row) for row in received] == [_facts(entry) for entry in before]
+        sim.fault("drop", symbol="BTC-USDT")
+        (lost,) = sim.trade(1, "BTC-USDT")
+        (after,) = sim.trade(1, "BTC-USDT")
+        found = int((await socket.frame())["data"][0]["tradeId"])
+        assert [found - 1, found] == [int(lost.native_id), int(after.native_id)]
+        page = await _json(
+            sim, "/api/v5/market/history-trades", instId="BTC-USDT", type=1, after=found, limit=2
+        )
+        assert [_okx_trade(row) for row in page["data"]] == [_facts(lost), _facts(before[-1])]
+        await socket.close()
+        again = await _okx(sim, "trades-all")
+        assert int((await again.frame())["data"][0]["tradeId"]) == found
+        await again.close()
+
+    _run(scenario, _still("okx"))
+
+
+def test_okx_merges_the_trades_of_one_order_at_one_price() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _okx(sim, "trades")
+        entries = sim.trade(40, "BTC-USDT")
+        last = int(entries[0].native_id) - 1
+        counts = []
+        while last < int(entries[-1].native_id):
+            (row,) = (await socket.frame())["data"]
+            counts.append(int(row["count"]))
+            covered = [e for e in entries if last < int(e.native_id) <= int(row["tradeId"])]
+            assert int(row["tradeId"]) - counts[-1] == last
+            assert sum(Decimal(e.quantity) for e in covered) == Decimal(row["sz"])
+            last = int(row["tradeId"])
+        assert max(counts) > 1
+        await socket.close()
+
+    _run(scenario, _still("okx", twin_share=0.5))
+
+
+def test_okx_chains_books_and_a_lost_update_breaks_the_chain() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _okx(sim, "books")
+        first = (await socket.frame())["data"][0]
+        assert first["prevSeqId"] == -1
+        number = first["seqId"]
+
+        async def follow(updates: int) -> list[bool]:
+            nonlocal number
+            chained = []
+            for _ in range(updates):
+                data = (await socket.frame())["data"][0]
+                chained.append(data["prevSeqId"] == number)
+                number = data["seqId"]
+            return chained
+
+        assert all(await follow(30))
+        before = number
+        sim.fault("epoch")
+        assert all(await follow(10))
+        assert number < before
+        sim.fault("drop", symbol="BTC-USDT", kind="book", count=3)
+        assert (await follow(10)).count(False) == 1
+        await socket.close()
+
+    _run(scenario, _still("okx", symbols=1, depth_per_s=200))
+
+
+def test_okx_answers_text_pings_refuses_and_closes_silent_connections() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _open(sim)
+        await socket.send("ping")
+        assert await socket.text() == "pong"
+        for arg in (
+            {"channel": "trades-all", "instId": "BTC-USDT"},
+            {"channel": "trades", "instId": "NOSUCH"},
+        ):
+            await socket.send({"op": "subscribe", "args": [arg]})
+            refused = await socket.frame()
+            assert (refused["event"], refused["code"]) == ("error", "60018")
+            assert f"channel:{arg['channel']},instId:{arg['instId']} doesn't" in refused["msg"]
+        sim.fault("goodbye", seconds=30)
+        assert (await socket.frame())["code"] == "64008"
+        assert await socket.closed() == (4004, "No data received in 30s")
+
+    _run(scenario, _still("okx", pong_timeout_s=0.5))
+
+
+# Ramzinex
+
+
+def _ramzinex_trade(row: Any) -> tuple[str, Decimal, Decimal, str]:
+    return row[5], Decimal(row[0]) / 10, Decimal(row[1]), row[3]
+
+
+def test_ramzinex_pushes_whole_lists_that_hold_a_dropped_trade_too() -> None:
+    async def scenario(sim: Simulator) -> None:
+        before = sim.trade(60, "BTCIRR")
+        socket, (reply,) = await _centrifugo(sim, "last-trades:2")
+        (cached,) = reply["publications"]
+        assert [_ramzinex_trade(row) for row in cached["data"]] == [
+            _facts(entry) for entry in before[:-51:-1]
+        ]
+        (new,) = sim.trade(1, "BTCIRR")
+        push = (await socket.document())["push"]["pub"]
+        assert push["offset"] == cached["offset"] + 1
+        assert len(push["data"]) == 50
+        assert _ramzinex_trade(push["data"][0]) == _facts(new)
+        sim.fault("drop", symbol="BTCIRR")
+        (lost,) = sim.trade(1, "BTCIRR")
+        sim.trade(1, "BTCIRR")
+        push = (await socket.document())["push"]["pub"]
+        assert push["offset"] == cached["offset"] + 3
+        assert _ramzinex_trade(push["data"][1]) == _facts(lost)
+        assert lost.possible
+        root = "/exchange/api/v1.0/exchange"
+        rows = (await _json(sim, f"{root}/orderbooks/2/trades"))["data"]
+        assert _ramzinex_trade(rows[1]) == _facts(lost)
+        sim.trade(60, "BTCIRR")
+        rows = (await socket.document())["push"]["pub"]["data"]
+        assert len({row[5] for row in rows} & {row[5] for row in push["data"]}) == 0
+        await socket.close()
+
+    _run(scenario, _still("ramzinex"))
+
+
+def test_ramzinex_sells_end_with_the_best_and_markets_are_numbers() -> None:
+    async def scenario(sim: Simulator) -> None:
+        root = "/exchange/api/v1.0/exchange"
+        pairs = (await _json(sim, f"{root}/pairs"))["data"]
+        assert {each["pair_id"] for each in pairs} >= {2, 3, 11, 12}
+        assert len({each["pair_id"] for each in pairs}) == len(pairs)
+        socket, _ = await _centrifugo(sim, "orderbook:12")
+        data = (await socket.document())["push"]["pub"]["data"]
+        buys, sells = ([row[0] for row in data[side]] for side in ("buys", "sells"))
+        assert buys == sorted(buys, reverse=True)
+        assert sells == sorted(sells, reverse=True)
+        assert buys[0] < sells[-1]
+        await socket.close()
+
+    _run(scenario, _still("ramzinex", depth_per_s=500))
+
+
+# Bitpin
+
+
+def _bitpin_trade(row: Any) -> tuple[str, Decimal, Decimal, str]:
+    return row["id"], Decimal(row["price"]), Decimal(row["base_amount"]), row["side"]
+
+
+def test_bitpin_repeats_trades_and_a_dropped_push_is_a_hole() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket, (_,) = await _centrifugo(sim, "matches:BTC_IRT")
+        before = sim.trade(4, "BTC_IRT")
+        push = (await socket.document())["push"]["pub"]
+        assert [_bitpin_trade(row) for row in push["data"]["matches"]] == [
+            _facts(entry) for entry in reversed(before)
+        ]
+        sim.fault("drop", symbol="BTC_IRT")
+        lost = sim.trade(5, "BTC_IRT")
+        (after,) = sim.trade(1, "BTC_IRT")
+        push = (await socket.document())["push"]["pub"]
+        assert push["offset"] == 3
+        assert [_bitpin_trade(row) for row in push["data"]["matches"]] == [
+            _facts(entry) for entry in (after, *reversed(lost[-3:]))
+        ]
+        rows = await _json(sim, "/api/v1/mth/matches/BTC_IRT/")
+        assert [_bitpin_trade(row) for row in rows[1:6]] == [_facts(e) for e in reversed(lost)]
+        for row in rows:
+            buyer, seller = map(int, row["id"].split("_"))
+            assert row["side"] == ("buy" if buyer > seller else "sell")
+        markets = await _json(sim, "/api/v1/mkt/markets/")
+        assert {"BTC_IRT", "BTC_USDT", "USDT_IRT"} <= {each["symbol"] for each in markets}
+        sim.fault("ban", seconds=20)
+        refused = await _get(sim, "/api/v1/mkt/markets/")
+        assert refused.status_code == 429
+        assert "Expected available in 20 seconds" in refused.json()["detail"]
+        await socket.close()
+
+    _run(scenario, _still("bitpin"))
+
+
+# Exir
+
+
+def _exir_trade(row: Any) -> tuple[str, Decimal, Decimal, str]:
+    return "", Decimal(row["price"]), Decimal(row["size"]), row["side"]
+
+
+async def _exir(sim: Simulator, *args: str) -> _Socket:
+    socket = await _open(sim)
+    assert await socket.frame() == {"message": "Welcome!"}
+    await socket.send({"op": "subscribe", "args": args})
+    return socket
+
+
+def test_exir_begins_with_a_partial_that_closes_a_hole() -> None:
+    async def scenario(sim: Simulator) -> None:
+        before = sim.trade(3, "btc-irt")
+        socket = await _exir(sim, "trade:btc-irt")
+        partial = await socket.frame()
+        assert partial["action"] == "partial"
+        assert [_exir_trade(row) for row in partial["data"]] == [
+            _facts(entry) for entry in reversed(before)
+        ]
+        sim.fault("drop", symbol="btc-irt")
+        (lost,) = sim.trade(1, "btc-irt")
+        (after,) = sim.trade(1, "btc-irt")
+        inserted = await socket.frame()
+        assert inserted["action"] == "insert"
+        assert [_exir_trade(row) for row in inserted["data"]] == [_facts(after)]
+        rows = (await _json(sim, "/v2/trades", symbol="btc-irt"))["btc-irt"]
+        assert _exir_trade(rows[1]) == _facts(lost)
+        await socket.close()
+        again = await _exir(sim, "trade:btc-irt", "orderbook:btc-irt")
+        assert _exir_trade((await again.frame())["data"][1]) == _facts(lost)
+        book = (await again.frame())["data"]
+        assert len(book["bids"]) == len(book["asks"]) == 10
+        await again.close()
+
+    _run(scenario, _still("exir"))
+
+
+def test_exir_leaves_the_rest_of_a_message_undone_after_an_error() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _exir(sim, "orderbook:btc-irt", "trade:nosuch", "orderbook:eth-irt")
+        assert (await socket.frame())["symbol"] == "btc-irt"
+        assert await socket.frame() == {"error": "Invalid symbol"}
+        await socket.send({"op": "subscribe", "args": ["orderbook:btc-irt"]})
+        expected = {"error": "Already subscribed to channel orderbook:btc-irt"}
+        assert await socket.frame() == expected
+        await socket.send(*({"op": "ping"} for _ in range(30)))
+        assert [await socket.frame() for _ in range(30)] == [{"message": "pong"}] * 30
+        await socket.send(*({"op": "subscribe", "args": ["x"]} for _ in range(20)))
+        errors = [(await socket.frame())["error"] for _ in range(20)]
+        assert "Rate limit exceeded" in errors[-1]
+        await socket.close()
+
+    _run(scenario, _still("exir"))
+
+
+def test_exir_closes_silent_clients_and_refuses_handshakes_without_its_hub() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _exir(sim, "trade:btc-irt")
+        assert (await socket.closed())[0] == 1000
+        socket = await _exir(sim, "trade:btc-irt")
+        sim.fault("goodbye", seconds=0)
+        assert (await socket.closed())[0] == 1000
+        with pytest.raises(InvalidStatus) as refused:
+            await _open(sim)
+        assert refused.value.response.status_code == 400
+        assert b"Hub websocket is disconnected" in (refused.value.response.body or b"")
+
+    _run(scenario, _still("exir", pong_timeout_s=0.3))
+
+
+# Tabdeal
+
+
+def test_tabdeal_sends_whole_books_and_returns_trades_only_over_rest() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _open(sim)
+        await socket.send({"method": "SUBSCRIBE", "params": ["btcirt@trade"], "id": 1})
+        assert await socket.frame() == {"error": "INVALID_FORMAT"}
+        await socket.send({"method": "SUBSCRIBE", "params": ["btcirt@depth@2000ms"], "id": 2})
+        assert await socket.frame() == {"result": None, "id": 2}
+        first, second = await socket.frame(), await socket.frame()
+        assert first["data"]["b"] == second["data"]["b"]
+        assert 1900 < second["data"]["E"] - first["data"]["E"] < 3000
+        mine, other = sim.trade(3, "BTCIRT"), sim.trade(1, "USDTIRT")
+        after = sim.trade(1, "BTCIRT")
+        rows = await _json(sim, "/r/api/v1/trades", symbol="BTCIRT", limit=1000)
+        found = [
+            (
+                str(row["id"]),
+                Decimal(row["price"]),
+                Decimal(row["qty"]),
+                "sell" if row["isBuyerMaker"] else "buy",
+            )
+            for row in reversed(rows)
+        ]
+        assert found == [_facts(entry) for entry in (*mine, *after)]
+        ids = [int(entry.native_id) for entry in (*mine, *other, *after)]
+        assert ids == sorted(set(ids))
+        assert (await _get(sim, "/r/api/v1/trades", symbol="NOSUCH")).status_code == 500
+        assert (await _get(sim, "/r/api/v1/depth", symbol="NOSUCH")).json() == {"code": 1206}
+        info = await _json(sim, "/r/api/v1/exchangeInfo", limit=1000)
+        assert {"BTCIRT", "USDTIRT"} <= {each["symbol"] for each in info}
+        await socket.close()
+
+    _run(scenario, _still("tabdeal"))
+
+
 # Every exchange
 
 

@@ -114,10 +114,17 @@ Action: TypeAlias = Text | Ping | Close | Subscribe | Unsubscribe
 
 
 class Outgoing(NamedTuple):
-    """A frame for all subscribers of a topic, and the trades in it that have just happened."""
+    """A frame for all subscribers of a topic.
+
+    Attributes:
+        payload: The text.
+        trades: Trades in it that have just happened.
+        again: Trades in it that were sent before.
+    """
 
     payload: str
     trades: Sequence[Trade] = ()
+    again: Sequence[Trade] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +278,15 @@ class Dialect:
         raise ValueError(f"{self.name} has no checksums")
 
     def restart(self) -> None:
-        """Begin a new epoch, where the protocol has epochs.
+        """Begin a new epoch, where the protocol's numbers can begin anew.
 
         Raises:
             ValueError: If it has none.
         """
         raise ValueError(f"{self.name} has no epochs")
+
+    restart_closes: ClassVar[bool] = True
+    """A new epoch ends all connections."""
 
     # REST
 
@@ -310,6 +320,11 @@ def decoded(message: str | bytes) -> Json:
         return msgspec.json.decode(message)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def shortest(text: str) -> msgspec.Raw:
+    """Put a decimal into JSON as a program with doubles writes it: `1e-05`."""
+    return raw(repr(float(text)) if text.startswith("0.0000") else text)
 
 
 def raw(text: str) -> msgspec.Raw:

@@ -258,7 +258,7 @@ class DialectExchange:
         frames = {
             topic: list(self.dialect.book(topic, update)) for topic in self._topics["book", symbol]
         }
-        if self._dropped("book", symbol):
+        if not any(frames.values()) or self._dropped("book", symbol):
             return
         for topic, outgoing in frames.items():
             for client in self._targets(topic, now):
@@ -289,6 +289,7 @@ class DialectExchange:
     ) -> None:
         for each in outgoing:
             client.outbox.append(each.payload)
+            client.again.extend(each.again)
             for trade in each.trades:
                 if entry := entries.get(trade.number):
                     client.queue_trade(b"", entry)
@@ -448,9 +449,9 @@ class DialectExchange:
         if now < self._rest_error_until:
             return Answer(self._rest_error_status, b"")
         request = Request(path, query, headers, _now_us())
-        if refusal := self._over_budget(request, now):
-            return refusal
         try:
+            if refusal := self._over_budget(request, now):
+                return refusal
             given = self.dialect.rest(request)
         except ValueError as error:
             return Answer(400, msgspec.json.encode({"error": f"bad parameter {error}"}))
@@ -588,9 +589,9 @@ class DialectExchange:
         self._flush()
 
     def _epoch(self, applied: Fault, now: float) -> None:
-        """Restart the exchange's server: new numbers, and all connections end."""
+        """Restart the exchange's server: its numbers begin anew."""
         self.dialect.restart()
-        for client in list(self._clients.values()):
+        for client in list(self._clients.values()) if self.dialect.restart_closes else ():
             if client.reachable():
                 self._close(client, *self.dialect.goodbye_code)
 

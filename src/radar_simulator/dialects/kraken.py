@@ -103,7 +103,8 @@ class Simulated(Dialect):
         elif params.get("channel") == "instrument":
             yield from self._instruments(stamps)
         elif params.get("channel") in ("trade", "book"):
-            for symbol in params.get("symbol") or ():
+            symbols = params.get("symbol")
+            for symbol in symbols if isinstance(symbols, list) else ():
                 yield from self._asked(session, method, params, str(symbol), stamps)
         else:
             error = {"error": "Unsupported channel", "method": method, "success": False}

@@ -251,7 +251,7 @@ def list_markets(
             usdt = 1.0 if base == "USDT" else known[base].price
             found.append(
                 MarketListing(
-                    symbol=spelling.format(base=base, quote=name),
+                    symbol=spelling.format(base=base, quote=name, lower=base.lower()),
                     base=base,
                     quote=quote,
                     fa_base=base,
