@@ -144,11 +144,11 @@ class Dashboard:
         return _json({"at_s": at_s, "markets": await pages.market_rows(self._reader)})
 
     async def _candles(self, request: Request) -> Response:
-        market = await self._market(request)
         grid = _grid(request)
         before_s = _time(request, "before_s", time.time() + pages.AHEAD_S)
         before_s = grid.ceil(before_s)  # so that equal queries can be shared
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
+        market = await self._market(request)
         key = market, grid, before_s, count
         found = await self._reader.shared(
             "candles",
@@ -165,8 +165,8 @@ class Dashboard:
         )
 
     async def _book(self, request: Request) -> Response:
-        market = await self._market(request)
         at_s = _time(request, "at_s", math.ceil(time.time() + pages.AHEAD_S))
+        market = await self._market(request)
         return _json(
             await self._reader.shared(
                 "book", lambda store: markets.book(store, market, at_s), key=(market, at_s)
@@ -174,8 +174,8 @@ class Dashboard:
         )
 
     async def _trades(self, request: Request) -> Response:
-        market = await self._market(request)
         count = _whole(request, "count", 50, 1, markets.MAX_TRADES)
+        market = await self._market(request)
         found = await self._reader.shared(
             "trades", lambda store: markets.trades(store, market, count), key=(market, count)
         )
@@ -221,8 +221,8 @@ class Dashboard:
             case "markets":
                 subjects = pages.all_markets(self._reader)
             case "market":
-                market = await self._market(request)
                 grid = _grid(request)
+                market = await self._market(request)
                 await self._reader.shared(
                     "exists", lambda store: markets.must_exist(store, market), key=market
                 )
