@@ -351,6 +351,19 @@ def stream_ledger(path: Path) -> Iterator[LedgerTrade]:
         )
 
 
+def ledger_exchange(path: Path) -> str:
+    """Return the name of the exchange that a file's simulated one imitates; blocks.
+
+    Raises:
+        InvalidLedger: If it does not begin with a line of the type `start`.
+    """
+    for line in _lines(path):
+        if line.type == "start":
+            return line.exchange
+        break
+    raise InvalidLedger(f"{path} does not begin as a ledger does")
+
+
 def ledger_started_us(path: Path) -> int:
     """Return when the first run of a ledger file began, Unix time.
 
@@ -369,6 +382,7 @@ class _Line(msgspec.Struct):
     """A line of the file; which members it has depends on its type."""
 
     type: str
+    exchange: str = "wallex"
     at: float = 0.0
     seq: int = 0
     via: str = ""

@@ -334,7 +334,9 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         port = server.sockets[0].getsockname()[1]
         running.ws_url = f"ws://{_host_port(options.host, port)}/ws"
         running.rest_url = f"http://{_host_port(options.host, port)}"
-        ledger.start(at=time.time(), port=port, seed=options.seed, symbols=options.symbols)
+        ledger.start(
+            exchange="wallex", at=time.time(), port=port, seed=options.seed, symbols=options.symbols
+        )
         for applied in options.faults:
             running.fault(applied)
         ticking = running.start()

@@ -245,7 +245,7 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
 ) -> None:
     put_trades(store, [1, 2, 3])
     about = get(client, "/api/about")
-    assert (about["exchange"], about["simulated"]) == ("wallex", False)
+    assert (about["exchanges"], about["simulated"]) == (["wallex"], False)
 
     def tables() -> dict[str, int]:
         return {each["dataset"]: each["rows"] for each in get(client, "/api/pipeline")["tables"]}

@@ -31,6 +31,17 @@ def started_us(path: Path) -> int:
         return radar_simulator.ledger_started_us(path)
 
 
+def exchange(path: Path) -> str:
+    """Return the name of the exchange that the simulated one imitates; blocks.
+
+    Raises:
+        RadarError: The file is not a ledger.
+        OSError: The file cannot be read.
+    """
+    with _translated():
+        return radar_simulator.ledger_exchange(path)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:

@@ -16,7 +16,7 @@ from radar_simulator import LedgerTrade
 
 WINDOW_TRADES = 50_000
 
-TradeFacts = tuple[str, str, Decimal, Decimal, str]  # symbol, second, price, amount, side
+TradeFacts = tuple[str, str, Decimal, Decimal, str]  # symbol, time, price, amount, side
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,18 @@ class DepthReconciliation:
     snapshots: int
     longest_interval_s: float  # between two snapshots of one book
 
+    def __add__(self, other: "DepthReconciliation") -> "DepthReconciliation":
+        """Return the sum for two exchanges."""
+        return DepthReconciliation(
+            books=self.books + other.books,
+            books_stored=self.books_stored + other.books_stored,
+            snapshots=self.snapshots + other.snapshots,
+            longest_interval_s=max(self.longest_interval_s, other.longest_interval_s),
+        )
+
 
 def trades_verdict(
-    store: Store, ledger: Path, since_us: int, before: str = ""
+    store: Store, ledger: Path, since_us: int, before: str = "", *, exchange: str
 ) -> TradesReconciliation:
     """Compare the trades received since a Unix time with the ledger's file; blocks.
 
@@ -62,6 +71,7 @@ def trades_verdict(
         ledger: The file.
         since_us: Unix time in microseconds.
         before: A second of the exchange as in the ledger; only trades before it are compared.
+        exchange: Name of the exchange that the simulated one imitates.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -72,7 +82,9 @@ def trades_verdict(
     verdict = compare_trades([], Counter())
     begins = ""
     for window, ends in _windows(trades(ledger), before):
-        verdict += compare_trades(window, stored_trades(store, since_us, begins, ends))
+        verdict += compare_trades(
+            window, stored_trades(store, since_us, begins, ends, exchange=exchange)
+        )
         begins = ends
     return verdict
 
@@ -111,7 +123,7 @@ def compare_trades(
 
 
 def stored_trades(
-    store: Store, since_us: int, begins: str = "", ends: str = ""
+    store: Store, since_us: int, begins: str = "", ends: str = "", *, exchange: str = "wallex"
 ) -> Counter[TradeFacts]:
     """Count the trades received since a Unix time, through the view that readers use; blocks.
 
@@ -120,6 +132,7 @@ def stored_trades(
         since_us: Unix time in microseconds.
         begins: The first second of the exchange that counts, as in the ledger; empty: any.
         ends: The first one that no longer counts; empty: none.
+        exchange: Name of the exchange.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -128,21 +141,27 @@ def stored_trades(
     rows = store.rows(
         queries.STORED_TRADES,
         {
+            "exchange": exchange,
             "since": since_us,
             "begins": _milliseconds(begins) if begins else 0,
             "ends": _milliseconds(ends) if ends else MAX_TIME_MS,
         },
     )
-    return Counter({(row[0], row[1], row[2], row[3], row[4]): int(row[5]) for row in rows})
+    return Counter(
+        {(row[0], _shortest(row[1]), row[2], row[3], row[4]): int(row[5]) for row in rows}
+    )
 
 
-def depth_verdict(store: Store, since_us: int, channels: int) -> DepthReconciliation:
+def depth_verdict(
+    store: Store, since_us: int, channels: int, *, exchange: str
+) -> DepthReconciliation:
     """Count the depth snapshots received since a Unix time; blocks.
 
     Args:
         store: The database.
         since_us: Unix time in microseconds.
         channels: Symbols and sides that the exchange sent.
+        exchange: Name of the exchange.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -150,7 +169,7 @@ def depth_verdict(store: Store, since_us: int, channels: int) -> DepthReconcilia
     """
     ((books, snapshots, longest_us),) = store.rows(
         queries.STORED_BOOKS,
-        {"since": since_us},
+        {"since": since_us, "exchange": exchange},
     )
     return DepthReconciliation(
         books=channels,
@@ -164,10 +183,17 @@ def _milliseconds(second: str) -> int:
     return int(datetime.fromisoformat(second).timestamp()) * 1000
 
 
+def _shortest(time: str) -> str:
+    """Return a time in UTC without the zeros at its end, as exchanges write it."""
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
+
+
 def _facts(trade: LedgerTrade) -> TradeFacts:
     return (
         trade.symbol,
-        trade.timestamp,
+        _shortest(trade.timestamp),
         Decimal(trade.price),
         Decimal(trade.quantity),
         str(trade.side),

@@ -13,7 +13,7 @@ These messages do not count as missing:
 - messages that an operator skipped because no client can read them (table `delivery_gaps`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -125,14 +125,14 @@ class VerifyReport:
 
 def verify(
     settings: Settings,
-    ledger: Path | None = None,
+    ledgers: Sequence[Path] = (),
     progress: Callable[[str, int, int], None] = lambda _dataset, _done, _all: None,
 ) -> VerifyReport:
-    """Compare all datasets, and the trades with the ledger of a simulated exchange; blocks.
+    """Compare all datasets, and the trades with the ledgers of simulated exchanges; blocks.
 
     Args:
         settings: The options, with the addresses of Kafka and ClickHouse.
-        ledger: The ledger's file; None: without a simulated exchange.
+        ledgers: The files of simulated exchanges.
         progress: Called with a dataset, the number of compared messages, and that of all.
 
     Raises:
@@ -147,7 +147,8 @@ def verify(
         datasets = [
             verify_dataset(cluster, store, dataset, progress) for dataset in DATASETS.values()
         ]
-        return VerifyReport(datasets, _verify_ledger(store, ledger) if ledger else None)
+        found = [_verify_ledger(store, ledger) for ledger in ledgers]
+        return VerifyReport(datasets, sum(found[1:], found[0]) if found else None)
     finally:
         store.close()
 
@@ -366,11 +367,12 @@ def _doubled(store: Store, dataset: Dataset, since_us: int) -> list[tuple[str, i
 def _verify_ledger(store: Store, ledger: Path) -> TradesReconciliation:
     """Compare the trades that the exchange has sent until now, after the time to store them."""
     since_us = ledger_file.started_us(ledger)
+    exchange = ledger_file.exchange(ledger)
     # The newest second is not over yet.
     before = _newest_second(ledger_file.trades(ledger))
     deadline_s = monotonic() + SETTLE_S
     while True:
-        verdict = trades_verdict(store, ledger, since_us, before)
+        verdict = trades_verdict(store, ledger, since_us, before, exchange=exchange)
         if not (verdict.lost or verdict.unexpected) or monotonic() > deadline_s:
             return verdict
         sleep(SETTLE_EVERY_S)

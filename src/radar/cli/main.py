@@ -191,6 +191,7 @@ def simulate(
     depth_per_second: Annotated[
         float, typer.Option(min=0, max=MAX_RATE, help="Depth frames per second over all books.")
     ] = 200,
+    exchange: Annotated[str, typer.Option(help="Exchange whose protocol it speaks.")] = "wallex",
     twin_share: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of trades that repeat the trade before exactly."),
@@ -257,12 +258,18 @@ def simulate(
 
 
 @app.command()
-def produce(dataset: Annotated[RecordedName, typer.Argument(help="Dataset to record.")]) -> None:
-    """Record trades or depth from the exchange into Kafka."""
+def produce(
+    dataset: Annotated[RecordedName, typer.Argument(help="Dataset to record.")],
+    exchange: Annotated[
+        str, typer.Option(help="Exchange to record; default: EXCHANGE, or the first of EXCHANGES.")
+    ] = "",
+) -> None:
+    """Record trades or depth of one exchange into Kafka."""
     from radar.processes import produce as run
 
-    settings = _settings(f"produce-{dataset}")
-    run(settings, _dataset(dataset))
+    given = {"exchange": exchange} if exchange else {}
+    settings = _settings(f"produce-{dataset}", **given)
+    run(settings.of_exchange(settings.own_exchange), _dataset(dataset))
 
 
 @app.command()
@@ -605,9 +612,9 @@ def verify(
     if ledger is not None:
         check_ledger(ledger)
     require(settings, kafka=True, clickhouse=True)
-    ledger = ledger or _running_ledger(settings)
+    ledgers = [ledger] if ledger else _running_ledgers(settings)
     with progress_bar() as show:
-        report = run(settings, ledger, show)
+        report = run(settings, ledgers, show)
     if as_json:
         say_json(facts(report), error=None if report.exact else list(describe(report))[-1])
     else:
@@ -816,15 +823,15 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def _running_ledger(settings: "Settings") -> Path | None:
+def _running_ledgers(settings: "Settings") -> list[Path]:
     from radar.status.state import running_pipeline
 
     running = running_pipeline(settings.radar_data_dir)
     if running is None or not running["simulated"]:
-        return None
-    from radar.local.pipeline import LEDGER, data_directory
+        return []
+    from radar.local.pipeline import LEDGERS, data_directory
 
-    return data_directory(settings, simulated=True) / LEDGER
+    return sorted(data_directory(settings, simulated=True).glob(LEDGERS))
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:

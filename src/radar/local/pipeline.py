@@ -70,7 +70,7 @@ STOP_TIMEOUT_S = 30.0
 SILENT_TIMEOUT_S = 5.0  # for a process that waits for a silent store, or for the store itself
 TRIM_EVERY_S = 20.0
 ROTATE_EVERY_S = 2.0
-LEDGER = "ledger.ndjson"
+LEDGERS = "ledger*.ndjson"
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
@@ -84,6 +84,23 @@ class Simulation:
     symbols: int
     trades_per_s: float
     depth_per_s: float
+
+
+@dataclass(frozen=True)
+class SimulatedExchange:
+    """One simulated exchange of a pipeline.
+
+    Attributes:
+        exchange: Name of the exchange that it imitates.
+        process: Name of its process.
+        port: Its port on 127.0.0.1.
+        ledger_path: The file of everything that it sends.
+    """
+
+    exchange: str
+    process: str
+    port: int
+    ledger_path: Path
 
 
 @dataclass(frozen=True)
@@ -128,21 +145,40 @@ class Pipeline:
         self.database = database
         self.simulation = simulation
         self.dashboard = addresses.dashboard(settings)
-        self.exchange_port = free_port() if simulation else 0
         self.settings = settings
+        self.simulated = self._simulated_exchanges() if simulation else []
         self.supervisor = Supervisor(data_dir / "logs", inherited)
         self.started_at_s = time.time()
         # The starting processes have the stores to themselves.
         observer = Observer(settings, self.deployment, stores_after_s=START_ALONE_S)
         self.watch = LiveOverview(observer)
         self._letters_before: dict[str, dict[int, int]] = {}  # ends of the topics, by partition
-        self._ledger_path = data_dir / LEDGER
         self._background: list[asyncio.Task[None]] = []
 
     @property
     def producers(self) -> list[str]:
         """Names of the producers."""
-        return [f"{self.settings.exchange}-{dataset}" for dataset in RECORDED]
+        return [name for name, _, _ in self._producers()]
+
+    def _producers(self) -> list[tuple[str, str, str]]:
+        """Return the name, the exchange and the dataset of each producer."""
+        return [
+            (f"{exchange}-{dataset}", exchange, dataset)
+            for exchange in self.settings.exchanges
+            for dataset in RECORDED
+        ]
+
+    def _simulated_exchanges(self) -> list[SimulatedExchange]:
+        names = self.settings.exchanges
+        return [
+            SimulatedExchange(
+                name,
+                "exchange" if len(names) == 1 else f"{name}-exchange",
+                free_port(),
+                self.data_dir / ("ledger.ndjson" if len(names) == 1 else f"ledger-{name}.ndjson"),
+            )
+            for name in names
+        ]
 
     @property
     def workers(self) -> dict[str, tuple[str, ...]]:
@@ -163,7 +199,8 @@ class Pipeline:
     def processes(self) -> dict[str, Child]:
         """All processes by name, in the order of the data's way."""
         children = self.supervisor.children
-        order = ("kafka", "clickhouse", "exchange", *self.workers, *self.producers, "dashboard")
+        exchanges = (each.process for each in self.simulated)
+        order = ("kafka", "clickhouse", *exchanges, *self.workers, *self.producers, "dashboard")
         return {name: children[name] for name in order if name in children}
 
     def deployment(self) -> Deployment:
@@ -193,12 +230,13 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as group:
                 tables = group.create_task(self._until_done(self._migrate, "clickhouse"))
-                exchange = group.create_task(self._start_exchange())
+                exchange = group.create_task(self._start_exchanges())
                 topics = group.create_task(self._prepare_topics())
                 cluster = await topics
                 await exchange
-                for dataset, name in zip(RECORDED, self.producers, strict=True):
-                    await self._start_role(name, ("produce", dataset), {})
+                for name, exchange_name, dataset in self._producers():
+                    command = ("produce", dataset, "--exchange", exchange_name)
+                    await self._start_role(name, command, {})
                 await tables
                 for name, datasets in self.workers.items():
                     await self._start_role(name, ("consume", *datasets), self._named(name))
@@ -221,21 +259,22 @@ class Pipeline:
         ended_at_s = time.time()
         stop = Stop(self.settings, self.supervisor, self.watch)
         notes: list[str] = []
-        channels = await self._quiesce(stop, notes) if self.simulation else 0
+        books = await self._quiesce(stop, notes) if self.simulation else {}
         timeout_s = min(STOP_TIMEOUT_S, stop.left_s)
         await stop.end(self.producers, timeout_s, "producers publish their received records")
         notes += self._failed_producers()
         left = await stop.stored()
         stored = left.messages == 0
         timeout_s = min(STOP_TIMEOUT_S if stored else SILENT_TIMEOUT_S, stop.left_s)
-        others = (*self.workers, "exchange", "dashboard")
+        exchanges = (each.process for each in self.simulated)
+        others = (*self.workers, *exchanges, "dashboard")
         ending = asyncio.create_task(stop.end(others, timeout_s, "processes end"))
         try:
             if not stored:
                 # Workers may store more while they end.
                 await ending
                 stop.say("the run is summed up")
-            summary = await aside(lambda: self._sum_up(ended_at_s, left, channels, notes), "sum up")
+            summary = await aside(lambda: self._sum_up(ended_at_s, left, books, notes), "sum up")
             await ending
             return summary
         finally:
@@ -288,13 +327,16 @@ class Pipeline:
             *("--user", self.settings.clickhouse_user),
         )
 
-    def _simulator_command(self, simulation: Simulation) -> tuple[str, ...]:
+    def _simulator_command(
+        self, simulation: Simulation, simulated: SimulatedExchange
+    ) -> tuple[str, ...]:
         return (
-            *("simulate", "--port", str(self.exchange_port), "--seed", str(simulation.seed)),
+            *("simulate", "--exchange", simulated.exchange),
+            *("--port", str(simulated.port), "--seed", str(simulation.seed)),
             *("--symbols", str(simulation.symbols)),
             *("--trades-per-second", str(simulation.trades_per_s)),
             *("--depth-per-second", str(simulation.depth_per_s)),
-            *("--ledger", str(self._ledger_path)),
+            *("--ledger", str(simulated.ledger_path)),
         )
 
     def _environment(self) -> dict[str, str]:
@@ -304,10 +346,11 @@ class Pipeline:
             # Members that join it within the same second may wait for each other for ever.
             variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "2"
         if self.simulation:
-            host = f"127.0.0.1:{self.exchange_port}"
             variables["EXCHANGE_PROXY"] = ""
-            variables["EXCHANGE_WS_URL"] = f"ws://{host}/ws"
-            variables["EXCHANGE_REST_URL"] = f"http://{host}"
+            for each in self.simulated:
+                name, host = each.exchange.upper(), f"127.0.0.1:{each.port}"
+                variables[f"{name}_WS_URL"] = f"ws://{host}"
+                variables[f"{name}_REST_URL"] = f"http://{host}"
         return variables
 
     def _named(self, worker: str) -> dict[str, str]:
@@ -322,15 +365,20 @@ class Pipeline:
     async def _start_store(self, name: str, command: tuple[str, ...]) -> None:
         await self.supervisor.start(ChildSpec(name, command, self._environment()))
 
-    async def _start_exchange(self) -> None:
+    async def _start_exchanges(self) -> None:
         if self.simulation is None:
             return
-        self._ledger_path.unlink(missing_ok=True)
-        command = self._simulator_command(self.simulation)
-        await self.supervisor.start(
-            ChildSpec("exchange", command, self._environment(), forked=True, serves_metrics=True)
-        )
-        await self._answers("exchange", Address("127.0.0.1", self.exchange_port, embedded=True))
+        for old in self.data_dir.glob(LEDGERS):
+            old.unlink()
+        for each in self.simulated:
+            command = self._simulator_command(self.simulation, each)
+            await self.supervisor.start(
+                ChildSpec(
+                    each.process, command, self._environment(), forked=True, serves_metrics=True
+                )
+            )
+        for each in self.simulated:
+            await self._answers(each.process, Address("127.0.0.1", each.port, embedded=True))
 
     async def _start_dashboard(self) -> None:
         if self.dashboard is None:
@@ -374,9 +422,9 @@ class Pipeline:
             ConfigurationError: The store holds data of the other origin.
         """
         simulated = self.simulation is not None
-        exchange = load(self.settings.exchange)
-        origin = Origin.SIMULATED if simulated else exchange_origin(self.settings, exchange)
-        refuse_other(mark, origin, store, "the exchange of this `radar up`", option)
+        for name in self.settings.exchanges:
+            origin = Origin.SIMULATED if simulated else exchange_origin(self.settings, load(name))
+            refuse_other(mark, origin, store, "the exchange of this `radar up`", option)
 
     async def _answers(self, name: str, address: Address) -> None:
         def is_up() -> None:
@@ -445,30 +493,38 @@ class Pipeline:
             for letter in Letters(cluster, dataset).open()
         )
 
-    async def _quiesce(self, stop: Stop, notes: list[str]) -> int:
-        """Make the exchange quiet; return the number of its books.
+    async def _quiesce(self, stop: Stop, notes: list[str]) -> dict[str, int]:
+        """Make the exchanges quiet; return the number of books of each.
 
-        The producers take its last frames before they close their connections. Invalid frames are
+        The producers take their last frames before they close their connections. Invalid frames are
         counted before: a process that has ended cannot answer.
         """
         stop.say("the exchange's last frames arrive")
-        try:
-            summary = await aside(lambda: self._ask_exchange("quiesce"), "quiesce")
-        except RadarError as error:
-            notes.append(str(error))
-            return 0
+        books: dict[str, int] = {}
+
+        async def quiesce(each: SimulatedExchange) -> None:
+            try:
+                summary = await aside(lambda: self._ask_exchange(each, "quiesce"), "quiesce")
+                books[each.exchange] = len(summary.depth_frames_by_channel)
+            except RadarError as error:
+                notes.append(str(error))
+
+        await asyncio.gather(*map(quiesce, self.simulated))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.watch.refresh(), COUNT_TIMEOUT_S)
-        return len(summary.depth_frames_by_channel)
+        return books
 
-    def _ask_exchange(self, question: str) -> LedgerSummary:
+    def _ask_exchange(self, simulated: SimulatedExchange, question: str) -> LedgerSummary:
         try:
-            content = fetch("127.0.0.1", self.exchange_port, f"/simulator/{question}", 10.0)
+            content = fetch("127.0.0.1", simulated.port, f"/simulator/{question}", 10.0)
         except (OSError, HTTPException) as error:
-            raise RadarError(f"the simulated exchange does not answer: {error}") from error
+            name = f"the simulated exchange {simulated.exchange}"
+            raise RadarError(f"{name} does not answer: {error}") from error
         return msgspec.json.decode(content, type=LedgerSummary)
 
-    def _sum_up(self, ended_at_s: float, left: Left, channels: int, notes: list[str]) -> RunSummary:
+    def _sum_up(
+        self, ended_at_s: float, left: Left, books: dict[str, int], notes: list[str]
+    ) -> RunSummary:
         since_us = int(self.started_at_s * 1_000_000)
         trades = depth = dead_letters = None
         notes = [*notes]
@@ -477,8 +533,12 @@ class Pipeline:
                 check_store(self.settings)
                 store = Store(self.settings)
                 try:
-                    trades = trades_verdict(store, self._ledger_path, since_us)
-                    depth = depth_verdict(store, since_us, channels)
+                    for each in self.simulated:
+                        name = each.exchange
+                        found = trades_verdict(store, each.ledger_path, since_us, exchange=name)
+                        trades = trades + found if trades else found
+                        stored = depth_verdict(store, since_us, books.get(name, 0), exchange=name)
+                        depth = depth + stored if depth else stored
                 finally:
                     store.close()
             except QueryFailed:

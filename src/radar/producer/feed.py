@@ -361,8 +361,11 @@ class Session:
             )
         session = cls(feed, connection, stream, symbols, patience)
         try:
-            for event in stream.opened():
-                await session._handle(event)
+            # An exchange that ends the connection meanwhile has ended a session: the reader finds
+            # the end, and the shard may look for the market that is the cause.
+            with contextlib.suppress(FeedLost):
+                for event in stream.opened():
+                    await session._handle(event)
         except BaseException:
             session._stop_timers()
             connection.abort()

@@ -188,7 +188,7 @@ def _clickhouse(overview: Overview) -> Iterator[Bottleneck]:
 
 def _exchange(overview: Overview) -> Iterator[Bottleneck]:
     for process in overview.processes:
-        if process.name == "exchange" and process.state not in ("running", ""):
+        if process.name.endswith("exchange") and process.state not in ("running", ""):
             yield Bottleneck(
                 "exchange",
                 "",

@@ -22,9 +22,10 @@ TABLE_SIZES = (
 )
 
 STORED_TRADES = (
-    "SELECT symbol, formatDateTime(event_time, '%Y-%m-%dT%H:%i:%SZ', 'UTC'), price,"
+    "SELECT symbol, formatDateTime(event_time_us, '%Y-%m-%dT%H:%i:%S.%f', 'UTC'), price,"
     " base_amount, toString(side), count() FROM trades"
-    " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+    " WHERE source = {exchange:String}"
+    " AND received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
     " AND event_time >= fromUnixTimestamp64Milli({begins:Int64}, 'UTC')"
     " AND event_time < fromUnixTimestamp64Milli({ends:Int64}, 'UTC')"
     " GROUP BY ALL"
@@ -33,12 +34,14 @@ STORED_BOOKS = (
     "SELECT count(), sum(n), max(longest) FROM (SELECT count() AS n,"
     " arrayMax(arrayPushFront(arrayDifference(arraySort(groupArray("
     "toUnixTimestamp64Micro(received_at)))), 0)) AS longest FROM orderbook_depth FINAL"
-    " WHERE received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-    " GROUP BY source, symbol, side)"
+    " WHERE source = {exchange:String}"
+    " AND received_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+    " GROUP BY symbol, side)"
 )
 
 _CHOSEN = (
-    " AND (empty({symbols:Array(String)}) OR symbol IN {symbols:Array(String)})"
+    " AND (empty({symbols:Array(String)})"
+    " OR hasAny({symbols:Array(String)}, [symbol, concat(source, ':', symbol)]))"
     " AND ({dataset:String} = '' OR record_kind = {dataset:String})"
 )
 
