@@ -10,7 +10,7 @@ come from its market list only.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from typing import Annotated, NamedTuple
 from urllib.parse import quote
 
@@ -208,7 +208,14 @@ class Binance(Exchange):
                 markets.append(Market(market.symbol, base, quoted))
         return MarketList(markets, malformed)
 
-    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+    def stream(
+        self,
+        dataset: Dataset,
+        markets: Iterable[Market],
+        *,
+        whole_books: bool,
+        memory: MutableMapping[str, object] | None = None,
+    ) -> Stream:
         """Return the protocol of a new connection."""
         if dataset.name == datasets.TRADES.name:
             return BinanceStream(_TRADE_STREAM, markets)

@@ -11,7 +11,7 @@ Numbers are JSON numbers with the engine's full precision, zeros included [doc].
 book is computed over these texts, so they are never read as floats.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -193,7 +193,14 @@ class Kraken(Exchange):
             markets.append(Market(symbol, base.upper(), quoted.upper(), code))
         return MarketList(markets, malformed)
 
-    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+    def stream(
+        self,
+        dataset: Dataset,
+        markets: Iterable[Market],
+        *,
+        whole_books: bool,
+        memory: MutableMapping[str, object] | None = None,
+    ) -> Stream:
         """Return the protocol of a new connection; no channel sends whole books [doc]."""
         return KrakenStream(dataset, markets)
 

@@ -10,7 +10,7 @@ so the chain of their numbers proves them.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -174,7 +174,14 @@ class Okx(Exchange):
                 markets.append(Market(market.symbol, market.base.upper(), market.quote.upper()))
         return MarketList(markets, malformed)
 
-    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+    def stream(
+        self,
+        dataset: Dataset,
+        markets: Iterable[Market],
+        *,
+        whole_books: bool,
+        memory: MutableMapping[str, object] | None = None,
+    ) -> Stream:
         """Return the protocol of a new connection."""
         if dataset.name == datasets.TRADES.name:
             return OkxStream(_TRADES, markets)
