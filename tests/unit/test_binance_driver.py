@@ -355,10 +355,23 @@ def test_a_backfill_reads_upward_by_id() -> None:
 def test_a_backfill_asks_again_some_times() -> None:
     pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
     assert pages is not None
-    for number in range(MAX_EMPTY_PAGES):
-        assert pages.outcome.value == "running", number
-        pages.take(rows(), NOW_US)
+    for _ in range(MAX_EMPTY_PAGES - 1):
+        with pytest.raises(ExchangeUnavailable, match="behind"):
+            pages.take(rows(4), NOW_US)
+    assert pages.outcome.value == "running"
+    pages.take(rows(), NOW_US)
     assert pages.outcome.value == "partial"
+
+
+def test_a_page_with_news_grants_new_attempts() -> None:
+    pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
+    assert pages is not None
+    for number in range(5, 9):
+        for _ in range(MAX_EMPTY_PAGES - 1):
+            with pytest.raises(ExchangeUnavailable):
+                pages.take(rows(), NOW_US)
+        pages.take(rows(number), NOW_US)
+    assert pages.outcome is Outcome.COMPLETE
 
 
 @pytest.mark.parametrize(
