@@ -154,11 +154,12 @@ class Kraken(Exchange):
     ws_url = "wss://ws.kraken.com/v2"  # [doc]
     rest_url = "https://api.kraken.com"  # [doc]
     markets_path = "/0/public/AssetPairs"  # [doc]
-    # Neither a lifetime nor limits of requests are published; 150 connections in 10 minutes [doc].
+    # Neither a lifetime nor limits of requests are published. 150 connections in 10 minutes from
+    # one address [doc], for the producers of trades and of books together.
     limits = Limits(
         markets_per_connection=200,
         sends_per_s=4.0,
-        connects_per_s=0.2,
+        connects_per_s=0.12,
         requests_per_s=0.9,  # about one a second [code]
     )
     recent_trades_full = PAGE
