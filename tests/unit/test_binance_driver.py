@@ -226,6 +226,14 @@ def test_times_are_in_milli_or_microseconds(time: int, event_time_us: int) -> No
     ]
 
 
+def test_rest_and_the_socket_send_times_of_one_resolution() -> None:
+    assert "timeUnit=MICROSECOND" in EXCHANGE.ws_url
+    assert EXCHANGE.rest_headers == {"X-MBX-TIME-UNIT": "MICROSECOND"}
+    body = rows(7).replace(b"1790499999000", b"1790499999123456")
+    (trade,) = EXCHANGE.parse_recent_trades(body, BTC, NOW_US).trades
+    assert (trade.event_time_ms, trade.event_time_us) == (1_790_499_999_123, 1_790_499_999_123_456)
+
+
 def test_the_snapshot_is_asked_for_after_the_acknowledgement() -> None:
     taken = stream()
     assert take(taken, update(1, 2)) == []

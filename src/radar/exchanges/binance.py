@@ -11,6 +11,7 @@ come from its market list only.
 
 from collections import deque
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 from urllib.parse import quote
 
@@ -173,6 +174,8 @@ class Binance(Exchange):
     # Times of a server that does not know the query are in milliseconds; both are read.
     ws_url = "wss://stream.binance.com:9443/stream?timeUnit=MICROSECOND"  # [doc]
     rest_url = "https://api.binance.com"  # [doc]
+    # As on the socket: the time of a trade is part of its row's key, so both must be equal.
+    rest_headers = MappingProxyType({"X-MBX-TIME-UNIT": "MICROSECOND"})  # [doc]
     markets_path = "/api/v3/exchangeInfo?symbolStatus=TRADING&showPermissionSets=false"  # [doc]
     limits = Limits(
         lifetime_s=86_400,  # [doc]
