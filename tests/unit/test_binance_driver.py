@@ -226,6 +226,14 @@ def test_times_are_in_milli_or_microseconds(time: int, event_time_us: int) -> No
     ]
 
 
+def test_rest_and_the_socket_send_times_of_one_resolution() -> None:
+    assert "timeUnit=MICROSECOND" in EXCHANGE.ws_url
+    assert EXCHANGE.rest_headers == {"X-MBX-TIME-UNIT": "MICROSECOND"}
+    body = rows(7).replace(b"1790499999000", b"1790499999123456")
+    (trade,) = EXCHANGE.parse_recent_trades(body, BTC, NOW_US).trades
+    assert (trade.event_time_ms, trade.event_time_us) == (1_790_499_999_123, 1_790_499_999_123_456)
+
+
 def test_the_snapshot_is_asked_for_after_the_acknowledgement() -> None:
     taken = stream()
     assert take(taken, update(1, 2)) == []
@@ -355,10 +363,23 @@ def test_a_backfill_reads_upward_by_id() -> None:
 def test_a_backfill_asks_again_some_times() -> None:
     pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
     assert pages is not None
-    for number in range(MAX_EMPTY_PAGES):
-        assert pages.outcome.value == "running", number
-        pages.take(rows(), NOW_US)
+    for _ in range(MAX_EMPTY_PAGES - 1):
+        with pytest.raises(ExchangeUnavailable, match="behind"):
+            pages.take(rows(4), NOW_US)
+    assert pages.outcome.value == "running"
+    pages.take(rows(), NOW_US)
     assert pages.outcome.value == "partial"
+
+
+def test_a_page_with_news_grants_new_attempts() -> None:
+    pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
+    assert pages is not None
+    for number in range(5, 9):
+        for _ in range(MAX_EMPTY_PAGES - 1):
+            with pytest.raises(ExchangeUnavailable):
+                pages.take(rows(), NOW_US)
+        pages.take(rows(number), NOW_US)
+    assert pages.outcome is Outcome.COMPLETE
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ come from its market list only.
 
 from collections import deque
 from collections.abc import Iterable, MutableMapping
+from types import MappingProxyType
 from typing import Annotated, NamedTuple
 from urllib.parse import quote
 
@@ -53,7 +54,7 @@ TRADES_WEIGHT = 25
 LEAST_KNOWN = 20
 PAGE = 1000
 # Answers of the database may lag behind the socket [?]: so many in a row may bring nothing.
-MAX_EMPTY_PAGES = 5
+MAX_EMPTY_PAGES = 6
 MAX_LEVELS = 10_000
 # Updates that wait for a snapshot: so many, and so many levels in all.
 MAX_WAITING = 1_000
@@ -173,12 +174,14 @@ class Binance(Exchange):
     # Times of a server that does not know the query are in milliseconds; both are read.
     ws_url = "wss://stream.binance.com:9443/stream?timeUnit=MICROSECOND"  # [doc]
     rest_url = "https://api.binance.com"  # [doc]
+    # As on the socket: the time of a trade is part of its row's key, so both must be equal.
+    rest_headers = MappingProxyType({"X-MBX-TIME-UNIT": "MICROSECOND"})  # [doc]
     markets_path = "/api/v3/exchangeInfo?symbolStatus=TRADING&showPermissionSets=false"  # [doc]
     limits = Limits(
         lifetime_s=86_400,  # [doc]
         markets_per_connection=200,  # 1,024 streams are allowed [doc]
         sends_per_s=3.0,  # 5 with the answers to protocol pings [doc]
-        connects_per_s=1.0,  # 300 in 5 minutes [doc]
+        connects_per_s=0.5,  # 300 in 5 minutes from one address [doc], and two producers
         requests_per_s=20.0,
     )
     recent_trades_full = PAGE
@@ -523,7 +526,11 @@ class BinanceBackfill:
         return f"/api/v3/historicalTrades?symbol={symbol}&fromId={self._from_id}&limit={PAGE}"
 
     def take(self, body: bytes, received_at_us: int) -> RecentTrades:
-        """Take a page; a page without news is asked for again some times."""
+        """Take a page; one without news is asked for again some times, after the caller's waits.
+
+        Raises:
+            ExchangeUnavailable: Also for such a page.
+        """
         page = EXCHANGE.parse_recent_trades(body, self._market, received_at_us)
         newest = page.trades[-1].sequence if page.trades else 0
         found = self._wanted.take(page.trades)
@@ -534,8 +541,11 @@ class BinanceBackfill:
             self._empty_pages = 0
         else:
             self._empty_pages += 1
-            if self._empty_pages >= MAX_EMPTY_PAGES:
-                self.outcome = self._wanted.ended()
+            if self._empty_pages < MAX_EMPTY_PAGES:
+                raise ExchangeUnavailable(
+                    f"the trades of {self._market.symbol}: the database is behind"
+                )
+            self.outcome = self._wanted.ended()
         return RecentTrades(found, page.invalid)
 
 

@@ -150,7 +150,7 @@ class Okx(Exchange):
     limits = Limits(
         markets_per_connection=25,  # fewer than 30 books are recommended [doc]
         sends_per_s=3.0,  # 480 subscriptions an hour [doc]; a loss takes two frames
-        connects_per_s=2.0,  # 3 [doc]
+        connects_per_s=1.5,  # 3 from one address [doc], and two producers
         requests_per_s=20.0,
     )
     recent_trades_full = RECENT

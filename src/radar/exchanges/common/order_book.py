@@ -2,7 +2,7 @@
 
 Prices are compared as exact decimals, and the texts of the exchange stay, because a checksum is
 computed over them. `Change`s are parsed before the book changes, so a frame with a malformed level
-changes nothing.
+leaves it as it was.
 
     OrderBook     the levels of both sides
     KeptBook      a book of one market, and whether it can be trusted
@@ -199,9 +199,9 @@ class KeptBook:
         self.is_known, self.is_lost = True, False
         self.good_us = received_at_us
         self.updates += 1
-        return [*again, *self._snapshots(source, received_at_us, event_time_us, verified=verified)]
+        return [*again, *self.snapshots(source, received_at_us, event_time_us, verified=verified)]
 
-    def _snapshots(
+    def snapshots(
         self, source: str, received_at_us: int, event_time_us: int, *, verified: bool
     ) -> list[DepthSnapshot]:
         """Return the best levels of both sides.
@@ -265,7 +265,7 @@ def whole_sides(
     kept = KeptBook(market)
     kept.book.replace(bids, asks)
     kept.number = sequence
-    return kept._snapshots(source, received_at_us, event_time_us, verified=False)  # noqa: SLF001
+    return kept.snapshots(source, received_at_us, event_time_us, verified=False)
 
 
 class BookKeeper:
