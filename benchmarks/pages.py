@@ -43,6 +43,6 @@ QUESTIONS: dict[str, Question] = {
         store, _SOME, Grid(60), markets.now_ms(store) - 60_000
     ),
     "page: is there such a market": lambda store: markets.must_exist(store, _SOME),
-    "page: gaps": lambda store: quality.gaps(store, "wallex", DAYS, ""),
-    "page: coverage": lambda store: quality.covered(store, "wallex", DAYS),
+    "page: gaps": lambda store: quality.gaps(store, DAYS, None),
+    "page: coverage": lambda store: quality.covered(store, DAYS),
 }

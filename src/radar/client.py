@@ -57,26 +57,50 @@ class Radar:
         self._settings = load(**options)
         self._write = write
 
-    def trades(self, symbol: str, start: Moment, end: Moment | None = None) -> "pyarrow.Table":
+    def trades(
+        self,
+        market: str = "",
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        instrument: str = "",
+    ) -> "pyarrow.Table":
         """Return the trades of a market from `start` (included) to `end` (excluded; None: now).
 
+        Args:
+            market: `exchange:symbol`, such as `binance:BTCUSDT`, or a symbol of one exchange.
+            start: The begin.
+            end: The end.
+            instrument: Instead of a market: `BASE/QUOTE`, such as `BTC/USDT`, of all exchanges.
+
         Returns:
-            One row a trade, oldest first: trade_id, source, symbol, base, quote, side (of the
-            taker), price, base_amount, quote_amount (decimal128(38, 18)), event_time (ms),
-            received_at (us).
+            One row a trade, oldest first: trade_id, source (the exchange), symbol, base, quote,
+            side (of the taker), price, base_amount, quote_amount (decimal128(38, 18)), event_time
+            (ms), received_at (us), native_id, native_sequence, event_time_us.
 
         Raises:
-            InvalidRequest: A time has no zone, or is none.
-            UnknownMarket: The market has no records; the message names similar ones.
+            InvalidRequest: A time has no zone, or is none; market or instrument is missing.
+            UnknownMarket: The market has no records, or several exchanges have it; the message
+                names candidates.
             InvalidPeriod: The end is not after the start, or the start is in the future.
             StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
-        self._check(symbol, start, end)
-        return self.query(queries.TRADES, symbol=symbol, start=start, end=_or_now(end))
+        if start is None or bool(market) is bool(instrument):
+            raise InvalidRequest("give a market or an instrument, and a start")
+        base, _, quote = instrument.upper().partition("/")
+        source, symbol = "", ""
+        if instrument and not quote:
+            raise InvalidRequest(f"instrument is {instrument!r} (allowed: BASE/QUOTE)")
+        if market:
+            source, symbol = self._find(market, start, end)
+        return self.query(
+            queries.TRADES,
+            source=source, symbol=symbol, base=base, quote=quote, start=start, end=_or_now(end),
+        )  # fmt: skip
 
     def candles(
-        self, symbol: str, interval: Interval, start: Moment, end: Moment | None = None
+        self, market: str, interval: Interval, start: Moment, end: Moment | None = None
     ) -> "pyarrow.Table":
         """Return the candles of a market that overlap `start` to `end` (excluded; None: now).
 
@@ -86,18 +110,20 @@ class Radar:
 
         Raises:
             InvalidRequest: A time has no zone, or is none; the interval is none.
-            UnknownMarket: The market has no records; the message names similar ones.
+            UnknownMarket: The market has no records, or several exchanges have it; the message
+                names candidates.
             InvalidPeriod: The end is not after the start, or the start is in the future.
             StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
         interval_s = str(_seconds(interval))
-        self._check(symbol, start, end)
+        source, symbol = self._find(market, start, end)
         return self.query(
-            queries.CANDLES, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end)
-        )
+            queries.CANDLES,
+            source=source, symbol=symbol, interval_s=interval_s, start=start, end=_or_now(end),
+        )  # fmt: skip
 
-    def order_book(self, symbol: str, at: Moment | None = None) -> "pyarrow.Table":
+    def order_book(self, market: str, at: Moment | None = None) -> "pyarrow.Table":
         """Return the order book of a market as it was known at a time, or is known now.
 
         Returns:
@@ -106,17 +132,19 @@ class Radar:
 
         Raises:
             InvalidRequest: The time has no zone, or is none.
-            UnknownMarket: The market has no records; the message names similar ones.
+            UnknownMarket: The market has no records, or several exchanges have it; the message
+                names candidates.
             InvalidPeriod: The time is in the future.
             StoreUnavailable: No server answers and there is no embedded data.
             QueryFailed: ClickHouse refuses the query.
         """
-        self._check(symbol, at, None, name="at")
-        return self.query(queries.ORDER_BOOK, symbol=symbol, at=_or_now(at))
+        source, symbol = self._find(market, at, None, name="at")
+        return self.query(queries.ORDER_BOOK, source=source, symbol=symbol, at=_or_now(at))
 
-    def _check(
-        self, symbol: str, start: Moment | None, end: Moment | None, *, name: str = "start"
-    ) -> None:
+    def _find(
+        self, market: str, start: Moment | None, end: Moment | None, *, name: str = "start"
+    ) -> tuple[str, str]:
+        """Check the period and return exchange and symbol of a market."""
         first = None if start is None else _moment(name, start)
         last = None if end is None else _moment("end", end)
         with opened(self._settings, buffered=True) as asking:
@@ -126,7 +154,7 @@ class Radar:
                 return [json.loads(line) for line in answer.splitlines()]
 
             recorded.check_period(rows, first, last)
-            recorded.check_markets(rows, [symbol])
+            return recorded.find_market(rows, market)
 
     def query(self, sql: str, **parameters: str | int | datetime | date) -> "pyarrow.Table":
         """Return the answer to any query.

@@ -217,7 +217,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
         radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
     )
     told = {(row["symbol"], row["day"]): row for row in json.loads(done.stdout)["days"]}
-    assert [market["symbol"] for market in answer["markets"]] == ["A", "B"]
+    assert [market["market"] for market in answer["markets"]] == ["A", "B"]
     for market in answer["markets"]:
         assert market["dataset"] == "trades"
         assert market["days"][0] is None  # nothing was watched before
@@ -225,15 +225,15 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
             for name, value in shown.items():
                 if name.endswith("_level"):
                     continue  # the page's colour, which follows from a share
-                assert told[market["symbol"], day][name] == value
+                assert told[market["market"], day][name] == value
     answer = get(client, "/api/gaps", days=4)
     assert answer["more"] is False
     downtime = [gap for gap in answer["gaps"] if gap["cause"] == "not_recording"]
-    assert {symbol for gap in downtime for symbol in gap["symbols"]} == {"A", "B"}
+    assert {symbol for gap in downtime for symbol in gap["markets"]} == {"A", "B"}
     recorded = [gap for gap in answer["gaps"] if gap not in downtime]
-    assert [gap["symbols"] for gap in recorded] == [["A", "B"], ["A"]]
+    assert [gap["markets"] for gap in recorded] == [["A", "B"], ["A"]]
     assert recorded[1] == {
-        "dataset": "trades", "symbols": ["A"], "cause": "silent", "repaired": True,
+        "dataset": "trades", "markets": ["A"], "cause": "silent", "repaired": True,
         "began_at_s": (at_us + 3 * hour_us) / 1e6, "ended_at_s": (at_us + 4 * hour_us) / 1e6,
     }  # fmt: skip
     of_b = get(client, "/api/gaps", days=4, symbol="B")["gaps"]
@@ -245,7 +245,7 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
 ) -> None:
     put_trades(store, [1, 2, 3])
     about = get(client, "/api/about")
-    assert (about["exchange"], about["simulated"]) == ("wallex", False)
+    assert (about["exchanges"], about["simulated"]) == (["wallex"], False)
 
     def tables() -> dict[str, int]:
         return {each["dataset"]: each["rows"] for each in get(client, "/api/pipeline")["tables"]}
@@ -278,10 +278,10 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
         ("/api/pipeline/history?minutes=x", 400, "minutes must be a whole number"),
         ("/api/live?page=nothing", 400, "page must be markets, market or pipeline"),
         ("/api/live?page=market&symbol=USDTTMN&interval_s=61", 400, "interval_s must be one of"),
-        ("/api/live?page=market&symbol=NOTHING", 404, "there are no records of a market 'NOTHING'"),
-        ("/api/candles?symbol=NOTHING", 404, "there are no records of a market 'NOTHING'"),
-        ("/api/trades?symbol=NOTHING", 404, "there are no records of a market 'NOTHING'"),
-        ("/api/book?symbol=%27+OR+1", 404, "there are no records of a market"),
+        ("/api/live?page=market&symbol=NOTHING", 404, "no market 'NOTHING' is recorded"),
+        ("/api/candles?symbol=NOTHING", 404, "no market 'NOTHING' is recorded"),
+        ("/api/trades?symbol=NOTHING", 404, "no market 'NOTHING' is recorded"),
+        ("/api/book?symbol=%27+OR+1", 404, "no market"),
         ("/api/else", 404, "/api/else: not found"),
         ("/../app.py", 404, "not found"),
     ],

@@ -34,7 +34,7 @@ async def stopped_repair(
 ) -> tuple[Backfill, BufferedPublisher, Publisher]:
     """Let a repair read a market while Kafka is away, and cancel it while it waits."""
     sim.trade(TRADES_OF_MARKET, SYMBOL)
-    exchange = load(settings.exchange)
+    exchange = load(settings.own_exchange)
     rest = Rest(sim.rest_url, proxy="")
     listed = await read_markets(exchange, rest, max_wait_s=1)
     publisher = Publisher(settings, TRADES.topic)

@@ -18,7 +18,7 @@ from radar.ui.web.quality import by_market
 
 def row(symbol: str, quote: str, volume: float, price: float | None = 1.0) -> MarketRow:
     return MarketRow(
-        source="wallex", symbol=symbol, base=symbol.removesuffix(quote), quote=quote,
+        market=symbol, source="wallex", symbol=symbol, base=symbol.removesuffix(quote), quote=quote,
         last_price=price, last_trade_at_s=None, change_24h=None, high_24h=None, low_24h=None,
         volume_24h=None, quote_volume_24h=volume, trades_24h=1, best_bid=None, best_ask=None,
         spread_bps=None, book_at_s=None,

@@ -10,7 +10,7 @@ holds the state of the protocol on one connection.
     fetched(request, body, time) ──> Event …    the answer to a `Fetch`
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -256,7 +256,14 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+    def stream(
+        self,
+        dataset: Dataset,
+        markets: Iterable[Market],
+        *,
+        whole_books: bool,
+        memory: MutableMapping[str, object] | None = None,
+    ) -> Stream:
         """Return the protocol of a new connection.
 
         Args:
@@ -264,6 +271,7 @@ class Exchange:
             markets: The markets to subscribe to.
             whole_books: Prefer the channel that sends whole books, if there is one, to a book
                 that is kept from updates.
+            memory: Facts of earlier connections of the dataset, which streams keep in it.
         """
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ fact that is only [code] or [?].
 All prices of this exchange are in Toman, never in Rial [doc].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import quote
@@ -167,7 +167,14 @@ class Wallex(Exchange):
                     markets.append(Market(market.symbol, market.base_asset, market.quote_asset))
         return MarketList(markets, malformed)
 
-    def stream(self, dataset: Dataset, markets: Iterable[Market], *, whole_books: bool) -> Stream:
+    def stream(
+        self,
+        dataset: Dataset,
+        markets: Iterable[Market],
+        *,
+        whole_books: bool,
+        memory: MutableMapping[str, object] | None = None,
+    ) -> Stream:
         """Return the protocol of a new connection; all books of this exchange are whole [doc]."""
         return WallexStream(dataset, markets)
 

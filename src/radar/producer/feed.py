@@ -124,6 +124,7 @@ class Feed:
         rest: Sends the requests of streams.
         on_refused: Called with a market that the exchange does not deliver.
         refused: Those markets; they are set aside.
+        memory: Facts that streams keep for the connections after them.
         latest: The newest record of each market by side, of all connections.
     """
 
@@ -171,6 +172,7 @@ class Feed:
         self.clock = RecordingClock()
         self.clock.on_jump = self._jumped
         self.sessions: set[Session] = set()
+        self.memory: dict[str, object] = {}
         self.trouble = ""
         self._mirrored = (0, 0, 0)
 
@@ -349,7 +351,9 @@ class Session:
         """
         settings, exchange = feed.settings, feed.exchange
         markets = [feed.markets[symbol] for symbol in symbols if symbol in feed.markets]
-        stream = exchange.stream(feed.dataset, markets, whole_books=settings.books == "whole")
+        stream = exchange.stream(
+            feed.dataset, markets, whole_books=settings.books == "whole", memory=feed.memory
+        )
         connection: Connection | NoConnection = NoConnection()
         if stream.url:
             connection = await Connection.open(
@@ -361,8 +365,11 @@ class Session:
             )
         session = cls(feed, connection, stream, symbols, patience)
         try:
-            for event in stream.opened():
-                await session._handle(event)
+            # An exchange that ends the connection meanwhile has ended a session: the reader finds
+            # the end, and the shard may look for the market that is the cause.
+            with contextlib.suppress(FeedLost):
+                for event in stream.opened():
+                    await session._handle(event)
         except BaseException:
             session._stop_timers()
             connection.abort()

@@ -42,10 +42,38 @@ def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
     ]
     if not unwatched:
         return
-    known = [str(row[0]) for row in ask(queries.RECORDED, {})]
-    unknown = [symbol for symbol in unwatched if symbol not in known]
+    recorded = [(str(source), str(symbol)) for source, symbol in ask(queries.RECORDED, {})]
+    every = {name for source, symbol in recorded for name in (symbol, f"{source}:{symbol}")}
+    unknown = [symbol for symbol in unwatched if symbol not in every]
     if unknown:
+        several = len({source for source, _ in recorded}) > 1
+        known = [f"{source}:{symbol}" if several else symbol for source, symbol in recorded]
         raise UnknownMarket("; ".join(_words(symbol, known) for symbol in sorted(unknown)))
+
+
+def find_market(ask: Ask, name: str) -> tuple[str, str]:
+    """Return exchange and symbol of a market with records; blocks for one or two queries.
+
+    Args:
+        ask: Queries the database.
+        name: `exchange:symbol`, or a symbol that only one exchange lists.
+
+    Raises:
+        UnknownMarket: No market or several have that name; the message names candidates.
+    """
+    source, _, symbol = name.rpartition(":")
+    if source:
+        check_markets(ask, [name])
+        return source, symbol
+    for query in (queries.LISTING, queries.RECORDING):
+        exchanges = sorted(str(row[0]) for row in ask(query, {"symbol": symbol}))
+        if len(exchanges) == 1:
+            return exchanges[0], symbol
+        if exchanges:
+            names = " or ".join(f"{exchange}:{symbol}" for exchange in exchanges)
+            raise UnknownMarket(f"several exchanges have a market {symbol!r}: use {names}")
+    check_markets(ask, [name])
+    raise UnknownMarket(f"no market {symbol!r} is recorded")
 
 
 def similar(symbol: str, known: Sequence[str]) -> list[str]:
@@ -53,6 +81,7 @@ def similar(symbol: str, known: Sequence[str]) -> list[str]:
     plain: dict[str, str] = {}
     for each in known:
         plain.setdefault(_plain(each), each)
+        plain.setdefault(_plain(each.rpartition(":")[2]), each)
     if _plain(symbol) in plain:
         return [plain[_plain(symbol)]]
     found = difflib.get_close_matches(_plain(symbol), plain, n=SHOWN, cutoff=SIMILARITY)

@@ -274,7 +274,7 @@ class Observer:
         settings = self._settings
         overview = Overview(
             at_s=now_s,
-            exchange=settings.exchange,
+            exchange=", ".join(settings.exchanges),
             simulated=found.simulated,
             uptime_s=None if found.started_at_s is None else now_s - found.started_at_s,
             kafka=settings.kafka_broker,

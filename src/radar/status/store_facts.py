@@ -138,17 +138,22 @@ def _count_tables(store: Store, datasets: list[Dataset]) -> list[TableState]:
 
 
 def _read_markets(store: Store) -> list[MarketState]:
-    prices = {symbol: (price, bid, ask) for symbol, price, bid, ask in store.rows(queries.PRICES)}
-    newest = {(dataset, symbol): rest for dataset, symbol, *rest in store.rows(queries.NEWEST)}
+    prices = {(source, symbol): found for source, symbol, *found in store.rows(queries.PRICES)}
+    newest = {
+        (dataset, source, symbol): rest
+        for dataset, source, symbol, *rest in store.rows(queries.NEWEST)
+    }
     nothing: list[Any] = [None, None]
     states = []
-    for symbol in sorted({symbol for _, symbol in newest}):
-        trades = newest.get((TRADES.name, symbol), nothing)
-        depth = newest.get((DEPTH.name, symbol), nothing)
-        price, bid, ask = prices.get(symbol, (None, None, None))
+    markets = sorted({(source, symbol) for _, source, symbol in newest})
+    several = len({source for source, _ in markets}) > 1
+    for source, symbol in markets:
+        trades = newest.get((TRADES.name, source, symbol), nothing)
+        depth = newest.get((DEPTH.name, source, symbol), nothing)
+        price, bid, ask = prices.get((source, symbol), (None, None, None))
         states.append(
             MarketState(
-                symbol=symbol,
+                symbol=f"{source}:{symbol}" if several else symbol,
                 last_price=price,
                 best_bid=bid,
                 best_ask=ask,

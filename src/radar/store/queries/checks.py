@@ -40,7 +40,8 @@ STORED_BOOKS = (
 )
 
 _CHOSEN = (
-    " AND (empty({symbols:Array(String)}) OR symbol IN {symbols:Array(String)})"
+    " AND (empty({symbols:Array(String)})"
+    " OR hasAny({symbols:Array(String)}, [symbol, concat(source, ':', symbol)]))"
     " AND ({dataset:String} = '' OR record_kind = {dataset:String})"
 )
 

@@ -16,7 +16,8 @@ def days(table: str, time: str, *, symbols: bool, first: bool, last: bool) -> st
     conditions = ["1"]
     if symbols:
         conditions.append(
-            "symbol IN (SELECT arrayJoin(JSONExtract({symbols:String}, 'Array(String)')))"
+            "hasAny(JSONExtract({symbols:String}, 'Array(String)'),"
+            " [symbol, concat(source, ':', symbol)])"
         )
     if first:
         conditions.append(f"{time} >= toDateTime64({{first:Date}}, 6, 'UTC')")

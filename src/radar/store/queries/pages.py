@@ -109,11 +109,13 @@ NOW_MS = "SELECT toUnixTimestamp64Milli(now64(3))"
 FIRST_RECORDED_DAY = "SELECT if(count() = 0, NULL, toDate(min(began_at))) FROM watches"
 
 GAPS = """
-SELECT record_kind, arraySort(groupUniqArray(symbol)) AS symbols,
+SELECT record_kind, arraySort(groupUniqArray(
+        if((SELECT uniqExact(source) FROM watches) > 1, concat(source, ':', symbol), symbol)
+    )) AS markets,
     toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, cause, repaired
 FROM symbol_gaps
-WHERE source = {source:String} AND ended_at >= {since:Date}
-GROUP BY record_kind, began_at, ended_at, cause, repaired
-HAVING {symbol:String} = '' OR has(symbols, {symbol:String})
-ORDER BY began_at DESC, record_kind, symbols LIMIT {count:UInt32}
+WHERE ({source:String} = '' OR source = {source:String}) AND ended_at >= {since:Date}
+GROUP BY record_kind, source, began_at, ended_at, cause, repaired
+HAVING {symbol:String} = '' OR has(groupUniqArray(symbol), {symbol:String})
+ORDER BY began_at DESC, record_kind, markets LIMIT {count:UInt32}
 """

@@ -1,20 +1,30 @@
-"""Queries of the Python client, the shell and the completion of market names."""
+"""Queries of the Python client, the shell and the completion of market names.
 
-TRADES = """
-SELECT toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS side, price,
-    base_amount, quote_amount, event_time, received_at
-FROM trades
-WHERE symbol = {symbol:String}
-    AND event_time >= {start:DateTime64(6, 'UTC')} AND event_time < {end:DateTime64(6, 'UTC')}
-ORDER BY event_time, received_at, trade_id
+Here a market is named by `exchange:symbol`, or by its symbol alone: `USDTTMN`.
 """
 
-CANDLES = """
+NAME = "concat(source, ':', symbol)"
+_OF = "({source:String} = '' OR source = {source:String})"
+_CHOSEN = (
+    f"{_OF} AND ({{symbol:String}} = '' OR symbol = {{symbol:String}})"
+    " AND ({base:String} = '' OR base = {base:String} AND quote = {quote:String})"
+)
+
+TRADES = f"""
+SELECT toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS side, price,
+    base_amount, quote_amount, event_time, received_at, native_id, native_sequence, event_time_us
+FROM trades
+WHERE {_CHOSEN}
+    AND event_time >= {{start:DateTime64(6, 'UTC')}} AND event_time < {{end:DateTime64(6, 'UTC')}}
+ORDER BY event_time_us, received_at, trade_id
+"""
+
+CANDLES = f"""
 SELECT source, symbol, toDateTime64(open_time, 3, 'UTC') AS open_time, open, high, low, close,
     volume, quote_volume, vwap, trades
-FROM candles(interval_s = {interval_s:UInt32}, start = {start:DateTime64(3, 'UTC')},
-    end = {end:DateTime64(3, 'UTC')})
-WHERE symbol = {symbol:String}
+FROM candles(interval_s = {{interval_s:UInt32}}, start = {{start:DateTime64(3, 'UTC')}},
+    end = {{end:DateTime64(3, 'UTC')}})
+WHERE {_OF} AND symbol = {{symbol:String}}
 ORDER BY source, open_time
 """
 
@@ -24,6 +34,7 @@ SELECT source, symbol, '{side}' AS side, toUInt16(level) AS level, price, quanti
 FROM order_book_at(symbol = {{symbol:String}}, at = {{at:DateTime64(6, 'UTC')}})
 ARRAY JOIN {side}_prices AS price, {side}_quantities AS quantity,
     arrayEnumerate({side}_prices) AS level
+WHERE ({{source:String}} = '' OR source = {{source:String}})
 """
 ORDER_BOOK = (
     f"SELECT * FROM ({_BOOK_SIDE.format(side='bid')} UNION ALL {_BOOK_SIDE.format(side='ask')})"
@@ -32,22 +43,29 @@ ORDER_BOOK = (
 
 _GIVEN = "arrayJoin(JSONExtract({symbols:String}, 'Array(String)'))"
 # Sessions name their markets in few rows; only if they lack one the large tables are read.
+_WATCHED = "SELECT DISTINCT source, arrayJoin(symbols) AS symbol FROM watches"
 UNWATCHED = (
-    f"SELECT DISTINCT symbol FROM (SELECT {_GIVEN} AS symbol)"
-    " WHERE symbol NOT IN (SELECT arrayJoin(symbols) FROM watches)"
+    f"SELECT DISTINCT name FROM (SELECT {_GIVEN} AS name)"
+    f" WHERE name NOT IN (SELECT arrayJoin([symbol, {NAME}]) FROM ({_WATCHED}))"
 )
 RECORDED = (
-    "SELECT DISTINCT symbol FROM (SELECT arrayJoin(symbols) AS symbol FROM watches"
-    " UNION ALL SELECT arrayJoin(symbols) AS symbol FROM gaps"
-    " UNION ALL SELECT DISTINCT symbol FROM trades_master"
-    " UNION ALL SELECT DISTINCT symbol FROM orderbook_depth) ORDER BY symbol"
+    f"SELECT DISTINCT source, symbol FROM ({_WATCHED}"
+    " UNION ALL SELECT source, arrayJoin(symbols) AS symbol FROM gaps"
+    " UNION ALL SELECT DISTINCT source, symbol FROM trades_master"
+    " UNION ALL SELECT DISTINCT source, symbol FROM orderbook_depth) ORDER BY source, symbol"
 )
+# The exchanges that list a market; only if no session names it the large tables are read.
+LISTING = f"SELECT DISTINCT source FROM ({_WATCHED}) WHERE symbol = {{symbol:String}}"
+RECORDING = f"SELECT DISTINCT source FROM ({RECORDED}) WHERE symbol = {{symbol:String}}"
 NEWEST = (
     "SELECT greatest((SELECT toUnixTimestamp64Milli(max(event_time)) FROM trades_master),"
     " (SELECT intDiv(toUnixTimestamp64Micro(max(received_at)), 1000) FROM orderbook_depth))"
 )
 
-MARKET_NAMES = "SELECT DISTINCT arrayJoin(symbols) AS symbol FROM watches ORDER BY symbol"
+MARKET_NAMES = (
+    "SELECT DISTINCT if(exchanges > 1, concat(source, ':', symbol), symbol) AS name FROM"
+    f" (SELECT *, uniqExact(source) OVER () AS exchanges FROM ({_WATCHED})) ORDER BY name"
+)
 ANSWER = "SELECT 1"
 
 # The most common words come first.

@@ -6,7 +6,7 @@ from radar.datasets import RECORDED, Dataset
 
 SHOWN_GAPS = 20
 
-PRICES = "SELECT symbol, toString(last_price), best_bid, best_ask FROM markets"
+PRICES = "SELECT source, symbol, toString(last_price), best_bid, best_ask FROM markets"
 SIZES = (
     "SELECT table, sum(bytes_on_disk), count() FROM system.parts"
     " WHERE active AND database = currentDatabase() GROUP BY table"
@@ -24,19 +24,19 @@ def counts(datasets: Iterable[Dataset]) -> str:
 
 def _newest_query() -> str:
     parts = [
-        f"SELECT '{dataset.name}' AS kind, symbol, max(received_at) AS newest,"
+        f"SELECT '{dataset.name}' AS kind, source, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
         " received_at > now64(6) - 60) / 1000 AS latency_s"
         f" FROM {dataset.table} WHERE {dataset.time} > now64(6) - {dataset.look_back_s}"
-        f" AND received_at > now64(6) - {dataset.look_back_s} GROUP BY symbol"
+        f" AND received_at > now64(6) - {dataset.look_back_s} GROUP BY source, symbol"
         for dataset in RECORDED.values()
     ]
     return (
-        "SELECT w.kind, w.symbol, toUnixTimestamp64Micro(newest),"
+        "SELECT w.kind, w.source, w.symbol, toUnixTimestamp64Micro(newest),"
         " if(isFinite(latency_s), latency_s, NULL)"
-        " FROM (SELECT toString(record_kind) AS kind, arrayJoin(symbols) AS symbol FROM watches"
-        " WHERE ended_at > now64(6) - 86400 GROUP BY kind, symbol) AS w"
-        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, symbol)"
+        " FROM (SELECT toString(record_kind) AS kind, source, arrayJoin(symbols) AS symbol"
+        " FROM watches WHERE ended_at > now64(6) - 86400 GROUP BY kind, source, symbol) AS w"
+        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, source, symbol)"
     )
 
 
@@ -50,7 +50,9 @@ DELIVERY_GAPS = (
 )
 # The view also has the times in which no producer ran to record a gap.
 GAPS = (
-    "SELECT record_kind, cause, arraySort(groupArray(symbol)),"
+    "SELECT record_kind, cause, arraySort(groupArray("
+    "if((SELECT uniqExact(source) FROM watches) > 1,"
+    " concat(source, ':', symbol), symbol))),"
     " toUnixTimestamp64Micro(began_at) / 1e6, toUnixTimestamp64Micro(ended_at) / 1e6, repaired"
     " FROM symbol_gaps WHERE ended_at > now64(6) - 86400"
     " GROUP BY record_kind, cause, began_at, ended_at, repaired"

@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from radar import __version__
+from radar import exchanges as drivers
 from radar.addresses import check_dashboard, url
 from radar.errors import ConfigurationError, InvalidRequest, RadarError
 from radar.process import handled
@@ -44,6 +45,7 @@ from radar.ui.web.reader import Reader, Threads
 STATIC = Path(__file__).parent / "static"
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
+_NAMES_FRESH_S = 60.0
 MAX_TIME_S = 4_102_444_800  # the year 2100; the times of ClickHouse end some time later
 MAX_SYMBOL_CHARACTERS = 100
 
@@ -129,7 +131,7 @@ class Dashboard:
         return _json(
             {
                 "version": __version__,
-                "exchange": settings.exchange,
+                "exchanges": settings.exchanges,
                 "simulated": bool(running.get("simulated")),
                 "started_at_s": running.get("started_at", self._started_at_s),
                 "clickhouse": f"{host_port(settings.clickhouse_host, settings.clickhouse_port)}"
@@ -142,11 +144,11 @@ class Dashboard:
         return _json({"at_s": at_s, "markets": await pages.market_rows(self._reader)})
 
     async def _candles(self, request: Request) -> Response:
-        market = self._market(request)
         grid = _grid(request)
         before_s = _time(request, "before_s", time.time() + pages.AHEAD_S)
         before_s = grid.ceil(before_s)  # so that equal queries can be shared
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
+        market = await self._market(request)
         key = market, grid, before_s, count
         found = await self._reader.shared(
             "candles",
@@ -163,8 +165,8 @@ class Dashboard:
         )
 
     async def _book(self, request: Request) -> Response:
-        market = self._market(request)
         at_s = _time(request, "at_s", math.ceil(time.time() + pages.AHEAD_S))
+        market = await self._market(request)
         return _json(
             await self._reader.shared(
                 "book", lambda store: markets.book(store, market, at_s), key=(market, at_s)
@@ -172,8 +174,8 @@ class Dashboard:
         )
 
     async def _trades(self, request: Request) -> Response:
-        market = self._market(request)
         count = _whole(request, "count", 50, 1, markets.MAX_TRADES)
+        market = await self._market(request)
         found = await self._reader.shared(
             "trades", lambda store: markets.trades(store, market, count), key=(market, count)
         )
@@ -188,11 +190,10 @@ class Dashboard:
 
     async def _coverage(self, request: Request) -> Response:
         days = _whole(request, "days", 7, 1, quality.MAX_DAYS)
-        source = self._settings.exchange
         return _json(
             await self._reader.shared(
                 "coverage",
-                lambda store: quality.covered(store, source, days),
+                lambda store: quality.covered(store, days),
                 key=days,
                 fresh_s=_COVERAGE_FRESH_S,
             )
@@ -200,11 +201,10 @@ class Dashboard:
 
     async def _gaps(self, request: Request) -> Response:
         days = _whole(request, "days", 7, 1, quality.MAX_DAYS)
-        symbol = _symbol(request)
-        source = self._settings.exchange
+        market = await self._market(request) if _symbol(request) else None
         return _json(
             await self._reader.shared(
-                "gaps", lambda store: quality.gaps(store, source, days, symbol), key=(days, symbol)
+                "gaps", lambda store: quality.gaps(store, days, market), key=(days, market)
             )
         )
 
@@ -221,8 +221,8 @@ class Dashboard:
             case "markets":
                 subjects = pages.all_markets(self._reader)
             case "market":
-                market = self._market(request)
                 grid = _grid(request)
+                market = await self._market(request)
                 await self._reader.shared(
                     "exists", lambda store: markets.must_exist(store, market), key=market
                 )
@@ -233,10 +233,16 @@ class Dashboard:
                 raise InvalidRequest("page must be markets, market or pipeline")
         return EventStream(self._hub, subjects, request.client.host if request.client else "")
 
-    def _market(self, request: Request) -> MarketTicker:
-        if not (symbol := _symbol(request)):
-            raise InvalidRequest("symbol is missing: name a market, e.g. symbol=USDTTMN")
-        return MarketTicker(self._settings.exchange, symbol)
+    async def _market(self, request: Request) -> MarketTicker:
+        """Return the market that a request names: EXCHANGE:SYMBOL, or a symbol of one exchange."""
+        if not (name := _symbol(request)):
+            raise InvalidRequest("symbol is missing: name a market, e.g. symbol=wallex:USDTTMN")
+        source, _, symbol = name.partition(":")
+        if symbol and source in drivers.names():
+            return MarketTicker(source, symbol)
+        return await self._reader.shared(
+            "market", lambda store: markets.find(store, name), key=name, fresh_s=_NAMES_FRESH_S
+        )
 
 
 class _Files(StaticFiles):

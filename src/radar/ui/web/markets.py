@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from radar.errors import InvalidRequest, RadarError
+from radar.errors import InvalidRequest, RadarError, UnknownMarket
+from radar.reading.recorded import find_market
 from radar.store.client import Store
 from radar.store.queries import pages
 
@@ -77,6 +78,7 @@ class Grid(NamedTuple):
 class MarketRow(Struct, frozen=True):
     """A market in the list of markets."""
 
+    market: str  # its name in addresses: with the exchange, if several are recorded
     source: str
     symbol: str
     base: str
@@ -136,14 +138,35 @@ class BookState(Struct, frozen=True):
 
 def markets(store: Store) -> list[MarketRow]:
     """Return all markets of the last 24 hours, the one with the greatest volume first."""
-    return by_volume([MarketRow(*row) for row in store.rows(pages.MARKETS, settings=READ_ONLY)])
+    rows = store.rows(pages.MARKETS, settings=READ_ONLY)
+    several = len({row[0] for row in rows}) > 1
+    return by_volume([MarketRow(name_of(row[0], row[1], several), *row) for row in rows])
+
+
+def name_of(source: str, symbol: str, several: bool) -> str:
+    """Return the name of a market: with its exchange, if several exchanges are recorded."""
+    return f"{source}:{symbol}" if several else symbol
 
 
 def market_row(store: Store, market: MarketTicker) -> MarketRow | None:
     """Return one market's row of the list of markets; None if it is not there."""
     sql = f"{pages.MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
     rows = store.rows(sql, market._asdict(), READ_ONLY)
-    return MarketRow(*rows[0]) if rows else None
+    return MarketRow(f"{market.source}:{market.symbol}", *rows[0]) if rows else None
+
+
+def find(store: Store, name: str) -> MarketTicker:
+    """Return the market of a symbol that only one exchange has.
+
+    Raises:
+        NoSuchMarket: No exchange has it, or several; the message names them.
+    """
+    try:
+        return MarketTicker(
+            *find_market(lambda sql, values: store.rows(sql, values, READ_ONLY), name)
+        )
+    except UnknownMarket as error:
+        raise NoSuchMarket(str(error)) from error
 
 
 def by_volume(rows: list[MarketRow]) -> list[MarketRow]:

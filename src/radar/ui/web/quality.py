@@ -10,7 +10,7 @@ from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
 from radar.store.migrate import retention_days
 from radar.store.queries import pages
-from radar.ui.web.markets import READ_ONLY
+from radar.ui.web.markets import READ_ONLY, MarketTicker, name_of
 
 MAX_DAYS = 90
 MAX_GAPS = 200
@@ -33,7 +33,7 @@ class CoveredMarket(Struct, frozen=True):
     """A market and its coverage of each day; None before it was first recorded."""
 
     dataset: str
-    symbol: str
+    market: str  # its name: with the exchange, if several are recorded
     days: list[CoveredDay | None]
 
 
@@ -58,14 +58,14 @@ class GapRow(Struct, frozen=True):
     """A time in which no connection covered some markets."""
 
     dataset: str
-    symbols: list[str]
+    markets: list[str]
     began_at_s: float
     ended_at_s: float
     cause: str
     repaired: bool
 
 
-def covered(store: Store, source: str, days: int) -> dict[str, Any]:
+def covered(store: Store, days: int) -> dict[str, Any]:
     """Return the coverage of the last days by market, the oldest day first; blocks.
 
     Raises:
@@ -74,7 +74,7 @@ def covered(store: Store, source: str, days: int) -> dict[str, Any]:
     """
     since = _first_day(days)
     names = [(since + timedelta(n)).isoformat() for n in range(days)]
-    rows = [row for row in coverage(store, since) if row.source == source]
+    rows = coverage(store, since)
     return {
         "days": names,
         "markets": by_market(rows, names),
@@ -109,9 +109,11 @@ def _iso(day: date | None) -> str | None:
 def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
     """Put the rows of `radar coverage` into a table of markets and days."""
     found: dict[tuple[str, str], dict[str, CoveredDay]] = {}
+    several = len({row.source for row in rows}) > 1
     for row in rows:
         day = row.day.isoformat()
-        found.setdefault((row.record_kind, row.symbol), {})[day] = CoveredDay(
+        market = name_of(row.source, row.symbol, several)
+        found.setdefault((row.record_kind, market), {})[day] = CoveredDay(
             day,
             row.watched_share,
             row.complete_share,
@@ -122,18 +124,19 @@ def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
             coverage_level(row.complete_share),
         )
     return [
-        CoveredMarket(dataset, symbol, [table.get(day) for day in days])
-        for (dataset, symbol), table in sorted(found.items())
+        CoveredMarket(dataset, market, [table.get(day) for day in days])
+        for (dataset, market), table in sorted(found.items())
     ]
 
 
-def gaps(store: Store, source: str, days: int, symbol: str) -> dict[str, Any]:
+def gaps(store: Store, days: int, market: MarketTicker | None) -> dict[str, Any]:
     """Return the gaps of the last days, the newest first; blocks.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: It refuses.
     """
+    source, symbol = market or MarketTicker("", "")
     asked = {
         "source": source, "since": _first_day(days), "symbol": symbol, "count": MAX_GAPS + 1,
     }  # fmt: skip

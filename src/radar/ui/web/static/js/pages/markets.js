@@ -20,7 +20,7 @@ const FILTERS = ["all", "stars"]; // besides them, the quotes
 const STEPS = new Map([["ArrowDown", 1], ["j", 1], ["ArrowUp", -1], ["k", -1]]);
 
 const COLUMNS = [
-  { key: "symbol", text: "market", value: (row) => row.symbol, first: "asc" },
+  { key: "symbol", text: "market", value: (row) => row.market, first: "asc" },
   { key: "last_price", text: "last_price", value: (row) => row.last_price, first: "desc" },
   { key: "change_24h", text: "change_24h", value: (row) => row.change_24h, first: "desc" },
   { key: "volume", text: "volume_24h", value: (row, rates) => row.quote_volume_24h * (rates.get(row.quote) ?? 1), first: "desc" },
@@ -43,11 +43,11 @@ class Rows {
 
   put(changed) {
     for (const row of changed) {
-      let cell = this.bySymbol.get(row.symbol);
+      let cell = this.bySymbol.get(row.market);
       const before = cell?.value;
       const moved = before && row.last_price !== before.row.last_price && before.row.last_price !== null;
       if (!cell) {
-        this.bySymbol.set(row.symbol, (cell = new Cell(null)));
+        this.bySymbol.set(row.market, (cell = new Cell(null)));
         this.set += 1;
       }
       cell.set({
@@ -56,7 +56,7 @@ class Rows {
         decimals: Math.max(before?.decimals ?? 0, decimalsOf([row.last_price], 7)),
         flash: moved ? (row.last_price > before.row.last_price ? "up" : "down") : before?.flash ?? "",
         beat: (before?.beat ?? 0) + (moved ? 1 : 0),
-        words: before?.words ?? folded([row.symbol, row.base, row.quote, assetName(row.base, "en"), assetName(row.base, "fa"), assetName(row.quote, "fa")].join(" ")),
+        words: before?.words ?? folded([row.market, row.base, row.quote, assetName(row.base, "en"), assetName(row.base, "fa"), assetName(row.quote, "fa")].join(" ")),
       });
     }
   }
@@ -68,11 +68,11 @@ function chosen(rows, { filter, search, sort, stars }) {
   const wanted = folded(search);
   const found = [...rows.bySymbol.values()].map((cell) => cell.value).filter(({ row, words }) =>
     (wanted === "" || words.includes(wanted)) &&
-    (filter === "all" || (filter === "stars" ? stars.has(row.symbol) : row.quote === filter)));
+    (filter === "all" || (filter === "stars" ? stars.has(row.market) : row.quote === filter)));
   const [key, direction] = sort.split(" ");
   const column = COLUMNS.find((each) => each.key === key) ?? COLUMNS[3];
   const sign = direction === "asc" ? 1 : -1;
-  const keyed = found.map((entry) => [column.value(entry.row, rates), entry.row.symbol]);
+  const keyed = found.map((entry) => [column.value(entry.row, rates), entry.row.market]);
   keyed.sort(([a, x], [b, y]) => {
     const missing = (a === null || Number.isNaN(a)) - (b === null || Number.isNaN(b));
     if (missing) return missing; // unknown ones last, whichever way
@@ -101,7 +101,7 @@ function Row({ cell, index, symbol, active, star, look }) {
     return html`<tr class=${active ? "active" : ""} aria-rowindex=${index + 2} data-symbol=${symbol}>
       <td class="star"><button class="plain icon" aria-pressed=${star ? "true" : "false"} aria-label="${t("favourite")}: ${symbol}" onClick=${() => toggleFavourite(symbol)}><${Icon} name="star" /></button></td>
       <th scope="row" class="name"><a href="#/market/${encodeURIComponent(symbol)}" id="market-${symbol}">
-        <b><bdi>${name}</bdi><span class="quote"> / ${f.quoteName(row.quote)}</span></b>${small && html`<small><bdi>${small}</bdi></small>`}</a></th>
+        <b><bdi>${name}</bdi><span class="quote"> / ${f.quoteName(row.quote)}</span></b>${small && html`<small><bdi>${small}</bdi></small>`}${row.market !== row.symbol && html` <small class="muted"><bdi>${row.source}</bdi></small>`}</a></th>
       <td class="price"><${Num} key=${entry.beat} class="flash ${entry.flash}">${f.price(row.last_price, entry.decimals)}<//></td>
       <td class="moved"><${Change} value=${row.change_24h} f=${f} /></td>
       <td class="volume"><bdi>${f.money(row.quote_volume_24h, row.quote)}</bdi></td>

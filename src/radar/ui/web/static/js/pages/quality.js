@@ -47,7 +47,7 @@ function Coverage({ answer, days, setDays, narrow }) {
       return known.length ? known.reduce((total, each) => total + each[share], 0) / known.length : 2;
     };
     const keyed = found.map((row) => [order === "worst" ? mean(row) : 0, row]);
-    keyed.sort(([a, x], [b, y]) => a - b || (x.symbol < y.symbol ? -1 : 1));
+    keyed.sort(([a, x], [b, y]) => a - b || (x.market < y.market ? -1 : 1));
     return keyed.map(([, row]) => row);
   }, [data, dataset, share, order]);
   const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
@@ -65,9 +65,9 @@ function Coverage({ answer, days, setDays, narrow }) {
       <thead><tr><th scope="col">${t("market")}</th>${data.days.map((day) => html`<th key=${day} scope="col"><bdi>${f.dayOf(day)}</bdi></th>`)}</tr></thead>
       <tbody ref=${list}>
         ${first > 0 && html`<tr key="above" aria-hidden="true"><td colspan=${data.days.length + 1} style=${{ height: `${first * ROW_PX}px`, padding: 0 }} /></tr>`}
-        ${rows.slice(first, end).map((row, n) => html`<tr key=${row.symbol} aria-rowindex=${first + n + 2}>
-          <th scope="row"><a href="#/market/${encodeURIComponent(row.symbol)}"><bdi>${row.symbol}</bdi></a></th>
-          ${row.days.map((cell, n) => html`<${Cell} key=${data.days[n]} cell=${cell} share=${share} symbol=${row.symbol} day=${f.dayOf(data.days[n])} look=${look} />`)}
+        ${rows.slice(first, end).map((row, n) => html`<tr key=${row.market} aria-rowindex=${first + n + 2}>
+          <th scope="row"><a href="#/market/${encodeURIComponent(row.market)}"><bdi>${row.market}</bdi></a></th>
+          ${row.days.map((cell, n) => html`<${Cell} key=${data.days[n]} cell=${cell} share=${share} symbol=${row.market} day=${f.dayOf(data.days[n])} look=${look} />`)}
         </tr>`)}
         ${end < rows.length && html`<tr key="below" aria-hidden="true"><td colspan=${data.days.length + 1} style=${{ height: `${(rows.length - end) * ROW_PX}px`, padding: 0 }} /></tr>`}
       </tbody>
@@ -129,8 +129,8 @@ function Gaps({ answer, delivery }) {
         <td class="n"><bdi>${f.duration(gap.ended_at_s - gap.began_at_s)}</bdi></td>
         <td>${t(`dataset_${gap.dataset}`)}</td>
         <td>${t(`cause_${gap.cause}`)}</td>
-        <td class="wrap" title=${gap.symbols.join(", ")}>${gap.symbols.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
-          ${gap.symbols.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.symbols.length - NAMED) })}</span>`}</td>
+        <td class="wrap" title=${gap.markets.join(", ")}>${gap.markets.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
+          ${gap.markets.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.markets.length - NAMED) })}</span>`}</td>
         <td>${gap.repaired ? html`<span class="is-good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="is-open"><i class="dot" />${t("not_repaired")}</span>`}</td>
       </tr>`)}</tbody>
     </table></div>

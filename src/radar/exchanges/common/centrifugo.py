@@ -1,0 +1,287 @@
+"""Centrifugo: the server product behind Nobitex, Bitpin and Ramzinex; JSON over WebSocket.
+
+Facts are from the product's documentation and source [doc] unless marked: [cap] a capture of real
+traffic, [code] seen in public clients only, [?] reported once or deduced.
+
+One frame may hold several documents, one a line. A publication may have an offset that counts by
+one within an epoch of its channel, so a jump proves a loss.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from radar.errors import InvalidFrame
+from radar.exchanges.base import (
+    NEVER_US,
+    Event,
+    Goodbye,
+    Hello,
+    Lost,
+    Refused,
+    Send,
+    Stream,
+    Subscribed,
+    brief,
+)
+from radar.exchanges.common.literals import NOT_DECODABLE
+from radar.records import GapCause, Market, Trade
+
+CONNECT_ID = 1
+COMMANDS_PER_FRAME = 50
+MAX_DOCUMENTS = 1_000  # of one frame
+AGAIN_US = 5_000_000  # after a temporary error
+ALREADY_SUBSCRIBED = 105
+TEMPORARY = frozenset((100, 111))  # internal error, too many requests
+SUBSCRIBE_AGAIN = 2_500  # and above: codes of the server's own unsubscriptions
+
+
+class Position(NamedTuple):
+    """How far a channel was read.
+
+    Attributes:
+        epoch: Offsets count within it.
+        offset: The newest one.
+        received_at_us: When it arrived.
+    """
+
+    epoch: str
+    offset: int
+    received_at_us: int
+
+
+class _Publication(Struct):
+    data: Raw
+    offset: int = 0
+
+
+class _Reason(Struct):
+    code: int = 0
+    reason: str = ""
+
+
+class _Error(Struct):
+    code: int = 0
+    message: str = ""
+    temporary: bool = False
+
+
+class _Push(Struct):
+    channel: str = ""
+    pub: _Publication | None = None
+    unsubscribe: _Reason | None = None
+    disconnect: _Reason | None = None
+
+
+class _Connected(Struct):
+    client: str = ""
+
+
+class _Reply(Struct):
+    """The answer to a subscription."""
+
+    recoverable: bool = False
+    epoch: str = ""
+    offset: int = 0
+    recovered: bool = False
+    publications: list[_Publication] = []
+
+
+class _Document(Struct):
+    id: int = 0
+    connect: _Connected | None = None
+    subscribe: _Reply | None = None
+    error: _Error | None = None
+    push: _Push | None = None
+    disconnect: _Reason | None = None
+
+    @property
+    def is_ping(self) -> bool:
+        return not self.id and self.push is None and self.disconnect is None
+
+
+_documents = msgspec.json.Decoder(_Document)
+_texts = msgspec.json.Decoder(str)
+
+
+class CentrifugoStream(Stream):
+    """One connection; a driver names the channels and reads the data of their publications."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Market],
+        memory: MutableMapping[str, object],
+        *,
+        offsets_prove: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            channels: The market of each channel.
+            memory: How far each channel was read by earlier connections; kept up to date.
+            offsets_prove: A missing publication is a loss. It is none if each one holds the whole
+                state, such as a book.
+        """
+        self._channels = channels
+        self._memory = memory
+        # Its own: another connection may be ahead, and this one still has to bring everything.
+        self._positions = {
+            channel: position
+            for channel in channels
+            if isinstance(position := memory.get(channel), Position)
+        }
+        self._offsets_prove = offsets_prove
+        self._requests: dict[int, str] = {}  # channel by ID of the command
+        self._newest_id = CONNECT_ID
+        self._again: dict[str, int] = {}  # channels to subscribe to again, and when
+
+    def read(self, market: Market, data: Raw, received_at_us: int) -> Iterable[Event]:
+        """Return the records of one publication.
+
+        Raises:
+            ValueError: It is not one of the documentation.
+        """
+        raise NotImplementedError
+
+    def opened(self) -> list[Event]:
+        """Return the greeting and all subscriptions; answers need not be awaited [doc]."""
+        commands = [f'{{"connect":{{}},"id":{CONNECT_ID}}}']
+        commands += [self._subscription(channel) for channel in self._channels]
+        return [
+            Send("\n".join(commands[start : start + COMMANDS_PER_FRAME]))
+            for start in range(0, len(commands), COMMANDS_PER_FRAME)
+        ]
+
+    def receive(self, frame: bytes, received_at_us: int) -> Iterator[Event]:
+        """Yield the events of a frame's documents; a bad one does not harm the others."""
+        lines = frame.split(b"\n", MAX_DOCUMENTS)
+        fault = "too many documents in a frame" if len(lines) > MAX_DOCUMENTS else ""
+        for line in lines[:MAX_DOCUMENTS]:
+            if not line.strip():
+                continue
+            try:
+                yield from self._take(_documents.decode(line), received_at_us)
+            except NOT_DECODABLE as error:
+                fault = fault or brief(str(error))
+        if fault:
+            raise InvalidFrame(f"not a frame of the documentation: {fault}")
+
+    def keepalive(self, now_us: int) -> tuple[list[Event], int]:
+        """Return the subscriptions to repeat after a temporary error."""
+        due = [channel for channel, at_us in self._again.items() if at_us <= now_us]
+        for channel in due:
+            del self._again[channel]
+        sends: list[Event] = [Send(self._subscription(channel)) for channel in due]
+        return sends, min(self._again.values(), default=now_us + AGAIN_US if due else NEVER_US)
+
+    def _subscription(self, channel: str) -> str:
+        self._newest_id += 1
+        self._requests[self._newest_id] = channel
+        wanted: dict[str, object] = {"channel": channel}
+        position = self._positions.get(channel)
+        # Without an epoch the channel keeps no history, and recovery would be refused.
+        if position is not None and position.epoch:
+            wanted |= {"recover": True, "epoch": position.epoch, "offset": position.offset}
+        return msgspec.json.encode({"id": self._newest_id, "subscribe": wanted}).decode()
+
+    def _take(self, document: _Document, received_at_us: int) -> Iterator[Event]:
+        if document.is_ping:
+            yield Send("{}", is_pong=True)
+        elif document.push is not None:
+            yield from self._pushed(document.push, received_at_us)
+        elif document.disconnect is not None:
+            yield Goodbye(brief(document.disconnect.reason) or "disconnect")
+        elif document.connect is not None:
+            yield Hello(brief(document.connect.client))
+        elif (channel := self._requests.pop(document.id, None)) is not None:
+            yield from self._answered(channel, document, received_at_us)
+
+    def _answered(self, channel: str, answer: _Document, received_at_us: int) -> Iterator[Event]:
+        symbol = self._channels[channel].symbol
+        error = answer.error
+        if error is not None and error.code != ALREADY_SUBSCRIBED:
+            if error.temporary or error.code in TEMPORARY:
+                self._again[channel] = received_at_us + AGAIN_US
+            else:
+                yield Refused((symbol,), brief(error.message) or f"error {error.code}")
+            return
+        reply = answer.subscribe or _Reply()
+        yield from self._go_on(channel, reply, received_at_us)
+        yield Subscribed((symbol,))
+        for publication in reply.publications:
+            yield from self._published(channel, publication, received_at_us)
+
+    def _go_on(self, channel: str, reply: _Reply, received_at_us: int) -> Iterator[Event]:
+        """Compare the position of a new subscription with the one before."""
+        before = self._positions.get(channel)
+        if before is None or before.epoch != reply.epoch:
+            # The first subscription, or the server has restarted: REST closes what is missing.
+            begin = reply.publications[0].offset - 1 if reply.publications else reply.offset
+            self._move(channel, Position(reply.epoch, begin, received_at_us))
+        elif not reply.publications and reply.offset > before.offset:
+            yield from self._lose(channel, before, reply.offset)
+            self._move(channel, before._replace(offset=reply.offset))
+
+    def _pushed(self, push: _Push, received_at_us: int) -> Iterator[Event]:
+        if push.disconnect is not None:
+            yield Goodbye(brief(push.disconnect.reason) or "disconnect")
+            return
+        market = self._channels.get(push.channel)
+        if market is None:
+            raise ValueError(f"unknown channel {push.channel[:100]!r}")
+        if push.unsubscribe is not None:
+            if push.unsubscribe.code < SUBSCRIBE_AGAIN:
+                yield Refused((market.symbol,), brief(push.unsubscribe.reason) or "unsubscribed")
+                return
+            if self._offsets_prove:
+                yield Lost(market.symbol, GapCause.SEQUENCE, received_at_us)
+            yield Send(self._subscription(push.channel))
+        elif push.pub is not None:
+            yield from self._published(push.channel, push.pub, received_at_us)
+
+    def _published(
+        self, channel: str, publication: _Publication, received_at_us: int
+    ) -> Iterator[Event]:
+        market = self._channels[channel]
+        before = self._positions.get(channel)
+        if publication.offset:
+            if before is not None and before.offset:
+                if publication.offset <= before.offset:
+                    return  # it came before: recovery overlaps
+                if publication.offset > before.offset + 1:
+                    yield from self._lose(channel, before, publication.offset - 1)
+            epoch = before.epoch if before is not None else ""
+            self._move(channel, Position(epoch, publication.offset, received_at_us))
+        data = publication.data
+        if bytes(data[:1]) == b'"':
+            data = Raw(_texts.decode(data).encode())  # as if delta compression had been asked for
+        yield from self.read(market, data, received_at_us)
+
+    def _move(self, channel: str, position: Position) -> None:
+        self._positions[channel] = position
+        known = self._memory.get(channel)
+        if (
+            not isinstance(known, Position)
+            or known.epoch != position.epoch
+            or known.offset < position.offset
+        ):
+            self._memory[channel] = position
+
+    def _lose(self, channel: str, before: Position, last: int) -> Iterator[Event]:
+        if self._offsets_prove:
+            symbol = self._channels[channel].symbol
+            yield Lost(symbol, GapCause.SEQUENCE, before.received_at_us, before.offset + 1, last)
+
+
+def in_order(trades: Iterable[Trade], received_at_us: int) -> list[Trade]:
+    """Return trades of one publication by time, each received 1 µs later than the one before.
+
+    Trades of one time stay in the order in which they are given.
+    """
+    ordered = sorted(trades, key=lambda trade: trade.event_time_us or trade.event_time_ms * 1000)
+    return [
+        msgspec.structs.replace(trade, received_at_us=received_at_us + place)
+        for place, trade in enumerate(ordered)
+    ]

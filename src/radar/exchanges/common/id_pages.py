@@ -1,0 +1,75 @@
+"""Pages of trades with consecutive IDs, as backfills of proven holes read them. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Raw, structs
+
+from radar.errors import ExchangeUnavailable
+from radar.exchanges.base import Outcome, RecentTrades
+from radar.exchanges.common.literals import NOT_DECODABLE
+from radar.records import Trade
+
+# An answer has at most 1,000 trades. One with more commas than so many trades have is not even
+# parsed, because its entries would need far more memory than its text.
+MAX_COMMAS = 200_000
+
+
+def check_size(body: bytes, symbol: str) -> None:
+    """Refuse an answer that has far more entries than trades were asked for.
+
+    Raises:
+        ExchangeUnavailable: It has.
+    """
+    if body.count(b",") > MAX_COMMAS:
+        raise ExchangeUnavailable(f"the trades of {symbol} are too many")
+
+
+def read_rows(
+    rows: Sequence[Raw], parse: Callable[[Raw, int], Trade], received_at_us: int
+) -> RecentTrades:
+    """Parse rows of trades; return them by ID, each received 1 µs later than the one before."""
+    trades: list[Trade] = []
+    for row in rows:
+        try:
+            trades.append(parse(row, received_at_us))
+        except NOT_DECODABLE:
+            continue
+    trades.sort(key=lambda trade: trade.sequence)
+    timed = [
+        structs.replace(trade, received_at_us=received_at_us + place)
+        for place, trade in enumerate(trades)
+    ]
+    return RecentTrades(timed, invalid=len(rows) - len(timed))
+
+
+class Wanted:
+    """The IDs of a hole, and which of them have come.
+
+    Attributes:
+        first_id: The first missing ID.
+        last_id: The last missing ID.
+    """
+
+    def __init__(self, first_id: int, last_id: int) -> None:
+        self.first_id, self.last_id = first_id, last_id
+        # Pages come in one direction, so the IDs that have come lie between these.
+        self._low, self._high = last_id + 1, first_id - 1
+        self._left = last_id - first_id + 1
+
+    def take(self, trades: Iterable[Trade]) -> list[Trade]:
+        """Return the missing trades among these, each once."""
+        found = {
+            trade.sequence: trade
+            for trade in trades
+            if self.first_id <= trade.sequence <= self.last_id
+            and not self._low <= trade.sequence <= self._high
+        }
+        if found:
+            self._low = min(self._low, *found)
+            self._high = max(self._high, *found)
+            self._left -= len(found)
+        return list(found.values())
+
+    def ended(self) -> Outcome:
+        """Return the outcome of a backfill that reads no further page."""
+        return Outcome.PARTIAL if self._left else Outcome.COMPLETE

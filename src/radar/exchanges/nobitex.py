@@ -1,0 +1,207 @@
+"""Nobitex: spot markets quoted in Rial (which it calls IRT) and Tether (USDT); Centrifugo.
+
+Each fact is marked with its source: [doc] the exchange's documentation, [cap] a capture of real
+traffic, [code] seen in public clients only, [?] reported once or deduced. Where a fact is only
+[code] or [?], the driver works with either reading.
+
+Units: trades and books of IRT markets are in Rial [doc, cap] and become Toman here. Candles, which
+this driver does not read, are in Toman [cap]. Quantities of markets such as 1M_PEPEIRT are in
+millions of the coin; the symbol and the base keep the factor.
+"""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from radar import datasets
+from radar.codec.message_format import MAX_LEVELS
+from radar.datasets import Dataset
+from radar.errors import ExchangeUnavailable
+from radar.exchanges.base import Event, Exchange, Limits, MarketList, RecentTrades, Stream, brief
+from radar.exchanges.common.books import both_sides
+from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
+from radar.exchanges.common.literals import NOT_DECODABLE, amount
+from radar.exchanges.common.units import TOMAN, tomans, unified
+from radar.records import Market, Trade, TradeSide
+
+NAME = "nobitex"
+MAX_RECENT_TRADES = 5_000
+_PREFIXES = {
+    datasets.TRADES.name: "public:trades-",
+    datasets.DEPTH.name: "public:orderbook-",
+}  # [doc]
+_QUOTES = ("IRT", "USDT")  # symbols end with them; a symbol has no separator [doc]
+_MilliTime = Annotated[int, Meta(ge=0, lt=1 << 50)]
+
+
+class _Trade(Struct, gc=False):
+    """A trade, in a push [doc] and in the REST answer [doc]; `type` is the taker's side [cap]."""
+
+    time: _MilliTime
+    price: Raw
+    volume: Raw
+    type: Literal["buy", "sell"]
+
+
+class _Book(Struct, gc=False):
+    """A whole book [doc]; `lastUpdate` is a number on the socket [cap] and a text in REST [doc]."""
+
+    asks: Annotated[list[tuple[Raw, Raw]], Meta(max_length=MAX_LEVELS)]
+    bids: Annotated[list[tuple[Raw, Raw]], Meta(max_length=MAX_LEVELS)]
+    last_update: _MilliTime = msgspec.field(name="lastUpdate", default=0)
+
+
+class _Trades(Struct):
+    status: Literal["ok"]
+    trades: Annotated[list[Raw], Meta(max_length=MAX_RECENT_TRADES)]
+
+
+class _Precisions(Struct):
+    amounts: dict[str, Raw] = msgspec.field(name="amountPrecisions")
+
+
+class _Options(Struct):
+    """The answer that names all markets [doc]; its other parts are not read."""
+
+    nobitex: _Precisions
+
+
+_trade_decoder = msgspec.json.Decoder(_Trade)
+_book_decoder = msgspec.json.Decoder(_Book, strict=False)
+_trades_decoder = msgspec.json.Decoder(_Trades)
+_options_decoder = msgspec.json.Decoder(_Options)
+
+
+class Nobitex(Exchange):
+    """The driver; see `radar.exchanges.base.Exchange`."""
+
+    name = NAME
+    ws_url = "wss://ws.nobitex.ir/connection/websocket"  # [doc]
+    rest_url = "https://apiv2.nobitex.ir"  # [doc]
+    rest_headers: ClassVar = {"User-Agent": "TraderBot/radar"}  # strongly recommended [doc]
+    limits = Limits(
+        markets_per_connection=200,  # 300 channels [doc]
+        connects_per_s=2.0,  # 100 connections at once from one address [doc]
+        requests_per_s=0.95,  # 60 a minute for trades [doc]
+    )
+    markets_path = "/v2/options"  # [doc]
+    recent_trades_full = 15  # an answer has 20 trades [cap]
+
+    def parse_markets(self, body: bytes) -> MarketList:
+        """Return the markets.
+
+        {"nobitex":{"amountPrecisions":{"BTCIRT":"0.000001",…},…},…} [doc]
+        """
+        try:
+            symbols = _options_decoder.decode(body).nobitex.amounts
+        except NOT_DECODABLE as error:
+            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        markets: list[Market] = []
+        malformed: list[tuple[str, str]] = []
+        for symbol in symbols:
+            quoted = next((each for each in _QUOTES if symbol.endswith(each)), "")
+            if not quoted or symbol == quoted:
+                malformed.append((brief(symbol), "a symbol without a known quote currency"))
+                continue
+            base = symbol.removesuffix(quoted)
+            markets.append(Market(symbol, base.upper(), unified(quoted)))
+        return MarketList(markets, malformed)
+
+    def stream(
+        self,
+        dataset: Dataset,
+        markets: Iterable[Market],
+        *,
+        whole_books: bool,
+        memory: MutableMapping[str, object] | None = None,
+    ) -> Stream:
+        """Return the protocol of a new connection; each push of a book is the whole book [doc]."""
+        return NobitexStream(dataset, markets, {} if memory is None else memory)
+
+    def recent_trades_path(self, market: Market) -> str:
+        """Return the path of the newest trades [doc]; 20 of them [cap]."""
+        return f"/v2/trades/{quote(market.symbol, safe='')}"
+
+    def parse_recent_trades(self, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
+        """Return the newest trades, oldest first.
+
+        {"status":"ok","trades":[{"time":1792667100398,"price":"221740000010",
+         "volume":"0.000045","type":"sell"},…]} [doc, cap]
+
+        The newest are first, but trades of one millisecond are in the order of execution [cap]:
+        sorting by time keeps their order, reversing would not.
+        """
+        try:
+            rows = _trades_decoder.decode(body).trades
+        except NOT_DECODABLE as error:
+            raise ExchangeUnavailable(
+                f"the recent trades of {market.symbol} are malformed: {error}"
+            ) from error
+        trades = []
+        for row in rows:
+            try:
+                trades.append(_trade(row, market, received_at_us))
+            except NOT_DECODABLE:
+                continue
+        return RecentTrades(in_order(trades, received_at_us), invalid=len(rows) - len(trades))
+
+
+class NobitexStream(CentrifugoStream):
+    """One connection; a push of trades holds one trade [doc]."""
+
+    url = Nobitex.ws_url
+
+    def __init__(
+        self, dataset: Dataset, markets: Iterable[Market], memory: MutableMapping[str, object]
+    ) -> None:
+        self._is_trades = dataset is datasets.TRADES
+        prefix = _PREFIXES[dataset.name]
+        channels = {f"{prefix}{market.symbol}": market for market in markets}
+        super().__init__(channels, memory, offsets_prove=self._is_trades)
+
+    def read(self, market: Market, data: Raw, received_at_us: int) -> Iterable[Event]:
+        """Return the trade or both sides of the book of a push.
+
+        {"price":"120000000000","time":1762781164192,"type":"sell","volume":"0.000003"} [doc]
+
+        {"asks":[["62678","0.000963"],…],"bids":[["62669","0.010863"],…],
+         "lastTradePrice":"62669","lastUpdate":1784021328931} [cap]
+        """
+        if self._is_trades:
+            return [_trade(data, market, received_at_us)]
+        book = _book_decoder.decode(data)
+        return both_sides(
+            NAME,
+            market,
+            [(_price(price, market), amount(quantity)) for price, quantity in book.bids],
+            [(_price(price, market), amount(quantity)) for price, quantity in book.asks],
+            received_at_us,
+            event_time_us=book.last_update * 1000,
+        )
+
+
+def _price(literal: Raw, market: Market) -> str:
+    """Return a price in the unified quote currency: IRT markets are in Rial [doc, cap]."""
+    text = amount(literal)
+    return tomans(text) if market.quote == TOMAN else text
+
+
+def _trade(data: Raw, market: Market, received_at_us: int) -> Trade:
+    trade = _trade_decoder.decode(data)
+    return Trade(
+        source=NAME,
+        symbol=market.symbol,
+        base=market.base,
+        quote=market.quote,
+        side=TradeSide(trade.type),
+        price=_price(trade.price, market),
+        base_amount=amount(trade.volume),
+        event_time_ms=trade.time,
+        received_at_us=received_at_us,
+    )
+
+
+EXCHANGE = Nobitex()
