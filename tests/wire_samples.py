@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ def samples(exchange: str) -> list[dict[str, Any]]:
 
 def _frame_of(line: str) -> bytes:
     """Return the frame as it stands in the line, with every zero of its numbers."""
-    start = line.index('"frame": ') + len('"frame": ')
-    frame = line[start : line.rindex("}")].strip()
-    _, end = json.JSONDecoder().raw_decode(frame)
-    return frame[:end].encode()
+    found = re.search(r'"frame":\s*', line)
+    assert found is not None
+    frame = line[found.end() : line.rindex("}")].strip()
+    value, end = json.JSONDecoder().raw_decode(frame)
+    # A string stands for the bytes of a frame that is no single document.
+    return (value if isinstance(value, str) else frame[:end]).encode()

@@ -8,11 +8,14 @@ side by side and end with the same schema.
 import re
 
 from radar.datasets import DATASETS
-from radar.errors import ConfigurationError, StoreUnavailable
+from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.store import drift, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
 from radar.store.schema import Migration, migrations
+
+# ClickHouse's name for a change of a key column that would lose values.
+_SHRINKS_KEY = "ALTER_OF_COLUMN_IS_FORBIDDEN"
 
 
 def migrate(store: Store, retention_days: int) -> list[Migration]:
@@ -49,7 +52,7 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
                 )
             continue
         for statement in migration.statements:
-            store.command(statement)
+            _apply(store, statement)
         store.command(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES"
             f" ({migration.version}, '{migration.name}', '{migration.checksum}')"
@@ -62,6 +65,19 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
         )
     _set_retention(store, retention_days)
     return applied
+
+
+def _apply(store: Store, statement: str) -> None:
+    """Run a statement of a migration.
+
+    If the record of migrations was lost, an older one runs again. ClickHouse then refuses to take
+    values from an enumeration that a later one has extended, which has to stay.
+    """
+    try:
+        store.command(statement)
+    except QueryFailed as error:
+        if _SHRINKS_KEY not in str(error) or " Enum8(" not in statement:
+            raise
 
 
 def repair_schema(store: Store, *, types: bool = False) -> list[Difference]:

@@ -255,7 +255,7 @@ class CentrifugoStream(Stream):
             epoch = before.epoch if before is not None else ""
             self._move(channel, Position(epoch, publication.offset, received_at_us))
         data = publication.data
-        if bytes(data[:1]) == b'"':
+        if bytes(data).startswith(b'"'):
             data = Raw(_texts.decode(data).encode())  # as if delta compression had been asked for
         yield from self.read(market, data, received_at_us)
 
