@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import subprocess
 import zlib
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -16,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from radar_simulator import (
+    FaultName,
     InvalidOption,
     LedgerTrade,
     Simulator,
@@ -24,6 +26,8 @@ from radar_simulator import (
     read_ledger,
     simulator,
 )
+from radar_simulator.dialects import NAMES
+from support import radar
 
 pytestmark = pytest.mark.sources("src/radar_simulator")
 
@@ -917,3 +921,56 @@ def test_dialects_trades_are_sent_again_and_sent_no_more() -> None:
         await socket.close()
 
     _run(scenario, _still("binance"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dialects_survive_every_fault_and_go_on(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a test injects, the exchange serves a new client afterwards."""
+
+    async def scenario(sim: Simulator) -> None:
+        symbol = next(iter(sim.market.markets))
+        first = await _open(sim)
+        for fault in FaultName:
+            if fault in (FaultName.RESEND, FaultName.REQUIRE_PONG):
+                continue  # of Wallex only
+            kind = "book" if fault is FaultName.DROP else ""
+            with contextlib.suppress(ValueError):
+                sim.fault(fault, symbol=symbol, kind=kind, seconds=0.05, status=503)
+            sim.trade(5, symbol)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        sim.fault("clear")
+        with contextlib.suppress(ConnectionClosed):
+            await first.close()
+        exir_hub_s = 3.5 if name == "exir" else 0
+        await asyncio.sleep(exir_hub_s)
+        await (await _open(sim)).close()
+        assert len(sim.trade(3, symbol)) == 3
+        assert (await _get(sim, "/simulator/ledger")).status_code == 200
+        assert sim.ledger.summary().trades_generated > 50
+
+    _run(scenario, _still(name, depth_per_s=50))
+    # The library reports the errors of our handlers.
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_dialects_the_command_line_selects_one_and_prints_its_addresses() -> None:
+    command = radar("simulate", "--exchange", "kraken", "--port", "0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            socket, rest = (process.stdout.readline().strip() for _ in range(2))
+            assert socket.startswith("KRAKEN_WS_URL=ws://127.0.0.1:")
+            assert rest.startswith("KRAKEN_REST_URL=http://127.0.0.1:")
+            answer = httpx.get(f"{rest.partition('=')[2]}/0/public/SystemStatus", trust_env=False)
+            assert answer.json()["result"]["status"] == "online"
+        finally:
+            process.terminate()
+        assert process.wait(WAIT_S) == 0
+
+    wrong = radar("simulate", "--exchange", "nosuch", "--port", "0")
+    refused = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "exchange must be one of wallex, binance" in " ".join(refused.stderr.split())
