@@ -6,7 +6,7 @@ It uses the connection through a small interface, so that only `server` imports 
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from radar_simulator.ledger import Ledger, LedgerTrade
@@ -35,8 +35,15 @@ class ClientConnection(Protocol):
     def close_code(self) -> int | None:
         """The peer's close code, None if it sent no close frame."""
 
+    @property
+    def request(self) -> tuple[str, Mapping[str, str]]:
+        """Path and query of the request that opened it."""
+
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; does not block."""
+
+    def ping(self, payload: bytes, answered: Callable[[], None]) -> None:
+        """Send a ping of the protocol, and call back once it is answered; does not block."""
 
 
 class Client:

@@ -271,7 +271,13 @@ class SimulatedExchange:
     # Faults
 
     def fault(self, applied: Fault, now: float) -> None:
-        """Apply a fault now, or regularly from `every_s` seconds on if it has that."""
+        """Apply a fault now, or regularly from `every_s` seconds on if it has that.
+
+        Raises:
+            ValueError: If only exchanges of another protocol have it.
+        """
+        if applied.name not in self._faults:
+            raise ValueError(f"wallex has no fault {applied.name}")
         if applied.every_s > 0:
             self._repeating.append((now + applied.every_s, applied))
         else:

@@ -49,6 +49,27 @@ class FaultName(StrEnum):
     MAX_AGE = "max_age"
     """From now on close connections older than `seconds`."""
 
+    DROP = "drop"
+    """Lose the next `count` frames of trades (or, with `kind=book`, of the book) of `symbol`."""
+
+    CHECKSUM = "checksum"
+    """Send one wrong checksum of `symbol`'s book."""
+
+    HTML = "html"
+    """Answer REST and handshakes with a page and HTTP `status` for `seconds`."""
+
+    BAN = "ban"
+    """Answer REST with 429 and Retry-After for `seconds`; then 418 if the client goes on."""
+
+    GOODBYE = "goodbye"
+    """Announce the end of the connections, and close them after `seconds`."""
+
+    REPEAT = "repeat"
+    """Send the newest `count` trades of `symbol` again."""
+
+    EPOCH = "epoch"
+    """Restart the exchange's server: its channels count from 1 again."""
+
     CLEAR = "clear"
     """End stalls, muting, refusals, REST errors, missing pings, resends and repetitions."""
 
@@ -59,12 +80,14 @@ class Fault:
 
     Attributes:
         name: The fault.
-        count: Connections to hit, oldest first, 0 for all; for `resend` the number of trades.
+        count: Connections to hit, oldest first, 0 for all; for `resend` and `repeat` the number
+            of trades, for `drop` that of frames.
         seconds: Duration or limit in seconds.
         close_frame: Whether `kick` sends a close frame.
         code: Close code of a `kick` with a close frame.
-        symbol: The market that `mute` concerns.
-        kind: Kind of garbage, one of `GARBAGE`, or empty for each in turn.
+        symbol: The market that `mute`, `drop`, `checksum` and `repeat` concern.
+        kind: Kind of garbage, one of `GARBAGE`, or empty for each in turn; for `drop` one of
+            `DROPPED`, or empty for trades.
         repeat: Frames of garbage for each connection.
         bytes: Size of a `huge` frame.
         status: HTTP status of `refuse` and `rest_error`; 0 cuts the TCP connection (`refuse`).
@@ -89,7 +112,7 @@ class Fault:
         Raises:
             ValueError: If one makes no sense.
         """
-        if self.kind and self.kind not in GARBAGE:
+        if self.kind and self.kind not in (GARBAGE if self.name is not FaultName.DROP else DROPPED):
             raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(GARBAGE)}")
         for value in (self.count, self.seconds, self.repeat, self.bytes, self.every_s):
             if not 0 <= value < float("inf"):  # false for NaN too
@@ -166,6 +189,9 @@ _CONVERTERS: dict[object, Callable[[str], object]] = {
 _PARAMETERS = {
     field.name: _CONVERTERS[field.type] for field in fields(Fault) if field.name != "name"
 }
+
+DROPPED = ("trades", "book")
+"""Kinds of frames that `drop` loses."""
 
 GARBAGE: dict[str, str | bytes] = {
     "invalid_json": '["USDTTMN@trade",{"isBuyOrder":tru',

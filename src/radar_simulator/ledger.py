@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Protocol, Self
 
 import msgspec
 
@@ -24,20 +24,29 @@ FLUSH_LINES = 5_000
 """Lines buffered at most before they are written."""
 
 
+class Numbered(Protocol):
+    """A trade of any dialect."""
+
+    @property
+    def number(self) -> int:
+        """Position among all trades of the run, from 1."""
+
+
 class LedgerTrade(msgspec.Struct, kw_only=True):
     """One trade that happened on the simulated exchange.
 
     Attributes:
         seq: Position among all trades of the run, from 1.
         symbol: Market as on the wire.
-        timestamp: As on the wire, one-second resolution.
-        price: As on the wire, 16 decimals.
-        quantity: As on the wire, 16 decimals.
+        timestamp: As on the wire, in the resolution of the exchange.
+        price: As on the wire, except that it is in Toman where the wire has Rial.
+        quantity: As on the wire.
         side: `buy` if the taker bought, else `sell`.
         sent_to: Live, subscribed connections that its frame was handed to when it happened.
         uncertain_to: Connections that ended before its arrival was confirmed; not in `sent_to`.
         via_rest: It was served by REST at least once.
         via_resend: It was sent again to a new subscription at least once.
+        native_id: The exchange's ID of it; empty if it has none.
     """
 
     seq: int
@@ -50,6 +59,7 @@ class LedgerTrade(msgspec.Struct, kw_only=True):
     uncertain_to: int = 0
     via_rest: bool = False
     via_resend: bool = False
+    native_id: str = ""
 
     @property
     def sent(self) -> bool:
@@ -169,6 +179,11 @@ class Ledger:
             quantity=wire.trade_quantity(trade),
             side="buy" if trade.is_buy else "sell",
         )
+        self.add(entry)
+        return entry
+
+    def add(self, entry: LedgerTrade) -> None:
+        """Add a trade that has just happened; their `seq` counts up by one."""
         if entry.timestamp != self._second:
             self._second = entry.timestamp
             self._seen.clear()
@@ -181,7 +196,6 @@ class Ledger:
             # Not the first key of the dictionary: finding it slows down with each deletion.
             del self._trades[entry.seq - self._memory_trades]
             self._summary.trades_forgotten += 1
-        return entry
 
     def handed(self, entry: LedgerTrade) -> None:
         """Count one connection that the trade's frame was handed to when it happened."""
@@ -206,7 +220,7 @@ class Ledger:
             self._summary.trades_uncertain += 1
         self._write({"type": "uncertain", "seq": entry.seq})
 
-    def served(self, trade: SimulatedTrade, via: Literal["rest", "resend"]) -> None:
+    def served(self, trade: Numbered, via: Literal["rest", "resend"]) -> None:
         """Mark a trade as served by REST or sent again to a new subscription."""
         entry = self._trades.get(trade.number)
         if via == "resend":
@@ -348,6 +362,7 @@ def stream_ledger(path: Path) -> Iterator[LedgerTrade]:
             uncertain_to=line.uncertain_to + uncertain[index],
             via_rest=line.via_rest or bool(served[index] & _VIA_REST),
             via_resend=line.via_resend or bool(served[index] & _VIA_RESEND),
+            native_id=line.native_id,
         )
 
 
@@ -395,6 +410,7 @@ class _Line(msgspec.Struct):
     uncertain_to: int = 0
     via_rest: bool = False
     via_resend: bool = False
+    native_id: str = ""
 
 
 _VIA_REST, _VIA_RESEND = 1, 2

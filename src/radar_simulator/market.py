@@ -7,7 +7,7 @@ number is ever rounded; `wire` turns them into decimals.
 
 from bisect import bisect
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import accumulate
 from math import exp
@@ -279,6 +279,7 @@ class MarketModel:
         twin_share: float,
         recent_trades: int = RECENT_TRADES,
         skew: float = 1.0,
+        listed: Sequence[MarketListing] | None = None,
     ) -> None:
         """Build the books.
 
@@ -290,6 +291,7 @@ class MarketModel:
             twin_share: About the share of trades that repeat the one before exactly, 0 to 0.5.
             recent_trades: Trades kept per market for REST and for resending.
             skew: How unequal the markets are: 0 all trade alike, 1 is Zipf's law.
+            listed: The markets, busiest first, in place of those that `symbols` counts.
 
         Raises:
             ValueError: If `symbols` is out of range.
@@ -300,7 +302,8 @@ class MarketModel:
         # A pair adds one repeat: a chance p of pairs makes a share of p / (1 + p).
         self._pair_chance = min(1.0, twin_share / (1.0 - twin_share)) if twin_share < 1 else 1.0
         self._all = [
-            SimulatedMarket(listing, self._rng, recent_trades) for listing in listings(symbols)
+            SimulatedMarket(listing, self._rng, recent_trades)
+            for listing in (listings(symbols) if listed is None else listed)
         ]
         self.markets: Mapping[str, SimulatedMarket] = MappingProxyType(
             {market.listing.symbol: market for market in self._all}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from radar_simulator.dialects import NAMES
 from radar_simulator.errors import InvalidOption
 from radar_simulator.faults import Fault
 from radar_simulator.listings import MAX_SYMBOLS
@@ -12,6 +13,9 @@ from radar_simulator.market import RECENT_TRADES
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
     """How the simulated exchange behaves."""
+
+    exchange: str = "wallex"
+    """Exchange whose protocol it speaks: `wallex`, or one of `dialects.NAMES`."""
 
     host: str = "127.0.0.1"
     """Address to listen on; every client that reaches it can inject faults."""
@@ -23,7 +27,10 @@ class SimulatorOptions:
     """Seed of the market model."""
 
     symbols: int = 60
-    """Spot markets, 1 to 400, half of them in TMN; two that are not spot come on top."""
+    """Spot markets, 1 to 400, half of them in TMN; two that are not spot come on top.
+
+    Other exchanges than Wallex list the first ones of up to about 20.
+    """
 
     trades_per_s: float = 50.0
     """Trades a second over all markets."""
@@ -73,6 +80,9 @@ class SimulatorOptions:
         Raises:
             InvalidOption: If an option is out of its range.
         """
+        if self.exchange not in ("wallex", *NAMES):
+            known = ", ".join(("wallex", *NAMES))
+            raise InvalidOption(f"exchange must be one of {known}, got {self.exchange!r}")
         limits: tuple[tuple[str, float, float], ...] = (
             ("port", 0, 65_535),
             ("symbols", 1, MAX_SYMBOLS),

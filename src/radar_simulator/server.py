@@ -8,18 +8,20 @@ import contextlib
 import errno
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from http import HTTPStatus
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConcurrencyError, ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from radar_simulator import wire
+from radar_simulator.dialects.base import Answer
+from radar_simulator.dialects.exchange import DialectExchange
 from radar_simulator.errors import InvalidOption
 from radar_simulator.exchange import SimulatedExchange
 from radar_simulator.faults import Fault, fault
@@ -54,6 +56,7 @@ class _Connection:
     def __init__(self, connection: ServerConnection, background: set[asyncio.Task[None]]) -> None:
         self._connection = connection
         self._background = background
+        self._pinging: set[asyncio.Task[None]] = set()
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -72,6 +75,22 @@ class _Connection:
     def close_code(self) -> int | None:
         received = self._connection.protocol.close_rcvd
         return None if received is None else received.code
+
+    @property
+    def request(self) -> tuple[str, Mapping[str, str]]:
+        url = urlsplit(self._connection.request.path if self._connection.request else "")
+        return url.path, dict(parse_qsl(url.query))
+
+    def ping(self, payload: bytes, answered: Callable[[], None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._await_pong(payload, answered))
+        self._pinging.add(task)
+        task.add_done_callback(self._pinging.discard)
+
+    async def _await_pong(self, payload: bytes, answered: Callable[[], None]) -> None:
+        # A closed connection answers no more, nor does one with the same ping under way.
+        with contextlib.suppress(ConnectionClosed, ConcurrencyError):
+            await (await self._connection.ping(payload))
+            answered()
 
     def close(self, code: int, reason: str) -> None:
         loop = asyncio.get_running_loop()
@@ -92,7 +111,9 @@ class Simulator:
         rest_url: Address of REST and of the control endpoints, without a trailing slash.
     """
 
-    def __init__(self, exchange: SimulatedExchange, options: SimulatorOptions) -> None:
+    def __init__(
+        self, exchange: SimulatedExchange | DialectExchange, options: SimulatorOptions
+    ) -> None:
         self.ws_url = self.rest_url = ""
         self._exchange = exchange
         self._options = options
@@ -104,6 +125,12 @@ class Simulator:
     def ledger(self) -> Ledger:
         """The record of all sent frames."""
         return self._exchange.ledger
+
+    @property
+    def path(self) -> str:
+        """Path of the WebSocket."""
+        exchange = self._exchange
+        return exchange.dialect.path if isinstance(exchange, DialectExchange) else "/ws"
 
     @property
     def market(self) -> MarketModel:
@@ -202,13 +229,34 @@ class Simulator:
         query = dict(parse_qsl(url.query))
         if url.path.startswith("/simulator/"):
             return await self._control(url.path.removeprefix("/simulator/"), query)
+        if isinstance(self._exchange, DialectExchange):
+            return await self._respond_as(self._exchange, connection, request)
         if url.path == "/ws":
-            return self._admit(connection)
+            return self._admit(connection, self._exchange)
         if _now() < self._exchange.rest_hang_until:
             await self._answer_without_end(connection)
-        if _now() < self._exchange.rest_error_until:
-            return _response(self._exchange.rest_error_status, wire.error_body("try again later"))
+        exchange = self._exchange
+        if _now() < exchange.rest_error_until:
+            return _response(exchange.rest_error_status, wire.error_body("try again later"))
         return self._rest(url.path, query)
+
+    async def _respond_as(
+        self, exchange: DialectExchange, connection: ServerConnection, request: Request
+    ) -> Response | None:
+        """Answer a request in another exchange's protocol."""
+        url = urlsplit(request.path)
+        if exchange.is_socket(url.path):
+            refused = exchange.admit(_now())
+            if refused is None:
+                return None
+            if not refused.status:
+                connection.transport.abort()
+            return _answered(refused)
+        if _now() < exchange.rest_hang_until:
+            await self._answer_without_end(connection)
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        query = dict(parse_qsl(url.query))
+        return _answered(exchange.rest(unquote(url.path), query, headers, _now()))
 
     async def _answer_without_end(self, connection: ServerConnection) -> None:
         """Send a byte at intervals, until the peer leaves or the fault is over."""
@@ -220,10 +268,10 @@ class Simulator:
             await asyncio.sleep(DRIP_S)
         transport.abort()
 
-    def _admit(self, connection: ServerConnection) -> Response | None:
-        if _now() >= self._exchange.refuse_until:
+    def _admit(self, connection: ServerConnection, exchange: SimulatedExchange) -> Response | None:
+        if _now() >= exchange.refuse_until:
             return None
-        status = self._exchange.refuse_status
+        status = exchange.refuse_status
         if not status:
             connection.transport.abort()  # the peer reads no answer any more
         return _response(status or HTTPStatus.SERVICE_UNAVAILABLE, wire.error_body("refused"))
@@ -285,6 +333,13 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _answered(answer: Answer) -> Response:
+    response = _response(answer.status or 503, answer.body, answer.content_type)
+    for name, value in answer.headers.items():
+        response.headers[name] = value
+    return response
+
+
 def _response(status: int, body: bytes, content_type: str = "application/json") -> Response:
     headers = Headers()
     headers["Content-Type"] = content_type
@@ -313,7 +368,8 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
     except OSError as error:
         raise InvalidOption(f"cannot write the ledger: {error}") from error
     with ledger:
-        running = Simulator(SimulatedExchange(options, ledger), options)
+        made = SimulatedExchange if options.exchange == "wallex" else DialectExchange
+        running = Simulator(made(options, ledger), options)
         try:
             server = await serve(
                 running.handle,
@@ -332,10 +388,14 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
             address = f"{_host_port(options.host, options.port)}"
             raise InvalidOption(f"cannot listen on {address}: {error}") from error
         port = server.sockets[0].getsockname()[1]
-        running.ws_url = f"ws://{_host_port(options.host, port)}/ws"
+        running.ws_url = f"ws://{_host_port(options.host, port)}{running.path}"
         running.rest_url = f"http://{_host_port(options.host, port)}"
         ledger.start(
-            exchange="wallex", at=time.time(), port=port, seed=options.seed, symbols=options.symbols
+            exchange=options.exchange,
+            at=time.time(),
+            port=port,
+            seed=options.seed,
+            symbols=options.symbols,
         )
         for applied in options.faults:
             running.fault(applied)

@@ -217,7 +217,7 @@ def simulate(
         typer.Option(help="Fault at start: NAME or NAME:key=value,…; repeat for more."),
     ] = None,
 ) -> None:
-    """Run a simulated exchange: the protocol of Wallex, with a ledger and faults.
+    """Run a simulated exchange: the protocol of Wallex or another one, with a ledger and faults.
 
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
     injects a fault. GET /simulator/ledger returns the sent records.
@@ -233,6 +233,7 @@ def simulate(
         raise ConfigurationError(f"--fault: {error}") from error
     try:
         options = SimulatorOptions(
+            exchange=exchange,
             host=host,
             port=port,
             seed=seed,
@@ -251,8 +252,11 @@ def simulate(
         raise ConfigurationError(str(error)) from error
 
     def ready(host: str, bound_port: int) -> None:
-        typer.echo(f"EXCHANGE_WS_URL=ws://{host_port(host, bound_port)}/ws")
-        typer.echo(f"EXCHANGE_REST_URL=http://{host_port(host, bound_port)}")
+        # Without a path, the address stands for a server with all paths of the exchange.
+        path = "/ws" if exchange == "wallex" else ""
+        name = "EXCHANGE" if exchange == "wallex" else exchange.upper()
+        typer.echo(f"{name}_WS_URL=ws://{host_port(host, bound_port)}{path}")
+        typer.echo(f"{name}_REST_URL=http://{host_port(host, bound_port)}")
 
     run(options, settings, ready)
 

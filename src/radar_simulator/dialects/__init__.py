@@ -1,0 +1,26 @@
+"""The protocols of other exchanges than Wallex, spoken by the simulated one.
+
+One market model feeds them all. Each module holds a class `Simulated` with one exchange's protocol,
+faults included.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from radar_simulator.dialects.base import Dialect
+
+NAMES = ("binance", "bitpin", "exir", "kraken", "nobitex", "okx", "ramzinex", "tabdeal")
+"""The exchanges whose protocol the simulator speaks, besides Wallex."""
+
+
+def load(name: str) -> "type[Dialect]":
+    """Return the protocol of an exchange.
+
+    Raises:
+        KeyError: If there is none of that name.
+    """
+    if name not in NAMES:
+        raise KeyError(name)
+    dialect: type[Dialect] = import_module(f"radar_simulator.dialects.{name}").Simulated
+    return dialect
