@@ -4,9 +4,13 @@ WITH ?=
 N ?=
 LIMIT ?= 10
 LOGS ?= --follow --tail 100
+comma := ,
 COMPOSE = docker compose $(addprefix --file ,docker-compose.yml $(WITH:%=docker-compose.%.yml) \
 	$(wildcard docker-compose.scale-*.yml))
-PRODUCERS := wallex-trades wallex-depth
+# EXCHANGES=wallex,nobitex (or the same in .env) runs the producers of each.
+EXCHANGES ?= $(or $(shell sed -n 's/^EXCHANGES=//p' .env 2>/dev/null | tail -n 1),wallex)
+PRODUCERS := $(foreach each,$(subst $(comma), ,$(EXCHANGES)),$(each)-trades $(each)-depth)
+$(shell EXCHANGES="$(EXCHANGES)" deploy/exchanges.sh)
 # Variables without which compose does nothing, not even remove containers.
 SECRETS := CLICKHOUSE_MIGRATOR_PASSWORD CLICKHOUSE_WRITER_PASSWORD CLICKHOUSE_READER_PASSWORD \
 	GRAFANA_ADMIN_PASSWORD DASHBOARD_TOKEN
@@ -100,14 +104,14 @@ logs: ## Follow the logs of everything (LOGS="--since 10m")
 
 logs-trades: ## Follow the logs of the trades producer and workers
 	$(call engine,tail -f .radar/logs/*trades*.log)
-	$(COMPOSE) logs $(LOGS) $(call services,wallex-trades|trades-consumer-[0-9]+)
+	$(COMPOSE) logs $(LOGS) $(call services,[a-z0-9]+-trades|trades-consumer-[0-9]+)
 
 logs-depth: ## Follow the logs of the depth producer and workers
 	$(call engine,tail -f .radar/logs/*depth*.log)
-	$(COMPOSE) logs $(LOGS) $(call services,wallex-depth|depth-consumer-[0-9]+)
+	$(COMPOSE) logs $(LOGS) $(call services,[a-z0-9]+-depth|depth-consumer-[0-9]+)
 
 logs-producers: ## Follow the logs of the producers
-	$(call engine,tail -f .radar/logs/wallex-*.log)
+	$(call engine,tail -f .radar/logs/*-trades.log .radar/logs/*-depth.log)
 	$(COMPOSE) logs $(LOGS) $(PRODUCERS)
 
 kafka-topics: ## Describe the topics

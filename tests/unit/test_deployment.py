@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from dotenv import dotenv_values
 
 from radar import __version__
 from radar.consumer.worker import DRAIN_TIMEOUT_S
+from radar.exchanges import names
 from radar.producer.producer import FINISH_TIMEOUT_S
 from radar.settings import variables
 from radar.store.schema import newest
@@ -153,11 +155,47 @@ def test_compose_passes_every_option_on() -> None:
     secured = {name for name in variables() if re.match(r"KAFKA_S(ASL|SL|ECURITY)_", name)} | {
         *("CLICKHOUSE_SECURE", "CLICKHOUSE_CA_FILE", "CLICKHOUSE_PASSWORD_FILE"),
     }
-    assert set(variables()) - passed - local - in_the_image == secured
+    # deploy/exchanges.sh writes those of the other exchanges.
+    elsewhere_named = {
+        name for name in variables() if name.partition("_")[0].lower() in set(names()) - {"wallex"}
+    }
+    assert set(variables()) - passed - local - in_the_image - elsewhere_named == secured
     elsewhere = compose("docker-compose.producers.yml")["services"]["wallex-trades"]["environment"]
     assert {name for name in secured if name.startswith("KAFKA_")} <= set(elsewhere)
     producing = set(SERVICES["wallex-trades"]["environment"])
     assert producing <= set(elsewhere)
+
+
+@pytest.mark.parametrize("chosen", ["nobitex,binance", "wallex,kraken", "wallex"])
+def test_producers_of_all_chosen_exchanges_are_written(chosen: str, tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy" / "exchanges.sh", tmp_path / "deploy")
+    environment = os.environ | {"EXCHANGES": chosen}
+    subprocess.run([tmp_path / "deploy" / "exchanges.sh"], env=environment, check=True)
+    written = tmp_path / "docker-compose.scale-exchanges.yml"
+    if chosen == "wallex":
+        assert not written.exists()
+        return
+    services = yaml.safe_load(written.read_text())["services"]
+    for exchange in chosen.split(","):
+        for dataset in ("trades", "depth"):
+            service = services.get(f"{exchange}-{dataset}")
+            if exchange == "wallex":
+                assert service is None  # docker-compose.yml has it
+                continue
+            assert service["command"] == ["produce", dataset, "--exchange", exchange]
+            own = {name for name in variables() if name.startswith(f"{exchange.upper()}_")}
+            assert set(service["environment"]) == own
+            told = services["dashboard"]["environment"]["MONITOR_PROCESSES"]
+            assert f"{exchange}-{dataset}:9100" in told
+    assert ("wallex-trades" in services) is ("wallex" not in chosen)
+
+
+def test_prometheus_looks_for_the_producers_of_every_exchange() -> None:
+    text = (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text()
+    for exchange in names():
+        for dataset in ("trades", "depth"):
+            assert re.search(rf"^ +- {exchange}-{dataset}(:9100)?$", text, re.MULTILINE)
 
 
 def test_compose_simulation_has_volumes_of_its_own() -> None:

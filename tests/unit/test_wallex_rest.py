@@ -104,9 +104,10 @@ def test_wallex_rest_given_any_other_body_is_unavailable(body: bytes) -> None:
 
 
 def test_exchanges_are_found_by_name() -> None:
-    assert names() == ["wallex"]
+    assert {"binance", "kraken", "nobitex", "wallex"} <= set(names())
+    assert not {"base", "common"} & set(names())
     assert load("wallex") is EXCHANGE
-    with pytest.raises(ConfigurationError, match="unknown exchange 'base'; known: wallex"):
+    with pytest.raises(ConfigurationError, match=r"unknown exchange 'base'; known: .*wallex"):
         load("base")
 
 

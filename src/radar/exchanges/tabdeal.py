@@ -53,7 +53,7 @@ _Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
 
 
 class _Trade(Struct, gc=False):
-    """A trade [doc]; the IDs count over all markets, so holes mean nothing [cap]."""
+    """A trade [doc]; the IDs count over all markets, so holes prove no loss [cap]."""
 
     id: _Number
     price: Raw
@@ -107,7 +107,7 @@ class Tabdeal(Exchange):
         markets_per_connection=100,
         connects_per_s=1.0,
         requests_per_s=REQUESTS_PER_S,
-        # Of trades: each market waits for its turn to be asked.
+        # Of trades: each market waits for its turn.
         subscribe_s=300.0,
     )
     markets_path = "/r/api/v1/exchangeInfo?limit=1000"  # [doc]; 50 without the limit
@@ -194,7 +194,7 @@ class TabdealPolls(Stream):
         self._answered: dict[str, int] = {}  # when, Unix time
 
     def opened(self) -> list[Event]:
-        """Return nothing: `keepalive` asks."""
+        """Return no event: `keepalive` sends the requests."""
         return []
 
     def receive(self, frame: bytes, received_at_us: int) -> list[Event]:

@@ -1,4 +1,4 @@
-"""What a simulated exchange's protocol consists of: pure, without sockets and without a clock.
+"""The parts of a simulated exchange's protocol: pure, without sockets and without a clock.
 
 A `Dialect` gets the messages of a connection and returns actions. It encodes trades and books for
 a `Topic`, and answers REST requests. The exchange (`exchange.py`) owns connections and subscribers.
@@ -47,7 +47,7 @@ class Session:
         waiting_us: The time of the oldest unanswered ping, 0 if there is none.
         sent_us: The time of the newest frame to the client.
         greeted: The client has made itself known, where the protocol wants that.
-        flushes: Counts the writes, for what happens now and then.
+        flushes: Counts the writes, for rare events.
     """
 
     number: int

@@ -1,0 +1,260 @@
+"""Producers against every simulated exchange, with the faults that only its protocol has."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from producing import Topic, producing, until
+from radar import exchanges
+from radar.datasets import DEPTH, GAPS, TRADES, Dataset
+from radar.decimals import canonical
+from radar.settings import Settings
+from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
+
+# Exchanges whose trades carry consecutive numbers, so that a hole is proven and read by ID.
+PROVING = [name for name in exchanges.names() if exchanges.load(name).proves_trades]
+CENTRIFUGO = ["nobitex", "bitpin", "ramzinex"]
+# Those with a socket for trades.
+PUSHING = [name for name in exchanges.names() if name not in ("wallex", "tabdeal")]
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+FASTER: dict[str, Any] = {
+    "symbols_per_connection": 5,
+    "reconnect_max_seconds": 0.5,
+    "connection_overlap_seconds": 0.5,
+    "depth_interval_seconds": 0.0,
+}
+
+
+class Recorded(NamedTuple):
+    """A running producer and everything that it publishes."""
+
+    sim: Simulator
+    topic: Topic
+    gaps: Topic
+
+
+def happened(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
+    """Count the trades of the ledger by their content, in the unit of the records."""
+    return Counter(
+        (each.symbol, str((datetime.fromisoformat(each.timestamp) - EPOCH) // MILLISECOND),
+         canonical(each.price), canonical(each.quantity), each.side)
+        for each in trades
+    )  # fmt: skip
+
+
+def options(name: str, settings: Settings, sim: Simulator) -> Settings:
+    addresses = {
+        f"{name}_ws_url": sim.rest_url.replace("http", "ws"),
+        f"{name}_rest_url": sim.rest_url,
+    }
+    chosen = settings.model_copy(update={"exchanges": (name,), **addresses, **FASTER})
+    return chosen.of_exchange(name)
+
+
+@contextlib.asynccontextmanager
+async def recording(
+    name: str, settings: Settings, dataset: Dataset = TRADES
+) -> AsyncIterator[Recorded]:
+    """Run a simulated exchange and a producer of it."""
+    depth_per_s = 0 if dataset is TRADES else 80
+    simulated = SimulatorOptions(
+        exchange=name, symbols=4, twin_share=0.0, trades_per_s=60, depth_per_s=depth_per_s
+    )
+    async with simulator(simulated) as sim:
+        own = options(name, settings, sim)
+        topic, gaps = Topic(own, dataset), Topic(own, GAPS)
+        async with producing(own, dataset):
+            yield Recorded(sim, topic, gaps)
+        topic.close()
+        gaps.close()
+
+
+async def some_more(recorded: Recorded, count: int = 60) -> None:
+    before = len(recorded.topic.messages)
+    topic = recorded.topic
+    await topic.until(lambda: len(topic.messages) >= before + count, f"{count} more messages")
+
+
+async def the_rest(recorded: Recorded, *, one_process: bool = True) -> None:
+    """Wait until every trade that happened is published, and none twice by one process."""
+    assert await recorded.sim.quiesce()
+    ledger, topic = recorded.sim.ledger, recorded.topic
+    try:
+        await topic.until(lambda: happened(ledger.trades()) <= topic.trades(), "the rest")
+    finally:
+        left = happened(ledger.trades()) - topic.trades()
+        print("missing", left.total(), list(left)[:5])  # noqa: T201 - shown if the test fails
+    assert topic.trades() == happened(ledger.trades())
+    if one_process:
+        assert sum(topic.trades().values()) == len(topic.messages), "a trade published twice"
+
+
+def holes(recorded: Recorded) -> list[dict[str, Any]]:
+    return [each for each in recorded.gaps.messages if each["cause"] == "sequence"]
+
+
+@pytest.mark.parametrize("name", PUSHING)
+def test_trades_are_recorded_once_through_lost_connections_and_repetitions(
+    name: str, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        async with recording(name, kafka_settings) as recorded:
+            await some_more(recorded)
+            recorded.sim.fault("repeat", count=5)
+            await some_more(recorded)
+            for close_frame in (True, False):
+                opened = recorded.sim.ledger.summary().connections_opened
+                recorded.sim.fault("kick", close_frame=close_frame)
+                await until(
+                    lambda opened=opened: (  # type: ignore[misc]
+                        recorded.sim.ledger.summary().connections_opened > opened
+                    )
+                )
+                await some_more(recorded)
+            recorded.sim.fault("goodbye")
+            await some_more(recorded)
+            await the_rest(recorded)
+
+    asyncio.run(record())
+
+
+@pytest.mark.parametrize("name", PROVING)
+def test_a_dropped_trade_is_a_gap_with_its_numbers_and_is_fetched_by_them(
+    name: str, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        async with recording(name, kafka_settings) as recorded:
+            await some_more(recorded)
+            symbol = recorded.topic.messages[-1]["symbol"]
+            recorded.sim.fault("drop", symbol=symbol, count=3)
+            recorded.sim.trade(12, symbol)
+            await recorded.gaps.until(lambda: bool(holes(recorded)), "the gap")
+            first = holes(recorded)[0]
+            assert (first["symbols"], first["repaired"]) == ([symbol], False)
+            assert first["missing"] == first["last_id"] - first["first_id"] + 1 > 0
+            await recorded.gaps.until(
+                lambda: any(
+                    each["repaired"] and each["first_id"] == first["first_id"]
+                    for each in holes(recorded)
+                ),
+                "the gap is recorded as filled",
+            )
+            filled = next(each for each in holes(recorded) if each["repaired"])
+            # The second message takes the row of the first.
+            assert filled == first | {"repaired": True}
+            wanted = set(range(first["first_id"], first["last_id"] + 1))
+            topic = recorded.topic
+            await topic.until(
+                lambda: wanted <= {e["sequence"] for e in topic.messages if e["symbol"] == symbol},
+                "the missing trades",
+            )
+            await the_rest(recorded)
+
+    asyncio.run(record())
+
+
+@pytest.mark.parametrize("name", PROVING)
+def test_a_new_producer_fetches_every_trade_since_the_last_published_number(
+    name: str, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(
+            exchange=name, symbols=2, trades_per_s=20, depth_per_s=0, twin_share=0.0,
+            recent_trades=3_000,
+        )  # fmt: skip
+        async with simulator(simulated) as sim:
+            own = options(name, kafka_settings, sim)
+            recorded = Recorded(sim, Topic(own, TRADES), Topic(own, GAPS))
+            async with producing(own, TRADES):
+                await some_more(recorded)
+                symbol = recorded.topic.messages[-1]["symbol"]
+            sim.trade(1_300, symbol)  # more than one page of REST
+            async with producing(own, TRADES):
+                await recorded.gaps.until(lambda: bool(holes(recorded)), "the gap")
+                await the_rest(recorded, one_process=False)
+
+    asyncio.run(record())
+
+
+@pytest.mark.parametrize("name", CENTRIFUGO)
+def test_a_restarted_server_counts_anew_and_loses_nothing(
+    name: str, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        async with recording(name, kafka_settings) as recorded:
+            await some_more(recorded)
+            recorded.sim.fault("epoch")
+            await some_more(recorded)
+            await the_rest(recorded)
+
+    asyncio.run(record())
+
+
+def book_is_right(recorded: Recorded) -> Callable[[], bool]:
+    """Return whether the newest snapshot of each side was proven, once the exchange is quiet."""
+
+    def check() -> bool:
+        newest = {(each["symbol"], each["side"]): each for each in recorded.topic.messages}
+        return bool(newest) and all(each["verified"] for each in newest.values())
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "cause"),
+    [
+        ("kraken", {"name": "checksum"}, "checksum"),
+        ("kraken", {"name": "drop", "kind": "book"}, "checksum"),
+        ("binance", {"name": "drop", "kind": "book"}, "sequence"),
+        ("okx", {"name": "drop", "kind": "book"}, "sequence"),
+    ],
+)
+def test_a_book_that_its_proof_refutes_is_dropped_and_a_gap(
+    name: str, fault: dict[str, Any], cause: str, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        async with recording(name, kafka_settings, DEPTH) as recorded:
+            await some_more(recorded)
+            symbol = recorded.topic.messages[-1]["symbol"]
+            recorded.sim.fault(**fault, symbol=symbol, count=1)
+            await recorded.gaps.until(
+                lambda: any(each["cause"] == cause for each in recorded.gaps.messages), "the gap"
+            )
+            gap = next(each for each in recorded.gaps.messages if each["cause"] == cause)
+            assert gap["symbols"] == [symbol]
+            await some_more(recorded)
+            await recorded.topic.until(book_is_right(recorded), "proven books again")
+            during = {
+                each["received_at_us"]
+                for each in recorded.topic.messages
+                if each["symbol"] == symbol
+                and gap["began_at_us"] < each["received_at_us"] < gap["ended_at_us"]
+            }
+            # The frame that ends the gap arrives shortly before it counts as ended.
+            assert len(during) <= 1, "a book was published that its proof had refuted"
+
+    asyncio.run(record())
+
+
+@pytest.mark.parametrize("name", PUSHING)
+def test_html_and_bans_delay_and_lose_nothing(name: str, kafka_settings: Settings) -> None:
+    async def record() -> None:
+        async with recording(name, kafka_settings) as recorded:
+            await some_more(recorded)
+            recorded.sim.fault("html", seconds=1.0)
+            recorded.sim.fault("kick")
+            began_s = time.monotonic()
+            await some_more(recorded)
+            assert time.monotonic() - began_s >= 0.5
+            recorded.sim.fault("ban", seconds=1.0)
+            recorded.sim.fault("kick")
+            await some_more(recorded)
+            await the_rest(recorded)
+
+    asyncio.run(record())
