@@ -62,9 +62,14 @@ async def recording(
     name: str, settings: Settings, dataset: Dataset = TRADES
 ) -> AsyncIterator[Recorded]:
     """Run a simulated exchange and a producer of it."""
-    depth_per_s = 0 if dataset is TRADES else 80
+    # Without numbers only the newest trades are offered again, at Nobitex 20 of each market at one
+    # request a second: so many trades, and no more, are sure to come back.
     simulated = SimulatorOptions(
-        exchange=name, symbols=4, twin_share=0.0, trades_per_s=60, depth_per_s=depth_per_s
+        exchange=name,
+        symbols=4,
+        twin_share=0.0,
+        trades_per_s=60 if name in PROVING else 6,
+        depth_per_s=0 if dataset is TRADES else 80,
     )
     async with simulator(simulated) as sim:
         own = options(name, settings, sim)
@@ -75,22 +80,47 @@ async def recording(
         gaps.close()
 
 
-async def some_more(recorded: Recorded, count: int = 60) -> None:
+async def some_more(recorded: Recorded, count: int = 20) -> None:
     before = len(recorded.topic.messages)
     topic = recorded.topic
     await topic.until(lambda: len(topic.messages) >= before + count, f"{count} more messages")
 
 
-async def the_rest(recorded: Recorded, *, one_process: bool = True) -> None:
-    """Wait until every trade that happened is published, and none twice by one process."""
+def unexplained(recorded: Recorded) -> Counter[tuple[str, ...]]:
+    """Return the trades that are neither published nor inside a recorded gap of their market."""
+    missing = happened(recorded.sim.ledger.trades()) - recorded.topic.trades()
+    gaps = [gap for gap in recorded.gaps.messages if not gap["repaired"]]
+    margin_ms = 2_000  # a trade happens before its frame arrives
+    return Counter(
+        {
+            (symbol, time_ms, *rest): count
+            for (symbol, time_ms, *rest), count in missing.items()
+            if not any(
+                symbol in gap["symbols"]
+                and gap["began_at_us"] / 1e3 - margin_ms <= int(time_ms) <= gap["ended_at_us"] / 1e3
+                for gap in gaps
+            )
+        }
+    )
+
+
+async def the_rest(recorded: Recorded, name: str, *, one_process: bool = True) -> None:
+    """Wait until every trade that happened is published, and none twice by one process.
+
+    An exchange without numbers offers only its newest trades again: others must be in a gap.
+    """
     assert await recorded.sim.quiesce()
     ledger, topic = recorded.sim.ledger, recorded.topic
-    try:
+    if name in PROVING:
         await topic.until(lambda: happened(ledger.trades()) <= topic.trades(), "the rest")
-    finally:
-        left = happened(ledger.trades()) - topic.trades()
-        print("missing", left.total(), list(left)[:5])  # noqa: T201 - shown if the test fails
-    assert topic.trades() == happened(ledger.trades())
+    else:
+
+        def explained() -> bool:
+            recorded.gaps.read()
+            return not unexplained(recorded)
+
+        await topic.until(explained, "the rest, or a gap")
+    assert topic.trades() <= happened(ledger.trades())
     if one_process:
         assert sum(topic.trades().values()) == len(topic.messages), "a trade published twice"
 
@@ -106,8 +136,10 @@ def test_trades_are_recorded_once_through_lost_connections_and_repetitions(
     async def record() -> None:
         async with recording(name, kafka_settings) as recorded:
             await some_more(recorded)
-            recorded.sim.fault("repeat", count=5)
-            await some_more(recorded)
+            # Without ID and offset, a repetition looks like another trade of the same content.
+            if name != "exir":
+                recorded.sim.fault("repeat", count=5)
+                await some_more(recorded)
             for close_frame in (True, False):
                 opened = recorded.sim.ledger.summary().connections_opened
                 recorded.sim.fault("kick", close_frame=close_frame)
@@ -119,7 +151,7 @@ def test_trades_are_recorded_once_through_lost_connections_and_repetitions(
                 await some_more(recorded)
             recorded.sim.fault("goodbye")
             await some_more(recorded)
-            await the_rest(recorded)
+            await the_rest(recorded, name)
 
     asyncio.run(record())
 
@@ -154,7 +186,7 @@ def test_a_dropped_trade_is_a_gap_with_its_numbers_and_is_fetched_by_them(
                 lambda: wanted <= {e["sequence"] for e in topic.messages if e["symbol"] == symbol},
                 "the missing trades",
             )
-            await the_rest(recorded)
+            await the_rest(recorded, name)
 
     asyncio.run(record())
 
@@ -177,7 +209,7 @@ def test_a_new_producer_fetches_every_trade_since_the_last_published_number(
             sim.trade(1_300, symbol)  # more than one page of REST
             async with producing(own, TRADES):
                 await recorded.gaps.until(lambda: bool(holes(recorded)), "the gap")
-                await the_rest(recorded, one_process=False)
+                await the_rest(recorded, name, one_process=False)
 
     asyncio.run(record())
 
@@ -191,7 +223,7 @@ def test_a_restarted_server_counts_anew_and_loses_nothing(
             await some_more(recorded)
             recorded.sim.fault("epoch")
             await some_more(recorded)
-            await the_rest(recorded)
+            await the_rest(recorded, name)
 
     asyncio.run(record())
 
@@ -255,6 +287,6 @@ def test_html_and_bans_delay_and_lose_nothing(name: str, kafka_settings: Setting
             recorded.sim.fault("ban", seconds=1.0)
             recorded.sim.fault("kick")
             await some_more(recorded)
-            await the_rest(recorded)
+            await the_rest(recorded, name)
 
     asyncio.run(record())
