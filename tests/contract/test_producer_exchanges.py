@@ -91,11 +91,14 @@ def unexplained(recorded: Recorded) -> Counter[tuple[str, ...]]:
     missing = happened(recorded.sim.ledger.trades()) - recorded.topic.trades()
     gaps = [gap for gap in recorded.gaps.messages if not gap["repaired"]]
     margin_ms = 2_000  # a trade happens before its frame arrives
+    began_ms = min(each["received_at_us"] for each in recorded.topic.messages) / 1e3
     return Counter(
         {
             (symbol, time_ms, *rest): count
             for (symbol, time_ms, *rest), count in missing.items()
-            if not any(
+            # REST may no longer have those from before the first connection.
+            if int(time_ms) >= began_ms
+            and not any(
                 symbol in gap["symbols"]
                 and gap["began_at_us"] / 1e3 - margin_ms <= int(time_ms) <= gap["ended_at_us"] / 1e3
                 for gap in gaps
