@@ -68,6 +68,14 @@ def test_compare_trades_uncertain_may_be_stored_or_not() -> None:
         assert (found.lost, found.unexpected) == (0, 0)
 
 
+def test_windows_end_with_a_second_also_where_times_are_finer() -> None:
+    times = ("2026-01-01T00:00:01.900Z", "2026-01-01T00:00:02.100Z", "2026-01-01T00:00:03.200Z")
+    trades = [trade(timestamp=each) for each in times]
+    ((window, ends),) = list(_windows(trades, "2026-01-01T00:00:03Z"))
+    assert [each.timestamp for each in window] == list(times[:2])
+    assert ends == "2026-01-01T00:00:03Z"
+
+
 def test_compare_trades_never_served_but_stored_is_unexpected() -> None:
     found = compare_trades([trade(sent_to=0)], stored(1))
     assert (found.fetched, found.unexpected) == (0, 1)

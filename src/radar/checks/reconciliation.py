@@ -94,16 +94,22 @@ def _windows(trades: Iterable[LedgerTrade], before: str) -> Iterator[tuple[list[
     window: list[LedgerTrade] = []
     begins = newest = ""
     for trade in trades:
-        if before and trade.timestamp >= before:
+        second = second_of(trade.timestamp)
+        if before and second >= before:
             continue
-        if trade.timestamp < begins:
+        if second < begins:
             raise RadarError(f"the ledger goes back in time: {begins}, {trade.timestamp}")
-        if len(window) >= WINDOW_TRADES and trade.timestamp > newest:
-            yield window, trade.timestamp
-            window, begins = [], trade.timestamp
+        if len(window) >= WINDOW_TRADES and second > newest:
+            yield window, second
+            window, begins = [], second
         window.append(trade)
-        newest = max(newest, trade.timestamp)
+        newest = max(newest, second)
     yield window, before
+
+
+def second_of(timestamp: str) -> str:
+    """Return the second of a time in the ledger, without its fraction."""
+    return f"{timestamp[:19]}Z"
 
 
 def compare_trades(

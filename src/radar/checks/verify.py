@@ -20,7 +20,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 from radar.checks import ledger as ledger_file
-from radar.checks.reconciliation import TradesReconciliation, trades_verdict
+from radar.checks.reconciliation import TradesReconciliation, second_of, trades_verdict
 from radar.checks.rows import Identity, Key, from_table, is_valid, read_key, rows_of
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import Letters, identity
@@ -379,7 +379,7 @@ def _verify_ledger(store: Store, ledger: Path) -> TradesReconciliation:
 
 
 def _newest_second(trades: Iterable[Any]) -> str:
-    return max((trade.timestamp for trade in trades), default="")
+    return max((second_of(trade.timestamp) for trade in trades), default="")
 
 
 def facts(report: VerifyReport) -> dict[str, Any]:
