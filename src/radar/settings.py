@@ -660,6 +660,8 @@ def load(**overrides: Any) -> Settings:
         given = _given() | overrides
         problems = [_problem(given, detail) for detail in error.errors(include_url=False)]
         raise ConfigurationError("; ".join(problems)) from None
+    if settings.exchange and "exchanges" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"exchanges": (settings.exchange,)})
     _check_together(settings)
     return _with_embedded_password(settings)
 

@@ -364,12 +364,15 @@ def _store_disk(store: Store) -> Iterator[Finding]:
 
 
 def _exchange(settings: Settings, running: dict[str, Any] | None) -> Iterator[Finding]:
-    exchange = load(settings.own_exchange)
-    own = settings.ws_url(exchange.name) or settings.rest_url(exchange.name)
+    names = settings.exchanges
+    own = [name for name in names if settings.ws_url(name) or settings.rest_url(name)]
     if running is not None and running["simulated"] and not own:
         yield ok("exchange", "the `radar up` that runs has its own, simulated")
         return
-    yield from asyncio.run(_ask_exchange(settings))
+    for name in names:
+        for finding in asyncio.run(_ask_exchange(settings.of_exchange(name))):
+            about = finding.check.replace("exchange", name) if len(names) > 1 else finding.check
+            yield finding._replace(check=about)
 
 
 async def _ask_exchange(settings: Settings) -> list[Finding]:
