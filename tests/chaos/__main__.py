@@ -27,7 +27,7 @@ from typing import Any
 import uvloop
 
 from chaos.rig import Rig
-from chaos.schedule import Setup, draw_faults, draw_setup
+from chaos.schedule import Setup, draw_faults, draw_setup, of_an_exchange
 from chaos.silent import draw_silent_faults, draw_silent_setup
 from chaos.silent_rig import SilentRig
 from chaos.silent_verdict import SilentVerdict, judge_silent
@@ -114,6 +114,9 @@ def main() -> None:
     parser.add_argument(
         "--silent", action="store_true", help="faults that make no noise, one after the other"
     )
+    parser.add_argument(
+        "--exchanges", action="store_true", help="draw the exchange of each run, not wallex always"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="how long faults happen")
     parser.add_argument("--faults", type=int, default=60, help="in each run")
     parser.add_argument("--scale", type=float, default=1, help="multiplies the rates")
@@ -167,6 +170,8 @@ def _run_seed(seed: int, options: argparse.Namespace) -> bool:
         duration_s=options.seconds,
         faults=options.faults,
     )
+    if options.exchanges:
+        setup = of_an_exchange(setup)
     print(f"seed {seed}: {setup}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix=f"radar-chaos-{seed}-"))
     result: dict[str, Any] = {
@@ -223,6 +228,8 @@ def _again(seed: int, nodes: int | None, options: argparse.Namespace) -> str:
     given += ["--faults", f"{options.faults}"]
     if options.silent:
         given += ["--silent"]
+    if options.exchanges:
+        given += ["--exchanges"]
     if options.scale != 1:
         given += ["--scale", f"{options.scale:g}"]
     if nodes is not None:

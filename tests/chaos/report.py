@@ -190,7 +190,7 @@ def _faults(runs: Sequence[MessageRun]) -> str:
 
 def _table_of_runs(runs: Sequence[MessageRun]) -> str:
     heads = (
-        *("seed", "Kafka", "group", "members", "producers", "connections", "workers"),
+        *("seed", "exchange", "Kafka", "group", "members", "producers", "connections", "workers"),
         *("partitions", "markets", "trades/s", "books/s", "batch", "seconds", "faults"),
         *("deaths", "trades sent", "trades stored", "snapshots", "bad", "result"),
     )
@@ -204,6 +204,7 @@ def _row(run: MessageRun) -> tuple[str, ...]:
     nodes = setup["kafka_nodes"]
     return (
         str(run["seed"]),
+        setup.get("exchange", "wallex"),
         ("embedded", "one node", "", "three nodes")[nodes],
         "KIP-848" if setup["group_protocol"] == "consumer" else "classic",
         "static" if setup["static_members"] else "dynamic",

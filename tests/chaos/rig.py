@@ -251,9 +251,11 @@ class Rig:
             for name in setup.names(f"{dataset}-producer"):
                 link = await self._link(name, "127.0.0.1", self._exchange_port)
                 address = f"127.0.0.1:{link.port}"
+                own = setup.exchange.upper()
                 variables = {
-                    "EXCHANGE_WS_URL": f"ws://{address}/ws",
-                    "EXCHANGE_REST_URL": f"http://{address}",
+                    "EXCHANGES": setup.exchange,
+                    f"{own}_WS_URL": f"ws://{address}",
+                    f"{own}_REST_URL": f"http://{address}",
                 }
                 self._start_role(name, self._command("produce", dataset), variables)
 
@@ -331,6 +333,7 @@ class Rig:
             "exchange",
             [
                 *radar("simulate", "--port", str(self._exchange_port)),
+                *("--exchange", setup.exchange),
                 *("--seed", str(setup.seed), "--symbols", str(setup.symbols)),
                 *("--trades-per-second", str(setup.trades_per_s)),
                 *("--depth-per-second", str(setup.depth_per_s)),
@@ -570,6 +573,11 @@ class Rig:
         )
 
     async def _resend(self, fault: Fault) -> None:
+        if self.setup.exchange != "wallex":
+            # Exir's repetition would look like other trades of the same content.
+            if self.setup.exchange != "exir":
+                await self.exchange("repeat", count=20)
+            return
         await self.exchange("resend", count=20)
         await asyncio.sleep(fault.seconds)
         await self.exchange("resend", count=0)

@@ -1,5 +1,6 @@
 """What a run is made of and what goes wrong when, drawn from a seed. Pure."""
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,6 +32,7 @@ class Setup:
         batch_timeout_s: Age that makes a batch due.
         duration_s: How long faults happen.
         faults: How many.
+        exchange: Whose protocol the simulated exchange speaks.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class Setup:
     batch_timeout_s: float
     duration_s: float
     faults: int
+    exchange: str = "wallex"
 
     @property
     def recent_trades(self) -> int:
@@ -126,6 +129,35 @@ def draw_setup(seed: int, *, kafka_nodes: int | None, scale: float) -> Setup:
         batch_timeout_s=chance.choice((0.2, 0.5, 1.0)),
         duration_s=0.0,
         faults=0,
+    )
+
+
+# The exchanges with a socket for trades: how many a second it makes at most. Without numbers, REST
+# offers only the newest trades again, and a killed producer must find what it had not published.
+_RATES = {
+    "binance": 300.0,
+    "kraken": 200.0,
+    "okx": 200.0,
+    "nobitex": 5.0,
+    "bitpin": 20.0,
+    "ramzinex": 10.0,
+    "exir": 10.0,
+}
+_MARKETS = 12
+EXCHANGES = ("wallex", *_RATES)
+
+
+def of_an_exchange(setup: Setup) -> Setup:
+    """Draw the exchange of a run, within what its REST offers again."""
+    name = random.Random(f"exchange {setup.seed}").choice(EXCHANGES)
+    if name == "wallex":
+        return setup
+    return dataclasses.replace(
+        setup,
+        exchange=name,
+        symbols=min(setup.symbols, _MARKETS),
+        trades_per_s=min(setup.trades_per_s, _RATES[name]),
+        depth_per_s=min(setup.depth_per_s, 200.0),
     )
 
 

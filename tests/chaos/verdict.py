@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from chaos.rig import DATASETS, Rig
+from radar.checks.reconciliation import _shortest
 from radar.datasets import TRADES, Dataset
 from radar_simulator import read_ledger
 
@@ -69,7 +70,7 @@ def _compare_with_ledger(rig: Rig, client: Any, verdict: Verdict) -> None:
         if trade.possible:
             facts = (
                 trade.symbol,
-                trade.timestamp,
+                _shortest(trade.timestamp),
                 Decimal(trade.price),
                 Decimal(trade.quantity),
                 str(trade.side),
@@ -77,10 +78,10 @@ def _compare_with_ledger(rig: Rig, client: Any, verdict: Verdict) -> None:
             possible[facts] += 1
             sent[facts] += trade.sent
     rows = client.query(
-        "SELECT symbol, formatDateTime(event_time, '%Y-%m-%dT%H:%i:%SZ', 'UTC'), price,"
+        "SELECT symbol, formatDateTime(event_time_us, '%Y-%m-%dT%H:%i:%S.%f', 'UTC'), price,"
         " base_amount, toString(side), count() FROM trades GROUP BY ALL"
     ).result_rows
-    stored = Counter({(r[0], r[1], r[2], r[3], r[4]): int(r[5]) for r in rows})
+    stored = Counter({(r[0], _shortest(r[1]), r[2], r[3], r[4]): int(r[5]) for r in rows})
     verdict.trades_sent = sent.total()
     verdict.trades_stored = stored.total()
     verdict.trades_lost = (sent - stored).total()

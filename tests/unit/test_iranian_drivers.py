@@ -139,3 +139,13 @@ def test_exir_takes_a_second_partial_behind_what_it_had() -> None:
     events = partial(7, 8)
     assert isinstance(events[0], Lost)
     assert prices(events) == ["107", "108"]
+
+
+def test_nobitex_lists_its_markets_by_statistics_as_well() -> None:
+    exchange = exchanges.load("nobitex")
+    listed = exchange.parse_markets(sample("nobitex", "REST GET /market/stats"))
+    assert Market("BTCIRT", "BTC", "TMN") in listed.markets
+    assert exchange.parse_markets(b'{"stats":{"eth-usdt":{},"x":{}}}') == (
+        [Market("ETHUSDT", "ETH", "USDT")],
+        [("X", "a symbol without a known quote currency")],
+    )

@@ -11,7 +11,7 @@ from radar.kafka.refusals import (
     Refused,
     reason_of,
 )
-from radar.producer.gaps import EVENT_TIME_MARGIN_US
+from radar.producer.gaps import EVENT_TIME_MARGIN_US, Uncovered
 from radar.producer.reports import MAX_WAITING, merged_gaps, newest_watches
 from radar.producer.unpublished import COLLECT_S, Unpublished
 from radar.records import Gap, GapCause, Watch
@@ -73,9 +73,9 @@ def test_unpublished_messages_lie_inside_a_gap_of_their_markets() -> None:
     unpublished.add("B", NOW_US, b"2", 101)
     assert unpublished.gaps(100 + COLLECT_S - 0.1) == []
     (gap,) = unpublished.gaps(100 + COLLECT_S)
-    assert gap == (
+    assert gap == Uncovered(
         NOW_US - EVENT_TIME_MARGIN_US, NOW_US + 5, GapCause.REFUSED_BY_KAFKA, ("A", "B")
-    )  # fmt: skip
+    )
     assert unpublished.gaps(1000, finally_=True) == []
     unpublished.add("A", NOW_US + 9, b"3", 1000)
     assert len(unpublished.gaps(1000, finally_=True)) == 1

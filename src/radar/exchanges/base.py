@@ -233,6 +233,7 @@ class Exchange:
         rest_headers: Headers of every REST request.
         limits: How much the exchange takes.
         markets_path: Path and query of the market list.
+        other_markets_paths: Where the markets are listed as well, if that path fails.
         recent_trades_full: An answer with fewer trades than this holds all trades of the market.
         recent_trades_cost_s: The share of the budget of a request for them, as in `Fetch`.
         proves_trades: Its trades carry consecutive numbers, so a hole proves a loss.
@@ -244,6 +245,7 @@ class Exchange:
     rest_headers: ClassVar[Mapping[str, str]] = {}
     limits: ClassVar[Limits] = Limits()
     markets_path: ClassVar[str]
+    other_markets_paths: ClassVar[tuple[str, ...]] = ()
     recent_trades_full: ClassVar[int]
     recent_trades_cost_s: ClassVar[float] = 0.0
     proves_trades: ClassVar[bool] = False

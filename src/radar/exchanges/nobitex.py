@@ -64,9 +64,21 @@ class _Precisions(Struct):
 
 
 class _Options(Struct):
-    """The answer that names all markets [doc]; its other parts are not read."""
+    """An answer that names all markets [doc]; its other parts are not read.
 
-    nobitex: _Precisions
+    Options have precisions by symbol, statistics have an object by `btc-rls`.
+    """
+
+    nobitex: _Precisions | None = None
+    stats: dict[str, Raw] | None = None
+
+    @property
+    def symbols(self) -> list[str]:
+        if self.nobitex is not None:
+            return list(self.nobitex.amounts)
+        if self.stats is None:
+            raise ValueError("neither precisions nor statistics")
+        return [_symbol_of(name) for name in self.stats]
 
 
 _trade_decoder = msgspec.json.Decoder(_Trade)
@@ -88,6 +100,7 @@ class Nobitex(Exchange):
         requests_per_s=0.95,  # 60 a minute for trades [doc]
     )
     markets_path = "/v2/options"  # [doc]
+    other_markets_paths = ("/market/stats",)  # [doc, cap]
     recent_trades_full = 15  # an answer has 20 trades [cap]
 
     def parse_markets(self, body: bytes) -> MarketList:
@@ -96,7 +109,7 @@ class Nobitex(Exchange):
         {"nobitex":{"amountPrecisions":{"BTCIRT":"0.000001",…},…},…} [doc]
         """
         try:
-            symbols = _options_decoder.decode(body).nobitex.amounts
+            symbols = _options_decoder.decode(body).symbols
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
         markets: list[Market] = []
@@ -181,6 +194,12 @@ class NobitexStream(CentrifugoStream):
             received_at_us,
             event_time_us=book.last_update * 1000,
         )
+
+
+def _symbol_of(name: str) -> str:
+    """Return the symbol of a name of the statistics: btc-rls is BTCIRT [doc, cap]."""
+    base, _, quoted = name.upper().rpartition("-")
+    return base + ("IRT" if quoted == "RLS" else quoted)
 
 
 def _price(literal: Raw, market: Market) -> str:

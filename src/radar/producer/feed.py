@@ -42,6 +42,7 @@ from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
+from radar.producer.gaps import Uncovered
 from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
@@ -586,15 +587,22 @@ class Session:
             case Refused():
                 self._refuse(event.symbols, event.reason)
             case Lost():
-                self._feed.gaps.end(self, [event.symbol], event.since_us, event.cause)
-                if self._feed.dataset is TRADES:
-                    self._feed.cover_again(event.symbol)
-                    self._feed.on_subscribed([event.symbol])
+                self._lose(event)
             case Goodbye():
                 self._log.info("the exchange will end the connection", reason=event.reason)
                 self.worn.set()
             case Hello():
                 self._name = event.session
+
+    def _lose(self, lost: Lost) -> None:
+        """Record a proven loss: trades go on coming, a book counts again from its new snapshot."""
+        gaps = self._feed.gaps
+        if self._feed.dataset is not TRADES:
+            gaps.end(self, [lost.symbol], lost.since_us, lost.cause)
+            return
+        numbers = (lost.first_id, lost.last_id) if lost.first_id else None
+        now_us = max(lost.since_us, unix_us())
+        gaps.lost(Uncovered(lost.since_us, now_us, lost.cause, (lost.symbol,), numbers))
 
     async def _keep_alive(self) -> None:
         """Send what the protocol wants from the client from time to time."""

@@ -122,6 +122,11 @@ class GapRecorder:
         else:
             self._record(gap, repaired=False)
 
+    def lost(self, gap: Uncovered) -> None:
+        """Record a loss that the exchange's numbers prove; its connection covers the market on."""
+        if not self._stopped:
+            self._note([gap])
+
     def missing(self, hole: Hole) -> None:
         """Record at once that the exchange's numbers prove a loss."""
         self._holes[hole] = unix_us()
@@ -137,9 +142,14 @@ class GapRecorder:
 
     def _record_hole(self, hole: Hole, *, repaired: bool) -> None:
         # The same time of recording: the row takes the place of the one before.
-        gap = Uncovered(hole.began_at_us, hole.ended_at_us, GapCause.SEQUENCE, (hole.symbol,))
-        numbers = (hole.first_id, hole.last_id)
-        self._record(gap, repaired=repaired, numbers=numbers, recorded_at_us=self._holes[hole])
+        gap = Uncovered(
+            hole.began_at_us,
+            hole.ended_at_us,
+            GapCause.SEQUENCE,
+            (hole.symbol,),
+            (hole.first_id, hole.last_id),
+        )
+        self._record(gap, repaired=repaired, recorded_at_us=self._holes[hole])
 
     def serve(self) -> None:
         """Publish the gaps that the passing of time completes; call it many times a second."""
@@ -173,10 +183,9 @@ class GapRecorder:
         gap: Uncovered,
         *,
         repaired: bool,
-        numbers: tuple[int, int] | None = None,
         recorded_at_us: int = 0,
     ) -> None:
-        first_id, last_id = numbers or (0, 0)
+        first_id, last_id = gap.numbers or (0, 0)
         metrics.GAPS.labels(self._dataset.name, gap.cause.value).inc()
         (_log.info if repaired else _log.warning)(
             "gap",
@@ -198,7 +207,7 @@ class GapRecorder:
             received_at_us=recorded_at_us or unix_us(),
             first_id=first_id,
             last_id=last_id,
-            missing=last_id - first_id + 1 if numbers else 0,
+            missing=last_id - first_id + 1 if gap.numbers else 0,
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))

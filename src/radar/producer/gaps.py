@@ -35,6 +35,7 @@ class Uncovered(NamedTuple):
     ended_at_us: int
     cause: GapCause
     symbols: tuple[str, ...]
+    numbers: tuple[int, int] | None = None  # the first and the last missing number, where known
 
 
 class _Span(NamedTuple):

@@ -102,10 +102,25 @@ async def read_markets(exchange: Exchange, rest: Rest, *, max_wait_s: float) -> 
         on=ExchangeUnavailable, attempts=None, timeout=None, wait_initial=0.5, wait_max=max_wait_s
     ):
         with attempt:
-            body = await rest.get(exchange.markets_path)
-            # In a thread, because a long list takes a second.
-            listed = await asyncio.to_thread(_parsed, exchange, body)
+            listed = await _read(exchange, rest)
     return listed
+
+
+async def _read(exchange: Exchange, rest: Rest) -> Listed:
+    """Ask once, at each path of the list until one answers.
+
+    Raises:
+        ExchangeUnavailable: None does; the error is that of the first.
+    """
+    failure: ExchangeUnavailable | None = None
+    for path in (exchange.markets_path, *exchange.other_markets_paths):
+        try:
+            body = await rest.get(path)
+            # In a thread, because a long list takes a second.
+            return await asyncio.to_thread(_parsed, exchange, body)
+        except ExchangeUnavailable as error:
+            failure = failure or error
+    raise failure or ExchangeUnavailable("the exchange has no market list")
 
 
 def chosen(
