@@ -321,10 +321,10 @@ class Settings(_Addresses):
         (), description="Markets to record, separated by commas; empty: every spot market."
     )
     symbols_per_connection: int = Field(
-        25,
-        ge=1,
+        0,
+        ge=0,
         le=200,
-        description="Markets that share one WebSocket connection, if the exchange takes as many.",
+        description="Markets that share one WebSocket connection; 0: as many as suit the exchange.",
     )
     redundant_connections: int = Field(
         1, ge=1, le=5, description="Simultaneous connections that each deliver the same markets."

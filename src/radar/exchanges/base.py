@@ -109,7 +109,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     Attributes:
         lifetime_s: The exchange ends an older connection.
-        markets_per_connection: Markets of one dataset that one connection may have.
+        markets_per_connection: Markets of one dataset that suit one connection.
         sends_per_s: Frames that the exchange takes on one connection.
         connects_per_s: New connections that it takes from one address.
         requests_per_s: REST requests that it takes from one address; heavier ones name their cost.

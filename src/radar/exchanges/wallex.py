@@ -138,7 +138,7 @@ class Wallex(Exchange):
     markets_path = "/hector/web/v1/markets"  # [doc]
     limits = Limits(
         lifetime_s=1_800,  # [?]
-        markets_per_connection=200,
+        markets_per_connection=25,  # few enough that one lost connection harms few markets
         sends_per_s=1_000,
         max_pongs=100,  # [?]
     )

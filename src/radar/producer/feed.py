@@ -165,8 +165,8 @@ class Feed:
         limits = exchange.limits
         self.pace = Pace(limits.connects_per_s)
         self.max_age_s = settings.connection_max_age_seconds or AGE_PART * limits.lifetime_s
-        self.markets_per_connection = min(
-            settings.symbols_per_connection, limits.markets_per_connection
+        self.markets_per_connection = (
+            settings.symbols_per_connection or limits.markets_per_connection
         )
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._began_us = unix_us()
