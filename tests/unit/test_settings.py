@@ -70,7 +70,7 @@ def test_settings_environment_wins_over_env_file(
         ("CLICKHOUSE_PORT", "http", "a whole number from 1 to 65535"),
         ("EXCHANGE_WS_URL", "http://example.org", "ws:// or wss://"),
         ("EXCHANGE_PROXY", "ftp://x", "socks5h://"),
-        ("SYMBOLS_PER_CONNECTION", "0", "a whole number from 1 to"),
+        ("SYMBOLS_PER_CONNECTION", "201", "a whole number from 0 to"),
     ],
 )
 def test_settings_wrong_value_names_variable_value_and_what_is_allowed(
