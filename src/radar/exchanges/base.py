@@ -220,6 +220,15 @@ class Stream:
         raise NotImplementedError
 
 
+class StreamRequest(NamedTuple):
+    """The purpose of a new connection; the arguments of `Exchange.stream`."""
+
+    dataset: Dataset
+    markets: tuple[Market, ...]
+    whole_books: bool
+    memory: MutableMapping[str, object]
+
+
 class Exchange:
     """A driver. Every method is pure and does not block.
 
@@ -275,6 +284,11 @@ class Exchange:
                 that is kept from updates.
             memory: Facts of earlier connections of the dataset, which streams keep in it.
         """
+        memory = {} if memory is None else memory
+        return self.open_stream(StreamRequest(dataset, tuple(markets), whole_books, memory))
+
+    def open_stream(self, request: StreamRequest) -> Stream:
+        """Return the protocol of a new connection; see `stream`."""
         raise NotImplementedError
 
     def recent_trades_path(self, market: Market) -> str:

@@ -10,7 +10,7 @@ come from its market list only.
 """
 
 from collections import deque
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 from urllib.parse import quote
@@ -19,7 +19,6 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from radar import datasets
-from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     Backfill,
@@ -34,6 +33,7 @@ from radar.exchanges.base import (
     Refused,
     Send,
     Stream,
+    StreamRequest,
     Subscribed,
     brief,
 )
@@ -211,18 +211,13 @@ class Binance(Exchange):
                 markets.append(Market(market.symbol, base, quoted))
         return MarketList(markets, malformed)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
-        if dataset.name == datasets.TRADES.name:
-            return BinanceStream(_TRADE_STREAM, markets)
-        return BinanceStream(_WHOLE_STREAM if whole_books else _BOOK_STREAM, markets)
+        if request.dataset.name == datasets.TRADES.name:
+            return BinanceStream(_TRADE_STREAM, request.markets)
+        return BinanceStream(
+            _WHOLE_STREAM if request.whole_books else _BOOK_STREAM, request.markets
+        )
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""

@@ -19,9 +19,18 @@ from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable
-from radar.exchanges.base import Event, Exchange, Limits, MarketList, RecentTrades, Stream, brief
+from radar.exchanges.base import (
+    Event,
+    Exchange,
+    Limits,
+    MarketList,
+    RecentTrades,
+    Stream,
+    StreamRequest,
+)
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
+from radar.exchanges.common.entries import numbered, read_markets, read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, plain, text_of
 from radar.exchanges.common.times import from_iso_us
 from radar.exchanges.common.units import unified
@@ -97,28 +106,11 @@ class Bitpin(Exchange):
             listed = _markets_decoder.decode(body)
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for place, entry in enumerate(listed):
-            try:
-                market = _market_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((f"entry {place + 1}", brief(str(error))))
-                continue
-            if market.tradable:
-                markets.append(Market(market.symbol, market.base.upper(), unified(market.quote)))
-        return MarketList(markets, malformed)
+        return read_markets(numbered(listed), _market)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each push of a book is the whole book [cap]."""
-        return BitpinStream(dataset, markets, {} if memory is None else memory)
+        return BitpinStream(request.dataset, request.markets, request.memory)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]; the slash at its end is needed [code]."""
@@ -180,13 +172,15 @@ class BitpinStream(CentrifugoStream):
             raise ValueError(f"{len(rows) - len(trades)} of {len(rows)} trades are malformed")
 
 
+def _market(entry: Raw) -> Market | None:
+    market = _market_decoder.decode(entry)
+    if not market.tradable:
+        return None
+    return Market(market.symbol, market.base.upper(), unified(market.quote))
+
+
 def _trades(rows: Iterable[Raw], market: Market, received_at_us: int) -> list[Trade]:
-    trades = []
-    for row in rows:
-        try:
-            trades.append(_trade(row, market, received_at_us))
-        except NOT_DECODABLE:
-            continue
+    trades = read_trades(rows, lambda row: _trade(row, market, received_at_us))
     return in_order(trades, received_at_us)
 
 

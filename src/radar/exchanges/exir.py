@@ -7,7 +7,7 @@ once or deduced. Where a fact is only [code] or [?], the driver works with eithe
 All prices of irt markets are in Toman [cap].
 """
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -28,10 +28,12 @@ from radar.exchanges.base import (
     RecentTrades,
     Send,
     Stream,
+    StreamRequest,
     Subscribed,
     brief,
 )
 from radar.exchanges.common.books import both_sides
+from radar.exchanges.common.entries import read_markets, read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.timer import Timer
 from radar.exchanges.common.times import from_iso_us
@@ -122,29 +124,11 @@ class Exir(Exchange):
             listed = _constants_decoder.decode(body).pairs
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for name, entry in listed.items():
-            try:
-                pair = _pair_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((brief(name), brief(str(error))))
-                continue
-            if pair.active:
-                base, quoted = pair.pair_base.upper(), unified(pair.pair_2)
-                markets.append(Market(pair.name, base, quoted))
-        return MarketList(markets, malformed)
+        return read_markets(listed.items(), _market)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each frame of a book is the whole book [doc]."""
-        return ExirStream(dataset, markets)
+        return ExirStream(request.dataset, request.markets)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""
@@ -239,6 +223,13 @@ class ExirStream(Stream):
             raise ValueError(f"{len(rows) - len(trades)} of {len(rows)} trades are malformed")
 
 
+def _market(entry: Raw) -> Market | None:
+    pair = _pair_decoder.decode(entry)
+    if not pair.active:
+        return None
+    return Market(pair.name, pair.pair_base.upper(), unified(pair.pair_2))
+
+
 def _content(trade: Trade) -> tuple[int, str, str, str]:
     return trade.event_time_ms, trade.price, trade.base_amount, trade.side.value
 
@@ -270,12 +261,7 @@ def _book(data: Raw, market: Market, received_at_us: int) -> list[Event]:
 
 def _trades(rows: list[Raw], market: Market, received_at_us: int) -> list[Trade]:
     """Return the trades of a list that begins with the newest, also within a millisecond [cap]."""
-    trades = []
-    for row in reversed(rows):
-        try:
-            trades.append(_trade(row, market, received_at_us))
-        except NOT_DECODABLE:
-            continue
+    trades = read_trades(reversed(rows), lambda row: _trade(row, market, received_at_us))
     return [
         structs.replace(trade, received_at_us=received_at_us + place)
         for place, trade in enumerate(trades)

@@ -11,7 +11,7 @@ Numbers are JSON numbers with the engine's full precision, zeros included [doc].
 book is computed over these texts, so they are never read as floats.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -36,6 +36,7 @@ from radar.exchanges.base import (
     Refused,
     Send,
     Stream,
+    StreamRequest,
     Subscribed,
     brief,
 )
@@ -194,16 +195,9 @@ class Kraken(Exchange):
             markets.append(Market(symbol, base.upper(), quoted.upper(), code))
         return MarketList(markets, malformed)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; no channel sends whole books [doc]."""
-        return KrakenStream(dataset, markets)
+        return KrakenStream(request.dataset, request.markets)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""

@@ -20,9 +20,19 @@ from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable
-from radar.exchanges.base import Event, Exchange, Limits, MarketList, RecentTrades, Stream, brief
+from radar.exchanges.base import (
+    Event,
+    Exchange,
+    Limits,
+    MarketList,
+    RecentTrades,
+    Stream,
+    StreamRequest,
+    brief,
+)
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
+from radar.exchanges.common.entries import read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.units import TOMAN, tomans, unified
 from radar.records import Market, Trade, TradeSide
@@ -123,16 +133,9 @@ class Nobitex(Exchange):
             markets.append(Market(symbol, base.upper(), unified(quoted)))
         return MarketList(markets, malformed)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each push of a book is the whole book [doc]."""
-        return NobitexStream(dataset, markets, {} if memory is None else memory)
+        return NobitexStream(request.dataset, request.markets, request.memory)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]; 20 of them [cap]."""
@@ -153,12 +156,7 @@ class Nobitex(Exchange):
             raise ExchangeUnavailable(
                 f"the recent trades of {market.symbol} are malformed: {error}"
             ) from error
-        trades = []
-        for row in rows:
-            try:
-                trades.append(_trade(row, market, received_at_us))
-            except NOT_DECODABLE:
-                continue
+        trades = read_trades(rows, lambda row: _trade(row, market, received_at_us))
         return RecentTrades(in_order(trades, received_at_us), invalid=len(rows) - len(trades))
 
 

@@ -10,7 +10,7 @@ so the chain of their numbers proves them.
 """
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from radar import datasets
-from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     Backfill,
@@ -33,6 +32,7 @@ from radar.exchanges.base import (
     Refused,
     Send,
     Stream,
+    StreamRequest,
     Subscribed,
     brief,
 )
@@ -174,18 +174,11 @@ class Okx(Exchange):
                 markets.append(Market(market.symbol, market.base.upper(), market.quote.upper()))
         return MarketList(markets, malformed)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
-        if dataset.name == datasets.TRADES.name:
-            return OkxStream(_TRADES, markets)
-        return OkxStream(_WHOLE_BOOK if whole_books else _BOOK, markets)
+        if request.dataset.name == datasets.TRADES.name:
+            return OkxStream(_TRADES, request.markets)
+        return OkxStream(_WHOLE_BOOK if request.whole_books else _BOOK, request.markets)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""

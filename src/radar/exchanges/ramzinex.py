@@ -28,10 +28,11 @@ from radar.exchanges.base import (
     MarketList,
     RecentTrades,
     Stream,
-    brief,
+    StreamRequest,
 )
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
+from radar.exchanges.common.entries import numbered, read_markets, read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.units import TOMAN, tomans, unified
 from radar.records import GapCause, Market, Trade, TradeSide
@@ -115,31 +116,11 @@ class Ramzinex(Exchange):
             listed = _pairs_decoder.decode(body).data
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for place, entry in enumerate(listed):
-            try:
-                pair = _pair_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((f"entry {place + 1}", brief(str(error))))
-                continue
-            if pair.is_delist or pair.is_temporarily_suspended:
-                continue
-            base, quoted = pair.base_currency_symbol.en, pair.quote_currency_symbol.en
-            symbol = f"{base}{quoted}".upper()
-            markets.append(Market(symbol, base.upper(), unified(quoted), str(pair.pair_id)))
-        return MarketList(markets, malformed)
+        return read_markets(numbered(listed), _market)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each push of a book is the whole book [cap]."""
-        return RamzinexStream(dataset, markets, {} if memory is None else memory)
+        return RamzinexStream(request.dataset, request.markets, request.memory)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]; about 50 of them [cap]."""
@@ -208,13 +189,17 @@ class RamzinexStream(CentrifugoStream):
 
 def _trades(rows: Iterable[Raw], market: Market, received_at_us: int) -> list[Trade]:
     """Return the trades of a list that begins with the newest, oldest first."""
-    trades = []
-    for row in reversed(list(rows)):
-        try:
-            trades.append(_trade(row, market, received_at_us))
-        except NOT_DECODABLE:
-            continue
+    oldest_first = reversed(list(rows))
+    trades = read_trades(oldest_first, lambda row: _trade(row, market, received_at_us))
     return in_order(trades, received_at_us)
+
+
+def _market(entry: Raw) -> Market | None:
+    pair = _pair_decoder.decode(entry)
+    if pair.is_delist or pair.is_temporarily_suspended:
+        return None
+    base, quoted = pair.base_currency_symbol.en, pair.quote_currency_symbol.en
+    return Market(f"{base}{quoted}".upper(), base.upper(), unified(quoted), str(pair.pair_id))
 
 
 def _price(literal: Raw, market: Market) -> str:

@@ -20,7 +20,6 @@ from msgspec import Meta, Raw, Struct, structs
 
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
-from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     NEVER_US,
@@ -34,10 +33,12 @@ from radar.exchanges.base import (
     Refused,
     Send,
     Stream,
+    StreamRequest,
     Subscribed,
     brief,
 )
 from radar.exchanges.common.books import both_sides
+from radar.exchanges.common.entries import numbered, read_markets, read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.units import unified
 from radar.records import GapCause, Market, Trade, TradeSide
@@ -123,30 +124,13 @@ class Tabdeal(Exchange):
             listed = _markets_decoder.decode(body)
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for place, entry in enumerate(listed):
-            try:
-                market = _market_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((f"entry {place + 1}", brief(str(error))))
-                continue
-            if market.status == "TRADING":
-                markets.append(Market(market.symbol, market.base.upper(), unified(market.quote)))
-        return MarketList(markets, malformed)
+        return read_markets(numbered(listed), _market)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection, or of polls for trades."""
-        if dataset is datasets.TRADES:
-            return TabdealPolls(markets, {} if memory is None else memory)
-        return TabdealBooks(markets)
+        if request.dataset is datasets.TRADES:
+            return TabdealPolls(request.markets, request.memory)
+        return TabdealBooks(request.markets)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""
@@ -164,16 +148,11 @@ class Tabdeal(Exchange):
             raise ExchangeUnavailable(
                 f"the recent trades of {market.symbol} are malformed: {error}"
             ) from error
-        trades: list[tuple[int, Trade]] = []
-        for row in rows:
-            try:
-                trades.append(_trade(row, market, received_at_us))
-            except NOT_DECODABLE:
-                continue
-        trades.sort(key=lambda each: each[0])
+        trades = read_trades(rows, lambda row: _trade(row, market, received_at_us))
+        trades.sort(key=lambda trade: int(trade.native_id))
         timed = [
             structs.replace(trade, received_at_us=received_at_us + place)
-            for place, (_, trade) in enumerate(trades)
+            for place, trade in enumerate(trades)
         ]
         return RecentTrades(timed, invalid=len(rows) - len(timed))
 
@@ -300,9 +279,16 @@ class TabdealBooks(Stream):
         )
 
 
-def _trade(row: Raw, market: Market, received_at_us: int) -> tuple[int, Trade]:
+def _market(entry: Raw) -> Market | None:
+    market = _market_decoder.decode(entry)
+    if market.status != "TRADING":
+        return None
+    return Market(market.symbol, market.base.upper(), unified(market.quote))
+
+
+def _trade(row: Raw, market: Market, received_at_us: int) -> Trade:
     trade = _trade_decoder.decode(row)
-    return trade.id, Trade(
+    return Trade(
         source=NAME,
         symbol=market.symbol,
         base=market.base,

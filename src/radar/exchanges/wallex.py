@@ -7,7 +7,7 @@ fact that is only [code] or [?].
 All prices of this exchange are in Toman, never in Rial [doc].
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import quote
@@ -29,6 +29,7 @@ from radar.exchanges.base import (
     RecentTrades,
     Send,
     Stream,
+    StreamRequest,
     Subscribed,
     brief,
 )
@@ -167,16 +168,9 @@ class Wallex(Exchange):
                     markets.append(Market(market.symbol, market.base_asset, market.quote_asset))
         return MarketList(markets, malformed)
 
-    def stream(
-        self,
-        dataset: Dataset,
-        markets: Iterable[Market],
-        *,
-        whole_books: bool,
-        memory: MutableMapping[str, object] | None = None,
-    ) -> Stream:
+    def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; all books of this exchange are whole [doc]."""
-        return WallexStream(dataset, markets)
+        return WallexStream(request.dataset, request.markets)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]; about 200 of them."""

@@ -1,0 +1,47 @@
+"""Lists of an exchange in which one malformed entry must not harm the others."""
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Raw
+
+from radar.exchanges.base import MarketList, brief
+from radar.exchanges.common.literals import NOT_DECODABLE
+from radar.records import Market, Trade
+
+
+def read_markets(
+    entries: Iterable[tuple[str, Raw]], parse: Callable[[Raw], Market | None]
+) -> MarketList:
+    """Return the markets of a list, and the entries that are none.
+
+    Args:
+        entries: Each with a name for the report.
+        parse: Returns the market of an entry, or None for one that does not trade. It raises
+            ValueError for an entry that is no market.
+    """
+    markets: list[Market] = []
+    malformed: list[tuple[str, str]] = []
+    for name, entry in entries:
+        try:
+            market = parse(entry)
+        except NOT_DECODABLE as error:
+            malformed.append((brief(name), brief(str(error))))
+        else:
+            markets += [market] if market is not None else []
+    return MarketList(markets, malformed)
+
+
+def numbered(entries: Iterable[Raw]) -> list[tuple[str, Raw]]:
+    """Name the entries of a list without names by their place."""
+    return [(f"entry {place}", entry) for place, entry in enumerate(entries, 1)]
+
+
+def read_trades(rows: Iterable[Raw], parse: Callable[[Raw], Trade]) -> list[Trade]:
+    """Return the trades of a list, in its order, without malformed ones."""
+    trades = []
+    for row in rows:
+        try:
+            trades.append(parse(row))
+        except NOT_DECODABLE:
+            continue
+    return trades
