@@ -174,6 +174,9 @@ def test_trades_producer_documented_frames_become_messages(kafka_settings: Setti
             "price": "31704",
             "base_amount": "705",
             "event_time_ms": TRADE_MS,
+            "native_id": "",
+            "sequence": 0,
+            "event_time_us": 1_782_472_449_000_000,
         }
         assert twin == first | {"trade_id": trade_id(CONTENT, 2)}
         assert (other["price"], other["side"]) == ("31704.5", "buy")
