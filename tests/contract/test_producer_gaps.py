@@ -75,6 +75,9 @@ def test_producer_that_loses_its_connection_records_the_gap(
         "record_kind": dataset.name,
         "cause": cause,
         "repaired": dataset is TRADES,
+        "first_id": 0,
+        "last_id": 0,
+        "missing": 0,
     }
 
 

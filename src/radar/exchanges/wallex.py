@@ -141,6 +141,7 @@ class Wallex(Exchange):
         lifetime_s=1_800,  # [?]
         markets_per_connection=25,  # few enough that one lost connection harms few markets
         sends_per_s=1_000,
+        requests_per_s=1_000,  # no limit is documented: REPAIR_REQUESTS_PER_SECOND decides
         max_pongs=100,  # [?]
     )
     recent_trades_full = 100  # about 200 of them [doc]; the half is on the safe side
