@@ -28,9 +28,6 @@ FENCED_AGAIN_S = 60.0
 # A request that is lost with its connection is given up after this time; the default is 60 s.
 SOCKET_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
-# A member that owns no partition has nothing to hand over, and its library may wait for a group
-# that does not come together. Other datasets of the process wait meanwhile.
-IDLE_CLOSE_TIMEOUT_S = 1.0
 
 _REJECTED_COMMITS = {
     KafkaError.ILLEGAL_GENERATION,
@@ -144,10 +141,9 @@ class GroupReader:
         self._join_deadline_s: float | None = time.monotonic() + wait_s
 
     def _join_again(self) -> None:
-        timeout_s = CLOSE_TIMEOUT_S if self._owned else IDLE_CLOSE_TIMEOUT_S
         # The library does not report to a fenced member which partitions it has lost.
         self._lose(self._owned, while_owned=False)
-        self._leave(timeout_s)
+        self.close()
         self._fenced = None
         self._join()
 
@@ -313,11 +309,8 @@ class GroupReader:
 
         Blocks for CLOSE_TIMEOUT_S at most; after that, the end of the process closes the client.
         """
-        self._leave(CLOSE_TIMEOUT_S)
-
-    def _leave(self, timeout_s: float) -> None:
         try:
-            within(timeout_s, self._consumer.close, "close")
+            within(CLOSE_TIMEOUT_S, self._consumer.close, "close")
         except ClientHangs as error:
             log.error("%s; leaving without it", error)
 
