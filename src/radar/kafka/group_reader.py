@@ -315,6 +315,8 @@ class GroupReader:
             log.error("%s; leaving without it", error)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return  # one that was left behind, because it did not close in time
         # The library calls this also for a member that gets no partition.
         self._join_deadline_s = None
         committed = committed_offsets(consumer, partitions)
@@ -327,10 +329,14 @@ class GroupReader:
         self._owned |= {each.partition for each in partitions}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         self._lose({each.partition for each in partitions}, while_owned=True)
         consumer.incremental_unassign(partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         self._lose({each.partition for each in partitions}, while_owned=False)
         consumer.incremental_unassign(partitions)
 
