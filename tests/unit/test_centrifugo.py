@@ -26,6 +26,10 @@ def push(offset: int | None, price: str = "1010", channel: str = CHANNEL) -> dic
     return {"push": {"channel": channel, "pub": pub}}
 
 
+def unsubscribe(code: int) -> dict[str, Any]:
+    return {"push": {"channel": CHANNEL, "unsubscribe": {"code": code, "reason": "x"}}}
+
+
 def take(of: Stream, *documents: Any, now_us: int = NOW_US) -> list[Event]:
     frame = "\n".join(json.dumps(each) for each in documents).encode()
     return list(of.receive(frame, now_us))
@@ -38,6 +42,18 @@ def commands(events: list[Event]) -> list[dict[str, Any]]:
 
 def prices(events: list[Event]) -> list[str]:
     return [event.price for event in events if isinstance(event, Trade)]
+
+
+def losses(events: list[Event]) -> list[Lost]:
+    return [event for event in events if isinstance(event, Lost)]
+
+
+def subscribed(memory: dict[str, object] | None = None, **reply: Any) -> Stream:
+    """A stream whose first channel has got this answer, when nothing was read yet."""
+    of = stream(memory)
+    list(of.opened())
+    take(of, {"id": 2, "subscribe": reply})
+    return of
 
 
 def test_connects_first_and_subscribes_with_rising_ids() -> None:
@@ -121,7 +137,111 @@ def test_a_position_that_could_not_be_recovered_is_a_loss() -> None:
     second = stream(memory)
     list(second.opened())
     events = take(second, {"id": 2, "subscribe": {"epoch": "e", "offset": 9, "recovered": False}})
-    assert events[0] == Lost("BTCIRT", GapCause.SEQUENCE, NOW_US, 8, 9)
+    assert losses(events) == [Lost("BTCIRT", GapCause.SEQUENCE, NOW_US, 8, 9)]
+
+
+def test_a_publication_that_cannot_be_read_does_not_harm_the_others_of_a_reply() -> None:
+    of = stream()
+    list(of.opened())
+    bad: list[Any] = [{"offset": 2}, {"data": {}, "offset": 3}, {"data": {}, "offset": 1 << 70}, 5]
+    good = [push(n, str(1000 + 10 * n))["push"]["pub"] for n in (1, 4)]
+    reply = {"epoch": "e", "offset": 4, "publications": [good[0], *bad, good[1]]}
+    found: list[Event] = []
+    with pytest.raises(InvalidFrame):
+        found.extend(of.receive(json.dumps({"id": 2, "subscribe": reply}).encode(), NOW_US))
+    # `extend` keeps what came before the error.
+    assert prices(found) == ["101", "104"]
+    assert losses(found) == [Lost("BTCIRT", GapCause.SEQUENCE, NOW_US, 2, 2)]
+
+
+def test_the_first_publications_of_an_epoch_can_be_missing() -> None:
+    of = subscribed(epoch="e", offset=0)
+    assert losses(take(of, push(3), now_us=NOW_US + 5)) == [
+        Lost("BTCIRT", GapCause.SEQUENCE, NOW_US, 1, 2)
+    ]
+
+
+def test_a_reply_tells_of_publications_that_it_does_not_bring() -> None:
+    memory: dict[str, object] = {}
+    take(subscribed(memory, epoch="e", offset=6), push(7))
+    second = stream(memory)
+    list(second.opened())
+    publications = [push(8)["push"]["pub"]]
+    reply = {"epoch": "e", "offset": 10, "publications": publications}
+    events = take(second, {"id": 2, "subscribe": reply}, push(11, "1020"))
+    assert losses(events) == [Lost("BTCIRT", GapCause.SEQUENCE, NOW_US, 9, 10)]
+    assert prices(events) == ["101", "102"]
+
+
+def test_a_server_that_starts_again_without_epochs_loses_no_trade() -> None:
+    memory: dict[str, object] = {}
+    take(subscribed(memory, offset=100), push(101))
+    second = subscribed(memory)
+    assert prices(take(second, push(1, "1020"), push(2, "1030"))) == ["102", "103"]
+
+
+def test_an_epoch_whose_offsets_went_back_is_read_from_there() -> None:
+    memory: dict[str, object] = {}
+    take(subscribed(memory, epoch="e", offset=6), push(7))
+    second = subscribed(memory, epoch="e", offset=2)
+    assert prices(take(second, push(3, "1020"))) == ["102"]
+
+
+def test_a_new_epoch_on_one_connection_is_a_loss_of_unknown_size() -> None:
+    of = subscribed(epoch="e", offset=6)
+    take(of, push(7), now_us=NOW_US + 1)
+    (again,) = commands(take(of, unsubscribe(2500)))
+    events = take(of, {"id": again["id"], "subscribe": {"epoch": "f", "offset": 3}})
+    assert losses(events) == [Lost("BTCIRT", GapCause.SEQUENCE, NOW_US + 1)]
+    assert losses(take(of, push(4))) == []
+
+
+def test_a_subscription_that_goes_on_after_an_unsubscription_is_no_loss() -> None:
+    of = subscribed(epoch="e", offset=6)
+    take(of, push(7))
+    events = take(of, unsubscribe(2500))
+    assert losses(events) == []
+    (again,) = commands(events)
+    assert again["subscribe"]["offset"] == 7
+    reply = {"epoch": "e", "offset": 8, "publications": [push(8)["push"]["pub"]]}
+    assert losses(take(of, {"id": again["id"], "subscribe": reply})) == []
+
+
+def test_an_unrecoverable_position_is_a_loss_and_is_not_asked_for_again() -> None:
+    memory: dict[str, object] = {}
+    take(subscribed(memory, epoch="e", offset=6), push(7))
+    second = stream(memory)
+    list(second.opened())
+    error = {"code": 112, "message": "unrecoverable position"}
+    events = take(second, {"id": 2, "error": error})
+    assert losses(events) == [Lost("BTCIRT", GapCause.SEQUENCE, NOW_US)]
+    (again,) = commands(events)
+    assert again["subscribe"] == {"channel": CHANNEL}
+    (refused,) = take(second, {"id": again["id"], "error": error})
+    assert isinstance(refused, Refused)
+
+
+def test_a_refused_connection_refuses_all_its_markets() -> None:
+    of = stream()
+    (refused,) = take(of, {"id": 1, "error": {"code": 101, "message": "unauthorized"}})
+    assert refused == Refused(("BTCIRT", "ETHIRT"), "unauthorized")
+    assert take(of, {"id": 1, "error": {"code": 111, "message": "busy"}}) == [Goodbye("busy")]
+
+
+@pytest.mark.parametrize("document", [{"error": {"code": 100}}, {"connect": {}}, {"subscribe": {}}])
+def test_an_answer_without_id_is_neither_ping_nor_fine(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidFrame):
+        take(stream(), document)
+
+
+def test_trades_of_one_frame_have_rising_receive_times() -> None:
+    of = stream()
+    times = [
+        event.received_at_us
+        for event in take(of, push(1), push(2), push(3))
+        if isinstance(event, Trade)
+    ]
+    assert times == [NOW_US, NOW_US + 1, NOW_US + 2]
 
 
 def test_a_new_epoch_starts_the_offsets_anew() -> None:
@@ -139,8 +259,7 @@ def test_a_new_epoch_starts_the_offsets_anew() -> None:
 def test_the_server_takes_a_subscription_back_and_wants_it_again() -> None:
     of = stream()
     list(of.opened())
-    document = {"push": {"channel": CHANNEL, "unsubscribe": {"code": 2500, "reason": "x"}}}
-    events = take(of, document)
+    events = take(of, unsubscribe(2500))
     assert isinstance(events[0], Lost)
     (again,) = commands(events)
     assert again["subscribe"]["channel"] == CHANNEL

@@ -99,6 +99,17 @@ def test_trades_of_a_pushed_frame(name: str, channel: str, trades: list[Any]) ->
     assert [(t.side.value, t.price, t.base_amount) for t in found][-len(trades) :] == trades
 
 
+@pytest.mark.parametrize(("ended", "expected"), [("0", 1), ("false", 1), ("1", 0), ("true", 0)])
+def test_ramzinex_tells_a_delisted_market_by_number_or_boolean(ended: str, expected: int) -> None:
+    body = (
+        '{"status":0,"data":[{"pair_id":2,"base_currency_symbol":{"en":"btc"},'
+        f'"quote_currency_symbol":{{"en":"irr"}},"is_delist":{ended}}}]}}'
+    )
+    listed = exchanges.load("ramzinex").parse_markets(body.encode())
+    assert len(listed.markets) == expected
+    assert not listed.malformed
+
+
 def test_ramzinex_emits_the_new_trades_of_each_list_once() -> None:
     stream = exchanges.load("ramzinex").stream(
         datasets.TRADES, MARKETS["ramzinex"], whole_books=True, memory={}

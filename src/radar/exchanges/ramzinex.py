@@ -69,8 +69,8 @@ class _Pair(Struct):
     pair_id: Annotated[int, Meta(ge=0, lt=1 << 40)]
     base_currency_symbol: _Name
     quote_currency_symbol: _Name
-    is_delist: int = 0
-    is_temporarily_suspended: int = 0
+    is_delist: int | bool = 0
+    is_temporarily_suspended: int | bool = 0
 
 
 class _Pairs(Struct):

@@ -8,10 +8,10 @@ one within an epoch of its channel, so a jump proves a loss.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from radar.errors import InvalidFrame
 from radar.exchanges.base import (
@@ -35,6 +35,7 @@ MAX_DOCUMENTS = 1_000  # of one frame
 AGAIN_US = 5_000_000  # after a temporary error
 ALREADY_SUBSCRIBED = 105
 TEMPORARY = frozenset((100, 111))  # internal error, too many requests
+UNRECOVERABLE = 112  # the server does not have what came after the position
 SUBSCRIBE_AGAIN = 2_500  # and above: codes of the server's own unsubscriptions
 
 
@@ -42,8 +43,9 @@ class Position(NamedTuple):
     """How far a channel was read.
 
     Attributes:
-        epoch: Offsets count within it.
-        offset: The newest one.
+        epoch: Offsets count within it. Without one the channel keeps no history, and its offsets
+            prove losses within one subscription only.
+        offset: The newest one; 0 before the first publication.
         received_at_us: When it arrived.
     """
 
@@ -52,9 +54,12 @@ class Position(NamedTuple):
     received_at_us: int
 
 
+_Offset = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class _Publication(Struct):
     data: Raw
-    offset: int = 0
+    offset: _Offset = 0  # numbers begin at 1; 0 is a publication without one
 
 
 class _Reason(Struct):
@@ -82,11 +87,9 @@ class _Connected(Struct):
 class _Reply(Struct):
     """The answer to a subscription."""
 
-    recoverable: bool = False
-    epoch: str = ""
-    offset: int = 0
-    recovered: bool = False
-    publications: list[_Publication] = []
+    epoch: Annotated[str, Meta(max_length=64)] = ""
+    offset: _Offset = 0
+    publications: list[Raw] = []
 
 
 class _Document(Struct):
@@ -97,12 +100,10 @@ class _Document(Struct):
     push: _Push | None = None
     disconnect: _Reason | None = None
 
-    @property
-    def is_ping(self) -> bool:
-        return not self.id and self.push is None and self.disconnect is None
 
-
+_PING = _Document()
 _documents = msgspec.json.Decoder(_Document)
+_publications = msgspec.json.Decoder(_Publication)
 _texts = msgspec.json.Decoder(str)
 
 
@@ -136,6 +137,7 @@ class CentrifugoStream(Stream):
         self._requests: dict[int, str] = {}  # channel by ID of the command
         self._newest_id = CONNECT_ID
         self._again: dict[str, int] = {}  # channels to subscribe to again, and when
+        self._subscribed: set[str] = set()
 
     def read(self, market: Market, data: Raw, received_at_us: int) -> Iterable[Event]:
         """Return the records of one publication.
@@ -155,14 +157,20 @@ class CentrifugoStream(Stream):
         ]
 
     def receive(self, frame: bytes, received_at_us: int) -> Iterator[Event]:
-        """Yield the events of a frame's documents; a bad one does not harm the others."""
+        """Yield the events of a frame's documents; a bad one does not harm the others.
+
+        Each trade of the frame is received 1 µs later than the one before.
+        """
         lines = frame.split(b"\n", MAX_DOCUMENTS)
         fault = "too many documents in a frame" if len(lines) > MAX_DOCUMENTS else ""
         for line in lines[:MAX_DOCUMENTS]:
             if not line.strip():
                 continue
             try:
-                yield from self._take(_documents.decode(line), received_at_us)
+                for event in self._take(_documents.decode(line), received_at_us):
+                    if isinstance(event, Trade):
+                        received_at_us = event.received_at_us + 1
+                    yield event
             except NOT_DECODABLE as error:
                 fault = fault or brief(str(error))
         if fault:
@@ -187,42 +195,73 @@ class CentrifugoStream(Stream):
         return msgspec.json.encode({"id": self._newest_id, "subscribe": wanted}).decode()
 
     def _take(self, document: _Document, received_at_us: int) -> Iterator[Event]:
-        if document.is_ping:
+        if document == _PING:
             yield Send("{}", is_pong=True)
         elif document.push is not None:
             yield from self._pushed(document.push, received_at_us)
         elif document.disconnect is not None:
             yield Goodbye(brief(document.disconnect.reason) or "disconnect")
-        elif document.connect is not None:
-            yield Hello(brief(document.connect.client))
+        elif document.id == CONNECT_ID:
+            yield self._greeted(document)
         elif (channel := self._requests.pop(document.id, None)) is not None:
             yield from self._answered(channel, document, received_at_us)
+        elif not document.id:
+            raise ValueError("neither a push nor an answer")
+
+    def _greeted(self, answer: _Document) -> Event:
+        if answer.error is None:
+            return Hello(brief(answer.connect.client) if answer.connect is not None else "")
+        reason = _reason(answer.error)
+        if _is_temporary(answer.error):
+            return Goodbye(reason)
+        return Refused(tuple(market.symbol for market in self._channels.values()), reason)
 
     def _answered(self, channel: str, answer: _Document, received_at_us: int) -> Iterator[Event]:
         symbol = self._channels[channel].symbol
         error = answer.error
         if error is not None and error.code != ALREADY_SUBSCRIBED:
-            if error.temporary or error.code in TEMPORARY:
+            before = self._positions.get(channel)
+            if _is_temporary(error):
                 self._again[channel] = received_at_us + AGAIN_US
+            elif error.code == UNRECOVERABLE and before is not None:
+                yield from self._lose(channel, before.received_at_us)
+                del self._positions[channel]
+                yield Send(self._subscription(channel))
             else:
-                yield Refused((symbol,), brief(error.message) or f"error {error.code}")
+                yield Refused((symbol,), _reason(error))
             return
         reply = answer.subscribe or _Reply()
-        yield from self._go_on(channel, reply, received_at_us)
+        publications, fault = _readable(reply.publications)
+        if error is None:
+            begin = publications[0].offset - 1 if publications else reply.offset
+            yield from self._go_on(channel, Position(reply.epoch, begin, received_at_us), reply)
+        self._subscribed.add(channel)
         yield Subscribed((symbol,))
-        for publication in reply.publications:
-            yield from self._published(channel, publication, received_at_us)
+        for publication in publications:
+            try:
+                yield from self._published(channel, publication, received_at_us)
+            except NOT_DECODABLE as bad:
+                fault = fault or str(bad)
+        position = self._positions.get(channel)
+        if position is not None and position.epoch == reply.epoch:
+            yield from self._skip_to(channel, position, reply.offset)
+        if fault:
+            raise ValueError(fault)
 
-    def _go_on(self, channel: str, reply: _Reply, received_at_us: int) -> Iterator[Event]:
-        """Compare the position of a new subscription with the one before."""
+    def _go_on(self, channel: str, begin: Position, reply: _Reply) -> Iterator[Event]:
+        """Compare the position of a new subscription with the one before.
+
+        A server that starts again begins a new epoch, or its offsets are lower. What it sent in
+        between is unknown; the gap of a connection that ended covers it, and REST closes that.
+        """
         before = self._positions.get(channel)
-        if before is None or before.epoch != reply.epoch:
-            # The first subscription, or the server has restarted: REST closes what is missing.
-            begin = reply.publications[0].offset - 1 if reply.publications else reply.offset
-            self._move(channel, Position(reply.epoch, begin, received_at_us))
-        elif not reply.publications and reply.offset > before.offset:
-            yield from self._lose(channel, before, reply.offset)
-            self._move(channel, before._replace(offset=reply.offset))
+        if before is None or before.epoch != reply.epoch or reply.offset < before.offset:
+            if before is not None and channel in self._subscribed:
+                yield from self._lose(channel, before.received_at_us)
+            if reply.epoch:
+                self._move(channel, begin)
+            else:
+                self._positions.pop(channel, None)
 
     def _pushed(self, push: _Push, received_at_us: int) -> Iterator[Event]:
         if push.disconnect is not None:
@@ -235,8 +274,11 @@ class CentrifugoStream(Stream):
             if push.unsubscribe.code < SUBSCRIBE_AGAIN:
                 yield Refused((market.symbol,), brief(push.unsubscribe.reason) or "unsubscribed")
                 return
-            if self._offsets_prove:
-                yield Lost(market.symbol, GapCause.SEQUENCE, received_at_us)
+            before = self._positions.get(push.channel)
+            # With an epoch the answer to the new subscription tells what is missing.
+            if before is None or not before.epoch:
+                since_us = before.received_at_us if before is not None else received_at_us
+                yield from self._lose(push.channel, since_us)
             yield Send(self._subscription(push.channel))
         elif push.pub is not None:
             yield from self._published(push.channel, push.pub, received_at_us)
@@ -247,11 +289,10 @@ class CentrifugoStream(Stream):
         market = self._channels[channel]
         before = self._positions.get(channel)
         if publication.offset:
-            if before is not None and before.offset:
+            if before is not None:
                 if publication.offset <= before.offset:
                     return  # it came before: recovery overlaps
-                if publication.offset > before.offset + 1:
-                    yield from self._lose(channel, before, publication.offset - 1)
+                yield from self._skip_to(channel, before, publication.offset - 1)
             epoch = before.epoch if before is not None else ""
             self._move(channel, Position(epoch, publication.offset, received_at_us))
         data = publication.data
@@ -262,17 +303,43 @@ class CentrifugoStream(Stream):
     def _move(self, channel: str, position: Position) -> None:
         self._positions[channel] = position
         known = self._memory.get(channel)
-        if (
+        if position.epoch and (
             not isinstance(known, Position)
             or known.epoch != position.epoch
             or known.offset < position.offset
         ):
             self._memory[channel] = position
 
-    def _lose(self, channel: str, before: Position, last: int) -> Iterator[Event]:
+    def _skip_to(self, channel: str, before: Position, last: int) -> Iterator[Event]:
+        """Report the publications after a position, up to an offset, as lost."""
+        if last > before.offset:
+            yield from self._lose(channel, before.received_at_us, before.offset + 1, last)
+            self._move(channel, before._replace(offset=last))
+
+    def _lose(self, channel: str, since_us: int, first: int = 0, last: int = 0) -> Iterator[Event]:
         if self._offsets_prove:
             symbol = self._channels[channel].symbol
-            yield Lost(symbol, GapCause.SEQUENCE, before.received_at_us, before.offset + 1, last)
+            yield Lost(symbol, GapCause.SEQUENCE, since_us, first, last)
+
+
+def _reason(error: _Error) -> str:
+    return brief(error.message) or f"error {error.code}"
+
+
+def _is_temporary(error: _Error) -> bool:
+    return error.temporary or error.code in TEMPORARY
+
+
+def _readable(entries: Iterable[Raw]) -> tuple[list[_Publication], str]:
+    """Return the publications that can be read, and what is wrong with another one."""
+    publications: list[_Publication] = []
+    fault = ""
+    for entry in entries:
+        try:
+            publications.append(_publications.decode(entry))
+        except NOT_DECODABLE as error:
+            fault = str(error)
+    return publications, fault
 
 
 def in_order(trades: Iterable[Trade], received_at_us: int) -> list[Trade]:
