@@ -193,7 +193,7 @@ def kafka_settings(
         timeout_s = apache_kafka.SESSION_TIMEOUT_S
         monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", str(timeout_s))
     else:
-        monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "2")
+        monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "5")
     settings = load()
     Cluster(settings).wait_until_up(10)
     return settings

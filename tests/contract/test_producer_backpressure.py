@@ -94,7 +94,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def settings(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{broker.port}")
-    monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "5")
     settings = load()
     Cluster(settings).wait_until_up(10)
     return settings

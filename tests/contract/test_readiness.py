@@ -70,7 +70,7 @@ def stack() -> Iterator[ExitStack]:
 def kafka(stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     port = free_port()
     monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{port}")
-    monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "2")
+    monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "5")
     return stack.enter_context(outages.kafka(tmp_path, port))
 
 

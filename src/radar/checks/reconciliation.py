@@ -178,7 +178,8 @@ def depth_verdict(
         {"since": since_us, "exchange": exchange},
     )
     return DepthReconciliation(
-        books=channels,
+        # A quiet exchange still sends the books of a subscription that it has just got.
+        books=max(channels, int(books)),
         books_stored=int(books),
         snapshots=int(snapshots or 0),
         longest_interval_s=int(longest_us or 0) / 1e6,

@@ -1,5 +1,6 @@
 """Reading a topic as a member of a consumer group."""
 
+import faulthandler
 import math
 import random
 import time
@@ -27,7 +28,13 @@ from radar.settings import Settings
 FENCED_AGAIN_S = 60.0
 # A request that is lost with its connection is given up after this time; the default is 60 s.
 SOCKET_TIMEOUT_S = 10.0
+# Only with the answer to a heartbeat a member learns that another wants to join, so each of the two
+# rounds of joining takes up to this time; the default is 3 s.
+HEARTBEAT_MS = 500
 CLOSE_TIMEOUT_S = 10.0
+# The library was seen to wait for itself in `close` while it held the interpreter's lock. Then no
+# Python code runs any more, and only the watchdog in C can end the process.
+FROZEN_AFTER_S = CLOSE_TIMEOUT_S + 5.0
 
 _REJECTED_COMMITS = {
     KafkaError.ILLEGAL_GENERATION,
@@ -117,7 +124,7 @@ class GroupReader:
             config |= {
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": session_ms,
-                "heartbeat.interval.ms": min(3000, session_ms // 3),
+                "heartbeat.interval.ms": min(HEARTBEAT_MS, session_ms // 3),
             }
             if settings.worker_id:
                 config["group.instance.id"] = settings.worker_id
@@ -141,9 +148,10 @@ class GroupReader:
         self._join_deadline_s: float | None = time.monotonic() + wait_s
 
     def _join_again(self) -> None:
-        # The library does not report to a fenced member which partitions it has lost.
+        # The library does not report to a fenced member which partitions it has lost. And it does
+        # not join again after `unsubscribe` and `subscribe` while a request to join is on its way.
         self._lose(self._owned, while_owned=False)
-        self.close()
+        self._leave()
         self._fenced = None
         self._join()
 
@@ -177,14 +185,16 @@ class GroupReader:
         Raises:
             NameTaken: Another member took this one's place for good.
             BrokerUnavailable: Offsets could not be read on assignment.
+            ClientHangs: The client of a member that has to join again does not close.
         """
         if self._fenced is not None:
             self._join_again_once(self._fenced)
+        found = self._consumer.consume(max_messages, timeout_s)
+        # Only now: an assignment may have waited since the call before, however long ago.
         if self._join_deadline_s is not None and time.monotonic() > self._join_deadline_s:
             log.warning("no assignment came; joining the group again")
             self._join_timeout_s *= 2
             self._join_again()
-        found = self._consumer.consume(max_messages, timeout_s)
         if not any(map(_ERROR, found)):
             messages = cast("list[Message]", found)
             if self.unreadable:
@@ -307,16 +317,21 @@ class GroupReader:
     def close(self) -> None:
         """Leave the group (a static member keeps its place until the session times out).
 
-        Blocks for CLOSE_TIMEOUT_S at most; after that, the end of the process closes the client.
+        Blocks for CLOSE_TIMEOUT_S at most. After that the end of the process closes the client; it
+        has to come within FROZEN_AFTER_S.
         """
         try:
-            within(CLOSE_TIMEOUT_S, self._consumer.close, "close")
+            self._leave()
         except ClientHangs as error:
             log.error("%s; leaving without it", error)
 
+    def _leave(self) -> None:
+        faulthandler.dump_traceback_later(FROZEN_AFTER_S, exit=True)
+        # If the client hangs, the watchdog stays: the process has to end.
+        within(CLOSE_TIMEOUT_S, self._consumer.close, "close")
+        faulthandler.cancel_dump_traceback_later()
+
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if consumer is not self._consumer:
-            return  # one that was left behind, because it did not close in time
         # The library calls this also for a member that gets no partition.
         self._join_deadline_s = None
         committed = committed_offsets(consumer, partitions)
@@ -329,14 +344,10 @@ class GroupReader:
         self._owned |= {each.partition for each in partitions}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if consumer is not self._consumer:
-            return
         self._lose({each.partition for each in partitions}, while_owned=True)
         consumer.incremental_unassign(partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if consumer is not self._consumer:
-            return
         self._lose({each.partition for each in partitions}, while_owned=False)
         consumer.incremental_unassign(partitions)
 

@@ -9,6 +9,8 @@ unchanged end of the log repeat, and answers with messages never do. After a hel
 consumer fetches again. The proxy passes every other answer on unchanged, with one exception: where
 an answer holds the broker's own address for clients, the proxy writes its own.
 
+It also keeps the members of a consumer group in step (`group_rounds.py`).
+
 Frames: four bytes of length, then in requests the API key and version (two bytes each) and
 in both directions a correlation id (four bytes), see "Kafka protocol guide: Request Header".
 
@@ -19,6 +21,7 @@ client's connection.
 
 import asyncio
 import contextlib
+import itertools
 import sys
 import time
 from collections import deque
@@ -26,12 +29,15 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from radar.local import fetch_answers, kafka_requests
+from radar.local.group_rounds import GroupRounds
 from radar.local.kafka_requests import (
     DESCRIBE_CLUSTER,
     FETCH,
     FIND_COORDINATOR,
+    JOIN_GROUP,
     METADATA,
     PRODUCE,
+    SYNC_GROUP,
     RequestRefused,
 )
 
@@ -53,11 +59,21 @@ TELL_ADDRESSES = (METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER)
 
 
 class _Asked(NamedTuple):
-    """A request that is not answered yet, and the count of publishes before it."""
+    """A request that is not answered yet.
+
+    Attributes:
+        api_key: Its API.
+        version: Its version.
+        published: The count of publishes before it.
+        number: Tells it from all other requests.
+        group: The group of a member that joins or asks for its share, otherwise empty.
+    """
 
     api_key: int
     version: int
     published: int
+    number: int
+    group: bytes
 
 
 class FetchProxy:
@@ -77,6 +93,8 @@ class FetchProxy:
         self._closed = False
         self._published = 0  # answers to requests that publish
         self._news = asyncio.Event()  # set by the next one
+        self._rounds = GroupRounds()
+        self._numbers = itertools.count()
         self._refused = 0  # requests, since the last reported one
         self._reported_at_s = -REPORT_INTERVAL_S
 
@@ -132,6 +150,8 @@ class FetchProxy:
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
+                for each in asked:
+                    self._settle(each, granted=False)
         except (OSError, asyncio.CancelledError):
             pass  # the broker or the proxy ends: clients see a closed connection
         finally:
@@ -152,10 +172,24 @@ class FetchProxy:
                 self._report(error)
                 return
             if is_answered:
-                api_key, version = int.from_bytes(frame[4:6], "big"), frame[7]
-                asked.append(_Asked(api_key, version, self._published))
+                asked.append(await self._ask(frame))
             to_broker.write(frame)
             await to_broker.drain()
+
+    async def _ask(self, frame: bytes) -> _Asked:
+        api_key, version, group = int.from_bytes(frame[4:6], "big"), frame[7], b""
+        if api_key in (JOIN_GROUP, SYNC_GROUP):
+            group = kafka_requests.group_of(frame)
+        if api_key == JOIN_GROUP:
+            await self._rounds.next_round(group)
+        asked = _Asked(api_key, version, self._published, next(self._numbers), group)
+        if group:
+            self._rounds.asked(api_key, group, asked.number)
+        return asked
+
+    def _settle(self, asked: _Asked, *, granted: bool) -> None:
+        if asked.group:
+            self._rounds.answered(asked.api_key, asked.group, asked.number, granted=granted)
 
     async def _pass_answers(
         self, broker: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: deque[_Asked]
@@ -166,7 +200,8 @@ class FetchProxy:
         pause_s = SHORT_S
         while True:
             length = int.from_bytes(await broker.readexactly(4), "big")
-            api_key, version, published = asked.popleft()
+            request = asked.popleft()
+            api_key, version = request.api_key, request.version
             if api_key == FETCH and length > fetch_answers.LONG_BYTES:
                 frame = await fetch_answers.shortened(broker, length, version)
             else:
@@ -181,13 +216,16 @@ class FetchProxy:
                     else:
                         pause_s = min(2 * pause_s, LONG_S)
                     brought_bytes = 0
-                    await self._hold(pause_s, published)
+                    await self._hold(pause_s, request.published)
                 else:
                     brought_bytes += len(fetched)
                     if len(fetched) <= REMEMBERED_BYTES:
                         lately.append(fetched)
             elif api_key in TELL_ADDRESSES:
                 frame = frame.replace(self._old_address, self._new_address)
+            if request.group:
+                granted = kafka_requests.is_granted(api_key, version, frame)
+                self._settle(request, granted=granted)
             to_client.write(frame)
             await to_client.drain()
 

@@ -186,6 +186,8 @@ class ForkServer:
 
 def main(descriptor: int) -> None:
     """Fork a child for each request until the supervisor ends; in a child, run the command."""
+    # The library looks for the title beside the environment, which any change of it moves.
+    setproctitle.getproctitle()
     follow_supervisor(signal.SIGKILL)
     with socket.socket(fileno=descriptor) as channel:
         for module in PRELOADED:

@@ -25,6 +25,7 @@ MAX_REQUEST_BYTES = MEBIBYTE
 MAX_PARTITIONS = 10_000
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER = 0, 1, 3, 10, 60
+JOIN_GROUP, SYNC_GROUP = 11, 14
 
 _LATEST = 1_000
 _MAX_UVARINT_BYTES = 5
@@ -156,7 +157,7 @@ REQUESTS = {
     FIND_COORDINATOR: KafkaRequest(
         "FindCoordinator", (0, 4), 3, (Field(STRING, 0, 3), Field(INT8, 1), _list(STRING, 4)),
     ),
-    11: KafkaRequest(
+    JOIN_GROUP: KafkaRequest(
         "JoinGroup", (0, 7), 6,
         (
             _STRING, _INT32, Field(INT32, 1), _STRING, Field(STRING, 5), _STRING,
@@ -168,7 +169,7 @@ REQUESTS = {
         "LeaveGroup", (0, 5), 4,
         (_STRING, Field(STRING, 0, 2), _array(_STRING, _STRING, Field(STRING, 5), since=3)),
     ),
-    14: KafkaRequest(
+    SYNC_GROUP: KafkaRequest(
         "SyncGroup", (0, 5), 4,
         (
             _STRING, _INT32, _STRING, Field(STRING, 3), Field(STRING, 5), Field(STRING, 5),
@@ -268,6 +269,24 @@ def check(frame: bytes) -> bool:
     except RequestRefused as error:
         raise RequestRefused(f"{request.name} version {version}: {error}") from None
     return api_key != PRODUCE or _acknowledges(frame, body, version, end)
+
+
+def group_of(frame: bytes) -> bytes:
+    """Return the name of the group in a checked JoinGroup or SyncGroup, whose first field it is."""
+    request, end = REQUESTS[frame[5]], len(frame)
+    at = _string(frame, _HEADER_BYTES, end)
+    if frame[7] < request.flexible:
+        return frame[at + 2 : _string(frame, at, end)]
+    at = _no_tags(frame, at, end)
+    name, _ = _uvarint(frame, at, end)
+    return frame[name : _compact_string(frame, at, end)]
+
+
+def is_granted(api_key: int, version: int, answer: bytes) -> bool:
+    """Return whether the answer to a JoinGroup or SyncGroup, with its length, has no error."""
+    at = 8 + (version >= REQUESTS[api_key].flexible)  # length, correlation ID, no tags
+    at += 4 * (version >= (2 if api_key == JOIN_GROUP else 1))  # throttle time
+    return answer[at : at + 2] == b"\0\0"
 
 
 def _acknowledges(frame: bytes, body: int, version: int, end: int) -> bool:

@@ -344,7 +344,7 @@ class Pipeline:
         variables = {"LOG_FORMAT": "json", "CLICKHOUSE_PASSWORD": password}
         if self.broker.embedded and not self._runs_apache_kafka:
             # Members that join it within the same second may wait for each other for ever.
-            variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "2"
+            variables["KAFKA_JOIN_TIMEOUT_SECONDS"] = "5"
         if self.simulation:
             variables["EXCHANGE_PROXY"] = ""
             for each in self.simulated:

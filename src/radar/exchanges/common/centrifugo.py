@@ -35,7 +35,7 @@ MAX_DOCUMENTS = 1_000  # of one frame
 AGAIN_US = 5_000_000  # after a temporary error
 ALREADY_SUBSCRIBED = 105
 TEMPORARY = frozenset((100, 111))  # internal error, too many requests
-UNRECOVERABLE = 112  # the server does not have what came after the position
+UNRECOVERABLE = 112  # the server has lost the publications after the position
 SUBSCRIBE_AGAIN = 2_500  # and above: codes of the server's own unsubscriptions
 
 
@@ -331,7 +331,7 @@ def _is_temporary(error: _Error) -> bool:
 
 
 def _readable(entries: Iterable[Raw]) -> tuple[list[_Publication], str]:
-    """Return the publications that can be read, and what is wrong with another one."""
+    """Return the publications that can be read, and the fault of another one."""
     publications: list[_Publication] = []
     fault = ""
     for entry in entries:
