@@ -141,6 +141,36 @@ class Radar:
         source, symbol = self._find(market, at, None, name="at")
         return self.query(queries.ORDER_BOOK, source=source, symbol=symbol, at=_or_now(at))
 
+    def rebuilt_book(self, market: str, at: Moment | None = None) -> "pyarrow.Table":
+        """Return all levels of a book at a time, rebuilt from its updates (BOOK_UPDATES=1).
+
+        Returns:
+            One row a level, as `order_book` returns them; received_at is of the newest update.
+
+        Raises:
+            InvalidRequest: The time has no zone or is none; or the updates before it were not all
+                recorded.
+            UnknownMarket: The market has no records, or several exchanges have it; the message
+                names candidates.
+            InvalidPeriod: The time is in the future.
+            StoreUnavailable: No server answers and there is no embedded data.
+            QueryFailed: ClickHouse refuses the query.
+        """
+        source, symbol = self._find(market, at, None, name="at")
+        moment = _or_now(at)
+        levels = self.query(queries.REBUILT_BOOK, source=source, symbol=symbol, at=moment)
+        if not levels.num_rows:
+            raise InvalidRequest(
+                f"no update of the book of {source}:{symbol} was recorded before"
+                f" {moment}: record with BOOK_UPDATES=1"
+            )
+        if not levels["is_complete"][0].as_py():
+            raise InvalidRequest(
+                f"an update of the book of {source}:{symbol} before {moment} is missing:"
+                " choose another time"
+            )
+        return levels.drop_columns(["is_complete"])
+
     def _find(
         self, market: str, start: Moment | None, end: Moment | None, *, name: str = "start"
     ) -> tuple[str, str]:

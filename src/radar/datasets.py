@@ -50,7 +50,7 @@ class Dataset:
         export_columns: The SQL of the columns of exported files; empty: it cannot be exported.
         export_order: The SQL of the order of exported rows.
         workers: How many worker processes `radar up` starts; 0: one process stores all datasets
-            with a 0, because they bring only a few messages a minute.
+            with a 0, because they usually bring only a few messages a minute.
         look_back_s: How far back `radar status` looks for the newest row of a market.
     """
 
@@ -151,6 +151,38 @@ DEPTH = Dataset(
     look_back_s=3_600,
 )
 
+_CHANGES = tuple(
+    InsertColumn(f"{side}_{amounts}", "Array(Float64)", f"{side}_{amounts}")
+    for side in ("bid", "ask")
+    for amounts in ("prices", "quantities")
+)
+
+BOOK_UPDATES = Dataset(
+    name="book_updates",
+    message=message_format.BookUpdateMessage,
+    topic="radar_book_updates",
+    dead_letter_topic="radar_book_updates_dlq",
+    group="clickhouse-book-updates-consumers-v1",
+    table="book_updates",
+    columns=(
+        *_MARKET[:-1],
+        InsertColumn("chain", "String", "chain"),
+        InsertColumn("place", "UInt64", "place"),
+        InsertColumn("is_snapshot", "Bool", "is_snapshot"),
+        *_CHANGES,
+        _RECEIVED_AT,
+        InsertColumn("event_time", TIME_US, "event_time_us"),
+        InsertColumn("sequence", "UInt64", "sequence"),
+        InsertColumn("verified", "Bool", "verified"),
+    ),
+    row_key=("source", "symbol", "received_at", "chain", "place"),
+    look_up="received_at",
+    view="book_updates FINAL",
+    export_columns="source, symbol, base, quote, chain, place, is_snapshot, bid_prices,"
+    " bid_quantities, ask_prices, ask_quantities, received_at, event_time, sequence, verified",
+    export_order="received_at, chain, place",
+)
+
 GAPS = Dataset(
     name="gaps",
     message=message_format.GapMessage,
@@ -196,9 +228,10 @@ WATCHES = Dataset(
     view="watches FINAL",
 )
 
-# Producers record these from an exchange; the others are reports of producers about themselves.
+# Each of these has producers of its own. Those of depth also record BOOK_UPDATES; the others are
+# reports of producers about themselves.
 RECORDED = {dataset.name: dataset for dataset in (TRADES, DEPTH)}
-DATASETS = RECORDED | {dataset.name: dataset for dataset in (GAPS, WATCHES)}
+DATASETS = RECORDED | {dataset.name: dataset for dataset in (BOOK_UPDATES, GAPS, WATCHES)}
 
 
 def exported() -> list[Dataset]:

@@ -84,6 +84,27 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
     verified: bool = False  # a chain of numbers or a checksum proves the book
 
 
+class BookUpdate(msgspec.Struct, frozen=True, gc=False):
+    """How a maintained book has changed, at the depth that the exchange sends.
+
+    The first of a chain holds the whole book. Each later one holds the changed levels, or once in
+    a while the whole book again, so that a reader need not begin at the first.
+    """
+
+    source: str
+    symbol: str
+    base: str
+    quote: str
+    begins: bool  # the first of a chain
+    is_snapshot: bool  # the levels are the whole book
+    bids: tuple[tuple[float, float], ...]  # price and quantity; the quantity 0 removes the price
+    asks: tuple[tuple[float, float], ...]
+    received_at_us: int
+    event_time_us: int  # the exchange's clock, Unix time; 0: the exchange sends none
+    sequence: int  # the exchange's number of the book after it; 0: it has none
+    verified: bool  # a chain of numbers or a checksum proves the book after it
+
+
 class Gap(msgspec.Struct, frozen=True):
     """A time in which no connection of a producer covered some markets.
 

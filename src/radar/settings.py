@@ -334,6 +334,11 @@ class Settings(_Addresses):
         description="Where an exchange offers both: maintained keeps each book from proven updates;"
         " whole takes the channel of whole books, which have fewer levels and no proof.",
     )
+    book_updates: bool = Field(
+        False,
+        description="Record each update of a maintained book as well, with all its levels, so that"
+        " the book of any moment can be rebuilt.",
+    )
     depth_interval_seconds: float = Field(
         7,
         ge=0,

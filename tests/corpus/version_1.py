@@ -37,6 +37,20 @@ MESSAGES: dict[str, list[bytes]] = {
             b'"side":"ask","prices":[],"quantities":[],"received_at_us":1784000000120346}'
         ),
     ],
+    "book_updates": [
+        (
+            b'{"v":1,"kind":"book_update","source":"wallex","symbol":"BTCUSDT","base":"BTC",'
+            b'"quote":"USDT","chain":"9f2c00aa","place":0,"is_snapshot":true,'
+            b'"bid_prices":[62525.04,62424.28],"bid_quantities":[0.000451,0.02624],'
+            b'"ask_prices":[62530.0],"ask_quantities":[1.5],"received_at_us":1784000000120345}'
+        ),
+        (
+            b'{"v":1,"kind":"book_update","source":"wallex","symbol":"BTCUSDT","base":"BTC",'
+            b'"quote":"USDT","chain":"9f2c00aa","place":1,"is_snapshot":false,'
+            b'"bid_prices":[62424.28],"bid_quantities":[0.0],"ask_prices":[],"ask_quantities":[],'
+            b'"received_at_us":1784000000120346}'
+        ),
+    ],
     "gaps": [
         (
             b'{"v":1,"kind":"gap","source":"wallex","record_kind":"trades","cause":"disconnected",'
@@ -65,6 +79,7 @@ _TimeUs = Annotated[int, Meta(ge=_FIRST_MS * 1000, lt=_AFTER_MS * 1000)]
 _RecordKind = Literal["trades", "depth"]
 _Symbols = Annotated[list[_Name], Meta(min_length=1, max_length=1000)]
 _Levels = Annotated[list[float], Meta(max_length=1000)]
+_Changes = Annotated[list[float], Meta(max_length=10_000)]
 
 
 class _Trade(msgspec.Struct):
@@ -92,6 +107,23 @@ class _Depth(msgspec.Struct):
     side: Literal["bid", "ask"]
     prices: _Levels
     quantities: _Levels
+    received_at_us: _TimeUs
+
+
+class _BookUpdate(msgspec.Struct):
+    v: Literal[1]
+    kind: Literal["book_update"]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    chain: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,32}\Z")]
+    place: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    is_snapshot: bool
+    bid_prices: _Changes
+    bid_quantities: _Changes
+    ask_prices: _Changes
+    ask_quantities: _Changes
     received_at_us: _TimeUs
 
 
@@ -134,6 +166,7 @@ class _Watch(msgspec.Struct):
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     "trades": _Trade,
     "depth": _Depth,
+    "book_updates": _BookUpdate,
     "gaps": _Gap,
     "watches": _Watch,
 }
@@ -153,6 +186,8 @@ def decode(dataset: str, value: bytes) -> dict[str, Any]:
         _check_trade(message)
     elif isinstance(message, _Depth):
         _check_depth(message)
+    elif isinstance(message, _BookUpdate):
+        _check_book_update(message)
     elif message.ended_at_us < message.began_at_us:
         raise ValueError("it ends before it begins")
     return msgspec.structs.asdict(message)
@@ -176,3 +211,16 @@ def _check_depth(snapshot: _Depth) -> None:
         raise ValueError("a number is not positive and finite")
     if prices != sorted(prices, reverse=snapshot.side == "bid"):
         raise ValueError("the best level is not first")
+
+
+def _check_book_update(update: _BookUpdate) -> None:
+    for prices, quantities in (
+        (update.bid_prices, update.bid_quantities),
+        (update.ask_prices, update.ask_quantities),
+    ):
+        if len(prices) != len(quantities):
+            raise ValueError("the arrays differ in length")
+        if not all(isfinite(each) and each > 0 for each in prices):
+            raise ValueError("a price is not positive and finite")
+        if not all(isfinite(each) and each >= 0 for each in quantities):
+            raise ValueError("a quantity is negative or not finite")

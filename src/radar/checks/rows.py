@@ -102,7 +102,7 @@ def _reader(dataset: Dataset, types: dict[str, str]) -> Callable[[bytes], Key]:
 
 
 def _type(column_type: str) -> Any:
-    if column_type.startswith("DateTime64"):
+    if column_type.startswith(("DateTime64", "UInt")):
         return int
     return tuple[str, ...] if column_type == "Array(String)" else str
 

@@ -12,6 +12,11 @@ that it explains itself in any Kafka tool:
      "side":"bid","prices":[62525.04,62424.28],"quantities":[0.000451,0.02624],
      "received_at_us":1656242049120345,"event_time_us":0,"sequence":0,"verified":false}
 
+    {"v":1,"kind":"book_update","source":"kraken","symbol":"BTC/USD","base":"BTC","quote":"USD",
+     "chain":"9f2c…","place":17,"is_snapshot":false,"bid_prices":[62525.04],
+     "bid_quantities":[0],"ask_prices":[],"ask_quantities":[],"received_at_us":1656242049120345,
+     "event_time_us":1656242049000000,"sequence":0,"verified":true}
+
     {"v":1,"kind":"gap","source":"wallex","record_kind":"trades","cause":"disconnected",
      "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
      "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002,
@@ -49,12 +54,22 @@ from msgspec import Meta
 
 from radar.decimals import CANONICAL_PATTERN, MAX_INTEGER_DIGITS
 from radar.errors import InvalidMessage
-from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
+from radar.records import (
+    BookSide,
+    BookUpdate,
+    DepthSnapshot,
+    Gap,
+    GapCause,
+    Trade,
+    TradeSide,
+    Watch,
+)
 
 Version = Literal[1]
 VERSION: Version = 1
 
 MAX_LEVELS = 1000
+MAX_UPDATE_LEVELS = 10_000  # of a side
 MAX_GAP_SYMBOLS = 1000
 # The database computes price x base_amount into a Decimal(38, 18).
 QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
@@ -84,6 +99,7 @@ _Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 _RecordKind = Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
 _Symbols = Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)]
 _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
+_Changes = Annotated[list[float], Meta(max_length=MAX_UPDATE_LEVELS)]
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -150,6 +166,42 @@ class DepthMessage(Message, frozen=True):
     def check(self) -> None:
         """Apply the rules of a depth snapshot."""
         check_depth(self)
+
+
+class BookUpdateMessage(Message, frozen=True):
+    """The value of a message of the topic `radar_book_updates`."""
+
+    kind: Literal["book_update"]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    chain: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,32}\Z")]
+    place: _Number
+    is_snapshot: bool
+    bid_prices: _Changes
+    bid_quantities: _Changes
+    ask_prices: _Changes
+    ask_quantities: _Changes
+    received_at_us: _TimeUs
+    event_time_us: _TimeUsOrNone = 0
+    sequence: _Number = 0
+    verified: bool = False
+
+    def check(self) -> None:
+        """Check that each price is positive and has a quantity, and that all are finite."""
+        for prices, quantities in (
+            (self.bid_prices, self.bid_quantities),
+            (self.ask_prices, self.ask_quantities),
+        ):
+            if len(prices) != len(quantities):
+                raise InvalidMessage(
+                    "levels", f"{len(prices)} prices, {len(quantities)} quantities"
+                )
+            if not all(map(isfinite, (*prices, *quantities))):
+                raise InvalidMessage("amount", "prices and quantities must be finite")
+            if min(prices, default=1.0) <= 0 or min(quantities, default=0.0) < 0:
+                raise InvalidMessage("amount", "prices must be positive, quantities not negative")
 
 
 class GapMessage(Message, frozen=True):
@@ -337,6 +389,49 @@ def encode_depth(snapshot: DepthSnapshot) -> bytes:
             verified=snapshot.verified,
         )
     )
+
+
+def book_update(update: BookUpdate, chain: str, place: int) -> BookUpdateMessage:
+    """Return the message of an update.
+
+    Args:
+        update: The update.
+        chain: A random name, hexadecimal digits: its updates go on from one another.
+        place: Its place in the chain; the first has 0.
+    """
+    return BookUpdateMessage(
+        v=VERSION,
+        kind="book_update",
+        source=update.source,
+        symbol=update.symbol,
+        base=update.base,
+        quote=update.quote,
+        chain=chain,
+        place=place,
+        is_snapshot=update.is_snapshot,
+        bid_prices=[price for price, _ in update.bids],
+        bid_quantities=[quantity for _, quantity in update.bids],
+        ask_prices=[price for price, _ in update.asks],
+        ask_quantities=[quantity for _, quantity in update.asks],
+        received_at_us=update.received_at_us,
+        event_time_us=update.event_time_us,
+        sequence=update.sequence,
+        verified=update.verified,
+    )
+
+
+def encode_book_update(message: BookUpdateMessage) -> bytes:
+    """Encode a checked update as a message value.
+
+    Raises:
+        InvalidMessage: It breaks a rule.
+    """
+    if not are_names(message.source, message.symbol, message.base, message.quote):
+        raise InvalidMessage("schema", "a name has other characters or too many")
+    if max(len(message.bid_prices), len(message.ask_prices)) > MAX_UPDATE_LEVELS:
+        raise InvalidMessage("levels", f"more than {MAX_UPDATE_LEVELS} levels")
+    message.check()
+    return _encoder.encode(message)
 
 
 def encode_gap(gap: Gap) -> bytes:

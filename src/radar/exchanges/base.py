@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import msgspec
 
 from radar.datasets import Dataset
-from radar.records import DepthSnapshot, GapCause, Market, Trade
+from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Trade
 
 MAX_DETAIL_CHARACTERS = 200
 NEVER_US = 1 << 62  # `keepalive` has nothing to send, ever
@@ -101,7 +101,18 @@ class Hello(msgspec.Struct, frozen=True, gc=False):
     session: str  # the exchange's ID of the connection, for its support
 
 
-Event = Trade | DepthSnapshot | Send | Fetch | Subscribed | Refused | Lost | Goodbye | Hello
+Event = (
+    Trade
+    | DepthSnapshot
+    | BookUpdate
+    | Send
+    | Fetch
+    | Subscribed
+    | Refused
+    | Lost
+    | Goodbye
+    | Hello
+)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -227,6 +238,7 @@ class StreamRequest(NamedTuple):
     markets: tuple[Market, ...]
     whole_books: bool
     memory: MutableMapping[str, object]
+    updates: bool
 
 
 class Exchange:
@@ -274,6 +286,7 @@ class Exchange:
         *,
         whole_books: bool,
         memory: MutableMapping[str, object] | None = None,
+        updates: bool = False,
     ) -> Stream:
         """Return the protocol of a new connection.
 
@@ -283,9 +296,12 @@ class Exchange:
             whole_books: Prefer the channel that sends whole books, if there is one, to a book
                 that is kept from updates.
             memory: Facts of earlier connections of the dataset, which streams keep in it.
+            updates: Yield the updates of maintained books besides their snapshots.
         """
         memory = {} if memory is None else memory
-        return self.open_stream(StreamRequest(dataset, tuple(markets), whole_books, memory))
+        return self.open_stream(
+            StreamRequest(dataset, tuple(markets), whole_books, memory, updates)
+        )
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; see `stream`."""

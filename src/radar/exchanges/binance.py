@@ -215,9 +215,8 @@ class Binance(Exchange):
         """Return the protocol of a new connection."""
         if request.dataset.name == datasets.TRADES.name:
             return BinanceStream(_TRADE_STREAM, request.markets)
-        return BinanceStream(
-            _WHOLE_STREAM if request.whole_books else _BOOK_STREAM, request.markets
-        )
+        suffix = _WHOLE_STREAM if request.whole_books else _BOOK_STREAM
+        return BinanceStream(suffix, request.markets, updates=request.updates)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""
@@ -262,8 +261,8 @@ class _Joined:
         is_fetching: Whether the answer to it is awaited.
     """
 
-    def __init__(self, market: Market) -> None:
-        self.kept = KeptBook(market)
+    def __init__(self, market: Market, *, updates: bool) -> None:
+        self.kept = KeptBook(market, updates=updates)
         self.waiting: deque[_Waiting] = deque()
         self.tag = 0
         self.is_fetching = False
@@ -310,11 +309,13 @@ class BinanceStream(Stream):
 
     url = Binance.ws_url
 
-    def __init__(self, suffix: str, markets: Iterable[Market]) -> None:
+    def __init__(self, suffix: str, markets: Iterable[Market], *, updates: bool = False) -> None:
         self._suffix = suffix
         self._markets = {market.symbol: market for market in markets}
         self._streams = {f"{symbol.lower()}{suffix}": symbol for symbol in self._markets}
-        self._books = {symbol: _Joined(market) for symbol, market in self._markets.items()}
+        self._books = {
+            symbol: _Joined(market, updates=updates) for symbol, market in self._markets.items()
+        }
         self._requests: dict[int, tuple[str, ...]] = {}  # the markets of each, unanswered
 
     def opened(self) -> list[Event]:
@@ -374,7 +375,7 @@ class BinanceStream(Stream):
         kept = joined.kept
         joined.is_fetching = False
         joined.clear()
-        kept.book.replace(*snapshot, full=SNAPSHOT_LEVELS)
+        kept.replace(*snapshot, full=SNAPSHOT_LEVELS)
         kept.number = number
         event_time_us = 0
         for place, update in enumerate(later):

@@ -197,7 +197,7 @@ class Kraken(Exchange):
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; no channel sends whole books [doc]."""
-        return KrakenStream(request.dataset, request.markets)
+        return KrakenStream(request.dataset, request.markets, updates=request.updates)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""
@@ -222,7 +222,9 @@ class KrakenStream(Stream):
 
     url = Kraken.ws_url
 
-    def __init__(self, dataset: Dataset, markets: Iterable[Market]) -> None:
+    def __init__(
+        self, dataset: Dataset, markets: Iterable[Market], *, updates: bool = False
+    ) -> None:
         self._channel = _CHANNELS[dataset.name]
         self._markets = {market.symbol: market for market in markets}
         self._acknowledged: set[str] = set()
@@ -234,6 +236,7 @@ class KrakenStream(Stream):
             DEPTH,
             lambda symbol: [self._request("subscribe", [symbol])],
             lambda symbol: [self._request("unsubscribe", [symbol])],
+            updates=updates,
         )
 
     def opened(self) -> list[Event]:
@@ -351,7 +354,7 @@ class KrakenStream(Stream):
         for market, each, bids, asks in parsed:
             kept = self._books[market.symbol]
             if kind == "snapshot":
-                kept.book.replace(bids, asks)
+                kept.replace(bids, asks)
             elif kept.is_known:
                 kept.book.apply(bids, asks)
             else:

@@ -178,7 +178,8 @@ class Okx(Exchange):
         """Return the protocol of a new connection."""
         if request.dataset.name == datasets.TRADES.name:
             return OkxStream(_TRADES, request.markets)
-        return OkxStream(_WHOLE_BOOK if request.whole_books else _BOOK, request.markets)
+        channel = _WHOLE_BOOK if request.whole_books else _BOOK
+        return OkxStream(channel, request.markets, updates=request.updates)
 
     def recent_trades_path(self, market: Market) -> str:
         """Return the path of the newest trades [doc]."""
@@ -202,7 +203,7 @@ class Okx(Exchange):
 class OkxStream(Stream):
     """One connection with one channel for each market."""
 
-    def __init__(self, channel: str, markets: Iterable[Market]) -> None:
+    def __init__(self, channel: str, markets: Iterable[Market], *, updates: bool = False) -> None:
         place = "business" if channel == _TRADES else "public"
         self.url = f"{Okx.ws_url.rpartition('/')[0]}/{place}"
         self._channel = channel
@@ -216,6 +217,7 @@ class OkxStream(Stream):
             DEPTH,
             lambda symbol: [self._request("subscribe", [symbol])],
             lambda symbol: [self._request("unsubscribe", [symbol])],
+            updates=updates,
         )
 
     def opened(self) -> list[Event]:
@@ -324,7 +326,7 @@ class OkxStream(Stream):
         for book, bids, asks in parsed:
             is_snapshot = action == "snapshot"
             if is_snapshot:
-                kept.book.replace(bids, asks)
+                kept.replace(bids, asks)
             elif not kept.is_known:
                 continue  # between the loss of a book and its next snapshot
             elif book.before != kept.number:

@@ -38,6 +38,7 @@ from radar.exchanges.base import (
     Stream,
     Subscribed,
 )
+from radar.producer.book_updates import BookChains
 from radar.producer.clock import RecordingClock
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.freshness import MarketBook
@@ -49,7 +50,7 @@ from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import Message, Record, Recorder
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import WatchRecorder
-from radar.records import BookSide, DepthSnapshot, GapCause, Market, Trade, TradeSide
+from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market, Trade, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
@@ -108,6 +109,7 @@ class Feed:
         markets: The markets by symbol; some may be added and removed while running.
         recorder: Makes messages of records.
         outlet: The publisher of these messages.
+        updates: The publisher of book updates; None: they are not recorded.
         on_subscribed: Called with the markets of which trades may have been missed: those of a
             connection that has subscribed, is read again, or was given up while it was sending.
         gaps: Records which markets no connection covered.
@@ -137,6 +139,7 @@ class Feed:
         markets: Mapping[str, Market],
         recorder: Recorder,
         outlet: BufferedPublisher,
+        updates: BufferedPublisher | None,
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
         watches: WatchRecorder,
@@ -151,6 +154,7 @@ class Feed:
         self.markets = markets
         self.recorder = recorder
         self.outlet = outlet
+        self.updates = updates
         self.on_subscribed = on_subscribed
         self.gaps = gaps
         self.watches = watches
@@ -176,6 +180,11 @@ class Feed:
         self.memory: dict[str, object] = {}
         self.trouble = ""
         self._mirrored = (0, 0, 0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a session waits for room at Kafka."""
+        return any(outlet.waiting for outlet in (self.outlet, self.updates) if outlet is not None)
 
     def mirror(self) -> None:
         """Copy the numbers into the metrics; counting them there costs too much per frame."""
@@ -339,6 +348,7 @@ class Session:
         self._wear = loop.call_later(age_s, self.worn.set)
         self._answer_due = loop.call_later(limits.subscribe_s, self._refuse_unanswered)
         self._take = feed.recorder.source()
+        self._chains = BookChains()
         self._is_read = False
         self.reading: asyncio.Task[None]
 
@@ -353,7 +363,11 @@ class Session:
         settings, exchange = feed.settings, feed.exchange
         markets = [feed.markets[symbol] for symbol in symbols if symbol in feed.markets]
         stream = exchange.stream(
-            feed.dataset, markets, whole_books=settings.books == "whole", memory=feed.memory
+            feed.dataset,
+            markets,
+            whole_books=settings.books == "whole",
+            memory=feed.memory,
+            updates=feed.updates is not None,
         )
         connection: Connection | NoConnection = NoConnection()
         if stream.url:
@@ -538,7 +552,7 @@ class Session:
                     if isinstance(event, Trade | DepthSnapshot):
                         message = record(event)
                         if message is not None:
-                            await self._publish_when_room(message)
+                            await self._publish_when_room(message, feed.outlet)
                     else:
                         await self._handle(event)
             except InvalidFrame as error:
@@ -569,7 +583,9 @@ class Session:
         match event:
             case Trade() | DepthSnapshot():
                 if (message := self._record(event)) is not None:
-                    await self._publish_when_room(message)
+                    await self._publish_when_room(message, self._feed.outlet)
+            case BookUpdate():
+                await self._publish_update(event)
             case Send():
                 await self._send(event)
             case Fetch():
@@ -687,11 +703,25 @@ class Session:
         if self._cover_soon is not None:
             self._cover_soon.cancel()
 
-    async def _publish_when_room(self, message: Message) -> None:
+    async def _publish_update(self, update: BookUpdate) -> None:
+        updates = self._feed.updates
+        if updates is None or update.symbol not in self._feed.markets:
+            return
+        try:
+            message = self._chains.message(update)
+        except InvalidMessage as error:
+            self._note_invalid(error)
+            return
+        try:
+            updates.publish(*message)
+        except BufferFull:
+            await self._publish_when_room(message, updates)
+
+    async def _publish_when_room(self, message: Message, outlet: BufferedPublisher) -> None:
         """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
         self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()
-        await self._feed.outlet.publish_when_room(*message)
+        await outlet.publish_when_room(*message)
         self._read_on.set()
         self.covers_again()
 
@@ -744,7 +774,7 @@ class Session:
         while True:
             await asyncio.sleep(self._patience.tick_s)
             # A session that waits for Kafka does not read: that is no silence of the exchange.
-            if not self._feed.outlet.waiting and silence.tick(self._frames):
+            if not self._feed.waits and silence.tick(self._frames):
                 self._reason = self._reason or "silent"
                 # The exchange is gone and would not answer a close frame.
                 self._connection.abort()

@@ -13,7 +13,7 @@ import structlog
 
 from radar.clock import unix_us
 from radar.codec import message_format
-from radar.datasets import GAPS, TRADES, WATCHES, Dataset
+from radar.datasets import BOOK_UPDATES, DEPTH, GAPS, TRADES, WATCHES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
@@ -147,6 +147,13 @@ class Producer:
         retry_s = settings.kafka_retry_refused_seconds
         self._publisher = Publisher(settings, dataset.topic, retry_refused_s=retry_s)
         self._outlet = BufferedPublisher(self._publisher, dataset.name, self._not_published)
+        self._also_recorded = [BOOK_UPDATES] if dataset is DEPTH and settings.book_updates else []
+        self._update_publishers = [
+            Publisher(settings, also.topic, retry_refused_s=retry_s) for also in self._also_recorded
+        ]
+        self._update_outlets = [
+            BufferedPublisher(publisher, BOOK_UPDATES.name) for publisher in self._update_publishers
+        ]
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
         # A producer's reports have no other copy: their publisher retries for ever.
@@ -191,6 +198,7 @@ class Producer:
             self._markets,
             self._recorder,
             self._outlet,
+            self._update_outlets[0] if self._update_outlets else None,
             self._repair.request if dataset is TRADES else _nothing,
             self._gaps,
             self._watches,
@@ -286,9 +294,9 @@ class Producer:
 
     async def _flush(self, deadline: float) -> tuple[int, int]:
         """Wait until Kafka has all messages; return how many are left, and how many it refused."""
-        left = self._outlet.given_up
+        left = self._outlet.given_up + sum(outlet.given_up for outlet in self._update_outlets)
         failed = 0
-        for publisher in (self._publisher, *self._report_publishers):
+        for publisher in (self._publisher, *self._update_publishers, *self._report_publishers):
             if publisher is not self._publisher:
                 self._serve_reports()
             remaining_s = max(0.0, deadline - time.monotonic())
@@ -305,7 +313,7 @@ class Producer:
         cluster = Cluster(self._settings)
         names = [
             name
-            for dataset in (self._dataset, *REPORTED)
+            for dataset in (self._dataset, *self._also_recorded, *REPORTED)
             for name in (dataset.topic, dataset.dead_letter_topic)
         ]
         await self._until_kafka_answers(lambda: cluster.create_topics(names))
@@ -567,7 +575,8 @@ class Producer:
         mirrored = 0.0
         while True:
             self._feed.clock.now_us()  # detects a jump even while no frame arrives
-            self._outlet.serve()
+            for outlet in (self._outlet, *self._update_outlets):
+                outlet.serve()
             self._serve_reports()
             now = time.monotonic()
             if now - mirrored >= MIRROR_S:
@@ -620,7 +629,8 @@ class Producer:
                     await self._outlet.publish_when_room(*message)
 
     def _mirror(self) -> None:
-        self._outlet.mirror()
+        for outlet in (self._outlet, *self._update_outlets):
+            outlet.mirror()
         for reports in self._reports:
             reports.mirror()
         self._feed.mirror()
@@ -661,11 +671,11 @@ class Producer:
             # A producer that waits for Kafka does not read.
             holds=silent_s > SILENT_AFTER_S
             and missing > SILENT_AFTER_FRAMES
-            and not self._outlet.waiting,
+            and not self._feed.waits,
         )
-        outlets = (self._outlet, *self._report_outlets)
+        outlets = (self._outlet, *self._update_outlets, *self._report_outlets)
         stalled_s = max(outlet.stalled_s for outlet in outlets)
-        publishers = (self._publisher, *self._report_publishers)
+        publishers = (self._publisher, *self._update_publishers, *self._report_publishers)
         queued = sum(publisher.queued for publisher in publishers)
         self._tell(
             "acknowledgements",

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from radar.exchanges.base import Event, Lost, Refused, Send, Subscribed
 from radar.exchanges.common.literals import plain
-from radar.records import BookSide, DepthSnapshot, GapCause, Market
+from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market
 
 MAX_PUBLISHED = 50
 CHECKSUM_LEVELS = 10
@@ -26,6 +26,8 @@ MAX_KEPT = 5_000
 MAX_LOSSES = 5
 STEADY_UPDATES = 200
 SNAPSHOT_WITHIN_US = 30_000_000
+# After so many recorded updates the whole book is recorded again.
+UPDATES_PER_SNAPSHOT = 1_000
 
 # Price and quantity for records, then both as the exchange wrote them.
 Level = tuple[float, float, str, str]
@@ -51,13 +53,19 @@ def changes(levels: Iterable[tuple[str, str]]) -> list[Change]:
 
 
 class Side:
-    """The known levels of one side, best first."""
+    """The known levels of one side, best first.
 
-    def __init__(self, side: BookSide) -> None:
+    Attributes:
+        changed: Price and quantity of the levels that have changed, 0 for one that is gone, until
+            the owner clears it; None: not kept.
+    """
+
+    def __init__(self, side: BookSide, *, keeps_changes: bool = False) -> None:
         self._is_bid = side is BookSide.BID
         self._keys: list[Decimal] = []  # bids are negated, so the best is always the first
         self._levels: dict[Decimal, Level] = {}
         self._bound: Decimal | None = None  # levels behind it are unknown
+        self.changed: dict[Decimal, tuple[float, float]] | None = {} if keeps_changes else None
 
     def __len__(self) -> int:
         """Return how many levels are known."""
@@ -90,12 +98,16 @@ class Side:
             if bound is not None and key > bound:
                 continue
             if level is None:
-                if known.pop(key, None) is not None:
+                if (gone := known.pop(key, None)) is not None:
                     del keys[bisect_left(keys, key)]
+                    if self.changed is not None:
+                        self.changed[key] = (gone[0], 0.0)
                 continue
             if key not in known:
                 insort(keys, key)
             known[key] = level
+            if self.changed is not None:
+                self.changed[key] = level[:2]
         if len(keys) > MAX_KEPT:
             self.cut(MAX_KEPT // 2)
             self._bound = keys[-1]
@@ -103,7 +115,9 @@ class Side:
     def cut(self, depth: int) -> None:
         """Forget the levels behind the best ones."""
         for key in self._keys[depth:]:
-            del self._levels[key]
+            gone = self._levels.pop(key)
+            if self.changed is not None:
+                self.changed[key] = (gone[0], 0.0)
         del self._keys[depth:]
 
     def best(self, count: int) -> list[Level]:
@@ -118,10 +132,12 @@ class OrderBook:
     Args:
         depth: The exchange sends so many levels a side and does not remove those behind them;
             0: it sends all.
+        keeps_changes: Both sides keep their changes.
     """
 
-    def __init__(self, depth: int = 0) -> None:
-        self.bids, self.asks = Side(BookSide.BID), Side(BookSide.ASK)
+    def __init__(self, depth: int = 0, *, keeps_changes: bool = False) -> None:
+        self.bids = Side(BookSide.BID, keeps_changes=keeps_changes)
+        self.asks = Side(BookSide.ASK, keeps_changes=keeps_changes)
         self._depth = depth
 
     def replace(self, bids: Sequence[Change], asks: Sequence[Change], full: int = 0) -> None:
@@ -168,9 +184,19 @@ class KeptBook:
         good_us: When the newest good state arrived, or the acknowledgement, Unix time.
     """
 
-    def __init__(self, market: Market, depth: int = 0) -> None:
+    def __init__(self, market: Market, depth: int = 0, *, updates: bool = False) -> None:
+        """Start with an unknown book.
+
+        Args:
+            market: The market.
+            depth: See `OrderBook`.
+            updates: Good states also yield a `BookUpdate`.
+        """
         self.market = market
-        self.book = OrderBook(depth)
+        self.book = OrderBook(depth, keeps_changes=updates)
+        self._yields_updates = updates
+        self._begins = True  # a chain of updates
+        self._since_snapshot = 0  # updates
         self.is_known = False
         self.is_lost = False
         self.number = 0
@@ -184,6 +210,7 @@ class KeptBook:
     ) -> list[Event]:
         """Trust the book no more; report a loss once."""
         was_lost, self.is_lost, self.is_known = self.is_lost, True, False
+        self._begins = True
         self.losses = 1 if self.updates >= STEADY_UPDATES else self.losses + 1
         self.updates = 0
         if was_lost:
@@ -199,7 +226,39 @@ class KeptBook:
         self.is_known, self.is_lost = True, False
         self.good_us = received_at_us
         self.updates += 1
-        return [*again, *self.snapshots(source, received_at_us, event_time_us, verified=verified)]
+        events = [*again, *self.snapshots(source, received_at_us, event_time_us, verified=verified)]
+        if self._yields_updates:
+            events.append(self._update(source, received_at_us, event_time_us, verified=verified))
+        return events
+
+    def replace(self, bids: Sequence[Change], asks: Sequence[Change], full: int = 0) -> None:
+        """Take a snapshot of the exchange, which begins a chain; see `Side.replace`."""
+        self.book.replace(bids, asks, full)
+        self._begins = True
+
+    def _update(
+        self, source: str, received_at_us: int, event_time_us: int, *, verified: bool
+    ) -> BookUpdate:
+        """Return the changes since the last good state, or the whole book."""
+        begins = self._begins
+        is_snapshot = begins or self._since_snapshot >= UPDATES_PER_SNAPSHOT
+        self._begins = False
+        self._since_snapshot = 0 if is_snapshot else self._since_snapshot + 1
+        bids, asks = (_levels(side, whole=is_snapshot) for side in (self.book.bids, self.book.asks))
+        return BookUpdate(
+            source=source,
+            symbol=self.market.symbol,
+            base=self.market.base,
+            quote=self.market.quote,
+            begins=begins,
+            is_snapshot=is_snapshot,
+            bids=bids,
+            asks=asks,
+            received_at_us=received_at_us,
+            event_time_us=event_time_us,
+            sequence=self.number,
+            verified=verified,
+        )
 
     def snapshots(
         self, source: str, received_at_us: int, event_time_us: int, *, verified: bool
@@ -223,6 +282,15 @@ class KeptBook:
             for name, side in sides
             if side.is_whole or len(side)
         ]
+
+
+def _levels(side: Side, *, whole: bool) -> tuple[tuple[float, float], ...]:
+    """Return all levels or the changed ones, and forget the changes."""
+    changed = side.changed or {}
+    levels = (level[:2] for level in side.best(len(side))) if whole else changed.values()
+    found = tuple(levels)
+    changed.clear()
+    return found
 
 
 def snapshot(
@@ -277,6 +345,7 @@ class BookKeeper:
         depth: See `OrderBook`.
         subscribe: Returns the frames that subscribe to one book.
         unsubscribe: Returns the frames that end it.
+        updates: See `KeptBook`.
     """
 
     def __init__(
@@ -286,9 +355,13 @@ class BookKeeper:
         depth: int,
         subscribe: Callable[[str], list[Send]],
         unsubscribe: Callable[[str], list[Send]],
+        *,
+        updates: bool = False,
     ) -> None:
         self._source = source
-        self._kept = {symbol: KeptBook(market, depth) for symbol, market in markets.items()}
+        self._kept = {
+            symbol: KeptBook(market, depth, updates=updates) for symbol, market in markets.items()
+        }
         self._subscribe, self._unsubscribe = subscribe, unsubscribe
 
     def acknowledged(self, symbol: str, received_at_us: int) -> None:

@@ -41,6 +41,16 @@ ORDER_BOOK = (
     " ORDER BY source, side DESC, level"
 )
 
+REBUILT_BOOK = """
+SELECT exchange AS source, symbol, side,
+    toUInt32(row_number() OVER (PARTITION BY side ORDER BY if(side = 'bid', -price, price)))
+        AS level,
+    price, quantity, received_at, is_complete
+FROM book_at(exchange = {source:String}, symbol = {symbol:String},
+    at = {at:DateTime64(6, 'UTC')})
+ORDER BY side DESC, level
+"""
+
 _GIVEN = "arrayJoin(JSONExtract({symbols:String}, 'Array(String)'))"
 # Sessions name their markets in few rows; only if they lack one the large tables are read.
 _WATCHED = "SELECT DISTINCT source, arrayJoin(symbols) AS symbol FROM watches"
