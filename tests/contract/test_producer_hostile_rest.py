@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from hostile_exchange import Answer, HostileExchange, Peer, hostile_exchange
 from radar.errors import ExchangeUnavailable, FeedLost
+from radar.exchanges import nobitex
 from radar.producer import rest as module
 from radar.producer.connection import Connection
+from radar.producer.rate_limit import RateLimitGate
 from radar.producer.rest import MAX_BODY_BYTES, Rest
 from support import peak_bytes, reset_peak_bytes
 
@@ -159,6 +161,44 @@ def test_request_under_attack_is_one_bounded_error_and_blocks_nobody(
     assert len(said) < 400
     assert peak_bytes(os.getpid()) - before_bytes < 4 * MAX_BODY_BYTES
     assert longest_s < 2  # the machine may be busy; a bomb used to take half a minute
+
+
+@pytest.mark.parametrize(
+    ("body", "least_s"),
+    [(b'{"backOff":12}', 12), (b'{"backOff":-1}', 1), (b'{"backOff":1e300}', 3600), (b"<html>", 1)],
+)
+def test_the_body_of_a_429_may_tell_the_wait(body: bytes, least_s: float) -> None:
+    async def ask() -> float:
+        gate = RateLimitGate()
+        async with hostile_exchange(iter(()), sends(body, status="429 X")) as exchange:
+            rest = Rest(
+                f"http://127.0.0.1:{exchange.port}",
+                proxy="",
+                gate=gate,
+                refusal_wait_s=nobitex.EXCHANGE.refusal_wait_s,
+            )
+            with pytest.raises(ExchangeUnavailable, match="status 429"):
+                await rest.get("/markets")
+            await rest.close()
+        return gate.left_s
+
+    assert least_s < asyncio.run(ask()) < least_s + 20
+
+
+def test_a_429_whose_body_never_comes_is_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 1.0)
+
+    async def ask() -> float:
+        gate = RateLimitGate()
+        head = b"HTTP/1.1 429 X\r\nRetry-After: 30\r\n\r\n"
+        async with hostile_exchange(iter(()), never_ends(head, b" ", 0.05)) as exchange:
+            rest = Rest(f"http://127.0.0.1:{exchange.port}", proxy="", gate=gate)
+            with pytest.raises(ExchangeUnavailable):
+                await rest.get("/markets")
+            await rest.close()
+        return gate.left_s
+
+    assert asyncio.run(ask()) > 20
 
 
 @given(

@@ -46,7 +46,7 @@ def test_gate_is_closed_for_as_long_as_the_exchange_says(status: int) -> None:
     gate = RateLimitGate(clock=lambda: now)
     gate.note_answer(status, {"Retry-After": "20"})
     assert gate.left_s == pytest.approx(20 + MARGIN_S)
-    assert f"status {status}, Retry-After 20 s" in gate.reason
+    assert f"status {status}, to wait for 20 s" in gate.reason
     # An answer that was under way says less.
     gate.note_answer(status, {"Retry-After": "5"})
     assert gate.left_s == pytest.approx(20 + MARGIN_S)

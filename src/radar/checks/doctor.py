@@ -383,7 +383,9 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
         " countries: EXCHANGE_PROXY"
     )
     rest = Rest(
-        settings.rest_url(exchange.name) or exchange.rest_url, proxy=settings.exchange_proxy
+        settings.rest_url(exchange.name) or exchange.rest_url,
+        proxy=settings.exchange_proxy,
+        headers=exchange.rest_headers,
     )
     known: list[Market] = []
     try:

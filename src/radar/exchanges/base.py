@@ -319,6 +319,13 @@ class Exchange:
         """
         raise NotImplementedError
 
+    def refusal_wait_s(self, body: bytes) -> float | None:
+        """Return the wait that the body of a 429 asks for; None if it asks for none.
+
+        Only needed where the exchange does not send it as Retry-After.
+        """
+        return None
+
     def backfill(
         self, market: Market, first_id: int, last_id: int, since_us: int
     ) -> Backfill | None:

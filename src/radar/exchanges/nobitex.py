@@ -91,6 +91,13 @@ class _Options(Struct):
         return [_symbol_of(name) for name in self.stats]
 
 
+class _Refusal(Struct):
+    """The answer with the status 429 [doc]; who goes on before is blocked for 2 minutes [doc]."""
+
+    wait_s: Annotated[float, Meta(ge=0)] = msgspec.field(name="backOff")
+
+
+_refusal_decoder = msgspec.json.Decoder(_Refusal)
 _trade_decoder = msgspec.json.Decoder(_Trade)
 _book_decoder = msgspec.json.Decoder(_Book, strict=False)
 _trades_decoder = msgspec.json.Decoder(_Trades)
@@ -132,6 +139,13 @@ class Nobitex(Exchange):
             base = symbol.removesuffix(quoted)
             markets.append(Market(symbol, base.upper(), unified(quoted)))
         return MarketList(markets, malformed)
+
+    def refusal_wait_s(self, body: bytes) -> float | None:
+        """Return the seconds of {"status":"failed","code":"TooManyRequests","backOff":12} [doc]."""
+        try:
+            return _refusal_decoder.decode(body).wait_s
+        except NOT_DECODABLE:
+            return None
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each push of a book is the whole book [doc]."""

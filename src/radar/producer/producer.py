@@ -138,6 +138,7 @@ class Producer:
             proxy=settings.exchange_proxy,
             gate=self._gate,
             headers=self._exchange.rest_headers,
+            refusal_wait_s=self._exchange.refusal_wait_s,
         )
         requests_per_s = min(
             settings.repair_requests_per_second, self._exchange.limits.requests_per_s

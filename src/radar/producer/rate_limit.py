@@ -74,25 +74,30 @@ class RateLimitGate:
         while left_s := self.left_s:  # noqa: ASYNC110 - time opens it, and it may close later
             await asyncio.sleep(left_s)
 
-    def note_answer(self, status: int, headers: Mapping[str, str]) -> None:
+    def note_answer(
+        self, status: int, headers: Mapping[str, str], body_wait_s: float | None = None
+    ) -> None:
         """Take an answer of the exchange, which may close the gate or end the row of refusals.
 
         Args:
             status: The HTTP status.
             headers: Its headers; only Retry-After and Date are read.
+            body_wait_s: The wait that its body asks for; None: it asks for none.
         """
         if status not in (TOO_MANY_REQUESTS, BANNED, UNAVAILABLE):
             if status < 400:
                 self._in_a_row = 0
             return
         wanted_s = retry_after_s(headers.get("Retry-After", ""), headers.get("Date", ""))
+        if body_wait_s is not None:
+            wanted_s = min(MAX_WAIT_S, max(wanted_s or 0.0, body_wait_s))
         if wanted_s is None:
             if status == UNAVAILABLE:
                 return  # an outage; the callers' ordinary backoff applies
             wanted_s = min(LONGEST_GUESS_S, FIRST_WAIT_S * 2.0**self._in_a_row)
             why = f"status {status}"
         else:
-            why = f"status {status}, Retry-After {wanted_s:.0f} s"
+            why = f"status {status}, to wait for {wanted_s:.0f} s"
         self._close(wanted_s, why)
 
     def show(self) -> None:

@@ -7,7 +7,7 @@ at most one content encoding. Its size, the size of its inflated body and its du
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -16,7 +16,7 @@ from radar import tls
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
 from radar.origin import SIMULATED_HEADER
-from radar.producer.rate_limit import RateLimitGate
+from radar.producer.rate_limit import TOO_MANY_REQUESTS, RateLimitGate
 from radar.settings import without_password
 
 # Without a byte for this long, or for the whole request: a slow answer ends as well.
@@ -25,6 +25,7 @@ REQUEST_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 2.0
 # The market list is a few hundred kilobytes. Both the sent and the inflated body are bounded.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_REFUSAL_BYTES = 4096
 # Inflated at once, after which other tasks get their turn.
 SLICE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
@@ -45,6 +46,7 @@ class Rest:
         proxy: str,
         gate: RateLimitGate | None = None,
         headers: Mapping[str, str] | None = None,
+        refusal_wait_s: Callable[[bytes], float | None] = lambda _: None,
     ) -> None:
         """Prepare; no request is sent yet.
 
@@ -53,6 +55,7 @@ class Rest:
             proxy: Address of a proxy; empty means none, and the environment's proxy is ignored.
             gate: Closed while the exchange wants no requests; None: one for these requests only.
             headers: Headers of every request.
+            refusal_wait_s: Returns the wait that the body of a 429 asks for.
 
         Raises:
             ConfigurationError: An address is not usable.
@@ -61,6 +64,7 @@ class Rest:
         self.says_simulated = False
         self._url = url.rstrip("/")
         self._gate = gate or RateLimitGate()
+        self._refusal_wait_s = refusal_wait_s
         try:
             self._client = httpx.AsyncClient(
                 proxy=proxy or None,
@@ -96,7 +100,13 @@ class Rest:
             ):
                 self.date = response.headers.get("Date", "")[:64]
                 self.says_simulated |= SIMULATED_HEADER in response.headers
-                self._gate.note_answer(response.status_code, response.headers)
+                status, answered = response.status_code, response.headers
+                self._gate.note_answer(status, answered)
+                if status == TOO_MANY_REQUESTS:
+                    # Only now: the body may never come.
+                    wait_s = self._refusal_wait_s(await _beginning(response))
+                    if wait_s is not None:
+                        self._gate.note_answer(status, answered, wait_s)
                 return await _body(response)
         except TimeoutError as error:
             raise ExchangeUnavailable(
@@ -113,6 +123,17 @@ class Rest:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._client.aclose()
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Return the first bytes of a refusal as they came; fewer if it breaks off."""
+    body = b""
+    with contextlib.suppress(httpx.HTTPError):
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > MAX_REFUSAL_BYTES:
+                break
+    return body[:MAX_REFUSAL_BYTES]
 
 
 async def _body(response: httpx.Response) -> bytes:
