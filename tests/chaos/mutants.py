@@ -34,7 +34,7 @@ class TokenAlone(Worker):
 
     def _finish_block(self, work: PartitionWork) -> None:
         if work.block is not None and work.step is Step.DEAD_LETTERS:
-            self._dead_letters.send(work.partition, work.block.letters)
+            self._dead_letters.send(work.partition, work.block.bad_messages)
             work.step, work.planned_at_s = Step.INSERT, time.monotonic()
         super()._finish_block(work)
 

@@ -56,7 +56,7 @@ def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCaus
 def insert(store: Store, dataset: Dataset, *values: bytes) -> None:
     messages = [Consumed(at, value) for at, value in enumerate(values)]
     content = read(dataset, 0, MessageRun.of(messages))
-    assert not content.letters
+    assert not content.bad_messages
     rows = [(len(part.run), part.columns) for part in content.parts]
     store.insert(dataset.table, rows, repr(values))
 

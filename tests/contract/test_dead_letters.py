@@ -11,8 +11,8 @@ import pytest
 
 from radar.checks.verify import verify_dataset
 from radar.consumer.chunk import BadMessage
-from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES, DeadLetters
-from radar.consumer.dlq.reader import DeadLetter, DeadLetterState, Letters, Selection
+from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES, DeadLetterPublisher
+from radar.consumer.dlq.reader import DeadLetter, DeadLetterReader, DeadLetterState, Selection
 from radar.consumer.dlq.replay import _replay_block, purge, replay
 from radar.datasets import DEPTH, TRADES
 from radar.errors import InvalidMessage
@@ -63,7 +63,7 @@ def send_three(settings: Settings, store: Store) -> None:
 
 
 def opened(settings: Settings) -> list[DeadLetter]:
-    return list(Letters(Cluster(settings), TRADES).open())
+    return list(DeadLetterReader(Cluster(settings), TRADES).open())
 
 
 def run(*arguments: str, code: int = 0, answer: str = "") -> str:
@@ -173,13 +173,13 @@ def test_purge_asks_and_then_deletes_what_was_there(settings: Settings, store: S
     send_three(settings, store)
     run("dlq", "purge", code=1, answer="n\n")
     assert len(opened(settings)) == 2
-    identities = Letters(Cluster(settings), TRADES).identities()
+    identities = DeadLetterReader(Cluster(settings), TRADES).identities()
     assert "purged 2 open" in run("dlq", "purge", "--yes")
     assert opened(settings) == []
     assert "0 dead letters" in run("dlq", "list", "--all")
     # It stays known that the originals were letters, also after the next time.
     for _ in range(2):
-        assert Letters(Cluster(settings), TRADES).identities() == identities
+        assert DeadLetterReader(Cluster(settings), TRADES).identities() == identities
         assert purge(settings, TRADES) == 0
 
 
@@ -195,18 +195,18 @@ def test_letter_sent_twice_is_one_and_stays_replayed(settings: Settings, store: 
     again = BadMessage(
         message.offset(), message.key(), message.value(), InvalidMessage("rejected", "again")
     )
-    DeadLetters(settings, TRADES).send(message.partition(), [again])
+    DeadLetterPublisher(settings, TRADES).send(message.partition(), [again])
     assert letters(settings) == before + 1
-    states = [state for _, state in Letters(Cluster(settings), TRADES)]
+    states = [state for _, state in DeadLetterReader(Cluster(settings), TRADES)]
     assert sorted(states) == [DeadLetterState.OPEN, DeadLetterState.REPLAYED]
-    assert list(Letters(Cluster(settings), DEPTH).open(Selection())) == []
+    assert list(DeadLetterReader(Cluster(settings), DEPTH).open(Selection())) == []
 
 
 def test_replay_of_a_letter_that_was_cut_leaves_it(settings: Settings, store: Store) -> None:
     whole = trade_value(1)
     value = whole + b" " * MAX_PAYLOAD_BYTES
     too_large = BadMessage(7, b"key", value, InvalidMessage("schema", "too large"))
-    DeadLetters(settings, TRADES).send(0, [too_large])
+    DeadLetterPublisher(settings, TRADES).send(0, [too_large])
     (block,) = replay(settings, TRADES, store)
     ((letter, reason),) = block.still_bad
     assert (letter.name, reason.reason, block.stored) == ("radar_trades:0:7", "cut", [])
@@ -221,7 +221,7 @@ def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
     ours = list(Cluster(settings).messages(TRADES.topic))[7]
     place = ours.partition()
     name = f"radar_trades:{place}:7"
-    DeadLetters(settings, TRADES).send(
+    DeadLetterPublisher(settings, TRADES).send(
         place, [BadMessage(7, ours.key(), ours.value(), InvalidMessage("schema", "one of ours"))]
     )
     producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
@@ -254,7 +254,7 @@ def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
     )
     assert producer.flush(20) == 0
 
-    found = Letters(Cluster(settings), TRADES)
+    found = DeadLetterReader(Cluster(settings), TRADES)
     assert found.foreign_count == len(forged)
     assert [letter.name for letter in found.open()] == [name]
     listed = run("dlq", "list")
@@ -267,7 +267,7 @@ def test_foreign_messages_are_listed_and_purged_and_change_nothing_else(
     assert run("dlq", "replay").splitlines()[-1] == "1 replayed, 0 still bad"
     assert [row[1:] for row in rows(store)] == [(place, 7)]
     assert "purged 0 open" in run("dlq", "purge", "--yes")
-    after = Letters(Cluster(settings), TRADES)
+    after = DeadLetterReader(Cluster(settings), TRADES)
     assert (after.foreign_count, list(after)) == (0, [])
     # What was replayed stays known for as long as Kafka has the original.
     assert {marker.name for marker in after.markers()} == {name}
@@ -340,7 +340,7 @@ def test_replay_compares_letters_that_stand_far_apart(settings: Settings, store:
         (each.offset(), each.value())
         for each in Cluster(settings).messages_at(TRADES.topic, partition, [*places, count, 9999])
     ] == [(offset, found[offset].value()) for offset in places]
-    DeadLetters(settings, TRADES).send(
+    DeadLetterPublisher(settings, TRADES).send(
         partition,
         [
             BadMessage(n, found[n].key(), found[n].value(), InvalidMessage("rejected", "once"))

@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from ports import free_port
 from radar.consumer.chunk import BadMessage
-from radar.consumer.dlq.publisher import DeadLetters
+from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster, client_config
@@ -73,7 +73,7 @@ def test_doctor_finds_what_differs_and_names_remedies(
         future.result(10)
     Cluster(kafka_settings).create_topics([TRADES.topic, TRADES.dead_letter_topic])
     letter = BadMessage(5, b"key", b"{}", InvalidMessage("schema", "as a test wants it"))
-    DeadLetters(kafka_settings, TRADES).send(0, [letter])
+    DeadLetterPublisher(kafka_settings, TRADES).send(0, [letter])
     store.command("ALTER TABLE trades_master MODIFY TTL toDateTime(received_at) + toIntervalDay(5)")
     store.command("DROP TABLE gaps")
     store.command(

@@ -12,7 +12,7 @@ import pytest
 from corpus.bad_messages import BAD_MESSAGES, Case, depth, trade
 from radar.codec import message_format
 from radar.consumer.dlq.publisher import MAX_PAYLOAD_BYTES
-from radar.consumer.dlq.reader import Letters
+from radar.consumer.dlq.reader import DeadLetterReader
 from radar.datasets import DATASETS, DEPTH, TRADES, Dataset
 from radar.kafka import MAX_MESSAGE_BYTES, Cluster, GroupReader, Publisher
 from radar.settings import Settings, load
@@ -232,7 +232,7 @@ def test_worker_given_hostile_messages_of_others_keeps_each_and_stores_all_neigh
     log = worker.log.read_text()
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(log)
     # What the worker has written is its own, and can be listed.
-    ours = Letters(Cluster(settings), TRADES)
+    ours = DeadLetterReader(Cluster(settings), TRADES)
     assert (ours.foreign_count, sum(1 for _ in ours.open())) == (0, len(bad))
 
 

@@ -13,7 +13,7 @@ import pytest
 from bombs import send_bomb
 from ports import free_port
 from radar.consumer.delivery_gaps import recorded
-from radar.consumer.dlq.reader import Letters
+from radar.consumer.dlq.reader import DeadLetterReader
 from radar.consumer.dlq.replay import purge
 from radar.consumer.worker import Worker
 from radar.datasets import TRADES
@@ -279,7 +279,7 @@ def test_dead_letters_behind_an_unreadable_batch_are_still_listed_and_purged(
     settings: Settings,
 ) -> None:
     send_bomb(settings, TRADES.dead_letter_topic, messages=2)
-    letters = Letters(Cluster(settings), TRADES)
+    letters = DeadLetterReader(Cluster(settings), TRADES)
     assert list(letters) == []
     assert purge(settings, TRADES) == 0
     assert "0 dead letters" in run("dlq", "list")

@@ -35,8 +35,8 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
             half.size,
             half.size_bytes,
         )
-        assert [letter.offset for letter in rebuilt.letters] == [
-            letter.offset for letter in half.letters
+        assert [letter.offset for letter in rebuilt.bad_messages] == [
+            letter.offset for letter in half.bad_messages
         ]
         assert [list(part.run.offsets) for part in rebuilt.parts] == [
             list(part.run.offsets) for part in half.parts

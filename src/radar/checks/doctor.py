@@ -26,7 +26,7 @@ from radar.checks.findings import (
     warning,
 )
 from radar.consumer.delivery_gaps import OPEN, recorded
-from radar.consumer.dlq.reader import Letters
+from radar.consumer.dlq.reader import DeadLetterReader
 from radar.consumer.origin import refuse as same_origin
 from radar.datasets import DATASETS, TRADES
 from radar.errors import (
@@ -236,7 +236,7 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         }
     )
     yield findings.unreadable(list(_stuck(cluster, lags)))
-    letters = {dataset.name: Letters(cluster, dataset) for dataset in DATASETS.values()}
+    letters = {dataset.name: DeadLetterReader(cluster, dataset) for dataset in DATASETS.values()}
     yield findings.dead_letters(
         {name: sum(1 for _ in found.open()) for name, found in letters.items()},
         {name: found.foreign_count for name, found in letters.items()},

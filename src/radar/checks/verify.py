@@ -23,7 +23,7 @@ from radar.checks import ledger as ledger_file
 from radar.checks.reconciliation import TradesReconciliation, second_of, trades_verdict
 from radar.checks.rows import Identity, Key, from_table, is_valid, read_key, rows_of
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
-from radar.consumer.dlq.reader import Letters, identity
+from radar.consumer.dlq.reader import DeadLetterReader, identity
 from radar.datasets import DATASETS, Dataset
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
@@ -178,7 +178,7 @@ def verify_dataset(
     report = DatasetReport(dataset.name)
     lags = cluster.lag(dataset.topic, dataset.group)
     # After the offsets: a message is a dead letter before its block is committed.
-    letters = Letters(cluster, dataset).identities()
+    letters = DeadLetterReader(cluster, dataset).identities()
     gaps = recorded(store, dataset.topic)
     topic_id = cluster.topic_id(dataset.topic) if lags else ""
     oldest_us = None

@@ -26,7 +26,7 @@ from radar.text import printable, printable_chunks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from radar.consumer.dlq.reader import DeadLetter, DeadLetterState, Letters, Selection
+    from radar.consumer.dlq.reader import DeadLetter, DeadLetterReader, DeadLetterState, Selection
     from radar.settings import Settings
 
 SHOWN_CHARACTERS = 100
@@ -62,7 +62,7 @@ def list_letters(
     ] = False,
 ) -> None:
     """List dead letters: place, reason and beginning of each message."""
-    from radar.consumer.dlq.reader import DeadLetterState, Letters
+    from radar.consumer.dlq.reader import DeadLetterReader, DeadLetterState
     from radar.kafka import Cluster
 
     selection = _selection(reason, since, ())
@@ -71,7 +71,7 @@ def list_letters(
     cluster = Cluster(settings)
     count, foreign = 0, []
     for each in datasets_named(dataset):
-        letters = Letters(cluster, each)
+        letters = DeadLetterReader(cluster, each)
         foreign += _foreign(each.dead_letter_topic, letters)
         for letter, state in letters:
             if not selection.holds(letter) or (
@@ -182,7 +182,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
     """Delete dead letters for good, also those that were never stored. Asks first."""
-    from radar.consumer.dlq.reader import Letters
+    from radar.consumer.dlq.reader import DeadLetterReader
     from radar.consumer.dlq.replay import purge as run
     from radar.kafka import Cluster
 
@@ -191,7 +191,7 @@ def purge(
     datasets = datasets_named(dataset)
     if not yes:
         cluster = Cluster(settings)
-        count = sum(1 for each in datasets for _ in Letters(cluster, each).open())
+        count = sum(1 for each in datasets for _ in DeadLetterReader(cluster, each).open())
         names = ", ".join(each.name for each in datasets)
         confirm(
             f"Delete all dead letters of {names}? {count:,} of them are not stored anywhere else."
@@ -200,7 +200,7 @@ def purge(
         typer.echo(f"{each.dead_letter_topic}: purged {run(settings, each):,} open dead letters")
 
 
-def _foreign(topic: str, letters: "Letters") -> list[str]:
+def _foreign(topic: str, letters: "DeadLetterReader") -> list[str]:
     """Describe the messages of a dead-letter topic that radar has not written."""
     if not letters.foreign_count:
         return []
@@ -229,7 +229,7 @@ def _named(
     settings: "Settings", names: "Sequence[str]"
 ) -> "list[tuple[DeadLetter, DeadLetterState]]":
     """Return the dead letters of these names, whatever their state; each must exist."""
-    from radar.consumer.dlq.reader import Letters
+    from radar.consumer.dlq.reader import DeadLetterReader
     from radar.kafka import Cluster
 
     cluster = Cluster(settings)
@@ -237,7 +237,7 @@ def _named(
         (letter, state)
         for dataset in datasets_named(None)
         if any(name.startswith(f"{dataset.topic}:") for name in names)
-        for letter, state in Letters(cluster, dataset)
+        for letter, state in DeadLetterReader(cluster, dataset)
         if letter.name in names
     ]
     if unknown := set(names) - {letter.name for letter, _ in found}:

@@ -73,7 +73,7 @@ class InsertBlock(NamedTuple):
     size: int
     size_bytes: int
     parts: list[ColumnBlock]
-    letters: list[BadMessage]
+    bad_messages: list[BadMessage]
     fingerprint: str
 
 
@@ -125,7 +125,7 @@ class _OpenBlock:
             size=self.count,
             size_bytes=self.size_bytes,
             parts=[part for content in self._contents for part in content.parts],
-            letters=[letter for content in self._contents for letter in content.letters],
+            bad_messages=[bad for content in self._contents for bad in content.bad_messages],
             fingerprint=self._fingerprint.text,
         )
 

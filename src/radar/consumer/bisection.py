@@ -8,7 +8,7 @@ from radar.datasets import Dataset
 
 def halves(dataset: Dataset, partition: int, block: InsertBlock) -> tuple[InsertBlock, InsertBlock]:
     """Divide a block of at least two messages in the middle."""
-    found = {letter.offset: (letter.key, letter.value) for letter in block.letters}
+    found = {letter.offset: (letter.key, letter.value) for letter in block.bad_messages}
     for part in block.parts:
         run = part.run
         found.update(zip(run.offsets, zip(run.keys, run.values, strict=True), strict=True))
@@ -32,6 +32,6 @@ def _block(dataset: Dataset, partition: int, plan: Plan, run: MessageRun) -> Ins
         size=len(run),
         size_bytes=run.size_bytes,
         parts=content.parts,
-        letters=content.letters,
+        bad_messages=content.bad_messages,
         fingerprint=Fingerprint.of(run),
     )

@@ -35,7 +35,7 @@ class Chunk(NamedTuple):
     """The decoded form of some messages, in their order."""
 
     parts: list[ColumnBlock]
-    letters: list[BadMessage]
+    bad_messages: list[BadMessage]
 
 
 def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
@@ -44,7 +44,7 @@ def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
     count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
     for start in range(0, len(run), count):
         part, letters = _read_part(dataset, partition, run[start : start + count])
-        content.letters.extend(letters)
+        content.bad_messages.extend(letters)
         if len(part.run):
             content.parts.append(part)
     return content

@@ -34,7 +34,7 @@ from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits
 from radar.consumer.breaker import Breaker
 from radar.consumer.chunk import read
 from radar.consumer.context import Context
-from radar.consumer.dlq.publisher import DeadLetters
+from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.consumer.insert import Inserter
 from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
@@ -123,7 +123,7 @@ class Worker:
             lambda: cluster.topic_id(dataset.topic), topic_id, settings.offset_check_seconds / 2
         )
         self._same_origin = SameOrigin(settings, cluster, store)
-        self._dead_letters = DeadLetters(settings, dataset)
+        self._dead_letters = DeadLetterPublisher(settings, dataset)
         self._reader = GroupReader(
             settings,
             dataset.topic,
@@ -304,7 +304,7 @@ class Worker:
             # A plan must be finished: the worker that made it has judged the block.
             if not work.taken_over:
                 work.judge(block)
-            self._dead_letters.send(work.partition, block.letters)
+            self._dead_letters.send(work.partition, block.bad_messages)
             work.step = Step.PLAN
             self._context.reached(CrashPoint.AFTER_DEAD_LETTERS)
         while work.step in (Step.PLAN, Step.INSERT):

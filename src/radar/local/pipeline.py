@@ -28,7 +28,7 @@ from radar.checks.reconciliation import (
     depth_verdict,
     trades_verdict,
 )
-from radar.consumer.dlq.reader import Letters
+from radar.consumer.dlq.reader import DeadLetterReader
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,
@@ -490,7 +490,7 @@ class Pipeline:
             letter.place[1] >= before.get(letter.place[0], 0)
             for dataset in DATASETS.values()
             if now[dataset.name] != (before := self._letters_before[dataset.name])
-            for letter in Letters(cluster, dataset).open()
+            for letter in DeadLetterReader(cluster, dataset).open()
         )
 
     async def _quiesce(self, stop: Stop, notes: list[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import heapq
 from typing import NamedTuple
 
-from radar.consumer.dlq.reader import DeadLetterState, Letters
+from radar.consumer.dlq.reader import DeadLetterReader, DeadLetterState
 from radar.datasets import DATASETS
 from radar.kafka import Cluster, Lag, origin
 from radar.status.model import RecentDeadLetter
@@ -40,7 +40,7 @@ def ask_letters(cluster: Cluster) -> DeadLetterFacts:
     for dataset in DATASETS.values():
         states: dict[DeadLetterState, int] = dict.fromkeys(DeadLetterState, 0)
         letters = []
-        for letter, state in Letters(cluster, dataset):
+        for letter, state in DeadLetterReader(cluster, dataset):
             states[state] += 1
             letters.append(
                 RecentDeadLetter(

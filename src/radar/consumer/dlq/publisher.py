@@ -23,7 +23,7 @@ def origin(topic: str, partition: int, offset: int) -> str:
     return f"{topic}:{partition}:{offset}"
 
 
-class DeadLetters:
+class DeadLetterPublisher:
     """Writes to the dead-letter topic of one dataset.
 
     The key names the origin (topic, partition, offset). A worker that died before its commit sends

@@ -134,7 +134,7 @@ class Foreign(NamedTuple):
     why: str
 
 
-class Letters:
+class DeadLetterReader:
     """The dead letters of a dataset at one moment.
 
     Memory grows with their number by about a hundred bytes each; payloads are streamed.

@@ -17,8 +17,8 @@ from radar.consumer.dlq.publisher import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
 from radar.consumer.dlq.reader import (
     EVERY_LETTER,
     DeadLetter,
+    DeadLetterReader,
     DeadLetterState,
-    Letters,
     Marker,
     Markers,
     Selection,
@@ -65,7 +65,7 @@ def replay(
     """
     markers, cluster = Markers(settings, dataset), Cluster(settings)
     SameOrigin(settings, cluster, store).check()
-    for letters in _blocks(Letters(cluster, dataset).open(selection)):
+    for letters in _blocks(DeadLetterReader(cluster, dataset).open(selection)):
         refused = _refused(cluster, dataset, [each for each in letters if not each.is_cut])
         names = {each.letter.name for each in refused}
         result = _replay_block(dataset, store, [each for each in letters if each.name not in names])
@@ -92,7 +92,7 @@ def purge(settings: Settings, dataset: Dataset) -> int:
         BrokerUnavailable: Kafka does not answer; purge again.
     """
     cluster = Cluster(settings)
-    letters = Letters(cluster, dataset)
+    letters = DeadLetterReader(cluster, dataset)
     kept = {
         lag.partition: range(lag.start, lag.end)
         for lag in cluster.lag(dataset.topic, dataset.group)
@@ -195,7 +195,9 @@ def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter])
         keys: list[bytes | None] = [each.key for each in whole.values()]
         values: list[bytes | None] = [each.payload for each in whole.values()]
         content = read(dataset, letters[0].partition, MessageRun(list(whole), keys, values))
-        result.still_bad.extend(StillBad(whole[bad.offset], bad.reason) for bad in content.letters)
+        result.still_bad.extend(
+            StillBad(whole[bad.offset], bad.reason) for bad in content.bad_messages
+        )
         valid = MessageRun.joined([part.run for part in content.parts])
         # A worker of another version may have made a row of a message that also has a dead letter.
         rows_already = _stored(dataset, store, letters[0].partition, valid.offsets)
