@@ -208,7 +208,7 @@ GAPS = Dataset(
 
 WATCHES = Dataset(
     name="watches",
-    message=message_format.WatchMessage,
+    message=message_format.SessionMessage,
     topic="radar_watches",
     dead_letter_topic="radar_watches_dlq",
     group="clickhouse-watches-consumers-v1",

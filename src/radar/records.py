@@ -124,7 +124,7 @@ class Gap(msgspec.Struct, frozen=True):
     missing: int = 0  # how many records the numbers prove to be missing
 
 
-class Watch(msgspec.Struct, frozen=True):
+class SessionReport(msgspec.Struct, frozen=True):
     """A session: a time in which one connection delivered some markets.
 
     A producer publishes it repeatedly while it lasts, each time longer, and a last time at its end.

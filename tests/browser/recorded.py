@@ -8,7 +8,7 @@ from market_data import insert, side
 from radar.codec import message_format
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.decimals import canonical
-from radar.records import BookSide, Gap, GapCause, Trade, TradeSide, Watch
+from radar.records import BookSide, Gap, GapCause, SessionReport, Trade, TradeSide
 from radar.store.client import Store
 
 PRICES = {"USDTTMN": (82_000.0, 0), "DOGEUSDT": (0.1421, 5), "SHIBTMN": (0.9676, 4)}
@@ -79,7 +79,7 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
         for n, (begins_us, ends_us) in enumerate(pairwise(edges)):
             lasted_us = (n + 1) * 90 * 1_000_000
             watches.append(
-                Watch(
+                SessionReport(
                     source="wallex", record_kind=dataset, connection=f"{n:02x}", symbols=symbols,
                     began_at_us=begins_us + (lasted_us if n else 0), ended_at_us=ends_us,
                     end_reason="closed", interval_ms=0, received_at_us=ends_us,
@@ -95,7 +95,7 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
                         received_at_us=begins_us + lasted_us,
                     )
                 )  # fmt: skip
-    insert(store, WATCHES, [message_format.encode_watch(each) for each in watches], "watches")
+    insert(store, WATCHES, [message_format.encode_session(each) for each in watches], "watches")
     insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
 
 

@@ -12,7 +12,7 @@ from radar.codec import message_format
 from radar.consumer.chunk import read
 from radar.consumer.run import MessageRun
 from radar.datasets import GAPS, WATCHES, Dataset
-from radar.records import OPEN, Gap, GapCause, Watch
+from radar.records import OPEN, Gap, GapCause, SessionReport
 from radar.store.client import Store
 from support import Consumed, radar
 
@@ -33,8 +33,10 @@ def watch(begins: float, ends: float, **changes: Any) -> bytes:
         "connection": "0a", "symbols": ("A", "B"), "end_reason": "closed", "record_kind": "trades",
         "interval_ms": 0, "received_at_us": us(ends),
     }  # fmt: skip
-    return message_format.encode_watch(
-        Watch(source="wallex", began_at_us=us(begins), ended_at_us=us(ends), **(facts | changes))
+    return message_format.encode_session(
+        SessionReport(
+            source="wallex", began_at_us=us(begins), ended_at_us=us(ends), **(facts | changes)
+        )
     )
 
 

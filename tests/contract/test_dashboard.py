@@ -17,7 +17,7 @@ from market_data import insert, side, trade
 from ports import free_port
 from radar.codec import message_format
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
-from radar.records import BookSide, Gap, GapCause, Watch
+from radar.records import BookSide, Gap, GapCause, SessionReport
 from radar.settings import Settings
 from radar.store.client import Store
 from support import eventually, radar
@@ -195,12 +195,12 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
     noon = datetime.now(UTC).replace(hour=12) - timedelta(days=2)
     at_us = int(noon.timestamp() * 1e6)
     hour_us = 3_600_000_000
-    watch = Watch(
+    watch = SessionReport(
         source="wallex", record_kind="trades", connection="0a", symbols=("A", "B"),
         began_at_us=at_us, ended_at_us=at_us + 3 * hour_us, end_reason="closed", interval_ms=0,
         received_at_us=at_us,
     )  # fmt: skip
-    insert(store, WATCHES, [message_format.encode_watch(watch)], "watch")
+    insert(store, WATCHES, [message_format.encode_session(watch)], "watch")
     gaps = [
         Gap(
             source="wallex", record_kind="trades", cause=GapCause.SILENT, symbols=symbols,

@@ -17,7 +17,7 @@ from radar.addresses import answers
 from radar.codec import message_format
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
 from radar.kafka import Cluster, Publisher
-from radar.records import Gap, GapCause, Watch
+from radar.records import Gap, GapCause, SessionReport
 from radar.settings import Settings, load
 from radar.status import process_facts
 from radar.status.deployment import Served
@@ -100,7 +100,7 @@ def test_one_process_stores_the_quiet_datasets_and_shows_each(
         source="wallex", record_kind="trades", cause=GapCause.SILENT, symbols=("USDTTMN",),
         began_at_us=now_us - 9, ended_at_us=now_us - 5, repaired=False, received_at_us=now_us,
     )  # fmt: skip
-    watch = Watch(
+    watch = SessionReport(
         source="wallex", record_kind="trades", connection="0a", symbols=("USDTTMN",),
         began_at_us=now_us - 9, ended_at_us=now_us - 5, end_reason="closed", interval_ms=0,
         received_at_us=now_us,
@@ -108,7 +108,7 @@ def test_one_process_stores_the_quiet_datasets_and_shows_each(
     worker = start("gaps watches", METRICS_PORT=str(port))
     values = {
         GAPS: message_format.encode_gap(gap),
-        WATCHES: message_format.encode_watch(watch),
+        WATCHES: message_format.encode_session(watch),
     }
     Cluster(settings).create_topics([dataset.topic for dataset in values])
     for dataset, value in values.items():

@@ -15,7 +15,7 @@ from radar.codec import message_format
 from radar.consumer.chunk import read
 from radar.consumer.run import MessageRun
 from radar.datasets import DATASETS, DEPTH, GAPS, TRADES, WATCHES
-from radar.records import BookSide, DepthSnapshot, Gap, GapCause, Trade, TradeSide, Watch
+from radar.records import BookSide, DepthSnapshot, Gap, GapCause, SessionReport, Trade, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.telemetry import metrics
@@ -83,7 +83,7 @@ def market(store: Store) -> Store:
         received_at_us=now_us,
     )
     values[GAPS].append(message_format.encode_gap(gap))
-    watch = Watch(
+    watch = SessionReport(
         source="wallex",
         record_kind="trades",
         connection="0f",
@@ -94,7 +94,7 @@ def market(store: Store) -> Store:
         interval_ms=0,
         received_at_us=now_us,
     )
-    values[WATCHES].append(message_format.encode_watch(watch))
+    values[WATCHES].append(message_format.encode_session(watch))
     for dataset in DATASETS.values():
         messages = [Consumed(at, value) for at, value in enumerate(values[dataset])]
         parts = read(dataset, 0, MessageRun.of(messages)).parts

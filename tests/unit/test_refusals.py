@@ -12,9 +12,9 @@ from radar.kafka.refusals import (
     reason_of,
 )
 from radar.producer.gaps import EVENT_TIME_MARGIN_US, Uncovered
-from radar.producer.reports import MAX_WAITING, merged_gaps, newest_watches
+from radar.producer.reports import MAX_WAITING, merged_gaps, newest_sessions
 from radar.producer.unpublished import COLLECT_S, Unpublished
-from radar.records import Gap, GapCause, Watch
+from radar.records import Gap, GapCause, SessionReport
 
 NOW_US = 1_784_000_000_000_000
 
@@ -108,12 +108,14 @@ def test_merged_gaps_cover_what_their_parts_cover() -> None:
 
 def test_waiting_watches_keep_their_newest_report() -> None:
     def watch(connection: str, ended_us: int) -> bytes:
-        return message_format.encode_watch(
-            Watch("wallex", "trades", connection, ("A",), NOW_US, ended_us, "open", 0, ended_us)
+        return message_format.encode_session(
+            SessionReport(
+                "wallex", "trades", connection, ("A",), NOW_US, ended_us, "open", 0, ended_us
+            )
         )
 
     values = [watch(f"{n % 3:x}", NOW_US + n) for n in range(MAX_WAITING)]
     kept = [
-        message_format.decode_watch(each).ended_at_us - NOW_US for each in newest_watches(values)
+        message_format.decode_session(each).ended_at_us - NOW_US for each in newest_sessions(values)
     ]
     assert kept == [MAX_WAITING - 3, MAX_WAITING - 2, MAX_WAITING - 1]

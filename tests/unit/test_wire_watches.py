@@ -5,9 +5,9 @@ import pytest
 
 from radar.codec import message_format
 from radar.errors import InvalidMessage
-from radar.records import OPEN, Watch
+from radar.records import OPEN, SessionReport
 
-WATCH = Watch(
+WATCH = SessionReport(
     source="wallex",
     record_kind="depth",
     connection="0f4c",
@@ -21,9 +21,9 @@ WATCH = Watch(
 
 
 def test_wire_watch_there_and_back_keeps_everything() -> None:
-    assert message_format.decode_watch(
-        message_format.encode_watch(WATCH)
-    ) == message_format.WatchMessage(
+    assert message_format.decode_session(
+        message_format.encode_session(WATCH)
+    ) == message_format.SessionMessage(
         v=1,
         kind="watch",
         source="wallex",
@@ -53,7 +53,7 @@ def test_wire_watch_there_and_back_keeps_everything() -> None:
     ],
 )
 def test_wire_watch_that_is_implausible_is_refused(change: dict[str, object], reason: str) -> None:
-    message = msgspec.json.decode(message_format.encode_watch(WATCH))
+    message = msgspec.json.decode(message_format.encode_session(WATCH))
     with pytest.raises(InvalidMessage) as refused:
-        message_format.decode_watch(msgspec.json.encode(message | change))
+        message_format.decode_session(msgspec.json.encode(message | change))
     assert refused.value.reason == reason

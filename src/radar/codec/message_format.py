@@ -60,9 +60,9 @@ from radar.records import (
     DepthSnapshot,
     Gap,
     GapCause,
+    SessionReport,
     Trade,
     TradeSide,
-    Watch,
 )
 
 Version = Literal[1]
@@ -226,7 +226,7 @@ class GapMessage(Message, frozen=True):
             raise InvalidMessage("time", "the gap ends before it begins")
 
 
-class WatchMessage(Message, frozen=True):
+class SessionMessage(Message, frozen=True):
     """The value of a message of the topic `radar_watches`."""
 
     kind: Literal["watch"]
@@ -243,7 +243,7 @@ class WatchMessage(Message, frozen=True):
     def check(self) -> None:
         """Check that the session ends after it begins."""
         if self.ended_at_us < self.began_at_us:
-            raise InvalidMessage("time", "the watch ends before it begins")
+            raise InvalidMessage("time", "the session ends before it begins")
 
 
 class _AnyVersion(msgspec.Struct):
@@ -455,21 +455,21 @@ def encode_gap(gap: Gap) -> bytes:
     )
 
 
-def encode_watch(watch: Watch) -> bytes:
+def encode_session(session: SessionReport) -> bytes:
     """Encode a session as a message value."""
     return _encoder.encode(
-        WatchMessage(
+        SessionMessage(
             v=VERSION,
             kind="watch",
-            source=watch.source,
-            record_kind=watch.record_kind,
-            connection=watch.connection,
-            symbols=list(watch.symbols),
-            began_at_us=watch.began_at_us,
-            ended_at_us=watch.ended_at_us,
-            end_reason=watch.end_reason,
-            interval_ms=watch.interval_ms,
-            received_at_us=watch.received_at_us,
+            source=session.source,
+            record_kind=session.record_kind,
+            connection=session.connection,
+            symbols=list(session.symbols),
+            began_at_us=session.began_at_us,
+            ended_at_us=session.ended_at_us,
+            end_reason=session.end_reason,
+            interval_ms=session.interval_ms,
+            received_at_us=session.received_at_us,
         )
     )
 
@@ -523,4 +523,4 @@ def _newer_version(value: bytes) -> str | None:
 decode_trade = MessageDecoder(TradeMessage)
 decode_depth = MessageDecoder(DepthMessage)
 decode_gap = MessageDecoder(GapMessage)
-decode_watch = MessageDecoder(WatchMessage)
+decode_session = MessageDecoder(SessionMessage)

@@ -49,7 +49,7 @@ from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import Message, Record, Recorder
 from radar.producer.rest import Rest
-from radar.producer.session_recorder import WatchRecorder
+from radar.producer.session_recorder import SessionRecorder
 from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market, Trade, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics
@@ -113,7 +113,7 @@ class Feed:
         on_subscribed: Called with the markets of which trades may have been missed: those of a
             connection that has subscribed, is read again, or was given up while it was sending.
         gaps: Records which markets no connection covered.
-        watches: Records the sessions.
+        session_recorder: Records the sessions.
         pace: Spaces the attempts to connect.
         max_age_s: A connection is replaced at this age at the latest.
         markets_per_connection: How many markets share a connection.
@@ -142,7 +142,7 @@ class Feed:
         updates: BufferedPublisher | None,
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
-        watches: WatchRecorder,
+        session_recorder: SessionRecorder,
         gate: RateLimitGate,
         rest: Rest,
         request_pace: Pace,
@@ -157,7 +157,7 @@ class Feed:
         self.updates = updates
         self.on_subscribed = on_subscribed
         self.gaps = gaps
-        self.watches = watches
+        self.session_recorder = session_recorder
         self.gate = gate
         self.rest = rest
         self.request_pace = request_pace
@@ -520,7 +520,7 @@ class Session:
             self._connection.abort()
             cause = _CAUSES.get(self._reason, GapCause.DISCONNECTED)
             feed.gaps.end(self, self.covered, self._last_frame_us, cause)
-            feed.watches.end(self, self._reason or "failed")
+            feed.session_recorder.end(self, self._reason or "failed")
             metrics.CONNECTIONS.labels(*labels).dec()
             if self._reason not in {"stopped", "delisted"}:
                 metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
@@ -675,9 +675,9 @@ class Session:
         self.subscribed_us = unix_us()
         self._feed.gaps.begin(self, new)
         if added := tuple(symbol for symbol in new if symbol not in self.covered):
-            self._feed.watches.pause(self, "extended")
+            self._feed.session_recorder.pause(self, "extended")
             self.covered += added
-            self._feed.watches.begin(self)
+            self._feed.session_recorder.begin(self)
         self._feed.on_subscribed(new)
 
     def _refuse(self, symbols: Iterable[str], reason: str) -> None:
@@ -739,13 +739,13 @@ class Session:
         # A market may have been delisted while the connection was opened, or was not read.
         symbols = [symbol for symbol in self.covered if symbol in self._feed.markets]
         self._feed.gaps.begin(self, symbols)
-        self._feed.watches.begin(self)
+        self._feed.session_recorder.begin(self)
         self._feed.on_subscribed(symbols)
 
     def covers_no_more(self, cause: GapCause) -> None:
         """Count its markets as uncovered since its newest frame, though the connection lives."""
         self._feed.gaps.end(self, self.covered, self._last_frame_us, cause)
-        self._feed.watches.pause(self, cause.value)
+        self._feed.session_recorder.pause(self, cause.value)
 
     async def _send(self, frame: Send) -> None:
         if not frame.is_pong:

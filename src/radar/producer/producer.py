@@ -31,7 +31,7 @@ from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
 from radar.producer.reports import Reports
 from radar.producer.rest import Rest
-from radar.producer.session_recorder import WatchRecorder
+from radar.producer.session_recorder import SessionRecorder
 from radar.producer.set_aside import Reason, SetAside
 from radar.producer.trade_sequence import TradeSequences
 from radar.producer.unpublished import Unpublished
@@ -191,7 +191,7 @@ class Producer:
             self._exchange.name, dataset, gaps, self._repair.request if dataset is TRADES else None
         )
         interval_s = 0.0 if dataset is TRADES else settings.depth_interval_seconds
-        self._watches = WatchRecorder(self._exchange.name, dataset, watches, interval_s)
+        self._session_recorder = SessionRecorder(self._exchange.name, dataset, watches, interval_s)
         self._feed = Feed(
             settings,
             self._exchange,
@@ -202,7 +202,7 @@ class Producer:
             self._update_outlets[0] if self._update_outlets else None,
             self._repair.request if dataset is TRADES else _nothing,
             self._gaps,
-            self._watches,
+            self._session_recorder,
             self._gate,
             self._rest,
             self._request_pace,
@@ -609,7 +609,7 @@ class Producer:
         self._record_unpublished()
         self._look_for_holes()
         self._gaps.serve()
-        self._watches.serve()
+        self._session_recorder.serve()
         for reports in self._reports:
             reports.serve()
 

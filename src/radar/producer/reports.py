@@ -70,7 +70,7 @@ class Reports:
     def _merge(self) -> None:
         key = self._messages[0][0]
         values = [value for _, value in self._messages]
-        merged = merged_gaps(values) if self._dataset is GAPS else newest_watches(values)
+        merged = merged_gaps(values) if self._dataset is GAPS else newest_sessions(values)
         if len(merged) > MAX_WAITING // 2:
             merged = (
                 merged_gaps(merged, over_markets=True)
@@ -111,15 +111,15 @@ def merged_gaps(values: Iterable[bytes], *, over_markets: bool = False) -> list[
     ]
 
 
-def newest_watches(values: Iterable[bytes]) -> list[bytes]:
+def newest_sessions(values: Iterable[bytes]) -> list[bytes]:
     """Keep the newest report of each session.
 
     If there are too many sessions, the oldest are left out: their time counts as not recorded.
     """
     newest: dict[tuple[str, int], bytes] = {}
     for value in values:
-        watch = message_format.decode_watch(value)
-        name = (watch.connection, watch.began_at_us)
+        session = message_format.decode_session(value)
+        name = (session.connection, session.began_at_us)
         newest.pop(name, None)
         newest[name] = value
     return list(newest.values())

@@ -13,7 +13,7 @@ from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import Dataset
 from radar.producer.reports import Reports
-from radar.records import OPEN, Watch
+from radar.records import OPEN, SessionReport
 
 TELL_EVERY_S = 30.0
 
@@ -37,7 +37,7 @@ class _Open:
     told_at_s: float  # monotonic
 
 
-class WatchRecorder:
+class SessionRecorder:
     """Publishes each session while it lasts and at its end. No method blocks."""
 
     def __init__(self, source: str, dataset: Dataset, reports: Reports, interval_s: float) -> None:
@@ -59,13 +59,13 @@ class WatchRecorder:
     def begin(self, connection: Watching) -> None:
         """Begin a session: a connection has subscribed, or is read again."""
         name = self._names.setdefault(connection, secrets.token_hex(8))
-        self._open[connection] = watch = _Open(name, unix_us(), time.monotonic())
-        self._tell(connection, watch, OPEN)
+        self._open[connection] = session = _Open(name, unix_us(), time.monotonic())
+        self._tell(connection, session, OPEN)
 
     def pause(self, connection: Watching, reason: str) -> None:
         """End the session of a connection that is no longer read; a second call has no effect."""
-        if (watch := self._open.pop(connection, None)) is not None:
-            self._tell(connection, watch, reason)
+        if (session := self._open.pop(connection, None)) is not None:
+            self._tell(connection, session, reason)
 
     def end(self, connection: Watching, reason: str) -> None:
         """End the session of a connection that has ended."""
@@ -75,22 +75,22 @@ class WatchRecorder:
     def serve(self) -> None:
         """Publish the sessions that last, when it is time; call it often."""
         now_s = time.monotonic()
-        for connection, watch in self._open.items():
-            if now_s >= watch.told_at_s + TELL_EVERY_S:
-                self._tell(connection, watch, OPEN)
-                watch.told_at_s = now_s
+        for connection, session in self._open.items():
+            if now_s >= session.told_at_s + TELL_EVERY_S:
+                self._tell(connection, session, OPEN)
+                session.told_at_s = now_s
 
-    def _tell(self, connection: Watching, watch: _Open, reason: str) -> None:
-        record = Watch(
+    def _tell(self, connection: Watching, session: _Open, reason: str) -> None:
+        record = SessionReport(
             source=self._source,
             record_kind=self._dataset.name,
-            connection=watch.name,
+            connection=session.name,
             symbols=connection.covered,
-            began_at_us=watch.began_at_us,
-            ended_at_us=max(watch.began_at_us, connection.last_frame_us),
+            began_at_us=session.began_at_us,
+            ended_at_us=max(session.began_at_us, connection.last_frame_us),
             end_reason=reason,
             interval_ms=self._interval_ms,
             received_at_us=unix_us(),
         )
         key = message_format.message_key(self._source, self._dataset.name)
-        self._reports.put(key, message_format.encode_watch(record))
+        self._reports.put(key, message_format.encode_session(record))
