@@ -466,6 +466,6 @@ def test_question_that_clickhouse_refuses_is_told_without_sql(
     answer = client.get("/api/markets")
     assert answer.status_code == 503
     error = answer.json()["error"]
-    assert error.startswith("ClickHouse refuses the question about markets: the dashboard's log")
+    assert error.startswith("ClickHouse refuses the query about markets: the dashboard's log")
     with looking(client, "page=markets") as viewer:
         assert viewer.until("problem")[0]["text"] == error

@@ -75,7 +75,7 @@ def test_clock_calls_back_before_it_gives_a_time_after_a_jump(
 
 @pytest.mark.fault(
     "The machine slept, its clock was set, or the producer stood still",
-    report="the session ends before it and another begins after it; a gap suspended or clock between",
+    report="the session ends before it, another begins after it; a gap suspended or clock between",
     place="coverage, data quality page, views watches and symbol_gaps, radar_gaps_total, log",
     within_s=30,
 )

@@ -38,13 +38,13 @@ async def stopped_repair(
     rest = Rest(sim.rest_url, proxy="")
     listed = await read_markets(exchange, rest, max_wait_s=1)
     publisher = Publisher(settings, TRADES.topic)
-    outlet = BufferedPublisher(publisher, TRADES.name)
+    buffer = BufferedPublisher(publisher, TRADES.name)
     repair = Backfill(
         exchange,
         rest,
         {market.symbol: market for market in listed.markets},
         TradeRecorder(exchange.name),
-        outlet,
+        buffer,
         pace=Pace(100),
         max_wait_s=1,
         on_read=lambda _read: None,
@@ -53,12 +53,12 @@ async def stopped_repair(
     reader = asyncio.create_task(repair.run())
     repair.request([SYMBOL])
     async with asyncio.timeout(30):
-        while not outlet.waiting:  # noqa: ASYNC110 - the outlet announces nothing
+        while not buffer.waiting:  # noqa: ASYNC110 - the buffer announces nothing
             await asyncio.sleep(0.01)
     reader.cancel()
     await asyncio.wait([reader])
     await rest.close()
-    return repair, outlet, publisher
+    return repair, buffer, publisher
 
 
 def test_repair_stopped_while_kafka_is_away_publishes_what_it_had_read(
@@ -75,13 +75,13 @@ def test_repair_stopped_while_kafka_is_away_publishes_what_it_had_read(
                 kafka_broker=f"127.0.0.1:{free_port()}",
                 kafka_buffer_bytes=1_048_576,
             )
-            repair, outlet, publisher = await stopped_repair(sim, settings)
+            repair, buffer, publisher = await stopped_repair(sim, settings)
             finishing = asyncio.create_task(repair.finish(60))
             # Kafka comes back.
             async with Link(host, int(broker_port), int(settings.kafka_broker.split(":")[1])):
                 await finishing
                 assert await asyncio.to_thread(publisher.flush, 30) == 0
-            assert (publisher.acknowledged, outlet.given_up) == (TRADES_OF_MARKET, 0)
+            assert (publisher.acknowledged, buffer.given_up) == (TRADES_OF_MARKET, 0)
 
     asyncio.run(record())
 
@@ -97,8 +97,8 @@ def test_repair_stopped_while_kafka_stays_away_says_what_it_leaves(
                 kafka_broker=f"127.0.0.1:{free_port()}",
                 kafka_buffer_bytes=1_048_576,
             )
-            repair, outlet, _ = await stopped_repair(sim, settings)
+            repair, buffer, _ = await stopped_repair(sim, settings)
             await repair.finish(0)
-            assert (outlet.waiting, outlet.given_up) == (0, 1)
+            assert (buffer.waiting, buffer.given_up) == (0, 1)
 
     asyncio.run(record())

@@ -193,7 +193,7 @@ def test_trades_told_by_rest_that_workers_refuse_count_as_invalid() -> None:
 
 
 class _Kept:
-    """Stands in for an outlet; keeps what is published."""
+    """Stands in for an buffer; keeps what is published."""
 
     refused = 0
 

@@ -59,7 +59,7 @@ class DepthReconciliation:
         )
 
 
-def trades_verdict(
+def reconcile_trades(
     store: Store, ledger: Path, since_us: int, before: str = "", *, exchange: str
 ) -> TradesReconciliation:
     """Compare the trades received since a Unix time with the ledger's file; blocks.
@@ -79,14 +79,14 @@ def trades_verdict(
         RadarError: The ledger cannot be read.
         OSError: The same.
     """
-    verdict = compare_trades([], Counter())
+    found = compare_trades([], Counter())
     begins = ""
     for window, ends in _windows(trades(ledger), before):
-        verdict += compare_trades(
+        found += compare_trades(
             window, stored_trades(store, since_us, begins, ends, exchange=exchange)
         )
         begins = ends
-    return verdict
+    return found
 
 
 def _windows(trades: Iterable[LedgerTrade], before: str) -> Iterator[tuple[list[LedgerTrade], str]]:
@@ -158,7 +158,7 @@ def stored_trades(
     )
 
 
-def depth_verdict(
+def reconcile_depth(
     store: Store, since_us: int, channels: int, *, exchange: str
 ) -> DepthReconciliation:
     """Count the depth snapshots received since a Unix time; blocks.

@@ -20,7 +20,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 from radar.checks import ledger as ledger_file
-from radar.checks.reconciliation import TradesReconciliation, second_of, trades_verdict
+from radar.checks.reconciliation import TradesReconciliation, reconcile_trades, second_of
 from radar.checks.rows import Identity, Key, from_table, is_valid, read_key, rows_of
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import DeadLetterReader, identity
@@ -372,9 +372,9 @@ def _verify_ledger(store: Store, ledger: Path) -> TradesReconciliation:
     before = _newest_second(ledger_file.trades(ledger))
     deadline_s = monotonic() + SETTLE_S
     while True:
-        verdict = trades_verdict(store, ledger, since_us, before, exchange=exchange)
-        if not (verdict.lost or verdict.unexpected) or monotonic() > deadline_s:
-            return verdict
+        found = reconcile_trades(store, ledger, since_us, before, exchange=exchange)
+        if not (found.lost or found.unexpected) or monotonic() > deadline_s:
+            return found
         sleep(SETTLE_EVERY_S)
 
 

@@ -25,8 +25,8 @@ from radar.aside import aside
 from radar.checks.reconciliation import (
     DepthReconciliation,
     TradesReconciliation,
-    depth_verdict,
-    trades_verdict,
+    reconcile_depth,
+    reconcile_trades,
 )
 from radar.consumer.dlq.reader import DeadLetterReader
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
@@ -514,9 +514,9 @@ class Pipeline:
             await asyncio.wait_for(self.watch.refresh(), COUNT_TIMEOUT_S)
         return books
 
-    def _ask_exchange(self, simulated: SimulatedExchange, question: str) -> LedgerSummary:
+    def _ask_exchange(self, simulated: SimulatedExchange, path: str) -> LedgerSummary:
         try:
-            content = fetch("127.0.0.1", simulated.port, f"/simulator/{question}", 10.0)
+            content = fetch("127.0.0.1", simulated.port, f"/simulator/{path}", 10.0)
         except (OSError, HTTPException) as error:
             name = f"the simulated exchange {simulated.exchange}"
             raise RadarError(f"{name} does not answer: {error}") from error
@@ -535,9 +535,9 @@ class Pipeline:
                 try:
                     for each in self.simulated:
                         name = each.exchange
-                        found = trades_verdict(store, each.ledger_path, since_us, exchange=name)
+                        found = reconcile_trades(store, each.ledger_path, since_us, exchange=name)
                         trades = trades + found if trades else found
-                        stored = depth_verdict(store, since_us, books.get(name, 0), exchange=name)
+                        stored = reconcile_depth(store, since_us, books.get(name, 0), exchange=name)
                         depth = depth + stored if depth else stored
                 finally:
                     store.close()

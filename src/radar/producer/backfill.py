@@ -64,7 +64,7 @@ class Backfill:
         rest: Rest,
         markets: Mapping[str, Market],
         recorder: Recorder,
-        outlet: BufferedPublisher,
+        buffer: BufferedPublisher,
         *,
         pace: Pace,
         max_wait_s: float,
@@ -77,7 +77,7 @@ class Backfill:
         self._rest = rest
         self._markets = markets
         self._recorder = recorder
-        self._outlet = outlet
+        self._buffer = buffer
         self._pace = pace
         self._backoff = Backoff(max_wait_s)
         self._max_wait_s = max_wait_s
@@ -296,9 +296,9 @@ class Backfill:
             if message is None:
                 continue
             try:
-                self._outlet.publish(*message)
+                self._buffer.publish(*message)
             except BufferFull:
-                await self._outlet.publish_when_room(*message)
+                await self._buffer.publish_when_room(*message)
             self._repaired += 1
             self._repaired_trades.inc()
 

@@ -108,7 +108,7 @@ class Feed:
         settings: The options.
         markets: The markets by symbol; some may be added and removed while running.
         recorder: Makes messages of records.
-        outlet: The publisher of these messages.
+        buffer: The publisher of these messages.
         updates: The publisher of book updates; None: they are not recorded.
         on_subscribed: Called with the markets of which trades may have been missed: those of a
             connection that has subscribed, is read again, or was given up while it was sending.
@@ -138,7 +138,7 @@ class Feed:
         dataset: Dataset,
         markets: Mapping[str, Market],
         recorder: Recorder,
-        outlet: BufferedPublisher,
+        buffer: BufferedPublisher,
         updates: BufferedPublisher | None,
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
@@ -153,7 +153,7 @@ class Feed:
         self.dataset = dataset
         self.markets = markets
         self.recorder = recorder
-        self.outlet = outlet
+        self.buffer = buffer
         self.updates = updates
         self.on_subscribed = on_subscribed
         self.gaps = gaps
@@ -184,7 +184,7 @@ class Feed:
     @property
     def waits(self) -> bool:
         """Whether a session waits for room at Kafka."""
-        return any(outlet.waiting for outlet in (self.outlet, self.updates) if outlet is not None)
+        return any(buffer.waiting for buffer in (self.buffer, self.updates) if buffer is not None)
 
     def mirror(self) -> None:
         """Copy the numbers into the metrics; counting them there costs too much per frame."""
@@ -552,7 +552,7 @@ class Session:
                     if isinstance(event, Trade | DepthSnapshot):
                         message = record(event)
                         if message is not None:
-                            await self._publish_when_room(message, feed.outlet)
+                            await self._publish_when_room(message, feed.buffer)
                     else:
                         await self._handle(event)
             except InvalidFrame as error:
@@ -573,7 +573,7 @@ class Session:
         feed.latest[record.side][record.symbol] = record
         if message is not None:
             try:
-                feed.outlet.publish(*message)
+                feed.buffer.publish(*message)
             except BufferFull:
                 return message
         return None
@@ -583,7 +583,7 @@ class Session:
         match event:
             case Trade() | DepthSnapshot():
                 if (message := self._record(event)) is not None:
-                    await self._publish_when_room(message, self._feed.outlet)
+                    await self._publish_when_room(message, self._feed.buffer)
             case BookUpdate():
                 await self._publish_update(event)
             case Send():
@@ -717,11 +717,11 @@ class Session:
         except BufferFull:
             await self._publish_when_room(message, updates)
 
-    async def _publish_when_room(self, message: Message, outlet: BufferedPublisher) -> None:
+    async def _publish_when_room(self, message: Message, buffer: BufferedPublisher) -> None:
         """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
         self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()
-        await outlet.publish_when_room(*message)
+        await buffer.publish_when_room(*message)
         self._read_on.set()
         self.covers_again()
 

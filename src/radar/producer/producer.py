@@ -147,12 +147,12 @@ class Producer:
         self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
         retry_s = settings.kafka_retry_refused_seconds
         self._publisher = Publisher(settings, dataset.topic, retry_refused_s=retry_s)
-        self._outlet = BufferedPublisher(self._publisher, dataset.name, self._not_published)
+        self._buffer = BufferedPublisher(self._publisher, dataset.name, self._not_published)
         self._also_recorded = [BOOK_UPDATES] if dataset is DEPTH and settings.book_updates else []
         self._update_publishers = [
             Publisher(settings, also.topic, retry_refused_s=retry_s) for also in self._also_recorded
         ]
-        self._update_outlets = [
+        self._update_buffers = [
             BufferedPublisher(publisher, BOOK_UPDATES.name) for publisher in self._update_publishers
         ]
         self._unpublished = Unpublished()
@@ -172,19 +172,19 @@ class Producer:
             self._rest,
             self._markets,
             self._recorder,
-            self._outlet,
+            self._buffer,
             pace=self._request_pace,
             max_wait_s=settings.reconnect_max_seconds,
             on_read=lambda read: self._gaps.read(read),
             on_check=self._take_check,
         )
-        self._report_outlets = [
+        self._report_buffers = [
             BufferedPublisher(publisher, dataset.name)
             for publisher, dataset in zip(self._report_publishers, REPORTED, strict=True)
         ]
         self._reports = [
-            Reports(outlet, self._exchange.name, dataset)
-            for outlet, dataset in zip(self._report_outlets, REPORTED, strict=True)
+            Reports(buffer, self._exchange.name, dataset)
+            for buffer, dataset in zip(self._report_buffers, REPORTED, strict=True)
         ]
         gaps, watches = self._reports
         self._gaps = GapRecorder(
@@ -198,8 +198,8 @@ class Producer:
             dataset,
             self._markets,
             self._recorder,
-            self._outlet,
-            self._update_outlets[0] if self._update_outlets else None,
+            self._buffer,
+            self._update_buffers[0] if self._update_buffers else None,
             self._repair.request if dataset is TRADES else _nothing,
             self._gaps,
             self._session_recorder,
@@ -295,7 +295,7 @@ class Producer:
 
     async def _flush(self, deadline: float) -> tuple[int, int]:
         """Wait until Kafka has all messages; return how many are left, and how many it refused."""
-        left = self._outlet.given_up + sum(outlet.given_up for outlet in self._update_outlets)
+        left = self._buffer.given_up + sum(buffer.given_up for buffer in self._update_buffers)
         failed = 0
         for publisher in (self._publisher, *self._update_publishers, *self._report_publishers):
             if publisher is not self._publisher:
@@ -305,7 +305,7 @@ class Producer:
             publisher.give_up()
             if publisher is self._publisher:
                 # Their gaps are among the reports.
-                self._outlet.hand_over_given_up()
+                self._buffer.hand_over_given_up()
                 self._record_unpublished(finally_=True)
             failed += publisher.failed
         return left + sum(reports.waiting for reports in self._reports), failed
@@ -456,7 +456,7 @@ class Producer:
         while True:
             await asyncio.sleep(max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, look_s)))
             now, now_us = time.monotonic(), unix_us()
-            if self._outlet.waiting and self._trades:
+            if self._buffer.waiting and self._trades:
                 self._trades.postpone(now)  # no connection is read meanwhile
             elif self._trades:
                 await self._look_for_trades(self._trades, now, now_us)
@@ -576,8 +576,8 @@ class Producer:
         mirrored = 0.0
         while True:
             self._feed.clock.now_us()  # detects a jump even while no frame arrives
-            for outlet in (self._outlet, *self._update_outlets):
-                outlet.serve()
+            for buffer in (self._buffer, *self._update_buffers):
+                buffer.serve()
             self._serve_reports()
             now = time.monotonic()
             if now - mirrored >= MIRROR_S:
@@ -592,7 +592,7 @@ class Producer:
 
     def _record_unpublished(self, *, finally_: bool = False) -> None:
         """Record the gaps of refused messages; once Kafka takes messages again, fetch them."""
-        unpublished, takes_again = self._unpublished, not self._outlet.trouble
+        unpublished, takes_again = self._unpublished, not self._buffer.trouble
         for gap in unpublished.gaps(time.monotonic(), finally_=finally_):
             self._gaps.unpublished(gap, may_repair=takes_again and not finally_)
         if takes_again and unpublished.symbols:
@@ -625,13 +625,13 @@ class Producer:
         async with self._publishing:
             for message in take():
                 try:
-                    self._outlet.publish(*message)
+                    self._buffer.publish(*message)
                 except BufferFull:
-                    await self._outlet.publish_when_room(*message)
+                    await self._buffer.publish_when_room(*message)
 
     def _mirror(self) -> None:
-        for outlet in (self._outlet, *self._update_outlets):
-            outlet.mirror()
+        for buffer in (self._buffer, *self._update_buffers):
+            buffer.mirror()
         for reports in self._reports:
             reports.mirror()
         self._feed.mirror()
@@ -674,8 +674,8 @@ class Producer:
             and missing > SILENT_AFTER_FRAMES
             and not self._feed.waits,
         )
-        outlets = (self._outlet, *self._update_outlets, *self._report_outlets)
-        stalled_s = max(outlet.stalled_s for outlet in outlets)
+        buffers = (self._buffer, *self._update_buffers, *self._report_buffers)
+        stalled_s = max(buffer.stalled_s for buffer in buffers)
         publishers = (self._publisher, *self._update_publishers, *self._report_publishers)
         queued = sum(publisher.queued for publisher in publishers)
         self._tell(
@@ -683,7 +683,7 @@ class Producer:
             f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
-        troubles = [trouble for outlet in outlets if (trouble := outlet.trouble)]
+        troubles = [trouble for buffer in buffers if (trouble := buffer.trouble)]
         self._tell("publish", "; ".join(troubles), holds=bool(troubles))
         self._warn_of_skew()
 

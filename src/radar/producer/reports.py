@@ -25,8 +25,8 @@ _log = structlog.get_logger()
 class Reports:
     """Messages that no caller waits for. No method blocks."""
 
-    def __init__(self, outlet: BufferedPublisher, exchange: str, dataset: Dataset) -> None:
-        self._outlet = outlet
+    def __init__(self, buffer: BufferedPublisher, exchange: str, dataset: Dataset) -> None:
+        self._buffer = buffer
         self._dataset = dataset
         self._invalid = metrics.INVALID_FRAMES.labels(exchange, dataset.name)
         self._messages: deque[tuple[bytes, bytes]] = deque()  # without room yet
@@ -55,17 +55,17 @@ class Reports:
             BrokerUnavailable: Kafka can no longer be used.
         """
         # Refused messages are sent again first: the rest waits here, where it can be merged.
-        while self._messages and not self._outlet.refused:
+        while self._messages and not self._buffer.refused:
             try:
-                self._outlet.publish(*self._messages[0])
+                self._buffer.publish(*self._messages[0])
             except BufferFull:
                 break
             self._messages.popleft()
-        self._outlet.serve()
+        self._buffer.serve()
 
     def mirror(self) -> None:
         """Copy the numbers into the metrics."""
-        self._outlet.mirror()
+        self._buffer.mirror()
 
     def _merge(self) -> None:
         key = self._messages[0][0]

@@ -176,34 +176,34 @@ class Observer:
             self._begin(found)
         if (settings := found.reach(self._given)) != self._settings:
             self._reach(settings)
-        asked = [(process, self._question(process)) for process in found.processes if process.port]
+        asked = [(process, self._probe(process)) for process in found.processes if process.port]
         stores = (self._answers, self._tables, self._markets, self._letters)
         others = (self._kafka, *(stores if self._asks_stores else ()))
-        for question in (*others, *(question for _, question in asked)):
-            question.begin()
-        for _, question in asked:
-            question.wait(began_s + wait_s)
-        for question in others if wait_s > WAIT_S else (self._kafka,):
-            question.wait(began_s + wait_s)
+        for probe in (*others, *(probe for _, probe in asked)):
+            probe.begin()
+        for _, probe in asked:
+            probe.wait(began_s + wait_s)
+        for probe in others if wait_s > WAIT_S else (self._kafka,):
+            probe.wait(began_s + wait_s)
         told = {
             process.name: answer
-            for process, question in asked
-            if question.answered_at_s > time.monotonic() - SILENT_S
-            and (answer := question.answer) is not None
+            for process, probe in asked
+            if probe.answered_at_s > time.monotonic() - SILENT_S
+            and (answer := probe.answer) is not None
         }
         silent = {
-            process.name: self._silence(process, question)
-            for process, question in asked
+            process.name: self._silence(process, probe)
+            for process, probe in asked
             if process.name not in told
         }
         self.heard_producers = all(
-            question.answer_asked_at_s >= began_s
-            for process, question in asked
+            probe.answer_asked_at_s >= began_s
+            for process, probe in asked
             if (role := self._role(process.name)) is not None and role.name == "producer"
         )
-        for process, question in asked:
+        for process, probe in asked:
             if process.name in told:
-                self._count_up(process.name, told[process.name], question.answered_at_s)
+                self._count_up(process.name, told[process.name], probe.answered_at_s)
         return self._overview(found, told, silent)
 
     def close(self) -> None:
@@ -218,21 +218,21 @@ class Observer:
             sum(self._totals.total("radar_invalid_frames_total", dataset) for dataset in RECORDED)
         )
 
-    def _question(self, process: Served) -> Probe[ProcessReport]:
+    def _probe(self, process: Served) -> Probe[ProcessReport]:
         # A restarted process serves at another address.
         key = process.name, process.address
         if key not in self._processes:
             for old in [old for old in self._processes if old[0] == process.name]:
                 del self._processes[old]
-            question = Probe(process.name, lambda: process_facts.ask(process))
-            self._processes[key] = time.monotonic(), question
+            probe = Probe(process.name, lambda: process_facts.ask(process))
+            self._processes[key] = time.monotonic(), probe
         return self._processes[key][1]
 
-    def _silence(self, process: Served, question: Probe[ProcessReport]) -> str:
+    def _silence(self, process: Served, probe: Probe[ProcessReport]) -> str:
         known_s = time.monotonic() - self._processes[process.name, process.address][0]
-        if process.state == "running" and not question.answered_at_s and known_s < START_S:
+        if process.state == "running" and not probe.answered_at_s and known_s < START_S:
             return IS_STARTING
-        return question.trouble or f"no answer from {process.address}"
+        return probe.trouble or f"no answer from {process.address}"
 
     def _count_up(self, name: str, told: ProcessReport, at_s: float) -> None:
         """Take a process's report with its monotonic time, once."""
@@ -335,12 +335,12 @@ class Observer:
         return [
             ProbeResult(
                 subject,
-                question.age_s,
-                holds=question.answer is not None,
-                error=refused.get(subject) or question.trouble,
-                starting=question.age_s is None and min(up_s, question.known_s) < START_S,
+                probe.age_s,
+                holds=probe.answer is not None,
+                error=refused.get(subject) or probe.trouble,
+                starting=probe.age_s is None and min(up_s, probe.known_s) < START_S,
             )
-            for subject, question in asked.items()
+            for subject, probe in asked.items()
         ]
 
     def _learn(self, name: str, scraped: Scraped) -> None:
@@ -573,10 +573,10 @@ class Observer:
             self._cluster = Cluster(self._settings)
         return self._cluster
 
-    def _store(self, question: str) -> Store:
-        if question not in self._stores:
-            self._stores[question] = Store(self._settings, timeout_s=STORE_TIMEOUT_S)
-        return self._stores[question]
+    def _store(self, name: str) -> Store:
+        if name not in self._stores:
+            self._stores[name] = Store(self._settings, timeout_s=STORE_TIMEOUT_S)
+        return self._stores[name]
 
 
 def observe_once(settings: Settings) -> Overview:

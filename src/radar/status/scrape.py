@@ -51,9 +51,9 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
     Raises:
         OSError: It does not answer.
     """
-    question = urlencode([("name[]", name) for name in names])
+    query = urlencode([("name[]", name) for name in names])
     try:
-        text = fetch(host, port, f"/metrics?{question}").decode()
+        text = fetch(host, port, f"/metrics?{query}").decode()
     except http.client.HTTPException as error:  # it ended while answering
         raise ConnectionError(str(error) or type(error).__name__) from error
     sample: Sample = defaultdict(float)

@@ -298,21 +298,21 @@ class Store:
             lambda client: client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
         )
 
-    def _ask_server(self, question: Any) -> Any:
+    def _ask_server(self, action: Any) -> Any:
         """Run a query outside of the database, which may be missing."""
         client = None
         try:
             client = self._connect(database="default")
-            return question(client)
+            return action(client)
         except Exception as error:
             raise self._query_error(error) from error
         finally:
             if client is not None:
                 client.close()
 
-    def _ask(self, question: Any) -> Any:
+    def _ask(self, action: Any) -> Any:
         try:
-            return question(self._connected())
+            return action(self._connected())
         except Exception as error:
             raise self._query_error(error) from error
 

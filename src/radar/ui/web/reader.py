@@ -86,12 +86,12 @@ class Reader:
         self._logged = ("", "")
         self._shared: dict[tuple[str, Hashable], tuple[float, asyncio.Task[Any]]] = {}
 
-    async def ask(self, name: str, question: Callable[[Store], _Answer]) -> _Answer:
+    async def ask(self, name: str, query: Callable[[Store], _Answer]) -> _Answer:
         """Run a query in a thread.
 
         Args:
             name: One word of a few, for the metrics.
-            question: Gets a connection of its own.
+            query: Gets a connection of its own.
 
         Raises:
             StoreUnavailable: ClickHouse does not answer.
@@ -101,23 +101,23 @@ class Reader:
 
         def answer() -> _Answer:
             with metrics.DASHBOARD_QUESTION_SECONDS.labels(name).time():
-                return question(self._store())
+                return query(self._store())
 
         try:
             return await self._threads.run(answer)
         except QueryFailed as error:
             if (name, str(error)) != self._logged:  # pages ask again every second
                 self._logged = name, str(error)
-                _log.warning("ClickHouse refuses a question", question=name, error=str(error))
+                _log.warning("ClickHouse refuses a query", question=name, error=str(error))
             raise QueryRefused(
-                f"ClickHouse refuses the question about {name}: the dashboard's log says why;"
+                f"ClickHouse refuses the query about {name}: the dashboard's log says why;"
                 " `radar migrate` creates tables that are missing"
             ) from error
 
     async def shared(
         self,
         name: str,
-        question: Callable[[Store], _Answer],
+        query: Callable[[Store], _Answer],
         *,
         key: Hashable = (),
         fresh_s: float = 0.0,
@@ -126,7 +126,7 @@ class Reader:
 
         Args:
             name: As in `ask`; equal `name` and `key` mean the same query.
-            question: As in `ask`.
+            query: As in `ask`.
             key: The query's parameters.
             fresh_s: How old an answer may be, counted from the begin of its query.
 
@@ -136,7 +136,7 @@ class Reader:
         now_s = time.monotonic()
         asked_s, task = self._shared.get((name, key), (0.0, None))
         if task is None or (task.done() and now_s - asked_s > fresh_s):
-            task = asyncio.create_task(self.ask(name, question))
+            task = asyncio.create_task(self.ask(name, query))
             task.add_done_callback(lambda task: self._answered((name, key), task, now_s + fresh_s))
             self._shared[name, key] = now_s, task
         # Other callers may wait for it too: the cancellation of this one must not end it.

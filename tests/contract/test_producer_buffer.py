@@ -14,7 +14,7 @@ from radar.settings import Settings
 
 pytestmark = pytest.mark.kafka_decides
 
-TOPIC = "outlet"
+TOPIC = "buffer"
 VALUE = bytes(1024)
 
 
@@ -22,11 +22,11 @@ def waited_s() -> float:
     return REGISTRY.get_sample_value("radar_backpressure_seconds_total", {"dataset": TOPIC}) or 0.0
 
 
-async def fill(outlet: BufferedPublisher) -> int:
+async def fill(buffer: BufferedPublisher) -> int:
     """Publish until there is no room; return how many messages fitted."""
     for count in range(1_000_000):
         try:
-            outlet.publish(b"key", VALUE)
+            buffer.publish(b"key", VALUE)
         except BufferFull:
             return count
     raise AssertionError("the buffer is not bounded")
@@ -46,17 +46,17 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
             ),
             TOPIC,
         )
-        outlet = BufferedPublisher(publisher, TOPIC)
-        fitted = await fill(outlet)
-        waiting = [asyncio.create_task(outlet.publish_when_room(b"key", VALUE)) for _ in range(3)]
+        buffer = BufferedPublisher(publisher, TOPIC)
+        fitted = await fill(buffer)
+        waiting = [asyncio.create_task(buffer.publish_when_room(b"key", VALUE)) for _ in range(3)]
         await asyncio.wait(waiting, timeout=0.3)
-        assert outlet.waiting == 3
-        outlet.mirror()
+        assert buffer.waiting == 3
+        buffer.mirror()
         assert 0.2 < waited_s() < 2, "the time of several callers counts once"
         # Kafka comes back.
         async with Link(host, int(broker_port), port):
             await asyncio.wait_for(asyncio.gather(*waiting), 20)
-            assert outlet.waiting == 0
+            assert buffer.waiting == 0
             assert await asyncio.to_thread(publisher.flush, 20) == 0
             assert (publisher.acknowledged, publisher.failed) == (fitted + 3, 0)
 
@@ -70,13 +70,13 @@ def test_outlet_caller_cancelled_while_waiting_is_counted(kafka_settings: Settin
         away = kafka_settings.model_copy(
             update={"kafka_broker": f"127.0.0.1:{free_port()}", "kafka_buffer_bytes": 1_048_576}
         )
-        outlet = BufferedPublisher(Publisher(away, TOPIC), TOPIC)
-        await fill(outlet)
-        waiting = asyncio.create_task(outlet.publish_when_room(b"key", VALUE))
+        buffer = BufferedPublisher(Publisher(away, TOPIC), TOPIC)
+        await fill(buffer)
+        waiting = asyncio.create_task(buffer.publish_when_room(b"key", VALUE))
         await asyncio.wait([waiting], timeout=0.05)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert (outlet.waiting, outlet.given_up) == (0, 1)
+        assert (buffer.waiting, buffer.given_up) == (0, 1)
 
     asyncio.run(publish())
