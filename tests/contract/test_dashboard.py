@@ -18,15 +18,29 @@ from ports import free_port
 from radar.codec import message_format
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, Gap, GapCause, SessionReport
-from radar.settings import Settings
+from radar.settings import Settings, load
 from radar.store.client import Store
+from radar.store.migrate import migrate
 from support import eventually, radar
 
 NOW_US = now_us()
 
 
+@pytest.fixture(scope="module")
+def client(clickhouse_port: int) -> Iterator[httpx.Client]:
+    """A client of a dashboard without data; its tests change nothing."""
+    settings = load(clickhouse_port=clickhouse_port, clickhouse_db=f"empty_{time.monotonic_ns()}")
+    store = Store(settings)
+    migrate(store, settings.retention_days)
+    with serving(settings) as client:
+        yield client
+    store.command(f"DROP DATABASE {store.database}")
+    store.close()
+
+
 @pytest.fixture
-def client(store: Store, store_settings: Settings) -> Iterator[httpx.Client]:
+def own(store: Store, store_settings: Settings) -> Iterator[httpx.Client]:
+    """A client of a dashboard whose database belongs to the test."""
     with serving(store_settings) as client:
         yield client
 
@@ -62,14 +76,14 @@ def put_book(store: Store, symbol: str = "USDTTMN", age_s: float = 5) -> None:
 
 
 def test_markets_equal_the_view_and_the_greatest_volume_is_first(
-    client: httpx.Client, store: Store
+    own: httpx.Client, store: Store
 ) -> None:
     put_trades(store, [3600, 60, 5])
     put_trades(store, [1800, 30], "BTC_USDT")
     put_trades(store, [7], "ETH_TMN")
     put_book(store)
     put_book(store, "NOTRADES")
-    answer = get(client, "/api/markets")
+    answer = get(own, "/api/markets")
     assert abs(answer["at_s"] - time.time()) < 60
     # A trade in USDT counts as what its price is in Toman.
     symbols = [row["symbol"] for row in answer["markets"]]
@@ -98,7 +112,7 @@ def test_markets_equal_the_view_and_the_greatest_volume_is_first(
 
 @pytest.mark.parametrize("interval_s", [60, 300, 900, 3600, 14400, 86400])
 def test_candles_of_a_market_with_pauses_page_back_without_a_hole(
-    client: httpx.Client, store: Store, interval_s: int
+    own: httpx.Client, store: Store, interval_s: int
 ) -> None:
     chance = random.Random(interval_s)
     ages_s = [float(interval_s * n + 1) for n in range(40) if chance.random() < 0.4]
@@ -117,7 +131,7 @@ def test_candles_of_a_market_with_pauses_page_back_without_a_hole(
     found: list[list[Any]] = []
     asked: dict[str, Any] = {"symbol": "USDTTMN", "interval_s": interval_s, "count": 4}
     asked["time_zone"] = "UTC"  # the days of the view
-    while page := get(client, "/api/candles", **asked)["candles"]:
+    while page := get(own, "/api/candles", **asked)["candles"]:
         assert len(page) == 4 or len(page) + len(found) == len(wanted)
         found = [[candle[name] for name in names] for candle in page] + found
         asked["before_s"] = page[0]["time"]
@@ -125,7 +139,7 @@ def test_candles_of_a_market_with_pauses_page_back_without_a_hole(
 
 
 def test_daily_candles_begin_at_midnight_in_tehran_unless_utc_is_asked_for(
-    client: httpx.Client, store: Store
+    own: httpx.Client, store: Store
 ) -> None:
     midnight_s = int(time.time() // 86400 - 3) * 86400  # of a day in UTC
     in_tehran_s = midnight_s - 12_600  # of the same date
@@ -133,11 +147,11 @@ def test_daily_candles_begin_at_midnight_in_tehran_unless_utc_is_asked_for(
     # 22:30 and 01:30 in Tehran: one day in UTC before midnight, two days there.
     put_trades(store, [now_s - in_tehran_s + 5400, now_s - in_tehran_s - 5400])
     asked = {"symbol": "USDTTMN", "interval_s": 86400}
-    times = [each["time"] for each in get(client, "/api/candles", **asked)["candles"]]
+    times = [each["time"] for each in get(own, "/api/candles", **asked)["candles"]]
     assert times == [in_tehran_s - 86400, in_tehran_s]
-    utc = get(client, "/api/candles", **asked, time_zone="UTC")["candles"]
+    utc = get(own, "/api/candles", **asked, time_zone="UTC")["candles"]
     assert [(each["time"], each["trades"]) for each in utc] == [(midnight_s - 86400, 2)]
-    older = get(client, "/api/candles", **asked, before_s=times[1], count=1)["candles"]
+    older = get(own, "/api/candles", **asked, before_s=times[1], count=1)["candles"]
     assert [each["time"] for each in older] == times[:1]
     rows = store.rows(
         "SELECT toUnixTimestamp(open_time), toString(day), trades FROM daily_candles("
@@ -147,13 +161,13 @@ def test_daily_candles_begin_at_midnight_in_tehran_unless_utc_is_asked_for(
     assert rows == [(at_s, day, 1) for at_s, day in zip(times, days, strict=True)]
 
 
-def test_trades_are_the_newest_each_once_and_exact(client: httpx.Client, store: Store) -> None:
+def test_trades_are_the_newest_each_once_and_exact(own: httpx.Client, store: Store) -> None:
     store.command("SYSTEM STOP MERGES trades_master")
     ages_s = [float(n) for n in range(1, 40)]
     for delivery in range(30):  # as often as a page has trades
         put_trades(store, ages_s[:20], name=f"delivery {delivery}")
     put_trades(store, ages_s[20:])
-    answer = get(client, "/api/trades", symbol="USDTTMN", count=25)
+    answer = get(own, "/api/trades", symbol="USDTTMN", count=25)
     rows = store.rows(
         "SELECT toString(trade_id), toUnixTimestamp64Milli(event_time) / 1000,"
         " toUnixTimestamp64Micro(received_at) / 1e6, toString(side), toString(price),"
@@ -163,18 +177,18 @@ def test_trades_are_the_newest_each_once_and_exact(client: httpx.Client, store: 
     assert list(answer["trades"][0]) == ["id", "at_s", "received_at_s", "side", "price", "amount"]
     assert answer["trades"][0]["price"] == "90001.25"
     assert len({each["id"] for each in answer["trades"]}) == 25
-    assert len(get(client, "/api/trades", symbol="USDTTMN", count=100)["trades"]) == 39
+    assert len(get(own, "/api/trades", symbol="USDTTMN", count=100)["trades"]) == 39
 
 
-def test_book_is_the_newest_or_that_of_a_time(client: httpx.Client, store: Store) -> None:
+def test_book_is_the_newest_or_that_of_a_time(own: httpx.Client, store: Store) -> None:
     put_book(store, age_s=60)
     lone = side(BookSide.BID, [98.0], NOW_US - 1_000_000, "LONETMN")
     newer = side(BookSide.BID, [99.75], NOW_US - 1_000_000)
     insert(store, DEPTH, [message_format.encode_depth(each) for each in (lone, newer)], "newer")
-    book = get(client, "/api/book", symbol="USDTTMN")
+    book = get(own, "/api/book", symbol="USDTTMN")
     assert (book["bids"], book["asks"]) == ([[99.75, 1.0]], [[100.5, 1.0], [101.0, 2.0]])
     assert book["bid_at_s"] == pytest.approx(NOW_US / 1e6 - 1, abs=1e-5)
-    before = get(client, "/api/book", symbol="USDTTMN", at_s=f"{NOW_US / 1e6 - 30:.6f}")
+    before = get(own, "/api/book", symbol="USDTTMN", at_s=f"{NOW_US / 1e6 - 30:.6f}")
     assert before["bids"] == [[99.5, 1.0], [99.0, 2.0], [50.0, 3.0]]
     ((mid, spread_bps, imbalance),) = store.rows(
         "SELECT mid, spread_bps, imbalance FROM"
@@ -184,14 +198,14 @@ def test_book_is_the_newest_or_that_of_a_time(client: httpx.Client, store: Store
     assert (before["mid"], before["spread_bps"]) == (mid, spread_bps)
     assert before["imbalance"] == pytest.approx(imbalance)
     assert before["spread"] == 1.0
-    alone = get(client, "/api/book", symbol="LONETMN")
+    alone = get(own, "/api/book", symbol="LONETMN")
     assert alone["bids"] == [[98.0, 1.0]]
     assert [alone[name] for name in ("asks", "ask_at_s", "mid", "spread", "imbalance")] == [
         [], None, None, None, None,
     ]  # fmt: skip
 
 
-def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store) -> None:
+def test_coverage_and_gaps_equal_the_command(own: httpx.Client, store: Store) -> None:
     noon = datetime.now(UTC).replace(hour=12) - timedelta(days=2)
     at_us = int(noon.timestamp() * 1e6)
     hour_us = 3_600_000_000
@@ -210,7 +224,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
         for hours, symbols in ((3, ("A",)), (4, ("A", "B")))
     ]  # fmt: skip
     insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
-    answer = get(client, "/api/coverage", days=4)
+    answer = get(own, "/api/coverage", days=4)
     assert len(answer["days"]) == 4
     assert answer["days"][-1] == f"{datetime.now(UTC):%Y-%m-%d}"
     done = subprocess.run(
@@ -226,7 +240,7 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
                 if name.endswith("_level"):
                     continue  # the page's colour, which follows from a share
                 assert told[market["market"], day][name] == value
-    answer = get(client, "/api/gaps", days=4)
+    answer = get(own, "/api/gaps", days=4)
     assert answer["more"] is False
     downtime = [gap for gap in answer["gaps"] if gap["cause"] == "not_recording"]
     assert {symbol for gap in downtime for symbol in gap["markets"]} == {"A", "B"}
@@ -236,24 +250,24 @@ def test_coverage_and_gaps_equal_the_command(client: httpx.Client, store: Store)
         "dataset": "trades", "markets": ["A"], "cause": "silent", "repaired": True,
         "began_at_s": (at_us + 3 * hour_us) / 1e6, "ended_at_s": (at_us + 4 * hour_us) / 1e6,
     }  # fmt: skip
-    of_b = get(client, "/api/gaps", days=4, symbol="B")["gaps"]
+    of_b = get(own, "/api/gaps", days=4, symbol="B")["gaps"]
     assert {gap["cause"] for gap in of_b} == {"silent", "not_recording"}
 
 
 def test_pipeline_and_its_history_tell_what_the_observer_finds(
-    client: httpx.Client, store: Store
+    own: httpx.Client, store: Store
 ) -> None:
     put_trades(store, [1, 2, 3])
-    about = get(client, "/api/about")
+    about = get(own, "/api/about")
     assert (about["exchanges"], about["simulated"]) == (["wallex"], False)
 
     def tables() -> dict[str, int]:
-        return {each["dataset"]: each["rows"] for each in get(client, "/api/pipeline")["tables"]}
+        return {each["dataset"]: each["rows"] for each in get(own, "/api/pipeline")["tables"]}
 
     eventually(lambda: tables().get("trades") == 3, "what is stored is told")
-    eventually(lambda: get(client, "/api/pipeline")["kafka_error"], "that Kafka is away is told")
-    assert get(client, "/api/letters") == {"letters": []}
-    history = get(client, "/api/pipeline/history", minutes=5)
+    eventually(lambda: get(own, "/api/pipeline")["kafka_error"], "that Kafka is away is told")
+    assert get(own, "/api/letters") == {"letters": []}
+    history = get(own, "/api/pipeline/history", minutes=5)
     samples = len(history["at_s"])
     assert samples >= 1
     assert history["period_s"] == 5
@@ -436,14 +450,14 @@ def test_request_without_exactly_one_host_is_refused(client: httpx.Client, host:
     ],
 )  # fmt: skip
 def test_wrong_number_is_answered_with_one_line_and_never_with_sql(
-    client: httpx.Client, store: Store, path: str
+    own: httpx.Client, store: Store, path: str
 ) -> None:
     put_trades(store, [5])
     put_book(store)
     for text in ("-1", "1e9", "0", "1", "4102444799", "4102444801", "999999999", "99999999999",
                  "9999999999", "%D9%A1", "nan", "inf", "1;2", "' OR 1", "9" * 5000, "0x10", "1.0",
                  "1.123456789", "%00", "+1", "1_0", "%EF%BC%91"):  # fmt: skip
-        with client.stream("GET", path + text) as answer:
+        with own.stream("GET", path + text) as answer:
             assert answer.status_code in (200, 400), (text, answer.read())
             if answer.status_code == 400:
                 error = json.loads(answer.read())["error"]
@@ -460,12 +474,12 @@ def test_symbol_that_cannot_be_seen_is_refused(client: httpx.Client, symbol: str
 
 
 def test_question_that_clickhouse_refuses_is_told_without_sql(
-    client: httpx.Client, store: Store
+    own: httpx.Client, store: Store
 ) -> None:
     store.command("DROP VIEW markets")
-    answer = client.get("/api/markets")
+    answer = own.get("/api/markets")
     assert answer.status_code == 503
     error = answer.json()["error"]
     assert error.startswith("ClickHouse refuses the query about markets: the dashboard's log")
-    with looking(client, "page=markets") as viewer:
+    with looking(own, "page=markets") as viewer:
         assert viewer.until("problem")[0]["text"] == error
