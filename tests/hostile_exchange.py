@@ -168,6 +168,9 @@ class HostileExchange:
                 self.open -= 1
             return
         await self._rest(Peer(reader, writer, b""), path)
+        # Sends the rest of the answer first; to abort would lose it.
+        writer.close()
+        await writer.wait_closed()
 
     async def start(self) -> None:
         """Listen."""
