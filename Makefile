@@ -18,6 +18,9 @@ LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 IMAGE_EXTRAS := --extra dashboard --extra terminal
 EXTRAS := $(IMAGE_EXTRAS) --extra local
 
+# Tests start hundreds of processes, each of which would compile radar's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel coverage lint format metrics lock test-stack
 
 help: ## List the targets

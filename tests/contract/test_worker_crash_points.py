@@ -17,7 +17,7 @@ from workers import create_topics, letters, trade_value, waiting
 
 pytestmark = pytest.mark.kafka_decides
 
-DEATHS = 10
+DEATHS = 6
 MESSAGES = 300  # published at once, so that some wait whenever a worker starts
 BAD_EVERY = 100
 
