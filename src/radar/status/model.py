@@ -143,6 +143,11 @@ class Flow(Struct, frozen=True):
     silent: bool = False  # no record for longer than `judgement.SILENT_S`
     heard: bool = True  # a producer has answered: else frames and connections are not known
 
+    @property
+    def is_used(self) -> bool:
+        """Whether messages have come; an optional dataset may never have any."""
+        return bool(self.published or self.stored or self.lag)
+
 
 class MarketAge(Struct, frozen=True):
     """A market without a record for long."""

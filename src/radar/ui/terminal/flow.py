@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from radar.datasets import RECORDED
+from radar.datasets import BOOK_UPDATES, RECORDED
 from radar.status import judgement
 from radar.status.model import Flow, Overview, TableState
 from radar.ui.terminal import figures
@@ -16,6 +16,7 @@ WIDE = 110  # from this many columns on, words are written out
 # Each stage with the columns that it needs; the other columns are divided.
 STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
 DATASET_WIDTH = 8
+SHORT = {BOOK_UPDATES.name: "updates"}  # names that do not fit
 
 
 _WORDS = {"problem": "STUCK AT", "unknown": "UNKNOWN AT", "warning": "LOOK AT", "passes": "LOOK AT"}
@@ -105,9 +106,9 @@ def flow(overview: Overview, width: int) -> Table:
         if each.dataset in RECORDED:
             add(Text(each.dataset, style="bold"), first, nothing)
             add(nothing, second, nothing)
-        else:
+        elif each.is_used or each.dataset not in SHORT:
             cells = [nothing, nothing, second[2], first[3], first[4]]
-            add(Text(each.dataset, style="dim"), cells, nothing)
+            add(Text(SHORT.get(each.dataset, each.dataset), style="dim"), cells, nothing)
     return table
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from radar.datasets import RECORDED
 from radar.status.model import Flow, Problem
 from radar.ui.terminal.cells import cell
 from radar.ui.terminal.figures import clock, uptime
@@ -34,7 +35,8 @@ async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: Li
             line = f"{clock(newest.at_s)} {newest.process}: {newest.text}"
             console.print(cell(line), highlight=False, soft_wrap=True)
             printed = newest
-        line = " | ".join(f"{flow.dataset}: {_line(flow)}" for flow in watch.newest.flows)
+        shown = (flow for flow in watch.newest.flows if flow.dataset in RECORDED or flow.is_used)
+        line = " | ".join(f"{flow.dataset}: {_line(flow)}" for flow in shown)
         console.print(cell(f"{passed} {line}"), highlight=False, soft_wrap=True)
 
 
@@ -55,8 +57,6 @@ async def _show_stop(console: Console, watch: LiveOverview) -> None:
 
 
 def _line(flow: Flow) -> str:
+    frames = f"{flow.frames_per_s:,.0f} frames/s, " if flow.dataset in RECORDED else ""
     waiting = "?" if flow.lag is None else f"{flow.lag:,}"
-    return (
-        f"{flow.frames_per_s:,.0f} frames/s, published {flow.published:,},"
-        f" waiting {waiting}, stored {flow.stored:,}"
-    )
+    return f"{frames}published {flow.published:,}, waiting {waiting}, stored {flow.stored:,}"
