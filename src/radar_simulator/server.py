@@ -20,8 +20,8 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from radar_simulator import wire
-from radar_simulator.dialects.base import Answer
-from radar_simulator.dialects.exchange import DialectExchange
+from radar_simulator.dialects.common.base import Answer
+from radar_simulator.dialects.common.exchange import DialectExchange
 from radar_simulator.errors import InvalidOption
 from radar_simulator.exchange import SimulatedExchange
 from radar_simulator.faults import Fault, fault

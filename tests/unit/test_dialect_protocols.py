@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radar_simulator.dialects import NAMES, load
-from radar_simulator.dialects.base import Dialect, Request, Session, Subscribe, Text, Topic
-from radar_simulator.dialects.markets import Market, iso, list_markets, padded
+from radar_simulator.dialects.common.base import Dialect, Request, Session, Subscribe, Text, Topic
+from radar_simulator.dialects.common.markets import Market, iso, list_markets, padded
 from radar_simulator.market import MarketModel, Side
 
 pytestmark = pytest.mark.sources("src/radar_simulator")

@@ -5,13 +5,14 @@ faults included.
 """
 
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from radar_simulator.dialects.base import Dialect
+    from radar_simulator.dialects.common.base import Dialect
 
-NAMES = ("binance", "bitpin", "exir", "kraken", "nobitex", "okx", "ramzinex", "tabdeal")
-"""The exchanges whose protocol the simulator speaks, besides Wallex."""
+NAMES = tuple(sorted(each.name for each in iter_modules(__path__) if not each.ispkg))
+"""The exchanges whose protocol the simulator speaks, besides Wallex: the modules here."""
 
 
 def load(name: str) -> "type[Dialect]":

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Action,
     Answer,
     Close,
@@ -21,7 +21,7 @@ from radar_simulator.dialects.base import (
     decoded,
     encode,
 )
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 MAX_STREAMS = 1024
 WHOLE = {f"depth{levels}": levels for levels in (5, 10, 20)}

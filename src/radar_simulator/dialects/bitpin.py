@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Answer,
     Json,
     Outgoing,
@@ -13,8 +13,8 @@ from radar_simulator.dialects.base import (
     encode,
     raw,
 )
-from radar_simulator.dialects.centrifugo import CentrifugoDialect
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade, iso
+from radar_simulator.dialects.common.centrifugo import CentrifugoDialect
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade, iso
 
 REPEATED = 3
 """Trades of the push before that a push repeats."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Action,
     Answer,
     Close,
@@ -21,7 +21,7 @@ from radar_simulator.dialects.base import (
     encode,
     shortest,
 )
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade, iso
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade, iso
 
 LEVELS = 10
 KEPT = 50

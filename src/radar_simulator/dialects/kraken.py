@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable, Sequence
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Action,
     Answer,
     Dialect,
@@ -20,7 +20,7 @@ from radar_simulator.dialects.base import (
     encode,
     raw,
 )
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade, iso
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade, iso
 
 DEPTHS = (10, 25, 100, 500, 1000)
 SNAPSHOT_TRADES = 50

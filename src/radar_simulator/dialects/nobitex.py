@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from radar_simulator.dialects.base import Answer, Json, Request, TopicKind, answer, encode
-from radar_simulator.dialects.centrifugo import CentrifugoDialect
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade
+from radar_simulator.dialects.common.base import Answer, Json, Request, TopicKind, answer, encode
+from radar_simulator.dialects.common.centrifugo import CentrifugoDialect
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 LEVELS = 24
 REST_TRADES = 20

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Action,
     Answer,
     Close,
@@ -20,7 +20,7 @@ from radar_simulator.dialects.base import (
     decoded,
     encode,
 )
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 CHANNELS = {
     "/ws/v5/public": ("trades", "books", "books5"),

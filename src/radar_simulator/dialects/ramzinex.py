@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Answer,
     Json,
     Outgoing,
@@ -15,8 +15,8 @@ from radar_simulator.dialects.base import (
     raw,
     shortest,
 )
-from radar_simulator.dialects.centrifugo import CentrifugoDialect
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade
+from radar_simulator.dialects.common.centrifugo import CentrifugoDialect
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 ROOT = "/exchange/api/v1.0/exchange"
 LISTED = 50

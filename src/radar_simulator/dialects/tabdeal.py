@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     MAINTENANCE,
     Action,
     Answer,
@@ -19,7 +19,7 @@ from radar_simulator.dialects.base import (
     decoded,
     encode,
 )
-from radar_simulator.dialects.markets import BookUpdate, Levels, Market, Trade
+from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 ROOT = "/r/api/v1"
 EVERY_US = 2_000_000

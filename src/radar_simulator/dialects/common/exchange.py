@@ -13,7 +13,7 @@ import msgspec
 from radar_simulator import wire
 from radar_simulator.client import Client, ClientConnection
 from radar_simulator.dialects import load
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     MAINTENANCE,
     Action,
     Answer,
@@ -28,7 +28,7 @@ from radar_simulator.dialects.base import (
     TopicKind,
     Unsubscribe,
 )
-from radar_simulator.dialects.markets import BookUpdate, Market, Trade, iso, list_markets
+from radar_simulator.dialects.common.markets import BookUpdate, Market, Trade, iso, list_markets
 from radar_simulator.faults import Fault, FaultName, garbage
 from radar_simulator.ledger import Ledger, LedgerTrade
 from radar_simulator.market import MarketModel, SimulatedTrade

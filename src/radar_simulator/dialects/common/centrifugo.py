@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from radar_simulator.dialects.base import (
+from radar_simulator.dialects.common.base import (
     Action,
     Close,
     Dialect,
@@ -20,7 +20,7 @@ from radar_simulator.dialects.base import (
     decoded,
     encode,
 )
-from radar_simulator.dialects.markets import BookUpdate, Market, Trade
+from radar_simulator.dialects.common.markets import BookUpdate, Market, Trade
 
 BAD_REQUEST = Close(3501, "bad request")
 JOIN_EVERY = 5

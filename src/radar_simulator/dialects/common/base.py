@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from radar_simulator.dialects.markets import BookUpdate, Market, Trade
+from radar_simulator.dialects.common.markets import BookUpdate, Market, Trade
 
 Json: TypeAlias = Any
 TopicKind: TypeAlias = Literal["trades", "book"]

@@ -1,0 +1,1 @@
+"""Parts of several protocols: messages, markets, Centrifugo, the exchange that owns connections."""
