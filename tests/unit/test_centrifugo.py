@@ -244,6 +244,15 @@ def test_trades_of_one_frame_have_rising_receive_times() -> None:
     assert times == [NOW_US, NOW_US + 1, NOW_US + 2]
 
 
+def test_two_states_of_a_book_in_one_frame_are_two_times() -> None:
+    books = EXCHANGE.stream(datasets.DEPTH, [BTC], whole_books=True, memory={})
+    data = {"asks": [["1010", "1"]], "bids": [["1000", "1"]], "lastUpdate": 1_790_500_000_000}
+    book = {"push": {"channel": "public:orderbook-BTCIRT", "pub": {"data": data}}}
+    events = take(books, book, book)
+    times = [each.received_at_us for each in events if isinstance(each, DepthSnapshot)]
+    assert times == [NOW_US, NOW_US, NOW_US + 1, NOW_US + 1]
+
+
 def test_a_new_epoch_starts_the_offsets_anew() -> None:
     memory: dict[str, object] = {}
     first = stream(memory)

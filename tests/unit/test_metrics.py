@@ -40,7 +40,7 @@ def trade(received_at_us: int, delay_us: int) -> Trade:
 
 
 def test_reference_equals_the_declaration() -> None:
-    message = "write it again: make metrics"
+    message = "write it again: make generated"
     assert (ROOT / "docs" / "metrics.md").read_text() == metrics.reference(), message
 
 

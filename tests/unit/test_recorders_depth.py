@@ -44,3 +44,15 @@ def test_depth_recorder_with_an_interval_publishes_an_unchanged_book_again() -> 
     assert published(one, snapshot(1.0)) == [1.0]
     assert published(other, snapshot(1.0)) == []
     assert len(list(recorder.drain())) == 1
+
+
+def test_depth_recorder_gives_two_states_of_a_side_two_times() -> None:
+    recorder = DepthRecorder("wallex", 0)
+    one, other = recorder.source(), recorder.source()
+    at_us = snapshot(1.0).received_at_us
+    set_back = msgspec.structs.replace(snapshot(4.0), received_at_us=at_us - 3_600_000_000)
+    sent = [one(snapshot(1.0)), one(snapshot(2.0)), other(snapshot(3.0)), one(set_back)]
+    sent.append(one(snapshot(1.0, BookSide.ASK)))
+    times = [msgspec.json.decode(each[1])["received_at_us"] for each in sent if each is not None]
+    # A clock that was set back is followed; the other side has times of its own.
+    assert times == [at_us, at_us + 1, at_us + 2, at_us - 3_600_000_000, at_us]

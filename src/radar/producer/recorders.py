@@ -4,6 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from time import monotonic
 from typing import Protocol
 
+import msgspec
+
+from radar.clock import received_after
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
 from radar.producer.trade_ids import Occurrences, Published, combination, trade_id
@@ -167,6 +170,7 @@ class DepthRecorder:
         self._counted = 0
         self._every = interval_s == 0
         self._last: dict[tuple[str, BookSide], tuple[Take, DepthSnapshot]] = {}
+        self._newest_us: dict[tuple[str, BookSide], int] = {}  # when one counts as received
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
 
     def source(self, *, history: bool = False) -> Take:
@@ -176,6 +180,7 @@ class DepthRecorder:
             if not isinstance(snapshot, DepthSnapshot):
                 return None
             message_format.check_depth(snapshot)
+            snapshot = self._timed(snapshot)
             if self._every and self._is_repeated(snapshot, take):
                 self._replaced.inc()
                 return None
@@ -203,12 +208,22 @@ class DepthRecorder:
         for symbol in symbols:
             for side in BookSide:
                 self._last.pop((symbol, side), None)
+                self._newest_us.pop((symbol, side), None)
         return map(_depth_message, self._conflation.forget(symbols))
 
     def not_published(self, value: bytes) -> None:
         """Forget a snapshot that was not published after all; the same book may come again."""
         snapshot = message_format.decode_depth(value)
         self._last.pop((snapshot.symbol, snapshot.side), None)
+
+    def _timed(self, snapshot: DepthSnapshot) -> DepthSnapshot:
+        """Let no two snapshots of a side count as received at once."""
+        key = (snapshot.symbol, snapshot.side)
+        at_us = received_after(snapshot.received_at_us, self._newest_us.get(key, 0))
+        self._newest_us[key] = at_us
+        if at_us == snapshot.received_at_us:
+            return snapshot
+        return msgspec.structs.replace(snapshot, received_at_us=at_us)
 
     def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
         key = (snapshot.symbol, snapshot.side)

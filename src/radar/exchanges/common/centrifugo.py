@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from radar.clock import received_after
 from radar.errors import InvalidFrame
 from radar.exchanges.base import (
     NEVER_US,
@@ -27,7 +28,7 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.literals import NOT_DECODABLE
-from radar.records import GapCause, Market, Trade
+from radar.records import DepthSnapshot, GapCause, Market, Trade
 
 CONNECT_ID = 1
 COMMANDS_PER_FRAME = 50
@@ -138,6 +139,7 @@ class CentrifugoStream(Stream):
         self._newest_id = CONNECT_ID
         self._again: dict[str, int] = {}  # channels to subscribe to again, and when
         self._subscribed: set[str] = set()
+        self._newest_us = 0  # when the newest record counts as received
 
     def read(self, market: Market, data: Raw, received_at_us: int) -> Iterable[Event]:
         """Return the records of one publication.
@@ -157,20 +159,14 @@ class CentrifugoStream(Stream):
         ]
 
     def receive(self, frame: bytes, received_at_us: int) -> Iterator[Event]:
-        """Yield the events of a frame's documents; a bad one does not harm the others.
-
-        Each trade of the frame is received 1 µs later than the one before.
-        """
+        """Yield the events of a frame's documents; a bad one does not harm the others."""
         lines = frame.split(b"\n", MAX_DOCUMENTS)
         fault = "too many documents in a frame" if len(lines) > MAX_DOCUMENTS else ""
         for line in lines[:MAX_DOCUMENTS]:
             if not line.strip():
                 continue
             try:
-                for event in self._take(_documents.decode(line), received_at_us):
-                    if isinstance(event, Trade):
-                        received_at_us = event.received_at_us + 1
-                    yield event
+                yield from self._take(_documents.decode(line), received_at_us)
             except NOT_DECODABLE as error:
                 fault = fault or brief(str(error))
         if fault:
@@ -298,7 +294,11 @@ class CentrifugoStream(Stream):
         data = publication.data
         if bytes(data).startswith(b'"'):
             data = Raw(_texts.decode(data).encode())  # as if delta compression had been asked for
-        yield from self.read(market, data, received_at_us)
+        at_us = received_after(received_at_us, self._newest_us)
+        for event in self.read(market, data, at_us):
+            if isinstance(event, Trade | DepthSnapshot):
+                self._newest_us = event.received_at_us
+            yield event
 
     def _move(self, channel: str, position: Position) -> None:
         self._positions[channel] = position

@@ -14,6 +14,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from radar.clock import received_after
 from radar.exchanges.base import Event, Lost, Refused, Send, Subscribed
 from radar.exchanges.common.literals import plain
 from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market
@@ -223,6 +224,7 @@ class KeptBook:
     ) -> list[Event]:
         """Trust the book from now on; return its sides, and that the exchange delivers again."""
         again: list[Event] = [Subscribed((self.market.symbol,))] if self.is_lost else []
+        received_at_us = received_after(received_at_us, self.good_us)
         self.is_known, self.is_lost = True, False
         self.good_us = received_at_us
         self.updates += 1
