@@ -21,7 +21,7 @@ EXTRAS := $(IMAGE_EXTRAS) --extra local
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel coverage lint format metrics lock test-stack
+.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel coverage lint format exchange generated lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -114,8 +114,14 @@ format: setup ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
 
-metrics: setup ## Write docs/metrics.md
+exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase)
+	$(PYTHON) scripts/new_exchange.py $(NAME)
+
+generated: setup ## Write the pages that follow from declarations: options, metrics, faults
+	$(BIN)/radar config --env-example > env.example
+	$(BIN)/radar config --reference > docs/configuration.md
 	$(BIN)/python -m radar.telemetry.metrics > docs/metrics.md
+	PYTHONPATH=tests $(BIN)/python tests/fault_table.py > docs/faults.md
 
 lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) $(EXTRAS) pyproject.toml --output-file requirements.txt

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radar import exchanges, records
 from radar_simulator.dialects import NAMES, load
 from radar_simulator.dialects.common.base import Dialect, Request, Session, Subscribe, Text, Topic
 from radar_simulator.dialects.common.markets import Market, iso, list_markets, padded
@@ -209,6 +210,11 @@ def test_dialects_a_topic_is_the_same_for_clients_with_the_same_wishes() -> None
 
 
 def _paths(name: str) -> Iterator[str]:
+    driver = exchanges.load(name)
+    yield from (
+        driver.markets_path,
+        driver.recent_trades_path(records.Market("BTCUSDT", "BTC", "USDT")),
+    )
     yield from {
         "binance": ("/api/v3/depth", "/api/v3/trades", "/api/v3/historicalTrades"),
         "kraken": ("/0/public/Trades", "/0/public/Depth", "/0/public/AssetPairs"),
@@ -218,7 +224,7 @@ def _paths(name: str) -> Iterator[str]:
         "bitpin": ("/api/v1/mth/matches/BTC_IRT/", "/api/v1/mth/matches/BTC_IRT"),
         "exir": ("/v2/trades", "/v2/orderbooks", "/v2/orderbook", "/v2/constants"),
         "tabdeal": ("/r/api/v1/trades", "/r/api/v1/depth", "/r/api/v1/exchangeInfo"),
-    }[name]
+    }.get(name, ())
 
 
 _dialects = {name: _dialect(name) for name in NAMES}

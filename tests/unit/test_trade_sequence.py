@@ -55,3 +55,19 @@ def test_a_hole_is_filled_by_its_trades_in_any_order(numbers: list[int], given: 
         sequences.take("BTCUSDT", number, 3)
     assert hole.missing == 28 - given
     assert sequences.filled() == ([hole] if given == 28 else [])
+
+
+def test_a_number_that_the_exchange_tells_is_a_hole_unless_its_trade_comes() -> None:
+    sequences = TradeSequences()
+    sequences.expect("A", 9, 0)
+    assert sequences.found(10 * GRACE_US) == [], "nothing is known of what came before"
+    sequences.take("A", 10, 100)
+    sequences.expect("A", 10, 200)
+    sequences.expect("A", 12, 300)
+    sequences.take("A", 11, 400)
+    (hole,) = sequences.found(300 + GRACE_US)
+    assert (hole.first_id, hole.last_id, hole.missing, hole.began_at_us) == (11, 12, 1, 100)
+    sequences.take("A", 12, 500)
+    assert sequences.filled() == [hole]
+    sequences.take("A", 13, 600)
+    assert sequences.found(10 * GRACE_US) == []

@@ -89,6 +89,16 @@ class Lost(msgspec.Struct, frozen=True):
     last_id: int = 0
 
 
+class Newest(msgspec.Struct, frozen=True):
+    """The exchange tells the consecutive number of a market's newest trade.
+
+    So a missing trade shows without a later one.
+    """
+
+    symbol: str
+    number: int
+
+
 class Goodbye(msgspec.Struct, frozen=True):
     """The exchange will end the connection: open its successor now."""
 
@@ -110,6 +120,7 @@ Event = (
     | Subscribed
     | Refused
     | Lost
+    | Newest
     | Goodbye
     | Hello
 )

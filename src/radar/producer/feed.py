@@ -33,6 +33,7 @@ from radar.exchanges.base import (
     Goodbye,
     Hello,
     Lost,
+    Newest,
     Refused,
     Send,
     Stream,
@@ -595,7 +596,7 @@ class Session:
             case _:
                 self._note(event)
 
-    def _note(self, event: Subscribed | Refused | Lost | Goodbye | Hello) -> None:
+    def _note(self, event: Subscribed | Refused | Lost | Newest | Goodbye | Hello) -> None:
         """Take an event that says something about the connection or its markets."""
         match event:
             case Subscribed():
@@ -604,6 +605,8 @@ class Session:
                 self._refuse(event.symbols, event.reason)
             case Lost():
                 self._lose(event)
+            case Newest():
+                self._feed.recorder.expect(event.symbol, event.number)
             case Goodbye():
                 self._log.info("the exchange will end the connection", reason=event.reason)
                 self.worn.set()

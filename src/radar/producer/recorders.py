@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from radar.clock import received_after
+from radar.clock import received_after, unix_us
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
 from radar.producer.trade_ids import Occurrences, Published, combination, trade_id
@@ -47,6 +47,9 @@ class Recorder(Protocol):
 
     def forget(self, symbols: Collection[str]) -> Iterator[Message]:
         """Forget markets that no longer exist; return their messages that still wait."""
+
+    def expect(self, symbol: str, number: int) -> None:
+        """Take from the exchange that a record of this consecutive number exists."""
 
     def not_published(self, value: bytes) -> None:
         """Take back a message that was not published after all; the same record may come again."""
@@ -114,6 +117,11 @@ class TradeRecorder:
         if self.sequences is not None:
             self.sequences.forget(symbols)
         return iter(())
+
+    def expect(self, symbol: str, number: int) -> None:
+        """Look for a trade of this number, unless it comes soon."""
+        if self.sequences is not None:
+            self.sequences.expect(symbol, number, unix_us())
 
     def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
         """Return the trades of one answer that no source has brought, each with its occurrence.
@@ -210,6 +218,9 @@ class DepthRecorder:
                 self._last.pop((symbol, side), None)
                 self._newest_us.pop((symbol, side), None)
         return map(_depth_message, self._conflation.forget(symbols))
+
+    def expect(self, symbol: str, number: int) -> None:
+        """Do nothing: snapshots have no consecutive numbers."""
 
     def not_published(self, value: bytes) -> None:
         """Forget a snapshot that was not published after all; the same book may come again."""

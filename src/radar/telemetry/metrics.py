@@ -218,7 +218,7 @@ def reference() -> str:
         "`process_resident_memory_bytes`, `process_open_fds`, `process_start_time_seconds` and",
         "others.",
         "",
-        "`make metrics` generates this page from `src/radar/telemetry/metrics.py`.",
+        "`make generated` writes this page from `src/radar/telemetry/metrics.py`.",
         "",
         "| metric | type | labels | meaning |",
         "|---|---|---|---|",

@@ -1,0 +1,332 @@
+"""Coinbase Exchange: spot markets over its public feed; JSON over WebSocket.
+
+Each fact is marked with its source: [doc] the exchange's documentation, [cap] a capture of real
+traffic, [code] seen in public clients only, [?] reported once or deduced. Where a fact is only
+[code] or [?], the driver works with either reading.
+
+Units: sizes are in the base currency. USD, USDC and USDT are different quote currencies.
+
+The feed may drop trades [doc]. Their numbers are consecutive within a market [cap], and a heartbeat
+tells the newest one each second [doc], so a loss shows without a later trade. Updates of books have
+neither number nor checksum [doc]: no book is verified.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from radar import datasets
+from radar.errors import ExchangeUnavailable, InvalidFrame
+from radar.exchanges.base import (
+    Backfill,
+    Event,
+    Exchange,
+    Limits,
+    MarketList,
+    Newest,
+    Outcome,
+    RecentTrades,
+    Refused,
+    Send,
+    Stream,
+    StreamRequest,
+    Subscribed,
+    brief,
+)
+from radar.exchanges.common.entries import numbered, read_markets
+from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
+from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
+from radar.exchanges.common.order_book import Change, KeptBook, changes
+from radar.records import Market, Trade, TradeSide
+
+NAME = "coinbase"
+PAGE = 1_000  # the most trades of an answer [doc]
+MAX_LEVELS = 100_000  # a snapshot of BTC-USD had 23,000 levels a side [cap]
+SYMBOLS_PER_FRAME = 25
+_BOOK = "level2_batch"
+_NAMED = re.compile(r"[A-Z0-9]{1,16}-[A-Z0-9]{1,16}")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+_Time = Annotated[datetime, Meta(tz=True)]
+_Levels = Annotated[list[tuple[Raw, Raw]], Meta(max_length=MAX_LEVELS)]
+_Change = tuple[Literal["buy", "sell"], Raw, Raw]
+
+
+class _Trade(Struct, gc=False):
+    """A trade, on the socket and over REST [doc]; `side` is the maker's [doc]."""
+
+    trade_id: _Number
+    price: Raw
+    size: Raw
+    side: Literal["buy", "sell"]
+    time: _Time
+
+
+class _Channel(Struct):
+    name: str = ""
+    product_ids: list[str] = []
+
+
+class _Frame(Struct):
+    """Any frame; which members it has depends on its type."""
+
+    type: str
+    product_id: str = ""
+    channels: list[_Channel] = []
+    message: str = ""
+    reason: str = ""
+    last_trade_id: _Number = 0
+    time: _Time | None = None
+    bids: _Levels = []
+    asks: _Levels = []
+    changes: Annotated[list[_Change], Meta(max_length=MAX_LEVELS)] = []
+
+
+class _Product(Struct):
+    """A market of the market list [doc]; other keys are ignored."""
+
+    id: str
+    base_currency: str
+    quote_currency: str
+    status: str = ""
+    trading_disabled: bool = False
+
+
+_frame_decoder = msgspec.json.Decoder(_Frame)
+_trade_decoder = msgspec.json.Decoder(_Trade)
+_rows_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=PAGE)])
+_products_decoder = msgspec.json.Decoder(list[Raw])
+_product_decoder = msgspec.json.Decoder(_Product)
+
+
+class Coinbase(Exchange):
+    """The driver; see `radar.exchanges.base.Exchange`."""
+
+    name = NAME
+    ws_url = "wss://ws-feed.exchange.coinbase.com"  # [doc]
+    rest_url = "https://api.exchange.coinbase.com"  # [doc]
+    rest_headers: ClassVar = {"User-Agent": "radar"}  # requests without one are refused [code]
+    limits = Limits(
+        markets_per_connection=50,
+        connects_per_s=4.0,  # 8 from one address [doc], and two producers
+        sends_per_s=50.0,  # 100 [doc]
+        requests_per_s=5.0,  # 10 from one address [doc], and two producers
+        max_frame_bytes=16 * 1024 * 1024,  # the first snapshot of BTC-USD has some megabytes [cap]
+    )
+    markets_path = "/products"  # [doc]
+    recent_trades_full = PAGE
+    proves_trades = True
+
+    def parse_markets(self, body: bytes) -> MarketList:
+        """Return the markets that trade.
+
+        [{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","status":"online",
+          "trading_disabled":false,…},…] [doc]
+        """
+        try:
+            listed = _products_decoder.decode(body)
+        except NOT_DECODABLE as error:
+            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        return read_markets(numbered(listed), _market)
+
+    def open_stream(self, request: StreamRequest) -> Stream:
+        """Return the protocol of a new connection."""
+        return CoinbaseStream(request)
+
+    def recent_trades_path(self, market: Market) -> str:
+        """Return the path of the newest trades [doc]."""
+        return _trades_path(market)
+
+    def parse_recent_trades(self, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
+        """Return the newest trades, oldest first; the exchange sends the newest first [doc].
+
+        [{"trade_id":74,"price":"10.00000000","size":"0.01000000","side":"buy",
+          "time":"2014-11-07T22:19:28.578544Z"},…] [doc]
+        """
+        check_size(body, market.symbol)
+        try:
+            rows = _rows_decoder.decode(body)
+        except NOT_DECODABLE as error:
+            raise ExchangeUnavailable(
+                f"the recent trades of {market.symbol} are malformed: {brief(str(error))}"
+            ) from error
+        return read_rows(rows, lambda row, now_us: _trade(row, market, now_us), received_at_us)
+
+    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
+        """Return the requests for a hole, downward by ID."""
+        return CoinbaseBackfill(market, first_id, last_id)
+
+
+class CoinbaseStream(Stream):
+    """One connection: trades with heartbeats, or books."""
+
+    url = Coinbase.ws_url
+
+    def __init__(self, request: StreamRequest) -> None:
+        self._channels = ["matches", "heartbeat"]
+        if request.dataset is datasets.DEPTH:
+            self._channels = [_BOOK]
+        self._markets = {market.symbol: market for market in request.markets}
+        # Their updates are not recorded: a lost one would not show.
+        self._books = {symbol: KeptBook(market) for symbol, market in self._markets.items()}
+        self._acknowledged: set[str] = set()
+
+    def opened(self) -> list[Event]:
+        """Return the subscriptions; the first must come within 5 s [doc].
+
+        {"type":"subscribe","product_ids":["BTC-USD"],"channels":["matches","heartbeat"]} [doc]
+        """
+        symbols = list(self._markets)
+        frames = [
+            {
+                "type": "subscribe",
+                "product_ids": symbols[start : start + SYMBOLS_PER_FRAME],
+                "channels": self._channels,
+            }
+            for start in range(0, len(symbols), SYMBOLS_PER_FRAME)
+        ]
+        return [Send(msgspec.json.encode(frame).decode()) for frame in frames]
+
+    def receive(self, frame: bytes, received_at_us: int) -> list[Event]:
+        """Return the events of a frame.
+
+        {"type":"match","trade_id":1087540758,"side":"buy","size":"0.00000009","price":"77572.87",
+         "product_id":"BTC-USD","time":"2026-09-02T07:44:10.104422Z",…} [doc, cap]; the first has
+        the type last_match [doc, cap] and may be old.
+
+        {"type":"heartbeat","last_trade_id":20,"product_id":"BTC-USD",…} [doc]
+        """
+        try:
+            parsed = _frame_decoder.decode(frame)
+            match parsed.type:
+                case "match" | "last_match":
+                    return [_trade(frame, self._market(parsed.product_id), received_at_us)]
+                case "heartbeat":
+                    symbol = self._market(parsed.product_id).symbol
+                    return [Newest(symbol, parsed.last_trade_id)] if parsed.last_trade_id else []
+                case "snapshot" | "l2update":
+                    return self._book(parsed, received_at_us)
+                case "subscriptions":
+                    return self._subscribed(parsed)
+                case "error":
+                    return self._refused(parsed)
+        except NOT_DECODABLE as error:
+            raise InvalidFrame(f"not a frame of the documentation: {brief(str(error))}") from error
+        return []  # a channel without a subscription
+
+    def _book(self, frame: _Frame, received_at_us: int) -> list[Event]:
+        """Take a snapshot or an update: a size is absolute, 0 removes the level [doc].
+
+        {"type":"snapshot","product_id":"BTC-USD","asks":[["80691.53","0.20084671"]],"bids":[…]}
+        {"type":"l2update","product_id":"BTC-USD","changes":[["buy","80688.08","0.59153273"]],
+         "time":"…"} [doc, cap]
+        """
+        kept = self._books[self._market(frame.product_id).symbol]
+        if frame.type == "snapshot":
+            kept.replace(_changes(frame.bids), _changes(frame.asks))
+        elif kept.is_known:
+            sides: dict[str, list[tuple[Raw, Raw]]] = {"buy": [], "sell": []}
+            for side, price, size in frame.changes:
+                sides[side].append((price, size))
+            kept.book.apply(_changes(sides["buy"]), _changes(sides["sell"]))
+        else:
+            return []  # before the snapshot
+        time_us = max(0, _unix_us(frame.time)) if frame.time is not None else 0
+        return kept.good(NAME, received_at_us, time_us, verified=False)
+
+    def _subscribed(self, frame: _Frame) -> list[Event]:
+        """Take the list of all subscriptions; level2_batch comes back as level2_50 [cap]."""
+        own = [each for each in frame.channels if each.name in ("matches", _BOOK, "level2_50")]
+        named = {symbol for channel in own for symbol in channel.product_ids}
+        new = tuple(each for each in self._markets if each in named - self._acknowledged)
+        self._acknowledged.update(new)
+        return [Subscribed(new)] if new else []
+
+    def _refused(self, frame: _Frame) -> list[Event]:
+        """Take an error: its text may name a market [?]; else it is about all that wait."""
+        text = f"{frame.message}: {frame.reason}".removesuffix(": ")
+        waiting = [symbol for symbol in self._markets if symbol not in self._acknowledged]
+        named = set(_NAMED.findall(text))
+        symbols = tuple(symbol for symbol in waiting if symbol in named) or tuple(waiting)
+        return [Refused(symbols, brief(text))] if symbols else []
+
+    def _market(self, symbol: str) -> Market:
+        market = self._markets.get(symbol)
+        if market is None:
+            raise InvalidFrame(f"unknown market {brief(symbol)}")
+        return market
+
+
+class CoinbaseBackfill:
+    """Reads a hole downward by ID: a page holds the trades below `after`, newest first [doc]."""
+
+    cost_s = 0.0
+
+    def __init__(self, market: Market, first_id: int, last_id: int) -> None:
+        self._market = market
+        self._wanted = Wanted(first_id, last_id)
+        self._after = last_id + 1
+        self.outcome: Outcome = Outcome.RUNNING
+
+    @property
+    def path(self) -> str:
+        """Path and query of the next page [doc]."""
+        return f"{_trades_path(self._market)}&after={self._after}"
+
+    def take(self, body: bytes, received_at_us: int) -> RecentTrades:
+        """Take a page; one that leads no further down is the last."""
+        page = EXCHANGE.parse_recent_trades(body, self._market, received_at_us)
+        found = self._wanted.take(page.trades)
+        oldest = page.trades[0].sequence if page.trades else self._after
+        if oldest <= self._wanted.first_id or oldest >= self._after:
+            self.outcome = self._wanted.ended()
+        else:
+            self._after = oldest
+        return RecentTrades(found, page.invalid)
+
+
+def _trades_path(market: Market) -> str:
+    return f"/products/{quote(market.symbol, safe='')}/trades?limit={PAGE}"
+
+
+def _market(entry: Raw) -> Market | None:
+    product = _product_decoder.decode(entry)
+    if product.status not in ("", "online") or product.trading_disabled:
+        return None
+    return Market(product.id, product.base_currency.upper(), product.quote_currency.upper())
+
+
+def _changes(levels: Iterable[tuple[Raw, Raw]]) -> list[Change]:
+    return changes((text_of(price), text_of(size)) for price, size in levels)
+
+
+def _unix_us(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _trade(row: Raw | bytes, market: Market, received_at_us: int) -> Trade:
+    trade = _trade_decoder.decode(row)
+    time_us = _unix_us(trade.time)
+    return Trade(
+        source=NAME,
+        symbol=market.symbol,
+        base=market.base,
+        quote=market.quote,
+        # The taker is on the other side of the maker.
+        side=TradeSide.SELL if trade.side == "buy" else TradeSide.BUY,
+        price=amount(trade.price),
+        base_amount=amount(trade.size),
+        event_time_ms=time_us // 1000,
+        received_at_us=received_at_us,
+        native_id=str(trade.trade_id),
+        sequence=trade.trade_id,
+        event_time_us=time_us,
+    )
+
+
+EXCHANGE = Coinbase()
