@@ -55,6 +55,19 @@ class _Wanted:
     not_before: float = 0.0
 
 
+@dataclass
+class _Filling:
+    hole: Hole
+    pages: Pages | None = None  # None before the first request
+    read: int = 0  # trades
+
+
+@dataclass
+class _Refusals:
+    backoff: Backoff
+    not_before: float = 0.0  # monotonic seconds
+
+
 class Backfill:
     """Reads the newest trades of requested markets, at a bounded rate."""
 
@@ -82,7 +95,8 @@ class Backfill:
         self._backoff = Backoff(max_wait_s)
         self._max_wait_s = max_wait_s
         self._wanted: dict[str, _Wanted] = {}
-        self._holes: deque[Hole] = deque()
+        self._holes: deque[_Filling] = deque()
+        self._refusals: dict[str, _Refusals] = {}  # of pages of holes, in a row, by market
         self._checks: dict[str, None] = {}  # markets to compare, in order
         self._failures: dict[str, int] = {}  # failed reads in a row, by market
         self._failed_in_a_row = 0  # over all markets
@@ -108,7 +122,7 @@ class Backfill:
 
     def request_hole(self, hole: Hole) -> None:
         """Request the trades that the exchange's numbers prove to be missing; does not block."""
-        self._holes.append(hole)
+        self._holes.append(_Filling(hole))
         self._wake.set()
 
     def check(self, symbols: Iterable[str]) -> None:
@@ -126,6 +140,7 @@ class Backfill:
             self._wanted.pop(symbol, None)
             self._checks.pop(symbol, None)
             self._failures.pop(symbol, None)
+            self._refusals.pop(symbol, None)
 
     async def run(self) -> None:
         """Read one market after the other until cancelled; READERS of these run at once.
@@ -137,8 +152,11 @@ class Backfill:
             if not self._wanted and not self._checks and not self._holes:
                 self._wake.clear()
                 await self._wake.wait()
-            if self._holes:
-                await self._fill(self._holes.popleft())
+            if (filling := self._next_hole()) is not None:
+                await self._fill(filling)
+                continue
+            if self._next() is None and not self._checks:
+                await asyncio.sleep(_IDLE_S)  # a turn now would delay the requests of others
                 continue
             await self._pace.turn(self._exchange.recent_trades_cost_s)
             if (symbol := self._next()) is not None:
@@ -148,40 +166,66 @@ class Backfill:
             else:
                 await asyncio.sleep(_IDLE_S)
 
-    async def _fill(self, hole: Hole) -> None:
-        """Read page after page of a hole until it is filled or the exchange has no more of it."""
+    def _next_hole(self) -> _Filling | None:
+        """Take the next hole whose market does not wait after a refusal."""
+        now = time.monotonic()
+        for place, filling in enumerate(self._holes):
+            refusals = self._refusals.get(filling.hole.symbol)
+            if refusals is None or refusals.not_before <= now:
+                del self._holes[place]
+                return filling
+        return None
+
+    async def _fill(self, filling: _Filling) -> None:
+        """Read page after page of a hole until it is filled or the exchange has no more of it.
+
+        After a refusal it waits behind the other holes. An exchange may refuse the pages of one
+        market for ever, and must not hold up the others.
+        """
+        hole = filling.hole
         market = self._markets.get(hole.symbol)
         if market is None or hole.is_filled:
             return
-        pages = self._exchange.backfill(market, hole.first_id, hole.last_id, hole.began_at_us)
+        pages = filling.pages or self._exchange.backfill(
+            market, hole.first_id, hole.last_id, hole.began_at_us
+        )
         if pages is None:
             self.request([hole.symbol])
             return
-        backoff = Backoff(self._max_wait_s)
-        read = 0
         while pages.outcome is Outcome.RUNNING and hole.symbol in self._markets:
             await self._pace.turn(pages.cost_s)
             try:
                 body = await self._rest.get(pages.path)
                 recent = await asyncio.to_thread(_page, pages, body, unix_us())
             except ExchangeUnavailable as error:
-                self.trouble = str(error)
-                delay_s = backoff.next()
-                _log.warning("cannot backfill", detail=self.trouble, retry_s=round(delay_s, 2))
-                await asyncio.sleep(delay_s)
-                continue
+                if filling.pages is None:
+                    # The newest trades may hold it as well, and come another way.
+                    self.request([hole.symbol])
+                filling.pages = pages
+                self._wait_after(error, hole.symbol)
+                self._holes.append(filling)
+                return
             self.trouble = ""
-            backoff.reset()
-            read += len(recent.trades)
+            self._refusals.pop(hole.symbol, None)
+            filling.pages = pages
+            filling.read += len(recent.trades)
             await self.publish(recent)
         _log.info(
             "backfilled",
             symbol=hole.symbol,
             first_id=hole.first_id,
             last_id=hole.last_id,
-            read=read,
+            read=filling.read,
             missing=hole.missing,
         )
+
+    def _wait_after(self, error: ExchangeUnavailable, symbol: str) -> None:
+        """Let all holes of a market wait after a refusal."""
+        self.trouble = str(error)
+        refusals = self._refusals.setdefault(symbol, _Refusals(Backoff(self._max_wait_s)))
+        delay_s = refusals.backoff.next()
+        refusals.not_before = time.monotonic() + delay_s
+        _log.warning("cannot backfill", detail=self.trouble, retry_s=round(delay_s, 2))
 
     async def publish(self, recent: RecentTrades) -> None:
         """Publish the trades of an answer that no source has brought yet.
