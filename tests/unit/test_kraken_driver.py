@@ -1,5 +1,6 @@
 """The driver of Kraken: captured frames, checksums, acknowledgements and backfills."""
 
+import contextlib
 import json
 import zlib
 from typing import Any
@@ -22,7 +23,7 @@ from radar.exchanges.base import (
     Stream,
     Subscribed,
 )
-from radar.exchanges.kraken import EXCHANGE, PAGE
+from radar.exchanges.kraken import EXCHANGE, MAX_EMPTY_PAGES, MAX_STEPS_BACK, PAGE
 from radar.records import BookSide, DepthSnapshot, GapCause, Market, Trade, TradeSide
 from wire_samples import samples
 
@@ -316,10 +317,41 @@ def test_a_backfill_ends_partial_without_the_trades() -> None:
     assert pages is not None
     pages.take(page([4, 5, 8], NOW_US * 1000), NOW_US)
     assert pages.outcome is Outcome.PARTIAL
-    pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
+
+
+def test_an_empty_page_steps_back_because_the_exchanges_clock_may_be_behind() -> None:
+    pages = EXCHANGE.backfill(BTC, 5, 6, NOW_US)
     assert pages is not None
     pages.take(page([], NOW_US * 1000), NOW_US)
-    assert pages.outcome is Outcome.PARTIAL
+    assert f"since={NOW_US * 1000 - 100_000_000_000}&" in pages.path
+    pages.take(page([4, 5, 6], NOW_US * 1000), NOW_US)
+    assert pages.outcome is Outcome.COMPLETE
+
+
+def test_a_backfill_asks_again_some_times_while_rest_is_behind() -> None:
+    last_ns = NOW_US * 1000
+    pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
+    assert pages is not None
+    pages.take(page([3, 4], last_ns), NOW_US)
+    for _ in range(MAX_EMPTY_PAGES - 1):
+        with pytest.raises(ExchangeUnavailable, match="behind"):
+            pages.take(page([4], last_ns), NOW_US)
+    found = pages.take(page([4, 5, 6, 7, 8, 9], last_ns + 90), NOW_US).trades
+    assert [trade.sequence for trade in found] == [5, 6, 7, 8]
+    assert pages.outcome is Outcome.COMPLETE
+
+
+def test_a_backfill_ends_partial_if_rest_never_has_a_trade() -> None:
+    pages = EXCHANGE.backfill(BTC, 5, 8, NOW_US)
+    assert pages is not None
+    for _ in range(MAX_STEPS_BACK):
+        pages.take(page([], NOW_US * 1000), NOW_US)
+    for _ in range(MAX_EMPTY_PAGES - 1):
+        with pytest.raises(ExchangeUnavailable, match="behind"):
+            pages.take(page([], NOW_US * 1000), NOW_US)
+    assert pages.outcome is Outcome.RUNNING
+    pages.take(page([], NOW_US * 1000), NOW_US)
+    assert pages.outcome.value == "partial"
 
 
 def test_a_backfill_ends_when_a_page_brings_it_no_further() -> None:
@@ -329,7 +361,8 @@ def test_a_backfill_ends_when_a_page_brings_it_no_further() -> None:
         if pages.outcome is not Outcome.RUNNING:
             break
         since_ns = int(pages.path.split("since=")[1].split("&")[0])
-        pages.take(page([5], since_ns + 1), NOW_US)
+        with contextlib.suppress(ExchangeUnavailable):
+            pages.take(page([5], since_ns + 1), NOW_US)
     assert pages.outcome is Outcome.PARTIAL
 
 

@@ -57,6 +57,8 @@ PAGE = 1000
 # and ten times as much after each page that starts behind the hole.
 MARGIN_NS = 10_000_000_000
 MAX_STEPS_BACK = 4
+# REST may lag behind the socket [?]: so many pages without news in a row end a backfill.
+MAX_EMPTY_PAGES = 6
 MAX_LEVELS = 2_000
 MAX_TRADES = 5_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -387,6 +389,7 @@ class KrakenBackfill:
         self._wanted = Wanted(first_id, last_id)
         self._start_ns = since_us * 1000
         self._steps_back = 0
+        self._empty_pages = 0  # in a row
         self._since_ns = max(0, self._start_ns - MARGIN_NS)
         self.outcome: Outcome = Outcome.RUNNING
 
@@ -397,27 +400,39 @@ class KrakenBackfill:
         return f"/0/public/Trades?pair={pair}&since={self._since_ns}&count={PAGE}"
 
     def take(self, body: bytes, received_at_us: int) -> RecentTrades:
-        """Take a page; step back in time if the first one starts behind the hole."""
+        """Take a page; step back in time if the first one starts behind the hole.
+
+        An empty one does as well: the exchange's clock may be behind that of this machine.
+
+        Raises:
+            ExchangeUnavailable: Also if REST does not have the trades yet; it is asked again.
+        """
         rows, last_ns = _page_of(body, self._market)
         page = read_rows(
             rows, lambda row, now_us: _parse_row(row, self._market, now_us), received_at_us
         )
         trades = page.trades
-        if not trades:
-            self.outcome = self._wanted.ended()
-            return page
-        starts_late = trades[0].sequence > self._wanted.first_id
+        starts_late = not trades or trades[0].sequence > self._wanted.first_id
         if starts_late and self._since_ns and self._steps_back < MAX_STEPS_BACK:
             self._steps_back += 1
             self._since_ns = max(0, self._start_ns - MARGIN_NS * 10**self._steps_back)
             return RecentTrades([], page.invalid)
         self._steps_back = MAX_STEPS_BACK  # later pages start where the one before has ended
         found = self._wanted.take(trades)
-        # Without progress, a page full of trades of one time would come again and again.
-        if trades[-1].sequence >= self._wanted.last_id or last_ns - 1 <= self._since_ns:
+        if trades and trades[-1].sequence >= self._wanted.last_id:
             self.outcome = self._wanted.ended()
-        else:
+        elif trades and last_ns - 1 > self._since_ns:
             self._since_ns = last_ns - 1
+            self._empty_pages = 0
+        elif len(rows) >= PAGE:
+            # All of one time: the same page would come again and again.
+            self.outcome = self._wanted.ended()
+        elif not found:
+            self._empty_pages += 1
+            if self._empty_pages < MAX_EMPTY_PAGES:
+                # The socket has brought the trade behind the hole, so more must come.
+                raise ExchangeUnavailable(f"the trades of {self._market.symbol}: REST is behind")
+            self.outcome = self._wanted.ended()
         return RecentTrades(found, page.invalid)
 
 
