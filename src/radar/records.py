@@ -32,7 +32,7 @@ class GapCause(StrEnum):
     SILENT = "silent"  # the connection was given up because no frame came any more
     REFUSED = "refused"  # it ended, and the exchange refused another one
     BACKPRESSURE = "backpressure"  # it was not read, because Kafka took no messages
-    MUTE = "mute"  # it brought other markets, but not this one; REST has proved it
+    MUTE = "mute"  # it lived, but brought no record of this market, or no snapshot of its book
     REFUSED_BY_KAFKA = "refused_by_kafka"  # the records came; Kafka refused the messages for good
     SUSPENDED = "suspended"  # the machine or the producer stood still
     CLOCK = "clock"  # this machine's clock was set; the real duration is not known

@@ -244,6 +244,21 @@ def test_the_snapshot_is_asked_for_after_the_acknowledgement() -> None:
     assert fetch.cost_s == 0.05
 
 
+def test_a_book_without_a_snapshot_is_a_loss_until_rest_gives_one() -> None:
+    taken = stream()
+    assert list(taken.keepalive(NOW_US)[0]) == []
+    (fetch,) = fetches(take(taken, ACK))
+    events, again_us = taken.keepalive(NOW_US + 20_000_000)
+    assert list(events) == []
+    late_us = NOW_US + 40_000_000
+    assert again_us < late_us
+    assert list(taken.keepalive(late_us)[0]) == [Lost("BTCUSDT", GapCause.MUTE, NOW_US)]
+    assert list(taken.keepalive(late_us + 40_000_000)[0]) == []
+    again, *_ = taken.fetched(fetch, book(100), late_us + 50_000_000)
+    assert again == Subscribed(("BTCUSDT",))
+    assert list(taken.keepalive(late_us + 90_000_000)[0]) == []
+
+
 @pytest.mark.parametrize(
     ("first", "last"), [(101, 103), (99, 103), (101, 101)], ids=["next", "inside", "one"]
 )

@@ -406,3 +406,12 @@ def test_sides_carry_the_exchanges_time() -> None:
     assert (bid.side, ask.side) == (BookSide.BID, BookSide.ASK)
     assert (bid.prices, bid.quantities, ask.prices) == ((10.0,), (0.5,), (11.0,))
     assert bid.event_time_us == 1_790_358_506_844_359
+
+
+def test_a_quiet_trade_channel_is_no_lost_book() -> None:
+    taken = stream(datasets.TRADES)
+    take(
+        taken,
+        '{"method":"subscribe","success":true,"result":{"channel":"trade","symbol":"BTC/USD"}}',
+    )
+    assert list(taken.keepalive(NOW_US + 10**9)[0]) == [Send('{"method":"ping"}')]

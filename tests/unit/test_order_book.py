@@ -185,6 +185,20 @@ def test_a_book_without_a_state_is_lost_since_its_acknowledgement() -> None:
     assert lost == Lost("ABC-USD", GapCause.SEQUENCE, 3)
 
 
+def test_a_first_snapshot_that_does_not_come_is_a_loss_and_asked_for_again() -> None:
+    books = keeper()
+    again = [Send("unsubscribe ABC-USD"), Send("subscribe ABC-USD")]
+    assert books.overdue(10**15) == [], "nothing was acknowledged"
+    books.acknowledged("ABC-USD", 1_000_000)
+    assert books.overdue(2_000_000) == []
+    assert books.overdue(40_000_000) == [Lost("ABC-USD", GapCause.MUTE, 1_000_000), *again]
+    assert books.overdue(80_000_000) == again
+    books.acknowledged("ABC-USD", 81_000_000)
+    events = books.good(books["ABC-USD"], 82_000_000, 0, verified=True)
+    assert events[0] == Subscribed(("ABC-USD",))
+    assert books.overdue(10**15) == []
+
+
 def test_a_book_that_is_lost_again_and_again_is_refused() -> None:
     books = keeper()
     kept = books["ABC-USD"]

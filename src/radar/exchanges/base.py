@@ -72,11 +72,11 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """The exchange's own numbers prove that records of a market are missing.
+    """Records of a market are missing, as the exchange's numbers or the lack of a book prove.
 
     Attributes:
         symbol: The market.
-        cause: The kind of proof: SEQUENCE or CHECKSUM.
+        cause: The kind of proof: SEQUENCE or CHECKSUM; MUTE: no snapshot of the book has come.
         since_us: When the newest good record before arrived, Unix time.
         first_id: The first missing number; 0 if the proof has no numbers.
         last_id: The last missing number.

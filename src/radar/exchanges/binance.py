@@ -39,7 +39,15 @@ from radar.exchanges.base import (
 )
 from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
-from radar.exchanges.common.order_book import Change, KeptBook, changes, continues, whole_sides
+from radar.exchanges.common.order_book import (
+    SNAPSHOT_WITHIN_US,
+    Change,
+    KeptBook,
+    changes,
+    continues,
+    whole_sides,
+)
+from radar.exchanges.common.timer import Timer
 from radar.records import GapCause, Market, Trade, TradeSide
 
 NAME = "binance"
@@ -56,6 +64,7 @@ PAGE = 1000
 # Answers of the database may lag behind the socket [?]: so many in a row may bring nothing.
 MAX_EMPTY_PAGES = 6
 MAX_LEVELS = 10_000
+LOOK_EVERY_US = 5_000_000
 # Updates that wait for a snapshot: so many, and so many levels in all.
 MAX_WAITING = 1_000
 MAX_WAITING_LEVELS = 50_000
@@ -317,6 +326,7 @@ class BinanceStream(Stream):
             symbol: _Joined(market, updates=updates) for symbol, market in self._markets.items()
         }
         self._requests: dict[int, tuple[str, ...]] = {}  # the markets of each, unanswered
+        self._look = Timer(LOOK_EVERY_US)
 
     def opened(self) -> list[Event]:
         """Return the subscriptions.
@@ -346,6 +356,17 @@ class BinanceStream(Stream):
             return self._answered(parsed, received_at_us)
         except NOT_DECODABLE as error:
             raise InvalidFrame(f"not a frame of the documentation: {brief(str(error))}") from error
+
+    def keepalive(self, now_us: int) -> tuple[list[Event], int]:
+        """Return the books whose first snapshot REST does not give; the fetches go on."""
+        if self._suffix != _BOOK_STREAM or not self._look.take(now_us):
+            return [], now_us + LOOK_EVERY_US
+        events: list[Event] = []
+        for joined in self._books.values():
+            kept = joined.kept
+            if joined.tag and not kept.is_known and now_us - kept.good_us > SNAPSHOT_WITHIN_US:
+                events += kept.miss(now_us)
+        return events, now_us + LOOK_EVERY_US
 
     def fetched(self, fetch: Fetch, body: bytes, received_at_us: int) -> list[Event]:
         """Join a snapshot with the updates that waited for it."""

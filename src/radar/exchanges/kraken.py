@@ -296,7 +296,8 @@ class KrakenStream(Stream):
             symbol = _result_decoder.decode(answer.result).symbol
             if symbol not in self._markets:
                 raise InvalidFrame(f"acknowledgement of an unknown market {brief(symbol)}")
-            self._books.acknowledged(symbol, received_at_us)
+            if self._channel == "book":
+                self._books.acknowledged(symbol, received_at_us)
             if symbol in self._acknowledged:
                 return []  # a book that was lost counts from its snapshot
             self._acknowledged.add(symbol)

@@ -282,7 +282,8 @@ class OkxStream(Stream):
         if frame.connection and not self._is_greeted:
             self._is_greeted = True
             events.append(Hello(brief(frame.connection)))
-        self._books.acknowledged(symbol, received_at_us)
+        if self._channel == _BOOK:
+            self._books.acknowledged(symbol, received_at_us)
         # A book that was lost counts from its snapshot.
         if symbol not in self._acknowledged:
             self._acknowledged.add(symbol)

@@ -219,6 +219,10 @@ class KeptBook:
         since_us = self.good_us or received_at_us
         return [Lost(self.market.symbol, cause, since_us, first_id, last_id)]
 
+    def miss(self, now_us: int) -> list[Event]:
+        """Report that no state has come since the acknowledgement; once, and not after a loss."""
+        return [] if self.is_lost else self.lose(GapCause.MUTE, now_us)
+
     def good(
         self, source: str, received_at_us: int, event_time_us: int, *, verified: bool
     ) -> list[Event]:
@@ -367,9 +371,10 @@ class BookKeeper:
         self._subscribe, self._unsubscribe = subscribe, unsubscribe
 
     def acknowledged(self, symbol: str, received_at_us: int) -> None:
-        """Remember when the exchange acknowledged a subscription."""
+        """Remember when the exchange acknowledged the subscription to a book."""
         kept = self._kept[symbol]
         kept.good_us = kept.good_us or received_at_us
+        kept.asked_us = kept.asked_us or received_at_us
 
     def __getitem__(self, symbol: str) -> KeptBook:
         """Return the book of a market."""
@@ -396,10 +401,12 @@ class BookKeeper:
         return [*events, *self._subscribe(symbol)]
 
     def overdue(self, now_us: int) -> list[Event]:
-        """Return the frames for snapshots that were asked for and did not come."""
+        """Return the frames for snapshots that were asked for and did not come, and the losses."""
         events: list[Event] = []
         for symbol, kept in self._kept.items():
-            if kept.is_lost and kept.asked_us and now_us - kept.asked_us > SNAPSHOT_WITHIN_US:
+            is_asked = kept.asked_us and not kept.is_known
+            if is_asked and now_us - kept.asked_us > SNAPSHOT_WITHIN_US:
                 kept.asked_us = now_us
+                events += kept.miss(now_us)
                 events += [*self._unsubscribe(symbol), *self._subscribe(symbol)]
         return events
