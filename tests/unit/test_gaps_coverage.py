@@ -225,6 +225,20 @@ def test_repairs_before_the_second_of_the_end_is_over_do_not_count() -> None:
     assert awaited.expire(us(170)) == [(GAP, False)]
 
 
+def test_a_gap_waits_for_an_open_hole_that_reaches_farther_back_than_the_newest_trades() -> None:
+    awaited = AwaitedBackfills(us(60))
+    awaited.add(GAP._replace(symbols=(A,)), us(110))
+    newest = Read(A, us(114), us(105))
+    assert awaited.read(newest, us(110)) == []
+    assert awaited.read(Read(A, us(120), us(90))) == [(GAP._replace(symbols=(A,)), True)]
+    awaited.add(GAP._replace(symbols=(A,)), us(110))
+    older_than_the_gap_us = us(90)
+    assert awaited.read(newest, older_than_the_gap_us) == [(GAP._replace(symbols=(A,)), False)]
+    awaited.add(GAP._replace(symbols=(A,)), us(110))
+    assert awaited.read(newest, us(110)) == []
+    assert awaited.expire(us(170)) == [(GAP._replace(symbols=(A,)), False)], "never filled"
+
+
 def test_repairs_that_wait_at_the_end_are_told_as_not_repaired() -> None:
     awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))

@@ -71,3 +71,15 @@ def test_a_number_that_the_exchange_tells_is_a_hole_unless_its_trade_comes() -> 
     assert sequences.filled() == [hole]
     sequences.take("A", 13, 600)
     assert sequences.found(10 * GRACE_US) == []
+
+
+def test_the_end_of_the_newest_open_hole_is_known() -> None:
+    sequences = TradeSequences()
+    for number, time_us in ((1, 10), (3, 20), (5, 30)):
+        sequences.take("A", number, time_us)
+    assert sequences.open_until_us("A") == 30
+    assert sequences.open_until_us("B") == 0
+    sequences.take("A", 4, 40)
+    assert sequences.open_until_us("A") == 20
+    sequences.take("A", 2, 50)
+    assert sequences.open_until_us("A") == 0

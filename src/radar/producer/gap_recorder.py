@@ -105,9 +105,14 @@ class GapRecorder:
         for gap, repaired in self._awaited.forget(symbols):
             self._record(gap, repaired=repaired)
 
-    def read(self, read: Read) -> None:
-        """Take the range of a REST answer; its trades must be published already."""
-        for gap, repaired in self._awaited.read(read):
+    def read(self, read: Read, hole_ended_us: int = 0) -> None:
+        """Take the range of a REST answer; its trades must be published already.
+
+        Args:
+            read: The range.
+            hole_ended_us: See `AwaitedBackfills.read`.
+        """
+        for gap, repaired in self._awaited.read(read, hole_ended_us):
             self._record(gap, repaired=repaired)
 
     def unpublished(self, gap: Uncovered, *, may_repair: bool) -> None:

@@ -226,14 +226,22 @@ class AwaitedBackfills:
         """Let a gap wait for reads of its markets."""
         self._waiting.append(_Awaited(gap, now_us + self._patience_us, set(gap.symbols)))
 
-    def read(self, read: Read) -> list[tuple[Uncovered, bool]]:
-        """Take a read; return the gaps whose backfill is over, and whether each is filled."""
+    def read(self, read: Read, hole_ended_us: int = 0) -> list[tuple[Uncovered, bool]]:
+        """Take a read; return the gaps whose backfill is over, and whether each is filled.
+
+        Args:
+            read: The read.
+            hole_ended_us: When the newest open hole of its market ended, Unix time; 0: none. The
+                backfill of such a hole reaches farther back than the newest trades.
+        """
         for each in self._waiting:
             gap = each.gap
             if read.symbol not in each.left or read.started_us < gap.ended_at_us:
                 continue
             reached = each.reached.get(read.symbol, False) or read.reaches(gap.began_at_us)
             each.reached[read.symbol] = reached
+            if not reached and hole_ended_us > gap.began_at_us:
+                continue
             if read.started_us >= gap.ended_at_us + SETTLE_US:
                 each.left.discard(read.symbol)
                 each.whole &= reached and read.reaches(gap.ended_at_us)

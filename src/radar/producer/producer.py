@@ -23,6 +23,7 @@ from radar.producer.backfill import Backfill
 from radar.producer.feed import Feed, Shard, divide
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
+from radar.producer.gaps import Read
 from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.origin import ExchangeOrigin
 from radar.producer.pacing import Pace
@@ -175,7 +176,7 @@ class Producer:
             self._buffer,
             pace=self._request_pace,
             max_wait_s=settings.reconnect_max_seconds,
-            on_read=lambda read: self._gaps.read(read),
+            on_read=self._take_read,
             on_check=self._take_check,
         )
         self._report_buffers = [
@@ -498,6 +499,11 @@ class Producer:
         for symbol, began_us, ended_us in self._books.settle(books, self._feed.subscribed_us()):
             self._gaps.note_mute(symbol, began_us, ended_us)
         self._unverified = self._books.unverified(now)
+
+    def _take_read(self, read: Read) -> None:
+        sequences = self._sequences
+        hole_ended_us = sequences.open_until_us(read.symbol) if sequences is not None else 0
+        self._gaps.read(read, hole_ended_us)
 
     def _take_check(self, symbol: str, started_us: int, recent: RecentTrades) -> None:
         if self._trades is not None:

@@ -97,6 +97,10 @@ class TradeSequences:
         filled, self._filled = self._filled, []
         return filled
 
+    def open_until_us(self, symbol: str) -> int:
+        """Return when the newest open hole of a market ended; 0 if it has none."""
+        return max((hole.ended_at_us for hole in self._open.get(symbol, ())), default=0)
+
     def forget(self, symbols: Iterable[str]) -> None:
         """Drop markets that no longer exist."""
         for symbol in symbols:
