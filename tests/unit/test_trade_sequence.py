@@ -83,3 +83,14 @@ def test_the_end_of_the_newest_open_hole_is_known() -> None:
     assert sequences.open_until_us("A") == 20
     sequences.take("A", 2, 50)
     assert sequences.open_until_us("A") == 0
+
+
+def test_a_found_hole_leaves_out_the_trades_that_have_come_meanwhile() -> None:
+    sequences = TradeSequences()
+    for number in (1, 10, 2, 3, 6, 9):
+        sequences.take("A", number, 1)
+    (hole,) = sequences.found(1 + GRACE_US)
+    assert (hole.first_id, hole.last_id, hole.reported) == (4, 8, 4)
+    sequences.take("A", 5, 2)
+    assert (hole.first_id, hole.last_id, hole.reported) == (4, 8, 4), "as it was reported"
+    assert hole.missing == 3

@@ -154,7 +154,9 @@ class GapRecorder:
             (hole.symbol,),
             (hole.first_id, hole.last_id),
         )
-        self._record(gap, repaired=repaired, recorded_at_us=self._holes[hole])
+        self._record(
+            gap, repaired=repaired, recorded_at_us=self._holes[hole], missing=hole.reported
+        )
 
     def serve(self) -> None:
         """Publish the gaps that the passing of time completes; call it many times a second."""
@@ -189,6 +191,7 @@ class GapRecorder:
         *,
         repaired: bool,
         recorded_at_us: int = 0,
+        missing: int = 0,
     ) -> None:
         first_id, last_id = gap.numbers or (0, 0)
         metrics.GAPS.labels(self._dataset.name, gap.cause.value).inc()
@@ -212,7 +215,7 @@ class GapRecorder:
             received_at_us=recorded_at_us or unix_us(),
             first_id=first_id,
             last_id=last_id,
-            missing=last_id - first_id + 1 if gap.numbers else 0,
+            missing=missing or (last_id - first_id + 1 if gap.numbers else 0),
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))

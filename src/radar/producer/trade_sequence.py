@@ -18,6 +18,7 @@ class Hole:
         symbol: The market.
         first_id: The first number that was missing.
         last_id: The last one.
+        reported: How many trades were missing when the hole was found.
         began_at_us: When the newest trade before arrived.
         ended_at_us: When the trade behind it arrived.
     """
@@ -31,6 +32,7 @@ class Hole:
         self.began_at_us = began_at_us
         self.ended_at_us = ended_at_us
         self._ranges = [(first_id, last_id)]
+        self.reported = self.missing
 
     @property
     def is_filled(self) -> bool:
@@ -41,6 +43,11 @@ class Hole:
     def missing(self) -> int:
         """How many trades are still missing."""
         return sum(last - first + 1 for first, last in self._ranges)
+
+    def settle(self) -> None:
+        """Leave out the trades that have come since the hole began, before it is reported."""
+        self.first_id, self.last_id = self._ranges[0][0], self._ranges[-1][1]
+        self.reported = self.missing
 
     def fill(self, number: int) -> None:
         """Take a trade that came after all."""
@@ -90,7 +97,10 @@ class TradeSequences:
         """Return the holes that no connection has filled within GRACE_US, each once."""
         old = [hole for hole in self._young if now_us - hole.ended_at_us >= GRACE_US]
         self._young = [hole for hole in self._young if now_us - hole.ended_at_us < GRACE_US]
-        return [hole for hole in old if not hole.is_filled]
+        found = [hole for hole in old if not hole.is_filled]
+        for hole in found:
+            hole.settle()
+        return found
 
     def filled(self) -> list[Hole]:
         """Return the holes that were filled since the last call."""
