@@ -94,3 +94,11 @@ def test_a_found_hole_leaves_out_the_trades_that_have_come_meanwhile() -> None:
     sequences.take("A", 5, 2)
     assert (hole.first_id, hole.last_id, hole.reported) == (4, 8, 4), "as it was reported"
     assert hole.missing == 3
+
+
+def test_a_market_that_comes_back_shows_the_trades_of_its_pause() -> None:
+    sequences = TradeSequences()
+    sequences.take("A", 1, 1)
+    sequences.forget(["A"])
+    sequences.take("A", 5, 2)
+    assert ranges(sequences.found(2 + GRACE_US)) == [("A", 2, 4)]

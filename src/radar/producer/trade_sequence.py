@@ -112,9 +112,12 @@ class TradeSequences:
         return max((hole.ended_at_us for hole in self._open.get(symbol, ())), default=0)
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Drop markets that no longer exist."""
+        """Drop the open holes of markets that no longer exist.
+
+        Their newest numbers stay: a market may come back after a pause, and its trades of the pause
+        are then a hole, as after a restart of the producer.
+        """
         for symbol in symbols:
-            self._newest.pop(symbol, None)
             self._open.pop(symbol, None)
 
     def _fill(self, symbol: str, number: int) -> None:
