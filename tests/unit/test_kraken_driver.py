@@ -262,6 +262,8 @@ def test_the_market_list_has_the_names_of_the_socket() -> None:
         "XETHXXBT": {"wsname": "ETH/XBT", "status": "online"},
         "XDGUSD": {"wsname": "XDG/USD", "status": "online"},
         "OLDUSD": {"wsname": "OLD/USD", "status": "cancel_only"},
+        "SOLUSD": {"wsname": "SOL/USD", "status": "limit_only"},
+        "ADAUSD": {"wsname": "ADA/USD", "status": "reduce_only"},
         "DARK.d": {"status": "online"},
         "BAD": {"wsname": 5, "status": "online"},
     }
@@ -269,6 +271,8 @@ def test_the_market_list_has_the_names_of_the_socket() -> None:
     assert listed.markets == [
         Market("ETH/BTC", "ETH", "BTC", "XETHXXBT"),
         Market("DOGE/USD", "DOGE", "USD", "XDGUSD"),
+        Market("SOL/USD", "SOL", "USD", "SOLUSD"),
+        Market("ADA/USD", "ADA", "USD", "ADAUSD"),
     ]
     assert [name for name, _ in listed.malformed] == ["BAD"]
 

@@ -66,6 +66,9 @@ _MICROSECOND = timedelta(microseconds=1)
 # The old names of two currencies in `wsname`; the socket refuses them [cap].
 _CURRENCIES = {"XBT": "BTC", "XDG": "DOGE"}
 _SIDES = {"b": TradeSide.BUY, "s": TradeSide.SELL}
+# Orders match in these states too, by their names [?]: `limit_only` refuses market orders and
+# `reduce_only` new margin. In the others no trade happens.
+_TRADING = frozenset({"online", "limit_only", "reduce_only"})
 _CHANNELS = {datasets.TRADES.name: "trade", datasets.DEPTH.name: "book"}
 
 _Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -186,7 +189,7 @@ class Kraken(Exchange):
             except NOT_DECODABLE as error:
                 malformed.append((brief(code), brief(str(error))))
                 continue
-            if pair.status != "online" or pair.wsname is None:
+            if pair.status not in _TRADING or pair.wsname is None:
                 continue
             base, _, quoted = pair.wsname.partition("/")
             if not base or not quoted:
