@@ -174,8 +174,22 @@ def test_each_market_is_acknowledged_or_refused() -> None:
 def test_a_refusal_without_a_market_is_about_those_that_wait() -> None:
     taken = stream()
     take(taken, ACK)
-    frame = '{"error":"Exceeded msg rate","method":"subscribe","success":false}'
-    assert take(taken, frame) == [Refused(("ETH/USD",), "Exceeded msg rate")]
+    frame = '{"error":"Service unavailable","method":"subscribe","success":false}'
+    assert take(taken, frame) == [Refused(("ETH/USD",), "Service unavailable")]
+
+
+def test_requests_that_came_too_fast_are_sent_again_and_refuse_no_market() -> None:
+    taken = stream()
+    taken.keepalive(NOW_US)
+    take(taken, ACK)
+    too_fast = '{"error":"Exceeded msg rate","method":"subscribe","success":false}'
+    assert take(taken, too_fast) == []
+    events, again_us = taken.keepalive(NOW_US + 1_000_000)
+    assert (list(events), again_us) == ([], NOW_US + 3_000_000)
+    (again,) = taken.keepalive(again_us)[0]
+    assert isinstance(again, Send)
+    assert json.loads(again.text)["params"]["symbol"] == ["ETH/USD"]
+    assert list(taken.keepalive(again_us + 1_000_000)[0]) == []
 
 
 def test_the_first_status_is_the_greeting_and_the_end_of_maintenance_a_goodbye() -> None:

@@ -51,6 +51,9 @@ NAME = "kraken"
 DEPTH = 10
 # No limit of a request is documented; clients send so many symbols at once [code].
 SYMBOLS_PER_FRAME = 50
+# The refusal of too many requests says nothing about the markets [code].
+TOO_FAST = "Exceeded msg rate"
+SUBSCRIBE_AGAIN_US = 3_000_000
 PING_EVERY_US = 30_000_000  # it closes after about a minute without activity [doc]
 PAGE = 1000
 # A trade arrives later than its time says, and clocks differ: a backfill starts earlier by this,
@@ -235,6 +238,7 @@ class KrakenStream(Stream):
         self._acknowledged: set[str] = set()
         self._system = ""
         self._ping = Timer(PING_EVERY_US)
+        self._again_us = 0  # when to subscribe again; 0: never
         self._books = BookKeeper(
             NAME,
             self._markets,
@@ -252,17 +256,19 @@ class KrakenStream(Stream):
 
         Trades come with the last 50: they prove and often close the hole of a reconnection [doc].
         """
-        symbols = list(self._markets)
-        return [
-            self._request("subscribe", symbols[start : start + SYMBOLS_PER_FRAME])
-            for start in range(0, len(symbols), SYMBOLS_PER_FRAME)
-        ]
+        return self._subscriptions(list(self._markets))
 
     def keepalive(self, now_us: int) -> tuple[list[Event], int]:
-        """Return a ping, and the requests for books whose snapshot did not come."""
-        if not self._ping.take(now_us):
-            return [], self._ping.due_us
-        return [Send('{"method":"ping"}'), *self._books.overdue(now_us)], self._ping.due_us
+        """Return a ping, and the requests for markets and books that did not come."""
+        events: list[Event] = []
+        if self._again_us and now_us >= self._again_us:
+            self._again_us = 0
+            events += self._subscriptions(
+                [symbol for symbol in self._markets if symbol not in self._acknowledged]
+            )
+        if self._ping.take(now_us):
+            events += [Send('{"method":"ping"}'), *self._books.overdue(now_us)]
+        return events, min(self._ping.due_us, self._again_us or self._ping.due_us)
 
     def receive(self, frame: bytes, received_at_us: int) -> list[Event]:
         """Return the events of a frame."""
@@ -282,6 +288,12 @@ class KrakenStream(Stream):
         except NOT_DECODABLE as error:
             raise InvalidFrame(f"not a frame of the documentation: {brief(str(error))}") from error
         return []  # heartbeat, or a channel without a subscription
+
+    def _subscriptions(self, symbols: list[str]) -> list[Event]:
+        return [
+            self._request("subscribe", symbols[start : start + SYMBOLS_PER_FRAME])
+            for start in range(0, len(symbols), SYMBOLS_PER_FRAME)
+        ]
 
     def _request(self, method: str, symbols: list[str]) -> Send:
         params: dict[str, object] = {"channel": self._channel, "symbol": symbols}
@@ -305,6 +317,9 @@ class KrakenStream(Stream):
                 return []  # a book that was lost counts from its snapshot
             self._acknowledged.add(symbol)
             return [Subscribed((symbol,))]
+        if answer.error == TOO_FAST:
+            self._again_us = received_at_us + SUBSCRIBE_AGAIN_US
+            return []
         reason = brief(answer.error or "no reason given")
         # A refusal may name no market [cap]: then it is about all that are not acknowledged.
         refused = [answer.symbol] if answer.symbol else list(self._markets)
