@@ -214,6 +214,11 @@ def test_a_new_producer_fetches_every_trade_since_the_last_published_number(
             recorded = Recorded(sim, Topic(own, TRADES), Topic(own, GAPS))
             async with producing(own, TRADES):
                 await some_more(recorded)
+                # REST must have been read, or trades from before the connection stay unknown.
+                so_far = happened(sim.ledger.trades())
+                await recorded.topic.until(
+                    lambda: so_far <= recorded.topic.trades(), "the trades so far"
+                )
                 symbol = recorded.topic.messages[-1]["symbol"]
             sim.trade(1_300, symbol)  # more than one page of REST
             async with producing(own, TRADES):
