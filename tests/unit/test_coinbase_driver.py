@@ -7,9 +7,9 @@ import pytest
 
 from radar import datasets
 from radar.errors import InvalidFrame
-from radar.exchanges.base import Event, Newest, Outcome, Refused, Stream, Subscribed
+from radar.exchanges.base import Event, Lost, Newest, Outcome, Refused, Send, Stream, Subscribed
 from radar.exchanges.coinbase import EXCHANGE
-from radar.records import BookUpdate, DepthSnapshot, Market, Trade, TradeSide
+from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Trade, TradeSide
 from wire_samples import samples
 
 NOW_US = 1_790_500_000_000_000
@@ -112,3 +112,14 @@ def test_captured_frames_are_read() -> None:
         list((books if is_book else of).receive(sample["bytes"], NOW_US))
         read += 1
     assert read
+
+
+def test_a_book_whose_snapshot_does_not_come_is_a_loss_and_is_asked_for_again() -> None:
+    of = stream(datasets.DEPTH)
+    channels = [{"name": "level2_50", "product_ids": ["BTC-USD"], "account_ids": None}]
+    take(of, type="subscriptions", channels=channels)
+    assert list(of.keepalive(NOW_US + 6_000_000)[0]) == []
+    events = list(of.keepalive(NOW_US + 40_000_000)[0])
+    assert events[0] == Lost("BTC-USD", GapCause.MUTE, NOW_US)
+    sent = [json.loads(each.text)["type"] for each in events if isinstance(each, Send)]
+    assert sent == ["unsubscribe", "subscribe"]

@@ -66,7 +66,7 @@ def test_a_number_that_the_exchange_tells_is_a_hole_unless_its_trade_comes() -> 
     sequences.expect("A", 12, 300)
     sequences.take("A", 11, 400)
     (hole,) = sequences.found(300 + GRACE_US)
-    assert (hole.first_id, hole.last_id, hole.missing, hole.began_at_us) == (11, 12, 1, 100)
+    assert (hole.first_id, hole.last_id, hole.missing, hole.began_at_us) == (12, 12, 1, 100)
     sequences.take("A", 12, 500)
     assert sequences.filled() == [hole]
     sequences.take("A", 13, 600)

@@ -41,13 +41,15 @@ from radar.exchanges.base import (
 from radar.exchanges.common.entries import numbered, read_markets
 from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
-from radar.exchanges.common.order_book import Change, KeptBook, changes
+from radar.exchanges.common.order_book import BookKeeper, Change, changes
+from radar.exchanges.common.timer import Timer
 from radar.records import Market, Trade, TradeSide
 
 NAME = "coinbase"
 PAGE = 1_000  # the most trades of an answer [doc]
 MAX_LEVELS = 100_000  # a snapshot of BTC-USD had 23,000 levels a side [cap]
 SYMBOLS_PER_FRAME = 25
+LOOK_EVERY_US = 5_000_000
 _BOOK = "level2_batch"
 _NAMED = re.compile(r"[A-Z0-9]{1,16}-[A-Z0-9]{1,16}")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -173,7 +175,14 @@ class CoinbaseStream(Stream):
             self._channels = [_BOOK]
         self._markets = {market.symbol: market for market in request.markets}
         # Their updates are not recorded: a lost one would not show.
-        self._books = {symbol: KeptBook(market) for symbol, market in self._markets.items()}
+        self._books = BookKeeper(
+            NAME,
+            self._markets,
+            0,
+            lambda symbol: [self._request("subscribe", [symbol])],
+            lambda symbol: [self._request("unsubscribe", [symbol])],
+        )
+        self._look = Timer(LOOK_EVERY_US)
         self._acknowledged: set[str] = set()
 
     def opened(self) -> list[Event]:
@@ -182,15 +191,19 @@ class CoinbaseStream(Stream):
         {"type":"subscribe","product_ids":["BTC-USD"],"channels":["matches","heartbeat"]} [doc]
         """
         symbols = list(self._markets)
-        frames = [
-            {
-                "type": "subscribe",
-                "product_ids": symbols[start : start + SYMBOLS_PER_FRAME],
-                "channels": self._channels,
-            }
+        return [
+            self._request("subscribe", symbols[start : start + SYMBOLS_PER_FRAME])
             for start in range(0, len(symbols), SYMBOLS_PER_FRAME)
         ]
-        return [Send(msgspec.json.encode(frame).decode()) for frame in frames]
+
+    def keepalive(self, now_us: int) -> tuple[list[Event], int]:
+        """Return the requests for books whose snapshot did not come; the server keeps alive."""
+        events = self._books.overdue(now_us) if self._look.take(now_us) else []
+        return events, self._look.due_us
+
+    def _request(self, kind: str, symbols: list[str]) -> Send:
+        frame = {"type": kind, "product_ids": symbols, "channels": self._channels}
+        return Send(msgspec.json.encode(frame).decode())
 
     def receive(self, frame: bytes, received_at_us: int) -> list[Event]:
         """Return the events of a frame.
@@ -212,7 +225,7 @@ class CoinbaseStream(Stream):
                 case "snapshot" | "l2update":
                     return self._book(parsed, received_at_us)
                 case "subscriptions":
-                    return self._subscribed(parsed)
+                    return self._subscribed(parsed, received_at_us)
                 case "error":
                     return self._refused(parsed)
         except NOT_DECODABLE as error:
@@ -237,14 +250,17 @@ class CoinbaseStream(Stream):
         else:
             return []  # before the snapshot
         time_us = max(0, _unix_us(frame.time)) if frame.time is not None else 0
-        return kept.good(NAME, received_at_us, time_us, verified=False)
+        return self._books.good(kept, received_at_us, time_us, verified=False)
 
-    def _subscribed(self, frame: _Frame) -> list[Event]:
+    def _subscribed(self, frame: _Frame, received_at_us: int) -> list[Event]:
         """Take the list of all subscriptions; level2_batch comes back as level2_50 [cap]."""
         own = [each for each in frame.channels if each.name in ("matches", _BOOK, "level2_50")]
         named = {symbol for channel in own for symbol in channel.product_ids}
         new = tuple(each for each in self._markets if each in named - self._acknowledged)
         self._acknowledged.update(new)
+        if self._channels == [_BOOK]:
+            for symbol in new:
+                self._books.acknowledged(symbol, received_at_us)
         return [Subscribed(new)] if new else []
 
     def _refused(self, frame: _Frame) -> list[Event]:
