@@ -14,7 +14,7 @@ from promtool import declared, promtool
 from radar.codec import message_format
 from radar.consumer.chunk import read
 from radar.consumer.run import MessageRun
-from radar.datasets import DATASETS, DEPTH, GAPS, TRADES, WATCHES
+from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, SessionReport, Trade, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
@@ -95,8 +95,8 @@ def market(store: Store) -> Store:
         received_at_us=now_us,
     )
     values[WATCHES].append(message_format.encode_session(watch))
-    for dataset in DATASETS.values():
-        messages = [Consumed(at, value) for at, value in enumerate(values[dataset])]
+    for dataset, encoded in values.items():
+        messages = [Consumed(at, value) for at, value in enumerate(encoded)]
         parts = read(dataset, 0, MessageRun.of(messages)).parts
         store.insert(dataset.table, [(len(p.run), p.columns) for p in parts], dataset.name)
     return store
