@@ -1,8 +1,10 @@
 """The Kafka module against a broker: the embedded one through its fetch_proxy, or Apache Kafka."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -15,11 +17,11 @@ from radar.errors import (
     ConfigurationError,
     WorkerFenced,
 )
-from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher
+from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher, unowned
 from radar.kafka.group_reader import SOCKET_TIMEOUT_S
 from radar.local import fetch_answers, fetch_proxy
 from radar.settings import Settings, load
-from support import eventually
+from support import Process, eventually
 
 pytestmark = pytest.mark.kafka_decides
 
@@ -72,6 +74,50 @@ def publish(settings: Settings, *messages: tuple[bytes, bytes]) -> None:
         publisher.publish(key, value)
     assert publisher.flush(10) == 0
     assert (publisher.acknowledged, publisher.failed) == (len(messages), 0)
+
+
+# A member that is killed when it gives partitions up, before it asks to join again.
+DYING = """
+import os, sys
+from radar.kafka import GroupReader
+from radar.settings import load
+
+def assigned(committed):
+    print("assigned", len(committed), flush=True)
+
+def revoked(partitions):
+    os._exit(9)
+
+reader = GroupReader(load(), sys.argv[1], "group", on_assign=assigned, on_revoke=revoked)
+while True:
+    reader.consume(100, 0.1)
+"""
+
+
+def test_partitions_that_a_dying_member_gave_up_get_an_owner(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(unowned, "LOOK_EVERY_S", 0.5)
+    script, log = tmp_path / "dying.py", tmp_path / "dying.log"
+    script.write_text(DYING)
+    dying = Process([sys.executable, str(script), TOPIC], log, WORKER_ID="one")
+    try:
+        eventually(lambda: "assigned 3" in log.read_text(), "it has all partitions")
+        other = Member(settings.model_copy(update={"worker_id": "two"}))
+        other.until(lambda: not dying.lives, "it dies when it gives a partition up")
+    finally:
+        dying.end()
+    successor = Member(settings.model_copy(update={"worker_id": "one"}))
+
+    def owned() -> bool:
+        other.reader.consume(100, 0.05)
+        successor.reader.consume(100, 0.05)
+        return {*successor.assigned, *other.assigned} == {0, 1, 2}
+
+    eventually(owned, "every partition has an owner", timeout_s=30)
+    assert len(successor.assigned) + len(other.assigned) == 3
+    for each in (successor, other):
+        each.reader.close()
 
 
 def test_grow_topics_adds_partitions_and_keeps_messages_and_offsets(

@@ -22,6 +22,7 @@ from radar.kafka.client import (
 )
 from radar.kafka.cluster import Cluster
 from radar.kafka.messages import Message
+from radar.kafka.unowned import UnownedPartitions
 from radar.kafka.unreadable import Unreadable, unreadable
 from radar.settings import Settings
 
@@ -32,6 +33,7 @@ SOCKET_TIMEOUT_S = 10.0
 # rounds of joining takes up to this time; the default is 3 s.
 HEARTBEAT_MS = 500
 CLOSE_TIMEOUT_S = 10.0
+METADATA_TIMEOUT_S = 1.0
 # The library was seen to wait for itself in `close` while it held the interpreter's lock. Then no
 # Python code runs any more, and only the watchdog in C can end the process.
 FROZEN_AFTER_S = CLOSE_TIMEOUT_S + 5.0
@@ -136,10 +138,16 @@ class GroupReader:
         self._may_commit = True
         self._fenced: str | None = None
         self._fenced_at_s = -math.inf
+        # With the other protocol the coordinator itself gives each partition an owner.
+        is_classic = settings.kafka_group_protocol == "classic"
+        self._unowned = UnownedPartitions(settings, topic, group) if is_classic else None
         self._join()
 
     def _join(self) -> None:
         self._consumer = Consumer(self._config)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
@@ -154,6 +162,19 @@ class GroupReader:
         self._leave()
         self._fenced = None
         self._join()
+
+    def _leave_and_join(self) -> None:
+        """Give up all partitions, so that the whole group is assigned anew.
+
+        A static member leaves the group only by the end of its subscription.
+        """
+        log.warning("partitions have no owner; joining the group again")
+        self._consumer.unsubscribe()
+        deadline_s = time.monotonic() + CLOSE_TIMEOUT_S
+        while self._owned and time.monotonic() < deadline_s:
+            # The next owner reads again what comes now.
+            self._consumer.consume(1, 0.1)
+        self._subscribe()
 
     def _join_again_once(self, reason: str) -> None:
         """React to being fenced, which another member does not always cause.
@@ -189,6 +210,8 @@ class GroupReader:
         """
         if self._fenced is not None:
             self._join_again_once(self._fenced)
+        if self._unowned is not None and self.joined and self._has_unowned(self._unowned):
+            self._leave_and_join()
         found = self._consumer.consume(max_messages, timeout_s)
         # Only now: an assignment may have waited since the call before, however long ago.
         if self._join_deadline_s is not None and time.monotonic() > self._join_deadline_s:
@@ -202,6 +225,16 @@ class GroupReader:
                     self.unreadable.pop(message.partition(), None)
             return messages
         return self._without_errors(found)
+
+    def _has_unowned(self, unowned: UnownedPartitions) -> bool:
+        def count() -> int:
+            try:
+                topics = self._consumer.list_topics(self._topic, timeout=METADATA_TIMEOUT_S).topics
+            except KafkaException:
+                return 0
+            return len(topics[self._topic].partitions)
+
+        return unowned.look(self._consumer.memberid() or "", self._owned, count)
 
     def _without_errors(self, found: Sequence[Any]) -> list[Message]:
         messages: list[Message] = []
