@@ -142,6 +142,7 @@ _RATES = {
     "bitpin": 20.0,
     "ramzinex": 10.0,
     "exir": 10.0,
+    "coinbase": 200.0,
 }
 _MARKETS = 12
 EXCHANGES = ("wallex", *_RATES)
