@@ -59,9 +59,13 @@ def test_a_hole_is_filled_by_its_trades_in_any_order(numbers: list[int], given: 
 
 def test_a_number_that_the_exchange_tells_is_a_hole_unless_its_trade_comes() -> None:
     sequences = TradeSequences()
-    sequences.expect("A", 9, 0)
-    assert sequences.found(10 * GRACE_US) == [], "nothing is known of what came before"
+    sequences.expect("A", 8, 0)
+    assert sequences.found(10 * GRACE_US) == [], "nothing is known of the trades before"
+    sequences.expect("A", 9, 50)
+    sequences.take("A", 9, 60)
     sequences.take("A", 10, 100)
+    assert sequences.found(10 * GRACE_US) == [], "it has come within the grace"
+    sequences.filled()
     sequences.expect("A", 10, 200)
     sequences.expect("A", 12, 300)
     sequences.take("A", 11, 400)

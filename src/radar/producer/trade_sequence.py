@@ -87,11 +87,13 @@ class TradeSequences:
     def expect(self, symbol: str, number: int, now_us: int) -> None:
         """Take from the exchange that a trade of this number has happened."""
         newest, newest_us = self._newest.get(symbol, (0, 0))
-        if newest and number > newest:
+        if number <= newest:
+            return
+        if newest:
             hole = Hole(symbol, newest + 1, number, newest_us, now_us)
             self._young.append(hole)
             self._open[symbol].append(hole)
-            self._newest[symbol] = (number, now_us)
+        self._newest[symbol] = (number, now_us)
 
     def found(self, now_us: int) -> list[Hole]:
         """Return the holes that no connection has filled within GRACE_US, each once."""
