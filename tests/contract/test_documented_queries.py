@@ -10,8 +10,9 @@ import pytest
 
 from market_data import insert, side, trade
 from radar.codec import message_format
-from radar.datasets import DEPTH, TRADES
-from radar.records import BookSide
+from radar.datasets import BOOK_UPDATES, DEPTH, TRADES
+from radar.producer.book_updates import BookChains
+from radar.records import BookSide, BookUpdate
 from radar.store.client import Store
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,12 @@ def market(store: Store) -> Store:
     values = [message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
     insert(store, TRADES, values, "trades")
     insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "books")
+    update = BookUpdate(
+        "binance", "BTCUSDT", "BTC", "USDT", begins=True, is_snapshot=True, bids=((4.9, 1.0),),
+        asks=((5.1, 2.0),), received_at_us=now_us - 2_000_000, event_time_us=0, sequence=1, verified=False,
+    )  # fmt: skip
+    _, value = BookChains().message(update)
+    insert(store, BOOK_UPDATES, [value], "updates")
     return store
 
 

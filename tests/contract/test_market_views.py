@@ -227,7 +227,7 @@ def test_book_as_of_a_time_equals_a_replay_of_the_snapshots(
             " ask_prices, ask_quantities, toUnixTimestamp64Micro(ask_received_at)"
             f" FROM order_book_at(symbol = '{symbol}', at = fromUnixTimestamp64Micro({at_us}))"
         )
-        nothing: tuple[Any, ...] = ([], [], 0)
+        nothing: tuple[Any, ...] = ([], [], None)  # not recorded before that time
         wanted = [(*sides.get("bid", nothing), *sides.get("ask", nothing))] if sides else []
         assert rows == wanted, at_us
 

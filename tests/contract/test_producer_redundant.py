@@ -59,7 +59,7 @@ def test_trades_producer_with_two_connections_loses_nothing_when_one_fails_all_t
     kafka_settings: Settings,
 ) -> None:
     async def record() -> None:
-        simulated = SimulatorOptions(symbols=5, trades_per_s=500, depth_per_s=0, twin_share=0.4)
+        simulated = SimulatorOptions(symbols=5, trades_per_s=200, depth_per_s=0, twin_share=0.4)
         async with simulator(simulated) as sim:
             settings = options(
                 kafka_settings,

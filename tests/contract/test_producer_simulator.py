@@ -37,11 +37,12 @@ def test_trades_producer_under_a_fault_stores_every_trade_once(
 ) -> None:
     async def record() -> None:
         applied, changes = FAULTS[fault]
-        # The busiest market makes a third of them, and REST tells its last 200: silence is noticed
-        # after a second, so at the higher rate what it tells may not reach back.
+        # The busiest market makes a third of them, and REST tells its last 200, which must reach
+        # back to the second of a subscription: silence is noticed after a second, and with a new
+        # connection each second a busy machine may take that long.
         simulated = SimulatorOptions(
             symbols=12,
-            trades_per_s=200 if fault in ("stall", "half_open") else 400,
+            trades_per_s={"stall": 200, "half_open": 200, "rotation": 80}.get(fault, 400),
             depth_per_s=0,
             twin_share=0.3,
         )

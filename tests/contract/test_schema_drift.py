@@ -76,7 +76,9 @@ def test_difference_is_named_and_repaired(harm: str, store: Store) -> None:
 def test_status_shows_the_other_tables_while_one_is_missing(store: Store) -> None:
     store.command("DROP TABLE orderbook_depth")
     tables = ask_tables(store)
-    assert [state.dataset for state in tables.states] == ["trades", "gaps", "watches"]
+    assert [state.dataset for state in tables.states] == [
+        *("trades", "book_updates", "gaps", "watches"),
+    ]
     assert tables.refused is not None
     assert "table orderbook_depth is missing" in tables.refused
 
