@@ -45,9 +45,19 @@ def market(store: Store) -> Store:
     insert(store, TRADES, values, "trades")
     insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "books")
     update = BookUpdate(
-        "binance", "BTCUSDT", "BTC", "USDT", begins=True, is_snapshot=True, bids=((4.9, 1.0),),
-        asks=((5.1, 2.0),), received_at_us=now_us - 2_000_000, event_time_us=0, sequence=1, verified=False,
-    )  # fmt: skip
+        source="binance",
+        symbol="BTCUSDT",
+        base="BTC",
+        quote="USDT",
+        begins=True,
+        is_snapshot=True,
+        bids=((4.9, 1.0),),
+        asks=((5.1, 2.0),),
+        received_at_us=now_us - 2_000_000,
+        event_time_us=0,
+        sequence=1,
+        verified=False,
+    )
     _, value = BookChains().message(update)
     insert(store, BOOK_UPDATES, [value], "updates")
     return store
