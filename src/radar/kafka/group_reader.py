@@ -353,6 +353,8 @@ class GroupReader:
         Blocks for CLOSE_TIMEOUT_S at most. After that the end of the process closes the client; it
         has to come within FROZEN_AFTER_S.
         """
+        if self._unowned is not None:
+            self._unowned.close()
         try:
             self._leave()
         except ClientHangs as error:

@@ -8,6 +8,7 @@ worker comes or goes.
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import ConsumerGroupState, KafkaException
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 5.0
 # A rebalance that has just ended may be followed by the next.
 LOOKS = 3
+CLOSE_S = 2.0
 
 
 class UnownedPartitions:
@@ -59,6 +61,16 @@ class UnownedPartitions:
             )
             self._answer = asked[self._group]
         return False
+
+    def close(self) -> None:
+        """Wait for a request that is under way; blocks for CLOSE_S at most.
+
+        Its answer must not come to an interpreter that is ending.
+        """
+        if self._answer is not None:
+            with suppress(KafkaException, TimeoutError):
+                self._answer.result(CLOSE_S)
+        self._admin = self._answer = None
 
     def _take(
         self, answer: "Future[Any]", member_id: str, owned: frozenset[int], count: Callable[[], int]
