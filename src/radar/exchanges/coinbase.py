@@ -29,7 +29,6 @@ from radar.exchanges.base import (
     Limits,
     MarketList,
     Newest,
-    Outcome,
     RecentTrades,
     Refused,
     Send,
@@ -39,7 +38,7 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.entries import numbered, read_markets
-from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
+from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
 from radar.exchanges.common.order_book import BookKeeper, Change, changes
 from radar.exchanges.common.timer import Timer
@@ -161,7 +160,12 @@ class Coinbase(Exchange):
 
     def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
         """Return the requests for a hole, downward by ID."""
-        return CoinbaseBackfill(market, first_id, last_id)
+        return DownwardPages(
+            first_id,
+            last_id,
+            lambda below: f"{_trades_path(market)}&after={below}",  # [doc]
+            lambda body, now_us: self.parse_recent_trades(body, market, now_us),
+        )
 
 
 class CoinbaseStream(Stream):
@@ -276,34 +280,6 @@ class CoinbaseStream(Stream):
         if market is None:
             raise InvalidFrame(f"unknown market {brief(symbol)}")
         return market
-
-
-class CoinbaseBackfill:
-    """Reads a hole downward by ID: a page holds the trades below `after`, newest first [doc]."""
-
-    cost_s = 0.0
-
-    def __init__(self, market: Market, first_id: int, last_id: int) -> None:
-        self._market = market
-        self._wanted = Wanted(first_id, last_id)
-        self._after = last_id + 1
-        self.outcome: Outcome = Outcome.RUNNING
-
-    @property
-    def path(self) -> str:
-        """Path and query of the next page [doc]."""
-        return f"{_trades_path(self._market)}&after={self._after}"
-
-    def take(self, body: bytes, received_at_us: int) -> RecentTrades:
-        """Take a page; one that leads no further down is the last."""
-        page = EXCHANGE.parse_recent_trades(body, self._market, received_at_us)
-        found = self._wanted.take(page.trades)
-        oldest = page.trades[0].sequence if page.trades else self._after
-        if oldest <= self._wanted.first_id or oldest >= self._after:
-            self.outcome = self._wanted.ended()
-        else:
-            self._after = oldest
-        return RecentTrades(found, page.invalid)
 
 
 def _trades_path(market: Market) -> str:

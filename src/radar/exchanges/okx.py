@@ -27,7 +27,6 @@ from radar.exchanges.base import (
     Hello,
     Limits,
     MarketList,
-    Outcome,
     RecentTrades,
     Refused,
     Send,
@@ -36,7 +35,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
+from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
 from radar.exchanges.common.order_book import BookKeeper, Change, changes, whole_sides
 from radar.exchanges.common.timer import Timer
@@ -197,7 +196,15 @@ class Okx(Exchange):
 
     def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
         """Return the requests for a hole, downward by ID; three months back [doc]."""
-        return OkxBackfill(market, first_id, last_id)
+        symbol = quote(market.symbol, safe="")
+        path = f"/api/v5/market/history-trades?instId={symbol}&type=1"  # [doc]
+        return DownwardPages(
+            first_id,
+            last_id,
+            lambda below: f"{path}&after={below}&limit={PAGE}",
+            lambda body, now_us: self.parse_recent_trades(body, market, now_us),
+            PAGE_COST_S,
+        )
 
 
 class OkxStream(Stream):
@@ -346,37 +353,6 @@ class OkxStream(Stream):
         if market is None:
             raise InvalidFrame(f"unknown market {brief(symbol)}")
         return market
-
-
-class OkxBackfill:
-    """Reads a hole downward by ID: a page holds the trades below `after`, newest first [doc]."""
-
-    cost_s = PAGE_COST_S
-
-    def __init__(self, market: Market, first_id: int, last_id: int) -> None:
-        self._market = market
-        self._wanted = Wanted(first_id, last_id)
-        self._after = last_id + 1
-        self.outcome: Outcome = Outcome.RUNNING
-
-    @property
-    def path(self) -> str:
-        """Path and query of the next page [doc]."""
-        symbol = quote(self._market.symbol, safe="")
-        return (
-            f"/api/v5/market/history-trades?instId={symbol}&type=1&after={self._after}&limit={PAGE}"
-        )
-
-    def take(self, body: bytes, received_at_us: int) -> RecentTrades:
-        """Take a page; one that leads no further down is the last."""
-        page = EXCHANGE.parse_recent_trades(body, self._market, received_at_us)
-        found = self._wanted.take(page.trades)
-        oldest = page.trades[0].sequence if page.trades else self._after
-        if oldest <= self._wanted.first_id or oldest >= self._after:
-            self.outcome = self._wanted.ended()
-        else:
-            self._after = oldest
-        return RecentTrades(found, page.invalid)
 
 
 def _data_of(body: bytes, what: str) -> list[Raw]:

@@ -73,3 +73,46 @@ class Wanted:
     def ended(self) -> Outcome:
         """Return the outcome of a backfill that reads no further page."""
         return Outcome.PARTIAL if self._left else Outcome.COMPLETE
+
+
+class DownwardPages:
+    """Reads a hole downward: a page holds the trades below an ID, newest first; see `Backfill`."""
+
+    def __init__(
+        self,
+        first_id: int,
+        last_id: int,
+        path_below: Callable[[int], str],
+        parse: Callable[[bytes, int], RecentTrades],
+        cost_s: float = 0.0,
+    ) -> None:
+        """Begin at the end of the hole.
+
+        Args:
+            first_id: The first missing ID.
+            last_id: The last missing ID.
+            path_below: Returns path and query of the page below an ID.
+            parse: Reads a page that was received at a Unix time; its trades are oldest first.
+            cost_s: As in `Fetch`.
+        """
+        self._wanted = Wanted(first_id, last_id)
+        self._path_below, self._parse = path_below, parse
+        self._below = last_id + 1
+        self.cost_s = cost_s
+        self.outcome: Outcome = Outcome.RUNNING
+
+    @property
+    def path(self) -> str:
+        """Path and query of the next page."""
+        return self._path_below(self._below)
+
+    def take(self, body: bytes, received_at_us: int) -> RecentTrades:
+        """Take a page; one that leads no further down is the last."""
+        page = self._parse(body, received_at_us)
+        found = self._wanted.take(page.trades)
+        oldest = page.trades[0].sequence if page.trades else self._below
+        if oldest <= self._wanted.first_id or oldest >= self._below:
+            self.outcome = self._wanted.ended()
+        else:
+            self._below = oldest
+        return RecentTrades(found, page.invalid)
