@@ -37,6 +37,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
+from radar.exchanges.common.entries import known_market
 from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
 from radar.exchanges.common.order_book import (
@@ -466,7 +467,7 @@ class BinanceStream(Stream):
         return events
 
     def _trade(self, trade: _Trade, received_at_us: int) -> Trade:
-        market = self._market(trade.symbol)
+        market = known_market(self._markets, trade.symbol)
         return _record(
             market,
             trade.number,
@@ -479,7 +480,7 @@ class BinanceStream(Stream):
 
     def _update(self, update: _Update, received_at_us: int) -> list[Event]:
         """Take an update of a book: apply it, keep it for a snapshot, or both."""
-        joined = self._books[self._market(update.symbol).symbol]
+        joined = self._books[known_market(self._markets, update.symbol).symbol]
         kept = joined.kept
         if update.first > update.last:
             raise InvalidFrame(f"an update from {update.first} to {update.last}")
@@ -516,12 +517,6 @@ class BinanceStream(Stream):
         market = self._markets[symbol]
         bids, asks = changes(book.bids), changes(book.asks)
         return list(whole_sides(NAME, market, bids, asks, received_at_us, 0, book.last))
-
-    def _market(self, symbol: str) -> Market:
-        market = self._markets.get(symbol)
-        if market is None:
-            raise InvalidFrame(f"unknown market {brief(symbol)}")
-        return market
 
 
 class BinanceBackfill:

@@ -37,7 +37,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.entries import numbered, read_markets
+from radar.exchanges.common.entries import known_market, numbered, read_markets
 from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
 from radar.exchanges.common.order_book import BookKeeper, Change, changes
@@ -222,9 +222,13 @@ class CoinbaseStream(Stream):
             parsed = _frame_decoder.decode(frame)
             match parsed.type:
                 case "match" | "last_match":
-                    return [_trade(frame, self._market(parsed.product_id), received_at_us)]
+                    return [
+                        _trade(
+                            frame, known_market(self._markets, parsed.product_id), received_at_us
+                        )
+                    ]
                 case "heartbeat":
-                    symbol = self._market(parsed.product_id).symbol
+                    symbol = known_market(self._markets, parsed.product_id).symbol
                     return [Newest(symbol, parsed.last_trade_id)] if parsed.last_trade_id else []
                 case "snapshot" | "l2update":
                     return self._book(parsed, received_at_us)
@@ -243,7 +247,7 @@ class CoinbaseStream(Stream):
         {"type":"l2update","product_id":"BTC-USD","changes":[["buy","80688.08","0.59153273"]],
          "time":"…"} [doc, cap]
         """
-        kept = self._books[self._market(frame.product_id).symbol]
+        kept = self._books[known_market(self._markets, frame.product_id).symbol]
         if frame.type == "snapshot":
             kept.replace(_changes(frame.bids), _changes(frame.asks))
         elif kept.is_known:
@@ -274,12 +278,6 @@ class CoinbaseStream(Stream):
         named = set(_NAMED.findall(text))
         symbols = tuple(symbol for symbol in waiting if symbol in named) or tuple(waiting)
         return [Refused(symbols, brief(text))] if symbols else []
-
-    def _market(self, symbol: str) -> Market:
-        market = self._markets.get(symbol)
-        if market is None:
-            raise InvalidFrame(f"unknown market {brief(symbol)}")
-        return market
 
 
 def _trades_path(market: Market) -> str:

@@ -40,6 +40,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
+from radar.exchanges.common.entries import known_market
 from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, plain, text_of
 from radar.exchanges.common.order_book import BookKeeper, changes
@@ -353,7 +354,7 @@ class KrakenStream(Stream):
         trades = sorted(_trades_decoder.decode(data), key=lambda trade: trade.trade_id)
         return [
             _trade(
-                self._market(trade.symbol),
+                known_market(self._markets, trade.symbol),
                 TradeSide(trade.side),
                 amount(trade.price),
                 amount(trade.qty),
@@ -369,7 +370,12 @@ class KrakenStream(Stream):
         frames = _books_decoder.decode(data)
         # All are parsed before the first changes a book.
         parsed = [
-            (self._market(each.symbol), each, _changes(each.bids), _changes(each.asks))
+            (
+                known_market(self._markets, each.symbol),
+                each,
+                _changes(each.bids),
+                _changes(each.asks),
+            )
             for each in frames
         ]
         for market, each, bids, asks in parsed:
@@ -386,12 +392,6 @@ class KrakenStream(Stream):
             event_time_us = (each.timestamp - _EPOCH) // _MICROSECOND if each.timestamp else 0
             events += self._books.good(kept, received_at_us, event_time_us, verified=True)
         return events
-
-    def _market(self, symbol: str) -> Market:
-        market = self._markets.get(symbol)
-        if market is None:
-            raise InvalidFrame(f"unknown market {brief(symbol)}")
-        return market
 
 
 class KrakenBackfill:

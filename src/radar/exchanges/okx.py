@@ -35,6 +35,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
+from radar.exchanges.common.entries import known_market
 from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
 from radar.exchanges.common.order_book import BookKeeper, Change, changes, whole_sides
@@ -256,13 +257,13 @@ class OkxStream(Stream):
                 raise InvalidFrame("neither an event nor a channel")
             channel = parsed.arg.channel
             if channel in (_TRADES, _MERGED_TRADES):
-                market = self._market(parsed.arg.inst_id)
+                market = known_market(self._markets, parsed.arg.inst_id)
                 return self._trades(market, parsed.data, received_at_us)
             if channel == _BOOK:
-                market = self._market(parsed.arg.inst_id)
+                market = known_market(self._markets, parsed.arg.inst_id)
                 return self._book(market, parsed.action, parsed.data, received_at_us)
             if channel == _WHOLE_BOOK:
-                market = self._market(parsed.arg.inst_id)
+                market = known_market(self._markets, parsed.arg.inst_id)
                 return _whole(market, parsed.data, received_at_us)
         except NOT_DECODABLE as error:
             raise InvalidFrame(f"not a frame of the documentation: {brief(str(error))}") from error
@@ -284,7 +285,7 @@ class OkxStream(Stream):
         return []  # the end of a subscription, or news of connections
 
     def _subscribed(self, frame: _Frame, received_at_us: int) -> list[Event]:
-        symbol = self._market(frame.arg.inst_id if frame.arg else "").symbol
+        symbol = known_market(self._markets, frame.arg.inst_id if frame.arg else "").symbol
         events: list[Event] = []
         if frame.connection and not self._is_greeted:
             self._is_greeted = True
@@ -347,12 +348,6 @@ class OkxStream(Stream):
             # A snapshot alone is not proved: the next update is the first that may differ.
             events += self._books.good(kept, received_at_us, time_us, verified=not is_snapshot)
         return events
-
-    def _market(self, symbol: str) -> Market:
-        market = self._markets.get(symbol)
-        if market is None:
-            raise InvalidFrame(f"unknown market {brief(symbol)}")
-        return market
 
 
 def _data_of(body: bytes, what: str) -> list[Raw]:

@@ -1,12 +1,28 @@
-"""Lists of an exchange in which one malformed entry must not harm the others."""
+"""Entries of an exchange's lists and frames, each checked by itself.
 
-from collections.abc import Callable, Iterable
+One malformed entry of a list must not harm the others.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Raw
 
+from radar.errors import InvalidFrame
 from radar.exchanges.base import MarketList, brief
 from radar.exchanges.common.literals import NOT_DECODABLE
 from radar.records import Market, Trade
+
+
+def known_market(markets: Mapping[str, Market], symbol: str) -> Market:
+    """Return the market that a frame names.
+
+    Raises:
+        InvalidFrame: The connection has no such market.
+    """
+    market = markets.get(symbol)
+    if market is None:
+        raise InvalidFrame(f"unknown market {brief(symbol)}")
+    return market
 
 
 def read_markets(
