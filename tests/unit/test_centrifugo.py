@@ -173,6 +173,20 @@ def test_a_reply_tells_of_publications_that_it_does_not_bring() -> None:
     assert prices(events) == ["101", "102"]
 
 
+def test_publications_without_offsets_do_not_move_the_position_of_a_reply() -> None:
+    memory: dict[str, object] = {}
+    publication = push(None)["push"]["pub"]
+    of = stream(memory)
+    list(of.opened())
+    events = take(
+        of,
+        {"id": 2, "subscribe": {"epoch": "a", "offset": 5, "publications": [publication]}},
+        push(6, "1020"),
+    )
+    assert prices(events) == ["101", "102"]
+    assert losses(events) == []
+
+
 def test_a_server_that_starts_again_without_epochs_loses_no_trade() -> None:
     memory: dict[str, object] = {}
     take(subscribed(memory, offset=100), push(101))

@@ -229,7 +229,8 @@ class CentrifugoStream(Stream):
         reply = answer.subscribe or _Reply()
         publications, fault = _readable(reply.publications)
         if error is None:
-            begin = publications[0].offset - 1 if publications else reply.offset
+            first = publications[0].offset if publications else 0
+            begin = first - 1 if first else reply.offset
             yield from self._go_on(channel, Position(reply.epoch, begin, received_at_us), reply)
         self._subscribed.add(channel)
         yield Subscribed((symbol,))
