@@ -13,11 +13,12 @@ from ports import free_port
 from radar.errors import (
     BrokerUnavailable,
     BufferFull,
+    ClientHangs,
     CommitRejected,
     ConfigurationError,
     WorkerFenced,
 )
-from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher, unowned
+from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher, group_reader, unowned
 from radar.kafka.group_reader import SOCKET_TIMEOUT_S
 from radar.local import fetch_answers, fetch_proxy
 from radar.settings import Settings, load
@@ -124,6 +125,20 @@ def test_partitions_that_a_dying_member_gave_up_get_an_owner(
     assert len(successor.assigned) + len(other.assigned) == 3
     for each in (successor, other):
         each.reader.close()
+
+
+def test_a_member_that_keeps_partitions_when_it_should_leave_ends_its_process(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(settings, *((str(n).encode(), b"x") for n in range(100)))
+    member = Member(settings)
+    member.until(lambda: len(member.assigned) == 3, "it has all partitions")
+    with monkeypatch.context() as hanging:
+        hanging.setattr(unowned.UnownedPartitions, "look", lambda *_: True)
+        hanging.setattr(group_reader, "CLOSE_TIMEOUT_S", -1)
+        with pytest.raises(ClientHangs, match="kept partitions"):
+            member.reader.consume(100, 0.05)
+    member.reader.close()
 
 
 def test_grow_topics_adds_partitions_and_keeps_messages_and_offsets(

@@ -167,11 +167,19 @@ class GroupReader:
         """Give up all partitions, so that the whole group is assigned anew.
 
         A static member leaves the group only by the end of its subscription.
+
+        Raises:
+            ClientHangs: The library does not give the partitions up. To go on would skip what is
+                read here and thrown away.
         """
         log.warning("partitions have no owner; joining the group again")
         self._consumer.unsubscribe()
         deadline_s = time.monotonic() + CLOSE_TIMEOUT_S
-        while self._owned and time.monotonic() < deadline_s:
+        while self._owned:
+            if time.monotonic() > deadline_s:
+                raise ClientHangs(
+                    f"unsubscribe: the Kafka library kept partitions for {CLOSE_TIMEOUT_S:g} s"
+                )
             # The next owner reads again what comes now.
             self._consumer.consume(1, 0.1)
         self._subscribe()
@@ -206,7 +214,8 @@ class GroupReader:
         Raises:
             NameTaken: Another member took this one's place for good.
             BrokerUnavailable: Offsets could not be read on assignment.
-            ClientHangs: The client of a member that has to join again does not close.
+            ClientHangs: The client of a member that has to join again does not give up its
+                partitions, or does not close.
         """
         if self._fenced is not None:
             self._join_again_once(self._fenced)
