@@ -18,7 +18,6 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
-from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import (
     Event,
     Exchange,
@@ -30,8 +29,14 @@ from radar.exchanges.base import (
 )
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
-from radar.exchanges.common.entries import numbered, read_markets, read_trades
-from radar.exchanges.common.literals import NOT_DECODABLE, amount, plain, text_of
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    numbered,
+    read_markets,
+    read_trades,
+)
+from radar.exchanges.common.literals import amount, plain, text_of
 from radar.exchanges.common.times import from_iso_us
 from radar.exchanges.common.units import unified
 from radar.records import Market, Trade, TradeSide
@@ -102,10 +107,7 @@ class Bitpin(Exchange):
         [{"symbol":"BTC_IRT","name":"Bitcoin/Toman","base":"BTC","quote":"IRT",
           "tradable":true,…},…] [doc]
         """
-        try:
-            listed = _markets_decoder.decode(body)
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        listed = decoded_markets(_markets_decoder, body)
         return read_markets(numbered(listed), _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
@@ -122,12 +124,7 @@ class Bitpin(Exchange):
         [{"id":"3515697552_3516078353","price":"22190000000","base_amount":"0.00030788",
           "quote_amount":"6831857","side":"sell","time":1792667159.408588},…] [cap]
         """
-        try:
-            rows = _rows_decoder.decode(body)
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(
-                f"the recent trades of {market.symbol} are malformed: {error}"
-            ) from error
+        rows = decoded_trades(_rows_decoder, body, market)
         trades = _trades(reversed(rows), market, received_at_us)
         return RecentTrades(trades, invalid=len(rows) - len(trades))
 

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from radar import datasets
-from radar.errors import ExchangeUnavailable, InvalidFrame
+from radar.errors import InvalidFrame
 from radar.exchanges.base import (
     Backfill,
     Event,
@@ -37,7 +37,13 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.entries import known_market, numbered, read_markets
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    known_market,
+    numbered,
+    read_markets,
+)
 from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
 from radar.exchanges.common.order_book import BookKeeper, Change, changes
@@ -129,10 +135,7 @@ class Coinbase(Exchange):
         [{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","status":"online",
           "trading_disabled":false,…},…] [doc]
         """
-        try:
-            listed = _products_decoder.decode(body)
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        listed = decoded_markets(_products_decoder, body)
         return read_markets(numbered(listed), _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
@@ -150,12 +153,7 @@ class Coinbase(Exchange):
           "time":"2014-11-07T22:19:28.578544Z"},…] [doc]
         """
         check_size(body, market.symbol)
-        try:
-            rows = _rows_decoder.decode(body)
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(
-                f"the recent trades of {market.symbol} are malformed: {brief(str(error))}"
-            ) from error
+        rows = decoded_trades(_rows_decoder, body, market)
         return read_rows(rows, lambda row, now_us: _trade(row, market, now_us), received_at_us)
 
     def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:

@@ -33,7 +33,7 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.books import both_sides
-from radar.exchanges.common.entries import read_markets, read_trades
+from radar.exchanges.common.entries import decoded_markets, read_markets, read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.timer import Timer
 from radar.exchanges.common.times import from_iso_us
@@ -120,10 +120,7 @@ class Exir(Exchange):
         {"coins":{…},"pairs":{"xht-usdt":{"name":"xht-usdt","pair_base":"xht","pair_2":"usdt",
          "active":true,…},…}} [doc]
         """
-        try:
-            listed = _constants_decoder.decode(body).pairs
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        listed = decoded_markets(_constants_decoder, body).pairs
         return read_markets(listed.items(), _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:

@@ -32,7 +32,7 @@ from radar.exchanges.base import (
 )
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
-from radar.exchanges.common.entries import read_trades
+from radar.exchanges.common.entries import decoded_trades, read_trades
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.units import TOMAN, tomans, unified
 from radar.records import Market, Trade, TradeSide
@@ -164,12 +164,7 @@ class Nobitex(Exchange):
         The newest are first, but trades of one millisecond are in the order of execution [cap]:
         sorting by time keeps their order, reversing would not.
         """
-        try:
-            rows = _trades_decoder.decode(body).trades
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(
-                f"the recent trades of {market.symbol} are malformed: {error}"
-            ) from error
+        rows = decoded_trades(_trades_decoder, body, market).trades
         trades = read_trades(rows, lambda row: _trade(row, market, received_at_us))
         return RecentTrades(in_order(trades, received_at_us), invalid=len(rows) - len(trades))
 

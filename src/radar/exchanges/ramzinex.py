@@ -19,7 +19,6 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
-from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import (
     Event,
     Exchange,
@@ -32,8 +31,14 @@ from radar.exchanges.base import (
 )
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
-from radar.exchanges.common.entries import numbered, read_markets, read_trades
-from radar.exchanges.common.literals import NOT_DECODABLE, amount
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    numbered,
+    read_markets,
+    read_trades,
+)
+from radar.exchanges.common.literals import amount
 from radar.exchanges.common.units import TOMAN, tomans, unified
 from radar.records import GapCause, Market, Trade, TradeSide
 
@@ -112,10 +117,7 @@ class Ramzinex(Exchange):
         {"status":0,"data":[{"pair_id":2,"base_currency_symbol":{"en":"btc",…},
          "quote_currency_symbol":{"en":"irr",…},"is_delist":0,…},…]} [cap]
         """
-        try:
-            listed = _pairs_decoder.decode(body).data
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        listed = decoded_markets(_pairs_decoder, body).data
         return read_markets(numbered(listed), _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
@@ -132,12 +134,7 @@ class Ramzinex(Exchange):
         {"data":[[221200000000,0.0008651,"2026-10-22 11:03:19","sell",1792666999,
          "b12a6beb61d65dd8e5280164a38a11a1"],…],"status":0} [cap]
         """
-        try:
-            rows = _trades_decoder.decode(body).data
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(
-                f"the recent trades of {market.symbol} are malformed: {error}"
-            ) from error
+        rows = decoded_trades(_trades_decoder, body, market).data
         trades = _trades(rows, market, received_at_us)
         return RecentTrades(trades, invalid=len(rows) - len(trades))
 

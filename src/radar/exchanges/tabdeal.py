@@ -20,7 +20,7 @@ from msgspec import Meta, Raw, Struct, structs
 
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
-from radar.errors import ExchangeUnavailable, InvalidFrame
+from radar.errors import InvalidFrame
 from radar.exchanges.base import (
     NEVER_US,
     Event,
@@ -38,7 +38,13 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.books import both_sides
-from radar.exchanges.common.entries import numbered, read_markets, read_trades
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    numbered,
+    read_markets,
+    read_trades,
+)
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.units import unified
 from radar.records import GapCause, Market, Trade, TradeSide
@@ -120,10 +126,7 @@ class Tabdeal(Exchange):
         [{"symbol":"BTCIRT","tabdealSymbol":"BTC_IRT","status":"TRADING","baseAsset":"BTC",
           "quoteAsset":"IRT",…},…] [doc]
         """
-        try:
-            listed = _markets_decoder.decode(body)
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        listed = decoded_markets(_markets_decoder, body)
         return read_markets(numbered(listed), _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
@@ -142,12 +145,7 @@ class Tabdeal(Exchange):
         [{"id":202583327,"price":"22116021012.0000000000000000","qty":"0.00017065",
           "quoteQty":"3762889.91171028","time":1792667154303,"isBuyerMaker":true},…] [cap]
         """
-        try:
-            rows = _rows_decoder.decode(body)
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(
-                f"the recent trades of {market.symbol} are malformed: {error}"
-            ) from error
+        rows = decoded_trades(_rows_decoder, body, market)
         trades = read_trades(rows, lambda row: _trade(row, market, received_at_us))
         trades.sort(key=lambda trade: int(trade.native_id))
         timed = [

@@ -33,6 +33,8 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
+from radar.exchanges.common.entries import decoded_markets, decoded_trades
+from radar.exchanges.common.literals import NOT_DECODABLE
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
 NAME = "wallex"
@@ -126,8 +128,6 @@ _market_decoder = msgspec.json.Decoder(_Market, strict=False)
 _spot_decoder = msgspec.json.Decoder(_Spot, strict=False)
 _symbol_decoder = msgspec.json.Decoder(_Symbol)
 _latest_trades_decoder = msgspec.json.Decoder(_Answer[_LatestTrades])
-# `canonical` raises ValueError, which is also the base of msgspec's and of Unicode errors.
-_NOT_DECODABLE = (ValueError, RecursionError)
 
 
 class Wallex(Exchange):
@@ -152,16 +152,13 @@ class Wallex(Exchange):
         {"success":true,"message":"…","result":{"markets":[{"symbol":"BTCTMN","base_asset":"BTC",
          "quote_asset":"TMN","is_spot":true,…},…]}} [doc]
         """
-        try:
-            listed = _markets_decoder.decode(body).result.markets
-        except _NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
+        listed = decoded_markets(_markets_decoder, body).result.markets
         markets: list[Market] = []
         malformed: list[tuple[str, str]] = []
         for entry in listed:
             try:
                 market = _market_decoder.decode(entry)
-            except _NOT_DECODABLE:
+            except NOT_DECODABLE:
                 if not _is_other_trading(entry):
                     malformed.append((_shown_name(entry), _fault_of(entry)))
             else:
@@ -186,12 +183,7 @@ class Wallex(Exchange):
         """
         if body.count(b",") > _MAX_COMMAS:
             raise ExchangeUnavailable(f"the recent trades of {market.symbol} are too many")
-        try:
-            latest = _latest_trades_decoder.decode(body).result.latest_trades
-        except _NOT_DECODABLE as error:
-            raise ExchangeUnavailable(
-                f"the recent trades of {market.symbol} are malformed: {error}"
-            ) from error
+        latest = decoded_trades(_latest_trades_decoder, body, market).result.latest_trades
         trades = []
         # Several trades share one second of the exchange. Rising times of receipt keep the order of
         # the answer, and views sort by them.
@@ -227,7 +219,7 @@ class WallexStream(Stream):
             return (parse_control(frame),)
         try:
             channel, data = _channel_decoder.decode(frame)
-        except _NOT_DECODABLE as error:
+        except NOT_DECODABLE as error:
             raise InvalidFrame(f"no channel and data: {error}") from error
         symbol, _, topic = channel.rpartition("@")
         side = _DEPTH_SIDES.get(topic)
@@ -245,7 +237,7 @@ def _is_other_trading(entry: Raw) -> bool:
     """Return whether an entry is marked as not for spot trading; its other fields do not matter."""
     try:
         return _spot_decoder.decode(entry).is_spot is False
-    except _NOT_DECODABLE:
+    except NOT_DECODABLE:
         return False
 
 
@@ -253,7 +245,7 @@ def _fault_of(entry: Raw) -> str:
     """Name the first field that makes an entry no market."""
     try:
         fields = msgspec.json.decode(entry, type=dict[str, Raw])
-    except _NOT_DECODABLE:
+    except NOT_DECODABLE:
         return "not an object of text"
     for name in ("symbol", "base_asset", "quote_asset", "is_spot"):
         if name not in fields:
@@ -268,7 +260,7 @@ def _shown_name(entry: Raw) -> str:
     """Return the name of an entry that is no market, printable and short."""
     try:
         name = bytes(_symbol_decoder.decode(entry).symbol).decode()
-    except _NOT_DECODABLE:
+    except NOT_DECODABLE:
         name = ""
     shown = name[1:-1] if name.startswith('"') else name
     return brief(shown[:MAX_SHOWN_NAME]) or "an entry without a name"
@@ -290,7 +282,7 @@ def parse_control(frame: bytes) -> Send | Hello:
             return Send(f'{{"pong":{ping.decode()}}}', is_pong=True)
         if sid:
             return Hello(brief(sid.decode().strip('"')))
-    except _NOT_DECODABLE as error:
+    except NOT_DECODABLE as error:
         raise InvalidFrame(f"neither channel nor control: {error}") from error
     raise InvalidFrame("a control frame without sid and ping")
 
@@ -310,7 +302,7 @@ def parse_trade(data: Raw, market: Market, received_at_us: int) -> Trade:
         trade = _trade_decoder.decode(data)
         price = _amount(trade.price)
         quantity = _amount(trade.quantity)
-    except _NOT_DECODABLE as error:
+    except NOT_DECODABLE as error:
         raise InvalidFrame(f"trade of {market.symbol}: {error}") from error
     return Trade(
         source=NAME,
@@ -340,7 +332,7 @@ def parse_depth(data: Raw, market: Market, side: BookSide, received_at_us: int) 
     """
     try:
         levels = _levels_decoder.decode(data)
-    except _NOT_DECODABLE as error:
+    except NOT_DECODABLE as error:
         raise InvalidFrame(f"depth of {market.symbol}: {error}") from error
     if len(levels) > MAX_LEVELS:
         raise InvalidFrame(f"depth of {market.symbol}: {len(levels)} levels")

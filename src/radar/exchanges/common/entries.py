@@ -4,13 +4,42 @@ One malformed entry of a list must not harm the others.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from msgspec import Raw
+from msgspec.json import Decoder
 
-from radar.errors import InvalidFrame
+from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import MarketList, brief
 from radar.exchanges.common.literals import NOT_DECODABLE
 from radar.records import Market, Trade
+
+_Answer = TypeVar("_Answer")
+
+
+def decoded_markets(decoder: Decoder[_Answer], body: bytes) -> _Answer:
+    """Decode an answer that holds the market list.
+
+    Raises:
+        ExchangeUnavailable: The answer differs from the documentation.
+    """
+    return _decoded(decoder, body, "the market list is")
+
+
+def decoded_trades(decoder: Decoder[_Answer], body: bytes, market: Market) -> _Answer:
+    """Decode an answer that holds the recent trades of a market.
+
+    Raises:
+        ExchangeUnavailable: The answer differs from the documentation.
+    """
+    return _decoded(decoder, body, f"the recent trades of {market.symbol} are")
+
+
+def _decoded(decoder: Decoder[_Answer], body: bytes, subject: str) -> _Answer:
+    try:
+        return decoder.decode(body)
+    except NOT_DECODABLE as error:
+        raise ExchangeUnavailable(f"{subject} malformed: {brief(str(error))}") from error
 
 
 def known_market(markets: Mapping[str, Market], symbol: str) -> Market:
