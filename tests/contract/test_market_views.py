@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from market_data import MONDAY, insert, insert_market, side, trade, us
+from market_data import MONDAY, insert, side, trade, us
 from producing import OTHER_MARKETS, Topic, options, producing, sent
 from radar.codec import message_format
 from radar.datasets import DEPTH, TRADES, Dataset
@@ -24,8 +24,6 @@ from radar.kafka import client_config
 from radar.records import BookSide
 from radar.settings import Settings, load
 from radar.store.client import Store
-from radar.store.migrate import migrate
-from radar.store.schema import migrations
 from radar_simulator import SimulatorOptions, simulator
 from support import Process, eventually, radar
 from workers import create_topics, publish, stored, waiting
@@ -411,23 +409,6 @@ def test_markets_of_now_are_those_of_this_moment(store: Store) -> None:
     ((symbol, age_s),) = store.rows("SELECT symbol, trade_age_s FROM markets")
     assert symbol == "USDTTMN"
     assert 2 <= age_s < 60
-
-
-def test_views_show_what_was_recorded_before_there_were_views(store_settings: Settings) -> None:
-    store = Store(store_settings)
-    store.create_database()
-    for migration in migrations()[:4]:
-        for statement in migration.statements:
-            store.command(statement)
-    insert_market(store)
-    migrate(store, store_settings.retention_days)
-    day = f"start = {_text(MONDAY)}, end = {_text(MONDAY + timedelta(days=1))}"
-    rows = store.rows(f"SELECT best_bid, best_ask FROM spreads(interval_s = 86400, {day})")
-    assert rows == [(99.5, 100.5)]
-    rows = store.rows(f"SELECT close FROM candles(interval_s = 86400, {day}) ORDER BY symbol")
-    assert rows == [(7,), (31800,)]
-    store.command(f"DROP DATABASE {store.database}")
-    store.close()
 
 
 def test_view_without_its_parameters_says_which_is_missing(store: Store) -> None:

@@ -169,6 +169,12 @@ def test_view_of_a_newer_radar_is_no_difference(store: Store) -> None:
     assert differences(store) == []
 
 
+def test_doctor_takes_migrations_before_the_baseline_for_known_ones(store: Store) -> None:
+    store.command("INSERT INTO schema_migrations (version) SELECT number FROM numbers(1, 19)")
+    (line,) = [line for line in run("doctor")[1].splitlines() if " schema: " in line]
+    assert line.endswith(" schema: up to date")
+
+
 def test_doctor_names_missing_migrations_and_migrate_applies_them_again(
     store: Store, store_settings: Settings
 ) -> None:

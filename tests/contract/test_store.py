@@ -16,12 +16,20 @@ from radar.codec.batch_decoder import Column, Columns, DictionaryColumn, ListCol
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError, QueryFailed, StoreRejected, StoreUnavailable
 from radar.settings import Settings
+from radar.store import schema
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.store.schema import migrations
 
 NOW = 1_800_000_000
-
+# Checksums of the migrations 1 to 20 that databases of development versions recorded.
+BEFORE_BASELINE = (
+    *("db3c62587a776b2c", "b97f6613c159783c", "5b4c163307b41add", "d210d6faaf75f8b0"),
+    *("97fbf85d1ee14134", "7ad23d65f31e5252", "480138147377b9c6", "b256fcdb10f39d31"),
+    *("9833249e4758d947", "a327a793b53e1851", "ccb1aecbab95e9b2", "dd2049d6db301db8"),
+    *("5d92284290c1f93e", "d52fc1325948208d", "0b861ceff49ec125", "f906626fab39c170"),
+    *("a659aea5c694dcd0", "7a885a10e5f260c3", "21709344fb8fa951", "071c27d485d714e9"),
+)
 
 TYPES = {
     "event_time": "DateTime64(3, 'UTC')",
@@ -266,8 +274,51 @@ def test_migrate_with_a_table_missing_leaves_it_missing(store: Store) -> None:
 
 
 def test_migrate_of_a_changed_migration_is_refused(store: Store) -> None:
-    store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (1, 'x', 'y')")
-    with pytest.raises(ConfigurationError, match="0001 was changed"):
+    store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (20, 'x', 'y')")
+    with pytest.raises(ConfigurationError, match="0020 was changed"):
+        migrate(store, 90)
+
+
+def record(store: Store, checksums: Sequence[str]) -> None:
+    """Record migrations from 1 on in place of the recorded ones."""
+    store.command("TRUNCATE TABLE schema_migrations")
+    values = ", ".join(f"({n}, 'x', '{checksum}')" for n, checksum in enumerate(checksums, 1))
+    store.command(f"INSERT INTO schema_migrations (version, name, checksum) VALUES {values}")
+
+
+def test_migrate_of_a_database_with_all_migrations_before_the_baseline_runs_no_statement(
+    store: Store, store_settings: Settings
+) -> None:
+    record(store, BEFORE_BASELINE)
+    restricted = Restricted(store_settings)
+    assert migrate(restricted, store_settings.retention_days) == []
+    restricted.close()
+
+
+def test_migrate_of_a_database_from_before_the_baseline_applies_later_migrations(
+    store: Store, store_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(store, BEFORE_BASELINE)
+    for migration in migrations():
+        (tmp_path / f"{migration.version:04}_{migration.name}.sql").write_text(migration.sql)
+    (tmp_path / "9001_later.sql").write_text("CREATE OR REPLACE VIEW later AS SELECT 1 AS one;")
+    monkeypatch.setattr(schema, "FOLDER", tmp_path)
+    applied = migrate(store, store_settings.retention_days)
+    assert [migration.name for migration in applied] == ["later"]
+    assert store.rows("SELECT one FROM later") == [(1,)]
+    assert migrate(store, store_settings.retention_days) == []
+
+
+@pytest.mark.parametrize(
+    "checksums",
+    [BEFORE_BASELINE[:1], BEFORE_BASELINE[:19], (*BEFORE_BASELINE[:19], "changed")],
+)
+def test_migrate_of_a_database_with_other_migrations_before_the_baseline_is_refused(
+    store: Store, checksums: Sequence[str]
+) -> None:
+    record(store, checksums)
+    words = rf"at migration {len(checksums):04} of an older .* before 0020_baseline\.sql once"
+    with pytest.raises(ConfigurationError, match=words):
         migrate(store, 90)
 
 

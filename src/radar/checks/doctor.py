@@ -306,7 +306,9 @@ def _schema(store: Store) -> Iterator[Finding]:
         return
     applied = {int(row[0]) for row in store.rows(queries.APPLIED)}
     known = {migration.version for migration in migrations()}
-    finding = findings.schema(sorted(known - applied), sorted(applied - known))
+    # The versions before the first known one belong to the migrations that the baseline replaced.
+    unknown = sorted(version for version in applied - known if version > min(known))
+    finding = findings.schema(sorted(known - applied), unknown)
     # A pending migration is not a missing object, and a newer radar may have changed the rest.
     missing = [] if finding.remedy else [each.text for each in differences(store)]
     yield findings.missing_schema(missing) if missing else finding

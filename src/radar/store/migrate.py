@@ -5,17 +5,18 @@ can be repeated (IF NOT EXISTS, OR REPLACE). Workers that start at once may appl
 side by side and end with the same schema.
 """
 
+import hashlib
 import re
 
 from radar.datasets import DATASETS
-from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
+from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store import drift, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
 from radar.store.schema import Migration, migrations
 
-# ClickHouse's name for a change of a key column that would lose values.
-_SHRINKS_KEY = "ALTER_OF_COLUMN_IS_FORBIDDEN"
+# The checksums of the migrations 1 to 20 of development versions, hashed in this order.
+_BEFORE_BASELINE = "cbe365a039d70364"
 
 
 def migrate(store: Store, retention_days: int) -> list[Migration]:
@@ -38,10 +39,7 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
             " checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
             " ENGINE = ReplacingMergeTree(applied_at) ORDER BY version"
         )
-    recorded = {
-        int(version): str(checksum)
-        for version, checksum in store.rows("SELECT version, checksum FROM schema_migrations FINAL")
-    }
+    recorded = _recorded(store)
     applied = []
     for migration in migrations():
         if (checksum := recorded.pop(migration.version, None)) is not None:
@@ -52,7 +50,7 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
                 )
             continue
         for statement in migration.statements:
-            _apply(store, statement)
+            store.command(statement)
         store.command(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES"
             f" ({migration.version}, '{migration.name}', '{migration.checksum}')"
@@ -67,17 +65,28 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
     return applied
 
 
-def _apply(store: Store, statement: str) -> None:
-    """Run a statement of a migration.
+def _recorded(store: Store) -> dict[int, str]:
+    """Return the checksum of each applied migration by version; blocks.
 
-    If the record of migrations was lost, an older one runs again. ClickHouse then refuses to take
-    values from an enumeration that a later one has extended, which has to stay.
+    The baseline creates the schema of the 20 migrations before it, so a database with all of them
+    is at the baseline.
     """
-    try:
-        store.command(statement)
-    except QueryFailed as error:
-        if _SHRINKS_KEY not in str(error) or " Enum8(" not in statement:
-            raise
+    recorded = {
+        int(version): str(checksum)
+        for version, checksum in store.rows("SELECT version, checksum FROM schema_migrations FINAL")
+    }
+    baseline = migrations()[0]
+    before = [version for version in sorted(recorded) if version <= baseline.version]
+    if before in ([], [baseline.version]):
+        return recorded
+    checksums = "".join(recorded.pop(version) for version in before)
+    if hashlib.sha256(checksums.encode()).hexdigest()[:16] != _BEFORE_BASELINE:
+        raise ConfigurationError(
+            f"database {store.database} is at migration {before[-1]:04} of an older development"
+            f" version; start the last radar before {baseline.version:04}_{baseline.name}.sql once,"
+            " or use a new database (docs/upgrading.md, Baseline)"
+        )
+    return recorded | {baseline.version: baseline.checksum}
 
 
 def repair_schema(store: Store, *, types: bool = False) -> list[Difference]:

@@ -25,7 +25,7 @@ _ADD_CONSTRAINT = re.compile(
     r"ADD CONSTRAINT IF NOT EXISTS ((\w+) CHECK .*)", re.IGNORECASE | re.DOTALL
 )
 _DROP = re.compile(r"DROP (COLUMN|CONSTRAINT) IF EXISTS (\w+)", re.IGNORECASE)
-_CONSTRAINT = re.compile(r"CONSTRAINT ((\w+) CHECK .*)", re.IGNORECASE | re.DOTALL)
+_CONSTRAINT = re.compile(r"CONSTRAINT ((\w+) CHECK\b.*)", re.IGNORECASE | re.DOTALL)
 _OTHER_CHANGE = re.compile(r"(MODIFY|RESET) (SETTING|TTL|COMMENT)\b", re.IGNORECASE)
 # An index only makes queries faster: a database without it is complete.
 _INDEX = re.compile(r"(ADD|MATERIALIZE) INDEX\b", re.IGNORECASE)
