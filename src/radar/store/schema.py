@@ -20,16 +20,8 @@ _CREATE_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\(", re.IGNORECA
 _ALTER_TABLE = re.compile(r"ALTER TABLE (\w+)\s+(.*)", re.IGNORECASE | re.DOTALL)
 _CREATE_VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+)\b", re.IGNORECASE)
 _ADD_COLUMN = re.compile(r"ADD COLUMN IF NOT EXISTS (.*)", re.IGNORECASE | re.DOTALL)
-_MODIFY_COLUMN = re.compile(r"MODIFY COLUMN (?:IF EXISTS )?(\w+)\s+(.*)", re.IGNORECASE | re.DOTALL)
-_ADD_CONSTRAINT = re.compile(
-    r"ADD CONSTRAINT IF NOT EXISTS ((\w+) CHECK .*)", re.IGNORECASE | re.DOTALL
-)
-_DROP = re.compile(r"DROP (COLUMN|CONSTRAINT) IF EXISTS (\w+)", re.IGNORECASE)
+_MODIFY_COLUMN = re.compile(r"MODIFY COLUMN (\w+)\s+(.*)", re.IGNORECASE | re.DOTALL)
 _CONSTRAINT = re.compile(r"CONSTRAINT ((\w+) CHECK\b.*)", re.IGNORECASE | re.DOTALL)
-_OTHER_CHANGE = re.compile(r"(MODIFY|RESET) (SETTING|TTL|COMMENT)\b", re.IGNORECASE)
-# An index only makes queries faster: a database without it is complete.
-_INDEX = re.compile(r"(ADD|MATERIALIZE) INDEX\b", re.IGNORECASE)
-_PLACE = re.compile(r"\s+(?:AFTER\s+\w+|FIRST)\s*$", re.IGNORECASE)
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS")
 _AFTER_TYPE = (*_DEFAULTS, "COMMENT", "CODEC", "TTL")
 
@@ -117,7 +109,7 @@ def read(statements: Iterable[str]) -> Schema:
     for statement in statements:
         text = _COMMENT.sub(lambda match: match[0] if match[0][0] == "'" else "", statement).strip()
         if match := _CREATE_TABLE.match(text):
-            _create(schema.tables.setdefault(match[1], TableDefinition()), match[1], text)
+            schema.tables[match[1]] = _created(match[1], text)
         elif (match := _ALTER_TABLE.fullmatch(text)) and match[1] in schema.tables:
             table = schema.tables[match[1]]
             table.statements.append(text)
@@ -125,46 +117,37 @@ def read(statements: Iterable[str]) -> Schema:
                 _change(table, match[1], change)
         elif match := _CREATE_VIEW.match(text):
             schema.views[match[1]] = text
-        elif match := re.fullmatch(r"DROP VIEW IF EXISTS (\w+)", text, re.IGNORECASE):
-            schema.views.pop(match[1], None)
         elif text:
             raise UnknownStatement(text[:80])
     return schema
 
 
-def _create(table: TableDefinition, name: str, text: str) -> None:
-    table.statements.append(text)
+def _created(name: str, text: str) -> TableDefinition:
+    table = TableDefinition([text])
     start = text.index("(") + 1
     for item in _items(text[start : _closing(text, start)]):
         if match := _CONSTRAINT.fullmatch(item):
             table.constraints[match[2]] = f"ALTER TABLE {name} ADD CONSTRAINT {match[1]}"
-        elif not item.upper().startswith(("INDEX ", "PROJECTION ", "PRIMARY KEY")):
+        # An index only makes queries faster: a database without it is complete.
+        elif not item.upper().startswith("INDEX "):
             _add_column(table, name, item)
+    return table
 
 
 def _change(table: TableDefinition, name: str, change: str) -> None:
     if match := _ADD_COLUMN.fullmatch(change):
-        _add_column(table, name, _PLACE.sub("", match[1]))
+        _add_column(table, name, match[1])
     elif match := _MODIFY_COLUMN.fullmatch(change):
         column = table.columns[match[1]]
         column.statements.append(f"ALTER TABLE {name} {change}")
         type_, default = _type_and_default(match[2])
         column.type, column.default = type_ or column.type, default or column.default
-    elif match := _ADD_CONSTRAINT.fullmatch(change):
-        table.constraints[match[2]] = f"ALTER TABLE {name} ADD CONSTRAINT {match[1]}"
-    elif match := _DROP.fullmatch(change):
-        if match[1].upper() == "COLUMN":
-            table.columns.pop(match[2], None)
-        else:
-            table.constraints.pop(match[2], None)
-    elif not (_OTHER_CHANGE.match(change) or _INDEX.match(change)):
+    else:
         raise UnknownStatement(change[:80])
 
 
 def _add_column(table: TableDefinition, name: str, definition: str) -> None:
     column, rest = definition.split(None, 1)
-    if column in table.columns:
-        return
     type_, default = _type_and_default(rest)
     statement = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {definition}"
     table.columns[column] = ColumnDefinition(type_, default, [statement])
@@ -195,8 +178,7 @@ def _items(text: str) -> Iterator[str]:
         if quoted:
             continue
         depth += (character in "([") - (character in ")]")
-        # MODIFY SETTING has a list of its own, to the end of the statement.
-        if character == "," and not depth and not _OTHER_CHANGE.match(text[start:].lstrip()):
+        if character == "," and not depth:
             yield text[start:n].strip()
             start = n + 1
     if last := text[start:].strip():
