@@ -28,6 +28,7 @@ class Server:
     """A running server."""
 
     def __init__(self, path: Path, *arguments: str, password: str = "") -> None:
+        self.path = path
         command = [sys.executable, "-m", "radar.local.clickhouse", "--path", str(path)]
         command += [] if password else ["--no-password"]
         self.process = subprocess.Popen(

@@ -19,8 +19,9 @@ from typing import Any, Literal, Protocol
 
 import chdb
 
-from chdb_server import config, statement
+from chdb_server import config
 from chdb_server.errors import DataUnavailable, Rejected, from_engine
+from chdb_server.statement import StatementKind, check_canonical, classify
 
 DEFAULT_DATABASE = "default"
 
@@ -34,7 +35,6 @@ _SERVER_LIKE = {
 }
 # With this the engine itself refuses every statement that writes, or that changes this setting.
 _READ_ONLY = b"SET readonly = 2"
-READ_TIME_LIMIT_S = 600
 MAX_CHECKED = 256
 MAX_CHECKED_BYTES = 16 * 1024
 _FORMAT_QUERY = b"SELECT formatQuery(unhex({sql:String}))"
@@ -166,8 +166,6 @@ class Engine:
         path: Path,
         config_file: Path,
         memory_limit_bytes: int = config.DEFAULT_MEMORY_LIMIT_BYTES,
-        *,
-        sandboxed: bool = False,
     ) -> None:
         """Open a folder that `config.prepare` has prepared. Blocks for 50 ms, more if it is large.
 
@@ -175,16 +173,14 @@ class Engine:
             path: The data folder; it must be on a local disk.
             config_file: The file that `config.prepare` returned.
             memory_limit_bytes: Upper bound for all queries and merges together.
-            sandboxed: The system keeps this process from other files (`sandbox.enter`).
 
         Raises:
             DataUnavailable: It cannot be opened.
         """
         self.path = path.resolve()
-        self._sandboxed = sandboxed
         self._address = f"{self.path}?config-file={config_file}"
         read_limits = {
-            "max_execution_time": str(READ_TIME_LIMIT_S),
+            "max_execution_time": str(config.READ_TIME_LIMIT_S),
             "max_memory_usage": str(memory_limit_bytes // 2),
         }
         self._bases: dict[Purpose, dict[str, str]] = {
@@ -198,6 +194,9 @@ class Engine:
         self._lock = threading.Lock()
         # The engine lives as long as any session does; this one keeps it alive.
         self._anchor = _connect(self._address, self.path)
+        with self.handle("parse") as handle:
+            names, _ = handle.query(b"SELECT lower(name) FROM system.table_functions", "TSVRaw")
+        self._table_functions = frozenset(names.split())
 
     @contextmanager
     def handle(self, purpose: Purpose = "write") -> Iterator[Handle]:
@@ -226,29 +225,35 @@ class Engine:
         connection = _connect(self._address, self.path)
         return Handle(connection, self._bases[purpose], read_only=purpose in ("read only", "parse"))
 
-    def check(self, sql: bytes, *, own_file_clauses: int = 0, read_only: bool = False) -> None:
-        """Let the engine's own parser confirm that a text is one statement without file clauses.
+    def check(
+        self,
+        sql: bytes,
+        kind: StatementKind,
+        *,
+        own_file_clauses: int = 0,
+        read_only: bool = False,
+    ) -> None:
+        """Let the engine's own parser confirm that a text is what it was taken for.
 
-        The client part of chDB executes the file clauses INTO OUTFILE and FROM INFILE, and no grant
-        has any effect on it. Blocks for about a millisecond; a text that was checked lately costs
-        no time.
+        Blocks for about a millisecond; a text that was checked lately costs no time.
 
         Args:
             sql: The statement to run.
-            own_file_clauses: How many such clauses the caller has put into it.
+            kind: Its kind, as `classify` has found it.
+            own_file_clauses: How many INTO OUTFILE and FROM INFILE the caller has put into it.
             read_only: It must be a read.
 
         Raises:
-            Rejected: It is no statement, or several, creates a temporary table, or has other file
-                clauses.
+            Rejected: It is no statement, several, another kind of statement, or one that no user
+                may run (`check_canonical`).
         """
-        canonical = self._canonical(sql)
-        if read_only:
-            statement.forbid_writes(canonical)
-        statement.forbid_temporary(canonical)
-        statement.forbid_file_clauses(canonical, own_file_clauses)
-        if not self._sandboxed:
-            statement.forbid_file_names(canonical)
+        check_canonical(
+            self._canonical(sql),
+            kind,
+            own_file_clauses=own_file_clauses,
+            read_only=read_only,
+            table_functions=self._table_functions,
+        )
 
     def _canonical(self, sql: bytes) -> bytes:
         """Return a statement in the form of the engine's parser: no comments, plain quotes."""
@@ -343,7 +348,7 @@ def open_directly(
         parameters: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> bytes:
-        engine.check(sql.encode(), read_only=read_only)
+        engine.check(sql.encode(), classify(sql.encode()).kind, read_only=read_only)
         with engine.handle("read only" if read_only else "write") as handle:
             handle.prepare(settings or {}, database)
             escaped = {name: _escape(value) for name, value in (parameters or {}).items()}

@@ -3,9 +3,10 @@
 import re
 
 STD_EXCEPTION = 1001
+ABORTED = 236
 
 _MESSAGE = re.compile(
-    r"Code: (?P<code>\d+)\. DB::Exception: (?P<text>.*?)"
+    r"Code: (?P<code>\d+)\. (?:DB::Exception: )?(?P<text>.*?)"
     r"(?: \((?P<name>[A-Z0-9_]+)\))?(?: \(version [^)]*\)?\))?\s*\Z",
     re.DOTALL,
 )
@@ -57,6 +58,11 @@ class Rejected(ServerError):
         self.code = code
         self.name = name
         self.detail = detail
+
+    @property
+    def is_fatal(self) -> bool:
+        """Whether the engine will refuse every further query as well."""
+        return self.code == ABORTED and "fatal error" in self.detail
 
 
 def from_engine(error: BaseException) -> Rejected:

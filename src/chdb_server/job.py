@@ -36,6 +36,10 @@ class Outcome:
     format: str | None
 
 
+class OtherThread(Exception):
+    """The job belongs to the other pool of threads: run it there."""
+
+
 class Job:
     """Carries out one request. `run` blocks; all other methods are for the event loop."""
 
@@ -63,15 +67,23 @@ class Job:
         self._cancelled = False
         self._target = ""
         self._lock = threading.Lock()
+        self._found: tuple[Statement, Iterator[bytes]] | None = None
 
-    def run(self) -> Outcome:
+    def run(self, *, inserts: bool) -> Outcome:
         """Do the work. Blocks for as long as the statement and the client take.
+
+        Args:
+            inserts: Whether this thread is one of those for rows to insert.
 
         Raises:
             Rejected: The error for the client.
             ClientGone: The client left in the middle of the body; no row was inserted.
+            OtherThread: The work belongs to the other threads; nothing was done yet.
         """
-        statement, data = self._read_statement()
+        self._found = self._found or self._read_statement()
+        statement, data = self._found
+        if inserts != (statement.kind is StatementKind.INSERT_DATA):
+            raise OtherThread
         with self._engine.handle(self._purpose(statement)) as handle:
             settings, clause = _split_settings(self._request.settings, statement)
             handle.prepare(settings, self._request.database)
@@ -107,7 +119,7 @@ class Job:
                         f"Syntax error: failed at position {len(statement.text) + 1} (end of "
                         "query). Expected one of: VALUES, FORMAT, SELECT, WITH",
                     )
-                self._check(statement.from_file(_ANY_FILE, b""), 1)
+                self._check(statement, statement.from_file(_ANY_FILE, b""), 1)
                 with self._spooled(data) as source:
                     sql = statement.from_file(source, clause)
                     return Outcome(b"", handle.query(sql, "TSV", params)[1], None)
@@ -119,14 +131,19 @@ class Job:
                     "no sessions: send settings and database as parameters of each request",
                 )
             case StatementKind.ANSWER | StatementKind.OTHER:
-                self._check(statement.text, 0)
+                self._check(statement, statement.text, 0)
                 name = statement.format or self._request.default_format
                 result, statistics = handle.query(statement.text, name, params)
                 answers = bool(result) or statement.kind is StatementKind.ANSWER
                 return Outcome(result, statistics, name if answers else None)
 
-    def _check(self, sql: bytes, own_file_clauses: int) -> None:
-        self._engine.check(sql, own_file_clauses=own_file_clauses, read_only=self._request.readonly)
+    def _check(self, statement: Statement, sql: bytes, own_file_clauses: int) -> None:
+        self._engine.check(
+            sql,
+            statement.kind,
+            own_file_clauses=own_file_clauses,
+            read_only=self._request.readonly,
+        )
 
     def _read(self, handle: Handle, statement: Statement) -> Outcome:
         """Let the engine write the result into a pipe, in the format's own true form.
@@ -135,7 +152,7 @@ class Job:
         statistics, and its plain query holds the whole result in memory.
         """
         name = statement.format or self._request.default_format
-        self._check(statement.into(_ANY_FILE, name), 1)
+        self._check(statement, statement.into(_ANY_FILE, name), 1)
         reader, writer = os.pipe()
         try:
             target = f"/dev/fd/{writer}"

@@ -30,8 +30,9 @@ from chdb_server import compression, protocol
 from chdb_server.connections import BoundedHttp
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
-from chdb_server.job import Job, Outcome
-from chdb_server.statement import begins_read
+from chdb_server.job import Job, OtherThread, Outcome
+from chdb_server.pulse import LATE_S, Pulse, end_process
+from chdb_server.statement import begins_insert
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -77,11 +78,9 @@ class ServerOptions:
         port: Port to listen on; 0 takes a free one.
         user: The only accepted user.
         password: Its password; may be empty.
-        threads: How many reads run at once; more wait. Statements that write have their own
-            threads.
+        threads: How many statements run at once; more wait. Inserts of rows have their own threads.
         memory_limit_bytes: Bound for all queries and merges together.
         shutdown_seconds: How long running requests may take to finish after SIGTERM.
-        sandboxed: Whether the system keeps this process from other files.
     """
 
     path: Path
@@ -92,7 +91,6 @@ class ServerOptions:
     threads: int = 16
     memory_limit_bytes: int = 4096 * _MIB
     shutdown_seconds: int = 20
-    sandboxed: bool = False
 
 
 def _host_port(host: str, port: int) -> str:
@@ -114,9 +112,7 @@ def serve(options: ServerOptions, config_file: Path) -> int:
     """
     listener = _listen(options.host, options.port)
     with listener:
-        engine = Engine(
-            options.path, config_file, options.memory_limit_bytes, sandboxed=options.sandboxed
-        )
+        engine = Engine(options.path, config_file, options.memory_limit_bytes)
         try:
             _serve(options, engine, listener)
         finally:
@@ -175,9 +171,9 @@ class App:
         """Read from the engine the facts that every response holds. Blocks for a few ms."""
         self._options = options
         self._engine = engine
-        # Long reads never keep an insert waiting.
-        self._reads = ThreadPoolExecutor(options.threads, thread_name_prefix="read")
-        self._writes = ThreadPoolExecutor(_INSERT_THREADS, thread_name_prefix="write")
+        # Long statements never keep an insert waiting.
+        self._others = ThreadPoolExecutor(options.threads, thread_name_prefix="statement")
+        self._inserts = ThreadPoolExecutor(_INSERT_THREADS, thread_name_prefix="insert")
         self._held_bytes = 0
         with engine.handle() as handle:
             handle.prepare({}, None)
@@ -189,6 +185,8 @@ class App:
             types = _ask(handle, "SELECT lower(name), content_type FROM system.formats")
         self._content_types = dict(line.split("\t") for line in types.splitlines())
         self._display_name = socket.gethostname()
+        self._pulse = Pulse(self._ask_constant)
+        self._pulse.start()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one request."""
@@ -197,7 +195,10 @@ class App:
         path = scope["path"]
         nothing_asked = scope["method"] != "POST" and not scope["query_string"]
         if path in ("/ping", "/replicas_status") or (path == "/" and nothing_asked):
-            await _send_all(send, 200, _PLAIN, b"Ok.\n")
+            if self._pulse.age_s > LATE_S:
+                await _send_all(send, 503, _PLAIN, b"The engine does not answer\n")
+            else:
+                await _send_all(send, 200, _PLAIN, b"Ok.\n")
         elif path not in ("/", "/query"):
             await _send_all(send, 404, _PLAIN, _NO_HANDLE)
         elif scope["method"] not in ("GET", "HEAD", "POST", "PUT"):
@@ -207,9 +208,18 @@ class App:
 
     def close(self) -> None:
         """Stop all running statements. Blocks until the threads are done."""
+        self._pulse.stop()
         self._engine.cancel_all()
-        for threads in (self._reads, self._writes):
+        for threads in (self._others, self._inserts):
             threads.shutdown(wait=True, cancel_futures=True)
+
+    def _ask_constant(self) -> None:
+        try:
+            with self._engine.handle("parse") as handle:
+                _ask(handle, "SELECT 1")
+        except Rejected as error:
+            if error.is_fatal:
+                end_process(error.detail)
 
     async def _answer(self, scope: "Scope", body: "_Body", send: "Send") -> None:
         response = _Response(send, str(uuid.uuid4()), self._display_name)
@@ -230,6 +240,8 @@ class App:
             response.encoding = compression.choose_encoding(accepted)
             await self._carry_out(request, headers.get("content-encoding", ""), body, response)
         except Rejected as error:
+            if error.is_fatal:
+                end_process(error.detail)
             await self._refuse(error, body, response)
         except ClientGone:
             pass
@@ -249,9 +261,9 @@ class App:
 
             chunks = compression.decompress(encoding, pieces, _MAX_INFLATED_BYTES)
             job = Job(self._engine, request, chunks, announce)
-            reads = request.readonly or begins_read(request.query or body.head)
-            threads = self._reads if reads else self._writes
-            done = asyncio.ensure_future(loop.run_in_executor(threads, job.run))
+            # A guess that costs nothing: compressed bytes do not show what they are.
+            inserts = not request.readonly and begins_insert(request.query or body.head)
+            done = asyncio.ensure_future(self._run(job, inserts=inserts))
             # From here on, any end of this task ends the read as well.
             watch = asyncio.ensure_future(_cancel_when_gone(body, job, done))
             try:
@@ -272,6 +284,20 @@ class App:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):
                     await watch
+
+    async def _run(self, job: Job, *, inserts: bool) -> Outcome:
+        """Run a job in the threads of its kind: only rows to insert get into those for inserts.
+
+        Args:
+            job: The work.
+            inserts: Where to begin; the job itself knows where it belongs.
+        """
+        loop = asyncio.get_running_loop()
+        pools = (self._inserts, self._others) if inserts else (self._others, self._inserts)
+        try:
+            return await loop.run_in_executor(pools[0], lambda: job.run(inserts=inserts))
+        except OtherThread:
+            return await loop.run_in_executor(pools[1], lambda: job.run(inserts=not inserts))
 
     @asynccontextmanager
     async def _received(self, body: "_Body") -> "AsyncIterator[Iterator[bytes]]":

@@ -4,8 +4,9 @@ ClickHouse's own parser runs inside the engine. This module only finds the few f
 a request is carried out: whether it reads or writes, which format it names, and where the data of
 an INSERT begins. It is pure: no engine, no I/O.
 
-It is no security boundary: it classifies some texts otherwise than the engine. The engine checks
-each statement before it runs (`Engine.check`), and runs a read without the right to write.
+It is no security boundary: it classifies some texts otherwise than the engine. So the engine's
+parser rewrites each statement before it runs (`Engine.check`), and `check_canonical` refuses it if
+that text is another kind of statement.
 
 Facts from the ClickHouse documentation: "HTTP interface", "INSERT INTO statement", "FORMAT
 clause", "INTO OUTFILE clause", "SQL syntax" (literals, comments, heredocs).
@@ -26,12 +27,17 @@ ACCESS_DENIED = 497
 READONLY = 164
 NOT_IMPLEMENTED = 48
 MAX_TOKENS = 300_000
+# Each of them costs a search through the whole text.
+MAX_OPEN_HEREDOCS = 8
 
+# Each token takes time in proportion to its length: quotes never backtrack, and what is opened and
+# not closed is one token up to the end of the text.
 _TOKEN = re.compile(
     rb"""
     (?P<space>\s+ | --[^\n]* | \#[\ !][^\n]* | /\*.*?\*/ )
-  | (?P<quoted>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `(?:[^`\\]|\\.|``)*`
-             | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+  | (?P<quoted>'(?:[^'\\]|\\.|'')*+' | "(?:[^"\\]|\\.|"")*+" | `(?:[^`\\]|\\.|``)*+` )
+  | (?P<open>['"`].* | /\*.* )
+  | (?P<heredoc>\$\w*\$ )
   | (?P<word>[A-Za-z0-9_$\x80-\xff]+)
   | (?P<other>.)
     """,
@@ -41,10 +47,22 @@ _TOKEN = re.compile(
 _LITERAL = re.compile(rb"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
 _FILE_CLAUSE = re.compile(rb"INTO\s+OUTFILE\s+''|FROM\s+INFILE\s+''")
 _TEMPORARY = re.compile(rb"\s*(CREATE|REPLACE|CREATE\s+OR\s+REPLACE)\s+TEMPORARY\b")
-_DISK = re.compile(rb"\bdisk\s*\(")
-_FILE_NAME = re.compile(rb"\b(file|EmbeddedRocksDB|Executable|ExecutablePool|FileLog)\b")
+_STRING = re.compile(rb"""'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_CALL = re.compile(rb"(?:`([^`]*)`|\b(\w+))\s*\(")
+_APPLIED = re.compile(rb"\bAPPLY[\s(]+(?:`([^`]*)`|(\w+))")
+_ENGINE = re.compile(rb"\bENGINE = `?(\w+)")
+# Table functions that read no more than the user's own tables; ClickHouse has about 90 others.
+_OWN_TABLE_FUNCTIONS = frozenset(
+    b"numbers numbers_mt zeros zeros_mt generateseries generate_series primes generaterandom null"
+    b" values format view viewexplain merge mergetreeindex mergetreeprojection".split()
+)
+# No table functions, but they open files.
+_OPENERS = frozenset({b"file", b"disk"})
+_OWN_TABLE_ENGINES = re.compile(
+    rb"\w*MergeTree|Memory|Null|Log|TinyLog|StripeLog|Set|Join|Buffer|Merge|GenerateRandom|Atomic"
+)
 _READS = frozenset({"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
-_DESTROYERS = frozenset({"DROP", "TRUNCATE", "DELETE", "DETACH", "CLEAR", "REPLACE", "UPDATE"})
+_HARMLESS = _READS | {"INSERT", "CREATE", "SET", "USE"}
 _ANSWERS = frozenset({"KILL", "CHECK", "BACKUP", "RESTORE"})
 
 
@@ -122,20 +140,33 @@ class _Token:
     depth: int
     word: str
     """In capitals; empty unless the token is a bare word."""
+    is_open: bool = False
+    """It is a quote or a comment that the text does not close."""
 
 
 def _tokens(sql: bytes) -> Iterator[_Token]:
-    depth = 0
-    for number, match in enumerate(_TOKEN.finditer(sql)):
+    depth = number = position = open_heredocs = 0
+    while match := _TOKEN.match(sql, position):
+        start, position = match.span()
+        number += 1
         if number > MAX_TOKENS:
             raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
         if match.lastgroup == "space":
             continue
         text = match.group()
+        if match.lastgroup == "heredoc":
+            closing = sql.find(text, position)
+            if closing >= 0:
+                position = closing + len(text)
+                text = sql[start:position]
+            else:
+                open_heredocs += 1
+                if open_heredocs > MAX_OPEN_HEREDOCS:
+                    raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Too many heredocs are not closed")
         word = text.decode("latin-1").upper() if match.lastgroup == "word" else ""
         if text in (b")", b"]", b"}"):
             depth -= 1
-        yield _Token(text, match.start(), match.end(), depth, word)
+        yield _Token(text, start, position, depth, word, match.lastgroup == "open")
         if text in (b"(", b"[", b"{"):
             depth += 1
 
@@ -171,69 +202,96 @@ def classify(sql: bytes) -> Statement:
     return Statement(StatementKind.READ, sql[:start], name, sql[stop:end])
 
 
-def begins_read(sql: bytes) -> bool:
-    """Return whether a text begins as a read does; this only chooses its thread."""
+def begins_insert(sql: bytes) -> bool:
+    """Return whether a text begins as an INSERT does; this only chooses its thread."""
     first = next((token for token in _tokens(sql) if token.text != b"("), None)
-    return first is not None and first.word in _READS
+    return first is not None and first.word == "INSERT"
 
 
-def destroys(sql: bytes) -> bool:
-    """Return whether a statement may delete data, so that the user should be asked first."""
-    words = [token.word for token in _tokens(sql)]
-    begins = next((word for word in words if word), "")
-    return begins not in _READS and bool(_DESTROYERS.intersection(words))
+def may_destroy(sql: bytes) -> bool:
+    """Return whether a statement may delete data, so that the user should be asked first.
+
+    Everything may that is not known to be harmless, and every text that ClickHouse may read
+    otherwise than this module does.
+    """
+    tokens = list(_tokens(sql))
+    begins = next((token.word for token in tokens if token.word), "")
+    if begins not in _HARMLESS:
+        return bool(tokens)
+    return any(
+        token.word == "REPLACE" or (not token.text.isascii() and not _is_quoted(token))
+        for token in tokens
+    )
 
 
-def forbid_writes(canonical: bytes) -> None:
-    """Refuse a statement that changes a state and that the engine calls a read, such as KILL QUERY.
+def _is_quoted(token: _Token) -> bool:
+    return token.text[:1] in b"'\"`$" and len(token.text) > 1 and token.text[-1:] == token.text[:1]
+
+
+def check_canonical(
+    canonical: bytes,
+    kind: StatementKind,
+    *,
+    own_file_clauses: int,
+    read_only: bool,
+    table_functions: frozenset[bytes],
+) -> None:
+    """Refuse a statement that no user may run, however the text looked.
 
     Args:
-        canonical: The statement as ClickHouse's formatQuery writes it.
+        canonical: The statement as ClickHouse's formatQuery writes it: one statement, without
+            comments and inserted data, with literals in plain quotes and keywords in capitals.
+        kind: The kind that `classify` found, by which the statement will be run.
+        own_file_clauses: How many INTO OUTFILE and FROM INFILE the caller has put into it. The
+            client part of chDB carries them out, and no grant has any effect on it.
+        read_only: It must change no state.
+        table_functions: The names of the engine's table functions, in small letters.
 
     Raises:
-        Rejected: It does not begin as a read.
+        Rejected: It is another kind of statement, names another file, opens a file, an address or
+            a program, or creates a temporary table.
     """
-    if not begins_read(canonical):
+    first = next((token.word for token in _tokens(canonical) if token.text != b"("), "")
+    text = _LITERAL.sub(b"''", canonical)
+    if kind is not _kind(first, text):
+        raise Rejected(
+            SYNTAX_ERROR,
+            "SYNTAX_ERROR",
+            "Syntax error: the text can be read in two ways; write keywords in plain letters, with "
+            "plain spaces and quotes between them",
+        )
+    if read_only and kind is not StatementKind.READ:
         raise Rejected(
             READONLY,
             "READONLY",
             "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
             "readonly. You should use method POST for modifying queries.",
         )
-
-
-def forbid_temporary(canonical: bytes) -> None:
-    """Refuse a temporary table, which would outlive its request in a session that others use.
-
-    Args:
-        canonical: The statement as ClickHouse's formatQuery writes it.
-
-    Raises:
-        Rejected: It creates a temporary table.
-    """
     if _TEMPORARY.match(canonical):
+        # It would outlive its request in a session that others use.
         raise Rejected(
             NOT_IMPLEMENTED,
             "NOT_IMPLEMENTED",
             "Temporary tables are not supported, because this server keeps no sessions; "
             "create a table and drop it",
         )
+    _forbid_file_clauses(text, own_file_clauses)
+    _forbid_sources(_STRING.sub(b"''", canonical), table_functions)
 
 
-def forbid_file_clauses(canonical: bytes, own: int) -> None:
-    """Refuse a statement that names files, which the client part of chDB would open.
+def _kind(first: str, canonical: bytes) -> StatementKind:
+    """Return the kind of a statement as the engine's parser has read it."""
+    if first == "INSERT":
+        selects = re.search(rb"\b(SELECT|WITH)\b", canonical)
+        return StatementKind.OTHER if selects else StatementKind.INSERT_DATA
+    if first in ("SET", "USE"):
+        return StatementKind[first]
+    if first in _ANSWERS:
+        return StatementKind.ANSWER
+    return StatementKind.READ if first in _READS else StatementKind.OTHER
 
-    Args:
-        canonical: The statement as ClickHouse's formatQuery writes it: one statement, without
-            comments, with literals in plain quotes and keywords in capitals.
-        own: How many such clauses may be there.
 
-    Raises:
-        Rejected: There are others.
-    """
-    text = _LITERAL.sub(b"''", canonical)
-    if _DISK.search(text):
-        raise Rejected(ACCESS_DENIED, "ACCESS_DENIED", "disk() is not allowed")
+def _forbid_file_clauses(text: bytes, own: int) -> None:
     clauses = _FILE_CLAUSE.findall(text)
     if len(clauses) == own:
         return
@@ -244,21 +302,21 @@ def forbid_file_clauses(canonical: bytes, own: int) -> None:
     )
 
 
-def forbid_file_names(canonical: bytes) -> None:
-    """Refuse statements that open files in ways that no grant covers, where there is no sandbox.
+def _forbid_sources(text: bytes, table_functions: frozenset[bytes]) -> None:
+    """Allow only the functions and engines that reach nothing but the user's own tables.
 
-    A column with such a name is refused as well.
-
-    Args:
-        canonical: The statement as ClickHouse's formatQuery writes it.
-
-    Raises:
-        Rejected: There is such a word outside of literals.
+    Some open a file before the engine looks at the user's rights, or ask for no right. A table of
+    such a name is refused as well.
     """
-    if found := _FILE_NAME.search(_LITERAL.sub(b"''", canonical)):
-        word = found.group().decode()
+    calls = (*_CALL.findall(text), *_APPLIED.findall(text))
+    names = {(quoted or bare).lower() for quoted, bare in calls}
+    forbidden = names & ((table_functions - _OWN_TABLE_FUNCTIONS) | _OPENERS)
+    engines = [name for name in _ENGINE.findall(text) if not _OWN_TABLE_ENGINES.fullmatch(name)]
+    for name in (*sorted(forbidden), *engines):
         raise Rejected(
-            ACCESS_DENIED, "ACCESS_DENIED", f"{word} could open files, and is not allowed here"
+            ACCESS_DENIED,
+            "ACCESS_DENIED",
+            f"{name.decode(errors='replace')} could reach files or addresses, and is not allowed",
         )
 
 
@@ -273,8 +331,7 @@ def split(sql: bytes) -> tuple[list[bytes], bytes]:
     start = end = 0
     for token in _tokens(sql):
         end = token.end
-        if token.text in (b"'", b'"', b"`") or sql.startswith(b"/*", token.start):
-            # Opened and not closed.
+        if token.is_open:
             break
         if token.text == b";":
             statements.append(sql[start : token.start].strip())

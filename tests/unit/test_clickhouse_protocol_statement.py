@@ -1,9 +1,11 @@
 """Classification of SQL by the embedded ClickHouse."""
 
+import contextlib
+
 import pytest
 
 from chdb_server.errors import Rejected
-from chdb_server.statement import StatementKind, classify
+from chdb_server.statement import MAX_TOKENS, StatementKind, classify, may_destroy
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,44 @@ def test_into_puts_the_target_before_format_and_settings() -> None:
         b"SELECT 1 SETTINGS a = 1 \nINTO OUTFILE '/dev/fd/9' APPEND\nFORMAT CSV SETTINGS b = 2"
     )
     assert classify(b"SELECT 1").into("f", "TSV").endswith(b"APPEND\nFORMAT TSV")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"'\\", b"\"'`", b"/*", b"/* */ /*", b"$a$ ", b"$", b"--", b"# ", b"''", b"'a'\\"],
+)
+def test_classify_takes_time_in_proportion_to_the_text(text: bytes) -> None:
+    """Text of this size took hours while each unclosed quote meant a search to the end."""
+    with contextlib.suppress(Rejected):
+        classify(b"SELECT " + text * ((1 << 20) // len(text)))
+
+
+def test_classify_refuses_many_open_heredocs() -> None:
+    tags = b" ".join(b"$%d$" % n for n in range(MAX_TOKENS // 4))
+    with pytest.raises(Rejected, match="heredocs"):
+        classify(b"SELECT " + tags)
+
+
+@pytest.mark.parametrize(
+    ("sql", "asks"),
+    [
+        ("SELECT 1", False),
+        ("WITH 1 AS drop SELECT drop", False),
+        ("INSERT INTO t VALUES (1)", False),
+        ("CREATE TABLE t (x Int8) ENGINE = Memory", False),
+        ("SELECT 'größer', `größer`", False),
+        ("", False),
+        ("DROP TABLE t", True),
+        ("DROP\u00a0TABLE t", True),
+        ("\u00a0SELECT 1", True),
+        ("CREATE OR REPLACE TABLE t (x Int8) ENGINE = Memory", True),
+        ("REPLACE TABLE t (x Int8) ENGINE = Memory", True),
+        ("ALTER TABLE t MODIFY TTL x + INTERVAL 1 DAY", True),
+        ("OPTIMIZE TABLE t DEDUPLICATE", True),
+        ("EXCHANGE TABLES t AND u", True),
+        ("SYSTEM STOP MERGES", True),
+        ("SELECT ‘'’; DROP TABLE t", True),
+    ],
+)
+def test_may_destroy_knows_what_is_harmless(sql: str, asks: bool) -> None:
+    assert may_destroy(sql.encode()) is asks

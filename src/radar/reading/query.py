@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chdb_server.errors import Rejected, ServerError
-from chdb_server.statement import StatementKind, classify, destroys
+from chdb_server.statement import StatementKind, classify, may_destroy
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.reading import recorded
@@ -107,7 +107,7 @@ def may_run(sql: bytes) -> bool:
 
     The answer is no unless the user types `yes`.
     """
-    if not destroys(sql) or not sys.stdin.isatty():
+    if not may_destroy(sql) or not sys.stdin.isatty():
         return True
     print("This statement can delete data. Type yes to run it: ", end="", file=sys.stderr)  # noqa: T201
     sys.stderr.flush()
