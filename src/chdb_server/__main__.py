@@ -5,6 +5,7 @@ variable CLICKHOUSE_PASSWORD holds the password.
 """
 
 import argparse
+import ctypes
 import os
 import shutil
 import sys
@@ -37,13 +38,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _confine(path: Path, config_file: Path) -> bool:
-    """Restrict this process to the data folder with its temporary files; return the success."""
+def _confine(path: Path, config_file: Path) -> None:
+    """Restrict this process to the data folder with its temporary files, where Linux can."""
     temporary = path / "temporary"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(mode=0o700)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
-    return sandbox.enter(path, [config_file.parent])
+    sandbox.enter(path, [config_file.parent])
 
 
 def run(arguments: list[str]) -> int:
@@ -58,7 +59,8 @@ def run(arguments: list[str]) -> int:
         raise MissingPassword("set CLICKHOUSE_PASSWORD, or give --no-password in a test")
     memory_limit_bytes = parsed.memory_limit * config.MIB
     config_file = config.prepare(path, memory_limit_bytes)
-    sandboxed = _confine(path, config_file)
+    _forget_environment()
+    _confine(path, config_file)
     # chDB imports pyarrow if it is installed, for functions that this server does not use. Without
     # it this process starts sooner and is smaller.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
@@ -73,9 +75,26 @@ def run(arguments: list[str]) -> int:
         threads=parsed.threads,
         memory_limit_bytes=memory_limit_bytes,
         shutdown_seconds=parsed.shutdown_seconds,
-        sandboxed=sandboxed,
     )
     return serve(options, config_file)
+
+
+def _forget_environment() -> None:
+    """Overwrite the variables that this process was started with, passwords among them.
+
+    Linux shows them as a file, /proc/self/environ, which must tell nothing to a query that could
+    read files. The process keeps its own copies, and uses those.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    # Fields 50 and 51 of proc_pid_stat(5); the first two, before the bracket, are left out.
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = int(fields[47]), int(fields[48])
+    if not 0 < begin < end:
+        return  # this kernel does not show them
+    for name, value in os.environ.items():
+        os.environ[name] = value
+    ctypes.memset(begin, 0, end - begin)
 
 
 def main(arguments: list[str]) -> int:

@@ -19,6 +19,7 @@ from chdb_server.errors import DataUnavailable, PathInUse
 
 MIB = 1 << 20
 DEFAULT_MEMORY_LIMIT_BYTES = 4096 * MIB
+READ_TIME_LIMIT_S = 600
 MAX_QUERY_BYTES = MIB  # of SQL without the data of an INSERT; ClickHouse's default is a quarter
 
 _GRANTS = (
@@ -39,6 +40,8 @@ _FIXED = (
     "merge_tree_disk",
     "merge_tree_storage_policy",
     "merge_tree_table_disk",
+    # Its other parser of JSON overflows the stack where the JSON is deep, and ends the engine.
+    "allow_simdjson",
 )
 
 # chDB's overlay of a database and the machine's files; the user has no rights in it.
@@ -48,11 +51,14 @@ _OVERLAY = "_overlay"
 _GREATEST = {
     "max_query_size": MAX_QUERY_BYTES,
     "max_parser_depth": 1000,
+    "max_execution_time": READ_TIME_LIMIT_S,
     "max_threads": 64,
     "max_insert_threads": 64,
     "max_untracked_memory": 64 * MIB,
     "max_temporary_data_on_disk_size_for_query": 8192 * MIB,
 }
+
+_LEAST = {"max_execution_time": 0.001}
 
 
 def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> Path:
@@ -142,12 +148,15 @@ def _server(path: Path, users: Path, memory_limit_bytes: int) -> str:
 
 
 def _users(memory_limit_bytes: int) -> str:
-    greatest = _GREATEST | {"max_memory_usage": memory_limit_bytes}
+    greatest = _GREATEST | {"max_memory_usage": memory_limit_bytes // 2}
     constraints = "".join(
         [
             *(f"<{name}><readonly/></{name}>" for name in _FIXED),
             # Zero would mean no bound.
-            *(f"<{name}><min>1</min><max>{most}</max></{name}>" for name, most in greatest.items()),
+            *(
+                f"<{name}><min>{_LEAST.get(name, 1)}</min><max>{most}</max></{name}>"
+                for name, most in greatest.items()
+            ),
         ]
     )
     bounds = "".join(f"<{name}>{most}</{name}>" for name, most in _DEFAULTS.items())
