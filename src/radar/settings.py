@@ -493,13 +493,16 @@ class Settings(_Addresses):
 
     # Workers
     batch_size: int = Field(
-        5000, ge=1, le=1_000_000, description="Insert a batch when it has this many rows, or 8 MiB."
+        5000,
+        ge=1,
+        le=1_000_000,
+        description="Insert a batch when it has this many messages, or 8 MiB.",
     )
     batch_max_size: int = Field(
         50_000,
         ge=1,
         le=1_000_000,
-        description="Let a due batch also take waiting messages, up to this many rows.",
+        description="Let a due batch also take waiting messages, up to this many messages.",
     )
     batch_timeout_seconds: Seconds = Field(
         5,

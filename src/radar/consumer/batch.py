@@ -65,7 +65,7 @@ class InsertBlock(NamedTuple):
         size: How many messages there are.
         size_bytes: Bytes of their values.
         parts: The messages that become rows, chunk by chunk.
-        letters: The others; each becomes a dead letter.
+        bad_messages: The others; each becomes a dead letter.
         fingerprint: Of all of them.
     """
 
@@ -194,7 +194,7 @@ class Batch:
                 self._blocks.append(_OpenBlock(None))
 
     def age_s(self, now_s: float) -> float:
-        """Return the age of the oldest message, or the time since the newest block if longer."""
+        """Return the age of the oldest message, or the time since the newest block if shorter."""
         return now_s - self._opened_at_s
 
     def due_in_s(self, now_s: float) -> float | None:

@@ -81,7 +81,7 @@ class StopSignal(Protocol):
 
 
 class Worker:
-    """Stores one dataset; single-threaded, one process per partition.
+    """Stores the messages of one dataset from its partitions of the topic; single-threaded.
 
     Attributes:
         positions: The next offset to be stored, by assigned partition. Other threads may read it.

@@ -58,11 +58,12 @@ _ERROR = methodcaller("error")
 class GroupReader:
     """A member of a consumer group on one topic; every offset is committed explicitly.
 
-    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and metadata
-    and returns the offset to start from. `on_revoke` gets the partitions that are taken away. Both
-    run inside `consume` and `close`, in the calling thread.
+    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and
+    metadata. `on_revoke` gets the partitions that are taken away. Both run inside `consume` and
+    `close`, in the calling thread.
 
     Attributes:
+        session_timeout_s: The group gives a silent member's partitions away after this time.
         unreadable: The unreadable batches at which owned partitions stand.
         invalid: Why Kafka refuses the positions of owned partitions, by partition; `seek` ends it.
     """

@@ -115,6 +115,7 @@ class Feed:
             connection that has subscribed, is read again, or was given up while it was sending.
         gaps: Records which markets no connection covered.
         session_recorder: Records the sessions.
+        request_pace: Spaces the requests of streams and of backfill.
         pace: Spaces the attempts to connect.
         max_age_s: A connection is replaced at this age at the latest.
         markets_per_connection: How many markets share a connection.
@@ -122,6 +123,7 @@ class Feed:
         frame_bytes: Their size.
         records: Records parsed from them.
         last_frame_us: When the newest arrived, Unix time.
+        clock: Dates the frames, and reports when the machine's clock was set.
         sessions: The open connections.
         trouble: Why the newest lost or refused connection ended.
         gate: Closed while the exchange wants no requests.
@@ -306,6 +308,7 @@ class Session:
         refused: Those that it does not deliver.
         opened: When it opened, in monotonic seconds.
         subscribed_us: When it had subscribed, Unix time.
+        detail: Why it ended.
     """
 
     def __init__(
@@ -337,7 +340,7 @@ class Session:
         self._read_on.set()
         self.opened = time.monotonic()
         self.subscribed_us = unix_us()
-        self.detail = ""  # why it ended
+        self.detail = ""
         self._number = next(_connection_numbers)
         self._log = _log.bind(connection=self._number)
         worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret

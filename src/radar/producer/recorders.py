@@ -60,6 +60,8 @@ class TradeRecorder:
 
     Attributes:
         sequences: The holes in the exchange's numbers; None: it gives no consecutive ones.
+        clock_skew_s: Of the newest complete window: the receive-minus-exchange time nearest to
+            zero. None: no window is complete.
     """
 
     def __init__(self, exchange: str, *, proves_trades: bool = False) -> None:
@@ -69,7 +71,7 @@ class TradeRecorder:
         self._clock_skew = metrics.CLOCK_SKEW_SECONDS.labels(exchange)
         self._delay_us = 0  # the delay nearest to zero of the new trades of this window
         self._window_began_us = 0
-        self.clock_skew_s: float | None = None  # of the newest complete window
+        self.clock_skew_s: float | None = None
 
     def source(self, *, history: bool = False) -> Take:
         """Return a function that takes the trades of one source and counts equal ones together.
