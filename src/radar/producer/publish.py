@@ -72,7 +72,7 @@ class BufferedPublisher:
             self._room_at = self._publisher.queued // 2
         self.waiting += 1
         try:
-            while self._publisher.queued > self._room_at or not self._fits(key, value):
+            while self._publisher.queued > self._room_at or not self._try_publish(key, value):
                 # Room comes with acknowledgements.
                 self._publisher.poll(0)
                 await asyncio.sleep(_RETRY_S)
@@ -120,7 +120,7 @@ class BufferedPublisher:
         if self.waiting:
             self._count_waiting()
 
-    def _fits(self, key: bytes, value: bytes) -> bool:
+    def _try_publish(self, key: bytes, value: bytes) -> bool:
         try:
             self._publisher.publish(key, value)
         except BufferFull:
