@@ -77,6 +77,6 @@ def test_outlet_caller_cancelled_while_waiting_is_counted(kafka_settings: Settin
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert (buffer.waiting, buffer.given_up) == (0, 1)
+        assert (buffer.waiting, buffer.abandoned) == (0, 1)
 
     asyncio.run(publish())

@@ -81,7 +81,7 @@ def test_repair_stopped_while_kafka_is_away_publishes_what_it_had_read(
             async with Link(host, int(broker_port), int(settings.kafka_broker.split(":")[1])):
                 await finishing
                 assert await asyncio.to_thread(publisher.flush, 30) == 0
-            assert (publisher.acknowledged, buffer.given_up) == (TRADES_OF_MARKET, 0)
+            assert (publisher.acknowledged, buffer.abandoned) == (TRADES_OF_MARKET, 0)
 
     asyncio.run(record())
 
@@ -99,6 +99,6 @@ def test_repair_stopped_while_kafka_stays_away_says_what_it_leaves(
             )
             repair, buffer, _ = await stopped_repair(sim, settings)
             await repair.finish(0)
-            assert (buffer.waiting, buffer.given_up) == (0, 1)
+            assert (buffer.waiting, buffer.abandoned) == (0, 1)
 
     asyncio.run(record())

@@ -296,7 +296,7 @@ class Producer:
 
     async def _flush(self, deadline: float) -> tuple[int, int]:
         """Wait until Kafka has all messages; return how many are left, and how many it refused."""
-        left = self._buffer.given_up + sum(buffer.given_up for buffer in self._update_buffers)
+        left = self._buffer.abandoned + sum(buffer.abandoned for buffer in self._update_buffers)
         failed = 0
         for publisher in (self._publisher, *self._update_publishers, *self._report_publishers):
             if publisher is not self._publisher:

@@ -24,7 +24,7 @@ class BufferedPublisher:
 
     Attributes:
         waiting: How many callers wait for room; none of them reads the exchange meanwhile.
-        given_up: Messages whose callers were cancelled while they waited.
+        abandoned: Messages whose callers were cancelled while they waited.
         stalled_s: How long Kafka has acknowledged no message although messages wait, when last
             mirrored.
     """
@@ -32,7 +32,7 @@ class BufferedPublisher:
     def __init__(
         self, publisher: Publisher, dataset: str, on_given_up: OnGivenUp = _nothing
     ) -> None:
-        self.waiting = self.given_up = 0
+        self.waiting = self.abandoned = 0
         self._on_given_up = on_given_up
         self._refused = Counter[str]()
         self._refusals = {
@@ -77,7 +77,7 @@ class BufferedPublisher:
                 self._publisher.poll(0)
                 await asyncio.sleep(_RETRY_S)
         except asyncio.CancelledError:
-            self.given_up += 1
+            self.abandoned += 1
             raise
         finally:
             self._count_waiting()
