@@ -533,7 +533,7 @@ ReadColumns = Callable[[Sequence[bytes]], Columns]
 trade_columns: ReadColumns = TradeColumns()
 depth_columns: ReadColumns = DepthColumns()
 # The messages that are read many at a time; `MessageColumns` reads all others.
-FAST: Mapping[type[message_format.Message], ReadColumns] = {
+FAST: Mapping[type[message_format.MessageValue], ReadColumns] = {
     message_format.TradeMessage: trade_columns,
     message_format.DepthMessage: depth_columns,
 }
