@@ -48,7 +48,7 @@ from radar.producer.gaps import Uncovered
 from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
-from radar.producer.recorders import Message, Record, Recorder
+from radar.producer.recorders import KeyValue, Record, Recorder
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market, Trade, TradeSide
@@ -562,7 +562,7 @@ class Session:
             except InvalidFrame as error:
                 self._note_invalid(error)
 
-    def _record(self, record: Record) -> Message | None:
+    def _record(self, record: Record) -> KeyValue | None:
         """Publish a record; return its message if it must wait for room."""
         feed = self._feed
         if record.symbol not in feed.markets:
@@ -723,7 +723,7 @@ class Session:
         except BufferFull:
             await self._publish_when_room(message, updates)
 
-    async def _publish_when_room(self, message: Message, buffer: BufferedPublisher) -> None:
+    async def _publish_when_room(self, message: KeyValue, buffer: BufferedPublisher) -> None:
         """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
         self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()

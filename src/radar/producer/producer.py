@@ -29,7 +29,7 @@ from radar.producer.origin import ExchangeOrigin
 from radar.producer.pacing import Pace
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
-from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
+from radar.producer.recorders import DepthRecorder, KeyValue, Recorder, TradeRecorder
 from radar.producer.reports import Reports
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
@@ -627,7 +627,7 @@ class Producer:
             wait_s = SERVE_S if due is None else min(SERVE_S, max(0, due - time.monotonic()))
             await asyncio.sleep(wait_s)
 
-    async def _publish(self, take: Callable[[], Iterable[Message]]) -> None:
+    async def _publish(self, take: Callable[[], Iterable[KeyValue]]) -> None:
         async with self._publishing:
             for message in take():
                 try:

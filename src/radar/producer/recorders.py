@@ -14,7 +14,7 @@ from radar.producer.trade_sequence import TradeSequences
 from radar.records import BookSide, DepthSnapshot, Trade
 from radar.telemetry import metrics
 
-Message = tuple[bytes, bytes]  # key and value
+KeyValue = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot
 SKEW_WINDOW_US = 10_000_000
 # A trade carries its second only; the exchange's clock may differ by another one.
@@ -22,7 +22,7 @@ SECOND_MS = 2_000
 
 # Takes a record of one source; returns the message to publish now, if any. Does not block.
 # Raises InvalidMessage for a record that workers would refuse, and keeps no memory of it.
-Take = Callable[[Record], Message | None]
+Take = Callable[[Record], KeyValue | None]
 
 
 class Recorder(Protocol):
@@ -36,16 +36,16 @@ class Recorder(Protocol):
         `history` marks a REST read.
         """
 
-    def release(self) -> Iterator[Message]:
+    def release(self) -> Iterator[KeyValue]:
         """Return the messages that have become due by the passing of time."""
 
     def next_due(self) -> float | None:
         """Return when `release` will have a message, by `time.monotonic`; None: not known."""
 
-    def drain(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[KeyValue]:
         """Return the messages that still wait, at the end."""
 
-    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+    def forget(self, symbols: Collection[str]) -> Iterator[KeyValue]:
         """Forget markets that no longer exist; return their messages that still wait."""
 
     def expect(self, symbol: str, number: int) -> None:
@@ -81,7 +81,7 @@ class TradeRecorder:
         """
         occurrences = Occurrences()
 
-        def take(trade: Record) -> Message | None:
+        def take(trade: Record) -> KeyValue | None:
             if not isinstance(trade, Trade):
                 return None
             if not history:
@@ -102,7 +102,7 @@ class TradeRecorder:
 
         return take
 
-    def release(self) -> Iterator[Message]:
+    def release(self) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait."""
         return iter(())
 
@@ -110,11 +110,11 @@ class TradeRecorder:
         """Return None: trades do not wait."""
         return None
 
-    def drain(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait."""
         return iter(())
 
-    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+    def forget(self, symbols: Collection[str]) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait, and the memory of them is bounded."""
         if self.sequences is not None:
             self.sequences.forget(symbols)
@@ -186,7 +186,7 @@ class DepthRecorder:
     def source(self, *, history: bool = False) -> Take:
         """Return a function that takes the snapshots of one more connection."""
 
-        def take(snapshot: Record) -> Message | None:
+        def take(snapshot: Record) -> KeyValue | None:
             if not isinstance(snapshot, DepthSnapshot):
                 return None
             message_format.check_depth(snapshot)
@@ -199,7 +199,7 @@ class DepthRecorder:
 
         return take
 
-    def release(self) -> Iterator[Message]:
+    def release(self) -> Iterator[KeyValue]:
         """Return the messages of the snapshots whose interval is over."""
         self._count()
         return map(_depth_message, self._conflation.release(monotonic()))
@@ -208,12 +208,12 @@ class DepthRecorder:
         """Return when the next interval of a waiting snapshot is over."""
         return self._conflation.next_due()
 
-    def drain(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[KeyValue]:
         """Return the messages of all waiting snapshots."""
         self._count()
         return map(_depth_message, self._conflation.drain())
 
-    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+    def forget(self, symbols: Collection[str]) -> Iterator[KeyValue]:
         """Forget the books of markets; return the messages of their waiting snapshots."""
         for symbol in symbols:
             for side in BookSide:
@@ -256,7 +256,7 @@ class DepthRecorder:
         self._counted = self._conflation.replaced
 
 
-def _depth_message(snapshot: DepthSnapshot) -> Message:
+def _depth_message(snapshot: DepthSnapshot) -> KeyValue:
     return message_format.message_key(
         snapshot.source, snapshot.symbol
     ), message_format.encode_depth(snapshot)
