@@ -32,7 +32,7 @@ class Market:
     def __init__(self) -> None:
         self.recorder = TradeRecorder("wallex")
         self.freshness = TradeFreshness(DEADLINE_S, self.recorder)
-        self._take = self.recorder.source()
+        self._take = self.recorder.taker()
         self._heard: dict[str, int] = {}
         self.told: list[Trade] = []  # by REST
 

@@ -228,7 +228,7 @@ class Backfill:
         _log.warning("cannot backfill", detail=self.trouble, retry_s=round(delay_s, 2))
 
     async def publish(self, recent: RecentTrades) -> None:
-        """Publish the trades of an answer that no source has brought yet.
+        """Publish the trades of an answer that no connection has brought yet.
 
         A trade that is taken here is no longer taken from a connection. The caller may be cancelled
         while it waits for Kafka; this trade must still be published. See `finish`.
@@ -332,7 +332,7 @@ class Backfill:
         return random.uniform(limit_s / 2, limit_s)  # noqa: S311 - spreads load, keeps no secret
 
     async def _publish(self, recent: RecentTrades) -> None:
-        take = self._recorder.source(history=True)
+        take = self._recorder.taker(history=True)
         for number, trade in enumerate(recent.trades, 1):
             if number % _TRADES_AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -351,7 +351,7 @@ class Session:
         loop = asyncio.get_running_loop()
         self._wear = loop.call_later(age_s, self.worn.set)
         self._answer_due = loop.call_later(limits.subscribe_s, self._refuse_unanswered)
-        self._take = feed.recorder.source()
+        self._take = feed.recorder.taker()
         self._chains = BookChains()
         self._is_read = False
         self.reading: asyncio.Task[None]

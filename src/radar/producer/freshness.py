@@ -67,10 +67,10 @@ class UnpublishedTrades(Protocol):
     """The knowledge of published trades; see `radar.producer.recorders.TradeRecorder`."""
 
     def unpublished(self, trades: list[Trade]) -> list[tuple[Trade, int]]:
-        """Return the trades that no source has brought, each with its occurrence."""
+        """Return the trades that no connection has brought, each with its occurrence."""
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
-        """Return whether still no source has brought such a trade."""
+        """Return whether still no connection has brought such a trade."""
 
 
 class _Suspect(NamedTuple):

@@ -20,8 +20,8 @@ SKEW_WINDOW_US = 10_000_000
 # A trade carries its second only; the exchange's clock may differ by another one.
 SECOND_MS = 2_000
 
-# Takes a record of one source; returns the message to publish now, if any. Does not block.
-# Raises InvalidMessage for a record that workers would refuse, and keeps no memory of it.
+# Takes a record of one connection or REST answer; returns the message to publish now, if any. Does
+# not block. Raises InvalidMessage for a record that workers would refuse, and does not remember it.
 Take = Callable[[Record], KeyValue | None]
 
 
@@ -30,10 +30,10 @@ class Recorder(Protocol):
 
     clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
 
-    def source(self, *, history: bool = False) -> Take:
-        """Return a function that takes the records of one more connection, or of one REST read.
+    def taker(self, *, history: bool = False) -> Take:
+        """Return a function that takes the records of one more connection, or of one REST answer.
 
-        `history` marks a REST read.
+        `history` marks a REST answer.
         """
 
     def release(self) -> Iterator[KeyValue]:
@@ -73,8 +73,8 @@ class TradeRecorder:
         self._window_began_us = 0
         self.clock_skew_s: float | None = None
 
-    def source(self, *, history: bool = False) -> Take:
-        """Return a function that takes the trades of one source and counts equal ones together.
+    def taker(self, *, history: bool = False) -> Take:
+        """Return a function that takes the trades of one connection and counts equal ones.
 
         Args:
             history: Whether the trades may be of any age; then they show no clock skew.
@@ -126,7 +126,7 @@ class TradeRecorder:
             self.sequences.expect(symbol, number, unix_us())
 
     def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
-        """Return the trades of one answer that no source has brought, each with its occurrence.
+        """Return the trades of one answer that no connection has brought, each with its occurrence.
 
         They are not remembered. Trades that are too old for the memory count as brought.
         """
@@ -143,7 +143,7 @@ class TradeRecorder:
         return found
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
-        """Return whether still no source has brought a trade that `unpublished` returned."""
+        """Return whether still no connection has brought a trade that `unpublished` returned."""
         return not self._published.is_published(combination(trade), n)
 
     def not_published(self, value: bytes) -> None:
@@ -183,7 +183,7 @@ class DepthRecorder:
         self._newest_us: dict[tuple[str, BookSide], int] = {}  # when one counts as received
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
 
-    def source(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False) -> Take:
         """Return a function that takes the snapshots of one more connection."""
 
         def take(snapshot: Record) -> KeyValue | None:
@@ -238,17 +238,17 @@ class DepthRecorder:
             return snapshot
         return msgspec.structs.replace(snapshot, received_at_us=at_us)
 
-    def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
+    def _is_repeated(self, snapshot: DepthSnapshot, take: Take) -> bool:
         key = (snapshot.symbol, snapshot.side)
         if (found := self._last.get(key)) is not None:
             other, last = found
             if (
-                other is not source
+                other is not take
                 and snapshot.prices == last.prices
                 and snapshot.quantities == last.quantities
             ):
                 return True
-        self._last[key] = (source, snapshot)
+        self._last[key] = (take, snapshot)
         return False
 
     def _count(self) -> None:

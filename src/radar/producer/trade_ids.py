@@ -3,11 +3,11 @@
 Wallex gives its trades no ID, and times of one second. Identical trades are legitimate. New
 connections, overlapping connections and REST deliver the same trade again.
 
-So a trade's ID is derived from its content and `n`: the trade is the n-th with that content from
-one source. A source is one connection or one REST read. Deliveries of one trade by several sources
-get one ID; equal trades within a source get several. A source that missed an equal trade counts too
-low. That never doubles a trade, and any source that saw all of them corrects it: the overlapping
-connection, or the REST read.
+So a trade's ID is derived from its content and `n`: the trade is the n-th with that content on
+one connection. A REST answer counts as a connection of its own. Deliveries of one trade on several
+connections get one ID; equal trades on one connection get several. A connection that missed an
+equal trade counts too low. That never doubles a trade, and any connection that saw all of them
+corrects it: the overlapping one, or the REST answer.
 
 Everything here is pure; times are arguments.
 """
@@ -19,11 +19,11 @@ from radar.records import Trade
 
 ID_DIGITS = 32
 
-# Equal trades reach one source within seconds of each other.
+# Equal trades arrive on one connection within seconds of each other.
 REMEMBER_US = 10_000_000
-# Sources are many, so each remembers few. The published trades are remembered once, for longer:
+# Connections are many, so each remembers few. The published trades are remembered once, for longer:
 # REST and later connections deliver them again.
-REMEMBER_OF_A_SOURCE = 10_000
+REMEMBER_OF_A_CONNECTION = 10_000
 REMEMBER_PUBLISHED = 100_000
 
 
@@ -45,7 +45,7 @@ def trade_id(combination: str, n: int) -> str:
 
     Args:
         combination: As returned by `combination`.
-        n: The occurrence within one source; the first is 1.
+        n: The occurrence on one connection; the first is 1.
     """
     return sha256(f"{combination}|{n}".encode()).hexdigest()[:ID_DIGITS]
 
@@ -107,10 +107,10 @@ class Memory:
 
 
 class Occurrences:
-    """Counts the trades of each content within one source."""
+    """Counts the trades of each content on one connection."""
 
     def __init__(self) -> None:
-        self._counted = Memory(REMEMBER_OF_A_SOURCE)
+        self._counted = Memory(REMEMBER_OF_A_CONNECTION)
 
     def of(self, trade: Trade, combination: str) -> int:
         """Return the occurrence of this trade; 1 for every trade with an ID of the exchange."""
@@ -124,10 +124,10 @@ class Occurrences:
 
 
 class Published:
-    """Remembers the trades that this process has published, over all its sources.
+    """Remembers the trades that this process has published, over all its connections.
 
     It only saves work: a trade that is published again has the same ID, and ClickHouse merges it.
-    Every source counts from 1, so the greatest published `n` is enough.
+    Every connection counts from 1, so the greatest published `n` is enough.
     """
 
     def __init__(self) -> None:
