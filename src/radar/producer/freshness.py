@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from radar.exchanges.base import RecentTrades
-from radar.producer.trade_ids import combination
+from radar.producer.trade_ids import content_of
 from radar.records import DepthSnapshot, Trade
 
 # REST and a connection may be apart by this much, in either direction.
@@ -215,7 +215,7 @@ class TradeFreshness:
             evidence.tail = {}
             for trade in recent.trades:
                 if trade.event_time_ms == evidence.newest_ms:
-                    content = combination(trade)
+                    content = content_of(trade)
                     evidence.tail[content] = evidence.tail.get(content, 0) + 1
         elif evidence.newest_ms is None:
             evidence.newest_ms = 0
@@ -226,7 +226,7 @@ def _is_newer(evidence: _Evidence, trade: Trade, n: int) -> bool:
     if evidence.newest_ms is None:
         return False  # the first answer: its trades were before the subscription
     if trade.event_time_ms == evidence.newest_ms:
-        return n > evidence.tail.get(combination(trade), 0)
+        return n > evidence.tail.get(content_of(trade), 0)
     return trade.event_time_ms > evidence.newest_ms
 
 

@@ -9,7 +9,7 @@ import msgspec
 from radar.clock import received_after, unix_us
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
-from radar.producer.trade_ids import Occurrences, Published, combination, trade_id
+from radar.producer.trade_ids import Occurrences, Published, content_of, trade_id
 from radar.producer.trade_sequence import TradeSequences
 from radar.records import BookSide, DepthSnapshot, Trade
 from radar.telemetry import metrics
@@ -88,7 +88,7 @@ class TradeRecorder:
                 # Also of a refused trade: a wrong clock may be the reason for the refusal.
                 self._note_delay(trade)
             message_format.check_trade(trade)
-            content = combination(trade)
+            content = content_of(trade)
             n = occurrences.of(trade, content)
             if trade.sequence and self.sequences is not None:
                 self.sequences.take(trade.symbol, trade.sequence, trade.received_at_us)
@@ -136,7 +136,7 @@ class TradeRecorder:
         if since_ms:
             since_ms += SECOND_MS
         for trade in trades:
-            content = combination(trade)
+            content = content_of(trade)
             n = occurrences.of(trade, content)
             if trade.event_time_ms >= since_ms and not self._published.is_published(content, n):
                 found.append((trade, n))
@@ -144,11 +144,11 @@ class TradeRecorder:
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
         """Return whether still no connection has brought a trade that `unpublished` returned."""
-        return not self._published.is_published(combination(trade), n)
+        return not self._published.is_published(content_of(trade), n)
 
     def not_published(self, value: bytes) -> None:
         """Forget a trade that was not published after all; the same trade may come again."""
-        self._published.forget(combination(message_format.decode_trade(value)))
+        self._published.forget(content_of(message_format.decode_trade(value)))
 
     def _note_delay(self, trade: Trade) -> None:
         """Keep the delay nearest to zero: one absurd or late trade does not prove a wrong clock."""
