@@ -12,7 +12,7 @@ from radar.consumer.breaker import Bad, Breaker
 from radar.consumer.chunk import BadMessage
 from radar.consumer.insert_request import InsertRequest
 from radar.consumer.progress import UNRECORDED, Progress
-from radar.consumer.stall_detector import StallDetector
+from radar.consumer.silence import PartitionSilence
 from radar.errors import CommitRejected, StoreNeedsRepair, TooManyInvalid
 from radar.text import printable
 
@@ -73,7 +73,7 @@ class PartitionWork:
     # Offsets up to here may be rows already, under the name of a plan that can no longer be met.
     # The commit carries this offset, because it decides under which name a block is inserted.
     maybe_stored_to: int = -1
-    silence: StallDetector = field(default_factory=StallDetector)
+    silence: PartitionSilence = field(default_factory=PartitionSilence)
     step: Step = Step.DEAD_LETTERS
     # The requests to send, the next one last.
     requests: list[InsertRequest] = field(default_factory=list)

@@ -8,7 +8,7 @@ import structlog
 from radar.consumer.context import Context
 from radar.consumer.partition import PartitionWork
 from radar.consumer.positions import Positions
-from radar.consumer.stall_detector import SILENT_S
+from radar.consumer.silence import SILENT_S
 from radar.consumer.standstill import Standstills
 from radar.errors import BrokerUnavailable, CommitRejected
 from radar.kafka import Unreadable

@@ -13,7 +13,7 @@ LONGEST_LOOK_S = 1.0
 
 
 @dataclass
-class StallDetector:
+class PartitionSilence:
     """How long one partition has been silent; times are in seconds of one monotonic clock."""
 
     _watched_s: float = 0.0
