@@ -5,7 +5,7 @@ the decision.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
@@ -33,7 +33,6 @@ from radar.consumer.progress import (
     read_progress,
     write_progress,
 )
-from radar.consumer.standstill import Standstills
 from radar.consumer.topic_watch import TopicIdPoller
 from radar.datasets import Dataset
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
@@ -59,7 +58,7 @@ class Positions:
         context: Context,
         watch: TopicIdPoller,
         same_origin: SameOrigin,
-        standstills: Standstills,
+        on_topic: Callable[[str], None],
     ) -> None:
         """Start without positions.
 
@@ -67,7 +66,7 @@ class Positions:
             context: The options and connections of the worker.
             watch: Polls the ID of the topic.
             same_origin: Refuses a database of another origin.
-            standstills: Follows the ID of the topic.
+            on_topic: Called with the ID of the topic when a partition is accounted for.
         """
         self._context = context
         self._dataset = context.dataset
@@ -77,7 +76,7 @@ class Positions:
         self._settings = context.settings
         self._watch = watch
         self._same_origin = same_origin
-        self._standstills = standstills
+        self._on_topic = on_topic
         self._checked_at_s = 0.0
         self._uptime = ServerUptime(context.store)
         self.next_offsets: dict[int, int] = {}
@@ -271,7 +270,7 @@ class Positions:
         write_new(self._store, topic, course.gaps, "worker")
         work.topic_id, work.generation = topic_id, course.generation
         work.maybe_stored_to = course.maybe_stored_to
-        self._standstills.follow(topic_id)
+        self._on_topic(topic_id)
         # Commit the position and its mark first. A worker that dies in between leaves the same
         # differences behind, and the mark of the rows that may already exist.
         marked_to = work.mark.maybe_stored_to if work.mark else -1

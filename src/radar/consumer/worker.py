@@ -40,7 +40,6 @@ from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
 from radar.consumer.positions import Positions
 from radar.consumer.run import MessageRun
-from radar.consumer.standstill import Standstills
 from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
 from radar.consumer.topic_watch import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
@@ -135,11 +134,12 @@ class Worker:
         self._context = Context(
             settings, dataset, store, self._reader, self._health, reached or (lambda _: None)
         )
-        standstills = Standstills(dataset, topic_id, store, self._health)
-        self._positions = Positions(self._context, self._watch, self._same_origin, standstills)
+        self._unreadable = UnreadableBatches(self._context, topic_id)
+        self._positions = Positions(
+            self._context, self._watch, self._same_origin, self._unreadable.follow
+        )
         self.positions = self._positions.next_offsets
         self._inserter = Inserter(self._context, self._positions)
-        self._unreadable = UnreadableBatches(self._context, self._positions, standstills)
         self._telemetry = WorkerTelemetry(dataset, self._health, self._work)
         self._telemetry.membership(joined=self._reader.joined)
 
@@ -186,7 +186,7 @@ class Worker:
         self._positions.account(self._work.values())
         for work in self._work.values():
             self._hold_back(work)
-        self._unreadable.pass_ordered(self._work)
+        self._unreadable.pass_ordered(self._work, self._positions)
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
