@@ -608,7 +608,7 @@ class Rig:
         await self._until_connected(2 * opened)
         await self.ask_exchange("quiesce")
         for name in self.setup.names("trades-producer"):
-            await self._until(partial(self._has_repaired, name), f"{name} has repaired")
+            await self._until(partial(self._has_backfilled, name), f"{name} has backfilled")
         await self._until_stored("nothing waits in Kafka")
         for role in ("producer", "worker"):
             names = [n for k in DATASETS for n in self.setup.names(f"{k}-{role}")]
@@ -628,7 +628,7 @@ class Rig:
                 raise AssertionError(f"not within {SETTLE_TIMEOUT_S} s: {what}")
             await asyncio.sleep(0.2)
 
-    def _has_repaired(self, name: str) -> bool:
+    def _has_backfilled(self, name: str) -> bool:
         """Tell whether a producer has read again what all its connections may have missed.
 
         It says so when no market waits to be read, which takes a while when much is to be read.
@@ -636,7 +636,7 @@ class Rig:
         with self.parts[name].log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
             end = log.read()
-        return end.rfind(b'"event": "repaired"') > end.rfind(b'"event": "connection opened"')
+        return end.rfind(b'"event": "backfilled"') > end.rfind(b'"event": "connection opened"')
 
     async def _until_connected(self, at_least: int) -> None:
         deadline_s = time.monotonic() + 60

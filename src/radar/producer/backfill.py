@@ -105,10 +105,10 @@ class Backfill:
         self._reading = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._started = 0.0
-        self._reads = self._repaired = 0
+        self._reads = self._backfilled = 0
         self._invalid_seen = False
         self._invalid = metrics.INVALID_FRAMES.labels(exchange.name, "trades")
-        self._repaired_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
+        self._backfilled_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
 
     def request(self, symbols: Iterable[str]) -> None:
         """Request the trades of markets whose connection has just subscribed; does not block."""
@@ -160,7 +160,7 @@ class Backfill:
                 continue
             await self._pace.turn(self._exchange.recent_trades_cost_s)
             if (symbol := self._next()) is not None:
-                await self._repair(symbol)
+                await self._backfill(symbol)
             elif self._checks:
                 await self._compare(next(iter(self._checks)))
             else:
@@ -261,7 +261,7 @@ class Backfill:
         now = time.monotonic()
         return next((name for name, each in self._wanted.items() if each.not_before <= now), None)
 
-    async def _repair(self, symbol: str) -> None:
+    async def _backfill(self, symbol: str) -> None:
         wanted = self._wanted.pop(symbol)
         self._reading += 1
         try:
@@ -343,8 +343,8 @@ class Backfill:
                 self._buffer.publish(*message)
             except BufferFull:
                 await self._buffer.publish_when_room(*message)
-            self._repaired += 1
-            self._repaired_trades.inc()
+            self._backfilled += 1
+            self._backfilled_trades.inc()
 
     def _oldest_us(self, recent: RecentTrades) -> int:
         """Return the time since which an answer is complete; 0: since the first trade."""
@@ -354,12 +354,12 @@ class Backfill:
 
     def _summarize(self) -> None:
         _log.info(
-            "repaired",
+            "backfilled",
             reads=self._reads,
-            trades=self._repaired,
+            trades=self._backfilled,
             seconds=round(time.monotonic() - self._started, 1),
         )
-        self._reads = self._repaired = 0
+        self._reads = self._backfilled = 0
 
 
 def _page(pages: Pages, body: bytes, received_at_us: int) -> RecentTrades:

@@ -168,7 +168,7 @@ class Producer:
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
         self._markets: dict[str, Market] = {}
-        self._repair = Backfill(
+        self._backfill = Backfill(
             self._exchange,
             self._rest,
             self._markets,
@@ -189,7 +189,10 @@ class Producer:
         ]
         gaps, watches = self._reports
         self._gaps = GapRecorder(
-            self._exchange.name, dataset, gaps, self._repair.request if dataset is TRADES else None
+            self._exchange.name,
+            dataset,
+            gaps,
+            self._backfill.request if dataset is TRADES else None,
         )
         interval_s = 0.0 if dataset is TRADES else settings.depth_interval_seconds
         self._session_recorder = SessionRecorder(self._exchange.name, dataset, watches, interval_s)
@@ -201,7 +204,7 @@ class Producer:
             self._recorder,
             self._buffer,
             self._update_buffers[0] if self._update_buffers else None,
-            self._repair.request if dataset is TRADES else _nothing,
+            self._backfill.request if dataset is TRADES else _nothing,
             self._gaps,
             self._session_recorder,
             self._gate,
@@ -252,7 +255,7 @@ class Producer:
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._dataset is TRADES:
             for _ in range(backfill.READERS):
-                self._start(self._repair.run())
+                self._start(self._backfill.run())
         self._start(self._follow_markets())
         self._start(self._retry_refused())
         self._start(self._look_for_evidence())
@@ -273,7 +276,7 @@ class Producer:
         self._gaps.stop()
         take_s = FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S
         closing = (shard.close("stopped", take_s) for shard in self._shards)
-        ends = await asyncio.gather(self._repair.finish(take_s), *closing, return_exceptions=True)
+        ends = await asyncio.gather(self._backfill.finish(take_s), *closing, return_exceptions=True)
         await self._rest.close()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -360,7 +363,7 @@ class Producer:
             return
         for hole in sequences.found(unix_us()):
             self._gaps.missing(hole)
-            self._repair.request_hole(hole)
+            self._backfill.request_hole(hole)
         for hole in sequences.filled():
             self._gaps.filled(hole)
 
@@ -466,9 +469,9 @@ class Producer:
 
     async def _look_for_trades(self, trades: TradeFreshness, now: float, now_us: int) -> None:
         heard = self._feed.heard_us()
-        self._repair.check(trades.look(heard, self._markets.keys(), now, now_us))
+        self._backfill.check(trades.look(heard, self._markets.keys(), now, now_us))
         for mute in trades.settle(now):
-            await self._repair.publish(mute.recent)
+            await self._backfill.publish(mute.recent)
             if self._gaps.is_covered(mute.symbol):
                 self._note_mute(mute.symbol, mute.since_us)
             if self._retries.may(mute.symbol, now):
@@ -538,7 +541,7 @@ class Producer:
         for symbol in symbols:
             del self._markets[symbol]
         self._gaps.forget(symbols)
-        self._repair.forget(symbols)
+        self._backfill.forget(symbols)
         gone = frozenset(symbols)
         for shard in self._shards:
             shard.remove(gone)
@@ -600,12 +603,12 @@ class Producer:
         """Record the gaps of refused messages; once Kafka takes messages again, fetch them."""
         unpublished, takes_again = self._unpublished, not self._buffer.trouble
         for gap in unpublished.gaps(time.monotonic(), finally_=finally_):
-            self._gaps.unpublished(gap, may_repair=takes_again and not finally_)
+            self._gaps.unpublished(gap, may_backfill=takes_again and not finally_)
         if takes_again and unpublished.symbols:
             for value in unpublished.values:
                 self._recorder.not_published(value)
             if self._dataset is TRADES:
-                self._repair.request(
+                self._backfill.request(
                     [each for each in unpublished.symbols if each in self._markets]
                 )
             unpublished.values.clear()
@@ -658,7 +661,7 @@ class Producer:
             "freshness",
             f"{len(unverified)} of {len(self._markets)} markets are not verified for more than"
             f" {self._settings.freshness_seconds:g} s ({_some(unverified)})"
-            + (f": {self._repair.trouble}" if self._repair.trouble else "")
+            + (f": {self._backfill.trouble}" if self._backfill.trouble else "")
             if unverified
             else "",
         )
