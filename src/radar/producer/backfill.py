@@ -23,8 +23,7 @@ import structlog
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
-from radar.exchanges.base import Backfill as Pages
-from radar.exchanges.base import Exchange, Outcome, RecentTrades
+from radar.exchanges.base import BackfillPages, Exchange, Outcome, RecentTrades
 from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.pacing import Backoff, Pace
 from radar.producer.publish import BufferedPublisher
@@ -58,7 +57,7 @@ class _Wanted:
 @dataclass
 class _Filling:
     hole: Hole
-    pages: Pages | None = None  # None before the first request
+    pages: BackfillPages | None = None  # None before the first request
     read: int = 0  # trades
 
 
@@ -362,7 +361,7 @@ class Backfill:
         self._reads = self._backfilled = 0
 
 
-def _page(pages: Pages, body: bytes, received_at_us: int) -> RecentTrades:
+def _page(pages: BackfillPages, body: bytes, received_at_us: int) -> RecentTrades:
     return _without_refused(pages.take(body, received_at_us))
 
 
