@@ -9,7 +9,7 @@ from pathlib import Path
 from embedded_clickhouse import running
 from ports import free_port
 from radar.codec import message_format
-from radar.consumer.chunk import read
+from radar.consumer.chunk import decode_chunk
 from radar.consumer.run import MessageRun
 from radar.datasets import DEPTH, TRADES, Dataset
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
@@ -26,7 +26,7 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    content = read(dataset, place % 3, MessageRun.of(messages))
+    content = decode_chunk(dataset, place % 3, MessageRun.of(messages))
     assert not content.bad_messages
     # A test may hold the tables of an earlier release.
     there = {

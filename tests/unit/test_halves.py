@@ -4,7 +4,7 @@ from functools import partial
 
 from radar.consumer.batch import Batch, Limits
 from radar.consumer.bisection import halves
-from radar.consumer.chunk import read
+from radar.consumer.chunk import decode_chunk
 from radar.consumer.run import MessageRun
 from radar.datasets import TRADES
 from workers import trade_value
@@ -17,7 +17,7 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
     values: list[bytes | None] = [trade_value(n) for n in offsets]
     values[2], values[5] = b"bad", None
     run = MessageRun(offsets, [b"key"] * len(offsets), values)
-    batch = Batch(LIMITS, partial(read, TRADES, 0))
+    batch = Batch(LIMITS, partial(decode_chunk, TRADES, 0))
     batch.add(run, 0.0)
     whole = batch.take(0.0)
     assert whole is not None
@@ -25,7 +25,7 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
     assert (first.plan, second.plan) == ((10, 14), (15, 21))
     assert first.size + second.size == whole.size
     for half in (first, second):
-        again = Batch(LIMITS, partial(read, TRADES, 0), half.plan)
+        again = Batch(LIMITS, partial(decode_chunk, TRADES, 0), half.plan)
         again.add(run.where(lambda offset, lo=half.plan.lo: offset >= lo), 0.0)  # type: ignore[misc]
         rebuilt = again.take(0.0)
         assert rebuilt is not None

@@ -106,7 +106,7 @@ class _OpenBlock:
         """Return whether it can no longer grow; a plan may need more than its size."""
         return self.planned is None and (self.count >= max_size or self.size_bytes >= BLOCK_BYTES)
 
-    def add(self, run: MessageRun, read: Callable[[MessageRun], Chunk]) -> None:
+    def add(self, run: MessageRun, decode: Callable[[MessageRun], Chunk]) -> None:
         """Take messages that belong to this block."""
         if not self.count:
             self._first = run.offsets[0]
@@ -114,7 +114,7 @@ class _OpenBlock:
         self.count += len(run)
         self.size_bytes += run.size_bytes
         self._fingerprint.update(run)
-        self._contents.append(read(run))
+        self._contents.append(decode(run))
 
     def done(self) -> InsertBlock | None:
         """Return it as it is; None if it is empty."""
@@ -134,17 +134,17 @@ class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
     def __init__(
-        self, limits: Limits, read: Callable[[MessageRun], Chunk], planned: Plan | None = None
+        self, limits: Limits, decode: Callable[[MessageRun], Chunk], planned: Plan | None = None
     ) -> None:
         """Start empty.
 
         Args:
             limits: When a block is due, and how large it may be.
-            read: Decodes messages into a chunk.
+            decode: Decodes messages into a chunk.
             planned: A block that another worker planned; it is rebuilt exactly, first.
         """
         self._limits = limits
-        self._read = read
+        self._decode = decode
         self._blocks = deque([_OpenBlock(planned)])  # never empty; only the last one grows
         self._last_offset = -1
         self._opened_at_s = 0.0
@@ -152,7 +152,7 @@ class Batch:
 
     def anew(self, planned: Plan | None) -> "Batch":
         """Return an empty one with the same limits."""
-        return Batch(self._limits, self._read, planned)
+        return Batch(self._limits, self._decode, planned)
 
     @property
     def size(self) -> int:
@@ -181,14 +181,14 @@ class Batch:
         )
 
     def add(self, run: MessageRun, now_s: float) -> None:
-        """Take the next messages and read them."""
+        """Take the next messages and decode them."""
         if not self.size:
             self._opened_at_s = now_s
         self._last_offset = run.offsets[-1]
         while len(run):
             count = self._blocks[-1].room(run, self._limits.max_size)
             if count:
-                self._blocks[-1].add(run[:count], self._read)
+                self._blocks[-1].add(run[:count], self._decode)
                 run = run[count:]
             if len(run):
                 self._blocks.append(_OpenBlock(None))

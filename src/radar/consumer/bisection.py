@@ -1,7 +1,7 @@
 """Divide a block in two: pure. A worker that rebuilds a half from its plan gets the same block."""
 
 from radar.consumer.batch import InsertBlock, Plan
-from radar.consumer.chunk import read
+from radar.consumer.chunk import decode_chunk
 from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Dataset
 
@@ -26,7 +26,7 @@ def halves(dataset: Dataset, partition: int, block: InsertBlock) -> tuple[Insert
 
 
 def _block(dataset: Dataset, partition: int, plan: Plan, run: MessageRun) -> InsertBlock:
-    content = read(dataset, partition, run)
+    content = decode_chunk(dataset, partition, run)
     return InsertBlock(
         plan=plan,
         size=len(run),

@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
     bad_messages: list[BadMessage]
 
 
-def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
+def decode_chunk(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
     """Decode messages of one partition; the same messages always give the same chunk."""
     content = Chunk([], [])
     count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))

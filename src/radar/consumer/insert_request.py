@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from radar.consumer.batch import InsertBlock
-from radar.consumer.chunk import ColumnBlock, read
+from radar.consumer.chunk import ColumnBlock, decode_chunk
 from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Dataset
 from radar.errors import StoreRejected
@@ -101,7 +101,7 @@ def whole(
 
 
 def _request(dataset: Dataset, partition: int, run: MessageRun, name: str) -> InsertRequest:
-    return InsertRequest(read(dataset, partition, run).parts, name)
+    return InsertRequest(decode_chunk(dataset, partition, run).parts, name)
 
 
 def _suffix(generation: int) -> str:

@@ -32,7 +32,7 @@ import structlog
 from radar.consumer.accounting import CommitMetadata
 from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits
 from radar.consumer.breaker import Breaker
-from radar.consumer.chunk import read
+from radar.consumer.chunk import decode_chunk
 from radar.consumer.context import Context
 from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.consumer.insert import Inserter
@@ -397,7 +397,7 @@ class Worker:
         for each in committed:
             work = PartitionWork(
                 partition=each.partition,
-                batch=Batch(self._limits, partial(read, self._dataset, each.partition)),
+                batch=Batch(self._limits, partial(decode_chunk, self._dataset, each.partition)),
                 breaker=Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad),
                 next_offset=each.offset or 0,
                 committed=each.offset,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from radar.consumer.batch import BLOCK_BYTES
-from radar.consumer.chunk import read, rows
+from radar.consumer.chunk import decode_chunk, rows
 from radar.consumer.dlq.publisher import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
 from radar.consumer.dlq.reader import (
     EVERY_LETTER,
@@ -194,7 +194,7 @@ def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter])
     if whole:
         keys: list[bytes | None] = [each.key for each in whole.values()]
         values: list[bytes | None] = [each.payload for each in whole.values()]
-        content = read(dataset, letters[0].partition, MessageRun(list(whole), keys, values))
+        content = decode_chunk(dataset, letters[0].partition, MessageRun(list(whole), keys, values))
         result.still_bad.extend(
             StillBad(whole[bad.offset], bad.reason) for bad in content.bad_messages
         )
@@ -237,7 +237,7 @@ def _store(
         result.still_bad.append(StillBad(letter, InvalidMessage("rejected", str(error))))
 
     name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}"
-    requests = [InsertRequest(read(dataset, partition, run).parts, name)]
+    requests = [InsertRequest(decode_chunk(dataset, partition, run).parts, name)]
     while requests:
         send_next(requests, dataset, partition, send, refused)
 
