@@ -64,7 +64,7 @@ WITHOUT_MERGES = (
 )
 
 
-class ColumnBlock:
+class Part:
     """A process of the run: kept running, until it is told to stop."""
 
     def __init__(
@@ -189,7 +189,7 @@ class Rig:
         """
         self.setup = setup
         self.directory = directory
-        self.parts: dict[str, ColumnBlock] = {}
+        self.parts: dict[str, Part] = {}
         self.done: Counter[str] = Counter()
         self.bad: dict[str, list[bytes]] = {dataset: [] for dataset in DATASETS}
         self.small_disk = False
@@ -284,8 +284,8 @@ class Rig:
                     raise
                 await asyncio.sleep(0.2)
 
-    def _add(self, name: str, command: list[str], variables: Mapping[str, str]) -> ColumnBlock:
-        part = self.parts[name] = ColumnBlock(
+    def _add(self, name: str, command: list[str], variables: Mapping[str, str]) -> Part:
+        part = self.parts[name] = Part(
             name, command, self.directory / f"{name}.log", variables
         )
         part.start()
