@@ -10,7 +10,7 @@ from embedded_clickhouse import running
 from ports import free_port
 from radar.codec import message_format
 from radar.consumer.chunk import decode_chunk
-from radar.consumer.run import MessageRun
+from radar.consumer.messages import Messages
 from radar.datasets import DEPTH, TRADES, Dataset
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
@@ -26,7 +26,7 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    content = decode_chunk(dataset, place % 3, MessageRun.of(messages))
+    content = decode_chunk(dataset, place % 3, Messages.of(messages))
     assert not content.bad_messages
     # A test may hold the tables of an earlier release.
     there = {
@@ -38,7 +38,7 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
         )
     }
     blocks = [
-        (len(part.run), [column for column in part.columns if column.name in there])
+        (len(part.messages), [column for column in part.columns if column.name in there])
         for part in content.parts
     ]
     store.insert(dataset.table, blocks, token)

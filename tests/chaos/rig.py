@@ -285,9 +285,7 @@ class Rig:
                 await asyncio.sleep(0.2)
 
     def _add(self, name: str, command: list[str], variables: Mapping[str, str]) -> Part:
-        part = self.parts[name] = Part(
-            name, command, self.directory / f"{name}.log", variables
-        )
+        part = self.parts[name] = Part(name, command, self.directory / f"{name}.log", variables)
         part.start()
         return part
 

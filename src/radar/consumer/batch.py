@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from radar.consumer.chunk import BadMessage, Chunk, ColumnBlock
-from radar.consumer.run import Fingerprint, MessageRun
+from radar.consumer.messages import Fingerprint, Messages
 
 # One block's messages, together with the dead letters among them, must fit into memory.
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -88,17 +88,17 @@ class _OpenBlock:
         self._contents: list[Chunk] = []
         self._fingerprint = Fingerprint()
 
-    def room(self, run: MessageRun, max_size: int) -> int:
+    def room(self, messages: Messages, max_size: int) -> int:
         """Return how many of the next messages belong to this block."""
         if self.planned is not None:
-            return bisect_right(run.offsets, self.planned.hi)
+            return bisect_right(messages.offsets, self.planned.hi)
         if self.is_full(max_size):
             return 0
-        count = min(len(run), max_size - self.count)
-        if self.size_bytes + run.size_bytes <= BLOCK_BYTES:
+        count = min(len(messages), max_size - self.count)
+        if self.size_bytes + messages.size_bytes <= BLOCK_BYTES:
             return count
         totals = accumulate(
-            (len(value or b"") for value in run.values[:count]), initial=self.size_bytes
+            (len(value or b"") for value in messages.values[:count]), initial=self.size_bytes
         )
         return next((n for n, total in enumerate(totals) if total >= BLOCK_BYTES), count)
 
@@ -106,15 +106,15 @@ class _OpenBlock:
         """Return whether it can no longer grow; a plan may need more than its size."""
         return self.planned is None and (self.count >= max_size or self.size_bytes >= BLOCK_BYTES)
 
-    def add(self, run: MessageRun, decode: Callable[[MessageRun], Chunk]) -> None:
+    def add(self, messages: Messages, decode: Callable[[Messages], Chunk]) -> None:
         """Take messages that belong to this block."""
         if not self.count:
-            self._first = run.offsets[0]
-        self._last = run.offsets[-1]
-        self.count += len(run)
-        self.size_bytes += run.size_bytes
-        self._fingerprint.update(run)
-        self._contents.append(decode(run))
+            self._first = messages.offsets[0]
+        self._last = messages.offsets[-1]
+        self.count += len(messages)
+        self.size_bytes += messages.size_bytes
+        self._fingerprint.update(messages)
+        self._contents.append(decode(messages))
 
     def done(self) -> InsertBlock | None:
         """Return it as it is; None if it is empty."""
@@ -134,7 +134,7 @@ class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
     def __init__(
-        self, limits: Limits, decode: Callable[[MessageRun], Chunk], planned: Plan | None = None
+        self, limits: Limits, decode: Callable[[Messages], Chunk], planned: Plan | None = None
     ) -> None:
         """Start empty.
 
@@ -180,17 +180,17 @@ class Batch:
             len(self._blocks) > 1 or self._blocks[0].is_full(self._limits.max_size)
         )
 
-    def add(self, run: MessageRun, now_s: float) -> None:
+    def add(self, messages: Messages, now_s: float) -> None:
         """Take the next messages and decode them."""
         if not self.size:
             self._opened_at_s = now_s
-        self._last_offset = run.offsets[-1]
-        while len(run):
-            count = self._blocks[-1].room(run, self._limits.max_size)
+        self._last_offset = messages.offsets[-1]
+        while len(messages):
+            count = self._blocks[-1].room(messages, self._limits.max_size)
             if count:
-                self._blocks[-1].add(run[:count], self._decode)
-                run = run[count:]
-            if len(run):
+                self._blocks[-1].add(messages[:count], self._decode)
+                messages = messages[count:]
+            if len(messages):
                 self._blocks.append(_OpenBlock(None))
 
     def age_s(self, now_s: float) -> float:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from radar.codec.batch_decoder import Column, Columns
-from radar.consumer.run import MessageRun
+from radar.consumer.messages import Messages
 from radar.datasets import Dataset
 from radar.errors import InvalidMessage
 
@@ -27,7 +27,7 @@ class BadMessage(NamedTuple):
 class ColumnBlock(NamedTuple):
     """The messages of a chunk that become rows, as columns."""
 
-    run: MessageRun
+    messages: Messages
     columns: Columns
 
 
@@ -38,44 +38,48 @@ class Chunk(NamedTuple):
     bad_messages: list[BadMessage]
 
 
-def decode_chunk(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
+def decode_chunk(dataset: Dataset, partition: int, messages: Messages) -> Chunk:
     """Decode messages of one partition; the same messages always give the same chunk."""
     content = Chunk([], [])
-    count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
-    for start in range(0, len(run), count):
-        part, letters = _read_part(dataset, partition, run[start : start + count])
+    count = max(1, len(messages) * PART_BYTES // max(1, messages.size_bytes))
+    for start in range(0, len(messages), count):
+        part, letters = _read_part(dataset, partition, messages[start : start + count])
         content.bad_messages.extend(letters)
-        if len(part.run):
+        if len(part.messages):
             content.parts.append(part)
     return content
 
 
 def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
     """Return column blocks in the form that the store inserts."""
-    return [(len(part.run), part.columns) for part in parts]
+    return [(len(part.messages), part.columns) for part in parts]
 
 
 def _read_part(
-    dataset: Dataset, partition: int, run: MessageRun
+    dataset: Dataset, partition: int, messages: Messages
 ) -> tuple[ColumnBlock, list[BadMessage]]:
     letters: list[BadMessage] = []
     try:
-        columns = dataset.read_columns([_present(value) for value in run.values])
+        columns = dataset.read_columns([_present(value) for value in messages.values])
     except InvalidMessage:
-        letters = _bad_ones(dataset, run)
+        letters = _bad_ones(dataset, messages)
         bad = {letter.offset for letter in letters}
-        run = run.where(lambda offset: offset not in bad)
-        columns = dataset.read_columns([value or b"" for value in run.values]) if len(run) else []
+        messages = messages.where(lambda offset: offset not in bad)
+        columns = (
+            dataset.read_columns([value or b"" for value in messages.values])
+            if len(messages)
+            else []
+        )
     place = [
-        Column("kafka_partition", "UInt16", np.full(len(run), partition, np.uint16)),
-        Column("kafka_offset", "UInt64", np.array(run.offsets, np.uint64)),
+        Column("kafka_partition", "UInt16", np.full(len(messages), partition, np.uint16)),
+        Column("kafka_offset", "UInt64", np.array(messages.offsets, np.uint64)),
     ]
-    return ColumnBlock(run, [*columns, *place]), letters
+    return ColumnBlock(messages, [*columns, *place]), letters
 
 
-def _bad_ones(dataset: Dataset, run: MessageRun) -> list[BadMessage]:
+def _bad_ones(dataset: Dataset, messages: Messages) -> list[BadMessage]:
     letters = []
-    for offset, key, value in zip(run.offsets, run.keys, run.values, strict=True):
+    for offset, key, value in zip(messages.offsets, messages.keys, messages.values, strict=True):
         try:
             dataset.decode(_present(value))
         except InvalidMessage as error:

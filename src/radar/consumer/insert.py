@@ -24,9 +24,9 @@ from radar.consumer.block_limit import BlockLimit
 from radar.consumer.chunk import BadMessage, ColumnBlock, rows
 from radar.consumer.context import Context
 from radar.consumer.insert_request import InsertRequest, send_next, whole
+from radar.consumer.messages import Messages
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
 from radar.consumer.positions import Positions
-from radar.consumer.run import MessageRun
 from radar.errors import BlockTooLarge, InsertCutOff, InvalidMessage, StoreRejected
 from radar.telemetry import metrics
 
@@ -167,7 +167,7 @@ class Inserter:
         names of the next generation.
         """
         missing = self._missing(work, request)
-        last = request.run.offsets[-1]
+        last = request.messages.offsets[-1]
         # Later blocks may be rows too: the mark of stored offsets is some seconds old.
         if work.maybe_stored_to >= 0 and (not len(missing) or missing.offsets[-1] != last):
             work.may_be_stored_to(last + 1)
@@ -176,7 +176,7 @@ class Inserter:
         _log.info(
             "inserting missing rows",
             name=request.name,
-            rows=len(request.run),
+            rows=len(request.messages),
             missing=len(missing),
         )
         rest = request.only(self._dataset, work.partition, missing)
@@ -197,23 +197,25 @@ class Inserter:
         self._context.expect_store()
         self._store.insert(self._dataset.table, rows(renamed.parts), renamed.name)
 
-    def _missing(self, work: PartitionWork, request: InsertRequest) -> MessageRun:
-        run = request.run
+    def _missing(self, work: PartitionWork, request: InsertRequest) -> Messages:
+        messages = request.messages
         self._context.expect_store()
         stored = self._store.places(
-            self._dataset.table, work.partition, run.offsets[0], run.offsets[-1]
+            self._dataset.table, work.partition, messages.offsets[0], messages.offsets[-1]
         )
         found = {place[0] for place in _places(request.parts) if place in stored}
-        return run.where(lambda offset: offset not in found)
+        return messages.where(lambda offset: offset not in found)
 
 
 def _reject(
     work: PartitionWork, block: InsertBlock, request: InsertRequest, error: StoreRejected
 ) -> None:
     """Make a dead letter of a message that the server refuses."""
-    run = request.run
+    messages = request.messages
     reason = InvalidMessage("rejected", str(error))
-    work.rejected.append(BadMessage(run.offsets[0], run.keys[0], run.values[0], reason))
+    work.rejected.append(
+        BadMessage(messages.offsets[0], messages.keys[0], messages.values[0], reason)
+    )
     work.judge(block)
 
 
@@ -221,4 +223,4 @@ def _places(parts: Sequence[ColumnBlock]) -> Iterator[tuple[int, int]]:
     """Yield each message's offset and time of receipt (Unix time, microseconds)."""
     for part in parts:
         (received,) = (column for column in part.columns if column.name == "received_at")
-        yield from zip(part.run.offsets, np.asarray(received.data).tolist(), strict=True)
+        yield from zip(part.messages.offsets, np.asarray(received.data).tolist(), strict=True)

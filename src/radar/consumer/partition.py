@@ -133,7 +133,7 @@ class PartitionWork:
         if not keys:
             return []
         # A rejected message is in a column block as well.
-        offsets = sorted(set(keys).union(*(part.run.offsets for part in block.parts)))
+        offsets = sorted(set(keys).union(*(part.messages.offsets for part in block.parts)))
         return [Bad(n, keys[offset]) for n, offset in enumerate(offsets) if offset in keys]
 
     def judge(self, block: InsertBlock) -> None:

@@ -36,10 +36,10 @@ from radar.consumer.chunk import decode_chunk
 from radar.consumer.context import Context
 from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.consumer.insert import Inserter
+from radar.consumer.messages import Messages
 from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
 from radar.consumer.positions import Positions
-from radar.consumer.run import MessageRun
 from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
 from radar.consumer.topic_watch import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
@@ -210,11 +210,11 @@ class Worker:
             if work is None or work.review:
                 continue
             work.silence.end()
-            for run in MessageRun.of(list(group)).rising():
-                if run.offsets[0] < work.next_offset:
-                    self._start_again(work, run.offsets[0])
-                work.next_offset = run.offsets[-1] + 1
-                work.batch.add(run, now_s)
+            for some in Messages.of(list(group)).rising():
+                if some.offsets[0] < work.next_offset:
+                    self._start_again(work, some.offsets[0])
+                work.next_offset = some.offsets[-1] + 1
+                work.batch.add(some, now_s)
         metrics.CONSUMED.labels(self._dataset.name).inc(len(messages))
 
     @property
