@@ -26,8 +26,8 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    content = decode_chunk(dataset, place % 3, Messages.of(messages))
-    assert not content.bad_messages
+    chunk = decode_chunk(dataset, place % 3, Messages.of(messages))
+    assert not chunk.bad_messages
     # A test may hold the tables of an earlier release.
     there = {
         str(name)
@@ -39,7 +39,7 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
     }
     blocks = [
         (len(part.messages), [column for column in part.columns if column.name in there])
-        for part in content.parts
+        for part in chunk.parts
     ]
     store.insert(dataset.table, blocks, token)
 

@@ -57,9 +57,9 @@ def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCaus
 
 def insert(store: Store, dataset: Dataset, *values: bytes) -> None:
     messages = [Consumed(at, value) for at, value in enumerate(values)]
-    content = decode_chunk(dataset, 0, Messages.of(messages))
-    assert not content.bad_messages
-    rows = [(len(part.messages), part.columns) for part in content.parts]
+    chunk = decode_chunk(dataset, 0, Messages.of(messages))
+    assert not chunk.bad_messages
+    rows = [(len(part.messages), part.columns) for part in chunk.parts]
     store.insert(dataset.table, rows, repr(values))
 
 

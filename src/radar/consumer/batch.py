@@ -85,7 +85,7 @@ class _OpenBlock:
         self.count = 0
         self.size_bytes = 0
         self._first = self._last = 0
-        self._contents: list[Chunk] = []
+        self._chunks: list[Chunk] = []
         self._fingerprint = Fingerprint()
 
     def room(self, messages: Messages, max_size: int) -> int:
@@ -114,7 +114,7 @@ class _OpenBlock:
         self.count += len(messages)
         self.size_bytes += messages.size_bytes
         self._fingerprint.update(messages)
-        self._contents.append(decode(messages))
+        self._chunks.append(decode(messages))
 
     def done(self) -> InsertBlock | None:
         """Return it as it is; None if it is empty."""
@@ -124,8 +124,8 @@ class _OpenBlock:
             plan=self.planned or Plan(self._first, self._last),
             size=self.count,
             size_bytes=self.size_bytes,
-            parts=[part for content in self._contents for part in content.parts],
-            bad_messages=[bad for content in self._contents for bad in content.bad_messages],
+            parts=[part for chunk in self._chunks for part in chunk.parts],
+            bad_messages=[bad for chunk in self._chunks for bad in chunk.bad_messages],
             fingerprint=self._fingerprint.text,
         )
 

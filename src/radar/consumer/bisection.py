@@ -8,7 +8,7 @@ from radar.datasets import Dataset
 
 def halves(dataset: Dataset, partition: int, block: InsertBlock) -> tuple[InsertBlock, InsertBlock]:
     """Divide a block of at least two messages in the middle."""
-    found = {letter.offset: (letter.key, letter.value) for letter in block.bad_messages}
+    found = {bad.offset: (bad.key, bad.value) for bad in block.bad_messages}
     for part in block.parts:
         messages = part.messages
         found.update(
@@ -28,12 +28,12 @@ def halves(dataset: Dataset, partition: int, block: InsertBlock) -> tuple[Insert
 
 
 def _block(dataset: Dataset, partition: int, plan: Plan, messages: Messages) -> InsertBlock:
-    content = decode_chunk(dataset, partition, messages)
+    chunk = decode_chunk(dataset, partition, messages)
     return InsertBlock(
         plan=plan,
         size=len(messages),
         size_bytes=messages.size_bytes,
-        parts=content.parts,
-        bad_messages=content.bad_messages,
+        parts=chunk.parts,
+        bad_messages=chunk.bad_messages,
         fingerprint=Fingerprint.of(messages),
     )

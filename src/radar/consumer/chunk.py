@@ -12,7 +12,7 @@ from radar.errors import InvalidMessage
 
 # Messages are decoded about this many bytes at a time. So their columns stay in the processor's
 # cache, and the memory of decoding is bounded.
-PART_BYTES = 512 * 1024
+DECODED_BYTES = 512 * 1024
 
 
 class BadMessage(NamedTuple):
@@ -40,14 +40,14 @@ class Chunk(NamedTuple):
 
 def decode_chunk(dataset: Dataset, partition: int, messages: Messages) -> Chunk:
     """Decode messages of one partition; the same messages always give the same chunk."""
-    content = Chunk([], [])
-    count = max(1, len(messages) * PART_BYTES // max(1, messages.size_bytes))
+    chunk = Chunk([], [])
+    count = max(1, len(messages) * DECODED_BYTES // max(1, messages.size_bytes))
     for start in range(0, len(messages), count):
-        part, letters = _read_part(dataset, partition, messages[start : start + count])
-        content.bad_messages.extend(letters)
+        part, bad_messages = _decode_part(dataset, partition, messages[start : start + count])
+        chunk.bad_messages.extend(bad_messages)
         if len(part.messages):
-            content.parts.append(part)
-    return content
+            chunk.parts.append(part)
+    return chunk
 
 
 def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
@@ -55,15 +55,15 @@ def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
     return [(len(part.messages), part.columns) for part in parts]
 
 
-def _read_part(
+def _decode_part(
     dataset: Dataset, partition: int, messages: Messages
 ) -> tuple[ColumnBlock, list[BadMessage]]:
-    letters: list[BadMessage] = []
+    bad_messages: list[BadMessage] = []
     try:
         columns = dataset.read_columns([_present(value) for value in messages.values])
     except InvalidMessage:
-        letters = _bad_ones(dataset, messages)
-        bad = {letter.offset for letter in letters}
+        bad_messages = _bad_messages(dataset, messages)
+        bad = {each.offset for each in bad_messages}
         messages = messages.where(lambda offset: offset not in bad)
         columns = (
             dataset.read_columns([value or b"" for value in messages.values])
@@ -74,17 +74,17 @@ def _read_part(
         Column("kafka_partition", "UInt16", np.full(len(messages), partition, np.uint16)),
         Column("kafka_offset", "UInt64", np.array(messages.offsets, np.uint64)),
     ]
-    return ColumnBlock(messages, [*columns, *place]), letters
+    return ColumnBlock(messages, [*columns, *place]), bad_messages
 
 
-def _bad_ones(dataset: Dataset, messages: Messages) -> list[BadMessage]:
-    letters = []
+def _bad_messages(dataset: Dataset, messages: Messages) -> list[BadMessage]:
+    bad_messages = []
     for offset, key, value in zip(messages.offsets, messages.keys, messages.values, strict=True):
         try:
             dataset.decode(_present(value))
         except InvalidMessage as error:
-            letters.append(BadMessage(offset, key, value, error))
-    return letters
+            bad_messages.append(BadMessage(offset, key, value, error))
+    return bad_messages
 
 
 def _present(value: bytes | None) -> bytes:

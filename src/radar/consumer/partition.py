@@ -129,7 +129,7 @@ class PartitionWork:
 
     def bad_messages(self, block: InsertBlock) -> list[Bad]:
         """Return the messages of a block that become dead letters, as far as is known."""
-        keys = {letter.offset: letter.key for letter in (*block.bad_messages, *self.rejected)}
+        keys = {each.offset: each.key for each in (*block.bad_messages, *self.rejected)}
         if not keys:
             return []
         # A rejected message is in a column block as well.
@@ -145,7 +145,7 @@ class PartitionWork:
         try:
             self.breaker.check(block.size, self.bad_messages(block))
         except TooManyInvalid as error:
-            last = max((*block.bad_messages, *self.rejected), key=lambda letter: letter.offset)
+            last = max((*block.bad_messages, *self.rejected), key=lambda each: each.offset)
             raise TooManyInvalid(
                 f"{error}; the one at offset {last.offset}: {printable(str(last.reason))}"
             ) from error

@@ -194,11 +194,11 @@ def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter])
     if whole:
         keys: list[bytes | None] = [each.key for each in whole.values()]
         values: list[bytes | None] = [each.payload for each in whole.values()]
-        content = decode_chunk(dataset, letters[0].partition, Messages(list(whole), keys, values))
+        chunk = decode_chunk(dataset, letters[0].partition, Messages(list(whole), keys, values))
         result.still_bad.extend(
-            StillBad(whole[bad.offset], bad.reason) for bad in content.bad_messages
+            StillBad(whole[bad.offset], bad.reason) for bad in chunk.bad_messages
         )
-        valid = Messages.joined([part.messages for part in content.parts])
+        valid = Messages.joined([part.messages for part in chunk.parts])
         # A worker of another version may have made a row of a message that also has a dead letter.
         rows_already = _stored(dataset, store, letters[0].partition, valid.offsets)
         result.stored.extend(whole[offset] for offset in sorted(rows_already))
