@@ -254,9 +254,9 @@ def _stop_on_signals(starting: threading.Event) -> threading.Event:
     def stop(number: int, _frame: object) -> None:
         stopping.set()
         if starting.is_set():
-            patience = threading.Timer(LEAVE_START_S, leave_start, (number,))
-            patience.daemon = True
-            patience.start()
+            timer = threading.Timer(LEAVE_START_S, leave_start, (number,))
+            timer.daemon = True
+            timer.start()
 
     def leave_start(number: int) -> None:
         if starting.is_set():

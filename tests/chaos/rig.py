@@ -39,7 +39,7 @@ from support import Process, radar
 SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
 SETTLE_TIMEOUT_S = 300
-PATIENCE_S = 180  # with a store that is down, on a busy machine
+ACTION_TIMEOUT_S = 180  # with a store that is down, on a busy machine
 DISK_BYTES = 768 * 1024 * 1024
 FILL_BYTES, FILL_S = 16 * 1024 * 1024, 0.05
 LOG_END_BYTES = 1024 * 1024
@@ -273,7 +273,7 @@ class Rig:
             kafka_replication_factor=max(1, self.setup.kafka_nodes),
         )
 
-    async def persist(self, action: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+    async def persist(self, action: Callable[[], Any], timeout_s: float = ACTION_TIMEOUT_S) -> Any:
         """Repeat what only works when a store is well."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -553,7 +553,7 @@ class Rig:
         )
         for key, value in messages:
             producer.produce(topic, key=key, value=value)
-        if producer.flush(PATIENCE_S):
+        if producer.flush(ACTION_TIMEOUT_S):
             raise AssertionError("Kafka did not take the bad messages")
 
     async def _move_leaders(self, fault: Fault) -> None:

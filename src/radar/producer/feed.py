@@ -45,7 +45,7 @@ from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection,
 from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.gaps import Uncovered
-from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
+from radar.producer.pacing import Backoff, Pace, StallDetector, StallTimeout
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import KeyValue, Record, Recorder
@@ -317,7 +317,7 @@ class Session:
         connection: Connection | NoConnection,
         stream: Stream,
         symbols: Iterable[str],
-        patience: StallPatience,
+        stall_timeout: StallTimeout,
     ) -> None:
         """Take a connection that is open; `begin` subscribes and starts to read."""
         self.worn = asyncio.Event()
@@ -330,7 +330,7 @@ class Session:
         self._acknowledged: set[str] = set()  # and not covered yet
         self._cover_soon: asyncio.TimerHandle | None = None
         self._fetching: set[asyncio.Task[None]] = set()
-        self._patience = patience
+        self._stall_timeout = stall_timeout
         self._reason = ""
         self._lasted_s = 0.0
         self._name = ""
@@ -357,7 +357,7 @@ class Session:
         self.reading: asyncio.Task[None]
 
     @classmethod
-    async def open(cls, feed: Feed, symbols: list[str], patience: StallPatience) -> "Session":
+    async def open(cls, feed: Feed, symbols: list[str], stall_timeout: StallTimeout) -> "Session":
         """Connect, subscribe and start to read.
 
         Raises:
@@ -382,7 +382,7 @@ class Session:
                 headers=stream.headers,
                 gate=feed.gate,
             )
-        session = cls(feed, connection, stream, symbols, patience)
+        session = cls(feed, connection, stream, symbols, stall_timeout)
         try:
             # An exchange that ends the connection meanwhile has ended a session: the reader finds
             # the end, and the shard may look for the market that is the cause.
@@ -776,9 +776,9 @@ class Session:
         metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.dataset.name).inc()
 
     async def _watch(self) -> None:
-        silence = StallDetector(self._patience)
+        silence = StallDetector(self._stall_timeout)
         while True:
-            await asyncio.sleep(self._patience.tick_s)
+            await asyncio.sleep(self._stall_timeout.tick_s)
             # A session that waits for Kafka does not read: that is no silence of the exchange.
             if not self._feed.waits and silence.tick(self._frames):
                 self._reason = self._reason or "silent"
@@ -794,7 +794,7 @@ class Shard:
         self.symbols = list(symbols)
         self._feed = feed
         settings = feed.settings
-        self._patience = StallPatience(settings.silence_timeout_seconds, feed.max_age_s)
+        self._stall_timeout = StallTimeout(settings.silence_timeout_seconds, feed.max_age_s)
         self._backoff = Backoff(settings.reconnect_max_seconds)
         self._open: set[Session] = set()
         self._quick_ends = 0  # in a row
@@ -919,7 +919,7 @@ class Shard:
         """Connect some markets; wait whether the connection lasts. None: cannot connect."""
         await self._feed.turn()
         try:
-            session = await Session.open(self._feed, symbols, self._patience)
+            session = await Session.open(self._feed, symbols, self._stall_timeout)
         except FeedLost as lost:
             self._feed.trouble = str(lost)
             return None
@@ -954,7 +954,7 @@ class Shard:
             return old
         await old.close("rotated")
         self._open.discard(old)
-        self._patience.reset()
+        self._stall_timeout.reset()
         return new
 
     async def _connect(self, delay_s: float) -> Session:
@@ -963,7 +963,7 @@ class Shard:
             await self._feed.turn()
             try:
                 symbols = list(self.symbols)
-                session = await Session.open(self._feed, symbols, self._patience)
+                session = await Session.open(self._feed, symbols, self._stall_timeout)
             except FeedLost as lost:
                 delay_s = self._backoff.next()
                 metrics.RECONNECTS.labels(
