@@ -136,6 +136,7 @@ class Feed:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         exchange: Exchange,
         dataset: Dataset,

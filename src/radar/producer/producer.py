@@ -123,7 +123,7 @@ async def run(
 
 
 class Producer:
-    """The parts of a producer."""
+    """Records one dataset of an exchange: connects, publishes, backfills, reports about itself."""
 
     def __init__(
         self, settings: Settings, dataset: Dataset, health: Health, connections: Connections
@@ -197,20 +197,20 @@ class Producer:
         interval_s = 0.0 if dataset is TRADES else settings.depth_interval_seconds
         self._session_recorder = SessionRecorder(self._exchange.name, dataset, watches, interval_s)
         self._feed = Feed(
-            settings,
-            self._exchange,
-            dataset,
-            self._markets,
-            self._recorder,
-            self._buffer,
-            self._update_buffers[0] if self._update_buffers else None,
-            self._backfill.request if dataset is TRADES else _nothing,
-            self._gaps,
-            self._session_recorder,
-            self._gate,
-            self._rest,
-            self._request_pace,
-            self._refuse,
+            settings=settings,
+            exchange=self._exchange,
+            dataset=dataset,
+            markets=self._markets,
+            recorder=self._recorder,
+            buffer=self._buffer,
+            updates=self._update_buffers[0] if self._update_buffers else None,
+            on_subscribed=self._backfill.request if dataset is TRADES else _nothing,
+            gaps=self._gaps,
+            session_recorder=self._session_recorder,
+            gate=self._gate,
+            rest=self._rest,
+            request_pace=self._request_pace,
+            on_refused=self._refuse,
         )
         self._set_aside = SetAside(dataset)
         deadline_s = settings.freshness_seconds
