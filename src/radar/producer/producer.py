@@ -20,7 +20,7 @@ from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster, Publisher
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
-from radar.producer.feed import Feed, Shard, divide
+from radar.producer.feed import Feed
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.gaps import Read
@@ -34,6 +34,7 @@ from radar.producer.reports import Reports
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.producer.set_aside import Reason, SetAside
+from radar.producer.shard import Shard, divide
 from radar.producer.trade_sequence import TradeSequences
 from radar.producer.unpublished import Unpublished
 from radar.records import Market
