@@ -40,6 +40,7 @@ from radar import exchanges as drivers
 from radar import secret_file
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError
+from radar.text import without_password
 
 # A person waits for Kafka and ClickHouse: with the start of Python this is less than three seconds.
 ANSWER_WITHIN_S = 1.8
@@ -1005,8 +1006,3 @@ def effective(settings: Settings) -> dict[str, str]:
         else:
             shown[name.upper()] = without_password(str(value))
     return shown
-
-
-def without_password(text: str) -> str:
-    """Mask user and password in a URL."""
-    return re.sub(r"//[^/@]*@", "//********@", text)
