@@ -32,7 +32,7 @@ def test_nothing_uses_what_would_take_the_environments_proxies() -> None:
 def test_environment_is_read_only_by_the_settings() -> None:
     # Child processes inherit it, and the supervisor names itself in it.
     allowed = {
-        *("radar.settings", "radar.process", "radar.local.supervisor"),
+        *("radar.settings", "radar.settings_reference", "radar.process", "radar.local.supervisor"),
         "radar.local.forkserver",
         *("radar.local.broker", "radar.local.clickhouse", "chdb_server.__main__"),
     }
