@@ -241,48 +241,6 @@ class Settings(_Addresses):
         env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Give secrets from files priority over all sources but the caller's values."""
-        # Both have read their variables already, so `.env` is read only once.
-        given = {
-            name: value
-            for source in (dotenv_settings, env_settings)
-            for name, value in getattr(source, "env_vars", {}).items()
-        }
-        return init_settings, _SecretFiles(settings_cls, given), env_settings, dotenv_settings
-
-    @property
-    def own_exchange(self) -> str:
-        """The exchange of one producer."""
-        return self.exchange or self.exchanges[0]
-
-    def of_exchange(self, name: str) -> "Settings":
-        """Return the options of the producers of one exchange."""
-        own = getattr(self, f"{name}_symbols") or self.symbols
-        return self.model_copy(update={"exchange": name, "symbols": own})
-
-    def ws_url(self, exchange: str) -> str:
-        """Return the WebSocket URL of an exchange; empty: its own."""
-        return self._url(exchange, "ws")
-
-    def rest_url(self, exchange: str) -> str:
-        """Return the REST URL of an exchange; empty: its own."""
-        return self._url(exchange, "rest")
-
-    def _url(self, exchange: str, protocol: str) -> str:
-        given: str = getattr(self, f"{exchange}_{protocol}_url")
-        if not given and self.exchanges in ((), (exchange,)):
-            given = getattr(self, f"exchange_{protocol}_url")
-        return given
-
     # Exchange
     exchanges: Annotated[
         tuple[str, ...],
@@ -610,6 +568,48 @@ class Settings(_Addresses):
         description="Health addresses (METRICS_PORT) for `radar monitor`, `status` and `health`"
         " without a running `radar up`.",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give secrets from files priority over all sources but the caller's values."""
+        # Both have read their variables already, so `.env` is read only once.
+        given = {
+            name: value
+            for source in (dotenv_settings, env_settings)
+            for name, value in getattr(source, "env_vars", {}).items()
+        }
+        return init_settings, _SecretFiles(settings_cls, given), env_settings, dotenv_settings
+
+    @property
+    def own_exchange(self) -> str:
+        """The exchange of one producer."""
+        return self.exchange or self.exchanges[0]
+
+    def of_exchange(self, name: str) -> "Settings":
+        """Return the options of the producers of one exchange."""
+        own = getattr(self, f"{name}_symbols") or self.symbols
+        return self.model_copy(update={"exchange": name, "symbols": own})
+
+    def ws_url(self, exchange: str) -> str:
+        """Return the WebSocket URL of an exchange; empty: its own."""
+        return self._url(exchange, "ws")
+
+    def rest_url(self, exchange: str) -> str:
+        """Return the REST URL of an exchange; empty: its own."""
+        return self._url(exchange, "rest")
+
+    def _url(self, exchange: str, protocol: str) -> str:
+        given: str = getattr(self, f"{exchange}_{protocol}_url")
+        if not given and self.exchanges in ((), (exchange,)):
+            given = getattr(self, f"exchange_{protocol}_url")
+        return given
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
