@@ -1,4 +1,4 @@
-"""Every option of radar, declared once; the only reader of the environment.
+"""Every option of radar, declared once; the only reader of their values.
 
 `env.example`, `radar config` and the messages about wrong values follow from this declaration.
 Values come from the environment, then from a file `.env` in the working directory, then from the

@@ -42,6 +42,7 @@ that names the allowed values; `radar config` shows the values in effect, secret
 
 `radar config --reference` generates this page.
 """
+
 # Variables of a shared `.env` that are none of radar's options: the compose files read them.
 COMPOSE_VARIABLES = frozenset(
     {
