@@ -51,7 +51,7 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
         waiting = [asyncio.create_task(buffer.publish_when_room(b"key", VALUE)) for _ in range(3)]
         await asyncio.wait(waiting, timeout=0.3)
         assert buffer.waiting == 3
-        buffer.mirror()
+        buffer.update_metrics()
         assert 0.2 < waited_s() < 2, "the time of several callers counts once"
         # Kafka comes back.
         async with Link(host, int(broker_port), port):

@@ -203,7 +203,7 @@ class _Kept:
     def publish(self, _key: bytes, value: bytes) -> None:
         self.values.append(value)
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Do nothing."""
 
 
@@ -231,5 +231,5 @@ def test_reports_that_workers_refuse_are_left_out(dataset: Any) -> None:
     ]
     for change in changes:
         reports.put(b"key", message_format._encoder.encode(members | change))
-    reports.serve()
+    reports.poll()
     assert kept.values == [good]

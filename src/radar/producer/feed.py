@@ -122,21 +122,21 @@ class Feed:
         self.sessions: set[Session] = set()
         self.memory: dict[str, object] = {}
         self.trouble = ""
-        self._mirrored = (0, 0, 0)
+        self._counted = (0, 0, 0)
 
     @property
     def waits(self) -> bool:
         """Whether a session waits for room at Kafka."""
         return any(buffer.waiting for buffer in (self.buffer, self.updates) if buffer is not None)
 
-    def mirror(self) -> None:
+    def update_metrics(self) -> None:
         """Copy the numbers into the metrics; counting them there costs too much per frame."""
         labels = (self.exchange.name, self.dataset.name)
         now = (self.frames, self.frame_bytes, self.records)
         counters = (metrics.FRAMES, metrics.FRAME_BYTES, metrics.RECORDS)
-        for counter, new, old in zip(counters, now, self._mirrored, strict=True):
+        for counter, new, old in zip(counters, now, self._counted, strict=True):
             counter.labels(*labels).inc(new - old)
-        self._mirrored = now
+        self._counted = now
         if self.last_frame_us:
             metrics.LAST_FRAME_TIME.labels(*labels).set(self.last_frame_us / 1e6)
         opened = min((session.opened for session in self.sessions), default=None)

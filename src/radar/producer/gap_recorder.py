@@ -158,7 +158,7 @@ class GapRecorder:
             gap, repaired=repaired, recorded_at_us=self._holes[hole], missing=hole.reported
         )
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Publish the gaps that the passing of time completes; call it many times a second."""
         if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
             self._looked_us = _monotonic_us()

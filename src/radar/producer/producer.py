@@ -43,8 +43,8 @@ from radar.telemetry import metrics
 from radar.telemetry.connections import Connections
 from radar.telemetry.health import Health
 
-SERVE_S = 0.02
-MIRROR_S = 0.5
+POLL_S = 0.02
+METRICS_S = 0.5
 # How often to look for evidence: a part of the deadline, within a largest and a smallest interval.
 LOOKS_PER_DEADLINE = 60
 LONGEST_LOOK_S = 1.0
@@ -231,7 +231,7 @@ class Producer:
         self._shards: dict[Shard, asyncio.Task[None]] = {}  # and the tasks that keep them connected
         self._groups: list[list[Shard]] = []  # redundant ones, of the same markets
         self._tasks: list[asyncio.Task[None]] = []
-        self._serving: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -246,12 +246,12 @@ class Producer:
         await self._create_topics()
         self._health.set("start", "the exchange has not sent its market list yet")
         await self._go_on_from_published()
-        self._serving = self._start(self._serve())
+        self._polling = self._start(self._poll())
         self._releasing = self._start(self._release())
         self._add((await self._changes(self._listing.start)).new)
         self._is_listed = True
         self._expect_unknown()
-        self._tell_health()
+        self._report_health()
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._dataset is TRADES:
@@ -272,7 +272,7 @@ class Producer:
         """
         deadline = time.monotonic() + FINISH_TIMEOUT_S
         for task in list(self._tasks):
-            if task is not self._serving and task is not self._releasing:
+            if task is not self._polling and task is not self._releasing:
                 await _cancel(task)
         self._gaps.stop()
         take_s = FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S
@@ -284,11 +284,11 @@ class Producer:
                 await self._publish(self._recorder.drain)
         except TimeoutError:
             _log.error("gave up waiting snapshots: Kafka accepts no messages")
-        for part in (self._releasing, self._serving):
+        for part in (self._releasing, self._polling):
             if part is not None:
                 await _cancel(part)
         left, failed = await self._flush(deadline)
-        self._mirror()
+        self._update_metrics()
         _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
         if left or failed:
             raise BrokerUnavailable(
@@ -304,7 +304,7 @@ class Producer:
         failed = 0
         for publisher in (self._publisher, *self._update_publishers, *self._report_publishers):
             if publisher is not self._publisher:
-                self._serve_reports()
+                self._poll_reports()
             remaining_s = max(0.0, deadline - time.monotonic())
             left += await asyncio.to_thread(publisher.flush, remaining_s)
             publisher.give_up()
@@ -581,19 +581,19 @@ class Producer:
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
 
-    async def _serve(self) -> None:
+    async def _poll(self) -> None:
         """Take acknowledgements, publish reports, update the metrics."""
-        mirrored = 0.0
+        updated = 0.0
         while True:
             self._feed.clock.now_us()  # detects a jump even while no frame arrives
             for buffer in (self._buffer, *self._update_buffers):
-                buffer.serve()
-            self._serve_reports()
+                buffer.poll()
+            self._poll_reports()
             now = time.monotonic()
-            if now - mirrored >= MIRROR_S:
-                self._mirror()
-                mirrored = now
-            await asyncio.sleep(SERVE_S)
+            if now - updated >= METRICS_S:
+                self._update_metrics()
+                updated = now
+            await asyncio.sleep(POLL_S)
 
     def _not_published(self, _key: bytes, value: bytes) -> None:
         """Take a message that Kafka refused for good."""
@@ -615,20 +615,20 @@ class Producer:
             unpublished.values.clear()
             unpublished.symbols.clear()
 
-    def _serve_reports(self) -> None:
+    def _poll_reports(self) -> None:
         self._record_unpublished()
         self._look_for_holes()
-        self._gaps.serve()
-        self._session_recorder.serve()
+        self._gaps.poll()
+        self._session_recorder.poll()
         for reports in self._reports:
-            reports.serve()
+            reports.poll()
 
     async def _release(self) -> None:
         """Publish the messages that become due by the passing of time."""
         while True:
             await self._publish(self._recorder.release)
             due = self._recorder.next_due()
-            wait_s = SERVE_S if due is None else min(SERVE_S, max(0, due - time.monotonic()))
+            wait_s = POLL_S if due is None else min(POLL_S, max(0, due - time.monotonic()))
             await asyncio.sleep(wait_s)
 
     async def _publish(self, take: Callable[[], Iterable[KeyValue]]) -> None:
@@ -639,18 +639,18 @@ class Producer:
                 except BufferFull:
                     await self._buffer.publish_when_room(*message)
 
-    def _mirror(self) -> None:
+    def _update_metrics(self) -> None:
         for buffer in (self._buffer, *self._update_buffers):
-            buffer.mirror()
+            buffer.update_metrics()
         for reports in self._reports:
-            reports.mirror()
-        self._feed.mirror()
+            reports.update_metrics()
+        self._feed.update_metrics()
         self._connections.show(session.seen for session in self._feed.sessions)
-        self._tell_health()
+        self._report_health()
 
-    def _tell_health(self) -> None:
+    def _report_health(self) -> None:
         unconnected = self._feed.unconnected()
-        self._tell(
+        self._set_condition(
             "markets",
             f"no market can be recorded: {self._set_aside.text}",
             holds=self._is_listed and not self._markets,
@@ -669,14 +669,14 @@ class Producer:
         metrics.UNVERIFIED_MARKETS.labels(self._dataset.name).set(len(unverified))
         self._set_aside.show()
         self._gate.show()
-        self._tell(
+        self._set_condition(
             "exchange",
             f"{len(unconnected)} of {len(self._markets)} markets have no connection to the"
             f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
             holds=bool(unconnected),
         )
         silent_s, missing = self._feed.silence(unix_us())
-        self._tell(
+        self._set_condition(
             "silence",
             f"no frame has come from the exchange for {silent_s:.0f} s",
             # A producer that waits for Kafka does not read.
@@ -688,13 +688,13 @@ class Producer:
         stalled_s = max(buffer.stalled_s for buffer in buffers)
         publishers = (self._publisher, *self._update_publishers, *self._report_publishers)
         queued = sum(publisher.queued for publisher in publishers)
-        self._tell(
+        self._set_condition(
             "acknowledgements",
             f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
         troubles = [trouble for buffer in buffers if (trouble := buffer.trouble)]
-        self._tell("publish", "; ".join(troubles), holds=bool(troubles))
+        self._set_condition("publish", "; ".join(troubles), holds=bool(troubles))
         self._warn_of_skew()
 
     def _warn_of_skew(self) -> None:
@@ -721,7 +721,7 @@ class Producer:
         else:
             self._health.clear(condition)
 
-    def _tell(self, condition: str, reason: str, *, holds: bool) -> None:
+    def _set_condition(self, condition: str, reason: str, *, holds: bool) -> None:
         if holds:
             self._health.set(condition, reason)
         else:

@@ -25,8 +25,8 @@ class BufferedPublisher:
     Attributes:
         waiting: How many callers wait for room; none of them reads the exchange meanwhile.
         abandoned: Messages whose callers were cancelled while they waited.
-        stalled_s: How long Kafka has acknowledged no message although messages wait, when last
-            mirrored.
+        stalled_s: How long Kafka has acknowledged no message although messages wait; as of the
+            newest `update_metrics`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class BufferedPublisher:
             self._count_waiting()
             self.waiting -= 1
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Take acknowledgements; call it many times a second. It does not block."""
         self._publisher.poll(0)
         self.hand_over_given_up()
@@ -103,7 +103,7 @@ class BufferedPublisher:
         """Refused messages that wait to be sent again."""
         return len(self._publisher.refusals)
 
-    def mirror(self) -> None:
+    def update_metrics(self) -> None:
         """Copy the numbers into the metrics."""
         acknowledged, failed = self._publisher.acknowledged, self._publisher.failed
         now = time.monotonic()

@@ -72,7 +72,7 @@ class SessionRecorder:
         self.pause(connection, reason)
         self._names.pop(connection, None)
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Publish the sessions that last, when it is time; call it often."""
         now_s = time.monotonic()
         for connection, session in self._open.items():
