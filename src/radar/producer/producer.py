@@ -1,7 +1,6 @@
 """A producer from start to stop."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
@@ -13,11 +12,11 @@ import structlog
 
 from radar.clock import unix_us
 from radar.codec import message_format
-from radar.datasets import BOOK_UPDATES, DEPTH, GAPS, TRADES, WATCHES, Dataset
+from radar.datasets import TRADES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
-from radar.kafka import Cluster, Publisher
+from radar.kafka import Cluster
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
 from radar.producer.feed import Feed
@@ -27,10 +26,9 @@ from radar.producer.gaps import Read
 from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.origin import ExchangeOrigin
 from radar.producer.pacing import Pace
-from radar.producer.publish import BufferedPublisher
+from radar.producer.publishers import Publishers
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import DepthRecorder, KeyValue, Recorder, TradeRecorder
-from radar.producer.reports import Reports
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.producer.set_aside import Reason, SetAside
@@ -69,8 +67,6 @@ MOST_AHEAD_S = 1.5
 SHOWN_SYMBOLS = 3
 # Published trades of each partition that a new process looks at for the newest numbers.
 READ_BACK = 20_000
-# The datasets in which a producer reports about itself.
-REPORTED = (GAPS, WATCHES)
 
 
 class _Numbered(msgspec.Struct):
@@ -147,22 +143,10 @@ class Producer:
         )
         self._request_pace = Pace(requests_per_s)
         self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
-        retry_s = settings.kafka_retry_refused_seconds
-        self._publisher = Publisher(settings, dataset.topic, retry_refused_s=retry_s)
-        self._buffer = BufferedPublisher(self._publisher, dataset.name, self._not_published)
-        self._also_recorded = [BOOK_UPDATES] if dataset is DEPTH and settings.book_updates else []
-        self._update_publishers = [
-            Publisher(settings, also.topic, retry_refused_s=retry_s) for also in self._also_recorded
-        ]
-        self._update_buffers = [
-            BufferedPublisher(publisher, BOOK_UPDATES.name) for publisher in self._update_publishers
-        ]
+        self._publishers = Publishers(settings, self._exchange.name, dataset, self._not_published)
+        self._buffer = self._publishers.records
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
-        # A producer's reports have no other copy: their publisher retries for ever.
-        self._report_publishers = [
-            Publisher(settings, dataset.topic, retry_refused_s=math.inf) for dataset in REPORTED
-        ]
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name, proves_trades=self._exchange.proves_trades)
             if dataset is TRADES
@@ -180,23 +164,16 @@ class Producer:
             on_read=self._take_read,
             on_check=self._take_check,
         )
-        self._report_buffers = [
-            BufferedPublisher(publisher, dataset.name)
-            for publisher, dataset in zip(self._report_publishers, REPORTED, strict=True)
-        ]
-        self._reports = [
-            Reports(buffer, self._exchange.name, dataset)
-            for buffer, dataset in zip(self._report_buffers, REPORTED, strict=True)
-        ]
-        gaps, watches = self._reports
         self._gaps = GapRecorder(
             self._exchange.name,
             dataset,
-            gaps,
+            self._publishers.gaps,
             self._backfill.request if dataset is TRADES else None,
         )
         interval_s = 0.0 if dataset is TRADES else settings.depth_interval_seconds
-        self._session_recorder = SessionRecorder(self._exchange.name, dataset, watches, interval_s)
+        self._session_recorder = SessionRecorder(
+            self._exchange.name, dataset, self._publishers.sessions, interval_s
+        )
         self._feed = Feed(
             settings=settings,
             exchange=self._exchange,
@@ -204,7 +181,7 @@ class Producer:
             markets=self._markets,
             recorder=self._recorder,
             buffer=self._buffer,
-            updates=self._update_buffers[0] if self._update_buffers else None,
+            updates=self._publishers.updates,
             on_subscribed=self._backfill.request if dataset is TRADES else _nothing,
             gaps=self._gaps,
             session_recorder=self._session_recorder,
@@ -289,7 +266,7 @@ class Producer:
                 await _cancel(part)
         left, failed = await self._flush(deadline)
         self._update_metrics()
-        _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
+        _log.info("stopped", acknowledged=self._publishers.acknowledged, left=left, failed=failed)
         if left or failed:
             raise BrokerUnavailable(
                 f"Kafka has not taken everything: {left} messages left, {failed} refused"
@@ -300,26 +277,18 @@ class Producer:
 
     async def _flush(self, deadline: float) -> tuple[int, int]:
         """Wait until Kafka has all messages; return how many are left, and how many it refused."""
-        left = self._buffer.abandoned + sum(buffer.abandoned for buffer in self._update_buffers)
-        failed = 0
-        for publisher in (self._publisher, *self._update_publishers, *self._report_publishers):
-            if publisher is not self._publisher:
-                self._poll_reports()
-            remaining_s = max(0.0, deadline - time.monotonic())
-            left += await asyncio.to_thread(publisher.flush, remaining_s)
-            publisher.give_up()
-            if publisher is self._publisher:
-                # Their gaps are among the reports.
-                self._buffer.hand_over_given_up()
-                self._record_unpublished(finally_=True)
-            failed += publisher.failed
-        return left + sum(reports.waiting for reports in self._reports), failed
+        left = self._publishers.abandoned
+        left += await self._publishers.flush_records(deadline)
+        # The gaps of refused records are among the reports.
+        self._record_unpublished(finally_=True)
+        left += await self._publishers.flush_others(deadline, self._poll_reports)
+        return left, self._publishers.failed
 
     async def _create_topics(self) -> None:
         cluster = Cluster(self._settings)
         names = [
             name
-            for dataset in (self._dataset, *self._also_recorded, *REPORTED)
+            for dataset in self._publishers.datasets
             for name in (dataset.topic, dataset.dead_letter_topic)
         ]
         await self._until_kafka_answers(lambda: cluster.create_topics(names))
@@ -586,8 +555,7 @@ class Producer:
         updated = 0.0
         while True:
             self._feed.clock.now_us()  # detects a jump even while no frame arrives
-            for buffer in (self._buffer, *self._update_buffers):
-                buffer.poll()
+            self._publishers.poll()
             self._poll_reports()
             now = time.monotonic()
             if now - updated >= METRICS_S:
@@ -620,8 +588,7 @@ class Producer:
         self._look_for_holes()
         self._gaps.poll()
         self._session_recorder.poll()
-        for reports in self._reports:
-            reports.poll()
+        self._publishers.poll_reports()
 
     async def _release(self) -> None:
         """Publish the messages that become due by the passing of time."""
@@ -640,10 +607,7 @@ class Producer:
                     await self._buffer.publish_when_room(*message)
 
     def _update_metrics(self) -> None:
-        for buffer in (self._buffer, *self._update_buffers):
-            buffer.update_metrics()
-        for reports in self._reports:
-            reports.update_metrics()
+        self._publishers.update_metrics()
         self._feed.update_metrics()
         self._connections.show(session.seen for session in self._feed.sessions)
         self._report_health()
@@ -684,16 +648,13 @@ class Producer:
             and missing > SILENT_AFTER_FRAMES
             and not self._feed.waits,
         )
-        buffers = (self._buffer, *self._update_buffers, *self._report_buffers)
-        stalled_s = max(buffer.stalled_s for buffer in buffers)
-        publishers = (self._publisher, *self._update_publishers, *self._report_publishers)
-        queued = sum(publisher.queued for publisher in publishers)
+        stalled_s, queued = self._publishers.stalled_s, self._publishers.queued
         self._set_condition(
             "acknowledgements",
             f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
-        troubles = [trouble for buffer in buffers if (trouble := buffer.trouble)]
+        troubles = self._publishers.troubles
         self._set_condition("publish", "; ".join(troubles), holds=bool(troubles))
         self._warn_of_skew()
 

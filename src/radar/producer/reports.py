@@ -63,10 +63,6 @@ class Reports:
             self._messages.popleft()
         self._buffer.poll()
 
-    def update_metrics(self) -> None:
-        """Copy the numbers into the metrics."""
-        self._buffer.update_metrics()
-
     def _merge(self) -> None:
         key = self._messages[0][0]
         values = [value for _, value in self._messages]
