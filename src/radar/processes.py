@@ -131,7 +131,7 @@ def consume(
 
             def check_kafka() -> None:
                 for dataset, worker, gauge in zip(datasets, workers, gauges, strict=True):
-                    gauge.show(_ask_kafka(cluster, dataset), worker.positions.copy())
+                    gauge.show(_ask_kafka(cluster, dataset), worker.next_offsets.copy())
 
             with _checking(settings, health, {"kafka": check_kafka, "store": checked_store.ping}):
                 health.clear("start")

@@ -25,8 +25,8 @@ from radar.consumer.chunk import BadMessage, ColumnBlock, rows
 from radar.consumer.context import Context
 from radar.consumer.insert_request import InsertRequest, send_next, whole
 from radar.consumer.messages import Messages
+from radar.consumer.offsets import Offsets
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
-from radar.consumer.positions import Positions
 from radar.errors import BlockTooLarge, InsertCutOff, InvalidMessage, StoreRejected
 from radar.telemetry import metrics
 
@@ -41,11 +41,11 @@ _log = structlog.get_logger()
 class Inserter:
     """Inserts the blocks of one worker."""
 
-    def __init__(self, context: Context, positions: Positions) -> None:
+    def __init__(self, context: Context, offsets: Offsets) -> None:
         self._context = context
         self._dataset = context.dataset
         self._store = context.store
-        self._positions = positions
+        self._offsets = offsets
         self._block_limit = BlockLimit()
 
     def begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
@@ -132,7 +132,7 @@ class Inserter:
         while work.requests:
             # Renew an old plan: an accepted commit proves that the partition is still ours.
             if time.monotonic() > work.planned_at_s + self._context.reader.session_timeout_s / 2:
-                self._positions.plan(work, block.plan)
+                self._offsets.plan(work, block.plan)
             send_next(
                 work.requests,
                 self._dataset,
@@ -185,7 +185,7 @@ class Inserter:
         if len(self._missing(work, rest)) < len(missing):
             return
         work.generation += 1
-        self._positions.record([work])
+        self._offsets.record([work])
         _log.warning(
             "the database knows the name of a block whose rows are not there; inserting them under"
             " a new one",

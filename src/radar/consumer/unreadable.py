@@ -8,8 +8,8 @@ import structlog
 
 from radar.consumer.context import Context
 from radar.consumer.delivery_gaps import UNREADABLE, recorded
+from radar.consumer.offsets import Offsets
 from radar.consumer.partition import PartitionWork
-from radar.consumer.positions import Positions
 from radar.consumer.silence import SILENT_S
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
@@ -76,7 +76,7 @@ class UnreadableBatches:
             else:
                 work.silence.end()
 
-    def pass_ordered(self, works: Mapping[int, PartitionWork], positions: Positions) -> None:
+    def pass_ordered(self, works: Mapping[int, PartitionWork], offsets: Offsets) -> None:
         """Pass unreadable batches that an operator has ordered to skip; blocks.
 
         The worker stores everything before such a batch first. A plan that reaches into the batch
@@ -95,7 +95,7 @@ class UnreadableBatches:
                 continue
             self._context.expect_kafka()
             try:
-                positions.commit(work, offset)
+                offsets.commit(work, offset)
                 self._reader.seek(partition, offset)
             except (CommitRejected, BrokerUnavailable) as error:
                 _log.warning("cannot skip yet", partition=partition, error=str(error))
@@ -107,7 +107,7 @@ class UnreadableBatches:
                 first=work.next_offset,
                 last=offset - 1,
             )
-            work.next_offset = positions.next_offsets[partition] = offset
+            work.next_offset = offsets.next_offsets[partition] = offset
             work.silence.end()
 
     def _observe(self, next_offsets: Mapping[int, int]) -> dict[int, int]:

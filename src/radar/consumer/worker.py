@@ -5,7 +5,7 @@ them in one batch per partition (`batch.py`). A batch that is due gives an inser
 goes through these steps, and their order is the whole guarantee (docs/delivery.md):
 
 1. Kafka acknowledges the block's dead letters (`dlq/publisher.py`).
-2. The worker commits the plan: offset `lo` with the plan in the metadata (`positions.py`).
+2. The worker commits the plan: offset `lo` with the plan in the metadata (`offsets.py`).
 3. It inserts the block under a name that follows from the plan and the messages (`insert.py`).
 4. It commits offset `hi + 1`, without a plan.
 
@@ -37,9 +37,9 @@ from radar.consumer.context import Context
 from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.consumer.insert import Inserter
 from radar.consumer.messages import Messages
+from radar.consumer.offsets import Offsets
 from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
-from radar.consumer.positions import Positions
 from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
 from radar.consumer.topic_watch import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
@@ -83,7 +83,8 @@ class Worker:
     """Stores the messages of one dataset from its partitions of the topic; single-threaded.
 
     Attributes:
-        positions: The next offset to be stored, by assigned partition. Other threads may read it.
+        next_offsets: The next offset to be stored, by assigned partition. Other threads may read
+            this mapping.
     """
 
     def __init__(
@@ -135,11 +136,11 @@ class Worker:
             settings, dataset, store, self._reader, self._health, reached or (lambda _: None)
         )
         self._unreadable = UnreadableBatches(self._context, topic_id)
-        self._positions = Positions(
+        self._offsets = Offsets(
             self._context, self._watch, self._same_origin, self._unreadable.follow
         )
-        self.positions = self._positions.next_offsets
-        self._inserter = Inserter(self._context, self._positions)
+        self.next_offsets = self._offsets.next_offsets
+        self._inserter = Inserter(self._context, self._offsets)
         self._telemetry = WorkerTelemetry(dataset, self._health, self._work)
         self._telemetry.membership(joined=self._reader.joined)
 
@@ -182,11 +183,11 @@ class Worker:
         for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
             if not self._advance(work):
                 break
-        self._positions.check(self._work)
-        self._positions.account(self._work.values())
+        self._offsets.check(self._work)
+        self._offsets.account(self._work.values())
         for work in self._work.values():
             self._hold_back(work)
-        self._unreadable.pass_ordered(self._work, self._positions)
+        self._unreadable.pass_ordered(self._work, self._offsets)
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -260,7 +261,7 @@ class Worker:
 
     def _open_block(self, work: PartitionWork, now_s: float) -> bool:
         if not work.rest and not self._is_due(work, now_s):
-            self._positions.drop_impossible_plan(work, now_s)
+            self._offsets.drop_impossible_plan(work, now_s)
             return False
         return self._take_block(work, now_s)
 
@@ -290,7 +291,7 @@ class Worker:
         return True
 
     def _begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
-        self.positions[work.partition] = block.plan.lo
+        self.next_offsets[work.partition] = block.plan.lo
         self._inserter.begin(work, block, step)
 
     def _finish_block(self, work: PartitionWork) -> None:
@@ -310,7 +311,7 @@ class Worker:
         while work.step in (Step.PLAN, Step.INSERT):
             if work.step is Step.PLAN:
                 block = self._inserter.fitting(work, block)
-                self._positions.plan(work, block.plan)
+                self._offsets.plan(work, block.plan)
                 work.step = Step.INSERT
                 self._context.reached(CrashPoint.AFTER_PLAN)
             try:
@@ -325,8 +326,8 @@ class Worker:
             self._context.reached(CrashPoint.AFTER_INSERT)
         if work.step is Step.COMMIT:
             self._context.expect_kafka()
-            self._positions.commit(work, block.plan.hi + 1)
-            self.positions[work.partition] = block.plan.hi + 1
+            self._offsets.commit(work, block.plan.hi + 1)
+            self.next_offsets[work.partition] = block.plan.hi + 1
             work.step = Step.DONE
             self._context.reached(CrashPoint.AFTER_COMMIT)
         bad = work.bad_messages(block)
@@ -391,7 +392,7 @@ class Worker:
                     )
                     break
         with suppress(StoreUnavailable):
-            self._positions.record(self._work.values())
+            self._offsets.record(self._work.values())
 
     def _on_assign(self, committed: Sequence[Committed]) -> None:
         for each in committed:
@@ -406,7 +407,7 @@ class Worker:
                 paused=True,
             )
             self._work[each.partition] = work
-            self.positions[each.partition] = work.next_offset
+            self.next_offsets[each.partition] = work.next_offset
             self._telemetry.assigned(work)
         self._telemetry.rebalanced()
 
@@ -420,8 +421,8 @@ class Worker:
                     _log.info("stored block stays planned", partition=partition, error=str(error))
             if work is not None and not work.attempts:
                 with suppress(StoreUnavailable):
-                    self._positions.record([work])
-            self.positions.pop(partition, None)
+                    self._offsets.record([work])
+            self.next_offsets.pop(partition, None)
         self._telemetry.revoked(partitions)
         self._telemetry.rebalanced()
 

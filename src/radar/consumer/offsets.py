@@ -1,4 +1,4 @@
-"""The positions of a worker's partitions: committed, recorded in the database, accounted for.
+"""The offsets of a worker's partitions: committed, recorded in the database, accounted for.
 
 `accounting.py` decides. This module reads the facts from Kafka and the database, and carries out
 the decision.
@@ -45,8 +45,8 @@ ACCOUNT_AGAIN_S = 0.5
 _log = structlog.get_logger()
 
 
-class Positions:
-    """The positions of one worker's partitions.
+class Offsets:
+    """The offsets of one worker's partitions.
 
     Attributes:
         next_offsets: The next offset to be stored, by assigned partition. Other threads may read
@@ -60,7 +60,7 @@ class Positions:
         same_origin: SameOrigin,
         on_topic: Callable[[str], None],
     ) -> None:
-        """Start without positions.
+        """Start without offsets.
 
         Args:
             context: The options and connections of the worker.
@@ -271,8 +271,8 @@ class Positions:
         work.topic_id, work.generation = topic_id, course.generation
         work.maybe_stored_to = course.maybe_stored_to
         self._on_topic(topic_id)
-        # Commit the position and its mark first. A worker that dies in between leaves the same
-        # differences behind, and the mark of the rows that may already exist.
+        # Commit the offset and its metadata first. A worker that dies in between leaves the same
+        # differences behind, and the metadata name the rows that may already exist.
         marked_to = work.mark.maybe_stored_to if work.mark else -1
         is_new = course.start != (work.committed or 0) or marked_to < course.maybe_stored_to
         if course.notice or is_new:
