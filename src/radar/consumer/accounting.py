@@ -89,20 +89,20 @@ class Situation:
         topic_id: Of the topic as Kafka has it now.
         low: The oldest offset in the log.
         high: The next offset that will be written.
-        position: The next offset to be stored, as committed; None: the group has no position.
-        mark: The commit metadata beside the position.
+        committed: The committed offset, the next to be stored; None: the group has none.
+        mark: The metadata beside the committed offset.
         progress: How far the database accounts for this topic ID.
         former: How far the database accounted for the newest other topic ID.
         former_end: The end of the former log when it was last seen.
         order: An order to store offsets again.
-        is_invalid: Whether Kafka refused the position.
+        is_invalid: Whether Kafka refused the committed offset.
     """
 
     partition: int
     topic_id: str
     low: int
     high: int
-    position: int | None
+    committed: int | None
     mark: CommitMetadata | None
     progress: Progress | None = None
     former: Former | None = None
@@ -152,13 +152,13 @@ def decide(situation: Situation, rows: StoredRows) -> Decision:
 def _course(s: Situation, rows: StoredRows) -> Decision:
     if (old := _former(s)) is not None:
         return _recreated(s, old)
-    if s.position is None:
-        return _without_position(s, rows)
-    if s.position > s.high or (s.is_invalid and s.position >= s.low):
-        return _truncated(s, s.position)
+    if s.committed is None:
+        return _without_commit(s, rows)
+    if s.committed > s.high or (s.is_invalid and s.committed >= s.low):
+        return _truncated(s, s.committed)
     if s.mark is not None and s.mark.topic_id is not None:
-        return _own_position(s, s.position, rows)
-    return _foreign_position(s, s.position, rows)
+        return _own_commit(s, s.committed, rows)
+    return _foreign_commit(s, s.committed, rows)
 
 
 def _generation(s: Situation) -> int:
@@ -170,7 +170,7 @@ def _former(s: Situation) -> Former | None:
     if s.mark is not None and s.mark.topic_id is not None:
         if s.mark.topic_id == s.topic_id:
             return None
-        return Former(s.mark.topic_id, s.position or 0)
+        return Former(s.mark.topic_id, s.committed or 0)
     return s.former if s.progress is None else None
 
 
@@ -188,7 +188,7 @@ def _recreated(s: Situation, old: Former) -> Decision:
         UNKNOWN,
     )
     # Until the new ID was seen, messages of the new topic may have been stored from here on.
-    maybe = max(s.position or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
+    maybe = max(s.committed or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
     course = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
     return Decision(
         course.start,
@@ -230,8 +230,8 @@ def _ordered(s: Situation, order: Order, course: Decision) -> Decision:
     )
 
 
-def _without_position(s: Situation, rows: StoredRows) -> Decision:
-    """Decide for a group without a position: it is new, was deleted, or has expired."""
+def _without_commit(s: Situation, rows: StoredRows) -> Decision:
+    """Decide for a group without a committed offset: it is new, was deleted, or has expired."""
     newest = rows.last(0, s.high)
     known = s.progress.next_offset if s.progress else 0
     gaps = [_deleted(s, known, s.low - 1)] if known < s.low and (s.progress or not newest) else []
@@ -246,9 +246,9 @@ def _without_position(s: Situation, rows: StoredRows) -> Decision:
     )
 
 
-def _truncated(s: Situation, position: int) -> Decision:
+def _truncated(s: Situation, committed: int) -> Decision:
     """Decide for a log that went back: some offsets come again with other messages."""
-    stored_to = max(position, s.progress.next_offset if s.progress else 0)
+    stored_to = max(committed, s.progress.next_offset if s.progress else 0)
     gaps = []
     if (s.former_end or 0) > stored_to:
         gaps.append(
@@ -268,28 +268,28 @@ def _truncated(s: Situation, position: int) -> Decision:
         _generation(s) + 1,
         max(stored_to, s.high) - 1,
         gaps=gaps,
-        notice=f"the log went back: it ends at offset {s.high}, offset {position} was next",
+        notice=f"the log went back: it ends at offset {s.high}, offset {committed} was next",
     )
 
 
-def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
-    """Decide from a position that radar committed for this topic."""
+def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
+    """Decide from an offset that radar committed for this topic."""
     generation = _generation(s)
-    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
+    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == committed else None
     known = s.progress.next_offset if s.progress else 0
     # The worker records progress every few seconds. The newest row is no proof for those before it:
     # a worker may have stored it after an older copy replaced the database. Bad messages are no
     # rows and are read again, which costs little.
-    stored_to = position if known >= position else rows.first_missing(known, position)
-    if stored_to < position:
+    stored_to = committed if known >= committed else rows.first_missing(known, committed)
+    if stored_to < committed:
         start = max(stored_to, s.low)
         gaps = []
-        if stored_to < min(start, position):
+        if stored_to < min(start, committed):
             gaps.append(
                 DeliveryGap(
                     s.partition,
                     stored_to,
-                    min(start, position) - 1,
+                    min(start, committed) - 1,
                     "the database is an older copy, and Kafka has deleted the messages since",
                     RESTORED,
                     s.topic_id,
@@ -297,19 +297,19 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
                     EXACT,
                 )
             )
-        if position < s.low:
-            gaps.append(_deleted(s, position, s.low - 1))
+        if committed < s.low:
+            gaps.append(_deleted(s, committed, s.low - 1))
         return Decision(
             start,
             generation + 1,
-            position - 1 if plan is None else plan.hi,
+            committed - 1 if plan is None else plan.hi,
             gaps=gaps,
-            notice=f"offsets {stored_to} to {position - 1} were committed, and not all are rows",
+            notice=f"offsets {stored_to} to {committed - 1} were committed, and not all are rows",
         )
-    accounted_to = max(known, position)
-    if s.low > position:
+    accounted_to = max(known, committed)
+    if s.low > committed:
         gaps = [_deleted(s, accounted_to, s.low - 1)] if accounted_to < s.low else []
-        notice = f"Kafka deleted offsets {position} to {s.low - 1}"
+        notice = f"Kafka deleted offsets {committed} to {s.low - 1}"
         return Decision(
             s.low,
             generation,
@@ -318,10 +318,12 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
             notice=notice,
         )
     if known > s.high:
-        # A broker came back with an older log and the positions that belong to it.
+        # A broker came back with an older log and the committed offsets that belong to it.
         course = _truncated(s, known)
-        return Decision(position, generation + 1, known - 1, gaps=course.gaps, notice=course.notice)
-    return Decision(position, generation, known - 1 if known > position else -1, plan=plan)
+        return Decision(
+            committed, generation + 1, known - 1, gaps=course.gaps, notice=course.notice
+        )
+    return Decision(committed, generation, known - 1 if known > committed else -1, plan=plan)
 
 
 def _rows_end(rows: StoredRows, first: int, end: int) -> int:
@@ -329,36 +331,36 @@ def _rows_end(rows: StoredRows, first: int, end: int) -> int:
     return first if newest is None else newest + 1
 
 
-def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision:
-    """Decide from a position of another tool, or of a radar that wrote no metadata."""
+def _foreign_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
+    """Decide from an offset of another tool, or of a radar that wrote no metadata."""
     generation = _generation(s)
-    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
+    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == committed else None
     if s.progress is None:
-        if position and rows.last(0, max(position, s.high)) is None and not plan:
+        if committed and rows.last(0, max(committed, s.high)) is None and not plan:
             return _from_low(
-                s, generation + 1, position - 1, "the group has a position, and no row is stored"
+                s, generation + 1, committed - 1, "the group has a position, and no row is stored"
             )
-        gaps = [_deleted(s, position, s.low - 1)] if position < s.low else []
-        start = max(position, s.low)
+        gaps = [_deleted(s, committed, s.low - 1)] if committed < s.low else []
+        start = max(committed, s.low)
         return Decision(start, generation, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
     known = s.progress.next_offset
-    if position < known:
-        start = max(position, s.low)
+    if committed < known:
+        start = max(committed, s.low)
         return Decision(
             start,
             generation + 1,
             known - 1,
-            plan=plan if plan and start == position else None,
-            notice=f"the group was set back from offset {known} to {position}",
+            plan=plan if plan and start == committed else None,
+            notice=f"the group was set back from offset {known} to {committed}",
         )
-    stored_to = _rows_end(rows, known, position)
-    gaps, start = [], max(position, s.low)
-    if stored_to < position:
+    stored_to = _rows_end(rows, known, committed)
+    gaps, start = [], max(committed, s.low)
+    if stored_to < committed:
         gaps.append(
             DeliveryGap(
                 s.partition,
                 stored_to,
-                position - 1,
+                committed - 1,
                 "the group was set forward over messages that were not stored",
                 MOVED,
                 s.topic_id,
@@ -366,9 +368,9 @@ def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision
                 EXACT,
             )
         )
-    if position < s.low:
-        gaps.append(_deleted(s, position, s.low - 1))
-    notice = f"the group was set forward from offset {stored_to} to {position}" if gaps else ""
+    if committed < s.low:
+        gaps.append(_deleted(s, committed, s.low - 1))
+    notice = f"the group was set forward from offset {stored_to} to {committed}" if gaps else ""
     return Decision(start, generation, -1, plan=plan, gaps=gaps, notice=notice)
 
 

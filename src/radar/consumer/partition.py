@@ -61,7 +61,7 @@ class PartitionWork:
     review: str = "assigned"
     review_at_s: float = 0.0
     progress: Progress = UNRECORDED  # as this worker recorded it last
-    read_from: int | None = None  # this worker read everything from here to the position
+    read_from: int | None = None  # this worker read everything from here to the committed offset
     seen_end: int | None = None  # of the log, at the last check of offsets
     check_next: bool = True  # whether to look for the rows of the next block after its insert
     generation: int = 0
