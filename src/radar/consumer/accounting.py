@@ -25,7 +25,7 @@ from radar.consumer.delivery_gaps import (
 from radar.consumer.progress import Former, Order, Progress
 
 # The client writes a topic's ID in base64 with "+" and "/", other clients with "-" and "_".
-_MARK = re.compile(
+_COMMIT_METADATA = re.compile(
     r"(?:S|(?P<plan>P\|(?a:\d{1,19})\|(?a:\d{1,19})))\|(?P<id>(?a:[\w+/=-]{0,64}))"
     r"\|(?P<n>(?a:\d{1,9}))(?:\|(?P<stored>(?a:\d{1,19})))?"
 )
@@ -62,7 +62,7 @@ class CommitMetadata(NamedTuple):
         """
         if not metadata:
             return None
-        if (found := _MARK.fullmatch(metadata)) is not None:
+        if (found := _COMMIT_METADATA.fullmatch(metadata)) is not None:
             plan = Plan.parse(found["plan"] or "")
             if found["plan"] is None or plan is not None:
                 return cls(found["id"], int(found["n"]), plan, int(found["stored"] or -1))
@@ -90,7 +90,7 @@ class Situation:
         low: The oldest offset in the log.
         high: The next offset that will be written.
         committed: The committed offset, the next to be stored; None: the group has none.
-        mark: The metadata beside the committed offset.
+        metadata: The metadata beside the committed offset.
         progress: How far the database accounts for this topic ID.
         former: How far the database accounted for the newest other topic ID.
         former_end: The end of the former log when it was last seen.
@@ -103,7 +103,7 @@ class Situation:
     low: int
     high: int
     committed: int | None
-    mark: CommitMetadata | None
+    metadata: CommitMetadata | None
     progress: Progress | None = None
     former: Former | None = None
     former_end: int | None = None
@@ -136,41 +136,44 @@ class Decision:
 
 def decide(situation: Situation, rows: StoredRows) -> Decision:
     """Return where a partition goes on; look for rows only where facts differ."""
-    course = _course(situation, rows)
+    decision = _decision(situation, rows)
     if situation.order is not None:
-        course = _ordered(situation, situation.order, course)
-    mark = situation.mark
-    if mark is None or mark.topic_id not in (None, situation.topic_id):
-        return course
-    is_readable = mark.maybe_stored_to < _MAX_OFFSET
-    marked_to = mark.maybe_stored_to if is_readable else situation.high - 1
-    if marked_to < course.start:
-        return course
-    return replace(course, maybe_stored_to=max(course.maybe_stored_to, marked_to))
+        decision = _ordered(situation, situation.order, decision)
+    metadata = situation.metadata
+    if metadata is None or metadata.topic_id not in (None, situation.topic_id):
+        return decision
+    is_readable = metadata.maybe_stored_to < _MAX_OFFSET
+    noted_to = metadata.maybe_stored_to if is_readable else situation.high - 1
+    if noted_to < decision.start:
+        return decision
+    return replace(decision, maybe_stored_to=max(decision.maybe_stored_to, noted_to))
 
 
-def _course(s: Situation, rows: StoredRows) -> Decision:
+def _decision(s: Situation, rows: StoredRows) -> Decision:
     if (old := _former(s)) is not None:
         return _recreated(s, old)
     if s.committed is None:
         return _without_commit(s, rows)
     if s.committed > s.high or (s.is_invalid and s.committed >= s.low):
         return _truncated(s, s.committed)
-    if s.mark is not None and s.mark.topic_id is not None:
+    if s.metadata is not None and s.metadata.topic_id is not None:
         return _own_commit(s, s.committed, rows)
     return _foreign_commit(s, s.committed, rows)
 
 
 def _generation(s: Situation) -> int:
-    return max(s.mark.generation if s.mark else 0, s.progress.generation if s.progress else 0)
+    return max(
+        s.metadata.generation if s.metadata else 0,
+        s.progress.generation if s.progress else 0,
+    )
 
 
 def _former(s: Situation) -> Former | None:
     """Return how far the topic was read before it was recreated; None if it was not."""
-    if s.mark is not None and s.mark.topic_id is not None:
-        if s.mark.topic_id == s.topic_id:
+    if s.metadata is not None and s.metadata.topic_id is not None:
+        if s.metadata.topic_id == s.topic_id:
             return None
-        return Former(s.mark.topic_id, s.committed or 0)
+        return Former(s.metadata.topic_id, s.committed or 0)
     return s.former if s.progress is None else None
 
 
@@ -189,13 +192,13 @@ def _recreated(s: Situation, old: Former) -> Decision:
     )
     # Until the new ID was seen, messages of the new topic may have been stored from here on.
     maybe = max(s.committed or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
-    course = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
+    decision = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
     return Decision(
-        course.start,
-        course.generation,
-        course.maybe_stored_to,
-        gaps=[gap, *course.gaps],
-        notice=course.notice,
+        decision.start,
+        decision.generation,
+        decision.maybe_stored_to,
+        gaps=[gap, *decision.gaps],
+        notice=decision.notice,
     )
 
 
@@ -218,14 +221,14 @@ def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
     )
 
 
-def _ordered(s: Situation, order: Order, course: Decision) -> Decision:
+def _ordered(s: Situation, order: Order, decision: Decision) -> Decision:
     """Go back to the first offset that an operator ordered to store again."""
-    start = min(max(order.first, s.low), course.start)
+    start = min(max(order.first, s.low), decision.start)
     return Decision(
         start,
-        max(course.generation, _generation(s) + 1),
-        max(course.maybe_stored_to, course.start - 1, order.last),
-        gaps=course.gaps,
+        max(decision.generation, _generation(s) + 1),
+        max(decision.maybe_stored_to, decision.start - 1, order.last),
+        gaps=decision.gaps,
         notice=f"offsets {order.first} to {order.last} are stored again, as ordered",
     )
 
@@ -275,7 +278,9 @@ def _truncated(s: Situation, committed: int) -> Decision:
 def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
     """Decide from an offset that radar committed for this topic."""
     generation = _generation(s)
-    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == committed else None
+    plan = s.metadata.plan if s.metadata else None
+    if plan is not None and plan.lo != committed:
+        plan = None
     known = s.progress.next_offset if s.progress else 0
     # The worker records progress every few seconds. The newest row is no proof for those before it:
     # a worker may have stored it after an older copy replaced the database. Bad messages are no
@@ -319,9 +324,9 @@ def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
         )
     if known > s.high:
         # A broker came back with an older log and the committed offsets that belong to it.
-        course = _truncated(s, known)
+        decision = _truncated(s, known)
         return Decision(
-            committed, generation + 1, known - 1, gaps=course.gaps, notice=course.notice
+            committed, generation + 1, known - 1, gaps=decision.gaps, notice=decision.notice
         )
     return Decision(committed, generation, known - 1 if known > committed else -1, plan=plan)
 
@@ -334,7 +339,9 @@ def _rows_end(rows: StoredRows, first: int, end: int) -> int:
 def _foreign_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
     """Decide from an offset of another tool, or of a radar that wrote no metadata."""
     generation = _generation(s)
-    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == committed else None
+    plan = s.metadata.plan if s.metadata else None
+    if plan is not None and plan.lo != committed:
+        plan = None
     if s.progress is None:
         if committed and rows.last(0, max(committed, s.high)) is None and not plan:
             return _from_low(

@@ -89,9 +89,9 @@ class Offsets:
 
     def commit(self, work: PartitionWork, offset: int, plan: Plan | None = None) -> None:
         """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
-        mark = work.metadata(offset, plan)
-        self._reader.commit(work.partition, offset, str(mark))
-        work.committed, work.mark = offset, mark
+        commit_metadata = work.metadata(offset, plan)
+        self._reader.commit(work.partition, offset, str(commit_metadata))
+        work.committed, work.commit_metadata = offset, commit_metadata
 
     def drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
         """Forget a plan beyond the end of the log.
@@ -251,14 +251,14 @@ class Offsets:
         found = known.progress.get(partition, UNRECORDED)
         orders = pending(read_orders(self._store, topic, topic_id), partition, found.orders_to_us)
         low, high = self._reader.ends(partition)
-        course = decide(
+        decision = decide(
             Situation(
                 partition,
                 topic_id,
                 low,
                 high,
                 work.committed,
-                work.known_mark(topic_id),
+                work.known_metadata(topic_id),
                 self._known_progress(work, known),
                 known.former.get(partition),
                 work.seen_end,
@@ -267,19 +267,19 @@ class Offsets:
             ),
             _Rows(self._store, self._dataset.table, partition),
         )
-        write_new(self._store, topic, course.gaps, "worker")
-        work.topic_id, work.generation = topic_id, course.generation
-        work.maybe_stored_to = course.maybe_stored_to
+        write_new(self._store, topic, decision.gaps, "worker")
+        work.topic_id, work.generation = topic_id, decision.generation
+        work.maybe_stored_to = decision.maybe_stored_to
         self._on_topic(topic_id)
         # Commit the offset and its metadata first. A worker that dies in between leaves the same
         # differences behind, and the metadata name the rows that may already exist.
-        marked_to = work.mark.maybe_stored_to if work.mark else -1
-        is_new = course.start != (work.committed or 0) or marked_to < course.maybe_stored_to
-        if course.notice or is_new:
-            self.commit(work, course.start, course.plan)
+        noted_to = work.commit_metadata.maybe_stored_to if work.commit_metadata else -1
+        is_new = decision.start != (work.committed or 0) or noted_to < decision.maybe_stored_to
+        if decision.notice or is_new:
+            self.commit(work, decision.start, decision.plan)
         progress = Progress(
-            course.start,
-            course.generation,
+            decision.start,
+            decision.generation,
             max([found.orders_to_us, *(order.ordered_at_us for order in orders)]),
             max(found.version, work.progress.version) + 1,
         )
@@ -294,19 +294,19 @@ class Offsets:
         work.progress = progress
         is_refused = self._reader.invalid.pop(partition, None) is not None
         if (
-            course.start != work.next_offset
+            decision.start != work.next_offset
             or is_refused
             or work.review != "assigned"
-            or course.notice
+            or decision.notice
         ):
-            self._reader.seek(partition, course.start)
-        self._go_on(work, course)
+            self._reader.seek(partition, decision.start)
+        self._go_on(work, decision)
 
-    def _go_on(self, work: PartitionWork, course: Decision) -> None:
-        _log_decision(self._dataset, work, course)
-        work.batch = work.batch.anew(course.plan)
-        work.next_offset = work.read_from = self.next_offsets[work.partition] = course.start
-        work.maybe_stored_to = course.maybe_stored_to
+    def _go_on(self, work: PartitionWork, decision: Decision) -> None:
+        _log_decision(self._dataset, work, decision)
+        work.batch = work.batch.anew(decision.plan)
+        work.next_offset = work.read_from = self.next_offsets[work.partition] = decision.start
+        work.maybe_stored_to = decision.maybe_stored_to
         work.check_next = True
         work.review = ""
         work.silence.end()
@@ -346,18 +346,18 @@ def _review(work: PartitionWork, reason: str) -> None:
     work.forget_plan()
 
 
-def _log_decision(dataset: Dataset, work: PartitionWork, course: Decision) -> None:
-    if course.notice:
+def _log_decision(dataset: Dataset, work: PartitionWork, decision: Decision) -> None:
+    if decision.notice:
         _log.warning(
             "offsets differ",
             dataset=dataset.name,
             partition=work.partition,
-            reason=course.notice,
+            reason=decision.notice,
             position=work.committed,
-            goes_on_at=course.start,
-            generation=course.generation,
+            goes_on_at=decision.start,
+            generation=decision.generation,
         )
-    for gap in course.gaps:
+    for gap in decision.gaps:
         _log.error(
             "delivery gap",
             dataset=dataset.name,

@@ -55,7 +55,7 @@ class PartitionWork:
     breaker: Breaker
     next_offset: int  # the worker consumed everything before it
     committed: int | None  # as Kafka has it
-    mark: CommitMetadata | None  # beside the committed offset
+    commit_metadata: CommitMetadata | None  # beside the committed offset
     topic_id: str  # of the topic to which the offsets belong
     # Why the offsets must be accounted for before the worker reads on; empty: they are.
     review: str = "assigned"
@@ -120,12 +120,12 @@ class PartitionWork:
         stored_to = self.maybe_stored_to if self.maybe_stored_to >= offset else -1
         return CommitMetadata(self.topic_id, self.generation, plan, stored_to)
 
-    def known_mark(self, topic_id: str) -> CommitMetadata | None:
+    def known_metadata(self, topic_id: str) -> CommitMetadata | None:
         """Return the committed metadata, updated with newer knowledge of this worker."""
-        if self.mark is None or self.topic_id != topic_id:
-            return self.mark
-        stored_to = max(self.mark.maybe_stored_to, self.maybe_stored_to)
-        return self.mark._replace(maybe_stored_to=stored_to)
+        if self.commit_metadata is None or self.topic_id != topic_id:
+            return self.commit_metadata
+        stored_to = max(self.commit_metadata.maybe_stored_to, self.maybe_stored_to)
+        return self.commit_metadata._replace(maybe_stored_to=stored_to)
 
     def bad_messages(self, block: InsertBlock) -> list[Bad]:
         """Return the messages of a block that become dead letters, as far as is known."""

@@ -54,7 +54,9 @@ class WorkerTelemetry:
             dataset=self._dataset.name,
             partition=work.partition,
             offset=work.committed,
-            plan=str(work.mark.plan) if work.mark and work.mark.plan else None,
+            plan=str(work.commit_metadata.plan)
+            if work.commit_metadata and work.commit_metadata.plan
+            else None,
         )
 
     def revoked(self, partitions: Sequence[int]) -> None:

@@ -402,7 +402,7 @@ class Worker:
                 breaker=Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad),
                 next_offset=each.offset or 0,
                 committed=each.offset,
-                mark=CommitMetadata.parse(each.metadata),
+                commit_metadata=CommitMetadata.parse(each.metadata),
                 topic_id=self._watch.topic_id,
                 paused=True,
             )
