@@ -33,7 +33,7 @@ from radar.consumer.progress import (
     read_progress,
     write_progress,
 )
-from radar.consumer.topic_watch import TopicIdPoller
+from radar.consumer.topic_id_poller import TopicIdPoller
 from radar.datasets import Dataset
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
 from radar.store.client import Store
@@ -56,7 +56,7 @@ class Offsets:
     def __init__(
         self,
         context: Context,
-        watch: TopicIdPoller,
+        topic_ids: TopicIdPoller,
         same_origin: SameOrigin,
         on_topic: Callable[[str], None],
     ) -> None:
@@ -64,7 +64,7 @@ class Offsets:
 
         Args:
             context: The options and connections of the worker.
-            watch: Polls the ID of the topic.
+            topic_ids: Polls the ID of the topic.
             same_origin: Refuses a database of another origin.
             on_topic: Called with the ID of the topic when a partition is accounted for.
         """
@@ -74,7 +74,7 @@ class Offsets:
         self._reader = context.reader
         self._health = context.health
         self._settings = context.settings
-        self._watch = watch
+        self._topic_ids = topic_ids
         self._same_origin = same_origin
         self._on_topic = on_topic
         self._checked_at_s = 0.0
@@ -121,7 +121,7 @@ class Offsets:
         for work in works:
             # The next owner of a partition under review starts from the older record.
             is_settled = work.progress.version and not work.review
-            if not is_settled or work.topic_id != self._watch.topic_id:
+            if not is_settled or work.topic_id != self._topic_ids.topic_id:
                 continue
             newest = work.progress._replace(
                 next_offset=max(work.progress.next_offset, self.next_offsets[work.partition]),
@@ -134,7 +134,7 @@ class Offsets:
             write_progress(
                 self._store,
                 self._dataset.topic,
-                self._watch.topic_id,
+                self._topic_ids.topic_id,
                 changed,
                 self._settings.worker_id,
                 self._uptime,
@@ -155,7 +155,7 @@ class Offsets:
         for partition in self._reader.invalid:
             if (work := works.get(partition)) is not None:
                 _review(work, "position")
-        topic_id = self._watch.topic_id
+        topic_id = self._topic_ids.topic_id
         for work in works.values():
             if work.topic_id != topic_id:
                 _review(work, "topic")
@@ -246,7 +246,7 @@ class Offsets:
         self._context.expect_both()
         # The topic or the database may be another one by now.
         self._same_origin.check(again=True)
-        topic, partition, topic_id = self._dataset.topic, work.partition, self._watch.ask_now()
+        topic, partition, topic_id = self._dataset.topic, work.partition, self._topic_ids.ask_now()
         known = read_progress(self._store, topic, topic_id)
         found = known.progress.get(partition, UNRECORDED)
         orders = pending(read_orders(self._store, topic, topic_id), partition, found.orders_to_us)
@@ -315,7 +315,7 @@ class Offsets:
     def _known_progress(self, work: PartitionWork, known: Known) -> Progress | None:
         """Return the recorded progress, or this worker's own if that is newer."""
         found = known.progress.get(work.partition)
-        is_ours = work.progress.version and work.topic_id == self._watch.topic_id
+        is_ours = work.progress.version and work.topic_id == self._topic_ids.topic_id
         if found is None or not is_ours or found.version < work.progress.version:
             return found
         return found._replace(next_offset=max(found.next_offset, work.committed or 0))

@@ -41,7 +41,7 @@ from radar.consumer.offsets import Offsets
 from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
 from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
-from radar.consumer.topic_watch import TopicIdPoller
+from radar.consumer.topic_id_poller import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
 from radar.datasets import Dataset
 from radar.errors import (
@@ -119,7 +119,7 @@ class Worker:
         self._work: dict[int, PartitionWork] = {}
         self._turn_ends_s = 0.0
         cluster = Cluster(settings)
-        self._watch = TopicIdPoller(
+        self._topic_ids = TopicIdPoller(
             lambda: cluster.topic_id(dataset.topic), topic_id, settings.offset_check_seconds / 2
         )
         self._same_origin = SameOrigin(settings, cluster, store)
@@ -137,7 +137,7 @@ class Worker:
         )
         self._unreadable = UnreadableBatches(self._context, topic_id)
         self._offsets = Offsets(
-            self._context, self._watch, self._same_origin, self._unreadable.follow
+            self._context, self._topic_ids, self._same_origin, self._unreadable.follow
         )
         self.next_offsets = self._offsets.next_offsets
         self._inserter = Inserter(self._context, self._offsets)
@@ -150,12 +150,12 @@ class Worker:
 
     def __enter__(self) -> Self:
         """Watch the ID of the topic."""
-        self._watch.__enter__()
+        self._topic_ids.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Leave the group; messages that are not stored stay for its next member."""
-        self._watch.__exit__(*exception)
+        self._topic_ids.__exit__(*exception)
         self._reader.close()
         _log.info("left the group", dataset=self._dataset.name)
 
@@ -403,7 +403,7 @@ class Worker:
                 next_offset=each.offset or 0,
                 committed=each.offset,
                 commit_metadata=CommitMetadata.parse(each.metadata),
-                topic_id=self._watch.topic_id,
+                topic_id=self._topic_ids.topic_id,
                 paused=True,
             )
             self._work[each.partition] = work
