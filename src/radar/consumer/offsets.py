@@ -111,14 +111,14 @@ class Offsets:
             _log.error("plan beyond the end of the log", partition=work.partition, plan=str(plan))
             work.batch.forget_plan()
 
-    def record(self, works: Collection[PartitionWork]) -> None:
+    def record(self, partitions: Collection[PartitionWork]) -> None:
         """Record how far partitions are accounted for, where that has changed; blocks.
 
         Raises:
             StoreUnavailable: The server does not answer, or refuses this insert.
         """
         changed: dict[int, Progress] = {}
-        for work in works:
+        for work in partitions:
             # The next owner of a partition under review starts from the older record.
             is_settled = work.progress.version and not work.review
             if not is_settled or work.topic_id != self._topic_ids.topic_id:
@@ -141,10 +141,10 @@ class Offsets:
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
-        for work in works:
+        for work in partitions:
             work.progress = changed.get(work.partition, work.progress)
 
-    def check(self, works: Mapping[int, PartitionWork]) -> None:
+    def check(self, partitions: Mapping[int, PartitionWork]) -> None:
         """Compare the database's accounts with the worker's own, at intervals.
 
         A partition is accounted for anew in four cases: the topic was recreated, Kafka refuses a
@@ -153,20 +153,20 @@ class Offsets:
         newest record.
         """
         for partition in self._reader.invalid:
-            if (work := works.get(partition)) is not None:
+            if (work := partitions.get(partition)) is not None:
                 _review(work, "position")
         topic_id = self._topic_ids.topic_id
-        for work in works.values():
+        for work in partitions.values():
             if work.topic_id != topic_id:
                 _review(work, "topic")
         now_s = time.monotonic()
-        settled = [each for each in works.values() if not each.review and not each.attempts]
+        settled = [each for each in partitions.values() if not each.review and not each.attempts]
         if now_s < self._checked_at_s + self._settings.offset_check_seconds or not settled:
             return
         self._checked_at_s = now_s
         self._context.expect_store()
         try:
-            self._notice_restart(works.values())
+            self._notice_restart(partitions.values())
             known = read_progress(self._store, self._dataset.topic, topic_id)
             orders = read_orders(self._store, self._dataset.topic, topic_id)
             gaps = recorded(self._store, self._dataset.topic)
@@ -177,12 +177,12 @@ class Offsets:
                     _review(work, "database")
                 elif pending(orders, work.partition, work.progress.orders_to_us):
                     _review(work, "order")
-            self._close_repaired(gaps, works)
+            self._close_repaired(gaps, partitions)
             self.record([each for each in settled if not each.review])
         except (StoreUnavailable, QueryFailed) as error:
             _log.warning("cannot check offsets", dataset=self._dataset.name, error=str(error))
 
-    def _notice_restart(self, works: Collection[PartitionWork]) -> None:
+    def _notice_restart(self, partitions: Collection[PartitionWork]) -> None:
         """Account anew for every partition if the server was restarted since the last look.
 
         Records are some seconds apart. A copy that is restored from between two of them has the
@@ -190,18 +190,18 @@ class Offsets:
         """
         if not self._uptime.was_restarted():
             return
-        for work in works:
+        for work in partitions:
             if work.progress.version:
                 work.progress = work.progress._replace(version=work.progress.version + 1)
                 _review(work, "database")
 
     def _close_repaired(
-        self, gaps: Sequence[DeliveryGap], works: Mapping[int, PartitionWork]
+        self, gaps: Sequence[DeliveryGap], partitions: Mapping[int, PartitionWork]
     ) -> None:
         """Close gaps whose offsets were stored afterwards, and show how many stay open."""
         counts = dict.fromkeys(CAUSES, 0)
         for gap in gaps:
-            work = works.get(gap.partition)
+            work = partitions.get(gap.partition)
             if gap.state != OPEN or work is None:
                 continue
             is_read = (
@@ -219,14 +219,14 @@ class Offsets:
         for cause, count in counts.items():
             metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(count)
 
-    def account(self, works: Collection[PartitionWork]) -> None:
+    def account(self, partitions: Collection[PartitionWork]) -> None:
         """Account for the offsets of partitions that need it and hold no message; blocks."""
         now_s = time.monotonic()
-        for work in works:
+        for work in partitions:
             if not work.review or not work.is_empty or now_s < work.review_at_s:
                 continue
             try:
-                self._notice_restart(works)
+                self._notice_restart(partitions)
                 self._account_for(work)
             except (BrokerUnavailable, CommitRejected, StoreUnavailable, QueryFailed) as error:
                 work.review_at_s = time.monotonic() + ACCOUNT_AGAIN_S

@@ -25,18 +25,18 @@ class WorkerTelemetry:
     """Reports the state of one worker's partitions."""
 
     def __init__(
-        self, dataset: Dataset, health: Health, works: Mapping[int, PartitionWork]
+        self, dataset: Dataset, health: Health, partitions: Mapping[int, PartitionWork]
     ) -> None:
         """Start without partitions.
 
         Args:
             dataset: The dataset that the worker stores.
             health: The health of the process.
-            works: The assigned partitions; the worker changes this mapping.
+            partitions: The assigned partitions; the worker changes this mapping.
         """
         self._dataset = dataset
         self._health = health
-        self._works = works
+        self._partitions = partitions
         # Create the counters that alerts look at before they count.
         metrics.INSERT_RETRIES.labels(dataset.name)
 
@@ -68,10 +68,10 @@ class WorkerTelemetry:
     def rebalanced(self) -> None:
         """Count the partitions after a rebalance."""
         metrics.REBALANCES.labels(self._dataset.name).inc()
-        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._works))
+        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._partitions))
         self._count_halted()
         self._count_floods()
-        if not self._works:
+        if not self._partitions:
             for cause in CAUSES:
                 metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
 
@@ -152,11 +152,11 @@ class WorkerTelemetry:
         self._count_floods()
 
     def _count_floods(self) -> None:
-        floods = sum(work.breaker.flood is not None for work in self._works.values())
+        floods = sum(work.breaker.flood is not None for work in self._partitions.values())
         metrics.FLOODING.labels(self._dataset.name).set(floods)
 
     def _count_halted(self) -> None:
-        halted = sum(work.halted for work in self._works.values())
+        halted = sum(work.halted for work in self._partitions.values())
         metrics.HALTED.labels(self._dataset.name).set(halted)
 
 

@@ -49,7 +49,7 @@ class UnreadableBatches:
         """Look for orders about the topic with this ID from now on."""
         self._topic_id = topic_id
 
-    def look(self, works: Mapping[int, PartitionWork]) -> None:
+    def look(self, partitions: Mapping[int, PartitionWork]) -> None:
         """Report partitions that bring no message although their log goes on.
 
         Call it after a poll without a message; it asks Kafka about silent partitions.
@@ -58,7 +58,7 @@ class UnreadableBatches:
         if now_s < self._looked_at_s + SILENCE_LOOK_S:
             return
         self._looked_at_s = now_s
-        for partition, work in works.items():
+        for partition, work in partitions.items():
             end = None if work.paused else self._reader.known_end_offset(partition)
             waits = end is not None and end > work.next_offset and not work.review
             if not work.silence.look(now_s, waits=waits) or partition in self._reader.unreadable:
@@ -76,7 +76,7 @@ class UnreadableBatches:
             else:
                 work.silence.end()
 
-    def pass_ordered(self, works: Mapping[int, PartitionWork], offsets: Offsets) -> None:
+    def pass_ordered(self, partitions: Mapping[int, PartitionWork], offsets: Offsets) -> None:
         """Pass unreadable batches that an operator has ordered to skip; blocks.
 
         The worker stores everything before such a batch first. A plan that reaches into the batch
@@ -85,9 +85,11 @@ class UnreadableBatches:
         """
         if self._reader.unreadable:
             self._context.expect_store()
-        ordered = self._observe({partition: work.next_offset for partition, work in works.items()})
+        ordered = self._observe(
+            {partition: work.next_offset for partition, work in partitions.items()}
+        )
         for partition, offset in ordered.items():
-            work = works[partition]
+            work = partitions[partition]
             if work.block is not None or work.rest or work.review:
                 continue
             work.forget_plan()
