@@ -60,7 +60,7 @@ class Inserter:
 
     def fitting(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
         """Divide a block that is larger than a lately refused one."""
-        self._block_limit.look(BLOCK_BYTES, time.monotonic())
+        self._block_limit.check(BLOCK_BYTES, time.monotonic())
         limit_bytes = self._block_limit.limit_bytes
         while (
             limit_bytes is not None

@@ -49,7 +49,7 @@ class UnreadableBatches:
         """Look for orders about the topic with this ID from now on."""
         self._topic_id = topic_id
 
-    def look(self, partitions: Mapping[int, PartitionWork]) -> None:
+    def check(self, partitions: Mapping[int, PartitionWork]) -> None:
         """Report partitions that bring no message although their log goes on.
 
         Call it after a poll without a message; it asks Kafka about silent partitions.
@@ -61,7 +61,7 @@ class UnreadableBatches:
         for partition, work in partitions.items():
             end = None if work.paused else self._reader.known_end_offset(partition)
             waits = end is not None and end > work.next_offset and not work.review
-            if not work.silence.look(now_s, waits=waits) or partition in self._reader.unreadable:
+            if not work.silence.check(now_s, waits=waits) or partition in self._reader.unreadable:
                 continue
             self._context.expect_kafka()
             try:

@@ -173,7 +173,7 @@ class Worker:
             self._telemetry.membership(joined=self._reader.joined)
             self._take(messages)
             if len(messages) < wanted:
-                self._unreadable.look(self._work)
+                self._unreadable.check(self._work)
                 break
             if (room := self._room) <= 0:
                 break

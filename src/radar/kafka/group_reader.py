@@ -244,7 +244,7 @@ class GroupReader:
                 return 0
             return len(topics[self._topic].partitions)
 
-        return unowned.look(self._consumer.memberid() or "", self._owned, count)
+        return unowned.check(self._consumer.memberid() or "", self._owned, count)
 
     def _without_errors(self, found: Sequence[Any]) -> list[Message]:
         messages: list[Message] = []

@@ -38,7 +38,7 @@ class UnownedPartitions:
         self._look_at_s = time.monotonic() + LOOK_EVERY_S
         self._looks = 0  # in a row that found some
 
-    def look(self, member_id: str, owned: Collection[int], count: Callable[[], int]) -> bool:
+    def check(self, member_id: str, owned: Collection[int], count: Callable[[], int]) -> bool:
         """Return whether this member should join again, so that every partition gets an owner.
 
         Only one member of the group is told so: one that owns few.

@@ -123,7 +123,7 @@ class TradeFreshness:
         self._markets: dict[str, _Evidence] = {}
         self._suspects: dict[str, _Suspect] = {}
 
-    def look(
+    def check(
         self, heard: Mapping[str, int], symbols: Collection[str], now: float, now_us: int
     ) -> list[str]:
         """Take the newest receipts; return the markets to compare, the oldest first.
@@ -265,7 +265,7 @@ class BookFreshness:
         self._markets: dict[str, _Evidence] = {}
         self._again: dict[str, _Again] = {}
 
-    def look(
+    def check(
         self, books: Mapping[str, MarketBook], alive: Collection[str], now: float, now_us: int
     ) -> list[str]:
         """Take the newest snapshots; return the markets to subscribe to again.
@@ -297,7 +297,7 @@ class BookFreshness:
         """Return the markets that were mute, from when to when (Unix time).
 
         Args:
-            books: As in `look`.
+            books: As in `check`.
             subscribed_us: When the newest connection of a market had subscribed, Unix time.
         """
         found = []

@@ -439,7 +439,7 @@ class Producer:
 
     async def _look_for_trades(self, trades: TradeFreshness, now: float, now_us: int) -> None:
         heard = self._feed.heard_us()
-        self._backfill.check(trades.look(heard, self._markets.keys(), now, now_us))
+        self._backfill.check(trades.check(heard, self._markets.keys(), now, now_us))
         for mute in trades.settle(now):
             await self._backfill.publish(mute.recent)
             if self._gaps.is_covered(mute.symbol):
@@ -465,7 +465,7 @@ class Producer:
 
     def _look_for_books(self, now: float, now_us: int) -> None:
         books = self._feed.books()
-        for symbol in self._books.look(books, self._feed.alive(), now, now_us):
+        for symbol in self._books.check(books, self._feed.alive(), now, now_us):
             if self._retries.may(symbol, now):
                 _log.info("a book is quiet for unusually long, subscribing again", symbol=symbol)
                 self._feed.subscribe_again(symbol)
