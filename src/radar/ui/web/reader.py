@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from radar.aside import settle
+from radar.daemon_threads import settle
 from radar.errors import QueryFailed, RadarError
 from radar.settings import Settings
 from radar.store.client import Store
