@@ -40,7 +40,7 @@ from radar.consumer.messages import Messages
 from radar.consumer.offsets import Offsets
 from radar.consumer.origin import SameOrigin
 from radar.consumer.partition import CrashPoint, PartitionWork, Step
-from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
+from radar.consumer.reporting import ALARM_INTERVAL_S, WorkerReporter
 from radar.consumer.topic_id_poller import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
 from radar.datasets import Dataset
@@ -141,8 +141,8 @@ class Worker:
         )
         self.next_offsets = self._offsets.next_offsets
         self._inserter = Inserter(self._context, self._offsets)
-        self._telemetry = WorkerTelemetry(dataset, self._health, self._work)
-        self._telemetry.membership(joined=self._reader.joined)
+        self._reporter = WorkerReporter(dataset, self._health, self._work)
+        self._reporter.membership(joined=self._reader.joined)
 
     def run(self, stop: StopSignal) -> None:
         """Work until `stop` is set, then drain, commit and leave the group; see `take_turns`."""
@@ -170,7 +170,7 @@ class Worker:
         wanted, wait_s = 1 if idle else TAKEN_AT_ONCE, self._wait_s()
         while True:
             messages = self._reader.consume(wanted, wait_s)
-            self._telemetry.membership(joined=self._reader.joined)
+            self._reporter.membership(joined=self._reader.joined)
             self._take(messages)
             if len(messages) < wanted:
                 self._unreadable.check(self._work)
@@ -333,7 +333,7 @@ class Worker:
         bad = work.bad_messages(block)
         work.breaker.record(block.size, bad)
         work.halted = False
-        self._telemetry.stored(work, block, len(bad))
+        self._reporter.stored(work, block, len(bad))
         work.block = None
         work.requests = []
 
@@ -349,13 +349,13 @@ class Worker:
             self._inserter.start_over(work, block)
         work.halted = True
         work.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
-        self._telemetry.halted(work, block, error)
+        self._reporter.halted(work, block, error)
 
     def _retry_later(self, work: PartitionWork, error: Exception) -> None:
         work.retry_later(error)
         if work.rejected_commits >= MAX_REJECTED_COMMITS and isinstance(error, CommitRejected):
             raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
-        self._telemetry.waits(work, error)
+        self._reporter.waits(work, error)
 
     def _hold_back(self, work: PartitionWork) -> None:
         """Fetch a partition's messages only while there is room for them; it bounds the memory."""
@@ -408,8 +408,8 @@ class Worker:
             )
             self._work[each.partition] = work
             self.next_offsets[each.partition] = work.next_offset
-            self._telemetry.assigned(work)
-        self._telemetry.rebalanced()
+            self._reporter.assigned(work)
+        self._reporter.rebalanced()
 
     def _on_revoke(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
@@ -423,8 +423,8 @@ class Worker:
                 with suppress(StoreUnavailable):
                     self._offsets.record([work])
             self.next_offsets.pop(partition, None)
-        self._telemetry.revoked(partitions)
-        self._telemetry.rebalanced()
+        self._reporter.revoked(partitions)
+        self._reporter.rebalanced()
 
 
 def take_turns(workers: Sequence[Worker], stop: StopSignal) -> None:

@@ -21,7 +21,7 @@ ALARM_INTERVAL_S = 60.0
 _log = structlog.get_logger()
 
 
-class WorkerTelemetry:
+class WorkerReporter:
     """Reports the state of one worker's partitions."""
 
     def __init__(
