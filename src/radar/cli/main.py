@@ -282,7 +282,7 @@ def consume(
 ) -> None:
     """Store datasets from Kafka into ClickHouse. Run one per partition at most.
 
-    Name several only if they are quiet, such as gaps and watches: they take turns.
+    Name several only if they are quiet, such as gaps and watches (the sessions): they take turns.
     """
     from radar.processes import consume as run
 

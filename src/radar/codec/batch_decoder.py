@@ -486,7 +486,9 @@ def _data_of_type(column_type: str, values: Sequence[Any]) -> Data:
         return DictionaryColumn(codes.keys, codes.codes)
     if column_type == "String":
         return [str(value) for value in values]
-    number = next(kind for name, kind in _NUMBERS.items() if column_type.startswith(name))
+    number = next(
+        number_type for name, number_type in _NUMBERS.items() if column_type.startswith(name)
+    )
     return np.array(values, number)
 
 

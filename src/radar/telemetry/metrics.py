@@ -192,7 +192,7 @@ LAG = _gauge(
 
 # Dashboard
 DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")
-DASHBOARD_QUESTION_SECONDS = _histogram(
+DASHBOARD_QUERY_SECONDS = _histogram(
     "radar_dashboard_question_seconds",
     "Duration of one dashboard query in ClickHouse in seconds, by query (markets, candles, book,"
     " trades, coverage, gaps, exists)",

@@ -100,7 +100,7 @@ class Reader:
         """
 
         def answer() -> _Answer:
-            with metrics.DASHBOARD_QUESTION_SECONDS.labels(name).time():
+            with metrics.DASHBOARD_QUERY_SECONDS.labels(name).time():
                 return query(self._store())
 
         try:
