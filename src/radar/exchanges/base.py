@@ -90,7 +90,7 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Newest(msgspec.Struct, frozen=True):
-    """The exchange tells the consecutive number of a market's newest trade.
+    """The exchange sends the consecutive number of a market's newest trade.
 
     So a missing trade shows without a later one.
     """

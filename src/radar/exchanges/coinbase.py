@@ -7,7 +7,7 @@ traffic, [code] seen in public clients only, [?] reported once or deduced. Where
 Units: sizes are in the base currency. USD, USDC and USDT are different quote currencies.
 
 The feed may drop trades [doc]. Their numbers are consecutive within a market [cap], and a heartbeat
-tells the newest one each second [doc], so a loss shows without a later trade. Updates of books have
+holds the newest one each second [doc], so a loss shows without a later trade. Updates of books have
 neither number nor checksum [doc]: no book is verified.
 """
 

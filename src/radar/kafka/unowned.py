@@ -41,7 +41,7 @@ class UnownedPartitions:
     def check(self, member_id: str, owned: Collection[int], count: Callable[[], int]) -> bool:
         """Return whether this member should join again, so that every partition gets an owner.
 
-        Only one member of the group is told so: one that owns few.
+        Only one member of the group gets the answer yes: one that owns few.
 
         Args:
             member_id: The name that the group's coordinator has given the member.
