@@ -288,6 +288,7 @@ class GroupReader:
         def commit() -> list[TopicPartition]:
             return self._consumer.commit(offsets=[position], asynchronous=False) or []
 
+        # In a second thread: this one must go on, and end the process, if the library hangs.
         try:
             answers = within(self.session_timeout_s + 2 * SOCKET_TIMEOUT_S, commit, "commit")
         except KafkaException as error:
