@@ -50,7 +50,8 @@ class Inserter:
 
     def begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
         """Take a block through its steps, from `step` on."""
-        work.begin(block, step)
+        work.block, work.step = block, step
+        work.attempts, work.rejected_commits, work.retry_at_s, work.cut_off = 0, 0, 0.0, 0
         self.start_over(work, block)
 
     def start_over(self, work: PartitionWork, block: InsertBlock) -> None:

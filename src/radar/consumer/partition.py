@@ -100,11 +100,6 @@ class PartitionWork:
         """Whether every consumed message is stored."""
         return self.block is None and not self.rest and not self.batch.size
 
-    def begin(self, block: InsertBlock, step: Step) -> None:
-        """Take the next block through its steps, from `step` on."""
-        self.block, self.step = block, step
-        self.attempts, self.rejected_commits, self.retry_at_s, self.cut_off = 0, 0, 0.0, 0
-
     def may_be_stored_to(self, offset: int) -> None:
         """Record that offsets up to this one may be rows already."""
         self.maybe_stored_to = max(self.maybe_stored_to, offset)

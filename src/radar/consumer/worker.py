@@ -30,7 +30,7 @@ from typing import Protocol, Self
 import structlog
 
 from radar.consumer.accounting import CommitMetadata
-from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits
+from radar.consumer.batch import BLOCK_BYTES, Batch, Limits
 from radar.consumer.breaker import Breaker
 from radar.consumer.chunk import decode_chunk
 from radar.consumer.context import Context
@@ -276,23 +276,21 @@ class Worker:
     def _take_block(self, work: PartitionWork, now_s: float) -> bool:
         if work.rest:
             # Its dead letters were sent, and its messages judged, with the undivided block.
+            block, step = work.rest.popleft(), Step.PLAN
             work.repeated = work.taken_over
-            self._begin(work, work.rest.popleft(), Step.PLAN)
-            return True
-        taken_over = work.batch.planned is not None
-        age_s = work.batch.age_s(now_s)
-        block = work.batch.take(now_s)
-        if block is None:
-            return False
-        metrics.BATCH_AGE_SECONDS.labels(self._dataset.name).observe(age_s)
-        work.taken_over = work.repeated = taken_over
-        work.check, work.check_next = work.check_next, False
-        self._begin(work, block, Step.DEAD_LETTERS)
-        return True
-
-    def _begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
+        else:
+            taken_over = work.batch.planned is not None
+            age_s = work.batch.age_s(now_s)
+            taken = work.batch.take(now_s)
+            if taken is None:
+                return False
+            metrics.BATCH_AGE_SECONDS.labels(self._dataset.name).observe(age_s)
+            block, step = taken, Step.DEAD_LETTERS
+            work.taken_over = work.repeated = taken_over
+            work.check, work.check_next = work.check_next, False
         self.next_offsets[work.partition] = block.plan.lo
         self._inserter.begin(work, block, step)
+        return True
 
     def _finish_block(self, work: PartitionWork) -> None:
         """Take a block through its steps; it stays open if the turn ends before the last one."""
