@@ -47,7 +47,7 @@ class CrashPoint(enum.Enum):
 
 
 @dataclass
-class PartitionWork:
+class PartitionState:
     """One assigned partition."""
 
     partition: int

@@ -9,7 +9,7 @@ import structlog
 from radar.consumer.context import Context
 from radar.consumer.delivery_gaps import UNREADABLE, recorded
 from radar.consumer.offsets import Offsets
-from radar.consumer.partition import PartitionWork
+from radar.consumer.partition import PartitionState
 from radar.consumer.silence import SILENT_S
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
@@ -49,7 +49,7 @@ class UnreadableBatches:
         """Look for orders about the topic with this ID from now on."""
         self._topic_id = topic_id
 
-    def check(self, partitions: Mapping[int, PartitionWork]) -> None:
+    def check(self, partitions: Mapping[int, PartitionState]) -> None:
         """Report partitions that bring no message although their log goes on.
 
         Call it after a poll without a message; it asks Kafka about silent partitions.
@@ -58,25 +58,25 @@ class UnreadableBatches:
         if now_s < self._looked_at_s + SILENCE_LOOK_S:
             return
         self._looked_at_s = now_s
-        for partition, work in partitions.items():
-            end = None if work.paused else self._reader.known_end_offset(partition)
-            waits = end is not None and end > work.next_offset and not work.review
-            if not work.silence.check(now_s, waits=waits) or partition in self._reader.unreadable:
+        for partition, state in partitions.items():
+            end = None if state.paused else self._reader.known_end_offset(partition)
+            waits = end is not None and end > state.next_offset and not state.review
+            if not state.silence.check(now_s, waits=waits) or partition in self._reader.unreadable:
                 continue
             self._context.expect_kafka()
             try:
                 # A broker that does not answer is silent as well; its own check reports it.
-                waits = self._reader.end_offset(partition) > work.next_offset
+                waits = self._reader.end_offset(partition) > state.next_offset
             except BrokerUnavailable:
                 waits = False
             if waits:
                 reason = f"no message came in {SILENT_S:.0f} s, although the log goes on"
-                batch = Unreadable(partition, work.next_offset, reason)
+                batch = Unreadable(partition, state.next_offset, reason)
                 self._reader.unreadable[partition] = batch
             else:
-                work.silence.end()
+                state.silence.end()
 
-    def pass_ordered(self, partitions: Mapping[int, PartitionWork], offsets: Offsets) -> None:
+    def pass_ordered(self, partitions: Mapping[int, PartitionState], offsets: Offsets) -> None:
         """Pass unreadable batches that an operator has ordered to skip; blocks.
 
         The worker stores everything before such a batch first. A plan that reaches into the batch
@@ -86,18 +86,18 @@ class UnreadableBatches:
         if self._reader.unreadable:
             self._context.expect_store()
         ordered = self._observe(
-            {partition: work.next_offset for partition, work in partitions.items()}
+            {partition: state.next_offset for partition, state in partitions.items()}
         )
         for partition, offset in ordered.items():
-            work = partitions[partition]
-            if work.block is not None or work.rest or work.review:
+            state = partitions[partition]
+            if state.block is not None or state.rest or state.review:
                 continue
-            work.forget_plan()
-            if work.batch.size:
+            state.forget_plan()
+            if state.batch.size:
                 continue
             self._context.expect_kafka()
             try:
-                offsets.commit(work, offset)
+                offsets.commit(state, offset)
                 self._reader.seek(partition, offset)
             except (CommitRejected, BrokerUnavailable) as error:
                 _log.warning("cannot skip yet", partition=partition, error=str(error))
@@ -106,11 +106,11 @@ class UnreadableBatches:
                 "skipped unreadable offsets",
                 dataset=self._dataset.name,
                 partition=partition,
-                first=work.next_offset,
+                first=state.next_offset,
                 last=offset - 1,
             )
-            work.next_offset = offsets.next_offsets[partition] = offset
-            work.silence.end()
+            state.next_offset = offsets.next_offsets[partition] = offset
+            state.silence.end()
 
     def _observe(self, next_offsets: Mapping[int, int]) -> dict[int, int]:
         """Report the partitions that stand, and look for orders to pass; blocks for one query.
