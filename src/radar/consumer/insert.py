@@ -63,7 +63,7 @@ class Inserter:
 
     def fitting(self, state: PartitionState, block: InsertBlock) -> InsertBlock:
         """Divide a block that is larger than a lately refused one."""
-        self._block_limit.check(BLOCK_BYTES, time.monotonic())
+        self._block_limit.raise_if_due(BLOCK_BYTES, time.monotonic())
         limit_bytes = self._block_limit.limit_bytes
         while (
             limit_bytes is not None
