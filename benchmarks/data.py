@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from radar.codec import message_format
 from radar.datasets import Dataset
 from radar.decimals import canonical
-from radar.producer.trade_ids import Occurrences, combination, trade_id
+from radar.producer.trade_ids import Occurrences, content_of, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar_simulator import market as model
 from radar_simulator import wire as exchange
@@ -122,7 +122,7 @@ def _trade_messages() -> _ToMessage:
             event_time_ms=event.second * 1000,
             received_at_us=received_at_us,
         )
-        content = combination(trade)
+        content = content_of(trade)
         n = occurrences.count(content, received_at_us)
         value = message_format.encode_trade(trade, trade_id(content, n))
         return Message(message_format.message_key(SOURCE, listing.symbol), value)

@@ -44,7 +44,7 @@ SETTLE_S = 7.0  # longer than any default makes a row wait
 
 
 @dataclass(frozen=True)
-class MessageRun:
+class Run:
     """Latencies of one run, in milliseconds."""
 
     p50: float
@@ -59,7 +59,7 @@ def run(options: Options) -> Section:
     """Measure; takes about three minutes a round."""
     described = machine.describe("Apache Kafka" if options.kafka_home else "embedded")
     cases = [(rate, name) for rate in RATES for name in SETTINGS]
-    runs: dict[tuple[int, str], list[MessageRun]] = defaultdict(list)
+    runs: dict[tuple[int, str], list[Run]] = defaultdict(list)
     rounds = max(1, round(options.rounds * 0.6))  # three of five: a run takes half a minute
     for turn in range(rounds):
         for rate, name in cases:
@@ -102,7 +102,7 @@ def _range(parts: list[tuple[int, ...]]) -> str:
     return f"{min(counts)} to {max(counts)}"
 
 
-def _measure(rate: int, variables: dict[str, str], options: Options) -> MessageRun:
+def _measure(rate: int, variables: dict[str, str], options: Options) -> Run:
     measure_s = MEASURE_S * options.scale
     with contextlib.ExitStack() as opened:
         broker = opened.enter_context(stack.broker(options.folder, options.kafka_home))
@@ -124,9 +124,7 @@ def _measure(rate: int, variables: dict[str, str], options: Options) -> MessageR
     if len(latencies) < len(received) or not latencies:
         raise RuntimeError(f"{len(received) - len(latencies)} of {len(received)} not told stored")
     p50, p99, p999 = (latencies[int(share * (len(latencies) - 1))] for share in (0.5, 0.99, 0.999))
-    return MessageRun(
-        p50, p99, p999, len(latencies), len(latencies) / measure_s, tuple(watch.parts)
-    )
+    return Run(p50, p99, p999, len(latencies), len(latencies) / measure_s, tuple(watch.parts))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from radar.store.client import Store
 from radar.ui.web import markets, quality
 from radar.ui.web.markets import Grid, MarketTicker
-from radar.ui.web.pages import TAPE
+from radar.ui.web.page_subjects import TAPE
 
 Question = Callable[[Store], object]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from embedded_clickhouse import running
 from ports import free_port
 from radar.codec import message_format
-from radar.consumer.chunk import read
-from radar.consumer.run import MessageRun
+from radar.consumer.chunk import decode_chunk
+from radar.consumer.messages import Messages
 from radar.datasets import DEPTH, TRADES, Dataset
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings, load
@@ -26,8 +26,8 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
     """Insert message values as a worker does, from some place in Kafka that depends on the name."""
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
-    content = read(dataset, place % 3, MessageRun.of(messages))
-    assert not content.bad_messages
+    chunk = decode_chunk(dataset, place % 3, Messages.of(messages))
+    assert not chunk.bad_messages
     # A test may hold the tables of an earlier release.
     there = {
         str(name)
@@ -38,8 +38,8 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
         )
     }
     blocks = [
-        (len(part.run), [column for column in part.columns if column.name in there])
-        for part in content.parts
+        (len(part.messages), [column for column in part.columns if column.name in there])
+        for part in chunk.parts
     ]
     store.insert(dataset.table, blocks, token)
 

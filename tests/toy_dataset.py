@@ -11,12 +11,12 @@ from typing import Literal
 
 import radar.store
 from radar import datasets
-from radar.codec.message_format import Message
+from radar.codec.message_format import MessageValue
 from radar.datasets import TIME_US, Dataset, InsertColumn
 from radar.store import schema
 
 
-class TickerMessage(Message, frozen=True):
+class TickerMessage(MessageValue, frozen=True):
     """The value of a message of the topic `radar_tickers`."""
 
     kind: Literal["ticker"]

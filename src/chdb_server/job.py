@@ -28,6 +28,7 @@ class Outcome:
 
     Attributes:
         result: The result, unless it went through the pipe.
+        statistics: Rows, bytes and time.
         format: Its format; None if the statement has no result.
     """
 

@@ -94,8 +94,11 @@ class Request:
 
     Attributes:
         query: SQL from the URL or the form, empty if it is in the body.
+        database: The database of unqualified names; None: the server's default.
         settings: ClickHouse settings of this request alone.
         params: Values of `{name:Type}` placeholders.
+        query_id: The client's name of the request; empty: it gave none.
+        default_format: The format of a result if the statement names none.
         buffer_bytes: How much of a result is held back, so that an error can still get its
             own status.
         wait_for_end: Hold back the whole result.

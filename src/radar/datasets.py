@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from radar.codec import message_format
-from radar.codec.message_format import Message, MessageDecoder
+from radar.codec.message_format import MessageDecoder, MessageValue
 
 if TYPE_CHECKING:
     from radar.codec.batch_decoder import ReadColumns
@@ -55,7 +55,7 @@ class Dataset:
     """
 
     name: str
-    message: type[Message]
+    message: type[MessageValue]
     topic: str
     dead_letter_topic: str
     group: str

@@ -26,7 +26,7 @@ message is one line with the next action.
         StoreNeedsRepair          retry slowly, name the repair
         BlockTooLarge             divide the block
         InsertCutOff              retry, then divide the block
-      StoreRejected               halve the block until the bad rows stand alone
+      StoreRejected               halve the request until the bad rows stand alone
 """
 
 
@@ -124,7 +124,7 @@ class StoreNeedsRepair(StoreUnavailable):
 
 
 class BlockTooLarge(StoreUnavailable):
-    """A block is too large for ClickHouse or its proxy: insert it in halves.
+    """A block is too large for ClickHouse or its proxy: divide it, and plan each half.
 
     Attributes:
         is_stored_in_part: Whether rows of the block may be stored nevertheless.

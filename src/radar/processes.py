@@ -131,7 +131,7 @@ def consume(
 
             def check_kafka() -> None:
                 for dataset, worker, gauge in zip(datasets, workers, gauges, strict=True):
-                    gauge.show(_ask_kafka(cluster, dataset), worker.positions.copy())
+                    gauge.show(_ask_kafka(cluster, dataset), worker.next_offsets.copy())
 
             with _checking(settings, health, {"kafka": check_kafka, "store": checked_store.ping}):
                 health.clear("start")
@@ -254,9 +254,9 @@ def _stop_on_signals(starting: threading.Event) -> threading.Event:
     def stop(number: int, _frame: object) -> None:
         stopping.set()
         if starting.is_set():
-            patience = threading.Timer(LEAVE_START_S, leave_start, (number,))
-            patience.daemon = True
-            patience.start()
+            timer = threading.Timer(LEAVE_START_S, leave_start, (number,))
+            timer.daemon = True
+            timer.start()
 
     def leave_start(number: int) -> None:
         if starting.is_set():

@@ -1,4 +1,4 @@
-"""Every option of radar, declared once; the only reader of the environment.
+"""Every option of radar, declared once; the only reader of their values.
 
 `env.example`, `radar config` and the messages about wrong values follow from this declaration.
 Values come from the environment, then from a file `.env` in the working directory, then from the
@@ -6,20 +6,16 @@ defaults here, which suit local work. A secret may come from a file instead: the
 suffix `_FILE` names it.
 """
 
-import difflib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -40,6 +36,7 @@ from radar import exchanges as drivers
 from radar import secret_file
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError
+from radar.text import without_password
 
 # A person waits for Kafka and ClickHouse: with the start of Python this is less than three seconds.
 ANSWER_WITHIN_S = 1.8
@@ -243,48 +240,6 @@ class Settings(_Addresses):
     model_config = SettingsConfigDict(
         env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Give secrets from files priority over all sources but the caller's values."""
-        # Both have read their variables already, so `.env` is read only once.
-        given = {
-            name: value
-            for source in (dotenv_settings, env_settings)
-            for name, value in getattr(source, "env_vars", {}).items()
-        }
-        return init_settings, _SecretFiles(settings_cls, given), env_settings, dotenv_settings
-
-    @property
-    def own_exchange(self) -> str:
-        """The exchange of one producer."""
-        return self.exchange or self.exchanges[0]
-
-    def of_exchange(self, name: str) -> "Settings":
-        """Return the options of the producers of one exchange."""
-        own = getattr(self, f"{name}_symbols") or self.symbols
-        return self.model_copy(update={"exchange": name, "symbols": own})
-
-    def ws_url(self, exchange: str) -> str:
-        """Return the WebSocket URL of an exchange; empty: its own."""
-        return self._url(exchange, "ws")
-
-    def rest_url(self, exchange: str) -> str:
-        """Return the REST URL of an exchange; empty: its own."""
-        return self._url(exchange, "rest")
-
-    def _url(self, exchange: str, protocol: str) -> str:
-        given: str = getattr(self, f"{exchange}_{protocol}_url")
-        if not given and self.exchanges in ((), (exchange,)):
-            given = getattr(self, f"exchange_{protocol}_url")
-        return given
 
     # Exchange
     exchanges: Annotated[
@@ -493,13 +448,16 @@ class Settings(_Addresses):
 
     # Workers
     batch_size: int = Field(
-        5000, ge=1, le=1_000_000, description="Insert a batch when it has this many rows, or 8 MiB."
+        5000,
+        ge=1,
+        le=1_000_000,
+        description="Insert a batch when it has this many messages, or 8 MiB.",
     )
     batch_max_size: int = Field(
         50_000,
         ge=1,
         le=1_000_000,
-        description="Let a due batch also take waiting messages, up to this many rows.",
+        description="Let a due batch also take waiting messages, up to this many messages.",
     )
     batch_timeout_seconds: Seconds = Field(
         5,
@@ -611,6 +569,48 @@ class Settings(_Addresses):
         " without a running `radar up`.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give secrets from files priority over all sources but the caller's values."""
+        # Both have read their variables already, so `.env` is read only once.
+        given = {
+            name: value
+            for source in (dotenv_settings, env_settings)
+            for name, value in getattr(source, "env_vars", {}).items()
+        }
+        return init_settings, _SecretFiles(settings_cls, given), env_settings, dotenv_settings
+
+    @property
+    def own_exchange(self) -> str:
+        """The exchange of one producer."""
+        return self.exchange or self.exchanges[0]
+
+    def of_exchange(self, name: str) -> "Settings":
+        """Return the options of the producers of one exchange."""
+        own = getattr(self, f"{name}_symbols") or self.symbols
+        return self.model_copy(update={"exchange": name, "symbols": own})
+
+    def ws_url(self, exchange: str) -> str:
+        """Return the WebSocket URL of an exchange; empty: its own."""
+        return self._url(exchange, "ws")
+
+    def rest_url(self, exchange: str) -> str:
+        """Return the REST URL of an exchange; empty: its own."""
+        return self._url(exchange, "rest")
+
+    def _url(self, exchange: str, protocol: str) -> str:
+        given: str = getattr(self, f"{exchange}_{protocol}_url")
+        if not given and self.exchanges in ((), (exchange,)):
+            given = getattr(self, f"exchange_{protocol}_url")
+        return given
+
 
 class _SecretFiles(PydanticBaseSettingsSource):
     """Reads secrets from the files that variables like CLICKHOUSE_PASSWORD_FILE name."""
@@ -626,7 +626,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         path = given.get(field_name + FILE_SUFFIX)
         if not path or not is_secret(field_name):
             return None, field_name, False
-        variable = _file_variable(field_name)
+        variable = file_variable(field_name)
         if given.get(field_name):
             raise ConfigurationError(
                 f"{field_name.upper()} and {variable} are both set: unset one of them"
@@ -837,173 +837,10 @@ def variables() -> list[str]:
     return [
         variable
         for name in fields()
-        for variable in (name.upper(), *([_file_variable(name)] if is_secret(name) else ()))
+        for variable in (name.upper(), *([file_variable(name)] if is_secret(name) else ()))
     ]
 
 
-def _file_variable(name: str) -> str:
+def file_variable(name: str) -> str:
+    """Return the name of the variable that names the file with a secret."""
     return f"{name}{FILE_SUFFIX}".upper()
-
-
-def env_example() -> str:
-    """Return the content of `env.example`: every option, commented out, at its default."""
-    lines = [
-        "# Every option of radar at its default. Copy to .env and uncomment your changes.",
-    ]
-    for name, field in fields().items():
-        lines += [
-            "",
-            f"# {field.description} ({allowed(name)})",
-            f"# {name.upper()}={default_text(name)}",
-        ]
-        if is_secret(name):
-            lines += [
-                f"# Or the file that holds {name.upper()}. (empty, or a file)",
-                f"# {_file_variable(name)}=",
-            ]
-    return "\n".join(lines) + "\n"
-
-
-_REFERENCE_HEAD = """# Configuration
-
-Every option of radar. Values come from the environment, then from a file `.env` in the working
-directory, then from the defaults here. A wrong value ends a command with exit code 2 and one line
-that names the allowed values; `radar config` shows the values in effect, secrets masked.
-
-`radar config --reference` generates this page.
-"""
-
-
-def reference() -> str:
-    """Return the content of `docs/configuration.md`: every option in tables, by section."""
-    lines = [_REFERENCE_HEAD.rstrip()]
-    for name, field in fields().items():
-        if name in _SECTIONS:
-            lines += ["", f"## {_SECTIONS[name]}", ""]
-            lines += ["| option | default | allowed | description |", "|---|---|---|---|"]
-        default = f"`{default_text(name)}`" if default_text(name) else "empty"
-        variable = f"`{name.upper()}`"
-        if is_secret(name):
-            variable += f", `{_file_variable(name)}`"
-        description = field.description or ""
-        cells = (variable, default, allowed(name), description)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-# The first option of each section.
-_SECTIONS = {
-    "exchanges": "Exchanges and producers",
-    "kafka_broker": "Kafka",
-    "clickhouse_host": "ClickHouse",
-    "batch_size": "Workers",
-    "dashboard_host": "Dashboard",
-    "trades_workers": "Running",
-    f"{drivers.names()[0]}_ws_url": "Each exchange",
-}
-
-
-# Variables of a shared `.env` that are none of radar's options: the compose files read them.
-COMPOSE_VARIABLES = frozenset(
-    {
-        *("CLICKHOUSE_CPUS", "CLICKHOUSE_MEMORY", "CLICKHOUSE_MIGRATOR_PASSWORD"),
-        *("CLICKHOUSE_OPEN_FILES", "CLICKHOUSE_READER_PASSWORD", "CLICKHOUSE_WRITER_PASSWORD"),
-        *("GRAFANA_ADMIN_PASSWORD", "KAFKA_CPUS", "KAFKA_HEAP_OPTS", "KAFKA_MEMORY"),
-        *("PROMETHEUS_RETENTION", "RADAR_VERSION"),
-    }
-)
-_COMPOSE_OWN = ("COMPOSE_", "DOCKER_")
-SIMILARITY = 0.85
-MAX_LENGTH_DIFFERENCE = 2
-
-
-def warnings() -> list[str]:
-    """Warn of settings in `.env` and the environment that have no effect, probably by mistake.
-
-    These are lines that cannot be read, names in `.env` that are no option, and names in the
-    environment that look like a misspelt option.
-    """
-    found = []
-    known = variables()
-    for line, name in _lines(ENV_FILE):
-        if name is None:
-            found.append(f"{ENV_FILE} line {line} cannot be read: write NAME=value")
-        elif not _is_known(name, known):
-            found.append(
-                f"{ENV_FILE} line {line}: {name} is no option of radar{_meant(name, known)}"
-            )
-    found += [
-        f"environment: {name} is no option of radar{meant}"
-        for name in os.environ
-        if not _is_known(name, known) and (meant := _meant(name, known))
-    ]
-    return found
-
-
-def _lines(path: str) -> Iterator[tuple[int, str | None]]:
-    """Yield the number of each line of a file that is set, and the name; None if unreadable."""
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return
-    for binding in parse_stream(StringIO(text)):
-        if binding.error:
-            skipped = len(binding.original.string) - len(binding.original.string.lstrip("\r\n"))
-            yield binding.original.line + binding.original.string[:skipped].count("\n"), None
-        elif binding.key is not None:
-            before = binding.original.string.partition(binding.key)[0]
-            yield binding.original.line + before.count("\n"), binding.key
-
-
-def _is_known(name: str, known: Sequence[str]) -> bool:
-    upper = name.upper()  # options are read in any case
-    return upper in known or upper in COMPOSE_VARIABLES or upper.startswith(_COMPOSE_OWN)
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    upper = name.upper()
-    near = [each for each in known if abs(len(each) - len(upper)) <= MAX_LENGTH_DIFFERENCE]
-    similar = difflib.get_close_matches(upper, near, n=1, cutoff=SIMILARITY)
-    return f": set {similar[0]} instead" if similar else ""
-
-
-def sources(settings: Settings) -> dict[str, str]:
-    """Return where each option's value comes from, by variable name."""
-    in_file = {name.upper() for _, name in _lines(ENV_FILE) if name}
-    in_environment = {name.upper() for name in os.environ}
-    found = {}
-    for name in Settings.model_fields:
-        variable, from_file = name.upper(), _file_variable(name)
-        if variable in in_environment:
-            found[variable] = "environment"
-        elif variable in in_file:
-            found[variable] = ENV_FILE
-        elif is_secret(name) and from_file in in_environment | in_file:
-            found[variable] = from_file
-        elif name == "clickhouse_password" and settings.clickhouse_password.get_secret_value():
-            # The only option that is filled in when it is empty.
-            found[variable] = str(clickhouse_password_file(settings))
-        else:
-            found[variable] = "default"
-    return found
-
-
-def effective(settings: Settings) -> dict[str, str]:
-    """Return every option's value as text, secrets masked, by variable name."""
-    shown: dict[str, str] = {}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            shown[name.upper()] = "********" if value.get_secret_value() else ""
-        elif isinstance(value, bool):
-            shown[name.upper()] = str(value).lower()
-        elif isinstance(value, tuple):
-            shown[name.upper()] = ",".join(value)
-        else:
-            shown[name.upper()] = without_password(str(value))
-    return shown
-
-
-def without_password(text: str) -> str:
-    """Mask user and password in a URL."""
-    return re.sub(r"//[^/@]*@", "//********@", text)

@@ -90,3 +90,8 @@ def _escaped(character: str) -> str:
 def host_port(host: str, port: int) -> str:
     """Return HOST:PORT, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def without_password(text: str) -> str:
+    """Mask user and password in a URL."""
+    return re.sub(r"//[^/@]*@", "//********@", text)

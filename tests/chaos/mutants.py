@@ -19,7 +19,7 @@ import confluent_kafka
 import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
 from radar import processes
-from radar.consumer.partition import CrashPoint, PartitionWork, Step
+from radar.consumer.partition import CrashPoint, PartitionState, Step
 from radar.consumer.worker import Worker
 from radar.datasets import DATASETS
 from radar.producer import recorders, trade_ids
@@ -32,22 +32,22 @@ DEATHS_PER_PASSAGE = 0.25
 class TokenAlone(Worker):
     """Inserts under a name that follows from the block, but plans nothing."""
 
-    def _finish_block(self, work: PartitionWork) -> None:
-        if work.block is not None and work.step is Step.DEAD_LETTERS:
-            self._dead_letters.send(work.partition, work.block.bad_messages)
-            work.step, work.planned_at_s = Step.INSERT, time.monotonic()
-        super()._finish_block(work)
+    def _finish_block(self, state: PartitionState) -> None:
+        if state.block is not None and state.step is Step.DEAD_LETTERS:
+            self._dead_letters.send(state.partition, state.block.bad_messages)
+            state.step, state.planned_at_s = Step.INSERT, time.monotonic()
+        super()._finish_block(state)
 
 
 class CommitBeforeInsert(Worker):
     """Commits the end of a block, then inserts it."""
 
-    def _finish_block(self, work: PartitionWork) -> None:
-        block = work.block
-        if block is not None and work.step is Step.DEAD_LETTERS:
-            self._reader.commit(work.partition, block.plan.hi + 1)
-            work.step, work.planned_at_s = Step.INSERT, time.monotonic()
-        super()._finish_block(work)
+    def _finish_block(self, state: PartitionState) -> None:
+        block = state.block
+        if block is not None and state.step is Step.DEAD_LETTERS:
+            self._reader.commit(state.partition, block.plan.hi + 1)
+            state.step, state.planned_at_s = Step.INSERT, time.monotonic()
+        super()._finish_block(state)
 
 
 class AutomaticCommits(Worker):

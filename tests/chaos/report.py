@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from chaos.silent_report import HEADING, silent_report
-from chaos.tables import MessageRun, cores, days, failure, number, table, total
+from chaos.tables import Run, cores, days, failure, number, table, total
 
 TITLE = """\
 # Chaos
@@ -97,15 +97,15 @@ only the second run is counted.
 """
 
 
-def read(paths: Iterable[Path]) -> tuple[list[MessageRun], list[MessageRun]]:
+def read(paths: Iterable[Path]) -> tuple[list[Run], list[Run]]:
     """Read results.
 
     Returns:
         Of a seed that was run again in the same make-up the newest result, for each seed; and the
         older ones that failed.
     """
-    newest: dict[str, MessageRun] = {}
-    failed_before: list[MessageRun] = []
+    newest: dict[str, Run] = {}
+    failed_before: list[Run] = []
     for path in paths:
         for line in path.read_text().splitlines():
             result = json.loads(line)
@@ -116,7 +116,7 @@ def read(paths: Iterable[Path]) -> tuple[list[MessageRun], list[MessageRun]]:
     return sorted(newest.values(), key=lambda result: int(result["seed"])), failed_before
 
 
-def report(runs: Sequence[MessageRun], failed_before: Sequence[MessageRun]) -> str:
+def report(runs: Sequence[Run], failed_before: Sequence[Run]) -> str:
     """Return the document."""
     parts = [
         TITLE,
@@ -130,7 +130,7 @@ def report(runs: Sequence[MessageRun], failed_before: Sequence[MessageRun]) -> s
     return "\n".join(parts)
 
 
-def _summary(runs: Sequence[MessageRun]) -> str:
+def _summary(runs: Sequence[Run]) -> str:
     failed = [run for run in runs if not run["passed"]]
     hours = sum(run.get("took_s", 0) for run in runs) / 3600
     faults = sum(total(run.get("faults", {})) for run in runs)
@@ -171,7 +171,7 @@ def _summary(runs: Sequence[MessageRun]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _failed_before(runs: Sequence[MessageRun]) -> str:
+def _failed_before(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
     lines = [
@@ -180,7 +180,7 @@ def _failed_before(runs: Sequence[MessageRun]) -> str:
     return "\n".join([FAILED_BEFORE, *lines, ""])
 
 
-def _faults(runs: Sequence[MessageRun]) -> str:
+def _faults(runs: Sequence[Run]) -> str:
     faults: Counter[str] = Counter()
     for run in runs:
         faults.update(run.get("faults", {}))
@@ -188,7 +188,7 @@ def _faults(runs: Sequence[MessageRun]) -> str:
     return "\n".join(["## Faults", "", *table(("fault", "times"), rows), ""])
 
 
-def _table_of_runs(runs: Sequence[MessageRun]) -> str:
+def _table_of_runs(runs: Sequence[Run]) -> str:
     heads = (
         *("seed", "exchange", "Kafka", "group", "members", "producers", "connections", "workers"),
         *("partitions", "markets", "trades/s", "books/s", "batch", "seconds", "faults"),
@@ -199,7 +199,7 @@ def _table_of_runs(runs: Sequence[MessageRun]) -> str:
     )
 
 
-def _row(run: MessageRun) -> tuple[str, ...]:
+def _row(run: Run) -> tuple[str, ...]:
     setup, verdict = run["setup"], run.get("verdict", {})
     nodes = setup["kafka_nodes"]
     return (
@@ -228,7 +228,7 @@ def _row(run: MessageRun) -> tuple[str, ...]:
     )
 
 
-def _deaths(run: MessageRun) -> Counter[str]:
+def _deaths(run: Run) -> Counter[str]:
     deaths: Counter[str] = Counter()
     for codes in run.get("deaths", {}).values():
         for code, times in codes.items():
@@ -241,7 +241,7 @@ def _described(numbers: Counter[str]) -> str:
     return f"{number(numbers.total())} ({each})" if each else "0"
 
 
-def _sum(runs: Iterable[MessageRun], name: str) -> int:
+def _sum(runs: Iterable[Run], name: str) -> int:
     return sum(int(run.get("verdict", {}).get(name, 0)) for run in runs)
 
 
@@ -260,7 +260,7 @@ def document(paths: Iterable[Path], present: str) -> tuple[str, bool]:
     return "".join(parts), all(run["passed"] for run in runs)
 
 
-def _of_family(runs: Iterable[MessageRun], family: str) -> list[MessageRun]:
+def _of_family(runs: Iterable[Run], family: str) -> list[Run]:
     return [run for run in runs if run.get("family", "loud") == family]
 
 

@@ -39,7 +39,7 @@ from support import Process, radar
 SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
 SETTLE_TIMEOUT_S = 300
-PATIENCE_S = 180  # with a store that is down, on a busy machine
+ACTION_TIMEOUT_S = 180  # with a store that is down, on a busy machine
 DISK_BYTES = 768 * 1024 * 1024
 FILL_BYTES, FILL_S = 16 * 1024 * 1024, 0.05
 LOG_END_BYTES = 1024 * 1024
@@ -64,7 +64,7 @@ WITHOUT_MERGES = (
 )
 
 
-class ColumnBlock:
+class Part:
     """A process of the run: kept running, until it is told to stop."""
 
     def __init__(
@@ -189,7 +189,7 @@ class Rig:
         """
         self.setup = setup
         self.directory = directory
-        self.parts: dict[str, ColumnBlock] = {}
+        self.parts: dict[str, Part] = {}
         self.done: Counter[str] = Counter()
         self.bad: dict[str, list[bytes]] = {dataset: [] for dataset in DATASETS}
         self.small_disk = False
@@ -273,7 +273,7 @@ class Rig:
             kafka_replication_factor=max(1, self.setup.kafka_nodes),
         )
 
-    async def persist(self, action: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+    async def persist(self, action: Callable[[], Any], timeout_s: float = ACTION_TIMEOUT_S) -> Any:
         """Repeat what only works when a store is well."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -284,10 +284,8 @@ class Rig:
                     raise
                 await asyncio.sleep(0.2)
 
-    def _add(self, name: str, command: list[str], variables: Mapping[str, str]) -> ColumnBlock:
-        part = self.parts[name] = ColumnBlock(
-            name, command, self.directory / f"{name}.log", variables
-        )
+    def _add(self, name: str, command: list[str], variables: Mapping[str, str]) -> Part:
+        part = self.parts[name] = Part(name, command, self.directory / f"{name}.log", variables)
         part.start()
         return part
 
@@ -555,7 +553,7 @@ class Rig:
         )
         for key, value in messages:
             producer.produce(topic, key=key, value=value)
-        if producer.flush(PATIENCE_S):
+        if producer.flush(ACTION_TIMEOUT_S):
             raise AssertionError("Kafka did not take the bad messages")
 
     async def _move_leaders(self, fault: Fault) -> None:
@@ -608,7 +606,7 @@ class Rig:
         await self._until_connected(2 * opened)
         await self.ask_exchange("quiesce")
         for name in self.setup.names("trades-producer"):
-            await self._until(partial(self._has_repaired, name), f"{name} has repaired")
+            await self._until(partial(self._has_backfilled, name), f"{name} has backfilled")
         await self._until_stored("nothing waits in Kafka")
         for role in ("producer", "worker"):
             names = [n for k in DATASETS for n in self.setup.names(f"{k}-{role}")]
@@ -628,7 +626,7 @@ class Rig:
                 raise AssertionError(f"not within {SETTLE_TIMEOUT_S} s: {what}")
             await asyncio.sleep(0.2)
 
-    def _has_repaired(self, name: str) -> bool:
+    def _has_backfilled(self, name: str) -> bool:
         """Tell whether a producer has read again what all its connections may have missed.
 
         It says so when no market waits to be read, which takes a while when much is to be read.
@@ -636,7 +634,7 @@ class Rig:
         with self.parts[name].log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
             end = log.read()
-        return end.rfind(b'"event": "repaired"') > end.rfind(b'"event": "connection opened"')
+        return end.rfind(b'"event": "backfilled"') > end.rfind(b'"event": "connection opened"')
 
     async def _until_connected(self, at_least: int) -> None:
         deadline_s = time.monotonic() + 60

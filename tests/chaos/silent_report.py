@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from chaos.tables import MessageRun, cores, days, failure, number, table, total
+from chaos.tables import Run, cores, days, failure, number, table, total
 
 HEADING = "# Silent faults"
 
@@ -30,7 +30,7 @@ MUST_BE_ZERO = {
 }
 
 
-def silent_report(runs: Sequence[MessageRun], failed_before: Sequence[MessageRun]) -> str:
+def silent_report(runs: Sequence[Run], failed_before: Sequence[Run]) -> str:
     """Return the part of the document."""
     faults: Counter[str] = Counter()
     for run in runs:
@@ -59,7 +59,7 @@ _HEADS = (
 )
 
 
-def _row(run: MessageRun) -> tuple[str, ...]:
+def _row(run: Run) -> tuple[str, ...]:
     setup, verdict = run["setup"], run.get("verdict", {})
     figures = (
         *("trades_sent", "trades_stored", "trades_in_gaps", "trades_in_delivery_gaps"),
@@ -77,5 +77,5 @@ def _row(run: MessageRun) -> tuple[str, ...]:
     )
 
 
-def _failure(run: MessageRun) -> str:
+def _failure(run: Run) -> str:
     return failure(run, MUST_BE_ZERO)

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it names no
 )
 
 import shifted_clocks
-from chaos.rig import _SILENT, PATIENCE_S, TESTS, Rig
+from chaos.rig import _SILENT, ACTION_TIMEOUT_S, TESTS, Rig
 from chaos.schedule import Fault, Setup
 from chaos.silent import PAUSE_S
 from chaos.silent_verdict import Place, Sample, Witnessed, look
@@ -363,7 +363,7 @@ class SilentRig(Rig):
 
     async def _while_clickhouse_is_down(self, action: Callable[[], None]) -> None:
         part = self.parts["clickhouse"]
-        await part.restart(PATIENCE_S)
+        await part.restart(ACTION_TIMEOUT_S)
         await asyncio.to_thread(action)
         part.stay_down(0)
 

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-MessageRun = dict[str, Any]
+Run = dict[str, Any]
 
 _DIRECTORY = re.compile(r"/[^' ]*/")
 
 
-def failure(run: MessageRun, must_be_zero: Mapping[str, str]) -> str:
+def failure(run: Run, must_be_zero: Mapping[str, str]) -> str:
     """Return why a run failed."""
     if "failure" in run:
         return _DIRECTORY.sub("", str(run["failure"]))
@@ -32,13 +32,13 @@ def total(numbers: Mapping[str, int]) -> int:
     return sum(numbers.values())
 
 
-def days(runs: Sequence[MessageRun]) -> str:
+def days(runs: Sequence[Run]) -> str:
     """Return the day of the runs, or the first and the last one."""
     found = sorted({str(run["at"])[:10] for run in runs})
     return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
-def cores(runs: Iterable[MessageRun]) -> str:
+def cores(runs: Iterable[Run]) -> str:
     """Return how many cores the machine had."""
     return " or ".join(str(each) for each in sorted({int(run["cores"]) for run in runs}))
 

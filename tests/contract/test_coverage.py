@@ -9,8 +9,8 @@ import pytest
 
 from radar.checks.coverage import Covered, coverage, symbol_gaps
 from radar.codec import message_format
-from radar.consumer.chunk import read
-from radar.consumer.run import MessageRun
+from radar.consumer.chunk import decode_chunk
+from radar.consumer.messages import Messages
 from radar.datasets import GAPS, WATCHES, Dataset
 from radar.records import OPEN, Gap, GapCause, SessionReport
 from radar.store.client import Store
@@ -57,9 +57,9 @@ def gap(begins: float, ends: float, *, repaired: bool, cause: GapCause = GapCaus
 
 def insert(store: Store, dataset: Dataset, *values: bytes) -> None:
     messages = [Consumed(at, value) for at, value in enumerate(values)]
-    content = read(dataset, 0, MessageRun.of(messages))
-    assert not content.bad_messages
-    rows = [(len(part.run), part.columns) for part in content.parts]
+    chunk = decode_chunk(dataset, 0, Messages.of(messages))
+    assert not chunk.bad_messages
+    rows = [(len(part.messages), part.columns) for part in chunk.parts]
     store.insert(dataset.table, rows, repr(values))
 
 

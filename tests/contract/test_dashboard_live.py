@@ -28,7 +28,7 @@ from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.ui.web import live
-from radar.ui.web.pages import TAPE
+from radar.ui.web.page_subjects import TAPE
 from support import Process, eventually, radar
 
 NOW_US = now_us()

@@ -134,7 +134,7 @@ def test_a_member_that_keeps_partitions_when_it_should_leave_ends_its_process(
     member = Member(settings)
     member.until(lambda: len(member.assigned) == 3, "it has all partitions")
     with monkeypatch.context() as hanging:
-        hanging.setattr(unowned.UnownedPartitions, "look", lambda *_: True)
+        hanging.setattr(unowned.UnownedPartitions, "check", lambda *_: True)
         hanging.setattr(group_reader, "CLOSE_TIMEOUT_S", -1)
         with pytest.raises(ClientHangs, match="kept partitions"):
             member.reader.consume(100, 0.05)

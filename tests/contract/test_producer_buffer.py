@@ -51,7 +51,7 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
         waiting = [asyncio.create_task(buffer.publish_when_room(b"key", VALUE)) for _ in range(3)]
         await asyncio.wait(waiting, timeout=0.3)
         assert buffer.waiting == 3
-        buffer.mirror()
+        buffer.update_metrics()
         assert 0.2 < waited_s() < 2, "the time of several callers counts once"
         # Kafka comes back.
         async with Link(host, int(broker_port), port):
@@ -77,6 +77,6 @@ def test_outlet_caller_cancelled_while_waiting_is_counted(kafka_settings: Settin
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert (buffer.waiting, buffer.given_up) == (0, 1)
+        assert (buffer.waiting, buffer.abandoned) == (0, 1)
 
     asyncio.run(publish())

@@ -16,7 +16,7 @@ from websockets.http11 import Request, Response
 
 from producing import consumer_of
 from radar.datasets import DEPTH, TRADES, Dataset
-from radar.producer import feed
+from radar.producer import session
 from radar.producer.connection import CLOSE_TIMEOUT_S
 from radar.producer.producer import run
 from radar.producer.trade_ids import trade_id
@@ -281,7 +281,7 @@ def test_trades_producer_rotating_that_gives_up_a_sending_connection_reads_rest_
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # By then all is read that the successor's subscription makes it read.
-    monkeypatch.setattr(feed, "GOODBYE_TIMEOUT_S", 8.0)
+    monkeypatch.setattr(session, "GOODBYE_TIMEOUT_S", 8.0)
 
     async def send_until_cut(connection: ServerConnection) -> None:
         connection.transport.pause_reading()  # it does not see the goodbye

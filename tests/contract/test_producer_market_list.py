@@ -22,7 +22,7 @@ from hostile_exchange import (
 )
 from producing import Topic, metric, producing, until
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
-from radar.producer import feed
+from radar.producer import shard
 from radar.producer.markets import ABSENT_LISTS
 from radar.settings import Settings
 from radar.telemetry.health import Health
@@ -311,7 +311,7 @@ def test_market_list_that_cannot_be_read_is_asked_for_again(
 def test_market_for_which_connections_are_ended_does_not_take_the_others_along(
     kafka_settings: Settings, dataset: Dataset, within_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TRIAL_S", 0.5)
+    monkeypatch.setattr(shard, "TRIAL_S", 0.5)
 
     async def record() -> None:
         names = ["A", "B", "BAD", "C", "D", "E", "F"]

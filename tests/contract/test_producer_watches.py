@@ -24,7 +24,7 @@ def ends(topic: Topic) -> list[str]:
 def test_producer_tells_each_watch_while_it_lasts_and_its_end(
     kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_recorder, "TELL_EVERY_S", 0.1)
+    monkeypatch.setattr(session_recorder, "REPORT_EVERY_S", 0.1)
 
     async def record() -> None:
         simulated = SimulatorOptions(symbols=3, trades_per_s=50, depth_per_s=0)

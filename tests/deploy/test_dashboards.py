@@ -12,8 +12,8 @@ import pytest
 
 from promtool import declared, promtool
 from radar.codec import message_format
-from radar.consumer.chunk import read
-from radar.consumer.run import MessageRun
+from radar.consumer.chunk import decode_chunk
+from radar.consumer.messages import Messages
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.records import BookSide, DepthSnapshot, Gap, GapCause, SessionReport, Trade, TradeSide
 from radar.settings import Settings
@@ -97,8 +97,8 @@ def market(store: Store) -> Store:
     values[WATCHES].append(message_format.encode_session(watch))
     for dataset, encoded in values.items():
         messages = [Consumed(at, value) for at, value in enumerate(encoded)]
-        parts = read(dataset, 0, MessageRun.of(messages)).parts
-        store.insert(dataset.table, [(len(p.run), p.columns) for p in parts], dataset.name)
+        parts = decode_chunk(dataset, 0, Messages.of(messages)).parts
+        store.insert(dataset.table, [(len(p.messages), p.columns) for p in parts], dataset.name)
     return store
 
 

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits, Plan
 from radar.consumer.chunk import Chunk, ColumnBlock
-from radar.consumer.run import Fingerprint, MessageRun
+from radar.consumer.messages import Fingerprint, Messages
 from support import Consumed
 
 
-def read(run: MessageRun) -> Chunk:
+def read(run: Messages) -> Chunk:
     """Let every message become a row, of which nothing is wanted."""
     return Chunk([ColumnBlock(run, [])], [])
 
 
 def offsets(block: InsertBlock | None) -> list[int]:
-    return [offset for part in block.parts for offset in part.run.offsets] if block else []
+    return [offset for part in block.parts for offset in part.messages.offsets] if block else []
 
 
 def new_batch(size: int, timeout_s: float = 5, planned: Plan | None = None) -> Batch:
@@ -28,7 +28,7 @@ def new_batch(size: int, timeout_s: float = 5, planned: Plan | None = None) -> B
 
 def filled(batch: Batch, offsets: range, now_s: float = 0) -> Batch:
     for offset in offsets:
-        batch.add(MessageRun.of([Consumed(offset)]), now_s)
+        batch.add(Messages.of([Consumed(offset)]), now_s)
     return batch
 
 
@@ -44,7 +44,7 @@ def test_batch_below_its_size_is_due_at_the_age_of_its_oldest_message() -> None:
     batch = new_batch(100, 5)
     # A steady trickle must not put the flush off: the age counts from the first message.
     for second in range(5):
-        batch.add(MessageRun.of([Consumed(second)]), now_s=second)
+        batch.add(Messages.of([Consumed(second)]), now_s=second)
     assert batch.due_in_s(4) == 1
     assert batch.due_in_s(5) == 0
 
@@ -89,8 +89,8 @@ def test_batch_with_a_plan_waits_for_all_of_it_and_takes_exactly_it() -> None:
 
 def test_batch_with_a_plan_whose_last_offset_is_missing_is_due_at_the_next_one() -> None:
     batch = new_batch(2, 5, planned=Plan(10, 13))
-    batch.add(MessageRun.of([Consumed(10)]), 0)
-    batch.add(MessageRun.of([Consumed(14)]), 0)
+    batch.add(Messages.of([Consumed(10)]), 0)
+    batch.add(Messages.of([Consumed(14)]), 0)
     assert batch.due_in_s(0) == 0
     block = batch.take(0)
     assert block is not None
@@ -99,7 +99,7 @@ def test_batch_with_a_plan_whose_last_offset_is_missing_is_due_at_the_next_one()
 
 def test_batch_with_a_plan_of_deleted_messages_goes_on() -> None:
     batch = new_batch(2, 5, planned=Plan(10, 13))
-    batch.add(MessageRun.of([Consumed(20)]), 0)
+    batch.add(Messages.of([Consumed(20)]), 0)
     assert batch.take(0) is None
     assert batch.planned is None
     assert batch.size == 1
@@ -109,7 +109,7 @@ def test_batch_of_large_messages_is_due_before_its_size_and_gives_bounded_blocks
     batch, large = new_batch(1000, 5), bytes(BLOCK_BYTES // 4)
     full, due_in_s = [], []
     for offset in range(9):
-        batch.add(MessageRun.of([Consumed(offset, large)]), 0)
+        batch.add(Messages.of([Consumed(offset, large)]), 0)
         full.append(batch.is_full)
         due_in_s.append(batch.due_in_s(0))
     assert full == [False] * 3 + [True] * 6
@@ -136,7 +136,7 @@ def test_batch_loses_and_reorders_nothing(counts: list[int], size: int, gaps: in
         for _ in range(count):
             offset += gaps
             given_offsets.append(offset)
-            batch.add(MessageRun.of([Consumed(offset)]), now_s)
+            batch.add(Messages.of([Consumed(offset)]), now_s)
         while batch.due_in_s(now_s) == 0:
             block = batch.take(now_s)
             assert block is not None
@@ -164,13 +164,13 @@ def test_block_with_other_content_at_the_same_offsets_has_another_fingerprint() 
     fingerprints = []
     for messages in (whole, [(1, b"a"), (2, b"bc")], [(1, b"ab"), (3, b"c")]):
         fingerprint = Fingerprint()
-        fingerprint.update(MessageRun.of([Consumed(offset, value) for offset, value in messages]))
+        fingerprint.update(Messages.of([Consumed(offset, value) for offset, value in messages]))
         fingerprints.append(fingerprint.text)
     assert len(set(fingerprints)) == 3
 
 
 def test_block_that_comes_in_other_parts_has_the_same_fingerprint() -> None:
-    whole = MessageRun.of([Consumed(n, b"%d" % n) for n in range(10)])
+    whole = Messages.of([Consumed(n, b"%d" % n) for n in range(10)])
     once, often = Fingerprint(), Fingerprint()
     once.update(whole)
     for part in (whole[:3], whole[3:4], whole[4:]):

@@ -11,7 +11,7 @@ def test_refused_block_halves_the_limit_each_time() -> None:
     limit = BlockLimit()
     for size_bytes, expected in ((8_000, 4_000), (4_000, 2_000), (2_000, 1_000)):
         limit.refused(size_bytes, 0.0)
-        limit.look(LARGEST_BYTES, 0.1)
+        limit.raise_if_due(LARGEST_BYTES, 0.1)
         assert limit.limit_bytes == expected
 
 
@@ -20,7 +20,7 @@ def test_short_limit_is_forgotten_within_a_minute() -> None:
     limit.refused(500, 0.0)
     seen = []
     for step in range(1, 5):
-        limit.look(LARGEST_BYTES, step * FIRST_WAIT_S)
+        limit.raise_if_due(LARGEST_BYTES, step * FIRST_WAIT_S)
         seen.append(limit.limit_bytes)
     assert seen == [1_000, 4_000, None, None]
 
@@ -30,7 +30,7 @@ def test_limit_that_stays_is_tried_more_and_more_rarely() -> None:
     limit.refused(2_000, now_s)
     while now_s < 3_600:
         now_s += 1.0
-        limit.look(LARGEST_BYTES, now_s)
+        limit.raise_if_due(LARGEST_BYTES, now_s)
         if limit.limit_bytes is None or limit.limit_bytes > 1_000:
             refused_at_s.append(now_s)
             for size_bytes in (4_000, 2_000):
@@ -46,8 +46,8 @@ def test_limit_after_a_long_time_without_one_is_tried_soon_again() -> None:
     limit = BlockLimit()
     limit.refused(2_000, 0.0)
     for now_s in (15.0, 30.0):
-        limit.look(LARGEST_BYTES, now_s)
+        limit.raise_if_due(LARGEST_BYTES, now_s)
     assert limit.limit_bytes is None
     limit.refused(8_000, 2_000.0)
-    limit.look(LARGEST_BYTES, 2_000.0 + FIRST_WAIT_S)
+    limit.raise_if_due(LARGEST_BYTES, 2_000.0 + FIRST_WAIT_S)
     assert limit.limit_bytes is None

@@ -12,7 +12,7 @@ from radar.checks.coverage import Covered
 from radar.ui.web.history import POINTS, History
 from radar.ui.web.live import Hub, Subject
 from radar.ui.web.markets import MarketRow, TradeRow, by_volume, imbalance
-from radar.ui.web.pages import TAPE, Tape, changed_rows
+from radar.ui.web.page_subjects import TAPE, Tape, changed_rows
 from radar.ui.web.quality import by_market
 
 

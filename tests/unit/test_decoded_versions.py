@@ -21,11 +21,11 @@ FROZEN = [
 each_frozen = pytest.mark.parametrize(("dataset", "value"), FROZEN)
 
 
-def grown(dataset: str) -> type[message_format.Message]:
+def grown(dataset: str) -> type[message_format.MessageValue]:
     """Return the struct of a dataset's message with fields that a next release may add."""
     new_fields = [("venue_id", str, ""), ("rank", int, 0), ("proven", bool | None, None)]
     made = msgspec.defstruct("Grown", new_fields, bases=(DATASETS[dataset].message,), frozen=True)
-    return cast("type[message_format.Message]", made)
+    return cast("type[message_format.MessageValue]", made)
 
 
 def later(dataset: str, value: bytes) -> bytes:

@@ -17,7 +17,7 @@ from radar import datasets, exchanges
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import Event, Fetch, Send, Stream
-from radar.producer.trade_ids import combination
+from radar.producer.trade_ids import content_of
 from radar.records import BookSide, DepthSnapshot, Market, Trade
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "drivers"
@@ -99,7 +99,7 @@ def test_driver_gives_a_repeated_trade_the_same_identity(name: str) -> None:
     frames = sample(name)["trades"]
     once = trades_of(taken(name, datasets.TRADES, frames))
     twice = trades_of(taken(name, datasets.TRADES, [*frames, *frames]))
-    assert {combination(trade) for trade in once} == {combination(trade) for trade in twice}
+    assert {content_of(trade) for trade in once} == {content_of(trade) for trade in twice}
 
 
 @each_driver
@@ -120,8 +120,8 @@ def test_driver_reads_recent_trades_oldest_first(name: str) -> None:
 def test_driver_gives_a_trade_the_same_identity_on_the_socket_and_over_rest(name: str) -> None:
     found = sample(name)
     recent = exchanges.load(name).parse_recent_trades(raw(found["recent"]), market_of(name), NOW_US)
-    over_rest = {combination(trade) for trade in recent.trades}
-    assert {combination(t) for t in trades_of(taken(name, datasets.TRADES, found["trades"]))} <= (
+    over_rest = {content_of(trade) for trade in recent.trades}
+    assert {content_of(t) for t in trades_of(taken(name, datasets.TRADES, found["trades"]))} <= (
         over_rest
     )
 

@@ -32,7 +32,7 @@ class Market:
     def __init__(self) -> None:
         self.recorder = TradeRecorder("wallex")
         self.freshness = TradeFreshness(DEADLINE_S, self.recorder)
-        self._take = self.recorder.source()
+        self._take = self.recorder.taker()
         self._heard: dict[str, int] = {}
         self.told: list[Trade] = []  # by REST
 
@@ -42,8 +42,8 @@ class Market:
             self._take(each)
             self._heard[A] = each.received_at_us
 
-    def look(self, now: float) -> list[str]:
-        return self.freshness.look(self._heard, [A], now, NOW_US + int(now * 1e6))
+    def check(self, now: float) -> list[str]:
+        return self.freshness.check(self._heard, [A], now, NOW_US + int(now * 1e6))
 
     def compare(self, now: float) -> None:
         recent = RecentTrades(self.told[-200:], 0)
@@ -56,11 +56,11 @@ class Market:
 
 def test_quiet_market_is_compared_before_the_deadline_and_verified_by_the_answer() -> None:
     market = Market()
-    assert market.look(0) == []
+    assert market.check(0) == []
     market.compare(0)
-    assert market.look(CHECK_PART * DEADLINE_S - 1) == []
-    assert market.look(CHECK_PART * DEADLINE_S) == [A]
-    assert market.look(CHECK_PART * DEADLINE_S + 1) == []  # it is under way
+    assert market.check(CHECK_PART * DEADLINE_S - 1) == []
+    assert market.check(CHECK_PART * DEADLINE_S) == [A]
+    assert market.check(CHECK_PART * DEADLINE_S + 1) == []  # it is under way
     assert market.freshness.unverified(DEADLINE_S + 1) == [A]
     market.compare(CHECK_PART * DEADLINE_S + 2)
     assert market.freshness.unverified(DEADLINE_S + 1) == []
@@ -69,10 +69,10 @@ def test_quiet_market_is_compared_before_the_deadline_and_verified_by_the_answer
 
 def test_market_is_mute_since_its_last_evidence_when_rest_has_trades_that_never_came() -> None:
     market = Market()
-    market.look(0)
+    market.check(0)
     market.compare(0)
     market.happens(trade(10))
-    market.look(10)
+    market.check(10)
     market.happens(trade(30), is_brought=False)
     market.compare(40)
     assert market.mute(40 + SETTLE_S - 0.1) == []
@@ -84,7 +84,7 @@ def test_market_is_mute_since_its_last_evidence_when_rest_has_trades_that_never_
 
 def test_trade_that_the_connection_brings_behind_rest_proves_nothing() -> None:
     market = Market()
-    market.look(0)
+    market.check(0)
     market.compare(0)
     late = trade(39)
     market.happens(late, is_brought=False)
@@ -95,11 +95,11 @@ def test_trade_that_the_connection_brings_behind_rest_proves_nothing() -> None:
 
 def test_trades_that_connections_leave_out_are_found_although_others_come() -> None:
     market = Market()
-    market.look(0)
+    market.check(0)
     market.compare(0)
     for second in range(1, int(AUDIT_DEADLINES * DEADLINE_S) + 1):
         market.happens(trade(second), is_brought=second != 595)
-        due = market.look(second)
+        due = market.check(second)
     assert due == [A]
     market.compare(601)
     assert market.mute(610) == [(A, 595)]
@@ -109,15 +109,15 @@ def test_busy_market_is_compared_sooner_since_rest_reaches_back_to_few_trades() 
     market = Market()
     for second in range(100):
         market.happens(trade(second))
-        assert market.look(second) == []
-    assert market.look(99 + LEAST_QUIET_S - 1) == []
-    assert market.look(99 + 3 * LEAST_QUIET_S) == [A]
+        assert market.check(second) == []
+    assert market.check(99 + LEAST_QUIET_S - 1) == []
+    assert market.check(99 + 3 * LEAST_QUIET_S) == [A]
 
 
 def test_twin_that_is_missing_counts_and_old_trades_that_are_forgotten_do_not() -> None:
     market = Market()
     market.happens(trade(1))
-    market.look(1)
+    market.check(1)
     market.compare(2)
     market.recorder = TradeRecorder("wallex")  # has forgotten everything
     market.freshness._published = market.recorder
@@ -130,7 +130,7 @@ def test_twin_that_is_missing_counts_and_old_trades_that_are_forgotten_do_not() 
 
 def test_market_whose_connection_is_not_read_is_not_mute() -> None:
     market = Market()
-    market.look(0)
+    market.check(0)
     market.compare(0)
     behind = trade(30)
     market.happens(behind, is_brought=False)
@@ -165,10 +165,10 @@ def test_quiet_book_was_mute_if_a_new_subscription_brings_another_one_at_once(
 ) -> None:
     freshness = BookFreshness(DEADLINE_S)
     before = {A: book(0, 1.0)}
-    assert freshness.look(before, {A}, 0, NOW_US) == []
-    assert freshness.look(before, set(), 61, NOW_US) == []  # its connection brings nothing at all
-    assert freshness.look(before, {A}, 61, NOW_US) == [A]
-    assert freshness.look(before, {A}, 62, NOW_US) == []  # once
+    assert freshness.check(before, {A}, 0, NOW_US) == []
+    assert freshness.check(before, set(), 61, NOW_US) == []  # its connection brings nothing at all
+    assert freshness.check(before, {A}, 61, NOW_US) == [A]
+    assert freshness.check(before, {A}, 62, NOW_US) == []  # once
     assert freshness.settle(before, {A: NOW_US + 61_000_000}) == []
     after = {A: book(came_s, price)}
     found = freshness.settle(after, {A: NOW_US + 61_000_000})
@@ -182,7 +182,7 @@ def test_quiet_book_was_mute_if_a_new_subscription_brings_another_one_at_once(
 def test_book_that_brings_nothing_after_a_new_subscription_is_not_verified() -> None:
     freshness = BookFreshness(DEADLINE_S)
     before = {A: book(0, 1.0)}
-    freshness.look(before, {A}, 0, NOW_US)
-    freshness.look(before, {A}, 61, NOW_US)
+    freshness.check(before, {A}, 0, NOW_US)
+    freshness.check(before, {A}, 61, NOW_US)
     assert freshness.unverified(62) == []
     assert freshness.unverified(62 + DEADLINE_S) == [A]

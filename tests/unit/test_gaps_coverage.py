@@ -205,7 +205,7 @@ GAP = Uncovered(us(100), us(110), DISCONNECTED, (A, B))
         ([(A, 109, 90), (A, 114, 105), (B, 114, 0)], False),  # the first one was too early
     ],
 )
-def test_repairs_tell_whether_every_market_was_told_back_to_the_beginning(
+def test_backfills_show_whether_every_market_was_read_back_to_the_beginning(
     reads: list[tuple[str, float, float]], repaired: bool
 ) -> None:
     awaited = AwaitedBackfills(us(60))
@@ -216,7 +216,7 @@ def test_repairs_tell_whether_every_market_was_told_back_to_the_beginning(
     assert awaited.stop() == []
 
 
-def test_repairs_before_the_second_of_the_end_is_over_do_not_count() -> None:
+def test_backfills_before_the_second_of_the_end_is_over_do_not_count() -> None:
     awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     for symbol in (A, B):
@@ -239,7 +239,7 @@ def test_a_gap_waits_for_an_open_hole_that_reaches_farther_back_than_the_newest_
     assert awaited.expire(us(170)) == [(GAP._replace(symbols=(A,)), False)], "never filled"
 
 
-def test_repairs_that_wait_at_the_end_are_told_as_not_repaired() -> None:
+def test_backfills_that_wait_at_the_end_are_recorded_as_not_repaired() -> None:
     awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     awaited.read(Read(A, us(120), 0))
@@ -260,7 +260,7 @@ def test_coverage_of_a_market_that_ended_has_no_gap_and_begins_anew() -> None:
     assert coverage.stop(us(23)) == [Uncovered(us(22), us(23), DISCONNECTED, (A,))]
 
 
-def test_repairs_of_a_market_that_ended_are_not_waited_for() -> None:
+def test_backfills_of_a_market_that_ended_are_not_waited_for() -> None:
     awaited = AwaitedBackfills(us(60))
     awaited.add(GAP, us(110))
     assert awaited.forget([A]) == []
@@ -284,7 +284,7 @@ def test_coverage_after_the_clock_was_set_back_finds_gaps_at_once_and_none_of_th
     assert coverage.begin("b", [A], us(1020)) == [Uncovered(us(1010), us(1020), SILENT, (A,))]
 
 
-def test_repairs_after_the_clock_was_set_back_are_ended_by_reads_of_then() -> None:
+def test_backfills_after_the_clock_was_set_back_are_ended_by_reads_of_then() -> None:
     awaited = AwaitedBackfills(us(60))
     awaited.add(GAP._replace(began_at_us=us(5000), ended_at_us=us(5010)), us(1))
     awaited.rebase(us(1000))

@@ -4,8 +4,8 @@ from functools import partial
 
 from radar.consumer.batch import Batch, Limits
 from radar.consumer.bisection import halves
-from radar.consumer.chunk import read
-from radar.consumer.run import MessageRun
+from radar.consumer.chunk import decode_chunk
+from radar.consumer.messages import Messages
 from radar.datasets import TRADES
 from workers import trade_value
 
@@ -16,8 +16,8 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
     offsets = [10, 11, 14, 15, 16, 20, 21]  # as after a compaction
     values: list[bytes | None] = [trade_value(n) for n in offsets]
     values[2], values[5] = b"bad", None
-    run = MessageRun(offsets, [b"key"] * len(offsets), values)
-    batch = Batch(LIMITS, partial(read, TRADES, 0))
+    run = Messages(offsets, [b"key"] * len(offsets), values)
+    batch = Batch(LIMITS, partial(decode_chunk, TRADES, 0))
     batch.add(run, 0.0)
     whole = batch.take(0.0)
     assert whole is not None
@@ -25,7 +25,7 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
     assert (first.plan, second.plan) == ((10, 14), (15, 21))
     assert first.size + second.size == whole.size
     for half in (first, second):
-        again = Batch(LIMITS, partial(read, TRADES, 0), half.plan)
+        again = Batch(LIMITS, partial(decode_chunk, TRADES, 0), half.plan)
         again.add(run.where(lambda offset, lo=half.plan.lo: offset >= lo), 0.0)  # type: ignore[misc]
         rebuilt = again.take(0.0)
         assert rebuilt is not None
@@ -38,6 +38,6 @@ def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:
         assert [letter.offset for letter in rebuilt.bad_messages] == [
             letter.offset for letter in half.bad_messages
         ]
-        assert [list(part.run.offsets) for part in rebuilt.parts] == [
-            list(part.run.offsets) for part in half.parts
+        assert [list(part.messages.offsets) for part in rebuilt.parts] == [
+            list(part.messages.offsets) for part in half.parts
         ]

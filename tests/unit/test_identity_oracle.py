@@ -6,7 +6,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.producer.trade_ids import Memory, Occurrences, Published, combination, trade_id
+from radar.producer.trade_ids import Memory, Occurrences, Published, content_of, trade_id
 from radar.records import Trade, TradeSide
 
 TRADE = Trade(
@@ -23,7 +23,7 @@ TRADE = Trade(
 
 
 def test_identity_is_the_hash_of_content_and_occurrence() -> None:
-    content = combination(TRADE)
+    content = content_of(TRADE)
     assert content == "wallex|USDTTMN|1656242049000|31704|705|sell"
     assert trade_id(content, 2) == sha256(f"{content}|2".encode()).hexdigest()[:32]
 
@@ -76,7 +76,7 @@ def test_identity_overlapping_sources_that_cover_a_second_store_it_exactly(
 def test_memory_forgets_only_what_is_old_and_beyond_its_size(
     touches: list[tuple[str, int]],
 ) -> None:
-    memory = Memory(min_age_us=5, min_combinations=3)
+    memory = Memory(min_age_us=5, min_contents=3)
     now_us = 1000
     last: dict[str, tuple[int, int]] = {}
     for number, (content, pause_us) in enumerate(touches, 1):
@@ -89,8 +89,8 @@ def test_memory_forgets_only_what_is_old_and_beyond_its_size(
             assert memory.get(known) in (0, value)
 
 
-def test_memory_of_endless_combinations_stays_bounded() -> None:
-    memory = Memory(min_age_us=10, min_combinations=100)
+def test_memory_of_endless_contents_stays_bounded() -> None:
+    memory = Memory(min_age_us=10, min_contents=100)
     sizes = set[int]()
     for number in range(10_000):
         memory.set(str(number), 1, number)

@@ -69,13 +69,13 @@ def test_lag_behind_a_log_that_went_back_or_is_unknown_is_zero() -> None:
 
 def test_clock_skew_is_the_delay_nearest_to_none_of_the_live_trades_of_a_window() -> None:
     recorder = TradeRecorder("skewed")
-    take, start_us = recorder.source(), 1_700_000_000_000_000
+    take, start_us = recorder.taker(), 1_700_000_000_000_000
     for second, delay_us in enumerate((900_000, -250_000, 3_600_000_000)):
         take(trade(start_us + second * 1_000_000, delay_us))
     take(trade(start_us + SKEW_WINDOW_US, 40_000))
     assert skew_s() == recorder.clock_skew_s == -0.25
     # What REST reports may be of any age, and one absurd trade is no clock.
-    history = recorder.source(history=True)
+    history = recorder.taker(history=True)
     history(trade(start_us + SKEW_WINDOW_US + 1, 86_400_000_000))
     with pytest.raises(InvalidMessage):
         take(trade(start_us + SKEW_WINDOW_US + 2, -7_000_000_000_000))

@@ -96,7 +96,7 @@ def accepts(decode: Any, value: bytes) -> bool:
 @given(any_trades())
 @example(TRADE)
 def test_trades_are_published_exactly_if_workers_accept_them(made: Trade) -> None:
-    take = TradeRecorder("wallex").source()
+    take = TradeRecorder("wallex").taker()
     try:
         value = message_format.encode_trade(made, "0" * 32)
     except UnicodeEncodeError:
@@ -115,7 +115,7 @@ def test_trades_are_published_exactly_if_workers_accept_them(made: Trade) -> Non
 def test_snapshots_are_published_exactly_if_workers_accept_them(
     made: DepthSnapshot, interval_s: float
 ) -> None:
-    take = DepthRecorder("wallex", interval_s).source()
+    take = DepthRecorder("wallex", interval_s).taker()
     try:
         message = take(made)
     except InvalidMessage:
@@ -161,7 +161,7 @@ HOSTILE_FRAMES = [
 
 @pytest.mark.parametrize("frame", HOSTILE_FRAMES)
 def test_hostile_frame_is_refused_or_published_so_that_workers_accept_it(frame: str) -> None:
-    takes = [TradeRecorder("wallex").source(), DepthRecorder("wallex", 0).source()]
+    takes = [TradeRecorder("wallex").taker(), DepthRecorder("wallex", 0).taker()]
     try:
         stream = EXCHANGE.stream(TRADES, MARKETS.values(), whole_books=True)
         events = stream.receive(frame.encode(), NOW_US)
@@ -175,7 +175,7 @@ def test_hostile_frame_is_refused_or_published_so_that_workers_accept_it(frame: 
 
 
 def test_a_trade_that_is_refused_now_is_published_once_it_is_valid() -> None:
-    take = TradeRecorder("wallex").source()
+    take = TradeRecorder("wallex").taker()
     early = {name: getattr(TRADE, name) for name in Trade.__struct_fields__}
     ahead_ms = NOW_MS + message_format.MAX_EVENT_AHEAD_MS + 1000
     with pytest.raises(InvalidMessage, match="future"):
@@ -203,7 +203,7 @@ class _Kept:
     def publish(self, _key: bytes, value: bytes) -> None:
         self.values.append(value)
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Do nothing."""
 
 
@@ -231,5 +231,5 @@ def test_reports_that_workers_refuse_are_left_out(dataset: Any) -> None:
     ]
     for change in changes:
         reports.put(b"key", message_format._encoder.encode(members | change))
-    reports.serve()
+    reports.poll()
     assert kept.values == [good]

@@ -8,19 +8,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from radar.consumer import batch as batch_module
 from radar.consumer.batch import Batch, InsertBlock, Limits, Plan
 from radar.consumer.chunk import Chunk, ColumnBlock
-from radar.consumer.run import MessageRun
+from radar.consumer.messages import Messages
 from support import Consumed
 
 BLOCK_BYTES = 200
 
 
-def read(run: MessageRun) -> Chunk:
+def read(run: Messages) -> Chunk:
     """Let every message become a row, of which nothing is wanted."""
     return Chunk([ColumnBlock(run, [])], [])
 
 
 def offsets(block: InsertBlock) -> list[int]:
-    return [offset for part in block.parts for offset in part.run.offsets]
+    return [offset for part in block.parts for offset in part.messages.offsets]
 
 
 class OnePartition(RuleBasedStateMachine):
@@ -71,7 +71,7 @@ class OnePartition(RuleBasedStateMachine):
     def read(self, count: int) -> None:
         messages = self.log[self.read_up_to : self.read_up_to + count]
         if messages:
-            self.batch.add(MessageRun.of(messages), self.now_s)
+            self.batch.add(Messages.of(messages), self.now_s)
         self.read_up_to += len(messages)
 
     @rule(seconds=st.floats(0, 6))
@@ -106,7 +106,7 @@ class OnePartition(RuleBasedStateMachine):
         if self.block is not None:
             self.committed += zip(
                 offsets(self.block),
-                [value for part in self.block.parts for value in part.run.values],
+                [value for part in self.block.parts for value in part.messages.values],
                 strict=True,
             )
             self.block = self.plan = self.planned_block = None

@@ -78,7 +78,7 @@ def runs(draw: st.DrawFn) -> tuple[list[Trade], list[list[Life]]]:
 def record(market: list[Trade], life: Life, rng: Random) -> list[bytes]:
     """Return the messages of one life that reached Kafka, its sources interleaved by chance."""
     recorder = TradeRecorder("wallex")
-    taking = [(recorder.source(), iter(indexes)) for indexes in life.sources]
+    taking = [(recorder.taker(), iter(indexes)) for indexes in life.sources]
     turns = [number for number, indexes in enumerate(life.sources) for _ in indexes]
     rng.shuffle(turns)
     messages = []

@@ -26,7 +26,7 @@ def published(take: Take, *snapshots: DepthSnapshot) -> list[float]:
 
 def test_depth_recorder_without_an_interval_publishes_a_state_of_two_connections_once() -> None:
     recorder = DepthRecorder("wallex", 0)
-    one, other = recorder.source(), recorder.source()
+    one, other = recorder.taker(), recorder.taker()
     for price in (1.0, 2.0, 1.0):
         assert published(one, snapshot(price)) == [price]
         assert published(other, snapshot(price)) == []
@@ -34,13 +34,13 @@ def test_depth_recorder_without_an_interval_publishes_a_state_of_two_connections
 
 
 def test_depth_recorder_without_an_interval_publishes_what_one_connection_repeats() -> None:
-    one = DepthRecorder("wallex", 0).source()
+    one = DepthRecorder("wallex", 0).taker()
     assert published(one, snapshot(1.0), snapshot(1.0)) == [1.0, 1.0]
 
 
 def test_depth_recorder_with_an_interval_publishes_an_unchanged_book_again() -> None:
     recorder = DepthRecorder("wallex", 3600)
-    one, other = recorder.source(), recorder.source()
+    one, other = recorder.taker(), recorder.taker()
     assert published(one, snapshot(1.0)) == [1.0]
     assert published(other, snapshot(1.0)) == []
     assert len(list(recorder.drain())) == 1
@@ -48,7 +48,7 @@ def test_depth_recorder_with_an_interval_publishes_an_unchanged_book_again() -> 
 
 def test_depth_recorder_gives_two_states_of_a_side_two_times() -> None:
     recorder = DepthRecorder("wallex", 0)
-    one, other = recorder.source(), recorder.source()
+    one, other = recorder.taker(), recorder.taker()
     at_us = snapshot(1.0).received_at_us
     set_back = msgspec.structs.replace(snapshot(4.0), received_at_us=at_us - 3_600_000_000)
     sent = [one(snapshot(1.0)), one(snapshot(2.0)), other(snapshot(3.0)), one(set_back)]

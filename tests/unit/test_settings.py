@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from radar import settings
+from radar import settings, settings_reference
 from radar.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -20,25 +20,25 @@ DOCUMENTED_NAMES = (
 
 
 def test_env_example_equals_the_declaration() -> None:
-    assert (ROOT / "env.example").read_text() == settings.env_example()
+    assert (ROOT / "env.example").read_text() == settings_reference.env_example()
 
 
 def test_reference_equals_the_declaration() -> None:
-    assert (ROOT / "docs/configuration.md").read_text() == settings.reference()
+    assert (ROOT / "docs/configuration.md").read_text() == settings_reference.reference()
 
 
 def test_reference_has_every_variable_once() -> None:
-    text = settings.reference()
+    text = settings_reference.reference()
     for variable in settings.variables():
         assert len(re.findall(rf"^\|.*`{variable}`.* \|", text, re.MULTILINE)) == 1
 
 
 def test_env_example_uncommented_gives_the_defaults(tmp_path: Path) -> None:
-    lines = [line.removeprefix("# ") for line in settings.env_example().splitlines()[1:]]
+    lines = [line.removeprefix("# ") for line in settings_reference.env_example().splitlines()[1:]]
     text = "\n".join(line for line in lines if line.partition("=")[0].isupper())
-    defaults = settings.effective(settings.load())
+    defaults = settings_reference.effective(settings.load())
     (tmp_path / ".env").write_text(text)
-    assert settings.effective(settings.load()) == defaults
+    assert settings_reference.effective(settings.load()) == defaults
 
 
 @pytest.mark.parametrize("name", DOCUMENTED_NAMES)
@@ -107,10 +107,10 @@ def test_settings_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "canary-2")
     monkeypatch.setenv("EXCHANGE_PROXY", "http://user:canary-3@proxy.example:8080")
     loaded = settings.load()
-    shown = str(settings.effective(loaded)) + repr(loaded) + str(loaded)
+    shown = str(settings_reference.effective(loaded)) + repr(loaded) + str(loaded)
     assert "canary" not in shown
-    assert settings.effective(loaded)["CLICKHOUSE_PASSWORD"] == "********"
-    assert "proxy.example" in settings.effective(loaded)["EXCHANGE_PROXY"]
+    assert settings_reference.effective(loaded)["CLICKHOUSE_PASSWORD"] == "********"
+    assert "proxy.example" in settings_reference.effective(loaded)["EXCHANGE_PROXY"]
 
 
 def test_settings_symbols_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_settings_secret_from_a_file_is_read_without_its_line_break(
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
     loaded = settings.load()
     assert getattr(loaded, name).get_secret_value() == " a canary that is long "
-    assert "canary" not in str(settings.effective(loaded)) + repr(loaded)
+    assert "canary" not in str(settings_reference.effective(loaded)) + repr(loaded)
 
 
 def test_settings_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_misspelt_names_and_unreadable_lines_are_told_once_with_their_places(
     monkeypatch.setenv("CLICKHOUSE_PROT", "8124")
     monkeypatch.setenv("HOMEBREW_PREFIX", "/opt")
     settings.load()
-    assert settings.warnings() == [
+    assert settings_reference.warnings() == [
         ".env line 3: KAFKA_BROKR is no option of radar: set KAFKA_BROKER instead",
         ".env line 4 cannot be read: write NAME=value",
         ".env line 6: BATCH_SIZES is no option of radar: set BATCH_SIZE instead",
@@ -320,7 +320,7 @@ def test_misspelt_names_and_unreadable_lines_are_told_once_with_their_places(
 def test_names_that_only_the_compose_files_read_are_known() -> None:
     texts = [path.read_text() for path in ROOT.glob("docker-compose*.yml")]
     names = set(re.findall(r"\$\{([A-Z_]+)", "\n".join(texts)))
-    assert names - set(settings.variables()) == settings.COMPOSE_VARIABLES
+    assert names - set(settings.variables()) == settings_reference.COMPOSE_VARIABLES
 
 
 def test_sources_of_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +331,7 @@ def test_sources_of_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / ".radar").mkdir()
     (tmp_path / ".radar/clickhouse.password").write_text("another")
     (tmp_path / ".radar/clickhouse.password").chmod(0o600)
-    found = settings.sources(settings.load())
+    found = settings_reference.sources(settings.load())
     assert {name: source for name, source in found.items() if source != "default"} == {
         "BATCH_SIZE": ".env",
         "LOG_LEVEL": "environment",

@@ -32,7 +32,7 @@ def test_nothing_uses_what_would_take_the_environments_proxies() -> None:
 def test_environment_is_read_only_by_the_settings() -> None:
     # Child processes inherit it, and the supervisor names itself in it.
     allowed = {
-        *("radar.settings", "radar.process", "radar.local.supervisor"),
+        *("radar.settings", "radar.settings_reference", "radar.process", "radar.local.supervisor"),
         "radar.local.forkserver",
         *("radar.local.broker", "radar.local.clickhouse", "chdb_server.__main__"),
     }
@@ -73,6 +73,40 @@ def test_lock_files_name_no_address() -> None:
         text = path.read_text()
         assert "--hash=sha256:" in text
         assert not re.search(r"https?://|--index|--find-links|file:", text)
+
+
+def documented(class_: ast.ClassDef) -> set[str]:
+    """Return the names in the section Attributes of a docstring, empty if there is none."""
+    _, found, text = (ast.get_docstring(class_) or "").partition("Attributes:\n")
+    names = re.findall(r"^    (\w[\w, ]*):", text.split("\n\n", 1)[0], re.MULTILINE)
+    return set(", ".join(names).split(", ")) if found else set()
+
+
+def attributes(class_: ast.ClassDef) -> Iterator[tuple[str, int]]:
+    """Yield the fields of a class, and the attributes that its methods set, with their lines."""
+    for node in class_.body:
+        if isinstance(node, ast.AnnAssign):
+            yield ast.unparse(node.target), node.lineno
+    for each in (node for node in ast.walk(class_) if isinstance(node, ast.Attribute)):
+        if isinstance(each.ctx, ast.Store) and ast.unparse(each.value) == "self":
+            yield each.attr, each.lineno
+
+
+def test_lists_of_attributes_are_complete() -> None:
+    for module, path in MODULES.items():
+        lines = [*path.read_text().splitlines(), ""]
+        for class_ in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(class_, ast.ClassDef) or not (names := documented(class_)):
+                continue
+            found = [(name, line) for name, line in attributes(class_) if name[0] != "_"]
+            # A comment beside an attribute, or a string below it, also documents it.
+            names_here = {
+                name for name, line in found if "  # " in lines[line - 1] or '"""' in lines[line]
+            }
+            properties = {each.name for each in class_.body if isinstance(each, ast.FunctionDef)}
+            missing = {name for name, _ in found} - names - names_here
+            unknown = names - {name for name, _ in found} - properties
+            assert (module, class_.name, missing, unknown) == (module, class_.name, set(), set())
 
 
 def test_tree_of_errors_at_the_top_of_their_module_is_that_of_the_classes() -> None:

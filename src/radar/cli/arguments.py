@@ -144,7 +144,8 @@ def load_options(**overrides: object) -> "Settings":
     Raises:
         ConfigurationError: An option is wrong.
     """
-    from radar.settings import load, warnings
+    from radar.settings import load
+    from radar.settings_reference import warnings
 
     for line in warnings():
         typer.echo(f"radar: warning: {printable(line, MAX_LINE_CHARACTERS)}", err=True)

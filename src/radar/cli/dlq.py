@@ -38,7 +38,7 @@ app = typer.Typer(
     help="List, show, replay or purge dead letters: messages that could not become rows.",
 )
 
-KindOption = Annotated[DatasetName | None, typer.Option("--dataset", help="Only this dataset.")]
+DatasetOption = Annotated[DatasetName | None, typer.Option("--dataset", help="Only this dataset.")]
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Only with this reason: schema, json, amount, rejected, …")
 ]
@@ -51,7 +51,7 @@ SinceOption = Annotated[
 @app.command("list")
 def list_letters(
     *,
-    dataset: KindOption = None,
+    dataset: DatasetOption = None,
     reason: ReasonOption = "",
     since: SinceOption = "",
     everything: Annotated[
@@ -134,7 +134,7 @@ def replay(
         typer.Argument(help="Names as in `list`; default: all that the options select."),
     ] = None,
     *,
-    dataset: KindOption = None,
+    dataset: DatasetOption = None,
     reason: ReasonOption = "",
     since: SinceOption = "",
 ) -> None:
@@ -178,7 +178,7 @@ def replay(
 @app.command()
 def purge(
     *,
-    dataset: KindOption = None,
+    dataset: DatasetOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
     """Delete dead letters for good, also those that were never stored. Asks first."""

@@ -282,7 +282,7 @@ def consume(
 ) -> None:
     """Store datasets from Kafka into ClickHouse. Run one per partition at most.
 
-    Name several only if they are quiet, such as gaps and watches: they take turns.
+    Name several only if they are quiet, such as gaps and watches (the sessions): they take turns.
     """
     from radar.processes import consume as run
 
@@ -759,7 +759,7 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Show the value and origin of every option, with secrets masked."""
-    from radar import settings as module
+    from radar import settings_reference as module
 
     if env_example or reference:
         typer.echo(module.env_example() if env_example else module.reference(), nl=False)

@@ -486,7 +486,9 @@ def _data_of_type(column_type: str, values: Sequence[Any]) -> Data:
         return DictionaryColumn(codes.keys, codes.codes)
     if column_type == "String":
         return [str(value) for value in values]
-    number = next(kind for name, kind in _NUMBERS.items() if column_type.startswith(name))
+    number = next(
+        number_type for name, number_type in _NUMBERS.items() if column_type.startswith(name)
+    )
     return np.array(values, number)
 
 
@@ -533,7 +535,7 @@ ReadColumns = Callable[[Sequence[bytes]], Columns]
 trade_columns: ReadColumns = TradeColumns()
 depth_columns: ReadColumns = DepthColumns()
 # The messages that are read many at a time; `MessageColumns` reads all others.
-FAST: Mapping[type[message_format.Message], ReadColumns] = {
+FAST: Mapping[type[message_format.MessageValue], ReadColumns] = {
     message_format.TradeMessage: trade_columns,
     message_format.DepthMessage: depth_columns,
 }

@@ -102,7 +102,7 @@ _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
 _Changes = Annotated[list[float], Meta(max_length=MAX_UPDATE_LEVELS)]
 
 
-class Message(msgspec.Struct, frozen=True):
+class MessageValue(msgspec.Struct, frozen=True):
     """The value of a message; the struct of each dataset extends it.
 
     Attributes:
@@ -119,7 +119,7 @@ class Message(msgspec.Struct, frozen=True):
         """
 
 
-class TradeMessage(Message, frozen=True, gc=False):
+class TradeMessage(MessageValue, frozen=True, gc=False):
     """The value of a message of the topic `radar_trades`."""
 
     kind: Literal["trade"]
@@ -147,7 +147,7 @@ class TradeMessage(Message, frozen=True, gc=False):
         return self.event_time_us or self.event_time_ms * 1000
 
 
-class DepthMessage(Message, frozen=True):
+class DepthMessage(MessageValue, frozen=True):
     """The value of a message of the topic `radar_depths`."""
 
     kind: Literal["depth"]
@@ -168,7 +168,7 @@ class DepthMessage(Message, frozen=True):
         check_depth(self)
 
 
-class BookUpdateMessage(Message, frozen=True):
+class BookUpdateMessage(MessageValue, frozen=True):
     """The value of a message of the topic `radar_book_updates`."""
 
     kind: Literal["book_update"]
@@ -204,7 +204,7 @@ class BookUpdateMessage(Message, frozen=True):
                 raise InvalidMessage("amount", "prices must be positive, quantities not negative")
 
 
-class GapMessage(Message, frozen=True):
+class GapMessage(MessageValue, frozen=True):
     """The value of a message of the topic `radar_gaps`."""
 
     kind: Literal["gap"]
@@ -226,7 +226,7 @@ class GapMessage(Message, frozen=True):
             raise InvalidMessage("time", "the gap ends before it begins")
 
 
-class SessionMessage(Message, frozen=True):
+class SessionMessage(MessageValue, frozen=True):
     """The value of a message of the topic `radar_watches`."""
 
     kind: Literal["watch"]
@@ -250,7 +250,7 @@ class _AnyVersion(msgspec.Struct):
     v: int
 
 
-_Message = TypeVar("_Message", bound=Message)
+_Message = TypeVar("_Message", bound=MessageValue)
 
 _find_name = re.compile(NAME_PATTERN).match
 _find_native_id = re.compile(NATIVE_ID_PATTERN).match

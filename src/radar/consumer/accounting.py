@@ -25,7 +25,7 @@ from radar.consumer.delivery_gaps import (
 from radar.consumer.progress import Former, Order, Progress
 
 # The client writes a topic's ID in base64 with "+" and "/", other clients with "-" and "_".
-_MARK = re.compile(
+_COMMIT_METADATA = re.compile(
     r"(?:S|(?P<plan>P\|(?a:\d{1,19})\|(?a:\d{1,19})))\|(?P<id>(?a:[\w+/=-]{0,64}))"
     r"\|(?P<n>(?a:\d{1,9}))(?:\|(?P<stored>(?a:\d{1,19})))?"
 )
@@ -62,7 +62,7 @@ class CommitMetadata(NamedTuple):
         """
         if not metadata:
             return None
-        if (found := _MARK.fullmatch(metadata)) is not None:
+        if (found := _COMMIT_METADATA.fullmatch(metadata)) is not None:
             plan = Plan.parse(found["plan"] or "")
             if found["plan"] is None or plan is not None:
                 return cls(found["id"], int(found["n"]), plan, int(found["stored"] or -1))
@@ -89,21 +89,21 @@ class Situation:
         topic_id: Of the topic as Kafka has it now.
         low: The oldest offset in the log.
         high: The next offset that will be written.
-        position: The next offset to be stored, as committed; None: the group has no position.
-        mark: The commit metadata beside the position.
+        committed: The committed offset, the next to be stored; None: the group has none.
+        metadata: The metadata beside the committed offset.
         progress: How far the database accounts for this topic ID.
         former: How far the database accounted for the newest other topic ID.
         former_end: The end of the former log when it was last seen.
         order: An order to store offsets again.
-        is_invalid: Whether Kafka refused the position.
+        is_invalid: Whether Kafka refused the committed offset.
     """
 
     partition: int
     topic_id: str
     low: int
     high: int
-    position: int | None
-    mark: CommitMetadata | None
+    committed: int | None
+    metadata: CommitMetadata | None
     progress: Progress | None = None
     former: Former | None = None
     former_end: int | None = None
@@ -136,41 +136,44 @@ class Decision:
 
 def decide(situation: Situation, rows: StoredRows) -> Decision:
     """Return where a partition goes on; look for rows only where facts differ."""
-    course = _course(situation, rows)
+    decision = _decision(situation, rows)
     if situation.order is not None:
-        course = _ordered(situation, situation.order, course)
-    mark = situation.mark
-    if mark is None or mark.topic_id not in (None, situation.topic_id):
-        return course
-    is_readable = mark.maybe_stored_to < _MAX_OFFSET
-    marked_to = mark.maybe_stored_to if is_readable else situation.high - 1
-    if marked_to < course.start:
-        return course
-    return replace(course, maybe_stored_to=max(course.maybe_stored_to, marked_to))
+        decision = _ordered(situation, situation.order, decision)
+    metadata = situation.metadata
+    if metadata is None or metadata.topic_id not in (None, situation.topic_id):
+        return decision
+    is_readable = metadata.maybe_stored_to < _MAX_OFFSET
+    noted_to = metadata.maybe_stored_to if is_readable else situation.high - 1
+    if noted_to < decision.start:
+        return decision
+    return replace(decision, maybe_stored_to=max(decision.maybe_stored_to, noted_to))
 
 
-def _course(s: Situation, rows: StoredRows) -> Decision:
+def _decision(s: Situation, rows: StoredRows) -> Decision:
     if (old := _former(s)) is not None:
         return _recreated(s, old)
-    if s.position is None:
-        return _without_position(s, rows)
-    if s.position > s.high or (s.is_invalid and s.position >= s.low):
-        return _truncated(s, s.position)
-    if s.mark is not None and s.mark.topic_id is not None:
-        return _own_position(s, s.position, rows)
-    return _foreign_position(s, s.position, rows)
+    if s.committed is None:
+        return _without_commit(s, rows)
+    if s.committed > s.high or (s.is_invalid and s.committed >= s.low):
+        return _truncated(s, s.committed)
+    if s.metadata is not None and s.metadata.topic_id is not None:
+        return _own_commit(s, s.committed, rows)
+    return _foreign_commit(s, s.committed, rows)
 
 
 def _generation(s: Situation) -> int:
-    return max(s.mark.generation if s.mark else 0, s.progress.generation if s.progress else 0)
+    return max(
+        s.metadata.generation if s.metadata else 0,
+        s.progress.generation if s.progress else 0,
+    )
 
 
 def _former(s: Situation) -> Former | None:
     """Return how far the topic was read before it was recreated; None if it was not."""
-    if s.mark is not None and s.mark.topic_id is not None:
-        if s.mark.topic_id == s.topic_id:
+    if s.metadata is not None and s.metadata.topic_id is not None:
+        if s.metadata.topic_id == s.topic_id:
             return None
-        return Former(s.mark.topic_id, s.position or 0)
+        return Former(s.metadata.topic_id, s.committed or 0)
     return s.former if s.progress is None else None
 
 
@@ -188,14 +191,14 @@ def _recreated(s: Situation, old: Former) -> Decision:
         UNKNOWN,
     )
     # Until the new ID was seen, messages of the new topic may have been stored from here on.
-    maybe = max(s.position or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
-    course = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
+    maybe = max(s.committed or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
+    decision = _from_low(s, _generation(s) + 1, max(maybe, s.high) - 1, "the topic was recreated")
     return Decision(
-        course.start,
-        course.generation,
-        course.maybe_stored_to,
-        gaps=[gap, *course.gaps],
-        notice=course.notice,
+        decision.start,
+        decision.generation,
+        decision.maybe_stored_to,
+        gaps=[gap, *decision.gaps],
+        notice=decision.notice,
     )
 
 
@@ -218,20 +221,20 @@ def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
     )
 
 
-def _ordered(s: Situation, order: Order, course: Decision) -> Decision:
+def _ordered(s: Situation, order: Order, decision: Decision) -> Decision:
     """Go back to the first offset that an operator ordered to store again."""
-    start = min(max(order.first, s.low), course.start)
+    start = min(max(order.first, s.low), decision.start)
     return Decision(
         start,
-        max(course.generation, _generation(s) + 1),
-        max(course.maybe_stored_to, course.start - 1, order.last),
-        gaps=course.gaps,
+        max(decision.generation, _generation(s) + 1),
+        max(decision.maybe_stored_to, decision.start - 1, order.last),
+        gaps=decision.gaps,
         notice=f"offsets {order.first} to {order.last} are stored again, as ordered",
     )
 
 
-def _without_position(s: Situation, rows: StoredRows) -> Decision:
-    """Decide for a group without a position: it is new, was deleted, or has expired."""
+def _without_commit(s: Situation, rows: StoredRows) -> Decision:
+    """Decide for a group without a committed offset: it is new, was deleted, or has expired."""
     newest = rows.last(0, s.high)
     known = s.progress.next_offset if s.progress else 0
     gaps = [_deleted(s, known, s.low - 1)] if known < s.low and (s.progress or not newest) else []
@@ -246,9 +249,9 @@ def _without_position(s: Situation, rows: StoredRows) -> Decision:
     )
 
 
-def _truncated(s: Situation, position: int) -> Decision:
+def _truncated(s: Situation, committed: int) -> Decision:
     """Decide for a log that went back: some offsets come again with other messages."""
-    stored_to = max(position, s.progress.next_offset if s.progress else 0)
+    stored_to = max(committed, s.progress.next_offset if s.progress else 0)
     gaps = []
     if (s.former_end or 0) > stored_to:
         gaps.append(
@@ -268,28 +271,30 @@ def _truncated(s: Situation, position: int) -> Decision:
         _generation(s) + 1,
         max(stored_to, s.high) - 1,
         gaps=gaps,
-        notice=f"the log went back: it ends at offset {s.high}, offset {position} was next",
+        notice=f"the log went back: it ends at offset {s.high}, offset {committed} was next",
     )
 
 
-def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
-    """Decide from a position that radar committed for this topic."""
+def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
+    """Decide from an offset that radar committed for this topic."""
     generation = _generation(s)
-    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
+    plan = s.metadata.plan if s.metadata else None
+    if plan is not None and plan.lo != committed:
+        plan = None
     known = s.progress.next_offset if s.progress else 0
     # The worker records progress every few seconds. The newest row is no proof for those before it:
     # a worker may have stored it after an older copy replaced the database. Bad messages are no
     # rows and are read again, which costs little.
-    stored_to = position if known >= position else rows.first_missing(known, position)
-    if stored_to < position:
+    stored_to = committed if known >= committed else rows.first_missing(known, committed)
+    if stored_to < committed:
         start = max(stored_to, s.low)
         gaps = []
-        if stored_to < min(start, position):
+        if stored_to < min(start, committed):
             gaps.append(
                 DeliveryGap(
                     s.partition,
                     stored_to,
-                    min(start, position) - 1,
+                    min(start, committed) - 1,
                     "the database is an older copy, and Kafka has deleted the messages since",
                     RESTORED,
                     s.topic_id,
@@ -297,19 +302,19 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
                     EXACT,
                 )
             )
-        if position < s.low:
-            gaps.append(_deleted(s, position, s.low - 1))
+        if committed < s.low:
+            gaps.append(_deleted(s, committed, s.low - 1))
         return Decision(
             start,
             generation + 1,
-            position - 1 if plan is None else plan.hi,
+            committed - 1 if plan is None else plan.hi,
             gaps=gaps,
-            notice=f"offsets {stored_to} to {position - 1} were committed, and not all are rows",
+            notice=f"offsets {stored_to} to {committed - 1} were committed, and not all are rows",
         )
-    accounted_to = max(known, position)
-    if s.low > position:
+    accounted_to = max(known, committed)
+    if s.low > committed:
         gaps = [_deleted(s, accounted_to, s.low - 1)] if accounted_to < s.low else []
-        notice = f"Kafka deleted offsets {position} to {s.low - 1}"
+        notice = f"Kafka deleted offsets {committed} to {s.low - 1}"
         return Decision(
             s.low,
             generation,
@@ -318,10 +323,12 @@ def _own_position(s: Situation, position: int, rows: StoredRows) -> Decision:
             notice=notice,
         )
     if known > s.high:
-        # A broker came back with an older log and the positions that belong to it.
-        course = _truncated(s, known)
-        return Decision(position, generation + 1, known - 1, gaps=course.gaps, notice=course.notice)
-    return Decision(position, generation, known - 1 if known > position else -1, plan=plan)
+        # A broker came back with an older log and the committed offsets that belong to it.
+        decision = _truncated(s, known)
+        return Decision(
+            committed, generation + 1, known - 1, gaps=decision.gaps, notice=decision.notice
+        )
+    return Decision(committed, generation, known - 1 if known > committed else -1, plan=plan)
 
 
 def _rows_end(rows: StoredRows, first: int, end: int) -> int:
@@ -329,36 +336,38 @@ def _rows_end(rows: StoredRows, first: int, end: int) -> int:
     return first if newest is None else newest + 1
 
 
-def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision:
-    """Decide from a position of another tool, or of a radar that wrote no metadata."""
+def _foreign_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
+    """Decide from an offset of another tool, or of a radar that wrote no metadata."""
     generation = _generation(s)
-    plan = s.mark.plan if s.mark and s.mark.plan and s.mark.plan.lo == position else None
+    plan = s.metadata.plan if s.metadata else None
+    if plan is not None and plan.lo != committed:
+        plan = None
     if s.progress is None:
-        if position and rows.last(0, max(position, s.high)) is None and not plan:
+        if committed and rows.last(0, max(committed, s.high)) is None and not plan:
             return _from_low(
-                s, generation + 1, position - 1, "the group has a position, and no row is stored"
+                s, generation + 1, committed - 1, "the group has a position, and no row is stored"
             )
-        gaps = [_deleted(s, position, s.low - 1)] if position < s.low else []
-        start = max(position, s.low)
+        gaps = [_deleted(s, committed, s.low - 1)] if committed < s.low else []
+        start = max(committed, s.low)
         return Decision(start, generation, -1, plan=plan, gaps=gaps, notice=_gone(gaps))
     known = s.progress.next_offset
-    if position < known:
-        start = max(position, s.low)
+    if committed < known:
+        start = max(committed, s.low)
         return Decision(
             start,
             generation + 1,
             known - 1,
-            plan=plan if plan and start == position else None,
-            notice=f"the group was set back from offset {known} to {position}",
+            plan=plan if plan and start == committed else None,
+            notice=f"the group was set back from offset {known} to {committed}",
         )
-    stored_to = _rows_end(rows, known, position)
-    gaps, start = [], max(position, s.low)
-    if stored_to < position:
+    stored_to = _rows_end(rows, known, committed)
+    gaps, start = [], max(committed, s.low)
+    if stored_to < committed:
         gaps.append(
             DeliveryGap(
                 s.partition,
                 stored_to,
-                position - 1,
+                committed - 1,
                 "the group was set forward over messages that were not stored",
                 MOVED,
                 s.topic_id,
@@ -366,9 +375,9 @@ def _foreign_position(s: Situation, position: int, rows: StoredRows) -> Decision
                 EXACT,
             )
         )
-    if position < s.low:
-        gaps.append(_deleted(s, position, s.low - 1))
-    notice = f"the group was set forward from offset {stored_to} to {position}" if gaps else ""
+    if committed < s.low:
+        gaps.append(_deleted(s, committed, s.low - 1))
+    notice = f"the group was set forward from offset {stored_to} to {committed}" if gaps else ""
     return Decision(start, generation, -1, plan=plan, gaps=gaps, notice=notice)
 
 

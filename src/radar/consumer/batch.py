@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from radar.consumer.chunk import BadMessage, Chunk, ColumnBlock
-from radar.consumer.run import Fingerprint, MessageRun
+from radar.consumer.messages import Fingerprint, Messages
 
 # One block's messages, together with the dead letters among them, must fit into memory.
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -65,7 +65,7 @@ class InsertBlock(NamedTuple):
         size: How many messages there are.
         size_bytes: Bytes of their values.
         parts: The messages that become rows, chunk by chunk.
-        letters: The others; each becomes a dead letter.
+        bad_messages: The others; each becomes a dead letter.
         fingerprint: Of all of them.
     """
 
@@ -85,20 +85,20 @@ class _OpenBlock:
         self.count = 0
         self.size_bytes = 0
         self._first = self._last = 0
-        self._contents: list[Chunk] = []
+        self._chunks: list[Chunk] = []
         self._fingerprint = Fingerprint()
 
-    def room(self, run: MessageRun, max_size: int) -> int:
+    def room(self, messages: Messages, max_size: int) -> int:
         """Return how many of the next messages belong to this block."""
         if self.planned is not None:
-            return bisect_right(run.offsets, self.planned.hi)
+            return bisect_right(messages.offsets, self.planned.hi)
         if self.is_full(max_size):
             return 0
-        count = min(len(run), max_size - self.count)
-        if self.size_bytes + run.size_bytes <= BLOCK_BYTES:
+        count = min(len(messages), max_size - self.count)
+        if self.size_bytes + messages.size_bytes <= BLOCK_BYTES:
             return count
         totals = accumulate(
-            (len(value or b"") for value in run.values[:count]), initial=self.size_bytes
+            (len(value or b"") for value in messages.values[:count]), initial=self.size_bytes
         )
         return next((n for n, total in enumerate(totals) if total >= BLOCK_BYTES), count)
 
@@ -106,15 +106,15 @@ class _OpenBlock:
         """Return whether it can no longer grow; a plan may need more than its size."""
         return self.planned is None and (self.count >= max_size or self.size_bytes >= BLOCK_BYTES)
 
-    def add(self, run: MessageRun, read: Callable[[MessageRun], Chunk]) -> None:
+    def add(self, messages: Messages, decode: Callable[[Messages], Chunk]) -> None:
         """Take messages that belong to this block."""
         if not self.count:
-            self._first = run.offsets[0]
-        self._last = run.offsets[-1]
-        self.count += len(run)
-        self.size_bytes += run.size_bytes
-        self._fingerprint.update(run)
-        self._contents.append(read(run))
+            self._first = messages.offsets[0]
+        self._last = messages.offsets[-1]
+        self.count += len(messages)
+        self.size_bytes += messages.size_bytes
+        self._fingerprint.update(messages)
+        self._chunks.append(decode(messages))
 
     def done(self) -> InsertBlock | None:
         """Return it as it is; None if it is empty."""
@@ -124,8 +124,8 @@ class _OpenBlock:
             plan=self.planned or Plan(self._first, self._last),
             size=self.count,
             size_bytes=self.size_bytes,
-            parts=[part for content in self._contents for part in content.parts],
-            bad_messages=[bad for content in self._contents for bad in content.bad_messages],
+            parts=[part for chunk in self._chunks for part in chunk.parts],
+            bad_messages=[bad for chunk in self._chunks for bad in chunk.bad_messages],
             fingerprint=self._fingerprint.text,
         )
 
@@ -134,17 +134,17 @@ class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
     def __init__(
-        self, limits: Limits, read: Callable[[MessageRun], Chunk], planned: Plan | None = None
+        self, limits: Limits, decode: Callable[[Messages], Chunk], planned: Plan | None = None
     ) -> None:
         """Start empty.
 
         Args:
             limits: When a block is due, and how large it may be.
-            read: Decodes messages into a chunk.
+            decode: Decodes messages into a chunk.
             planned: A block that another worker planned; it is rebuilt exactly, first.
         """
         self._limits = limits
-        self._read = read
+        self._decode = decode
         self._blocks = deque([_OpenBlock(planned)])  # never empty; only the last one grows
         self._last_offset = -1
         self._opened_at_s = 0.0
@@ -152,7 +152,7 @@ class Batch:
 
     def anew(self, planned: Plan | None) -> "Batch":
         """Return an empty one with the same limits."""
-        return Batch(self._limits, self._read, planned)
+        return Batch(self._limits, self._decode, planned)
 
     @property
     def size(self) -> int:
@@ -180,21 +180,21 @@ class Batch:
             len(self._blocks) > 1 or self._blocks[0].is_full(self._limits.max_size)
         )
 
-    def add(self, run: MessageRun, now_s: float) -> None:
-        """Take the next messages and read them."""
+    def add(self, messages: Messages, now_s: float) -> None:
+        """Take the next messages and decode them."""
         if not self.size:
             self._opened_at_s = now_s
-        self._last_offset = run.offsets[-1]
-        while len(run):
-            count = self._blocks[-1].room(run, self._limits.max_size)
+        self._last_offset = messages.offsets[-1]
+        while len(messages):
+            count = self._blocks[-1].room(messages, self._limits.max_size)
             if count:
-                self._blocks[-1].add(run[:count], self._read)
-                run = run[count:]
-            if len(run):
+                self._blocks[-1].add(messages[:count], self._decode)
+                messages = messages[count:]
+            if len(messages):
                 self._blocks.append(_OpenBlock(None))
 
     def age_s(self, now_s: float) -> float:
-        """Return the age of the oldest message, or the time since the newest block if longer."""
+        """Return the age of the oldest message, or the time since the newest block if shorter."""
         return now_s - self._opened_at_s
 
     def due_in_s(self, now_s: float) -> float | None:

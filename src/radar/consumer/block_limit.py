@@ -31,7 +31,7 @@ class BlockLimit:
         self.limit_bytes = max(1, size_bytes // 2)
         self._again_at_s = now_s + self._wait_s
 
-    def look(self, largest_bytes: int, now_s: float) -> None:
+    def raise_if_due(self, largest_bytes: int, now_s: float) -> None:
         """Raise the limit if it is time to; there is none above the largest possible block."""
         if self.limit_bytes is None or now_s < self._again_at_s:
             return

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from radar.codec.batch_decoder import Column, Columns
-from radar.consumer.run import MessageRun
+from radar.consumer.messages import Messages
 from radar.datasets import Dataset
 from radar.errors import InvalidMessage
 
 # Messages are decoded about this many bytes at a time. So their columns stay in the processor's
 # cache, and the memory of decoding is bounded.
-PART_BYTES = 512 * 1024
+DECODED_BYTES = 512 * 1024
 
 
 class BadMessage(NamedTuple):
@@ -27,7 +27,7 @@ class BadMessage(NamedTuple):
 class ColumnBlock(NamedTuple):
     """The messages of a chunk that become rows, as columns."""
 
-    run: MessageRun
+    messages: Messages
     columns: Columns
 
 
@@ -38,49 +38,53 @@ class Chunk(NamedTuple):
     bad_messages: list[BadMessage]
 
 
-def read(dataset: Dataset, partition: int, run: MessageRun) -> Chunk:
+def decode_chunk(dataset: Dataset, partition: int, messages: Messages) -> Chunk:
     """Decode messages of one partition; the same messages always give the same chunk."""
-    content = Chunk([], [])
-    count = max(1, len(run) * PART_BYTES // max(1, run.size_bytes))
-    for start in range(0, len(run), count):
-        part, letters = _read_part(dataset, partition, run[start : start + count])
-        content.bad_messages.extend(letters)
-        if len(part.run):
-            content.parts.append(part)
-    return content
+    chunk = Chunk([], [])
+    count = max(1, len(messages) * DECODED_BYTES // max(1, messages.size_bytes))
+    for start in range(0, len(messages), count):
+        part, bad_messages = _decode_part(dataset, partition, messages[start : start + count])
+        chunk.bad_messages.extend(bad_messages)
+        if len(part.messages):
+            chunk.parts.append(part)
+    return chunk
 
 
 def rows(parts: Sequence[ColumnBlock]) -> list[tuple[int, Columns]]:
     """Return column blocks in the form that the store inserts."""
-    return [(len(part.run), part.columns) for part in parts]
+    return [(len(part.messages), part.columns) for part in parts]
 
 
-def _read_part(
-    dataset: Dataset, partition: int, run: MessageRun
+def _decode_part(
+    dataset: Dataset, partition: int, messages: Messages
 ) -> tuple[ColumnBlock, list[BadMessage]]:
-    letters: list[BadMessage] = []
+    bad_messages: list[BadMessage] = []
     try:
-        columns = dataset.read_columns([_present(value) for value in run.values])
+        columns = dataset.read_columns([_present(value) for value in messages.values])
     except InvalidMessage:
-        letters = _bad_ones(dataset, run)
-        bad = {letter.offset for letter in letters}
-        run = run.where(lambda offset: offset not in bad)
-        columns = dataset.read_columns([value or b"" for value in run.values]) if len(run) else []
+        bad_messages = _bad_messages(dataset, messages)
+        bad = {each.offset for each in bad_messages}
+        messages = messages.where(lambda offset: offset not in bad)
+        columns = (
+            dataset.read_columns([value or b"" for value in messages.values])
+            if len(messages)
+            else []
+        )
     place = [
-        Column("kafka_partition", "UInt16", np.full(len(run), partition, np.uint16)),
-        Column("kafka_offset", "UInt64", np.array(run.offsets, np.uint64)),
+        Column("kafka_partition", "UInt16", np.full(len(messages), partition, np.uint16)),
+        Column("kafka_offset", "UInt64", np.array(messages.offsets, np.uint64)),
     ]
-    return ColumnBlock(run, [*columns, *place]), letters
+    return ColumnBlock(messages, [*columns, *place]), bad_messages
 
 
-def _bad_ones(dataset: Dataset, run: MessageRun) -> list[BadMessage]:
-    letters = []
-    for offset, key, value in zip(run.offsets, run.keys, run.values, strict=True):
+def _bad_messages(dataset: Dataset, messages: Messages) -> list[BadMessage]:
+    bad_messages = []
+    for offset, key, value in zip(messages.offsets, messages.keys, messages.values, strict=True):
         try:
             dataset.decode(_present(value))
         except InvalidMessage as error:
-            letters.append(BadMessage(offset, key, value, error))
-    return letters
+            bad_messages.append(BadMessage(offset, key, value, error))
+    return bad_messages
 
 
 def _present(value: bytes | None) -> bytes:

@@ -12,7 +12,7 @@ from radar.telemetry.health import Health
 
 # librdkafka gives up a request after this time, and a commit without a coordinator after the
 # session timeout; a busy machine needs some time on top.
-KAFKA_PATIENCE_S = 60.0
+KAFKA_TIMEOUT_S = 60.0
 SPARE_S = 10.0
 
 
@@ -50,7 +50,7 @@ class Context:
 
     @property
     def _kafka_within_s(self) -> float:
-        return max(KAFKA_PATIENCE_S, self.reader.session_timeout_s) + SPARE_S
+        return max(KAFKA_TIMEOUT_S, self.reader.session_timeout_s) + SPARE_S
 
     @property
     def _store_within_s(self) -> float:

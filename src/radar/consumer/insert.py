@@ -24,9 +24,9 @@ from radar.consumer.block_limit import BlockLimit
 from radar.consumer.chunk import BadMessage, ColumnBlock, rows
 from radar.consumer.context import Context
 from radar.consumer.insert_request import InsertRequest, send_next, whole
-from radar.consumer.partition import CrashPoint, PartitionWork, Step
-from radar.consumer.positions import Positions
-from radar.consumer.run import MessageRun
+from radar.consumer.messages import Messages
+from radar.consumer.offsets import Offsets
+from radar.consumer.partition import CrashPoint, PartitionState, Step
 from radar.errors import BlockTooLarge, InsertCutOff, InvalidMessage, StoreRejected
 from radar.telemetry import metrics
 
@@ -41,26 +41,29 @@ _log = structlog.get_logger()
 class Inserter:
     """Inserts the blocks of one worker."""
 
-    def __init__(self, context: Context, positions: Positions) -> None:
+    def __init__(self, context: Context, offsets: Offsets) -> None:
         self._context = context
         self._dataset = context.dataset
         self._store = context.store
-        self._positions = positions
+        self._offsets = offsets
         self._block_limit = BlockLimit()
 
-    def begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
+    def begin(self, state: PartitionState, block: InsertBlock, step: Step) -> None:
         """Take a block through its steps, from `step` on."""
-        work.begin(block, step)
-        self.start_over(work, block)
+        state.block, state.step = block, step
+        state.attempts, state.rejected_commits, state.retry_at_s, state.cut_off = 0, 0, 0.0, 0
+        self.start_over(state, block)
 
-    def start_over(self, work: PartitionWork, block: InsertBlock) -> None:
+    def start_over(self, state: PartitionState, block: InsertBlock) -> None:
         """Insert a block again, from its first row on."""
-        work.requests = whole(self._dataset, work.topic_id, work.partition, block, work.generation)
-        work.rejected = []
+        state.requests = whole(
+            self._dataset, state.topic_id, state.partition, block, state.generation
+        )
+        state.rejected = []
 
-    def fitting(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
+    def fitting(self, state: PartitionState, block: InsertBlock) -> InsertBlock:
         """Divide a block that is larger than a lately refused one."""
-        self._block_limit.look(BLOCK_BYTES, time.monotonic())
+        self._block_limit.raise_if_due(BLOCK_BYTES, time.monotonic())
         limit_bytes = self._block_limit.limit_bytes
         while (
             limit_bytes is not None
@@ -68,11 +71,11 @@ class Inserter:
             and block.size > 1
             and block.size_bytes > limit_bytes
         ):
-            block = self._divide(work, block)
+            block = self._divide(state, block)
         return block
 
     def divide_refused(
-        self, work: PartitionWork, block: InsertBlock, error: BlockTooLarge | InsertCutOff
+        self, state: PartitionState, block: InsertBlock, error: BlockTooLarge | InsertCutOff
     ) -> InsertBlock:
         """Divide a block that is too large; the caller plans its first half next.
 
@@ -80,8 +83,8 @@ class Inserter:
             StoreUnavailable: It cannot be divided, or its size may not be the cause.
         """
         if isinstance(error, InsertCutOff):
-            work.cut_off += 1
-            if work.cut_off < MAX_CUT_OFF or block.size_bytes < LEAST_SUSPECT_BYTES:
+            state.cut_off += 1
+            if state.cut_off < MAX_CUT_OFF or block.size_bytes < LEAST_SUSPECT_BYTES:
                 raise error
             self._context.expect_store()
             self._store.ping()  # an error here: the server is down, not the block too large
@@ -89,38 +92,43 @@ class Inserter:
             raise error
         # An earlier attempt of unknown outcome, or a half of its request, may have stored rows.
         # Their inserts have other names than those of the halves.
-        in_halves = work.requests[-1].is_half
-        if work.repeated or in_halves or isinstance(error, InsertCutOff) or error.is_stored_in_part:
-            work.may_be_stored_to(block.plan.hi)
+        in_halves = state.requests[-1].is_half
+        if (
+            state.repeated
+            or in_halves
+            or isinstance(error, InsertCutOff)
+            or error.is_stored_in_part
+        ):
+            state.may_be_stored_to(block.plan.hi)
         self._block_limit.refused(block.size_bytes, time.monotonic())
         _log.warning(
             "a block is too large and is divided",
             dataset=self._dataset.name,
-            partition=work.partition,
+            partition=state.partition,
             plan=str(block.plan),
             messages=block.size,
             bytes=block.size_bytes,
             error=str(error),
         )
-        return self._divide(work, block)
+        return self._divide(state, block)
 
-    def _divide(self, work: PartitionWork, block: InsertBlock) -> InsertBlock:
+    def _divide(self, state: PartitionState, block: InsertBlock) -> InsertBlock:
         """Divide a block into two, each with a plan of its own; return the first.
 
         The plan of the first half replaces the committed plan before any half is inserted. A worker
         that takes the partition over rebuilds a half like any block.
         """
-        if work.taken_over:
+        if state.taken_over:
             # The worker that planned the whole block may have inserted it.
-            work.may_be_stored_to(block.plan.hi)
-        first, second = halves(self._dataset, work.partition, block)
-        work.rest.appendleft(second)
-        attempts = work.attempts
-        self.begin(work, first, Step.PLAN)
-        work.attempts = attempts
+            state.may_be_stored_to(block.plan.hi)
+        first, second = halves(self._dataset, state.partition, block)
+        state.rest.appendleft(second)
+        attempts = state.attempts
+        self.begin(state, first, Step.PLAN)
+        state.attempts = attempts
         return first
 
-    def insert(self, work: PartitionWork, block: InsertBlock, turn_ends_s: float) -> bool:
+    def insert(self, state: PartitionState, block: InsertBlock, turn_ends_s: float) -> bool:
         """Send the block's remaining requests; False if the turn ended before the last one.
 
         Raises:
@@ -129,33 +137,33 @@ class Inserter:
             TooManyInvalid: The server refuses too many rows.
             CommitRejected, BrokerUnavailable: An old plan cannot be renewed.
         """
-        while work.requests:
+        while state.requests:
             # Renew an old plan: an accepted commit proves that the partition is still ours.
-            if time.monotonic() > work.planned_at_s + self._context.reader.session_timeout_s / 2:
-                self._positions.plan(work, block.plan)
+            if time.monotonic() > state.planned_at_s + self._context.reader.session_timeout_s / 2:
+                self._offsets.plan(state, block.plan)
             send_next(
-                work.requests,
+                state.requests,
                 self._dataset,
-                work.partition,
-                partial(self._send, work),
-                partial(_reject, work, block),
+                state.partition,
+                partial(self._send, state),
+                partial(_reject, state, block),
             )
-            if work.requests and time.monotonic() > turn_ends_s:
+            if state.requests and time.monotonic() > turn_ends_s:
                 return False
         return True
 
-    def _send(self, work: PartitionWork, request: InsertRequest) -> None:
+    def _send(self, state: PartitionState, request: InsertRequest) -> None:
         started_s = time.monotonic()
         self._context.expect_store()
         self._context.reached(CrashPoint.DURING_INSERT)
-        maybe_stored = work.block is not None and work.block.plan.lo <= work.maybe_stored_to
+        maybe_stored = state.block is not None and state.block.plan.lo <= state.maybe_stored_to
         if not maybe_stored:
             self._store.insert(self._dataset.table, rows(request.parts), request.name)
-        if work.repeated or work.check or maybe_stored:
-            self._insert_missing(work, request)
+        if state.repeated or state.check or maybe_stored:
+            self._insert_missing(state, request)
         metrics.INSERT_SECONDS.labels(self._dataset.name).observe(time.monotonic() - started_s)
 
-    def _insert_missing(self, work: PartitionWork, request: InsertRequest) -> None:
+    def _insert_missing(self, state: PartitionState, request: InsertRequest) -> None:
         """Insert those messages of a repeated request that are no rows.
 
         Some versions of ClickHouse note a block's name before they store the block. If the server
@@ -166,59 +174,61 @@ class Inserter:
         such an insert as a repetition. So rows that are still missing afterwards are inserted under
         names of the next generation.
         """
-        missing = self._missing(work, request)
-        last = request.run.offsets[-1]
+        missing = self._missing(state, request)
+        last = request.messages.offsets[-1]
         # Later blocks may be rows too: the mark of stored offsets is some seconds old.
-        if work.maybe_stored_to >= 0 and (not len(missing) or missing.offsets[-1] != last):
-            work.may_be_stored_to(last + 1)
+        if state.maybe_stored_to >= 0 and (not len(missing) or missing.offsets[-1] != last):
+            state.may_be_stored_to(last + 1)
         if not len(missing):
             return
         _log.info(
             "inserting missing rows",
             name=request.name,
-            rows=len(request.run),
+            rows=len(request.messages),
             missing=len(missing),
         )
-        rest = request.only(self._dataset, work.partition, missing)
+        rest = request.only(self._dataset, state.partition, missing)
         self._context.expect_store()
         self._store.insert(self._dataset.table, rows(rest.parts), rest.name)
-        if len(self._missing(work, rest)) < len(missing):
+        if len(self._missing(state, rest)) < len(missing):
             return
-        work.generation += 1
-        self._positions.record([work])
+        state.generation += 1
+        self._offsets.record([state])
         _log.warning(
             "the database knows the name of a block whose rows are not there; inserting them under"
             " a new one",
             name=rest.name,
             rows=len(missing),
-            generation=work.generation,
+            generation=state.generation,
         )
-        renamed = rest.renamed(work.generation)
+        renamed = rest.renamed(state.generation)
         self._context.expect_store()
         self._store.insert(self._dataset.table, rows(renamed.parts), renamed.name)
 
-    def _missing(self, work: PartitionWork, request: InsertRequest) -> MessageRun:
-        run = request.run
+    def _missing(self, state: PartitionState, request: InsertRequest) -> Messages:
+        messages = request.messages
         self._context.expect_store()
         stored = self._store.places(
-            self._dataset.table, work.partition, run.offsets[0], run.offsets[-1]
+            self._dataset.table, state.partition, messages.offsets[0], messages.offsets[-1]
         )
         found = {place[0] for place in _places(request.parts) if place in stored}
-        return run.where(lambda offset: offset not in found)
+        return messages.where(lambda offset: offset not in found)
 
 
 def _reject(
-    work: PartitionWork, block: InsertBlock, request: InsertRequest, error: StoreRejected
+    state: PartitionState, block: InsertBlock, request: InsertRequest, error: StoreRejected
 ) -> None:
     """Make a dead letter of a message that the server refuses."""
-    run = request.run
+    messages = request.messages
     reason = InvalidMessage("rejected", str(error))
-    work.rejected.append(BadMessage(run.offsets[0], run.keys[0], run.values[0], reason))
-    work.judge(block)
+    state.rejected.append(
+        BadMessage(messages.offsets[0], messages.keys[0], messages.values[0], reason)
+    )
+    state.judge(block)
 
 
 def _places(parts: Sequence[ColumnBlock]) -> Iterator[tuple[int, int]]:
     """Yield each message's offset and time of receipt (Unix time, microseconds)."""
     for part in parts:
         (received,) = (column for column in part.columns if column.name == "received_at")
-        yield from zip(part.run.offsets, np.asarray(received.data).tolist(), strict=True)
+        yield from zip(part.messages.offsets, np.asarray(received.data).tolist(), strict=True)

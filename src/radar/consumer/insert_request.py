@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from radar.consumer.batch import InsertBlock
-from radar.consumer.chunk import ColumnBlock, read
-from radar.consumer.run import Fingerprint, MessageRun
+from radar.consumer.chunk import ColumnBlock, decode_chunk
+from radar.consumer.messages import Fingerprint, Messages
 from radar.datasets import Dataset
 from radar.errors import StoreRejected
 
@@ -26,9 +26,9 @@ class InsertRequest(NamedTuple):
     name: str
 
     @property
-    def run(self) -> MessageRun:
+    def messages(self) -> Messages:
         """The messages behind the rows."""
-        return MessageRun.joined([part.run for part in self.parts])
+        return Messages.joined([part.messages for part in self.parts])
 
     @property
     def is_half(self) -> bool:
@@ -37,14 +37,14 @@ class InsertRequest(NamedTuple):
 
     def halves(self, dataset: Dataset, partition: int) -> "tuple[InsertRequest, InsertRequest]":
         """Divide a request of at least two messages in the middle."""
-        run = self.run
-        middle = len(run) // 2
+        messages = self.messages
+        middle = len(messages) // 2
         return (
-            _request(dataset, partition, run[:middle], f"{self.name}<"),
-            _request(dataset, partition, run[middle:], f"{self.name}>"),
+            _request(dataset, partition, messages[:middle], f"{self.name}<"),
+            _request(dataset, partition, messages[middle:], f"{self.name}>"),
         )
 
-    def only(self, dataset: Dataset, partition: int, missing: MessageRun) -> "InsertRequest":
+    def only(self, dataset: Dataset, partition: int, missing: Messages) -> "InsertRequest":
         """Return a request for some of its messages."""
         return _request(dataset, partition, missing, f"{self.name}+{Fingerprint.of(missing)}")
 
@@ -75,7 +75,7 @@ def send_next(
     try:
         send(request)
     except StoreRejected as error:
-        if len(request.run) > 1:
+        if len(request.messages) > 1:
             first, second = request.halves(dataset, partition)
             requests[-1:] = [second, first]
             return
@@ -100,8 +100,8 @@ def whole(
     return [InsertRequest(block.parts, name + _suffix(generation))]
 
 
-def _request(dataset: Dataset, partition: int, run: MessageRun, name: str) -> InsertRequest:
-    return InsertRequest(read(dataset, partition, run).parts, name)
+def _request(dataset: Dataset, partition: int, messages: Messages, name: str) -> InsertRequest:
+    return InsertRequest(decode_chunk(dataset, partition, messages).parts, name)
 
 
 def _suffix(generation: int) -> str:

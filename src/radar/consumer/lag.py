@@ -13,16 +13,16 @@ class LagGauge:
         self._dataset = dataset.name
         self._shown: set[int] = set()
 
-    def show(self, ends: Mapping[int, int], positions: Mapping[int, int]) -> None:
+    def show(self, ends: Mapping[int, int], next_offsets: Mapping[int, int]) -> None:
         """Show the newest numbers.
 
         Args:
             ends: The next offset that will be written, by partition.
-            positions: The next offset to be stored, by partition that the worker owns.
+            next_offsets: The next offset to be stored, by partition that the worker owns.
         """
-        for partition in self._shown - positions.keys():
+        for partition in self._shown - next_offsets.keys():
             metrics.LAG.remove(self._dataset, str(partition))
-        for partition, position in positions.items():
-            lag = max(0, ends.get(partition, position) - position)
+        for partition, next_offset in next_offsets.items():
+            lag = max(0, ends.get(partition, next_offset) - next_offset)
             metrics.LAG.labels(self._dataset, str(partition)).set(lag)
-        self._shown = set(positions)
+        self._shown = set(next_offsets)

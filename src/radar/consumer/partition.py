@@ -12,7 +12,7 @@ from radar.consumer.breaker import Bad, Breaker
 from radar.consumer.chunk import BadMessage
 from radar.consumer.insert_request import InsertRequest
 from radar.consumer.progress import UNRECORDED, Progress
-from radar.consumer.stall_detector import StallDetector
+from radar.consumer.silence import PartitionSilence
 from radar.errors import CommitRejected, StoreNeedsRepair, TooManyInvalid
 from radar.text import printable
 
@@ -47,7 +47,7 @@ class CrashPoint(enum.Enum):
 
 
 @dataclass
-class PartitionWork:
+class PartitionState:
     """One assigned partition."""
 
     partition: int
@@ -55,13 +55,13 @@ class PartitionWork:
     breaker: Breaker
     next_offset: int  # the worker consumed everything before it
     committed: int | None  # as Kafka has it
-    mark: CommitMetadata | None  # beside the committed offset
+    commit_metadata: CommitMetadata | None  # beside the committed offset
     topic_id: str  # of the topic to which the offsets belong
     # Why the offsets must be accounted for before the worker reads on; empty: they are.
     review: str = "assigned"
     review_at_s: float = 0.0
     progress: Progress = UNRECORDED  # as this worker recorded it last
-    read_from: int | None = None  # this worker read everything from here to the position
+    read_from: int | None = None  # this worker read everything from here to the committed offset
     seen_end: int | None = None  # of the log, at the last check of offsets
     check_next: bool = True  # whether to look for the rows of the next block after its insert
     generation: int = 0
@@ -73,7 +73,7 @@ class PartitionWork:
     # Offsets up to here may be rows already, under the name of a plan that can no longer be met.
     # The commit carries this offset, because it decides under which name a block is inserted.
     maybe_stored_to: int = -1
-    silence: StallDetector = field(default_factory=StallDetector)
+    silence: PartitionSilence = field(default_factory=PartitionSilence)
     step: Step = Step.DEAD_LETTERS
     # The requests to send, the next one last.
     requests: list[InsertRequest] = field(default_factory=list)
@@ -100,11 +100,6 @@ class PartitionWork:
         """Whether every consumed message is stored."""
         return self.block is None and not self.rest and not self.batch.size
 
-    def begin(self, block: InsertBlock, step: Step) -> None:
-        """Take the next block through its steps, from `step` on."""
-        self.block, self.step = block, step
-        self.attempts, self.rejected_commits, self.retry_at_s, self.cut_off = 0, 0, 0.0, 0
-
     def may_be_stored_to(self, offset: int) -> None:
         """Record that offsets up to this one may be rows already."""
         self.maybe_stored_to = max(self.maybe_stored_to, offset)
@@ -120,20 +115,20 @@ class PartitionWork:
         stored_to = self.maybe_stored_to if self.maybe_stored_to >= offset else -1
         return CommitMetadata(self.topic_id, self.generation, plan, stored_to)
 
-    def known_mark(self, topic_id: str) -> CommitMetadata | None:
+    def known_metadata(self, topic_id: str) -> CommitMetadata | None:
         """Return the committed metadata, updated with newer knowledge of this worker."""
-        if self.mark is None or self.topic_id != topic_id:
-            return self.mark
-        stored_to = max(self.mark.maybe_stored_to, self.maybe_stored_to)
-        return self.mark._replace(maybe_stored_to=stored_to)
+        if self.commit_metadata is None or self.topic_id != topic_id:
+            return self.commit_metadata
+        stored_to = max(self.commit_metadata.maybe_stored_to, self.maybe_stored_to)
+        return self.commit_metadata._replace(maybe_stored_to=stored_to)
 
     def bad_messages(self, block: InsertBlock) -> list[Bad]:
         """Return the messages of a block that become dead letters, as far as is known."""
-        keys = {letter.offset: letter.key for letter in (*block.bad_messages, *self.rejected)}
+        keys = {each.offset: each.key for each in (*block.bad_messages, *self.rejected)}
         if not keys:
             return []
         # A rejected message is in a column block as well.
-        offsets = sorted(set(keys).union(*(part.run.offsets for part in block.parts)))
+        offsets = sorted(set(keys).union(*(part.messages.offsets for part in block.parts)))
         return [Bad(n, keys[offset]) for n, offset in enumerate(offsets) if offset in keys]
 
     def judge(self, block: InsertBlock) -> None:
@@ -145,7 +140,7 @@ class PartitionWork:
         try:
             self.breaker.check(block.size, self.bad_messages(block))
         except TooManyInvalid as error:
-            last = max((*block.bad_messages, *self.rejected), key=lambda letter: letter.offset)
+            last = max((*block.bad_messages, *self.rejected), key=lambda each: each.offset)
             raise TooManyInvalid(
                 f"{error}; the one at offset {last.offset}: {printable(str(last.reason))}"
             ) from error

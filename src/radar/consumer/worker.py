@@ -5,7 +5,7 @@ them in one batch per partition (`batch.py`). A batch that is due gives an inser
 goes through these steps, and their order is the whole guarantee (docs/delivery.md):
 
 1. Kafka acknowledges the block's dead letters (`dlq/publisher.py`).
-2. The worker commits the plan: offset `lo` with the plan in the metadata (`positions.py`).
+2. The worker commits the plan: offset `lo` with the plan in the metadata (`offsets.py`).
 3. It inserts the block under a name that follows from the plan and the messages (`insert.py`).
 4. It commits offset `hi + 1`, without a plan.
 
@@ -30,19 +30,18 @@ from typing import Protocol, Self
 import structlog
 
 from radar.consumer.accounting import CommitMetadata
-from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits
+from radar.consumer.batch import BLOCK_BYTES, Batch, Limits
 from radar.consumer.breaker import Breaker
-from radar.consumer.chunk import read
+from radar.consumer.chunk import decode_chunk
 from radar.consumer.context import Context
 from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.consumer.insert import Inserter
+from radar.consumer.messages import Messages
+from radar.consumer.offsets import Offsets
 from radar.consumer.origin import SameOrigin
-from radar.consumer.partition import CrashPoint, PartitionWork, Step
-from radar.consumer.positions import Positions
-from radar.consumer.run import MessageRun
-from radar.consumer.standstill import Standstills
-from radar.consumer.telemetry import ALARM_INTERVAL_S, WorkerTelemetry
-from radar.consumer.topic_watch import TopicIdPoller
+from radar.consumer.partition import CrashPoint, PartitionState, Step
+from radar.consumer.reporting import ALARM_INTERVAL_S, WorkerReporter
+from radar.consumer.topic_id_poller import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
 from radar.datasets import Dataset
 from radar.errors import (
@@ -81,10 +80,11 @@ class StopSignal(Protocol):
 
 
 class Worker:
-    """Stores one dataset; single-threaded, one process per partition.
+    """Stores the messages of one dataset from its partitions of the topic; single-threaded.
 
     Attributes:
-        positions: The next offset to be stored, by assigned partition. Other threads may read it.
+        next_offsets: The next offset to be stored, by assigned partition. Other threads may read
+            this mapping.
     """
 
     def __init__(
@@ -116,10 +116,10 @@ class Worker:
             timeout_s=settings.batch_timeout_seconds,
             interval_s=settings.insert_interval_seconds,
         )
-        self._work: dict[int, PartitionWork] = {}
+        self._partitions: dict[int, PartitionState] = {}
         self._turn_ends_s = 0.0
         cluster = Cluster(settings)
-        self._watch = TopicIdPoller(
+        self._topic_ids = TopicIdPoller(
             lambda: cluster.topic_id(dataset.topic), topic_id, settings.offset_check_seconds / 2
         )
         self._same_origin = SameOrigin(settings, cluster, store)
@@ -135,13 +135,14 @@ class Worker:
         self._context = Context(
             settings, dataset, store, self._reader, self._health, reached or (lambda _: None)
         )
-        standstills = Standstills(dataset, topic_id, store, self._health)
-        self._positions = Positions(self._context, self._watch, self._same_origin, standstills)
-        self.positions = self._positions.next_offsets
-        self._inserter = Inserter(self._context, self._positions)
-        self._unreadable = UnreadableBatches(self._context, self._positions, standstills)
-        self._telemetry = WorkerTelemetry(dataset, self._health, self._work)
-        self._telemetry.membership(joined=self._reader.joined)
+        self._unreadable = UnreadableBatches(self._context, topic_id)
+        self._offsets = Offsets(
+            self._context, self._topic_ids, self._same_origin, self._unreadable.follow
+        )
+        self.next_offsets = self._offsets.next_offsets
+        self._inserter = Inserter(self._context, self._offsets)
+        self._reporter = WorkerReporter(dataset, self._health, self._partitions)
+        self._reporter.membership(joined=self._reader.joined)
 
     def run(self, stop: StopSignal) -> None:
         """Work until `stop` is set, then drain, commit and leave the group; see `take_turns`."""
@@ -149,12 +150,12 @@ class Worker:
 
     def __enter__(self) -> Self:
         """Watch the ID of the topic."""
-        self._watch.__enter__()
+        self._topic_ids.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Leave the group; messages that are not stored stay for its next member."""
-        self._watch.__exit__(*exception)
+        self._topic_ids.__exit__(*exception)
         self._reader.close()
         _log.info("left the group", dataset=self._dataset.name)
 
@@ -165,38 +166,38 @@ class Worker:
         """
         self._context.expect_kafka()
         # The first message ends the wait of an idle worker; later ones until a batch is due.
-        idle = not any(work.batch.size for work in self._work.values())
+        idle = not any(state.batch.size for state in self._partitions.values())
         wanted, wait_s = 1 if idle else TAKEN_AT_ONCE, self._wait_s()
         while True:
             messages = self._reader.consume(wanted, wait_s)
-            self._telemetry.membership(joined=self._reader.joined)
+            self._reporter.membership(joined=self._reader.joined)
             self._take(messages)
             if len(messages) < wanted:
-                self._unreadable.look(self._work)
+                self._unreadable.check(self._partitions)
                 break
             if (room := self._room) <= 0:
                 break
             wanted, wait_s = min(TAKEN_AT_ONCE, room), 0.0
         self._turn_ends_s = time.monotonic() + TURN_S
         # The partition served longest ago is first, so that a slow database starves none.
-        for work in sorted(self._work.values(), key=lambda work: work.served_at_s):
-            if not self._advance(work):
+        for state in sorted(self._partitions.values(), key=lambda state: state.served_at_s):
+            if not self._advance(state):
                 break
-        self._positions.check(self._work)
-        self._positions.account(self._work.values())
-        for work in self._work.values():
-            self._hold_back(work)
-        self._unreadable.pass_ordered(self._work)
+        self._offsets.check(self._partitions)
+        self._offsets.account(self._partitions.values())
+        for state in self._partitions.values():
+            self._hold_back(state)
+        self._unreadable.pass_ordered(self._partitions, self._offsets)
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
         waits = [POLL_S]
-        for work in self._work.values():
-            if work.block is not None:
-                waits.append(max(0.0, work.retry_at_s - now_s))
-            elif work.rest:
+        for state in self._partitions.values():
+            if state.block is not None:
+                waits.append(max(0.0, state.retry_at_s - now_s))
+            elif state.rest:
                 waits.append(0.0)
-            elif (due_in_s := work.batch.due_in_s(now_s)) is not None:
+            elif (due_in_s := state.batch.due_in_s(now_s)) is not None:
                 waits.append(due_in_s)
         return min(waits)
 
@@ -206,180 +207,178 @@ class Worker:
         self._context.reached(CrashPoint.AFTER_POLL)
         now_s = time.monotonic()
         for partition, group in groupby(messages, methodcaller("partition")):
-            work = self._work.get(partition)
-            if work is None or work.review:
+            state = self._partitions.get(partition)
+            if state is None or state.review:
                 continue
-            work.silence.end()
-            for run in MessageRun.of(list(group)).rising():
-                if run.offsets[0] < work.next_offset:
-                    self._start_again(work, run.offsets[0])
-                work.next_offset = run.offsets[-1] + 1
-                work.batch.add(run, now_s)
+            state.silence.end()
+            for some in Messages.of(list(group)).rising():
+                if some.offsets[0] < state.next_offset:
+                    self._start_again(state, some.offsets[0])
+                state.next_offset = some.offsets[-1] + 1
+                state.batch.add(some, now_s)
         metrics.CONSUMED.labels(self._dataset.name).inc(len(messages))
 
     @property
     def _room(self) -> int:
         """How many more messages the worker may hold, over all partitions; it bounds the memory."""
         held = held_bytes = 0
-        for work in self._work.values():
-            for each in (work.batch, work.block, *work.rest):
+        for state in self._partitions.values():
+            for each in (state.batch, state.block, *state.rest):
                 if each is not None:
                     held += each.size
                     held_bytes += each.size_bytes
         return self._limits.max_size - held if held_bytes < BLOCK_BYTES else 0
 
-    def _start_again(self, work: PartitionWork, offset: int) -> None:
+    def _start_again(self, state: PartitionState, offset: int) -> None:
         """Follow a log that went back behind the consumed offsets.
 
         Kafka does that only after it lost acknowledged messages (the embedded broker after a
         kill); the offsets that come again may hold other messages.
         """
-        _log.error("offsets went back", partition=work.partition, at=work.next_offset, to=offset)
-        work.batch = work.batch.anew(None)
+        _log.error("offsets went back", partition=state.partition, at=state.next_offset, to=offset)
+        state.batch = state.batch.anew(None)
 
-    def _advance(self, work: PartitionWork) -> bool:
+    def _advance(self, state: PartitionState) -> bool:
         """Bring a partition's blocks as far as possible; False if it is time to poll again."""
         while True:
             now_s = time.monotonic()
-            if work.block is None and not self._open_block(work, now_s):
+            if state.block is None and not self._open_block(state, now_s):
                 return True
-            if now_s < work.retry_at_s:
+            if now_s < state.retry_at_s:
                 return True
-            work.served_at_s = now_s
+            state.served_at_s = now_s
             try:
-                self._finish_block(work)
+                self._finish_block(state)
             except TooManyInvalid as error:
-                self._halt(work, error)
+                self._halt(state, error)
                 return True
             except (CommitRejected, BrokerUnavailable, StoreUnavailable) as error:
                 # The attempt may have taken long.
-                self._retry_later(work, error)
+                self._retry_later(state, error)
                 return False
             if time.monotonic() > self._turn_ends_s:
                 return False
 
-    def _open_block(self, work: PartitionWork, now_s: float) -> bool:
-        if not work.rest and not self._is_due(work, now_s):
-            self._positions.drop_impossible_plan(work, now_s)
+    def _open_block(self, state: PartitionState, now_s: float) -> bool:
+        if not state.rest and not self._is_due(state, now_s):
+            self._offsets.drop_impossible_plan(state, now_s)
             return False
-        return self._take_block(work, now_s)
+        return self._take_block(state, now_s)
 
-    def _is_due(self, work: PartitionWork, now_s: float) -> bool:
-        if work.batch.due_in_s(now_s) == 0.0 or (work.review and work.batch.size):
+    def _is_due(self, state: PartitionState, now_s: float) -> bool:
+        if state.batch.due_in_s(now_s) == 0.0 or (state.review and state.batch.size):
             return True
         # The worker has no room until a block is stored, so the largest batch waits no longer.
-        if self._room > 0 or work.batch.planned is not None:
+        if self._room > 0 or state.batch.planned is not None:
             return False
-        return work.batch.size == max(each.batch.size for each in self._work.values()) > 0
+        return state.batch.size == max(each.batch.size for each in self._partitions.values()) > 0
 
-    def _take_block(self, work: PartitionWork, now_s: float) -> bool:
-        if work.rest:
+    def _take_block(self, state: PartitionState, now_s: float) -> bool:
+        if state.rest:
             # Its dead letters were sent, and its messages judged, with the undivided block.
-            work.repeated = work.taken_over
-            self._begin(work, work.rest.popleft(), Step.PLAN)
-            return True
-        taken_over = work.batch.planned is not None
-        age_s = work.batch.age_s(now_s)
-        block = work.batch.take(now_s)
-        if block is None:
-            return False
-        metrics.BATCH_AGE_SECONDS.labels(self._dataset.name).observe(age_s)
-        work.taken_over = work.repeated = taken_over
-        work.check, work.check_next = work.check_next, False
-        self._begin(work, block, Step.DEAD_LETTERS)
+            block, step = state.rest.popleft(), Step.PLAN
+            state.repeated = state.taken_over
+        else:
+            taken_over = state.batch.planned is not None
+            age_s = state.batch.age_s(now_s)
+            taken = state.batch.take(now_s)
+            if taken is None:
+                return False
+            metrics.BATCH_AGE_SECONDS.labels(self._dataset.name).observe(age_s)
+            block, step = taken, Step.DEAD_LETTERS
+            state.taken_over = state.repeated = taken_over
+            state.check, state.check_next = state.check_next, False
+        self.next_offsets[state.partition] = block.plan.lo
+        self._inserter.begin(state, block, step)
         return True
 
-    def _begin(self, work: PartitionWork, block: InsertBlock, step: Step) -> None:
-        self.positions[work.partition] = block.plan.lo
-        self._inserter.begin(work, block, step)
-
-    def _finish_block(self, work: PartitionWork) -> None:
+    def _finish_block(self, state: PartitionState) -> None:
         """Take a block through its steps; it stays open if the turn ends before the last one."""
-        block = work.block
+        block = state.block
         assert block is not None  # noqa: S101 - for the type checker; callers ensure it
         self._context.expect_kafka()
-        if work.step <= Step.PLAN:
+        if state.step <= Step.PLAN:
             self._same_origin.check()
-        if work.step is Step.DEAD_LETTERS:
+        if state.step is Step.DEAD_LETTERS:
             # A plan must be finished: the worker that made it has judged the block.
-            if not work.taken_over:
-                work.judge(block)
-            self._dead_letters.send(work.partition, block.bad_messages)
-            work.step = Step.PLAN
+            if not state.taken_over:
+                state.judge(block)
+            self._dead_letters.send(state.partition, block.bad_messages)
+            state.step = Step.PLAN
             self._context.reached(CrashPoint.AFTER_DEAD_LETTERS)
-        while work.step in (Step.PLAN, Step.INSERT):
-            if work.step is Step.PLAN:
-                block = self._inserter.fitting(work, block)
-                self._positions.plan(work, block.plan)
-                work.step = Step.INSERT
+        while state.step in (Step.PLAN, Step.INSERT):
+            if state.step is Step.PLAN:
+                block = self._inserter.fitting(state, block)
+                self._offsets.plan(state, block.plan)
+                state.step = Step.INSERT
                 self._context.reached(CrashPoint.AFTER_PLAN)
             try:
-                if not self._inserter.insert(work, block, self._turn_ends_s):
+                if not self._inserter.insert(state, block, self._turn_ends_s):
                     return
             except (BlockTooLarge, InsertCutOff) as error:
-                block = self._inserter.divide_refused(work, block, error)
+                block = self._inserter.divide_refused(state, block, error)
                 continue
-            work.inserted_at_s = time.time()
-            self._dead_letters.send(work.partition, work.rejected)
-            work.step = Step.COMMIT
+            state.inserted_at_s = time.time()
+            self._dead_letters.send(state.partition, state.rejected)
+            state.step = Step.COMMIT
             self._context.reached(CrashPoint.AFTER_INSERT)
-        if work.step is Step.COMMIT:
+        if state.step is Step.COMMIT:
             self._context.expect_kafka()
-            self._positions.commit(work, block.plan.hi + 1)
-            self.positions[work.partition] = block.plan.hi + 1
-            work.step = Step.DONE
+            self._offsets.commit(state, block.plan.hi + 1)
+            self.next_offsets[state.partition] = block.plan.hi + 1
+            state.step = Step.DONE
             self._context.reached(CrashPoint.AFTER_COMMIT)
-        bad = work.bad_messages(block)
-        work.breaker.record(block.size, bad)
-        work.halted = False
-        self._telemetry.stored(work, block, len(bad))
-        work.block = None
-        work.requests = []
+        bad = state.bad_messages(block)
+        state.breaker.record(block.size, bad)
+        state.halted = False
+        self._reporter.stored(state, block, len(bad))
+        state.block = None
+        state.requests = []
 
-    def _halt(self, work: PartitionWork, error: TooManyInvalid) -> None:
+    def _halt(self, state: PartitionState, error: TooManyInvalid) -> None:
         """Leave a block as it is, raise the alarm, and look again later.
 
         Messages stay as bad as they are. But the server may accept refused rows once an operator
         has repaired the table, so a planned block is inserted again from the beginning.
         """
-        block = work.block
+        block = state.block
         assert block is not None  # noqa: S101
-        if work.step is Step.INSERT:
-            self._inserter.start_over(work, block)
-        work.halted = True
-        work.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
-        self._telemetry.halted(work, block, error)
+        if state.step is Step.INSERT:
+            self._inserter.start_over(state, block)
+        state.halted = True
+        state.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
+        self._reporter.halted(state, block, error)
 
-    def _retry_later(self, work: PartitionWork, error: Exception) -> None:
-        work.retry_later(error)
-        if work.rejected_commits >= MAX_REJECTED_COMMITS and isinstance(error, CommitRejected):
+    def _retry_later(self, state: PartitionState, error: Exception) -> None:
+        state.retry_later(error)
+        if state.rejected_commits >= MAX_REJECTED_COMMITS and isinstance(error, CommitRejected):
             raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
-        self._telemetry.waits(work, error)
+        self._reporter.waits(state, error)
 
-    def _hold_back(self, work: PartitionWork) -> None:
+    def _hold_back(self, state: PartitionState) -> None:
         """Fetch a partition's messages only while there is room for them; it bounds the memory."""
-        full = work.batch.is_full or (self._room <= 0 and work.batch.planned is None)
-        stands = work.block is not None or bool(work.rest) or bool(work.review)
+        full = state.batch.is_full or (self._room <= 0 and state.batch.planned is None)
+        stands = state.block is not None or bool(state.rest) or bool(state.review)
         paused = stands or full
-        if paused and not work.paused:
-            self._reader.pause(work.partition)
-        elif work.paused and not paused:
-            self._reader.resume(work.partition)
-        work.paused = paused
+        if paused and not state.paused:
+            self._reader.pause(state.partition)
+        elif state.paused and not paused:
+            self._reader.resume(state.partition)
+        state.paused = paused
 
     def drain(self) -> None:
         """Store the consumed messages; a block that takes too long stays planned."""
         self._health.set("stopping", "is stopping")
         self._turn_ends_s = time.monotonic() + DRAIN_TIMEOUT_S
-        for work in self._work.values():
+        for state in self._partitions.values():
             while time.monotonic() < self._turn_ends_s:
-                if work.block is None and (
-                    (not work.rest and work.batch.planned is not None)
-                    or not self._take_block(work, time.monotonic())
+                if state.block is None and (
+                    (not state.rest and state.batch.planned is not None)
+                    or not self._take_block(state, time.monotonic())
                 ):
                     break
                 try:
-                    self._finish_block(work)
+                    self._finish_block(state)
                 except (
                     CommitRejected,
                     BrokerUnavailable,
@@ -387,43 +386,43 @@ class Worker:
                     TooManyInvalid,
                 ) as error:
                     _log.warning(
-                        "cannot finish a block", partition=work.partition, error=str(error)
+                        "cannot finish a block", partition=state.partition, error=str(error)
                     )
                     break
         with suppress(StoreUnavailable):
-            self._positions.record(self._work.values())
+            self._offsets.record(self._partitions.values())
 
     def _on_assign(self, committed: Sequence[Committed]) -> None:
         for each in committed:
-            work = PartitionWork(
+            state = PartitionState(
                 partition=each.partition,
-                batch=Batch(self._limits, partial(read, self._dataset, each.partition)),
+                batch=Batch(self._limits, partial(decode_chunk, self._dataset, each.partition)),
                 breaker=Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad),
                 next_offset=each.offset or 0,
                 committed=each.offset,
-                mark=CommitMetadata.parse(each.metadata),
-                topic_id=self._watch.topic_id,
+                commit_metadata=CommitMetadata.parse(each.metadata),
+                topic_id=self._topic_ids.topic_id,
                 paused=True,
             )
-            self._work[each.partition] = work
-            self.positions[each.partition] = work.next_offset
-            self._telemetry.assigned(work)
-        self._telemetry.rebalanced()
+            self._partitions[each.partition] = state
+            self.next_offsets[each.partition] = state.next_offset
+            self._reporter.assigned(state)
+        self._reporter.rebalanced()
 
     def _on_revoke(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
-            work = self._work.pop(partition, None)
-            if work is not None and work.step is Step.COMMIT and work.block is not None:
+            state = self._partitions.pop(partition, None)
+            if state is not None and state.step is Step.COMMIT and state.block is not None:
                 try:
-                    self._finish_block(work)
+                    self._finish_block(state)
                 except (CommitRejected, BrokerUnavailable) as error:
                     _log.info("stored block stays planned", partition=partition, error=str(error))
-            if work is not None and not work.attempts:
+            if state is not None and not state.attempts:
                 with suppress(StoreUnavailable):
-                    self._positions.record([work])
-            self.positions.pop(partition, None)
-        self._telemetry.revoked(partitions)
-        self._telemetry.rebalanced()
+                    self._offsets.record([state])
+            self.next_offsets.pop(partition, None)
+        self._reporter.revoked(partitions)
+        self._reporter.rebalanced()
 
 
 def take_turns(workers: Sequence[Worker], stop: StopSignal) -> None:

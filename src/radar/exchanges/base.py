@@ -90,7 +90,7 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Newest(msgspec.Struct, frozen=True):
-    """The exchange tells the consecutive number of a market's newest trade.
+    """The exchange sends the consecutive number of a market's newest trade.
 
     So a missing trade shows without a later one.
     """
@@ -174,7 +174,7 @@ class Outcome(StrEnum):
     PARTIAL = "partial"  # the exchange has no more of it
 
 
-class Backfill(Protocol):
+class BackfillPages(Protocol):
     """Fetches the trades of a hole page by page. Pure: it names requests and takes answers."""
 
     @property
@@ -339,7 +339,7 @@ class Exchange:
 
     def backfill(
         self, market: Market, first_id: int, last_id: int, since_us: int
-    ) -> Backfill | None:
+    ) -> BackfillPages | None:
         """Return the requests for the trades of a hole; None if only the newest ones are offered.
 
         Args:

@@ -21,7 +21,7 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
-    Backfill,
+    BackfillPages,
     Event,
     Exchange,
     Fetch,
@@ -246,7 +246,7 @@ class Binance(Exchange):
             raise ExchangeUnavailable(_fault(what, body, error)) from error
         return read_rows(rows, lambda row, now_us: _parse_row(row, market, now_us), received_at_us)
 
-    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
+    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
         """Return the requests for a hole, upward by ID."""
         return BinanceBackfill(market, first_id, last_id)
 

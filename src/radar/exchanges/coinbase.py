@@ -7,7 +7,7 @@ traffic, [code] seen in public clients only, [?] reported once or deduced. Where
 Units: sizes are in the base currency. USD, USDC and USDT are different quote currencies.
 
 The feed may drop trades [doc]. Their numbers are consecutive within a market [cap], and a heartbeat
-tells the newest one each second [doc], so a loss shows without a later trade. Updates of books have
+holds the newest one each second [doc], so a loss shows without a later trade. Updates of books have
 neither number nor checksum [doc]: no book is verified.
 """
 
@@ -23,7 +23,7 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.errors import InvalidFrame
 from radar.exchanges.base import (
-    Backfill,
+    BackfillPages,
     Event,
     Exchange,
     Limits,
@@ -156,7 +156,7 @@ class Coinbase(Exchange):
         rows = decoded_trades(_rows_decoder, body, market)
         return read_rows(rows, lambda row, now_us: _trade(row, market, now_us), received_at_us)
 
-    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
+    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
         """Return the requests for a hole, downward by ID."""
         return DownwardPages(
             first_id,

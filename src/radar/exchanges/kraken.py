@@ -24,7 +24,7 @@ from radar import datasets
 from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
-    Backfill,
+    BackfillPages,
     Event,
     Exchange,
     Goodbye,
@@ -221,7 +221,7 @@ class Kraken(Exchange):
         rows, _ = _page_of(body, market)
         return read_rows(rows, lambda row, now_us: _parse_row(row, market, now_us), received_at_us)
 
-    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
+    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
         """Return the requests for a hole: by time, from before the last good trade."""
         return KrakenBackfill(market, first_id, last_id, since_us)
 

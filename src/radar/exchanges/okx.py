@@ -20,7 +20,7 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
-    Backfill,
+    BackfillPages,
     Event,
     Exchange,
     Goodbye,
@@ -195,7 +195,7 @@ class Okx(Exchange):
         rows = _data_of(body, f"the trades of {market.symbol}")
         return read_rows(rows, lambda row, now_us: _trade(row, market, now_us), received_at_us)
 
-    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> Backfill:
+    def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
         """Return the requests for a hole, downward by ID; three months back [doc]."""
         symbol = quote(market.symbol, safe="")
         path = f"/api/v5/market/history-trades?instId={symbol}&type=1"  # [doc]

@@ -18,7 +18,6 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
-from radar.decimals import canonical
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     Event,
@@ -34,7 +33,7 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.entries import decoded_markets, decoded_trades
-from radar.exchanges.common.literals import NOT_DECODABLE
+from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
 NAME = "wallex"
@@ -300,8 +299,8 @@ def parse_trade(data: Raw, market: Market, received_at_us: int) -> Trade:
     """
     try:
         trade = _trade_decoder.decode(data)
-        price = _amount(trade.price)
-        quantity = _amount(trade.quantity)
+        price = amount(trade.price)
+        quantity = amount(trade.quantity)
     except NOT_DECODABLE as error:
         raise InvalidFrame(f"trade of {market.symbol}: {error}") from error
     return Trade(
@@ -357,13 +356,6 @@ def parse_depth(data: Raw, market: Market, side: BookSide, received_at_us: int) 
         quantities=tuple(quantities),
         received_at_us=received_at_us,
     )
-
-
-def _amount(token: Raw) -> str:
-    """Return the canonical text of a JSON number or string of digits, exactly."""
-    # Latin-1 decodes any byte; `canonical` refuses every character that is not an ASCII digit.
-    text = str(token, "latin-1")
-    return canonical(text[1:-1] if text.startswith('"') else text)
 
 
 EXCHANGE = Wallex()

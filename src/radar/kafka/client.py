@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from radar import tls
-from radar.aside import begin
+from radar.daemon_threads import begin
 from radar.errors import BrokerUnavailable, ClientHangs
 from radar.settings import ANSWER_WITHIN_S, Settings
 

@@ -507,8 +507,8 @@ class Cluster:
         end = left.get(bad.partition, 0)
         if bad.offset >= end:
             return False
-        with OffsetProbe(self._settings, topic) as looker:
-            found = looker.range_at(bad.partition, bad.offset, end)
+        with OffsetProbe(self._settings, topic) as probe:
+            found = probe.range_at(bad.partition, bad.offset, end)
         lost = found or OffsetRange(bad.partition, bad.offset, bad.offset, bad.reason)
         on_unreadable(lost)
         if lost.last + 1 >= end:
@@ -526,8 +526,8 @@ class Cluster:
         """
         if not positions:
             return []
-        with OffsetProbe(self._settings, topic) as looker:
-            found = looker.look(positions, CHECK_READ_S)
+        with OffsetProbe(self._settings, topic) as probe:
+            found = probe.probe(positions, CHECK_READ_S)
         return [bad for _, bad in sorted(found.items()) if bad is not None]
 
     def unreadable_range(
@@ -538,8 +538,8 @@ class Cluster:
         Raises:
             BrokerUnavailable: Kafka does not answer, or the next readable offset is not found.
         """
-        with OffsetProbe(self._settings, topic) as looker:
-            return looker.range_at(partition, first, end)
+        with OffsetProbe(self._settings, topic) as probe:
+            return probe.range_at(partition, first, end)
 
     def delete_records_before(self, topic: str, offsets: dict[int, int]) -> None:
         """Delete the records before an offset, by partition; blocks.

@@ -58,11 +58,12 @@ _ERROR = methodcaller("error")
 class GroupReader:
     """A member of a consumer group on one topic; every offset is committed explicitly.
 
-    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and metadata
-    and returns the offset to start from. `on_revoke` gets the partitions that are taken away. Both
-    run inside `consume` and `close`, in the calling thread.
+    Rebalancing is cooperative. `on_assign` gets each new partition's committed offset and
+    metadata. `on_revoke` gets the partitions that are taken away. Both run inside `consume` and
+    `close`, in the calling thread.
 
     Attributes:
+        session_timeout_s: The group gives a silent member's partitions away after this time.
         unreadable: The unreadable batches at which owned partitions stand.
         invalid: Why Kafka refuses the positions of owned partitions, by partition; `seek` ends it.
     """
@@ -243,7 +244,7 @@ class GroupReader:
                 return 0
             return len(topics[self._topic].partitions)
 
-        return unowned.look(self._consumer.memberid() or "", self._owned, count)
+        return unowned.check(self._consumer.memberid() or "", self._owned, count)
 
     def _without_errors(self, found: Sequence[Any]) -> list[Message]:
         messages: list[Message] = []
@@ -287,6 +288,7 @@ class GroupReader:
         def commit() -> list[TopicPartition]:
             return self._consumer.commit(offsets=[position], asynchronous=False) or []
 
+        # In a second thread: this one must go on, and end the process, if the library hangs.
         try:
             answers = within(self.session_timeout_s + 2 * SOCKET_TIMEOUT_S, commit, "commit")
         except KafkaException as error:

@@ -38,10 +38,10 @@ class UnownedPartitions:
         self._look_at_s = time.monotonic() + LOOK_EVERY_S
         self._looks = 0  # in a row that found some
 
-    def look(self, member_id: str, owned: Collection[int], count: Callable[[], int]) -> bool:
+    def check(self, member_id: str, owned: Collection[int], count: Callable[[], int]) -> bool:
         """Return whether this member should join again, so that every partition gets an owner.
 
-        Only one member of the group is told so: one that owns few.
+        Only one member of the group gets the answer yes: one that owns few.
 
         Args:
             member_id: The name that the group's coordinator has given the member.

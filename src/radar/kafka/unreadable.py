@@ -94,7 +94,7 @@ class OffsetProbe:
         """Close its connections; blocks for a moment."""
         self._consumer.close()
 
-    def look(
+    def probe(
         self, positions: Mapping[int, int], timeout_s: float = LOOK_TIMEOUT_S
     ) -> dict[int, Unreadable | None]:
         """Return the unreadable batch at each offset, by partition; blocks.
@@ -146,7 +146,7 @@ class OffsetProbe:
                     f"{self._topic}[{partition}]: the next readable offset was not found within"
                     f" {FIND_TIMEOUT_S:g} s; offset {offset} cannot be read either"
                 )
-            found = self.look({partition: offset})
+            found = self.probe({partition: offset})
             if partition not in found:
                 raise OffsetSilent(
                     f"Kafka at {self._address}: no answer about {self._topic}[{partition}],"

@@ -21,7 +21,6 @@ from pydantic import SecretStr
 
 from radar import addresses, data_folder, secret_file
 from radar.addresses import Address, free_port
-from radar.aside import aside
 from radar.checks.reconciliation import (
     DepthReconciliation,
     TradesReconciliation,
@@ -29,6 +28,7 @@ from radar.checks.reconciliation import (
     reconcile_trades,
 )
 from radar.consumer.dlq.reader import DeadLetterReader
+from radar.daemon_threads import aside
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,

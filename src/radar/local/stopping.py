@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from radar.aside import aside
+from radar.daemon_threads import aside
 from radar.datasets import DATASETS
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster

@@ -23,8 +23,7 @@ import structlog
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
-from radar.exchanges.base import Backfill as Pages
-from radar.exchanges.base import Exchange, Outcome, RecentTrades
+from radar.exchanges.base import BackfillPages, Exchange, Outcome, RecentTrades
 from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.pacing import Backoff, Pace
 from radar.producer.publish import BufferedPublisher
@@ -58,7 +57,7 @@ class _Wanted:
 @dataclass
 class _Filling:
     hole: Hole
-    pages: Pages | None = None  # None before the first request
+    pages: BackfillPages | None = None  # None before the first request
     read: int = 0  # trades
 
 
@@ -105,10 +104,10 @@ class Backfill:
         self._reading = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._started = 0.0
-        self._reads = self._repaired = 0
+        self._reads = self._backfilled = 0
         self._invalid_seen = False
         self._invalid = metrics.INVALID_FRAMES.labels(exchange.name, "trades")
-        self._repaired_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
+        self._backfilled_trades = metrics.REPAIRED_TRADES.labels(exchange.name)
 
     def request(self, symbols: Iterable[str]) -> None:
         """Request the trades of markets whose connection has just subscribed; does not block."""
@@ -160,7 +159,7 @@ class Backfill:
                 continue
             await self._pace.turn(self._exchange.recent_trades_cost_s)
             if (symbol := self._next()) is not None:
-                await self._repair(symbol)
+                await self._backfill(symbol)
             elif self._checks:
                 await self._compare(next(iter(self._checks)))
             else:
@@ -228,7 +227,7 @@ class Backfill:
         _log.warning("cannot backfill", detail=self.trouble, retry_s=round(delay_s, 2))
 
     async def publish(self, recent: RecentTrades) -> None:
-        """Publish the trades of an answer that no source has brought yet.
+        """Publish the trades of an answer that no connection has brought yet.
 
         A trade that is taken here is no longer taken from a connection. The caller may be cancelled
         while it waits for Kafka; this trade must still be published. See `finish`.
@@ -261,7 +260,7 @@ class Backfill:
         now = time.monotonic()
         return next((name for name, each in self._wanted.items() if each.not_before <= now), None)
 
-    async def _repair(self, symbol: str) -> None:
+    async def _backfill(self, symbol: str) -> None:
         wanted = self._wanted.pop(symbol)
         self._reading += 1
         try:
@@ -332,7 +331,7 @@ class Backfill:
         return random.uniform(limit_s / 2, limit_s)  # noqa: S311 - spreads load, keeps no secret
 
     async def _publish(self, recent: RecentTrades) -> None:
-        take = self._recorder.source(history=True)
+        take = self._recorder.taker(history=True)
         for number, trade in enumerate(recent.trades, 1):
             if number % _TRADES_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -343,8 +342,8 @@ class Backfill:
                 self._buffer.publish(*message)
             except BufferFull:
                 await self._buffer.publish_when_room(*message)
-            self._repaired += 1
-            self._repaired_trades.inc()
+            self._backfilled += 1
+            self._backfilled_trades.inc()
 
     def _oldest_us(self, recent: RecentTrades) -> int:
         """Return the time since which an answer is complete; 0: since the first trade."""
@@ -354,15 +353,15 @@ class Backfill:
 
     def _summarize(self) -> None:
         _log.info(
-            "repaired",
+            "backfilled",
             reads=self._reads,
-            trades=self._repaired,
+            trades=self._backfilled,
             seconds=round(time.monotonic() - self._started, 1),
         )
-        self._reads = self._repaired = 0
+        self._reads = self._backfilled = 0
 
 
-def _page(pages: Pages, body: bytes, received_at_us: int) -> RecentTrades:
+def _page(pages: BackfillPages, body: bytes, received_at_us: int) -> RecentTrades:
     return _without_refused(pages.take(body, received_at_us))
 
 

@@ -23,7 +23,7 @@ from radar import tls
 from radar.errors import ConfigurationError, FeedLost
 from radar.exchanges.base import brief
 from radar.producer.rate_limit import RateLimitGate
-from radar.settings import without_password
+from radar.text import without_password
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0

@@ -1,91 +1,34 @@
-"""Keeps the connections of a producer alive and takes their frames.
+"""The state that the shards and the connections of one producer share."""
 
-The markets are divided into shards. A shard has one connection, its `Session`. When the connection
-is lost, the shard opens a new one after a wait. When the connection gets old, the shard opens its
-successor first, and both run side by side for a while. Redundant connections are several shards
-with the same markets; they are independent. After every opening the shard requests a backfill of
-its markets. So the producer recovers missed trades whatever the reason for the end of a connection.
-"""
-
-import asyncio
-import contextlib
-import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import count
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
 from radar.clock import unix_us
-from radar.datasets import TRADES, Dataset
-from radar.errors import (
-    BufferFull,
-    ExchangeUnavailable,
-    FeedLost,
-    InvalidFrame,
-    InvalidMessage,
-)
-from radar.exchanges.base import (
-    MAX_DETAIL_CHARACTERS,
-    Event,
-    Exchange,
-    Fetch,
-    Goodbye,
-    Hello,
-    Lost,
-    Newest,
-    Refused,
-    Send,
-    Stream,
-    Subscribed,
-)
-from radar.producer.book_updates import BookChains
+from radar.datasets import Dataset
+from radar.exchanges.base import Exchange
 from radar.producer.clock import RecordingClock
-from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
-from radar.producer.gaps import Uncovered
-from radar.producer.pacing import Backoff, Pace, StallDetector, StallPatience
+from radar.producer.pacing import Pace
 from radar.producer.publish import BufferedPublisher
 from radar.producer.rate_limit import RateLimitGate
-from radar.producer.recorders import Message, Record, Recorder
+from radar.producer.recorders import Record, Recorder
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
-from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market, Trade, TradeSide
+from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics
-from radar.telemetry.connections import SeenConnection
+
+if TYPE_CHECKING:
+    from radar.producer.session import Session
 
 # A connection is replaced before the exchange ends it.
 AGE_PART = 5 / 6
-# It is replaced after a random part of the allowed time. So connections that were opened
-# together, redundant ones above all, are not replaced together.
-MIN_AGE_PART = 0.85
-# Replace a connection this many pongs before the exchange stops taking them: some are needed
-# during the overlap.
-SPARE_PONGS = 5
-# A connection that lived this long and delivered frames was no failure: the next wait is short.
-HEALTHY_AFTER_S = 2.0
-# How often a protocol is asked for its keep-alives, at most and at least.
-SHORTEST_SLEEP_S = 0.05
-LONGEST_SLEEP_S = 5.0
-# Acknowledged subscriptions are covered together after this time, or once all are acknowledged.
-COVER_EVERY_S = 0.5
-# The first wait before a failed fetch is sent again; it doubles.
-FETCH_AGAIN_S = 0.5
-FETCH_AGAIN_AT_MOST_S = 30.0
-# If the exchange ends a connection this soon after the subscription, one of its markets may be the
-# cause. After several such ends in a row the shard looks for that market.
-QUICK_END_S = 2.0
-QUICK_ENDS = 2
-# A subset of the markets is harmless if its connection lasts this long.
-TRIAL_S = 3.0
-# After this many divisions without a working connection, no market is the cause.
-HOPELESS_LEVELS = 3
 # A connection whose newest frame is younger works.
 ALIVE_S = 10.0
-# How long an exchange may go on sending after our close frame.
-GOODBYE_TIMEOUT_S = 15.0
 
 # Called with the markets of a connection that has just subscribed, is read again, or was given up
 # while it was still sending.
@@ -93,11 +36,7 @@ OnSubscribed = Callable[[Iterable[str]], None]
 # Called with a market that the exchange does not deliver, and with the exchange's words.
 OnRefused = Callable[[str, str], None]
 
-# Gap causes by reason of a connection's end; every other reason is a disconnection.
-_CAUSES = {"silent": GapCause.SILENT}
-
 _log = structlog.get_logger()
-_connection_numbers = count(1)
 
 
 class Feed:
@@ -115,6 +54,7 @@ class Feed:
             connection that has subscribed, is read again, or was given up while it was sending.
         gaps: Records which markets no connection covered.
         session_recorder: Records the sessions.
+        request_pace: Spaces the requests of streams and of backfill.
         pace: Spaces the attempts to connect.
         max_age_s: A connection is replaced at this age at the latest.
         markets_per_connection: How many markets share a connection.
@@ -122,6 +62,7 @@ class Feed:
         frame_bytes: Their size.
         records: Records parsed from them.
         last_frame_us: When the newest arrived, Unix time.
+        clock: Dates the frames, and reports when the machine's clock was set.
         sessions: The open connections.
         trouble: Why the newest lost or refused connection ended.
         gate: Closed while the exchange wants no requests.
@@ -134,6 +75,7 @@ class Feed:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         exchange: Exchange,
         dataset: Dataset,
@@ -180,21 +122,21 @@ class Feed:
         self.sessions: set[Session] = set()
         self.memory: dict[str, object] = {}
         self.trouble = ""
-        self._mirrored = (0, 0, 0)
+        self._counted = (0, 0, 0)
 
     @property
     def waits(self) -> bool:
         """Whether a session waits for room at Kafka."""
         return any(buffer.waiting for buffer in (self.buffer, self.updates) if buffer is not None)
 
-    def mirror(self) -> None:
+    def update_metrics(self) -> None:
         """Copy the numbers into the metrics; counting them there costs too much per frame."""
         labels = (self.exchange.name, self.dataset.name)
         now = (self.frames, self.frame_bytes, self.records)
         counters = (metrics.FRAMES, metrics.FRAME_BYTES, metrics.RECORDS)
-        for counter, new, old in zip(counters, now, self._mirrored, strict=True):
+        for counter, new, old in zip(counters, now, self._counted, strict=True):
             counter.labels(*labels).inc(new - old)
-        self._mirrored = now
+        self._counted = now
         if self.last_frame_us:
             metrics.LAST_FRAME_TIME.labels(*labels).set(self.last_frame_us / 1e6)
         opened = min((session.opened for session in self.sessions), default=None)
@@ -293,700 +235,3 @@ class Feed:
         connected = {symbol for session in self.sessions for symbol in session.covered}
         connected |= self.refused
         return [symbol for symbol in self.markets if symbol not in connected]
-
-
-class Session:
-    """One connection from its subscriptions to its end.
-
-    Attributes:
-        worn: Set when the connection should be replaced although it works.
-        reading: The task that ends with the connection.
-        symbols: The markets that it wants.
-        covered: Those of them that the exchange delivers, as far as it has said so.
-        refused: Those that it does not deliver.
-        opened: When it opened, in monotonic seconds.
-        subscribed_us: When it had subscribed, Unix time.
-    """
-
-    def __init__(
-        self,
-        feed: Feed,
-        connection: Connection | NoConnection,
-        stream: Stream,
-        symbols: Iterable[str],
-        patience: StallPatience,
-    ) -> None:
-        """Take a connection that is open; `begin` subscribes and starts to read."""
-        self.worn = asyncio.Event()
-        self._feed = feed
-        self._connection = connection
-        self._stream = stream
-        self.symbols = tuple(symbols)
-        self.covered: tuple[str, ...] = ()
-        self.refused: dict[str, str] = {}  # and why
-        self._acknowledged: set[str] = set()  # and not covered yet
-        self._cover_soon: asyncio.TimerHandle | None = None
-        self._fetching: set[asyncio.Task[None]] = set()
-        self._patience = patience
-        self._reason = ""
-        self._lasted_s = 0.0
-        self._name = ""
-        self._frames = self._records = self._invalid = self._pongs = 0
-        self._last_frame_us = 0
-        self._read_on = asyncio.Event()  # not set while Kafka accepts no messages
-        self._read_on.set()
-        self.opened = time.monotonic()
-        self.subscribed_us = unix_us()
-        self.detail = ""  # why it ended
-        self._number = next(_connection_numbers)
-        self._log = _log.bind(connection=self._number)
-        worn_part = random.uniform(MIN_AGE_PART, 1)  # noqa: S311 - spreads load, keeps no secret
-        limits = feed.exchange.limits
-        age_s = feed.max_age_s * worn_part
-        self._worn_pongs = int((limits.max_pongs - SPARE_PONGS) * worn_part)
-        self._sends = Pace(limits.sends_per_s)
-        loop = asyncio.get_running_loop()
-        self._wear = loop.call_later(age_s, self.worn.set)
-        self._answer_due = loop.call_later(limits.subscribe_s, self._refuse_unanswered)
-        self._take = feed.recorder.source()
-        self._chains = BookChains()
-        self._is_read = False
-        self.reading: asyncio.Task[None]
-
-    @classmethod
-    async def open(cls, feed: Feed, symbols: list[str], patience: StallPatience) -> "Session":
-        """Connect, subscribe and start to read.
-
-        Raises:
-            FeedLost: The exchange refuses or does not answer.
-            ConfigurationError: An address is not usable.
-        """
-        settings, exchange = feed.settings, feed.exchange
-        markets = [feed.markets[symbol] for symbol in symbols if symbol in feed.markets]
-        stream = exchange.stream(
-            feed.dataset,
-            markets,
-            whole_books=settings.books == "whole",
-            memory=feed.memory,
-            updates=feed.updates is not None,
-        )
-        connection: Connection | NoConnection = NoConnection()
-        if stream.url:
-            connection = await Connection.open(
-                stream_url(settings.ws_url(exchange.name), exchange.ws_url, stream.url),
-                proxy=settings.exchange_proxy,
-                max_frame_bytes=max(settings.max_frame_bytes, exchange.limits.max_frame_bytes),
-                headers=stream.headers,
-                gate=feed.gate,
-            )
-        session = cls(feed, connection, stream, symbols, patience)
-        try:
-            # An exchange that ends the connection meanwhile has ended a session: the reader finds
-            # the end, and the shard may look for the market that is the cause.
-            with contextlib.suppress(FeedLost):
-                for event in stream.opened():
-                    await session._handle(event)
-        except BaseException:
-            session._stop_timers()
-            connection.abort()
-            raise
-        session._log.info("connection opened", markets=len(symbols))
-        session._start()
-        return session
-
-    def _start(self) -> None:
-        """Read from now on; a protocol without acknowledgements is covered at once."""
-        self._feed.sessions.add(self)
-        self._is_read = True
-        self.reading = asyncio.create_task(self._run())
-        self.reading.add_done_callback(lambda _: self._feed.sessions.discard(self))
-        self._cover()
-
-    @property
-    def seen(self) -> SeenConnection:
-        """The facts about the connection so far, for the status."""
-        opened_at_s = time.time() - (time.monotonic() - self.opened)
-        return SeenConnection(
-            name=str(self._number),
-            markets=len(self.symbols),
-            opened_at_s=opened_at_s,
-            last_frame_at_s=self._last_frame_us / 1e6 or None,
-            frames=self._frames,
-        )
-
-    @property
-    def last_frame_us(self) -> int:
-        """When the newest frame arrived, Unix time; 0 before the first."""
-        return self._last_frame_us
-
-    @property
-    def ended(self) -> bool:
-        """Whether the connection has ended and all its frames were read."""
-        return self.reading.done()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the connection worked long enough for an immediate reconnection."""
-        return self._records > 0 and time.monotonic() - self.opened >= HEALTHY_AFTER_S
-
-    @property
-    def ended_quickly(self) -> bool:
-        """Whether the exchange ended it soon after the subscription."""
-        return self.ended and self._reason == "closed" and self._lasted_s < QUICK_END_S
-
-    async def until_ended(self, timeout_s: float | None = None) -> None:
-        """Wait until the connection has ended, or until the timeout.
-
-        Raises:
-            BrokerUnavailable: It ended because Kafka cannot be used any more.
-        """
-        await asyncio.wait([self.reading], timeout=timeout_s)
-        if self.reading.done():
-            self.reading.result()
-
-    async def until_worn_or_ended(self) -> None:
-        """Wait until the connection should be replaced.
-
-        Raises:
-            BrokerUnavailable: It ended because Kafka cannot be used any more.
-        """
-        await self._until_set_or_ended(self.worn)
-        await self.until_ended(0)
-
-    async def close(self, reason: str, timeout_s: float | None = None) -> None:
-        """Close the connection once all frames that arrived were published, or at the timeout.
-
-        If the producer waits for Kafka, this waits first: a socket that is closed unread loses its
-        bytes.
-        """
-        self._reason = self._reason or reason
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        await self._until_set_or_ended(self._read_on, timeout_s)
-        await self._say_goodbye(
-            time.monotonic() + GOODBYE_TIMEOUT_S if deadline is None else deadline
-        )
-        await self.until_ended(None if deadline is None else max(0, deadline - time.monotonic()))
-        if not self.ended:
-            self._log.error("gave up received frames: Kafka accepts no messages")
-            self.reading.cancel()
-            await asyncio.wait([self.reading])
-
-    async def _say_goodbye(self, deadline: float) -> None:
-        """Send a close frame, and read on while frames arrive that were sent before the answer."""
-        closing = asyncio.create_task(self._connection.close())
-        seen, silent = -1, 0
-        while not closing.done():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                self._log.error("gave up frames that were still coming")
-                # REST still has the trades among them.
-                self._feed.on_subscribed(self.symbols)
-                break
-            if self._read_on.is_set():
-                silent = silent + 1 if seen == self._frames else 0
-                # One silent wait may be the fault of this process, if frames wait unread.
-                if silent > 1:
-                    break  # the exchange is gone and will not answer
-                seen = self._frames
-            await asyncio.wait([closing], timeout=min(CLOSE_TIMEOUT_S, left_s))
-        self._connection.abort()
-        await asyncio.wait([closing])
-
-    async def _until_set_or_ended(
-        self, event: asyncio.Event, timeout_s: float | None = None
-    ) -> None:
-        waiting = asyncio.create_task(event.wait())
-        try:
-            await asyncio.wait(
-                [self.reading, waiting], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            waiting.cancel()
-
-    async def _run(self) -> None:
-        feed = self._feed
-        labels = (feed.exchange.name, feed.dataset.name)
-        metrics.CONNECTIONS.labels(*labels).inc()
-        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._keep_alive())]
-        try:
-            await self._read()
-        except FeedLost as lost:
-            self._reason = self._reason or lost.reason
-            self.detail = feed.trouble = str(lost)
-        finally:
-            self._lasted_s = time.monotonic() - self.opened
-            for task in (*beside, *self._fetching):
-                task.cancel()
-            self._stop_timers()
-            self._connection.abort()
-            cause = _CAUSES.get(self._reason, GapCause.DISCONNECTED)
-            feed.gaps.end(self, self.covered, self._last_frame_us, cause)
-            feed.session_recorder.end(self, self._reason or "failed")
-            metrics.CONNECTIONS.labels(*labels).dec()
-            if self._reason not in {"stopped", "delisted"}:
-                metrics.RECONNECTS.labels(*labels, self._reason or "failed").inc()
-            self._log.info(
-                "connection ended",
-                reason=self._reason or "failed",
-                detail=self.detail,
-                session=self._name,
-                seconds=round(time.monotonic() - self.opened, 1),
-                frames=self._frames,
-                records=self._records,
-                invalid=self._invalid,
-            )
-
-    async def _read(self) -> None:
-        """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
-        feed, connection = self._feed, self._connection
-        receive, record = self._stream.receive, self._record
-        now_us = feed.clock.now_us
-        while True:
-            frame = await connection.receive()
-            received_at_us = now_us()  # first: it reports a jump of the clock before we count
-            self._frames += 1
-            feed.frames += 1
-            feed.frame_bytes += len(frame)
-            feed.last_frame_us = self._last_frame_us = received_at_us
-            try:
-                for event in receive(frame, received_at_us):
-                    if isinstance(event, Trade | DepthSnapshot):
-                        message = record(event)
-                        if message is not None:
-                            await self._publish_when_room(message, feed.buffer)
-                    else:
-                        await self._handle(event)
-            except InvalidFrame as error:
-                self._note_invalid(error)
-
-    def _record(self, record: Record) -> Message | None:
-        """Publish a record; return its message if it must wait for room."""
-        feed = self._feed
-        if record.symbol not in feed.markets:
-            return None  # delisted since the subscription
-        try:
-            message = self._take(record)
-        except InvalidMessage as error:
-            self._note_invalid(error)
-            return None
-        self._records += 1
-        feed.records += 1
-        feed.latest[record.side][record.symbol] = record
-        if message is not None:
-            try:
-                feed.buffer.publish(*message)
-            except BufferFull:
-                return message
-        return None
-
-    async def _handle(self, event: Event) -> None:
-        """Take any event of the stream."""
-        match event:
-            case Trade() | DepthSnapshot():
-                if (message := self._record(event)) is not None:
-                    await self._publish_when_room(message, self._feed.buffer)
-            case BookUpdate():
-                await self._publish_update(event)
-            case Send():
-                await self._send(event)
-            case Fetch():
-                task = asyncio.create_task(self._fetch(event))
-                self._fetching.add(task)
-                task.add_done_callback(self._fetching.discard)
-            case _:
-                self._note(event)
-
-    def _note(self, event: Subscribed | Refused | Lost | Newest | Goodbye | Hello) -> None:
-        """Take an event that says something about the connection or its markets."""
-        match event:
-            case Subscribed():
-                self._acknowledge(event.symbols)
-            case Refused():
-                self._refuse(event.symbols, event.reason)
-            case Lost():
-                self._lose(event)
-            case Newest():
-                self._feed.recorder.expect(event.symbol, event.number)
-            case Goodbye():
-                self._log.info("the exchange will end the connection", reason=event.reason)
-                self.worn.set()
-            case Hello():
-                self._name = event.session
-
-    def _lose(self, lost: Lost) -> None:
-        """Record a proven loss: trades go on coming, a book counts again from its new snapshot."""
-        gaps = self._feed.gaps
-        if self._feed.dataset is not TRADES:
-            gaps.end(self, [lost.symbol], lost.since_us, lost.cause)
-            return
-        numbers = (lost.first_id, lost.last_id) if lost.first_id else None
-        now_us = max(lost.since_us, unix_us())
-        gaps.lost(Uncovered(lost.since_us, now_us, lost.cause, (lost.symbol,), numbers))
-
-    async def _keep_alive(self) -> None:
-        """Send what the protocol wants from the client from time to time."""
-        while True:
-            events, again_us = self._stream.keepalive(unix_us())
-            for event in events:
-                await self._handle(event)
-            wait_s = (again_us - unix_us()) / 1e6
-            await asyncio.sleep(min(LONGEST_SLEEP_S, max(SHORTEST_SLEEP_S, wait_s)))
-
-    async def _fetch(self, fetch: Fetch) -> None:
-        """Send a request of the stream until it is answered; hand the answer over like a frame."""
-        feed = self._feed
-        wait_s = FETCH_AGAIN_S
-        while True:
-            await feed.request_pace.turn(fetch.cost_s)
-            try:
-                body = await feed.rest.get(fetch.path)
-                received_at_us = feed.clock.now_us()
-                events = list(self._stream.fetched(fetch, body, received_at_us))
-            except ExchangeUnavailable as error:
-                self._log.warning("a request failed", detail=str(error), retry_s=wait_s)
-                await asyncio.sleep(wait_s)
-                wait_s = min(FETCH_AGAIN_AT_MOST_S, 2 * wait_s)
-                continue
-            self._frames += 1
-            feed.last_frame_us = self._last_frame_us = received_at_us
-            for event in events:
-                await self._handle(event)
-            return
-
-    def _acknowledge(self, symbols: Iterable[str]) -> None:
-        """Cover the markets soon, together with others that are acknowledged meanwhile."""
-        self._acknowledged.update(symbols)
-        waits = set(self.symbols) - self._acknowledged - set(self.covered) - self.refused.keys()
-        if not waits and self._is_read:
-            self._cover()
-        elif self._cover_soon is None:
-            loop = asyncio.get_running_loop()
-            self._cover_soon = loop.call_later(COVER_EVERY_S, self._cover)
-
-    def _cover(self) -> None:
-        """Begin the coverage of the acknowledged markets."""
-        if self._cover_soon is not None:
-            self._cover_soon.cancel()
-            self._cover_soon = None
-        known = self._feed.markets
-        new = [symbol for symbol in self.symbols if symbol in self._acknowledged]
-        self._acknowledged.clear()
-        new = [symbol for symbol in new if symbol in known]
-        if not new or not self._read_on.is_set():
-            self.covered += tuple(symbol for symbol in new if symbol not in self.covered)
-            return
-        self.subscribed_us = unix_us()
-        self._feed.gaps.begin(self, new)
-        if added := tuple(symbol for symbol in new if symbol not in self.covered):
-            self._feed.session_recorder.pause(self, "extended")
-            self.covered += added
-            self._feed.session_recorder.begin(self)
-        self._feed.on_subscribed(new)
-
-    def _refuse(self, symbols: Iterable[str], reason: str) -> None:
-        """Take markets that the exchange does not deliver; they are tried again later, alone."""
-        new = [each for each in symbols if each in self.symbols and each not in self.refused]
-        self.refused.update(dict.fromkeys(new, reason))
-        for symbol in new:
-            self._log.warning("the exchange refuses a market", symbol=symbol, reason=reason)
-            self._feed.on_refused(symbol, reason)
-        if len(self.refused) == len(self.symbols):
-            self._reason, self.detail = self._reason or "refused", reason
-            self._connection.abort()
-
-    def _refuse_unanswered(self) -> None:
-        silent = set(self.symbols) - self._acknowledged - set(self.covered) - self.refused.keys()
-        known = [symbol for symbol in self.symbols if symbol in silent & self._feed.markets.keys()]
-        if known:
-            self._refuse(known, "the exchange does not answer the subscription")
-
-    def _stop_timers(self) -> None:
-        self._wear.cancel()
-        self._answer_due.cancel()
-        if self._cover_soon is not None:
-            self._cover_soon.cancel()
-
-    async def _publish_update(self, update: BookUpdate) -> None:
-        updates = self._feed.updates
-        if updates is None or update.symbol not in self._feed.markets:
-            return
-        try:
-            message = self._chains.message(update)
-        except InvalidMessage as error:
-            self._note_invalid(error)
-            return
-        try:
-            updates.publish(*message)
-        except BufferFull:
-            await self._publish_when_room(message, updates)
-
-    async def _publish_when_room(self, message: Message, buffer: BufferedPublisher) -> None:
-        """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
-        self.covers_no_more(GapCause.BACKPRESSURE)
-        self._read_on.clear()
-        await buffer.publish_when_room(*message)
-        self._read_on.set()
-        self.covers_again()
-
-    @property
-    def covers(self) -> bool:
-        """Whether its markets count as covered: the connection lives and is read."""
-        return not self.ended and self._read_on.is_set()
-
-    def rebase(self, now_us: int) -> None:
-        """Move the time of the newest frame to now if it is later, after the clock was set back."""
-        self._last_frame_us = min(self._last_frame_us, now_us)
-
-    def covers_again(self) -> None:
-        """Count its markets as covered from now on, and request the missed trades."""
-        # A market may have been delisted while the connection was opened, or was not read.
-        symbols = [symbol for symbol in self.covered if symbol in self._feed.markets]
-        self._feed.gaps.begin(self, symbols)
-        self._feed.session_recorder.begin(self)
-        self._feed.on_subscribed(symbols)
-
-    def covers_no_more(self, cause: GapCause) -> None:
-        """Count its markets as uncovered since its newest frame, though the connection lives."""
-        self._feed.gaps.end(self, self.covered, self._last_frame_us, cause)
-        self._feed.session_recorder.pause(self, cause.value)
-
-    async def _send(self, frame: Send) -> None:
-        if not frame.is_pong:
-            await self._sends.turn()
-        if not self._is_read:
-            await self._connection.send(frame.text)
-            return
-        # The exchange may have closed the connection already. Frames from before the end are still
-        # to be read, and the reader finds the end behind them.
-        with contextlib.suppress(FeedLost):
-            await self._connection.send(frame.text)
-        if frame.is_pong:
-            self._pongs += 1
-            if self._pongs >= self._worn_pongs:
-                self.worn.set()
-
-    def _note_invalid(self, error: InvalidFrame | InvalidMessage) -> None:
-        if not self._invalid:
-            reason = str(error)[:MAX_DETAIL_CHARACTERS]
-            self._log.warning("invalid frame, the first on this connection", reason=reason)
-        self._invalid += 1
-        metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.dataset.name).inc()
-
-    async def _watch(self) -> None:
-        silence = StallDetector(self._patience)
-        while True:
-            await asyncio.sleep(self._patience.tick_s)
-            # A session that waits for Kafka does not read: that is no silence of the exchange.
-            if not self._feed.waits and silence.tick(self._frames):
-                self._reason = self._reason or "silent"
-                # The exchange is gone and would not answer a close frame.
-                self._connection.abort()
-                return
-
-
-class Shard:
-    """Some markets and the connection that delivers them."""
-
-    def __init__(self, feed: Feed, symbols: Iterable[str]) -> None:
-        self.symbols = list(symbols)
-        self._feed = feed
-        settings = feed.settings
-        self._patience = StallPatience(settings.silence_timeout_seconds, feed.max_age_s)
-        self._backoff = Backoff(settings.reconnect_max_seconds)
-        self._open: set[Session] = set()
-        self._quick_ends = 0  # in a row
-        self._trials: list[Session] = []  # connections of subsets of the markets
-
-    @property
-    def room(self) -> int:
-        """How many more markets fit."""
-        return self._feed.markets_per_connection - len(self.symbols)
-
-    def extend(self, symbols: Iterable[str]) -> None:
-        """Add markets; a new connection with all of them replaces the present one."""
-        self.symbols.extend(symbols)
-        for session in self._open:
-            session.worn.set()
-
-    def remove(self, symbols: Collection[str]) -> None:
-        """Remove markets; a new connection without them replaces one that delivers them.
-
-        A shard without markets keeps its connection until the caller closes the shard.
-        """
-        left = [symbol for symbol in self.symbols if symbol not in symbols]
-        if len(left) < len(self.symbols):
-            self.symbols = left
-            for session in self._open if left else ():
-                if not set(symbols).isdisjoint(session.covered):
-                    session.worn.set()
-
-    async def run(self) -> None:
-        """Keep connected until cancelled.
-
-        Raises:
-            BrokerUnavailable: Kafka can no longer be used.
-            ConfigurationError: An address is not usable.
-        """
-        session = await self._connect(0)
-        while True:
-            await session.until_worn_or_ended()
-            if session.ended:
-                session = await self._reconnect(session)
-            else:
-                session = await self._replace(session)
-
-    async def close(self, reason: str, timeout_s: float | None = None) -> None:
-        """Close all open connections; if time allows, publish all received frames first."""
-        await asyncio.gather(*(session.close(reason, timeout_s) for session in self._open))
-
-    async def _reconnect(self, lost: Session) -> Session:
-        self._open.discard(lost)
-        self._note_end(lost)
-        if lost.healthy and not lost.ended_quickly:
-            self._backoff.reset()
-        await self._look_for_blame(lost)
-        if not self.symbols:
-            await asyncio.Event().wait()  # until the shard is closed
-        return await self._connect(self._backoff.next())
-
-    async def _look_for_blame(self, lost: Session) -> None:
-        if self._quick_ends < QUICK_ENDS:
-            return
-        if len(self.symbols) > 1:
-            await self._isolate()
-        elif any(session.healthy for session in self._feed.sessions - self._open):
-            (symbol,) = self.symbols
-            self.remove([symbol])
-            self._feed.on_refused(symbol, lost.detail)
-
-    def _note_end(self, session: Session) -> None:
-        self._quick_ends = self._quick_ends + 1 if session.ended_quickly else 0
-
-    async def _isolate(self) -> None:
-        """Find the markets for which the exchange ends the connection; connect with the others.
-
-        The shard connects subsets of its markets side by side. It divides each subset whose
-        connection ends at once, down to single markets. The working subsets are recorded meanwhile.
-        If the exchange ends every connection, no market is the cause.
-        """
-        self._quick_ends = 0
-        _log.warning(
-            "the exchange ends connections at once, looking for the market",
-            markets=len(self.symbols),
-        )
-        before, self._trials = self._trials, []
-        taken = self._trials  # these go on until there is one connection for all
-        blamed: dict[str, str] = {}
-        parts = _halves(self.symbols)
-        for level in count():
-            if not parts or (level >= HOPELESS_LEVELS and not taken):
-                break
-            tried = await asyncio.gather(*(self._divide(part, taken, blamed) for part in parts))
-            parts = [part for found in tried for part in found]
-        if any(not session.ended for session in taken):
-            self.remove(blamed)
-            for symbol, detail in blamed.items():
-                self._feed.on_refused(symbol, detail)
-        for trial in before:
-            await trial.close("rotated")
-            self._open.discard(trial)
-
-    async def _divide(
-        self, part: list[str], taken: list[Session], blamed: dict[str, str]
-    ) -> list[list[str]]:
-        """Connect a subset of the markets; return its halves if the exchange ends that."""
-        session = await self._try(part)
-        if session is not None and session.ended and len(part) == 1:
-            session = await self._try(part)  # again: the first end may have been chance
-        if session is None:
-            return []  # not even connected: the exchange is away
-        if not session.ended:
-            taken.append(session)
-        elif len(part) > 1:
-            return _halves(part)
-        else:
-            blamed[part[0]] = session.detail
-        return []
-
-    async def try_alone(self) -> Session | None:
-        """Connect; return the session, which may have ended, or None if it cannot connect."""
-        return await self._try(list(self.symbols))
-
-    async def _try(self, symbols: list[str]) -> Session | None:
-        """Connect some markets; wait whether the connection lasts. None: cannot connect."""
-        await self._feed.turn()
-        try:
-            session = await Session.open(self._feed, symbols, self._patience)
-        except FeedLost as lost:
-            self._feed.trouble = str(lost)
-            return None
-        self._open.add(session)
-        await session.until_ended(TRIAL_S)
-        if session.ended:
-            self._open.discard(session)
-        return session
-
-    async def _end_trials(self) -> None:
-        """Close the connections of subsets, once one connection has subscribed to all."""
-        trials, self._trials = self._trials, []
-        for trial in trials:
-            await trial.close("rotated")
-            self._open.discard(trial)
-
-    async def _replace(self, old: Session) -> Session:
-        """Open a successor and let both run for a while; return the one that goes on."""
-        new = await self._connect(0)
-        await asyncio.wait(
-            [old.reading, new.reading],
-            timeout=self._feed.settings.connection_overlap_seconds,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if new.ended and not old.ended:
-            await new.until_ended()
-            self._open.discard(new)
-            self._note_end(new)
-            if len(self.symbols) > 1:
-                await self._look_for_blame(new)
-            await asyncio.sleep(self._backoff.next())
-            return old
-        await old.close("rotated")
-        self._open.discard(old)
-        self._patience.reset()
-        return new
-
-    async def _connect(self, delay_s: float) -> Session:
-        while True:
-            await asyncio.sleep(delay_s)
-            await self._feed.turn()
-            try:
-                symbols = list(self.symbols)
-                session = await Session.open(self._feed, symbols, self._patience)
-            except FeedLost as lost:
-                delay_s = self._backoff.next()
-                metrics.RECONNECTS.labels(
-                    self._feed.exchange.name, self._feed.dataset.name, "refused"
-                ).inc()
-                self._feed.gaps.refuse(self.symbols)
-                self._feed.trouble = str(lost)
-                _log.warning("cannot connect", detail=str(lost), retry_s=round(delay_s, 2))
-            else:
-                self._open.add(session)
-                if self._trials:
-                    await session.until_ended(self._feed.settings.connection_overlap_seconds)
-                    if not session.ended:
-                        await self._end_trials()
-                if symbols != self.symbols:
-                    # Some markets were added or removed meanwhile.
-                    session.worn.set()
-                return session
-
-
-def _halves(symbols: list[str]) -> list[list[str]]:
-    half = len(symbols) // 2
-    return [part for part in (symbols[:half], symbols[half:]) if part]
-
-
-def divide(symbols: list[str], per_shard: int) -> list[list[str]]:
-    """Divide markets into the fewest possible shards, of sizes that differ by at most one."""
-    shards = -(-len(symbols) // per_shard)
-    return [symbols[number::shards] for number in range(shards)]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from radar.exchanges.base import RecentTrades
-from radar.producer.trade_ids import combination
+from radar.producer.trade_ids import content_of
 from radar.records import DepthSnapshot, Trade
 
 # REST and a connection may be apart by this much, in either direction.
@@ -67,10 +67,10 @@ class UnpublishedTrades(Protocol):
     """The knowledge of published trades; see `radar.producer.recorders.TradeRecorder`."""
 
     def unpublished(self, trades: list[Trade]) -> list[tuple[Trade, int]]:
-        """Return the trades that no source has brought, each with its occurrence."""
+        """Return the trades that no connection has brought, each with its occurrence."""
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
-        """Return whether still no source has brought such a trade."""
+        """Return whether still no connection has brought such a trade."""
 
 
 class _Suspect(NamedTuple):
@@ -123,7 +123,7 @@ class TradeFreshness:
         self._markets: dict[str, _Evidence] = {}
         self._suspects: dict[str, _Suspect] = {}
 
-    def look(
+    def check(
         self, heard: Mapping[str, int], symbols: Collection[str], now: float, now_us: int
     ) -> list[str]:
         """Take the newest receipts; return the markets to compare, the oldest first.
@@ -215,7 +215,7 @@ class TradeFreshness:
             evidence.tail = {}
             for trade in recent.trades:
                 if trade.event_time_ms == evidence.newest_ms:
-                    content = combination(trade)
+                    content = content_of(trade)
                     evidence.tail[content] = evidence.tail.get(content, 0) + 1
         elif evidence.newest_ms is None:
             evidence.newest_ms = 0
@@ -226,7 +226,7 @@ def _is_newer(evidence: _Evidence, trade: Trade, n: int) -> bool:
     if evidence.newest_ms is None:
         return False  # the first answer: its trades were before the subscription
     if trade.event_time_ms == evidence.newest_ms:
-        return n > evidence.tail.get(combination(trade), 0)
+        return n > evidence.tail.get(content_of(trade), 0)
     return trade.event_time_ms > evidence.newest_ms
 
 
@@ -265,7 +265,7 @@ class BookFreshness:
         self._markets: dict[str, _Evidence] = {}
         self._again: dict[str, _Again] = {}
 
-    def look(
+    def check(
         self, books: Mapping[str, MarketBook], alive: Collection[str], now: float, now_us: int
     ) -> list[str]:
         """Take the newest snapshots; return the markets to subscribe to again.
@@ -297,7 +297,7 @@ class BookFreshness:
         """Return the markets that were mute, from when to when (Unix time).
 
         Args:
-            books: As in `look`.
+            books: As in `check`.
             subscribed_us: When the newest connection of a market had subscribed, Unix time.
         """
         found = []

@@ -23,7 +23,7 @@ from radar.telemetry import metrics
 
 # A market may wait for its turn until all markets were read at a low rate of requests.
 # Monotonic: the clock may be set meanwhile.
-REPAIR_PATIENCE_US = 120_000_000
+BACKFILL_TIMEOUT_US = 120_000_000
 LOOK_EVERY_US = 1_000_000
 SHOWN_SYMBOLS = 5
 
@@ -41,7 +41,7 @@ class GapRecorder:
         source: str,
         dataset: Dataset,
         reports: Reports,
-        repair: Callable[[Iterable[str]], None] | None,
+        backfill: Callable[[Iterable[str]], None] | None,
     ) -> None:
         """Start without a connection.
 
@@ -49,14 +49,14 @@ class GapRecorder:
             source: Name of the exchange.
             dataset: The recorded dataset, whose records a gap lacks.
             reports: The publisher of gaps.
-            repair: Requests a backfill of markets; None if missed records cannot be fetched.
+            backfill: Requests a backfill of markets; None if missed records cannot be fetched.
         """
         self._source = source
         self._dataset = dataset
         self._reports = reports
-        self._repair = repair
+        self._backfill = backfill
         self._coverage = Coverage()
-        self._awaited = AwaitedBackfills(REPAIR_PATIENCE_US)
+        self._awaited = AwaitedBackfills(BACKFILL_TIMEOUT_US)
         self._holes: dict[Hole, int] = {}  # recorded at, Unix time
         self._stopped = False
         self._looked_us = 0
@@ -115,14 +115,14 @@ class GapRecorder:
         for gap, repaired in self._awaited.read(read, hole_ended_us):
             self._record(gap, repaired=repaired)
 
-    def unpublished(self, gap: Uncovered, *, may_repair: bool) -> None:
+    def unpublished(self, gap: Uncovered, *, may_backfill: bool) -> None:
         """Record a time in which Kafka refused messages; also after `stop`.
 
         Args:
             gap: The time and the markets.
-            may_repair: Whether Kafka takes messages again, so that a backfill can succeed.
+            may_backfill: Whether Kafka takes messages again, so that a backfill can succeed.
         """
-        if may_repair and not self._stopped:
+        if may_backfill and not self._stopped:
             self._note([gap])
         else:
             self._record(gap, repaired=False)
@@ -158,7 +158,7 @@ class GapRecorder:
             gap, repaired=repaired, recorded_at_us=self._holes[hole], missing=hole.reported
         )
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Publish the gaps that the passing of time completes; call it many times a second."""
         if not self._stopped and _monotonic_us() >= self._looked_us + LOOK_EVERY_US:
             self._looked_us = _monotonic_us()
@@ -179,11 +179,11 @@ class GapRecorder:
 
     def _note(self, gaps: Iterable[Uncovered]) -> None:
         for gap in gaps:
-            if self._repair is None:
+            if self._backfill is None:
                 self._record(gap, repaired=False)
             else:
                 self._awaited.add(gap, _monotonic_us())
-                self._repair(gap.symbols)
+                self._backfill(gap.symbols)
 
     def _record(
         self,

@@ -217,14 +217,14 @@ class AwaitedBackfills:
     counts equal trades of that second right (see `backfill`).
     """
 
-    def __init__(self, patience_us: int) -> None:
+    def __init__(self, timeout_us: int) -> None:
         """Start empty; after this time a gap is returned as not backfilled."""
-        self._patience_us = patience_us
+        self._timeout_us = timeout_us
         self._waiting: list[_Awaited] = []
 
     def add(self, gap: Uncovered, now_us: int) -> None:
         """Let a gap wait for reads of its markets."""
-        self._waiting.append(_Awaited(gap, now_us + self._patience_us, set(gap.symbols)))
+        self._waiting.append(_Awaited(gap, now_us + self._timeout_us, set(gap.symbols)))
 
     def read(self, read: Read, hole_ended_us: int = 0) -> list[tuple[Uncovered, bool]]:
         """Take a read; return the gaps whose backfill is over, and whether each is filled.

@@ -43,7 +43,7 @@ class Pace:
             await asyncio.sleep(mine - now)
 
 
-class StallPatience:
+class StallTimeout:
     """How long the connections of a shard may be silent before they count as dead.
 
     The exchange pings about every 20 seconds. A live connection would then never be silent for
@@ -78,8 +78,8 @@ class StallDetector:
 
     OFTEN_TICKS = 3  # frames come often: so many ticks with frames, and at least every second one
 
-    def __init__(self, patience: StallPatience) -> None:
-        self._patience = patience
+    def __init__(self, timeout: StallTimeout) -> None:
+        self._timeout = timeout
         self._frames = 0
         self._ticks = 0
         self._active = 0
@@ -100,8 +100,8 @@ class StallDetector:
         self._silent += 1
         busy_ticks = self._ticks - self._silent
         if self._active >= self.OFTEN_TICKS and 2 * self._active >= busy_ticks:
-            return self._silent >= StallPatience.TIMEOUT_TICKS
-        if self._silent < self._patience.rare_ticks:
+            return self._silent >= StallTimeout.TIMEOUT_TICKS
+        if self._silent < self._timeout.rare_ticks:
             return False
-        self._patience.grow()
+        self._timeout.grow()
         return True

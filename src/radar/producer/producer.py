@@ -1,7 +1,6 @@
 """A producer from start to stop."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
@@ -13,27 +12,27 @@ import structlog
 
 from radar.clock import unix_us
 from radar.codec import message_format
-from radar.datasets import BOOK_UPDATES, DEPTH, GAPS, TRADES, WATCHES, Dataset
+from radar.datasets import TRADES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
-from radar.kafka import Cluster, Publisher
+from radar.kafka import Cluster
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
-from radar.producer.feed import Feed, Shard, divide
+from radar.producer.feed import Feed
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.gaps import Read
 from radar.producer.markets import Changes, Listing, chosen, read_markets
 from radar.producer.origin import ExchangeOrigin
 from radar.producer.pacing import Pace
-from radar.producer.publish import BufferedPublisher
+from radar.producer.publishers import Publishers
 from radar.producer.rate_limit import RateLimitGate
-from radar.producer.recorders import DepthRecorder, Message, Recorder, TradeRecorder
-from radar.producer.reports import Reports
+from radar.producer.recorders import DepthRecorder, KeyValue, Recorder, TradeRecorder
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.producer.set_aside import Reason, SetAside
+from radar.producer.shard import Shard, divide
 from radar.producer.trade_sequence import TradeSequences
 from radar.producer.unpublished import Unpublished
 from radar.records import Market
@@ -42,8 +41,8 @@ from radar.telemetry import metrics
 from radar.telemetry.connections import Connections
 from radar.telemetry.health import Health
 
-SERVE_S = 0.02
-MIRROR_S = 0.5
+POLL_S = 0.02
+METRICS_S = 0.5
 # How often to look for evidence: a part of the deadline, within a largest and a smallest interval.
 LOOKS_PER_DEADLINE = 60
 LONGEST_LOOK_S = 1.0
@@ -68,8 +67,6 @@ MOST_AHEAD_S = 1.5
 SHOWN_SYMBOLS = 3
 # Published trades of each partition that a new process looks at for the newest numbers.
 READ_BACK = 20_000
-# The datasets in which a producer reports about itself.
-REPORTED = (GAPS, WATCHES)
 
 
 class _Numbered(msgspec.Struct):
@@ -123,7 +120,7 @@ async def run(
 
 
 class Producer:
-    """The parts of a producer."""
+    """Records one dataset of an exchange: connects, publishes, backfills, reports about itself."""
 
     def __init__(
         self, settings: Settings, dataset: Dataset, health: Health, connections: Connections
@@ -146,29 +143,17 @@ class Producer:
         )
         self._request_pace = Pace(requests_per_s)
         self._origin = ExchangeOrigin(settings, self._exchange, self._rest)
-        retry_s = settings.kafka_retry_refused_seconds
-        self._publisher = Publisher(settings, dataset.topic, retry_refused_s=retry_s)
-        self._buffer = BufferedPublisher(self._publisher, dataset.name, self._not_published)
-        self._also_recorded = [BOOK_UPDATES] if dataset is DEPTH and settings.book_updates else []
-        self._update_publishers = [
-            Publisher(settings, also.topic, retry_refused_s=retry_s) for also in self._also_recorded
-        ]
-        self._update_buffers = [
-            BufferedPublisher(publisher, BOOK_UPDATES.name) for publisher in self._update_publishers
-        ]
+        self._publishers = Publishers(settings, self._exchange.name, dataset, self._not_published)
+        self._buffer = self._publishers.records
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
-        # A producer's reports have no other copy: their publisher retries for ever.
-        self._report_publishers = [
-            Publisher(settings, dataset.topic, retry_refused_s=math.inf) for dataset in REPORTED
-        ]
         self._recorder: Recorder = (
             TradeRecorder(self._exchange.name, proves_trades=self._exchange.proves_trades)
             if dataset is TRADES
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
         self._markets: dict[str, Market] = {}
-        self._repair = Backfill(
+        self._backfill = Backfill(
             self._exchange,
             self._rest,
             self._markets,
@@ -179,35 +164,31 @@ class Producer:
             on_read=self._take_read,
             on_check=self._take_check,
         )
-        self._report_buffers = [
-            BufferedPublisher(publisher, dataset.name)
-            for publisher, dataset in zip(self._report_publishers, REPORTED, strict=True)
-        ]
-        self._reports = [
-            Reports(buffer, self._exchange.name, dataset)
-            for buffer, dataset in zip(self._report_buffers, REPORTED, strict=True)
-        ]
-        gaps, watches = self._reports
         self._gaps = GapRecorder(
-            self._exchange.name, dataset, gaps, self._repair.request if dataset is TRADES else None
+            self._exchange.name,
+            dataset,
+            self._publishers.gaps,
+            self._backfill.request if dataset is TRADES else None,
         )
         interval_s = 0.0 if dataset is TRADES else settings.depth_interval_seconds
-        self._session_recorder = SessionRecorder(self._exchange.name, dataset, watches, interval_s)
+        self._session_recorder = SessionRecorder(
+            self._exchange.name, dataset, self._publishers.sessions, interval_s
+        )
         self._feed = Feed(
-            settings,
-            self._exchange,
-            dataset,
-            self._markets,
-            self._recorder,
-            self._buffer,
-            self._update_buffers[0] if self._update_buffers else None,
-            self._repair.request if dataset is TRADES else _nothing,
-            self._gaps,
-            self._session_recorder,
-            self._gate,
-            self._rest,
-            self._request_pace,
-            self._refuse,
+            settings=settings,
+            exchange=self._exchange,
+            dataset=dataset,
+            markets=self._markets,
+            recorder=self._recorder,
+            buffer=self._buffer,
+            updates=self._publishers.updates,
+            on_subscribed=self._backfill.request if dataset is TRADES else _nothing,
+            gaps=self._gaps,
+            session_recorder=self._session_recorder,
+            gate=self._gate,
+            rest=self._rest,
+            request_pace=self._request_pace,
+            on_refused=self._refuse,
         )
         self._set_aside = SetAside(dataset)
         deadline_s = settings.freshness_seconds
@@ -227,7 +208,7 @@ class Producer:
         self._shards: dict[Shard, asyncio.Task[None]] = {}  # and the tasks that keep them connected
         self._groups: list[list[Shard]] = []  # redundant ones, of the same markets
         self._tasks: list[asyncio.Task[None]] = []
-        self._serving: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -242,17 +223,17 @@ class Producer:
         await self._create_topics()
         self._health.set("start", "the exchange has not sent its market list yet")
         await self._go_on_from_published()
-        self._serving = self._start(self._serve())
+        self._polling = self._start(self._poll())
         self._releasing = self._start(self._release())
         self._add((await self._changes(self._listing.start)).new)
         self._is_listed = True
         self._expect_unknown()
-        self._tell_health()
+        self._report_health()
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._dataset is TRADES:
             for _ in range(backfill.READERS):
-                self._start(self._repair.run())
+                self._start(self._backfill.run())
         self._start(self._follow_markets())
         self._start(self._retry_refused())
         self._start(self._look_for_evidence())
@@ -268,24 +249,24 @@ class Producer:
         """
         deadline = time.monotonic() + FINISH_TIMEOUT_S
         for task in list(self._tasks):
-            if task is not self._serving and task is not self._releasing:
+            if task is not self._polling and task is not self._releasing:
                 await _cancel(task)
         self._gaps.stop()
         take_s = FINISH_TIMEOUT_S - FLUSH_TIMEOUT_S
         closing = (shard.close("stopped", take_s) for shard in self._shards)
-        ends = await asyncio.gather(self._repair.finish(take_s), *closing, return_exceptions=True)
+        ends = await asyncio.gather(self._backfill.finish(take_s), *closing, return_exceptions=True)
         await self._rest.close()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await self._publish(self._recorder.drain)
         except TimeoutError:
             _log.error("gave up waiting snapshots: Kafka accepts no messages")
-        for part in (self._releasing, self._serving):
+        for part in (self._releasing, self._polling):
             if part is not None:
                 await _cancel(part)
         left, failed = await self._flush(deadline)
-        self._mirror()
-        _log.info("stopped", acknowledged=self._publisher.acknowledged, left=left, failed=failed)
+        self._update_metrics()
+        _log.info("stopped", acknowledged=self._publishers.acknowledged, left=left, failed=failed)
         if left or failed:
             raise BrokerUnavailable(
                 f"Kafka has not taken everything: {left} messages left, {failed} refused"
@@ -296,26 +277,18 @@ class Producer:
 
     async def _flush(self, deadline: float) -> tuple[int, int]:
         """Wait until Kafka has all messages; return how many are left, and how many it refused."""
-        left = self._buffer.given_up + sum(buffer.given_up for buffer in self._update_buffers)
-        failed = 0
-        for publisher in (self._publisher, *self._update_publishers, *self._report_publishers):
-            if publisher is not self._publisher:
-                self._serve_reports()
-            remaining_s = max(0.0, deadline - time.monotonic())
-            left += await asyncio.to_thread(publisher.flush, remaining_s)
-            publisher.give_up()
-            if publisher is self._publisher:
-                # Their gaps are among the reports.
-                self._buffer.hand_over_given_up()
-                self._record_unpublished(finally_=True)
-            failed += publisher.failed
-        return left + sum(reports.waiting for reports in self._reports), failed
+        left = self._publishers.abandoned
+        left += await self._publishers.flush_records(deadline)
+        # The gaps of refused records are among the reports.
+        self._record_unpublished(finally_=True)
+        left += await self._publishers.flush_others(deadline, self._poll_reports)
+        return left, self._publishers.failed
 
     async def _create_topics(self) -> None:
         cluster = Cluster(self._settings)
         names = [
             name
-            for dataset in (self._dataset, *self._also_recorded, *REPORTED)
+            for dataset in self._publishers.datasets
             for name in (dataset.topic, dataset.dead_letter_topic)
         ]
         await self._until_kafka_answers(lambda: cluster.create_topics(names))
@@ -360,7 +333,7 @@ class Producer:
             return
         for hole in sequences.found(unix_us()):
             self._gaps.missing(hole)
-            self._repair.request_hole(hole)
+            self._backfill.request_hole(hole)
         for hole in sequences.filled():
             self._gaps.filled(hole)
 
@@ -466,9 +439,9 @@ class Producer:
 
     async def _look_for_trades(self, trades: TradeFreshness, now: float, now_us: int) -> None:
         heard = self._feed.heard_us()
-        self._repair.check(trades.look(heard, self._markets.keys(), now, now_us))
+        self._backfill.check(trades.check(heard, self._markets.keys(), now, now_us))
         for mute in trades.settle(now):
-            await self._repair.publish(mute.recent)
+            await self._backfill.publish(mute.recent)
             if self._gaps.is_covered(mute.symbol):
                 self._note_mute(mute.symbol, mute.since_us)
             if self._retries.may(mute.symbol, now):
@@ -492,7 +465,7 @@ class Producer:
 
     def _look_for_books(self, now: float, now_us: int) -> None:
         books = self._feed.books()
-        for symbol in self._books.look(books, self._feed.alive(), now, now_us):
+        for symbol in self._books.check(books, self._feed.alive(), now, now_us):
             if self._retries.may(symbol, now):
                 _log.info("a book is quiet for unusually long, subscribing again", symbol=symbol)
                 self._feed.subscribe_again(symbol)
@@ -538,7 +511,7 @@ class Producer:
         for symbol in symbols:
             del self._markets[symbol]
         self._gaps.forget(symbols)
-        self._repair.forget(symbols)
+        self._backfill.forget(symbols)
         gone = frozenset(symbols)
         for shard in self._shards:
             shard.remove(gone)
@@ -577,19 +550,18 @@ class Producer:
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
 
-    async def _serve(self) -> None:
+    async def _poll(self) -> None:
         """Take acknowledgements, publish reports, update the metrics."""
-        mirrored = 0.0
+        updated = 0.0
         while True:
             self._feed.clock.now_us()  # detects a jump even while no frame arrives
-            for buffer in (self._buffer, *self._update_buffers):
-                buffer.serve()
-            self._serve_reports()
+            self._publishers.poll()
+            self._poll_reports()
             now = time.monotonic()
-            if now - mirrored >= MIRROR_S:
-                self._mirror()
-                mirrored = now
-            await asyncio.sleep(SERVE_S)
+            if now - updated >= METRICS_S:
+                self._update_metrics()
+                updated = now
+            await asyncio.sleep(POLL_S)
 
     def _not_published(self, _key: bytes, value: bytes) -> None:
         """Take a message that Kafka refused for good."""
@@ -600,34 +572,33 @@ class Producer:
         """Record the gaps of refused messages; once Kafka takes messages again, fetch them."""
         unpublished, takes_again = self._unpublished, not self._buffer.trouble
         for gap in unpublished.gaps(time.monotonic(), finally_=finally_):
-            self._gaps.unpublished(gap, may_repair=takes_again and not finally_)
+            self._gaps.unpublished(gap, may_backfill=takes_again and not finally_)
         if takes_again and unpublished.symbols:
             for value in unpublished.values:
                 self._recorder.not_published(value)
             if self._dataset is TRADES:
-                self._repair.request(
+                self._backfill.request(
                     [each for each in unpublished.symbols if each in self._markets]
                 )
             unpublished.values.clear()
             unpublished.symbols.clear()
 
-    def _serve_reports(self) -> None:
+    def _poll_reports(self) -> None:
         self._record_unpublished()
         self._look_for_holes()
-        self._gaps.serve()
-        self._session_recorder.serve()
-        for reports in self._reports:
-            reports.serve()
+        self._gaps.poll()
+        self._session_recorder.poll()
+        self._publishers.poll_reports()
 
     async def _release(self) -> None:
         """Publish the messages that become due by the passing of time."""
         while True:
             await self._publish(self._recorder.release)
             due = self._recorder.next_due()
-            wait_s = SERVE_S if due is None else min(SERVE_S, max(0, due - time.monotonic()))
+            wait_s = POLL_S if due is None else min(POLL_S, max(0, due - time.monotonic()))
             await asyncio.sleep(wait_s)
 
-    async def _publish(self, take: Callable[[], Iterable[Message]]) -> None:
+    async def _publish(self, take: Callable[[], Iterable[KeyValue]]) -> None:
         async with self._publishing:
             for message in take():
                 try:
@@ -635,18 +606,15 @@ class Producer:
                 except BufferFull:
                     await self._buffer.publish_when_room(*message)
 
-    def _mirror(self) -> None:
-        for buffer in (self._buffer, *self._update_buffers):
-            buffer.mirror()
-        for reports in self._reports:
-            reports.mirror()
-        self._feed.mirror()
+    def _update_metrics(self) -> None:
+        self._publishers.update_metrics()
+        self._feed.update_metrics()
         self._connections.show(session.seen for session in self._feed.sessions)
-        self._tell_health()
+        self._report_health()
 
-    def _tell_health(self) -> None:
+    def _report_health(self) -> None:
         unconnected = self._feed.unconnected()
-        self._tell(
+        self._set_condition(
             "markets",
             f"no market can be recorded: {self._set_aside.text}",
             holds=self._is_listed and not self._markets,
@@ -658,21 +626,21 @@ class Producer:
             "freshness",
             f"{len(unverified)} of {len(self._markets)} markets are not verified for more than"
             f" {self._settings.freshness_seconds:g} s ({_some(unverified)})"
-            + (f": {self._repair.trouble}" if self._repair.trouble else "")
+            + (f": {self._backfill.trouble}" if self._backfill.trouble else "")
             if unverified
             else "",
         )
         metrics.UNVERIFIED_MARKETS.labels(self._dataset.name).set(len(unverified))
         self._set_aside.show()
         self._gate.show()
-        self._tell(
+        self._set_condition(
             "exchange",
             f"{len(unconnected)} of {len(self._markets)} markets have no connection to the"
             f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
             holds=bool(unconnected),
         )
         silent_s, missing = self._feed.silence(unix_us())
-        self._tell(
+        self._set_condition(
             "silence",
             f"no frame has come from the exchange for {silent_s:.0f} s",
             # A producer that waits for Kafka does not read.
@@ -680,17 +648,14 @@ class Producer:
             and missing > SILENT_AFTER_FRAMES
             and not self._feed.waits,
         )
-        buffers = (self._buffer, *self._update_buffers, *self._report_buffers)
-        stalled_s = max(buffer.stalled_s for buffer in buffers)
-        publishers = (self._publisher, *self._update_publishers, *self._report_publishers)
-        queued = sum(publisher.queued for publisher in publishers)
-        self._tell(
+        stalled_s, queued = self._publishers.stalled_s, self._publishers.queued
+        self._set_condition(
             "acknowledgements",
             f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
             holds=stalled_s > STALLED_AFTER_S,
         )
-        troubles = [trouble for buffer in buffers if (trouble := buffer.trouble)]
-        self._tell("publish", "; ".join(troubles), holds=bool(troubles))
+        troubles = self._publishers.troubles
+        self._set_condition("publish", "; ".join(troubles), holds=bool(troubles))
         self._warn_of_skew()
 
     def _warn_of_skew(self) -> None:
@@ -717,7 +682,7 @@ class Producer:
         else:
             self._health.clear(condition)
 
-    def _tell(self, condition: str, reason: str, *, holds: bool) -> None:
+    def _set_condition(self, condition: str, reason: str, *, holds: bool) -> None:
         if holds:
             self._health.set(condition, reason)
         else:

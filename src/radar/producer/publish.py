@@ -24,15 +24,15 @@ class BufferedPublisher:
 
     Attributes:
         waiting: How many callers wait for room; none of them reads the exchange meanwhile.
-        given_up: Messages whose callers were cancelled while they waited.
-        stalled_s: How long Kafka has acknowledged no message although messages wait, when last
-            mirrored.
+        abandoned: Messages whose callers were cancelled while they waited.
+        stalled_s: How long Kafka has acknowledged no message although messages wait; as of the
+            newest `update_metrics`.
     """
 
     def __init__(
         self, publisher: Publisher, dataset: str, on_given_up: OnGivenUp = _nothing
     ) -> None:
-        self.waiting = self.given_up = 0
+        self.waiting = self.abandoned = 0
         self._on_given_up = on_given_up
         self._refused = Counter[str]()
         self._refusals = {
@@ -72,18 +72,18 @@ class BufferedPublisher:
             self._room_at = self._publisher.queued // 2
         self.waiting += 1
         try:
-            while self._publisher.queued > self._room_at or not self._fits(key, value):
+            while self._publisher.queued > self._room_at or not self._try_publish(key, value):
                 # Room comes with acknowledgements.
                 self._publisher.poll(0)
                 await asyncio.sleep(_RETRY_S)
         except asyncio.CancelledError:
-            self.given_up += 1
+            self.abandoned += 1
             raise
         finally:
             self._count_waiting()
             self.waiting -= 1
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Take acknowledgements; call it many times a second. It does not block."""
         self._publisher.poll(0)
         self.hand_over_given_up()
@@ -103,7 +103,7 @@ class BufferedPublisher:
         """Refused messages that wait to be sent again."""
         return len(self._publisher.refusals)
 
-    def mirror(self) -> None:
+    def update_metrics(self) -> None:
         """Copy the numbers into the metrics."""
         acknowledged, failed = self._publisher.acknowledged, self._publisher.failed
         now = time.monotonic()
@@ -120,7 +120,7 @@ class BufferedPublisher:
         if self.waiting:
             self._count_waiting()
 
-    def _fits(self, key: bytes, value: bytes) -> bool:
+    def _try_publish(self, key: bytes, value: bytes) -> bool:
         try:
             self._publisher.publish(key, value)
         except BufferFull:

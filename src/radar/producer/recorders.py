@@ -9,20 +9,20 @@ import msgspec
 from radar.clock import received_after, unix_us
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
-from radar.producer.trade_ids import Occurrences, Published, combination, trade_id
+from radar.producer.trade_ids import Occurrences, Published, content_of, trade_id
 from radar.producer.trade_sequence import TradeSequences
 from radar.records import BookSide, DepthSnapshot, Trade
 from radar.telemetry import metrics
 
-Message = tuple[bytes, bytes]  # key and value
+KeyValue = tuple[bytes, bytes]  # key and value
 Record = Trade | DepthSnapshot
 SKEW_WINDOW_US = 10_000_000
 # A trade carries its second only; the exchange's clock may differ by another one.
 SECOND_MS = 2_000
 
-# Takes a record of one source; returns the message to publish now, if any. Does not block.
-# Raises InvalidMessage for a record that workers would refuse, and keeps no memory of it.
-Take = Callable[[Record], Message | None]
+# Takes a record of one connection or REST answer; returns the message to publish now, if any. Does
+# not block. Raises InvalidMessage for a record that workers would refuse, and does not remember it.
+Take = Callable[[Record], KeyValue | None]
 
 
 class Recorder(Protocol):
@@ -30,22 +30,22 @@ class Recorder(Protocol):
 
     clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
 
-    def source(self, *, history: bool = False) -> Take:
-        """Return a function that takes the records of one more connection, or of one REST read.
+    def taker(self, *, history: bool = False) -> Take:
+        """Return a function that takes the records of one more connection, or of one REST answer.
 
-        `history` marks a REST read.
+        `history` marks a REST answer.
         """
 
-    def release(self) -> Iterator[Message]:
+    def release(self) -> Iterator[KeyValue]:
         """Return the messages that have become due by the passing of time."""
 
     def next_due(self) -> float | None:
         """Return when `release` will have a message, by `time.monotonic`; None: not known."""
 
-    def drain(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[KeyValue]:
         """Return the messages that still wait, at the end."""
 
-    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+    def forget(self, symbols: Collection[str]) -> Iterator[KeyValue]:
         """Forget markets that no longer exist; return their messages that still wait."""
 
     def expect(self, symbol: str, number: int) -> None:
@@ -60,6 +60,8 @@ class TradeRecorder:
 
     Attributes:
         sequences: The holes in the exchange's numbers; None: it gives no consecutive ones.
+        clock_skew_s: Of the newest complete window: the receive-minus-exchange time nearest to
+            zero. None: no window is complete.
     """
 
     def __init__(self, exchange: str, *, proves_trades: bool = False) -> None:
@@ -69,24 +71,24 @@ class TradeRecorder:
         self._clock_skew = metrics.CLOCK_SKEW_SECONDS.labels(exchange)
         self._delay_us = 0  # the delay nearest to zero of the new trades of this window
         self._window_began_us = 0
-        self.clock_skew_s: float | None = None  # of the newest complete window
+        self.clock_skew_s: float | None = None
 
-    def source(self, *, history: bool = False) -> Take:
-        """Return a function that takes the trades of one source and counts equal ones together.
+    def taker(self, *, history: bool = False) -> Take:
+        """Return a function that takes the trades of one connection and counts equal ones.
 
         Args:
             history: Whether the trades may be of any age; then they show no clock skew.
         """
         occurrences = Occurrences()
 
-        def take(trade: Record) -> Message | None:
+        def take(trade: Record) -> KeyValue | None:
             if not isinstance(trade, Trade):
                 return None
             if not history:
                 # Also of a refused trade: a wrong clock may be the reason for the refusal.
                 self._note_delay(trade)
             message_format.check_trade(trade)
-            content = combination(trade)
+            content = content_of(trade)
             n = occurrences.of(trade, content)
             if trade.sequence and self.sequences is not None:
                 self.sequences.take(trade.symbol, trade.sequence, trade.received_at_us)
@@ -100,7 +102,7 @@ class TradeRecorder:
 
         return take
 
-    def release(self) -> Iterator[Message]:
+    def release(self) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait."""
         return iter(())
 
@@ -108,11 +110,11 @@ class TradeRecorder:
         """Return None: trades do not wait."""
         return None
 
-    def drain(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait."""
         return iter(())
 
-    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+    def forget(self, symbols: Collection[str]) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait, and the memory of them is bounded."""
         if self.sequences is not None:
             self.sequences.forget(symbols)
@@ -124,7 +126,7 @@ class TradeRecorder:
             self.sequences.expect(symbol, number, unix_us())
 
     def unpublished(self, trades: Iterable[Trade]) -> list[tuple[Trade, int]]:
-        """Return the trades of one answer that no source has brought, each with its occurrence.
+        """Return the trades of one answer that no connection has brought, each with its occurrence.
 
         They are not remembered. Trades that are too old for the memory count as brought.
         """
@@ -134,19 +136,19 @@ class TradeRecorder:
         if since_ms:
             since_ms += SECOND_MS
         for trade in trades:
-            content = combination(trade)
+            content = content_of(trade)
             n = occurrences.of(trade, content)
             if trade.event_time_ms >= since_ms and not self._published.is_published(content, n):
                 found.append((trade, n))
         return found
 
     def is_unpublished(self, trade: Trade, n: int) -> bool:
-        """Return whether still no source has brought a trade that `unpublished` returned."""
-        return not self._published.is_published(combination(trade), n)
+        """Return whether still no connection has brought a trade that `unpublished` returned."""
+        return not self._published.is_published(content_of(trade), n)
 
     def not_published(self, value: bytes) -> None:
         """Forget a trade that was not published after all; the same trade may come again."""
-        self._published.forget(combination(message_format.decode_trade(value)))
+        self._published.forget(content_of(message_format.decode_trade(value)))
 
     def _note_delay(self, trade: Trade) -> None:
         """Keep the delay nearest to zero: one absurd or late trade does not prove a wrong clock."""
@@ -181,10 +183,10 @@ class DepthRecorder:
         self._newest_us: dict[tuple[str, BookSide], int] = {}  # when one counts as received
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
 
-    def source(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False) -> Take:
         """Return a function that takes the snapshots of one more connection."""
 
-        def take(snapshot: Record) -> Message | None:
+        def take(snapshot: Record) -> KeyValue | None:
             if not isinstance(snapshot, DepthSnapshot):
                 return None
             message_format.check_depth(snapshot)
@@ -197,7 +199,7 @@ class DepthRecorder:
 
         return take
 
-    def release(self) -> Iterator[Message]:
+    def release(self) -> Iterator[KeyValue]:
         """Return the messages of the snapshots whose interval is over."""
         self._count()
         return map(_depth_message, self._conflation.release(monotonic()))
@@ -206,12 +208,12 @@ class DepthRecorder:
         """Return when the next interval of a waiting snapshot is over."""
         return self._conflation.next_due()
 
-    def drain(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[KeyValue]:
         """Return the messages of all waiting snapshots."""
         self._count()
         return map(_depth_message, self._conflation.drain())
 
-    def forget(self, symbols: Collection[str]) -> Iterator[Message]:
+    def forget(self, symbols: Collection[str]) -> Iterator[KeyValue]:
         """Forget the books of markets; return the messages of their waiting snapshots."""
         for symbol in symbols:
             for side in BookSide:
@@ -236,17 +238,17 @@ class DepthRecorder:
             return snapshot
         return msgspec.structs.replace(snapshot, received_at_us=at_us)
 
-    def _is_repeated(self, snapshot: DepthSnapshot, source: Take) -> bool:
+    def _is_repeated(self, snapshot: DepthSnapshot, take: Take) -> bool:
         key = (snapshot.symbol, snapshot.side)
         if (found := self._last.get(key)) is not None:
             other, last = found
             if (
-                other is not source
+                other is not take
                 and snapshot.prices == last.prices
                 and snapshot.quantities == last.quantities
             ):
                 return True
-        self._last[key] = (source, snapshot)
+        self._last[key] = (take, snapshot)
         return False
 
     def _count(self) -> None:
@@ -254,7 +256,7 @@ class DepthRecorder:
         self._counted = self._conflation.replaced
 
 
-def _depth_message(snapshot: DepthSnapshot) -> Message:
+def _depth_message(snapshot: DepthSnapshot) -> KeyValue:
     return message_format.message_key(
         snapshot.source, snapshot.symbol
     ), message_format.encode_depth(snapshot)

@@ -37,7 +37,7 @@ class Reports:
         return len(self._messages)
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Take a message; `serve` publishes it. One that workers would refuse is left out."""
+        """Take a message; `poll` publishes it. One that workers would refuse is left out."""
         try:
             self._dataset.decode(value)
         except InvalidMessage as error:
@@ -48,7 +48,7 @@ class Reports:
         if len(self._messages) > MAX_WAITING:
             self._merge()
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Publish messages while there is room; call it many times a second.
 
         Raises:
@@ -61,11 +61,7 @@ class Reports:
             except BufferFull:
                 break
             self._messages.popleft()
-        self._buffer.serve()
-
-    def mirror(self) -> None:
-        """Copy the numbers into the metrics."""
-        self._buffer.mirror()
+        self._buffer.poll()
 
     def _merge(self) -> None:
         key = self._messages[0][0]

@@ -17,7 +17,7 @@ from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges.base import brief
 from radar.origin import SIMULATED_HEADER
 from radar.producer.rate_limit import TOO_MANY_REQUESTS, RateLimitGate
-from radar.settings import without_password
+from radar.text import without_password
 
 # Without a byte for this long, or for the whole request: a slow answer ends as well.
 TIMEOUT_S = 10.0

@@ -15,7 +15,7 @@ from radar.datasets import Dataset
 from radar.producer.reports import Reports
 from radar.records import OPEN, SessionReport
 
-TELL_EVERY_S = 30.0
+REPORT_EVERY_S = 30.0
 
 
 class Watching(Protocol):
@@ -34,7 +34,7 @@ class Watching(Protocol):
 class _Open:
     name: str
     began_at_us: int
-    told_at_s: float  # monotonic
+    reported_at_s: float  # monotonic
 
 
 class SessionRecorder:
@@ -72,13 +72,13 @@ class SessionRecorder:
         self.pause(connection, reason)
         self._names.pop(connection, None)
 
-    def serve(self) -> None:
+    def poll(self) -> None:
         """Publish the sessions that last, when it is time; call it often."""
         now_s = time.monotonic()
         for connection, session in self._open.items():
-            if now_s >= session.told_at_s + TELL_EVERY_S:
+            if now_s >= session.reported_at_s + REPORT_EVERY_S:
                 self._tell(connection, session, OPEN)
-                session.told_at_s = now_s
+                session.reported_at_s = now_s
 
     def _tell(self, connection: Watching, session: _Open, reason: str) -> None:
         record = SessionReport(

@@ -92,9 +92,9 @@ class Observer:
         """Start over, because another `radar up` was started."""
         self._began = found.started_at_s
         self._totals = Totals()
-        self._told: dict[str, ProcessReport] = {}
+        self._reports: dict[str, ProcessReport] = {}
         self._rates: dict[str, Window] = {}  # by process: each answers at its own times
-        self._told_at_s: dict[str, float] = {}
+        self._reported_at_s: dict[str, float] = {}
         self._partition_rates = Window()
         self._roles: dict[str, Role] = {}  # by name of the process
         self._owners: dict[tuple[str, int], str] = {}
@@ -185,7 +185,7 @@ class Observer:
             probe.wait(began_s + wait_s)
         for probe in others if wait_s > WAIT_S else (self._kafka,):
             probe.wait(began_s + wait_s)
-        told = {
+        reports = {
             process.name: answer
             for process, probe in asked
             if probe.answered_at_s > time.monotonic() - SILENT_S
@@ -194,7 +194,7 @@ class Observer:
         silent = {
             process.name: self._silence(process, probe)
             for process, probe in asked
-            if process.name not in told
+            if process.name not in reports
         }
         self.heard_producers = all(
             probe.answer_asked_at_s >= began_s
@@ -202,9 +202,9 @@ class Observer:
             if (role := self._role(process.name)) is not None and role.name == "producer"
         )
         for process, probe in asked:
-            if process.name in told:
-                self._count_up(process.name, told[process.name], probe.answered_at_s)
-        return self._overview(found, told, silent)
+            if process.name in reports:
+                self._count_up(process.name, reports[process.name], probe.answered_at_s)
+        return self._overview(found, reports, silent)
 
     def close(self) -> None:
         """Close the open connections; does not block."""
@@ -234,32 +234,32 @@ class Observer:
             return IS_STARTING
         return probe.trouble or f"no answer from {process.address}"
 
-    def _count_up(self, name: str, told: ProcessReport, at_s: float) -> None:
+    def _count_up(self, name: str, report: ProcessReport, at_s: float) -> None:
         """Take a process's report with its monotonic time, once."""
-        if self._told_at_s.get(name) == at_s:
+        if self._reported_at_s.get(name) == at_s:
             return
-        self._told_at_s[name] = at_s
-        self._totals.add(name, told.scraped.sample)
+        self._reported_at_s[name] = at_s
+        self._totals.add(name, report.scraped.sample)
         self._rates.setdefault(name, Window()).add(at_s, dict(self._totals.of_process(name)))
-        self._learn(name, told.scraped)
+        self._learn(name, report.scraped)
 
     def _overview(
-        self, found: Deployment, told: dict[str, ProcessReport], silent: dict[str, str]
+        self, found: Deployment, reports: dict[str, ProcessReport], silent: dict[str, str]
     ) -> Overview:
         now_s = time.time()
-        self._told = told
+        self._reports = reports
         letters = self._letters.answer
         processes = [
-            process_facts.state(process, told.get(process.name), silent.get(process.name))
+            process_facts.state(process, reports.get(process.name), silent.get(process.name))
             for process in found.processes
         ]
         partitions = self._partitions(processes)
         producers = [
-            self._producer(process, dataset, told.get(process.name))
+            self._producer(process, dataset, reports.get(process.name))
             for process, dataset in self._having_role(processes, "producer")
         ]
         workers = [
-            self._worker(process, dataset, told.get(process.name), partitions)
+            self._worker(process, dataset, reports.get(process.name), partitions)
             for process, dataset in self._having_role(processes, "worker")
         ]
         tables, markets = self._tables.answer, self._markets.answer
@@ -283,7 +283,7 @@ class Observer:
                 f"{settings.clickhouse_db}"
             ),
             flows=[
-                self._flow(dataset, producers, workers, partitions, letters, told)
+                self._flow(dataset, producers, workers, partitions, letters, reports)
                 for dataset in DATASETS
             ],
             producers=producers,
@@ -367,7 +367,7 @@ class Observer:
 
     def _rate(self, process: str, metric: str, dataset: str = "") -> float:
         # The rates of a silent process count as zero.
-        if process not in self._told:
+        if process not in self._reports:
             return 0.0
         return self._rates[process].rate((metric, dataset)) or 0.0
 
@@ -376,10 +376,10 @@ class Observer:
         return self._rate(process, f"{metric}_sum", dataset) / count if count else None
 
     def _producer(
-        self, process: ProcessState, dataset: str, told: ProcessReport | None
+        self, process: ProcessState, dataset: str, report: ProcessReport | None
     ) -> ProducerState:
         name = process.name
-        sample = told.scraped.sample if told else {}
+        sample = report.scraped.sample if report else {}
         newest_s = sample.get(("radar_last_frame_timestamp_seconds", dataset))
         return ProducerState(
             name=name,
@@ -393,7 +393,7 @@ class Observer:
             published_per_s=self._rate(name, "radar_published_total", dataset),
             queue=int(sample.get(("radar_publish_queue", dataset), 0)),
             backpressure_share=self._rate(name, "radar_backpressure_seconds_total", dataset),
-            last_frame_age_s=max(0.0, told.at_s - newest_s) if told and newest_s else None,
+            last_frame_age_s=max(0.0, report.at_s - newest_s) if report and newest_s else None,
             clock_skew_s=sample.get(("radar_clock_skew_seconds", "")),
             reconnects=self._count(name, "radar_reconnects_total", dataset),
             invalid_frames=self._count(name, "radar_invalid_frames_total", dataset),
@@ -402,7 +402,7 @@ class Observer:
                 ConnectionState(
                     name, each.name, each.markets, each.age_s, each.last_frame_age_s, each.frames
                 )
-                for each in (told.connections if told else ())
+                for each in (report.connections if report else ())
             ],
             memory_bytes=process_facts.memory_bytes(sample),
         )
@@ -411,11 +411,11 @@ class Observer:
         self,
         process: ProcessState,
         dataset: str,
-        told: ProcessReport | None,
+        report: ProcessReport | None,
         partitions: list[PartitionState],
     ) -> WorkerState:
         name = process.name
-        sample = told.scraped.sample if told else {}
+        sample = report.scraped.sample if report else {}
         owned = {
             partition
             for (k, partition), owner in self._owners.items()
@@ -450,7 +450,7 @@ class Observer:
         return {
             dataset
             for process, dataset in self._having_role(processes, "worker")
-            if not process.ready or process.name not in self._told
+            if not process.ready or process.name not in self._reports
         }
 
     def _partitions(self, processes: list[ProcessState]) -> list[PartitionState]:
@@ -497,13 +497,13 @@ class Observer:
         workers: list[WorkerState],
         partitions: list[PartitionState],
         letters: DeadLetterFacts | None,
-        told: dict[str, ProcessReport],
+        reports: dict[str, ProcessReport],
     ) -> Flow:
         total = self._totals.total
         own = [partition for partition in partitions if partition.dataset == dataset]
 
         def rate(metric: str) -> float:
-            return sum(self._rate(name, metric, dataset) for name in told)
+            return sum(self._rate(name, metric, dataset) for name in reports)
 
         published_per_s, stored_per_s = rate("radar_published_total"), rate("radar_rows_total")
         # Without a known process, Kafka's own numbers show the rate.
@@ -517,7 +517,7 @@ class Observer:
         lags = [partition.lag for partition in own]
         return Flow(
             dataset=dataset,
-            connections=int(self._totals.gauge("radar_connections", dataset, told)),
+            connections=int(self._totals.gauge("radar_connections", dataset, reports)),
             frames_per_s=rate("radar_frames_total"),
             published_per_s=published_per_s,
             stored_per_s=stored_per_s,
@@ -530,7 +530,7 @@ class Observer:
             invalid_frames=int(total("radar_invalid_frames_total", dataset)),
             dead_letters=int(total("radar_dead_letters_total", dataset)),
             open_letters=letters.open[dataset] if letters else None,
-            heard=any(each.dataset == dataset and each.name in told for each in producers),
+            heard=any(each.dataset == dataset and each.name in reports for each in producers),
         )
 
     def _problems(

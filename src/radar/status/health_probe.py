@@ -36,8 +36,8 @@ class HealthReport(NamedTuple):
             "alive" if self.alive else "NOT alive",
             "ready" if self.ready else "NOT ready",
         )
-        told = [*self.reasons, *(f"warning: {each}" for each in self.warnings)]
-        return f"{self.name}: {alive}, {ready}" + "".join(f"; {each}" for each in told)
+        lines = [*self.reasons, *(f"warning: {each}" for each in self.warnings)]
+        return f"{self.name}: {alive}, {ready}" + "".join(f"; {each}" for each in lines)
 
 
 def parse(address: str) -> tuple[str, int]:
@@ -126,9 +126,9 @@ def _get(host: str, port: int, path: str) -> tuple[bool, list[str], list[str]]:
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        told = json.loads(answer.read())
+        found = json.loads(answer.read())
         reasons, warnings = (
-            [str(each) for each in lines] for lines in (told["reasons"], told.get("warnings", ()))
+            [str(each) for each in lines] for lines in (found["reasons"], found.get("warnings", ()))
         )
         return answer.status == http.HTTPStatus.OK, reasons, warnings
     finally:

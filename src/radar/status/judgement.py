@@ -116,8 +116,8 @@ def condition(process: ProcessState) -> Condition:
 
 def passes(reasons: Iterable[str]) -> bool:
     """Return whether all reasons of a process pass by themselves, as at its start or end."""
-    told = list(reasons)
-    return bool(told) and all(any(words in each for words in _PASSING) for each in told)
+    given = list(reasons)
+    return bool(given) and all(any(words in each for words in _PASSING) for each in given)
 
 
 def is_backlog(partition: PartitionState) -> bool:

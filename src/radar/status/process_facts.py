@@ -104,7 +104,7 @@ def guessed_role(name: str) -> Role | None:
     return Role("producer", datasets) if datasets[0] in RECORDED else None
 
 
-def state(process: Served, told: ProcessReport | None, silence: str | None) -> ProcessState:
+def state(process: Served, report: ProcessReport | None, silence: str | None) -> ProcessState:
     """Return the known state of a process; `silence` is the reason for a missing answer."""
     reasons: list[str] = []
     if process.state == "failed":
@@ -114,8 +114,8 @@ def state(process: Served, told: ProcessReport | None, silence: str | None) -> P
     elif silence is not None:
         reasons = [silence]
     alive = ready = not reasons
-    if told is not None and not reasons:
-        alive, ready, reasons = told.alive, told.ready, told.reasons
+    if report is not None and not reasons:
+        alive, ready, reasons = report.alive, report.ready, report.reasons
     return ProcessState(
         name=process.name,
         state=process.state,
@@ -125,7 +125,7 @@ def state(process: Served, told: ProcessReport | None, silence: str | None) -> P
         alive=alive,
         ready=ready,
         reasons=reasons,
-        warnings=told.warnings if told is not None and alive else [],
+        warnings=report.warnings if report is not None and alive else [],
     )
 
 

@@ -14,6 +14,7 @@ from radar.codec.batch_decoder import Columns
 from radar.errors import InsertCutOff, QueryFailed, StoreUnavailable
 from radar.settings import ANSWER_WITHIN_S, Settings
 from radar.store import native, server_errors
+from radar.store.queries import worker as queries
 from radar.text import clickhouse_words, host_port
 
 CONNECT_TIMEOUT_S = 5
@@ -147,9 +148,7 @@ class Store:
         """
         try:
             rows = self.rows(
-                "SELECT DISTINCT kafka_offset, toUnixTimestamp64Micro(received_at)"
-                f" FROM {table} WHERE kafka_partition ="
-                " {partition:UInt16} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}",
+                queries.places(table),
                 {"partition": partition, "first": first, "last": last},
             )
         except QueryFailed as error:
@@ -164,9 +163,7 @@ class Store:
             QueryFailed: The table is missing.
         """
         ((count, last),) = self.rows(
-            f"SELECT count(), max(kafka_offset) FROM {table} WHERE kafka_partition ="
-            " {partition:UInt16} AND kafka_offset >= {first:UInt64}"
-            " AND kafka_offset < {end:UInt64}",
+            queries.last_offset(table),
             {"partition": partition, "first": first, "end": end},
         )
         return int(last) if count else None
@@ -178,13 +175,8 @@ class Store:
             StoreUnavailable: The server does not answer.
             QueryFailed: The table is missing.
         """
-        # Offsets without a hole all differ from their row numbers by the same amount.
         ((count,),) = self.rows(
-            "SELECT countIf(kafka_offset = {first:UInt64} + number) FROM"
-            " (SELECT kafka_offset, row_number() OVER (ORDER BY kafka_offset) - 1 AS number FROM"
-            f" (SELECT DISTINCT kafka_offset FROM {table} WHERE kafka_partition ="
-            " {partition:UInt16} AND kafka_offset >= {first:UInt64}"
-            " AND kafka_offset < {end:UInt64}))",
+            queries.offsets_without_hole(table),
             {"partition": partition, "first": first, "end": end},
         )
         return first + int(count)

@@ -24,6 +24,7 @@ class Difference(NamedTuple):
     """One missing or different object.
 
     Attributes:
+        kind: The kind of the object.
         table: The table or view.
         name: The column or constraint; empty for tables and views.
         detail: The different definition in the database.

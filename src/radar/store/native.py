@@ -61,7 +61,9 @@ def _dictionary(parts: Sequence[DictionaryColumn]) -> list[bytes]:
         np.array([known.setdefault(text, len(known)) for text in part.texts])[part.codes]
         for part in parts
     ]
-    width = next(n for n, dataset in enumerate(_CODE_TYPES) if len(known) <= np.iinfo(dataset).max)
+    width = next(
+        n for n, code_type in enumerate(_CODE_TYPES) if len(known) <= np.iinfo(code_type).max
+    )
     return [
         _KEYS_VERSION,
         (_HAS_KEYS | width).to_bytes(8, "little"),

@@ -86,6 +86,7 @@ class Sent(NamedTuple):
 
     Attributes:
         server: Host and port.
+        table: Its name.
         rows: How many.
         size_bytes: Of the request's body.
         disk: Where the server keeps its data, if known.

@@ -41,7 +41,7 @@ class Connections:
         """Return the connections, the oldest first, as JSON."""
         now_s = time.time()
         shown = sorted(self._shown, key=lambda each: each.opened_at_s)
-        told = [
+        listed = [
             ReportedConnection(
                 each.name,
                 each.markets,
@@ -51,7 +51,7 @@ class Connections:
             )
             for each in shown
         ]
-        return msgspec.json.encode(told) + b"\n"
+        return msgspec.json.encode(listed) + b"\n"
 
 
 def parse(answer: bytes) -> list[ReportedConnection]:

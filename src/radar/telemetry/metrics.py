@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from radar.datasets import DATASETS
+from radar.records import GapCause
+
 
 class Declared(NamedTuple):
     """A metric as Prometheus sees it."""
@@ -119,8 +122,7 @@ UNVERIFIED_MARKETS = _gauge(
 )
 GAPS = _counter(
     "radar_gaps",
-    "Periods without any record of some markets, by cause"
-    " (disconnected, silent, refused, backpressure, mute, refused_by_kafka, suspended, clock)",
+    f"Periods without any record of some markets, by cause ({', '.join(GapCause)})",
     ["dataset", "cause"],
 )
 
@@ -136,7 +138,8 @@ BLOCK_ROWS = _histogram(
 )
 BATCH_AGE_SECONDS = _histogram(
     "radar_batch_age_seconds",
-    "Age in seconds of the oldest message when its batch became an insert block",
+    "Age in seconds of the oldest message when its batch became an insert block; the"
+    " age of messages that an earlier block left over starts at that block",
     ["dataset"],
     buckets=(0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 7, 10, 20, 60),
 )
@@ -189,7 +192,7 @@ LAG = _gauge(
 
 # Dashboard
 DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")
-DASHBOARD_QUESTION_SECONDS = _histogram(
+DASHBOARD_QUERY_SECONDS = _histogram(
     "radar_dashboard_question_seconds",
     "Duration of one dashboard query in ClickHouse in seconds, by query (markets, candles, book,"
     " trades, coverage, gaps, exists)",
@@ -212,8 +215,9 @@ def reference() -> str:
         "# Metrics",
         "",
         "Each process serves these metrics under `/metrics` on `METRICS_PORT`. A histogram has",
-        "`_bucket`, `_sum` and `_count`. Labels are bounded: a dataset is trades, depth, gaps or",
-        "watches.",
+        "`_bucket`, `_sum` and `_count`. Labels are bounded. A dataset is one of:",
+        f"{', '.join(f'`{name}`' for name in DATASETS)}.",
+        "Sessions are the dataset `watches`.",
         "The Prometheus client adds its own: `process_cpu_seconds_total`,",
         "`process_resident_memory_bytes`, `process_open_fds`, `process_start_time_seconds` and",
         "others.",

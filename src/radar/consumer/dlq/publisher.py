@@ -38,13 +38,13 @@ class DeadLetterPublisher:
         self._settings = settings
         self._publisher: Publisher | None = None
 
-    def send(self, partition: int, letters: Sequence[BadMessage]) -> None:
+    def send(self, partition: int, bad_messages: Sequence[BadMessage]) -> None:
         """Send messages and wait until Kafka has them; blocks.
 
         Raises:
             BrokerUnavailable: Not all were acknowledged; send all again.
         """
-        if not letters:
+        if not bad_messages:
             return
         if self._publisher is None:
             self._publisher = Publisher(
@@ -52,19 +52,19 @@ class DeadLetterPublisher:
             )
         publisher = self._publisher
         failed_before = publisher.failed
-        for letter in letters:
-            value = letter.value or b""
+        for bad in bad_messages:
+            value = bad.value or b""
             try:
                 publisher.publish(
-                    origin(self._dataset.topic, partition, letter.offset).encode(),
+                    origin(self._dataset.topic, partition, bad.offset).encode(),
                     value[:MAX_PAYLOAD_BYTES],
                     headers={
-                        "reason": letter.reason.reason,
-                        "detail": _detail(str(letter.reason)),
+                        "reason": bad.reason.reason,
+                        "detail": _detail(str(bad.reason)),
                         "topic": self._dataset.topic,
                         "partition": str(partition),
-                        "offset": str(letter.offset),
-                        "key": (letter.key or b"")[:MAX_KEY_BYTES],
+                        "offset": str(bad.offset),
+                        "key": (bad.key or b"")[:MAX_KEY_BYTES],
                         "bytes": str(len(value)),
                     },
                 )
@@ -72,8 +72,8 @@ class DeadLetterPublisher:
                 raise BrokerUnavailable(f"dead letters: {error}") from error
         if publisher.flush(ACKNOWLEDGE_TIMEOUT_S) or publisher.failed > failed_before:
             raise BrokerUnavailable("Kafka did not acknowledge the dead letters")
-        for letter in letters:
-            metrics.DEAD_LETTERS.labels(self._dataset.name, letter.reason.reason).inc()
+        for bad in bad_messages:
+            metrics.DEAD_LETTERS.labels(self._dataset.name, bad.reason.reason).inc()
 
 
 def _detail(text: str) -> bytes:

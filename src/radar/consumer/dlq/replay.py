@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from radar.consumer.batch import BLOCK_BYTES
-from radar.consumer.chunk import read, rows
+from radar.consumer.chunk import decode_chunk, rows
 from radar.consumer.dlq.publisher import MAX_KEY_BYTES, MAX_PAYLOAD_BYTES
 from radar.consumer.dlq.reader import (
     EVERY_LETTER,
@@ -24,8 +24,8 @@ from radar.consumer.dlq.reader import (
     Selection,
 )
 from radar.consumer.insert_request import InsertRequest, send_next
+from radar.consumer.messages import Fingerprint, Messages
 from radar.consumer.origin import SameOrigin
-from radar.consumer.run import Fingerprint, MessageRun
 from radar.datasets import Dataset
 from radar.errors import BlockTooLarge, InvalidMessage, StoreRejected
 from radar.kafka import Cluster, StoredMessage
@@ -194,11 +194,11 @@ def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter])
     if whole:
         keys: list[bytes | None] = [each.key for each in whole.values()]
         values: list[bytes | None] = [each.payload for each in whole.values()]
-        content = read(dataset, letters[0].partition, MessageRun(list(whole), keys, values))
+        chunk = decode_chunk(dataset, letters[0].partition, Messages(list(whole), keys, values))
         result.still_bad.extend(
-            StillBad(whole[bad.offset], bad.reason) for bad in content.bad_messages
+            StillBad(whole[bad.offset], bad.reason) for bad in chunk.bad_messages
         )
-        valid = MessageRun.joined([part.run for part in content.parts])
+        valid = Messages.joined([part.messages for part in chunk.parts])
         # A worker of another version may have made a row of a message that also has a dead letter.
         rows_already = _stored(dataset, store, letters[0].partition, valid.offsets)
         result.stored.extend(whole[offset] for offset in sorted(rows_already))
@@ -211,33 +211,33 @@ def _replay_block(dataset: Dataset, store: Store, letters: Sequence[DeadLetter])
 def _store(
     dataset: Dataset,
     store: Store,
-    run: MessageRun,
+    messages: Messages,
     letters: Mapping[int, DeadLetter],
     result: Replayed,
 ) -> None:
     """Insert messages of one partition; those that the server refuses stay dead letters."""
-    partition = letters[run.offsets[0]].partition
+    partition = letters[messages.offsets[0]].partition
 
     def send(request: InsertRequest) -> None:
         try:
             store.insert(dataset.table, rows(request.parts), request.name)
             # A killed server may have noted the name without the rows, as for a worker.
-            stored = _stored(dataset, store, partition, request.run.offsets)
-            if len(missing := request.run.where(lambda offset: offset not in stored)):
+            stored = _stored(dataset, store, partition, request.messages.offsets)
+            if len(missing := request.messages.where(lambda offset: offset not in stored)):
                 rest = request.only(dataset, partition, missing)
                 store.insert(dataset.table, rows(rest.parts), rest.name)
         except BlockTooLarge as error:
-            if len(request.run) == 1:
+            if len(request.messages) == 1:
                 raise
             raise StoreRejected(str(error)) from error
-        result.stored.extend(letters[offset] for offset in request.run.offsets)
+        result.stored.extend(letters[offset] for offset in request.messages.offsets)
 
     def refused(request: InsertRequest, error: StoreRejected) -> None:
-        letter = letters[request.run.offsets[0]]
+        letter = letters[request.messages.offsets[0]]
         result.still_bad.append(StillBad(letter, InvalidMessage("rejected", str(error))))
 
-    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(run)}"
-    requests = [InsertRequest(read(dataset, partition, run).parts, name)]
+    name = f"{dataset.topic}:replay:{partition}:{Fingerprint.of(messages)}"
+    requests = [InsertRequest(decode_chunk(dataset, partition, messages).parts, name)]
     while requests:
         send_next(requests, dataset, partition, send, refused)
 

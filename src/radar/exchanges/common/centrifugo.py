@@ -272,7 +272,7 @@ class CentrifugoStream(Stream):
                 yield Refused((market.symbol,), brief(push.unsubscribe.reason) or "unsubscribed")
                 return
             before = self._positions.get(push.channel)
-            # With an epoch the answer to the new subscription tells what is missing.
+            # With an epoch the answer to the new subscription shows what is missing.
             if before is None or not before.epoch:
                 since_us = before.received_at_us if before is not None else received_at_us
                 yield from self._lose(push.channel, since_us)

@@ -76,7 +76,10 @@ class Wanted:
 
 
 class DownwardPages:
-    """Reads a hole downward: a page holds the trades below an ID, newest first; see `Backfill`."""
+    """Reads a hole downward: a page holds the trades below an ID, newest first.
+
+    See `BackfillPages`.
+    """
 
     def __init__(
         self,

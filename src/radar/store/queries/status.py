@@ -24,7 +24,7 @@ def counts(datasets: Iterable[Dataset]) -> str:
 
 def _newest_query() -> str:
     parts = [
-        f"SELECT '{dataset.name}' AS kind, source, symbol, max(received_at) AS newest,"
+        f"SELECT '{dataset.name}' AS dataset, source, symbol, max(received_at) AS newest,"
         " avgIf(dateDiff('millisecond', received_at, inserted_at),"
         " received_at > now64(6) - 60) / 1000 AS latency_s"
         f" FROM {dataset.table} WHERE {dataset.time} > now64(6) - {dataset.look_back_s}"
@@ -32,11 +32,11 @@ def _newest_query() -> str:
         for dataset in RECORDED.values()
     ]
     return (
-        "SELECT w.kind, w.source, w.symbol, toUnixTimestamp64Micro(newest),"
+        "SELECT w.dataset, w.source, w.symbol, toUnixTimestamp64Micro(newest),"
         " if(isFinite(latency_s), latency_s, NULL)"
-        " FROM (SELECT toString(record_kind) AS kind, source, arrayJoin(symbols) AS symbol"
-        " FROM watches WHERE ended_at > now64(6) - 86400 GROUP BY kind, source, symbol) AS w"
-        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (kind, source, symbol)"
+        " FROM (SELECT toString(record_kind) AS dataset, source, arrayJoin(symbols) AS symbol"
+        " FROM watches WHERE ended_at > now64(6) - 86400 GROUP BY dataset, source, symbol) AS w"
+        f" LEFT JOIN ({' UNION ALL '.join(parts)}) AS n USING (dataset, source, symbol)"
     )
 
 

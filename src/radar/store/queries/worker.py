@@ -52,6 +52,34 @@ def delivery_gaps(*, of_one_id: bool) -> str:
     )
 
 
+def places(table: str) -> str:
+    """Return the query of the offsets and times of receipt of the rows in a range of offsets."""
+    return (
+        f"SELECT DISTINCT kafka_offset, toUnixTimestamp64Micro(received_at) FROM {table}"
+        " WHERE kafka_partition = {partition:UInt16}"
+        " AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}"
+    )
+
+
+def last_offset(table: str) -> str:
+    """Return the query of the number of rows in a range of offsets, and of the largest offset."""
+    return (
+        f"SELECT count(), max(kafka_offset) FROM {table} WHERE kafka_partition ="
+        " {partition:UInt16} AND kafka_offset >= {first:UInt64} AND kafka_offset < {end:UInt64}"
+    )
+
+
+def offsets_without_hole(table: str) -> str:
+    """Return the query of how many offsets from the first of a range on are rows without a hole."""
+    # Offsets without a hole all differ from their row numbers by the same amount.
+    return (
+        "SELECT countIf(kafka_offset = {first:UInt64} + number) FROM"
+        " (SELECT kafka_offset, row_number() OVER (ORDER BY kafka_offset) - 1 AS number FROM"
+        f" (SELECT DISTINCT kafka_offset FROM {table} WHERE kafka_partition ="
+        " {partition:UInt16} AND kafka_offset >= {first:UInt64} AND kafka_offset < {end:UInt64}))"
+    )
+
+
 def stored_offsets(table: str) -> str:
     """Return the query of the offsets that are rows, of some offsets of a partition."""
     return (

@@ -209,10 +209,10 @@ def _owned(worker: WorkerState, *, named: bool) -> str:
 
 
 def _feed(queue: int, skew_s: float | None) -> str:
-    told = [f"{queue:,} queued"] if queue else []
+    shown = [f"{queue:,} queued"] if queue else []
     if skew_s is not None and is_skewed(skew_s):
-        told.append(f"clock {skew_s:+.1f} s")
-    return ", ".join(told)
+        shown.append(f"clock {skew_s:+.1f} s")
+    return ", ".join(shown)
 
 
 def _process(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from radar.aside import aside
+from radar.daemon_threads import aside
 from radar.status.collect import Observer
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from radar.settings import Settings
 from radar.status.model import Overview
 from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
-from radar.ui.web import address, markets, pages, quality
+from radar.ui.web import address, markets, page_subjects, quality
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
 from radar.ui.web.live import EventStream, Hub, TooManyViewers
@@ -141,11 +141,11 @@ class Dashboard:
 
     async def _markets(self, _: Request) -> Response:
         at_s = time.time()
-        return _json({"at_s": at_s, "markets": await pages.market_rows(self._reader)})
+        return _json({"at_s": at_s, "markets": await page_subjects.market_rows(self._reader)})
 
     async def _candles(self, request: Request) -> Response:
         grid = _grid(request)
-        before_s = _time(request, "before_s", time.time() + pages.AHEAD_S)
+        before_s = _time(request, "before_s", time.time() + page_subjects.AHEAD_S)
         before_s = grid.ceil(before_s)  # so that equal queries can be shared
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
         market = await self._market(request)
@@ -165,7 +165,7 @@ class Dashboard:
         )
 
     async def _book(self, request: Request) -> Response:
-        at_s = _time(request, "at_s", math.ceil(time.time() + pages.AHEAD_S))
+        at_s = _time(request, "at_s", math.ceil(time.time() + page_subjects.AHEAD_S))
         market = await self._market(request)
         return _json(
             await self._reader.shared(
@@ -219,16 +219,16 @@ class Dashboard:
     async def _live(self, request: Request) -> ASGIApp:
         match request.query_params.get("page", ""):
             case "markets":
-                subjects = pages.all_markets(self._reader)
+                subjects = page_subjects.all_markets(self._reader)
             case "market":
                 grid = _grid(request)
                 market = await self._market(request)
                 await self._reader.shared(
                     "exists", lambda store: markets.must_exist(store, market), key=market
                 )
-                subjects = pages.one_market(self._reader, market, grid)
+                subjects = page_subjects.one_market(self._reader, market, grid)
             case "pipeline":
-                subjects = pages.pipeline(self._sampler)
+                subjects = page_subjects.pipeline(self._sampler)
             case _:
                 raise InvalidRequest("page must be markets, market or pipeline")
         return EventStream(self._hub, subjects, request.client.host if request.client else "")

@@ -102,12 +102,12 @@ class Hub:
         """Yield the events for a viewer, as server-sent events, until the hub is closed."""
         woken = asyncio.Event()
         feeds = [self._join(subject, woken) for subject in subjects]
-        told = [_Told() for _ in feeds]
+        sent = [_Sent() for _ in feeds]
         try:
             yield b"retry: %d\n\n" % RETRY_MS
             while not self._closed.is_set():
                 woken.clear()
-                for feed, known in zip(feeds, told, strict=True):
+                for feed, known in zip(feeds, sent, strict=True):
                     for event in feed.news(known):
                         yield event
                 try:
@@ -139,7 +139,7 @@ def encode(event: str, content: object) -> bytes:
 
 
 @dataclass
-class _Told:
+class _Sent:
     """The version of a subject that a viewer has."""
 
     version: int = 0
@@ -167,7 +167,7 @@ class _Feed:
         for viewer in self.viewers:
             viewer.set()
 
-    def news(self, known: _Told) -> list[bytes]:
+    def news(self, known: _Sent) -> list[bytes]:
         """Return the events that a viewer lacks, and record that it has them."""
         events = []
         if known.version != self._version:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from radar.errors import InvalidRequest, RadarError, UnknownMarket
 from radar.reading.recorded import find_market
 from radar.store.client import Store
-from radar.store.queries import pages
+from radar.store.queries import dashboard as queries
 
 INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
 MAX_CANDLES = 2000
@@ -72,7 +72,7 @@ class Grid(NamedTuple):
     @property
     def candles(self) -> str:
         """SQL of the view's candles, the newest first."""
-        return pages.DAILY_CANDLES if self.is_local else pages.CANDLES
+        return queries.DAILY_CANDLES if self.is_local else queries.CANDLES
 
 
 class MarketRow(Struct, frozen=True):
@@ -138,7 +138,7 @@ class BookState(Struct, frozen=True):
 
 def markets(store: Store) -> list[MarketRow]:
     """Return all markets of the last 24 hours, the one with the greatest volume first."""
-    rows = store.rows(pages.MARKETS, settings=READ_ONLY)
+    rows = store.rows(queries.MARKETS, settings=READ_ONLY)
     several = len({row[0] for row in rows}) > 1
     return by_volume([MarketRow(name_of(row[0], row[1], several), *row) for row in rows])
 
@@ -150,7 +150,7 @@ def name_of(source: str, symbol: str, several: bool) -> str:
 
 def market_row(store: Store, market: MarketTicker) -> MarketRow | None:
     """Return one market's row of the list of markets; None if it is not there."""
-    sql = f"{pages.MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
+    sql = f"{queries.MARKETS} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
     rows = store.rows(sql, market._asdict(), READ_ONLY)
     return MarketRow(f"{market.source}:{market.symbol}", *rows[0]) if rows else None
 
@@ -204,7 +204,7 @@ def candles(
     found = _candles(store, grid, asked, start_ms, end_ms)
     if missing := count - len(found):
         older = asked | {"start_ms": start_ms, "count": missing}
-        ((begin_ms,),) = store.rows(pages.CANDLES_BEGIN % grid.beginning, older, READ_ONLY)
+        ((begin_ms,),) = store.rows(queries.CANDLES_BEGIN % grid.beginning, older, READ_ONLY)
         if begin_ms and start_ms > _FIRST_MS:
             found = _joined(_candles(store, grid, older, max(_FIRST_MS, begin_ms), start_ms), found)
     if not found:
@@ -227,7 +227,7 @@ def check_grid(grid: Grid) -> None:
 def last_candles(store: Store, market: MarketTicker, grid: Grid) -> list[CandleRow]:
     """Return the candle of the newest trade and the one before, if its interval has one."""
     ((there, newest_ms),) = store.rows(
-        pages.TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
+        queries.TRADES_BEGIN, market._asdict() | {"deliveries": 1}, READ_ONLY
     )
     if not there:
         return []
@@ -237,7 +237,7 @@ def last_candles(store: Store, market: MarketTicker, grid: Grid) -> list[CandleR
 
 def now_ms(store: Store) -> int:
     """Return the time by ClickHouse's clock, which also dates insertions."""
-    ((found,),) = store.rows(pages.NOW_MS, settings=READ_ONLY)
+    ((found,),) = store.rows(queries.NOW_MS, settings=READ_ONLY)
     return int(found)
 
 
@@ -260,7 +260,7 @@ def changed_candles(
     """
     asked = market._asdict() | grid._asdict() | {"count": MAX_CANDLES}
     ((now_ms, beginnings),) = store.rows(
-        pages.CHANGED % grid.beginning, asked | {"since_ms": since_ms}, READ_ONLY
+        queries.CHANGED % grid.beginning, asked | {"since_ms": since_ms}, READ_ONLY
     )
     found: list[CandleRow] = []
     for first_s, last_s in ranges(beginnings, grid.interval_s * _FAR_INTERVALS):
@@ -305,7 +305,7 @@ def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
     deliveries = 2 * count
     while True:
         asked = market._asdict() | {"deliveries": deliveries}
-        ((there, since_ms),) = store.rows(pages.TRADES_BEGIN, asked, READ_ONLY)
+        ((there, since_ms),) = store.rows(queries.TRADES_BEGIN, asked, READ_ONLY)
         found = trades_since(store, market, since_ms / 1000, count)
         if len(found) == count or there < deliveries:
             break
@@ -318,7 +318,7 @@ def trades(store: Store, market: MarketTicker, count: int) -> list[TradeRow]:
 def trades_since(store: Store, market: MarketTicker, since_s: float, count: int) -> list[TradeRow]:
     """Return the newest of the trades that happened at a time or later, newest first."""
     asked = market._asdict() | {"since_ms": round(since_s * 1000), "count": count}
-    return [TradeRow(*row) for row in store.rows(pages.TRADES, asked, READ_ONLY)]
+    return [TradeRow(*row) for row in store.rows(queries.TRADES, asked, READ_ONLY)]
 
 
 def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
@@ -328,7 +328,7 @@ def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
         NoSuchMarket: The market has no records.
     """
     asked = market._asdict() | {"at_us": int(at_s * 1_000_000)}
-    for row in store.rows(pages.BOOK, asked, READ_ONLY):
+    for row in store.rows(queries.BOOK, asked, READ_ONLY):
         bid_at_s, ask_at_s, bid_prices, bid_quantities, ask_prices, ask_quantities, *middle = row
         bids = list(zip(bid_prices, bid_quantities, strict=True))
         asks = list(zip(ask_prices, ask_quantities, strict=True))
@@ -363,7 +363,7 @@ def imbalance(
 
 def book_version(store: Store, market: MarketTicker) -> tuple[Any, ...]:
     """Return values that change with every new snapshot of the market; cheap."""
-    return tuple(store.rows(pages.BOOK_VERSION, market._asdict(), READ_ONLY))
+    return tuple(store.rows(queries.BOOK_VERSION, market._asdict(), READ_ONLY))
 
 
 def must_exist(store: Store, market: MarketTicker) -> None:
@@ -372,6 +372,6 @@ def must_exist(store: Store, market: MarketTicker) -> None:
     Raises:
         NoSuchMarket: It has none.
     """
-    ((found,),) = store.rows(pages.EXISTS, market._asdict(), READ_ONLY)
+    ((found,),) = store.rows(queries.EXISTS, market._asdict(), READ_ONLY)
     if not found:
         raise NoSuchMarket(f"there are no records of a market {market.symbol!r}")

@@ -9,7 +9,7 @@ from radar.checks.coverage import Covered, coverage
 from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
 from radar.store.migrate import retention_days
-from radar.store.queries import pages
+from radar.store.queries import dashboard as queries
 from radar.ui.web.markets import READ_ONLY, MarketTicker, name_of
 
 MAX_DAYS = 90
@@ -97,7 +97,7 @@ def _mean(shares: list[float]) -> float | None:
 
 def _retention(store: Store) -> Retention:
     days = retention_days(store, "trades_master")
-    ((first,),) = store.rows(pages.FIRST_RECORDED_DAY, settings=READ_ONLY)
+    ((first,),) = store.rows(queries.FIRST_RECORDED_DAY, settings=READ_ONLY)
     goes = None if days is None or first is None else first + timedelta(days)
     return Retention(days, _iso(first), _iso(goes))
 
@@ -140,7 +140,7 @@ def gaps(store: Store, days: int, market: MarketTicker | None) -> dict[str, Any]
     asked = {
         "source": source, "since": _first_day(days), "symbol": symbol, "count": MAX_GAPS + 1,
     }  # fmt: skip
-    rows = store.rows(pages.GAPS, asked, READ_ONLY)
+    rows = store.rows(queries.GAPS, asked, READ_ONLY)
     return {"gaps": [GapRow(*row) for row in rows[:MAX_GAPS]], "more": len(rows) > MAX_GAPS}
 
 

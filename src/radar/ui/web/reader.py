@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from radar.aside import settle
+from radar.daemon_threads import settle
 from radar.errors import QueryFailed, RadarError
 from radar.settings import Settings
 from radar.store.client import Store
@@ -100,7 +100,7 @@ class Reader:
         """
 
         def answer() -> _Answer:
-            with metrics.DASHBOARD_QUESTION_SECONDS.labels(name).time():
+            with metrics.DASHBOARD_QUERY_SECONDS.labels(name).time():
                 return query(self._store())
 
         try:

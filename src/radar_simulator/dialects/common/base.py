@@ -190,6 +190,7 @@ class Dialect:
     """
 
     name: ClassVar[str]
+    """Name of the exchange."""
     path: ClassVar[str]
     """Path of the WebSocket."""
     paths: ClassVar[tuple[str, ...]] = ()
@@ -203,6 +204,7 @@ class Dialect:
     bases: ClassVar[tuple[str, ...]]
     """Base assets, the busiest first."""
     spelling: ClassVar[str] = "{base}{quote}"
+    """How a symbol is made of base and quote."""
     rial: ClassVar[bool] = False
     """Prices in TMN are sent in Rial."""
     price_places: ClassVar[int] = 8

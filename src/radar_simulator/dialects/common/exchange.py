@@ -53,6 +53,7 @@ class DialectClient(Client):
     Attributes:
         session: That state.
         outbox: Payloads of this tick.
+        again: Trades to send once more.
     """
 
     session: Session

@@ -161,6 +161,7 @@ class Market:
         publications: The newest publications of trades: number and trades.
         trade_pubs: Number of publications of trades.
         book_pubs: Number of publications of the book.
+        factor: Multiplies prices and sums: 10 if the exchange sends Rial, else 1.
     """
 
     def __init__(

@@ -45,9 +45,9 @@ function stages(overview, dataset, { t, f }) {
     ["halted", sum(workers, (each) => each.halted_partitions)],
     ["letters_n", flow?.open_letters],
   ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
-  const told_at_s = overview.tables_at_s ?? overview.at_s;
-  const age = table?.newest_at_s ? Math.max(0, told_at_s - table.newest_at_s) : NaN;
-  const told_s = overview.at_s - told_at_s;
+  const reported_at_s = overview.tables_at_s ?? overview.at_s;
+  const age = table?.newest_at_s ? Math.max(0, reported_at_s - table.newest_at_s) : NaN;
+  const told_s = overview.at_s - reported_at_s;
   const reconnects = sum(producers, (each) => each.reconnects);
   return {
     exchange: html`

@@ -13,7 +13,7 @@ LONGEST_LOOK_S = 1.0
 
 
 @dataclass
-class StallDetector:
+class PartitionSilence:
     """How long one partition has been silent; times are in seconds of one monotonic clock."""
 
     _watched_s: float = 0.0
@@ -23,7 +23,7 @@ class StallDetector:
         """Start anew: messages came, the position changed, or the evidence is void."""
         self._watched_s, self._looked_at_s = 0.0, None
 
-    def look(self, now_s: float, *, waits: bool) -> bool:
+    def check(self, now_s: float, *, waits: bool) -> bool:
         """Record a poll without a message; return whether the partition is silent.
 
         Args:

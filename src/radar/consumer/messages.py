@@ -9,7 +9,7 @@ import xxhash
 from radar.kafka import Message
 
 
-class MessageRun:
+class Messages:
     """Messages of one partition, in their order; librdkafka's own message objects are released.
 
     Attributes:
@@ -30,7 +30,7 @@ class MessageRun:
         self.size_bytes = sum(map(len, filter(None, values)))
 
     @classmethod
-    def of(cls, messages: Iterable[Message]) -> "MessageRun":
+    def of(cls, messages: Iterable[Message]) -> "Messages":
         """Copy offset, key and value out of consumed messages."""
         known: dict[bytes | None, bytes | None] = {}  # few keys are different: share their bytes
         return cls(
@@ -40,33 +40,33 @@ class MessageRun:
         )
 
     @classmethod
-    def joined(cls, runs: Sequence["MessageRun"]) -> "MessageRun":
-        """Join several runs, one after the other."""
+    def joined(cls, several: Sequence["Messages"]) -> "Messages":
+        """Join the messages of several objects, one after the other."""
         return cls(
-            [offset for run in runs for offset in run.offsets],
-            [key for run in runs for key in run.keys],
-            [value for run in runs for value in run.values],
+            [offset for each in several for offset in each.offsets],
+            [key for each in several for key in each.keys],
+            [value for each in several for value in each.values],
         )
 
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, part: slice) -> "MessageRun":
+    def __getitem__(self, part: slice) -> "Messages":
         if part.indices(len(self)) == (0, len(self), 1):
             return self  # as nearly always
-        return MessageRun(self.offsets[part], self.keys[part], self.values[part])
+        return Messages(self.offsets[part], self.keys[part], self.values[part])
 
-    def where(self, wanted: Callable[[int], bool]) -> "MessageRun":
+    def where(self, wanted: Callable[[int], bool]) -> "Messages":
         """Return the messages whose offset is wanted."""
         chosen = [n for n, offset in enumerate(self.offsets) if wanted(offset)]
-        return MessageRun(
+        return Messages(
             [self.offsets[n] for n in chosen],
             [self.keys[n] for n in chosen],
             [self.values[n] for n in chosen],
         )
 
-    def rising(self) -> "Iterator[MessageRun]":
-        """Divide the run where the log went back; usually that is nowhere."""
+    def rising(self) -> "Iterator[Messages]":
+        """Divide them where the log went back; usually that is nowhere."""
         offsets = self.offsets
         backward: list[int] = []
         if offsets[-1] - offsets[0] != len(offsets) - 1 or offsets != sorted(offsets):
@@ -85,18 +85,18 @@ class Fingerprint:
     def __init__(self) -> None:
         self._offsets, self._lengths, self._values = (xxhash.xxh3_128() for _ in range(3))
 
-    def update(self, run: MessageRun) -> None:
+    def update(self, messages: Messages) -> None:
         """Go on with the messages that follow."""
-        values = [value or b"" for value in run.values]
-        self._offsets.update(array("q", run.offsets))
+        values = [value or b"" for value in messages.values]
+        self._offsets.update(array("q", messages.offsets))
         self._lengths.update(array("q", map(len, values)))
         self._values.update(b"".join(values))
 
     @classmethod
-    def of(cls, run: MessageRun) -> str:
+    def of(cls, messages: Messages) -> str:
         """Return the fingerprint of some messages alone."""
         fingerprint = cls()
-        fingerprint.update(run)
+        fingerprint.update(messages)
         return fingerprint.text
 
     @property

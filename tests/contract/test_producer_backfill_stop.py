@@ -1,4 +1,4 @@
-"""A repair that is stopped while Kafka is away: what it took in hand still gets there."""
+"""A backfill that is stopped while Kafka is away: what it took in hand still gets there."""
 
 import asyncio
 
@@ -29,17 +29,17 @@ SIMULATED = SimulatorOptions(
 )
 
 
-async def stopped_repair(
+async def stopped_backfill(
     sim: Simulator, settings: Settings
 ) -> tuple[Backfill, BufferedPublisher, Publisher]:
-    """Let a repair read a market while Kafka is away, and cancel it while it waits."""
+    """Let a backfill read a market while Kafka is away, and cancel it while it waits."""
     sim.trade(TRADES_OF_MARKET, SYMBOL)
     exchange = load(settings.own_exchange)
     rest = Rest(sim.rest_url, proxy="")
     listed = await read_markets(exchange, rest, max_wait_s=1)
     publisher = Publisher(settings, TRADES.topic)
     buffer = BufferedPublisher(publisher, TRADES.name)
-    repair = Backfill(
+    backfill = Backfill(
         exchange,
         rest,
         {market.symbol: market for market in listed.markets},
@@ -50,18 +50,18 @@ async def stopped_repair(
         on_read=lambda _read: None,
         on_check=lambda _symbol, _started_us, _recent: None,
     )
-    reader = asyncio.create_task(repair.run())
-    repair.request([SYMBOL])
+    reader = asyncio.create_task(backfill.run())
+    backfill.request([SYMBOL])
     async with asyncio.timeout(30):
         while not buffer.waiting:  # noqa: ASYNC110 - the buffer announces nothing
             await asyncio.sleep(0.01)
     reader.cancel()
     await asyncio.wait([reader])
     await rest.close()
-    return repair, buffer, publisher
+    return backfill, buffer, publisher
 
 
-def test_repair_stopped_while_kafka_is_away_publishes_what_it_had_read(
+def test_backfill_stopped_while_kafka_is_away_publishes_what_it_had_read(
     kafka_settings: Settings,
 ) -> None:
     Cluster(kafka_settings).create_topics([TRADES.topic])
@@ -75,18 +75,18 @@ def test_repair_stopped_while_kafka_is_away_publishes_what_it_had_read(
                 kafka_broker=f"127.0.0.1:{free_port()}",
                 kafka_buffer_bytes=1_048_576,
             )
-            repair, buffer, publisher = await stopped_repair(sim, settings)
-            finishing = asyncio.create_task(repair.finish(60))
+            backfill, buffer, publisher = await stopped_backfill(sim, settings)
+            finishing = asyncio.create_task(backfill.finish(60))
             # Kafka comes back.
             async with Link(host, int(broker_port), int(settings.kafka_broker.split(":")[1])):
                 await finishing
                 assert await asyncio.to_thread(publisher.flush, 30) == 0
-            assert (publisher.acknowledged, buffer.given_up) == (TRADES_OF_MARKET, 0)
+            assert (publisher.acknowledged, buffer.abandoned) == (TRADES_OF_MARKET, 0)
 
     asyncio.run(record())
 
 
-def test_repair_stopped_while_kafka_stays_away_says_what_it_leaves(
+def test_backfill_stopped_while_kafka_stays_away_says_what_it_leaves(
     kafka_settings: Settings,
 ) -> None:
     async def record() -> None:
@@ -97,8 +97,8 @@ def test_repair_stopped_while_kafka_stays_away_says_what_it_leaves(
                 kafka_broker=f"127.0.0.1:{free_port()}",
                 kafka_buffer_bytes=1_048_576,
             )
-            repair, buffer, _ = await stopped_repair(sim, settings)
-            await repair.finish(0)
-            assert (buffer.waiting, buffer.given_up) == (0, 1)
+            backfill, buffer, _ = await stopped_backfill(sim, settings)
+            await backfill.finish(0)
+            assert (buffer.waiting, buffer.abandoned) == (0, 1)
 
     asyncio.run(record())

@@ -91,13 +91,13 @@ class Tape:
 
     trades: list[TradeRow] = field(default_factory=list)
     fresh: list[TradeRow] = field(default_factory=list)
-    told: deque[str] = field(default_factory=lambda: deque(maxlen=4 * TAPE))  # IDs of sent trades
+    sent: deque[str] = field(default_factory=lambda: deque(maxlen=4 * TAPE))  # IDs of sent trades
 
     def followed_by(self, trades: list[TradeRow]) -> "Tape":
         """Return the next tape, from the trades that are the newest now."""
-        told = set(self.told)
-        fresh = [trade for trade in trades if trade.id not in told]
-        known = self.told.copy()
+        sent = set(self.sent)
+        fresh = [trade for trade in trades if trade.id not in sent]
+        known = self.sent.copy()
         known.extend(trade.id for trade in reversed(fresh))
         return Tape(trades, fresh, known)
 
@@ -170,15 +170,15 @@ def _candles(reader: Reader, market: MarketTicker, grid: Grid) -> Subject[LiveCa
 
         return await reader.ask("candles", newest)
 
-    def told(candles: Sequence[CandleRow]) -> dict[str, object]:
+    def shown(candles: Sequence[CandleRow]) -> dict[str, object]:
         in_order = sorted(candles, key=lambda each: each.time)
         return {"interval_s": grid.interval_s, "candles": in_order}
 
     def whole(state: LiveCandles) -> dict[str, object]:
-        return told(list(state.lately.values()))
+        return shown(list(state.lately.values()))
 
     def change(_: LiveCandles, after: LiveCandles) -> dict[str, object] | None:
-        return told(after.changed) if after.changed else None
+        return shown(after.changed) if after.changed else None
 
     key = "candles", market, grid
     return Subject(key, "candles", MARKET_PERIOD_S, ask, whole, change)

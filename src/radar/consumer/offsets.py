@@ -1,11 +1,11 @@
-"""The positions of a worker's partitions: committed, recorded in the database, accounted for.
+"""The offsets of a worker's partitions: committed, recorded in the database, accounted for.
 
 `accounting.py` decides. This module reads the facts from Kafka and the database, and carries out
 the decision.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
@@ -22,7 +22,7 @@ from radar.consumer.delivery_gaps import (
     write_new,
 )
 from radar.consumer.origin import SameOrigin
-from radar.consumer.partition import PartitionWork
+from radar.consumer.partition import PartitionState
 from radar.consumer.progress import (
     UNRECORDED,
     Known,
@@ -33,8 +33,7 @@ from radar.consumer.progress import (
     read_progress,
     write_progress,
 )
-from radar.consumer.standstill import Standstills
-from radar.consumer.topic_watch import TopicIdPoller
+from radar.consumer.topic_id_poller import TopicIdPoller
 from radar.datasets import Dataset
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
 from radar.store.client import Store
@@ -46,8 +45,8 @@ ACCOUNT_AGAIN_S = 0.5
 _log = structlog.get_logger()
 
 
-class Positions:
-    """The positions of one worker's partitions.
+class Offsets:
+    """The offsets of one worker's partitions.
 
     Attributes:
         next_offsets: The next offset to be stored, by assigned partition. Other threads may read
@@ -57,17 +56,17 @@ class Positions:
     def __init__(
         self,
         context: Context,
-        watch: TopicIdPoller,
+        topic_ids: TopicIdPoller,
         same_origin: SameOrigin,
-        standstills: Standstills,
+        on_topic: Callable[[str], None],
     ) -> None:
-        """Start without positions.
+        """Start without offsets.
 
         Args:
             context: The options and connections of the worker.
-            watch: Polls the ID of the topic.
+            topic_ids: Polls the ID of the topic.
             same_origin: Refuses a database of another origin.
-            standstills: Follows the ID of the topic.
+            on_topic: Called with the ID of the topic when a partition is accounted for.
         """
         self._context = context
         self._dataset = context.dataset
@@ -75,77 +74,77 @@ class Positions:
         self._reader = context.reader
         self._health = context.health
         self._settings = context.settings
-        self._watch = watch
+        self._topic_ids = topic_ids
         self._same_origin = same_origin
-        self._standstills = standstills
+        self._on_topic = on_topic
         self._checked_at_s = 0.0
         self._uptime = ServerUptime(context.store)
         self.next_offsets: dict[int, int] = {}
 
-    def plan(self, work: PartitionWork, plan: Plan) -> None:
+    def plan(self, state: PartitionState, plan: Plan) -> None:
         """Commit the plan of a block; blocks. See `GroupReader.commit`."""
         self._context.expect_kafka()
-        self.commit(work, plan.lo, plan)
-        work.planned_at_s = time.monotonic()
+        self.commit(state, plan.lo, plan)
+        state.planned_at_s = time.monotonic()
 
-    def commit(self, work: PartitionWork, offset: int, plan: Plan | None = None) -> None:
+    def commit(self, state: PartitionState, offset: int, plan: Plan | None = None) -> None:
         """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
-        mark = work.metadata(offset, plan)
-        self._reader.commit(work.partition, offset, str(mark))
-        work.committed, work.mark = offset, mark
+        commit_metadata = state.metadata(offset, plan)
+        self._reader.commit(state.partition, offset, str(commit_metadata))
+        state.committed, state.commit_metadata = offset, commit_metadata
 
-    def drop_impossible_plan(self, work: PartitionWork, now_s: float) -> None:
+    def drop_impossible_plan(self, state: PartitionState, now_s: float) -> None:
         """Forget a plan beyond the end of the log.
 
         Only a broker that lost acknowledged messages leaves such a plan. Its offsets may never come
         again, and to wait for them would hold back the messages that are there.
         """
-        plan = work.batch.planned
-        if plan is None or now_s < work.plan_checked_at_s + self._settings.batch_timeout_seconds:
+        plan = state.batch.planned
+        if plan is None or now_s < state.plan_checked_at_s + self._settings.batch_timeout_seconds:
             return
-        work.plan_checked_at_s = now_s
+        state.plan_checked_at_s = now_s
         try:
-            end = self._reader.end_offset(work.partition)
+            end = self._reader.end_offset(state.partition)
         except BrokerUnavailable:
             return
         if end <= plan.hi:
-            _log.error("plan beyond the end of the log", partition=work.partition, plan=str(plan))
-            work.batch.forget_plan()
+            _log.error("plan beyond the end of the log", partition=state.partition, plan=str(plan))
+            state.batch.forget_plan()
 
-    def record(self, works: Collection[PartitionWork]) -> None:
+    def record(self, partitions: Collection[PartitionState]) -> None:
         """Record how far partitions are accounted for, where that has changed; blocks.
 
         Raises:
             StoreUnavailable: The server does not answer, or refuses this insert.
         """
         changed: dict[int, Progress] = {}
-        for work in works:
+        for state in partitions:
             # The next owner of a partition under review starts from the older record.
-            is_settled = work.progress.version and not work.review
-            if not is_settled or work.topic_id != self._watch.topic_id:
+            is_settled = state.progress.version and not state.review
+            if not is_settled or state.topic_id != self._topic_ids.topic_id:
                 continue
-            newest = work.progress._replace(
-                next_offset=max(work.progress.next_offset, self.next_offsets[work.partition]),
-                generation=work.generation,
+            newest = state.progress._replace(
+                next_offset=max(state.progress.next_offset, self.next_offsets[state.partition]),
+                generation=state.generation,
             )
-            if newest != work.progress:
-                changed[work.partition] = newest._replace(version=newest.version + 1)
+            if newest != state.progress:
+                changed[state.partition] = newest._replace(version=newest.version + 1)
         self._context.expect_store()
         try:
             write_progress(
                 self._store,
                 self._dataset.topic,
-                self._watch.topic_id,
+                self._topic_ids.topic_id,
                 changed,
                 self._settings.worker_id,
                 self._uptime,
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
-        for work in works:
-            work.progress = changed.get(work.partition, work.progress)
+        for state in partitions:
+            state.progress = changed.get(state.partition, state.progress)
 
-    def check(self, works: Mapping[int, PartitionWork]) -> None:
+    def check(self, partitions: Mapping[int, PartitionState]) -> None:
         """Compare the database's accounts with the worker's own, at intervals.
 
         A partition is accounted for anew in four cases: the topic was recreated, Kafka refuses a
@@ -154,36 +153,36 @@ class Positions:
         newest record.
         """
         for partition in self._reader.invalid:
-            if (work := works.get(partition)) is not None:
-                _review(work, "position")
-        topic_id = self._watch.topic_id
-        for work in works.values():
-            if work.topic_id != topic_id:
-                _review(work, "topic")
+            if (state := partitions.get(partition)) is not None:
+                _review(state, "position")
+        topic_id = self._topic_ids.topic_id
+        for state in partitions.values():
+            if state.topic_id != topic_id:
+                _review(state, "topic")
         now_s = time.monotonic()
-        settled = [each for each in works.values() if not each.review and not each.attempts]
+        settled = [each for each in partitions.values() if not each.review and not each.attempts]
         if now_s < self._checked_at_s + self._settings.offset_check_seconds or not settled:
             return
         self._checked_at_s = now_s
         self._context.expect_store()
         try:
-            self._notice_restart(works.values())
+            self._notice_restart(partitions.values())
             known = read_progress(self._store, self._dataset.topic, topic_id)
             orders = read_orders(self._store, self._dataset.topic, topic_id)
             gaps = recorded(self._store, self._dataset.topic)
-            for work in settled:
-                work.seen_end = self._reader.known_end_offset(work.partition)
-                found = known.progress.get(work.partition, UNRECORDED)
-                if found.version < work.progress.version:
-                    _review(work, "database")
-                elif pending(orders, work.partition, work.progress.orders_to_us):
-                    _review(work, "order")
-            self._close_repaired(gaps, works)
+            for state in settled:
+                state.seen_end = self._reader.known_end_offset(state.partition)
+                found = known.progress.get(state.partition, UNRECORDED)
+                if found.version < state.progress.version:
+                    _review(state, "database")
+                elif pending(orders, state.partition, state.progress.orders_to_us):
+                    _review(state, "order")
+            self._close_repaired(gaps, partitions)
             self.record([each for each in settled if not each.review])
         except (StoreUnavailable, QueryFailed) as error:
             _log.warning("cannot check offsets", dataset=self._dataset.name, error=str(error))
 
-    def _notice_restart(self, works: Collection[PartitionWork]) -> None:
+    def _notice_restart(self, partitions: Collection[PartitionState]) -> None:
         """Account anew for every partition if the server was restarted since the last look.
 
         Records are some seconds apart. A copy that is restored from between two of them has the
@@ -191,24 +190,24 @@ class Positions:
         """
         if not self._uptime.was_restarted():
             return
-        for work in works:
-            if work.progress.version:
-                work.progress = work.progress._replace(version=work.progress.version + 1)
-                _review(work, "database")
+        for state in partitions:
+            if state.progress.version:
+                state.progress = state.progress._replace(version=state.progress.version + 1)
+                _review(state, "database")
 
     def _close_repaired(
-        self, gaps: Sequence[DeliveryGap], works: Mapping[int, PartitionWork]
+        self, gaps: Sequence[DeliveryGap], partitions: Mapping[int, PartitionState]
     ) -> None:
         """Close gaps whose offsets were stored afterwards, and show how many stay open."""
         counts = dict.fromkeys(CAUSES, 0)
         for gap in gaps:
-            work = works.get(gap.partition)
-            if gap.state != OPEN or work is None:
+            state = partitions.get(gap.partition)
+            if gap.state != OPEN or state is None:
                 continue
             is_read = (
-                gap.topic_id == work.topic_id
-                and work.read_from is not None
-                and work.read_from <= gap.first
+                gap.topic_id == state.topic_id
+                and state.read_from is not None
+                and state.read_from <= gap.first
                 and self.next_offsets[gap.partition] > gap.last
             )
             if is_read:
@@ -220,69 +219,69 @@ class Positions:
         for cause, count in counts.items():
             metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(count)
 
-    def account(self, works: Collection[PartitionWork]) -> None:
+    def account(self, partitions: Collection[PartitionState]) -> None:
         """Account for the offsets of partitions that need it and hold no message; blocks."""
         now_s = time.monotonic()
-        for work in works:
-            if not work.review or not work.is_empty or now_s < work.review_at_s:
+        for state in partitions:
+            if not state.review or not state.is_empty or now_s < state.review_at_s:
                 continue
             try:
-                self._notice_restart(works)
-                self._account_for(work)
+                self._notice_restart(partitions)
+                self._account_for(state)
             except (BrokerUnavailable, CommitRejected, StoreUnavailable, QueryFailed) as error:
-                work.review_at_s = time.monotonic() + ACCOUNT_AGAIN_S
+                state.review_at_s = time.monotonic() + ACCOUNT_AGAIN_S
                 self._health.set(
-                    work.condition,
-                    f"partition {work.partition}: cannot account for its offsets: {error}",
+                    state.condition,
+                    f"partition {state.partition}: cannot account for its offsets: {error}",
                 )
                 _log.warning(
                     "cannot account for offsets",
                     dataset=self._dataset.name,
-                    partition=work.partition,
+                    partition=state.partition,
                     error=str(error),
                 )
 
-    def _account_for(self, work: PartitionWork) -> None:
+    def _account_for(self, state: PartitionState) -> None:
         """Decide where a partition goes on, and record each difference before it does."""
         self._context.expect_both()
         # The topic or the database may be another one by now.
         self._same_origin.check(again=True)
-        topic, partition, topic_id = self._dataset.topic, work.partition, self._watch.ask_now()
+        topic, partition, topic_id = self._dataset.topic, state.partition, self._topic_ids.ask_now()
         known = read_progress(self._store, topic, topic_id)
         found = known.progress.get(partition, UNRECORDED)
         orders = pending(read_orders(self._store, topic, topic_id), partition, found.orders_to_us)
         low, high = self._reader.ends(partition)
-        course = decide(
+        decision = decide(
             Situation(
                 partition,
                 topic_id,
                 low,
                 high,
-                work.committed,
-                work.known_mark(topic_id),
-                self._known_progress(work, known),
+                state.committed,
+                state.known_metadata(topic_id),
+                self._known_progress(state, known),
                 known.former.get(partition),
-                work.seen_end,
+                state.seen_end,
                 _joined(orders),
                 partition in self._reader.invalid,
             ),
             _Rows(self._store, self._dataset.table, partition),
         )
-        write_new(self._store, topic, course.gaps, "worker")
-        work.topic_id, work.generation = topic_id, course.generation
-        work.maybe_stored_to = course.maybe_stored_to
-        self._standstills.follow(topic_id)
-        # Commit the position and its mark first. A worker that dies in between leaves the same
-        # differences behind, and the mark of the rows that may already exist.
-        marked_to = work.mark.maybe_stored_to if work.mark else -1
-        is_new = course.start != (work.committed or 0) or marked_to < course.maybe_stored_to
-        if course.notice or is_new:
-            self.commit(work, course.start, course.plan)
+        write_new(self._store, topic, decision.gaps, "worker")
+        state.topic_id, state.generation = topic_id, decision.generation
+        state.maybe_stored_to = decision.maybe_stored_to
+        self._on_topic(topic_id)
+        # Commit the offset and its metadata first. A worker that dies in between leaves the same
+        # differences behind, and the metadata name the rows that may already exist.
+        noted_to = state.commit_metadata.maybe_stored_to if state.commit_metadata else -1
+        is_new = decision.start != (state.committed or 0) or noted_to < decision.maybe_stored_to
+        if decision.notice or is_new:
+            self.commit(state, decision.start, decision.plan)
         progress = Progress(
-            course.start,
-            course.generation,
+            decision.start,
+            decision.generation,
             max([found.orders_to_us, *(order.ordered_at_us for order in orders)]),
-            max(found.version, work.progress.version) + 1,
+            max(found.version, state.progress.version) + 1,
         )
         write_progress(
             self._store,
@@ -292,34 +291,34 @@ class Positions:
             self._settings.worker_id,
             self._uptime,
         )
-        work.progress = progress
+        state.progress = progress
         is_refused = self._reader.invalid.pop(partition, None) is not None
         if (
-            course.start != work.next_offset
+            decision.start != state.next_offset
             or is_refused
-            or work.review != "assigned"
-            or course.notice
+            or state.review != "assigned"
+            or decision.notice
         ):
-            self._reader.seek(partition, course.start)
-        self._go_on(work, course)
+            self._reader.seek(partition, decision.start)
+        self._go_on(state, decision)
 
-    def _go_on(self, work: PartitionWork, course: Decision) -> None:
-        _log_decision(self._dataset, work, course)
-        work.batch = work.batch.anew(course.plan)
-        work.next_offset = work.read_from = self.next_offsets[work.partition] = course.start
-        work.maybe_stored_to = course.maybe_stored_to
-        work.check_next = True
-        work.review = ""
-        work.silence.end()
-        self._health.clear(work.condition)
+    def _go_on(self, state: PartitionState, decision: Decision) -> None:
+        _log_decision(self._dataset, state, decision)
+        state.batch = state.batch.anew(decision.plan)
+        state.next_offset = state.read_from = self.next_offsets[state.partition] = decision.start
+        state.maybe_stored_to = decision.maybe_stored_to
+        state.check_next = True
+        state.review = ""
+        state.silence.end()
+        self._health.clear(state.condition)
 
-    def _known_progress(self, work: PartitionWork, known: Known) -> Progress | None:
+    def _known_progress(self, state: PartitionState, known: Known) -> Progress | None:
         """Return the recorded progress, or this worker's own if that is newer."""
-        found = known.progress.get(work.partition)
-        is_ours = work.progress.version and work.topic_id == self._watch.topic_id
-        if found is None or not is_ours or found.version < work.progress.version:
+        found = known.progress.get(state.partition)
+        is_ours = state.progress.version and state.topic_id == self._topic_ids.topic_id
+        if found is None or not is_ours or found.version < state.progress.version:
             return found
-        return found._replace(next_offset=max(found.next_offset, work.committed or 0))
+        return found._replace(next_offset=max(found.next_offset, state.committed or 0))
 
 
 class _Rows:
@@ -338,27 +337,27 @@ class _Rows:
         return self._store.first_missing_offset(*self._place, first, end)
 
 
-def _review(work: PartitionWork, reason: str) -> None:
+def _review(state: PartitionState, reason: str) -> None:
     """Account for the offsets of a partition anew, once its messages are stored."""
-    if work.review:
+    if state.review:
         return
-    _log.info("offsets are checked", partition=work.partition, reason=reason)
-    work.review, work.review_at_s = reason, 0.0
-    work.forget_plan()
+    _log.info("offsets are checked", partition=state.partition, reason=reason)
+    state.review, state.review_at_s = reason, 0.0
+    state.forget_plan()
 
 
-def _log_decision(dataset: Dataset, work: PartitionWork, course: Decision) -> None:
-    if course.notice:
+def _log_decision(dataset: Dataset, state: PartitionState, decision: Decision) -> None:
+    if decision.notice:
         _log.warning(
             "offsets differ",
             dataset=dataset.name,
-            partition=work.partition,
-            reason=course.notice,
-            position=work.committed,
-            goes_on_at=course.start,
-            generation=course.generation,
+            partition=state.partition,
+            reason=decision.notice,
+            position=state.committed,
+            goes_on_at=decision.start,
+            generation=decision.generation,
         )
-    for gap in course.gaps:
+    for gap in decision.gaps:
         _log.error(
             "delivery gap",
             dataset=dataset.name,

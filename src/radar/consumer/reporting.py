@@ -9,7 +9,7 @@ import structlog
 from radar.consumer.batch import InsertBlock
 from radar.consumer.chunk import ColumnBlock
 from radar.consumer.delivery_gaps import CAUSES
-from radar.consumer.partition import PartitionWork, condition
+from radar.consumer.partition import PartitionState, condition
 from radar.datasets import Dataset
 from radar.errors import StoreUnavailable
 from radar.telemetry import metrics
@@ -21,22 +21,22 @@ ALARM_INTERVAL_S = 60.0
 _log = structlog.get_logger()
 
 
-class WorkerTelemetry:
+class WorkerReporter:
     """Reports the state of one worker's partitions."""
 
     def __init__(
-        self, dataset: Dataset, health: Health, works: Mapping[int, PartitionWork]
+        self, dataset: Dataset, health: Health, partitions: Mapping[int, PartitionState]
     ) -> None:
         """Start without partitions.
 
         Args:
             dataset: The dataset that the worker stores.
             health: The health of the process.
-            works: The assigned partitions; the worker changes this mapping.
+            partitions: The assigned partitions; the worker changes this mapping.
         """
         self._dataset = dataset
         self._health = health
-        self._works = works
+        self._partitions = partitions
         # Create the counters that alerts look at before they count.
         metrics.INSERT_RETRIES.labels(dataset.name)
 
@@ -47,14 +47,16 @@ class WorkerTelemetry:
         else:
             self._health.set("group", f"{self._dataset.group}: waits for its partitions")
 
-    def assigned(self, work: PartitionWork) -> None:
+    def assigned(self, state: PartitionState) -> None:
         """Report a new partition."""
         _log.info(
             "assigned",
             dataset=self._dataset.name,
-            partition=work.partition,
-            offset=work.committed,
-            plan=str(work.mark.plan) if work.mark and work.mark.plan else None,
+            partition=state.partition,
+            offset=state.committed,
+            plan=str(state.commit_metadata.plan)
+            if state.commit_metadata and state.commit_metadata.plan
+            else None,
         )
 
     def revoked(self, partitions: Sequence[int]) -> None:
@@ -66,17 +68,17 @@ class WorkerTelemetry:
     def rebalanced(self) -> None:
         """Count the partitions after a rebalance."""
         metrics.REBALANCES.labels(self._dataset.name).inc()
-        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._works))
+        metrics.ASSIGNED.labels(self._dataset.name).set(len(self._partitions))
         self._count_halted()
         self._count_floods()
-        if not self._works:
+        if not self._partitions:
             for cause in CAUSES:
                 metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
 
-    def stored(self, work: PartitionWork, block: InsertBlock, bad: int) -> None:
+    def stored(self, state: PartitionState, block: InsertBlock, bad: int) -> None:
         """Report a stored and committed block, with its number of bad messages."""
-        self._flood(work)
-        self._health.clear(work.condition)
+        self._flood(state)
+        self._health.clear(state.condition)
         self._count_halted()
         dataset, good = self._dataset.name, block.size - bad
         metrics.BLOCKS.labels(dataset).inc()
@@ -84,63 +86,64 @@ class WorkerTelemetry:
         metrics.BLOCK_ROWS.labels(dataset).observe(good)
         latency_s = 0.0
         if block.parts:
-            latency_s = max(0.0, work.inserted_at_s - _oldest_us(block.parts) / 1e6)
+            latency_s = max(0.0, state.inserted_at_s - _oldest_us(block.parts) / 1e6)
             metrics.LATENCY_SECONDS.labels(dataset).observe(latency_s)
         _log.info(
             "block stored",
             dataset=dataset,
-            partition=work.partition,
+            partition=state.partition,
             lo=block.plan.lo,
             hi=block.plan.hi,
             rows=good,
             dead_letters=bad,
             latency_s=round(latency_s, 3),
-            commit_s=round(time.time() - work.inserted_at_s, 4),
+            commit_s=round(time.time() - state.inserted_at_s, 4),
         )
 
-    def waits(self, work: PartitionWork, error: Exception) -> None:
+    def waits(self, state: PartitionState, error: Exception) -> None:
         """Report a block that the worker will try again later."""
         if isinstance(error, StoreUnavailable):
             metrics.INSERT_RETRIES.labels(self._dataset.name).inc()
         self._health.set(
-            work.condition,
-            f"partition {work.partition}: attempt {work.attempts} to store a block failed: {error}",
+            state.condition,
+            f"partition {state.partition}: attempt {state.attempts} to store a block failed:"
+            f" {error}",
         )
         _log.warning(
             "block waits",
             dataset=self._dataset.name,
-            partition=work.partition,
-            step=work.step.name.lower(),
-            attempts=work.attempts,
+            partition=state.partition,
+            step=state.step.name.lower(),
+            attempts=state.attempts,
             error=str(error),
         )
 
-    def halted(self, work: PartitionWork, block: InsertBlock, error: Exception) -> None:
+    def halted(self, state: PartitionState, block: InsertBlock, error: Exception) -> None:
         """Raise the alarm about a partition with too many bad messages."""
         self._count_halted()
-        self._health.set(work.condition, f"partition {work.partition} is halted: {error}")
+        self._health.set(state.condition, f"partition {state.partition} is halted: {error}")
         _log.error(
             "partition halted",
             dataset=self._dataset.name,
-            partition=work.partition,
+            partition=state.partition,
             offset=block.plan.lo,
             error=str(error),
             remedy="correct their publisher or the workers; or restart with MAX_BAD_SHARE=1 and"
             " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
         )
 
-    def _flood(self, work: PartitionWork) -> None:
+    def _flood(self, state: PartitionState) -> None:
         """Raise the alarm about one market whose messages are bad; its partition goes on."""
-        flood = work.breaker.flood
+        flood = state.breaker.flood
         now_s = time.monotonic()
         if flood is None:
-            work.flood_alarm_at_s = None
-        elif work.flood_alarm_at_s is None or now_s >= work.flood_alarm_at_s:
-            work.flood_alarm_at_s = now_s + ALARM_INTERVAL_S
+            state.flood_alarm_at_s = None
+        elif state.flood_alarm_at_s is None or now_s >= state.flood_alarm_at_s:
+            state.flood_alarm_at_s = now_s + ALARM_INTERVAL_S
             _log.error(
                 "one market sends too many bad messages",
                 dataset=self._dataset.name,
-                partition=work.partition,
+                partition=state.partition,
                 market=printable(flood.market.decode(errors="backslashreplace")),
                 bad=flood.bad,
                 messages=flood.messages,
@@ -150,11 +153,11 @@ class WorkerTelemetry:
         self._count_floods()
 
     def _count_floods(self) -> None:
-        floods = sum(work.breaker.flood is not None for work in self._works.values())
+        floods = sum(state.breaker.flood is not None for state in self._partitions.values())
         metrics.FLOODING.labels(self._dataset.name).set(floods)
 
     def _count_halted(self) -> None:
-        halted = sum(work.halted for work in self._works.values())
+        halted = sum(state.halted for state in self._partitions.values())
         metrics.HALTED.labels(self._dataset.name).set(halted)
 
 
