@@ -192,6 +192,22 @@ def test_restore_stores_deleted_rows_again_while_the_worker_runs(
     assert "holds no message of that range" in run("restore", "trades", "0", "--from", "6", code=2)
 
 
+def test_restore_is_obeyed_after_a_block_that_needed_a_second_attempt(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    worker = start()
+    publish(settings, 0)
+    eventually(lambda: stored(store) == 1 and waiting(settings) == 0, "the first row")
+    store.command(f"RENAME TABLE {TRADES.table} TO away")
+    publish(settings, *range(1, 6))
+    eventually(lambda: "block waits" in worker.log.read_text(), "the insert fails")
+    store.command(f"RENAME TABLE away TO {TRADES.table}")
+    eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the rows")
+    delete_rows(store)
+    run("restore", "trades", "all", "--yes")
+    eventually(lambda: offsets(store) == list(range(6)), "the rows again")
+
+
 @pytest.mark.fault(
     "The database is replaced by an older copy of itself while workers run",
     report="the rows since are stored again; what Kafka has deleted is a gap restored_database",

@@ -334,6 +334,7 @@ class Worker:
         self._reporter.stored(state, block, len(bad))
         state.block = None
         state.requests = []
+        state.attempts = 0
 
     def _halt(self, state: PartitionState, error: TooManyInvalid) -> None:
         """Leave a block as it is, raise the alarm, and look again later.
