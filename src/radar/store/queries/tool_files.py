@@ -1,0 +1,182 @@
+"""Queries of files for other programs: one market and UTC day, in the order of receipt.
+
+The placeholders are `source`, `symbol` and `day`. Queries of book updates also take `pieces`: a
+JSON list of chain, first and last place; other updates are left out.
+"""
+
+_MARKET = "source = {source:String} AND symbol = {symbol:String}"
+_BEGIN = "toDateTime64({day:Date}, 6, 'UTC')"
+_RECEIVED = (
+    f"{_MARKET} AND received_at >= {_BEGIN}"
+    " AND received_at < toDateTime64({day:Date} + 1, 6, 'UTC')"
+)
+_NO_TIME = "toDateTime64(0, 6, 'UTC')"
+
+
+def _text(number: str) -> str:
+    """Return the SQL of the shortest decimal text of a double, without an exponent."""
+    decimal = f"toDecimal256OrNull(toString({number}), 40)"
+    return (
+        f"if(position(toString({number}), 'e') = 0, toString({number}),"
+        f" if(toFloat64({decimal}) = {number}, assumeNotNull(toString({decimal})),"
+        f" toString({number})))"
+    )
+
+
+def _field(text: str) -> str:
+    """Return the SQL of a text as a field of CSV."""
+    return (
+        f"if(match({text}, '[,\"\\\\r\\\\n]'),"
+        f" concat('\"', replaceAll({text}, '\"', '\"\"'), '\"'), toString({text}))"
+    )
+
+
+def _micro(time: str) -> str:
+    return f"toUnixTimestamp64Micro({time})"
+
+
+def _exchange_us(time: str) -> str:
+    """Return the SQL of the exchange's time, or of the receipt where the exchange sends none."""
+    return f"{_micro(f'if({time} > {_NO_TIME}, {time}, received_at)')}"
+
+
+def _line(*fields: str) -> str:
+    return "concat(" + ", ',', ".join(f"toString({each})" for each in fields) + ")"
+
+
+_WHOSE = (_field("source"), _field("symbol"))
+
+# Of the file's lines: their count, first and last time of receipt.
+_FACTS = (
+    "count(), toUnixTimestamp64Micro(min(received_at)), toUnixTimestamp64Micro(max(received_at))"
+)
+
+_TRADES = f"FROM trades WHERE {_RECEIVED}"
+TARDIS_TRADES = (
+    "SELECT "
+    + _line(
+        *_WHOSE,
+        _exchange_us("event_time_us"),
+        _micro("received_at"),
+        _field("native_id"),
+        "side",
+        "price",
+        "base_amount",
+    )
+    + f" {_TRADES} ORDER BY received_at, event_time_us, native_sequence, trade_id"
+)
+TARDIS_TRADES_FACTS = f"SELECT {_FACTS} {_TRADES}"
+
+# Both sides of the book at the times of receipt of either: each as it was last received that day.
+_BOOKS = (
+    "SELECT received_at, any(event_time) AS event_time,"
+    " countIf(side = 'bid') > 0 AS has_bids, countIf(side = 'ask') > 0 AS has_asks,"
+    " anyIf((prices, quantities), side = 'bid') AS bids,"
+    " anyIf((prices, quantities), side = 'ask') AS asks FROM"
+    " (SELECT received_at, event_time, side,"
+    f" arrayMap(x -> {_text('x')}, arraySlice(prices, 1, {{levels:UInt16}})) AS prices,"
+    f" arrayMap(x -> {_text('x')}, arraySlice(quantities, 1, {{levels:UInt16}})) AS quantities"
+    f" FROM orderbook_depth FINAL WHERE {_RECEIVED}) GROUP BY received_at"
+)
+TARDIS_BOOKS = (
+    "SELECT "
+    + _line(
+        _field("{source:String}"),
+        _field("{symbol:String}"),
+        _exchange_us("event_time"),
+        _micro("received_at"),
+        "arrayStringConcat(arrayMap(i -> concat(last_asks.1[i], ',', last_asks.2[i], ',',"
+        " last_bids.1[i], ',', last_bids.2[i]), range(1, {levels:UInt16} + 1)), ',')",
+    )
+    + " FROM (SELECT received_at, event_time,"
+    " argMaxIf(bids, received_at, has_bids) OVER until_then AS last_bids,"
+    " argMaxIf(asks, received_at, has_asks) OVER until_then AS last_asks"
+    f" FROM ({_BOOKS}) WINDOW until_then AS (ORDER BY received_at"
+    " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) ORDER BY received_at"
+)
+TARDIS_BOOKS_FACTS = (
+    f"SELECT {_FACTS} FROM (SELECT DISTINCT received_at FROM orderbook_depth FINAL"
+    f" WHERE {_RECEIVED})"
+)
+
+# The parts of the day's chains without a hole, and the whole books in each: time and place.
+RUNS = (
+    "SELECT chain, min(place), max(place), toUnixTimestamp64Micro(min(received_at)),"
+    " toUnixTimestamp64Micro(max(received_at)),"
+    " arraySort(groupArrayIf((toUnixTimestamp64Micro(received_at), place), is_snapshot)) FROM"
+    " (SELECT chain, place, received_at, is_snapshot,"
+    " toInt64(place) - toInt64(row_number() OVER (PARTITION BY chain ORDER BY place)) AS run"
+    f" FROM book_updates FINAL WHERE {_RECEIVED}) GROUP BY chain, run ORDER BY 4, chain, 2"
+)
+# The newest update before the day, and whether the book of then can be rebuilt.
+BEFORE = (
+    "SELECT chain, place, (SELECT any(is_complete) FROM"
+    " book_at(exchange = {source:String}, symbol = {symbol:String},"
+    f" at = {_BEGIN} - toIntervalMicrosecond(1)))"
+    f" FROM book_updates WHERE {_MARKET} AND received_at < {_BEGIN}"
+    " ORDER BY received_at DESC, place DESC LIMIT 1"
+)
+
+
+def _updates(*, carried: bool) -> str:
+    """Return the query of book updates of the chosen pieces.
+
+    Args:
+        carried: Begin with the whole book of midnight, rebuilt from the updates before.
+    """
+    columns = (
+        "received_at, event_time, chain, place, is_snapshot,"
+        " bid_prices, bid_quantities, ask_prices, ask_quantities"
+    )
+    chosen = (
+        f"SELECT {columns} FROM book_updates FINAL WHERE {_RECEIVED} AND arrayExists(piece ->"
+        " piece.1 = chain AND place BETWEEN piece.2 AND piece.3,"
+        " JSONExtract({pieces:String}, 'Array(Tuple(String, UInt64, UInt64))'))"
+    )
+    if not carried:
+        return chosen
+    sides = ", ".join(
+        f"arrayMap(level -> level.{n}, arraySort(level -> {sign}level.1,"
+        f" groupArrayIf((price, quantity), side = '{side}')))"
+        for side, sign in (("bid", "-"), ("ask", ""))
+        for n in (1, 2)
+    )
+    return (
+        f"{chosen} UNION ALL SELECT {_BEGIN}, {_NO_TIME}, '', 0, true, {sides}"
+        " FROM book_at(exchange = {source:String}, symbol = {symbol:String},"
+        f" at = {_BEGIN} - toIntervalMicrosecond(1))"
+    )
+
+
+def tardis_updates(*, carried: bool) -> str:
+    """Return the query of the lines of `incremental_book_L2`; see `_updates`."""
+    line = _line(
+        _field("{source:String}"),
+        _field("{symbol:String}"),
+        _exchange_us("event_time"),
+        _micro("received_at"),
+        "if(is_snapshot, 'true', 'false')",
+        "level.1",
+        _text("level.2"),
+        _text("level.3"),
+    )
+    return f"SELECT {line} FROM ({_levels(carried=carried)}) ORDER BY received_at, chain, place, n"
+
+
+def tardis_updates_facts(*, carried: bool) -> str:
+    """Return the query of their count, first and last time; see `_updates`."""
+    return f"SELECT {_FACTS} FROM ({_levels(carried=carried)})"
+
+
+def _levels(*, carried: bool) -> str:
+    levels = ", ".join(
+        f"arrayMap((price, quantity) -> ('{side}', price, quantity),"
+        f" {side}_prices, {side}_quantities)"
+        for side in ("bid", "ask")
+    )
+    return (
+        "SELECT received_at, event_time, chain, place, is_snapshot, level, n FROM"
+        " (SELECT received_at, event_time, chain, place, is_snapshot,"
+        f" arrayConcat({levels}) AS levels FROM ({_updates(carried=carried)}))"
+        " ARRAY JOIN levels AS level, arrayEnumerate(levels) AS n"
+    )

@@ -1,0 +1,327 @@
+"""`radar export` for other programs: the exact rows of their files, and the manifest."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from market_data import MONDAY, insert, side, trade, us
+from radar import __version__
+from radar.codec import message_format
+from radar.datasets import BOOK_UPDATES, DEPTH, GAPS, TRADES, WATCHES
+from radar.errors import ConfigurationError
+from radar.producer.book_updates import BookChains
+from radar.reading.export import Exported, ExportRequest, export
+from radar.reading.formats.book_updates import Piece, Run, choose
+from radar.records import (
+    OPEN,
+    BookSide,
+    BookUpdate,
+    Gap,
+    GapCause,
+    SessionReport,
+    Trade,
+)
+from radar.settings import Settings
+from radar.store.client import Store
+
+DAY_US = 86_400_000_000
+T0 = us(MONDAY)
+DAY = f"{MONDAY:%Y-%m-%d}"
+NEXT_DAY = f"{MONDAY + timedelta(days=1):%Y-%m-%d}"
+
+
+def update(
+    at_us: int,
+    bids: Sequence[tuple[float, float]],
+    asks: Sequence[tuple[float, float]],
+    *,
+    whole: bool = False,
+    begins: bool = False,
+    event_time_us: int = 0,
+) -> BookUpdate:
+    return BookUpdate(
+        source="wallex",
+        symbol="USDTTMN",
+        base="USDT",
+        quote="TMN",
+        begins=begins,
+        is_snapshot=whole or begins,
+        bids=tuple(bids),
+        asks=tuple(asks),
+        received_at_us=at_us,
+        event_time_us=event_time_us,
+        sequence=0,
+        verified=False,
+    )
+
+
+def exact_trade(at_us: int, received_at_us: int, price: str, native_id: str = "") -> Trade:
+    return Trade(
+        source="wallex",
+        symbol="USDTTMN",
+        base="USDT",
+        quote="TMN",
+        side=trade(0, 0, "1").side,
+        price=price,
+        base_amount="0.000000000000000001",
+        event_time_ms=at_us // 1000,
+        received_at_us=received_at_us,
+        native_id=native_id,
+        event_time_us=at_us,
+    )
+
+
+def put_trades(store: Store, trades: Sequence[Trade]) -> None:
+    values = [message_format.encode_trade(each, f"{n + 1:032x}") for n, each in enumerate(trades)]
+    insert(store, TRADES, values, "trades")
+
+
+def put_updates(store: Store, updates: Sequence[BookUpdate], name: str = "updates") -> None:
+    chains = BookChains()
+    insert(store, BOOK_UPDATES, [chains.message(each)[1] for each in updates], name)
+
+
+def lines(path: Path) -> list[str]:
+    return gzip.decompress(path.read_bytes()).decode().splitlines()
+
+
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads((folder / "manifest.json").read_text())["files"]
+    return found
+
+
+def test_trades_of_tardis_are_exact_and_ordered_by_receipt(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(
+        store,
+        [
+            exact_trade(T0 + 7, T0 + 2_000_000, "31704.1234567890123456", "id:7"),
+            # Before midnight by the exchange's clock, after it by ours.
+            exact_trade(T0 - 3, T0 + 5, "12345678901234567890"),
+            exact_trade(T0 + DAY_US - 1, T0 + DAY_US, "2"),
+        ],
+    )
+    wanted = ExportRequest("trades", "tardis")
+    assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
+    path = tmp_path / f"tardis/wallex_trades_{DAY}_USDTTMN.csv.gz"
+    amount = "0.000000000000000001"
+    assert lines(path) == [
+        "exchange,symbol,timestamp,local_timestamp,id,side,price,amount",
+        f"wallex,USDTTMN,{T0 - 3},{T0 + 5},,buy,12345678901234567890,{amount}",
+        f"wallex,USDTTMN,{T0 + 7},{T0 + 2_000_000},id:7,buy,31704.1234567890123456,{amount}",
+    ]
+    next_path = tmp_path / f"tardis/wallex_trades_{NEXT_DAY}_USDTTMN.csv.gz"
+    assert lines(next_path)[1:] == [
+        f"wallex,USDTTMN,{T0 + DAY_US - 1},{T0 + DAY_US},,buy,2,{amount}"
+    ]
+    entry = entries(tmp_path / "tardis")[path.name]
+    assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (entry["rows"], entry["bytes"]) == (2, path.stat().st_size)
+    assert (entry["first"], entry["last"]) == (
+        f"{DAY}T00:00:00.000005Z",
+        f"{DAY}T00:00:02.000000Z",
+    )
+
+
+def test_book_snapshots_of_tardis_hold_both_sides(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    books = [
+        side(BookSide.BID, [99.5, 1e-7], T0),
+        side(BookSide.ASK, [100.5 + n for n in range(6)], T0 + 5),
+        side(BookSide.BID, [], T0 + 9),
+        side(BookSide.BID, [1e22], T0 + 10),
+        side(BookSide.ASK, [3e22], T0 + 10),
+    ]
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "book")
+    wanted = ExportRequest("depth", "tardis")
+    assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
+    head, *rows = lines(tmp_path / f"tardis/wallex_book_snapshot_5_{DAY}_USDTTMN.csv.gz")
+    levels = "".join(
+        f",asks[{n}].price,asks[{n}].amount,bids[{n}].price,bids[{n}].amount" for n in range(5)
+    )
+    assert head == f"exchange,symbol,timestamp,local_timestamp{levels}"
+    asks = ["100.5,1", "101.5,2", "102.5,3", "103.5,4", "104.5,5"]
+    whose = "wallex,USDTTMN"
+    assert rows == [
+        f"{whose},{T0},{T0},,,99.5,1,,,0.0000001,2" + ",,,," * 3,
+        f"{whose},{T0 + 5},{T0 + 5},{asks[0]},99.5,1,{asks[1]},0.0000001,2,"
+        + ",".join(f"{each},," for each in asks[2:]),
+        f"{whose},{T0 + 9},{T0 + 9}," + ",".join(f"{each},," for each in asks),
+        f"{whose},{T0 + 10},{T0 + 10},3{'0' * 22},1,1{'0' * 22},1" + ",,,," * 4,
+    ]
+    whole = lines(tmp_path / f"tardis/wallex_book_snapshot_25_{DAY}_USDTTMN.csv.gz")
+    assert len(whole) == 5
+    assert {line.count(",") for line in whole} == {3 + 100}
+    assert ",105.5,6,," in whole[2]
+
+
+def test_updates_of_tardis_begin_each_day_with_the_whole_book(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_updates(
+        store,
+        [
+            update(T0 + 1, [(99.0, 1.0), (98.0, 2.0)], [(101.0, 1.5)], begins=True),
+            update(T0 + 2, [(98.0, 0.0)], [(100.5, 0.25)], event_time_us=T0 + 1),
+            update(T0 + DAY_US + 3, [(97.0, 4.0)], []),
+        ],
+    )
+    wanted = ExportRequest("book_updates", "tardis")
+    assert export(store_settings, wanted, tmp_path) == Exported(written=2, skipped=0)
+    name = "tardis/wallex_incremental_book_L2_{}_USDTTMN.csv.gz"
+    assert lines(tmp_path / name.format(DAY)) == [
+        "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount",
+        f"wallex,USDTTMN,{T0 + 1},{T0 + 1},true,bid,99,1",
+        f"wallex,USDTTMN,{T0 + 1},{T0 + 1},true,bid,98,2",
+        f"wallex,USDTTMN,{T0 + 1},{T0 + 1},true,ask,101,1.5",
+        f"wallex,USDTTMN,{T0 + 1},{T0 + 2},false,bid,98,0",
+        f"wallex,USDTTMN,{T0 + 1},{T0 + 2},false,ask,100.5,0.25",
+    ]
+    midnight = T0 + DAY_US
+    assert lines(tmp_path / name.format(NEXT_DAY))[1:] == [
+        f"wallex,USDTTMN,{midnight},{midnight},true,bid,99,1",
+        f"wallex,USDTTMN,{midnight},{midnight},true,ask,100.5,0.25",
+        f"wallex,USDTTMN,{midnight},{midnight},true,ask,101,1.5",
+        f"wallex,USDTTMN,{midnight + 3},{midnight + 3},false,bid,97,4",
+    ]
+
+
+def test_updates_after_a_missing_one_wait_for_the_next_whole_book(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    chains = BookChains()
+    values = [
+        chains.message(each)[1]
+        for each in (
+            update(T0 + 1, [(99.0, 1.0)], [], begins=True),
+            update(T0 + 2, [(98.0, 1.0)], []),
+            update(T0 + 3, [(97.0, 1.0)], []),
+            update(T0 + 4, [(96.0, 1.0)], [], whole=True),
+            update(T0 + 5, [(95.0, 1.0)], []),
+        )
+    ]
+    # A second connection recorded the same book meanwhile.
+    put_updates(store, [update(T0 + 2, [(90.0, 1.0)], [], begins=True)], "other")
+    insert(store, BOOK_UPDATES, [values[0], *values[2:]], "updates")
+    export(store_settings, ExportRequest("book_updates", "tardis"), tmp_path)
+    path = tmp_path / f"tardis/wallex_incremental_book_L2_{DAY}_USDTTMN.csv.gz"
+    prices = [line.split(",")[6] for line in lines(path)[1:]]
+    assert prices == ["99", "90", "96", "95"]
+
+
+def test_pieces_follow_one_another() -> None:
+    first = Run("a", 0, 9, 100, ((10, 0), (60, 6)))
+    second = Run("b", 5, 20, 200, ((50, 5), (150, 15)))
+    third = Run("c", 0, 1, 150, ((140, 0),))
+    assert choose([]) == ()
+    assert choose([Run("a", 3, 9, 100, ())]) == ()
+    assert choose([second, first]) == (Piece("a", 0, 9), Piece("b", 15, 20))
+    assert choose([second, first, third]) == (Piece("a", 0, 9), Piece("c", 0, 1))
+
+
+def watched(store: Store) -> None:
+    """Insert a session of trades with a gap that is not repaired, on both days."""
+    session = SessionReport(
+        source="wallex",
+        record_kind="trades",
+        connection="ab",
+        symbols=("USDTTMN",),
+        began_at_us=T0,
+        ended_at_us=T0 + DAY_US * 2,
+        end_reason=OPEN,
+        interval_ms=0,
+        received_at_us=T0 + DAY_US * 2,
+    )
+    gap = Gap(
+        source="wallex",
+        record_kind="trades",
+        cause=GapCause.MUTE,
+        symbols=("USDTTMN",),
+        began_at_us=T0 + DAY_US - 1_000_000,
+        ended_at_us=T0 + DAY_US + 500_000,
+        repaired=False,
+        received_at_us=T0 + DAY_US + 1_000_000,
+    )
+    insert(store, WATCHES, [message_format.encode_session(session)], "watch")
+    insert(store, GAPS, [message_format.encode_gap(gap)], "gap")
+
+
+def test_manifest_holds_what_is_missing_and_keeps_unchanged_files(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(store, [exact_trade(T0, T0, "1"), exact_trade(T0 + DAY_US, T0 + DAY_US, "2")])
+    watched(store)
+    parquet = ExportRequest("trades", "parquet")
+    export(store_settings, parquet, tmp_path)
+    folder = tmp_path / "trades"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["format_version"], manifest["radar_version"]) == (1, __version__)
+    first, second = (manifest["files"][f"wallex/USDTTMN/{day}.parquet"] for day in (DAY, NEXT_DAY))
+    assert (first["kind"], first["exchange"], first["symbol"]) == ("trades", "wallex", "USDTTMN")
+    assert (first["rows"], first["first"]) == (1, f"{DAY}T00:00:00.000000Z")
+    gap = {
+        "dataset": "trades",
+        "began_at": f"{DAY}T23:59:59.000000Z",
+        "ended_at": f"{NEXT_DAY}T00:00:00.500000Z",
+        "cause": "mute",
+        "repaired": False,
+    }
+    assert first["gaps"] == second["gaps"] == [gap]
+    assert first["coverage"]["trades"]["gaps_s"] == 1
+    assert first["coverage"]["trades"]["complete_share"] == pytest.approx(1 - 1 / 86_400)
+    assert second["coverage"]["trades"]["gaps_s"] == 0.5
+
+    # Another format of the dataset adds its files; the entries of others stay.
+    wanted = ExportRequest("trades", "csv", last=MONDAY.date())
+    export(store_settings, wanted, tmp_path)
+    both = entries(folder)
+    assert sorted(both) == [
+        f"wallex/USDTTMN/{DAY}.csv",
+        f"wallex/USDTTMN/{DAY}.parquet",
+        f"wallex/USDTTMN/{NEXT_DAY}.parquet",
+    ]
+    assert both[f"wallex/USDTTMN/{DAY}.parquet"] == first
+    assert both[f"wallex/USDTTMN/{NEXT_DAY}.parquet"] == second
+    for name, entry in both.items():
+        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        assert (entry["sha256"], entry["bytes"]) == (digest, (folder / name).stat().st_size)
+
+
+def test_manifest_that_cannot_be_read_is_not_overwritten(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(store, [exact_trade(T0, T0, "1")])
+    path = tmp_path / "trades" / "manifest.json"
+    path.parent.mkdir()
+    for text, words in (
+        ("{", "remove it, and export again"),
+        ('{"format_version": 2}', "another folder"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigurationError, match=words):
+            export(store_settings, ExportRequest("trades", "csv"), tmp_path)
+        assert path.read_text() == text
+
+
+def test_names_of_markets_lead_to_no_other_folder(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    trades = [trade(T0 // 1000, T0, "1", symbol) for symbol in ("AAAAb/../../c", "AAAAb:c")]
+    put_trades(store, trades)
+    export(store_settings, ExportRequest("", "tardis"), tmp_path)
+    found = {path.name for path in (tmp_path / "tardis").glob("*.csv.gz")}
+    names = ("AAAAb%2F%2E%2E%2F%2E%2E%2Fc", "AAAAb%3Ac")
+    assert found == {f"wallex_trades_{DAY}_{name}.csv.gz" for name in names}
+
+
+def test_columns_need_a_dataset(store_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="needs a dataset: name one of trades, depth"):
+        export(store_settings, ExportRequest("", "parquet"), tmp_path)
