@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from market_data import MONDAY, insert, side, trade, us
@@ -18,10 +19,12 @@ from radar.errors import ConfigurationError
 from radar.producer.book_updates import BookChains
 from radar.reading.export import Exported, ExportRequest, export
 from radar.reading.formats.book_updates import Piece, Run, choose
+from radar.reading.formats.hftbacktest import EXCHANGE, LOCAL
 from radar.records import (
     OPEN,
     BookSide,
     BookUpdate,
+    DepthSnapshot,
     Gap,
     GapCause,
     SessionReport,
@@ -325,3 +328,92 @@ def test_names_of_markets_lead_to_no_other_folder(
 def test_columns_need_a_dataset(store_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="needs a dataset: name one of trades, depth"):
         export(store_settings, ExportRequest("", "parquet"), tmp_path)
+
+
+def put_book(store: Store, books: Sequence[DepthSnapshot]) -> None:
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "book")
+
+
+def events(path: Path) -> list[tuple[Any, ...]]:
+    """Return flags, both times in microseconds after T0, price and quantity of each row."""
+    return [
+        (int(ev), int(exchange) // 1000 - T0, int(local) // 1000 - T0, float(price), float(amount))
+        for ev, exchange, local, price, amount, *_rest in np.load(path)["data"].tolist()
+    ]
+
+
+BOTH, BUY, SELL = EXCHANGE | LOCAL, 1 << 29, 1 << 28
+TRADED, CHANGED, CLEARED, SNAPSHOT = 2, 1, 3, 4
+
+
+def test_events_of_hftbacktest_are_trades_and_snapshots(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(store, [exact_trade(T0 + 1_000, T0 + 30, "99.1")])
+    put_book(
+        store,
+        [side(BookSide.BID, [99.5, 99.0], T0 + 10), side(BookSide.ASK, [100.5], T0 + 30)],
+    )
+    wanted = ExportRequest("", "hftbacktest")
+    assert export(store_settings, wanted, tmp_path) == Exported(written=1, skipped=0)
+    path = tmp_path / f"hftbacktest/wallex/USDTTMN/{DAY}.npz"
+    found = events(path)
+    shift = 970
+    assert [(ev, exch, local, qty) for ev, exch, local, _px, qty in found] == [
+        (BOTH | CLEARED | BUY, 10, 10 + shift, 0),
+        (BOTH | SNAPSHOT | BUY, 10, 10 + shift, 1),
+        (BOTH | SNAPSHOT | BUY, 10, 10 + shift, 2),
+        # By the exchange's clock before the trade, by the receipt after it.
+        (EXCHANGE | CLEARED | SELL, 30, 30 + shift, 0),
+        (EXCHANGE | SNAPSHOT | SELL, 30, 30 + shift, 1),
+        (BOTH | TRADED | BUY, 1_000, 30 + shift, 1e-18),
+        (LOCAL | CLEARED | SELL, 30, 30 + shift, 0),
+        (LOCAL | SNAPSHOT | SELL, 30, 30 + shift, 1),
+    ]
+    assert [price for *_, price, _qty in found if price == price][-2:] == [99.1, 100.5]
+    entry = entries(tmp_path / "hftbacktest")[f"wallex/USDTTMN/{DAY}.npz"]
+    assert (entry["trades"], entry["book"], entry["local_time_shift_ns"]) == (
+        1,
+        "depth",
+        shift * 1000,
+    )
+    assert (entry["tick_size"], entry["lot_size"]) == ("0.1", "0.000000000000000001")
+
+
+def test_events_of_hftbacktest_are_updates_if_there_are_any(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_book(store, [side(BookSide.BID, [1.0], T0 + 1)])
+    put_updates(
+        store,
+        [
+            update(T0 + 1, [(99.0, 1.0)], [(101.0, 1.5)], begins=True),
+            update(T0 + 5, [(99.0, 0.0)], [(100.5, 0.25)], event_time_us=T0 + 2),
+        ],
+    )
+    export(store_settings, ExportRequest("", "hftbacktest"), tmp_path)
+    found = events(tmp_path / f"hftbacktest/wallex/USDTTMN/{DAY}.npz")
+    assert [each[:3] for each in found[:2]] == [
+        (BOTH | CLEARED | BUY, 1, 1),
+        (BOTH | CLEARED | SELL, 1, 1),
+    ]
+    assert found[2:] == [
+        (BOTH | SNAPSHOT | BUY, 1, 1, 99, 1),
+        (BOTH | SNAPSHOT | SELL, 1, 1, 101, 1.5),
+        (BOTH | CHANGED | BUY, 2, 5, 99, 0),
+        (BOTH | CHANGED | SELL, 2, 5, 100.5, 0.25),
+    ]
+
+
+def test_hftbacktest_without_a_book_is_refused(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(store, [exact_trade(T0, T0, "1"), exact_trade(T0 + DAY_US, T0 + DAY_US, "2")])
+    wanted = ExportRequest("", "hftbacktest")
+    with pytest.raises(ConfigurationError, match=f"wallex:USDTTMN has no order book on {DAY}"):
+        export(store_settings, wanted, tmp_path)
+    assert not list(tmp_path.iterdir())
+    put_book(store, [side(BookSide.BID, [1.0], T0 + 1)])
+    assert export(store_settings, wanted, tmp_path) == Exported(1, 0, left_out=1)
+    with pytest.raises(ConfigurationError, match="merges all datasets: name none"):
+        export(store_settings, ExportRequest("depth", "hftbacktest"), tmp_path)

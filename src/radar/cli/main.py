@@ -67,6 +67,7 @@ class ExportFormat(StrEnum):
     PARQUET = "parquet"
     CSV = "csv"
     TARDIS = "tardis"
+    HFTBACKTEST = "hftbacktest"
 
 
 Write = Annotated[
@@ -407,7 +408,7 @@ def shell(*, write: Write = False) -> None:
 def export(
     dataset: Annotated[
         ExportedName | None,
-        typer.Argument(help="Dataset to export; tardis: all.", show_default=False),
+        typer.Argument(help="Dataset to export; not for hftbacktest.", show_default=False),
     ] = None,
     *,
     symbol: Annotated[
@@ -430,7 +431,7 @@ def export(
     unfinished, and days with new rows. manifest.json beside the files lists their checksums, and
     the coverage and gaps of each day.
 
-    The format tardis writes the CSV files that tardis.dev offers: docs/exports.md.
+    The formats tardis and hftbacktest write the files of these tools: docs/exports.md.
     """
     from radar.reading.export import ExportRequest
     from radar.reading.export import export as run

@@ -23,7 +23,7 @@ from radar.reading.query import Ask, opened
 from radar.settings import Settings
 from radar.store.queries import export as queries
 
-FORMATS = (*columns.FORMATS, "tardis")
+FORMATS = (*columns.FORMATS, "tardis", "hftbacktest")
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
 # How often the manifest is written while an export runs.
@@ -76,6 +76,13 @@ def layout(dataset: str, output_format: str) -> Layout:
         return Layout(dataset, [columns.Columns(DATASETS[dataset], output_format)])
     if output_format == "tardis":
         return Layout("tardis", tardis.kinds(dataset))
+    if dataset:
+        raise ConfigurationError(f"the format {output_format} merges all datasets: name none")
+    if output_format == "hftbacktest":
+        # NumPy takes longer to import than most commands take to run.
+        from radar.reading.formats import hftbacktest
+
+        return Layout("hftbacktest", [hftbacktest.Days()])
     raise ConfigurationError(f"unknown format {output_format}: use one of {', '.join(FORMATS)}")
 
 

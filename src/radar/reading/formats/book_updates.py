@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from radar.datasets import BOOK_UPDATES
 from radar.reading.formats.base import Day, rows_of
 from radar.reading.query import Ask
 from radar.store.queries import tool_files as queries
@@ -88,3 +89,14 @@ def find(ask: Ask, day: Day) -> Updates:
                 runs[n] = Run(run.chain, run.first_place, run.last_place, run.last_us, books)
                 carried = True
     return Updates(choose(runs), carried)
+
+
+def book(ask: Ask, day: Day) -> tuple[dict[str, str], bool | None]:
+    """Return the placeholders of queries of trades and book, and the value of their `carried`.
+
+    A day with book updates has the book of the updates, else that of the snapshots: a mixture would
+    cut the deep levels that only updates hold.
+    """
+    if BOOK_UPDATES.name in day.datasets and (found := find(ask, day)).pieces:
+        return day.parameters | found.parameters, found.carried
+    return day.parameters, None

@@ -180,3 +180,88 @@ def _levels(*, carried: bool) -> str:
         f" arrayConcat({levels}) AS levels FROM ({_updates(carried=carried)}))"
         " ARRAY JOIN levels AS level, arrayEnumerate(levels) AS n"
     )
+
+
+# Flags of hftbacktest: the kind of an event, and the side of the taker or of the book.
+_TRADE, _DEPTH, _CLEAR, _SNAPSHOT = 2, 1, 3, 4
+_BUY, _SELL = 1 << 29, 1 << 28
+# Reads numbers as the nearest double.
+PRECISE = {"precise_float_parsing": "1"}
+
+
+def hftbacktest(*, carried: bool | None) -> str:
+    """Return the query of the events of hftbacktest, as the bytes of its rows in RowBinary.
+
+    They have no flags for exchange and receiver yet. Events of the same time keep an order: a trade
+    comes before the change of the book that it causes.
+
+    Args:
+        carried: See `_updates`. None: the book is that of the snapshots.
+    """
+    trades = (
+        f"SELECT received_at, {_exchange_us('event_time_us')} AS exchange_us, 0 AS kind,"
+        " '' AS chain, native_sequence AS place,"
+        f" [(toUInt64({_TRADE} + if(side = 'buy', {_BUY}, {_SELL})),"
+        " toFloat64(toString(price)), toFloat64(toString(base_amount)))] AS events"
+        f" FROM trades WHERE {_RECEIVED}"
+    )
+    if carried is None:
+        side = f"if(side = 'bid', {_BUY}, {_SELL})"
+        book = (
+            f"SELECT received_at, {_exchange_us('event_time')}, 1, '', toUInt64(side),"
+            f" arrayConcat([(toUInt64({_CLEAR} + {side}), nan, 0.)],"
+            f" arrayMap((p, q) -> (toUInt64({_SNAPSHOT} + {side}), p, q), prices, quantities))"
+            f" FROM orderbook_depth FINAL WHERE {_RECEIVED}"
+        )
+    else:
+        kind = f"toUInt64(if(is_snapshot, {_SNAPSHOT}, {_DEPTH}) + "
+        cleared = ", ".join(f"(toUInt64({_CLEAR + side}), nan, 0.)" for side in (_BUY, _SELL))
+        levels = ", ".join(
+            f"arrayMap((p, q) -> ({kind}{side}), p, q), {name}_prices, {name}_quantities)"
+            for name, side in (("bid", _BUY), ("ask", _SELL))
+        )
+        book = (
+            f"SELECT received_at, {_exchange_us('event_time')}, 1, chain, place,"
+            f" arrayConcat(if(is_snapshot, [{cleared}], []), {levels})"
+            f" FROM ({_updates(carried=carried)})"
+        )
+    return (
+        "SELECT event.1, toInt64(exchange_us * 1000),"
+        " toInt64(toUnixTimestamp64Micro(received_at) * 1000), event.2, event.3,"
+        " toUInt64(0), toInt64(0), toFloat64(0) FROM"
+        " (SELECT received_at, exchange_us, arrayJoin(events) AS event FROM"
+        f" (SELECT * FROM ({trades} UNION ALL {book})"
+        " ORDER BY received_at, kind, chain, place, exchange_us))"
+    )
+
+
+def _places(number: str) -> str:
+    """Return the SQL of the count of decimal places of a text."""
+    return f"if(position({number}, '.') = 0, 0, length({number}) - position({number}, '.'))"
+
+
+def places(*, carried: bool | None) -> str:
+    """Return the query of the decimal places of prices and amounts, and of the greatest ones.
+
+    Args:
+        carried: See `hftbacktest`.
+    """
+    trades = (
+        "SELECT [toString(price)] AS prices, [toString(base_amount)] AS amounts"
+        f" FROM trades WHERE {_RECEIVED}"
+    )
+    if carried is None:
+        book = f"SELECT prices, quantities FROM orderbook_depth FINAL WHERE {_RECEIVED}"
+    else:
+        book = (
+            "SELECT arrayConcat(bid_prices, ask_prices) AS prices,"
+            f" arrayConcat(bid_quantities, ask_quantities) AS quantities"
+            f" FROM ({_updates(carried=carried)})"
+        )
+    return (
+        f"SELECT max(arrayMax(x -> {_places('x')}, prices)),"
+        f" max(arrayMax(x -> {_places('x')}, amounts)),"
+        " max(arrayMax(x -> toFloat64(x), prices)), max(arrayMax(x -> toFloat64(x), amounts)) FROM"
+        f" ({trades} UNION ALL SELECT arrayMap(x -> {_text('x')}, prices),"
+        f" arrayMap(x -> {_text('x')}, quantities) FROM ({book}))"
+    )
