@@ -5,11 +5,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from market_data import MONDAY, insert, side, trade, us
 from radar import __version__
@@ -417,3 +421,154 @@ def test_hftbacktest_without_a_book_is_refused(
     assert export(store_settings, wanted, tmp_path) == Exported(1, 0, left_out=1)
     with pytest.raises(ConfigurationError, match="merges all datasets: name none"):
         export(store_settings, ExportRequest("depth", "hftbacktest"), tmp_path)
+
+
+def fixed(number: object) -> Decimal:
+    """Return the number of 16 bytes of nautilus_trader."""
+    assert isinstance(number, bytes)
+    return Decimal(int.from_bytes(number, "little", signed=True)).scaleb(-16).normalize()
+
+
+def catalogue(folder: Path, name: str, day: str = DAY) -> pa.Table:
+    end = "23-59-59-999999999Z"
+    place = folder / f"nautilus/data/{name}/USDTTMN.WALLEX"
+    return pq.read_table(place / f"{day}T00-00-00-000000000Z_{day}T{end}.parquet")
+
+
+def deltas(folder: Path, day: str = DAY) -> list[tuple[Any, ...]]:
+    return [
+        (
+            *(row["action"], row["side"], fixed(row["price"]), fixed(row["size"]), row["flags"]),
+            *(row[name] // 1000 - T0 for name in ("ts_event", "ts_init")),
+        )
+        for row in catalogue(folder, "order_book_delta", day).to_pylist()
+    ]
+
+
+def instrument(folder: Path) -> dict[str, Any]:
+    (path,) = (folder / "nautilus/data/currency_pair/USDTTMN.WALLEX").glob("*.parquet")
+    (row,) = pq.read_table(path).to_pylist()
+    return dict(row)
+
+
+def test_trades_of_nautilus_are_exact(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(
+        store,
+        [
+            trade(T0 // 1000, T0 + 30, "31704.1234567890123456"),
+            replace(trade(T0 // 1000, T0 + 20, "5"), native_id="t:1"),
+        ],
+    )
+    wanted = ExportRequest("", "nautilus")
+    assert export(store_settings, wanted, tmp_path) == Exported(written=1, skipped=0)
+    table = catalogue(tmp_path, "trade_tick")
+    assert table.schema.metadata == {
+        b"instrument_id": b"USDTTMN.WALLEX",
+        b"price_precision": b"16",
+        b"size_precision": b"1",
+    }
+    first, second = table.to_pylist()
+    assert [fixed(row["price"]) for row in (first, second)] == [
+        Decimal(5),
+        Decimal("31704.1234567890123456"),
+    ]
+    assert (fixed(first["size"]), first["aggressor_side"]) == (Decimal("0.3"), 1)
+    assert (first["trade_id"], second["trade_id"][-2:]) == ("t:1", "01")
+    assert (first["ts_event"], first["ts_init"]) == (T0 * 1000, T0 * 1000 + 20_000)
+    found = instrument(tmp_path)
+    assert (found["id"], found["raw_symbol"]) == ("USDTTMN.WALLEX", "USDTTMN")
+    assert (found["base_currency"], found["quote_currency"]) == ("USDT", "TMN")
+    assert (found["price_increment"], found["size_increment"]) == ("0.0000000000000001", "0.1")
+
+
+def test_snapshots_of_nautilus_are_differences(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_book(
+        store,
+        [
+            side(BookSide.BID, [99.5, 99.0], T0 + 1),
+            side(BookSide.ASK, [100.5], T0 + 1),
+            side(BookSide.BID, [99.75, 99.5], T0 + 2),  # the second level has another quantity
+            side(BookSide.ASK, [100.5], T0 + 3),
+            side(BookSide.ASK, [], T0 + 4),
+        ],
+    )
+    export(store_settings, ExportRequest("", "nautilus"), tmp_path)
+    add, change, delete, clear = 1, 2, 3, 4
+    buy, sell, last = 1, 2, 128
+    assert deltas(tmp_path) == [
+        (clear, 0, 0, 0, 0, 1, 1),
+        (add, buy, Decimal("99.5"), 1, 0, 1, 1),
+        (add, buy, 99, 2, 0, 1, 1),
+        (add, sell, Decimal("100.5"), 1, last, 1, 1),
+        (delete, buy, 99, 0, 0, 2, 2),
+        (add, buy, Decimal("99.75"), 1, 0, 2, 2),
+        (change, buy, Decimal("99.5"), 2, last, 2, 2),
+        (delete, sell, Decimal("100.5"), 0, last, 4, 4),
+    ]
+
+
+def test_updates_of_nautilus_and_a_precision_that_grows(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_updates(
+        store,
+        [
+            update(T0 + 1, [(99.0, 1.0)], [(101.0, 1.5)], begins=True),
+            update(T0 + 5, [(99.0, 0.0)], [(100.5, 0.25)], event_time_us=T0 + 2),
+            update(T0 + DAY_US + 3, [(97.0625, 4.0)], []),
+        ],
+    )
+    wanted = ExportRequest("", "nautilus", last=MONDAY.date())
+    export(store_settings, wanted, tmp_path)
+    snapshot, last = 32, 128
+    assert deltas(tmp_path) == [
+        (4, 0, 0, 0, snapshot, 1, 1),
+        (1, 1, 99, 1, snapshot, 1, 1),
+        (1, 2, 101, Decimal("1.5"), snapshot + last, 1, 1),
+        (3, 1, 99, 0, 0, 2, 5),
+        (2, 2, Decimal("100.5"), Decimal("0.25"), last, 2, 5),
+    ]
+    assert instrument(tmp_path)["price_precision"] == 1
+    before = catalogue(tmp_path, "order_book_delta")
+
+    export(store_settings, ExportRequest("", "nautilus"), tmp_path)
+    assert instrument(tmp_path)["price_precision"] == 4
+    for day in (DAY, NEXT_DAY):
+        metadata = catalogue(tmp_path, "order_book_delta", day).schema.metadata
+        assert metadata[b"price_precision"] == b"4"
+    assert catalogue(tmp_path, "order_book_delta").equals(before)
+    midnight = DAY_US
+    assert deltas(tmp_path, NEXT_DAY)[:2] == [
+        (4, 0, 0, 0, snapshot, midnight, midnight),
+        (1, 2, Decimal("100.5"), Decimal("0.25"), snapshot, midnight, midnight),
+    ]
+    for name, entry in entries(tmp_path / "nautilus").items():
+        digest = hashlib.sha256((tmp_path / "nautilus" / name).read_bytes()).hexdigest()
+        assert entry["sha256"] == digest
+
+
+def test_nautilus_refuses_what_it_cannot_hold(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    put_trades(store, [exact_trade(T0, T0, "1")])
+    with pytest.raises(ConfigurationError, match="more than 16 decimal places on"):
+        export(store_settings, ExportRequest("", "nautilus"), tmp_path)
+    put_book(store, [side(BookSide.BID, [1e14], T0, "BTCTMN")])
+    with pytest.raises(ConfigurationError, match="wallex:BTCTMN has a price above"):
+        export(store_settings, ExportRequest("", "nautilus", ("BTCTMN",)), tmp_path)
+
+
+def test_markets_of_one_folder_are_refused(
+    store: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    trades = [trade(T0 // 1000, T0, "1", symbol) for symbol in ("USDTTMN", "USDTT/MN")]
+    put_trades(store, [replace(each, base="USDT", quote="TMN") for each in trades])
+    with pytest.raises(ConfigurationError, match="have the same place in this format"):
+        export(store_settings, ExportRequest("", "nautilus"), tmp_path)
+    export(store_settings, ExportRequest("", "nautilus", ("USDTTMN",)), tmp_path)
+    with pytest.raises(ConfigurationError, match="holds wallex:USDTTMN: export wallex:USDTT/MN"):
+        export(store_settings, ExportRequest("", "nautilus", ("USDTT/MN",)), tmp_path)

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from radar.reading.formats.base import increment
 from radar.reading.formats.hftbacktest import (
     EVENT,
     EXCHANGE,
     LOCAL,
-    increment,
     order,
     shift_ns,
     write_npz,

@@ -68,6 +68,7 @@ class ExportFormat(StrEnum):
     CSV = "csv"
     TARDIS = "tardis"
     HFTBACKTEST = "hftbacktest"
+    NAUTILUS = "nautilus"
 
 
 Write = Annotated[
@@ -408,7 +409,9 @@ def shell(*, write: Write = False) -> None:
 def export(
     dataset: Annotated[
         ExportedName | None,
-        typer.Argument(help="Dataset to export; not for hftbacktest.", show_default=False),
+        typer.Argument(
+            help="Dataset to export; none for hftbacktest and nautilus.", show_default=False
+        ),
     ] = None,
     *,
     symbol: Annotated[
@@ -431,7 +434,7 @@ def export(
     unfinished, and days with new rows. manifest.json beside the files lists their checksums, and
     the coverage and gaps of each day.
 
-    The formats tardis and hftbacktest write the files of these tools: docs/exports.md.
+    The formats tardis, hftbacktest and nautilus write the files of these tools: docs/exports.md.
     """
     from radar.reading.export import ExportRequest
     from radar.reading.export import export as run

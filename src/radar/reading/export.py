@@ -8,11 +8,12 @@ files lies a manifest with their facts (`radar.reading.manifest`).
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from radar.datasets import DATASETS, Dataset, exported
 from radar.errors import ConfigurationError, InvalidPeriod, RadarError
@@ -23,7 +24,7 @@ from radar.reading.query import Ask, opened
 from radar.settings import Settings
 from radar.store.queries import export as queries
 
-FORMATS = (*columns.FORMATS, "tardis", "hftbacktest")
+FORMATS = (*columns.FORMATS, "tardis", "hftbacktest", "nautilus")
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
 # How often the manifest is written while an export runs.
@@ -56,8 +57,11 @@ class Layout:
 
     folder: str
     kinds: Sequence[Kind]
-    # Called before files of these days are written; returns other files that it has changed.
-    prepare: Callable[[Ask, Path, Sequence[Day]], Sequence[Path]] = lambda _ask, _below, _days: ()
+    # Called before files of these days are written; returns other files that it has written, with
+    # facts for the manifest.
+    prepare: Callable[[Ask, Path, Sequence[Day]], Mapping[Path, Mapping[str, Any]]] = (
+        lambda _ask, _below, _days: {}
+    )
 
 
 def layout(dataset: str, output_format: str) -> Layout:
@@ -83,6 +87,11 @@ def layout(dataset: str, output_format: str) -> Layout:
         from radar.reading.formats import hftbacktest
 
         return Layout("hftbacktest", [hftbacktest.Days()])
+    if output_format == "nautilus":
+        from radar.reading.formats import nautilus
+
+        catalogue = nautilus.Catalogue()
+        return Layout("nautilus", catalogue.kinds, catalogue.prepare)
     raise ConfigurationError(f"unknown format {output_format}: use one of {', '.join(FORMATS)}")
 
 
@@ -172,9 +181,11 @@ class _Run:
     def _is_there(self, kind: Kind, day: Day) -> bool:
         """Return whether a complete file has an entry; an earlier radar wrote files without."""
         name, path = f"{kind.path(day)}", self._below / kind.path(day)
+        entry = self._entries.get(name, {})
+        _check_market(name, entry, day)
         if not is_complete(day, _written_at(path)):
             return False
-        if name in self._entries and self._entries[name]["bytes"] == path.stat().st_size:
+        if entry.get("bytes") == path.stat().st_size and "rows" in entry:
             return True
         contents = kind.facts(self._ask, day)
         if contents is None:
@@ -185,10 +196,9 @@ class _Run:
     def _prepare(self, days: Sequence[Day]) -> None:
         if not days:
             return
-        for path in self._layout.prepare(self._ask, self._below, days):
-            name = f"{path.relative_to(self._below)}"
-            if name in self._entries:
-                self._entries[name] |= manifest.describe(path)
+        for path, facts in self._layout.prepare(self._ask, self._below, days).items():
+            entry = self._entries.setdefault(f"{path.relative_to(self._below)}", {})
+            entry.update(facts, **manifest.describe(path))
 
     def _write(self, kind: Kind, day: Day) -> None:
         path = self._below / kind.path(day)
@@ -260,6 +270,7 @@ def _files(
                 exchange, symbol, date.fromisoformat(day), max(times.values()), frozenset(times)
             )
             (files if kind.wants(each) else refused).append((kind, each))
+    _check_places(files)
     if refused and not files:
         kind, first = refused[0]
         raise ConfigurationError(
@@ -267,6 +278,27 @@ def _files(
             " one: record depth as well, or use the format tardis"
         )
     return _moment(now_ms), files, len(refused)
+
+
+def _check_market(name: str, entry: manifest.Entry, day: Day) -> None:
+    """Refuse to write over the file of another market, which an earlier export wrote."""
+    found = entry.get("exchange", day.source), entry.get("symbol", day.symbol)
+    if found != day.market:
+        raise ConfigurationError(
+            f"{name} holds {':'.join(found)}: export {':'.join(day.market)} to another folder"
+        )
+
+
+def _check_places(files: Sequence[tuple[Kind, Day]]) -> None:
+    """Refuse two markets whose files would have the same name."""
+    markets: dict[Path, tuple[str, str]] = {}
+    for kind, day in files:
+        other = markets.setdefault(kind.path(day), day.market)
+        if other != day.market:
+            raise ConfigurationError(
+                f"{':'.join(other)} and {':'.join(day.market)} have the same place in this format:"
+                " export them to different folders with --symbol and --to"
+            )
 
 
 def _days(

@@ -84,6 +84,11 @@ def file_name(name: str) -> str:
     return quote(name, safe="").replace(".", "%2E")
 
 
+def increment(places: int) -> str:
+    """Return the smallest number with so many decimal places."""
+    return f"0.{'0' * (places - 1)}1" if places else "1"
+
+
 def rows_of(ask: Ask, sql: str, parameters: Mapping[str, str]) -> list[list[Any]]:
     """Return the rows of an answer; numbers of 64 bits and decimals are texts."""
     lines = b"".join(ask(sql, "JSONCompactEachRow", parameters)).splitlines()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from radar.datasets import BOOK_UPDATES, DEPTH, TRADES, Dataset
 from radar.reading.formats import book_updates
-from radar.reading.formats.base import Contents, Day, rows_of, save
+from radar.reading.formats.base import Contents, Day, increment, rows_of, save
 from radar.reading.query import Ask
 from radar.store.queries import tool_files as queries
 
@@ -171,8 +171,3 @@ class Days:
 
     def facts(self, _ask: Ask, _day: Day) -> None:
         """Return None: only the events themselves decide on the rows."""
-
-
-def increment(places: int) -> str:
-    """Return the smallest number with so many decimal places."""
-    return f"0.{'0' * (places - 1)}1" if places else "1"

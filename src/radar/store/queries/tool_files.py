@@ -125,7 +125,7 @@ def _updates(*, carried: bool) -> str:
         carried: Begin with the whole book of midnight, rebuilt from the updates before.
     """
     columns = (
-        "received_at, event_time, chain, place, is_snapshot,"
+        "received_at, event_time, sequence, chain, place, is_snapshot,"
         " bid_prices, bid_quantities, ask_prices, ask_quantities"
     )
     chosen = (
@@ -142,7 +142,7 @@ def _updates(*, carried: bool) -> str:
         for n in (1, 2)
     )
     return (
-        f"{chosen} UNION ALL SELECT {_BEGIN}, {_NO_TIME}, '', 0, true, {sides}"
+        f"{chosen} UNION ALL SELECT {_BEGIN}, {_NO_TIME}, 0, '', 0, true, {sides}"
         " FROM book_at(exchange = {source:String}, symbol = {symbol:String},"
         f" at = {_BEGIN} - toIntervalMicrosecond(1))"
     )
@@ -265,3 +265,101 @@ def places(*, carried: bool | None) -> str:
         f" ({trades} UNION ALL SELECT arrayMap(x -> {_text('x')}, prices),"
         f" arrayMap(x -> {_text('x')}, quantities) FROM ({book}))"
     )
+
+
+# Enumerations of nautilus_trader: actions and sides of changes of a book, and flags of records.
+_ADD, _UPDATE, _DELETE, _CLEAR_ALL = 1, 2, 3, 4
+_BUYER, _SELLER = 1, 2
+_IS_LAST, _IS_SNAPSHOT = 128, 32
+# Longer IDs of trades do not fit.
+_ID_CHARACTERS = 36
+# Arrow as nautilus_trader's schemas have it.
+ARROW = {
+    "output_format_arrow_fixed_string_as_fixed_byte_array": "1",
+    "output_format_arrow_string_as_string": "1",
+    "output_format_arrow_low_cardinality_as_dictionary": "0",
+    "output_format_arrow_compression_method": "none",
+}
+
+
+def _fixed(number: str) -> str:
+    """Return the SQL of a decimal text times 10 to the 16th, as an integer of 16 bytes."""
+    return f"reinterpretAsFixedString(toDecimal128({number}, 16))"
+
+
+NAUTILUS_TRADES = (
+    f"SELECT {_fixed('toString(price)')} AS price, {_fixed('toString(base_amount)')} AS size,"
+    f" toUInt8(if(side = 'buy', {_BUYER}, {_SELLER})) AS aggressor_side,"
+    f" if(native_id != '' AND length(native_id) <= {_ID_CHARACTERS}, native_id,"
+    " toString(trades.trade_id)) AS trade_id,"
+    f" toUInt64({_exchange_us('event_time_us')} * 1000) AS ts_event,"
+    f" toUInt64({_micro('received_at')} * 1000) AS ts_init"
+    f" {_TRADES} ORDER BY received_at, event_time_us, native_sequence, trades.trade_id"
+)
+
+
+def nautilus_deltas(*, carried: bool | None) -> str:
+    """Return the query of changes of the book.
+
+    A file begins with a cleared book. Each snapshot of a side becomes its difference from the one
+    before; each whole book of updates clears both sides.
+
+    Args:
+        carried: See `hftbacktest`.
+    """
+    if carried is None:
+        order = f"if(side = 'bid', {_BUYER}, {_SELLER})"
+        changes = (
+            "SELECT received_at, event_time, sequence, toUInt64(side) AS place, '' AS chain,"
+            f" arrayConcat(if(number = 1, [(toUInt8({_CLEAR_ALL}), toUInt8(0), 0., 0., 0)], []),"
+            f" arrayMap(p -> (toUInt8({_DELETE}), toUInt8({order}), p, 0., 0),"
+            " arrayFilter(p -> NOT has(prices, p), old_prices)),"
+            f" arrayMap((p, q) -> (toUInt8(if(has(old_prices, p), {_UPDATE}, {_ADD})),"
+            f" toUInt8({order}), p, q, 0), arrayFilter((p, q) -> NOT has(old, (p, q)),"
+            " prices, quantities),"
+            " arrayFilter((q, p) -> NOT has(old, (p, q)), quantities, prices))) AS changes FROM"
+            " (SELECT *, arrayZip(old_prices, old_quantities) AS old FROM"
+            " (SELECT received_at, event_time, sequence, side, prices, quantities,"
+            " row_number() OVER (ORDER BY received_at, side) AS number,"
+            " lagInFrame(prices) OVER before AS old_prices,"
+            " lagInFrame(quantities) OVER before AS old_quantities"
+            f" FROM orderbook_depth FINAL WHERE {_RECEIVED} WINDOW before AS (PARTITION BY side"
+            " ORDER BY received_at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)))"
+        )
+    else:
+        action = f"if(is_snapshot, {_ADD}, if(q = 0, {_DELETE}, {_UPDATE}))"
+        snapshot = f"if(is_snapshot, {_IS_SNAPSHOT}, 0)"
+        levels = ", ".join(
+            f"arrayMap((p, q) -> (toUInt8({action}), toUInt8({order}), p, q, {snapshot}),"
+            f" {side}_prices, {side}_quantities)"
+            for side, order in (("bid", _BUYER), ("ask", _SELLER))
+        )
+        changes = (
+            "SELECT received_at, event_time, sequence, place, chain, arrayConcat(if(is_snapshot,"
+            f" [(toUInt8({_CLEAR_ALL}), toUInt8(0), 0., 0., {_IS_SNAPSHOT})], []), {levels})"
+            f" AS changes FROM ({_updates(carried=carried)})"
+        )
+    # Changes of one time belong together; the last of them completes the state of the book.
+    return (
+        "SELECT change.1 AS action, change.2 AS side,"
+        f" {_fixed(_text('change.3'))} AS price, {_fixed(_text('change.4'))} AS size,"
+        " toUInt64(0) AS order_id,"
+        f" toUInt8(change.5 + if(n = length(changes), {_IS_LAST}, 0)) AS flags,"
+        f" sequence, toUInt64({_exchange_us('event_time')} * 1000) AS ts_event,"
+        f" toUInt64({_micro('received_at')} * 1000) AS ts_init FROM"
+        " (SELECT received_at, max(event_time) AS event_time, max(sequence) AS sequence,"
+        " arrayFlatten(arrayMap(x -> x.3, arraySort(x -> (x.1, x.2),"
+        " groupArray((chain, place, changes))))) AS changes"
+        f" FROM ({changes}) GROUP BY received_at ORDER BY received_at)"
+        " ARRAY JOIN changes AS change, arrayEnumerate(changes) AS n"
+    )
+
+
+CURRENCIES = (
+    "SELECT base, quote FROM ("
+    + " UNION ALL ".join(
+        f"(SELECT base, quote FROM {table} WHERE {_MARKET} LIMIT 1)"
+        for table in ("trades_master", "orderbook_depth", "book_updates")
+    )
+    + ") LIMIT 1"
+)
