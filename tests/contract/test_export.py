@@ -153,6 +153,7 @@ def test_export_that_is_killed_leaves_only_whole_files_and_goes_on(
     again = export(store_settings, PARQUET, folder)
     assert again == Exported(written=60 - len(before), skipped=len(before))
     assert not list(folder.rglob("*.part"))
+    assert len(manifest.read(folder / "trades")) == 60
     assert len(list(folder.rglob("2*.parquet"))) == 60
 
 

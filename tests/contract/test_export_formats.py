@@ -332,6 +332,8 @@ def test_names_of_markets_lead_to_no_other_folder(
 def test_columns_need_a_dataset(store_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="needs a dataset: name one of trades, depth"):
         export(store_settings, ExportRequest("", "parquet"), tmp_path)
+    with pytest.raises(ConfigurationError, match="has no files of gaps"):
+        export(store_settings, ExportRequest("gaps", "tardis"), tmp_path)
 
 
 def put_book(store: Store, books: Sequence[DepthSnapshot]) -> None:
@@ -421,6 +423,11 @@ def test_hftbacktest_without_a_book_is_refused(
     assert export(store_settings, wanted, tmp_path) == Exported(1, 0, left_out=1)
     with pytest.raises(ConfigurationError, match="merges all datasets: name none"):
         export(store_settings, ExportRequest("depth", "hftbacktest"), tmp_path)
+    bookless = trade(T0 // 1000, T0, "1", "BTCTMN")
+    insert(store, TRADES, [message_format.encode_trade(bookless, f"{9:032x}")], "bookless")
+    named = ExportRequest("", "hftbacktest", ("USDTTMN", "BTCTMN"))
+    with pytest.raises(ConfigurationError, match="wallex:BTCTMN has no order book"):
+        export(store_settings, named, tmp_path)
 
 
 def fixed(number: object) -> Decimal:

@@ -8,7 +8,8 @@ files lies a manifest with their facts (`radar.reading.manifest`).
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -57,10 +58,10 @@ class Layout:
 
     folder: str
     kinds: Sequence[Kind]
-    # Called before files of these days are written; returns other files that it has written, with
+    # Called before files of these days are written; yields other files once they are written, with
     # facts for the manifest.
-    prepare: Callable[[Ask, Path, Sequence[Day]], Mapping[Path, Mapping[str, Any]]] = (
-        lambda _ask, _below, _days: {}
+    prepare: Callable[[Ask, Path, Sequence[Day]], Iterable[tuple[Path, Mapping[str, Any]]]] = (
+        lambda _ask, _below, _days: ()
     )
 
 
@@ -79,7 +80,9 @@ def layout(dataset: str, output_format: str) -> Layout:
             )
         return Layout(dataset, [columns.Columns(DATASETS[dataset], output_format)])
     if output_format == "tardis":
-        return Layout("tardis", tardis.kinds(dataset))
+        if kinds := tardis.kinds(dataset):
+            return Layout("tardis", kinds)
+        raise ConfigurationError(f"the format tardis has no files of {dataset}: use parquet or csv")
     if dataset:
         raise ConfigurationError(f"the format {output_format} merges all datasets: name none")
     if output_format == "hftbacktest":
@@ -158,25 +161,36 @@ class _Run:
         self._entries = entries
         self._stamp = now - timedelta(seconds=INSERT_S)
         self._progress = progress
-        self._saved_at = now
+        self._saved_at_s = time.monotonic()
 
     def run(self, files: Sequence[tuple[Kind, Day]], left_out: int) -> Exported:
         """Write the due files; the manifest lists them even if the export is interrupted."""
+        missing = self._missing(files)
         due = {kind.path(day): day for kind, day in files if not self._is_there(kind, day)}
-        self._prepare(list(due.values()))
         written = 0
         try:
+            self._prepare(list(due.values()))
             for done, (kind, day) in enumerate(files):
                 self._progress(done, len(files))
                 if kind.path(day) in due:
                     self._write(kind, day)
                     written += 1
         finally:
+            covered = {
+                f"{kind.path(day)}": {_covered(dataset) for dataset, _time in kind.sources}
+                for kind, day in files
+            }
+            manifest.add_missing(self._entries, missing, covered)
             manifest.write(self._below, self._entries)
         self._progress(len(files), len(files))
-        self._add_missing(files)
-        manifest.write(self._below, self._entries)
         return Exported(written, len(files) - written, left_out)
+
+    def _missing(self, files: Sequence[tuple[Kind, Day]]) -> manifest.MissingByDay:
+        if not files:
+            return {}
+        days = [day.day for _kind, day in files]
+        markets = [day.market for _kind, day in files]
+        return manifest.missing_of(self._ask, markets, min(days), max(days))
 
     def _is_there(self, kind: Kind, day: Day) -> bool:
         """Return whether a complete file has an entry; an earlier radar wrote files without."""
@@ -196,7 +210,7 @@ class _Run:
     def _prepare(self, days: Sequence[Day]) -> None:
         if not days:
             return
-        for path, facts in self._layout.prepare(self._ask, self._below, days).items():
+        for path, facts in self._layout.prepare(self._ask, self._below, days):
             entry = self._entries.setdefault(f"{path.relative_to(self._below)}", {})
             entry.update(facts, **manifest.describe(path))
 
@@ -207,22 +221,10 @@ class _Run:
         self._entries[f"{kind.path(day)}"] = manifest.entry(
             kind, day, contents, path, complete=complete
         )
-        now = datetime.now(UTC)
-        if (now - self._saved_at).total_seconds() > MANIFEST_EVERY_S:
+        now_s = time.monotonic()
+        if now_s - self._saved_at_s > MANIFEST_EVERY_S:
             manifest.write(self._below, self._entries)
-            self._saved_at = now
-
-    def _add_missing(self, files: Sequence[tuple[Kind, Day]]) -> None:
-        if not files:
-            return
-        days = [day.day for _kind, day in files]
-        markets = [day.market for _kind, day in files]
-        missing = manifest.missing_of(self._ask, markets, min(days), max(days))
-        covered = {
-            f"{kind.path(day)}": {_covered(dataset) for dataset, _time in kind.sources}
-            for kind, day in files
-        }
-        manifest.with_missing(self._entries, missing, covered)
+            self._saved_at_s = now_s
 
 
 def _covered(dataset: Dataset) -> str:
@@ -251,7 +253,7 @@ def _files(
     """Return the database's clock, all files that can be written, and how many cannot.
 
     Raises:
-        ConfigurationError: None of them can be.
+        ConfigurationError: None of them can be, or none of a named market.
     """
     # The clock first: later insertions are newer than every file that is written now.
     ((now_ms,),) = _answer(ask, queries.CLOCK, {})
@@ -271,13 +273,21 @@ def _files(
             )
             (files if kind.wants(each) else refused).append((kind, each))
     _check_places(files)
-    if refused and not files:
-        kind, first = refused[0]
-        raise ConfigurationError(
-            f"{first.source}:{first.symbol} has no order book on {first.day}, and {kind.name} needs"
-            " one: record depth as well, or use the format tardis"
-        )
+    _check_books(files, refused, named=bool(wanted.symbols))
     return _moment(now_ms), files, len(refused)
+
+
+def _check_books(
+    files: Sequence[tuple[Kind, Day]], refused: Sequence[tuple[Kind, Day]], *, named: bool
+) -> None:
+    """Refuse an export without files, and a named market without."""
+    there = {day.market for _kind, day in files}
+    for kind, day in refused:
+        if day.market not in there and (named or not files):
+            raise ConfigurationError(
+                f"{day.source}:{day.symbol} has no order book on {day.day}, and {kind.name} needs"
+                " one: record depth as well, or use the format tardis"
+            )
 
 
 def _check_market(name: str, entry: manifest.Entry, day: Day) -> None:
@@ -302,7 +312,7 @@ def _check_places(files: Sequence[tuple[Kind, Day]]) -> None:
 
 
 def _days(
-    ask: Ask, dataset: Dataset, time: str, wanted: ExportRequest
+    ask: Ask, dataset: Dataset, column: str, wanted: ExportRequest
 ) -> list[tuple[str, str, str, datetime]]:
     """Return exchange, symbol, day and newest insertion of all days with records."""
     parameters = {}
@@ -313,7 +323,7 @@ def _days(
     if wanted.last:
         parameters["last"] = f"{wanted.last}"
     bounds = {name: name in parameters for name in ("symbols", "first", "last")}
-    rows = _answer(ask, queries.days(dataset.table, time, **bounds), parameters)
+    rows = _answer(ask, queries.days(dataset.table, column, **bounds), parameters)
     return [(row[0], row[1], row[2], _moment(row[3])) for row in rows]
 
 

@@ -120,7 +120,7 @@ def entry(kind: Kind, day: Day, contents: Contents, path: Path, *, complete: boo
     }
 
 
-def with_missing(entries: Entries, missing: MissingByDay, datasets: Mapping[str, set[str]]) -> None:
+def add_missing(entries: Entries, missing: MissingByDay, datasets: Mapping[str, set[str]]) -> None:
     """Add the coverage and gaps that the database knows to the entries of their days.
 
     Args:
@@ -129,7 +129,8 @@ def with_missing(entries: Entries, missing: MissingByDay, datasets: Mapping[str,
         datasets: The datasets of `coverage` of each path.
     """
     for name, covered in datasets.items():
-        each = entries[name]
+        if (each := entries.get(name)) is None:
+            continue
         place = each["exchange"], each["symbol"], each["day"]
         found = {
             dataset: missing[dataset, *place]

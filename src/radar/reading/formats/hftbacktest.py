@@ -146,7 +146,7 @@ class Days:
         return day.path("npz")
 
     def write(self, ask: Ask, day: Day, path: Path) -> Contents:
-        """Write the file; needs memory for its index: 60 bytes an event."""
+        """Write the file; needs memory for its index: 110 bytes an event."""
         values, carried = book_updates.book(ask, day)
         raw = path.with_name(f"{path.name}.events")
         try:

@@ -7,7 +7,7 @@ count of decimal places, and the instrument's holds for all of its files.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +139,7 @@ class Catalogue:
 
     def prepare(
         self, ask: Ask, below: Path, days: Sequence[Day]
-    ) -> Mapping[Path, Mapping[str, Any]]:
+    ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         """Write the instruments, and a higher precision into the files that are there; blocks.
 
         Args:
@@ -147,17 +147,16 @@ class Catalogue:
             below: The folder of the catalogue.
             days: The days whose files will be written.
 
-        Returns:
-            The written files, and facts for the manifest.
+        Yields:
+            Each written file, and facts for the manifest.
 
         Raises:
             ConfigurationError: A number has too many places, or is too large.
         """
         needed: dict[Market, Precision] = {}
-        for day in dict.fromkeys(days):
+        for day in days:
             precision = _needed(ask, day)
             needed[day.market] = needed.get(day.market, precision).with_(precision)
-        written: dict[Path, Mapping[str, Any]] = {}
         for market, precision in needed.items():
             path = instrument_path(below, market)
             known = _known(path)
@@ -167,13 +166,12 @@ class Catalogue:
             for kind in self.kinds:
                 for each in sorted((below / kind.folder(market)).glob("*.parquet")):
                     _change_metadata(each, self.metadata(market))
-                    written[each] = {}
+                    yield each, {}
             # The last, so that an interrupted change begins again.
             ((base, quote),) = rows_of(ask, queries.CURRENCIES, _whose(market))
             _write_instrument(path, market, self._precision[market], base, quote)
             source, symbol = market
-            written[path] = {"kind": "instrument", "exchange": source, "symbol": symbol, "rows": 1}
-        return written
+            yield path, {"kind": "instrument", "exchange": source, "symbol": symbol, "rows": 1}
 
 
 @dataclass(frozen=True)
