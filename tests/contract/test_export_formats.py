@@ -130,6 +130,9 @@ def test_trades_of_tardis_are_exact_and_ordered_by_receipt(
     ]
     entry = entries(tmp_path / "tardis")[path.name]
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    # The same rows are the same bytes.
+    export(store_settings, wanted, tmp_path / "again")
+    assert (tmp_path / "again/tardis" / path.name).read_bytes() == path.read_bytes()
     assert (entry["rows"], entry["bytes"]) == (2, path.stat().st_size)
     assert (entry["first"], entry["last"]) == (
         f"{DAY}T00:00:00.000005Z",
@@ -318,15 +321,33 @@ def test_manifest_that_cannot_be_read_is_not_overwritten(
         assert path.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("dataset", "output_format", "names"),
+    [
+        ("trades", "csv", ("wallex/AAAAb%2F%2E%2E%2F%2E%2E%2Fc", "wallex/AAAAb%3Ac")),
+        ("", "tardis", ("AAAAb%2F%2E%2E%2F%2E%2E%2Fc", "AAAAb%3Ac")),
+        ("", "hftbacktest", ("wallex/AAAAb%2F%2E%2E%2F%2E%2E%2Fc", "wallex/AAAAb%3Ac")),
+        ("", "nautilus", ("AAAAb....c.WALLEX", "AAAAb_3Ac.WALLEX")),
+    ],
+)
 def test_names_of_markets_lead_to_no_other_folder(
-    store: Store, store_settings: Settings, tmp_path: Path
+    dataset: str,
+    output_format: str,
+    names: tuple[str, ...],
+    store: Store,
+    store_settings: Settings,
+    tmp_path: Path,
 ) -> None:
-    trades = [trade(T0 // 1000, T0, "1", symbol) for symbol in ("AAAAb/../../c", "AAAAb:c")]
-    put_trades(store, trades)
-    export(store_settings, ExportRequest("", "tardis"), tmp_path)
-    found = {path.name for path in (tmp_path / "tardis").glob("*.csv.gz")}
-    names = ("AAAAb%2F%2E%2E%2F%2E%2E%2Fc", "AAAAb%3Ac")
-    assert found == {f"wallex_trades_{DAY}_{name}.csv.gz" for name in names}
+    symbols = ("AAAAb/../../c", "AAAAb:c")
+    put_trades(store, [trade(T0 // 1000, T0, "1", symbol) for symbol in symbols])
+    put_book(store, [side(BookSide.BID, [1.0], T0, symbol) for symbol in symbols])
+    export(store_settings, ExportRequest(dataset, output_format), tmp_path / "to")
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+    (folder,) = (tmp_path / "to").iterdir()
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    assert found == {Path("manifest.json"), *map(Path, entries(folder))}
+    for name in names:
+        assert any(name in str(path) for path in found)
 
 
 def test_columns_need_a_dataset(store_settings: Settings, tmp_path: Path) -> None:
