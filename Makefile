@@ -17,11 +17,13 @@ LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 # The container image leaves out the extra `local`, which is nine tenths of all.
 IMAGE_EXTRAS := --extra dashboard --extra terminal
 EXTRAS := $(IMAGE_EXTRAS) --extra local
+# Programs that read exported files. They want older versions of radar's libraries.
+TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
 
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel coverage lint format exchange generated lock test-stack
+.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools coverage lint format exchange generated lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -54,6 +56,9 @@ coverage: setup ## Measure the coverage of the unit tests, and hold the floor of
 
 test-wheel: setup ## Install the wheel into an empty environment and run a pipeline from it
 	$(PYTEST) $(OPTIONS) tests/e2e/test_wheel.py
+
+test-tools: setup ## Let hftbacktest and nautilus_trader read exported files (installs them into .venv-tools)
+	$(PYTEST) $(OPTIONS) tests/e2e/test_export_tools.py
 
 screenshots: setup ## Take a picture of every page of the dashboard (SCREENSHOTS="FOLDER --url URL")
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots $(or $(SCREENSHOTS),.screenshots)
@@ -135,5 +140,6 @@ lock: ## Lock the dependencies again, with hashes
 		--constraint requirements.txt --output-file requirements-bench.txt
 	uv pip compile $(LOCK_FLAGS) benchmarks/quix/requirements.in \
 		--output-file benchmarks/quix/requirements.txt
+	printf '%s\n' $(TOOLS) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-tools.txt
 
 include deploy/compose.mk

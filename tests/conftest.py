@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "fault(name, report, place, within_s): a row of docs/faults.md, proven by this test",
         "group_protocols: runs with each group protocol that the broker offers",
         "kafka_decides: the broker decides the result, so it also runs with Apache Kafka",
-        "slow: takes minutes; make test leaves it out, ALL=1 and make test-wheel do not",
+        "slow: takes minutes; make test leaves it out, ALL=1 and targets of their own do not",
         "sources(path, ...): depends on these files alone, see --sources=changed",
     ):
         config.addinivalue_line("markers", line)

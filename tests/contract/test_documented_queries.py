@@ -1,7 +1,10 @@
-"""The examples of README.md and docs/queries.md: all of them are answered."""
+"""The examples of README.md, docs/queries.md and docs/exports.md: all of them are answered."""
 
+import json
 import os
 import re
+import shlex
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ from market_data import insert, side, trade
 from radar.codec import message_format
 from radar.datasets import BOOK_UPDATES, DEPTH, TRADES
 from radar.producer.book_updates import BookChains
+from radar.reading.export import FORMATS
 from radar.records import BookSide, BookUpdate
 from radar.store.client import Store
+from support import radar
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/queries.md")}
@@ -24,6 +29,9 @@ def blocks(language: str) -> list[str]:
     return [block for page in PAGES.values() for block in pattern.findall(page)]
 
 
+EXPORTS = re.findall(
+    r"^\.venv/bin/radar (export .*)$", (ROOT / "docs/exports.md").read_text(), re.MULTILINE
+)
 SQL = blocks("sql") + re.findall(r'radar query "([^"]+)"', "".join(PAGES.values()))
 
 
@@ -83,6 +91,20 @@ def test_documented_program_has_answers(program: str, market: Store) -> None:
     tables = [value for value in names.values() if hasattr(value, "num_rows")]
     assert all(table.num_rows for table in tables)
     assert len(names["frame"])
+
+
+@pytest.mark.parametrize("line", EXPORTS)
+def test_documented_export_writes_files(line: str, market: Store, tmp_path: Path) -> None:
+    command = radar(*shlex.split(line))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (manifest,) = (tmp_path / "export").glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["files"]
+
+
+def test_an_export_of_each_format_is_documented() -> None:
+    documented = {line.partition("--format ")[2].split(" ")[0] for line in EXPORTS}
+    assert documented == {"", *FORMATS} - {"parquet"}
 
 
 def test_every_view_is_documented(store: Store) -> None:

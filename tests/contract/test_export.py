@@ -17,7 +17,9 @@ from radar.codec import message_format
 from radar.datasets import TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.reading import export as exporting
-from radar.reading.export import Day, Exported, ExportRequest, export, is_complete
+from radar.reading import manifest
+from radar.reading.export import Exported, ExportRequest, export, is_complete
+from radar.reading.formats.base import Contents, Day, save
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar
@@ -51,7 +53,8 @@ def grow_old(store: Store) -> None:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != manifest.NAME]
+    return sorted(str(path.relative_to(folder)) for path in paths)
 
 
 def test_export_writes_a_file_a_day_and_only_what_is_missing_again(
@@ -150,6 +153,7 @@ def test_export_that_is_killed_leaves_only_whole_files_and_goes_on(
     again = export(store_settings, PARQUET, folder)
     assert again == Exported(written=60 - len(before), skipped=len(before))
     assert not list(folder.rglob("*.part"))
+    assert len(manifest.read(folder / "trades")) == 60
     assert len(list(folder.rglob("2*.parquet"))) == 60
 
 
@@ -158,8 +162,12 @@ def test_file_whose_query_fails_half_way_is_not_there(tmp_path: Path) -> None:
         yield b"PAR1 and something"
         raise QueryFailed("memory")
 
+    def fill(path: Path) -> Contents:
+        save(breaking(), path)
+        return Contents(1)
+
     with pytest.raises(QueryFailed):
-        exporting._write(tmp_path / "new" / "day.parquet", breaking(), TODAY)
+        exporting.write_file(tmp_path / "new" / "day.parquet", fill, TODAY)
     assert files(tmp_path) == []
 
 
@@ -184,6 +192,7 @@ def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path
         "folder": f"{tmp_path}/to",
         "written": 1,
         "unchanged": 7,  # today is not over
+        "left_out": 0,
     }
     (tmp_path / "file").touch()
     command[-1] = str(tmp_path / "file")

@@ -1,38 +1,16 @@
 """The wheel as a stranger installs it: into an empty environment, away from the sources."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from installed import run, without_index
 from ports import free_port
 from radar import __version__
 
 ROOT = Path(__file__).parents[2]
-
-
-def run(*command: object, folder: Path, environment: dict[str, str] | None = None) -> str:
-    """Run a command without the sources of this checkout on its path; return its output."""
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        list(map(str, command)),
-        cwd=folder,
-        env=inherited | (environment or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def without_index(error: AssertionError) -> bool:
-    """Return whether pip failed because it could not connect."""
-    signs = ("Failed to establish a new connection", "NewConnectionError", "ConnectTimeoutError")
-    return any(sign in str(error) for sign in signs)
 
 
 @pytest.mark.slow

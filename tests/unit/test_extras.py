@@ -21,6 +21,7 @@ PACKAGES = {"chdb": "chdb-core"}
         ("setproctitle", "local", ("up", "--simulate", "--duration", "1")),
         ("starlette", "dashboard", ("dashboard",)),
         ("prompt_toolkit", "terminal", ("shell",)),
+        ("pyarrow", "notebook", ("export", "--format", "nautilus")),
     ],
 )
 def test_missing_extra_is_a_configuration_error_with_its_remedy(

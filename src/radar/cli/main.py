@@ -66,6 +66,9 @@ class ExportFormat(StrEnum):
 
     PARQUET = "parquet"
     CSV = "csv"
+    TARDIS = "tardis"
+    HFTBACKTEST = "hftbacktest"
+    NAUTILUS = "nautilus"
 
 
 Write = Annotated[
@@ -404,7 +407,12 @@ def shell(*, write: Write = False) -> None:
 
 @app.command()
 def export(
-    dataset: Annotated[ExportedName, typer.Argument(help="Dataset to export.")],
+    dataset: Annotated[
+        ExportedName | None,
+        typer.Argument(
+            help="Dataset to export; none for hftbacktest and nautilus.", show_default=False
+        ),
+    ] = None,
     *,
     symbol: Annotated[
         list[str] | None,
@@ -423,14 +431,17 @@ def export(
     """Write one file per market and day: TO/DATASET/EXCHANGE/SYMBOL/DAY.parquet.
 
     A file appears when it is complete. A repeated export writes missing days, days that were
-    unfinished, and days with new rows.
+    unfinished, and days with new rows. manifest.json beside the files lists their checksums, and
+    the coverage and gaps of each day.
+
+    The formats tardis, hftbacktest and nautilus write the files of these tools: docs/exports.md.
     """
     from radar.reading.export import ExportRequest
     from radar.reading.export import export as run
 
     settings = _settings("export")
     wanted = ExportRequest(
-        str(dataset),
+        str(dataset or ""),
         output_format.value,
         symbol or (),
         first and first.date(),
@@ -440,10 +451,17 @@ def export(
         exported = run(settings, wanted, folder, lambda done, total: show("days", done, total))
     if as_json:
         say_json(
-            {"folder": str(folder), "written": exported.written, "unchanged": exported.skipped}
+            {
+                "folder": str(folder),
+                "written": exported.written,
+                "unchanged": exported.skipped,
+                "left_out": exported.left_out,
+            }
         )
         return
     kept = f"; {exported.skipped:,} were up to date" if exported.skipped else ""
+    if exported.left_out:
+        kept += f"; left out {exported.left_out:,} without order book"
     typer.echo(f"wrote {exported.written:,} file{_s(exported.written)} to {folder}{kept}")
 
 

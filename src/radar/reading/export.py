@@ -1,65 +1,101 @@
-"""`radar export`: recorded data as files, one per market and UTC day, written by ClickHouse.
+"""`radar export`: recorded data as files, one per market and UTC day.
 
 A file appears under its name when it is complete. Later exports skip it until new rows of its day
-have come. Its time of modification is the database's clock a moment before the query. So an export
-needs no list beside the files.
+have come. Its time of modification is the database's clock a moment before the query. Beside the
+files lies a manifest with their facts (`radar.reading.manifest`).
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
-from radar.datasets import DATASETS, Dataset
+from radar.datasets import DATASETS, Dataset, exported
 from radar.errors import ConfigurationError, InvalidPeriod, RadarError
-from radar.reading import recorded
+from radar.reading import manifest, recorded
+from radar.reading.formats import columns, tardis
+from radar.reading.formats.base import Contents, Day, Kind
 from radar.reading.query import Ask, opened
 from radar.settings import Settings
 from radar.store.queries import export as queries
 
-FORMATS = {"parquet": "Parquet", "csv": "CSVWithNames"}
+FORMATS = (*columns.FORMATS, "tardis", "hftbacktest", "nautilus")
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
-
-
-@dataclass(frozen=True)
-class Day:
-    """A day of a market."""
-
-    source: str
-    symbol: str
-    day: date
-    inserted_at: datetime  # of its newest row, by the database's clock
-
-    def path(self, suffix: str) -> Path:
-        """Return its place below the folder of a dataset."""
-        # An exchange may use any name for a market; a name must not lead to another folder.
-        names = [quote(name, safe="").replace(".", "%2E") for name in (self.source, self.symbol)]
-        return Path(*names, f"{self.day:%Y-%m-%d}.{suffix}")
+# How often the manifest is written while an export runs.
+MANIFEST_EVERY_S = 5
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The result of an export."""
+    """The result of an export: how many files."""
 
     written: int
-    skipped: int
+    skipped: int  # they were up to date
+    left_out: int = 0  # their day lacks records that the format needs
 
 
 @dataclass(frozen=True)
 class ExportRequest:
     """The wanted dataset, format, markets and days."""
 
-    dataset: str  # of `datasets.exported`
+    dataset: str  # of `datasets.exported`; empty: all that the format takes
     suffix: str  # of FORMATS
     symbols: Sequence[str] = ()  # none: all
     first: date | None = None
     last: date | None = None  # included
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of an export: the name of their folder, their kinds, and shared preparations."""
+
+    folder: str
+    kinds: Sequence[Kind]
+    # Called before files of these days are written; yields other files once they are written, with
+    # facts for the manifest.
+    prepare: Callable[[Ask, Path, Sequence[Day]], Iterable[tuple[Path, Mapping[str, Any]]]] = (
+        lambda _ask, _below, _days: ()
+    )
+
+
+def layout(dataset: str, output_format: str) -> Layout:
+    """Return the files of a dataset in a format.
+
+    Raises:
+        ConfigurationError: The format needs a dataset, or takes none.
+    """
+    datasets = exported()
+    if output_format in columns.FORMATS:
+        if not dataset:
+            names = ", ".join(each.name for each in datasets)
+            raise ConfigurationError(
+                f"the format {output_format} needs a dataset: name one of {names}"
+            )
+        return Layout(dataset, [columns.Columns(DATASETS[dataset], output_format)])
+    if output_format == "tardis":
+        if kinds := tardis.kinds(dataset):
+            return Layout("tardis", kinds)
+        raise ConfigurationError(f"the format tardis has no files of {dataset}: use parquet or csv")
+    if dataset:
+        raise ConfigurationError(f"the format {output_format} merges all datasets: name none")
+    if output_format == "hftbacktest":
+        # NumPy takes longer to import than most commands take to run.
+        from radar.reading.formats import hftbacktest
+
+        return Layout("hftbacktest", [hftbacktest.Days()])
+    if output_format == "nautilus":
+        from radar.reading.formats import nautilus
+
+        catalogue = nautilus.Catalogue()
+        return Layout("nautilus", catalogue.kinds, catalogue.prepare)
+    raise ConfigurationError(f"unknown format {output_format}: use one of {', '.join(FORMATS)}")
 
 
 def is_complete(day: Day, written_at: datetime | None) -> bool:
@@ -83,35 +119,117 @@ def export(
     folder: Path,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Exported:
-    """Write the files that are missing or no longer complete; blocks.
+    """Write the files that are missing or no longer complete, and the manifest; blocks.
 
     Args:
         settings: The options, with the address of the database.
         wanted: The wanted dataset, format, markets and days.
-        folder: Files are `DATASET/SOURCE/SYMBOL/DAY.SUFFIX` in there.
-        progress: Called with the number of days done, and of all, whenever it changes.
+        folder: Files lie in there in a folder of the dataset or format.
+        progress: Called with the number of files done, and of all, whenever it changes.
 
     Raises:
         UnknownMarket: A market has no records; the message names similar ones.
         InvalidPeriod: The last day is before the first, or the first is in the future.
-        ConfigurationError: The folder cannot be written to, or another export writes to it.
+        ConfigurationError: The folder cannot be written to, another export writes to it, or the
+            format cannot hold the records.
         StoreUnavailable: No server runs and there is no embedded data, or the server ended.
         QueryFailed: ClickHouse refuses a query.
     """
-    dataset = DATASETS[wanted.dataset]
-    written = 0
-    with opened(settings, buffered=True) as ask, _locked(folder / wanted.dataset) as below:
+    chosen = layout(wanted.dataset, wanted.suffix)
+    with opened(settings, buffered=True) as ask, _locked(folder / chosen.folder) as below:
         _check(ask, wanted)
-        now, days = _days(ask, dataset, wanted)
-        stamp = now - timedelta(seconds=INSERT_S)
-        for done, day in enumerate(days):
-            progress(done, len(days))
-            path = below / day.path(wanted.suffix)
-            if not is_complete(day, _written_at(path)):
-                _write(path, _rows(ask, dataset, day, FORMATS[wanted.suffix]), stamp)
-                written += 1
-        progress(len(days), len(days))
-    return Exported(written, len(days) - written)
+        entries = manifest.read(below)
+        now, files, left_out = _files(ask, chosen, wanted)
+        return _Run(ask, chosen, below, entries, now, progress).run(files, left_out)
+
+
+class _Run:
+    """One export into one folder."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        chosen: Layout,
+        below: Path,
+        entries: manifest.Entries,
+        now: datetime,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._ask = ask
+        self._layout = chosen
+        self._below = below
+        self._entries = entries
+        self._stamp = now - timedelta(seconds=INSERT_S)
+        self._progress = progress
+        self._saved_at_s = time.monotonic()
+
+    def run(self, files: Sequence[tuple[Kind, Day]], left_out: int) -> Exported:
+        """Write the due files; the manifest lists them even if the export is interrupted."""
+        missing = self._missing(files)
+        due = {kind.path(day): day for kind, day in files if not self._is_there(kind, day)}
+        written = 0
+        try:
+            self._prepare(list(due.values()))
+            for done, (kind, day) in enumerate(files):
+                self._progress(done, len(files))
+                if kind.path(day) in due:
+                    self._write(kind, day)
+                    written += 1
+        finally:
+            covered = {
+                f"{kind.path(day)}": {_covered(dataset) for dataset, _time in kind.sources}
+                for kind, day in files
+            }
+            manifest.add_missing(self._entries, missing, covered)
+            manifest.write(self._below, self._entries)
+        self._progress(len(files), len(files))
+        return Exported(written, len(files) - written, left_out)
+
+    def _missing(self, files: Sequence[tuple[Kind, Day]]) -> manifest.MissingByDay:
+        if not files:
+            return {}
+        days = [day.day for _kind, day in files]
+        markets = [day.market for _kind, day in files]
+        return manifest.missing_of(self._ask, markets, min(days), max(days))
+
+    def _is_there(self, kind: Kind, day: Day) -> bool:
+        """Return whether a complete file has an entry; an earlier radar wrote files without."""
+        name, path = f"{kind.path(day)}", self._below / kind.path(day)
+        entry = self._entries.get(name, {})
+        _check_market(name, entry, day)
+        if not is_complete(day, _written_at(path)):
+            return False
+        if entry.get("bytes") == path.stat().st_size and "rows" in entry:
+            return True
+        contents = kind.facts(self._ask, day)
+        if contents is None:
+            return False
+        self._entries[name] = manifest.entry(kind, day, contents, path, complete=True)
+        return True
+
+    def _prepare(self, days: Sequence[Day]) -> None:
+        if not days:
+            return
+        for path, facts in self._layout.prepare(self._ask, self._below, days):
+            entry = self._entries.setdefault(f"{path.relative_to(self._below)}", {})
+            entry.update(facts, **manifest.describe(path))
+
+    def _write(self, kind: Kind, day: Day) -> None:
+        path = self._below / kind.path(day)
+        contents = write_file(path, lambda place: kind.write(self._ask, day, place), self._stamp)
+        complete = is_complete(day, self._stamp)
+        self._entries[f"{kind.path(day)}"] = manifest.entry(
+            kind, day, contents, path, complete=complete
+        )
+        now_s = time.monotonic()
+        if now_s - self._saved_at_s > MANIFEST_EVERY_S:
+            manifest.write(self._below, self._entries)
+            self._saved_at_s = now_s
+
+
+def _covered(dataset: Dataset) -> str:
+    """Return the dataset of `coverage` that covers one: producers of depth record updates too."""
+    return "trades" if dataset.name == "trades" else "depth"
 
 
 def _check(ask: Ask, wanted: ExportRequest) -> None:
@@ -129,8 +247,74 @@ def _check(ask: Ask, wanted: ExportRequest) -> None:
     recorded.check_markets(rows, wanted.symbols)
 
 
-def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, list[Day]]:
-    """Return the database's clock, and all days with records."""
+def _files(
+    ask: Ask, chosen: Layout, wanted: ExportRequest
+) -> tuple[datetime, list[tuple[Kind, Day]], int]:
+    """Return the database's clock, all files that can be written, and how many cannot.
+
+    Raises:
+        ConfigurationError: None of them can be, or none of a named market.
+    """
+    # The clock first: later insertions are newer than every file that is written now.
+    ((now_ms,),) = _answer(ask, queries.CLOCK, {})
+    found: dict[tuple[Dataset, str], list[tuple[str, str, str, datetime]]] = {}
+    files: list[tuple[Kind, Day]] = []
+    refused: list[tuple[Kind, Day]] = []
+    for kind in chosen.kinds:
+        newest: dict[tuple[str, str, str], dict[str, datetime]] = {}
+        for source in kind.sources:
+            if source not in found:
+                found[source] = _days(ask, *source, wanted)
+            for exchange, symbol, day, inserted_at in found[source]:
+                newest.setdefault((exchange, symbol, day), {})[source[0].name] = inserted_at
+        for (exchange, symbol, day), times in sorted(newest.items()):
+            each = Day(
+                exchange, symbol, date.fromisoformat(day), max(times.values()), frozenset(times)
+            )
+            (files if kind.wants(each) else refused).append((kind, each))
+    _check_places(files)
+    _check_books(files, refused, named=bool(wanted.symbols))
+    return _moment(now_ms), files, len(refused)
+
+
+def _check_books(
+    files: Sequence[tuple[Kind, Day]], refused: Sequence[tuple[Kind, Day]], *, named: bool
+) -> None:
+    """Refuse an export without files, and a named market without."""
+    there = {day.market for _kind, day in files}
+    for kind, day in refused:
+        if day.market not in there and (named or not files):
+            raise ConfigurationError(
+                f"{day.source}:{day.symbol} has no order book on {day.day}, and {kind.name} needs"
+                " one: record depth as well, or use the format tardis"
+            )
+
+
+def _check_market(name: str, entry: manifest.Entry, day: Day) -> None:
+    """Refuse to write over the file of another market, which an earlier export wrote."""
+    found = entry.get("exchange", day.source), entry.get("symbol", day.symbol)
+    if found != day.market:
+        raise ConfigurationError(
+            f"{name} holds {':'.join(found)}: export {':'.join(day.market)} to another folder"
+        )
+
+
+def _check_places(files: Sequence[tuple[Kind, Day]]) -> None:
+    """Refuse two markets whose files would have the same name."""
+    markets: dict[Path, tuple[str, str]] = {}
+    for kind, day in files:
+        other = markets.setdefault(kind.path(day), day.market)
+        if other != day.market:
+            raise ConfigurationError(
+                f"{':'.join(other)} and {':'.join(day.market)} have the same place in this format:"
+                " export them to different folders with --symbol and --to"
+            )
+
+
+def _days(
+    ask: Ask, dataset: Dataset, column: str, wanted: ExportRequest
+) -> list[tuple[str, str, str, datetime]]:
+    """Return exchange, symbol, day and newest insertion of all days with records."""
     parameters = {}
     if wanted.symbols:
         parameters["symbols"] = json.dumps(list(wanted.symbols))
@@ -138,21 +322,9 @@ def _days(ask: Ask, dataset: Dataset, wanted: ExportRequest) -> tuple[datetime, 
         parameters["first"] = f"{wanted.first}"
     if wanted.last:
         parameters["last"] = f"{wanted.last}"
-    # The clock first: later insertions are newer than every file that is written now.
-    ((now_ms,),) = _answer(ask, queries.CLOCK, {})
     bounds = {name: name in parameters for name in ("symbols", "first", "last")}
-    rows = _answer(ask, queries.days(dataset.table, dataset.time, **bounds), parameters)
-    days = [Day(row[0], row[1], date.fromisoformat(row[2]), _moment(row[3])) for row in rows]
-    return _moment(now_ms), days
-
-
-def _rows(ask: Ask, dataset: Dataset, day: Day, output_format: str) -> Iterator[bytes]:
-    return ask(
-        queries.rows(dataset.export_columns, dataset.view, dataset.time, dataset.export_order),
-        output_format,
-        {"source": day.source, "symbol": day.symbol, "day": f"{day.day}"},
-        {"date_time_output_format": "iso"},
-    )
+    rows = _answer(ask, queries.days(dataset.table, column, **bounds), parameters)
+    return [(row[0], row[1], row[2], _moment(row[3])) for row in rows]
 
 
 def _answer(ask: Ask, sql: str, parameters: dict[str, str]) -> list[list[str]]:
@@ -171,15 +343,22 @@ def _written_at(path: Path) -> datetime | None:
         return None
 
 
-def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
-    """Write a file under another name and rename it once it is on the disk."""
+def write_file(path: Path, fill: Callable[[Path], Contents], stamp: datetime) -> Contents:
+    """Write a file under another name and rename it once it is on the disk.
+
+    Args:
+        path: Where it shall lie.
+        fill: Writes a file at a place.
+        stamp: Its time of modification.
+
+    Raises:
+        RadarError: The folder cannot be written to.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
+        contents = fill(temporary)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.utime(temporary, (stamp.timestamp(), stamp.timestamp()))
         temporary.replace(path)
@@ -187,6 +366,7 @@ def _write(path: Path, chunks: Iterator[bytes], stamp: datetime) -> None:
         raise RadarError(f"cannot write {path}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
+    return contents
 
 
 @contextmanager

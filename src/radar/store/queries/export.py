@@ -39,3 +39,44 @@ def rows(columns: str, view: str, time: str, order: str) -> str:
         f" AND {time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
         f" ORDER BY {order}"
     )
+
+
+def facts(view: str, time: str) -> str:
+    """Return the query of the rows of one market and day: their count, first and last time."""
+    return (
+        f"SELECT count(), toUnixTimestamp64Micro(toDateTime64(min({time}), 6, 'UTC')),"
+        f" toUnixTimestamp64Micro(toDateTime64(max({time}), 6, 'UTC'))"
+        f" FROM {view} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
+        f" AND {time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
+        f" AND {time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
+    )
+
+
+# The markets are a JSON list of exchange and symbol.
+_CHOSEN = (
+    "has(JSONExtract({markets:String}, 'Array(Tuple(String, String))'),"
+    " (toString(source), toString(symbol)))"
+)
+COVERAGE_FIELDS = (
+    "elapsed_s",
+    "watched_s",
+    "watched_share",
+    "gaps",
+    "gaps_s",
+    "repaired_gaps",
+    "repaired_s",
+    "complete_share",
+    "in_progress",
+)
+COVERAGE = (
+    f"SELECT record_kind, source, symbol, toString(day), {', '.join(COVERAGE_FIELDS)}"
+    f" FROM coverage WHERE day >= {{first:Date}} AND day <= {{last:Date}} AND {_CHOSEN}"
+    " ORDER BY ALL"
+)
+GAPS = (
+    "SELECT record_kind, source, symbol, toUnixTimestamp64Micro(began_at),"
+    " toUnixTimestamp64Micro(ended_at), cause, repaired FROM symbol_gaps"
+    " WHERE ended_at > toDateTime64({first:Date}, 6, 'UTC')"
+    f" AND began_at < toDateTime64({{last:Date}} + 1, 6, 'UTC') AND {_CHOSEN}"
+    " ORDER BY began_at, ended_at, record_kind, source, symbol, cause"
+)

@@ -1,0 +1,102 @@
+"""A kind of exported file: the interface between the export and its formats."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from radar.datasets import Dataset
+from radar.reading.query import Ask
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of a market."""
+
+    source: str
+    symbol: str
+    day: date
+    inserted_at: datetime  # of its newest row, by the database's clock
+    datasets: frozenset[str] = frozenset()  # that have rows of it
+
+    @property
+    def market(self) -> tuple[str, str]:
+        """Return exchange and symbol."""
+        return self.source, self.symbol
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the values of the placeholders of queries of one market and day."""
+        return {"source": self.source, "symbol": self.symbol, "day": f"{self.day}"}
+
+    @property
+    def begins_us(self) -> int:
+        """Return its first moment, Unix time in microseconds."""
+        begin = datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
+        return (begin - _EPOCH) // timedelta(microseconds=1)
+
+    def path(self, suffix: str) -> Path:
+        """Return its place below the folder of a dataset."""
+        return Path(file_name(self.source), file_name(self.symbol), f"{self.day:%Y-%m-%d}.{suffix}")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The contents of a file; times are those of its rows, Unix time in microseconds."""
+
+    rows: int
+    first_us: int = 0
+    last_us: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)  # further facts for the manifest
+
+
+class Kind(Protocol):
+    """A kind of file, of which each market has at most one a day."""
+
+    @property
+    def name(self) -> str:
+        """Return its name in the manifest."""
+
+    @property
+    def sources(self) -> Sequence[tuple[Dataset, str]]:
+        """Return the datasets of its rows, and the column that decides on the day of a row."""
+
+    def wants(self, day: Day) -> bool:
+        """Return whether a day has enough records for a file."""
+
+    def path(self, day: Day) -> Path:
+        """Return the file's place below the folder of the export."""
+
+    def write(self, ask: Ask, day: Day, path: Path) -> Contents:
+        """Write the file of a day; blocks. See `Ask` for errors."""
+
+    def facts(self, ask: Ask, day: Day) -> Contents | None:
+        """Return the contents of a complete file without reading it; None: write it again."""
+
+
+def file_name(name: str) -> str:
+    """Return a name for a file: an exchange may use any name, and none leads to another folder."""
+    return quote(name, safe="").replace(".", "%2E")
+
+
+def increment(places: int) -> str:
+    """Return the smallest number with so many decimal places."""
+    return f"0.{'0' * (places - 1)}1" if places else "1"
+
+
+def rows_of(ask: Ask, sql: str, parameters: Mapping[str, str]) -> list[list[Any]]:
+    """Return the rows of an answer; numbers of 64 bits and decimals are texts."""
+    lines = b"".join(ask(sql, "JSONCompactEachRow", parameters)).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def save(chunks: Iterator[bytes], path: Path) -> None:
+    """Write an answer to a file as it arrives."""
+    with path.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)

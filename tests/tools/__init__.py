@@ -1,0 +1,1 @@
+"""Other programs read exported files; they run in an environment of their own."""
