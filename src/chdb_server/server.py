@@ -26,8 +26,8 @@ from typing import IO, TYPE_CHECKING
 
 import uvicorn
 
+from bounded_http.connections import BoundedHttp
 from chdb_server import compression, protocol
-from chdb_server.connections import BoundedHttp
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
 from chdb_server.job import Job, Outcome

@@ -19,7 +19,8 @@ import pytest
 from backports import zstd
 from playwright.sync_api import sync_playwright
 
-from chdb_server import config, connections
+from bounded_http import connections
+from chdb_server import config
 from embedded_clickhouse import SOURCES, Server, running
 from support import eventually
 

@@ -13,8 +13,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from bounded_http import hosts
 from radar.errors import ConfigurationError
-from radar.telemetry import hosts, metrics
+from radar.telemetry import metrics
 from radar.telemetry.connections import Connections
 from radar.telemetry.health import Health
 

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from radar.telemetry import hosts
+from bounded_http import hosts
 
 COOKIE = "radar_dashboard"
 COOKIE_AGE_S = 30 * 86400

@@ -1,4 +1,4 @@
-"""Decides whether a browser's request was meant for a server of radar. Pure.
+"""Decides whether a browser's request was meant for the server that received it. Pure.
 
 A page anywhere on the web can point a name of its own at this machine (DNS rebinding). Or it can
 send a request whose answer it cannot read. But it cannot choose the headers `Host` and
