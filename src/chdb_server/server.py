@@ -26,7 +26,8 @@ from typing import IO, TYPE_CHECKING
 
 import uvicorn
 
-from bounded_http.connections import BoundedHttp
+from bounded_http import connections
+from bounded_http.bounds import Bounds
 from chdb_server import compression, protocol
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
@@ -63,6 +64,13 @@ _NO_HANDLE = (
 )
 _HEAD_BYTES = 64
 _FOREIGN = b"Requests of web pages are not accepted\n"
+# A head may hold a query in its URL; ClickHouse allows as much.
+BOUNDS = Bounds(
+    head_bytes=_MIB,
+    headers=200,
+    body_timeout_s=600.0,
+    take_timeout_s=_TAKE_TIMEOUT_S,
+)
 _TEXT = (b"content-type", b"text/plain; charset=UTF-8")
 _PLAIN = [_TEXT, *protocol.SECURITY_HEADERS]
 
@@ -146,7 +154,8 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=BoundedHttp,
+            http=_Http,
+            ws="none",
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             lifespan="off",
             access_log=False,
@@ -166,6 +175,10 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
         server.run(sockets=[listener])
     finally:
         app.close()
+
+
+class _Http(connections.BoundedHttp):
+    bounds = BOUNDS
 
 
 class App:
@@ -221,6 +234,7 @@ class App:
                 return
             values = protocol.values_of(scope["query_string"])
             protocol.authenticate(values, headers, self._options.user, self._options.password)
+            connections.admit(scope)
             request = protocol.parse_request(
                 scope["method"], values, headers, compression_by_default=self._compresses
             )
@@ -538,7 +552,7 @@ class _Response:
     async def send_file(self, file: IO[bytes]) -> None:
         """Send a file from its beginning."""
         file.seek(0)
-        while piece := file.read(_MIB):
+        while piece := await asyncio.to_thread(file.read, _MIB):
             await self.send_piece(piece)
 
     async def send_piece(self, piece: bytes) -> None:

@@ -19,9 +19,10 @@ import pytest
 from backports import zstd
 from playwright.sync_api import sync_playwright
 
-from bounded_http import connections
 from chdb_server import config
+from chdb_server.server import BOUNDS
 from embedded_clickhouse import SOURCES, Server, running
+from hostile_http import open_s
 from support import eventually
 
 pytestmark = pytest.mark.sources(*SOURCES)
@@ -402,18 +403,33 @@ def test_forms_are_refused_before_they_are_read(server: Server, user: httpx.Clie
 def test_half_requests_keep_nobody_away_and_end(server: Server) -> None:
     with ExitStack() as opened:
         held = []
-        for _ in range(2 * connections.MAX_HALF_OPEN):
+        for _ in range(2 * BOUNDS.strangers):
             held.append(
                 opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
             )
             held[-1].sendall(b"GET /?query=SELECT+1 HTTP/1.1\r\nHost: local")
         assert _answers(server)
         for connection in held:
-            connection.settimeout(2 * connections.HEAD_TIMEOUT_S)
+            connection.settimeout(2 * BOUNDS.head_timeout_s)
             try:
                 assert connection.recv(10) == b""
             except ConnectionResetError:
                 continue
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nab",
+        b"POST /nope HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\nab",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;a",
+    ],
+)
+def test_answered_request_whose_body_is_missing_holds_no_connection(
+    server: Server, head: bytes
+) -> None:
+    assert open_s(("127.0.0.1", server.port), head, after=b"c") < 5
 
 
 def test_reads_keep_no_insert_waiting(user: httpx.Client, server: Server) -> None:

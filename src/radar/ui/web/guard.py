@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bounded_http import hosts
+from bounded_http import connections, hosts
 
 COOKIE = "radar_dashboard"
 COOKIE_AGE_S = 30 * 86400
@@ -106,7 +106,10 @@ class Guard:
             return await self._log_in(request)
         if path == "/" and "token" in request.query_params:
             return self._welcome(request, request.query_params["token"])
-        if self._knows(request) or path in LOGIN_FILES:
+        if self._knows(request):
+            connections.admit(request.scope)
+            return self._app
+        if path in LOGIN_FILES:
             return self._app
         if path == "/":
             return self._show_login
