@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from bounded_http import hosts
 from chdb_server.engine import Statistics
 from chdb_server.errors import Rejected
 
@@ -217,28 +217,16 @@ def is_trusted(headers: Mapping[str, str], own_host: str) -> bool:
     reader's machine: as an image, a frame, a form, a script, or by leading the tab there. Browsers
     say so in `Sec-Fetch-Site`, older ones in `Origin` or `Referer`. A page can also point a name
     of its own at 127.0.0.1; then `Host` is that name. Other clients send none of the three, and
-    name an address or localhost.
+    name an address or localhost. A request without `Host` is refused.
     """
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return False
     host = headers.get("host", "")
-    origin = headers.get("origin", "")
-    if origin and origin.partition("://")[2] != host:
+    pages = (headers[name] for name in ("origin", "referer") if name in headers)
+    if not all(hosts.is_own_page(page, host) for page in pages):
         return False
-    try:
-        referer = headers.get("referer", "")
-        if referer and urlsplit(referer).netloc != host:
-            return False
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if name in ("", "localhost", own_host):
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+    name = hosts.host_name([host])
+    return name in ("localhost", hosts.canonical(own_host)) or hosts.is_address(name)
 
 
 def status_of(code: int) -> int:

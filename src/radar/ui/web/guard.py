@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -128,7 +128,7 @@ class Guard:
     async def _log_in(self, request: Request) -> Response:
         # Our own form says "null", because its page has the policy to send no referrer.
         origin = request.headers.get("origin", "null")
-        if origin != "null" and urlsplit(origin).netloc != request.headers["host"]:
+        if origin != "null" and not hosts.is_own_page(origin, request.headers["host"]):
             return _refuse(HTTPStatus.FORBIDDEN, "another page asks: open the dashboard itself")
         body = b""
         try:
