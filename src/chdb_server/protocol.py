@@ -115,16 +115,12 @@ class Request:
     compress_response: bool
 
 
-def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return header values by lower-case name.
-
-    Raises:
-        Rejected: A header that decides who asks is there twice.
-    """
+def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str] | None:
+    """Return header values by lower-case name; None if one that decides who asks is there twice."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
-    for name, count in Counter(name for name, _ in headers).items():
-        if count > 1 and name in _SINGLE_HEADERS:
-            raise Rejected(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"The header {name} is there twice")
+    counts = Counter(name for name, _ in headers)
+    if any(counts[name] > 1 for name in _SINGLE_HEADERS):
+        return None
     return dict(headers)
 
 
@@ -235,8 +231,8 @@ def status_of(code: int) -> int:
 
 
 def error_text(error: Rejected, version: str) -> bytes:
-    """Return the body of an error response."""
-    return f"{error} (version {version})\n".encode()
+    """Return the body of an error response; the version is empty for a client without password."""
+    return f"{error} (version {version})\n".encode() if version else f"{error}\n".encode()
 
 
 def error_within_body(error: Rejected, version: str, tag: str) -> bytes:

@@ -64,6 +64,7 @@ _NO_HANDLE = (
 )
 _HEAD_BYTES = 64
 _FOREIGN = b"Requests of web pages are not accepted\n"
+_TWICE = b"A header is there twice\n"
 # A head may hold a query in its URL; ClickHouse allows as much.
 BOUNDS = Bounds(
     head_bytes=_MIB,
@@ -225,16 +226,20 @@ class App:
             threads.shutdown(wait=True, cancel_futures=True)
 
     async def _answer(self, scope: "Scope", body: "_Body", send: "Send") -> None:
-        response = _Response(send, str(uuid.uuid4()), self._display_name)
+        headers = protocol.headers_of(scope["headers"])
+        # A foreign page learns no fact, not even which server this is.
+        if headers is None:
+            await _send_all(send, 400, _PLAIN, _TWICE)
+            return
+        if not protocol.is_trusted(headers, self._options.host):
+            await _send_all(send, 403, _PLAIN, _FOREIGN)
+            return
+        response = _Response(send, str(uuid.uuid4()))
         try:
-            headers = protocol.headers_of(scope["headers"])
-            if not protocol.is_trusted(headers, self._options.host):
-                # A foreign page learns no fact, not even which server this is.
-                await _send_all(send, 403, _PLAIN, _FOREIGN)
-                return
             values = protocol.values_of(scope["query_string"])
             protocol.authenticate(values, headers, self._options.user, self._options.password)
             connections.admit(scope)
+            response.show(self._version, self._display_name)
             request = protocol.parse_request(
                 scope["method"], values, headers, compression_by_default=self._compresses
             )
@@ -371,7 +376,7 @@ class App:
         ]
         if not body.finished:
             response.headers.append((b"connection", b"close"))
-        text = protocol.error_text(error, self._version)
+        text = protocol.error_text(error, response.version)
         await response.send_whole(None, text, protocol.status_of(error.code))
 
     def _describe(self, response: "_Response", result_format: str) -> None:
@@ -495,20 +500,29 @@ class _Pipe:
 
 
 class _Response:
-    """One response, whole or piece by piece, compressed or not."""
+    """One response, whole or piece by piece, compressed or not.
 
-    def __init__(self, send: "Send", query_id: str, display_name: str) -> None:
+    It names neither the version nor the host until `show`.
+    """
+
+    def __init__(self, send: "Send", query_id: str) -> None:
         self._send = send
         self.started = False
+        self.version = ""
         self.encoding = ""
         self.tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
         self._always = [
             *protocol.SECURITY_HEADERS,
-            (b"x-clickhouse-server-display-name", display_name.encode()),
             (b"x-clickhouse-exception-tag", self.tag.encode()),
         ]
         self.name(query_id)
         self._compressor: compression.Compressor = compression.compressor("")
+
+    def show(self, version: str, display_name: str) -> None:
+        """Name the server to a client that has given the password."""
+        self.version = version
+        self._always.append((b"x-clickhouse-server-display-name", display_name.encode()))
+        self.forget()
 
     def name(self, query_id: str) -> None:
         """Set the query's id, which must be printable."""

@@ -335,6 +335,11 @@ def _raw(server: Server, data: bytes, timeout_s: float = 10) -> bytes:
         b"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Site: none",
         b"Host: localhost\r\nAuthorization: Basic \xff\xfe",
         b"Host: [::1",
+        b"Host: evil.example@localhost",
+        b"Origin: null",
+        b"Host:\r\nOrigin: null",
+        b"Host: localhost\r\nOrigin: null",
+        b"X: without a host",
         b"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate",
         b"Host: localhost\r\nReferer: http://evil.example/",
     ],
@@ -344,6 +349,45 @@ def test_heads_of_two_minds_and_foreign_pages_are_refused(server: Server, head: 
     answer = _raw(server, url + head + b"\r\nConnection: close\r\n\r\n")
     assert answer.split()[1] in (b"400", b"403")
     assert b"\r\n\r\n42" not in answer
+    assert _names_no_server(answer)
+
+
+def _names_no_server(answer: bytes) -> bool:
+    names = (b"version", b"display-name", socket.gethostname().encode())
+    return not any(name in answer.lower() for name in names)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /?query=SELECT+1 HTTP/1.1",
+        b"GET /?query=SELECT+1&password=wrong HTTP/1.1",
+        b"GET /?" + b"a&" * 1001 + b" HTTP/1.1",
+        b"GET /?query=SELECT+1&session_check=1 HTTP/1.1",
+        b"GET /?query=SELECT+1&compress=1 HTTP/1.1",
+        b"GET / HTTP/1.1",
+        b"GET /ping HTTP/1.1",
+        b"GET /replicas_status HTTP/1.1",
+        b"GET /nope HTTP/1.1",
+        b"DELETE / HTTP/1.1",
+        b"GET http://localhost/?query=SELECT+1 HTTP/1.1",
+        b"GET /?query=SELECT+1 HTTP/1.0",
+        b"POST / HTTP/1.1\r\nExpect: 100-continue",
+        b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x",
+        b"POST / HTTP/1.1\r\nContent-Encoding: br",
+        b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+        b"\x16\x03\x01",
+    ],
+)
+def test_no_answer_without_the_password_names_the_server(server: Server, request_: bytes) -> None:
+    head = b"\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert _names_no_server(_raw(server, request_ + head))
+
+
+def test_http_1_0_without_a_host_gets_no_data(server: Server) -> None:
+    url = f"GET /?query=SELECT+42&password={PASSWORD} HTTP/1.0".encode()
+    assert b" 403 " in _raw(server, url + b"\r\n\r\n")
+    assert b"42\n" in _raw(server, url + b"\r\nHost: localhost\r\n\r\n")
 
 
 def test_headers_cannot_be_smuggled_into_an_answer(server: Server, user: httpx.Client) -> None:
