@@ -17,9 +17,8 @@ import string
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -29,6 +28,7 @@ import uvicorn
 from bounded_http import connections
 from bounded_http.bounds import Bounds
 from chdb_server import compression, protocol
+from chdb_server.bodies import Bodies
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
 from chdb_server.job import Job, Outcome
@@ -45,8 +45,6 @@ _log = logging.getLogger(__name__)
 _MIB = 1 << 20
 _PIPE_BYTES = _MIB
 _HELD_IN_MEMORY_BYTES = 32 * _MIB
-_PREFETCH_BYTES = _MIB
-_MAX_BODY_BYTES = 256 * _MIB
 _MAX_INFLATED_BYTES = 1024 * _MIB
 _MAX_DRAINED_BYTES = 256 * _MIB
 _DRAIN_TIMEOUT_S = 20.0
@@ -193,6 +191,7 @@ class App:
         self._reads = ThreadPoolExecutor(options.threads, thread_name_prefix="read")
         self._writes = ThreadPoolExecutor(_INSERT_THREADS, thread_name_prefix="write")
         self._held_bytes = 0
+        self._bodies = Bodies()
         with engine.handle() as handle:
             handle.prepare({}, None)
             self._version = _ask(handle, "SELECT version()")
@@ -259,7 +258,7 @@ class App:
     async def _carry_out(
         self, request: "Request", encoding: str, body: "_Body", response: "_Response"
     ) -> None:
-        async with self._received(body) as pieces:
+        async with self._bodies.receive(body) as pieces:
             loop = asyncio.get_running_loop()
             reading: asyncio.Future[tuple[int, str]] = loop.create_future()
 
@@ -291,32 +290,6 @@ class App:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):
                     await watch
-
-    @asynccontextmanager
-    async def _received(self, body: "_Body") -> "AsyncIterator[Iterator[bytes]]":
-        """Receive a whole body, so that no thread ever waits for a client; provide its pieces."""
-        pieces: list[bytes] = []
-        total = 0
-        with ExitStack() as opened:
-            file: IO[bytes] | None = None
-            while not body.finished:
-                piece = await body.prefetch(_PREFETCH_BYTES)
-                total += len(piece)
-                if total > _MAX_BODY_BYTES:
-                    raise Rejected(
-                        protocol.QUERY_IS_TOO_LARGE,
-                        "QUERY_IS_TOO_LARGE",
-                        f"The body has more than {_MAX_BODY_BYTES} bytes: send it in parts",
-                    )
-                if file is None and total <= _HELD_IN_MEMORY_BYTES:
-                    pieces.append(piece)
-                    continue
-                if file is None:
-                    file = opened.enter_context(tempfile.TemporaryFile())
-                await asyncio.to_thread(file.write, piece)
-            if file is not None:
-                file.seek(0)
-            yield _pieces(pieces, file)
 
     async def _stream(
         self,
@@ -422,16 +395,6 @@ class _Body:
         self.head = self.head or piece[:_HEAD_BYTES]
         return piece
 
-    async def prefetch(self, size: int) -> bytes:
-        """Return up to about `size` bytes from the beginning."""
-        pieces = []
-        total = 0
-        while not self.finished and total < size:
-            piece = await self.next()
-            pieces.append(piece)
-            total += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
     async def drain(self, limit: int) -> None:
         """Read and drop the rest, up to a limit."""
         total = 0
@@ -442,12 +405,6 @@ class _Body:
         """Wait until the client has closed its connection. The body must be finished."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-
-def _pieces(pieces: list[bytes], file: IO[bytes] | None) -> Iterator[bytes]:
-    yield from pieces
-    while file is not None and (piece := file.read(_PREFETCH_BYTES)):
-        yield piece
 
 
 class _Pipe:

@@ -476,6 +476,25 @@ def test_answered_request_whose_body_is_missing_holds_no_connection(
     assert open_s(("127.0.0.1", server.port), head, after=b"c") < 5
 
 
+def test_waiting_bodies_share_their_memory_and_keep_no_insert_away(
+    server: Server, user: httpx.Client
+) -> None:
+    user.post("/", content="CREATE TABLE d.t (x Int8) ENGINE = MergeTree ORDER BY x")
+    before = _memory_mib(server, "VmRSS")
+    _forget_peak(server)
+    head = f"POST /?password={PASSWORD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000"
+    with ExitStack() as opened:
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", server.port), 30)
+            opened.enter_context(connection)
+            connection.sendall(head.encode() + b"\r\n\r\n" + b"a" * (31 * MIB))
+        assert user.post("/", content="INSERT INTO d.t VALUES (1)").is_success
+        large = b"INSERT INTO d.t FORMAT TSV\n" + b"1\n" * (30 * MIB)
+        assert user.post("/", content=large).is_success
+    assert _memory_mib(server, "VmHWM") - before < 450
+    assert user.post("/", content="SELECT count() FROM d.t").text == f"{30 * MIB + 1}\n"
+
+
 def test_reads_keep_no_insert_waiting(user: httpx.Client, server: Server) -> None:
     user.post("/", content="CREATE TABLE d.t (x Int8) ENGINE = MergeTree ORDER BY x")
     url = f"/?password={PASSWORD}"
