@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 from backports import zstd
+from lz4 import frame as lz4_frame  # type: ignore[import-untyped]
 from playwright.sync_api import sync_playwright
 
 from chdb_server import config
@@ -417,7 +418,8 @@ def test_a_head_has_a_size_and_a_number_of_fields(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "compress"), [("gzip", gzip.compress), ("zstd", zstd.compress)]
+    ("encoding", "compress"),
+    [("gzip", gzip.compress), ("zstd", zstd.compress), ("lz4", lz4_frame.compress)],
 )
 def test_a_bomb_of_a_body_stays_small(
     server: Server, user: httpx.Client, encoding: str, compress: object
@@ -429,10 +431,33 @@ def test_a_bomb_of_a_body_stays_small(
     response = user.post("/", content=body, headers={"Content-Encoding": encoding})
     assert response.is_error
     assert _memory_mib(server, "VmHWM") - before < 150
-    for several in ("gzip, gzip", "gzip,zstd", "zstd, identity"):
+    for several in (f"{encoding}, {encoding}", f"{encoding},zstd", f"identity, {encoding}"):
         response = user.post("/", content=body, headers={"Content-Encoding": several})
         assert response.status_code in (400, 500)
         assert "Unknown compression method" in response.text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "lz4"])
+def test_bomb_of_bombs_is_no_more_than_a_damaged_text(
+    server: Server, user: httpx.Client, encoding: str
+) -> None:
+    """Of nested compressions one is undone; of the many parts of a body a number is read."""
+    compress = {"gzip": gzip.compress, "zstd": zstd.compress, "lz4": lz4_frame.compress}[encoding]
+    _forget_peak(server)
+    before = _memory_mib(server, "VmRSS")
+    for body in (compress(compress(compress(b" " * (64 * MIB)))), compress(b"") * 100_000):
+        response = user.post("/", content=body, headers={"Content-Encoding": encoding})
+        assert response.is_error
+    assert _memory_mib(server, "VmHWM") - before < 100
+    assert _answers(server)
+
+
+@pytest.mark.parametrize("encoding", ["snappy", "br", "xz", "bz2", "deflate", "x-gzip", "*"])
+def test_other_compression_is_refused(user: httpx.Client, encoding: str) -> None:
+    body = gzip.compress(b"SELECT 1")
+    response = user.post("/", content=body, headers={"Content-Encoding": encoding})
+    assert response.is_error
+    assert "Unknown compression method" in response.text
 
 
 def test_forms_are_refused_before_they_are_read(server: Server, user: httpx.Client) -> None:
