@@ -14,8 +14,9 @@ import httpx
 from clickhouse_connect.driver.client import Client
 
 STOP_SECONDS = 30
-# Its own package, and the modules of radar that start it as a process of radar.
+# Its own packages, and the modules of radar that start it as a process of radar.
 SOURCES = (
+    "src/bounded_http",
     "src/chdb_server",
     "src/radar/errors.py",
     "src/radar/local/clickhouse.py",

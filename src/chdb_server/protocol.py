@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from bounded_http import hosts
 from chdb_server.engine import Statistics
 from chdb_server.errors import Rejected
 
@@ -27,6 +27,7 @@ SET_NON_GRANTED_ROLE = 512
 QUERY_IS_TOO_LARGE = 229
 TOO_LARGE_RESULT = 396
 TIMEOUT_EXCEEDED = 159
+CANNOT_SCHEDULE_TASK = 439
 
 DEFAULT_BUFFER_BYTES = 1 << 20
 MAX_PARAMETERS = 1000
@@ -83,7 +84,7 @@ _CODES_OF_STATUS = {
     411: (381,),
     413: (QUERY_IS_TOO_LARGE, TOO_LARGE_RESULT),
     501: (NOT_IMPLEMENTED,),
-    503: (76, 209, 439),
+    503: (76, 209, CANNOT_SCHEDULE_TASK),
 }
 _STATUS_OF_CODE = {code: status for status, codes in _CODES_OF_STATUS.items() for code in codes}
 
@@ -118,16 +119,12 @@ class Request:
     compress_response: bool
 
 
-def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return header values by lower-case name.
-
-    Raises:
-        Rejected: A header that decides who asks is there twice.
-    """
+def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str] | None:
+    """Return header values by lower-case name; None if one that decides who asks is there twice."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
-    for name, count in Counter(name for name, _ in headers).items():
-        if count > 1 and name in _SINGLE_HEADERS:
-            raise Rejected(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"The header {name} is there twice")
+    counts = Counter(name for name, _ in headers)
+    if any(counts[name] > 1 for name in _SINGLE_HEADERS):
+        return None
     return dict(headers)
 
 
@@ -220,28 +217,16 @@ def is_trusted(headers: Mapping[str, str], own_host: str) -> bool:
     reader's machine: as an image, a frame, a form, a script, or by leading the tab there. Browsers
     say so in `Sec-Fetch-Site`, older ones in `Origin` or `Referer`. A page can also point a name
     of its own at 127.0.0.1; then `Host` is that name. Other clients send none of the three, and
-    name an address or localhost.
+    name an address or localhost. A request without `Host` is refused.
     """
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return False
     host = headers.get("host", "")
-    origin = headers.get("origin", "")
-    if origin and origin.partition("://")[2] != host:
+    pages = (headers[name] for name in ("origin", "referer") if name in headers)
+    if not all(hosts.is_own_page(page, host) for page in pages):
         return False
-    try:
-        referer = headers.get("referer", "")
-        if referer and urlsplit(referer).netloc != host:
-            return False
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if name in ("", "localhost", own_host):
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+    name = hosts.host_name([host])
+    return name in ("localhost", hosts.canonical(own_host)) or hosts.is_address(name)
 
 
 def status_of(code: int) -> int:
@@ -250,8 +235,8 @@ def status_of(code: int) -> int:
 
 
 def error_text(error: Rejected, version: str) -> bytes:
-    """Return the body of an error response."""
-    return f"{error} (version {version})\n".encode()
+    """Return the body of an error response; the version is empty for a client without password."""
+    return f"{error} (version {version})\n".encode() if version else f"{error}\n".encode()
 
 
 def error_within_body(error: Rejected, version: str, tag: str) -> bytes:

@@ -17,17 +17,18 @@ import string
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import uvicorn
 
+from bounded_http import connections
+from bounded_http.bounds import Bounds
 from chdb_server import compression, protocol
-from chdb_server.connections import BoundedHttp
+from chdb_server.bodies import Bodies
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
 from chdb_server.job import Job, OtherThread, Outcome
@@ -45,8 +46,6 @@ _log = logging.getLogger(__name__)
 _MIB = 1 << 20
 _PIPE_BYTES = _MIB
 _HELD_IN_MEMORY_BYTES = 32 * _MIB
-_PREFETCH_BYTES = _MIB
-_MAX_BODY_BYTES = 256 * _MIB
 _MAX_INFLATED_BYTES = 1024 * _MIB
 _MAX_DRAINED_BYTES = 256 * _MIB
 _DRAIN_TIMEOUT_S = 20.0
@@ -64,6 +63,14 @@ _NO_HANDLE = (
 )
 _HEAD_BYTES = 64
 _FOREIGN = b"Requests of web pages are not accepted\n"
+_TWICE = b"A header is there twice\n"
+# A head may hold a query in its URL; ClickHouse allows as much.
+BOUNDS = Bounds(
+    head_bytes=_MIB,
+    headers=200,
+    body_timeout_s=600.0,
+    take_timeout_s=_TAKE_TIMEOUT_S,
+)
 _TEXT = (b"content-type", b"text/plain; charset=UTF-8")
 _PLAIN = [_TEXT, *protocol.SECURITY_HEADERS]
 
@@ -142,7 +149,8 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=BoundedHttp,
+            http=_Http,
+            ws="none",
             loop="uvloop" if sys.platform != "win32" else "asyncio",
             lifespan="off",
             access_log=False,
@@ -164,6 +172,10 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
         app.close()
 
 
+class _Http(connections.BoundedHttp):
+    bounds = BOUNDS
+
+
 class App:
     """The ASGI application."""
 
@@ -175,6 +187,7 @@ class App:
         self._others = ThreadPoolExecutor(options.threads, thread_name_prefix="statement")
         self._inserts = ThreadPoolExecutor(_INSERT_THREADS, thread_name_prefix="insert")
         self._held_bytes = 0
+        self._bodies = Bodies()
         with engine.handle() as handle:
             handle.prepare({}, None)
             self._version = _ask(handle, "SELECT version()")
@@ -222,15 +235,20 @@ class App:
                 end_process(error.detail)
 
     async def _answer(self, scope: "Scope", body: "_Body", send: "Send") -> None:
-        response = _Response(send, str(uuid.uuid4()), self._display_name)
+        headers = protocol.headers_of(scope["headers"])
+        # A foreign page learns no fact, not even which server this is.
+        if headers is None:
+            await _send_all(send, 400, _PLAIN, _TWICE)
+            return
+        if not protocol.is_trusted(headers, self._options.host):
+            await _send_all(send, 403, _PLAIN, _FOREIGN)
+            return
+        response = _Response(send, str(uuid.uuid4()))
         try:
-            headers = protocol.headers_of(scope["headers"])
-            if not protocol.is_trusted(headers, self._options.host):
-                # A foreign page learns no fact, not even which server this is.
-                await _send_all(send, 403, _PLAIN, _FOREIGN)
-                return
             values = protocol.values_of(scope["query_string"])
             protocol.authenticate(values, headers, self._options.user, self._options.password)
+            connections.admit(scope)
+            response.show(self._version, self._display_name)
             request = protocol.parse_request(
                 scope["method"], values, headers, compression_by_default=self._compresses
             )
@@ -252,7 +270,7 @@ class App:
     async def _carry_out(
         self, request: "Request", encoding: str, body: "_Body", response: "_Response"
     ) -> None:
-        async with self._received(body) as pieces:
+        async with self._bodies.receive(body) as pieces:
             loop = asyncio.get_running_loop()
             reading: asyncio.Future[tuple[int, str]] = loop.create_future()
 
@@ -298,32 +316,6 @@ class App:
             return await loop.run_in_executor(pools[0], lambda: job.run(inserts=inserts))
         except OtherThread:
             return await loop.run_in_executor(pools[1], lambda: job.run(inserts=not inserts))
-
-    @asynccontextmanager
-    async def _received(self, body: "_Body") -> "AsyncIterator[Iterator[bytes]]":
-        """Receive a whole body, so that no thread ever waits for a client; provide its pieces."""
-        pieces: list[bytes] = []
-        total = 0
-        with ExitStack() as opened:
-            file: IO[bytes] | None = None
-            while not body.finished:
-                piece = await body.prefetch(_PREFETCH_BYTES)
-                total += len(piece)
-                if total > _MAX_BODY_BYTES:
-                    raise Rejected(
-                        protocol.QUERY_IS_TOO_LARGE,
-                        "QUERY_IS_TOO_LARGE",
-                        f"The body has more than {_MAX_BODY_BYTES} bytes: send it in parts",
-                    )
-                if file is None and total <= _HELD_IN_MEMORY_BYTES:
-                    pieces.append(piece)
-                    continue
-                if file is None:
-                    file = opened.enter_context(tempfile.TemporaryFile())
-                await asyncio.to_thread(file.write, piece)
-            if file is not None:
-                file.seek(0)
-            yield _pieces(pieces, file)
 
     async def _stream(
         self,
@@ -383,7 +375,7 @@ class App:
         ]
         if not body.finished:
             response.headers.append((b"connection", b"close"))
-        text = protocol.error_text(error, self._version)
+        text = protocol.error_text(error, response.version)
         await response.send_whole(None, text, protocol.status_of(error.code))
 
     def _describe(self, response: "_Response", result_format: str) -> None:
@@ -429,16 +421,6 @@ class _Body:
         self.head = self.head or piece[:_HEAD_BYTES]
         return piece
 
-    async def prefetch(self, size: int) -> bytes:
-        """Return up to about `size` bytes from the beginning."""
-        pieces = []
-        total = 0
-        while not self.finished and total < size:
-            piece = await self.next()
-            pieces.append(piece)
-            total += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
     async def drain(self, limit: int) -> None:
         """Read and drop the rest, up to a limit."""
         total = 0
@@ -449,12 +431,6 @@ class _Body:
         """Wait until the client has closed its connection. The body must be finished."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-
-def _pieces(pieces: list[bytes], file: IO[bytes] | None) -> Iterator[bytes]:
-    yield from pieces
-    while file is not None and (piece := file.read(_PREFETCH_BYTES)):
-        yield piece
 
 
 class _Pipe:
@@ -507,20 +483,29 @@ class _Pipe:
 
 
 class _Response:
-    """One response, whole or piece by piece, compressed or not."""
+    """One response, whole or piece by piece, compressed or not.
 
-    def __init__(self, send: "Send", query_id: str, display_name: str) -> None:
+    It names neither the version nor the host until `show`.
+    """
+
+    def __init__(self, send: "Send", query_id: str) -> None:
         self._send = send
         self.started = False
+        self.version = ""
         self.encoding = ""
         self.tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
         self._always = [
             *protocol.SECURITY_HEADERS,
-            (b"x-clickhouse-server-display-name", display_name.encode()),
             (b"x-clickhouse-exception-tag", self.tag.encode()),
         ]
         self.name(query_id)
         self._compressor: compression.Compressor = compression.compressor("")
+
+    def show(self, version: str, display_name: str) -> None:
+        """Name the server to a client that has given the password."""
+        self.version = version
+        self._always.append((b"x-clickhouse-server-display-name", display_name.encode()))
+        self.forget()
 
     def name(self, query_id: str) -> None:
         """Set the query's id, which must be printable."""
@@ -564,7 +549,7 @@ class _Response:
     async def send_file(self, file: IO[bytes]) -> None:
         """Send a file from its beginning."""
         file.seek(0)
-        while piece := file.read(_MIB):
+        while piece := await asyncio.to_thread(file.read, _MIB):
             await self.send_piece(piece)
 
     async def send_piece(self, piece: bytes) -> None:

@@ -9,7 +9,9 @@ import errno
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import partial
 from http import HTTPStatus
+from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -19,6 +21,7 @@ from websockets.exceptions import ConcurrencyError, ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
+from bounded_http.bounds import Bounds, Lobby
 from radar_simulator import wire
 from radar_simulator.dialects.common.base import Answer
 from radar_simulator.dialects.common.exchange import DialectExchange
@@ -48,6 +51,34 @@ DRIP_S = 0.1
 
 HANDSHAKE_TIMEOUT_S = 300.0
 """Longest answer to a request, so that one without an end can last."""
+
+
+BOUNDS = Bounds()
+"""Of the time for a head, and of connections; the library bounds the size of a head."""
+
+
+class _BoundedConnection(ServerConnection):
+    """A connection whose request must arrive in time: the library's limit is that of an answer."""
+
+    def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lobby = lobby
+        self._deadline: asyncio.TimerHandle
+        self.request_rcvd.add_done_callback(self._admit)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(BOUNDS.head_timeout_s, self.transport.abort)
+        self._lobby.enter(self, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        self._lobby.leave(self)
+        super().connection_lost(exc)
+
+    def _admit(self, _: object) -> None:
+        self._deadline.cancel()
+        self._lobby.admit(self)
 
 
 class _Connection:
@@ -376,6 +407,9 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
                 options.host,
                 options.port,
                 process_request=running.respond,
+                create_connection=cast(
+                    "type[ServerConnection]", partial(_BoundedConnection, Lobby(BOUNDS))
+                ),
                 compression=None,  # one encoded frame serves all connections
                 ping_interval=None,  # the exchange pings in its own way
                 close_timeout=CLOSE_TIMEOUT_S,

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from dashboards import KNOWS, TOKEN, looking, now_us, serving
+from hostile_http import open_s, sent_bytes
 from market_data import insert, side, trade
 from ports import free_port
 from radar.codec import message_format
@@ -21,9 +23,11 @@ from radar.records import BookSide, Gap, GapCause, SessionReport
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
+from radar.ui.web.app import BOUNDS
 from support import eventually, radar
 
 NOW_US = now_us()
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -483,3 +487,48 @@ def test_question_that_clickhouse_refuses_is_told_without_sql(
     assert error.startswith("ClickHouse refuses the query about markets: the dashboard's log")
     with looking(own, "page=markets") as viewer:
         assert viewer.until("problem")[0]["text"] == error
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"GET /?a=",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+    ],
+)
+def test_endless_head_from_a_stranger_is_cut_at_once(client: httpx.Client, begin: bytes) -> None:
+    assert sent_bytes(_address(client), begin, b"a" * MIB, 64) < 16 * MIB
+    began_s = time.monotonic()
+    assert client.get("/login.html").is_success
+    assert time.monotonic() - began_s < 5
+
+
+@pytest.mark.parametrize(
+    ("request_", "most_s"),
+    [
+        (b"", BOUNDS.head_timeout_s),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a", BOUNDS.head_timeout_s),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nab", 1),
+        (b"GET / HTTP/1.1\r\nHost: evil\r\nContent-Length: 100\r\n\r\nab", 1),
+        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nab", 10),
+    ],
+)
+def test_unfinished_request_of_a_stranger_ends(
+    client: httpx.Client, request_: bytes, most_s: float
+) -> None:
+    assert open_s(_address(client), request_, after=b"c", timeout_s=20) < most_s + 4
+
+
+def test_strangers_keep_no_viewer_away(client: httpx.Client) -> None:
+    with looking(client, "page=pipeline") as viewer, ExitStack() as opened:
+        viewer.until("pipeline")
+        for _ in range(2 * BOUNDS.strangers):
+            stranger = opened.enter_context(socket.create_connection(_address(client), 10))
+            stranger.sendall(b"GET / HTTP/1.1\r\nHost: local")
+        assert client.get("/api/about").is_success
+        assert not viewer.ended.is_set()
+
+
+def _address(client: httpx.Client) -> tuple[str, int]:
+    return client.base_url.host, client.base_url.port or 0

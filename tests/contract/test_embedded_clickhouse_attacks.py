@@ -17,10 +17,13 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 from backports import zstd
+from lz4 import frame as lz4_frame  # type: ignore[import-untyped]
 from playwright.sync_api import sync_playwright
 
-from chdb_server import config, connections
+from chdb_server import config
+from chdb_server.server import BOUNDS
 from embedded_clickhouse import SOURCES, Server, running
+from hostile_http import open_s
 from support import eventually
 
 pytestmark = pytest.mark.sources(*SOURCES)
@@ -381,6 +384,11 @@ def _raw(server: Server, data: bytes, timeout_s: float = 10) -> bytes:
         b"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Site: none",
         b"Host: localhost\r\nAuthorization: Basic \xff\xfe",
         b"Host: [::1",
+        b"Host: evil.example@localhost",
+        b"Origin: null",
+        b"Host:\r\nOrigin: null",
+        b"Host: localhost\r\nOrigin: null",
+        b"X: without a host",
         b"Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate",
         b"Host: localhost\r\nReferer: http://evil.example/",
     ],
@@ -390,6 +398,45 @@ def test_heads_of_two_minds_and_foreign_pages_are_refused(server: Server, head: 
     answer = _raw(server, url + head + b"\r\nConnection: close\r\n\r\n")
     assert answer.split()[1] in (b"400", b"403")
     assert b"\r\n\r\n42" not in answer
+    assert _names_no_server(answer)
+
+
+def _names_no_server(answer: bytes) -> bool:
+    names = (b"version", b"display-name", socket.gethostname().encode())
+    return not any(name in answer.lower() for name in names)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /?query=SELECT+1 HTTP/1.1",
+        b"GET /?query=SELECT+1&password=wrong HTTP/1.1",
+        b"GET /?" + b"a&" * 1001 + b" HTTP/1.1",
+        b"GET /?query=SELECT+1&session_check=1 HTTP/1.1",
+        b"GET /?query=SELECT+1&compress=1 HTTP/1.1",
+        b"GET / HTTP/1.1",
+        b"GET /ping HTTP/1.1",
+        b"GET /replicas_status HTTP/1.1",
+        b"GET /nope HTTP/1.1",
+        b"DELETE / HTTP/1.1",
+        b"GET http://localhost/?query=SELECT+1 HTTP/1.1",
+        b"GET /?query=SELECT+1 HTTP/1.0",
+        b"POST / HTTP/1.1\r\nExpect: 100-continue",
+        b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x",
+        b"POST / HTTP/1.1\r\nContent-Encoding: br",
+        b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+        b"\x16\x03\x01",
+    ],
+)
+def test_no_answer_without_the_password_names_the_server(server: Server, request_: bytes) -> None:
+    head = b"\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert _names_no_server(_raw(server, request_ + head))
+
+
+def test_http_1_0_without_a_host_gets_no_data(server: Server) -> None:
+    url = f"GET /?query=SELECT+42&password={PASSWORD} HTTP/1.0".encode()
+    assert b" 403 " in _raw(server, url + b"\r\n\r\n")
+    assert b"42\n" in _raw(server, url + b"\r\nHost: localhost\r\n\r\n")
 
 
 def test_headers_cannot_be_smuggled_into_an_answer(server: Server, user: httpx.Client) -> None:
@@ -419,7 +466,8 @@ def test_a_head_has_a_size_and_a_number_of_fields(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "compress"), [("gzip", gzip.compress), ("zstd", zstd.compress)]
+    ("encoding", "compress"),
+    [("gzip", gzip.compress), ("zstd", zstd.compress), ("lz4", lz4_frame.compress)],
 )
 def test_a_bomb_of_a_body_stays_small(
     server: Server, user: httpx.Client, encoding: str, compress: object
@@ -431,10 +479,33 @@ def test_a_bomb_of_a_body_stays_small(
     response = user.post("/", content=body, headers={"Content-Encoding": encoding})
     assert response.is_error
     assert _memory_mib(server, "VmHWM") - before < 150
-    for several in ("gzip, gzip", "gzip,zstd", "zstd, identity"):
+    for several in (f"{encoding}, {encoding}", f"{encoding},zstd", f"identity, {encoding}"):
         response = user.post("/", content=body, headers={"Content-Encoding": several})
         assert response.status_code in (400, 500)
         assert "Unknown compression method" in response.text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "lz4"])
+def test_bomb_of_bombs_is_no_more_than_a_damaged_text(
+    server: Server, user: httpx.Client, encoding: str
+) -> None:
+    """Of nested compressions one is undone; of the many parts of a body a number is read."""
+    compress = {"gzip": gzip.compress, "zstd": zstd.compress, "lz4": lz4_frame.compress}[encoding]
+    _forget_peak(server)
+    before = _memory_mib(server, "VmRSS")
+    for body in (compress(compress(compress(b" " * (64 * MIB)))), compress(b"") * 100_000):
+        response = user.post("/", content=body, headers={"Content-Encoding": encoding})
+        assert response.is_error
+    assert _memory_mib(server, "VmHWM") - before < 100
+    assert _answers(server)
+
+
+@pytest.mark.parametrize("encoding", ["snappy", "br", "xz", "bz2", "deflate", "x-gzip", "*"])
+def test_other_compression_is_refused(user: httpx.Client, encoding: str) -> None:
+    body = gzip.compress(b"SELECT 1")
+    response = user.post("/", content=body, headers={"Content-Encoding": encoding})
+    assert response.is_error
+    assert "Unknown compression method" in response.text
 
 
 def test_forms_are_refused_before_they_are_read(server: Server, user: httpx.Client) -> None:
@@ -449,18 +520,52 @@ def test_forms_are_refused_before_they_are_read(server: Server, user: httpx.Clie
 def test_half_requests_keep_nobody_away_and_end(server: Server) -> None:
     with ExitStack() as opened:
         held = []
-        for _ in range(2 * connections.MAX_HALF_OPEN):
+        for _ in range(2 * BOUNDS.strangers):
             held.append(
                 opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
             )
             held[-1].sendall(b"GET /?query=SELECT+1 HTTP/1.1\r\nHost: local")
         assert _answers(server)
         for connection in held:
-            connection.settimeout(2 * connections.HEAD_TIMEOUT_S)
+            connection.settimeout(2 * BOUNDS.head_timeout_s)
             try:
                 assert connection.recv(10) == b""
             except ConnectionResetError:
                 continue
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nab",
+        b"POST /nope HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\nab",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;a",
+    ],
+)
+def test_answered_request_whose_body_is_missing_holds_no_connection(
+    server: Server, head: bytes
+) -> None:
+    assert open_s(("127.0.0.1", server.port), head, after=b"c") < 5
+
+
+def test_waiting_bodies_share_their_memory_and_keep_no_insert_away(
+    server: Server, user: httpx.Client
+) -> None:
+    user.post("/", content="CREATE TABLE d.t (x Int8) ENGINE = MergeTree ORDER BY x")
+    before = _memory_mib(server, "VmRSS")
+    _forget_peak(server)
+    head = f"POST /?password={PASSWORD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000"
+    with ExitStack() as opened:
+        for _ in range(20):
+            connection = socket.create_connection(("127.0.0.1", server.port), 30)
+            opened.enter_context(connection)
+            connection.sendall(head.encode() + b"\r\n\r\n" + b"a" * (31 * MIB))
+        assert user.post("/", content="INSERT INTO d.t VALUES (1)").is_success
+        large = b"INSERT INTO d.t FORMAT TSV\n" + b"1\n" * (30 * MIB)
+        assert user.post("/", content=large).is_success
+    assert _memory_mib(server, "VmHWM") - before < 450
+    assert user.post("/", content="SELECT count() FROM d.t").text == f"{30 * MIB + 1}\n"
 
 
 @pytest.mark.parametrize("disguise", ["none", "gzip", "comment"])

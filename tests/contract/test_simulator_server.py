@@ -1,6 +1,7 @@
 """The simulated exchange over real sockets: the protocol, the faults, and an honest ledger."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from websockets.exceptions import (
     InvalidStatus,
 )
 
+from bounded_http.bounds import Bounds
 from radar_simulator import (
     InvalidOption,
     LedgerTrade,
@@ -29,10 +31,11 @@ from radar_simulator import (
     SimulatorOptions,
     parse_fault,
     read_ledger,
+    server,
     simulator,
 )
 
-pytestmark = pytest.mark.sources("src/radar_simulator")
+pytestmark = pytest.mark.sources("src/bounded_http", "src/radar_simulator")
 
 Key = tuple[str, str, str, str, str]
 
@@ -576,3 +579,22 @@ def test_main_on_sigterm_closes_connections_and_completes_the_ledger(tmp_path: P
         assert process.wait(WAIT_S) == 0
     assert host == "127.0.0.1"
     assert _keys(frames) == _ledger_keys(entry for entry in read_ledger(path) if entry.sent)
+
+
+def test_half_requests_end_and_keep_no_peer_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BOUNDS", Bounds(head_timeout_s=1, strangers=5))
+
+    async def scenario(sim: Simulator) -> None:
+        address = httpx.URL(sim.rest_url)
+        peer = await _connect(sim)
+        held = [await asyncio.open_connection(address.host, address.port) for _ in range(20)]
+        for _, writer in held:
+            writer.write(b"GET /ws HTTP/1.1\r\nHost: local")
+        await asyncio.wait_for((await peer.ping()), WAIT_S)
+        for reader, writer in held:
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(10), 4) == b""
+            writer.close()
+        await asyncio.wait_for((await peer.ping()), WAIT_S)
+
+    _run(scenario, STILL)

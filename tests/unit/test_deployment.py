@@ -42,8 +42,8 @@ TARGETS = (
     *("clickhouse-reset", "scale-trades", "scale-depth", "clean", "clean-all"),
 )
 WITHOUT_ENGINE = {"dev-setup", "secrets", "clean", "clean-all"}
-EMBEDDED = ("chdb", "noida_db", "httptools", "pandas", "pyarrow", "setproctitle")
-SCREENS = ("prompt_toolkit", "starlette", "textual", "uvicorn")
+EMBEDDED = ("chdb", "noida_db", "pandas", "pyarrow", "setproctitle")
+SCREENS = ("httptools", "prompt_toolkit", "starlette", "textual", "uvicorn")
 
 
 class Loader(yaml.SafeLoader):
@@ -371,7 +371,7 @@ def pins(name: str) -> dict[str, str]:
 
 def test_image_installs_what_is_locked_but_for_the_embedded_stores() -> None:
     everything, image = pins("requirements.txt"), pins("requirements-image.txt")
-    left_out = {"chdb-core", "httptools", "noida-db", "pandas", "pyarrow", "python-dateutil"}
+    left_out = {"chdb-core", "noida-db", "pandas", "pyarrow", "python-dateutil"}
     assert set(everything) - set(image) == left_out | {"setproctitle"}
     # pandas needs time zones on every system, the image's packages need them on Windows only.
     time_zones = image.pop("tzdata").replace(" ; sys_platform == 'win32'", "")

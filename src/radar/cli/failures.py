@@ -25,7 +25,7 @@ INTERRUPTED = 130
 # The modules that an extra of the package installs (`[project.optional-dependencies]`).
 _EXTRAS = {
     "local": ("chdb", "httptools", "noida_db", "setproctitle", "starlette", "uvicorn"),
-    "dashboard": ("starlette", "uvicorn"),
+    "dashboard": ("httptools", "starlette", "uvicorn"),
     "terminal": ("prompt_toolkit", "pygments", "textual"),
     "notebook": ("pandas", "polars", "pyarrow"),
 }

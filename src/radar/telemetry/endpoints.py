@@ -4,17 +4,16 @@ A producer serves `/connections` as well.
 """
 
 import json
-import socket
 import threading
 from collections.abc import Iterable
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from bounded_http import hosts
+from bounded_http.threads import HOSTS, BoundedThreads
 from radar.errors import ConfigurationError
-from radar.telemetry import hosts, metrics
+from radar.telemetry import metrics
 from radar.telemetry.connections import Connections
 from radar.telemetry.health import Health
 
@@ -46,10 +45,8 @@ def serve(
     metrics.ALIVE.set_function(lambda: not health.why_not_alive())
     metrics.READY.set_function(lambda: not health.why_not_ready())
     metrics.WARNINGS.set_function(lambda: len(health.warnings()))
-    server_class = _Server6 if ":" in host else _Server
     try:
-        answer = application(health, connections, names)
-        server = make_server(host, port, answer, server_class, _Handler)
+        server = BoundedThreads(host, port, application(health, connections, names))
     except OSError as error:
         raise ConfigurationError(
             f"cannot serve health and metrics at METRICS_HOST={host} METRICS_PORT={port}:"
@@ -95,7 +92,7 @@ def _refusal(environ: "WSGIEnvironment", known: frozenset[str]) -> tuple[str, st
     """
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return "405 Method Not Allowed", "there are only GET and HEAD"
-    name = hosts.host_name(environ.get("radar.hosts", ()))
+    name = hosts.host_name(environ.get(HOSTS, ()))
     if not (name in known or hosts.is_address(name) or hosts.is_bare(name)):
         return "403 Forbidden", "this process is not known under this name: add it to METRICS_HOSTS"
     if hosts.is_from_another_site(environ.get("HTTP_SEC_FETCH_SITE", "")):
@@ -119,22 +116,3 @@ def _tell(
         "503 Service Unavailable" if reasons else "200 OK", [("Content-Type", "application/json")]
     )
     return [json.dumps(body).encode() + b"\n"]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = 10.0  # a silent client holds its thread no longer
-
-    def get_environ(self) -> "WSGIEnvironment":
-        """Return the request, with every header `Host`: WSGI's own would join several."""
-        return super().get_environ() | {"radar.hosts": self.headers.get_all("Host", [])}
-
-    def log_message(self, *_: object) -> None:
-        """Log no requests: one every few seconds is no news."""

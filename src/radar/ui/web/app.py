@@ -26,6 +26,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from bounded_http.bounds import Bounds
+from bounded_http.connections import BoundedHttp
 from radar import __version__
 from radar import exchanges as drivers
 from radar.addresses import check_dashboard, url
@@ -43,6 +45,7 @@ from radar.ui.web.markets import Grid, MarketTicker, NoSuchMarket
 from radar.ui.web.reader import Reader, Threads
 
 STATIC = Path(__file__).parent / "static"
+BOUNDS = Bounds(take_timeout_s=EventStream.SEND_TIMEOUT_S)
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
 _NAMES_FRESH_S = 60.0
@@ -254,6 +257,10 @@ class _Files(StaticFiles):
         return response
 
 
+class _Http(BoundedHttp):
+    bounds = BOUNDS
+
+
 class _Server(uvicorn.Server):
     """Ends the streams at a signal: uvicorn would wait for them."""
 
@@ -305,6 +312,7 @@ def configuration(settings: Settings, application: ASGIApp) -> uvicorn.Config:
         access_log=False,  # addresses may hold a token
         log_config=None,
         server_header=False,
+        http=_Http,
         ws="none",
         # Any program on this machine could claim to be another client: trust only a proxy.
         proxy_headers=bool(settings.dashboard_hosts),

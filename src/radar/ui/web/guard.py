@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from radar.telemetry import hosts
+from bounded_http import connections, hosts
 
 COOKIE = "radar_dashboard"
 COOKIE_AGE_S = 30 * 86400
@@ -106,7 +106,10 @@ class Guard:
             return await self._log_in(request)
         if path == "/" and "token" in request.query_params:
             return self._welcome(request, request.query_params["token"])
-        if self._knows(request) or path in LOGIN_FILES:
+        if self._knows(request):
+            connections.admit(request.scope)
+            return self._app
+        if path in LOGIN_FILES:
             return self._app
         if path == "/":
             return self._show_login
@@ -125,7 +128,7 @@ class Guard:
     async def _log_in(self, request: Request) -> Response:
         # Our own form says "null", because its page has the policy to send no referrer.
         origin = request.headers.get("origin", "null")
-        if origin != "null" and urlsplit(origin).netloc != request.headers["host"]:
+        if origin != "null" and not hosts.is_own_page(origin, request.headers["host"]):
             return _refuse(HTTPStatus.FORBIDDEN, "another page asks: open the dashboard itself")
         body = b""
         try:

@@ -1,4 +1,4 @@
-"""Decides whether a browser's request was meant for a server of radar. Pure.
+"""Decides whether a browser's request was meant for the server that received it. Pure.
 
 A page anywhere on the web can point a name of its own at this machine (DNS rebinding). Or it can
 send a request whose answer it cannot read. But it cannot choose the headers `Host` and
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 # Names, IPv4 addresses and IPv6 addresses in brackets, each with or without a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::[0-9]{1,5})?")
+_URL = re.compile(r"https?://([^/?#@\\\s]+)(?:[/?#].*)?")
 _OTHER_SITES = ("cross-site", "same-site")
 
 
@@ -54,6 +55,15 @@ def canonical(name: str) -> str:
     """Return a name or address in the form of `host_name`."""
     name = name.strip("[]").lower()
     return str(ipaddress.ip_address(name)) if is_address(name) else name
+
+
+def is_own_page(url: str, host: str) -> bool:
+    """Return whether an origin or a URL is of the server that a Host header names.
+
+    The origin `null` is no server's: sandboxed pages and files have it.
+    """
+    parts = _URL.fullmatch(url)
+    return parts is not None and parts[1].lower() == host.lower()
 
 
 def is_from_another_site(fetch_site: str) -> bool:
