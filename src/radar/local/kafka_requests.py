@@ -6,6 +6,10 @@ known, and every count and length must fit into the frame. Of the records it rea
 of each batch. The broker ignores bytes behind the last field, and librdkafka 2.16 sends some with
 Metadata.
 
+Radar uses no transactions, and a transaction that nobody ends hides all later messages of its
+partition from consumers that read committed messages only. So no part of one is forwarded: no
+transactional ID, no transactional or control batch, and none of the transaction APIs.
+
 The layouts are those of the Kafka protocol guide (https://kafka.apache.org/protocol). A field's
 versions are written behind its type: `Field(STRING, 5)` exists since version 5,
 `Field(INT64, 2, 4)` in versions 2 to 4.
@@ -32,6 +36,9 @@ _MAX_UVARINT_BYTES = 5
 _BATCH_HEADER_BYTES = 61
 _BATCH_PREFIX_BYTES = 12  # base offset and length, which the length does not count
 _MAGIC = 2
+# The attributes of a batch: the codec, and whether the timestamps are those of the broker.
+_CODEC_BITS, _TIMESTAMP_BIT = 0b0111, 0b1000
+_LAST_CODEC = 4  # zstd
 # Of a request: length, API key, version, correlation ID.
 _HEADER_BYTES = 12
 _LEAST_BYTES = 10  # a header without the client's ID
@@ -56,11 +63,12 @@ class Type(Enum):
     BYTES = auto()
     RECORDS = auto()
     PARTITION_COUNT = auto()
+    TRANSACTIONAL_ID = auto()
 
 
 INT8, INT16, INT32, INT64, UUID = Type.INT8, Type.INT16, Type.INT32, Type.INT64, Type.UUID
 STRING, BYTES, RECORDS = Type.STRING, Type.BYTES, Type.RECORDS
-PARTITION_COUNT = Type.PARTITION_COUNT
+PARTITION_COUNT, TRANSACTIONAL_ID = Type.PARTITION_COUNT, Type.TRANSACTIONAL_ID
 BOOL = INT8
 
 
@@ -108,7 +116,10 @@ _STRING, _INT32, _INT64 = Field(STRING), Field(INT32), Field(INT64)
 REQUESTS = {
     PRODUCE: KafkaRequest(
         "Produce", (3, 9), 9,
-        (_STRING, Field(INT16), _INT32, _array(_STRING, _array(_INT32, Field(RECORDS)))),
+        (
+            Field(TRANSACTIONAL_ID), Field(INT16), _INT32,
+            _array(_STRING, _array(_INT32, Field(RECORDS))),
+        ),
     ),
     FETCH: KafkaRequest(
         "Fetch", (4, 13), 12,
@@ -195,7 +206,8 @@ REQUESTS = {
     ),
     21: KafkaRequest("DeleteRecords", (0, 2), 2, (_array(_STRING, _array(_INT32, _INT64)), _INT32)),
     22: KafkaRequest(
-        "InitProducerId", (0, 4), 2, (_STRING, _INT32, Field(INT64, 3), Field(INT16, 3)),
+        "InitProducerId", (0, 4), 2,
+        (Field(TRANSACTIONAL_ID), _INT32, Field(INT64, 3), Field(INT16, 3)),
     ),
     23: KafkaRequest(
         "OffsetForLeaderEpoch", (0, 4), 4,
@@ -343,6 +355,7 @@ def _field(dataset: Type | Array, version: int, *, compact: bool) -> _Step:
         BYTES: (_bytes, _compact_string),
         RECORDS: (_records(_bytes), _records(_compact_string)),
         PARTITION_COUNT: (_partition_count, _partition_count),
+        TRANSACTIONAL_ID: (_null(b"\xff\xff"), _null(b"\0")),
     }
     return steps[dataset][compact]
 
@@ -433,6 +446,16 @@ def _partition_count(data: bytes, at: int, end: int) -> int:
     return after
 
 
+def _null(null: bytes) -> _Step:
+    def step(data: bytes, at: int, _end: int) -> int:
+        after = at + len(null)
+        if data[at:after] != null:
+            raise RequestRefused("a transactional ID is not allowed")
+        return after
+
+    return step
+
+
 def _records(pass_bytes: _Step) -> _Step:
     """Check the headers of record batches; the consumers check the content."""
 
@@ -459,6 +482,9 @@ def _batch(data: bytes, at: int, end: int) -> int:
         raise RequestRefused(f"a record batch of {length:,} bytes does not fit into it")
     if data[at + 16] != _MAGIC:
         raise RequestRefused(f"record batches of version {data[at + 16]} are not known")
+    attributes = int.from_bytes(data[at + 21 : at + 23], "big")
+    if attributes & ~(_CODEC_BITS | _TIMESTAMP_BIT) or attributes & _CODEC_BITS > _LAST_CODEC:
+        raise RequestRefused(f"a record batch has the attributes {attributes:#x}")
     last = int.from_bytes(data[at + 23 : at + 27], "big", signed=True)
     count = int.from_bytes(data[at + 57 : at + 61], "big", signed=True)
     if count < 1 or last != count - 1:
