@@ -16,7 +16,7 @@ in both directions a correlation id (four bytes), see "Kafka protocol guide: Req
 
 The proxy forwards only requests that `kafka_requests.py` knows and has checked. A single request
 with a wrong count would end the broker, and lose its unsaved messages. Any other request closes the
-client's connection.
+client's connection. `client_requests.py` bounds the requests that are not complete yet.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from radar.local import fetch_answers, kafka_requests
+from radar.local.client_requests import Client, ClientRequests
 from radar.local.group_rounds import GroupRounds
 from radar.local.kafka_requests import (
     DESCRIBE_CLUSTER,
@@ -89,7 +90,7 @@ class FetchProxy:
         self._old_address = host.encode() + broker_port.to_bytes(4, "big")
         self._new_address = host.encode() + port.to_bytes(4, "big")
 
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[Client, asyncio.Task[None]] = {}
         self._closed = False
         self._published = 0  # answers to requests that publish
         self._news = asyncio.Event()  # set by the next one
@@ -104,7 +105,9 @@ class FetchProxy:
         Raises:
             OSError: The port is taken.
         """
+        self._requests = ClientRequests(self._report)
         self._server = await asyncio.start_server(self._serve, self._host, self._port)
+        self._checking = asyncio.ensure_future(self._requests.check(self._connections.keys()))
         return self
 
     async def __aexit__(
@@ -116,25 +119,28 @@ class FetchProxy:
         """Close the listening port and every connection."""
         self._closed = True
         self._server.close()
-        for connection in self._connections:
+        self._checking.cancel()
+        connections = list(self._connections.values())
+        for connection in connections:
             connection.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=CLOSE_TIMEOUT_S)
+        if connections:
+            await asyncio.wait(connections, timeout=CLOSE_TIMEOUT_S)
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         # A connection may have been accepted just before the port was closed.
         connection = asyncio.current_task()
         if self._closed or connection is None or len(self._connections) >= MAX_CONNECTIONS:
             to_client.transport.abort()
             return
-        self._connections.add(connection)
+        client = Client(reader, to_client)
+        self._connections[client] = connection
         try:
-            await self._connect(client, to_client)
+            await self._connect(client)
         finally:
-            self._connections.discard(connection)
+            del self._connections[client]
 
-    async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        writers = [to_client]
+    async def _connect(self, client: Client) -> None:
+        writers = [client.writer]
         try:
             broker, to_broker = await asyncio.open_connection(self._host, self._broker_port)
             writers.append(to_broker)
@@ -142,7 +148,7 @@ class FetchProxy:
             asked: deque[_Asked] = deque()
             ways = (
                 asyncio.ensure_future(self._pass_requests(client, to_broker, asked)),
-                asyncio.ensure_future(self._pass_answers(broker, to_client, asked)),
+                asyncio.ensure_future(self._pass_answers(broker, client.writer, asked)),
             )
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -162,11 +168,11 @@ class FetchProxy:
                     await writer.wait_closed()
 
     async def _pass_requests(
-        self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter, asked: deque[_Asked]
+        self, client: Client, to_broker: asyncio.StreamWriter, asked: deque[_Asked]
     ) -> None:
         while True:
             try:
-                frame = await _read_request(client)
+                frame = await self._requests.read(client)
                 is_answered = kafka_requests.check(frame)
             except RequestRefused as error:
                 self._report(error)
@@ -175,6 +181,7 @@ class FetchProxy:
                 asked.append(await self._ask(frame))
             to_broker.write(frame)
             await to_broker.drain()
+            del frame  # while it waits for the next one, which may be long
 
     async def _ask(self, frame: bytes) -> _Asked:
         api_key, version, group = int.from_bytes(frame[4:6], "big"), frame[7], b""
@@ -228,6 +235,7 @@ class FetchProxy:
                 self._settle(request, granted=granted)
             to_client.write(frame)
             await to_client.drain()
+            del frame
 
     def _report(self, error: RequestRefused) -> None:
         """Log a refused request; the next ones within REPORT_INTERVAL_S are only counted."""
@@ -254,15 +262,6 @@ class FetchProxy:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HOLD_S - pause_s):
                     await self._news.wait()
-
-
-async def _read_request(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readexactly(4)
-    length = int.from_bytes(head, "big", signed=True)
-    kafka_requests.check_length(length)
-    head += await reader.readexactly(2)
-    kafka_requests.check_length(length, int.from_bytes(head[4:], "big"))
-    return head + await reader.readexactly(length - 2)
 
 
 async def _read_answer(reader: asyncio.StreamReader, length: int) -> bytes:
