@@ -1,6 +1,5 @@
 """Clients that would use up the fetch proxy of the embedded broker: its memory, its connections."""
 
-import select
 import socket
 import struct
 import sys
@@ -11,17 +10,24 @@ from typing import NamedTuple
 
 import pytest
 
+from hostile_requests import frame
 from ports import free_port
 from radar.addresses import answers
 from radar.datasets import TRADES
 from radar.kafka import Cluster
-from radar.local.client_requests import COMPLETE_WITHIN_S, UNFINISHED_BYTES
+from radar.local.client_requests import (
+    COMPLETE_WITHIN_S,
+    IDLE_S,
+    UNFINISHED_BYTES,
+)
+from radar.local.fetch_proxy import FIRST_REQUEST_WITHIN_S, MAX_CONNECTIONS
 from radar.local.kafka_requests import MEBIBYTE, PRODUCE
 from radar.settings import Settings, load
 from support import Process, eventually, peak_bytes, reset_peak_bytes
 from workers import create_topics, publish, trade_value
 
 HALF_REQUESTS = 12
+API_VERSIONS = 18
 
 
 class Broker(NamedTuple):
@@ -52,23 +58,34 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
         process.end()
 
 
+def known(broker: Broker) -> socket.socket:
+    """Return the connection of a client that has sent a valid request."""
+    connection = broker.connect()
+    connection.sendall(frame(API_VERSIONS, 0, b""))
+    assert connection.recv(1 << 16)
+    return connection
+
+
 def is_closed(connection: socket.socket) -> bool:
-    if not select.select([connection], [], [], 0)[0]:
-        return False
+    connection.setblocking(False)
     try:
-        return connection.recv(1 << 16) == b""
+        while connection.recv(1 << 16):
+            pass
+    except BlockingIOError:
+        return False
     except ConnectionError:
-        return True
+        pass
+    return True
 
 
 def test_requests_that_are_never_complete_hold_little_memory_and_end(broker: Broker) -> None:
     before = reset_peak_bytes(broker.process.pid)
-    small = broker.connect()
+    small = known(broker)
     small.sendall(struct.pack(">ihh", 1000, PRODUCE, 7) + b"x" * 500)
     began_s = time.monotonic()
     large: list[socket.socket] = []
     for _ in range(HALF_REQUESTS):
-        connection = broker.connect()
+        connection = known(broker)
         connection.sendall(struct.pack(">ihh", 31 * MEBIBYTE, PRODUCE, 9))
         connection.sendall(bytes(30 * MEBIBYTE))
         large.append(connection)
@@ -83,3 +100,23 @@ def test_requests_that_are_never_complete_hold_little_memory_and_end(broker: Bro
     eventually(lambda: all(map(is_closed, everything)), "they end", COMPLETE_WITHIN_S + 5)
     assert time.monotonic() - began_s > COMPLETE_WITHIN_S - 1
     assert "are not complete" in broker.process.log.read_text()
+
+
+def test_connections_that_send_nothing_lock_no_client_out(broker: Broker) -> None:
+    connections = [broker.connect() for _ in range(MAX_CONNECTIONS + 20)]
+    eventually(
+        lambda: sum(map(is_closed, connections)) >= MAX_CONNECTIONS,
+        "they are closed",
+        FIRST_REQUEST_WITHIN_S + 5,
+    )
+    publish(broker.settings, [trade_value(0)])
+    assert Cluster(broker.settings).topics([TRADES.topic])[0].end == 1
+
+
+def test_idle_connections_make_room_for_a_new_client(broker: Broker) -> None:
+    connections = [known(broker) for _ in range(MAX_CONNECTIONS)]
+    time.sleep(IDLE_S + 1)
+    open_before = sum(not is_closed(each) for each in connections)
+    publish(broker.settings, [trade_value(0)])
+    assert Cluster(broker.settings).topics([TRADES.topic])[0].end == 1
+    assert sum(not is_closed(each) for each in connections) > open_before - 30
