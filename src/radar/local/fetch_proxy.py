@@ -25,6 +25,8 @@ import itertools
 import sys
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -59,6 +61,8 @@ MAX_CONNECTIONS = 500
 FIRST_REQUEST_WITHIN_S = 5.0
 REPORT_INTERVAL_S = 10.0
 CLOSE_TIMEOUT_S = 1.0  # for clients to read the answers that have already come
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 TELL_ADDRESSES = (METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER)
 
@@ -98,8 +102,12 @@ class FetchProxy:
     acknowledged.
     """
 
-    def __init__(self, host: str, port: int, broker_port: int) -> None:
-        self._host, self._port, self._broker_port = host, port, broker_port
+    def __init__(
+        self, host: str, port: int, broker_port: int, connect: Connect | None = None
+    ) -> None:
+        """Prepare it; `connect` opens a connection to the broker, by default to its port."""
+        self._host, self._port = host, port
+        self._connect_broker = connect or partial(asyncio.open_connection, host, broker_port)
         self._old_address = host.encode() + broker_port.to_bytes(4, "big")
         self._new_address = host.encode() + port.to_bytes(4, "big")
 
@@ -169,7 +177,7 @@ class FetchProxy:
             # Only a client that has sent a valid request gets a connection to the broker.
             async with asyncio.timeout(FIRST_REQUEST_WITHIN_S):
                 request = await self._next_request(client)
-            broker, to_broker = await asyncio.open_connection(self._host, self._broker_port)
+            broker, to_broker = await self._connect_broker()
             writers.append(to_broker)
             await self._pass_request(client, to_broker, *request)
             del request  # it may be long, and the connection may be idle
