@@ -11,6 +11,7 @@ from radar.local.kafka_requests import (
     INT16,
     INT32,
     INT64,
+    MAX_ITEMS,
     MAX_PARTITIONS,
     MAX_PRODUCE_BYTES,
     MAX_REQUEST_BYTES,
@@ -111,6 +112,27 @@ def test_check_refuses_broken_record_batches(records: bytes) -> None:
     check(produce(batch(b"x" * 30, count=2) + batch()))
     with pytest.raises(RequestRefused, match="record batch"):
         check(produce(records))
+
+
+def test_check_refuses_so_many_items_that_it_would_take_long() -> None:
+    """While a request is checked, no other request is passed on."""
+
+    def fetch(topics: int, partitions: int) -> bytes:
+        topic = struct.pack(">h2si", 2, b"tt", partitions) + bytes(16) * partitions
+        body = struct.pack(">iiiibi", -1, 0, 0, 0, 0, topics) + topic * topics
+        return frame(FETCH, 4, body)
+
+    check(fetch(1, MAX_ITEMS - 1))
+    check(fetch(100, MAX_ITEMS // 100 - 1))
+    check(produce(batch() * (MAX_ITEMS - 2)))
+    for refused in (
+        fetch(1, MAX_ITEMS),
+        fetch(100, MAX_ITEMS // 100),
+        fetch(MAX_ITEMS + 1, 0),
+        produce(batch() * (MAX_ITEMS - 1)),
+    ):
+        with pytest.raises(RequestRefused, match="20,000 items"):
+            check(refused)
 
 
 def test_check_refuses_transactional_ids() -> None:

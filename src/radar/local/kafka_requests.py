@@ -2,9 +2,9 @@
 
 The embedded broker allocates memory by the counts and lengths in a request, and a wrong one ends
 it. So the proxy checks a whole request before it forwards it. The API and its version must be
-known, and every count and length must fit into the frame. Of the records it reads only the header
-of each batch. The broker ignores bytes behind the last field, and librdkafka 2.16 sends some with
-Metadata.
+known, and every count and length must fit into the frame. A request has MAX_ITEMS items at most, so
+that its check takes little time. Of the records the proxy reads only the header of each batch. The
+broker ignores bytes behind the last field, and librdkafka 2.16 sends some with Metadata.
 
 Radar uses no transactions, and a transaction that nobody ends hides all later messages of its
 partition from consumers that read committed messages only. So no part of one is forwarded: no
@@ -27,6 +27,8 @@ MAX_PRODUCE_BYTES = 32 * MEBIBYTE
 MAX_REQUEST_BYTES = MEBIBYTE
 # The broker allocates some memory for each partition that it creates.
 MAX_PARTITIONS = 10_000
+# Array items and record batches of one request: no other request is passed on during its check.
+MAX_ITEMS = 20_000
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER = 0, 1, 3, 10, 60
 JOIN_GROUP, SYNC_GROUP = 11, 14
@@ -43,12 +45,27 @@ _LAST_CODEC = 4  # zstd
 _HEADER_BYTES = 12
 _LEAST_BYTES = 10  # a header without the client's ID
 
-# Takes the data, the position and the end of the frame; returns the position of the next field.
-_Step = Callable[[bytes, int, int], int]
-
 
 class RequestRefused(Exception):
     """A request that the embedded broker must not get: close the connection."""
+
+
+class _Items:
+    """How many items a request may still have."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_ITEMS
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise RequestRefused(f"it has more than {MAX_ITEMS:,} items")
+
+
+# Takes the data, the position and the end of the frame; returns the position of the next field.
+_Step = Callable[[bytes, int, int, _Items], int]
 
 
 class Type(Enum):
@@ -277,7 +294,7 @@ def check(frame: bytes) -> bool:
         if version >= request.flexible:
             at = _no_tags(frame, at, end)
         body = at
-        _walk(api_key, version)(frame, at, end)
+        _walk(api_key, version)(frame, at, end, _Items())
     except RequestRefused as error:
         raise RequestRefused(f"{request.name} version {version}: {error}") from None
     return api_key != PRODUCE or _acknowledges(frame, body, version, end)
@@ -333,9 +350,9 @@ def _structure(fields: Sequence[Field], version: int, *, compact: bool) -> _Step
     if len(steps) == 1:
         return steps[0]
 
-    def walk(data: bytes, at: int, end: int) -> int:
+    def walk(data: bytes, at: int, end: int, items: _Items) -> int:
         for step in steps:
-            at = step(data, at, end)
+            at = step(data, at, end, items)
         return at
 
     return walk
@@ -361,7 +378,7 @@ def _field(dataset: Type | Array, version: int, *, compact: bool) -> _Step:
 
 
 def _fixed(size: int) -> _Step:
-    def step(_data: bytes, at: int, end: int) -> int:
+    def step(_data: bytes, at: int, end: int, _items: object = None) -> int:
         at += size
         if at > end:
             raise RequestRefused("it ends within a number")
@@ -373,23 +390,23 @@ def _fixed(size: int) -> _Step:
 def _fixed_and_no_tags(size: int) -> _Step:
     """Return a function that skips the end of most structures, in one step."""
 
-    def step(data: bytes, at: int, end: int) -> int:
+    def step(data: bytes, at: int, end: int, _items: object = None) -> int:
         return _no_tags(data, at + size, end)
 
     return step
 
 
-def _string(data: bytes, at: int, end: int) -> int:
+def _string(data: bytes, at: int, end: int, _items: object = None) -> int:
     size = int.from_bytes(data[at : at + 2], "big", signed=True)
     return _skip(at + 2, size, end)
 
 
-def _bytes(data: bytes, at: int, end: int) -> int:
+def _bytes(data: bytes, at: int, end: int, _items: object = None) -> int:
     size = int.from_bytes(data[at : at + 4], "big", signed=True)
     return _skip(at + 4, size, end)
 
 
-def _compact_string(data: bytes, at: int, end: int) -> int:
+def _compact_string(data: bytes, at: int, end: int, _items: object = None) -> int:
     at, size = _uvarint(data, at, end)
     return _skip(at, size - 1, end)
 
@@ -402,7 +419,7 @@ def _skip(at: int, size: int, end: int) -> int:
 
 
 def _items(item: _Step, *, compact: bool) -> _Step:
-    def step(data: bytes, at: int, end: int) -> int:
+    def step(data: bytes, at: int, end: int, items: _Items) -> int:
         if compact:
             at, count = _uvarint(data, at, end)
             count -= 1
@@ -412,14 +429,15 @@ def _items(item: _Step, *, compact: bool) -> _Step:
         # Each item takes a byte at least.
         if count < -1 or at + max(count, 0) > end:
             raise RequestRefused(f"an array of {count:,} does not fit into it")
+        items.take(count)
         for _ in range(count):
-            at = item(data, at, end)
+            at = item(data, at, end, items)
         return at
 
     return step
 
 
-def _no_tags(data: bytes, at: int, end: int) -> int:
+def _no_tags(data: bytes, at: int, end: int, _items: object = None) -> int:
     # The broker trusts the layout of tagged fields that it knows, and ignores their declared sizes.
     # No client of radar sends any.
     if at >= end or data[at]:
@@ -438,8 +456,10 @@ def _uvarint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise RequestRefused("a length is not complete")
 
 
-def _partition_count(data: bytes, at: int, end: int) -> int:
-    after = _fixed(4)(data, at, end)
+def _partition_count(data: bytes, at: int, end: int, _items: object = None) -> int:
+    after = at + 4
+    if after > end:
+        raise RequestRefused("it ends within a number")
     count = int.from_bytes(data[at:after], "big", signed=True)
     if not -1 <= count <= MAX_PARTITIONS:
         raise RequestRefused(f"{count:,} partitions, at most {MAX_PARTITIONS:,} are allowed")
@@ -447,7 +467,7 @@ def _partition_count(data: bytes, at: int, end: int) -> int:
 
 
 def _null(null: bytes) -> _Step:
-    def step(data: bytes, at: int, _end: int) -> int:
+    def step(data: bytes, at: int, _end: int, _items: object = None) -> int:
         after = at + len(null)
         if data[at:after] != null:
             raise RequestRefused("a transactional ID is not allowed")
@@ -459,14 +479,15 @@ def _null(null: bytes) -> _Step:
 def _records(pass_bytes: _Step) -> _Step:
     """Check the headers of record batches; the consumers check the content."""
 
-    def step(data: bytes, at: int, end: int) -> int:
-        after = pass_bytes(data, at, end)
+    def step(data: bytes, at: int, end: int, items: _Items) -> int:
+        after = pass_bytes(data, at, end, items)
         # The length's own bytes: four, or one to five.
         if pass_bytes is _compact_string:
             at, _ = _uvarint(data, at, end)
         else:
             at += 4
         while at < after:
+            items.take(1)
             at = _batch(data, at, after)
         return after
 
