@@ -8,7 +8,12 @@ MEBIBYTE = 1024 * 1024
 
 
 def send_bomb(
-    settings: Settings, topic: str, partition: int = 0, messages: int = 1, mebibytes: int = 160
+    settings: Settings,
+    topic: str,
+    partition: int = 0,
+    messages: int = 1,
+    mebibytes: int = 160,
+    codec: str = "zstd",
 ) -> int:
     """Write one batch of so many messages; return its first offset."""
     producer = confluent_kafka.Producer(
@@ -17,7 +22,7 @@ def send_bomb(
             "message.max.bytes": 1_000_000_000,
             "batch.size": 1_000_000_000,
             "queue.buffering.max.kbytes": 2_000_000,
-            "compression.type": "zstd",
+            "compression.type": codec,
             "linger.ms": 1000,
         }
     )

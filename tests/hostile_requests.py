@@ -11,6 +11,7 @@ from radar.local.kafka_requests import (
     RECORDS,
     REQUESTS,
     STRING,
+    TRANSACTIONAL_ID,
     UUID,
     Array,
     Field,
@@ -19,6 +20,7 @@ from radar.local.kafka_requests import (
 
 INTEGERS = [0, 1, 2, 3, 7, 127, 128, 255, 1000, 2**15 - 1, 2**31 - 1, 2**63 - 1, -1, -2, -1000]
 NAMES = [b"radar_trades", b"group", b"", b"retention.ms", b"max.message.bytes", b"x", b"\xff\xfe"]
+ATTRIBUTES = [0, 1, 2, 3, 4, 8, 12]  # of a record batch: codec and timestamp type
 TOPIC, GROUP = b"radar_trades", b"group"
 
 
@@ -30,6 +32,34 @@ def batch(records: bytes = b"", count: int = 1, attributes: int = 0, **changed: 
         "producer": -1, "producer_epoch": -1, "sequence": -1, "count": count,
     } | changed  # fmt: skip
     return struct.pack(">qiibIhiqqqhii", *header.values()) + records
+
+
+def with_checksum(records: bytes) -> bytes:
+    """Return a record batch with its CRC-32C, without which a broker refuses it."""
+    crc = 0xFFFFFFFF
+    for byte in records[21:]:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return records[:17] + struct.pack(">I", crc ^ 0xFFFFFFFF) + records[21:]
+
+
+def frame(api_key: int, version: int, body: bytes) -> bytes:
+    """Return a request without a client's ID."""
+    return struct.pack(">ihhih", 10 + len(body), api_key, version, 7, -1) + body
+
+
+def produce(
+    records: bytes,
+    acks: int = -1,
+    transactional_id: bytes = b"\xff\xff",
+    topic: bytes = b"tt",
+    partition: int = 0,
+) -> bytes:
+    """Return a request with record batches of one partition."""
+    topics = struct.pack(">ih", 1, len(topic)) + topic + struct.pack(">ii", 1, partition)
+    body = transactional_id + struct.pack(">hi", acks, 1000) + topics
+    return frame(0, 7, body + struct.pack(">i", len(records)) + records)
 
 
 class Requests:
@@ -101,6 +131,8 @@ class Requests:
             return _length(count, 4, compact=compact) + b"".join(items)
         if dataset is STRING:
             return self._bytes(choice([None, *NAMES, TOPIC, TOPIC, GROUP]), 2, compact=compact)
+        if dataset is TRANSACTIONAL_ID:
+            return _length(-1, 2, compact=compact)
         if dataset is BYTES:
             return self._bytes(choice([None, b"", self.random.randbytes(20)]), 4, compact=compact)
         if dataset is RECORDS:
@@ -119,7 +151,7 @@ class Requests:
             None,
             b"",
             batch(),
-            batch(self.random.randbytes(30), choice([1, 2, 1000, 2**31 - 1]), choice(range(16))),
+            batch(self.random.randbytes(30), choice([1, 2, 1000, 2**31 - 1]), choice(ATTRIBUTES)),
             batch(b"\xff" * 30, producer=choice(INTEGERS[:10]), sequence=choice([0, 5, 2**31 - 1])),
             batch(b"\0" * 9, base=choice([2**62, -1, 5]), first_ms=2**62, max_ms=-(2**62)),
             batch(b"\x12\0\0\0\x01\x02a\0") + batch(self.random.randbytes(9), epoch=-5),

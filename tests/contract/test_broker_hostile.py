@@ -21,7 +21,7 @@ from radar.addresses import answers
 from radar.datasets import TRADES
 from radar.kafka import Cluster, Publisher
 from radar.local import broker as local_broker
-from radar.local import broker_file
+from radar.local import broker_file, private_network
 from radar.local.kafka_requests import RequestRefused, check
 from radar.settings import Settings, load
 from support import Process, eventually
@@ -185,6 +185,8 @@ def test_broker_whose_port_was_taken_meanwhile_takes_another(
         taken, free = other.getsockname()[1], free_port()
         chosen = iter([taken, free])
         monkeypatch.setattr(addresses, "free_port", lambda _host: next(chosen))
+        # In a network of the broker's own every port is free.
+        monkeypatch.setattr(private_network, "is_possible", lambda: False)
 
         async def spawned_port() -> int:
             broker = await local_broker._start(tmp_path / "spawned", "127.0.0.1")

@@ -24,7 +24,7 @@ from radar.status.scrape import scrape
 from radar.store.client import Store
 from radar.telemetry.health import Health
 from support import Process, eventually, radar
-from workers import create_topics, stored, trade_value, waiting
+from workers import create_topics, letters, stored, trade_value, waiting
 
 pytestmark = pytest.mark.kafka_decides
 
@@ -115,6 +115,19 @@ def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
     partition = report_of_trades["partitions"][0]
     assert (partition["compared"], partition["rows"], partition["skipped"]) == (7, 6, 1)
     assert report_of_trades["missing"] == 0
+
+
+@pytest.mark.parametrize(("codec", "mebibytes"), [("gzip", 160), ("lz4", 160), ("snappy", 40)])
+def test_bomb_that_the_client_can_decompress_becomes_one_dead_letter(
+    settings: Settings, store: Store, start: Start, codec: str, mebibytes: int
+) -> None:
+    publish(settings, *range(3))
+    assert send_bomb(settings, TRADES.topic, codec=codec, mebibytes=mebibytes) == 3
+    publish(settings, *range(3, 6))
+    worker = start()
+    eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the others", 60)
+    assert letters(settings) == 1
+    assert worker.lives
 
 
 def test_skip_at_the_end_of_the_log_lets_a_stopped_worker_pass_several_batches(

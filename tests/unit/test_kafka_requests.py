@@ -4,13 +4,14 @@ import struct
 
 import pytest
 
-from hostile_requests import Requests, batch
+from hostile_requests import Requests, batch, frame, produce
 from radar.local.kafka_requests import (
     FETCH,
     INT8,
     INT16,
     INT32,
     INT64,
+    MAX_ITEMS,
     MAX_PARTITIONS,
     MAX_PRODUCE_BYTES,
     MAX_REQUEST_BYTES,
@@ -26,15 +27,6 @@ APIS = [
     for api_key, request in REQUESTS.items()
     for version in range(request.versions[0], request.versions[1] + 1)
 ]
-
-
-def frame(api_key: int, version: int, body: bytes) -> bytes:
-    return struct.pack(">ihhih", 10 + len(body), api_key, version, 7, -1) + body
-
-
-def produce(records: bytes, acks: int = -1) -> bytes:
-    topics = struct.pack(">ih2sii", 1, 2, b"tt", 1, 0) + struct.pack(">i", len(records)) + records
-    return frame(PRODUCE, 7, struct.pack(">hhi", -1, acks, 1000) + topics)
 
 
 @pytest.mark.parametrize(("api_key", "version"), APIS)
@@ -65,7 +57,9 @@ def test_check_refuses_counts_that_do_not_fit(api_key: int, version: int) -> Non
             check(frame(api_key, version, (b"\0" if compact else b"") + filler * 60))
 
 
-@pytest.mark.parametrize("api_key", [-1, 17, 24, 27, 29, 36, 68, 999, 8239, 0x5045])
+@pytest.mark.parametrize(
+    "api_key", [-1, 17, 24, 25, 26, 27, 28, 29, 36, 65, 66, 68, 999, 8239, 0x5045]
+)
 def test_check_length_refuses_unknown_apis(api_key: int) -> None:
     with pytest.raises(RequestRefused, match="is not one that"):
         check_length(100, api_key)
@@ -111,12 +105,44 @@ def test_check_refuses_tagged_fields() -> None:
         batch(count=2**31 - 1, last=0),
         batch(last=2**31 - 1),
         batch() + b"x",
+        *(batch(attributes=attributes) for attributes in (5, 7, 0x10, 0x20, 0x30, 0x40, -0x8000)),
     ],
 )
 def test_check_refuses_broken_record_batches(records: bytes) -> None:
     check(produce(batch(b"x" * 30, count=2) + batch()))
     with pytest.raises(RequestRefused, match="record batch"):
         check(produce(records))
+
+
+def test_check_refuses_so_many_items_that_it_would_take_long() -> None:
+    """While a request is checked, no other request is passed on."""
+
+    def fetch(topics: int, partitions: int) -> bytes:
+        topic = struct.pack(">h2si", 2, b"tt", partitions) + bytes(16) * partitions
+        body = struct.pack(">iiiibi", -1, 0, 0, 0, 0, topics) + topic * topics
+        return frame(FETCH, 4, body)
+
+    check(fetch(1, MAX_ITEMS - 1))
+    check(fetch(100, MAX_ITEMS // 100 - 1))
+    check(produce(batch() * (MAX_ITEMS - 2)))
+    for refused in (
+        fetch(1, MAX_ITEMS),
+        fetch(100, MAX_ITEMS // 100),
+        fetch(MAX_ITEMS + 1, 0),
+        produce(batch() * (MAX_ITEMS - 1)),
+    ):
+        with pytest.raises(RequestRefused, match="20,000 items"):
+            check(refused)
+
+
+def test_check_refuses_transactional_ids() -> None:
+    for version, null, named in ((1, b"\xff\xff", b"\0\1t"), (4, b"\0\0", b"\0\2t")):
+        rest = struct.pack(">i", 1000) + (struct.pack(">qhb", -1, -1, 0) if version == 4 else b"")
+        check(frame(22, version, null + rest))
+        with pytest.raises(RequestRefused, match="transactional ID"):
+            check(frame(22, version, named + rest))
+    with pytest.raises(RequestRefused, match="transactional ID"):
+        check(produce(batch(), transactional_id=b"\0\1t"))
 
 
 @pytest.mark.parametrize("count", [MAX_PARTITIONS + 1, 2**31 - 1, -2])

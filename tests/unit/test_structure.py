@@ -44,6 +44,14 @@ def test_environment_is_read_only_by_the_settings() -> None:
     assert readers <= allowed
 
 
+def test_every_consumer_has_the_options_of_a_consumer() -> None:
+    """Without them an open transaction of another client would hide messages."""
+    named = {m: set(imports(path)) for m, path in MODULES.items()}
+    consumers = {m for m, names in named.items() if "confluent_kafka.Consumer" in names}
+    configured = {m for m, names in named.items() if "radar.kafka.client.consumer_config" in names}
+    assert consumers - {"radar.kafka.client"} == configured  # it only names the type
+
+
 def literals(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text())
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}

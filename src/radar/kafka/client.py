@@ -58,6 +58,19 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return config
 
 
+def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
+    """Return the options of every consumer: it commits only offsets that radar commits itself.
+
+    Radar writes without transactions. A consumer that reads only committed messages would get none
+    behind a transaction that another client has left open, and would see the log end there.
+    """
+    return client_config(settings) | {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "isolation.level": "read_uncommitted",
+    }
+
+
 def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
     """Return once a broker answers; blocks up to `timeout_s`, less where all refuse to connect.
 

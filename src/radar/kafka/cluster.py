@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -26,6 +27,7 @@ from radar.kafka.client import (
     answer,
     client_config,
     committed_offsets,
+    consumer_config,
     has_no_leader,
     insist,
     watermarks,
@@ -327,7 +329,11 @@ class Cluster:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         positions = {TopicPartition(topic, number): latest for number in range(count)}
         try:
-            asked = self._admin.list_offsets(positions, request_timeout=timeout_s)
+            asked = self._admin.list_offsets(
+                positions,
+                request_timeout=timeout_s,
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            )
             ends = {each.partition: answer(asked[each]).offset for each in asked}
         except KafkaException as error:
             raise self._unavailable(error) from error
@@ -372,10 +378,8 @@ class Cluster:
         if not left:
             return
         consumer = Consumer(
-            client_config(self._settings)
+            consumer_config(self._settings, INSPECTION_GROUP)
             | {
-                "group.id": INSPECTION_GROUP,
-                "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "queued.min.messages": 10 * READ_MESSAGES,
@@ -405,10 +409,8 @@ class Cluster:
         if not wanted:
             return
         consumer = Consumer(
-            client_config(self._settings)
+            consumer_config(self._settings, INSPECTION_GROUP)
             | {
-                "group.id": INSPECTION_GROUP,
-                "enable.auto.commit": False,
                 "auto.offset.reset": "latest",
                 "enable.partition.eof": True,
                 "queued.min.messages": 1,
@@ -556,9 +558,7 @@ class Cluster:
 
     def _lag(self, topic: str, group: str) -> list[Lag]:
         # A consumer that never subscribes only sends requests; it does not join the group.
-        consumer = Consumer(
-            client_config(self._settings) | {"group.id": group, "enable.auto.commit": False}
-        )
+        consumer = Consumer(consumer_config(self._settings, group))
         try:
             count = self._topics().get(topic, 0)
             partitions = [TopicPartition(topic, partition) for partition in range(count)]

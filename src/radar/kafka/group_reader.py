@@ -14,8 +14,8 @@ from radar.errors import BrokerUnavailable, ClientHangs, CommitRejected, NameTak
 from radar.kafka.client import (
     NO_ENDS,
     Committed,
-    client_config,
     committed_offsets,
+    consumer_config,
     log,
     watermarks,
     within,
@@ -101,12 +101,10 @@ class GroupReader:
             self.session_timeout_s = Cluster(settings).session_timeout_s(group)
         session_ms = int(self.session_timeout_s * 1000)
         insert_ms = int(settings.insert_timeout_seconds * 1000)
-        config = client_config(settings) | {
-            "group.id": group,
+        config = consumer_config(settings, group) | {
             "group.protocol": settings.kafka_group_protocol,
             # Between two polls a worker waits for several inserts at most.
             "max.poll.interval.ms": max(300_000, session_ms, min(3 * insert_ms, 86_400_000)),
-            "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             # The library must not choose a position by itself: it would silently skip offsets.
             "auto.offset.reset": "error",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from radar.errors import BrokerUnavailable, OffsetSilent
-from radar.kafka.client import client_config
+from radar.kafka.client import consumer_config
 from radar.settings import Settings
 
 LOOK_TIMEOUT_S = 10.0
@@ -74,10 +74,8 @@ class OffsetProbe:
         self._topic = topic
         self._address = settings.kafka_broker
         self._consumer = Consumer(
-            client_config(settings)
+            consumer_config(settings, _LOOKING_GROUP)
             | {
-                "group.id": _LOOKING_GROUP,
-                "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "queued.min.messages": 1,

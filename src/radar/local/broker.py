@@ -5,6 +5,8 @@ once a second and when it ends. So a kill -9 of the broker (not of any other pro
 second. A power cut loses COPY_INTERVAL_S and about a second, because only the copies of the file
 are synced (`broker_file.py`). Records that every group has committed are deleted regularly, because
 the broker rewrites the whole file.
+
+Only the proxy reaches the broker's own port (`private_network.py`).
 """
 
 import argparse
@@ -22,6 +24,8 @@ from radar.process import SUPERVISOR_VARIABLE, follow_supervisor
 
 if TYPE_CHECKING:
     import asyncio
+
+    from radar.local.private_network import PrivateNetwork
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
@@ -52,8 +56,10 @@ async def run(data_dir: Path, host: str, port: int) -> int:
     copying = asyncio.ensure_future(_keep_copies(data_dir))
     try:
         # Leave the proxy first: messages that the broker acknowledges while it saves are lost.
-        async with FetchProxy(host, port, broker.port):
-            await asyncio.wait((broker.ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        async with FetchProxy(host, port, broker.port, broker.connect):
+            await asyncio.wait(
+                (broker.ended, broker.lost, stopped), return_when=asyncio.FIRST_COMPLETED
+            )
     finally:
         stopped.cancel()
         copying.cancel()
@@ -62,12 +68,25 @@ async def run(data_dir: Path, host: str, port: int) -> int:
 
 
 class _Broker:
-    """The broker's process, and the end of its log output."""
+    """The broker's process, and the end of its log output.
 
-    def __init__(self, process: "asyncio.subprocess.Process", port: int) -> None:
+    Attributes:
+        lost: Done when no new connection to it is possible any more.
+    """
+
+    def __init__(
+        self,
+        process: "asyncio.subprocess.Process",
+        host: str,
+        port: int,
+        network: "PrivateNetwork | None",
+    ) -> None:
         import asyncio
 
-        self.port = port
+        self._host, self.port = host, port
+        self._network = network
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lost = never if network is None else network.lost
         self.tail = b""
         # Set by the broker's own message: a port that answers may be another process's.
         self.listens = asyncio.Event()
@@ -85,6 +104,18 @@ class _Broker:
                 self.listens.set()
         return await self._process.wait()
 
+    async def connect(self) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+        """Connect to the broker.
+
+        Raises:
+            OSError: It does not answer.
+        """
+        import asyncio
+
+        if self._network is None:
+            return await asyncio.open_connection(self._host, self.port)
+        return await self._network.connect(self._host, self.port)
+
     async def stop(self) -> None:
         """End the broker; it saves its log."""
         import asyncio
@@ -95,6 +126,8 @@ class _Broker:
                 await asyncio.wait_for(asyncio.shield(self.ended), STOP_TIMEOUT_S)
             except TimeoutError:
                 self._process.kill()
+        if self._network is not None:
+            self._network.close()
 
 
 async def _start(data_dir: Path, host: str) -> _Broker:
@@ -118,15 +151,7 @@ async def _spawn(data_dir: Path, host: str) -> _Broker:
     from radar.addresses import free_port
 
     for _ in range(PORT_ATTEMPTS):
-        port = free_port(host)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "radar.local.broker", "--become-broker"),
-            *(str(data_dir), host, str(port)),
-            env=os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        broker = _Broker(process, port)
+        broker = await _begin(data_dir, host, free_port(host))
         listens = asyncio.ensure_future(broker.listens.wait())
         await asyncio.wait(
             (broker.ended, listens),
@@ -137,6 +162,45 @@ async def _spawn(data_dir: Path, host: str) -> _Broker:
         if not (broker.ended.done() and _PORT_TAKEN in broker.tail):
             break
     return broker
+
+
+async def _begin(data_dir: Path, host: str, port: int) -> _Broker:
+    """Start the broker's process, in a network of its own if the kernel allows it."""
+    from radar.local import private_network
+
+    if not private_network.is_possible():
+        return _Broker(await _process(data_dir, host, port), host, port, None)
+    network = private_network.PrivateNetwork()
+    process = await _process(data_dir, host, port, network.theirs.fileno())
+    network.theirs.close()
+    refusal = await network.refusal()
+    if refusal is None:
+        return _Broker(process, host, port, network)
+    network.close()
+    await process.communicate()
+    print(  # noqa: T201 - this process's log
+        f"kafka: every local user can connect to the broker's own port {port}, because the kernel"
+        f" allows it no network of its own ({refusal}): docs/security.md",
+        file=sys.stderr,
+        flush=True,
+    )
+    return _Broker(await _process(data_dir, host, port), host, port, None)
+
+
+async def _process(
+    data_dir: Path, host: str, port: int, control: int | None = None
+) -> "asyncio.subprocess.Process":
+    import asyncio
+
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "radar.local.broker", "--become-broker"),
+        *(() if control is None else ("--control", str(control))),
+        *(str(data_dir), host, str(port)),
+        env=os.environ | {SUPERVISOR_VARIABLE: str(os.getpid())},
+        pass_fds=() if control is None else (control,),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
 
 
 def _torn(broker: _Broker) -> str | None:
@@ -171,11 +235,19 @@ async def _keep_copies(data_dir: Path) -> None:
         took_s = loop.time() - began_s
 
 
-def become_broker(data_dir: Path, host: str, port: int) -> None:
-    """Replace this process by the broker's binary."""
+def become_broker(data_dir: Path, host: str, port: int, control: int | None) -> None:
+    """Replace this process by the broker's binary, in a network of its own if it has `control`."""
+    binary = Path(noida_db.__file__).with_name("noida-db")
+    if control is not None:
+        import socket
+
+        from radar.local import private_network
+
+        private_network.move_in(socket.socket(fileno=control), binary, data_dir)
+    # Last, because Linux forgets it when a process gets other rights.
     follow_supervisor(signal.SIGTERM)
     line = [
-        str(Path(noida_db.__file__).with_name("noida-db")),
+        str(binary),
         *("start", "--only", "kafka", "--host", host),
         *("--kafka-port", str(port), "--data-dir", str(data_dir)),
     ]
@@ -186,13 +258,14 @@ def main() -> None:
     """Run the broker: `python -m radar.local.broker DATA_DIR HOST PORT`."""
     parser = argparse.ArgumentParser(description="embedded Kafka broker")
     parser.add_argument("--become-broker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     options = parser.parse_args()
     options.data_dir.mkdir(parents=True, exist_ok=True)
     if options.become_broker:
-        become_broker(options.data_dir, options.host, options.port)
+        become_broker(options.data_dir, options.host, options.port, options.control)
     follow_supervisor(signal.SIGTERM)
     # Imported here: the process that becomes the broker does not need it.
     import asyncio

@@ -16,7 +16,7 @@ in both directions a correlation id (four bytes), see "Kafka protocol guide: Req
 
 The proxy forwards only requests that `kafka_requests.py` knows and has checked. A single request
 with a wrong count would end the broker, and lose its unsaved messages. Any other request closes the
-client's connection.
+client's connection. `client_requests.py` bounds what clients hold: connections, time and memory.
 """
 
 import asyncio
@@ -25,10 +25,13 @@ import itertools
 import sys
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from radar.local import fetch_answers, kafka_requests
+from radar.local.client_requests import Asked, Client, ClientRequests
 from radar.local.group_rounds import GroupRounds
 from radar.local.kafka_requests import (
     DESCRIBE_CLUSTER,
@@ -50,30 +53,45 @@ MANY_BYTES = 2048
 REMEMBERED_ANSWERS = 32
 REMEMBERED_BYTES = 16_384  # an empty answer is some 40 bytes a partition
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# So few answers above this size are read from the broker at once; others wait a moment.
+LONG_ANSWER_BYTES, LONG_ANSWERS = 8 * 1024 * 1024, 4
 # Each needs a connection to the broker too; radar's own processes need some dozens.
 MAX_CONNECTIONS = 500
+# Within it a client sends its first request; librdkafka does so at once.
+FIRST_REQUEST_WITHIN_S = 5.0
 REPORT_INTERVAL_S = 10.0
 CLOSE_TIMEOUT_S = 1.0  # for clients to read the answers that have already come
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 TELL_ADDRESSES = (METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER)
 
 
-class _Asked(NamedTuple):
-    """A request that is not answered yet.
+class _FetchedAnswers:
+    """The last answers to the fetches of one connection: one that repeats brings nothing new."""
 
-    Attributes:
-        api_key: Its API.
-        version: Its version.
-        published: The count of publishes before it.
-        number: Tells it from all other requests.
-        group: The group of a member that joins or asks for its share, otherwise empty.
-    """
+    def __init__(self) -> None:
+        # Clients fetch their partitions in turning order, and the answers follow it.
+        self._lately: deque[bytes] = deque(maxlen=REMEMBERED_ANSWERS)
+        self._brought_bytes = 0  # by answers since the last held one
+        self._pause_s = SHORT_S
 
-    api_key: int
-    version: int
-    published: int
-    number: int
-    group: bytes
+    def pause_s(self, frame: bytes) -> float:
+        """Return the least time to hold an answer; 0 if it does not repeat an earlier one."""
+        if len(frame) > REMEMBERED_BYTES:
+            self._brought_bytes += len(frame)
+            return 0.0
+        fetched = frame[8:]  # without length and correlation id
+        if fetched not in self._lately:
+            self._brought_bytes += len(fetched)
+            self._lately.append(fetched)
+            return 0.0
+        if self._brought_bytes:
+            self._pause_s = LONG_S if self._brought_bytes > MANY_BYTES else SHORT_S
+        else:
+            self._pause_s = min(2 * self._pause_s, LONG_S)
+        self._brought_bytes = 0
+        return self._pause_s
 
 
 class FetchProxy:
@@ -84,15 +102,20 @@ class FetchProxy:
     acknowledged.
     """
 
-    def __init__(self, host: str, port: int, broker_port: int) -> None:
-        self._host, self._port, self._broker_port = host, port, broker_port
+    def __init__(
+        self, host: str, port: int, broker_port: int, connect: Connect | None = None
+    ) -> None:
+        """Prepare it; `connect` opens a connection to the broker, by default to its port."""
+        self._host, self._port = host, port
+        self._connect_broker = connect or partial(asyncio.open_connection, host, broker_port)
         self._old_address = host.encode() + broker_port.to_bytes(4, "big")
         self._new_address = host.encode() + port.to_bytes(4, "big")
 
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[Client, asyncio.Task[None]] = {}
         self._closed = False
         self._published = 0  # answers to requests that publish
         self._news = asyncio.Event()  # set by the next one
+        self._long_answers = asyncio.Semaphore(LONG_ANSWERS)
         self._rounds = GroupRounds()
         self._numbers = itertools.count()
         self._refused = 0  # requests, since the last reported one
@@ -104,7 +127,9 @@ class FetchProxy:
         Raises:
             OSError: The port is taken.
         """
+        self._requests = ClientRequests(self._report)
         self._server = await asyncio.start_server(self._serve, self._host, self._port)
+        self._checking = asyncio.ensure_future(self._requests.check(self._connections.keys()))
         return self
 
     async def __aexit__(
@@ -116,33 +141,49 @@ class FetchProxy:
         """Close the listening port and every connection."""
         self._closed = True
         self._server.close()
-        for connection in self._connections:
+        self._checking.cancel()
+        connections = list(self._connections.values())
+        for connection in connections:
             connection.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=CLOSE_TIMEOUT_S)
+        if connections:
+            await asyncio.wait(connections, timeout=CLOSE_TIMEOUT_S)
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        # A connection may have been accepted just before the port was closed.
+    async def _serve(self, reader: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
-        if self._closed or connection is None or len(self._connections) >= MAX_CONNECTIONS:
+        # A connection may have been accepted just before the port was closed.
+        if self._closed or connection is None or not self._has_room():
             to_client.transport.abort()
             return
-        self._connections.add(connection)
+        client = Client(reader, to_client)
+        self._connections[client] = connection
         try:
-            await self._connect(client, to_client)
+            await self._connect(client)
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(client, None)
 
-    async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        writers = [to_client]
+    def _has_room(self) -> bool:
+        """Make room for another connection, if need be by closing the one that is idle longest."""
+        if len(self._connections) < MAX_CONNECTIONS:
+            return True
+        idle = self._requests.close_longest_idle(self._connections)
+        if idle is None:
+            return False
+        del self._connections[idle]
+        return True
+
+    async def _connect(self, client: Client) -> None:
+        writers = [client.writer]
         try:
-            broker, to_broker = await asyncio.open_connection(self._host, self._broker_port)
+            # Only a client that has sent a valid request gets a connection to the broker.
+            async with asyncio.timeout(FIRST_REQUEST_WITHIN_S):
+                request = await self._next_request(client)
+            broker, to_broker = await self._connect_broker()
             writers.append(to_broker)
-            # A broker answers the requests of one connection in their order.
-            asked: deque[_Asked] = deque()
+            await self._pass_request(client, to_broker, *request)
+            del request  # it may be long, and the connection may be idle
             ways = (
-                asyncio.ensure_future(self._pass_requests(client, to_broker, asked)),
-                asyncio.ensure_future(self._pass_answers(broker, to_client, asked)),
+                asyncio.ensure_future(self._pass_requests(client, to_broker)),
+                asyncio.ensure_future(self._pass_answers(broker, client)),
             )
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -150,84 +191,85 @@ class FetchProxy:
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
-                for each in asked:
-                    self._settle(each, granted=False)
-        except (OSError, asyncio.CancelledError):
-            pass  # the broker or the proxy ends: clients see a closed connection
+        except (OSError, EOFError, RequestRefused, asyncio.CancelledError):
+            pass  # the client, the broker or the proxy ends: clients see a closed connection
         finally:
+            for each in client.unanswered:
+                self._settle(each, granted=False)
             for writer in writers:
                 writer.close()
             for writer in writers:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-    async def _pass_requests(
-        self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter, asked: deque[_Asked]
-    ) -> None:
+    async def _pass_requests(self, client: Client, to_broker: asyncio.StreamWriter) -> None:
         while True:
-            try:
-                frame = await _read_request(client)
-                is_answered = kafka_requests.check(frame)
-            except RequestRefused as error:
-                self._report(error)
-                return
-            if is_answered:
-                asked.append(await self._ask(frame))
-            to_broker.write(frame)
-            await to_broker.drain()
+            await self._pass_request(client, to_broker, *await self._next_request(client))
 
-    async def _ask(self, frame: bytes) -> _Asked:
+    async def _next_request(self, client: Client) -> tuple[bytes, bool]:
+        """Return a request that the broker may get, and whether the broker will answer it."""
+        try:
+            frame = await self._requests.read(client)
+            return frame, kafka_requests.check(frame)
+        except RequestRefused as error:
+            self._report(error)
+            raise
+
+    async def _pass_request(
+        self, client: Client, to_broker: asyncio.StreamWriter, frame: bytes, is_answered: bool
+    ) -> None:
+        # A broker answers the requests of one connection in their order.
+        if is_answered:
+            client.unanswered.append(await self._ask(frame))
+        to_broker.write(frame)
+        await to_broker.drain()
+
+    async def _ask(self, frame: bytes) -> Asked:
         api_key, version, group = int.from_bytes(frame[4:6], "big"), frame[7], b""
         if api_key in (JOIN_GROUP, SYNC_GROUP):
             group = kafka_requests.group_of(frame)
         if api_key == JOIN_GROUP:
             await self._rounds.next_round(group)
-        asked = _Asked(api_key, version, self._published, next(self._numbers), group)
+        asked = Asked(api_key, version, self._published, next(self._numbers), group)
         if group:
             self._rounds.asked(api_key, group, asked.number)
         return asked
 
-    def _settle(self, asked: _Asked, *, granted: bool) -> None:
+    def _settle(self, asked: Asked, *, granted: bool) -> None:
         if asked.group:
             self._rounds.answered(asked.api_key, asked.group, asked.number, granted=granted)
 
-    async def _pass_answers(
-        self, broker: asyncio.StreamReader, to_client: asyncio.StreamWriter, asked: deque[_Asked]
-    ) -> None:
-        # Clients fetch their partitions in turning order, and the answers follow it.
-        lately: deque[bytes] = deque(maxlen=REMEMBERED_ANSWERS)
-        brought_bytes = 0  # by answers since the last held one
-        pause_s = SHORT_S
+    async def _pass_answers(self, broker: asyncio.StreamReader, client: Client) -> None:
+        fetched = _FetchedAnswers()
         while True:
             length = int.from_bytes(await broker.readexactly(4), "big")
-            request = asked.popleft()
+            request = client.unanswered.popleft()
             api_key, version = request.api_key, request.version
-            if api_key == FETCH and length > fetch_answers.LONG_BYTES:
-                frame = await fetch_answers.shortened(broker, length, version)
-            else:
+            if length <= LONG_ANSWER_BYTES:
                 frame = await _read_answer(broker, length)
+            else:
+                frame = await self._read_long_answer(broker, length, request)
             if api_key == PRODUCE:
                 self._tell_news()
             elif api_key == FETCH:
-                fetched = frame[8:]  # without length and correlation id
-                if fetched in lately:
-                    if brought_bytes:
-                        pause_s = LONG_S if brought_bytes > MANY_BYTES else SHORT_S
-                    else:
-                        pause_s = min(2 * pause_s, LONG_S)
-                    brought_bytes = 0
+                if pause_s := fetched.pause_s(frame):
                     await self._hold(pause_s, request.published)
-                else:
-                    brought_bytes += len(fetched)
-                    if len(fetched) <= REMEMBERED_BYTES:
-                        lately.append(fetched)
             elif api_key in TELL_ADDRESSES:
                 frame = frame.replace(self._old_address, self._new_address)
             if request.group:
                 granted = kafka_requests.is_granted(api_key, version, frame)
                 self._settle(request, granted=granted)
-            to_client.write(frame)
-            await to_client.drain()
+            client.writer.write(frame)
+            await client.writer.drain()
+            del frame  # while it waits for the next one, which may be long
+
+    async def _read_long_answer(
+        self, broker: asyncio.StreamReader, length: int, request: Asked
+    ) -> bytes:
+        async with self._long_answers:
+            if request.api_key == FETCH and length > fetch_answers.LONG_BYTES:
+                return await fetch_answers.shortened(broker, length, request.version)
+            return await _read_answer(broker, length)
 
     def _report(self, error: RequestRefused) -> None:
         """Log a refused request; the next ones within REPORT_INTERVAL_S are only counted."""
@@ -254,15 +296,6 @@ class FetchProxy:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HOLD_S - pause_s):
                     await self._news.wait()
-
-
-async def _read_request(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readexactly(4)
-    length = int.from_bytes(head, "big", signed=True)
-    kafka_requests.check_length(length)
-    head += await reader.readexactly(2)
-    kafka_requests.check_length(length, int.from_bytes(head[4:], "big"))
-    return head + await reader.readexactly(length - 2)
 
 
 async def _read_answer(reader: asyncio.StreamReader, length: int) -> bytes:

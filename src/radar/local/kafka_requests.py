@@ -2,9 +2,13 @@
 
 The embedded broker allocates memory by the counts and lengths in a request, and a wrong one ends
 it. So the proxy checks a whole request before it forwards it. The API and its version must be
-known, and every count and length must fit into the frame. Of the records it reads only the header
-of each batch. The broker ignores bytes behind the last field, and librdkafka 2.16 sends some with
-Metadata.
+known, and every count and length must fit into the frame. A request has MAX_ITEMS items at most, so
+that its check takes little time. Of the records the proxy reads only the header of each batch. The
+broker ignores bytes behind the last field, and librdkafka 2.16 sends some with Metadata.
+
+Radar uses no transactions, and a transaction that nobody ends hides all later messages of its
+partition from consumers that read committed messages only. So no part of one is forwarded: no
+transactional ID, no transactional or control batch, and none of the transaction APIs.
 
 The layouts are those of the Kafka protocol guide (https://kafka.apache.org/protocol). A field's
 versions are written behind its type: `Field(STRING, 5)` exists since version 5,
@@ -23,6 +27,8 @@ MAX_PRODUCE_BYTES = 32 * MEBIBYTE
 MAX_REQUEST_BYTES = MEBIBYTE
 # The broker allocates some memory for each partition that it creates.
 MAX_PARTITIONS = 10_000
+# Array items and record batches of one request: no other request is passed on during its check.
+MAX_ITEMS = 20_000
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER = 0, 1, 3, 10, 60
 JOIN_GROUP, SYNC_GROUP = 11, 14
@@ -32,16 +38,34 @@ _MAX_UVARINT_BYTES = 5
 _BATCH_HEADER_BYTES = 61
 _BATCH_PREFIX_BYTES = 12  # base offset and length, which the length does not count
 _MAGIC = 2
+# The attributes of a batch: the codec, and whether the timestamps are those of the broker.
+_CODEC_BITS, _TIMESTAMP_BIT = 0b0111, 0b1000
+_LAST_CODEC = 4  # zstd
 # Of a request: length, API key, version, correlation ID.
 _HEADER_BYTES = 12
 _LEAST_BYTES = 10  # a header without the client's ID
 
-# Takes the data, the position and the end of the frame; returns the position of the next field.
-_Step = Callable[[bytes, int, int], int]
-
 
 class RequestRefused(Exception):
     """A request that the embedded broker must not get: close the connection."""
+
+
+class _Items:
+    """How many items a request may still have."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_ITEMS
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise RequestRefused(f"it has more than {MAX_ITEMS:,} items")
+
+
+# Takes the data, the position and the end of the frame; returns the position of the next field.
+_Step = Callable[[bytes, int, int, _Items], int]
 
 
 class Type(Enum):
@@ -56,11 +80,12 @@ class Type(Enum):
     BYTES = auto()
     RECORDS = auto()
     PARTITION_COUNT = auto()
+    TRANSACTIONAL_ID = auto()
 
 
 INT8, INT16, INT32, INT64, UUID = Type.INT8, Type.INT16, Type.INT32, Type.INT64, Type.UUID
 STRING, BYTES, RECORDS = Type.STRING, Type.BYTES, Type.RECORDS
-PARTITION_COUNT = Type.PARTITION_COUNT
+PARTITION_COUNT, TRANSACTIONAL_ID = Type.PARTITION_COUNT, Type.TRANSACTIONAL_ID
 BOOL = INT8
 
 
@@ -108,7 +133,10 @@ _STRING, _INT32, _INT64 = Field(STRING), Field(INT32), Field(INT64)
 REQUESTS = {
     PRODUCE: KafkaRequest(
         "Produce", (3, 9), 9,
-        (_STRING, Field(INT16), _INT32, _array(_STRING, _array(_INT32, Field(RECORDS)))),
+        (
+            Field(TRANSACTIONAL_ID), Field(INT16), _INT32,
+            _array(_STRING, _array(_INT32, Field(RECORDS))),
+        ),
     ),
     FETCH: KafkaRequest(
         "Fetch", (4, 13), 12,
@@ -195,7 +223,8 @@ REQUESTS = {
     ),
     21: KafkaRequest("DeleteRecords", (0, 2), 2, (_array(_STRING, _array(_INT32, _INT64)), _INT32)),
     22: KafkaRequest(
-        "InitProducerId", (0, 4), 2, (_STRING, _INT32, Field(INT64, 3), Field(INT16, 3)),
+        "InitProducerId", (0, 4), 2,
+        (Field(TRANSACTIONAL_ID), _INT32, Field(INT64, 3), Field(INT16, 3)),
     ),
     23: KafkaRequest(
         "OffsetForLeaderEpoch", (0, 4), 4,
@@ -265,7 +294,7 @@ def check(frame: bytes) -> bool:
         if version >= request.flexible:
             at = _no_tags(frame, at, end)
         body = at
-        _walk(api_key, version)(frame, at, end)
+        _walk(api_key, version)(frame, at, end, _Items())
     except RequestRefused as error:
         raise RequestRefused(f"{request.name} version {version}: {error}") from None
     return api_key != PRODUCE or _acknowledges(frame, body, version, end)
@@ -321,9 +350,9 @@ def _structure(fields: Sequence[Field], version: int, *, compact: bool) -> _Step
     if len(steps) == 1:
         return steps[0]
 
-    def walk(data: bytes, at: int, end: int) -> int:
+    def walk(data: bytes, at: int, end: int, items: _Items) -> int:
         for step in steps:
-            at = step(data, at, end)
+            at = step(data, at, end, items)
         return at
 
     return walk
@@ -343,12 +372,13 @@ def _field(dataset: Type | Array, version: int, *, compact: bool) -> _Step:
         BYTES: (_bytes, _compact_string),
         RECORDS: (_records(_bytes), _records(_compact_string)),
         PARTITION_COUNT: (_partition_count, _partition_count),
+        TRANSACTIONAL_ID: (_null(b"\xff\xff"), _null(b"\0")),
     }
     return steps[dataset][compact]
 
 
 def _fixed(size: int) -> _Step:
-    def step(_data: bytes, at: int, end: int) -> int:
+    def step(_data: bytes, at: int, end: int, _items: object = None) -> int:
         at += size
         if at > end:
             raise RequestRefused("it ends within a number")
@@ -360,23 +390,23 @@ def _fixed(size: int) -> _Step:
 def _fixed_and_no_tags(size: int) -> _Step:
     """Return a function that skips the end of most structures, in one step."""
 
-    def step(data: bytes, at: int, end: int) -> int:
+    def step(data: bytes, at: int, end: int, _items: object = None) -> int:
         return _no_tags(data, at + size, end)
 
     return step
 
 
-def _string(data: bytes, at: int, end: int) -> int:
+def _string(data: bytes, at: int, end: int, _items: object = None) -> int:
     size = int.from_bytes(data[at : at + 2], "big", signed=True)
     return _skip(at + 2, size, end)
 
 
-def _bytes(data: bytes, at: int, end: int) -> int:
+def _bytes(data: bytes, at: int, end: int, _items: object = None) -> int:
     size = int.from_bytes(data[at : at + 4], "big", signed=True)
     return _skip(at + 4, size, end)
 
 
-def _compact_string(data: bytes, at: int, end: int) -> int:
+def _compact_string(data: bytes, at: int, end: int, _items: object = None) -> int:
     at, size = _uvarint(data, at, end)
     return _skip(at, size - 1, end)
 
@@ -389,7 +419,7 @@ def _skip(at: int, size: int, end: int) -> int:
 
 
 def _items(item: _Step, *, compact: bool) -> _Step:
-    def step(data: bytes, at: int, end: int) -> int:
+    def step(data: bytes, at: int, end: int, items: _Items) -> int:
         if compact:
             at, count = _uvarint(data, at, end)
             count -= 1
@@ -399,14 +429,15 @@ def _items(item: _Step, *, compact: bool) -> _Step:
         # Each item takes a byte at least.
         if count < -1 or at + max(count, 0) > end:
             raise RequestRefused(f"an array of {count:,} does not fit into it")
+        items.take(count)
         for _ in range(count):
-            at = item(data, at, end)
+            at = item(data, at, end, items)
         return at
 
     return step
 
 
-def _no_tags(data: bytes, at: int, end: int) -> int:
+def _no_tags(data: bytes, at: int, end: int, _items: object = None) -> int:
     # The broker trusts the layout of tagged fields that it knows, and ignores their declared sizes.
     # No client of radar sends any.
     if at >= end or data[at]:
@@ -425,25 +456,38 @@ def _uvarint(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise RequestRefused("a length is not complete")
 
 
-def _partition_count(data: bytes, at: int, end: int) -> int:
-    after = _fixed(4)(data, at, end)
+def _partition_count(data: bytes, at: int, end: int, _items: object = None) -> int:
+    after = at + 4
+    if after > end:
+        raise RequestRefused("it ends within a number")
     count = int.from_bytes(data[at:after], "big", signed=True)
     if not -1 <= count <= MAX_PARTITIONS:
         raise RequestRefused(f"{count:,} partitions, at most {MAX_PARTITIONS:,} are allowed")
     return after
 
 
+def _null(null: bytes) -> _Step:
+    def step(data: bytes, at: int, _end: int, _items: object = None) -> int:
+        after = at + len(null)
+        if data[at:after] != null:
+            raise RequestRefused("a transactional ID is not allowed")
+        return after
+
+    return step
+
+
 def _records(pass_bytes: _Step) -> _Step:
     """Check the headers of record batches; the consumers check the content."""
 
-    def step(data: bytes, at: int, end: int) -> int:
-        after = pass_bytes(data, at, end)
+    def step(data: bytes, at: int, end: int, items: _Items) -> int:
+        after = pass_bytes(data, at, end, items)
         # The length's own bytes: four, or one to five.
         if pass_bytes is _compact_string:
             at, _ = _uvarint(data, at, end)
         else:
             at += 4
         while at < after:
+            items.take(1)
             at = _batch(data, at, after)
         return after
 
@@ -459,6 +503,9 @@ def _batch(data: bytes, at: int, end: int) -> int:
         raise RequestRefused(f"a record batch of {length:,} bytes does not fit into it")
     if data[at + 16] != _MAGIC:
         raise RequestRefused(f"record batches of version {data[at + 16]} are not known")
+    attributes = int.from_bytes(data[at + 21 : at + 23], "big")
+    if attributes & ~(_CODEC_BITS | _TIMESTAMP_BIT) or attributes & _CODEC_BITS > _LAST_CODEC:
+        raise RequestRefused(f"a record batch has the attributes {attributes:#x}")
     last = int.from_bytes(data[at + 23 : at + 27], "big", signed=True)
     count = int.from_bytes(data[at + 57 : at + 61], "big", signed=True)
     if count < 1 or last != count - 1:
