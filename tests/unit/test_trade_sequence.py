@@ -106,3 +106,11 @@ def test_a_market_that_comes_back_shows_the_trades_of_its_pause() -> None:
     sequences.forget(["A"])
     sequences.take("A", 5, 2)
     assert ranges(sequences.found(2 + GRACE_US)) == [("A", 2, 4)]
+
+
+def test_a_hole_never_begins_after_its_end() -> None:
+    sequences = TradeSequences()
+    sequences.begin("A", 1, 500)
+    sequences.take("A", 3, 100)
+    (hole,) = sequences.found(100 + GRACE_US)
+    assert (hole.began_at_us, hole.ended_at_us) == (100, 100)

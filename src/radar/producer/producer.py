@@ -6,14 +6,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import stamina
 import structlog
 
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import TRADES, Dataset
-from radar.errors import BrokerUnavailable, BufferFull
+from radar.errors import BrokerUnavailable, BufferFull, InvalidMessage
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster
@@ -69,16 +68,6 @@ SHOWN_SYMBOLS = 3
 READ_BACK = 20_000
 
 
-class _Numbered(msgspec.Struct):
-    """The members of a published trade that continue the exchange's numbers."""
-
-    source: str
-    symbol: str
-    received_at_us: int
-    sequence: int = 0
-
-
-_numbered = msgspec.json.Decoder(_Numbered)
 _log = structlog.get_logger()
 
 
@@ -315,9 +304,9 @@ class Producer:
         def read() -> None:
             for message in cluster.messages(self._dataset.topic, newest=READ_BACK):
                 try:
-                    trade = _numbered.decode(message.value() or b"")
-                except msgspec.MsgspecError:
-                    continue
+                    trade = message_format.decode_trade(message.value() or b"")
+                except InvalidMessage:
+                    continue  # no producer of radar wrote it
                 if trade.source == self._exchange.name and trade.sequence:
                     sequences.begin(trade.symbol, trade.sequence, trade.received_at_us)
 

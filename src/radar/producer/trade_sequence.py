@@ -29,7 +29,8 @@ class Hole:
         self.symbol = symbol
         self.first_id = first_id
         self.last_id = last_id
-        self.began_at_us = began_at_us
+        # A published trade, or one from before the clock was set back, may carry a later time.
+        self.began_at_us = min(began_at_us, ended_at_us)
         self.ended_at_us = ended_at_us
         self._ranges = [(first_id, last_id)]
         self.reported = self.missing
