@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from radar import datasets, exchanges
-from radar.exchanges.base import Event, Lost
+from radar.exchanges.base import Event, Lost, MarketList
 from radar.records import BookSide, DepthSnapshot, Market, Trade
 from wire_samples import samples
 
@@ -156,7 +156,7 @@ def test_nobitex_lists_its_markets_by_statistics_as_well() -> None:
     exchange = exchanges.load("nobitex")
     listed = exchange.parse_markets(sample("nobitex", "REST GET /market/stats"))
     assert Market("BTCIRT", "BTC", "TMN") in listed.markets
-    assert exchange.parse_markets(b'{"stats":{"eth-usdt":{},"x":{}}}') == (
+    assert exchange.parse_markets(b'{"stats":{"eth-usdt":{},"x":{}}}') == MarketList(
         [Market("ETHUSDT", "ETH", "USDT")],
         [("X", "a symbol without a known quote currency")],
     )

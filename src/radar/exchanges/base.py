@@ -154,9 +154,9 @@ class MarketList(NamedTuple):
     """The spot markets as the exchange lists them."""
 
     markets: list[Market]
-    malformed: list[
-        tuple[str, str]
-    ]  # name and reason of entries that are no market, both printable
+    # Name and reason of the first entries that are no market, both printable.
+    malformed: list[tuple[str, str]]
+    more_malformed: int = 0  # how many others there are
 
 
 class RecentTrades(NamedTuple):

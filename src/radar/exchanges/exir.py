@@ -33,7 +33,12 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.books import both_sides
-from radar.exchanges.common.entries import decoded_markets, read_markets, read_trades
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    read_markets,
+    read_trades,
+)
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.timer import Timer
 from radar.exchanges.common.times import from_iso_us
@@ -121,7 +126,7 @@ class Exir(Exchange):
          "active":true,…},…}} [doc]
         """
         listed = decoded_markets(_constants_decoder, body).pairs
-        return read_markets(listed.items(), _market)
+        return read_markets(listed.items(), _market, lambda item: item[0])
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each frame of a book is the whole book [doc]."""
@@ -137,8 +142,8 @@ class Exir(Exchange):
         {"btc-irt":[{"size":0.001983,"price":22114350000,"side":"sell",
          "timestamp":"2026-10-22T10:15:48.425Z"},…]} [cap]
         """
+        answer = decoded_trades(_answer_decoder, body, market)
         try:
-            answer = _answer_decoder.decode(body)
             rows = _rows_decoder.decode(answer[market.symbol])
         except (*NOT_DECODABLE, KeyError) as error:
             raise ExchangeUnavailable(
@@ -220,8 +225,8 @@ class ExirStream(Stream):
             raise ValueError(f"{len(rows) - len(trades)} of {len(rows)} trades are malformed")
 
 
-def _market(entry: Raw) -> Market | None:
-    pair = _pair_decoder.decode(entry)
+def _market(item: tuple[str, Raw]) -> Market | None:
+    pair = _pair_decoder.decode(item[1])
     if not pair.active:
         return None
     return Market(pair.name, pair.pair_base.upper(), unified(pair.pair_2))

@@ -354,12 +354,14 @@ class Producer:
         # No record is published before the first list, which shows the origin of the exchange.
         await self._until_kafka_answers(self._origin.check)
         symbols = self._settings.symbols
-        markets, unknown = chosen(listed.markets, symbols)
+        # In a thread, because to find similar names in a long list takes a while.
+        markets, unknown = await asyncio.to_thread(chosen, listed.markets, symbols)
         # Entries that SYMBOLS does not name are ignored.
         malformed = {
             name: why for name, why in listed.malformed.items() if not symbols or name in symbols
         }
-        self._set_aside.replace(Reason.MALFORMED, malformed)
+        more = 0 if symbols else listed.more_malformed
+        self._set_aside.replace(Reason.MALFORMED, malformed, more)
         self._set_aside.replace(Reason.UNKNOWN, unknown)
         changes = await asyncio.to_thread(take, markets)  # a long list takes a while
         if changes.left_out:
