@@ -145,6 +145,10 @@ class GapRecorder:
         # The numbers prove it, so no read has to reach back.
         self.read(Read(hole.symbol, unix_us(), hole.began_at_us - EVENT_TIME_MARGIN_US))
 
+    def give_up(self, hole: Hole) -> None:
+        """Follow a hole no further: it stays recorded as not filled."""
+        self._holes.pop(hole, None)
+
     def _record_hole(self, hole: Hole, *, repaired: bool) -> None:
         # The same time of recording: the row takes the place of the one before.
         gap = Uncovered(

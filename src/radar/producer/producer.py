@@ -325,6 +325,9 @@ class Producer:
             self._backfill.request_hole(hole)
         for hole in sequences.filled():
             self._gaps.filled(hole)
+        for hole in sequences.given_up():
+            self._gaps.give_up(hole)
+            self._backfill.drop_hole(hole)
 
     async def _follow_markets(self) -> None:
         absent = 0
