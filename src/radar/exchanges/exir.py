@@ -240,10 +240,28 @@ def _behind(before: list[Trade], trades: list[Trade]) -> list[Trade] | None:
     """Return the trades of a list that are newer than those before; None: they do not overlap."""
     known = [_content(trade) for trade in before]
     listed = [_content(trade) for trade in trades]
-    for length in range(min(len(known), len(listed)), 0, -1):
-        if known[-length:] == listed[:length]:
-            return trades[length:]
-    return None
+    if not listed:
+        return None
+    # Knuth, Morris and Pratt: to compare each length takes a time that grows with the square.
+    borders = [0]  # of each beginning of the list
+    for content in listed[1:]:
+        borders.append(_overlap(listed, borders, borders[-1], content))
+    overlap = 0
+    for content in known:
+        overlap = _overlap(listed, borders, overlap, content)
+    return trades[overlap:] if overlap else None
+
+
+def _overlap(
+    listed: list[tuple[int, str, str, str]],
+    borders: list[int],
+    overlap: int,
+    content: tuple[int, str, str, str],
+) -> int:
+    """Return how long a beginning of the list ends with this content, after a shorter one."""
+    while overlap and (overlap == len(listed) or listed[overlap] != content):
+        overlap = borders[overlap - 1]
+    return overlap + (listed[overlap] == content)
 
 
 def _book(data: Raw, market: Market, received_at_us: int) -> list[Event]:
