@@ -127,6 +127,7 @@ class HostileExchange:
     Attributes:
         port: Where it listens.
         asked: The paths that were requested, in order.
+        heads: The first lines and headers of the requests, in order.
         open: WebSocket connections that are open now.
     """
 
@@ -134,6 +135,7 @@ class HostileExchange:
         self._scripts = scripts
         self._rest = rest
         self.asked: list[str] = []
+        self.heads: list[bytes] = []
         self.open = 0
         self._server: asyncio.Server | None = None
         self._peers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -159,6 +161,7 @@ class HostileExchange:
         request = await reader.readuntil(b"\r\n\r\n")
         path = request.split(b" ")[1].decode("latin-1")
         self.asked.append(path)
+        self.heads.append(request)
         if b"upgrade: websocket" in request.lower():
             key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
             self.open += 1

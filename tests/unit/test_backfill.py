@@ -48,8 +48,10 @@ class Kept:
         self.messages.append(value)
 
 
-async def _filled(holes: list[Hole], symbol: str) -> tuple[Answers, Kept]:
-    """Run a backfill of holes until a trade of a market is published."""
+async def _filled(
+    holes: list[Hole], symbol: str, count: int = 1, more_s: float = 0.0
+) -> tuple[Answers, Kept]:
+    """Run a backfill of holes until so many trades of a market are published, and on for a time."""
     answers, kept = Answers(), Kept()
     backfill = Backfill(
         load("binance"),
@@ -67,8 +69,9 @@ async def _filled(holes: list[Hole], symbol: str) -> tuple[Answers, Kept]:
         backfill.request_hole(hole)
     try:
         async with asyncio.timeout(10):
-            while not any(symbol.encode() in each for each in kept.messages):  # noqa: ASYNC110
+            while sum(symbol.encode() in each for each in kept.messages) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        await asyncio.sleep(more_s)
     finally:
         for reader in readers:
             reader.cancel()
@@ -87,3 +90,30 @@ def test_holes_of_a_market_whose_history_is_refused_hold_up_no_other(
 def test_the_newest_trades_are_read_where_the_history_is_refused() -> None:
     answers, _ = asyncio.run(_filled([Hole(BAD, 5, 5, 1, 2)], BAD))
     assert any(path.startswith("/api/v3/trades?") for path in answers.paths)
+
+
+class Endless(Answers):
+    """Stands for REST whose pages have one trade each, so a large hole has no end."""
+
+    async def get(self, path: str) -> bytes:
+        await asyncio.sleep(0)
+        self.paths.append(path)
+        number = path.partition("fromId=")[2].partition("&")[0] or "5"
+        return f"[{ROW.format(number)}]".encode()
+
+
+def test_holes_without_an_end_hold_up_neither_holes_nor_markets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("test_backfill.Answers", Endless)
+    endless = [Hole(BAD, 10, 1 << 62, 1, 2) for _ in range(2 * READERS)]
+    asyncio.run(_filled([*endless, Hole(GOOD, 5, 5, 1, 2)], GOOD))
+
+
+def test_a_hole_has_a_bounded_number_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("test_backfill.Answers", Endless)
+    monkeypatch.setattr("radar.producer.backfill.MAX_PAGES", 3)
+    monkeypatch.setattr("radar.exchanges.binance.BinanceBackfill.cost_s", 0.0)
+    hole = Hole(BAD, 10, 1 << 62, 1, 2)
+    answers, _ = asyncio.run(_filled([hole], BAD, count=3, more_s=0.2))
+    assert len(answers.paths) == 3

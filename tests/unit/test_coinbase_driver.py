@@ -8,7 +8,7 @@ import pytest
 from radar import datasets
 from radar.errors import InvalidFrame
 from radar.exchanges.base import Event, Lost, Newest, Outcome, Refused, Send, Stream, Subscribed
-from radar.exchanges.coinbase import EXCHANGE
+from radar.exchanges.coinbase import EXCHANGE, MAX_LEVELS
 from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Trade, TradeSide
 from wire_samples import samples
 
@@ -123,3 +123,10 @@ def test_a_book_whose_snapshot_does_not_come_is_a_loss_and_is_asked_for_again() 
     assert events[0] == Lost("BTC-USD", GapCause.MUTE, NOW_US)
     sent = [json.loads(each.text)["type"] for each in events if isinstance(each, Send)]
     assert sent == ["unsubscribe", "subscribe"]
+
+
+def test_a_frame_of_far_more_levels_than_a_book_has_is_refused_before_it_is_decoded() -> None:
+    levels = ",".join(['["1","1"]'] * (3 * MAX_LEVELS))
+    frame = f'{{"type":"snapshot","product_id":"BTC-USD","bids":[{levels}],"asks":[]}}'
+    with pytest.raises(InvalidFrame, match="too many entries"):
+        stream(datasets.DEPTH).receive(frame.encode(), NOW_US)

@@ -5,6 +5,9 @@ and the values that they stand for. Frames are JSON, or text where the exact byt
 """
 
 import json
+import tracemalloc
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,15 @@ from radar import datasets, exchanges
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import Event, Fetch, Send, Stream
+from radar.exchanges.common.entries import MAX_MARKET_COMMAS
 from radar.producer.trade_ids import content_of
 from radar.records import BookSide, DepthSnapshot, Market, Trade
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "drivers"
 NOW_US = 1_790_500_100_000_000
 MAX_SENT_BYTES = 64 * 1024
+# Of a decoder that has made no object of each entry.
+MAX_DECODED_BYTES = 4 * 1024 * 1024
 each_driver = pytest.mark.parametrize("name", exchanges.names())
 
 
@@ -261,3 +267,50 @@ def test_frames_of_drivers_are_what_json_says() -> None:
     for name in exchanges.names():
         for frame in (*sample(name)["trades"], *sample(name)["books"]):
             msgspec.json.decode(raw(frame))
+
+
+@lru_cache
+def endless(kind: type) -> str:
+    """Return a list or an object with more members than any exchange sends."""
+    count = MAX_MARKET_COMMAS + 2
+    if kind is list:
+        return "[" + "1," * (count - 1) + "1]"
+    return "{" + ",".join(f'"{number:x}":1' for number in range(count)) + "}"
+
+
+def with_an_endless_part(document: Any) -> Iterator[bytes]:
+    """Yield a document once for each list and object in it, with an endless one in its place."""
+    hole = "a part without an end"
+
+    def copies(part: Any) -> Iterator[tuple[Any, type]]:
+        if isinstance(part, list):
+            yield hole, list
+            for place, each in enumerate(part):
+                yield from (
+                    ([*part[:place], copy, *part[place + 1 :]], kind) for copy, kind in copies(each)
+                )
+        elif isinstance(part, dict):
+            yield hole, dict
+            for name, each in part.items():
+                yield from ((part | {name: copy}, kind) for copy, kind in copies(each))
+
+    for copy, kind in copies(document):
+        yield json.dumps(copy).replace(f'"{hole}"', endless(kind)).encode()
+
+
+@each_driver
+@pytest.mark.parametrize("part", ["markets", "recent"])
+def test_driver_refuses_an_endless_answer_before_it_is_decoded(name: str, part: str) -> None:
+    exchange, market = exchanges.load(name), market_of(name)
+    for body in with_an_endless_part(sample(name)[part]):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ExchangeUnavailable):
+                _ = (
+                    exchange.parse_markets(body)
+                    if part == "markets"
+                    else exchange.parse_recent_trades(body, market, NOW_US)
+                )
+            assert tracemalloc.get_traced_memory()[1] < MAX_DECODED_BYTES
+        finally:
+            tracemalloc.stop()

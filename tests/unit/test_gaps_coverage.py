@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.producer.gaps import AwaitedBackfills, Coverage, Read, Uncovered
+from radar.producer.gaps import (
+    MAX_SPANS,
+    MAX_WAITING,
+    MAX_WAITING_IN_ALL,
+    AwaitedBackfills,
+    Coverage,
+    Read,
+    Uncovered,
+)
 from radar.records import GapCause
 
 DISCONNECTED, SILENT = GapCause.DISCONNECTED, GapCause.SILENT
@@ -292,3 +300,56 @@ def test_backfills_after_the_clock_was_set_back_are_ended_by_reads_of_then() -> 
         ended for symbol in (A, B) for ended in awaited.read(Read(symbol, us(1004), 0))
     )
     assert (found.began_at_us, found.ended_at_us, repaired) == (us(1000), us(1000), True)
+
+
+def lost(since: float, until: float, first: int, last: int, symbol: str = A) -> Uncovered:
+    return Uncovered(us(since), us(until), GapCause.SEQUENCE, (symbol,), (first, last))
+
+
+def test_adjacent_losses_wait_as_one_that_counts_every_missing_number() -> None:
+    awaited = AwaitedBackfills(us(60))
+    assert not awaited.join(lost(100, 101, 2, 2))
+    awaited.add(lost(100, 101, 2, 2), us(101))
+    for number in range(4, 20_000, 2):
+        assert awaited.join(lost(100.5, 102, number, number))
+    assert not awaited.join(lost(100, 101, 5, 5, B)), "another market"
+    assert not awaited.join(lost(103, 104, 30_000, 30_000)), "good records came between"
+    assert not awaited.join(lost(101, 102, 1, 1)._replace(cause=GapCause.SILENT))
+    assert not awaited.join(lost(101, 102, 1, 1)._replace(numbers=None))
+    assert awaited.read(Read(A, us(101.5), 0)) == [], "the loss went on"
+    ((gap, repaired),) = awaited.expire(us(161))
+    assert gap == lost(100, 102, 2, 19_998)._replace(missing=9_999)
+    assert not repaired
+
+
+def test_a_loss_after_a_read_waits_by_itself() -> None:
+    awaited = AwaitedBackfills(us(60))
+    awaited.add(lost(100, 101, 2, 2), us(101))
+    awaited.read(Read(A, us(102), 0))
+    assert not awaited.join(lost(100.5, 102.5, 4, 4))
+
+
+def test_a_bounded_number_of_gaps_waits() -> None:
+    awaited = AwaitedBackfills(us(60))
+    taken = [awaited.add(lost(n, n + 0.5, n, n), us(n)) for n in range(2 * MAX_WAITING)]
+    assert taken == [True] * MAX_WAITING + [False] * MAX_WAITING
+    symbols = [f"{number}USDT" for number in range(2 * MAX_WAITING_IN_ALL // MAX_WAITING)]
+    for symbol in symbols:
+        for n in range(MAX_WAITING):
+            awaited.add(lost(n, n + 0.5, n, n, symbol), us(n))
+    assert len(awaited.stop()) == MAX_WAITING_IN_ALL
+    assert awaited.add(lost(1, 2, 3, 3), us(2)), "there is room again"
+
+
+def test_a_market_keeps_a_bounded_number_of_spans() -> None:
+    coverage = Coverage()
+    coverage.begin("steady", [A], us(0))
+    for number in range(1, 3 * MAX_SPANS):
+        coverage.begin("flapping", [A], us(number))
+        coverage.end("flapping", [A], us(number + 0.5), DISCONNECTED)
+    # The steady connection was dead all the time: what the other one covered last is known.
+    (*_, before, last) = coverage.end("steady", [A], us(0), SILENT)
+    assert (before.ended_at_us, last.began_at_us) == (
+        us(3 * MAX_SPANS - 2),
+        us(3 * MAX_SPANS - 2 + 0.5),
+    )

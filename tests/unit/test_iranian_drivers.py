@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from radar import datasets, exchanges
-from radar.exchanges.base import Event, Lost
-from radar.records import BookSide, DepthSnapshot, Market, Trade
+from radar.exchanges import exir
+from radar.exchanges.base import Event, Lost, MarketList
+from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 from wire_samples import samples
 
 NOW_US = 1_800_000_000_000_000
@@ -156,7 +159,41 @@ def test_nobitex_lists_its_markets_by_statistics_as_well() -> None:
     exchange = exchanges.load("nobitex")
     listed = exchange.parse_markets(sample("nobitex", "REST GET /market/stats"))
     assert Market("BTCIRT", "BTC", "TMN") in listed.markets
-    assert exchange.parse_markets(b'{"stats":{"eth-usdt":{},"x":{}}}') == (
+    assert exchange.parse_markets(b'{"stats":{"eth-usdt":{},"x":{}}}') == MarketList(
         [Market("ETHUSDT", "ETH", "USDT")],
         [("X", "a symbol without a known quote currency")],
     )
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=12), st.lists(st.sampled_from("ab"), max_size=12))
+def test_exir_finds_the_longest_overlap_of_two_lists(before: list[str], listed: list[str]) -> None:
+    def trades(sides: list[str]) -> list[Trade]:
+        return [
+            Trade("exir", "A", "A", "B", TradeSide.BUY, "1" if side == "a" else "2", "1", 1, place)
+            for place, side in enumerate(sides)
+        ]
+
+    lengths = range(min(len(before), len(listed)), 0, -1)
+    longest = next((n for n in lengths if before[-n:] == listed[:n]), 0)
+    new = trades(listed)
+    assert exir._behind(trades(before), new) == (new[longest:] if longest else None)
+
+
+def test_exir_compares_a_list_with_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    class Content(tuple[object, ...]):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+        __hash__ = tuple.__hash__
+
+        def __ne__(self, other: object) -> bool:
+            return not self == other
+
+    monkeypatch.setattr(exir, "_content", lambda trade: Content((trade,)))
+    before = [1] * exir.MAX_TRADES
+    exir._behind(before, [1] * (exir.MAX_TRADES - 1) + [2])  # type: ignore[arg-type]
+    assert compared <= 10 * exir.MAX_TRADES

@@ -2,6 +2,7 @@
 
 import time
 import zlib
+from bisect import insort
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radar.exchanges.base import Lost, Refused, Send, Subscribed
+from radar.exchanges.common import order_book
 from radar.exchanges.common.order_book import (
     MAX_KEPT,
     MAX_LOSSES,
@@ -89,6 +91,42 @@ def test_a_side_never_keeps_more_than_its_bound() -> None:
     assert not side.is_whole
     side.apply(changes([(str(MAX_KEPT), "1")]))
     assert len(side) == MAX_KEPT // 2
+
+
+def test_the_cost_of_a_level_does_not_grow_with_the_levels_of_a_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lengths: list[int] = []
+
+    def counted(keys: list[Decimal], key: Decimal) -> None:
+        lengths.append(len(keys))
+        insort(keys, key)
+
+    monkeypatch.setattr(order_book, "insort", counted)
+    worst_first = changes((str(price), "1") for price in range(10 * MAX_KEPT, 0, -1))
+    side = Side(BookSide.ASK, keeps_changes=True)
+    side.replace(worst_first)
+    assert lengths == [], "a snapshot is sorted once"
+    assert prices(side, 2) == [1.0, 2.0]
+    assert (len(side), side.is_whole) == (MAX_KEPT // 2, False)
+    side.apply(changes([("0.5", "1"), (str(9 * MAX_KEPT), "1")]))
+    assert (prices(side, 2), len(side)) == ([0.5, 1.0], MAX_KEPT // 2 + 1)
+    lengths.clear()
+    side.replace([])
+    side.apply(worst_first)
+    assert len(lengths) == len(worst_first)
+    assert max(lengths) <= MAX_KEPT, "an update is cut while it is applied"
+    assert prices(side, 2) == [1.0, 2.0]
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 2)), max_size=60))
+def test_a_snapshot_equals_its_levels_one_after_the_other(levels: list[tuple[int, int]]) -> None:
+    parsed = changes((str(price), str(quantity)) for price, quantity in levels)
+    at_once, one_by_one = Side(BookSide.BID), Side(BookSide.BID)
+    at_once.replace(parsed)
+    for each in parsed:
+        one_by_one.apply([each])
+    assert at_once.best(60) == one_by_one.best(60)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "NaN", "Infinity", "1_0", "٣", "1e999", "1" * 50, " 1"])

@@ -3,6 +3,7 @@
 import pytest
 
 from radar.errors import ConfigurationError
+from radar.kafka.origin import decode
 from radar.origin import Origin, OriginMark, origin_of, refuse_other
 
 OWN = ("https://api.wallex.ir", "wss://api.wallex.ir/ws")
@@ -43,3 +44,28 @@ def test_other_origin_is_refused_in_one_line() -> None:
         " exchange is simulated: set another KAFKA_BROKER; real and simulated data never share a"
         " store"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[",
+        b"[" * 100_000,
+        b'"\xff"',
+        b'["other","x",1]',
+        b'["real","x",-1]',
+        b'["real","x",1e17]',
+        b'["real","x",Infinity]',
+        b'["real","x",' + b"9" * 10_000 + b"]",
+        b'["real","' + b"x" * 10_000 + b'",1]',
+        b'["real",5,1]',
+    ],
+)
+def test_mark_that_radar_has_not_written_is_none(value: bytes) -> None:
+    assert decode(value) is None
+
+
+def test_mark_is_read_as_it_was_written_before() -> None:
+    mark = decode(b'["real", "https://api.wallex.ir", 1800000000.25]')
+    assert mark == OriginMark(Origin.REAL, "https://api.wallex.ir", 1_800_000_000.25)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from radar.errors import ConfigurationError, ExchangeUnavailable
 from radar.exchanges import load, names
+from radar.exchanges.base import MarketList
 from radar.exchanges.wallex import EXCHANGE
 from radar.producer.markets import chosen, storable
 from radar.records import Market
@@ -27,7 +28,8 @@ TRADES = b"""{"success":true,"result":{"latestTrades":[
 
 
 def test_wallex_market_list_gives_the_spot_markets() -> None:
-    assert EXCHANGE.parse_markets(MARKETS) == ([Market("BTCTMN", "BTC", "TMN")], [])
+    assert EXCHANGE.parse_markets(MARKETS).markets == [Market("BTCTMN", "BTC", "TMN")]
+    assert EXCHANGE.parse_markets(MARKETS).malformed == []
 
 
 def entry(**changes: object) -> dict[str, object]:
@@ -68,7 +70,7 @@ def test_wallex_market_list_with_a_broken_entry_keeps_the_others(
 
 def test_wallex_market_list_names_nothing_that_is_not_for_spot_trading() -> None:
     body = msgspec.json.encode({"result": {"markets": [entry(is_spot=False, base_asset=None)]}})
-    assert EXCHANGE.parse_markets(body) == ([], [])
+    assert EXCHANGE.parse_markets(body) == MarketList([], [])
 
 
 def test_wallex_recent_trades_come_oldest_first_and_exact() -> None:

@@ -154,9 +154,9 @@ class MarketList(NamedTuple):
     """The spot markets as the exchange lists them."""
 
     markets: list[Market]
-    malformed: list[
-        tuple[str, str]
-    ]  # name and reason of entries that are no market, both printable
+    # Name and reason of the first entries that are no market, both printable.
+    malformed: list[tuple[str, str]]
+    more_malformed: int = 0  # how many others there are
 
 
 class RecentTrades(NamedTuple):
@@ -306,7 +306,8 @@ class Exchange:
             markets: The markets to subscribe to.
             whole_books: Prefer the channel that sends whole books, if there is one, to a book
                 that is kept from updates.
-            memory: Facts of earlier connections of the dataset, which streams keep in it.
+            memory: Facts of earlier connections of the dataset, which streams keep in it by the
+                symbol of a market.
             updates: Yield the updates of maintained books besides their snapshots.
         """
         memory = {} if memory is None else memory

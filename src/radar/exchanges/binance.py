@@ -37,8 +37,14 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.entries import known_market
-from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
+from radar.exchanges.common.entries import (
+    check_commas,
+    check_market_list,
+    check_trades,
+    known_market,
+    read_markets,
+)
+from radar.exchanges.common.id_pages import Wanted, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
 from radar.exchanges.common.order_book import (
     SNAPSHOT_WITHIN_US,
@@ -65,6 +71,7 @@ PAGE = 1000
 # Answers of the database may lag behind the socket [?]: so many in a row may bring nothing.
 MAX_EMPTY_PAGES = 6
 MAX_LEVELS = 10_000
+MAX_BOOK_COMMAS = 5 * MAX_LEVELS  # of an answer of REST: two sides, two for each level
 LOOK_EVERY_US = 5_000_000
 # Updates that wait for a snapshot: so many, and so many levels in all.
 MAX_WAITING = 1_000
@@ -204,22 +211,12 @@ class Binance(Exchange):
         {"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT",
          "isSpotTradingAllowed":true,…},…],…} [doc]
         """
+        check_market_list(body)
         try:
             listed = _markets_decoder.decode(body).symbols
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(_fault("the market list", body, error)) from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for entry in listed:
-            try:
-                market = _market_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((_shown_name(entry), brief(str(error))))
-                continue
-            if market.status == "TRADING" and market.is_spot:
-                base, quoted = market.base_asset.upper(), market.quote_asset.upper()
-                markets.append(Market(market.symbol, base, quoted))
-        return MarketList(markets, malformed)
+        return read_markets(listed, _market, _shown_name)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
@@ -238,7 +235,7 @@ class Binance(Exchange):
         [{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012",
          "time":1499865549590,"isBuyerMaker":true,"isBestMatch":true},…] [doc]
         """
-        check_size(body, market.symbol)
+        check_trades(body, market.symbol)
         try:
             rows = _rows_decoder.decode(body)
         except NOT_DECODABLE as error:
@@ -375,6 +372,7 @@ class BinanceStream(Stream):
         if joined is None or not joined.is_fetching or fetch.tag != joined.tag:
             return []
         what = f"the book of {fetch.symbol}"
+        check_commas(body, MAX_BOOK_COMMAS, f"{what} is")
         try:
             book = _book_decoder.decode(body)
             bids, asks = changes(book.bids), changes(book.asks)
@@ -572,10 +570,17 @@ def _fault(what: str, body: bytes, error: BaseException) -> str:
     return f"{what}: malformed: {brief(str(error))}"
 
 
+def _market(entry: Raw) -> Market | None:
+    market = _market_decoder.decode(entry)
+    if market.status != "TRADING" or not market.is_spot:
+        return None
+    return Market(market.symbol, market.base_asset.upper(), market.quote_asset.upper())
+
+
 def _shown_name(entry: Raw) -> str:
-    """Return the name of an entry that is no market, printable and short."""
+    """Return the name of an entry that is no market, short."""
     try:
-        return brief(_symbol_decoder.decode(entry).symbol[:40]) or "an entry without a name"
+        return _symbol_decoder.decode(entry).symbol[:40] or "an entry without a name"
     except NOT_DECODABLE:
         return "an entry without a name"
 

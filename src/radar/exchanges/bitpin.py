@@ -32,7 +32,6 @@ from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
-    numbered,
     read_markets,
     read_trades,
 )
@@ -108,7 +107,7 @@ class Bitpin(Exchange):
           "tradable":true,…},…] [doc]
         """
         listed = decoded_markets(_markets_decoder, body)
-        return read_markets(numbered(listed), _market)
+        return read_markets(listed, _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each push of a book is the whole book [cap]."""

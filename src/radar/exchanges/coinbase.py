@@ -41,10 +41,9 @@ from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
     known_market,
-    numbered,
     read_markets,
 )
-from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
+from radar.exchanges.common.id_pages import DownwardPages, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
 from radar.exchanges.common.order_book import BookKeeper, Change, changes
 from radar.exchanges.common.timer import Timer
@@ -53,6 +52,7 @@ from radar.records import Market, Trade, TradeSide
 NAME = "coinbase"
 PAGE = 1_000  # the most trades of an answer [doc]
 MAX_LEVELS = 100_000  # a snapshot of BTC-USD had 23,000 levels a side [cap]
+MAX_FRAME_COMMAS = 4 * MAX_LEVELS + 100  # two sides, two for each level
 SYMBOLS_PER_FRAME = 25
 LOOK_EVERY_US = 5_000_000
 _BOOK = "level2_batch"
@@ -136,7 +136,7 @@ class Coinbase(Exchange):
           "trading_disabled":false,…},…] [doc]
         """
         listed = decoded_markets(_products_decoder, body)
-        return read_markets(numbered(listed), _market)
+        return read_markets(listed, _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
@@ -152,7 +152,6 @@ class Coinbase(Exchange):
         [{"trade_id":74,"price":"10.00000000","size":"0.01000000","side":"buy",
           "time":"2014-11-07T22:19:28.578544Z"},…] [doc]
         """
-        check_size(body, market.symbol)
         rows = decoded_trades(_rows_decoder, body, market)
         return read_rows(rows, lambda row, now_us: _trade(row, market, now_us), received_at_us)
 
@@ -216,6 +215,9 @@ class CoinbaseStream(Stream):
 
         {"type":"heartbeat","last_trade_id":20,"product_id":"BTC-USD",…} [doc]
         """
+        # Before the decoder makes an object of each entry.
+        if len(frame) > MAX_FRAME_COMMAS and frame.count(b",") > MAX_FRAME_COMMAS:
+            raise InvalidFrame("a frame of too many entries")
         try:
             parsed = _frame_decoder.decode(frame)
             match parsed.type:

@@ -33,7 +33,12 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.books import both_sides
-from radar.exchanges.common.entries import decoded_markets, read_markets, read_trades
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    read_markets,
+    read_trades,
+)
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.timer import Timer
 from radar.exchanges.common.times import from_iso_us
@@ -121,7 +126,7 @@ class Exir(Exchange):
          "active":true,…},…}} [doc]
         """
         listed = decoded_markets(_constants_decoder, body).pairs
-        return read_markets(listed.items(), _market)
+        return read_markets(listed.items(), _market, lambda item: item[0])
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each frame of a book is the whole book [doc]."""
@@ -137,8 +142,8 @@ class Exir(Exchange):
         {"btc-irt":[{"size":0.001983,"price":22114350000,"side":"sell",
          "timestamp":"2026-10-22T10:15:48.425Z"},…]} [cap]
         """
+        answer = decoded_trades(_answer_decoder, body, market)
         try:
-            answer = _answer_decoder.decode(body)
             rows = _rows_decoder.decode(answer[market.symbol])
         except (*NOT_DECODABLE, KeyError) as error:
             raise ExchangeUnavailable(
@@ -220,8 +225,8 @@ class ExirStream(Stream):
             raise ValueError(f"{len(rows) - len(trades)} of {len(rows)} trades are malformed")
 
 
-def _market(entry: Raw) -> Market | None:
-    pair = _pair_decoder.decode(entry)
+def _market(item: tuple[str, Raw]) -> Market | None:
+    pair = _pair_decoder.decode(item[1])
     if not pair.active:
         return None
     return Market(pair.name, pair.pair_base.upper(), unified(pair.pair_2))
@@ -235,10 +240,28 @@ def _behind(before: list[Trade], trades: list[Trade]) -> list[Trade] | None:
     """Return the trades of a list that are newer than those before; None: they do not overlap."""
     known = [_content(trade) for trade in before]
     listed = [_content(trade) for trade in trades]
-    for length in range(min(len(known), len(listed)), 0, -1):
-        if known[-length:] == listed[:length]:
-            return trades[length:]
-    return None
+    if not listed:
+        return None
+    # Knuth, Morris and Pratt: to compare each length takes a time that grows with the square.
+    borders = [0]  # of each beginning of the list
+    for content in listed[1:]:
+        borders.append(_overlap(listed, borders, borders[-1], content))
+    overlap = 0
+    for content in known:
+        overlap = _overlap(listed, borders, overlap, content)
+    return trades[overlap:] if overlap else None
+
+
+def _overlap(
+    listed: list[tuple[int, str, str, str]],
+    borders: list[int],
+    overlap: int,
+    content: tuple[int, str, str, str],
+) -> int:
+    """Return how long a beginning of the list ends with this content, after a shorter one."""
+    while overlap and (overlap == len(listed) or listed[overlap] != content):
+        overlap = borders[overlap - 1]
+    return overlap + (listed[overlap] == content)
 
 
 def _book(data: Raw, market: Market, received_at_us: int) -> list[Event]:

@@ -40,8 +40,13 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.entries import known_market
-from radar.exchanges.common.id_pages import Wanted, check_size, read_rows
+from radar.exchanges.common.entries import (
+    check_market_list,
+    check_trades,
+    known_market,
+    read_markets,
+)
+from radar.exchanges.common.id_pages import Wanted, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, plain, text_of
 from radar.exchanges.common.order_book import BookKeeper, changes
 from radar.exchanges.common.timer import Timer
@@ -181,28 +186,14 @@ class Kraken(Exchange):
         {"error":[],"result":{"XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","base":"XXBT",
          "quote":"ZUSD","status":"online",…},…}} [doc]
         """
+        check_market_list(body)
         try:
             listed = _pairs_decoder.decode(_result_of(body, "the market list"))
         except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for code, entry in listed.items():
-            try:
-                pair = _pair_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((brief(code), brief(str(error))))
-                continue
-            if pair.status not in _TRADING or pair.wsname is None:
-                continue
-            base, _, quoted = pair.wsname.partition("/")
-            if not base or not quoted:
-                malformed.append((brief(code), f"its wsname is {brief(pair.wsname)}"))
-                continue
-            base, quoted = _CURRENCIES.get(base, base), _CURRENCIES.get(quoted, quoted)
-            symbol = f"{base}/{quoted}"
-            markets.append(Market(symbol, base.upper(), quoted.upper(), code))
-        return MarketList(markets, malformed)
+            raise ExchangeUnavailable(
+                f"the market list is malformed: {brief(str(error))}"
+            ) from error
+        return read_markets(listed.items(), _market, lambda item: item[0])
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; no channel sends whole books [doc]."""
@@ -455,6 +446,18 @@ class KrakenBackfill:
         return RecentTrades(found, page.invalid)
 
 
+def _market(item: tuple[str, Raw]) -> Market | None:
+    code, entry = item
+    pair = _pair_decoder.decode(entry)
+    if pair.status not in _TRADING or pair.wsname is None:
+        return None
+    base, _, quoted = pair.wsname.partition("/")
+    if not base or not quoted:
+        raise ValueError(f"its wsname is {pair.wsname}")
+    base, quoted = _CURRENCIES.get(base, base), _CURRENCIES.get(quoted, quoted)
+    return Market(f"{base}/{quoted}", base.upper(), quoted.upper(), code)
+
+
 def _result_of(body: bytes, what: str) -> Raw:
     """Return the result of a REST answer.
 
@@ -475,7 +478,7 @@ def _page_of(body: bytes, market: Market) -> tuple[list[Raw], int]:
 
     The key of the rows is the name as it was asked for, or another one of the market [cap].
     """
-    check_size(body, market.symbol)
+    check_trades(body, market.symbol)
     what = f"the trades of {market.symbol}"
     try:
         result = _pairs_decoder.decode(_result_of(body, what))

@@ -28,11 +28,15 @@ from radar.exchanges.base import (
     RecentTrades,
     Stream,
     StreamRequest,
-    brief,
 )
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
-from radar.exchanges.common.entries import decoded_trades, read_trades
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    read_markets,
+    read_trades,
+)
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.exchanges.common.units import TOMAN, tomans, unified
 from radar.records import Market, Trade, TradeSide
@@ -87,7 +91,9 @@ class _Options(Struct):
         if self.nobitex is not None:
             return list(self.nobitex.amounts)
         if self.stats is None:
-            raise ValueError("neither precisions nor statistics")
+            raise ExchangeUnavailable(
+                "the market list is malformed: neither precisions nor statistics"
+            )
         return [_symbol_of(name) for name in self.stats]
 
 
@@ -125,20 +131,8 @@ class Nobitex(Exchange):
 
         {"nobitex":{"amountPrecisions":{"BTCIRT":"0.000001",…},…},…} [doc]
         """
-        try:
-            symbols = _options_decoder.decode(body).symbols
-        except NOT_DECODABLE as error:
-            raise ExchangeUnavailable(f"the market list is malformed: {error}") from error
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for symbol in symbols:
-            quoted = next((each for each in _QUOTES if symbol.endswith(each)), "")
-            if not quoted or symbol == quoted:
-                malformed.append((brief(symbol), "a symbol without a known quote currency"))
-                continue
-            base = symbol.removesuffix(quoted)
-            markets.append(Market(symbol, base.upper(), unified(quoted)))
-        return MarketList(markets, malformed)
+        symbols = decoded_markets(_options_decoder, body).symbols
+        return read_markets(symbols, _market, lambda symbol: symbol)
 
     def refusal_wait_s(self, body: bytes) -> float | None:
         """Return the seconds of {"status":"failed","code":"TooManyRequests","backOff":12} [doc]."""
@@ -201,6 +195,13 @@ class NobitexStream(CentrifugoStream):
             received_at_us,
             event_time_us=book.last_update * 1000,
         )
+
+
+def _market(symbol: str) -> Market:
+    quoted = next((each for each in _QUOTES if symbol.endswith(each)), "")
+    if not quoted or symbol == quoted:
+        raise ValueError("a symbol without a known quote currency")
+    return Market(symbol, symbol.removesuffix(quoted).upper(), unified(quoted))
 
 
 def _symbol_of(name: str) -> str:

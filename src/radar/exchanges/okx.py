@@ -35,8 +35,13 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.entries import known_market
-from radar.exchanges.common.id_pages import DownwardPages, check_size, read_rows
+from radar.exchanges.common.entries import (
+    check_market_list,
+    check_trades,
+    known_market,
+    read_markets,
+)
+from radar.exchanges.common.id_pages import DownwardPages, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
 from radar.exchanges.common.order_book import BookKeeper, Change, changes, whole_sides
 from radar.exchanges.common.timer import Timer
@@ -162,17 +167,8 @@ class Okx(Exchange):
         {"code":"0","msg":"","data":[{"instId":"BTC-USDT","baseCcy":"BTC","quoteCcy":"USDT",
          "state":"live",…},…]} [doc]
         """
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for entry in _data_of(body, "the market list"):
-            try:
-                market = _market_decoder.decode(entry)
-            except NOT_DECODABLE as error:
-                malformed.append((_shown_name(entry), brief(str(error))))
-                continue
-            if market.state == "live":
-                markets.append(Market(market.symbol, market.base.upper(), market.quote.upper()))
-        return MarketList(markets, malformed)
+        check_market_list(body)
+        return read_markets(_data_of(body, "the market list"), _market, _shown_name)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
@@ -191,7 +187,7 @@ class Okx(Exchange):
         {"code":"0","msg":"","data":[{"instId":"BTC-USDT","side":"sell","sz":"0.00013669",
          "px":"102537.9","tradeId":"734864333","ts":"1747087163557"},…]} [cap]
         """
-        check_size(body, market.symbol)
+        check_trades(body, market.symbol)
         rows = _data_of(body, f"the trades of {market.symbol}")
         return read_rows(rows, lambda row, now_us: _trade(row, market, now_us), received_at_us)
 
@@ -365,10 +361,17 @@ def _data_of(body: bytes, what: str) -> list[Raw]:
     return answer.data
 
 
+def _market(entry: Raw) -> Market | None:
+    market = _market_decoder.decode(entry)
+    if market.state != "live":
+        return None
+    return Market(market.symbol, market.base.upper(), market.quote.upper())
+
+
 def _shown_name(entry: Raw) -> str:
-    """Return the name of an entry that is no market, printable and short."""
+    """Return the name of an entry that is no market, short."""
     try:
-        return brief(_symbol_decoder.decode(entry).symbol[:40]) or "an entry without a name"
+        return _symbol_decoder.decode(entry).symbol[:40] or "an entry without a name"
     except NOT_DECODABLE:
         return "an entry without a name"
 

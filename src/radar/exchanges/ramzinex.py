@@ -34,7 +34,6 @@ from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
-    numbered,
     read_markets,
     read_trades,
 )
@@ -118,7 +117,7 @@ class Ramzinex(Exchange):
          "quote_currency_symbol":{"en":"irr",…},"is_delist":0,…},…]} [cap]
         """
         listed = decoded_markets(_pairs_decoder, body).data
-        return read_markets(numbered(listed), _market)
+        return read_markets(listed, _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; each push of a book is the whole book [cap]."""

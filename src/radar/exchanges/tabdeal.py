@@ -41,7 +41,6 @@ from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
-    numbered,
     read_markets,
     read_trades,
 )
@@ -127,7 +126,7 @@ class Tabdeal(Exchange):
           "quoteAsset":"IRT",…},…] [doc]
         """
         listed = decoded_markets(_markets_decoder, body)
-        return read_markets(numbered(listed), _market)
+        return read_markets(listed, _market)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection, or of polls for trades."""

@@ -18,7 +18,7 @@ from msgspec import Meta, Raw, Struct
 from radar import datasets
 from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
-from radar.errors import ExchangeUnavailable, InvalidFrame
+from radar.errors import InvalidFrame
 from radar.exchanges.base import (
     Event,
     Exchange,
@@ -32,7 +32,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.entries import decoded_markets, decoded_trades
+from radar.exchanges.common.entries import decoded_markets, decoded_trades, read_markets
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
@@ -42,8 +42,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_PING_ID_BYTES = 256
 MAX_SHOWN_NAME = 40
-# An answer has about 200 trades [doc]. A trade has some commas. An answer with more commas than
-# so many trades is not even parsed, because its entries would need far more memory than its text.
+# An answer has about 200 trades [doc], and a trade has some commas.
 MAX_RECENT_TRADES = 100_000
 _MAX_COMMAS = 10 * MAX_RECENT_TRADES
 
@@ -152,18 +151,7 @@ class Wallex(Exchange):
          "quote_asset":"TMN","is_spot":true,…},…]}} [doc]
         """
         listed = decoded_markets(_markets_decoder, body).result.markets
-        markets: list[Market] = []
-        malformed: list[tuple[str, str]] = []
-        for entry in listed:
-            try:
-                market = _market_decoder.decode(entry)
-            except NOT_DECODABLE:
-                if not _is_other_trading(entry):
-                    malformed.append((_shown_name(entry), _fault_of(entry)))
-            else:
-                if market.is_spot:
-                    markets.append(Market(market.symbol, market.base_asset, market.quote_asset))
-        return MarketList(markets, malformed)
+        return read_markets(listed, _market, _shown_name)
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection; all books of this exchange are whole [doc]."""
@@ -180,9 +168,8 @@ class Wallex(Exchange):
          "quantity":"0.0000010000000000","price":"21100.0000000000000000",
          "sum":"0.0211000000000000","isBuyOrder":true,"timestamp":"2022-06-17T11:53:02Z"}]}} [doc]
         """
-        if body.count(b",") > _MAX_COMMAS:
-            raise ExchangeUnavailable(f"the recent trades of {market.symbol} are too many")
-        latest = decoded_trades(_latest_trades_decoder, body, market).result.latest_trades
+        answer = decoded_trades(_latest_trades_decoder, body, market, max_commas=_MAX_COMMAS)
+        latest = answer.result.latest_trades
         trades = []
         # Several trades share one second of the exchange. Rising times of receipt keep the order of
         # the answer, and views sort by them.
@@ -232,6 +219,18 @@ class WallexStream(Stream):
         return (parse_depth(data, market, side, received_at_us),)
 
 
+def _market(entry: Raw) -> Market | None:
+    try:
+        market = _market_decoder.decode(entry)
+    except NOT_DECODABLE as error:
+        if _is_other_trading(entry):
+            return None
+        raise ValueError(_fault_of(entry)) from error
+    if not market.is_spot:
+        return None
+    return Market(market.symbol, market.base_asset, market.quote_asset)
+
+
 def _is_other_trading(entry: Raw) -> bool:
     """Return whether an entry is marked as not for spot trading; its other fields do not matter."""
     try:
@@ -251,18 +250,18 @@ def _fault_of(entry: Raw) -> str:
             return f"it has no {name}"
         value = bytes(fields[name])
         if name == "is_spot" or not value.startswith(b'"'):
-            return f"its {name} is {brief(value[:MAX_SHOWN_NAME].decode(errors='replace'))}"
+            return f"its {name} is {value[:MAX_SHOWN_NAME].decode(errors='replace')}"
     return "a text that is not UTF-8"
 
 
 def _shown_name(entry: Raw) -> str:
-    """Return the name of an entry that is no market, printable and short."""
+    """Return the name of an entry that is no market, short."""
     try:
         name = bytes(_symbol_decoder.decode(entry).symbol).decode()
     except NOT_DECODABLE:
         name = ""
     shown = name[1:-1] if name.startswith('"') else name
-    return brief(shown[:MAX_SHOWN_NAME]) or "an entry without a name"
+    return shown[:MAX_SHOWN_NAME] or "an entry without a name"
 
 
 def parse_control(frame: bytes) -> Send | Hello:

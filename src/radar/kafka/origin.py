@@ -4,8 +4,11 @@ The first message of the topic `radar_origin` is the mark. The log orders the me
 writers, so one of two first writers wins, and both see which.
 """
 
-import json
 import time
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from radar.errors import BrokerUnavailable
 from radar.kafka.cluster import Cluster
@@ -15,6 +18,11 @@ from radar.settings import Settings
 
 TOPIC = "radar_origin"
 WRITE_WITHIN_S = 10.0
+MAX_ADDRESS_CHARACTERS = 2_000
+# Until the year 2100, as in `codec.message_format`.
+_Time = Annotated[float, Meta(ge=0, lt=4_102_444_800)]
+_Address = Annotated[str, Meta(max_length=MAX_ADDRESS_CHARACTERS)]
+_decoder = msgspec.json.Decoder(tuple[Origin, _Address, _Time])
 
 
 def read(cluster: Cluster) -> OriginMark | None:
@@ -27,12 +35,17 @@ def read(cluster: Cluster) -> OriginMark | None:
     if not cluster.has_topic(TOPIC):
         return None
     for message in cluster.messages(TOPIC):
-        try:
-            origin, exchange, since_s = json.loads(message.value() or b"")
-            return OriginMark(Origin(origin), str(exchange), float(since_s))
-        except (ValueError, TypeError):
-            continue  # not written by radar
+        if (mark := decode(message.value() or b"")) is not None:
+            return mark
     return None
+
+
+def decode(value: bytes) -> OriginMark | None:
+    """Return the mark that a message holds; None if radar has not written the message."""
+    try:
+        return OriginMark(*_decoder.decode(value))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def claim(settings: Settings, origin: Origin, exchange: str) -> OriginMark:
@@ -51,7 +64,7 @@ def claim(settings: Settings, origin: Origin, exchange: str) -> OriginMark:
         return mark
     cluster.create_lasting_topic(TOPIC)
     publisher = Publisher(settings, TOPIC)
-    publisher.publish(b"origin", json.dumps([origin, exchange, time.time()]).encode())
+    publisher.publish(b"origin", msgspec.json.encode((origin, exchange, time.time())))
     if publisher.flush(WRITE_WITHIN_S) or publisher.failed:
         publisher.give_up()
         raise BrokerUnavailable(

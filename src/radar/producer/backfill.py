@@ -14,7 +14,6 @@ came too early.
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -35,6 +34,8 @@ from radar.telemetry import metrics
 
 SETTLE_S = SETTLE_US / 1e6
 READERS = 4
+# Of one hole. The busiest market has about 2,600 pages of 1,000 trades a day, of 100 it has 10,000.
+MAX_PAGES = 10_000
 # The first wait of a market after a failed read; it doubles up to the longest one.
 FIRST_WAIT_S = 0.5
 # Other tasks get their turn after this many trades of a long answer.
@@ -59,6 +60,7 @@ class _Filling:
     hole: Hole
     pages: BackfillPages | None = None  # None before the first request
     read: int = 0  # trades
+    taken: int = 0  # pages
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Backfill:
         self._backoff = Backoff(max_wait_s)
         self._max_wait_s = max_wait_s
         self._wanted: dict[str, _Wanted] = {}
-        self._holes: deque[_Filling] = deque()
+        self._holes: dict[Hole, _Filling] = {}  # in the order of their turns
         self._refusals: dict[str, _Refusals] = {}  # of pages of holes, in a row, by market
         self._checks: dict[str, None] = {}  # markets to compare, in order
         self._failures: dict[str, int] = {}  # failed reads in a row, by market
@@ -121,8 +123,13 @@ class Backfill:
 
     def request_hole(self, hole: Hole) -> None:
         """Request the trades that the exchange's numbers prove to be missing; does not block."""
-        self._holes.append(_Filling(hole))
-        self._wake.set()
+        if not hole.is_given_up:
+            self._holes[hole] = _Filling(hole)
+            self._wake.set()
+
+    def drop_hole(self, hole: Hole) -> None:
+        """Request the trades of a hole no more."""
+        self._holes.pop(hole, None)
 
     def check(self, symbols: Iterable[str]) -> None:
         """Request the trades of markets only to compare them; after all backfills."""
@@ -147,11 +154,16 @@ class Backfill:
         Raises:
             BrokerUnavailable: Kafka can no longer be used.
         """
+        is_turn_of_holes = True
         while True:
             if not self._wanted and not self._checks and not self._holes:
                 self._wake.clear()
                 await self._wake.wait()
-            if (filling := self._next_hole()) is not None:
+            # In turns, so that holes without an end hold up nothing.
+            others_wait = self._next() is not None or bool(self._checks)
+            filling = self._next_hole() if is_turn_of_holes or not others_wait else None
+            is_turn_of_holes = filling is None
+            if filling is not None:
                 await self._fill(filling)
                 continue
             if self._next() is None and not self._checks:
@@ -168,22 +180,23 @@ class Backfill:
     def _next_hole(self) -> _Filling | None:
         """Take the next hole whose market does not wait after a refusal."""
         now = time.monotonic()
-        for place, filling in enumerate(self._holes):
-            refusals = self._refusals.get(filling.hole.symbol)
+        for hole, filling in self._holes.items():
+            refusals = self._refusals.get(hole.symbol)
             if refusals is None or refusals.not_before <= now:
-                del self._holes[place]
+                del self._holes[hole]
                 return filling
         return None
 
     async def _fill(self, filling: _Filling) -> None:
-        """Read page after page of a hole until it is filled or the exchange has no more of it.
+        """Read the next page of a hole, which then waits behind the other holes.
 
-        After a refusal it waits behind the other holes. An exchange may refuse the pages of one
-        market for ever, and must not hold up the others.
+        It ends when it is filled, when the exchange has no more of it, or after MAX_PAGES. An
+        exchange may refuse the pages of one market for ever, or send pages without an end, and
+        must not hold up the others.
         """
         hole = filling.hole
         market = self._markets.get(hole.symbol)
-        if market is None or hole.is_filled:
+        if market is None or hole.is_filled or hole.is_given_up:
             return
         pages = filling.pages or self._exchange.backfill(
             market, hole.first_id, hole.last_id, hole.began_at_us
@@ -191,24 +204,28 @@ class Backfill:
         if pages is None:
             self.request([hole.symbol])
             return
-        while pages.outcome is Outcome.RUNNING and hole.symbol in self._markets:
-            await self._pace.turn(pages.cost_s)
-            try:
-                body = await self._rest.get(pages.path)
-                recent = await asyncio.to_thread(_page, pages, body, unix_us())
-            except ExchangeUnavailable as error:
-                if filling.pages is None:
-                    # The newest trades may hold it as well, and come another way.
-                    self.request([hole.symbol])
-                filling.pages = pages
-                self._wait_after(error, hole.symbol)
-                self._holes.append(filling)
-                return
-            self.trouble = ""
-            self._refusals.pop(hole.symbol, None)
+        await self._pace.turn(pages.cost_s)
+        try:
+            body = await self._rest.get(pages.path)
+            recent = await asyncio.to_thread(_page, pages, body, unix_us())
+        except ExchangeUnavailable as error:
+            if filling.pages is None:
+                # The newest trades may hold it as well, and come another way.
+                self.request([hole.symbol])
             filling.pages = pages
-            filling.read += len(recent.trades)
-            await self.publish(recent)
+            self._wait_after(error, hole.symbol)
+            self._holes[hole] = filling
+            return
+        self.trouble = ""
+        self._refusals.pop(hole.symbol, None)
+        filling.pages = pages
+        filling.read += len(recent.trades)
+        filling.taken += 1
+        await self.publish(recent)
+        outcome = pages.outcome
+        if outcome is Outcome.RUNNING and filling.taken < MAX_PAGES:
+            self._holes[hole] = filling
+            return
         _log.info(
             "backfilled",
             symbol=hole.symbol,
@@ -216,6 +233,7 @@ class Backfill:
             last_id=hole.last_id,
             read=filling.read,
             missing=hole.missing,
+            outcome=(Outcome.PARTIAL if outcome is Outcome.RUNNING else outcome).value,
         )
 
     def _wait_after(self, error: ExchangeUnavailable, symbol: str) -> None:

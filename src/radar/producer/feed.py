@@ -18,6 +18,7 @@ from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import Record, Recorder
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
+from radar.producer.trade_sequence import MAX_VANISHED
 from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics
@@ -69,7 +70,7 @@ class Feed:
         rest: Sends the requests of streams.
         on_refused: Called with a market that the exchange does not deliver.
         refused: Those markets; they are set aside.
-        memory: Facts that streams keep for the connections after them.
+        memory: Facts that streams keep for the connections after them, by symbol.
         latest: The newest record of each market by side, of all connections.
     """
 
@@ -121,6 +122,7 @@ class Feed:
         self.clock.on_jump = self._jumped
         self.sessions: set[Session] = set()
         self.memory: dict[str, object] = {}
+        self._vanished: dict[str, None] = {}  # markets whose facts may still be in the memory
         self.trouble = ""
         self._counted = (0, 0, 0)
 
@@ -172,10 +174,21 @@ class Feed:
         }
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Drop markets that no longer exist."""
-        for records in self.latest.values():
-            for symbol in symbols:
+        """Drop markets that no longer exist.
+
+        What streams know of them stays up to a number of markets: a market may come back after a
+        pause.
+        """
+        for symbol in symbols:
+            for records in self.latest.values():
                 records.pop(symbol, None)
+            self._vanished.pop(symbol, None)
+            self._vanished[symbol] = None
+        while len(self._vanished) > MAX_VANISHED:
+            oldest = next(iter(self._vanished))
+            del self._vanished[oldest]
+            if oldest not in self.markets:
+                self.memory.pop(oldest, None)
 
     def subscribed_us(self) -> dict[str, int]:
         """Return when the newest connection of each market had subscribed, Unix time."""

@@ -129,7 +129,11 @@ class GapRecorder:
 
     def lost(self, gap: Uncovered) -> None:
         """Record a loss that the exchange's numbers prove; its connection covers the market on."""
-        if not self._stopped:
+        if self._stopped:
+            return
+        if self._backfill is not None and self._awaited.join(gap):
+            self._backfill(gap.symbols)
+        else:
             self._note([gap])
 
     def missing(self, hole: Hole) -> None:
@@ -144,6 +148,10 @@ class GapRecorder:
             del self._holes[hole]
         # The numbers prove it, so no read has to reach back.
         self.read(Read(hole.symbol, unix_us(), hole.began_at_us - EVENT_TIME_MARGIN_US))
+
+    def give_up(self, hole: Hole) -> None:
+        """Follow a hole no further: it stays recorded as not filled."""
+        self._holes.pop(hole, None)
 
     def _record_hole(self, hole: Hole, *, repaired: bool) -> None:
         # The same time of recording: the row takes the place of the one before.
@@ -181,9 +189,10 @@ class GapRecorder:
         for gap in gaps:
             if self._backfill is None:
                 self._record(gap, repaired=False)
-            else:
-                self._awaited.add(gap, _monotonic_us())
-                self._backfill(gap.symbols)
+                continue
+            if not self._awaited.add(gap, _monotonic_us()):
+                self._record(gap, repaired=False)
+            self._backfill(gap.symbols)
 
     def _record(
         self,
@@ -215,7 +224,7 @@ class GapRecorder:
             received_at_us=recorded_at_us or unix_us(),
             first_id=first_id,
             last_id=last_id,
-            missing=missing or (last_id - first_id + 1 if gap.numbers else 0),
+            missing=missing or gap.missing or (last_id - first_id + 1 if gap.numbers else 0),
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))

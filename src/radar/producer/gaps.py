@@ -8,7 +8,7 @@ subscription to its last frame. A live connection covers them until further noti
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +24,13 @@ EVENT_TIME_MARGIN_US = 2_000_000
 FIRST_PART_US = 60_000_000
 NEXT_PARTS_US = 600_000_000
 
+# Gaps that wait for a backfill: of one market, and in all. A further one counts as not backfilled.
+MAX_WAITING = 100
+MAX_WAITING_IN_ALL = 10_000
+# Spans of ended connections that a market keeps while another connection lives on. Without the
+# oldest one, more time counts as not covered if that connection turns out to have been dead.
+MAX_SPANS = 1_000
+
 # After the clock was set back, connections begin again within this time.
 REBASE_US = 10_000
 
@@ -36,6 +43,7 @@ class Uncovered(NamedTuple):
     cause: GapCause
     symbols: tuple[str, ...]
     numbers: tuple[int, int] | None = None  # the first and the last missing number, where known
+    missing: int = 0  # how many of these numbers are missing; 0: all
 
 
 class _Span(NamedTuple):
@@ -102,6 +110,7 @@ class Coverage:
             if market is None or (start_us := market.live.pop(connection, None)) is None:
                 continue
             market.spans.append(_Span(start_us, max(start_us, last_us), cause))
+            del market.spans[:-MAX_SPANS]
             if market.live:
                 settled_us = min(market.live.values())
             else:
@@ -200,7 +209,7 @@ class Read(NamedTuple):
         return self.oldest_us == 0 or self.oldest_us + EVENT_TIME_MARGIN_US <= time_us
 
 
-@dataclass
+@dataclass(eq=False)
 class _Awaited:
     gap: Uncovered
     deadline_us: int
@@ -220,11 +229,41 @@ class AwaitedBackfills:
     def __init__(self, timeout_us: int) -> None:
         """Start empty; after this time a gap is returned as not backfilled."""
         self._timeout_us = timeout_us
-        self._waiting: list[_Awaited] = []
+        self._waiting: dict[_Awaited, None] = {}  # in the order of their deadlines
+        self._of: defaultdict[str, dict[_Awaited, None]] = defaultdict(dict)  # by market left
 
-    def add(self, gap: Uncovered, now_us: int) -> None:
-        """Let a gap wait for reads of its markets."""
-        self._waiting.append(_Awaited(gap, now_us + self._timeout_us, set(gap.symbols)))
+    def add(self, gap: Uncovered, now_us: int) -> bool:
+        """Let a gap wait for reads of its markets; return whether there was room for it."""
+        if len(self._waiting) >= MAX_WAITING_IN_ALL or any(
+            len(self._of.get(symbol, ())) >= MAX_WAITING for symbol in gap.symbols
+        ):
+            return False
+        awaited = _Awaited(gap, now_us + self._timeout_us, set(gap.symbols))
+        self._waiting[awaited] = None
+        for symbol in awaited.left:
+            self._of[symbol][awaited] = None
+        return True
+
+    def join(self, gap: Uncovered) -> bool:
+        """Add a loss of one market to the loss right before it; return whether that waits."""
+        (symbol,) = gap.symbols
+        last = next(reversed(self._of.get(symbol, {})), None)
+        if last is None or last.reached:
+            return False
+        before = last.gap
+        if (
+            (before.symbols, before.cause) != (gap.symbols, gap.cause)
+            or (before.numbers is None) != (gap.numbers is None)
+            or not before.began_at_us <= gap.began_at_us <= before.ended_at_us
+        ):
+            return False
+        numbers, missing = None, 0
+        if before.numbers is not None and gap.numbers is not None:
+            numbers = (min(before.numbers[0], gap.numbers[0]), max(*before.numbers, *gap.numbers))
+            missing = min(_missing(before) + _missing(gap), numbers[1] - numbers[0] + 1)
+        ended_us = max(before.ended_at_us, gap.ended_at_us)
+        last.gap = before._replace(ended_at_us=ended_us, numbers=numbers, missing=missing)
+        return True
 
     def read(self, read: Read, hole_ended_us: int = 0) -> list[tuple[Uncovered, bool]]:
         """Take a read; return the gaps whose backfill is over, and whether each is filled.
@@ -234,18 +273,20 @@ class AwaitedBackfills:
             hole_ended_us: When the newest open hole of its market ended, Unix time; 0: none. The
                 backfill of such a hole reaches farther back than the newest trades.
         """
-        for each in self._waiting:
+        over: list[_Awaited] = []
+        for each in [*self._of.get(read.symbol, ())]:
             gap = each.gap
-            if read.symbol not in each.left or read.started_us < gap.ended_at_us:
+            if read.started_us < gap.ended_at_us:
                 continue
             reached = each.reached.get(read.symbol, False) or read.reaches(gap.began_at_us)
             each.reached[read.symbol] = reached
             if not reached and hole_ended_us > gap.began_at_us:
                 continue
             if read.started_us >= gap.ended_at_us + SETTLE_US:
-                each.left.discard(read.symbol)
+                self._leave(each, (read.symbol,))
                 each.whole &= reached and read.reaches(gap.ended_at_us)
-        return self._take(lambda each: not each.left)
+                over += [each] if not each.left else []
+        return self._end(over)
 
     def rebase(self, now_us: int) -> None:
         """Move later ends of gaps to now, after the clock was set back: no read would end them."""
@@ -260,19 +301,41 @@ class AwaitedBackfills:
         for each in self._waiting:
             left = tuple(symbol for symbol in each.gap.symbols if symbol not in gone)
             each.gap = each.gap._replace(symbols=left)
-            each.left -= gone
-        self._waiting = [each for each in self._waiting if each.gap.symbols]
-        return self._take(lambda each: not each.left)
+            self._leave(each, gone & each.left)
+        ended = self._end([each for each in self._waiting if not each.left])
+        return [(gap, is_filled) for gap, is_filled in ended if gap.symbols]
 
     def expire(self, now_us: int) -> list[tuple[Uncovered, bool]]:
         """Return the gaps that have waited for too long; they count as not backfilled."""
-        return self._take(lambda each: now_us >= each.deadline_us)
+        over: list[_Awaited] = []
+        for each in self._waiting:
+            if now_us < each.deadline_us:
+                break
+            over.append(each)
+        return self._end(over)
 
     def stop(self) -> list[tuple[Uncovered, bool]]:
         """Return all gaps that wait, as not backfilled."""
-        return self._take(lambda _: True)
+        return self._end([*self._waiting])
 
-    def _take(self, is_over: Callable[[_Awaited], bool]) -> list[tuple[Uncovered, bool]]:
-        over = [each for each in self._waiting if is_over(each)]
-        self._waiting = [each for each in self._waiting if not is_over(each)]
-        return [(each.gap, each.whole and not each.left) for each in over]
+    def _end(self, over: Iterable[_Awaited]) -> list[tuple[Uncovered, bool]]:
+        ended = []
+        for each in over:
+            del self._waiting[each]
+            is_filled = each.whole and not each.left
+            self._leave(each, [*each.left])
+            ended.append((each.gap, is_filled))
+        return ended
+
+    def _leave(self, awaited: _Awaited, symbols: Iterable[str]) -> None:
+        for symbol in symbols:
+            awaited.left.discard(symbol)
+            del self._of[symbol][awaited]
+            if not self._of[symbol]:
+                del self._of[symbol]
+
+
+def _missing(gap: Uncovered) -> int:
+    if gap.missing or gap.numbers is None:
+        return gap.missing
+    return gap.numbers[1] - gap.numbers[0] + 1

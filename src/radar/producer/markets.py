@@ -11,6 +11,7 @@ import structlog
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import Exchange, MarketList, brief
+from radar.exchanges.common.entries import MAX_MALFORMED
 from radar.producer.rest import Rest
 from radar.records import Market
 
@@ -45,11 +46,13 @@ class Listed(NamedTuple):
 
     Attributes:
         markets: Those that can be recorded, each symbol once.
-        malformed: The other entries: name and reason, both printable.
+        malformed: The other entries: name and reason, both printable; MAX_MALFORMED at most.
+        more_malformed: How many others there are.
     """
 
     markets: list[Market]
     malformed: dict[str, str]
+    more_malformed: int = 0
 
 
 class Listing:
@@ -159,12 +162,19 @@ def storable(listed: MarketList) -> Listed:
     """Return the markets whose names messages may carry, each symbol once, and the others."""
     markets: dict[str, Market] = {}
     malformed = dict(listed.malformed)
+    more = listed.more_malformed
     for market in listed.markets:
         known = markets.setdefault(market.symbol, market)
         shown = brief(market.symbol[:MAX_SHOWN_NAME]) or "an entry without a name"
         if not message_format.are_names(market.symbol, market.base, market.quote):
             del markets[market.symbol]
-            malformed[shown] = "a name that cannot be stored"
+            why = "a name that cannot be stored"
         elif known != market:
-            malformed[shown] = "listed twice, differently; the first entry counts"
-    return Listed(list(markets.values()), malformed)
+            why = "listed twice, differently; the first entry counts"
+        else:
+            continue
+        if shown in malformed or len(malformed) < MAX_MALFORMED:
+            malformed[shown] = why
+        else:
+            more += 1
+    return Listed(list(markets.values()), malformed, more)

@@ -6,14 +6,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import stamina
 import structlog
 
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import TRADES, Dataset
-from radar.errors import BrokerUnavailable, BufferFull
+from radar.errors import BrokerUnavailable, BufferFull, InvalidMessage
 from radar.exchanges import load
 from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster
@@ -69,16 +68,6 @@ SHOWN_SYMBOLS = 3
 READ_BACK = 20_000
 
 
-class _Numbered(msgspec.Struct):
-    """The members of a published trade that continue the exchange's numbers."""
-
-    source: str
-    symbol: str
-    received_at_us: int
-    sequence: int = 0
-
-
-_numbered = msgspec.json.Decoder(_Numbered)
 _log = structlog.get_logger()
 
 
@@ -315,9 +304,9 @@ class Producer:
         def read() -> None:
             for message in cluster.messages(self._dataset.topic, newest=READ_BACK):
                 try:
-                    trade = _numbered.decode(message.value() or b"")
-                except msgspec.MsgspecError:
-                    continue
+                    trade = message_format.decode_trade(message.value() or b"")
+                except InvalidMessage:
+                    continue  # no producer of radar wrote it
                 if trade.source == self._exchange.name and trade.sequence:
                     sequences.begin(trade.symbol, trade.sequence, trade.received_at_us)
 
@@ -336,6 +325,9 @@ class Producer:
             self._backfill.request_hole(hole)
         for hole in sequences.filled():
             self._gaps.filled(hole)
+        for hole in sequences.given_up():
+            self._gaps.give_up(hole)
+            self._backfill.drop_hole(hole)
 
     async def _follow_markets(self) -> None:
         absent = 0
@@ -365,12 +357,14 @@ class Producer:
         # No record is published before the first list, which shows the origin of the exchange.
         await self._until_kafka_answers(self._origin.check)
         symbols = self._settings.symbols
-        markets, unknown = chosen(listed.markets, symbols)
+        # In a thread, because to find similar names in a long list takes a while.
+        markets, unknown = await asyncio.to_thread(chosen, listed.markets, symbols)
         # Entries that SYMBOLS does not name are ignored.
         malformed = {
             name: why for name, why in listed.malformed.items() if not symbols or name in symbols
         }
-        self._set_aside.replace(Reason.MALFORMED, malformed)
+        more = 0 if symbols else listed.more_malformed
+        self._set_aside.replace(Reason.MALFORMED, malformed, more)
         self._set_aside.replace(Reason.UNKNOWN, unknown)
         changes = await asyncio.to_thread(take, markets)  # a long list takes a while
         if changes.left_out:

@@ -61,6 +61,11 @@ FETCH_AGAIN_AT_MOST_S = 30.0
 # If the exchange ends a connection this soon after the subscription, one of its markets may be the
 # cause; see `Shard`.
 QUICK_END_S = 2.0
+# Other tasks get their turn after this time at the latest, and after the frame that is taken then:
+# to receive a frame that waits already does not give way. Within a long frame they get it after
+# this many events.
+TURN_US = 20_000
+EVENTS_AT_ONCE = 500
 # How long an exchange may go on sending after our close frame.
 GOODBYE_TIMEOUT_S = 15.0
 
@@ -318,6 +323,7 @@ class Session:
         feed, connection = self._feed, self._connection
         receive, record = self._stream.receive, self._record
         now_us = feed.clock.now_us
+        turn_ends_us = 0
         while True:
             frame = await connection.receive()
             received_at_us = now_us()  # first: it reports a jump of the clock before we count
@@ -325,8 +331,13 @@ class Session:
             feed.frames += 1
             feed.frame_bytes += len(frame)
             feed.last_frame_us = self._last_frame_us = received_at_us
+            left = EVENTS_AT_ONCE
             try:
                 for event in receive(frame, received_at_us):
+                    left -= 1
+                    if not left:
+                        left = EVENTS_AT_ONCE
+                        await asyncio.sleep(0)
                     if isinstance(event, Trade | DepthSnapshot):
                         message = record(event)
                         if message is not None:
@@ -335,6 +346,10 @@ class Session:
                         await self._handle(event)
             except InvalidFrame as error:
                 self._note_invalid(error)
+            # The clock may have been set back.
+            if not turn_ends_us - TURN_US <= received_at_us < turn_ends_us:
+                turn_ends_us = received_at_us + TURN_US
+                await asyncio.sleep(0)
 
     def _record(self, record: Record) -> KeyValue | None:
         """Publish a record; return its message if it must wait for room."""

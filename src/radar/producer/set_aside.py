@@ -36,12 +36,18 @@ class SetAside:
         self._found: dict[Reason, dict[str, str]] = {reason: {} for reason in Reason}
         self._counts = dict.fromkeys(Reason, 0)
 
-    def replace(self, reason: Reason, found: Mapping[str, str]) -> None:
-        """Replace the markets that are set aside for a reason: printable names and explanations."""
+    def replace(self, reason: Reason, found: Mapping[str, str], more: int = 0) -> None:
+        """Replace the markets that are set aside for a reason.
+
+        Args:
+            reason: The reason.
+            found: Printable names and explanations.
+            more: How many others there are.
+        """
         kept = dict(list(found.items())[:MAX_NAMES])
         new = {name: why for name, why in kept.items() if name not in self._found[reason]}
         self._found[reason] = kept
-        self._counts[reason] = len(found)
+        self._counts[reason] = len(found) + more
         if new:
             _log.warning(
                 "markets set aside",

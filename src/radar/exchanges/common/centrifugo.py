@@ -122,7 +122,8 @@ class CentrifugoStream(Stream):
 
         Args:
             channels: The market of each channel.
-            memory: How far each channel was read by earlier connections; kept up to date.
+            memory: How far the channel of each market was read by earlier connections, by symbol;
+                kept up to date.
             offsets_prove: A missing publication is a loss. It is none if each one holds the whole
                 state, such as a book.
         """
@@ -131,8 +132,8 @@ class CentrifugoStream(Stream):
         # Its own: another connection may be ahead, and this one still has to bring everything.
         self._positions = {
             channel: position
-            for channel in channels
-            if isinstance(position := memory.get(channel), Position)
+            for channel, market in channels.items()
+            if isinstance(position := memory.get(market.symbol), Position)
         }
         self._offsets_prove = offsets_prove
         self._requests: dict[int, str] = {}  # channel by ID of the command
@@ -303,13 +304,14 @@ class CentrifugoStream(Stream):
 
     def _move(self, channel: str, position: Position) -> None:
         self._positions[channel] = position
-        known = self._memory.get(channel)
+        symbol = self._channels[channel].symbol
+        known = self._memory.get(symbol)
         if position.epoch and (
             not isinstance(known, Position)
             or known.epoch != position.epoch
             or known.offset < position.offset
         ):
-            self._memory[channel] = position
+            self._memory[symbol] = position
 
     def _skip_to(self, channel: str, before: Position, last: int) -> Iterator[Event]:
         """Report the publications after a position, up to an offset, as lost."""

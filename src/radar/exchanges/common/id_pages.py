@@ -4,24 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Raw, structs
 
-from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import Outcome, RecentTrades
 from radar.exchanges.common.literals import NOT_DECODABLE
 from radar.records import Trade
-
-# An answer has at most 1,000 trades. One with more commas than so many trades have is not even
-# parsed, because its entries would need far more memory than its text.
-MAX_COMMAS = 200_000
-
-
-def check_size(body: bytes, symbol: str) -> None:
-    """Refuse an answer that has far more entries than trades were asked for.
-
-    Raises:
-        ExchangeUnavailable: It has.
-    """
-    if body.count(b",") > MAX_COMMAS:
-        raise ExchangeUnavailable(f"the trades of {symbol} are too many")
 
 
 def read_rows(

@@ -21,7 +21,7 @@ from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market
 
 MAX_PUBLISHED = 50
 CHECKSUM_LEVELS = 10
-# A side with more levels forgets its worst half.
+# A side with more levels forgets all but the best half of these.
 MAX_KEPT = 5_000
 # A book that is lost so often without a steady time between is refused.
 MAX_LOSSES = 5
@@ -85,17 +85,26 @@ class Side:
             full: A snapshot with so many levels may have been cut, so levels behind its last one
                 are unknown; 0: it never is.
         """
-        self._keys, self._levels, self._bound = [], {}, None
-        self.apply(levels)
-        if full and len(self._keys) >= full:
+        known: dict[Decimal, Level] = {}
+        for price, level in levels:
+            key = self._key(price)
+            if level is None:
+                known.pop(key, None)
+            else:
+                known[key] = level
+        # Sorted once: to insert each level in its place takes a time that grows with the square.
+        self._keys, self._levels, self._bound = sorted(known), known, None
+        if full and len(known) >= full:
             self._bound = self._keys[-1]
+        if self.changed is not None:
+            self.changed = {key: level[:2] for key, level in known.items()}
+        self._bound_size()
 
     def apply(self, levels: Iterable[Change]) -> None:
         """Take changes in their order; changes of unknown levels are left out."""
         keys, known, bound = self._keys, self._levels, self._bound
         for price, level in levels:
-            # `copy_negate`, because the minus sign would round to the digits of the context.
-            key = price.copy_negate() if self._is_bid else price
+            key = self._key(price)
             if bound is not None and key > bound:
                 continue
             if level is None:
@@ -104,14 +113,26 @@ class Side:
                     if self.changed is not None:
                         self.changed[key] = (gone[0], 0.0)
                 continue
-            if key not in known:
-                insort(keys, key)
+            is_new = key not in known
             known[key] = level
             if self.changed is not None:
                 self.changed[key] = level[:2]
-        if len(keys) > MAX_KEPT:
+            if is_new:
+                insort(keys, key)
+                # At once: a frame may hold far more levels than are kept.
+                if len(keys) > MAX_KEPT:
+                    self._bound_size()
+                    bound = self._bound
+
+    def _key(self, price: Decimal) -> Decimal:
+        # `copy_negate`, because the minus sign would round to the digits of the context.
+        return price.copy_negate() if self._is_bid else price
+
+    def _bound_size(self) -> None:
+        """Forget the worst half of a side with more levels than are kept."""
+        if len(self._keys) > MAX_KEPT:
             self.cut(MAX_KEPT // 2)
-            self._bound = keys[-1]
+            self._bound = self._keys[-1]
 
     def cut(self, depth: int) -> None:
         """Forget the levels behind the best ones."""
