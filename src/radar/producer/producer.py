@@ -345,6 +345,8 @@ class Producer:
                     trade = _numbered.decode(message.value() or b"")
                 except msgspec.MsgspecError:
                     continue
+                if message_format.HISTORY_HEADER in dict(message.headers() or ()):
+                    continue  # the trades between its period and now are no hole
                 if trade.source == self._exchange.name and trade.sequence:
                     sequences.begin(trade.symbol, trade.sequence, trade.received_at_us)
 
