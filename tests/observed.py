@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from msgspec.structs import replace
 
-from radar.datasets import DATASETS
+from radar.datasets import DATASETS, EXCHANGE_CANDLES
 from radar.status import bottleneck
 from radar.status.model import (
     ConnectionState,
@@ -126,7 +126,8 @@ def overview(**changes: Any) -> Overview:
         uptime_s=100.0,
         kafka="127.0.0.1:9092",
         clickhouse="127.0.0.1:8123/radar",
-        flows=[flow(dataset) for dataset in DATASETS],
+        # Candles of exchanges flow only during a backfill.
+        flows=[flow(each) for each in DATASETS if each != EXCHANGE_CANDLES.name],
         producers=producers,
         partitions=[
             partition(dataset, number) for dataset in ("trades", "depth") for number in range(3)

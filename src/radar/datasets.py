@@ -183,6 +183,34 @@ BOOK_UPDATES = Dataset(
     export_order="received_at, chain, place",
 )
 
+EXCHANGE_CANDLES = Dataset(
+    name="exchange_candles",
+    message=message_format.CandleMessage,
+    topic="radar_exchange_candles",
+    dead_letter_topic="radar_exchange_candles_dlq",
+    group="clickhouse-exchange-candles-consumers-v1",
+    table="exchange_candles",
+    columns=(
+        *_MARKET[:-1],
+        InsertColumn("interval_s", "UInt32", "interval_s"),
+        InsertColumn("resolution", "LowCardinality(String)", "resolution"),
+        InsertColumn("time_zone", "LowCardinality(String)", "time_zone"),
+        InsertColumn("open_time", TIME_US, "opened_at_us"),
+        *(
+            InsertColumn(name, "String", name)
+            for name in ("open", "high", "low", "close", "volume")
+        ),
+        _RECEIVED_AT,
+    ),
+    row_key=("source", "symbol", "interval_s", "open_time"),
+    look_up="open_time",
+    view="exchange_candles FINAL",
+    time="open_time",
+    export_columns="source, symbol, base, quote, interval_s, resolution, time_zone, open_time,"
+    " open, high, low, close, volume, received_at",
+    export_order="interval_s, open_time",
+)
+
 GAPS = Dataset(
     name="gaps",
     message=message_format.GapMessage,
@@ -228,10 +256,12 @@ WATCHES = Dataset(
     view="watches FINAL",
 )
 
-# Each of these has producers of its own. Those of depth also record BOOK_UPDATES; the others are
-# reports of producers about themselves.
+# Each of these has producers of its own. Those of depth also record BOOK_UPDATES, `radar backfill`
+# reads EXCHANGE_CANDLES; the others are reports of producers about themselves.
 RECORDED = {dataset.name: dataset for dataset in (TRADES, DEPTH)}
-DATASETS = RECORDED | {dataset.name: dataset for dataset in (BOOK_UPDATES, GAPS, WATCHES)}
+DATASETS = RECORDED | {
+    dataset.name: dataset for dataset in (BOOK_UPDATES, EXCHANGE_CANDLES, GAPS, WATCHES)
+}
 
 
 def exported() -> list[Dataset]:

@@ -1,4 +1,4 @@
-"""The records: trades, sides of order books, gaps and sessions, the same for every exchange.
+"""The records: trades, sides of books, candles, gaps and sessions, the same for every exchange.
 
 Amounts of trades are exact decimals in canonical text: no exponent, no leading zeros, no trailing
 zeros after the point. So no step between the exchange's text and the database's Decimal(38, 18) can
@@ -66,6 +66,25 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     event_time_us: int = (
         0  # as event_time_ms, where the exchange sends microseconds; 0: it does not
     )
+
+
+class ExchangeCandle(msgspec.Struct, frozen=True, gc=False):
+    """A finished candle as the exchange computed it; radar's own candles come from trades."""
+
+    source: str  # the exchange: wallex
+    symbol: str
+    base: str
+    quote: str
+    interval_s: int  # nominal length: a day has 86,400
+    resolution: str  # as the exchange writes it: 60
+    time_zone: str  # a candle of a day begins at its midnight; empty: shorter than a day
+    opened_at_us: int  # when it begins, as the exchange says, Unix time
+    open: str  # canonical decimals, quote units for one base unit
+    high: str
+    low: str
+    close: str
+    volume: str  # canonical decimal, base units
+    received_at_us: int  # our clock, Unix time
 
 
 class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):

@@ -99,6 +99,11 @@ class SimulatedExchange:
         if not self.quiet:
             self._publish(self.market.advance(time.time()), now)
 
+    def remember(self) -> None:
+        """Let the trades of the time before the start happen; the ledger has begun already."""
+        for at_us, count in self._options.past(time.time_ns() // 1000):
+            self._publish(self.market.trade(at_us / 1e6, count), 0.0)
+
     def trade(self, count: int, symbol: str | None, now: float) -> list[LedgerTrade]:
         """Make trades happen now, besides the regular ones.
 

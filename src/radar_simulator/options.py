@@ -1,5 +1,6 @@
 """Options of the simulated exchange."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from radar_simulator.errors import InvalidOption
 from radar_simulator.faults import Fault
 from radar_simulator.listings import MAX_SYMBOLS
 from radar_simulator.market import RECENT_TRADES
+
+PAST_ORDER = 3
+"""Trades of the time before the start that happen at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,12 @@ class SimulatorOptions:
     recent_trades: int = RECENT_TRADES
     """Newest trades per market that REST returns."""
 
+    history_trades: int = 0
+    """Trades that had happened before the start, over all markets."""
+
+    history_s: float = 86_400.0
+    """The seconds before the start in which they happened, evenly."""
+
     tick_ms: float = 10.0
     """Period of the market in milliseconds; a tick's frames leave in one write."""
 
@@ -74,6 +84,16 @@ class SimulatorOptions:
     faults: tuple[Fault, ...] = ()
     """Faults applied at start; those with `every_s` first after that time, then regularly."""
 
+    def past(self, now_us: int) -> Iterator[tuple[int, int]]:
+        """Yield the times of the trades before the start (Unix time), and how many happen then."""
+        orders = -(-self.history_trades // PAST_ORDER)
+        for n in range(orders):
+            left = self.history_trades - n * PAST_ORDER
+            # The last ones come before the first regular trade.
+            ago_us = int(self.history_s * 1e6 * (orders - n) / orders)
+            # At the beginning of a second, so that no order reaches into the next one.
+            yield (now_us - ago_us) // 1_000_000 * 1_000_000 + 1_000, min(PAST_ORDER, left)
+
     def __post_init__(self) -> None:
         """Check the ranges.
 
@@ -91,6 +111,8 @@ class SimulatorOptions:
             ("twin_share", 0, 0.5),
             ("skew", 0, 3),
             ("recent_trades", 1, 100_000),
+            ("history_trades", 0, 1_000_000),
+            ("history_s", 1, 1e8),
             ("tick_ms", 1, 1_000),
             ("resend_count", 0, 10_000),
             ("ping_interval_s", 0, 3_600),

@@ -217,6 +217,10 @@ class Simulator:
         """
         return self._exchange.trade(count, symbol, _now())
 
+    def remember(self) -> None:
+        """Let the trades of the time before the start happen."""
+        self._exchange.remember()
+
     def start(self) -> asyncio.Task[None]:
         """Start the market; `shut_down` stops it."""
         self._ticking = asyncio.create_task(self._tick())
@@ -431,6 +435,7 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
             seed=options.seed,
             symbols=options.symbols,
         )
+        running.remember()
         for applied in options.faults:
             running.fault(applied)
         ticking = running.start()

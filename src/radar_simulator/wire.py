@@ -5,10 +5,10 @@ quantities are whole ticks and lots. They become decimals by moving the point, n
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,9 +23,15 @@ PRICE_CHANNEL = "all@price"
 _HEADER_16 = struct.Struct("!BBH")
 _HEADER_64 = struct.Struct("!BBQ")
 
-_RESOLUTION_MINUTES = {
+RESOLUTION_MINUTES = {
     "1": 1, "5": 5, "15": 15, "60": 60, "180": 180, "360": 360, "720": 720, "D": 1440,
 }  # fmt: skip
+"""Minutes of the resolutions of the format UDF."""
+
+DAY_MINUTES = 1440
+
+TEHRAN_MINUTES = 210
+"""Tehran's time before UTC, all year since 2022."""
 
 
 def number(units: int, decimals: int) -> str:
@@ -241,7 +247,7 @@ def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: in
 
     Args:
         market: The market.
-        resolution: 1, 5, 15, 60, 180, 360, 720 minutes, or D.
+        resolution: 1, 5, 15, 60, 180, 360, 720 minutes, or D, which begins at Tehran's midnight.
         from_s: First candle's opening time, Unix seconds.
         to_s: Last candle's opening time, Unix seconds.
 
@@ -251,25 +257,68 @@ def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: in
     Raises:
         KeyError: If the resolution is unknown.
     """
-    minutes = _RESOLUTION_MINUTES[resolution]
-    buckets: dict[int, list[SimulatedCandle]] = {}
-    for candle in market.candles:
-        opened_s = candle.minute // minutes * minutes * 60
-        if from_s <= opened_s <= to_s:
-            buckets.setdefault(opened_s, []).append(candle)
+    minutes = RESOLUTION_MINUTES[resolution]
+    buckets = candle_groups(market, minutes, from_s, to_s, TEHRAN_MINUTES)
     price, amount = market.listing.price_precision, market.listing.amount_precision
-    groups = list(buckets.values())
+    candles = joined(buckets)
     return msgspec.json.encode(
         {
-            "s": "ok" if buckets else "no_data",
-            "t": list(buckets),
-            "o": [decimal(group[0].open, price) for group in groups],
-            "h": [decimal(max(c.high for c in group), price) for group in groups],
-            "l": [decimal(min(c.low for c in group), price) for group in groups],
-            "c": [decimal(group[-1].close, price) for group in groups],
-            "v": [decimal(sum(c.volume for c in group), amount) for group in groups],
+            "s": "ok" if candles else "no_data",
+            "t": [each.opened_s for each in candles],
+            "o": [decimal(each.open, price) for each in candles],
+            "h": [decimal(each.high, price) for each in candles],
+            "l": [decimal(each.low, price) for each in candles],
+            "c": [decimal(each.close, price) for each in candles],
+            "v": [decimal(each.volume, amount) for each in candles],
         }
     )
+
+
+def candle_groups(
+    market: SimulatedMarket, minutes: int, from_s: int, to_s: int, day_shift: int = 0
+) -> dict[int, list[SimulatedCandle]]:
+    """Group the candles of minutes into longer ones, by their opening time in Unix seconds.
+
+    Args:
+        market: The market.
+        minutes: The length of a candle.
+        from_s: First candle's opening time, Unix seconds.
+        to_s: Last candle's opening time, Unix seconds.
+        day_shift: Days begin so many minutes before those of UTC.
+    """
+    shift = day_shift if minutes % DAY_MINUTES == 0 else 0
+    groups: dict[int, list[SimulatedCandle]] = {}
+    for candle in market.candles:
+        opened_s = ((candle.minute + shift) // minutes * minutes - shift) * 60
+        if from_s <= opened_s <= to_s:
+            groups.setdefault(opened_s, []).append(candle)
+    return groups
+
+
+class CandleTicks(NamedTuple):
+    """A candle of several minutes; prices in ticks, volume in lots."""
+
+    opened_s: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+def joined(groups: Mapping[int, list[SimulatedCandle]]) -> list[CandleTicks]:
+    """Return the candles of groups, oldest first."""
+    return [
+        CandleTicks(
+            opened_s,
+            group[0].open,
+            max(each.high for each in group),
+            min(each.low for each in group),
+            group[-1].close,
+            sum(each.volume for each in group),
+        )
+        for opened_s, group in groups.items()
+    ]
 
 
 def error_body(message: str) -> bytes:

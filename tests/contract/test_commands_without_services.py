@@ -19,6 +19,7 @@ from support import radar
 
 # What each command is given here; None: it runs on until it is stopped, or needs a terminal.
 ARGUMENTS: dict[str, list[str] | None] = {
+    "backfill": ["binance", "BTCUSDT", "--from", "1d"],
     "config": [],
     "consume": None,
     "acknowledge": ["trades", "all", "--reason", "known"],

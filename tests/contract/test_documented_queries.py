@@ -13,10 +13,10 @@ import pytest
 
 from market_data import insert, side, trade
 from radar.codec import message_format
-from radar.datasets import BOOK_UPDATES, DEPTH, TRADES
+from radar.datasets import BOOK_UPDATES, DEPTH, EXCHANGE_CANDLES, TRADES
 from radar.producer.book_updates import BookChains
 from radar.reading.export import FORMATS
-from radar.records import BookSide, BookUpdate
+from radar.records import BookSide, BookUpdate, ExchangeCandle
 from radar.store.client import Store
 from support import radar
 
@@ -68,6 +68,24 @@ def market(store: Store) -> Store:
     )
     _, value = BookChains().message(update)
     insert(store, BOOK_UPDATES, [value], "updates")
+    day_us = 86_400_000_000
+    candle = ExchangeCandle(
+        source="wallex",
+        symbol="BTC_TMN",
+        base="BTC",
+        quote="TMN",
+        interval_s=86_400,
+        resolution="D",
+        time_zone="Asia/Tehran",
+        opened_at_us=now_us // day_us * day_us - day_us - 12_600_000_000,
+        open="5",
+        high="6",
+        low="4",
+        close="5",
+        volume="7",
+        received_at_us=now_us,
+    )
+    insert(store, EXCHANGE_CANDLES, [message_format.encode_candle(candle)], "candles")
     return store
 
 

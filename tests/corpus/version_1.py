@@ -51,6 +51,20 @@ MESSAGES: dict[str, list[bytes]] = {
             b'"received_at_us":1784000000120346}'
         ),
     ],
+    "exchange_candles": [
+        (
+            b'{"v":1,"kind":"candle","source":"wallex","symbol":"USDTTMN","base":"USDT","quote":"TMN",'
+            b'"interval_s":86400,"resolution":"D","time_zone":"Asia/Tehran",'
+            b'"opened_at_us":1783801800000000,"open":"31650","high":"31900.5","low":"31610",'
+            b'"close":"31704.5","volume":"70512.25","received_at_us":1784000000120345}'
+        ),
+        (
+            b'{"v":1,"kind":"candle","source":"wallex","symbol":"BTCUSDT","base":"BTC","quote":"USDT",'
+            b'"interval_s":60,"resolution":"1","time_zone":"","opened_at_us":1783999860000000,'
+            b'"open":"62525.04","high":"62525.04","low":"62525.04","close":"62525.04","volume":"0",'
+            b'"received_at_us":1784000000120346}'
+        ),
+    ],
     "gaps": [
         (
             b'{"v":1,"kind":"gap","source":"wallex","record_kind":"trades","cause":"disconnected",'
@@ -127,6 +141,25 @@ class _BookUpdate(msgspec.Struct):
     received_at_us: _TimeUs
 
 
+class _Candle(msgspec.Struct):
+    v: Literal[1]
+    kind: Literal["candle"]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    interval_s: Annotated[int, Meta(ge=1, le=31_622_400)]
+    resolution: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,16}\Z")]
+    time_zone: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_/+-]{0,32}\Z")]
+    opened_at_us: _TimeUs
+    open: _Amount
+    high: _Amount
+    low: _Amount
+    close: _Amount
+    volume: _Amount
+    received_at_us: _TimeUs
+
+
 class _Gap(msgspec.Struct):
     v: Literal[1]
     kind: Literal["gap"]
@@ -167,6 +200,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "trades": _Trade,
     "depth": _Depth,
     "book_updates": _BookUpdate,
+    "exchange_candles": _Candle,
     "gaps": _Gap,
     "watches": _Watch,
 }
@@ -188,6 +222,8 @@ def decode(dataset: str, value: bytes) -> dict[str, Any]:
         _check_depth(message)
     elif isinstance(message, _BookUpdate):
         _check_book_update(message)
+    elif isinstance(message, _Candle):
+        _check_candle(message)
     elif message.ended_at_us < message.began_at_us:
         raise ValueError("it ends before it begins")
     return msgspec.structs.asdict(message)
@@ -224,3 +260,11 @@ def _check_book_update(update: _BookUpdate) -> None:
             raise ValueError("a price is not positive and finite")
         if not all(isfinite(each) and each >= 0 for each in quantities):
             raise ValueError("a quantity is negative or not finite")
+
+
+def _check_candle(candle: _Candle) -> None:
+    if candle.opened_at_us + candle.interval_s * 1_000_000 > candle.received_at_us:
+        raise ValueError("it had not ended")
+    low, high = Decimal(candle.low), Decimal(candle.high)
+    if low <= 0 or not all(low <= Decimal(each) <= high for each in (candle.open, candle.close)):
+        raise ValueError("a price is not positive, or beyond the highest or the lowest one")

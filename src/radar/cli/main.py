@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import dlq, failures, restore, skip
+from radar.cli import backfill, dlq, failures, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -56,6 +56,7 @@ app = typer.Typer(
     " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration.",
 )
 app.add_typer(dlq.app, name="dlq")
+app.command()(backfill.backfill)
 app.command()(skip.skip)
 app.command()(restore.restore)
 app.command()(restore.acknowledge)
@@ -206,6 +207,9 @@ def simulate(
     recent_trades: Annotated[
         int, typer.Option(min=0, help="Trades per market that REST returns.")
     ] = 200,
+    history_trades: Annotated[
+        int, typer.Option(min=0, help="Trades that happened in the 24 hours before the start.")
+    ] = 0,
     resend: Annotated[
         int, typer.Option(min=0, help="Trades to send again on each subscription.")
     ] = 0,
@@ -246,6 +250,7 @@ def simulate(
             twin_share=twin_share,
             skew=skew,
             recent_trades=recent_trades,
+            history_trades=history_trades,
             resend_count=resend,
             connection_max_age_s=max_age,
             ledger_path=ledger,

@@ -17,6 +17,11 @@ that it explains itself in any Kafka tool:
      "bid_quantities":[0],"ask_prices":[],"ask_quantities":[],"received_at_us":1656242049120345,
      "event_time_us":1656242049000000,"sequence":0,"verified":true}
 
+    {"v":1,"kind":"candle","source":"wallex","symbol":"USDTTMN","base":"USDT","quote":"TMN",
+     "interval_s":86400,"resolution":"D","time_zone":"Asia/Tehran","opened_at_us":1656189000000000,
+     "open":"31650","high":"31900","low":"31610","close":"31704","volume":"70512.5",
+     "received_at_us":1656242049120345}
+
     {"v":1,"kind":"gap","source":"wallex","record_kind":"trades","cause":"disconnected",
      "symbols":["BTCUSDT","USDTTMN"],"began_at_us":1656242049120345,
      "ended_at_us":1656242050480112,"repaired":true,"received_at_us":1656242053731002,
@@ -58,6 +63,7 @@ from radar.records import (
     BookSide,
     BookUpdate,
     DepthSnapshot,
+    ExchangeCandle,
     Gap,
     GapCause,
     SessionReport,
@@ -68,9 +74,13 @@ from radar.records import (
 Version = Literal[1]
 VERSION: Version = 1
 
+# Marks the message of a record that was fetched as history: it is not the newest of its market.
+HISTORY_HEADER = "radar-history"
+
 MAX_LEVELS = 1000
 MAX_UPDATE_LEVELS = 10_000  # of a side
 MAX_GAP_SYMBOLS = 1000
+MAX_CANDLE_S = 366 * 24 * 60 * 60
 # The database computes price x base_amount into a Decimal(38, 18).
 QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
 # The clocks of the exchange and of the receiver may differ by a day: such a trade is stored with
@@ -202,6 +212,41 @@ class BookUpdateMessage(MessageValue, frozen=True):
                 raise InvalidMessage("amount", "prices and quantities must be finite")
             if min(prices, default=1.0) <= 0 or min(quantities, default=0.0) < 0:
                 raise InvalidMessage("amount", "prices must be positive, quantities not negative")
+
+
+class CandleMessage(MessageValue, frozen=True, gc=False):
+    """The value of a message of the topic `radar_exchange_candles`."""
+
+    kind: Literal["candle"]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    interval_s: Annotated[int, Meta(ge=1, le=MAX_CANDLE_S)]
+    resolution: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,16}\Z")]
+    time_zone: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_/+-]{0,32}\Z")]
+    opened_at_us: _TimeUs
+    open: _Amount
+    high: _Amount
+    low: _Amount
+    close: _Amount
+    volume: _Amount
+    received_at_us: _TimeUs
+
+    def check(self) -> None:
+        """Apply the rules of a finished candle.
+
+        Raises:
+            InvalidMessage: It had not ended when it was received, or a price is not positive or
+                beyond the highest or the lowest one.
+        """
+        if self.opened_at_us + self.interval_s * 1_000_000 > self.received_at_us:
+            raise InvalidMessage("time", "the candle had not ended when it was received")
+        low, high = Decimal(self.low), Decimal(self.high)
+        if low <= 0:
+            raise InvalidMessage("amount", "prices must be positive")
+        if not all(low <= Decimal(each) <= high for each in (self.open, self.close)):
+            raise InvalidMessage("amount", "a price is beyond the highest or the lowest one")
 
 
 class GapMessage(MessageValue, frozen=True):
@@ -430,6 +475,39 @@ def encode_book_update(message: BookUpdateMessage) -> bytes:
         raise InvalidMessage("schema", "a name has other characters or too many")
     if max(len(message.bid_prices), len(message.ask_prices)) > MAX_UPDATE_LEVELS:
         raise InvalidMessage("levels", f"more than {MAX_UPDATE_LEVELS} levels")
+    message.check()
+    return _encoder.encode(message)
+
+
+def encode_candle(candle: ExchangeCandle) -> bytes:
+    """Encode a candle of an exchange as a message value.
+
+    Raises:
+        InvalidMessage: It breaks a rule.
+    """
+    if not are_names(candle.source, candle.symbol, candle.base, candle.quote):
+        raise InvalidMessage("schema", "a name has other characters or too many")
+    for time_us in (candle.opened_at_us, candle.received_at_us):
+        if not MIN_TIME_MS <= time_us // 1000 < MAX_TIME_MS:
+            raise InvalidMessage("time", "a time is not of this century")
+    message = CandleMessage(
+        v=VERSION,
+        kind="candle",
+        source=candle.source,
+        symbol=candle.symbol,
+        base=candle.base,
+        quote=candle.quote,
+        interval_s=candle.interval_s,
+        resolution=candle.resolution,
+        time_zone=candle.time_zone,
+        opened_at_us=candle.opened_at_us,
+        open=candle.open,
+        high=candle.high,
+        low=candle.low,
+        close=candle.close,
+        volume=candle.volume,
+        received_at_us=candle.received_at_us,
+    )
     message.check()
     return _encoder.encode(message)
 

@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import msgspec
 
 from radar.datasets import Dataset
-from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Trade
+from radar.records import BookUpdate, DepthSnapshot, ExchangeCandle, GapCause, Market, Trade
 
 MAX_DETAIL_CHARACTERS = 200
 NEVER_US = 1 << 62  # `keepalive` has nothing to send, ever
@@ -197,6 +197,65 @@ class BackfillPages(Protocol):
         """
 
 
+class TradeSearch(Protocol):
+    """Finds the number of the first trade of a time. Pure: it names requests and takes answers."""
+
+    @property
+    def path(self) -> str:
+        """Path and query of the next request."""
+
+    @property
+    def cost_s(self) -> float:
+        """Its share of the exchange's budget, as in `Fetch`."""
+
+    @property
+    def found(self) -> int | None:
+        """The number of the first trade at or after the time; None: more requests are needed.
+
+        It may belong to a trade that has not happened yet. It is 1 if the exchange offers no trade
+        before the time.
+        """
+
+    def take(self, body: bytes, received_at_us: int) -> None:
+        """Take the answer to the request.
+
+        Raises:
+            ExchangeUnavailable: The answer is not a list of trades.
+        """
+
+
+class Resolution(NamedTuple):
+    """An interval of candles."""
+
+    code: str  # as the exchange writes it: 60
+    interval_s: int
+
+
+class CandleHistory(msgspec.Struct, frozen=True):
+    """The past candles that an exchange offers.
+
+    Attributes:
+        resolutions: The intervals, by radar's name: 1h.
+        page: The most candles of an answer.
+        day_zone: The time zone at whose midnight a candle of a day begins.
+        cost_s: The share of the budget of a request, as in `Fetch`.
+        kept: It offers only so many newest candles of each interval; 0: all.
+    """
+
+    resolutions: Mapping[str, Resolution]
+    page: int
+    day_zone: str
+    cost_s: float = 0.0
+    kept: int = 0
+
+
+class Candles(NamedTuple):
+    """The candles of an answer."""
+
+    candles: list[ExchangeCandle]  # oldest first
+    invalid: int  # entries that differ from the exchange's documentation
+
+
 class Stream:
     """The protocol of one connection for one dataset and some markets. Pure.
 
@@ -269,6 +328,8 @@ class Exchange:
         recent_trades_full: An answer with fewer trades than this holds all trades of the market.
         recent_trades_cost_s: The share of the budget of a request for them, as in `Fetch`.
         proves_trades: Its trades carry consecutive numbers, so a hole proves a loss.
+        trade_history: How far back `find_trade` and `backfill` lead, in words; empty: nowhere.
+        candle_history: The past candles that it offers; None: none.
     """
 
     name: ClassVar[str]
@@ -281,6 +342,8 @@ class Exchange:
     recent_trades_full: ClassVar[int]
     recent_trades_cost_s: ClassVar[float] = 0.0
     proves_trades: ClassVar[bool] = False
+    trade_history: ClassVar[str] = ""
+    candle_history: ClassVar[CandleHistory | None] = None
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets of the market list; a malformed entry does not harm the others.
@@ -350,3 +413,33 @@ class Exchange:
             since_us: When the newest trade before the hole arrived, Unix time.
         """
         return None
+
+    def find_trade(self, market: Market, time_us: int) -> TradeSearch:
+        """Return the requests that find the first trade at or after a time (Unix time).
+
+        Only an exchange with a `trade_history` has them.
+        """
+        raise NotImplementedError
+
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return path and query of the candles that begin in a time (Unix time).
+
+        Args:
+            market: The market.
+            resolution: One of `candle_history`.
+            first_us: The beginning of the time.
+            end_us: Its end, not included: at most a page of candles later.
+        """
+        raise NotImplementedError
+
+    def parse_candles(
+        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
+    ) -> Candles:
+        """Return the candles of an answer; others than those of the time may be among them.
+
+        Raises:
+            ExchangeUnavailable: The answer is not a list of candles.
+        """
+        raise NotImplementedError

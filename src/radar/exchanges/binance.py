@@ -22,6 +22,8 @@ from radar import datasets
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
+    CandleHistory,
+    Candles,
     Event,
     Exchange,
     Fetch,
@@ -31,12 +33,15 @@ from radar.exchanges.base import (
     Outcome,
     RecentTrades,
     Refused,
+    Resolution,
     Send,
     Stream,
     StreamRequest,
     Subscribed,
+    TradeSearch,
     brief,
 )
+from radar.exchanges.common.candles import Row, check_candles, read_candles
 from radar.exchanges.common.entries import (
     check_commas,
     check_market_list,
@@ -46,6 +51,7 @@ from radar.exchanges.common.entries import (
 )
 from radar.exchanges.common.id_pages import Wanted, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
+from radar.exchanges.common.number_search import NumberSearch
 from radar.exchanges.common.order_book import (
     SNAPSHOT_WITHIN_US,
     Change,
@@ -65,6 +71,7 @@ SNAPSHOT_LEVELS = 100
 WEIGHT_PER_S = 100
 SNAPSHOT_WEIGHT = 5
 TRADES_WEIGHT = 25
+CANDLES_WEIGHT = 2
 # A side with fewer known levels needs a new snapshot.
 LEAST_KNOWN = 20
 PAGE = 1000
@@ -182,6 +189,7 @@ _row_decoder = msgspec.json.Decoder(_Row)
 _markets_decoder = msgspec.json.Decoder(_Markets)
 _market_decoder = msgspec.json.Decoder(_Market)
 _symbol_decoder = msgspec.json.Decoder(_Symbol)
+_candle_decoder = msgspec.json.Decoder(list[Raw])
 
 
 class Binance(Exchange):
@@ -204,6 +212,20 @@ class Binance(Exchange):
     recent_trades_full = PAGE
     recent_trades_cost_s = TRADES_WEIGHT / WEIGHT_PER_S
     proves_trades = True
+    trade_history = "all"
+    candle_history = CandleHistory(
+        {
+            "1m": Resolution("1m", 60),
+            "5m": Resolution("5m", 300),
+            "15m": Resolution("15m", 900),
+            "1h": Resolution("1h", 3_600),
+            "4h": Resolution("4h", 14_400),
+            "1d": Resolution("1d", 86_400),
+        },  # [doc]
+        page=PAGE,
+        day_zone="UTC",
+        cost_s=CANDLES_WEIGHT / WEIGHT_PER_S,
+    )
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets that trade.
@@ -246,6 +268,53 @@ class Binance(Exchange):
     def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
         """Return the requests for a hole, upward by ID."""
         return BinanceBackfill(market, first_id, last_id)
+
+    def find_trade(self, market: Market, time_us: int) -> TradeSearch:
+        """Return the requests for the first trade of a time.
+
+        Only `aggTrades` takes a time, and clients report contradictory answers [code]; so the
+        numbers themselves are searched.
+        """
+        return NumberSearch(
+            time_us,
+            self.recent_trades_path(market),
+            lambda number: _historical_path(market, number),
+            lambda body, now_us: self.parse_recent_trades(body, market, now_us),
+            PAGE,
+            TRADES_WEIGHT / WEIGHT_PER_S,
+        )
+
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return the path of candles; both times are in milliseconds and included [doc]."""
+        return (
+            f"/api/v3/klines?symbol={quote(market.symbol, safe='')}&interval={resolution.code}"
+            f"&startTime={-(-first_us // 1000)}&endTime={-(-end_us // 1000) - 1}&limit={PAGE}"
+        )
+
+    def parse_candles(
+        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
+    ) -> Candles:
+        """Return the candles, oldest first.
+
+        [[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",
+          1499644799999,"2434.19055334",308,"1756.87402397","28.46694368","0"],…] [doc]
+        """
+        check_candles(body, market)
+        try:
+            rows = _rows_decoder.decode(body)
+        except NOT_DECODABLE as error:
+            what = f"the candles of {market.symbol}"
+            raise ExchangeUnavailable(_fault(what, body, error)) from error
+        return read_candles(
+            map(_candle, rows),
+            NAME,
+            market,
+            resolution,
+            self.candle_history.day_zone,
+            received_at_us,
+        )
 
 
 class _Waiting(NamedTuple):
@@ -532,8 +601,7 @@ class BinanceBackfill:
     @property
     def path(self) -> str:
         """Path and query of the next page [doc]."""
-        symbol = quote(self._market.symbol, safe="")
-        return f"/api/v3/historicalTrades?symbol={symbol}&fromId={self._from_id}&limit={PAGE}"
+        return _historical_path(self._market, self._from_id)
 
     def take(self, body: bytes, received_at_us: int) -> RecentTrades:
         """Take a page; one without news is asked for again some times, after the caller's waits.
@@ -557,6 +625,19 @@ class BinanceBackfill:
                 )
             self.outcome = self._wanted.ended()
         return RecentTrades(found, page.invalid)
+
+
+def _historical_path(market: Market, from_id: int) -> str:
+    symbol = quote(market.symbol, safe="")
+    return f"/api/v3/historicalTrades?symbol={symbol}&fromId={from_id}&limit={PAGE}"
+
+
+def _candle(row: Raw) -> Row | None:
+    try:
+        time, opened, high, low, close, volume = _candle_decoder.decode(row)[:6]
+        return Row(unix_us(int(time)), opened, high, low, close, volume)
+    except NOT_DECODABLE:
+        return None
 
 
 def _fault(what: str, body: bytes, error: BaseException) -> str:

@@ -35,6 +35,7 @@ from radar.exchanges.base import (
     Stream,
     StreamRequest,
     Subscribed,
+    TradeSearch,
     brief,
 )
 from radar.exchanges.common.entries import (
@@ -45,6 +46,7 @@ from radar.exchanges.common.entries import (
 )
 from radar.exchanges.common.id_pages import DownwardPages, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
+from radar.exchanges.common.number_search import NumberSearch
 from radar.exchanges.common.order_book import BookKeeper, Change, changes
 from radar.exchanges.common.timer import Timer
 from radar.records import Market, Trade, TradeSide
@@ -128,6 +130,7 @@ class Coinbase(Exchange):
     markets_path = "/products"  # [doc]
     recent_trades_full = PAGE
     proves_trades = True
+    trade_history = "all"
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the markets that trade.
@@ -162,6 +165,16 @@ class Coinbase(Exchange):
             last_id,
             lambda below: f"{_trades_path(market)}&after={below}",  # [doc]
             lambda body, now_us: self.parse_recent_trades(body, market, now_us),
+        )
+
+    def find_trade(self, market: Market, time_us: int) -> TradeSearch:
+        """Return the requests for the first trade of a time; REST takes only numbers [doc]."""
+        return NumberSearch(
+            time_us,
+            _trades_path(market),
+            lambda number: f"{_trades_path(market)}&after={number + PAGE}",
+            lambda body, now_us: self.parse_recent_trades(body, market, now_us),
+            PAGE,
         )
 
 

@@ -25,6 +25,8 @@ from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
+    CandleHistory,
+    Candles,
     Event,
     Exchange,
     Goodbye,
@@ -34,12 +36,15 @@ from radar.exchanges.base import (
     Outcome,
     RecentTrades,
     Refused,
+    Resolution,
     Send,
     Stream,
     StreamRequest,
     Subscribed,
+    TradeSearch,
     brief,
 )
+from radar.exchanges.common.candles import Row, check_candles, read_candles
 from radar.exchanges.common.entries import (
     check_market_list,
     check_trades,
@@ -48,6 +53,7 @@ from radar.exchanges.common.entries import (
 )
 from radar.exchanges.common.id_pages import Wanted, read_rows
 from radar.exchanges.common.literals import NOT_DECODABLE, amount, plain, text_of
+from radar.exchanges.common.number_search import time_of_us
 from radar.exchanges.common.order_book import BookKeeper, changes
 from radar.exchanges.common.timer import Timer
 from radar.records import GapCause, Market, Trade, TradeSide
@@ -62,6 +68,7 @@ TOO_FAST = "Exceeded msg rate"
 SUBSCRIBE_AGAIN_US = 3_000_000
 PING_EVERY_US = 30_000_000  # it closes after about a minute without activity [doc]
 PAGE = 1000
+CANDLES = 720  # older ones do not exist [doc]
 # A trade arrives later than its time says, and clocks differ: a backfill starts earlier by this,
 # and ten times as much after each page that starts behind the hole.
 MARGIN_NS = 10_000_000_000
@@ -179,6 +186,20 @@ class Kraken(Exchange):
     )
     recent_trades_full = PAGE
     proves_trades = True
+    trade_history = "all"
+    candle_history = CandleHistory(
+        {
+            "1m": Resolution("1", 60),
+            "5m": Resolution("5", 300),
+            "15m": Resolution("15", 900),
+            "1h": Resolution("60", 3_600),
+            "4h": Resolution("240", 14_400),
+            "1d": Resolution("1440", 86_400),
+        },  # [doc]
+        page=CANDLES,
+        day_zone="UTC",
+        kept=CANDLES,
+    )
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the markets that trade.
@@ -215,6 +236,72 @@ class Kraken(Exchange):
     def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
         """Return the requests for a hole: by time, from before the last good trade."""
         return KrakenBackfill(market, first_id, last_id, since_us)
+
+    def find_trade(self, market: Market, time_us: int) -> TradeSearch:
+        """Return the requests for the first trade of a time."""
+        return KrakenSearch(market, time_us)
+
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return the path of the candles since a time, in seconds and excluded [doc]."""
+        pair = quote(market.code or market.symbol, safe="")
+        minutes, since_s = resolution.code, -(-first_us // 1_000_000) - 1
+        return f"/0/public/OHLC?pair={pair}&interval={minutes}&since={since_s}"
+
+    def parse_candles(
+        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
+    ) -> Candles:
+        """Return the candles, oldest first; the last one is unfinished.
+
+        {"error":[],"result":{"XXBTZUSD":[[1688671200,"30306.1","30306.2","30305.7","30305.7",
+         "30306.1","3.39243896",23],…],"last":1688672160}} [doc]
+        """
+        check_candles(body, market)
+        rows, _ = _page_of(body, market)
+        return read_candles(
+            map(_candle, rows),
+            NAME,
+            market,
+            resolution,
+            self.candle_history.day_zone,
+            received_at_us,
+        )
+
+
+class KrakenSearch:
+    """Reads the trades since a time; the first of them is the wanted one; see `TradeSearch`."""
+
+    cost_s = 0.0
+
+    def __init__(self, market: Market, time_us: int) -> None:
+        self._market = market
+        self._time_us = time_us
+        self._since_ns = max(0, time_us * 1000 - 1)  # excluded [code]
+        self._wants_newest = False
+        self.found: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Path and query of the next page [doc]."""
+        newest = EXCHANGE.recent_trades_path(self._market)
+        return newest if self._wants_newest else f"{newest}&since={self._since_ns}"
+
+    def take(self, body: bytes, received_at_us: int) -> None:
+        """Take a page; if it is empty, the newest trade of all is the one before."""
+        rows, last_ns = _page_of(body, self._market)
+        trades = read_rows(
+            rows, lambda row, now_us: _parse_row(row, self._market, now_us), received_at_us
+        ).trades
+        first = next((each for each in trades if time_of_us(each) >= self._time_us), None)
+        if first is not None:
+            self.found = first.sequence
+        elif self._wants_newest or (trades and last_ns <= self._since_ns):
+            self.found = trades[-1].sequence + 1 if trades else 1
+        elif trades:
+            self._since_ns = last_ns
+        else:
+            self._wants_newest = True
 
 
 class KrakenStream(Stream):
@@ -489,6 +576,14 @@ def _page_of(body: bytes, market: Market) -> tuple[list[Raw], int]:
         return _row_decoder.decode(rows), int(last_text)
     except (*NOT_DECODABLE, KeyError) as error:
         raise ExchangeUnavailable(f"{what}: malformed: {brief(str(error))}") from error
+
+
+def _candle(row: Raw) -> Row | None:
+    try:
+        time, opened, high, low, close, _, volume = _row_decoder.decode(row)[:7]
+        return Row(int(text_of(time)) * 1_000_000, opened, high, low, close, volume)
+    except NOT_DECODABLE:
+        return None
 
 
 def _parse_row(row: Raw, market: Market, received_at_us: int) -> Trade:

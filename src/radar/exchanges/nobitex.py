@@ -4,8 +4,8 @@ Each fact is marked with its source: [doc] the exchange's documentation, [cap] a
 traffic, [code] seen in public clients only, [?] reported once or deduced. Where a fact is only
 [code] or [?], the driver works with either reading.
 
-Units: trades and books of IRT markets are in Rial [doc, cap] and become Toman here. Candles, which
-this driver does not read, are in Toman [cap]. Quantities of markets such as 1M_PEPEIRT are in
+Units: trades and books of IRT markets are in Rial [doc, cap] and become Toman here. Candles are in
+Toman [cap]. Quantities of markets such as 1M_PEPEIRT are in
 millions of the coin; the symbol and the base keep the factor.
 """
 
@@ -21,15 +21,19 @@ from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import (
+    CandleHistory,
+    Candles,
     Event,
     Exchange,
     Limits,
     MarketList,
     RecentTrades,
+    Resolution,
     Stream,
     StreamRequest,
 )
 from radar.exchanges.common.books import both_sides
+from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_candles, read_udf, udf_query
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
 from radar.exchanges.common.entries import (
     decoded_markets,
@@ -125,6 +129,7 @@ class Nobitex(Exchange):
     markets_path = "/v2/options"  # [doc]
     other_markets_paths = ("/market/stats",)  # [doc, cap]
     recent_trades_full = 15  # an answer has 20 trades [cap]
+    candle_history = CandleHistory(UDF_RESOLUTIONS, page=500, day_zone="Asia/Tehran")  # [doc]
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the markets.
@@ -161,6 +166,28 @@ class Nobitex(Exchange):
         rows = decoded_trades(_trades_decoder, body, market).trades
         trades = read_trades(rows, lambda row: _trade(row, market, received_at_us))
         return RecentTrades(in_order(trades, received_at_us), invalid=len(rows) - len(trades))
+
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return the path of candles [doc, cap]."""
+        return f"/market/udf/history?{udf_query(market, resolution, first_us, end_us)}"
+
+    def parse_candles(
+        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
+    ) -> Candles:
+        """Return the candles, oldest first; see `read_udf` [doc, cap].
+
+        Their prices are in Toman, unlike those of all other channels [cap].
+        """
+        return read_candles(
+            read_udf(body, market),
+            NAME,
+            market,
+            resolution,
+            self.candle_history.day_zone,
+            received_at_us,
+        )
 
 
 class NobitexStream(CentrifugoStream):

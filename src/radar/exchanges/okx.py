@@ -21,6 +21,8 @@ from radar import datasets
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
+    CandleHistory,
+    Candles,
     Event,
     Exchange,
     Goodbye,
@@ -29,12 +31,15 @@ from radar.exchanges.base import (
     MarketList,
     RecentTrades,
     Refused,
+    Resolution,
     Send,
     Stream,
     StreamRequest,
     Subscribed,
+    TradeSearch,
     brief,
 )
+from radar.exchanges.common.candles import Row, check_candles, read_candles
 from radar.exchanges.common.entries import (
     check_market_list,
     check_trades,
@@ -42,7 +47,7 @@ from radar.exchanges.common.entries import (
     read_markets,
 )
 from radar.exchanges.common.id_pages import DownwardPages, read_rows
-from radar.exchanges.common.literals import NOT_DECODABLE, amount, unix_us
+from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of, unix_us
 from radar.exchanges.common.order_book import BookKeeper, Change, changes, whole_sides
 from radar.exchanges.common.timer import Timer
 from radar.records import GapCause, Market, Trade, TradeSide
@@ -143,6 +148,7 @@ _books_decoder = msgspec.json.Decoder(Annotated[list[_Book], Meta(max_length=10)
 _market_decoder = msgspec.json.Decoder(_Market)
 _symbol_decoder = msgspec.json.Decoder(_Symbol)
 _answer_decoder = msgspec.json.Decoder(_Answer)
+_row_decoder = msgspec.json.Decoder(list[Raw])
 
 
 class Okx(Exchange):
@@ -160,6 +166,21 @@ class Okx(Exchange):
     )
     recent_trades_full = RECENT
     proves_trades = True
+    trade_history = "the last 3 months"  # [doc]
+    # A name without `utc` would begin at midnight of UTC+8 from six hours up [doc].
+    candle_history = CandleHistory(
+        {
+            "1m": Resolution("1m", 60),
+            "5m": Resolution("5m", 300),
+            "15m": Resolution("15m", 900),
+            "1h": Resolution("1H", 3_600),
+            "4h": Resolution("4H", 14_400),
+            "1d": Resolution("1Dutc", 86_400),
+        },
+        page=PAGE,
+        day_zone="UTC",
+        cost_s=PAGE_COST_S,
+    )
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets that trade.
@@ -202,6 +223,63 @@ class Okx(Exchange):
             lambda body, now_us: self.parse_recent_trades(body, market, now_us),
             PAGE_COST_S,
         )
+
+    def find_trade(self, market: Market, time_us: int) -> TradeSearch:
+        """Return the request for the newest trade before a time."""
+        return OkxSearch(market, time_us)
+
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return the path of the candles before a time, in milliseconds [doc]."""
+        return (
+            f"/api/v5/market/history-candles?instId={quote(market.symbol, safe='')}"
+            f"&bar={resolution.code}&after={-(-end_us // 1000)}&limit={PAGE}"
+        )
+
+    def parse_candles(
+        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
+    ) -> Candles:
+        """Return the candles, oldest first; the exchange sends the newest first.
+
+        {"code":"0","msg":"","data":[["1597026383085","3.721","3.743","3.677","3.708","8422410",
+         "22698348.04828491","12698348.04828491","1"],…]} [doc]
+        """
+        check_candles(body, market)
+        rows = _data_of(body, f"the candles of {market.symbol}")
+        return read_candles(
+            map(_candle, rows),
+            NAME,
+            market,
+            resolution,
+            self.candle_history.day_zone,
+            received_at_us,
+        )
+
+
+class OkxSearch:
+    """Asks for the newest trade before a time: the one behind it is the first; see `TradeSearch`.
+
+    Only earlier trades can be asked for by time, not later ones [doc].
+    """
+
+    cost_s = PAGE_COST_S
+
+    def __init__(self, market: Market, time_us: int) -> None:
+        self._market = market
+        self._time_ms = -(-time_us // 1000)
+        self.found: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Path and query of the request [doc]."""
+        symbol = quote(self._market.symbol, safe="")
+        return f"/api/v5/market/history-trades?instId={symbol}&type=2&after={self._time_ms}&limit=1"
+
+    def take(self, body: bytes, received_at_us: int) -> None:
+        """Take the answer; without a trade, the exchange offers none before the time."""
+        page = EXCHANGE.parse_recent_trades(body, self._market, received_at_us)
+        self.found = max((trade.sequence for trade in page.trades), default=0) + 1
 
 
 class OkxStream(Stream):
@@ -366,6 +444,14 @@ def _market(entry: Raw) -> Market | None:
     if market.state != "live":
         return None
     return Market(market.symbol, market.base.upper(), market.quote.upper())
+
+
+def _candle(row: Raw) -> Row | None:
+    try:
+        time, opened, high, low, close, volume = _row_decoder.decode(row)[:6]
+        return Row(unix_us(int(text_of(time))), opened, high, low, close, volume)
+    except NOT_DECODABLE:
+        return None
 
 
 def _shown_name(entry: Raw) -> str:

@@ -20,18 +20,22 @@ from radar.codec.message_format import MAX_LEVELS
 from radar.datasets import Dataset
 from radar.errors import InvalidFrame
 from radar.exchanges.base import (
+    CandleHistory,
+    Candles,
     Event,
     Exchange,
     Hello,
     Limits,
     MarketList,
     RecentTrades,
+    Resolution,
     Send,
     Stream,
     StreamRequest,
     Subscribed,
     brief,
 )
+from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_candles, read_udf, udf_query
 from radar.exchanges.common.entries import decoded_markets, decoded_trades, read_markets
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
@@ -143,6 +147,8 @@ class Wallex(Exchange):
         max_pongs=100,  # [?]
     )
     recent_trades_full = 100  # about 200 of them [doc]; the half is on the safe side
+    # No limit of an answer is known [?]; Nobitex, with the same format, sends 500.
+    candle_history = CandleHistory(UDF_RESOLUTIONS, page=500, day_zone="Asia/Tehran", cost_s=0.1)
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets.
@@ -179,6 +185,25 @@ class Wallex(Exchange):
             except InvalidFrame:
                 continue
         return RecentTrades(trades, invalid=len(latest) - len(trades))
+
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return the path of candles [code]."""
+        return f"/v1/udf/history?{udf_query(market, resolution, first_us, end_us)}"
+
+    def parse_candles(
+        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
+    ) -> Candles:
+        """Return the candles, oldest first, in Toman; see `read_udf` [code]."""
+        return read_candles(
+            read_udf(body, market),
+            NAME,
+            market,
+            resolution,
+            self.candle_history.day_zone,
+            received_at_us,
+        )
 
 
 class WallexStream(Stream):

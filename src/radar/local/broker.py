@@ -71,7 +71,11 @@ class _Broker:
     """The broker's process, and the end of its log output.
 
     Attributes:
+        port: Where it listens.
         lost: Done when no new connection to it is possible any more.
+        tail: The end of its log output.
+        listens: Set when it says so itself: a port that answers may be another process's.
+        ended: Done with its exit code.
     """
 
     def __init__(
@@ -88,7 +92,6 @@ class _Broker:
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost = never if network is None else network.lost
         self.tail = b""
-        # Set by the broker's own message: a port that answers may be another process's.
         self.listens = asyncio.Event()
         self.ended = asyncio.ensure_future(self._wait())
         self._process = process

@@ -307,6 +307,8 @@ class Producer:
                     trade = message_format.decode_trade(message.value() or b"")
                 except InvalidMessage:
                     continue  # no producer of radar wrote it
+                if message_format.HISTORY_HEADER in dict(message.headers() or ()):
+                    continue  # the trades between its period and now are no hole
                 if trade.source == self._exchange.name and trade.sequence:
                     sequences.begin(trade.symbol, trade.sequence, trade.received_at_us)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 
+from radar_simulator import wire
 from radar_simulator.dialects.common.base import (
     Action,
     Answer,
@@ -24,6 +25,7 @@ from radar_simulator.dialects.common.base import (
 from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 MAX_STREAMS = 1024
+INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
 WHOLE = {f"depth{levels}": levels for levels in (5, 10, 20)}
 
 
@@ -179,6 +181,8 @@ class Simulated(Dialect):
                 return answer(self._exchange_info(request))
             case "/api/v3/depth" | "/api/v3/trades" | "/api/v3/historicalTrades":
                 pass
+            case "/api/v3/klines":
+                pass
             case _:
                 return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>")
         market = self.markets.get(request.query.get("symbol", ""))
@@ -187,6 +191,8 @@ class Simulated(Dialect):
         if request.path == "/api/v3/depth":
             return answer(self._snapshot(market, request.number("limit", 100, 5000)))
         limit = request.number("limit", 500, 1000)
+        if request.path == "/api/v3/klines":
+            return _klines(market, request, limit)
         trades = market.newest(limit)
         if request.path == "/api/v3/historicalTrades" and "fromId" in request.query:
             trades = market.from_id(request.number("fromId", 0, 1 << 62), limit)
@@ -200,9 +206,13 @@ class Simulated(Dialect):
             return next(
                 w for most, w in ((100, 5), (500, 25), (1000, 50), (5000, 250)) if limit <= most
             )
-        return {"/api/v3/exchangeInfo": 20, "/api/v3/ping": 1, "/api/v3/time": 1}.get(
-            request.path, 25
-        )
+        weights = {
+            "/api/v3/exchangeInfo": 20,
+            "/api/v3/ping": 1,
+            "/api/v3/time": 1,
+            "/api/v3/klines": 2,
+        }
+        return weights.get(request.path, 25)
 
     def throttled(self, retry_s: int, now_us: int, *, banned: bool) -> Answer:
         """Refuse: 429 first, 418 if the client goes on."""
@@ -249,6 +259,33 @@ class Simulated(Dialect):
             "exchangeFilters": [],
             "symbols": symbols,
         }
+
+
+def _klines(market: Market, request: Request, limit: int) -> Answer:
+    """Write candles, oldest first: from a time on, else the newest ones."""
+    if (minutes := INTERVALS.get(request.query.get("interval", ""))) is None:
+        return answer({"code": -1120, "msg": "Invalid interval."}, status=400)
+    first_ms = request.number("startTime", 0, 1 << 62)
+    last_ms = request.number("endTime", request.now_us // 1000, 1 << 62)
+    groups = wire.candle_groups(market.model, minutes, -(-first_ms // 1000), last_ms // 1000)
+    candles = wire.joined(groups)
+    chosen = candles[:limit] if "startTime" in request.query else candles[-limit:]
+    unit = 1 if "MICROSECOND" in request.headers.get("x-mbx-time-unit", "").upper() else 1000
+    rows = [
+        [
+            each.opened_s * 1_000_000 // unit,
+            *(market.padded_price(ticks, 8) for ticks in each[1:5]),
+            market.padded_quantity(each.volume, 8),
+            ((each.opened_s + minutes * 60) * 1_000_000 - unit) // unit,
+            "0.00000000",
+            0,
+            "0.00000000",
+            "0.00000000",
+            "0",
+        ]
+        for each in chosen
+    ]
+    return answer(rows)
 
 
 def _texts(params: Json) -> bool:

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable, Sequence
 
+from radar_simulator import wire
 from radar_simulator.dialects.common.base import (
     Action,
     Answer,
@@ -31,6 +32,8 @@ TWICE_EVERY = 20
 
 # REST's own names: the key of the market's answer, the alternative name, the old socket name.
 OLD_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
+INTERVALS = (1, 5, 15, 30, 60, 240, 1440)
+NEWEST_CANDLES = 720
 KEYED = ("XBT", "XDG", "ETH", "LTC", "XRP", "XLM", "ETC", "ZEC")
 
 
@@ -220,7 +223,7 @@ class Simulated(Dialect):
                 return _result({"status": "online", "timestamp": iso(request.now_us, 0)})
             case "/0/public/AssetPairs":
                 return _result(dict(map(_pair, self.markets.values())))
-            case "/0/public/Trades" | "/0/public/Depth":
+            case "/0/public/Trades" | "/0/public/Depth" | "/0/public/OHLC":
                 pass
             case _:
                 return _error("EGeneral:Unknown method")
@@ -233,6 +236,8 @@ class Simulated(Dialect):
             since_ns = request.number("since", 0, 1 << 62) if "since" in request.query else None
         except ValueError:
             return _error("EGeneral:Invalid arguments")
+        if request.path == "/0/public/OHLC":
+            return _candles(market, pair, request)
         if request.path == "/0/public/Depth":
             return _result({pair: _depth(market, count, request.now_us // 1_000_000)})
         return _history(market, pair, since_ns, max(1, count))
@@ -369,6 +374,28 @@ def _history(market: Market, pair: str, since_ns: int | None, count: int) -> Ans
     last = str(_nanoseconds(page[-1]) if page else since_ns or 0)
     given = _result({pair: rows, "last": last})
     return Answer(given.status, given.body, trades=page)
+
+
+def _candles(market: Market, pair: str, request: Request) -> Answer:
+    """Write the newest candles since a time; the last one is unfinished."""
+    minutes = request.number("interval", 1, 21_600)
+    if minutes not in INTERVALS:
+        return _error("EGeneral:Invalid arguments")
+    since_s = request.number("since", 0, 1 << 40)
+    groups = wire.candle_groups(market.model, minutes, since_s + 1, 1 << 40)
+    candles = wire.joined(groups)[-NEWEST_CANDLES:]
+    rows = [
+        [
+            each.opened_s,
+            *(market.padded_price(ticks, 5) for ticks in each[1:5]),
+            market.padded_price(each.close, 5),
+            market.padded_quantity(each.volume, QUANTITY_PLACES),
+            1,
+        ]
+        for each in candles
+    ]
+    last = candles[-2].opened_s if len(candles) > 1 else since_s
+    return _result({pair: rows, "last": last})
 
 
 def _depth(market: Market, count: int, second: int) -> Json:

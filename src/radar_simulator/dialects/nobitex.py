@@ -3,12 +3,22 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from radar_simulator.dialects.common.base import Answer, Json, Request, TopicKind, answer, encode
+from radar_simulator import wire
+from radar_simulator.dialects.common.base import (
+    Answer,
+    Json,
+    Request,
+    TopicKind,
+    answer,
+    encode,
+    raw,
+)
 from radar_simulator.dialects.common.centrifugo import CentrifugoDialect
 from radar_simulator.dialects.common.markets import BookUpdate, Levels, Market, Trade
 
 LEVELS = 24
 REST_TRADES = 20
+CANDLES = 500
 
 
 class Simulated(CentrifugoDialect):
@@ -68,6 +78,8 @@ class Simulated(CentrifugoDialect):
         if request.path == "/v3/orderbook/all":
             books = {symbol: _rest_book(each) for symbol, each in self.markets.items()}
             return answer({"status": "ok", **books})
+        if request.path == "/market/udf/history":
+            return self._candles(request)
         kind, _, symbol = request.path.rpartition("/")
         market = self.markets.get(symbol)
         if kind not in ("/v2/trades", "/v3/orderbook"):
@@ -83,6 +95,24 @@ class Simulated(CentrifugoDialect):
         groups = [list(group) for _, group in groupby(trades, key=lambda each: each.time_us)]
         rows = [_trade(trade) for group in reversed(groups) for trade in group]
         return answer({"status": "ok", "trades": rows}, trades)
+
+    def _candles(self, request: Request) -> Answer:
+        """Answer candles, in Toman although all other prices are in Rial."""
+        symbol = request.query.get("symbol", "")
+        if symbol == "USDTIRT":  # the content network refuses this one
+            return Answer(403, b"<html><body>403</body></html>", content_type="text/html")
+        market = self.markets.get(symbol)
+        if market is None:
+            return answer({"s": "error", "errmsg": "Invalid symbol!"})
+        minutes = wire.RESOLUTION_MINUTES.get(request.query.get("resolution", ""))
+        if minutes is None:
+            return answer({"s": "error", "errmsg": "Invalid resolution!"})
+        from_s, to_s = request.number("from", 0, 1 << 40), request.number("to", 0, 1 << 40)
+        groups = wire.candle_groups(market.model, minutes, from_s, to_s, wire.TEHRAN_MINUTES)
+        candles = wire.joined(groups)[-CANDLES:]
+        if not candles:
+            return answer({"s": "no_data"})
+        return answer({"s": "ok", **_columns(market, candles)})
 
     def throttled(self, retry_s: int, now_us: int, *, banned: bool) -> Answer:
         """Refuse, and give the wait in the body."""
@@ -105,6 +135,23 @@ class Simulated(CentrifugoDialect):
                 s: "10" if m.factor == 10 else _step(m.listing.price_precision) for s, m in markets
             },
         }
+
+
+def _columns(market: Market, candles: Sequence[wire.CandleTicks]) -> Json:
+    """Write columns of numbers with a point."""
+
+    def price(ticks: int) -> Json:
+        text = wire.number(ticks, market.listing.price_precision)
+        return raw(text if "." in text else f"{text}.0")
+
+    return {
+        "t": [each.opened_s for each in candles],
+        "o": [price(each.open) for each in candles],
+        "h": [price(each.high) for each in candles],
+        "l": [price(each.low) for each in candles],
+        "c": [price(each.close) for each in candles],
+        "v": [raw(market.quantity(each.volume)) for each in candles],
+    }
 
 
 def _step(decimals: int) -> str:

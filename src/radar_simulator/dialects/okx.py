@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from radar_simulator import wire
 from radar_simulator.dialects.common.base import (
     Action,
     Answer,
@@ -26,6 +27,8 @@ CHANNELS = {
     "/ws/v5/public": ("trades", "books", "books5"),
     "/ws/v5/business": ("trades-all",),
 }
+# Minutes of a candle; a day of UTC+8 would be 1D.
+BARS = {"1m": 1, "5m": 5, "15m": 15, "1H": 60, "4H": 240, "1Dutc": 1440}
 SIGN_OF_LIFE_US = 60_000_000
 """A book that does not change gets an empty update after so long."""
 
@@ -204,6 +207,13 @@ class Simulated(Dialect):
                 return _data([self._rest_book(market, size)])
             case "/api/v5/market/trades":
                 trades = market.newest(request.number("limit", 100, 500))
+            case "/api/v5/market/history-candles" | "/api/v5/market/candles":
+                return _candles(market, request)
+            case "/api/v5/market/history-trades" if request.query.get("type") == "2":
+                # By time, only earlier trades can be asked for.
+                after_ms = request.number("after", 1 << 62, 1 << 62)
+                earlier = [each for each in market.trades if each.time_us // 1000 < after_ms]
+                trades = earlier[-request.number("limit", 100, 100) :]
             case "/api/v5/market/history-trades" if "after" in request.query:
                 after = request.number("after", 0, 1 << 62)
                 trades = market.before_id(after, request.number("limit", 100, 100))
@@ -233,6 +243,27 @@ def _error(session: Session, code: str, text: str) -> str:
 
 def _data(rows: Json, trades: Sequence[Trade] = ()) -> Answer:
     return answer({"code": "0", "msg": "", "data": rows}, trades)
+
+
+def _candles(market: Market, request: Request) -> Answer:
+    """Write candles, newest first; the newest one may be unfinished."""
+    if (minutes := BARS.get(request.query.get("bar", "1m"))) is None:
+        return answer({"code": "51000", "data": [], "msg": "Parameter bar  error"})
+    after_ms = request.number("after", 1 << 62, 1 << 62)
+    last_s = -(-after_ms // 1000) - 1
+    candles = wire.joined(wire.candle_groups(market.model, minutes, 0, last_s))
+    rows = [
+        [
+            str(each.opened_s * 1000),
+            *(market.price(ticks) for ticks in each[1:5]),
+            market.quantity(each.volume),
+            "0",
+            "0",
+            "1" if (each.opened_s + minutes * 60) * 1_000_000 <= request.now_us else "0",
+        ]
+        for each in candles[-request.number("limit", 100, 100) :]
+    ]
+    return _data(rows[::-1])
 
 
 def _trade(trade: Trade, lots: int) -> Json:

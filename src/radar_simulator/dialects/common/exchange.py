@@ -172,6 +172,13 @@ class DialectExchange:
                 self._publish_book(update, now)
             self._flush()
 
+    def remember(self) -> None:
+        """Let the trades of the time before the start happen; the ledger has begun already."""
+        for at_us, count in self._options.past(_now_us()):
+            if at_us < self._last_us and not self._orders:
+                self._last_us = 0
+            self._publish(self.market.trade(at_us / 1e6, count), 0.0, at_us)
+
     def trade(self, count: int, symbol: str | None, now: float) -> list[LedgerTrade]:
         """Make trades happen now, besides the regular ones.
 
@@ -184,9 +191,11 @@ class DialectExchange:
         """Whether every trade handed to a socket that is still open is known to have arrived."""
         return all(client.drained for client in self._clients.values())
 
-    def _publish(self, events: Iterable[object], now: float) -> list[LedgerTrade]:
+    def _publish(
+        self, events: Iterable[object], now: float, at_us: int | None = None
+    ) -> list[LedgerTrade]:
         """Publish events of the model: all its trades first, then books, each as it is then."""
-        now_us = _now_us()
+        now_us = _now_us() if at_us is None else at_us
         trades: dict[str, list[Trade]] = {}
         entries: list[LedgerTrade] = []
         self._orders_at = self._orders
