@@ -22,6 +22,7 @@ from hostile_exchange import (
 )
 from producing import Topic, metric, producing, until
 from radar.datasets import DEPTH, GAPS, TRADES, WATCHES, Dataset
+from radar.exchanges.common.entries import MAX_ENTRIES
 from radar.producer import shard
 from radar.producer.markets import ABSENT_LISTS
 from radar.settings import Settings
@@ -236,7 +237,8 @@ def answer(body: bytes) -> Answer:
     return script
 
 
-MANY = listed("USDTTMN", *(f"X{n}TMN" for n in range(100_000)))
+MANY = listed("USDTTMN", *(f"X{n}TMN" for n in range(MAX_ENTRIES - 1)))
+TOO_MANY = listed("USDTTMN", *(f"X{n}TMN" for n in range(MAX_ENTRIES)))
 NESTED = b'{"result":' + b"[" * 5_000_000 + b"]" * 5_000_000 + b"}"
 EVIL_NAMES = [
     '"><img src=x onerror=alert(1)>', "A" * 5000, "\u202eNMTCTB", "BTC\0TMN", "../../../etc/passwd",
@@ -275,13 +277,14 @@ def test_market_list_that_means_harm_is_recorded_as_far_as_it_is_allowed(
     "body",
     [
         NESTED,
+        TOO_MANY,
         MARKETS.replace(b"USDTTMN", b"USDT\xff\xfeTMN"),
         b"[" * 1000,
         b'{"result":{"markets":[]}}',
         b'{"result":{"markets":[{"symbol":1e999}]}}',
         b"",
     ],
-    ids=["nested", "no UTF-8", "open", "empty", "number", "nothing"],
+    ids=["nested", "too many", "no UTF-8", "open", "empty", "number", "nothing"],
 )
 def test_market_list_that_cannot_be_read_is_asked_for_again(
     kafka_settings: Settings, body: bytes
