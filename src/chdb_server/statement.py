@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from typing import NamedTuple
 
 from chdb_server.errors import Rejected
 
@@ -132,43 +133,60 @@ class Statement:
         return self.text + clause.encode() + self.tail
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
+    """One token.
+
+    Attributes:
+        text: As it stands in the statement.
+        start: Where it begins in the text.
+        end: Where it ends.
+        depth: How many brackets are open around it.
+        word: In capitals; empty unless the token is a bare word.
+        is_open: It is a quote or a comment that the text does not close.
+    """
+
     text: bytes
     start: int
     end: int
     depth: int
     word: str
-    """In capitals; empty unless the token is a bare word."""
     is_open: bool = False
-    """It is a quote or a comment that the text does not close."""
 
 
 def _tokens(sql: bytes) -> Iterator[_Token]:
-    depth = number = position = open_heredocs = 0
-    while match := _TOKEN.match(sql, position):
-        start, position = match.span()
-        number += 1
-        if number > MAX_TOKENS:
-            raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
-        if match.lastgroup == "space":
-            continue
-        text = match.group()
-        if match.lastgroup == "heredoc":
-            closing = sql.find(text, position)
-            if closing >= 0:
-                position = closing + len(text)
-                text = sql[start:position]
-            else:
+    depth = 0
+    for start, end, text, group in _pieces(sql):
+        word = text.decode("latin-1").upper() if group == "word" else ""
+        if text in (b")", b"]", b"}"):
+            depth -= 1
+        yield _Token(text, start, end, depth, word, group == "open")
+        if text in (b"(", b"[", b"{"):
+            depth += 1
+
+
+def _pieces(sql: bytes) -> Iterator[tuple[int, int, bytes, str | None]]:
+    """Yield start, end, text and group of each token but white space and comments."""
+    number = position = open_heredocs = 0
+    while position < len(sql):
+        for match in _TOKEN.finditer(sql, position):
+            group = match.lastgroup
+            number += 1
+            if number > MAX_TOKENS:
+                raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Max query size exceeded")
+            if group == "space":
+                continue
+            start, end = match.span()
+            if group == "heredoc" and (closing := sql.find(match[0], end)) >= 0:
+                position = closing + end - start
+                yield start, position, sql[start:position], group
+                break  # and go on behind it
+            if group == "heredoc":
                 open_heredocs += 1
                 if open_heredocs > MAX_OPEN_HEREDOCS:
                     raise Rejected(SYNTAX_ERROR, "SYNTAX_ERROR", "Too many heredocs are not closed")
-        word = text.decode("latin-1").upper() if match.lastgroup == "word" else ""
-        if text in (b")", b"]", b"}"):
-            depth -= 1
-        yield _Token(text, start, position, depth, word, match.lastgroup == "open")
-        if text in (b"(", b"[", b"{"):
-            depth += 1
+            yield start, end, match[0], group
+        else:
+            return
 
 
 def classify(sql: bytes) -> Statement:
