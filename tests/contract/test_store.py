@@ -286,13 +286,22 @@ def record(store: Store, checksums: Sequence[str]) -> None:
     store.command(f"INSERT INTO schema_migrations (version, name, checksum) VALUES {values}")
 
 
-def test_migrate_of_a_database_with_all_migrations_before_the_baseline_runs_no_statement(
-    store: Store, store_settings: Settings
+def test_migrate_of_a_database_with_all_migrations_before_the_baseline_runs_only_later_ones(
+    store: Store, store_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, BEFORE_BASELINE)
-    restricted = Restricted(store_settings)
-    assert migrate(restricted, store_settings.retention_days) == []
-    restricted.close()
+    ran: list[str] = []
+    command = store.command
+
+    def run(sql: str) -> None:
+        ran.append(sql)
+        command(sql)
+
+    monkeypatch.setattr(store, "command", run)
+    later = migrations()[1:]
+    assert migrate(store, store_settings.retention_days) == later
+    assert not set(ran) & set(migrations()[0].statements)
+    assert set(ran) >= {statement for each in later for statement in each.statements}
 
 
 def test_migrate_of_a_database_from_before_the_baseline_applies_later_migrations(
@@ -303,8 +312,9 @@ def test_migrate_of_a_database_from_before_the_baseline_applies_later_migrations
         (tmp_path / f"{migration.version:04}_{migration.name}.sql").write_text(migration.sql)
     (tmp_path / "9001_later.sql").write_text("CREATE OR REPLACE VIEW later AS SELECT 1 AS one;")
     monkeypatch.setattr(schema, "FOLDER", tmp_path)
+    known = [migration.name for migration in migrations()[1:-1]]
     applied = migrate(store, store_settings.retention_days)
-    assert [migration.name for migration in applied] == ["later"]
+    assert [migration.name for migration in applied] == [*known, "later"]
     assert store.rows("SELECT one FROM later") == [(1,)]
     assert migrate(store, store_settings.retention_days) == []
 
