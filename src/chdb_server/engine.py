@@ -10,7 +10,7 @@ statement", "KILL statement", "Server settings", "INTO OUTFILE clause".
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +190,7 @@ class Engine:
             "parse": _SERVER_LIKE | read_limits | {"max_query_size": str(config.MAX_QUERY_BYTES)},
         }
         self._idle: dict[Purpose, list[Handle]] = {purpose: [] for purpose in self._bases}
-        self._checked: OrderedDict[bytes, bytes] = OrderedDict()
+        self._passed: OrderedDict[Hashable, None] = OrderedDict()
         self._lock = threading.Lock()
         # The engine lives as long as any session does; this one keeps it alive.
         self._anchor = _connect(self._address, self.path)
@@ -247,6 +247,11 @@ class Engine:
             Rejected: It is no statement, several, another kind of statement, or one that no user
                 may run (`check_canonical`).
         """
+        checked = (sql, kind, own_file_clauses, read_only)
+        with self._lock:
+            if checked in self._passed:
+                self._passed.move_to_end(checked)
+                return
         check_canonical(
             self._canonical(sql),
             kind,
@@ -254,26 +259,21 @@ class Engine:
             read_only=read_only,
             table_functions=self._table_functions,
         )
+        if len(sql) <= MAX_CHECKED_BYTES:
+            with self._lock:
+                self._passed[checked] = None
+                if len(self._passed) > MAX_CHECKED:
+                    self._passed.popitem(last=False)
 
     def _canonical(self, sql: bytes) -> bytes:
         """Return a statement in the form of the engine's parser: no comments, plain quotes."""
-        with self._lock:
-            if (known := self._checked.get(sql)) is not None:
-                self._checked.move_to_end(sql)
-                return known
         with self.handle("parse") as handle:
             try:
-                canonical, _ = handle.query(_FORMAT_QUERY, "TSVRaw", {"sql": sql.hex()})
+                return handle.query(_FORMAT_QUERY, "TSVRaw", {"sql": sql.hex()})[0]
             except Rejected as error:
                 # The engine appends our own query, in which the statement stood.
                 detail = error.detail.partition(": In scope SELECT formatQuery")[0]
                 raise Rejected(error.code, error.name, detail) from error
-        if len(sql) <= MAX_CHECKED_BYTES:
-            with self._lock:
-                self._checked[sql] = canonical
-                if len(self._checked) > MAX_CHECKED:
-                    self._checked.popitem(last=False)
-        return canonical
 
     def cancel_writing_to(self, target: str) -> None:
         """Stop the statement that writes INTO OUTFILE `target`, if it runs."""
