@@ -9,7 +9,13 @@ from radar.codec import message_format
 from radar.datasets import TRADES
 from radar.records import Trade, TradeSide
 from radar.store.client import Store
-from radar.store.history import Missing, Numbers, missing_numbers, stored_candles, stored_numbers
+from radar.store.history import (
+    MissingNumbers,
+    Numbers,
+    missing_numbers,
+    stored_candles,
+    stored_numbers,
+)
 
 BEGIN_US = 1_784_000_000_000_000
 MINUTE_US = 60_000_000
@@ -50,22 +56,22 @@ def range_of(first: int, last: int) -> Numbers:
 @pytest.mark.parametrize(
     ("stored", "missing"),
     [
-        ([], [Missing(10, 20, time_us(10))]),
+        ([], [MissingNumbers(10, 20, time_us(10))]),
         (list(range(10, 21)), []),
-        ([10], [Missing(11, 20, time_us(10))]),
-        ([20], [Missing(10, 19, time_us(10))]),
+        ([10], [MissingNumbers(11, 20, time_us(10))]),
+        ([20], [MissingNumbers(10, 19, time_us(10))]),
         (
             [12, 13, 17],
             [
-                Missing(10, 11, time_us(10)),
-                Missing(14, 16, time_us(13)),
-                Missing(18, 20, time_us(17)),
+                MissingNumbers(10, 11, time_us(10)),
+                MissingNumbers(14, 16, time_us(13)),
+                MissingNumbers(18, 20, time_us(17)),
             ],
         ),
     ],
 )
 def test_missing_numbers_are_the_ranges_without_rows(
-    stored: list[int], missing: list[Missing], store: Store
+    stored: list[int], missing: list[MissingNumbers], store: Store
 ) -> None:
     # Others of the market and another market do not count.
     fill(store, [1, 9, 21, 30])
@@ -80,7 +86,7 @@ def test_missing_numbers_are_the_ranges_without_rows(
 
 def test_numbers_begin_at_1(store: Store) -> None:
     fill(store, [2])
-    assert missing_numbers(store, range_of(1, 2), 10) == [Missing(1, 1, time_us(1))]
+    assert missing_numbers(store, range_of(1, 2), 10) == [MissingNumbers(1, 1, time_us(1))]
 
 
 def test_without_candles_none_is_stored(store: Store) -> None:

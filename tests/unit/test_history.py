@@ -14,7 +14,7 @@ from radar.cli.backfill import _period
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable, InvalidMessage, InvalidPeriod, InvalidRequest
 from radar.exchanges.base import Candles, Exchange, TradeSearch
-from radar.exchanges.common.candles import candle_amount
+from radar.exchanges.common.candles import candle_amount, read_candles
 from radar.producer.history import Period, check_offer, trade_message
 from radar.producer.trade_ids import content_of, trade_id
 from radar.records import ExchangeCandle, Market
@@ -172,8 +172,14 @@ def test_search_among_billions_of_numbers_needs_few_requests() -> None:
 
 
 def parsed(name: str, market: Market, interval: str, body: object) -> Candles:
+    return read(name, market, interval, msgspec.json.encode(body))
+
+
+def read(name: str, market: Market, interval: str, body: bytes) -> Candles:
     exchange, resolution = offer(name, interval)
-    return exchange.parse_candles(msgspec.json.encode(body), market, resolution, NOW_US)
+    assert exchange.candle_history is not None
+    rows, day_zone = exchange.candle_rows(body, market), exchange.candle_history.day_zone
+    return read_candles(rows, name, market, resolution, day_zone, NOW_US)
 
 
 def offer(name: str, interval: str) -> tuple[Exchange, Any]:
@@ -207,8 +213,7 @@ def test_candles_of_nobitex_are_in_toman_although_its_trades_are_in_rial() -> No
         b'{"s":"ok","t":[1733430600],"o":[22100000132.0],"h":[22200000000.0],"l":[22000000000],'
         b'"c":[22174000001.0],"v":[1.26e-5]}'
     )
-    exchange, resolution = offer("nobitex", "1d")
-    (candle,) = exchange.parse_candles(body, TOMAN, resolution, NOW_US).candles
+    (candle,) = read("nobitex", TOMAN, "1d", body).candles
     assert amounts(candle) == (
         "22100000132", "22200000000", "22000000000", "22174000001", "0.0000126",
     )  # fmt: skip

@@ -249,6 +249,17 @@ class CandleHistory(msgspec.Struct, frozen=True):
     kept: int = 0
 
 
+class RawCandle(msgspec.Struct, frozen=True):
+    """A candle as an answer holds it: literals, and when it begins (Unix time)."""
+
+    opened_at_us: int
+    open: msgspec.Raw
+    high: msgspec.Raw
+    low: msgspec.Raw
+    close: msgspec.Raw
+    volume: msgspec.Raw
+
+
 class Candles(NamedTuple):
     """The candles of an answer."""
 
@@ -434,10 +445,10 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def parse_candles(
-        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
-    ) -> Candles:
-        """Return the candles of an answer; others than those of the time may be among them.
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
+        """Return the candles of an answer in any order, None for an entry that is none.
+
+        Other candles than those of the time may be among them.
 
         Raises:
             ExchangeUnavailable: The answer is not a list of candles.

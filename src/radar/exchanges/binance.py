@@ -23,7 +23,6 @@ from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
     CandleHistory,
-    Candles,
     Event,
     Exchange,
     Fetch,
@@ -31,6 +30,7 @@ from radar.exchanges.base import (
     Limits,
     MarketList,
     Outcome,
+    RawCandle,
     RecentTrades,
     Refused,
     Resolution,
@@ -41,7 +41,7 @@ from radar.exchanges.base import (
     TradeSearch,
     brief,
 )
-from radar.exchanges.common.candles import Row, check_candles, read_candles
+from radar.exchanges.common.candles import check_candles
 from radar.exchanges.common.entries import (
     check_commas,
     check_market_list,
@@ -293,9 +293,7 @@ class Binance(Exchange):
             f"&startTime={-(-first_us // 1000)}&endTime={-(-end_us // 1000) - 1}&limit={PAGE}"
         )
 
-    def parse_candles(
-        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
-    ) -> Candles:
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
         """Return the candles, oldest first.
 
         [[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",
@@ -307,14 +305,7 @@ class Binance(Exchange):
         except NOT_DECODABLE as error:
             what = f"the candles of {market.symbol}"
             raise ExchangeUnavailable(_fault(what, body, error)) from error
-        return read_candles(
-            map(_candle, rows),
-            NAME,
-            market,
-            resolution,
-            self.candle_history.day_zone,
-            received_at_us,
-        )
+        return map(_candle, rows)
 
 
 class _Waiting(NamedTuple):
@@ -632,10 +623,10 @@ def _historical_path(market: Market, from_id: int) -> str:
     return f"/api/v3/historicalTrades?symbol={symbol}&fromId={from_id}&limit={PAGE}"
 
 
-def _candle(row: Raw) -> Row | None:
+def _candle(row: Raw) -> RawCandle | None:
     try:
         time, opened, high, low, close, volume = _candle_decoder.decode(row)[:6]
-        return Row(unix_us(int(time)), opened, high, low, close, volume)
+        return RawCandle(unix_us(int(time)), opened, high, low, close, volume)
     except NOT_DECODABLE:
         return None
 

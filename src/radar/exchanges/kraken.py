@@ -26,7 +26,6 @@ from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
     CandleHistory,
-    Candles,
     Event,
     Exchange,
     Goodbye,
@@ -34,6 +33,7 @@ from radar.exchanges.base import (
     Limits,
     MarketList,
     Outcome,
+    RawCandle,
     RecentTrades,
     Refused,
     Resolution,
@@ -44,10 +44,10 @@ from radar.exchanges.base import (
     TradeSearch,
     brief,
 )
-from radar.exchanges.common.candles import Row, check_candles, read_candles
 from radar.exchanges.common.entries import (
+    MAX_TRADE_COMMAS,
+    check_commas,
     check_market_list,
-    check_trades,
     known_market,
     read_markets,
 )
@@ -230,7 +230,7 @@ class Kraken(Exchange):
         {"error":[],"result":{"XXBTZUSD":[["83930.30000","0.00005100",1790359840.9392912,"s","l",
          "",109118758],…],"last":"1790359841138228746"}} [doc]
         """
-        rows, _ = _page_of(body, market)
+        rows, _ = _page_of(body, f"the trades of {market.symbol}")
         return read_rows(rows, lambda row, now_us: _parse_row(row, market, now_us), received_at_us)
 
     def backfill(self, market: Market, first_id: int, last_id: int, since_us: int) -> BackfillPages:
@@ -249,24 +249,14 @@ class Kraken(Exchange):
         minutes, since_s = resolution.code, -(-first_us // 1_000_000) - 1
         return f"/0/public/OHLC?pair={pair}&interval={minutes}&since={since_s}"
 
-    def parse_candles(
-        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
-    ) -> Candles:
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
         """Return the candles, oldest first; the last one is unfinished.
 
         {"error":[],"result":{"XXBTZUSD":[[1688671200,"30306.1","30306.2","30305.7","30305.7",
          "30306.1","3.39243896",23],…],"last":1688672160}} [doc]
         """
-        check_candles(body, market)
-        rows, _ = _page_of(body, market)
-        return read_candles(
-            map(_candle, rows),
-            NAME,
-            market,
-            resolution,
-            self.candle_history.day_zone,
-            received_at_us,
-        )
+        rows, _ = _page_of(body, f"the candles of {market.symbol}")
+        return map(_candle, rows)
 
 
 class KrakenSearch:
@@ -289,7 +279,7 @@ class KrakenSearch:
 
     def take(self, body: bytes, received_at_us: int) -> None:
         """Take a page; if it is empty, the newest trade of all is the one before."""
-        rows, last_ns = _page_of(body, self._market)
+        rows, last_ns = _page_of(body, f"the trades of {self._market.symbol}")
         trades = read_rows(
             rows, lambda row, now_us: _parse_row(row, self._market, now_us), received_at_us
         ).trades
@@ -504,7 +494,7 @@ class KrakenBackfill:
         Raises:
             ExchangeUnavailable: Also if REST does not have the trades yet; it is asked again.
         """
-        rows, last_ns = _page_of(body, self._market)
+        rows, last_ns = _page_of(body, f"the trades of {self._market.symbol}")
         page = read_rows(
             rows, lambda row, now_us: _parse_row(row, self._market, now_us), received_at_us
         )
@@ -560,13 +550,14 @@ def _result_of(body: bytes, what: str) -> Raw:
     return answer.result
 
 
-def _page_of(body: bytes, market: Market) -> tuple[list[Raw], int]:
-    """Return the rows of a page of trades, and the time of its last one in nanoseconds.
+def _page_of(body: bytes, what: str) -> tuple[list[Raw], int]:
+    """Return the rows of a page of trades or candles, and the number `last`.
+
+    Of trades, that is the time of the last one in nanoseconds.
 
     The key of the rows is the name as it was asked for, or another one of the market [cap].
     """
-    check_trades(body, market.symbol)
-    what = f"the trades of {market.symbol}"
+    check_commas(body, MAX_TRADE_COMMAS, f"{what} are")
     try:
         result = _pairs_decoder.decode(_result_of(body, what))
         last_text = text_of(result.pop("last"))
@@ -578,10 +569,10 @@ def _page_of(body: bytes, market: Market) -> tuple[list[Raw], int]:
         raise ExchangeUnavailable(f"{what}: malformed: {brief(str(error))}") from error
 
 
-def _candle(row: Raw) -> Row | None:
+def _candle(row: Raw) -> RawCandle | None:
     try:
         time, opened, high, low, close, _, volume = _row_decoder.decode(row)[:7]
-        return Row(int(text_of(time)) * 1_000_000, opened, high, low, close, volume)
+        return RawCandle(int(text_of(time)) * 1_000_000, opened, high, low, close, volume)
     except NOT_DECODABLE:
         return None
 

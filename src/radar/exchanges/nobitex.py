@@ -22,18 +22,18 @@ from radar.datasets import Dataset
 from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import (
     CandleHistory,
-    Candles,
     Event,
     Exchange,
     Limits,
     MarketList,
+    RawCandle,
     RecentTrades,
     Resolution,
     Stream,
     StreamRequest,
 )
 from radar.exchanges.common.books import both_sides
-from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_candles, read_udf, udf_query
+from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_udf, udf_query
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
 from radar.exchanges.common.entries import (
     decoded_markets,
@@ -173,21 +173,12 @@ class Nobitex(Exchange):
         """Return the path of candles [doc, cap]."""
         return f"/market/udf/history?{udf_query(market, resolution, first_us, end_us)}"
 
-    def parse_candles(
-        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
-    ) -> Candles:
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
         """Return the candles, oldest first; see `read_udf` [doc, cap].
 
         Their prices are in Toman, unlike those of all other channels [cap].
         """
-        return read_candles(
-            read_udf(body, market),
-            NAME,
-            market,
-            resolution,
-            self.candle_history.day_zone,
-            received_at_us,
-        )
+        return read_udf(body, market)
 
 
 class NobitexStream(CentrifugoStream):

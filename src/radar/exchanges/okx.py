@@ -22,13 +22,13 @@ from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
     CandleHistory,
-    Candles,
     Event,
     Exchange,
     Goodbye,
     Hello,
     Limits,
     MarketList,
+    RawCandle,
     RecentTrades,
     Refused,
     Resolution,
@@ -39,7 +39,7 @@ from radar.exchanges.base import (
     TradeSearch,
     brief,
 )
-from radar.exchanges.common.candles import Row, check_candles, read_candles
+from radar.exchanges.common.candles import check_candles
 from radar.exchanges.common.entries import (
     check_market_list,
     check_trades,
@@ -237,24 +237,15 @@ class Okx(Exchange):
             f"&bar={resolution.code}&after={-(-end_us // 1000)}&limit={PAGE}"
         )
 
-    def parse_candles(
-        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
-    ) -> Candles:
-        """Return the candles, oldest first; the exchange sends the newest first.
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
+        """Return the candles, newest first.
 
         {"code":"0","msg":"","data":[["1597026383085","3.721","3.743","3.677","3.708","8422410",
          "22698348.04828491","12698348.04828491","1"],…]} [doc]
         """
         check_candles(body, market)
         rows = _data_of(body, f"the candles of {market.symbol}")
-        return read_candles(
-            map(_candle, rows),
-            NAME,
-            market,
-            resolution,
-            self.candle_history.day_zone,
-            received_at_us,
-        )
+        return map(_candle, rows)
 
 
 class OkxSearch:
@@ -446,10 +437,10 @@ def _market(entry: Raw) -> Market | None:
     return Market(market.symbol, market.base.upper(), market.quote.upper())
 
 
-def _candle(row: Raw) -> Row | None:
+def _candle(row: Raw) -> RawCandle | None:
     try:
         time, opened, high, low, close, volume = _row_decoder.decode(row)[:6]
-        return Row(unix_us(int(text_of(time))), opened, high, low, close, volume)
+        return RawCandle(unix_us(int(text_of(time))), opened, high, low, close, volume)
     except NOT_DECODABLE:
         return None
 

@@ -21,12 +21,12 @@ from radar.datasets import Dataset
 from radar.errors import InvalidFrame
 from radar.exchanges.base import (
     CandleHistory,
-    Candles,
     Event,
     Exchange,
     Hello,
     Limits,
     MarketList,
+    RawCandle,
     RecentTrades,
     Resolution,
     Send,
@@ -35,7 +35,7 @@ from radar.exchanges.base import (
     Subscribed,
     brief,
 )
-from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_candles, read_udf, udf_query
+from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_udf, udf_query
 from radar.exchanges.common.entries import decoded_markets, decoded_trades, read_markets
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
@@ -192,18 +192,9 @@ class Wallex(Exchange):
         """Return the path of candles [code]."""
         return f"/v1/udf/history?{udf_query(market, resolution, first_us, end_us)}"
 
-    def parse_candles(
-        self, body: bytes, market: Market, resolution: Resolution, received_at_us: int
-    ) -> Candles:
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
         """Return the candles, oldest first, in Toman; see `read_udf` [code]."""
-        return read_candles(
-            read_udf(body, market),
-            NAME,
-            market,
-            resolution,
-            self.candle_history.day_zone,
-            received_at_us,
-        )
+        return read_udf(body, market)
 
 
 class WallexStream(Stream):

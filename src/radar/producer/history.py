@@ -27,8 +27,16 @@ from radar.errors import (
     InvalidRequest,
     UnknownMarket,
 )
-from radar.exchanges.base import BackfillPages, Candles, Exchange, MarketList, Outcome, Resolution
-from radar.exchanges.common.candles import DAY_S
+from radar.exchanges.base import (
+    BackfillPages,
+    CandleHistory,
+    Candles,
+    Exchange,
+    MarketList,
+    Outcome,
+    Resolution,
+)
+from radar.exchanges.common.candles import DAY_S, read_candles
 from radar.kafka import Cluster, Publisher
 from radar.producer.markets import chosen, storable
 from radar.producer.origin import ExchangeOrigin
@@ -40,7 +48,7 @@ from radar.records import Market, Trade
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.store.history import (
-    Missing,
+    MissingNumbers,
     Numbers,
     missing_numbers,
     stored_candles,
@@ -144,7 +152,7 @@ class Requests:
                 await asyncio.sleep(delay_s)
 
 
-class Outlet:
+class HistoryPublisher:
     """Publishes the records of one dataset, and follows them into ClickHouse."""
 
     def __init__(self, settings: Settings, dataset: Dataset, cluster: Cluster) -> None:
@@ -160,13 +168,13 @@ class Outlet:
         Raises:
             BrokerUnavailable: Kafka does not take it.
         """
-        silent = _Patience(KAFKA_SILENT_S)
+        progress = _Progress(KAFKA_SILENT_S)
         while True:
             try:
                 self._publisher.publish(key, value, headers=_HEADERS)
             except BufferFull:
                 self._publisher.poll(POLL_S)
-                self._check(silent)
+                self._check(progress)
             else:
                 self._publisher.poll(0)
                 return
@@ -177,17 +185,17 @@ class Outlet:
         Raises:
             BrokerUnavailable: It does not, or refuses one.
         """
-        silent = _Patience(KAFKA_SILENT_S)
+        progress = _Progress(KAFKA_SILENT_S)
         while self._publisher.flush(FLUSH_S):
-            self._check(silent)
+            self._check(progress)
         if self._publisher.failed:
             raise BrokerUnavailable(
                 f"Kafka has refused {self._publisher.failed:,} messages of {self._dataset.topic}:"
                 " see the log, then run the command again"
             )
 
-    def _check(self, silent: "_Patience") -> None:
-        if silent.is_over(self._publisher.acknowledged):
+    def _check(self, progress: "_Progress") -> None:
+        if progress.has_stalled(self._publisher.acknowledged):
             reason = self._publisher.trouble or (
                 f"Kafka has acknowledged no message for {KAFKA_SILENT_S:.0f} s"
             )
@@ -205,7 +213,7 @@ class Outlet:
         topic, group = self._dataset.topic, self._dataset.group
         lags = self._cluster.lag(topic, group)
         ends = {each.partition: each.end for each in lags}
-        silent = _Patience(WORKERS_SILENT_S)
+        progress = _Progress(WORKERS_SILENT_S)
         while True:
             left = sum(
                 max(0, ends.get(each.partition, 0) - max(each.start, each.committed or 0))
@@ -213,40 +221,49 @@ class Outlet:
             )
             if not left:
                 return True
-            if silent.is_over(-left):
+            if progress.has_stalled(-left):
                 return False
             await asyncio.sleep(ASK_EVERY_S)
             lags = self._cluster.lag(topic, group)
 
 
-class _Patience:
-    """Ends when a number has not risen for some seconds."""
+class _Progress:
+    """Knows when a number last rose."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._number: int | None = None
         self._since_s = time.monotonic()
 
-    def is_over(self, number: int) -> bool:
-        """Take the present number; return whether it has not risen for too long."""
+    def has_stalled(self, number: int) -> bool:
+        """Take the present number; return whether it has not risen for the given time."""
         if self._number is None or number > self._number:
             self._number, self._since_s = number, time.monotonic()
         return time.monotonic() - self._since_s > self._seconds
 
 
-class TradeHistory:
-    """Fills the holes in the stored numbers of a market, day by day."""
+class _Fetcher:
+    """The parts by which the history of a market is fetched."""
 
     def __init__(
-        self, exchange: Exchange, requests: Requests, outlet: Outlet, store: Store, show: Show
+        self,
+        exchange: Exchange,
+        requests: Requests,
+        publisher: HistoryPublisher,
+        store: Store,
+        show: Show,
     ) -> None:
         self._exchange = exchange
         self._requests = requests
-        self._outlet = outlet
+        self._publisher = publisher
         self._store = store
         self._show = show
-        self._published = self._invalid = self._passed = 0
-        self._total = 0
+
+
+class TradeFetcher(_Fetcher):
+    """Fills the holes in the stored numbers of a market, day by day."""
+
+    _published = _invalid = _passed = _total = 0  # of the market that `run` fetches
 
     async def run(self, market: Market, period: Period) -> Report:
         """Fetch the missing trades of a period.
@@ -271,8 +288,8 @@ class TradeHistory:
                 days.append(numbers)
                 await self._fill(market, numbers)
             at = max(at, until)
-        self._outlet.flush()
-        is_stored = await self._outlet.until_stored()
+        self._publisher.flush()
+        is_stored = await self._publisher.until_stored()
         stored = [stored_numbers(self._store, each) for each in days]
         known = self._known(days, stored)
         # Without workers, the trades of this run are in Kafka and not among the rows.
@@ -312,9 +329,9 @@ class TradeHistory:
                 self._passed += numbers.last + 1 - at
                 break
         # The rows of this day are the progress, so they must not wait in the client.
-        self._outlet.flush()
+        self._publisher.flush()
 
-    async def _read(self, market: Market, hole: Missing) -> None:
+    async def _read(self, market: Market, hole: MissingNumbers) -> None:
         pages = self._exchange.backfill(market, hole.first, hole.last, hole.since_us)
         if pages is None:
             raise ExchangeUnavailable(f"{self._exchange.name} serves no trades by number")
@@ -337,7 +354,7 @@ class TradeHistory:
         self._invalid += page.invalid
         for trade in page.trades:
             try:
-                self._outlet.publish(*trade_message(trade))
+                self._publisher.publish(*trade_message(trade))
             except InvalidMessage as error:
                 self._invalid += 1
                 _log.warning("a trade is invalid", id=trade.native_id, detail=str(error))
@@ -346,17 +363,8 @@ class TradeHistory:
         return len(page.trades)
 
 
-class CandleHistory:
+class CandleFetcher(_Fetcher):
     """Reads the candles of a market, window by window."""
-
-    def __init__(
-        self, exchange: Exchange, requests: Requests, outlet: Outlet, store: Store, show: Show
-    ) -> None:
-        self._exchange = exchange
-        self._requests = requests
-        self._outlet = outlet
-        self._store = store
-        self._show = show
 
     async def run(self, market: Market, period: Period, resolution: Resolution) -> Report:
         """Fetch the candles of a period that are not stored.
@@ -389,7 +397,7 @@ class CandleHistory:
             is_gone = offered.kept and window.end_us < unix_us() - offered.kept * interval_us
             if is_gone or (is_even and len(have) == offered.page):
                 continue
-            page = await self._window(market, resolution, window, offered.cost_s)
+            page = await self._window(offered, market, resolution, window)
             invalid += page.invalid
             for candle in page.candles:
                 is_wanted = window.begin_us <= candle.opened_at_us < window.end_us
@@ -403,11 +411,11 @@ class CandleHistory:
                     _log.warning("a candle is invalid", symbol=market.symbol, detail=str(error))
                     continue
                 key = message_format.message_key(candle.source, candle.symbol)
-                self._outlet.publish(key, value)
+                self._publisher.publish(key, value)
                 have.add(candle.opened_at_us)
                 published += 1
-        self._outlet.flush()
-        is_stored = await self._outlet.until_stored()
+        self._publisher.flush()
+        is_stored = await self._publisher.until_stored()
         return Report(market.symbol, known + published, published, invalid, 0, is_stored)
 
     def _stored(self, market: Market, resolution: Resolution, window: Period) -> set[int]:
@@ -416,13 +424,20 @@ class CandleHistory:
         )
 
     async def _window(
-        self, market: Market, resolution: Resolution, window: Period, cost_s: float
+        self, offered: CandleHistory, market: Market, resolution: Resolution, window: Period
     ) -> Candles:
         exchange = self._exchange
         return await self._requests.ask(
             lambda: exchange.candles_path(market, resolution, *window),
-            cost_s,
-            lambda body, now_us: exchange.parse_candles(body, market, resolution, now_us),
+            offered.cost_s,
+            lambda body, now_us: read_candles(
+                exchange.candle_rows(body, market),
+                exchange.name,
+                market,
+                resolution,
+                offered.day_zone,
+                now_us,
+            ),
         )
 
 
@@ -505,16 +520,16 @@ async def backfill(
         ExchangeOrigin(settings, exchange, rest).check()
         cluster = Cluster(settings)
         cluster.create_topics([dataset.topic, dataset.dead_letter_topic])
-        outlet = Outlet(settings, dataset, cluster)
+        publisher = HistoryPublisher(settings, dataset, cluster)
         show("waits for the workers", 0, 0)
         # Messages of a killed run may wait there: without this they would be fetched again.
-        if not await outlet.until_stored():
+        if not await publisher.until_stored():
             _log.warning("no worker stores now", dataset=dataset.name)
-        parts = (exchange, requests, outlet, store, show)
+        parts = (exchange, requests, publisher, store, show)
         if interval is None:
-            trades = TradeHistory(*parts)
+            trades = TradeFetcher(*parts)
             return [await trades.run(market, period) for market in markets]
-        candles, offered = CandleHistory(*parts), exchange.candle_history
+        candles, offered = CandleFetcher(*parts), exchange.candle_history
         resolution = offered.resolutions[interval] if offered else Resolution(interval, 0)
         return [await candles.run(market, period, resolution) for market in markets]
     finally:

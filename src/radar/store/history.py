@@ -26,7 +26,7 @@ class Numbers(NamedTuple):
     end_us: int
 
 
-class Missing(NamedTuple):
+class MissingNumbers(NamedTuple):
     """A range of numbers without rows.
 
     Attributes:
@@ -40,7 +40,7 @@ class Missing(NamedTuple):
     since_us: int
 
 
-def missing_numbers(store: Store, numbers: Numbers, limit: int) -> list[Missing]:
+def missing_numbers(store: Store, numbers: Numbers, limit: int) -> list[MissingNumbers]:
     """Return the lowest ranges of these numbers that are not stored; blocks.
 
     Raises:
@@ -49,7 +49,7 @@ def missing_numbers(store: Store, numbers: Numbers, limit: int) -> list[Missing]
     """
     rows = store.rows(queries.MISSING_NUMBERS, _parameters(numbers) | {"limit": limit})
     return [
-        Missing(int(first), int(last), int(time_us) or numbers.begin_us)
+        MissingNumbers(int(first), int(last), int(time_us) or numbers.begin_us)
         for first, last, time_us in rows
     ]
 

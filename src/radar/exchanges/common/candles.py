@@ -1,6 +1,6 @@
 """Candles of exchanges: amounts, and the format of TradingView's data feed (UDF). Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Annotated
 from urllib.parse import urlencode
@@ -10,14 +10,12 @@ from msgspec import Meta, Raw, Struct
 
 from radar.decimals import MAX_FRACTION_DIGITS, canonical
 from radar.errors import ExchangeUnavailable
-from radar.exchanges.base import Candles, Resolution, brief
-from radar.exchanges.common.entries import check_commas
+from radar.exchanges.base import Candles, RawCandle, Resolution, brief
+from radar.exchanges.common.entries import MAX_TRADE_COMMAS, check_commas
 from radar.exchanges.common.literals import NOT_DECODABLE, text_of
 from radar.records import ExchangeCandle, Market
 
 DAY_S = 86_400
-# An answer with more commas than so many candles have is not even parsed.
-MAX_COMMAS = 200_000
 MAX_CANDLES = 20_000
 UDF_RESOLUTIONS: Mapping[str, Resolution] = {
     "1m": Resolution("1", 60),
@@ -47,17 +45,6 @@ class _Udf(Struct):
     errmsg: str = ""
 
 
-class Row(Struct, frozen=True):
-    """A candle as it stands in an answer: literals, and when it begins (Unix time)."""
-
-    opened_at_us: int
-    open: Raw
-    high: Raw
-    low: Raw
-    close: Raw
-    volume: Raw
-
-
 _udf_decoder = msgspec.json.Decoder(_Udf)
 
 
@@ -83,13 +70,12 @@ def candle_amount(literal: Raw) -> str:
 
 
 def read_candles(
-    rows: Iterable[Row | None],
+    rows: Iterable[RawCandle | None],
     source: str,
     market: Market,
     resolution: Resolution,
     day_zone: str,
     received_at_us: int,
-    price: Callable[[str], str] = lambda text: text,
 ) -> Candles:
     """Return the candles of an answer, oldest first; a malformed row does not harm the others.
 
@@ -100,7 +86,6 @@ def read_candles(
         resolution: The interval.
         day_zone: As in `CandleHistory`.
         received_at_us: When the answer arrived, Unix time.
-        price: Converts a canonical price into the unified unit, such as Rial into Toman.
     """
     candles: list[ExchangeCandle] = []
     invalid = 0
@@ -118,10 +103,10 @@ def read_candles(
                     resolution=resolution.code,
                     time_zone=day_zone if resolution.interval_s >= DAY_S else "",
                     opened_at_us=row.opened_at_us,
-                    open=price(candle_amount(row.open)),
-                    high=price(candle_amount(row.high)),
-                    low=price(candle_amount(row.low)),
-                    close=price(candle_amount(row.close)),
+                    open=candle_amount(row.open),
+                    high=candle_amount(row.high),
+                    low=candle_amount(row.low),
+                    close=candle_amount(row.close),
                     volume=candle_amount(row.volume),
                     received_at_us=received_at_us,
                 )
@@ -138,7 +123,7 @@ def check_candles(body: bytes, market: Market) -> None:
     Raises:
         ExchangeUnavailable: It has too many entries.
     """
-    check_commas(body, MAX_COMMAS, f"the candles of {market.symbol} are")
+    check_commas(body, MAX_TRADE_COMMAS, f"the candles of {market.symbol} are")
 
 
 def udf_query(market: Market, resolution: Resolution, first_us: int, end_us: int) -> str:
@@ -155,7 +140,7 @@ def udf_query(market: Market, resolution: Resolution, first_us: int, end_us: int
     return urlencode(query)
 
 
-def read_udf(body: bytes, market: Market) -> list[Row]:
+def read_udf(body: bytes, market: Market) -> list[RawCandle]:
     """Return the rows of an UDF answer.
 
     {"s":"ok","t":[1733425200],"o":["7286137604.0000000000000000"],"h":[…],"l":[…],"c":[…],
@@ -173,7 +158,7 @@ def read_udf(body: bytes, market: Market) -> list[Row]:
             return []
         if answer.s != "ok":
             raise ExchangeUnavailable(f"{what}: {brief(answer.errmsg or answer.s)}")
-        return [Row(_seconds_us(each[0]), *each[1:]) for each in zip(*columns, strict=True)]
+        return [RawCandle(_seconds_us(each[0]), *each[1:]) for each in zip(*columns, strict=True)]
     except NOT_DECODABLE as error:
         raise ExchangeUnavailable(f"{what}: malformed: {brief(str(error))}") from error
 
