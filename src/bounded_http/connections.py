@@ -65,10 +65,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""
+        # First: it closes the transport, which starts the timer of a client that takes its bytes.
+        super().connection_lost(exc)
         self._lobby.leave(self)
         self._expect_no_more()
         self._taken()
-        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Pass the bytes on, unless there are too many that belong to no body."""

@@ -260,3 +260,16 @@ def test_nothing_of_a_connection_stays(server: uvicorn.Server, address: Address)
     eventually(lambda: not server.server_state.connections, "all are gone")
     lobby = connections._lobbies[server.server_state]
     assert (lobby._strangers, lobby._admitted) == ({}, set())
+
+
+def test_closed_connection_waits_for_no_client(server: uvicorn.Server, address: Address) -> None:
+    """Its timer would keep everything of it in memory."""
+    with socket.create_connection(address) as client:
+        eventually(lambda: bool(server.server_state.connections), "it is open")
+        (connection,) = server.server_state.connections
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert serves(address)  # so the loop has done all that follows from the end of the first one
+    assert connection not in server.server_state.connections
+    assert isinstance(connection, _Http)
+    assert connection._take_timer is None
