@@ -18,6 +18,7 @@ pass through it.
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -108,7 +109,7 @@ class PrivateNetwork:
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair()
         self._ours.setblocking(False)
-        self._made: asyncio.Queue[socket.socket] = asyncio.Queue()
+        self._made: asyncio.Queue[socket.socket | None] = asyncio.Queue()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def refusal(self) -> str | None:
@@ -130,15 +131,14 @@ class PrivateNetwork:
         """
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        (*_, address), *_ = await loop.getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM
-        )
         self._ours.send(bytes([family]))
         # Of a connection that was given up meanwhile, the socket goes to the next one.
         made = await self._made.get()
+        if made is None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         try:
             made.setblocking(False)
-            await loop.sock_connect(made, address)
+            await loop.sock_connect(made, (host, port))
             return await asyncio.open_connection(sock=made)
         except BaseException:
             made.close()
@@ -150,16 +150,20 @@ class PrivateNetwork:
         self._ours.close()
         self.theirs.close()
         while not self._made.empty():
-            self._made.get_nowait().close()
+            if made := self._made.get_nowait():
+                made.close()
 
     def _receive(self) -> None:
         with contextlib.suppress(BlockingIOError):
             try:
-                _, descriptors, *_ = socket.recv_fds(self._ours, 1, 1)
+                answer, descriptors, *_ = socket.recv_fds(self._ours, 1, 1)
             except ConnectionError:
-                descriptors = []
+                answer, descriptors = b"", []
             if descriptors:
                 self._made.put_nowait(socket.socket(fileno=descriptors[0]))
+            elif answer:
+                # This process has no room for one more descriptor, so the kernel dropped it.
+                self._made.put_nowait(None)
             elif not self.lost.done():
                 asyncio.get_running_loop().remove_reader(self._ours)
                 self.lost.set_result(None)
