@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 BEAT_S = 5.0
 LATE_S = 15.0  # a health check fails
@@ -23,15 +24,15 @@ class Pulse:
     """
 
     def __init__(
-        self, ask: Callable[[], object], *, end: Callable[[str], None] | None = None
+        self, probe: Callable[[], object], *, end: Callable[[str], None] | None = None
     ) -> None:
         """Begin with the evidence of now.
 
         Args:
-            ask: Puts the question; blocks until the answer.
+            probe: Asks the engine; blocks until the answer. If it raises, there was none.
             end: Ends the process, for a reason.
         """
-        self._ask = ask
+        self._probe = probe
         self._end = end or end_process
         self._answered_s = time.monotonic()
         self._stopped = threading.Event()
@@ -52,13 +53,18 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._stopped.wait(BEAT_S):
-            self._ask()
-            self._answered_s = time.monotonic()
+            with suppress(Exception):
+                self._probe()
+                self._answered_s = time.monotonic()
 
     def _watch(self) -> None:
+        # The first look after a pause of the whole process finds an old answer, too.
+        was_late = False
         while not self._stopped.wait(BEAT_S):
-            if self.age_s > DEAD_S:
+            is_late = self.age_s > DEAD_S
+            if is_late and was_late:
                 self._end(f"the engine has not answered for {self.age_s:.0f} s")
+            was_late = is_late
 
 
 def end_process(reason: str) -> None:

@@ -198,7 +198,7 @@ class App:
             types = _ask(handle, "SELECT lower(name), content_type FROM system.formats")
         self._content_types = dict(line.split("\t") for line in types.splitlines())
         self._display_name = socket.gethostname()
-        self._pulse = Pulse(self._ask_constant)
+        self._pulse = Pulse(self._probe)
         self._pulse.start()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -226,7 +226,8 @@ class App:
         for threads in (self._others, self._inserts):
             threads.shutdown(wait=True, cancel_futures=True)
 
-    def _ask_constant(self) -> None:
+    def _probe(self) -> None:
+        """Ask the engine for a constant, and end the process if it refuses for good. Blocks."""
         try:
             with self._engine.handle("parse") as handle:
                 _ask(handle, "SELECT 1")
@@ -259,7 +260,8 @@ class App:
             await self._carry_out(request, headers.get("content-encoding", ""), body, response)
         except Rejected as error:
             if error.is_fatal:
-                end_process(error.detail)
+                # A client can write such an error itself. The engine's answer to a constant counts.
+                await asyncio.to_thread(self._probe)
             await self._refuse(error, body, response)
         except ClientGone:
             pass
@@ -280,7 +282,9 @@ class App:
             chunks = compression.decompress(encoding, pieces, _MAX_INFLATED_BYTES)
             job = Job(self._engine, request, chunks, announce)
             # A guess that costs nothing: compressed bytes do not show what they are.
-            inserts = not request.readonly and begins_insert(request.query or body.head)
+            inserts = not request.readonly and begins_insert(
+                (request.query or body.head)[:_HEAD_BYTES]
+            )
             done = asyncio.ensure_future(self._run(job, inserts=inserts))
             # From here on, any end of this task ends the read as well.
             watch = asyncio.ensure_future(_cancel_when_gone(body, job, done))

@@ -281,6 +281,11 @@ def test_the_environment_of_the_process_shows_no_password(server: Server) -> Non
         "GRANT ALL ON *.* TO default",
         "GRANT READ ON FILE TO default",
         "EXECUTE AS default SELECT 1",
+        # An error that only looks like the one of an engine that is broken.
+        (
+            "SELECT throwIf(1, 'shutting down due to a fatal error', toInt16(236))"
+            " SETTINGS allow_custom_error_code_in_throwif = 1"
+        ),
     ],
 )
 def test_commands_and_rights_are_out_of_reach(

@@ -27,6 +27,21 @@ def test_pulse_of_an_engine_that_hangs_ends_the_process(monkeypatch: pytest.Monk
     assert "has not answered for" in reasons[0]
 
 
+def test_pulse_goes_on_after_a_probe_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "DEAD_S", 30.0)
+    probes: list[None] = []
+
+    def probe() -> None:
+        probes.append(None)
+        if len(probes) < 3:
+            raise OSError("no session could be opened")
+
+    beating = Pulse(probe, end=lambda reason: pytest.fail(reason))
+    beating.start()
+    eventually(lambda: len(probes) > 5, "more probes")
+    beating.stop()
+
+
 def test_pulse_of_an_engine_that_answers_stays_young() -> None:
     reasons: list[str] = []
     asked: list[None] = []
