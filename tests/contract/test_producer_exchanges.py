@@ -14,6 +14,8 @@ from producing import Topic, producing, until
 from radar import exchanges
 from radar.datasets import DEPTH, GAPS, TRADES, Dataset
 from radar.decimals import canonical
+from radar.errors import BrokerUnavailable
+from radar.producer.publish import BufferedPublisher
 from radar.settings import Settings
 from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
 
@@ -304,3 +306,30 @@ def test_html_and_bans_delay_and_lose_nothing(name: str, kafka_settings: Setting
             await the_rest(recorded, name)
 
     asyncio.run(record())
+
+
+def test_failure_of_kafka_behind_an_answer_of_rest_ends_the_producer(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record counts as taken, so it would not be sent again."""
+    publish = BufferedPublisher.publish
+    failures = iter([BrokerUnavailable("the topic is gone")])
+
+    def refuse_first(self: BufferedPublisher, key: bytes, value: bytes) -> None:
+        # The first book follows from an answer: the frames only hold changes of it.
+        if b'"kind":"depth"' in value and (failure := next(failures, None)):
+            raise failure
+        publish(self, key, value)
+
+    monkeypatch.setattr(BufferedPublisher, "publish", refuse_first)
+
+    async def record() -> None:
+        books = SimulatorOptions(exchange="binance", symbols=4, trades_per_s=0, depth_per_s=40)
+        async with simulator(books) as sim:
+            own = options("binance", kafka_settings, sim)
+            async with producing(own, DEPTH) as producer:
+                await asyncio.wait([producer], timeout=20)
+                assert producer.done()
+
+    with pytest.raises(BrokerUnavailable, match="the topic is gone"):
+        asyncio.run(record())

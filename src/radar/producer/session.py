@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from itertools import count
+from typing import Any
 
 import structlog
 
@@ -108,7 +109,8 @@ class Session:
         self.refused: dict[str, str] = {}  # and why
         self._acknowledged: set[str] = set()  # and not covered yet
         self._cover_soon: asyncio.TimerHandle | None = None
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()  # that run besides the reading one
+        self._failure: BaseException | None = None  # of one of them
         self._stall_timeout = stall_timeout
         self._reason = ""
         self._lasted_s = 0.0
@@ -289,15 +291,19 @@ class Session:
         feed = self._feed
         labels = (feed.exchange.name, feed.dataset.name)
         metrics.CONNECTIONS.labels(*labels).inc()
-        beside = [asyncio.create_task(self._watch()), asyncio.create_task(self._keep_alive())]
+        self._start_beside(self._watch())
+        self._start_beside(self._keep_alive())
         try:
             await self._read()
         except FeedLost as lost:
-            self._reason = self._reason or lost.reason
-            self.detail = feed.trouble = str(lost)
+            failure = self._failure or lost
+            if not isinstance(failure, FeedLost):
+                raise failure from lost
+            self._reason = self._reason or failure.reason
+            self.detail = feed.trouble = str(failure)
         finally:
             self._lasted_s = time.monotonic() - self.opened
-            for task in (*beside, *self._fetching):
+            for task in self._beside:
                 task.cancel()
             self._stop_timers()
             self._connection.abort()
@@ -317,6 +323,18 @@ class Session:
                 records=self._records,
                 invalid=self._invalid,
             )
+
+    def _start_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task besides the reading one; its failure ends the session like one of reading."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._ended_beside)
+
+    def _ended_beside(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = self._failure or failure
+            self._connection.abort()
 
     async def _read(self) -> None:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
@@ -338,7 +356,7 @@ class Session:
                     if not left:
                         left = EVENTS_AT_ONCE
                         await asyncio.sleep(0)
-                    if isinstance(event, Trade | DepthSnapshot):
+                    if isinstance(event, Record):
                         message = record(event)
                         if message is not None:
                             await self._publish_when_room(message, feed.buffer)
@@ -382,9 +400,7 @@ class Session:
             case Send():
                 await self._send(event)
             case Fetch():
-                task = asyncio.create_task(self._fetch(event))
-                self._fetching.add(task)
-                task.add_done_callback(self._fetching.discard)
+                self._start_beside(self._fetch(event))
             case _:
                 self._note(event)
 
