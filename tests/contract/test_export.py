@@ -19,7 +19,7 @@ from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.reading import export as exporting
 from radar.reading import manifest
 from radar.reading.export import Exported, ExportRequest, export, is_complete
-from radar.reading.formats.base import Contents, Day, save
+from radar.reading.formats.base import Day, replacing, save
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar
@@ -162,12 +162,8 @@ def test_file_whose_query_fails_half_way_is_not_there(tmp_path: Path) -> None:
         yield b"PAR1 and something"
         raise QueryFailed("memory")
 
-    def fill(path: Path) -> Contents:
-        save(breaking(), path)
-        return Contents(1)
-
-    with pytest.raises(QueryFailed):
-        exporting.write_file(tmp_path / "new" / "day.parquet", fill, TODAY)
+    with pytest.raises(QueryFailed), replacing(tmp_path / "new" / "day.parquet") as place:
+        save(breaking(), place)
     assert files(tmp_path) == []
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from radar.datasets import DATASETS, Dataset, exported
-from radar.errors import ConfigurationError, InvalidPeriod, RadarError
+from radar.errors import ConfigurationError, InvalidPeriod
 from radar.reading import manifest, recorded
 from radar.reading.formats import columns, tardis
-from radar.reading.formats.base import Contents, Day, Kind
+from radar.reading.formats.base import Day, Kind, replacing
 from radar.reading.query import Ask, opened
 from radar.settings import Settings
 from radar.store.queries import export as queries
@@ -216,7 +216,10 @@ class _Run:
 
     def _write(self, kind: Kind, day: Day) -> None:
         path = self._below / kind.path(day)
-        contents = write_file(path, lambda place: kind.write(self._ask, day, place), self._stamp)
+        with replacing(path) as place:
+            contents = kind.write(self._ask, day, place)
+            stamp_s = self._stamp.timestamp()
+            os.utime(place, (stamp_s, stamp_s))
         complete = is_complete(day, self._stamp)
         self._entries[f"{kind.path(day)}"] = manifest.entry(
             kind, day, contents, path, complete=complete
@@ -341,32 +344,6 @@ def _written_at(path: Path) -> datetime | None:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
-
-
-def write_file(path: Path, fill: Callable[[Path], Contents], stamp: datetime) -> Contents:
-    """Write a file under another name and rename it once it is on the disk.
-
-    Args:
-        path: Where it shall lie.
-        fill: Writes a file at a place.
-        stamp: Its time of modification.
-
-    Raises:
-        RadarError: The folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        contents = fill(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.utime(temporary, (stamp.timestamp(), stamp.timestamp()))
-        temporary.replace(path)
-    except OSError as error:
-        raise RadarError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return contents
 
 
 @contextmanager

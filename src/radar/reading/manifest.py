@@ -5,7 +5,6 @@ It lies beside the files, so that a user of them needs no database.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Any
 
 from radar import __version__
 from radar.errors import ConfigurationError, RadarError
-from radar.reading.formats.base import Contents, Day, Kind, rows_of
+from radar.reading.formats.base import Contents, Day, Kind, replacing, rows_of
 from radar.reading.query import Ask
 from radar.store.queries import export as queries
 
@@ -67,19 +66,13 @@ def write(folder: Path, entries: Mapping[str, Entry]) -> None:
     }
     text = json.dumps(value, indent=1) + "\n"
     path = folder / NAME
-    temporary = folder / f".{NAME}.part"
     try:
-        if not entries if not path.exists() else path.read_text() == text:
-            return
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        is_the_same = path.read_text() == text if path.exists() else not entries
     except OSError as error:
-        raise RadarError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise RadarError(f"cannot read {path}: {error.strerror}") from error
+    if not is_the_same:
+        with replacing(path) as place:
+            place.write_text(text)
 
 
 def describe(path: Path) -> Entry:

@@ -1,7 +1,9 @@
 """A kind of exported file: the interface between the export and its formats."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from radar.datasets import Dataset
+from radar.errors import RadarError
 from radar.reading.query import Ask
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,6 +56,26 @@ class Contents:
     first_us: int = 0
     last_us: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)  # further facts for the manifest
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Provide a place for a file, which gets its name once it is whole and on the disk.
+
+    Raises:
+        RadarError: The folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise RadarError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class Kind(Protocol):

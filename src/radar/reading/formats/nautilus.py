@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from radar.datasets import BOOK_UPDATES, DEPTH, TRADES, Dataset
 from radar.errors import ConfigurationError
 from radar.reading.formats import book_updates
-from radar.reading.formats.base import Contents, Day, increment, rows_of, save
+from radar.reading.formats.base import Contents, Day, increment, replacing, rows_of, save
 from radar.reading.query import Ask
 from radar.store.queries import tool_files as queries
 
@@ -300,23 +300,20 @@ def _write_instrument(
         "ts_event": 0,
         "ts_init": 0,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    pq.write_table(pa.Table.from_pylist([row], INSTRUMENT_SCHEMA), temporary)
-    temporary.replace(path)
+    with replacing(path) as place:
+        pq.write_table(pa.Table.from_pylist([row], INSTRUMENT_SCHEMA), place)
 
 
 def _change_metadata(path: Path, metadata: Mapping[str, str]) -> None:
     """Write a file again with other metadata; its time of modification stays."""
-    temporary = path.with_name(f".{path.name}.part")
     stat = path.stat()
-    with pq.ParquetFile(path) as old:
-        schema = old.schema_arrow.with_metadata(dict(metadata))
-        with pq.ParquetWriter(temporary, schema) as writer:
-            for n in range(old.num_row_groups):
-                writer.write_table(old.read_row_group(n).cast(schema))
-    os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    temporary.replace(path)
+    with replacing(path) as place:
+        with pq.ParquetFile(path) as old:
+            schema = old.schema_arrow.with_metadata(dict(metadata))
+            with pq.ParquetWriter(place, schema) as writer:
+                for n in range(old.num_row_groups):
+                    writer.write_table(old.read_row_group(n).cast(schema))
+        os.utime(place, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def _whose(market: Market) -> dict[str, str]:
