@@ -79,6 +79,13 @@ def radar_problem(words: list[str]) -> str | None:
     return None
 
 
+def test_readme_lists_every_command() -> None:
+    rows = re.findall(r"^\| (`.*) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    listed = {each.split()[0] for row in rows for each in _CODE.findall(row.partition(" | ")[0])}
+    hidden = {name for name, each in GROUP.commands.items() if each.hidden}  # type: ignore[attr-defined]
+    assert GROUP.commands.keys() - hidden <= listed  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_documented_commands_of_radar_exist(name: str) -> None:
     found = {

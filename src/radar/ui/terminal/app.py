@@ -26,7 +26,8 @@ LOOK_EVERY_S = 0.2
 WIDE_COLUMNS, WIDE_ROWS = 120, 38  # from this size on, all sections fit side by side
 SEEN_LAGS = 120  # of each partition: observations that the trend shows
 ADDRESSES = "addresses"
-_SHORT = {"partitions": "lag", "connections": "connects", ADDRESSES: "where"}
+_SHORT = {"partitions": "lag", "connections": "connects", ADDRESSES: "where", "letters": "dead"}
+_LONG = {"letters": "dead letters"}
 
 Newest = Callable[[], Overview | None]
 Addresses = Sequence[tuple[str, str]]
@@ -361,13 +362,13 @@ class Monitor(App[None]):
         counts = {"letters": len(overview.letters), "gaps": len(overview.gaps)}
         counts["problems"] = len(overview.problems)
         text = Text(no_wrap=True, overflow="ellipsis")
-        short = self.size.width < flow.WIDE
+        names = _SHORT if self.size.width < flow.WIDE else _LONG
         for n, pane in enumerate(self._panes):
             name = pane.id or ""
             style = StatusMark.PASSES.style if counts.get(name) else ""
             if n == self._current:
                 style = f"{style} reverse"
-            text.append(f"{pane.number} {_SHORT.get(name, name) if short else name}", style=style)
+            text.append(f"{pane.number} {names.get(name, name)}", style=style)
             text.append(" ")
         return text
 
