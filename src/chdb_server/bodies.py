@@ -7,14 +7,14 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import IO, Protocol
 
 from chdb_server import protocol
+from chdb_server.config import MIB
 from chdb_server.errors import Rejected
 
-_MIB = 1 << 20
-PIECE_BYTES = _MIB
-MAX_BODY_BYTES = 256 * _MIB
-MAX_BODY_IN_MEMORY_BYTES = 32 * _MIB
-MAX_IN_MEMORY_BYTES = 256 * _MIB
-MAX_BYTES = 2048 * _MIB
+PIECE_BYTES = MIB
+MAX_BODY_BYTES = 256 * MIB
+MAX_BODY_IN_MEMORY_BYTES = 32 * MIB
+MAX_IN_MEMORY_BYTES = 256 * MIB
+MAX_BYTES = 2048 * MIB
 
 
 class Source(Protocol):
@@ -53,6 +53,7 @@ class Bodies:
             Rejected: The body is too large, or all bodies together are.
         """
         pieces: list[bytearray] = []
+        pending = bytearray()  # of the file
         file: IO[bytes] | None = None
         total = in_memory = 0
         with ExitStack() as opened:
@@ -69,7 +70,10 @@ class Bodies:
                         continue
                     if file is None:
                         file = opened.enter_context(tempfile.TemporaryFile())
-                    await asyncio.to_thread(file.write, piece)
+                    pending += piece
+                    if len(pending) >= PIECE_BYTES or body.finished:
+                        await asyncio.to_thread(file.write, bytes(pending))
+                        pending.clear()
                 if file is not None:
                     file.seek(0)
                 yield _pieces(pieces, file)

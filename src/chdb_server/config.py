@@ -61,6 +61,11 @@ _GREATEST = {
 _LEAST = {"max_execution_time": 0.001}
 
 
+def query_memory_bytes(memory_limit_bytes: int) -> int:
+    """Return how much memory one query may use, of the memory for all."""
+    return memory_limit_bytes // 2
+
+
 def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> Path:
     """Create the data folder and write the configuration beside it; return that file.
 
@@ -148,7 +153,7 @@ def _server(path: Path, users: Path, memory_limit_bytes: int) -> str:
 
 
 def _users(memory_limit_bytes: int) -> str:
-    greatest = _GREATEST | {"max_memory_usage": memory_limit_bytes // 2}
+    greatest = _GREATEST | {"max_memory_usage": query_memory_bytes(memory_limit_bytes)}
     constraints = "".join(
         [
             *(f"<{name}><readonly/></{name}>" for name in _FIXED),

@@ -181,7 +181,7 @@ class Engine:
         self._address = f"{self.path}?config-file={config_file}"
         read_limits = {
             "max_execution_time": str(config.READ_TIME_LIMIT_S),
-            "max_memory_usage": str(memory_limit_bytes // 2),
+            "max_memory_usage": str(config.query_memory_bytes(memory_limit_bytes)),
         }
         self._bases: dict[Purpose, dict[str, str]] = {
             "read": _SERVER_LIKE | read_limits,

@@ -56,8 +56,8 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
 
 
-def enter(data_dir: Path, readable: Iterable[Path] = ()) -> bool:
-    """Restrict this process for the rest of its life; return False if the system cannot.
+def enter(data_dir: Path, readable: Iterable[Path] = ()) -> None:
+    """Restrict this process for the rest of its life, if the system can.
 
     Call it before any other thread exists.
 
@@ -66,11 +66,11 @@ def enter(data_dir: Path, readable: Iterable[Path] = ()) -> bool:
         readable: Further files and folders that stay readable.
     """
     if not sys.platform.startswith("linux"):
-        return False
+        return
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_CREATE_RULESET, None, 0, _ASK_VERSION)
     if version < _LEAST_VERSION:
-        return False
+        return
     handled = _EVERYTHING_OF_VERSION_2
     if version >= _VERSION_WITH_TRUNCATE:
         handled |= _TRUNCATE
@@ -78,16 +78,15 @@ def enter(data_dir: Path, readable: Iterable[Path] = ()) -> bool:
     size = ctypes.sizeof(wanted) if version >= _VERSION_WITH_NETWORK else 8
     ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(wanted), size, 0)
     if ruleset < 0:
-        return False
+        return
     try:
         _allow(libc, ruleset, data_dir, handled & ~_EXECUTE)
         for device in _WRITABLE_DEVICES:
             _allow(libc, ruleset, Path(device), _READ_FILE | _WRITE_FILE)
         for path in (*_readable(), *readable):
             _allow(libc, ruleset, path, _READ_FILE | _READ_DIR)
-        return not (
-            libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(_RESTRICT_SELF, ruleset, 0)
-        )
+        if not libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+            libc.syscall(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 

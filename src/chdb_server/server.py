@@ -29,6 +29,7 @@ from bounded_http import connections
 from bounded_http.bounds import Bounds
 from chdb_server import compression, protocol
 from chdb_server.bodies import Bodies
+from chdb_server.config import MIB
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
 from chdb_server.job import Job, OtherThread, Outcome
@@ -43,17 +44,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MIB = 1 << 20
-_PIPE_BYTES = _MIB
-_HELD_IN_MEMORY_BYTES = 32 * _MIB
-_MAX_INFLATED_BYTES = 1024 * _MIB
-_MAX_DRAINED_BYTES = 256 * _MIB
+_PIPE_BYTES = MIB
+_HELD_IN_MEMORY_BYTES = 32 * MIB
+_MAX_INFLATED_BYTES = 1024 * MIB
+_MAX_DRAINED_BYTES = 256 * MIB
 _DRAIN_TIMEOUT_S = 20.0
 _BODY_IDLE_TIMEOUT_S = 30.0
 # A notebook may work on a part of a result for a while before it reads the next one.
 _TAKE_TIMEOUT_S = 300.0
 # Of all results together that the disk holds until they are complete.
-_MAX_HELD_BYTES = 8192 * _MIB
+_MAX_HELD_BYTES = 8192 * MIB
 _INSERT_THREADS = 8
 _CANCEL_AGAIN_SECONDS = 0.2
 _NO_HANDLE = (
@@ -66,7 +66,7 @@ _FOREIGN = b"Requests of web pages are not accepted\n"
 _TWICE = b"A header is there twice\n"
 # A head may hold a query in its URL; ClickHouse allows as much.
 BOUNDS = Bounds(
-    head_bytes=_MIB,
+    head_bytes=MIB,
     headers=200,
     body_timeout_s=600.0,
     take_timeout_s=_TAKE_TIMEOUT_S,
@@ -96,7 +96,7 @@ class ServerOptions:
     user: str = "default"
     password: str = ""
     threads: int = 16
-    memory_limit_bytes: int = 4096 * _MIB
+    memory_limit_bytes: int = 4096 * MIB
     shutdown_seconds: int = 20
 
 
@@ -534,7 +534,7 @@ class _Response:
 
     async def send_held(self, statistics: Statistics, held: IO[bytes]) -> None:
         """Send a finished result that was held back."""
-        if held.tell() <= _MIB:
+        if held.tell() <= MIB:
             held.seek(0)
             await self.send_whole(statistics, held.read())
             return
@@ -553,7 +553,7 @@ class _Response:
     async def send_file(self, file: IO[bytes]) -> None:
         """Send a file from its beginning."""
         file.seek(0)
-        while piece := await asyncio.to_thread(file.read, _MIB):
+        while piece := await asyncio.to_thread(file.read, MIB):
             await self.send_piece(piece)
 
     async def send_piece(self, piece: bytes) -> None:

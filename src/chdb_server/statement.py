@@ -13,7 +13,7 @@ clause", "INTO OUTFILE clause", "SQL syntax" (literals, comments, heredocs).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -103,16 +103,6 @@ class Statement:
     tail: bytes = b""
     data_start: int = 0
     settings_start: int | None = None
-
-    @property
-    def reads(self) -> bool:
-        """Whether it changes no data."""
-        return self.kind in (
-            StatementKind.READ,
-            StatementKind.SET,
-            StatementKind.USE,
-            StatementKind.EMPTY,
-        )
 
     def from_file(self, source: str, clause: bytes) -> bytes:
         """Return the text of an INSERT that takes its data from the file `source`.
@@ -222,8 +212,7 @@ def classify(sql: bytes) -> Statement:
 
 def begins_insert(sql: bytes) -> bool:
     """Return whether a text begins as an INSERT does; this only chooses its thread."""
-    first = next((token for token in _tokens(sql) if token.text != b"("), None)
-    return first is not None and first.word == "INSERT"
+    return _first_word(_tokens(sql)) == "INSERT"
 
 
 def may_destroy(sql: bytes) -> bool:
@@ -240,6 +229,10 @@ def may_destroy(sql: bytes) -> bool:
         token.word == "REPLACE" or (not token.text.isascii() and not _is_quoted(token))
         for token in tokens
     )
+
+
+def _first_word(tokens: Iterable[_Token]) -> str:
+    return next((token.word for token in tokens if token.text != b"("), "")
 
 
 def _is_quoted(token: _Token) -> bool:
@@ -269,7 +262,7 @@ def check_canonical(
         Rejected: It is another kind of statement, names another file, opens a file, an address or
             a program, or creates a temporary table.
     """
-    first = next((token.word for token in _tokens(canonical) if token.text != b"("), "")
+    first = _first_word(_tokens(canonical))
     text = _LITERAL.sub(b"''", canonical)
     if kind is not _kind(first, text):
         raise Rejected(

@@ -20,7 +20,6 @@ from radar.text import printable
 
 MAX_ERROR_CHARACTERS = 2000
 WRONG_USAGE = 2
-INTERRUPTED = 130
 
 # The modules that an extra of the package installs (`[project.optional-dependencies]`).
 _EXTRAS = {

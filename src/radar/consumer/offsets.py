@@ -306,7 +306,6 @@ class Offsets:
         _log_decision(self._dataset, state, decision)
         state.batch = state.batch.anew(decision.plan)
         state.next_offset = state.read_from = self.next_offsets[state.partition] = decision.start
-        state.maybe_stored_to = decision.maybe_stored_to
         state.check_next = True
         state.review = ""
         state.silence.end()

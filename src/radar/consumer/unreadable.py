@@ -10,6 +10,7 @@ from radar.consumer.context import Context
 from radar.consumer.delivery_gaps import UNREADABLE, recorded
 from radar.consumer.offsets import Offsets
 from radar.consumer.partition import PartitionState
+from radar.consumer.reporting import ALARM_INTERVAL_S
 from radar.consumer.silence import SILENT_S
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
 from radar.kafka import Unreadable
@@ -18,7 +19,6 @@ from radar.text import printable
 
 SILENCE_LOOK_S = 0.5
 ORDER_LOOK_S = 2.0
-ALARM_INTERVAL_S = 60.0
 
 _log = structlog.get_logger()
 

@@ -185,8 +185,9 @@ class Worker:
                 break
         self._offsets.check(self._partitions)
         self._offsets.account(self._partitions.values())
+        room = self._room
         for state in self._partitions.values():
-            self._hold_back(state)
+            self._hold_back(state, room)
         self._unreadable.pass_ordered(self._partitions, self._offsets)
 
     def _wait_s(self) -> float:
@@ -356,9 +357,9 @@ class Worker:
             raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
         self._reporter.waits(state, error)
 
-    def _hold_back(self, state: PartitionState) -> None:
+    def _hold_back(self, state: PartitionState, room: int) -> None:
         """Fetch a partition's messages only while there is room for them; it bounds the memory."""
-        full = state.batch.is_full or (self._room <= 0 and state.batch.planned is None)
+        full = state.batch.is_full or (room <= 0 and state.batch.planned is None)
         stands = state.block is not None or bool(state.rest) or bool(state.review)
         paused = stands or full
         if paused and not state.paused:

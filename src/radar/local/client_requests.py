@@ -21,7 +21,6 @@ UNFINISHED_BYTES = 128 * MEBIBYTE
 UNREAD_BYTES, UNREAD_S = 512 * MEBIBYTE, 5.0
 # Up to this size a request is read in one step, and the stream's own buffer bounds it.
 SMALL_BYTES = 64 * 1024
-PIECE_BYTES = 1 * MEBIBYTE
 CHECK_INTERVAL_S = 1.0
 # A client that is idle for longer may lose its connection to another; librdkafka connects again.
 IDLE_S = 10.0
@@ -134,7 +133,7 @@ class ClientRequests:
         self._arrived[client] = 0
         try:
             while missing and client in self._arrived:
-                piece = await client.reader.read(min(missing, PIECE_BYTES))
+                piece = await client.reader.read(missing)
                 if not piece:
                     break
                 frame += piece

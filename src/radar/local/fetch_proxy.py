@@ -134,7 +134,7 @@ class FetchProxy:
 
     async def __aexit__(
         self,
-        dataset: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:

@@ -358,15 +358,15 @@ def _structure(fields: Sequence[Field], version: int, *, compact: bool) -> _Step
     return walk
 
 
-def _field(dataset: Type | Array, version: int, *, compact: bool) -> _Step:
-    if isinstance(dataset, Array):
-        if isinstance(dataset.of, Type):
-            size = dataset.of.value
+def _field(type_: Type | Array, version: int, *, compact: bool) -> _Step:
+    if isinstance(type_, Array):
+        if isinstance(type_.of, Type):
+            size = type_.of.value
             item = (
-                _fixed(size) if size <= UUID.value else _field(dataset.of, version, compact=compact)
+                _fixed(size) if size <= UUID.value else _field(type_.of, version, compact=compact)
             )
             return _items(item, compact=compact)
-        return _items(_structure(dataset.of, version, compact=compact), compact=compact)
+        return _items(_structure(type_.of, version, compact=compact), compact=compact)
     steps: dict[Type, tuple[_Step, _Step]] = {
         STRING: (_string, _compact_string),
         BYTES: (_bytes, _compact_string),
@@ -374,7 +374,7 @@ def _field(dataset: Type | Array, version: int, *, compact: bool) -> _Step:
         PARTITION_COUNT: (_partition_count, _partition_count),
         TRANSACTIONAL_ID: (_null(b"\xff\xff"), _null(b"\0")),
     }
-    return steps[dataset][compact]
+    return steps[type_][compact]
 
 
 def _fixed(size: int) -> _Step:

@@ -136,10 +136,6 @@ class Backfill:
         self._checks.update(dict.fromkeys(symbols))
         self._wake.set()
 
-    def is_checking(self, symbol: str) -> bool:
-        """Return whether a market waits for its comparison."""
-        return symbol in self._checks
-
     def forget(self, symbols: Iterable[str]) -> None:
         """Drop markets that no longer exist."""
         for symbol in symbols:

@@ -132,9 +132,7 @@ class Shard:
             self.remove(blamed)
             for symbol, detail in blamed.items():
                 self._feed.on_refused(symbol, detail)
-        for trial in before:
-            await trial.close("rotated")
-            self._open.discard(trial)
+        await self._close(before)
 
     async def _divide(
         self, part: list[str], taken: list[Session], blamed: dict[str, str]
@@ -174,6 +172,9 @@ class Shard:
     async def _end_trials(self) -> None:
         """Close the connections of subsets, once one connection has subscribed to all."""
         trials, self._trials = self._trials, []
+        await self._close(trials)
+
+    async def _close(self, trials: Iterable[Session]) -> None:
         for trial in trials:
             await trial.close("rotated")
             self._open.discard(trial)
