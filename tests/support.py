@@ -11,20 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from forked import Forked
+
 
 class Process:
     """A process of this test run, ended by its id."""
 
     def __init__(self, command: list[str], log: Path, **environment: str) -> None:
         self.log = log
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | environment,
-            )
+        log.touch()
+        self._popen = _start(command, log, os.environ | environment)
         self.pid = self._popen.pid
 
     @property
@@ -52,6 +48,29 @@ class Process:
                 self._popen.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+
+def _start(
+    command: list[str], log: Path, environment: dict[str, str]
+) -> "subprocess.Popen[bytes] | Forked":
+    if _can_be_forked(command, environment):
+        return Forked(command[len(radar()) :], environment, log)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+        )
+
+
+def _can_be_forked(command: list[str], environment: dict[str, str]) -> bool:
+    """Whether a copy of a running interpreter can be this command; `radar up` forks by itself."""
+    own = radar()
+    is_role = command[: len(own)] == own and command[len(own) : len(own) + 1] != ["up"]
+    decisive = ("LD_", "PYTHON")
+    return is_role and all(
+        environment.get(name) == os.environ.get(name)
+        for name in {*environment, *os.environ}
+        if name.startswith(decisive)
+    )
 
 
 def eventually(
