@@ -90,6 +90,7 @@ _MARKET = tuple(
     for name in ("source", "symbol", "base", "quote", "side")
 )
 _RECEIVED_AT = InsertColumn("received_at", TIME_US, "received_at_us")
+_SET_BACK = InsertColumn("set_back_us", "UInt64", "set_back_us")
 _PERIOD = (
     InsertColumn("symbols", "Array(String)", "symbols"),
     InsertColumn("began_at", TIME_US, "began_at_us"),
@@ -113,6 +114,7 @@ TRADES = Dataset(
         InsertColumn("native_id", "String", "native_id"),
         InsertColumn("native_sequence", "UInt64", "sequence"),
         InsertColumn("event_time_us", TIME_US, "event_time_us"),
+        _SET_BACK,
     ),
     row_key=("trade_id",),
     look_up="trade_id",
@@ -140,6 +142,7 @@ DEPTH = Dataset(
         InsertColumn("event_time", TIME_US, "event_time_us"),
         InsertColumn("sequence", "UInt64", "sequence"),
         InsertColumn("verified", "Bool", "verified"),
+        _SET_BACK,
     ),
     row_key=("source", "symbol", "side", "received_at"),
     look_up="received_at",
@@ -174,6 +177,7 @@ BOOK_UPDATES = Dataset(
         InsertColumn("event_time", TIME_US, "event_time_us"),
         InsertColumn("sequence", "UInt64", "sequence"),
         InsertColumn("verified", "Bool", "verified"),
+        _SET_BACK,
     ),
     row_key=("source", "symbol", "received_at", "chain", "place"),
     look_up="received_at",

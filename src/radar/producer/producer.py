@@ -18,6 +18,7 @@ from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
+from radar.producer.clock import RecordingClock
 from radar.producer.feed import Feed
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
@@ -142,6 +143,7 @@ class Producer:
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
         self._markets: dict[str, Market] = {}
+        self._clock = RecordingClock()
         self._backfill = Backfill(
             self._exchange,
             self._rest,
@@ -152,6 +154,7 @@ class Producer:
             max_wait_s=settings.reconnect_max_seconds,
             on_read=self._take_read,
             on_check=self._take_check,
+            clock=self._clock,
         )
         self._gaps = GapRecorder(
             self._exchange.name,
@@ -178,6 +181,7 @@ class Producer:
             rest=self._rest,
             request_pace=self._request_pace,
             on_refused=self._refuse,
+            clock=self._clock,
         )
         self._set_aside = SetAside(dataset)
         deadline_s = settings.freshness_seconds
