@@ -122,8 +122,8 @@ TRADES = Dataset(
     time="event_time",
     export_columns="toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS"
     " side, price, base_amount, quote_amount, event_time, received_at, native_id, native_sequence,"
-    " event_time_us",
-    export_order="event_time, received_at, trade_id",
+    " event_time_us, monotonic_at",
+    export_order="event_time, monotonic_at, trade_id",
     workers=3,
 )
 
@@ -148,8 +148,8 @@ DEPTH = Dataset(
     look_up="received_at",
     view="orderbook_depth FINAL",
     export_columns="source, symbol, base, quote, toString(side) AS side, received_at, prices,"
-    " quantities, event_time, sequence, verified",
-    export_order="received_at, side",
+    " quantities, event_time, sequence, verified, monotonic_at",
+    export_order="monotonic_at, side",
     workers=2,
     look_back_s=3_600,
 )
@@ -183,8 +183,9 @@ BOOK_UPDATES = Dataset(
     look_up="received_at",
     view="book_updates FINAL",
     export_columns="source, symbol, base, quote, chain, place, is_snapshot, bid_prices,"
-    " bid_quantities, ask_prices, ask_quantities, received_at, event_time, sequence, verified",
-    export_order="received_at, chain, place",
+    " bid_quantities, ask_prices, ask_quantities, received_at, event_time, sequence, verified,"
+    " monotonic_at",
+    export_order="monotonic_at, chain, place",
 )
 
 EXCHANGE_CANDLES = Dataset(
