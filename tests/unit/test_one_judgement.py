@@ -190,6 +190,7 @@ def test_alerts_judge_by_the_thresholds_of_the_views() -> None:
     skew = expression("RadarClockSkew")
     assert f"> {judgement.MOST_SKEW_S:g}" in skew
     assert f"< {judgement.LEAST_SKEW_S:g}" in skew
+    assert f"> {judgement.MOST_OFFSET_S:g}" in expression("RadarClockOffset")
 
 
 def test_coverage_of_pages_is_judged_by_the_server() -> None:

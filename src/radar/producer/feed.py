@@ -241,6 +241,7 @@ class Feed:
         for session in self.sessions:
             session.rebase(now_us)
         self.gaps.rebase()
+        self.rest.clock_offset.clear(time.monotonic())
         for session in covering:
             session.covers_again()
 

@@ -82,6 +82,17 @@ CLOCK_SKEW_SECONDS = _gauge(
     " far from zero means clock skew",
     ["exchange"],
 )
+CLOCK_OFFSET_SECONDS = _gauge(
+    "radar_clock_offset_seconds",
+    "This machine's clock minus the exchange's, from the times of its REST answers; absent without"
+    " an answer of the last half hour",
+    ["exchange"],
+)
+CLOCK_OFFSET_UNCERTAINTY_SECONDS = _gauge(
+    "radar_clock_offset_uncertainty_seconds",
+    "The true offset differs from radar_clock_offset_seconds by at most this",
+    ["exchange"],
+)
 PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["dataset"])
 PUBLISH_FAILED = _counter(
     "radar_publish_failed",
