@@ -43,7 +43,7 @@ SELECT
     fromUnixTimestamp64Micro(toUnixTimestamp64Micro(received_at) + toInt64(set_back_us), 'UTC') AS monotonic_at
 FROM trades_master FINAL;
 
--- The newest snapshot of each side.
+-- The newest snapshot of each side: of those until the clock was first set back, or of those since.
 CREATE OR REPLACE VIEW order_book AS
 SELECT
     source,
@@ -64,8 +64,13 @@ FROM
     FROM orderbook_depth
     WHERE (source, symbol, side, received_at) IN
     (
+        SELECT source, symbol, side, max(received_at)
+        FROM orderbook_depth
+        GROUP BY source, symbol, side
+        UNION ALL
         SELECT source, symbol, side, argMax(received_at, monotonic_at)
         FROM orderbook_depth
+        WHERE set_back_us > 0
         GROUP BY source, symbol, side
     )
 )
@@ -92,9 +97,14 @@ SELECT
 FROM orderbook_depth
 WHERE symbol = {symbol:String} AND (source, symbol, side, received_at) IN
 (
-    SELECT source, symbol, side, argMax(received_at, monotonic_at)
+    SELECT source, symbol, side, max(received_at)
     FROM orderbook_depth
     WHERE symbol = {symbol:String} AND received_at <= {at:DateTime64(6, 'UTC')}
+    GROUP BY source, symbol, side
+    UNION ALL
+    SELECT source, symbol, side, argMax(received_at, monotonic_at)
+    FROM orderbook_depth
+    WHERE symbol = {symbol:String} AND received_at <= {at:DateTime64(6, 'UTC')} AND set_back_us > 0
     GROUP BY source, symbol, side
 )
 GROUP BY source, symbol;
@@ -105,18 +115,20 @@ WITH
     toIntervalSecond({interval_s:UInt32}) AS width,
     toDateTime64('1970-01-05 00:00:00', 6, 'UTC') AS origin,
     toStartOfInterval({start:DateTime64(6, 'UTC')}, width, origin) AS first,
-    toStartOfInterval({end:DateTime64(6, 'UTC')} - toIntervalMicrosecond(1), width, origin) AS last
+    toStartOfInterval({end:DateTime64(6, 'UTC')} - toIntervalMicrosecond(1), width, origin) AS last,
+    -- As monotonic_at; integers are faster than times.
+    toUnixTimestamp64Micro(received_at) + toInt64(set_back_us) AS order_us
 SELECT
     source,
     symbol,
     toDateTime(toStartOfInterval(received_at, width, origin), 'UTC') AS open_time,
-    nullIf(argMaxIf(best_price, monotonic_at, side = 'bid'), 0) AS best_bid,
-    nullIf(argMaxIf(best_price, monotonic_at, side = 'ask'), 0) AS best_ask,
+    nullIf(argMaxIf(best_price, order_us, side = 'bid'), 0) AS best_bid,
+    nullIf(argMaxIf(best_price, order_us, side = 'ask'), 0) AS best_ask,
     (best_bid + best_ask) / 2 AS mid,
     best_ask - best_bid AS spread,
     spread / mid * 10000 AS spread_bps,
-    nullIf(argMaxIf(best_quantity, monotonic_at, side = 'bid'), 0) AS bid_quantity,
-    nullIf(argMaxIf(best_quantity, monotonic_at, side = 'ask'), 0) AS ask_quantity,
+    nullIf(argMaxIf(best_quantity, order_us, side = 'bid'), 0) AS bid_quantity,
+    nullIf(argMaxIf(best_quantity, order_us, side = 'ask'), 0) AS ask_quantity,
     (bid_quantity - ask_quantity) / (bid_quantity + ask_quantity) AS imbalance
 FROM orderbook_depth
 WHERE received_at >= first AND received_at < last + width
@@ -242,9 +254,9 @@ FROM
         0,
         0,
         0,
-        nullIf(argMaxIf(best_price, monotonic_at, side = 'bid'), 0),
-        nullIf(argMaxIf(best_price, monotonic_at, side = 'ask'), 0),
-        toNullable(argMax(received_at, monotonic_at))
+        nullIf(argMaxIf(best_price, toUnixTimestamp64Micro(received_at) + toInt64(set_back_us), side = 'bid'), 0),
+        nullIf(argMaxIf(best_price, toUnixTimestamp64Micro(received_at) + toInt64(set_back_us), side = 'ask'), 0),
+        toNullable(argMax(received_at, toUnixTimestamp64Micro(received_at) + toInt64(set_back_us)))
     FROM orderbook_depth
     WHERE received_at > {at:DateTime64(6, 'UTC')} - toIntervalHour(1) AND received_at <= {at:DateTime64(6, 'UTC')}
     GROUP BY source, symbol
