@@ -19,7 +19,7 @@ from radar.kafka import Cluster
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
 from radar.producer.clock import RecordingClock
-from radar.producer.clock_offset import Offset
+from radar.producer.clock_offset import EVIDENCE_S, Offset
 from radar.producer.feed import Feed
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
@@ -687,6 +687,9 @@ class Producer:
             )
             return
         skew_s = self._recorder.clock_skew_s
+        if skew_s is not None and (time.monotonic() - self._recorder.clock_skew_at_s > EVIDENCE_S):
+            metrics.CLOCK_SKEW_SECONDS.clear()
+            skew_s = None
         if skew_s is None or -MOST_AHEAD_S <= skew_s <= MOST_BEHIND_S:
             self._health.clear("clock")
             return

@@ -79,7 +79,7 @@ CONNECTION_AGE_SECONDS = _gauge(
 CLOCK_SKEW_SECONDS = _gauge(
     "radar_clock_skew_seconds",
     "Smallest receive-minus-exchange time in the last ten seconds with trades, in whole seconds;"
-    " far from zero means clock skew",
+    " far from zero means clock skew; absent without trades of the last half hour",
     ["exchange"],
 )
 CLOCK_OFFSET_SECONDS = _gauge(
