@@ -5,6 +5,9 @@ import time
 # Longer than the records of one frame take, at 1 µs each.
 FRAME_US = 10_000
 
+# Views and producers warn if the clocks of this machine and of an exchange differ by more for sure.
+MOST_OFFSET_S = 1.0
+
 
 def unix_us() -> int:
     """Return the Unix time in microseconds. The system may set it; measure spans otherwise."""

@@ -97,11 +97,11 @@ class SimulatedExchange:
         for client in list(self._clients.values()):
             self._look_after(client, now)
         if not self.quiet:
-            self._publish(self.market.advance(time.time()), now)
+            self._publish(self.market.advance(self._now_s()), now)
 
     def remember(self) -> None:
         """Let the trades of the time before the start happen; the ledger has begun already."""
-        for at_us, count in self._options.past(time.time_ns() // 1000):
+        for at_us, count in self._options.past(int(self._now_s() * 1e6)):
             self._publish(self.market.trade(at_us / 1e6, count), 0.0)
 
     def trade(self, count: int, symbol: str | None, now: float) -> list[LedgerTrade]:
@@ -110,7 +110,10 @@ class SimulatedExchange:
         Raises:
             KeyError: If there is no such market.
         """
-        return self._publish(self.market.trade(time.time(), count, symbol), now)
+        return self._publish(self.market.trade(self._now_s(), count, symbol), now)
+
+    def _now_s(self) -> float:
+        return time.time() + self._options.clock_ahead_s
 
     def drained(self) -> bool:
         """Whether every trade handed to a socket that is still open is known to have arrived."""

@@ -9,6 +9,7 @@ import errno
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
@@ -260,6 +261,13 @@ class Simulator:
 
         The library reads no request bodies: parameters come in the query, with GET or POST.
         """
+        response = await self._respond(connection, request)
+        if response is not None:
+            now_s = time.time() + self._options.clock_ahead_s
+            response.headers["Date"] = formatdate(now_s, usegmt=True)
+        return response
+
+    async def _respond(self, connection: ServerConnection, request: Request) -> Response | None:
         url = urlsplit(request.path)
         query = dict(parse_qsl(url.query))
         if url.path.startswith("/simulator/"):

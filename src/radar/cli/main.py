@@ -204,6 +204,9 @@ def simulate(
         float,
         typer.Option(min=0, max=10, help="Distribution of trades over markets; 0: equal, 1: Zipf."),
     ] = 1,
+    clock_ahead: Annotated[
+        float, typer.Option(help="Seconds by which its clock is ahead; negative: behind.")
+    ] = 0,
     recent_trades: Annotated[
         int, typer.Option(min=0, help="Trades per market that REST returns.")
     ] = 200,
@@ -249,6 +252,7 @@ def simulate(
             depth_per_s=depth_per_second,
             twin_share=twin_share,
             skew=skew,
+            clock_ahead_s=clock_ahead,
             recent_trades=recent_trades,
             history_trades=history_trades,
             resend_count=resend,

@@ -29,6 +29,7 @@ class Recorder(Protocol):
     """Makes messages of the records of all connections of a producer."""
 
     clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
+    clock_skew_at_s: float  # when it was found, by `time.monotonic`
 
     def taker(self, *, history: bool = False) -> Take:
         """Return a function that takes the records of one more connection, or of one REST answer.
@@ -62,6 +63,7 @@ class TradeRecorder:
         sequences: The holes in the exchange's numbers; None: it gives no consecutive ones.
         clock_skew_s: Of the newest complete window: the receive-minus-exchange time nearest to
             zero. None: no window is complete.
+        clock_skew_at_s: When it was complete, by `time.monotonic`.
     """
 
     def __init__(self, exchange: str, *, proves_trades: bool = False) -> None:
@@ -72,6 +74,7 @@ class TradeRecorder:
         self._delay_us = 0  # the delay nearest to zero of the new trades of this window
         self._window_began_us = 0
         self.clock_skew_s: float | None = None
+        self.clock_skew_at_s = 0.0
 
     def taker(self, *, history: bool = False) -> Take:
         """Return a function that takes the trades of one connection and counts equal ones.
@@ -157,7 +160,7 @@ class TradeRecorder:
             self._delay_us = min(self._delay_us, delay_us, key=abs)
             return
         if self._window_began_us:
-            self.clock_skew_s = self._delay_us / 1e6
+            self.clock_skew_s, self.clock_skew_at_s = self._delay_us / 1e6, monotonic()
             self._clock_skew.set(self.clock_skew_s)
         self._delay_us = delay_us
         self._window_began_us = trade.received_at_us
@@ -182,6 +185,7 @@ class DepthRecorder:
         self._last: dict[tuple[str, BookSide], tuple[Take, DepthSnapshot]] = {}
         self._newest_us: dict[tuple[str, BookSide], int] = {}  # when one counts as received
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
+        self.clock_skew_at_s = 0.0
 
     def taker(self, *, history: bool = False) -> Take:
         """Return a function that takes the snapshots of one more connection."""

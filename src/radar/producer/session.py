@@ -33,6 +33,7 @@ from radar.exchanges.base import (
     Subscribed,
 )
 from radar.producer.book_updates import BookChains
+from radar.producer.clock import stamped
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.feed import Feed
 from radar.producer.gaps import Uncovered
@@ -116,7 +117,7 @@ class Session:
         self._lasted_s = 0.0
         self._name = ""
         self._frames = self._records = self._invalid = self._pongs = 0
-        self._last_frame_us = 0
+        self._last_frame_us = self._set_back_us = 0  # when the newest frame arrived
         self._read_on = asyncio.Event()  # not set while Kafka accepts no messages
         self._read_on.set()
         self.opened = time.monotonic()
@@ -340,7 +341,8 @@ class Session:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
         feed, connection = self._feed, self._connection
         receive, record = self._stream.receive, self._record
-        now_us = feed.clock.now_us
+        clock = feed.clock
+        now_us = clock.now_us
         turn_ends_us = 0
         while True:
             frame = await connection.receive()
@@ -349,6 +351,7 @@ class Session:
             feed.frames += 1
             feed.frame_bytes += len(frame)
             feed.last_frame_us = self._last_frame_us = received_at_us
+            self._set_back_us = clock.set_back_us
             left = EVENTS_AT_ONCE
             try:
                 for event in receive(frame, received_at_us):
@@ -374,6 +377,7 @@ class Session:
         feed = self._feed
         if record.symbol not in feed.markets:
             return None  # delisted since the subscription
+        record = stamped(record, self._set_back_us)
         try:
             message = self._take(record)
         except InvalidMessage as error:
@@ -457,6 +461,7 @@ class Session:
                 continue
             self._frames += 1
             feed.last_frame_us = self._last_frame_us = received_at_us
+            self._set_back_us = feed.clock.set_back_us
             for event in events:
                 await self._handle(event)
             return
@@ -519,7 +524,7 @@ class Session:
         if updates is None or update.symbol not in self._feed.markets:
             return
         try:
-            message = self._chains.message(update)
+            message = self._chains.message(stamped(update, self._set_back_us))
         except InvalidMessage as error:
             self._note_invalid(error)
             return

@@ -65,7 +65,8 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
 
 def describe(overview: Overview) -> str:
     """Write the facts as text."""
-    lines = [*_pipeline(overview), *_flows(overview), *_kafka(overview), *_clickhouse(overview)]
+    lines = [*_pipeline(overview), *_flows(overview), *_clocks(overview)]
+    lines += [*_kafka(overview), *_clickhouse(overview)]
     lines += [f"{each.severity}: {each.text}" for each in overview.obstacles]
     if not overview.obstacles:
         lines.append(
@@ -151,6 +152,22 @@ def _flows(overview: Overview) -> list[str]:
         f"{newest(flow.last_frame_age_s)}"
         for flow in overview.flows
         if flow.connections or flow.frames
+    ]
+
+
+def offset(offset_s: float | None, uncertainty_s: float | None) -> str:
+    """Write how far this machine's clock is from the exchange's."""
+    if offset_s is None or uncertainty_s is None:
+        return "unknown"
+    return f"{offset_s:+.2f} s ± {uncertainty_s:.2f} s"
+
+
+def _clocks(overview: Overview) -> list[str]:
+    return [
+        f"  clock of {each.name}, minus the exchange's:"
+        f" {offset(each.clock_offset_s, each.clock_uncertainty_s)}"
+        for each in overview.producers
+        if each.alive
     ]
 
 

@@ -79,7 +79,18 @@ CONNECTION_AGE_SECONDS = _gauge(
 CLOCK_SKEW_SECONDS = _gauge(
     "radar_clock_skew_seconds",
     "Smallest receive-minus-exchange time in the last ten seconds with trades, in whole seconds;"
-    " far from zero means clock skew",
+    " far from zero means clock skew; absent without trades of the last half hour",
+    ["exchange"],
+)
+CLOCK_OFFSET_SECONDS = _gauge(
+    "radar_clock_offset_seconds",
+    "This machine's clock minus the exchange's, from the times of its REST answers; absent without"
+    " an answer of the last half hour",
+    ["exchange"],
+)
+CLOCK_OFFSET_UNCERTAINTY_SECONDS = _gauge(
+    "radar_clock_offset_uncertainty_seconds",
+    "The true offset differs from radar_clock_offset_seconds by at most this",
     ["exchange"],
 )
 PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["dataset"])

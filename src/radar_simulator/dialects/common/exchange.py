@@ -95,7 +95,8 @@ class DialectExchange:
                 made.bases, made.quotes, made.spelling, made.price_places, options.symbols
             ),
         )
-        now_us = time.time_ns() // 1000
+        self._options = options
+        now_us = self._now_us()
         first_id = now_us // 1000 - IDS_SINCE_MS
         self._last_us = now_us // made.resolution_us * made.resolution_us
         self.dialect = made(
@@ -107,7 +108,6 @@ class DialectExchange:
         self.ledger = ledger
         self.quiet = False
         self.rest_hang_until = 0.0
-        self._options = options
         self._clients: dict[int, DialectClient] = {}
         self._connections = self._orders = 0
         self._subscribers: defaultdict[Topic, dict[int, DialectClient]] = defaultdict(dict)
@@ -153,7 +153,7 @@ class DialectExchange:
             self._repeating.remove(entry)
             self._repeating.append((now + entry[1].every_s, entry[1]))
             self._apply(entry[1], now)
-        now_us = _now_us()
+        now_us = self._now_us()
         for at, client in [entry for entry in self._leaving if entry[0] <= now]:
             self._leaving.remove((at, client))
             self._restarting_until = now + self.dialect.restart_s
@@ -162,7 +162,7 @@ class DialectExchange:
         for client in list(self._clients.values()):
             self._look_after(client, now, now_us)
         if not self.quiet:
-            self._publish(self.market.advance(time.time()), now)
+            self._publish(self.market.advance(self._now_us() / 1e6), now)
             for symbol in self.dialect.due(now_us):
                 market = self.dialect.markets[symbol]
                 book = market.book
@@ -174,7 +174,7 @@ class DialectExchange:
 
     def remember(self) -> None:
         """Let the trades of the time before the start happen; the ledger has begun already."""
-        for at_us, count in self._options.past(_now_us()):
+        for at_us, count in self._options.past(self._now_us()):
             if at_us < self._last_us and not self._orders:
                 self._last_us = 0
             self._publish(self.market.trade(at_us / 1e6, count), 0.0, at_us)
@@ -185,7 +185,10 @@ class DialectExchange:
         Raises:
             KeyError: If there is no such market.
         """
-        return self._publish(self.market.trade(time.time(), count, symbol), now)
+        return self._publish(self.market.trade(self._now_us() / 1e6, count, symbol), now)
+
+    def _now_us(self) -> int:
+        return time.time_ns() // 1000 + int(self._options.clock_ahead_s * 1e6)
 
     def drained(self) -> bool:
         """Whether every trade handed to a socket that is still open is known to have arrived."""
@@ -195,7 +198,7 @@ class DialectExchange:
         self, events: Iterable[object], now: float, at_us: int | None = None
     ) -> list[LedgerTrade]:
         """Publish events of the model: all its trades first, then books, each as it is then."""
-        now_us = _now_us() if at_us is None else at_us
+        now_us = self._now_us() if at_us is None else at_us
         trades: dict[str, list[Trade]] = {}
         entries: list[LedgerTrade] = []
         self._orders_at = self._orders
@@ -313,7 +316,7 @@ class DialectExchange:
         """Write a client's payloads, or disconnect it for being slow."""
         session = client.session
         session.flushes += 1
-        session.sent_us = _now_us()
+        session.sent_us = self._now_us()
         for payload in self.dialect.frames(session, client.outbox):
             client.queue(wire.framed(payload))
         client.outbox = []
@@ -349,7 +352,7 @@ class DialectExchange:
         if now < self._html_until:
             return self._page()
         if now < self._restarting_until:
-            return self.dialect.refusal(_now_us())
+            return self.dialect.refusal(self._now_us())
         if now < self._refuse_until:
             return Answer(self._refuse_status, b"")
         return None
@@ -363,19 +366,19 @@ class DialectExchange:
             self._connections,
             path,
             query,
-            _now_us(),
+            self._now_us(),
             self._options.ping_interval_s,
             self._options.pong_timeout_s,
         )
         self._clients[client.number] = client
         self.ledger.opened(client.number)
-        self._act(client, self.dialect.opened(client.session, _now_us()))
+        self._act(client, self.dialect.opened(client.session, self._now_us()))
         return client
 
     def receive(self, client: Client, message: str | bytes, now: float) -> None:
         """Handle a message of a client."""
         known = self._clients[client.number]
-        self._act(known, self.dialect.received(known.session, message, _now_us()))
+        self._act(known, self.dialect.received(known.session, message, self._now_us()))
 
     def _act(self, client: DialectClient, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -406,7 +409,7 @@ class DialectExchange:
 
     def _ponged(self, client: DialectClient) -> None:
         if client.number in self._clients:
-            self._act(client, self.dialect.ponged(client.session, _now_us()))
+            self._act(client, self.dialect.ponged(client.session, self._now_us()))
 
     def _forget(self, client: DialectClient, topic: Topic) -> None:
         subscribers = self._subscribers[topic]
@@ -458,7 +461,7 @@ class DialectExchange:
             return self._page()
         if now < self._rest_error_until:
             return Answer(self._rest_error_status, b"")
-        request = Request(path, query, headers, _now_us())
+        request = Request(path, query, headers, self._now_us())
         try:
             if refusal := self._over_budget(request, now):
                 return refusal
@@ -584,7 +587,7 @@ class DialectExchange:
     def _goodbye(self, applied: Fault, now: float) -> None:
         """Announce the end of the connections, which comes after `seconds`."""
         for client in self._hit(applied):
-            self._act(client, self.dialect.goodbye(client.session, _now_us()))
+            self._act(client, self.dialect.goodbye(client.session, self._now_us()))
             self._leaving.append((now + applied.seconds, client))
 
     def _repeat(self, applied: Fault, now: float) -> None:
@@ -621,7 +624,3 @@ class DialectExchange:
 
 def _sides(symbol: str) -> tuple[str, str]:
     return f"{symbol}@bids", f"{symbol}@asks"
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

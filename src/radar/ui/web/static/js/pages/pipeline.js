@@ -287,13 +287,14 @@ function Processes({ overview }) {
   return html`<section class="card wide-table" aria-label=${t("processes")}>
     <header><h2>${t("processes")}</h2></header>
     <div class="scroll"><table class="list">
-      <thead><tr><th scope="col">${t("process")}</th><th scope="col">${t("state")}</th><th scope="col" class="n">${t("rate")}</th><th scope="col" class="n">${t("latency")}</th><th scope="col" class="n">${t("memory")}</th><th scope="col">${t("address")}</th></tr></thead>
+      <thead><tr><th scope="col">${t("process")}</th><th scope="col">${t("state")}</th><th scope="col" class="n">${t("rate")}</th><th scope="col" class="n">${t("latency")}</th><th scope="col" class="n">${t("memory")}</th><th scope="col" class="n" title=${t("clock_offset_help")}>${t("clock_offset")}</th><th scope="col">${t("address")}</th></tr></thead>
       <tbody>${all.map((each) => html`<tr key=${each.name}>
         <th scope="row"><bdi dir="ltr" class="mono">${each.name}</bdi></th>
         <td class="wrap"><${State} ...${each} /></td>
         <td class="n"><bdi>${f.rate(each.rate)}</bdi></td>
         <td class="n"><bdi>${f.latency(each.latency_s)}</bdi></td>
         <td class="n"><bdi>${f.bytes(each.memory_bytes)}</bdi></td>
+        <td class="n ${each.clock_differs ? "bad" : ""}"><bdi>${each.clock_differs === null ? t("not_known") : f.offset(each.clock_offset_s, each.clock_uncertainty_s)}</bdi></td>
         <td><bdi dir="ltr" class="mono muted">${each.address}</bdi></td>
       </tr>`)}</tbody>
     </table></div>
