@@ -28,7 +28,7 @@ from radar.checks.findings import (
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.dlq.reader import DeadLetterReader
 from radar.consumer.origin import refuse as same_origin
-from radar.datasets import DATASETS, TRADES
+from radar.datasets import DATASETS, FRAMES, TRADES
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -323,7 +323,13 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
     some = len(refused) < len(written)
     for dataset in datasets:
         found = findings.table(
-            dataset.table, str(definitions[dataset.table]), settings.retention_days
+            dataset.table,
+            str(definitions[dataset.table]),
+            *(
+                (settings.frames_retention_days, "FRAMES_RETENTION_DAYS")
+                if dataset is FRAMES
+                else (settings.retention_days,)
+            ),
         )
         bad |= bool(found)
         yield from found

@@ -342,7 +342,7 @@ def migrate(
     store = Store(settings)
     try:
         repaired = repair_schema(store, types=repair)
-        applied = run(store, settings.retention_days)
+        applied = run(store, settings.retention_days, settings.frames_retention_days)
         left = differences(store)
     finally:
         store.close()
