@@ -110,7 +110,7 @@ class Session:
         self._connection = connection
         self._stream = stream
         self.connection_name = secrets.token_hex(8)
-        self._recorded: "ConnectionFrames | None" = None
+        self._recorded: ConnectionFrames | None = None
         if feed.frame_recorder is not None:
             self._recorded = feed.frame_recorder.connection(self.connection_name)
         self.symbols = tuple(symbols)

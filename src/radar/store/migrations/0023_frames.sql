@@ -37,3 +37,23 @@ SETTINGS
     min_free_disk_bytes_to_perform_insert = 134217728,
     -- A part holds one day, so an old day is dropped without a merge.
     ttl_only_drop_parts = 1;
+
+-- One row per row that `radar reparse` has corrected. `radar verify` looks for the messages of removed rows here.
+CREATE TABLE IF NOT EXISTS reparse_changes
+(
+    source LowCardinality(String) COMMENT 'Exchange',
+    record_kind LowCardinality(String) COMMENT 'Dataset of the row: trades or depth',
+    symbol LowCardinality(String) COMMENT 'Market of the row',
+    change LowCardinality(String) COMMENT 'added, removed or changed',
+    row_key String COMMENT 'Row key: of a trade its ID; of a snapshot exchange, market, side and time of receipt, with | between' CODEC(ZSTD(1)),
+    received_at DateTime64(6, 'UTC') COMMENT 'Time of receipt of the row' CODEC(Delta, ZSTD(1)),
+    deleted String COMMENT 'Names the deleted deliveries of the row; empty: none' CODEC(ZSTD(1)),
+    run UInt64 COMMENT 'The run of radar reparse; kafka_offset of the rows that it inserted' CODEC(Delta, ZSTD(1)),
+    changed_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'Clock of ClickHouse' CODEC(Delta, ZSTD(1)),
+    exchange LowCardinality(String) ALIAS source COMMENT 'The same as source'
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toMonday(received_at)
+ORDER BY (source, record_kind, row_key, received_at, change, deleted, run)
+SETTINGS
+    min_free_disk_bytes_to_perform_insert = 134217728;
