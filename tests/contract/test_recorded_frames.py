@@ -12,7 +12,7 @@ from market_data import insert
 from producing import Topic, producing
 from radar.codec import message_format
 from radar.datasets import DEPTH, FRAMES, TRADES, Dataset
-from radar.records import FrameKind, Opening
+from radar.records import Frame, FrameKind, Opening
 from radar.reparse.frames import frames
 from radar.settings import Settings
 from radar.store.client import Store
@@ -111,7 +111,7 @@ def test_frames_that_are_no_text_and_large_ones_are_stored_byte_for_byte(store: 
         value
         for place, content in enumerate(contents)
         for value in message_format.encode_frame(
-            message_format.Frame(
+            Frame(
                 source="wallex",
                 record_kind="trades",
                 producer="aa",

@@ -15,6 +15,7 @@ from uuid import UUID
 from radar.codec import message_format
 from radar.codec.message_format import DepthMessage
 from radar.records import BookSide, DepthSnapshot, Trade
+from radar.reparse.derive import Delivered
 
 # A frame has at most one record in so many bytes.
 RECORD_BYTES = 32
@@ -117,34 +118,38 @@ def content_of_trade(trade: Trade) -> tuple[object, ...]:
 
 
 def wrong_trades(
-    derived: Mapping[str, Trade], rows: Iterable[TradeRow], origins: Origins
+    derived: Mapping[str, Delivered], rows: Iterable[TradeRow], origins: Origins
 ) -> list[TradeRow]:
     """Return the rows of a time that came from its frames, but do not follow from them."""
-    return [
-        row
-        for row in rows
-        if row.received_at_us in origins
-        and (row.trade_id not in derived or content_of_trade(derived[row.trade_id]) != row.content)
-    ]
+
+    def follows(row: TradeRow) -> bool:
+        delivered = derived.get(row.trade_id)
+        return (
+            delivered is not None
+            and row.received_at_us in delivered.times_us
+            and row.content == content_of_trade(delivered.first)
+        )
+
+    return [row for row in rows if row.received_at_us in origins and not follows(row)]
 
 
-def unstored(derived: Mapping[str, Trade], rows: Iterable[TradeRow]) -> dict[str, Trade]:
+def unstored(derived: Mapping[str, Delivered], rows: Iterable[TradeRow]) -> dict[str, Trade]:
     """Return the trades that no row shows as received so early."""
     first_us: dict[str, int] = {}
     for row in rows:
-        trade = derived.get(row.trade_id)
-        if trade is not None and row.content == content_of_trade(trade):
+        delivered = derived.get(row.trade_id)
+        if delivered is not None and row.content == content_of_trade(delivered.first):
             known_us = first_us.get(row.trade_id, row.received_at_us)
             first_us[row.trade_id] = min(known_us, row.received_at_us)
     return {
         name: trade
-        for name, trade in derived.items()
+        for name, (trade, _) in derived.items()
         if name not in first_us or first_us[name] > trade.received_at_us
     }
 
 
 def changes_of_trades(
-    derived: Mapping[str, Trade],
+    derived: Mapping[str, Delivered],
     wrong: Iterable[TradeRow],
     missing: Mapping[str, Trade],
     others: Iterable[TradeRow],

@@ -8,7 +8,7 @@ Derivation     the connections of one producer process
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -39,15 +39,34 @@ class Derived(Protocol):
         """No record follows: the process has ended."""
 
 
+class Delivered(NamedTuple):
+    """A trade, and all its deliveries.
+
+    Attributes:
+        first: The trade as it was received first.
+        times_us: When it was received, Unix time.
+    """
+
+    first: Trade
+    times_us: set[int]
+
+    def merged(self, other: "Delivered | None") -> "Delivered":
+        """Return the deliveries of both."""
+        if other is None:
+            return self
+        first = min(self.first, other.first, key=lambda trade: trade.received_at_us)
+        return Delivered(first, self.times_us | other.times_us)
+
+
 class Trades:
     """The trades of some connections under their IDs.
 
     Attributes:
-        found: The trades by ID, each as it was received first.
+        found: The trades that were not taken away.
     """
 
     def __init__(self) -> None:
-        self.found: dict[str, Trade] = {}
+        self.found: dict[str, Delivered] = {}
         self._occurrences: dict[str, Occurrences] = {}
 
     def connected(self, connection: str, opening: Opening) -> None:
@@ -65,9 +84,8 @@ class Trades:
             message_format.check_trade(record)
             content = content_of(record)
             name = trade_id(content, self._occurrences[connection].of(record, content))
-            known = self.found.get(name)
-            if known is None or record.received_at_us < known.received_at_us:
-                self.found[name] = record
+            delivered = Delivered(record, {record.received_at_us})
+            self.found[name] = delivered.merged(self.found.get(name))
 
     def finish(self) -> None:
         """Do nothing: trades do not wait."""

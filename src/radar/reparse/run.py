@@ -29,7 +29,7 @@ from radar.reparse.changes import (
     unstored,
     wrong_trades,
 )
-from radar.reparse.derive import Books, Derivation, Trades
+from radar.reparse.derive import Books, Delivered, Derivation, Trades
 from radar.reparse.frames import connections, frames, producers_began_us
 from radar.store.client import Store
 from radar.store.queries import reparse as queries
@@ -112,9 +112,10 @@ def reparse(
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses a statement.
     """
+    period = Period(period.begin_us, min(period.end_us, time.time_ns() // 1000))
     parameters = {"begin": period.begin_us, "end": period.end_us}
     names = (
-        [exchange or ""]
+        [exchange]
         if exchange
         else [str(row[0]) for row in store.rows(queries.RECORDED_EXCHANGES, parameters)]
     )
@@ -257,13 +258,13 @@ class _Run:
         if self._dataset is DEPTH:
             self._judge_snapshots(min(end_us - 2 * self._interval_us, period.end_us))
             return
-        trades: dict[str, Any] = {}
+        trades: dict[str, Delivered] = {}
         for derivation in self._derivations.values():
             if isinstance(derivation.derived, Trades):
-                _merge(trades, derivation.derived.found, end_us)
+                _move(derivation.derived.found, trades, end_us)
         if is_inside:
             self._judge_trades(
-                {name: each for name, each in trades.items() if each.received_at_us >= begin_us},
+                {k: each for k, each in trades.items() if each.first.received_at_us >= begin_us},
                 begin_us,
                 end_us,
             )
@@ -271,7 +272,7 @@ class _Run:
     def _judge_snapshots(self, end_us: int) -> None:
         self._note(self._snapshots.changes(end_us, self._interval_us, self._origins))
 
-    def _judge_trades(self, derived: dict[str, Any], begin_us: int, end_us: int) -> None:
+    def _judge_trades(self, derived: dict[str, Delivered], begin_us: int, end_us: int) -> None:
         rows = [_trade_row(row) for row in self._rows(queries.TRADES, begin_us, end_us)]
         wrong = wrong_trades(derived, rows, self._origins)
         bad = set(wrong)
@@ -281,8 +282,8 @@ class _Run:
         names = list(missing)
         for start in range(0, len(names), LOOK_UP_IDS):
             found = self._store.rows(
-                queries.TRADES_WITH,
-                {"source": self._report.exchange, "ids": names[start : start + LOOK_UP_IDS]},
+                queries.trades_with(names[start : start + LOOK_UP_IDS]),
+                {"source": self._report.exchange},
             )
             others += [_trade_row(row) for row in found]
         changes = changes_of_trades(derived, wrong, missing, others)
@@ -353,13 +354,10 @@ class _Run:
             )
 
 
-def _merge(into: dict[str, Any], found: dict[str, Any], end_us: int) -> None:
-    """Move the trades before a time; of two under one ID the one received first stays."""
-    for name in [name for name, each in found.items() if each.received_at_us < end_us]:
-        trade = found.pop(name)
-        known = into.get(name)
-        if known is None or trade.received_at_us < known.received_at_us:
-            into[name] = trade
+def _move(found: dict[str, Delivered], into: dict[str, Delivered], end_us: int) -> None:
+    """Move the trades before a time."""
+    for name in [name for name, each in found.items() if each.first.received_at_us < end_us]:
+        into[name] = found.pop(name).merged(into.get(name))
 
 
 def _trade_row(row: tuple[Any, ...]) -> TradeRow:

@@ -4,6 +4,9 @@ The placeholders are `source`, `kind` (trades or depth), and `begin` and `end` o
 Unix time in microseconds, the end not included.
 """
 
+from collections.abc import Iterable
+from uuid import UUID
+
 # Rows that a run has inserted stand in no partition of Kafka; their offset is the run.
 REPARSED_PARTITION = 65_535
 
@@ -57,11 +60,6 @@ TRADES = (
     f"SELECT DISTINCT {', '.join(TRADE_FIELDS)} FROM trades_master"
     f" WHERE source = {{source:String}} AND {_RECEIVED}"
 )
-# Every stored delivery of some trades.
-TRADES_WITH = (
-    f"SELECT DISTINCT {', '.join(TRADE_FIELDS)} FROM trades_master"
-    " WHERE source = {source:String} AND trade_id IN {ids:Array(UUID)}"
-)
 DEPTH = (
     f"SELECT {', '.join(DEPTH_FIELDS)} FROM orderbook_depth FINAL"
     f" WHERE source = {{source:String}} AND {_RECEIVED}"
@@ -90,3 +88,15 @@ REMOVED = (
     "SELECT DISTINCT row_key FROM reparse_changes WHERE record_kind = {kind:String}"
     " AND change = 'removed' AND row_key IN {keys:Array(String)}"
 )
+
+
+def trades_with(ids: Iterable[str]) -> str:
+    """Return the query of every stored delivery of some trades.
+
+    The IDs are part of the text, because parameters must fit into an address.
+    """
+    values = ", ".join(f"toUUID('{UUID(each)}')" for each in ids)
+    return (
+        f"SELECT DISTINCT {', '.join(TRADE_FIELDS)} FROM trades_master"
+        f" WHERE source = {{source:String}} AND trade_id IN ({values})"
+    )
