@@ -1,7 +1,10 @@
 """A parser fault is recorded through, fixed and reparsed: the tables equal those without it."""
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,9 +13,11 @@ import pytest
 from market_data import insert
 from producing import Topic, producing
 from radar import exchanges
+from radar.checks.verify import verify_dataset
 from radar.datasets import DEPTH, FRAMES, TRADES, Dataset
 from radar.errors import InvalidMessage
 from radar.exchanges.base import Event, Exchange, Fetch, Stream, StreamRequest
+from radar.kafka import Cluster
 from radar.producer import producer
 from radar.producer.recorders import DepthRecorder, KeyValue, Record, Recorder, Take, TradeRecorder
 from radar.records import DepthSnapshot, Trade, TradeSide
@@ -20,6 +25,8 @@ from radar.reparse.run import Period, Report, reparse
 from radar.settings import Settings
 from radar.store.client import Store
 from radar_simulator import SimulatorOptions, simulator
+from support import Process, eventually, radar
+from workers import waiting
 
 ALL = Period(1_700_000_000_000_000, 4_000_000_000_000_000)
 # What a wrong parser makes of a record.
@@ -266,3 +273,102 @@ def test_reparsed_tables_equal_those_without_the_fault(
     # What came from Kafka twice does not double either.
     store.command(f"OPTIMIZE TABLE {dataset.table} FINAL")
     assert rows(store, dataset) == right
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"), [("wallex", TRADES), ("okx", TRADES), ("wallex", DEPTH), ("kraken", DEPTH)]
+)
+@pytest.mark.parametrize("part", [0.0, 0.5], ids=["whole", "second half"])
+def test_reparse_changes_nothing_where_the_parser_is_right(
+    name: str, dataset: Dataset, part: float, recorded: Callable[..., Recorded], store: Store
+) -> None:
+    found = recorded(name, dataset, fine, depth_interval_seconds=0.3)
+    insert(store, dataset, found.messages, "messages")
+    insert(store, FRAMES, found.frames, "frames")
+    before = rows(store, dataset)
+    times = sorted(msgspec.json.decode(each)["received_at_us"] for each in found.frames)
+    begin_us = times[int(part * len(times))]
+    (report,) = [
+        each for each in reparse(store, Period(begin_us, times[-1])) if each.dataset == dataset.name
+    ]
+    assert report.frames > 50
+    assert (report.changes, report.without_begin, report.missing_frames) == ({}, 0, 0)
+    assert rows(store, dataset) == before
+
+
+def test_conflated_snapshots_are_corrected_where_they_are(
+    recorded: Callable[..., Recorded], store: Store
+) -> None:
+    found = recorded("wallex", DEPTH, shifted, depth_interval_seconds=0.3)
+    right = {row[-1:] + row[1:4]: row for row in expected(store, DEPTH, found.right)}
+    insert(store, DEPTH, found.messages, "faulty")
+    insert(store, FRAMES, found.frames, "frames")
+    count = len(rows(store, DEPTH))
+    assert total(reparse(store, ALL)) == {"changed": count}
+    corrected = rows(store, DEPTH)
+    assert len(corrected) == count
+    assert all(right[row[-1:] + row[1:4]] == row for row in corrected)
+
+
+def test_rows_of_missing_frames_stay_and_the_report_says_so(
+    recorded: Callable[..., Recorded], store: Store
+) -> None:
+    found = recorded("wallex", TRADES, shifted)
+    insert(store, TRADES, found.messages, "faulty")
+    decoded = [msgspec.json.decode(each) for each in found.frames]
+    begins = {each["connection"] for each in decoded if each["what"] == "opened"}
+    beheaded = min(begins)
+    kept = [each for each in decoded if (each["connection"], each["place"]) != (beheaded, 0)]
+    lost = next(each for each in kept if each["connection"] != beheaded and each["place"] == 7)
+    kept.remove(lost)
+    insert(store, FRAMES, [msgspec.json.encode(each) for each in kept], "frames")
+    before = rows(store, TRADES)
+    (report,) = [each for each in reparse(store, ALL) if each.dataset == "trades"]
+    assert (report.without_begin, report.missing_frames) == (1, 1)
+    untouched = {
+        each["received_at_us"] for each in decoded if each["connection"] == beheaded or each is lost
+    } - {each["received_at_us"] for each in kept if each["connection"] != beheaded}
+    after = set(rows(store, TRADES))
+    assert {row for row in before if row[-1] in untouched} <= after
+    assert set(before) - after
+
+
+@pytest.mark.kafka_decides
+def test_reparsed_rows_are_in_order_to_verify(
+    recorded: Callable[..., Recorded],
+    kafka_settings: Settings,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = recorded("wallex", TRADES, shifted)
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
+    command = radar("consume", "trades", "frames")
+    worker = Process(command, tmp_path / "worker.log", WORKER_ID="worker-1")
+    try:
+        eventually(
+            lambda: not any(waiting(kafka_settings, each) for each in (TRADES, FRAMES)),
+            "all is stored",
+        )
+    finally:
+        worker.end()
+    assert len(rows(store, TRADES)) > 100
+
+    def run(*arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            radar("reparse", "--from", "1h", "--exchange", "wallex", "--json", *arguments),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        parsed: dict[str, Any] = json.loads(done.stdout)
+        return parsed
+
+    planned, done = run("--dry-run"), run()
+    assert planned["datasets"] == done["datasets"]
+    counts = done["datasets"][0]["markets"]
+    assert sum(each["removed"] for each in counts) > 50
+    report = verify_dataset(Cluster(kafka_settings), store, TRADES)
+    assert sum(each.corrected for each in report.partitions) == sum(
+        each["removed"] for each in counts
+    )
+    assert (report.missing, report.doubled) == (0, 0)

@@ -25,6 +25,7 @@ from radar.checks.findings import (
     problem,
     warning,
 )
+from radar.checks.frame_cost import frame_cost
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.dlq.reader import DeadLetterReader
 from radar.consumer.origin import refuse as same_origin
@@ -282,11 +283,19 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield _delivery_gaps(store)
         yield _first_to_go(settings, store)
         yield from _store_disk(store)
+        yield from _frames(settings, store)
     except (QueryFailed, StoreUnavailable) as error:
         remedy = "see CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DB, CLICKHOUSE_SECURE"
         yield problem("ClickHouse", str(error), remedy)
     finally:
         store.close()
+
+
+def _frames(settings: Settings, store: Store) -> Iterator[Finding]:
+    try:
+        yield frame_cost(settings, store)
+    except QueryFailed:
+        return  # the table is missing, which another check reports, or a worker's user asks
 
 
 def _delivery_gaps(store: Store) -> Finding:

@@ -83,12 +83,6 @@ DELETE = {
     f"symbol, '|', toString(side), '|', toString({_MICRO}(received_at))) IN {_DELETED}",
 }
 
-# Which of some row keys are of removed rows.
-REMOVED = (
-    "SELECT DISTINCT row_key FROM reparse_changes WHERE record_kind = {kind:String}"
-    " AND change = 'removed' AND row_key IN {keys:Array(String)}"
-)
-
 
 def trades_with(ids: Iterable[str]) -> str:
     """Return the query of every stored delivery of some trades.
