@@ -35,7 +35,8 @@ from radar.store.queries import checks as queries
 # The most messages that are compared at once, and about their largest size together.
 CHUNK_MESSAGES = 10_000
 CHUNK_BYTES = 16 * 1024 * 1024
-LOOK_UP_KEYS = 1000
+# Parameters that do not fit into an address go as a form, which the embedded server refuses.
+LOOK_UP_KEYS = 80
 SHOWN_PLACES = 5
 # How long a trade may take from the exchange to its row.
 SETTLE_S = 30.0
