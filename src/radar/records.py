@@ -164,7 +164,7 @@ OPEN = "open"
 
 
 class FrameKind(StrEnum):
-    """What a recorded frame of a connection is."""
+    """The kinds of recorded frames."""
 
     OPENED = "opened"  # no frame of the exchange: how the connection was opened, as JSON
     RECEIVED = "received"
@@ -173,7 +173,7 @@ class FrameKind(StrEnum):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """How a connection was opened: the arguments of `Exchange.stream`, and what goes with them."""
+    """How a connection was opened: the arguments of `Exchange.stream`, and the interval."""
 
     url: str  # empty: the connection has no socket, only REST requests
     markets: tuple[Market, ...]
@@ -183,7 +183,7 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """What went over a connection at one moment, byte for byte."""
+    """A frame of a connection, byte for byte."""
 
     source: str
     record_kind: str  # the dataset of the connection

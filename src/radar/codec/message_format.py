@@ -145,7 +145,7 @@ class MessageValue(msgspec.Struct, frozen=True):
         """
 
     def value_of(self, field: str) -> Any:
-        """Return what the column of a field holds; bytes that are no UTF-8 as surrogates."""
+        """Return the value for the column of a field; bytes that are no UTF-8 as surrogates."""
         return getattr(self, field)
 
 
@@ -343,7 +343,7 @@ class FrameMessage(MessageValue, frozen=True, gc=False):
             self.content()
 
     def value_of(self, field: str) -> Any:
-        """Return what the column of a field holds: of `frame` the bytes, not their encoding."""
+        """Return the value for the column of a field: of `frame` the bytes, not their encoding."""
         if field == "frame" and self.is_base64:
             return self.content().decode(errors="surrogateescape")
         return super().value_of(field)
