@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, restore, skip
+from radar.cli import backfill, dlq, failures, reparse, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
+app.command()(reparse.reparse)
 app.command()(skip.skip)
 app.command()(restore.restore)
 app.command()(restore.acknowledge)
@@ -346,7 +347,7 @@ def migrate(
     store = Store(settings)
     try:
         repaired = repair_schema(store, types=repair)
-        applied = run(store, settings.retention_days)
+        applied = run(store, settings.retention_days, settings.frames_retention_days)
         left = differences(store)
     finally:
         store.close()

@@ -66,6 +66,16 @@ class RecordingClock:
         # A clock of another century gave no valid record that an order could need.
         self.set_back_us = max(0, by_us) if now_us + by_us < MAX_TIME_MS * 1000 else 0
 
+    @property
+    def monotonic_ns(self) -> int:
+        """The monotonic clock at the newest reading."""
+        return self._monotonic_ns
+
+    @property
+    def unix_ns(self) -> int:
+        """The time of the newest reading, Unix time in nanoseconds."""
+        return self._offset_ns + self._monotonic_ns
+
     def _cause(self, step_ns: int, passed_ns: int) -> GapCause:
         """Distinguish a sleep or a stall from a clock that was set."""
         before_ns, self._sleep_ns = self._sleep_ns, _sleep_ns()
