@@ -30,7 +30,7 @@ class _Http(BoundedHttp):
         body_timeout_s=BODY_S,
         take_timeout_s=TAKE_S,
         pipelined=4,
-        strangers=20,
+        unadmitted=20,
         connections=30,
     )
 
@@ -231,14 +231,18 @@ def _is_open(connection: socket.socket) -> bool:
     return False
 
 
-def test_strangers_push_out_strangers_only(address: Address) -> None:
+def test_new_connection_ends_unadmitted_connections_only(address: Address) -> None:
     known = b"GET /known HTTP/1.1\r\nHost: a\r\n\r\n"
-    stranger = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    unknown = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with ExitStack() as stack:
         friends = _opened(address, stack, 5, known)
         eventually(lambda: all(each.recv(10) for each in friends), "they are known")
-        others = _opened(address, stack, 60, stranger)
-        eventually(lambda: sum(map(_is_open, others)) <= 20, "strangers have a number", timeout_s=2)
+        others = _opened(address, stack, 60, unknown)
+        eventually(
+            lambda: sum(map(_is_open, others)) <= 20,
+            "unadmitted connections are bounded",
+            timeout_s=2,
+        )
         assert all(map(_is_open, friends))
         assert serves(address)
 
@@ -258,8 +262,8 @@ def test_nothing_of_a_connection_stays(server: uvicorn.Server, address: Address)
     for _ in range(50):
         assert serves(address)
     eventually(lambda: not server.server_state.connections, "all are gone")
-    lobby = connections._lobbies[server.server_state]
-    assert (lobby._strangers, lobby._admitted) == ({}, set())
+    register = connections._registers[server.server_state]
+    assert (register._unadmitted, register._admitted) == ({}, set())
 
 
 def test_closed_connection_waits_for_no_client(server: uvicorn.Server, address: Address) -> None:
