@@ -398,8 +398,8 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
         found.append(ok("exchange REST", f"answers and has {len(markets):,} spot markets"))
         if rest.date:
             # The header has whole seconds, so the time is half a second later on average.
-            told_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
-            found.append(findings.clock("clock", middle_s - told_s, "the exchange's"))
+            server_time_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
+            found.append(findings.clock("clock", middle_s - server_time_s, "the exchange's"))
         known, unknown = chosen(markets, settings.symbols)
         found += _set_aside(listed.malformed, unknown)
     except (RadarError, ValueError) as error:

@@ -251,7 +251,7 @@ class EventStream:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             sides = {
-                asyncio.create_task(self._tell(send)),
+                asyncio.create_task(self._send_events(send)),
                 asyncio.create_task(_until_gone(receive)),
             }
             try:
@@ -263,7 +263,7 @@ class EventStream:
         finally:
             self._hub.leave(self._client)
 
-    async def _tell(self, send: Any) -> None:
+    async def _send_events(self, send: Any) -> None:
         async with contextlib.aclosing(self._events) as events:
             async for event in events:
                 async with asyncio.timeout(self.SEND_TIMEOUT_S):
