@@ -14,7 +14,7 @@ from bounded_http import connections
 from bounded_http.bounds import Bounds
 from bounded_http.connections import BoundedHttp, admit
 from hostile_http import Address, answer, drips_s, open_s, sent_bytes
-from support import eventually
+from support import eventually, is_open
 
 MIB = 1 << 20
 HEAD_S, BODY_S, TAKE_S = 1.0, 2.0, 1.5
@@ -219,18 +219,6 @@ def _opened(address: Address, stack: ExitStack, count: int, data: bytes) -> list
     return made
 
 
-def _is_open(connection: socket.socket) -> bool:
-    connection.setblocking(False)
-    try:
-        while connection.recv(65536):
-            pass
-    except BlockingIOError:
-        return True
-    except ConnectionResetError:
-        pass
-    return False
-
-
 def test_new_connection_ends_unadmitted_connections_only(address: Address) -> None:
     known = b"GET /known HTTP/1.1\r\nHost: a\r\n\r\n"
     unknown = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -239,11 +227,11 @@ def test_new_connection_ends_unadmitted_connections_only(address: Address) -> No
         eventually(lambda: all(each.recv(10) for each in friends), "they are known")
         others = _opened(address, stack, 60, unknown)
         eventually(
-            lambda: sum(map(_is_open, others)) <= 20,
+            lambda: sum(map(is_open, others)) <= 20,
             "unadmitted connections are bounded",
             timeout_s=2,
         )
-        assert all(map(_is_open, friends))
+        assert all(map(is_open, friends))
         assert serves(address)
 
 
