@@ -223,8 +223,6 @@ class _Feed:
 class EventStream:
     """An ASGI response that sends a stream until either side ends it."""
 
-    SEND_TIMEOUT_S = 60.0  # a client that reads nothing for this long is gone
-
     def __init__(self, hub: Hub, subjects: Sequence[Subject[Any]], client: str) -> None:
         """Prepare the stream of a viewer.
 
@@ -266,8 +264,8 @@ class EventStream:
     async def _send_events(self, send: Any) -> None:
         async with contextlib.aclosing(self._events) as events:
             async for event in events:
-                async with asyncio.timeout(self.SEND_TIMEOUT_S):
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                # A client that reads nothing loses its connection: `Bounds.take_timeout_s`.
+                await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 
