@@ -159,12 +159,13 @@ def up(
     from rich.console import Console
 
     failures.need_extra("local")
-    from radar.local.pipeline import Simulation, prepare_data_directory, run
+    from radar.local import data_directory
+    from radar.local.pipeline import Simulation, run
     from radar.telemetry import logs
     from radar.ui.terminal.run import show_up
 
     settings = load_options()
-    data_dir = prepare_data_directory(settings, simulated=simulate)
+    data_dir = data_directory.prepare(settings, simulated=simulate)
     logs.configure(settings, "radar", directory=data_dir / "logs")
     simulation = (
         Simulation(seed, markets, trades_per_second, depth_per_second) if simulate else None
@@ -756,14 +757,14 @@ def reset(
     ] = False,
 ) -> None:
     """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs."""
-    from radar.local.pipeline import check_unused, data_directory, delete_data
+    from radar.local import data_directory
 
     settings = _settings("reset")
-    directory = data_directory(settings, simulated=simulated)
-    check_unused(directory)
+    directory = data_directory.path_of(settings, simulated=simulated)
+    data_directory.check_unused(directory)
     if not yes:
         confirm(f"Delete everything in {directory}?")
-    delete_data(directory)
+    data_directory.delete(directory)
     typer.echo(f"deleted {directory}")
 
 
@@ -856,9 +857,9 @@ def _running_ledgers(settings: "Settings") -> list[Path]:
     running = running_pipeline(settings.radar_data_dir)
     if running is None or not running["simulated"]:
         return []
-    from radar.local.pipeline import LEDGERS, data_directory
+    from radar.local import data_directory
 
-    return sorted(data_directory(settings, simulated=True).glob(LEDGERS))
+    return sorted(data_directory.path_of(settings, simulated=True).glob(data_directory.LEDGERS))
 
 
 def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
