@@ -6,7 +6,6 @@ Each command imports its own modules, so that help and completion are quick.
 from radar import early_signals
 
 # isort: split
-import shutil
 import signal
 import sys
 from datetime import datetime
@@ -33,11 +32,12 @@ from radar.cli.arguments import (
 )
 from radar.cli.arguments import dataset_named as _dataset
 from radar.cli.arguments import settings_for as _settings
+from radar.cli.running import addresses, addresses_of_running, dashboard_address, summary_text
 from radar.cli.services import require
 from radar.text import host_port
 
 if TYPE_CHECKING:
-    from radar.local.pipeline import Pipeline, RunSummary
+    from radar.local.pipeline import Pipeline
     from radar.settings import Settings
 
 # Of the simulated exchange; more than any real one has.
@@ -174,11 +174,11 @@ def up(
 
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else ", ".join(settings.exchanges)
-        addresses, watch = _addresses(pipeline), pipeline.watch
-        await show_up(console, title, addresses, watch, lambda: pipeline.processes)
+        shown = addresses(pipeline)
+        await show_up(console, title, shown, pipeline.watch, lambda: pipeline.processes)
 
     summary = asyncio.run(run(settings, simulation, duration, show, join=join))
-    console.print(_summary(summary), highlight=False, markup=False, soft_wrap=True)
+    console.print(summary_text(summary), highlight=False, markup=False, soft_wrap=True)
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -321,7 +321,7 @@ def dashboard(
     settings = _settings(
         "dashboard", **{name: value for name, value in given.items() if value is not None}
     )
-    run(settings, lambda url: typer.echo(f"dashboard: {_login(settings, url)}"))
+    run(settings, lambda url: typer.echo(f"dashboard: {dashboard_address(settings, url)}"))
 
 
 @app.command()
@@ -486,7 +486,7 @@ def monitor() -> None:
         raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
 
     settings = load_options()
-    run(settings, _addresses_of_running(settings))
+    run(settings, addresses_of_running(settings))
 
 
 @app.command()
@@ -835,18 +835,6 @@ def version() -> None:
     typer.echo(f"radar {__version__}")
 
 
-def _login(settings: "Settings", url: str) -> str:
-    """Return the address of the dashboard, with the token only on a terminal."""
-    from urllib.parse import urlsplit
-
-    from radar.ui.web.address import login_url
-
-    if not sys.stdout.isatty():
-        return url
-    parts = urlsplit(url)
-    return login_url(settings, parts.hostname or "", parts.port or 0)
-
-
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
@@ -860,89 +848,3 @@ def _running_ledgers(settings: "Settings") -> list[Path]:
     from radar.local import data_directory
 
     return sorted(data_directory.path_of(settings, simulated=True).glob(data_directory.LEDGERS))
-
-
-def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
-    from radar.addresses import url
-
-    broker, database, dashboard = pipeline.broker, pipeline.database, pipeline.dashboard
-    foreign = {True: "", False: " (not ours)"}
-    where = url(dashboard.host, dashboard.port) if dashboard else ""
-    return [
-        *([("Dashboard", _login(pipeline.settings, where))] if dashboard else []),
-        ("Kafka", f"{host_port(broker.host, broker.port)}{foreign[broker.embedded]}"),
-        ("ClickHouse", f"{url(database.host, database.port)}{foreign[database.embedded]}"),
-        *_examples(pipeline.settings, embedded=database.embedded),
-        ("Logs", str(pipeline.data_dir / "logs")),
-    ]
-
-
-def _addresses_of_running(settings: "Settings") -> list[tuple[str, str]]:
-    """Return the addresses of the `radar up` that runs on this machine; none without one."""
-    from radar.status.deployment import find
-
-    found = find(settings)
-    if found.started_at_s is None:
-        return []
-    return [
-        *([("Dashboard", _login(settings, found.dashboard))] if found.dashboard else []),
-        ("Kafka", found.kafka),
-        ("ClickHouse", f"http://{found.clickhouse}"),
-        *_examples(settings, embedded=True),
-        ("Logs", str(found.log_dir)),
-    ]
-
-
-def _examples(settings: "Settings", *, embedded: bool) -> list[tuple[str, str]]:
-    """Return example queries, for a terminal and for another client."""
-    sql = f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'
-    where = f"http://{host_port(settings.clickhouse_host, settings.clickhouse_port)}/"
-    curl = f'curl -u "{settings.clickhouse_user}:$({_command()} password)" {where}'
-    return [("SQL", sql), *([("Password", curl)] if embedded else [])]
-
-
-def _command() -> str:
-    """Return the path by which this command was called, to show it in examples."""
-    called = Path(sys.argv[0])
-    return "radar" if called.name != "radar" or shutil.which("radar") else str(called)
-
-
-def _summary(summary: "RunSummary") -> str:
-    from radar.local.stopping import describe
-
-    lines = [f"ran for {summary.duration_s:.0f} s"]
-    if (trades := summary.trades) is not None:
-        lines.append(
-            f"trades: sent by the exchange {trades.sent:,}, stored {trades.stored:,}"
-            f" ({trades.fetched:,} of them only over REST), lost {trades.lost:,},"
-            f" duplicates {trades.unexpected:,}"
-        )
-    if (depth := summary.depth) is not None:
-        lines.append(
-            f"depth: {depth.snapshots:,} snapshots of {depth.books_stored:,} of {depth.books:,}"
-            f" books (a market's side), at most {depth.longest_interval_s:.1f} s apart"
-        )
-    waiting, letters = (
-        "unknown" if count is None else f"{count:,}"
-        for count in (summary.left.messages, summary.dead_letters)
-    )
-    lines.append(f"waiting in Kafka {waiting}, dead letters {letters}")
-    if waiting != "0":
-        lines.append(
-            f"{describe(summary.left)}; they stay in Kafka, and the next start stores them"
-        )
-    lines += summary.notes
-    if summary.invalid_frames:
-        lines.append(
-            f"invalid frames of the exchange {summary.invalid_frames:,}, not stored"
-            " (the producers' logs show the first of each connection)"
-        )
-    if summary.restarts:
-        restarts = ", ".join(f"{name} {count}×" for name, count in summary.restarts.items())
-        lines.append(f"restarted: {restarts}")
-    lines.append(
-        "everything that was produced is stored"
-        if summary.complete
-        else "NOT everything that was produced is stored"
-    )
-    return "\n".join(lines)
