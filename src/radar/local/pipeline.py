@@ -81,8 +81,8 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class SimulatedExchange:
-    """One simulated exchange of a pipeline.
+class SimulatorProcess:
+    """The process of one simulated exchange.
 
     Attributes:
         exchange: Name of the exchange that it imitates.
@@ -162,10 +162,10 @@ class Pipeline:
             for dataset in RECORDED
         ]
 
-    def _simulated_exchanges(self) -> list[SimulatedExchange]:
+    def _simulated_exchanges(self) -> list[SimulatorProcess]:
         names = self.settings.exchanges
         return [
-            SimulatedExchange(
+            SimulatorProcess(
                 name,
                 "exchange" if len(names) == 1 else f"{name}-exchange",
                 free_port(),
@@ -322,7 +322,7 @@ class Pipeline:
         )
 
     def _simulator_command(
-        self, simulation: Simulation, simulated: SimulatedExchange
+        self, simulation: Simulation, simulated: SimulatorProcess
     ) -> tuple[str, ...]:
         return (
             *("simulate", "--exchange", simulated.exchange),
@@ -496,7 +496,7 @@ class Pipeline:
         stop.say("the exchange's last frames arrive")
         books: dict[str, int] = {}
 
-        async def quiesce(each: SimulatedExchange) -> None:
+        async def quiesce(each: SimulatorProcess) -> None:
             try:
                 summary = await aside(lambda: self._ask_exchange(each, "quiesce"), "quiesce")
                 books[each.exchange] = len(summary.depth_frames_by_channel)
@@ -508,7 +508,7 @@ class Pipeline:
             await asyncio.wait_for(self.watch.refresh(), COUNT_TIMEOUT_S)
         return books
 
-    def _ask_exchange(self, simulated: SimulatedExchange, path: str) -> LedgerSummary:
+    def _ask_exchange(self, simulated: SimulatorProcess, path: str) -> LedgerSummary:
         try:
             content = fetch("127.0.0.1", simulated.port, f"/simulator/{path}", 10.0)
         except (OSError, HTTPException) as error:
