@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,28 @@ def eventually(
         if time.monotonic() > deadline_s:
             pytest.fail(f"not within {timeout_s} s: {what}")
         time.sleep(every_s)
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Return whether the peer keeps a connection open; take the bytes that have arrived."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        pass
+    return False
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and is not reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def radar(*arguments: str) -> list[str]:

@@ -22,7 +22,7 @@ from websockets.exceptions import ConcurrencyError, ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from bounded_http.bounds import Bounds, Lobby
+from bounded_http.bounds import Bounds, ConnectionRegister
 from radar_simulator import wire
 from radar_simulator.dialects.common.base import Answer
 from radar_simulator.dialects.common.exchange import DialectExchange
@@ -61,25 +61,25 @@ BOUNDS = Bounds()
 class _BoundedConnection(ServerConnection):
     """A connection whose request must arrive in time: the library's limit is that of an answer."""
 
-    def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
+    def __init__(self, register: ConnectionRegister, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._lobby = lobby
+        self._register = register
         self._deadline: asyncio.TimerHandle
         self.request_rcvd.add_done_callback(self._admit)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._deadline = self.loop.call_later(BOUNDS.head_timeout_s, self.transport.abort)
-        self._lobby.enter(self, self.transport.abort)
+        self._register.add(self, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
-        self._lobby.leave(self)
+        self._register.remove(self)
         super().connection_lost(exc)
 
     def _admit(self, _: object) -> None:
         self._deadline.cancel()
-        self._lobby.admit(self)
+        self._register.admit(self)
 
 
 class _Connection:
@@ -420,7 +420,8 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
                 options.port,
                 process_request=running.respond,
                 create_connection=cast(
-                    "type[ServerConnection]", partial(_BoundedConnection, Lobby(BOUNDS))
+                    "type[ServerConnection]",
+                    partial(_BoundedConnection, ConnectionRegister(BOUNDS)),
                 ),
                 compression=None,  # one encoded frame serves all connections
                 ping_interval=None,  # the exchange pings in its own way

@@ -497,7 +497,9 @@ def test_question_that_clickhouse_refuses_is_told_without_sql(
         b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;",
     ],
 )
-def test_endless_head_from_a_stranger_is_cut_at_once(client: httpx.Client, begin: bytes) -> None:
+def test_endless_head_of_an_unadmitted_client_is_cut_at_once(
+    client: httpx.Client, begin: bytes
+) -> None:
     assert sent_bytes(_address(client), begin, b"a" * MIB, 64) < 16 * MIB
     began_s = time.monotonic()
     assert client.get("/login.html").is_success
@@ -514,18 +516,18 @@ def test_endless_head_from_a_stranger_is_cut_at_once(client: httpx.Client, begin
         (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nab", 10),
     ],
 )
-def test_unfinished_request_of_a_stranger_ends(
+def test_unfinished_request_of_an_unadmitted_client_ends(
     client: httpx.Client, request_: bytes, most_s: float
 ) -> None:
     assert open_s(_address(client), request_, after=b"c", timeout_s=20) < most_s + 4
 
 
-def test_strangers_keep_no_viewer_away(client: httpx.Client) -> None:
+def test_unadmitted_connections_keep_no_viewer_away(client: httpx.Client) -> None:
     with looking(client, "page=pipeline") as viewer, ExitStack() as opened:
         viewer.until("pipeline")
-        for _ in range(2 * BOUNDS.strangers):
-            stranger = opened.enter_context(socket.create_connection(_address(client), 10))
-            stranger.sendall(b"GET / HTTP/1.1\r\nHost: local")
+        for _ in range(2 * BOUNDS.unadmitted):
+            idle = opened.enter_context(socket.create_connection(_address(client), 10))
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: local")
         assert client.get("/api/about").is_success
         assert not viewer.ended.is_set()
 

@@ -19,7 +19,7 @@ from ports import free_port
 from radar.addresses import answers
 from radar.datasets import DATASETS
 from radar_simulator import read_ledger
-from support import Process, eventually, radar
+from support import Process, eventually, lives, radar
 
 CANARY = "canary-7f3a"
 Facts = tuple[str, str, Decimal, Decimal, str]
@@ -117,14 +117,6 @@ def up(tmp_path: Path) -> Iterator[Up]:
     yield up
     for process in up.processes:
         process.end()
-
-
-def lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def stored_trades(up: Up) -> Counter[Facts]:

@@ -399,11 +399,7 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
         "see whether this machine reaches the exchange; some refuse addresses of other"
         " countries: EXCHANGE_PROXY"
     )
-    rest = Rest(
-        settings.rest_url(exchange.name) or exchange.rest_url,
-        proxy=settings.exchange_proxy,
-        headers=exchange.rest_headers,
-    )
+    rest = Rest.of(exchange, settings)
     known: list[Market] = []
     try:
         listed = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))

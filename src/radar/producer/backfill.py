@@ -330,7 +330,9 @@ class Backfill:
             if self._failed_in_a_row > READERS:
                 # The exchange answers no market: this one is not the cause.
                 delay_s = self._backoff.next()
-            _log.warning("cannot repair", detail=self.trouble, retry_s=round(delay_s, 2))
+            _log.warning(
+                "cannot fetch missed trades", detail=self.trouble, retry_s=round(delay_s, 2)
+            )
             await asyncio.sleep(delay_s)
             return None
         self._failures.pop(market.symbol, None)

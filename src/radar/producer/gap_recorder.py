@@ -224,7 +224,7 @@ class GapRecorder:
             received_at_us=recorded_at_us or unix_us(),
             first_id=first_id,
             last_id=last_id,
-            missing=missing or gap.missing or (last_id - first_id + 1 if gap.numbers else 0),
+            missing=missing or gap.missing_count,
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))

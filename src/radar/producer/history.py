@@ -454,8 +454,8 @@ def trade_message(trade: Trade) -> tuple[bytes, bytes]:
     )
 
 
-def check_offer(exchange: Exchange, interval: str | None) -> None:
-    """Return if an exchange offers trades (`interval` is None), or candles of an interval.
+def check_offer(exchange: Exchange, interval: str | None) -> Resolution | None:
+    """Return the offered resolution of an interval; None for trades (`interval` is None).
 
     Raises:
         InvalidRequest: It does not; the message lists its offers.
@@ -463,9 +463,9 @@ def check_offer(exchange: Exchange, interval: str | None) -> None:
     candles = exchange.candle_history
     intervals = ", ".join(candles.resolutions) if candles else ""
     if interval is None and exchange.trade_history:
-        return
+        return None
     if interval is not None and candles and interval in candles.resolutions:
-        return
+        return candles.resolutions[interval]
     offers = [
         *([f"trades ({exchange.trade_history})"] if exchange.trade_history else []),
         *([f"candles of {intervals} (--dataset candles --interval)"] if intervals else []),
@@ -501,16 +501,10 @@ async def backfill(
         BrokerUnavailable: Kafka does not.
         StoreUnavailable: ClickHouse does not.
     """
-    check_offer(exchange, interval)
-    dataset = datasets.TRADES if interval is None else datasets.EXCHANGE_CANDLES
+    resolution = check_offer(exchange, interval)
+    dataset = datasets.TRADES if resolution is None else datasets.EXCHANGE_CANDLES
     gate = RateLimitGate(exchange.name)
-    rest = Rest(
-        settings.rest_url(exchange.name) or exchange.rest_url,
-        proxy=settings.exchange_proxy,
-        gate=gate,
-        headers=exchange.rest_headers,
-        refusal_wait_s=exchange.refusal_wait_s,
-    )
+    rest = Rest.of(exchange, settings, gate)
     per_s = min(settings.repair_requests_per_second, exchange.limits.requests_per_s) * SHARE
     requests = Requests(rest, gate, Pace(per_s))
     store = Store(settings)
@@ -526,11 +520,10 @@ async def backfill(
         if not await publisher.until_stored():
             _log.warning("no worker stores now", dataset=dataset.name)
         parts = (exchange, requests, publisher, store, show)
-        if interval is None:
+        if resolution is None:
             trades = TradeFetcher(*parts)
             return [await trades.run(market, period) for market in markets]
-        candles, offered = CandleFetcher(*parts), exchange.candle_history
-        resolution = offered.resolutions[interval] if offered else Resolution(interval, 0)
+        candles = CandleFetcher(*parts)
         return [await candles.run(market, period, resolution) for market in markets]
     finally:
         store.close()

@@ -122,13 +122,7 @@ class Producer:
         self._dataset = dataset
         self._exchange = load(settings.own_exchange)
         self._gate = RateLimitGate(self._exchange.name)
-        self._rest = Rest(
-            settings.rest_url(self._exchange.name) or self._exchange.rest_url,
-            proxy=settings.exchange_proxy,
-            gate=self._gate,
-            headers=self._exchange.rest_headers,
-            refusal_wait_s=self._exchange.refusal_wait_s,
-        )
+        self._rest = Rest.of(self._exchange, settings, self._gate)
         requests_per_s = min(
             settings.repair_requests_per_second, self._exchange.limits.requests_per_s
         )

@@ -16,10 +16,11 @@ import httpx
 from radar import tls
 from radar.clock import unix_us
 from radar.errors import ConfigurationError, ExchangeUnavailable
-from radar.exchanges.base import brief
+from radar.exchanges.base import Exchange, brief
 from radar.origin import SIMULATED_HEADER
 from radar.producer.clock_offset import ClockOffset
 from radar.producer.rate_limit import TOO_MANY_REQUESTS, RateLimitGate
+from radar.settings import Settings
 from radar.text import without_password
 
 # Without a byte for this long, or for the whole request: a slow answer ends as well.
@@ -85,6 +86,23 @@ class Rest:
             raise ConfigurationError(
                 without_password(f"EXCHANGE_PROXY is {proxy!r}: {error}")
             ) from error
+
+    @classmethod
+    def of(
+        cls, exchange: Exchange, settings: Settings, gate: RateLimitGate | None = None
+    ) -> "Rest":
+        """Return a client as an exchange's driver and the options want it.
+
+        Raises:
+            ConfigurationError: An address is not usable.
+        """
+        return cls(
+            settings.rest_url(exchange.name) or exchange.rest_url,
+            proxy=settings.exchange_proxy,
+            gate=gate,
+            headers=exchange.rest_headers,
+            refusal_wait_s=exchange.refusal_wait_s,
+        )
 
     async def get(self, path: str) -> bytes:
         """Return the body of the answer to one GET request; takes up to REQUEST_TIMEOUT_S.

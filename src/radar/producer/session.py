@@ -302,7 +302,7 @@ class Session:
         feed = self._feed
         labels = (feed.exchange.name, feed.dataset.name)
         metrics.CONNECTIONS.labels(*labels).inc()
-        self._start_beside(self._watch())
+        self._start_beside(self._end_when_silent())
         self._start_beside(self._keep_alive())
         try:
             await self._read()
@@ -632,12 +632,12 @@ class Session:
         self._invalid += 1
         metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.dataset.name).inc()
 
-    async def _watch(self) -> None:
-        silence = StallDetector(self._stall_timeout)
+    async def _end_when_silent(self) -> None:
+        stall_detector = StallDetector(self._stall_timeout)
         while True:
             await asyncio.sleep(self._stall_timeout.tick_s)
             # A session that waits for Kafka does not read: that is no silence of the exchange.
-            if not self._feed.waits and silence.tick(self._frames):
+            if not self._feed.waits and stall_detector.tick(self._frames):
                 self._reason = self._reason or "silent"
                 # The exchange is gone and would not answer a close frame.
                 self._connection.abort()

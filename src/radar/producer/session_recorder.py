@@ -17,7 +17,7 @@ from radar.records import OPEN, SessionReport
 REPORT_EVERY_S = 30.0
 
 
-class Watching(Protocol):
+class SessionConnection(Protocol):
     """A connection, as far as its session is concerned."""
 
     @property
@@ -56,20 +56,20 @@ class SessionRecorder:
         self._dataset = dataset
         self._reports = reports
         self._interval_ms = round(interval_s * 1000)
-        self._open: dict[Watching, _Open] = {}
+        self._open: dict[SessionConnection, _Open] = {}
 
-    def begin(self, connection: Watching) -> None:
+    def begin(self, connection: SessionConnection) -> None:
         """Begin a session: a connection has subscribed, or is read again."""
         session = _Open(connection.connection_name, unix_us(), time.monotonic())
         self._open[connection] = session
-        self._tell(connection, session, OPEN)
+        self._publish(connection, session, OPEN)
 
-    def pause(self, connection: Watching, reason: str) -> None:
+    def pause(self, connection: SessionConnection, reason: str) -> None:
         """End the session of a connection that is no longer read; a second call has no effect."""
         if (session := self._open.pop(connection, None)) is not None:
-            self._tell(connection, session, reason)
+            self._publish(connection, session, reason)
 
-    def end(self, connection: Watching, reason: str) -> None:
+    def end(self, connection: SessionConnection, reason: str) -> None:
         """End the session of a connection that has ended."""
         self.pause(connection, reason)
 
@@ -78,10 +78,10 @@ class SessionRecorder:
         now_s = time.monotonic()
         for connection, session in self._open.items():
             if now_s >= session.reported_at_s + REPORT_EVERY_S:
-                self._tell(connection, session, OPEN)
+                self._publish(connection, session, OPEN)
                 session.reported_at_s = now_s
 
-    def _tell(self, connection: Watching, session: _Open, reason: str) -> None:
+    def _publish(self, connection: SessionConnection, session: _Open, reason: str) -> None:
         record = SessionReport(
             source=self._source,
             record_kind=self._dataset.name,

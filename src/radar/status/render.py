@@ -1,11 +1,11 @@
 """`radar status` and `radar lag`: the facts of an overview as text and as JSON. Pure."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from radar.clock import utc_text
 from radar.datasets import DATASETS
 from radar.status.bottleneck import duration
 from radar.status.judgement import OLD_S
@@ -223,4 +223,4 @@ def _unless_known(overview: Overview, subject: str) -> str:
 
 
 def _time(at_s: float | None) -> str | None:
-    return None if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    return None if at_s is None else utc_text(at_s)

@@ -84,3 +84,6 @@ WORDS = (
     "SELECT word, context, belongs FROM system.completions WHERE context IN"
     f" {WORD_ORDER} AND (context != 'table' OR belongs IN ('system', currentDatabase()))"
 )
+
+# Shown to people as a first query of their own.
+EXAMPLE = "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"

@@ -47,7 +47,7 @@ function stages(overview, dataset, { t, f }) {
   ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
   const reported_at_s = overview.tables_at_s ?? overview.at_s;
   const age = table?.newest_at_s ? Math.max(0, reported_at_s - table.newest_at_s) : NaN;
-  const told_s = overview.at_s - reported_at_s;
+  const tables_age_s = overview.at_s - reported_at_s;
   const reconnects = sum(producers, (each) => each.reconnects);
   return {
     exchange: html`
@@ -72,7 +72,7 @@ function stages(overview, dataset, { t, f }) {
       <${Value} name=${t("newest")}><bdi>${f.ago(age)}</bdi><//>
       <p>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</p>
       <p>${f.bytes(table?.size_bytes)}</p>
-      ${overview.tables_old && html`<p class="muted">${t("told", { age: f.ago(told_s) })}</p>`}`,
+      ${overview.tables_old && html`<p class="muted">${t("as_of", { age: f.ago(tables_age_s) })}</p>`}`,
   };
 }
 
