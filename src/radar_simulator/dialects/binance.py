@@ -38,6 +38,7 @@ class Simulated(Dialect):
     prefixes = ("/ws/",)
     quotes = (("USDT", "USDT"), ("USDT", "USDC"))
     bases = ("BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "TRX", "LINK")
+    greets_with_book = True
     budget = (6000, 60.0)
     goodbye_code = (1001, "server shutdown")
 
@@ -313,7 +314,7 @@ def _levels(market: Market, levels: Levels) -> Json:
 
 def _row(trade: Trade, unit: int) -> Json:
     market = trade.market
-    scale = market.listing.price_precision + market.listing.amount_precision
+    scale = market.listing.product_places
     return {
         "id": trade.id,
         "price": market.padded_price(trade.ticks, 8),
