@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,12 +13,15 @@ import numpy as np
 from producing import Topic, producing
 from radar.codec.batch_decoder import Column
 from radar.datasets import BOOK_UPDATES, DEPTH, TRADES, Dataset
+from radar.replay.pace import FASTEST
+from radar.replay.player import Player
+from radar.replay.records import Period
+from radar.replay.run import ReplayOptions, Running, run
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.store.migrate import migrate
 
 Message = dict[str, Any]
-# Radar's own place of a record: its time of receipt, and the chain of updates.
-OWN = ("received_at_us", "chain", "place")
 FASTER: dict[str, Any] = {
     "symbols_per_connection": 5,
     "reconnect_max_seconds": 0.5,
@@ -34,6 +37,13 @@ def options(settings: Settings, exchange: str, rest_url: str, **changes: Any) ->
     own = {f"{exchange}_ws_url": socket, f"{exchange}_rest_url": rest_url}
     update = {"exchanges": (exchange,), **own, **FASTER, **changes}
     return settings.model_copy(update=update).of_exchange(exchange)
+
+
+class Replaying(NamedTuple):
+    """A running replay."""
+
+    rest_url: str
+    player: Player
 
 
 class Recording:
@@ -111,19 +121,56 @@ def keep(store: Store, dataset: Dataset, messages: Iterable[Message]) -> None:
     store.insert(dataset.table, [(len(values), columns)], f"{dataset.name} {time.monotonic_ns()}")
 
 
-def trades(messages: Iterable[Message]) -> Counter[str]:
-    """Count trades by everything but the time of receipt."""
-    return Counter(_text(message) for message in messages)
+def trade_rows(store: Store) -> list[tuple[Any, ...]]:
+    """Return all trades without the time of receipt."""
+    columns = (
+        "symbol, event_time_us, trade_id, native_id, native_sequence, event_time, source, base,"
+        " quote, toString(side), toString(price), toString(base_amount)"
+    )
+    return store.rows(f"SELECT {columns} FROM trades ORDER BY ALL")
 
 
-def books(messages: Iterable[Message]) -> dict[tuple[str, str], list[str]]:
-    """Return the states of each side of each book, in their order."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for message in messages:
-        found[message["symbol"], message["side"]].append(_text(message))
+def book_rows(store: Store) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
+    """Return the states of each side of each book without the time of receipt, in their order."""
+    columns = "symbol, toString(side), event_time, sequence, verified, prices, quantities"
+    found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for row in store.rows(f"SELECT {columns} FROM orderbook_depth FINAL ORDER BY received_at"):
+        found[row[:2]].append(row[2:])
     return dict(found)
 
 
-def _text(message: Message) -> str:
-    shown = {name: value for name, value in message.items() if name not in OWN}
-    return msgspec.json.encode(shown).decode()
+@contextlib.contextmanager
+def another(settings: Settings, name: str) -> Iterator[Store]:
+    """Provide another migrated database."""
+    made = settings.model_copy(update={"clickhouse_db": f"{settings.clickhouse_db}_{name}"})
+    store = Store(made)
+    migrate(store, made.retention_days)
+    try:
+        yield store
+    finally:
+        store.command(f"DROP DATABASE IF EXISTS {store.database}")
+        store.close()
+
+
+@contextlib.asynccontextmanager
+async def replaying(
+    settings: Settings, period: Period, speed: float = FASTEST, *, wait_s: float = 0.0
+) -> AsyncIterator[Replaying]:
+    """Replay a period of the database, paused at first."""
+    ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    options = ReplayOptions("127.0.0.1", 0, speed, wait_s, is_paused=True, ends=False)
+    task = asyncio.create_task(
+        run(settings, period, options, ready.set_result, lambda _: None, stop)
+    )
+    task.add_done_callback(lambda _: ready.done() or ready.cancel())
+    try:
+        running = await ready
+    except asyncio.CancelledError:
+        await task  # raises its error
+        raise
+    try:
+        yield Replaying(f"http://127.0.0.1:{running.port}", running.player)
+    finally:
+        stop.set()
+        await task
