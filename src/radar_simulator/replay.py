@@ -115,8 +115,7 @@ class ReplayedDialect(DialectExchange):
         return list(markets)
 
     def load(self, state: RecordedState) -> None:
-        """Have the state of a moment, and end all connections: their clients begin there."""
-        self._close_all()
+        """Have the state of a moment; connections that were open before must have ended."""
         self.market.clear()
         self.dialect = type(self.dialect)(self.list_markets(type(self.dialect)))
         self._unpolled.clear()
@@ -182,7 +181,8 @@ class ReplayedDialect(DialectExchange):
                 self._unpolled[symbol] = 0
         return given
 
-    def _close_all(self) -> None:
+    def end_connections(self) -> None:
+        """End all connections, as an exchange does that restarts."""
         for client in list(self._clients.values()):
             if client.reachable():
                 self._close(client, *self.dialect.goodbye_code)
@@ -200,10 +200,7 @@ class ReplayedWallex(SimulatedExchange):
         self._ahead: set[RecordedBook] = set()
 
     def load(self, state: RecordedState) -> None:
-        """Have the state of a moment, and end all connections."""
-        for client in list(self._clients.values()):
-            if client.reachable():
-                self._close(client, 1001, "seek")
+        """Have the state of a moment; connections that were open before must have ended."""
         self.market.clear()
         for trade in state.trades:
             self.market.take_trade(trade)
@@ -241,6 +238,12 @@ class ReplayedWallex(SimulatedExchange):
     def waits_for_poll(self) -> bool:
         """Return False: all trades are pushed."""
         return False
+
+    def end_connections(self) -> None:
+        """End all connections, as an exchange does that restarts."""
+        for client in list(self._clients.values()):
+            if client.reachable():
+                self._close(client, 1001, "seek")
 
 
 ReplayedExchange = ReplayedDialect | ReplayedWallex

@@ -141,11 +141,13 @@ class Control(NamedTuple):
         prefix: Beginning of their paths, with a slash at both ends.
         answer: Answers the rest of a path and its parameters; does not block.
         headers: Added to every answer, the handshake included.
+        ready: Requests of the exchange's own wait for it.
     """
 
     prefix: str
     answer: Callable[[str, Mapping[str, str]], Answer]
     headers: Mapping[str, str]
+    ready: asyncio.Event
 
 
 class Simulator:
@@ -294,6 +296,8 @@ class Simulator:
         if self.control and url.path.startswith(self.control.prefix):
             path = url.path.removeprefix(self.control.prefix)
             return _answered(self.control.answer(path, query))
+        if self.control:
+            await self.control.ready.wait()
         if url.path.startswith("/simulator/"):
             return await self._control(url.path.removeprefix("/simulator/"), query)
         if isinstance(self._exchange, DialectExchange):

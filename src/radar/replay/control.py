@@ -41,7 +41,7 @@ def control(player: Player, period: Period) -> Control:
             return _json({"error": "no such command: status, pause, resume, speed, seek"}, 404)
         return _json(status(player, period))
 
-    return Control(PREFIX, answer, {HEADER: REBUILT})
+    return Control(PREFIX, answer, {HEADER: REBUILT}, player.ready)
 
 
 def status(player: Player, period: Period) -> dict[str, object]:

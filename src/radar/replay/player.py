@@ -59,7 +59,12 @@ class Position(NamedTuple):
 
 
 class Player:
-    """Plays a period once, and again from any moment."""
+    """Plays a period once, and again from any moment.
+
+    Attributes:
+        ready: Set while the exchange has the state of a moment, so that clients may connect.
+        ended: Set while the period is over.
+    """
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class Player:
         self._stage = Stage.LOADING
         self._events = 0
         self._changed = asyncio.Event()
+        self.ready = asyncio.Event()
         self.ended = asyncio.Event()
 
     @property
@@ -127,6 +133,8 @@ class Player:
         """Go to a moment of the period. All connections end: their clients begin again there."""
         period = self._records.period
         self._target_us = max(period.begin_us, min(moment_us, period.end_us - 1))
+        self.ready.clear()
+        self._exchange.end_connections()
         self._changed.set()
 
     async def run(self) -> None:
@@ -160,6 +168,8 @@ class Player:
         state = await self._read(lambda: self._records.state(at_us))
         self._exchange.load(state)
         self._exchange.now_us = at_us
+        if not self._seeks():
+            self.ready.set()
 
     async def _subscribed(self) -> None:
         """Wait until there are subscriptions and no new one has come for a while."""

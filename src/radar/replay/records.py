@@ -129,7 +129,9 @@ class Records:
             yield _rows.decode(rest)
 
 
-def in_order(trades: Iterable[tuple[int, int, RecordedTrade]]) -> Iterator[Moment]:
+def in_order(
+    trades: Iterable[tuple[int, int, RecordedTrade]],
+) -> Iterator[tuple[int, RecordedTrade]]:
     """Give trades, in the exchange's order, the moments at which they appear.
 
     Args:
