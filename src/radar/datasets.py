@@ -41,7 +41,7 @@ class Dataset:
         topic: Where producers publish it.
         dead_letter_topic: Where workers publish messages that cannot become rows.
         group: The consumer group of its workers.
-        table: Where workers insert it. Rows expire `RETENTION_DAYS` after their receipt.
+        table: Where workers insert it.
         columns: The columns that a message fills, in the order of the insert.
         row_key: The columns whose values no two rows share.
         look_up: The column of the row key by which ClickHouse finds a few rows fast.
@@ -256,11 +256,41 @@ WATCHES = Dataset(
     view="watches FINAL",
 )
 
-# Each of these has producers of its own. Those of depth also record BOOK_UPDATES, `radar backfill`
-# reads EXCHANGE_CANDLES; the others are reports of producers about themselves.
+FRAMES = Dataset(
+    name="frames",
+    message=message_format.FrameMessage,
+    topic="radar_frames",
+    dead_letter_topic="radar_frames_dlq",
+    group="clickhouse-frames-consumers-v1",
+    table="frames",
+    columns=(
+        InsertColumn("source", "LowCardinality(String)", "source"),
+        InsertColumn("record_kind", "LowCardinality(String)", "record_kind"),
+        InsertColumn("producer", "String", "producer"),
+        InsertColumn("connection", "String", "connection"),
+        InsertColumn("place", "UInt64", "place"),
+        InsertColumn("part", "UInt32", "part"),
+        InsertColumn("parts", "UInt32", "parts"),
+        InsertColumn("what", "LowCardinality(String)", "what"),
+        InsertColumn("symbols", "Array(String)", "symbols"),
+        InsertColumn("path", "String", "path"),
+        InsertColumn("fetch_symbol", "LowCardinality(String)", "fetch_symbol"),
+        InsertColumn("fetch_tag", "UInt64", "fetch_tag"),
+        _RECEIVED_AT,
+        InsertColumn("received_at_ns", "Int64", "received_at_ns"),
+        InsertColumn("monotonic_ns", "Int64", "monotonic_ns"),
+        InsertColumn("frame", "String", "frame"),
+    ),
+    row_key=("source", "record_kind", "received_at", "connection", "place", "part"),
+    look_up="received_at",
+    view="frames FINAL",
+)
+
+# Each of these has producers of its own. Those of depth also record BOOK_UPDATES, all of them
+# FRAMES; `radar backfill` reads EXCHANGE_CANDLES; the others are reports of producers.
 RECORDED = {dataset.name: dataset for dataset in (TRADES, DEPTH)}
 DATASETS = RECORDED | {
-    dataset.name: dataset for dataset in (BOOK_UPDATES, EXCHANGE_CANDLES, GAPS, WATCHES)
+    dataset.name: dataset for dataset in (BOOK_UPDATES, EXCHANGE_CANDLES, FRAMES, GAPS, WATCHES)
 }
 
 

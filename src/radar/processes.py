@@ -113,7 +113,8 @@ def consume(
     # The readiness check uses a store of its own, in another thread.
     store, checked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
     try:
-        _persist(lambda: migrate(store, settings.retention_days), stopping, health)
+        days = (settings.retention_days, settings.frames_retention_days)
+        _persist(lambda: migrate(store, *days), stopping, health)
 
         def join(dataset: Dataset) -> Worker:
             topic_id = cluster.topic_id(dataset.topic)

@@ -161,3 +161,40 @@ class SessionReport(msgspec.Struct, frozen=True):
 
 
 OPEN = "open"
+
+
+class FrameKind(StrEnum):
+    """What a recorded frame of a connection is."""
+
+    OPENED = "opened"  # no frame of the exchange: how the connection was opened, as JSON
+    RECEIVED = "received"
+    SENT = "sent"
+    FETCHED = "fetched"  # the answer to a REST request of the connection
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """How a connection was opened: the arguments of `Exchange.stream`, and what goes with them."""
+
+    url: str  # empty: the connection has no socket, only REST requests
+    markets: tuple[Market, ...]
+    whole_books: bool
+    updates: bool
+    interval_ms: int  # at most one snapshot of each side of a book in this time; 0: every snapshot
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """What went over a connection at one moment, byte for byte."""
+
+    source: str
+    record_kind: str  # the dataset of the connection
+    producer: str  # random name of the process
+    connection: str  # random name of the connection
+    place: int  # on the connection, from 0, without a hole
+    what: FrameKind
+    content: bytes
+    received_at_ns: int  # our clock, Unix time; of a sent frame, when it was sent
+    monotonic_ns: int  # the machine's monotonic clock
+    symbols: tuple[str, ...] = ()  # the markets of the connection; only at place 0
+    path: str = ""  # of FETCHED: path and query of the request
+    fetch_symbol: str = ""  # of FETCHED: the market that the request is about
+    fetch_tag: int = 0  # of FETCHED: the note of the protocol about the request

@@ -294,6 +294,11 @@ class Settings(_Addresses):
         description="Record each update of a maintained book as well, with all its levels, so that"
         " the book of any moment can be rebuilt.",
     )
+    record_frames: Literal["none", "trades", "all"] = Field(
+        "none",
+        description="Record every frame of the exchange byte for byte: those of no connection, of"
+        " connections for trades, or of all. `radar doctor` shows how much disk they take a day.",
+    )
     depth_interval_seconds: float = Field(
         7,
         ge=0,
@@ -444,6 +449,12 @@ class Settings(_Addresses):
     )
     retention_days: int = Field(
         90, ge=1, le=25_000, description="Delete rows this many days after their receipt."
+    )
+    frames_retention_days: int = Field(
+        7,
+        ge=1,
+        le=25_000,
+        description="Delete recorded frames this many days after their receipt.",
     )
 
     # Workers

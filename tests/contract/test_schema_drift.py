@@ -77,7 +77,7 @@ def test_status_shows_the_other_tables_while_one_is_missing(store: Store) -> Non
     store.command("DROP TABLE orderbook_depth")
     tables = ask_tables(store)
     assert [state.dataset for state in tables.states] == [
-        *("trades", "book_updates", "exchange_candles", "gaps", "watches"),
+        *("trades", "book_updates", "exchange_candles", "frames", "gaps", "watches"),
     ]
     assert tables.refused is not None
     assert "table orderbook_depth is missing" in tables.refused

@@ -4,6 +4,7 @@ Never change an entry; add those of a new dataset. They stand for messages that 
 for workers that run. When a message grows a field, they show that older workers go on.
 """
 
+import base64
 import re
 from decimal import Decimal
 from math import isfinite
@@ -63,6 +64,22 @@ MESSAGES: dict[str, list[bytes]] = {
             b'"interval_s":60,"resolution":"1","time_zone":"","opened_at_us":1783999860000000,'
             b'"open":"62525.04","high":"62525.04","low":"62525.04","close":"62525.04","volume":"0",'
             b'"received_at_us":1784000000120346}'
+        ),
+    ],
+    "frames": [
+        (
+            b'{"v":1,"kind":"frame","source":"wallex","record_kind":"trades","producer":"77ab00aa",'
+            b'"connection":"5b1f00aa","place":17,"part":0,"parts":1,"what":"received","symbols":[],'
+            b'"path":"","fetch_symbol":"","fetch_tag":0,"received_at_us":1784000000120345,'
+            b'"received_at_ns":1784000000120345678,"monotonic_ns":86400123456789,'
+            b'"frame":"[\\"USDTTMN@trade\\",{}]"}'
+        ),
+        (
+            b'{"v":1,"kind":"frame","source":"wallex","record_kind":"depth","producer":"77ab00aa",'
+            b'"connection":"5b1f00ab","place":0,"part":1,"parts":2,"what":"opened",'
+            b'"symbols":["BTCUSDT"],"path":"","fetch_symbol":"","fetch_tag":0,'
+            b'"received_at_us":1784000000120345,"received_at_ns":1784000000120345999,'
+            b'"monotonic_ns":86400123456790,"frame":"/wD+","is_base64":true}'
         ),
     ],
     "gaps": [
@@ -160,6 +177,28 @@ class _Candle(msgspec.Struct):
     received_at_us: _TimeUs
 
 
+class _Frame(msgspec.Struct):
+    v: Literal[1]
+    kind: Literal["frame"]
+    source: _Name
+    record_kind: _RecordKind
+    producer: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,32}\Z")]
+    connection: Annotated[str, Meta(pattern=r"^[0-9a-f]{1,32}\Z")]
+    place: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    part: Annotated[int, Meta(ge=0, lt=1024)]
+    parts: Annotated[int, Meta(ge=1, le=1024)]
+    what: Literal["opened", "received", "sent", "fetched"]
+    symbols: Annotated[list[_Name], Meta(max_length=1000)]
+    path: Annotated[str, Meta(max_length=4096)]
+    fetch_symbol: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:/-]{0,31})?\Z")]
+    fetch_tag: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    received_at_us: _TimeUs
+    received_at_ns: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    monotonic_ns: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    frame: str
+    is_base64: bool = False
+
+
 class _Gap(msgspec.Struct):
     v: Literal[1]
     kind: Literal["gap"]
@@ -201,6 +240,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "depth": _Depth,
     "book_updates": _BookUpdate,
     "exchange_candles": _Candle,
+    "frames": _Frame,
     "gaps": _Gap,
     "watches": _Watch,
 }
@@ -224,6 +264,8 @@ def decode(dataset: str, value: bytes) -> dict[str, Any]:
         _check_book_update(message)
     elif isinstance(message, _Candle):
         _check_candle(message)
+    elif isinstance(message, _Frame):
+        _check_frame(message)
     elif message.ended_at_us < message.began_at_us:
         raise ValueError("it ends before it begins")
     return msgspec.structs.asdict(message)
@@ -260,6 +302,13 @@ def _check_book_update(update: _BookUpdate) -> None:
             raise ValueError("a price is not positive and finite")
         if not all(isfinite(each) and each >= 0 for each in quantities):
             raise ValueError("a quantity is negative or not finite")
+
+
+def _check_frame(frame: _Frame) -> None:
+    if frame.part >= frame.parts or frame.received_at_ns // 1000 != frame.received_at_us:
+        raise ValueError("the part or the time is wrong")
+    if frame.is_base64:
+        base64.b64decode(frame.frame, validate=True)
 
 
 def _check_candle(candle: _Candle) -> None:

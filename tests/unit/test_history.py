@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from radar import exchanges
-from radar.cli.backfill import _period
+from radar.cli.backfill import period_of
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable, InvalidMessage, InvalidPeriod, InvalidRequest
 from radar.exchanges.base import Candles, Exchange, TradeSearch
@@ -375,7 +375,7 @@ def test_period_is_divided_at_midnight_of_utc() -> None:
 )
 def test_impossible_period_is_refused(first: str, last: str, words: str) -> None:
     with pytest.raises(InvalidPeriod, match=words):
-        _period(first, last, datetime(2026, 8, 1, tzinfo=UTC))
+        period_of(first, last, datetime(2026, 8, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,11 @@ from radar.checks.findings import (
     problem,
     warning,
 )
+from radar.checks.frame_cost import frame_cost
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.dlq.reader import DeadLetterReader
 from radar.consumer.origin import refuse as same_origin
-from radar.datasets import DATASETS, TRADES
+from radar.datasets import DATASETS, FRAMES, TRADES
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -282,11 +283,19 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield _delivery_gaps(store)
         yield _first_to_go(settings, store)
         yield from _store_disk(store)
+        yield from _frames(settings, store)
     except (QueryFailed, StoreUnavailable) as error:
         remedy = "see CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DB, CLICKHOUSE_SECURE"
         yield problem("ClickHouse", str(error), remedy)
     finally:
         store.close()
+
+
+def _frames(settings: Settings, store: Store) -> Iterator[Finding]:
+    try:
+        yield frame_cost(settings, store)
+    except QueryFailed:
+        return  # the table is missing, which another check reports, or a worker's user asks
 
 
 def _delivery_gaps(store: Store) -> Finding:
@@ -323,7 +332,13 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
     some = len(refused) < len(written)
     for dataset in datasets:
         found = findings.table(
-            dataset.table, str(definitions[dataset.table]), settings.retention_days
+            dataset.table,
+            str(definitions[dataset.table]),
+            *(
+                (settings.frames_retention_days, "FRAMES_RETENTION_DAYS")
+                if dataset is FRAMES
+                else (settings.retention_days,)
+            ),
         )
         bad |= bool(found)
         yield from found

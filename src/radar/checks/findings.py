@@ -313,7 +313,9 @@ def right(database: str, name: str, refused: str, *, some: bool) -> Finding:
     )
 
 
-def table(name: str, definition: str, retention_days: int) -> list[Finding]:
+def table(
+    name: str, definition: str, retention_days: int, option: str = "RETENTION_DAYS"
+) -> list[Finding]:
     """Judge a table by its definition; no finding if it is right."""
     check = f"table {name}"
     findings = []
@@ -343,7 +345,7 @@ def table(name: str, definition: str, retention_days: int) -> list[Finding]:
         findings.append(
             warning(
                 check,
-                f"rows are kept {kept}, RETENTION_DAYS is {retention_days}",
+                f"rows are kept {kept}, {option} is {retention_days}",
                 "`radar migrate`, with the same options as the workers",
             )
         )

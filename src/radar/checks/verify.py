@@ -8,7 +8,7 @@ of the dead letters only digests are kept.
 These messages do not count as missing:
 
 - messages that Kafka has deleted after they were stored;
-- messages whose rows have expired;
+- messages whose rows have expired, or were removed by `radar reparse`;
 - messages that still wait;
 - messages that an operator skipped because no client can read them (table `delivery_gaps`).
 """
@@ -24,7 +24,7 @@ from radar.checks.reconciliation import TradesReconciliation, reconcile_trades, 
 from radar.checks.rows import Identity, Key, from_table, is_valid, read_key, rows_of
 from radar.consumer.delivery_gaps import OPEN, TRUNCATED, UNKNOWN, DeliveryGap, recorded
 from radar.consumer.dlq.reader import DeadLetterReader, identity
-from radar.datasets import DATASETS, Dataset
+from radar.datasets import DATASETS, RECORDED, Dataset
 from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.settings import Settings
@@ -35,7 +35,8 @@ from radar.store.queries import checks as queries
 # The most messages that are compared at once, and about their largest size together.
 CHUNK_MESSAGES = 10_000
 CHUNK_BYTES = 16 * 1024 * 1024
-LOOK_UP_KEYS = 1000
+# Parameters that do not fit into an address go as a form, which the embedded server refuses.
+LOOK_UP_KEYS = 80
 SHOWN_PLACES = 5
 # How long a trade may take from the exchange to its row.
 SETTLE_S = 30.0
@@ -53,6 +54,7 @@ class PartitionReport:
         rows: Of these, the ones that are rows.
         repeated: The ones whose row came from another delivery of the same.
         dead_letters: The ones that are dead letters, or were until an operator purged them.
+        corrected: The ones whose rows `radar reparse` has removed.
         expired: The ones whose rows the table no longer keeps.
         skipped: Offsets that an operator skipped and that are none of these.
         missing: The ones that are none of these.
@@ -69,6 +71,7 @@ class PartitionReport:
     rows: int = 0
     repeated: int = 0
     dead_letters: int = 0
+    corrected: int = 0
     expired: int = 0
     skipped: int = 0
     missing: int = 0
@@ -304,12 +307,16 @@ class _Comparison:
 
     def _look_up(self, left: list[tuple[StoredMessage, Key | None]]) -> None:
         """Decide on messages that are not rows at their places."""
-        found = self._find([key for _, key in left if key is not None])
+        keys = [key for _, key in left if key is not None]
+        found = self._find(keys)
+        removed = self._removed([key for key in keys if key.identity not in found])
         for message, key in left:
             value = message.value() or b""
             place = (self._dataset.topic, message.partition(), message.offset())
             if key is not None and key.identity in found:
                 self.partition.repeated += 1
+            elif key is not None and key.identity in removed:
+                self.partition.corrected += 1
             elif identity(*place, value) in self._letters:
                 self.partition.dead_letters += 1
             elif (
@@ -343,6 +350,14 @@ class _Comparison:
             {"values": [key.look_up for key in keys]},
         )
         return {from_table(row) for row in found}
+
+    def _removed(self, keys: list[Key]) -> set[Identity]:
+        """Return which rows `radar reparse` has removed."""
+        names = {"|".join(map(str, key.identity)): key.identity for key in keys}
+        if not names or self._dataset.name not in RECORDED:
+            return set()
+        found = self._store.rows(queries.removed(names), {"kind": self._dataset.name})
+        return {names[str(name)] for (name,) in found}
 
     def _of(self, symbol: str) -> SymbolReport:
         return self._report.symbols.setdefault(symbol, SymbolReport())
@@ -429,6 +444,8 @@ def _partition_words(each: PartitionReport) -> str:
         words.append(f"{each.repeated:,} of them delivered more than once")
     if each.dead_letters:
         words.append(f"{each.dead_letters:,} dead letter{_s(each.dead_letters)}")
+    if each.corrected:
+        words.append(f"{each.corrected:,} removed by radar reparse")
     if each.expired:
         words.append(f"{each.expired:,} expired")
     if each.skipped:

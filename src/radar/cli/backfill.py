@@ -63,7 +63,7 @@ def backfill(
     driver = load(exchange)
     wanted = interval if dataset is HistoryName.CANDLES else None
     check_offer(driver, wanted)
-    period = _period(first, last, datetime.now(UTC))
+    period = period_of(first, last, datetime.now(UTC))
     settings = find(settings).reach(settings).of_exchange(exchange)
     require(settings, kafka=True, clickhouse=True)
     symbols = tuple(dict.fromkeys(markets))
@@ -87,7 +87,7 @@ def backfill(
         raise typer.Exit(1)
 
 
-def _period(first: str, last: str, now: datetime) -> "Period":
+def period_of(first: str, last: str, now: datetime) -> "Period":
     """Return the period of two arguments.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, replay, restore, skip
+from radar.cli import backfill, dlq, failures, reparse, replay, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -58,6 +58,7 @@ app = typer.Typer(
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
 app.command()(replay.replay)
+app.command()(reparse.reparse)
 app.command()(skip.skip)
 app.command()(restore.restore)
 app.command()(restore.acknowledge)
@@ -343,7 +344,7 @@ def migrate(
     store = Store(settings)
     try:
         repaired = repair_schema(store, types=repair)
-        applied = run(store, settings.retention_days)
+        applied = run(store, settings.retention_days, settings.frames_retention_days)
         left = differences(store)
     finally:
         store.close()

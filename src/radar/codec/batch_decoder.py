@@ -466,7 +466,7 @@ class MessageColumns:
             Column(
                 column.name,
                 column.type,
-                _data_of_type(column.type, [getattr(each, column.field) for each in messages]),
+                _data_of_type(column.type, [each.value_of(column.field) for each in messages]),
             )
             for column in self._columns
         ]

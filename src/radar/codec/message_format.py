@@ -1,4 +1,4 @@
-"""Kafka message values: records as versioned JSON, and back into rows.
+r"""Kafka message values: records as versioned JSON, and back into rows.
 
 A value is one flat JSON object whose first members are the version `v` and the `kind`, so
 that it explains itself in any Kafka tool:
@@ -32,6 +32,12 @@ that it explains itself in any Kafka tool:
      "ended_at_us":1656242079480112,"end_reason":"open","interval_ms":0,
      "received_at_us":1656242079731002}
 
+    {"v":1,"kind":"frame","source":"wallex","record_kind":"trades","producer":"77ab…",
+     "connection":"5b1f…","place":17,"part":0,"parts":1,"what":"received","symbols":[],"path":"",
+     "fetch_symbol":"","fetch_tag":0,"received_at_us":1656242079480112,
+     "received_at_ns":1656242079480112345,"monotonic_ns":86400123456789,
+     "frame":"[\"USDTTMN@trade\",…]","is_base64":false}
+
 Decoding is strict and depends only on the value. The same message always yields the same row, so
 a planned block can be repeated. This module decodes one message and reports its fault;
 `batch_decoder.py` decodes many at once.
@@ -48,11 +54,13 @@ apply them when they decode, and producers before they publish. Otherwise a prod
 dead letters and halt partitions.
 """
 
+import base64
+import binascii
 import re
 from decimal import Context, Decimal
 from functools import lru_cache
 from math import isfinite
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -64,6 +72,8 @@ from radar.records import (
     BookUpdate,
     DepthSnapshot,
     ExchangeCandle,
+    Frame,
+    FrameKind,
     Gap,
     GapCause,
     SessionReport,
@@ -80,6 +90,11 @@ HISTORY_HEADER = "radar-history"
 MAX_LEVELS = 1000
 MAX_UPDATE_LEVELS = 10_000  # of a side
 MAX_GAP_SYMBOLS = 1000
+# A larger frame is divided. As Base64 a part is a third longer, below Kafka's largest message.
+FRAME_PART_BYTES = 2 * 1024 * 1024
+MAX_FRAME_PARTS = 1024
+MESSAGE_SPARE_BYTES = 256 * 1024  # for the other fields, and the headers of a dead letter
+MAX_PATH_CHARACTERS = 4096
 MAX_CANDLE_S = 366 * 24 * 60 * 60
 # The database computes price x base_amount into a Decimal(38, 18).
 QUOTE_AMOUNT_LIMIT = Decimal(10) ** MAX_INTEGER_DIGITS
@@ -106,6 +121,7 @@ _TimeUs = Annotated[int, Meta(ge=MIN_TIME_MS * 1000, lt=MAX_TIME_MS * 1000)]
 # Zero: the exchange sends no such time.
 _TimeUsOrNone = Annotated[int, Meta(ge=0, lt=MAX_TIME_MS * 1000)]
 _Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+_RandomName = Annotated[str, Meta(pattern=r"^[0-9a-f]{1,32}\Z")]
 _RecordKind = Annotated[str, Meta(pattern=r"^(trades|depth)\Z")]
 _Symbols = Annotated[list[_Name], Meta(min_length=1, max_length=MAX_GAP_SYMBOLS)]
 _Levels = Annotated[list[float], Meta(max_length=MAX_LEVELS)]
@@ -127,6 +143,10 @@ class MessageValue(msgspec.Struct, frozen=True):
         Raises:
             InvalidMessage: The message breaks a rule.
         """
+
+    def value_of(self, field: str) -> Any:
+        """Return what the column of a field holds; bytes that are no UTF-8 as surrogates."""
+        return getattr(self, field)
 
 
 class TradeMessage(MessageValue, frozen=True, gc=False):
@@ -289,6 +309,57 @@ class SessionMessage(MessageValue, frozen=True):
         """Check that the session ends after it begins."""
         if self.ended_at_us < self.began_at_us:
             raise InvalidMessage("time", "the session ends before it begins")
+
+
+class FrameMessage(MessageValue, frozen=True, gc=False):
+    """The value of a message of the topic `radar_frames`: a frame, or a part of a large one."""
+
+    kind: Literal["frame"]
+    source: _Name
+    record_kind: _RecordKind
+    producer: _RandomName
+    connection: _RandomName
+    place: _Number
+    part: Annotated[int, Meta(ge=0, lt=MAX_FRAME_PARTS)]
+    parts: Annotated[int, Meta(ge=1, le=MAX_FRAME_PARTS)]
+    what: FrameKind
+    symbols: Annotated[list[_Name], Meta(max_length=MAX_GAP_SYMBOLS)]
+    path: Annotated[str, Meta(max_length=MAX_PATH_CHARACTERS)]
+    fetch_symbol: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:/-]{0,31})?\Z")]
+    fetch_tag: _Number
+    received_at_us: _TimeUs
+    received_at_ns: _Number
+    monotonic_ns: _Number
+    frame: str
+    is_base64: bool = False
+
+    def check(self) -> None:
+        """Check the part, the times and the encoding."""
+        if self.part >= self.parts:
+            raise InvalidMessage("schema", "the part is behind the last one")
+        if self.received_at_ns // 1000 != self.received_at_us:
+            raise InvalidMessage("time", "the times of receipt differ")
+        if self.is_base64:
+            self.content()
+
+    def value_of(self, field: str) -> Any:
+        """Return what the column of a field holds: of `frame` the bytes, not their encoding."""
+        if field == "frame" and self.is_base64:
+            return self.content().decode(errors="surrogateescape")
+        return super().value_of(field)
+
+    def content(self) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            InvalidMessage: They are no Base64.
+        """
+        if not self.is_base64:
+            return self.frame.encode()
+        try:
+            return base64.b64decode(self.frame, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidMessage("schema", f"the frame is no Base64: {error}") from error
 
 
 class _AnyVersion(msgspec.Struct):
@@ -552,6 +623,53 @@ def encode_session(session: SessionReport) -> bytes:
     )
 
 
+def encode_frame(frame: Frame) -> list[bytes]:
+    """Encode a frame as message values, one for each part of it.
+
+    The bytes are text where they are UTF-8, and Base64 where that is shorter or needed.
+    """
+    content = frame.content
+    starts = range(0, max(1, len(content)), FRAME_PART_BYTES)
+    return [
+        _encode_frame_part(frame, content[start : start + FRAME_PART_BYTES], number, len(starts))
+        for number, start in enumerate(starts)
+    ]
+
+
+def _encode_frame_part(frame: Frame, content: bytes, part: int, parts: int) -> bytes:
+    try:
+        text, is_base64 = content.decode(), False
+    except UnicodeDecodeError:
+        text, is_base64 = base64.b64encode(content).decode(), True
+    message = FrameMessage(
+        v=VERSION,
+        kind="frame",
+        source=frame.source,
+        record_kind=frame.record_kind,
+        producer=frame.producer,
+        connection=frame.connection,
+        place=frame.place,
+        part=part,
+        parts=parts,
+        what=frame.what,
+        symbols=list(frame.symbols),
+        path=frame.path,
+        fetch_symbol=frame.fetch_symbol,
+        fetch_tag=frame.fetch_tag,
+        received_at_us=frame.received_at_ns // 1000,
+        received_at_ns=frame.received_at_ns,
+        monotonic_ns=frame.monotonic_ns,
+        frame=text,
+        is_base64=is_base64,
+    )
+    value = _encoder.encode(message)
+    # JSON writes a control character with six bytes.
+    if not is_base64 and len(value) > 2 * FRAME_PART_BYTES - MESSAGE_SPARE_BYTES:
+        encoded = base64.b64encode(content).decode()
+        value = _encoder.encode(msgspec.structs.replace(message, frame=encoded, is_base64=True))
+    return value
+
+
 class MessageDecoder(Generic[_Message]):
     """Decodes the message values of one dataset, strictly."""
 
@@ -602,3 +720,4 @@ decode_trade = MessageDecoder(TradeMessage)
 decode_depth = MessageDecoder(DepthMessage)
 decode_gap = MessageDecoder(GapMessage)
 decode_session = MessageDecoder(SessionMessage)
+decode_frame = MessageDecoder(FrameMessage)

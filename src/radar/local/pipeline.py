@@ -475,7 +475,7 @@ class Pipeline:
         try:
             if not self.database.embedded:
                 self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
-            migrate(store, self.settings.retention_days)
+            migrate(store, self.settings.retention_days, self.settings.frames_retention_days)
             database = f"database {store.database} at {address}"
             self._refuse_other(store_origin.read(store), database, "CLICKHOUSE_DB")
             if not self.database.embedded:

@@ -42,6 +42,16 @@ class RecordingClock:
             self.on_jump(self._cause(step_ns, passed_ns))
         return now_ns // 1000
 
+    @property
+    def monotonic_ns(self) -> int:
+        """The monotonic clock at the newest reading."""
+        return self._monotonic_ns
+
+    @property
+    def unix_ns(self) -> int:
+        """The time of the newest reading, Unix time in nanoseconds."""
+        return self._offset_ns + self._monotonic_ns
+
     def _cause(self, step_ns: int, passed_ns: int) -> GapCause:
         """Distinguish a sleep or a stall from a clock that was set."""
         before_ns, self._sleep_ns = self._sleep_ns, _sleep_ns()

@@ -10,6 +10,7 @@ from radar.clock import unix_us
 from radar.datasets import Dataset
 from radar.exchanges.base import Exchange
 from radar.producer.clock import RecordingClock
+from radar.producer.frame_recorder import FrameRecorder
 from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.pacing import Pace
@@ -51,6 +52,7 @@ class Feed:
         recorder: Makes messages of records.
         buffer: The publisher of these messages.
         updates: The publisher of book updates; None: they are not recorded.
+        frame_recorder: Records the frames; None: they are not recorded.
         on_subscribed: Called with the markets of which trades may have been missed: those of a
             connection that has subscribed, is read again, or was given up while it was sending.
         gaps: Records which markets no connection covered.
@@ -84,6 +86,7 @@ class Feed:
         recorder: Recorder,
         buffer: BufferedPublisher,
         updates: BufferedPublisher | None,
+        frames: BufferedPublisher | None,
         on_subscribed: OnSubscribed,
         gaps: GapRecorder,
         session_recorder: SessionRecorder,
@@ -120,6 +123,9 @@ class Feed:
         self._began_us = unix_us()
         self.clock = RecordingClock()
         self.clock.on_jump = self._jumped
+        self.frame_recorder: FrameRecorder | None = None
+        if frames is not None:
+            self.frame_recorder = FrameRecorder(exchange.name, dataset, self.clock, frames)
         self.sessions: set[Session] = set()
         self.memory: dict[str, object] = {}
         self._vanished: dict[str, None] = {}  # markets whose facts may still be in the memory
@@ -129,7 +135,10 @@ class Feed:
     @property
     def waits(self) -> bool:
         """Whether a session waits for room at Kafka."""
-        return any(buffer.waiting for buffer in (self.buffer, self.updates) if buffer is not None)
+        buffers = [self.buffer, self.updates]
+        if self.frame_recorder is not None:
+            buffers.append(self.frame_recorder.buffer)
+        return any(buffer.waiting for buffer in buffers if buffer is not None)
 
     def update_metrics(self) -> None:
         """Copy the numbers into the metrics; counting them there costs too much per frame."""

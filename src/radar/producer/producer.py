@@ -171,6 +171,7 @@ class Producer:
             recorder=self._recorder,
             buffer=self._buffer,
             updates=self._publishers.updates,
+            frames=self._publishers.frames,
             on_subscribed=self._backfill.request if dataset is TRADES else _nothing,
             gaps=self._gaps,
             session_recorder=self._session_recorder,

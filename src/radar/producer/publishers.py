@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
-from radar.datasets import BOOK_UPDATES, DEPTH, GAPS, WATCHES, Dataset
+from radar.datasets import BOOK_UPDATES, DEPTH, FRAMES, GAPS, WATCHES, Dataset
 from radar.kafka import Publisher
 from radar.producer.publish import BufferedPublisher, OnGivenUp
 from radar.producer.reports import Reports
@@ -19,6 +19,7 @@ class Publishers:
         datasets: The datasets that they publish.
         records: Publishes the records.
         updates: Publishes book updates; None: they are not recorded.
+        frames: Publishes frames; None: they are not recorded.
         gaps: Publishes reports of gaps.
         sessions: Publishes reports of sessions.
     """
@@ -51,15 +52,18 @@ class Publishers:
 
         has_updates = dataset is DEPTH and settings.book_updates
         self.updates = add(BOOK_UPDATES, retry_s) if has_updates else None
+        has_frames = settings.record_frames in ("all", dataset.name)
+        self.frames = add(FRAMES, retry_s) if has_frames else None
         # A producer's reports have no other copy: their publishers retry for ever.
         self.gaps = Reports(add(GAPS, math.inf), exchange, GAPS)
         self.sessions = Reports(add(WATCHES, math.inf), exchange, WATCHES)
 
     def poll(self) -> None:
-        """Take acknowledgements of records and book updates; call it many times a second."""
+        """Take acknowledgements of records, updates and frames; call it many times a second."""
         self.records.poll()
-        if self.updates is not None:
-            self.updates.poll()
+        for others in (self.updates, self.frames):
+            if others is not None:
+                others.poll()
 
     def poll_reports(self) -> None:
         """Publish reports while there is room.

@@ -174,7 +174,17 @@ class DepthRecorder:
     With an interval, the newest snapshot is always published: an unchanged book is a fact, too.
     """
 
-    def __init__(self, exchange: str, interval_s: float) -> None:
+    def __init__(
+        self, exchange: str, interval_s: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Start without a snapshot.
+
+        Args:
+            exchange: Name of the exchange.
+            interval_s: At most one snapshot of each side of a book in this time; 0: every one.
+            clock: Returns the time in seconds, and never goes back.
+        """
+        self._clock = clock
         self._conflation = Conflation(interval_s)
         self._replaced = metrics.CONFLATED_SNAPSHOTS.labels(exchange)
         self._counted = 0
@@ -194,7 +204,7 @@ class DepthRecorder:
             if self._every and self._is_repeated(snapshot, take):
                 self._replaced.inc()
                 return None
-            due = self._conflation.offer(snapshot, monotonic())
+            due = self._conflation.offer(snapshot, self._clock())
             return _depth_message(due) if due is not None else None
 
         return take
@@ -202,7 +212,7 @@ class DepthRecorder:
     def release(self) -> Iterator[KeyValue]:
         """Return the messages of the snapshots whose interval is over."""
         self._count()
-        return map(_depth_message, self._conflation.release(monotonic()))
+        return map(_depth_message, self._conflation.release(self._clock()))
 
     def next_due(self) -> float | None:
         """Return when the next interval of a waiting snapshot is over."""

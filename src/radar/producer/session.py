@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import random
+import secrets
 import time
 from collections.abc import Coroutine, Iterable
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -39,9 +40,12 @@ from radar.producer.gaps import Uncovered
 from radar.producer.pacing import Pace, StallDetector, StallTimeout
 from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import KeyValue, Record
-from radar.records import BookUpdate, DepthSnapshot, GapCause, Trade
+from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Opening, Trade
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
+
+if TYPE_CHECKING:
+    from radar.producer.frame_recorder import ConnectionFrames
 
 # A connection is replaced after a random part of the allowed time. So connections that were opened
 # together, redundant ones above all, are not replaced together.
@@ -83,6 +87,7 @@ class Session:
     Attributes:
         worn: Set when the connection should be replaced although it works.
         reading: The task that ends with the connection.
+        connection_name: Its random name in sessions and recorded frames.
         symbols: The markets that it wants.
         covered: Those of them that the exchange delivers, as far as it has said so.
         refused: Those that it does not deliver.
@@ -104,6 +109,10 @@ class Session:
         self._feed = feed
         self._connection = connection
         self._stream = stream
+        self.connection_name = secrets.token_hex(8)
+        self._recorded: ConnectionFrames | None = None
+        if feed.frame_recorder is not None:
+            self._recorded = feed.frame_recorder.connection(self.connection_name)
         self.symbols = tuple(symbols)
         self.covered: tuple[str, ...] = ()
         self.refused: dict[str, str] = {}  # and why
@@ -168,6 +177,7 @@ class Session:
             # An exchange that ends the connection meanwhile has ended a session: the reader finds
             # the end, and the shard may look for the market that is the cause.
             with contextlib.suppress(FeedLost):
+                await session._keep_opening(markets)
                 for event in stream.opened():
                     await session._handle(event)
         except BaseException:
@@ -340,7 +350,7 @@ class Session:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
         feed, connection = self._feed, self._connection
         receive, record = self._stream.receive, self._record
-        now_us = feed.clock.now_us
+        now_us, recorded = feed.clock.now_us, self._recorded
         turn_ends_us = 0
         while True:
             frame = await connection.receive()
@@ -349,6 +359,8 @@ class Session:
             feed.frames += 1
             feed.frame_bytes += len(frame)
             feed.last_frame_us = self._last_frame_us = received_at_us
+            if recorded is not None:
+                await self._keep(recorded.received(frame))
             left = EVENTS_AT_ONCE
             try:
                 for event in receive(frame, received_at_us):
@@ -368,6 +380,33 @@ class Session:
             if not turn_ends_us - TURN_US <= received_at_us < turn_ends_us:
                 turn_ends_us = received_at_us + TURN_US
                 await asyncio.sleep(0)
+
+    async def _keep_opening(self, markets: Iterable[Market]) -> None:
+        """Record how the connection was opened."""
+        if self._recorded is None:
+            return
+        feed, settings = self._feed, self._feed.settings
+        feed.clock.now_us()
+        interval_s = 0.0 if feed.dataset is TRADES else settings.depth_interval_seconds
+        opening = Opening(
+            self._stream.url,
+            tuple(markets),
+            settings.books == "whole",
+            feed.updates is not None,
+            round(interval_s * 1000),
+        )
+        await self._keep(self._recorded.opened(opening))
+
+    async def _keep(self, messages: Iterable[KeyValue]) -> None:
+        """Publish the messages of a recorded frame."""
+        recorder = self._feed.frame_recorder
+        if recorder is None:
+            return
+        for message in messages:
+            try:
+                recorder.buffer.publish(*message)
+            except BufferFull:
+                await self._publish_when_room(message, recorder.buffer)
 
     def _record(self, record: Record) -> KeyValue | None:
         """Publish a record; return its message if it must wait for room."""
@@ -449,6 +488,8 @@ class Session:
             try:
                 body = await feed.rest.get(fetch.path)
                 received_at_us = feed.clock.now_us()
+                if self._recorded is not None:
+                    await self._keep(self._recorded.fetched(fetch, body))
                 events = list(self._stream.fetched(fetch, body, received_at_us))
             except ExchangeUnavailable as error:
                 self._log.warning("a request failed", detail=str(error), retry_s=wait_s)
@@ -530,6 +571,9 @@ class Session:
 
     async def _publish_when_room(self, message: KeyValue, buffer: BufferedPublisher) -> None:
         """Wait for Kafka; meanwhile no frame is read, so TCP makes the exchange wait."""
+        if not self._is_read:
+            await buffer.publish_when_room(*message)
+            return
         self.covers_no_more(GapCause.BACKPRESSURE)
         self._read_on.clear()
         await buffer.publish_when_room(*message)
@@ -561,6 +605,9 @@ class Session:
     async def _send(self, frame: Send) -> None:
         if not frame.is_pong:
             await self._sends.turn()
+        if self._recorded is not None:
+            self._feed.clock.now_us()
+            await self._keep(self._recorded.sent(frame.text))
         if not self._is_read:
             await self._connection.send(frame.text)
             return

@@ -4,7 +4,6 @@ A session that lasts is published again every half a minute. So a killed produce
 last half a minute. All messages of a session become one row, so no time counts twice.
 """
 
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +19,10 @@ REPORT_EVERY_S = 30.0
 
 class Watching(Protocol):
     """A connection, as far as its session is concerned."""
+
+    @property
+    def connection_name(self) -> str:
+        """Its random name."""
 
     @property
     def covered(self) -> tuple[str, ...]:
@@ -53,13 +56,12 @@ class SessionRecorder:
         self._dataset = dataset
         self._reports = reports
         self._interval_ms = round(interval_s * 1000)
-        self._names: dict[Watching, str] = {}
         self._open: dict[Watching, _Open] = {}
 
     def begin(self, connection: Watching) -> None:
         """Begin a session: a connection has subscribed, or is read again."""
-        name = self._names.setdefault(connection, secrets.token_hex(8))
-        self._open[connection] = session = _Open(name, unix_us(), time.monotonic())
+        session = _Open(connection.connection_name, unix_us(), time.monotonic())
+        self._open[connection] = session
         self._tell(connection, session, OPEN)
 
     def pause(self, connection: Watching, reason: str) -> None:
@@ -70,7 +72,6 @@ class SessionRecorder:
     def end(self, connection: Watching, reason: str) -> None:
         """End the session of a connection that has ended."""
         self.pause(connection, reason)
-        self._names.pop(connection, None)
 
     def poll(self) -> None:
         """Publish the sessions that last, when it is time; call it often."""

@@ -8,7 +8,7 @@ side by side and end with the same schema.
 import hashlib
 import re
 
-from radar.datasets import DATASETS
+from radar.datasets import DATASETS, FRAMES
 from radar.errors import ConfigurationError, StoreUnavailable
 from radar.store import drift, schema
 from radar.store.client import Store
@@ -19,12 +19,19 @@ from radar.store.schema import Migration, migrations
 _BEFORE_BASELINE = "cbe365a039d70364"
 
 
-def migrate(store: Store, retention_days: int) -> list[Migration]:
+def migrate(
+    store: Store, retention_days: int, frames_retention_days: int | None = None
+) -> list[Migration]:
     """Bring the database to the newest schema and return the applied migrations; blocks.
 
     Several processes may do it at once.
 
     A table of an earlier migration that is missing stays missing; `repair_schema` creates it.
+
+    Args:
+        store: The database.
+        retention_days: Rows expire this many days after their receipt.
+        frames_retention_days: The same for recorded frames; None: as it is.
 
     Raises:
         StoreUnavailable: The server does not answer.
@@ -61,7 +68,7 @@ def migrate(store: Store, retention_days: int) -> list[Migration]:
             f"database {store.database} has migration {max(recorded):04}, which this version of"
             " radar does not know; install the newer radar"
         )
-    _set_retention(store, retention_days)
+    _set_retention(store, retention_days, frames_retention_days)
     return applied
 
 
@@ -135,9 +142,11 @@ def retention_days(store: Store, table: str) -> int | None:
     return int(current[1]) if current else None
 
 
-def _set_retention(store: Store, days: int) -> None:
-    for table in [dataset.table for dataset in DATASETS.values()]:
-        if not store.has_table(table):
+def _set_retention(store: Store, of_rows: int, of_frames: int | None) -> None:
+    for dataset in DATASETS.values():
+        table = dataset.table
+        days = of_frames if dataset is FRAMES else of_rows
+        if days is None or not store.has_table(table):
             continue  # workers use the other tables, and another check reports the missing one
         if retention_days(store, table) != days:
             store.command(

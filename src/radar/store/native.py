@@ -95,7 +95,8 @@ def _texts(texts: Sequence[str]) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    data = text.encode()
+    # Surrogates stand for bytes that are no UTF-8.
+    data = text.encode(errors="surrogateescape")
     return _varint(len(data)) + data
 
 

@@ -1,6 +1,9 @@
 """Queries of verify, coverage, doctor, disk and the reconciliation at the end of `radar up`."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+
+_ROW_KEY = re.compile(r"[A-Za-z0-9_.:/|-]{0,200}")
 
 VERSION_AND_TIME = "SELECT version(), toFloat64(now64(3))"
 APPLIED = "SELECT version FROM schema_migrations FINAL"
@@ -19,6 +22,20 @@ TABLE_IDENTITY = (
 TABLE_SIZES = (
     "SELECT table, sum(rows), sum(bytes_on_disk) AS size FROM system.parts"
     " WHERE active AND database = currentDatabase() GROUP BY table ORDER BY size DESC, table"
+)
+
+# The frames of the last day: their number, and the seconds from the first to the last. Of all
+# frames: their number, their bytes, and those of the table on the disk.
+FRAME_SIZES = (
+    "SELECT count(), if(count() = 0, 0,"
+    " dateDiff('millisecond', min(received_at), max(received_at)) / 1000),"
+    " (SELECT sum(rows) FROM system.parts WHERE active"
+    " AND database = currentDatabase() AND table = {table:String}),"
+    " (SELECT sum(data_uncompressed_bytes) FROM system.columns"
+    " WHERE database = currentDatabase() AND table = {table:String} AND name = 'frame'),"
+    " (SELECT sum(bytes_on_disk) FROM system.parts WHERE active"
+    " AND database = currentDatabase() AND table = {table:String})"
+    " FROM frames WHERE received_at > now() - toIntervalDay(1)"
 )
 
 STORED_TRADES = (
@@ -85,6 +102,19 @@ def rows_with(table: str, identity: Sequence[str], expression: str, type_name: s
     return (
         f"SELECT {', '.join(identity)} FROM {table}"
         f" WHERE {expression} IN {{values:Array({type_name})}}"
+    )
+
+
+def removed(row_keys: Iterable[str]) -> str:
+    """Return the query of the row keys that `radar reparse` has removed.
+
+    The keys are part of the text, because parameters must fit into an address. `radar reparse`
+    writes no key with other characters than these.
+    """
+    values = ", ".join(f"'{key}'" for key in ("", *row_keys) if _ROW_KEY.fullmatch(key))
+    return (
+        "SELECT DISTINCT row_key FROM reparse_changes WHERE record_kind = {kind:String}"
+        f" AND change = 'removed' AND row_key IN ({values})"
     )
 
 

@@ -1,0 +1,1 @@
+"""Deriving trades and books again from recorded frames."""
