@@ -12,7 +12,7 @@ import numpy as np
 
 from producing import Topic, producing
 from radar.codec.batch_decoder import Column
-from radar.datasets import BOOK_UPDATES, DEPTH, TRADES, Dataset
+from radar.datasets import DEPTH, FRAMES, TRADES, Dataset
 from radar.replay.pace import FASTEST
 from radar.replay.player import Player
 from radar.replay.records import Period
@@ -87,16 +87,17 @@ class Recording:
 
 @contextlib.asynccontextmanager
 async def recording(
-    settings: Settings, before: Recording | None = None, *, updates: bool = False
+    settings: Settings, before: Recording | None = None, *, frames: bool = False
 ) -> AsyncIterator[Recording]:
     """Run the producers of trades and depth of an exchange.
 
     Args:
         settings: Their options.
         before: The run before, whose messages are in the same topics.
-        updates: Also return the updates of books.
+        frames: Also record frames.
     """
-    datasets = [TRADES, DEPTH, *([BOOK_UPDATES] if updates else [])]
+    datasets = [TRADES, DEPTH, *([FRAMES] if frames else [])]
+    settings = settings.model_copy(update={"record_frames": "all" if frames else "none"})
     topics = {each.name: Topic(settings, each) for each in datasets}
     recorded = Recording(topics, before)
     try:

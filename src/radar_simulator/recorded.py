@@ -58,7 +58,61 @@ class RecordedBook(NamedTuple):
     asks: SideLevels | None
 
 
-RecordedEvent: TypeAlias = RecordedTrade | RecordedBook
+class RecordedChange(NamedTuple):
+    """A change of a book at the depth that the exchange sends.
+
+    Attributes:
+        symbol: The market.
+        time_us: The exchange's time, else that of the receipt, Unix time in microseconds.
+        number: The exchange's number of the state after it; 0 if it gives none.
+        is_whole: The levels are the whole book; else the quantity 0 removes a level.
+        bids: Changed levels, in any order.
+        asks: The same.
+    """
+
+    symbol: str
+    time_us: int
+    number: int
+    is_whole: bool
+    bids: SideLevels
+    asks: SideLevels
+
+
+class RecordedRequest(NamedTuple):
+    """A message of the client of a recorded connection: it decides on the form of the frames.
+
+    Attributes:
+        connection: Name of the connection.
+        path: Path of the request that opened it.
+        query: Parameters of that request.
+        text: The message; empty: the connection has opened.
+    """
+
+    connection: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    text: str
+
+
+class RecordedFrame(NamedTuple):
+    """A frame of data as the exchange sent it, and its meaning.
+
+    Attributes:
+        connection: Name of the connection that brought it.
+        payload: The frame, byte for byte.
+        trades: The trades in it that are new.
+        books: The books in it.
+    """
+
+    connection: str
+    payload: str | bytes
+    trades: tuple[RecordedTrade, ...]
+    books: tuple[RecordedBook | RecordedChange, ...]
+
+
+RecordedEvent: TypeAlias = (
+    RecordedTrade | RecordedBook | RecordedChange | RecordedRequest | RecordedFrame
+)
 
 
 class RecordedState(NamedTuple):
@@ -69,11 +123,15 @@ class RecordedState(NamedTuple):
         books: The books at the moment.
         ahead: Books that were recorded after it only: a client sees them from the beginning, and
             the same events follow.
+        requests: The messages of recorded connections that were open at the moment.
+        frames: The first frames after it: their numbers follow those at the moment.
     """
 
     trades: Sequence[RecordedTrade] = ()
-    books: Sequence[RecordedBook] = ()
-    ahead: Sequence[RecordedBook] = ()
+    books: Sequence[RecordedBook | RecordedChange] = ()
+    ahead: Sequence[RecordedBook | RecordedChange] = ()
+    requests: Sequence[RecordedRequest] = ()
+    frames: Sequence[RecordedFrame] = ()
 
 
 def recorded_listing(
@@ -106,6 +164,8 @@ class RecordedMarkets:
         }
         self._units: dict[float, int] = {}
         self._trades = 0
+        self._whole: dict[str, tuple[dict[float, float], dict[float, float]]] = {}
+        self._changed: dict[str, RecordedChange] = {}
 
     def advance(self, now_s: float) -> Iterator[SimulatedTrade | DepthDue]:
         """Yield no event: the caller knows the events."""
@@ -123,6 +183,8 @@ class RecordedMarkets:
             market.bids, market.asks = [], []
             market.recent.clear()
             market.candles.clear()
+        self._whole.clear()
+        self._changed.clear()
 
     def take_trade(self, trade: RecordedTrade) -> SimulatedTrade:
         """Let a trade happen."""
@@ -138,6 +200,38 @@ class RecordedMarkets:
         )
         market.record(happened)
         return happened
+
+    def change_book(self, change: RecordedChange) -> None:
+        """Change a book; `settle` makes its levels of it."""
+        bids, asks = self._whole.setdefault(change.symbol, ({}, {}))
+        for known, levels in ((bids, change.bids), (asks, change.asks)):
+            if change.is_whole:
+                known.clear()
+            for price, quantity in levels:
+                if quantity:
+                    known[price] = quantity
+                else:
+                    known.pop(price, None)
+        self._changed[change.symbol] = change
+
+    def settle(self, symbol: str) -> RecordedBook | None:
+        """Make the levels of a changed book; None if it has not changed since the last call."""
+        if (change := self._changed.pop(symbol, None)) is None:
+            return None
+        bids, asks = self._whole[symbol]
+        book = RecordedBook(
+            symbol,
+            change.time_us,
+            change.number,
+            tuple(sorted(bids.items(), reverse=True)),
+            tuple(sorted(asks.items())),
+        )
+        self.take_book(book)
+        return book
+
+    def changed(self) -> list[str]:
+        """Return the markets whose book has changed since it was settled."""
+        return list(self._changed)
 
     def take_book(self, book: RecordedBook) -> list[DepthDue]:
         """Let a book have a state; return the sides that it is about."""

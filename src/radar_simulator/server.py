@@ -156,6 +156,8 @@ class Simulator:
     Attributes:
         ws_url: Address of the WebSocket.
         rest_url: Address of REST and of the control endpoints, without a trailing slash.
+        options: How it behaves.
+        control: Further requests that it answers; None: none.
     """
 
     def __init__(

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from radar.replay.run import Running
 
 
+CONTENT = {
+    "rebuilt": "frames are rebuilt from records: they are not the bytes that the exchange sent",
+    "frames": "recorded frames are shown byte for byte, to clients that subscribe as the recorder;"
+    " all others are rebuilt from records",
+}
+
+
 def replay(
     exchange: Annotated[str, typer.Argument(help="Exchange, e.g. binance.")],
     day: Annotated[
@@ -66,7 +73,7 @@ def replay(
     from radar.errors import ConfigurationError
     from radar.exchanges import load
     from radar.process import handled
-    from radar.replay.control import iso, parse_speed
+    from radar.replay.control import content, iso, parse_speed
     from radar.replay.run import ReplayOptions
     from radar.replay.run import main as run
     from radar.status.deployment import find
@@ -85,12 +92,13 @@ def replay(
         path = "/ws" if name == "wallex" else ""
         typer.echo(f"{upper}_WS_URL=ws://{where}{path}")
         typer.echo(f"{upper}_REST_URL=http://{where}")
-        trades = sum(market.trades for market in running.markets)
-        books = sum(market.snapshots for market in running.markets)
+        markets = running.records.markets
+        trades = sum(market.trades for market in markets)
+        books = sum(market.snapshots for market in markets)
         say(
             f"replays {name} from {iso(period.begin_us)} to {iso(period.end_us)}:"
-            f" {len(running.markets):,} markets, {trades:,} trades, {books:,} snapshots of books",
-            "frames are rebuilt from records: they are not the bytes that the exchange sent",
+            f" {len(markets):,} markets, {trades:,} trades, {books:,} snapshots of books",
+            CONTENT[content(running.records)],
         )
 
     shown = _Shown()

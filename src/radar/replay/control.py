@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from radar.replay.pace import FASTEST
 from radar.replay.player import Player
-from radar.replay.records import Period
+from radar.replay.records import Period, Records
 from radar_simulator.dialects.common.base import Answer
 from radar_simulator.server import Control
 
@@ -23,14 +23,15 @@ PREFIX = "/replay/"
 HEADER = "X-Radar-Replayed"
 """Every answer carries it: how its content was made."""
 
-REBUILT = "rebuilt"
-"""Frames are made of records, in the exchange's protocol."""
+REBUILT, FRAMES = "rebuilt", "frames"
+"""Frames are made of records, in the exchange's protocol; or, where they were kept, recorded."""
 
 SLOWEST = 0.01
 
 
-def control(player: Player, period: Period) -> Control:
+def control(player: Player, records: Records) -> Control:
     """Return the requests that control a replay."""
+    period, made = records.period, content(records)
 
     def answer(path: str, query: Mapping[str, str]) -> Answer:
         try:
@@ -39,17 +40,17 @@ def control(player: Player, period: Period) -> Control:
             return _json({"error": str(error)}, 400)
         except KeyError:
             return _json({"error": "no such command: status, pause, resume, speed, seek"}, 404)
-        return _json(status(player, period))
+        return _json(status(player, period, made))
 
-    return Control(PREFIX, answer, {HEADER: REBUILT}, player.ready)
+    return Control(PREFIX, answer, {HEADER: made}, player.ready)
 
 
-def status(player: Player, period: Period) -> dict[str, object]:
+def status(player: Player, period: Period, made: str) -> dict[str, object]:
     """Return what the replay does, for machines."""
     at = player.position
     return {
         "exchange": period.exchange,
-        "content": REBUILT,
+        "content": made,
         "stage": at.stage.value,
         "moment": iso(at.moment_us),
         "begin": iso(period.begin_us),
@@ -59,6 +60,11 @@ def status(player: Player, period: Period) -> dict[str, object]:
         "subscriptions": at.subscriptions,
         "held_up": at.is_held_up,
     }
+
+
+def content(records: Records) -> str:
+    """Return how the content of a period's answers is made."""
+    return FRAMES if records.connections else REBUILT
 
 
 def parse_speed(text: str) -> float:

@@ -147,29 +147,30 @@ class Player:
             at_us, self._target_us = self._target_us, None
             self._stage = Stage.LOADING
             self.ended.clear()
-            await self._load(at_us)
+            events = await self._load(at_us)
             self._stage = Stage.WAITING
             await self._subscribed()
             if self._seeks():
                 continue
             self._stage = Stage.PLAYING
             self._follow()
-            await self._play(at_us)
+            await self._play(events)
             if not self._seeks():
                 self._stage = Stage.ENDED
                 self._pace.stop(asyncio.get_running_loop().time())
                 self.ended.set()
                 _log.info("replay ended", events=self._events)
 
-    async def _load(self, at_us: int) -> None:
+    async def _load(self, at_us: int) -> Iterator[Moment]:
         now = asyncio.get_running_loop().time()
         self._pace.stop(now)
         self._pace.seek(at_us, now)
-        state = await self._read(lambda: self._records.state(at_us))
+        state, events = await self._read(lambda: self._records.begin(at_us))
         self._exchange.load(state)
         self._exchange.now_us = at_us
         if not self._seeks():
             self.ready.set()
+        return events
 
     async def _subscribed(self) -> None:
         """Wait until there are subscriptions and no new one has come for a while."""
@@ -182,8 +183,7 @@ class Player:
                 return
             await asyncio.sleep(POLL_S)
 
-    async def _play(self, at_us: int) -> None:
-        events = self._records.events(at_us)
+    async def _play(self, events: Iterator[Moment]) -> None:
         reading = asyncio.ensure_future(self._read(lambda: _next(events)))
         try:
             while not self._seeks() and (some := await reading):

@@ -12,7 +12,7 @@ from radar.errors import ConfigurationError, InvalidPeriod
 from radar.reading.query import opened
 from radar.replay.control import control, iso
 from radar.replay.player import Player, Position
-from radar.replay.records import Market, Period, Records
+from radar.replay.records import Period, Records
 from radar.settings import Settings
 from radar_simulator.errors import InvalidOption
 from radar_simulator.ledger import Ledger
@@ -52,13 +52,13 @@ class Running(NamedTuple):
     Attributes:
         host: Address that it listens on.
         port: Its port.
-        markets: The markets that it has.
+        records: The records that it shows.
         player: Takes commands.
     """
 
     host: str
     port: int
-    markets: list[Market]
+    records: Records
     player: Player
 
 
@@ -129,11 +129,11 @@ async def _serve(
             settle_s=options.settle_s,
             paused=options.is_paused,
         )
-        server = Simulator(exchange, simulated, control(player, records.period))
+        server = Simulator(exchange, simulated, control(player, records))
         try:
             async with serving(server):
                 port = urlsplit(server.rest_url).port or 0
-                ready(Running(options.host, port, records.markets, player))
+                ready(Running(options.host, port, records, player))
                 await _until_end(player, server, options, show, stop)
         except InvalidOption as error:
             raise ConfigurationError(str(error)) from error

@@ -147,6 +147,17 @@ class Simulated(Dialect):
         }
         yield Outgoing(_wrapped(topic, event))
 
+    def book_named(self, payload: str | bytes) -> str:
+        """Return the market of a change of a book."""
+        found = decoded(payload)
+        match found:
+            case {"data": {"e": "depthUpdate", "s": str(symbol)}} | {
+                "e": "depthUpdate",
+                "s": str(symbol),
+            }:
+                return symbol if symbol in self.markets else ""
+        return ""
+
     def keepalive(self, session: Session, now_us: int) -> Iterable[Action]:
         """Ping with the time as payload, and close without an answer."""
         if session.waiting_us and now_us - session.waiting_us > session.pong_s * 1e6 > 0:

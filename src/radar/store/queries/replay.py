@@ -46,8 +46,9 @@ MARKETS = (
 )
 
 _TRADE_COLUMNS = (
-    "symbol, toUnixTimestamp64Micro(event_time_us), toUnixTimestamp64Micro(received_at),"
-    " toString(price), toString(base_amount), side = 'buy', native_id"
+    "replaceAll(toString(trade_id), '-', ''), symbol, toUnixTimestamp64Micro(event_time_us),"
+    " toUnixTimestamp64Micro(received_at), toString(price), toString(base_amount), side = 'buy',"
+    " native_id"
 )
 # Twins differ in the time of receipt.
 _TRADE_ORDER = "event_time_us, native_sequence, received_at, trade_id"
@@ -86,3 +87,23 @@ def _one_of_each(choice: str) -> str:
 # The newest and the first snapshot of each side of each book in a period.
 NEWEST_BOOKS = _one_of_each("max")
 FIRST_BOOKS = _one_of_each("min")
+
+# Connections with frames in a period: kind, first place, first and last time of receipt, frames.
+CONNECTIONS = (
+    "SELECT connection, any(record_kind), min(place), toUnixTimestamp64Micro(min(received_at)),"
+    " toUnixTimestamp64Micro(max(received_at)), count() FROM frames"
+    f" WHERE source = {{exchange:String}} AND received_at < {_time('end')} AND connection IN ("
+    f"SELECT connection FROM frames WHERE source = {{exchange:String}}"
+    f" AND received_at >= {_time('begin')} AND received_at < {_time('end')})"
+    " GROUP BY connection ORDER BY min(received_at)"
+)
+
+# The frames of some connections (a JSON list), part by part, as they arrived.
+FRAMES = (
+    "SELECT connection, place, part, parts, what, fetch_symbol, fetch_tag, path,"
+    " toUnixTimestamp64Micro(received_at), base64Encode(frame) FROM frames"
+    " WHERE source = {exchange:String} AND has(JSONExtract({connections:String}, 'Array(String)'),"
+    " connection)"
+    f" AND received_at >= {_time('begin')} AND received_at < {_time('end')}"
+    " ORDER BY received_at_ns, connection, place, part LIMIT 1 BY connection, place, part"
+)

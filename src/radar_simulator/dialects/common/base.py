@@ -263,6 +263,18 @@ class Dialect:
     def announce(self, symbol: str) -> None:
         """Send the next change of a market's book at once, whatever the dialect's schedule."""
 
+    def book_named(self, payload: str | bytes) -> str:
+        """Return the market of a recorded change of a book, if only its text shows it."""
+        return ""
+
+    def follow(self, payload: str | bytes, *, before: bool) -> None:
+        """Take over the numbers of a recorded frame: the next ones follow it, or lead to it.
+
+        Args:
+            payload: The frame.
+            before: It is still to come.
+        """
+
     def polled(self, request: Request) -> str:
         """Return the market whose trades a request polls, if there is no channel of trades."""
         return ""
