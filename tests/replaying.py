@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -69,6 +69,14 @@ class Recording:
                 assert time.monotonic() < deadline, f"{name}: {self.counts()} of {counts}"
                 await asyncio.to_thread(topic.read)
 
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Wait for messages that fulfil a condition."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"{self.counts()}"
+            for topic in self._topics.values():
+                await asyncio.to_thread(topic.read)
+
     async def rest(self) -> None:
         """Read until no message comes any more for a second."""
         for topic in self._topics.values():
@@ -122,13 +130,16 @@ def keep(store: Store, dataset: Dataset, messages: Iterable[Message]) -> None:
     store.insert(dataset.table, [(len(values), columns)], f"{dataset.name} {time.monotonic_ns()}")
 
 
-def trade_rows(store: Store) -> list[tuple[Any, ...]]:
-    """Return all trades without the time of receipt."""
+def trade_rows(store: Store, since_us: int = 0) -> list[tuple[Any, ...]]:
+    """Return the trades received since a time, without the time of receipt."""
     columns = (
         "symbol, event_time_us, trade_id, native_id, native_sequence, event_time, source, base,"
         " quote, toString(side), toString(price), toString(base_amount)"
     )
-    return store.rows(f"SELECT {columns} FROM trades ORDER BY ALL")
+    return store.rows(
+        f"SELECT {columns} FROM trades WHERE toUnixTimestamp64Micro(received_at) >= {since_us}"
+        " ORDER BY ALL"
+    )
 
 
 def book_rows(store: Store) -> dict[tuple[str, str], list[tuple[Any, ...]]]:

@@ -1,11 +1,13 @@
 """A recording that is replayed and recorded again has the same rows, in every protocol."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from typing import NamedTuple
 
 import pytest
+from websockets.asyncio.client import connect
 
 import replaying
 from producing import until
@@ -137,6 +139,73 @@ def test_recorded_frames_are_replayed_byte_for_byte(
         assert not sent - shown
 
     asyncio.run(record_and_replay())
+
+
+@pytest.mark.parametrize("exchange", ["binance", "bitpin", "kraken", "okx", "wallex"])
+def test_a_seek_into_a_recorded_connection_goes_on_with_its_markets(
+    exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
+) -> None:
+    async def record_and_seek() -> None:
+        first, period = await record_simulated(exchange, kafka_settings, store, frames=True)
+        books = replaying.book_rows(store)
+        middle_us = sorted(each["received_at_us"] for each in first.messages(DEPTH))[
+            len(first.messages(DEPTH)) // 2
+        ]
+        later = {row[2].hex for row in replaying.trade_rows(store, middle_us)}
+        async with replaying.replaying(store_settings, period) as replay:
+            player = replay.player
+            await player.ready.wait()
+            player.seek(middle_us)
+            await player.ready.wait()
+            own = replaying.options(kafka_settings, exchange, replay.rest_url)
+            async with replaying.recording(own, first) as again:
+                wanted = SUBSCRIPTIONS.get(exchange, 2 * MARKETS)
+                await until(lambda: player.position.subscriptions >= wanted)
+                if exchange in GREETING:
+                    await again.until_count({"depth": 2 * MARKETS})
+                player.resume()
+                await player.ended.wait()
+                topic = again.messages
+                await again.until(lambda: later <= {e["trade_id"] for e in topic(TRADES)})
+        with replaying.another(store_settings, "seek") as other:
+            for dataset in (TRADES, DEPTH):
+                replaying.keep(other, dataset, again.messages(dataset))
+            assert set(replaying.trade_rows(other)) <= set(replaying.trade_rows(store))
+            shown = replaying.book_rows(other)
+            assert shown.keys() == books.keys()
+            for key, states in shown.items():
+                # Of the book at a subscription neither time nor proof are those of an update.
+                levels = [state[-2:] for state in states]
+                assert levels == [state[-2:] for state in books[key]][-len(levels) :]
+
+    asyncio.run(record_and_seek())
+
+
+def test_a_client_in_another_form_gets_the_same_trades_rebuilt(
+    kafka_settings: Settings, store: Store, store_settings: Settings
+) -> None:
+    async def look() -> None:
+        first, period = await record_simulated("binance", kafka_settings, store, frames=True)
+        async with replaying.replaying(store_settings, period) as replay:
+            await replay.player.ready.wait()
+            address = replay.rest_url.replace("http", "ws")
+            async with connect(f"{address}/ws/btcusdt@trade") as socket:
+                assert socket.response is not None
+                assert socket.response.headers["X-Radar-Replayed"] == "frames"
+                replay.player.resume()
+                wanted = {
+                    each["sequence"]
+                    for each in first.messages(TRADES)
+                    if each["symbol"] == "BTCUSDT"
+                }
+                found: set[int] = set()
+                while found < wanted:
+                    frame = json.loads(await asyncio.wait_for(socket.recv(), 30))
+                    assert "stream" not in frame
+                    assert frame["T"] < 10**13, "milliseconds, as this client wants them"
+                    found.add(frame["t"])
+
+    asyncio.run(look())
 
 
 def data_frames(exchange: str, messages: list[replaying.Message]) -> Counter[str]:

@@ -121,7 +121,11 @@ class Records:
         Trades are those of the period only. A book that was recorded later only is ahead.
         """
         newest = self._rows(queries.NEWEST_TRADES, self.period.begin_us, at_us, count=STATE_TRADES)
-        trades = [_trade(row)[2].trade for row in reversed(list(newest))]
+        trades = [
+            row.trade
+            for event_us, received_us, row in map(_trade, reversed(list(newest)))
+            if _appears_us(event_us, received_us) < at_us
+        ]
         newest_books = self._rows(queries.NEWEST_BOOKS, at_us - LOOK_BACK_US, at_us)
         books = [book for _, book in _books(newest_books)]
         rows = self._rows(queries.FIRST_BOOKS, at_us, self.period.end_us)
@@ -180,10 +184,12 @@ class Records:
 
     def _events(self, at_us: int, reader: FrameReader | None) -> Iterator[Moment]:
         """Yield the events from a moment on, those of connections from their begin on."""
-        rows = chain.from_iterable(self._windows(queries.TRADES, at_us, self._trades()))
+        since_us = max(self.period.begin_us, at_us - DELAY_US)
+        rows = chain.from_iterable(self._windows(queries.TRADES, since_us, self._trades()))
+        trades = (each for each in map(_trade, rows) if _appears_us(each[0], each[1]) >= at_us)
         books = chain.from_iterable(self._windows(queries.BOOKS, at_us, self._snapshots()))
         streams: list[Iterator[tuple[int, _Row | RecordedEvent]]] = [
-            in_order(map(_trade, rows)),
+            in_order(trades),
             _books(books),
         ]
         if reader is not None:
@@ -256,8 +262,7 @@ def in_order(trades: Iterable[tuple[int, int, _OfMarket]]) -> Iterator[tuple[int
     newest: dict[str, int] = {}
     waiting: list[tuple[int, int, _OfMarket]] = []
     for place, (event_us, received_us, trade) in enumerate(trades):
-        arrived = event_us <= received_us <= event_us + DELAY_US
-        moment = max(received_us if arrived else event_us, newest.get(trade.symbol, 0))
+        moment = max(_appears_us(event_us, received_us), newest.get(trade.symbol, 0))
         newest[trade.symbol] = moment
         # No later one appears before its own time of the exchange.
         while waiting and waiting[0][0] <= event_us:
@@ -267,6 +272,11 @@ def in_order(trades: Iterable[tuple[int, int, _OfMarket]]) -> Iterator[tuple[int
     while waiting:
         appeared, _, known = heapq.heappop(waiting)
         yield appeared, known
+
+
+def _appears_us(event_us: int, received_us: int) -> int:
+    """Return when a trade arrived, or the exchange's time if it was fetched later."""
+    return received_us if event_us <= received_us <= event_us + DELAY_US else event_us
 
 
 def _moment(event: tuple[int, object]) -> int:
