@@ -16,7 +16,7 @@ from radar_simulator import wire
 from radar_simulator.client import Client, ClientConnection
 from radar_simulator.faults import Fault, FaultName, garbage
 from radar_simulator.ledger import Ledger, LedgerTrade
-from radar_simulator.market import DepthDue, MarketModel, Side, SimulatedTrade
+from radar_simulator.market import DepthDue, MarketModel, MarketSource, Side, SimulatedTrade
 from radar_simulator.options import SimulatorOptions
 
 
@@ -24,7 +24,7 @@ class SimulatedExchange:
     """Serves any number of clients from one market model and keeps the ledger.
 
     Attributes:
-        market: The market model.
+        market: The markets, and their moves.
         ledger: The record of all sent frames.
         quiet: While true the market stands still; connections stay open and pings go on.
         refuse_until: New connections are refused before this time.
@@ -34,14 +34,17 @@ class SimulatedExchange:
         rest_error_status: HTTP status of the failure.
     """
 
-    def __init__(self, options: SimulatorOptions, ledger: Ledger) -> None:
+    def __init__(
+        self, options: SimulatorOptions, ledger: Ledger, market: MarketSource | None = None
+    ) -> None:
         """Open the market.
 
         Args:
             options: How the exchange behaves.
             ledger: Records the sent frames; the caller closes it.
+            market: Moves the markets; None: the market model.
         """
-        self.market = MarketModel(
+        self.market: MarketSource = market or MarketModel(
             seed=options.seed,
             symbols=options.symbols,
             trades_per_s=options.trades_per_s,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, reparse, restore, skip
+from radar.cli import backfill, dlq, failures, reparse, replay, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
+app.command()(replay.replay)
 app.command()(reparse.reparse)
 app.command()(skip.skip)
 app.command()(restore.restore)
@@ -84,7 +85,7 @@ def _day_option(text: str) -> Any:
 
 
 # These run until a signal comes, and handle it themselves.
-LASTING = ("up", "simulate", "produce", "consume", "dashboard")
+LASTING = ("up", "simulate", "replay", "produce", "consume", "dashboard")
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ class Simulated(Dialect):
     spelling = "{base}-{quote}"
     quotes = (("USDT", "USD"), ("USDT", "USDT"))
     bases = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "LTC", "LINK", "DOT")
+    greets_with_book = True
     budget = (100, 10.0)
 
     def received(self, session: Session, message: str | bytes, now_us: int) -> Iterable[Action]:

@@ -18,6 +18,7 @@ from radar_simulator.dialects.common.base import (
     Action,
     Answer,
     Close,
+    Dialect,
     Outgoing,
     Ping,
     Request,
@@ -31,7 +32,7 @@ from radar_simulator.dialects.common.base import (
 from radar_simulator.dialects.common.markets import BookUpdate, Market, Trade, iso, list_markets
 from radar_simulator.faults import Fault, FaultName, garbage
 from radar_simulator.ledger import Ledger, LedgerTrade
-from radar_simulator.market import MarketModel, SimulatedTrade
+from radar_simulator.market import MarketModel, MarketSource, SimulatedTrade
 from radar_simulator.options import SimulatorOptions
 
 ORDER_STEP_US = 151
@@ -68,22 +69,25 @@ class DialectExchange:
     """Serves any number of clients in one exchange's protocol, and keeps the ledger.
 
     Attributes:
-        market: The market model.
+        market: The markets, and their moves.
         ledger: The record of all sent trades.
         dialect: The protocol.
         quiet: While true the market stands still; connections stay open and pings go on.
         rest_hang_until: Answers to REST requests have no end before this time.
     """
 
-    def __init__(self, options: SimulatorOptions, ledger: Ledger) -> None:
+    def __init__(
+        self, options: SimulatorOptions, ledger: Ledger, market: MarketSource | None = None
+    ) -> None:
         """Open the market.
 
         Args:
             options: How the exchange behaves; `exchange` names the dialect.
             ledger: Records the sent trades; the caller closes it.
+            market: Moves the markets; None: the market model.
         """
         made = load(options.exchange)
-        self.market = MarketModel(
+        self.market: MarketSource = market or MarketModel(
             seed=options.seed,
             symbols=options.symbols,
             trades_per_s=options.trades_per_s,
@@ -96,15 +100,8 @@ class DialectExchange:
             ),
         )
         self._options = options
-        now_us = self._now_us()
-        first_id = now_us // 1000 - IDS_SINCE_MS
-        self._last_us = now_us // made.resolution_us * made.resolution_us
-        self.dialect = made(
-            [
-                Market(number, model, first_id, now_us, rial=made.rial)
-                for number, model in enumerate(self.market.markets.values(), start=1)
-            ]
-        )
+        self._last_us = self._now_us() // made.resolution_us * made.resolution_us
+        self.dialect = made(self.list_markets(made))
         self.ledger = ledger
         self.quiet = False
         self.rest_hang_until = 0.0
@@ -144,6 +141,15 @@ class DialectExchange:
             FaultName.REPEAT: self._repeat,
             FaultName.EPOCH: self._epoch,
         }
+
+    def list_markets(self, made: type[Dialect]) -> list[Market]:
+        """Return new markets of a dialect, whose trades have had no ID before."""
+        now_us = self._now_us()
+        first_id = now_us // 1000 - IDS_SINCE_MS
+        return [
+            Market(number, model, first_id, now_us, rial=made.rial)
+            for number, model in enumerate(self.market.markets.values(), start=1)
+        ]
 
     # The market's side
 
@@ -243,8 +249,8 @@ class DialectExchange:
             seq=trade.number,
             symbol=trade.market.symbol,
             timestamp=iso(trade.time_us, places),
-            price=wire.number(trade.ticks, listing.price_precision),
-            quantity=wire.number(trade.lots, listing.amount_precision),
+            price=wire.number(trade.ticks, listing.tick_places),
+            quantity=wire.number(trade.lots, listing.lot_places),
             side="buy" if trade.is_buy else "sell",
             native_id=self.dialect.native_id(trade),
         )
@@ -461,7 +467,7 @@ class DialectExchange:
             return self._page()
         if now < self._rest_error_until:
             return Answer(self._rest_error_status, b"")
-        request = Request(path, query, headers, self._now_us())
+        request = Request(path, query, headers, self.clock_us())
         try:
             if refusal := self._over_budget(request, now):
                 return refusal
@@ -471,6 +477,10 @@ class DialectExchange:
         for trade in given.trades:
             self.ledger.served(trade, "rest")
         return given
+
+    def clock_us(self) -> int:
+        """Return the exchange's time, Unix time in microseconds."""
+        return self._now_us()
 
     def _over_budget(self, request: Request, now: float) -> Answer | None:
         """Refuse with 429, and, if the client goes on asking, with a ban."""
