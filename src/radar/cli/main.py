@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, restore, skip
+from radar.cli import backfill, dlq, failures, reconcile, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
+app.command()(reconcile.reconcile)
 app.command()(skip.skip)
 app.command()(restore.restore)
 app.command()(restore.acknowledge)
