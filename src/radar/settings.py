@@ -348,6 +348,11 @@ class Settings(_Addresses):
         description="Examine a time only when it is over for this many seconds: backfill needs"
         " some time, and exchanges correct their newest candles.",
     )
+    reconcile_every_seconds: Seconds = Field(
+        600,
+        description="`radar reconcile --follow`, which is part of `radar up`, examines the newest"
+        " recording once in this many seconds.",
+    )
     freshness_seconds: Seconds = Field(
         60,
         description="Compare a market with REST when it has been silent for this many seconds."

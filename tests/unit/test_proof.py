@@ -1,5 +1,6 @@
 """What follows from the evidence of a market: one state for each interval."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -72,6 +73,12 @@ def test_missing_numbers_are_counted_once() -> None:
         (5.7, 10, "verified", ""),
     ]
     assert [each.missing for each in found] == [0, 7, 0]
+
+
+def test_a_hole_between_trades_of_one_time_is_seen() -> None:
+    found = trades_proof(evidence(chain=span(-3, 11), holes=[Hole(span(5, 5), 2)]))
+    (hole,) = [each for each in found if each.state is State.MISSING]
+    assert (hole.begin_us, hole.end_us, hole.missing) == (at(5), at(5) + 1_000, 2)
 
 
 def test_a_hole_over_two_periods_counts_in_the_one_in_which_it_begins() -> None:
@@ -184,9 +191,7 @@ def test_a_short_candle_of_a_minute_with_an_open_gap_blames_the_gap() -> None:
 
 
 def test_a_candle_of_a_minute_that_was_judged_in_part_proves_no_loss() -> None:
-    part = evidence(
-        judged=span(0.5, 10), first_us=at(0.5), candles={at(0): CandleVerdict.SHORT}
-    )
+    part = evidence(judged=span(0.5, 10), first_us=at(0.5), candles={at(0): CandleVerdict.SHORT})
     assert states(trades_proof(part)) == [(0.5, 10, "unverifiable", "no_evidence")]
 
 
@@ -211,6 +216,6 @@ def test_intervals_lie_side_by_side_and_fill_the_judged_time() -> None:
         )
     )
     assert (found[0].begin_us, found[-1].end_us) == span(0, 10)
-    for before, behind in zip(found, found[1:], strict=False):
+    for before, behind in pairwise(found):
         assert before.end_us == behind.begin_us
         assert before[2:5] != behind[2:5]

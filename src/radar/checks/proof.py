@@ -20,6 +20,8 @@ from typing import NamedTuple
 MINUTE_US = 60_000_000
 # Sessions of one market may follow each other with a seam; a shorter one is no stop.
 SEAM_US = 1_000_000
+# Times of trades are as fine as the exchange sends them: milliseconds at most of them.
+LEAST_HOLE_US = 1_000
 
 NOT_RECORDING = "not_recording"
 # Gaps with these causes prove a loss: numbers, a checksum, or REST showed the missing records.
@@ -133,7 +135,7 @@ def trades_proof(evidence: MarketEvidence) -> list[Interval]:
     """Return the states of the recorded trades of a market."""
     first_us = evidence.first_us
     # Numbers from before the first session say nothing about the time since.
-    holes = [each for each in evidence.holes if each.span.begin_us >= first_us]
+    holes = [_visible(each) for each in evidence.holes if each.span.begin_us >= first_us]
     blind = [each.span for each in evidence.holes if each.span.begin_us < first_us]
     evidence = evidence._replace(holes=holes)
     edges = [each.span for each in holes] + blind + ([evidence.chain] if evidence.chain else [])
@@ -250,6 +252,12 @@ def _pieces(evidence: MarketEvidence, spans: Iterable[Span]) -> list[tuple[int, 
     cuts.update(range((begin_us // MINUTE_US + 1) * MINUTE_US, end_us, MINUTE_US))
     cuts.update(each for span in edges for each in span if begin_us < each < end_us)
     return list(pairwise(sorted(cuts)))
+
+
+def _visible(hole: Hole) -> Hole:
+    """Return a hole that lasts: the trades around it may have the same time."""
+    begin_us, end_us = hole.span
+    return hole._replace(span=Span(begin_us, max(end_us, begin_us + LEAST_HOLE_US)))
 
 
 def _count(holes: Iterable[Hole], begin_us: int) -> int:

@@ -53,7 +53,7 @@ app = typer.Typer(
     help="Record cryptocurrency markets and never lose a message:"
     " exchange WebSocket → Kafka → ClickHouse.",
     epilog="Options come from the environment and .env; `radar config` shows them."
-    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration.",
+    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration, 3 not verifiable.",
 )
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
@@ -93,7 +93,7 @@ def main() -> None:
     from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
-    lasting = sys.argv[1:2] and sys.argv[1] in LASTING
+    lasting = sys.argv[1:2] and (sys.argv[1] in LASTING or "--follow" in sys.argv)
     early_signals.leave_on_signals()
     if not lasting:
         early_signals.interrupt_again()

@@ -24,6 +24,10 @@ def reconcile(
         str,
         typer.Option("--to", help="End (UTC), not included; default: RECONCILE_DELAY_SECONDS ago."),
     ] = "",
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Go on: examine each time soon after it is over."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Prove what was recorded: each time is verified, repaired, unverifiable or missing.
@@ -35,6 +39,11 @@ def reconcile(
     Exit code 0: all is verified or repaired. 1: records are missing. 3: some time cannot be
     verified.
     """
+    if follow:
+        from radar.processes import examine
+
+        examine(settings_for("reconcile"))
+        return
     import asyncio
 
     from radar.checks import reconcile as module

@@ -1,0 +1,3 @@
+"""x"""
+
+ROWS = Reported = table_in_documents = None

@@ -1,0 +1,299 @@
+"""Injected losses of every exchange, and what `radar reconcile` reports of them.
+
+All exchanges are recorded at once, because candles need whole minutes. Each fault hits a market of
+its own, so that the faults of one minute do not blur each other.
+"""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from completeness_table import ROWS, Reported, table_in_documents
+from producing import OTHER_MARKETS, producing
+from radar import exchanges
+from radar.datasets import DATASETS, DEPTH, GAPS, TRADES, WATCHES
+from radar.decimals import canonical
+from radar.kafka import Cluster
+from radar.settings import Settings, load
+from radar.store.client import Store
+from radar_simulator import Simulator, SimulatorOptions, simulator
+from support import Process, radar
+from test_producer_exchanges import happened
+from workers import waiting
+
+MINUTE_S = 60
+NAMES = exchanges.names()
+# The number of the market that each fault hits.
+CLEAN, DROPPED, REPEATED, ALTERED, LOST = range(5)
+STORED_WITHIN_S = 60.0
+Trades = Counter[tuple[str, ...]]
+
+
+class Interval(NamedTuple):
+    begin_us: int
+    end_us: int
+    state: str
+    cause: str
+    evidence: str
+    missing: int
+
+
+class Proof:
+    """The answer of the command."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.found = found
+        self.markets = {
+            (each["exchange"], each["dataset"], each["symbol"]): [
+                Interval(
+                    us(interval["began_at"]), us(interval["ended_at"]), interval["state"],
+                    interval["cause"], interval["evidence"], interval["missing"],
+                )
+                for interval in each["intervals"]
+            ]
+            for each in found["markets"]
+        }  # fmt: skip
+
+    def within(
+        self, name: str, symbol: str, begin_s: float, end_s: float, dataset: str = "trades"
+    ) -> list[Interval]:
+        return [
+            each
+            for each in self.markets[name, dataset, symbol]
+            if each.begin_us < end_s * 1e6 and each.end_us > begin_s * 1e6
+        ]
+
+
+def us(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1e6)
+
+
+@pytest.fixture
+def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    assert kafka_settings.kafka_broker
+    assert store.database
+    for name, value in {
+        "EXCHANGES": ",".join(NAMES),
+        "BATCH_TIMEOUT_SECONDS": "0.5",
+        "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
+        "RECONCILE_REQUESTS_PER_SECOND": "50",
+        "DEPTH_INTERVAL_SECONDS": "0",
+        "RECONNECT_MAX_SECONDS": "0.5",
+    }.items():
+        monkeypatch.setenv(name, value)
+    names = [name for each in DATASETS.values() for name in (each.topic, each.dead_letter_topic)]
+    Cluster(kafka_settings).create_topics(names)
+    return load()
+
+
+@pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    running = [
+        Process(radar("consume", *names), tmp_path / f"{names[0]}.log", WORKER_ID=names[0])
+        for names in (("trades",), ("depth",), ("gaps", "watches"))
+    ]
+    yield
+    for each in running:
+        each.end()
+
+
+class Rig:
+    """All simulated exchanges, with a producer of each dataset of each."""
+
+    def __init__(self, sims: dict[str, Simulator], store: Store) -> None:
+        self.sims = sims
+        self.store = store
+        self.symbols: dict[str, list[str]] = {}
+        self.injected_s: dict[str, float] = {}
+
+    def choose(self) -> None:
+        for name, sim in self.sims.items():
+            traded = {each.symbol for each in sim.ledger.trades()} - OTHER_MARKETS
+            self.symbols[name] = sorted(traded)[:5]
+
+    def fault(self, fault: str, market: int | None = None, **parameters: Any) -> None:
+        """Inject a fault everywhere where the exchange has it."""
+        self.injected_s[fault] = time.time()
+        for name, sim in self.sims.items():
+            symbol = {} if market is None else {"symbol": self.symbols[name][market]}
+            with contextlib.suppress(ValueError):
+                sim.fault(fault, **symbol, **parameters)
+
+    def trade(self, count: int, market: int) -> None:
+        for name, sim in self.sims.items():
+            sim.trade(count, self.symbols[name][market])
+
+    def happened(self, name: str) -> Trades:
+        return happened(
+            [each for each in self.sims[name].ledger.trades() if each.symbol not in OTHER_MARKETS]
+        )
+
+    def stored(self, name: str) -> Trades:
+        rows = self.store.rows(
+            "SELECT symbol, toUnixTimestamp64Milli(event_time), toString(price),"
+            " toString(base_amount), toString(side) FROM trades WHERE source = {name:String}",
+            {"name": name},
+        )
+        return Counter(
+            (str(symbol), str(time_ms), canonical(str(price)), canonical(str(amount)), str(side))
+            for symbol, time_ms, price, amount, side in rows
+        )
+
+
+@contextlib.asynccontextmanager
+async def everything(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> AsyncIterator[tuple[Rig, contextlib.AsyncExitStack]]:
+    async with contextlib.AsyncExitStack() as simulators, contextlib.AsyncExitStack() as producers:
+        sims = {}
+        for name in NAMES:
+            simulated = SimulatorOptions(
+                exchange=name, symbols=6, twin_share=0.0, skew=0.0, trades_per_s=4.0,
+                depth_per_s=12.0, tick_ms=50.0,
+            )  # fmt: skip
+            sims[name] = sim = await simulators.enter_async_context(simulator(simulated))
+            monkeypatch.setenv(f"{name.upper()}_REST_URL", sim.rest_url)
+            monkeypatch.setenv(f"{name.upper()}_WS_URL", sim.ws_url)
+            if name != "wallex":
+                address = sim.rest_url.replace("http", "ws")
+                monkeypatch.setenv(f"{name.upper()}_WS_URL", address)
+        for name in NAMES:
+            own = load().of_exchange(name)
+            for dataset in (TRADES, DEPTH):
+                await producers.enter_async_context(producing(own, dataset))
+        yield Rig(sims, store), producers
+
+
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not await asyncio.to_thread(condition):
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"not within {timeout_s} s: {what}")
+        await asyncio.sleep(0.1)
+
+
+async def at(moment_s: float) -> None:
+    await asyncio.sleep(max(0.0, moment_s - time.time()))
+
+
+def all_recorded(rig: Rig) -> bool:
+    rows = rig.store.rows("SELECT source, uniqExact(symbol) FROM trades_master GROUP BY source")
+    return len(rows) == len(NAMES) and all(int(count) >= 6 for _, count in rows)
+
+
+async def record(rig: Rig, producers: contextlib.AsyncExitStack, settings: Settings) -> float:
+    """Record two minutes with faults; return when the first began."""
+    await until(lambda: all_recorded(rig), "each market of each exchange is stored")
+    rig.choose()
+    begin_s = (time.time() // MINUTE_S + 1) * MINUTE_S
+    await at(begin_s + 4)
+    rig.fault("drop", DROPPED, count=1)
+    rig.trade(4, DROPPED)
+    rig.fault("repeat", REPEATED, count=3)
+    rig.fault("alter", ALTERED, count=2)
+    rig.trade(4, ALTERED)
+    rig.fault("drop", DROPPED, kind="book", count=1)
+    rig.fault("checksum", ALTERED)
+    await at(begin_s + MINUTE_S + 4)
+    rig.fault("kick", close_frame=False)
+    await at(begin_s + MINUTE_S + 25)
+    rig.fault("rest_error", seconds=3600)
+    await asyncio.sleep(1)
+    rig.fault("drop", LOST, count=1)
+    rig.trade(1, LOST)
+    rig.injected_s["lost"] = time.time()
+    await at(begin_s + 2 * MINUTE_S - 5)
+    for sim in rig.sims.values():
+        await sim.quiesce()
+    await at(begin_s + 2 * MINUTE_S + 2)
+    await producers.aclose()
+    for sim in rig.sims.values():
+        sim.fault("clear")
+    datasets = (TRADES, DEPTH, GAPS, WATCHES)
+    await until(
+        lambda: not any(waiting(settings, each) for each in datasets),
+        "all is stored",
+        STORED_WITHIN_S,
+    )
+    return begin_s
+
+
+def reconcile(begin_s: float, end_s: float) -> Proof:
+    period = [
+        f"--{option}={datetime.fromtimestamp(each, UTC).isoformat()}"
+        for option, each in (("from", begin_s), ("to", end_s))
+    ]
+    done = subprocess.run(
+        radar("reconcile", *period, "--json"),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    Path("/tmp/p/proof.json").write_text(done.stdout)
+    return Proof(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_injected_loss_is_reported_and_what_was_not_lost_is_verified(
+    settings: Settings, store: Store, workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with everything(settings, monkeypatch, store) as (rig, producers):
+            begin_s = await record(rig, producers, settings)
+            end_s = begin_s + 2 * MINUTE_S
+            proof = await asyncio.to_thread(reconcile, begin_s, end_s)
+            assert {key[0] for key in proof.markets} == set(NAMES)
+            for name in NAMES:
+                check_trades(rig, name, proof, begin_s, end_s)
+            print(table(rig, proof, begin_s))
+
+    asyncio.run(run())
+
+
+def check_trades(rig: Rig, name: str, proof: Proof, begin_s: float, end_s: float) -> None:
+    """No lost, doubled or altered trade lies in a time that is called complete."""
+    have, wanted = rig.stored(name), rig.happened(name)
+    for what, trades in (("lost", wanted - have), ("wrong", have - wanted)):
+        for symbol, time_ms, *_ in trades:
+            at_s = int(time_ms) / 1e3
+            if begin_s <= at_s < end_s:
+                around = proof.within(name, symbol, at_s - 1e-6, at_s + 0.001)
+                states = {each.state for each in around}
+                assert states & {"missing", "unverifiable"}, (name, what, symbol, time_ms, around)
+
+
+def table(rig: Rig, proof: Proof, begin_s: float) -> str:
+    lines = []
+    for name in NAMES:
+        for fault, market, dataset, first, last in (
+            ("none", CLEAN, "trades", 0, 60),
+            ("none", CLEAN, "depth", 0, 60),
+            ("drop", DROPPED, "trades", 0, 60),
+            ("repeat", REPEATED, "trades", 0, 60),
+            ("alter", ALTERED, "trades", 0, 60),
+            ("drop book", DROPPED, "depth", 0, 60),
+            ("checksum", ALTERED, "depth", 0, 60),
+            ("kick", CLEAN, "trades", 60, 80),
+            ("kick", CLEAN, "depth", 60, 80),
+            ("lost", LOST, "trades", 84, 120),
+        ):
+            found = proof.within(
+                name, rig.symbols[name][market], begin_s + first, begin_s + last, dataset
+            )
+            lines.append(
+                f"{name:10} {fault:10} {dataset} "
+                + "; ".join(
+                    f"{(e.begin_us / 1e6 - begin_s):.1f}-{(e.end_us / 1e6 - begin_s):.1f} {e.state} {e.cause} {e.evidence} {e.missing}"
+                    for e in found
+                )
+            )
+    return "\n".join(lines)
