@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from completeness_table import ROWS, Reported, table_in_documents
-from producing import OTHER_MARKETS, producing
+from producing import OTHER_MARKETS, happened, producing
 from radar import exchanges
 from radar.datasets import DATASETS, DEPTH, GAPS, TRADES, WATCHES
 from radar.decimals import canonical
@@ -27,7 +26,6 @@ from radar.settings import Settings, load
 from radar.store.client import Store
 from radar_simulator import Simulator, SimulatorOptions, simulator
 from support import Process, radar
-from test_producer_exchanges import happened
 from workers import waiting
 
 MINUTE_S = 60

@@ -666,10 +666,11 @@ def coverage(
     ] = "7d",
     as_json: AsJson = False,
 ) -> None:
-    """Report how much of each day each market was recorded, and its gaps.
+    """Report how much of each day each market was recorded and proven, and its gaps.
 
-    `complete` also counts the gaps that backfill closed. The views `coverage` and `symbol_gaps`
-    hold the same numbers. Name a market to list its single gaps.
+    `complete` also counts the gaps that backfill closed. The other shares are those of the examined
+    time: `radar reconcile` examines it. The views `coverage`, `completeness` and `symbol_gaps` hold
+    the same numbers. Name a market to list its single gaps.
     """
     from datetime import UTC, datetime, time
 
@@ -677,6 +678,7 @@ def coverage(
     from radar.cli.arguments import parse_since
     from radar.reading.recorded import check_markets, check_period
     from radar.store.client import Store
+    from radar.store.proofs import completeness
 
     settings = _settings("coverage")
     chosen = (
@@ -691,12 +693,13 @@ def coverage(
         check_markets(store.rows, chosen[1])
         days = module.coverage(store, *chosen)
         gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
+        proven = completeness(store, *chosen)
     finally:
         store.close()
     if as_json:
-        say_json(module.facts(days, gaps))
+        say_json(module.facts(days, gaps, proven))
     else:
-        say(*module.describe(days, gaps))
+        say(*module.describe(days, gaps, proven))
 
 
 @app.command()

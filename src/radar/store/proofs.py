@@ -85,6 +85,11 @@ class Completeness(NamedTuple):
     own_s: float
     missing: int
 
+    @property
+    def examined_s(self) -> float:
+        """How much of the day was examined."""
+        return self.verified_s + self.repaired_s + self.unverifiable_s + self.missing_s
+
 
 def exchanges(store: Store) -> list[str]:
     """Return the exchanges that were recorded; blocks.

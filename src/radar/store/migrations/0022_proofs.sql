@@ -71,3 +71,30 @@ FROM
     FROM proof_intervals
 )
 GROUP BY exchange, dataset, symbol, day;
+
+-- Of each session: how its trades compare with those of redundant connections.
+ALTER TABLE watches
+    ADD COLUMN IF NOT EXISTS both UInt64 DEFAULT 0 COMMENT 'Trades that a redundant connection brought as well',
+    ADD COLUMN IF NOT EXISTS alone UInt64 DEFAULT 0
+        COMMENT 'Trades that only this connection brought, although another one lived';
+
+CREATE OR REPLACE VIEW sessions AS
+SELECT
+    source AS exchange, record_kind AS dataset, connection, symbols, began_at, ended_at, end_reason, interval_ms,
+    received_at, both, alone
+FROM watches FINAL;
+
+-- An estimate of the trades that no connection brought, from two connections that each missed some (Lincoln and
+-- Petersen: only one times only the other, by both). It takes equal connections and independent losses for granted, so
+-- it proves nothing. NULL: no trade came twice.
+CREATE OR REPLACE VIEW redundancy AS
+SELECT
+    source AS exchange,
+    toDate(began_at) AS day,
+    -- Each of these trades is counted by both connections.
+    intDiv(sum(both), 2) AS brought_by_both,
+    sum(alone) AS brought_by_one,
+    pow(brought_by_one / 2, 2) / nullIf(brought_by_both, 0) AS estimated_missed
+FROM watches FINAL
+WHERE record_kind = 'trades' AND both + alone > 0
+GROUP BY exchange, day;
