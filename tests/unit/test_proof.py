@@ -7,6 +7,7 @@ import pytest
 
 from radar.checks.proof import (
     MINUTE_US,
+    BookSpan,
     CandleVerdict,
     Evidence,
     Hole,
@@ -108,7 +109,7 @@ def test_numbers_from_before_the_first_session_prove_nothing() -> None:
         (gap(3, 4, "sequence"), {}, "missing"),
         (gap(3, 4, "mute"), {}, "missing"),
         (gap(3, 4), {"chain": span(-1, 11)}, "repaired"),
-        (gap(3, 4, "sequence"), {"chain": span(-1, 11)}, "repaired"),
+        (gap(3, 4, "sequence", repaired=True), {"chain": span(-1, 11)}, "repaired"),
         (gap(3, 4), {"candles": {at(3): CandleVerdict.EQUAL}}, "repaired"),
         (gap(3, 4), {"candles": {at(3): CandleVerdict.SHORT}}, "missing"),
         (gap(3, 4, repaired=True), {"candles": {at(3): CandleVerdict.SHORT}}, "missing"),
@@ -195,15 +196,34 @@ def test_a_candle_of_a_minute_that_was_judged_in_part_proves_no_loss() -> None:
     assert states(trades_proof(part)) == [(0.5, 10, "unverifiable", "no_evidence")]
 
 
-def test_a_chain_of_books_goes_on_in_minutes_without_a_snapshot_and_breaks_at_a_gap() -> None:
-    books = {at(n): True for n in (0, 1, 4, 6, 10)} | {at(7): False}
+def test_a_chain_of_books_proves_the_time_up_to_its_last_snapshot_and_breaks_at_a_gap() -> None:
+    books = [
+        BookSpan(span(-1, 6), proven=True),
+        BookSpan(span(6, 7), proven=False),
+        BookSpan(span(7, 9), proven=True),
+    ]
     found = depth_proof(evidence(books=books, gaps=[gap(4.5, 4.75, "checksum")]))
     assert states(found) == [
         (0, 4.5, "verified", ""),
         (4.5, 4.75, "missing", "checksum"),
-        (4.75, 7, "verified", ""),
-        (7, 8, "unverifiable", "no_evidence"),
-        (8, 10, "verified", ""),
+        (4.75, 6, "verified", ""),
+        (6, 7, "unverifiable", "no_evidence"),
+        (7, 9, "verified", ""),
+        (9, 10, "unverifiable", "no_snapshot"),
+    ]
+
+
+def test_trades_that_came_late_were_repaired() -> None:
+    late = evidence(
+        chain=span(-1, 11), late=[span(2, 2.5), span(6, 6.5)], gaps=[gap(6, 7, "sequence")]
+    )
+    assert states(trades_proof(late)) == [
+        (0, 2, "verified", ""),
+        (2, 2.5, "repaired", "late"),
+        (2.5, 6, "verified", ""),
+        (6, 6.5, "repaired", "sequence"),
+        # The gap was reported by our clock; its missing numbers lie elsewhere.
+        (6.5, 10, "verified", ""),
     ]
 
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from radar.checks.candle_comparison import Minute
 from radar.checks.exchange_candles import ExchangeCandles
 from radar.checks.proof import (
+    LEAST_HOLE_US,
     MINUTE_US,
+    BookSpan,
     CandleVerdict,
     Hole,
     Interval,
@@ -29,8 +31,6 @@ from radar.store.proofs import ProofRow, Stored
 HOUR_US = 3_600_000_000
 # So many hours are read from the database and asked from the exchange at once.
 HOURS_AT_ONCE = 6
-# Snapshots after the period show whether the chain of a book went on.
-BOOKS_AHEAD_US = 10 * MINUTE_US
 
 
 class MarketProof(NamedTuple):
@@ -75,7 +75,6 @@ class Examiner:
             self._store,
             self._exchange.name,
             *period,
-            period.end_us + BOOKS_AHEAD_US,
             numbers=self._exchange.proves_trades,
         )
         found = []
@@ -120,7 +119,11 @@ def evidence_of(
         ],
     )
     if dataset == DEPTH.name:
-        books = {at: count == proven for at, (count, proven) in stored.books[symbol].items()}
+        books = [
+            BookSpan(Span(each.begin_us, each.end_us), each.proven)
+            for each in stored.books[symbol]
+            if within(each.begin_us, each.end_us)
+        ]
         return evidence._replace(books=books)
     if symbol in stored.chains:
         holes = [
@@ -129,7 +132,12 @@ def evidence_of(
             if within(begin_us, end_us)
         ]
         evidence = evidence._replace(chain=Span(*stored.chains[symbol]), holes=holes)
-    return evidence._replace(candles=candles)
+    late = [
+        Span(begin_us, end_us + LEAST_HOLE_US)
+        for begin_us, end_us in stored.late[symbol]
+        if within(begin_us, end_us + 1)
+    ]
+    return evidence._replace(candles=candles, late=late)
 
 
 def hours_of(period: Span) -> Iterable[Span]:

@@ -77,6 +77,13 @@ class Hole(NamedTuple):
     missing: int
 
 
+class BookSpan(NamedTuple):
+    """A time in which a chain or checksums prove all snapshots of a book, or none."""
+
+    span: Span
+    proven: bool
+
+
 class CandleVerdict(StrEnum):
     """How the trades of a minute compare with the exchange's candle."""
 
@@ -96,7 +103,8 @@ class MarketEvidence(NamedTuple):
         chain: From the first to the last numbered trade; None: the exchange gives no numbers.
         holes: Missing numbers within the chain.
         candles: The verdict of each minute, by its beginning; absent: there is none.
-        books: Whether all snapshots of a minute are proven, by its beginning; absent: it has none.
+        late: Times with trades that arrived long after they had happened.
+        books: When the book was proven and when it was not, side by side.
     """
 
     judged: Span
@@ -106,7 +114,8 @@ class MarketEvidence(NamedTuple):
     chain: Span | None = None
     holes: Sequence[Hole] = ()
     candles: Mapping[int, CandleVerdict] = {}
-    books: Mapping[int, bool] = {}
+    late: Sequence[Span] = ()
+    books: Sequence[BookSpan] = ()
 
 
 class Interval(NamedTuple):
@@ -138,7 +147,8 @@ def trades_proof(evidence: MarketEvidence) -> list[Interval]:
     holes = [_visible(each) for each in evidence.holes if each.span.begin_us >= first_us]
     blind = [each.span for each in evidence.holes if each.span.begin_us < first_us]
     evidence = evidence._replace(holes=holes)
-    edges = [each.span for each in holes] + blind + ([evidence.chain] if evidence.chain else [])
+    edges = [*(each.span for each in holes), *blind, *evidence.late]
+    edges += [evidence.chain] if evidence.chain else []
     uncovered = _uncovered(evidence)
     found = []
     for begin_us, end_us in _pieces(evidence, edges):
@@ -150,21 +160,23 @@ def trades_proof(evidence: MarketEvidence) -> list[Interval]:
 def depth_proof(evidence: MarketEvidence) -> list[Interval]:
     """Return the states of the recorded books of a market: a missed book stays missing."""
     uncovered = _uncovered(evidence)
-    proven = _carried_back(evidence.books, evidence.judged)
     found = []
-    for begin_us, end_us in _pieces(evidence, ()):
+    for begin_us, end_us in _pieces(evidence, (each.span for each in evidence.books)):
         if gap := _gap_at(uncovered, begin_us, end_us):
             judgement = _Judgement(State.MISSING, gap.cause, Evidence.SESSIONS)
         else:
-            match proven.get(begin_us // MINUTE_US * MINUTE_US):
-                case True:
-                    judgement = _Judgement(State.VERIFIED, "", Evidence.CHAIN)
-                case False:
-                    judgement = _Judgement(State.UNVERIFIABLE, "no_evidence", Evidence.NONE)
-                case None:
-                    judgement = _Judgement(State.UNVERIFIABLE, "no_snapshot", Evidence.NONE)
+            judgement = _judge_book(evidence.books, begin_us, end_us)
         found.append(Interval(begin_us, end_us, *judgement))
     return _merged(found)
+
+
+def _judge_book(books: Iterable[BookSpan], begin_us: int, end_us: int) -> _Judgement:
+    book = next((each for each in books if each.span.covers(begin_us, end_us)), None)
+    if book is None:
+        return _Judgement(State.UNVERIFIABLE, "no_snapshot", Evidence.NONE)
+    if book.proven:
+        return _Judgement(State.VERIFIED, "", Evidence.CHAIN)
+    return _Judgement(State.UNVERIFIABLE, "no_evidence", Evidence.NONE)
 
 
 def _judge_trades(
@@ -198,8 +210,12 @@ def _judge_trades(
         return _Judgement(State.UNVERIFIABLE, "candle", Evidence.CANDLES)
     if numbered or candle is CandleVerdict.EQUAL:
         proof = Evidence.NUMBERS if numbered else Evidence.CANDLES
-        if gap is not None:
+        # A loss that numbers had proven is repaired if the trades have come, however late.
+        is_late = any(each.covers(begin_us, end_us) for each in evidence.late)
+        if gap is not None and (gap.repaired or is_late or gap.cause not in PROVEN_CAUSES):
             return _Judgement(State.REPAIRED, gap.cause, proof)
+        if is_late:
+            return _Judgement(State.REPAIRED, "late", proof)
         return _Judgement(State.VERIFIED, "", proof)
     if gap is None:
         return _Judgement(State.UNVERIFIABLE, "no_evidence", Evidence.NONE)
@@ -267,21 +283,6 @@ def _count(holes: Iterable[Hole], begin_us: int) -> int:
 
 def _overlap(one: Span, other: Span) -> bool:
     return one.begin_us < other.end_us and other.begin_us < one.end_us
-
-
-def _carried_back(books: Mapping[int, bool], judged: Span) -> dict[int, bool]:
-    """Give a minute without a snapshot the verdict of the next one.
-
-    A chain that is proven later went on meanwhile: a break of it is a gap.
-    """
-    found: dict[int, bool] = {}
-    newest: bool | None = None
-    last_us = max([*books, judged.end_us]) // MINUTE_US * MINUTE_US
-    for minute_us in range(last_us, judged.begin_us // MINUTE_US * MINUTE_US - 1, -MINUTE_US):
-        newest = books.get(minute_us, newest)
-        if newest is not None:
-            found[minute_us] = newest
-    return found
 
 
 def _merged(intervals: Iterable[Interval]) -> list[Interval]:

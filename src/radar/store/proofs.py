@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -16,6 +17,12 @@ from radar.store.queries import proofs as queries
 
 # Holes of all markets of an exchange in a period; beyond them its numbers prove nothing.
 MAX_HOLES = 10_000
+# Changes between proven and unproven snapshots, of all markets; beyond them no book is proven.
+MAX_BOOK_TIMES = 100_000
+# Snapshots before and after the period show whether a chain goes on over its ends.
+BOOKS_AROUND_US = 600_000_000
+# A trade of a live connection arrives sooner; REST brings others.
+LATE_US = 10_000_000
 
 Market = tuple[str, str]  # dataset and symbol
 Times = tuple[int, int]  # Unix time in microseconds
@@ -31,6 +38,14 @@ class StoredGap(NamedTuple):
     missing: int
 
 
+class BookTime(NamedTuple):
+    """A time in which all snapshots of a book are proven, or none; Unix time in microseconds."""
+
+    begin_us: int
+    end_us: int
+    proven: bool
+
+
 @dataclass
 class Stored:
     """What is stored about the markets of one exchange in a period.
@@ -42,7 +57,8 @@ class Stored:
         chains: By symbol: from the first to the last numbered trade.
         holes: By symbol: times and count of missing numbers.
         minutes: By symbol and minute: volume, highest and lowest price of the trades.
-        books: By symbol and minute: how many snapshots there are, and how many are proven.
+        late: By symbol: from the first to the last late trade of a minute.
+        books: By symbol: until when it was proven or not, time after time.
     """
 
     judged: dict[Market, Times] = field(default_factory=dict)
@@ -53,7 +69,8 @@ class Stored:
     minutes: dict[str, dict[int, tuple[Decimal, Decimal, Decimal]]] = field(
         default_factory=lambda: defaultdict(dict)
     )
-    books: dict[str, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    late: dict[str, list[Times]] = field(default_factory=lambda: defaultdict(list))
+    books: dict[str, list[BookTime]] = field(default_factory=lambda: defaultdict(list))
 
 
 class ProofRow(NamedTuple):
@@ -101,9 +118,7 @@ def exchanges(store: Store) -> list[str]:
     return [str(name) for (name,) in store.rows(queries.EXCHANGES)]
 
 
-def stored(
-    store: Store, source: str, begin_us: int, end_us: int, books_until_us: int, *, numbers: bool
-) -> Stored:
+def stored(store: Store, source: str, begin_us: int, end_us: int, *, numbers: bool) -> Stored:
     """Return what is stored about an exchange in a period; blocks.
 
     Args:
@@ -111,7 +126,6 @@ def stored(
         source: The exchange.
         begin_us: The beginning of the period, Unix time.
         end_us: Its end, not included.
-        books_until_us: Snapshots are counted up to here, to see how a chain goes on.
         numbers: Whether its trades carry consecutive numbers.
 
     Raises:
@@ -129,12 +143,30 @@ def stored(
         found.gaps[kind, symbol].append(gap)
     for symbol, minute_us, volume, high, low in store.rows(queries.MINUTES, asked):
         found.minutes[symbol][int(minute_us)] = (volume, high, low)
-    later = asked | {"end": books_until_us}
-    for symbol, minute_us, snapshots, verified in store.rows(queries.BOOKS, later):
-        found.books[symbol][int(minute_us)] = (int(snapshots), int(verified))
+    for symbol, _, first_us, last_us in store.rows(queries.LATE, asked | {"late": LATE_US}):
+        found.late[symbol].append((int(first_us), int(last_us)))
+    _read_books(store, asked, found)
     if numbers:
         _read_numbers(store, asked, found)
     return found
+
+
+def _read_books(store: Store, asked: Mapping[str, Any], found: Stored) -> None:
+    around = {
+        **asked,
+        "begin": asked["begin"] - BOOKS_AROUND_US,
+        "end": asked["end"] + BOOKS_AROUND_US,
+    }
+    rows = store.rows(queries.BOOKS, {**around, "limit": MAX_BOOK_TIMES + 1})
+    if len(rows) > MAX_BOOK_TIMES:
+        return
+    for (symbol, begin_us, proven, last_us), following in zip_longest(rows, rows[1:]):
+        is_last = following is None or following[0] != symbol
+        end_us = int(last_us) if is_last else int(following[1])
+        if begin_us:  # the first snapshot says nothing about the time before it
+            found.books[symbol].append(BookTime(int(begin_us), end_us, bool(proven)))
+        elif end_us:
+            found.books[symbol].append(BookTime(around["begin"], end_us, bool(proven)))
 
 
 def _read_numbers(store: Store, asked: Mapping[str, Any], found: Stored) -> None:

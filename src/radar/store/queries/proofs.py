@@ -73,12 +73,31 @@ MINUTES = (
     f" WHERE source = {{source:String}}{_EVENTS} GROUP BY symbol, minute_us"
 )
 
-# How many snapshots of each minute there are, and how many a chain or a checksum proves.
+# Trades that came long after they had happened, compared with the quickest one of their market:
+# from REST, after a connection had missed them.
+LATE = (
+    "SELECT symbol, minute_us, min(time_us), max(time_us) FROM ("
+    "SELECT symbol, toUnixTimestamp64Micro(event_time_us) AS time_us,"
+    " toInt64(toUnixTimestamp(toStartOfMinute(event_time))) * 1000000 AS minute_us,"
+    " toUnixTimestamp64Micro(received_at) - time_us AS delay_us,"
+    " min(delay_us) OVER (PARTITION BY symbol) AS least_us"
+    f" FROM trades_master FINAL WHERE source = {{source:String}}{_EVENTS})"
+    " WHERE delay_us > least_us + {late:Int64} GROUP BY symbol, minute_us"
+)
+
+# Where proven and unproven snapshots follow each other: a snapshot says whether the book was proven
+# since the one before. The end of a market is its last snapshot.
 BOOKS = (
-    "SELECT symbol, toInt64(toUnixTimestamp(toStartOfMinute(received_at))) * 1000000 AS minute_us,"
-    " count(), countIf(verified) FROM orderbook_depth"
-    f" WHERE source = {{source:String}}{_RECEIVED} GROUP BY symbol, minute_us"
-    " ORDER BY symbol, minute_us"
+    "SELECT symbol, prior_us, verified, last_us FROM ("
+    "SELECT symbol, verified, lagInFrame(time_us, 1, toInt64(0)) OVER places AS prior_us,"
+    " lagInFrame(toUInt8(verified), 1, toUInt8(2)) OVER places AS before,"
+    " max(time_us) OVER (PARTITION BY symbol) AS last_us FROM ("
+    "SELECT symbol, toUnixTimestamp64Micro(received_at) AS time_us, min(verified) AS verified"
+    f" FROM orderbook_depth WHERE source = {{source:String}}{_RECEIVED}"
+    " GROUP BY symbol, time_us)"
+    " WINDOW places AS (PARTITION BY symbol ORDER BY time_us"
+    " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))"
+    " WHERE verified != before ORDER BY symbol, prior_us LIMIT {limit:UInt32}"
 )
 
 # The newest examined hour of each exchange, and when it was examined.
