@@ -1,15 +1,15 @@
-"""What is known about the completeness of a market's recording: one state for each interval. Pure.
+"""The completeness of a market's recording, as far as it is known: intervals with a state. Pure.
 
 Times are Unix time in microseconds. The period is cut at each minute and at each edge of the
 evidence. Each piece gets a state, and equal neighbours become one interval.
 
-An evidence that cannot judge a piece stays silent. A proof of a loss wins over every other
-evidence; a proof that nothing is missing wins over the mere suspicion that a gap is. So a piece is
+Evidence that cannot judge a piece stays silent. A proof of a loss wins over all other evidence. A
+proof of completeness wins over a gap, which only raises the suspicion of a loss. So a piece is
 
     missing       numbers, the exchange's candle or a gap prove a loss
-    unverifiable  nothing proves it complete, or two evidences contradict each other
-    repaired      nothing is missing, although radar did not record it at first
-    verified      recorded, and the exchange's numbers or candles prove that nothing is missing
+    unverifiable  no evidence proves it complete, or two proofs contradict each other
+    repaired      complete, although radar did not record all of it at first
+    verified      recorded, and the exchange's numbers or candles prove it complete
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ OWN_CAUSES = frozenset({NOT_RECORDING, "backpressure", "refused_by_kafka", "susp
 
 
 class State(StrEnum):
-    """What is known about an interval, the worst last."""
+    """The completeness of an interval, the worst last."""
 
     VERIFIED = "verified"
     REPAIRED = "repaired"
@@ -40,7 +40,7 @@ class State(StrEnum):
 
 
 class Evidence(StrEnum):
-    """What a state rests on."""
+    """The proof behind a state."""
 
     NUMBERS = "numbers"  # consecutive numbers of the stored trades
     CANDLES = "candles"  # the exchange's own candles
@@ -143,7 +143,7 @@ class _Judgement(NamedTuple):
 def trades_proof(evidence: MarketEvidence) -> list[Interval]:
     """Return the states of the recorded trades of a market."""
     first_us = evidence.first_us
-    # Numbers from before the first session say nothing about the time since.
+    # Numbers from before the first session cannot judge the time since.
     holes = [_visible(each) for each in evidence.holes if each.span.begin_us >= first_us]
     blind = [each.span for each in evidence.holes if each.span.begin_us < first_us]
     evidence = evidence._replace(holes=holes)

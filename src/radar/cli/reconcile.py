@@ -1,4 +1,4 @@
-"""The command `radar reconcile`: prove what was recorded."""
+"""The command `radar reconcile`: the proof of a recording."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +30,7 @@ def reconcile(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Prove what was recorded: each time is verified, repaired, unverifiable or missing.
+    """Prove a recording: each time is verified, repaired, unverifiable or missing.
 
     Compares the stored trades with the exchange's consecutive numbers and candles, and books with
     their chains and checksums. The views `proof_intervals` and `completeness` keep the result;

@@ -1,7 +1,7 @@
 """Counts the trades that two connections of a market brought, and those that only one brought.
 
-What each connection missed of the other's trades estimates what both missed. Pure; times are
-arguments, Unix time in microseconds.
+The trades that each connection missed of the other's estimate how many both missed. Pure; times
+are arguments, Unix time in microseconds.
 """
 
 from collections import OrderedDict

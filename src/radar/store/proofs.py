@@ -1,4 +1,4 @@
-"""The evidence of what was recorded in a period, and the proofs that follow from it."""
+"""The evidence about the recording of a period, and the proofs that follow from it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ class BookTime(NamedTuple):
 
 @dataclass
 class Stored:
-    """What is stored about the markets of one exchange in a period.
+    """The rows about the markets of one exchange in a period.
 
     Attributes:
         judged: From when to when each market is judged.
@@ -119,7 +119,7 @@ def exchanges(store: Store) -> list[str]:
 
 
 def stored(store: Store, source: str, begin_us: int, end_us: int, *, numbers: bool) -> Stored:
-    """Return what is stored about an exchange in a period; blocks.
+    """Return the rows about an exchange in a period; blocks.
 
     Args:
         store: The database.
