@@ -125,8 +125,8 @@ def describe(
         yield "no market was recorded in this period"
         return
     yield (
-        f"{'day':10}  {'dataset':7}  {'market':16}  {'watched':>9}  {'complete':>9}"
-        f"  {'verified':>9}  {'repaired':>9}  {'unproven':>9}  {'missing':>9}  gaps"
+        f"{'day':10}  {'dataset':7}  {'market':16}  {'verified':>9}  {'repaired':>9}"
+        f"  {'unproven':>9}  {'missing':>9}  {'watched':>9}  {'complete':>9}  gaps"
     )
     by_key = {(row.exchange, row.dataset, row.symbol, row.day): row for row in proven}
     for row in days:
@@ -135,8 +135,8 @@ def describe(
         if row.gaps:
             words = f"{row.gaps:,} ({row.gaps_s:,.0f} s), {row.repaired_gaps:,} repaired"
         yield (
-            f"{row.day}  {row.record_kind:7}  {row.symbol:16}  {_percent(row.watched_share):>9}"
-            f"  {_percent(row.complete_share):>9}  {_states(states)}  {words}"
+            f"{row.day}  {row.record_kind:7}  {row.symbol:16}  {_states(states)}"
+            f"  {_percent(row.watched_share):>9}  {_percent(row.complete_share):>9}  {words}"
             + (" (day in progress)" if row.in_progress else "")
         )
     for gap in gaps:

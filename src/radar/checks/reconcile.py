@@ -148,7 +148,7 @@ def _by_market(found: Iterable[MarketProof], period: Span) -> Iterator[MarketRep
 def describe(report: Report) -> Iterator[str]:
     """Describe a result, line by line: a table, then the intervals that are not proven."""
     if not report.markets:
-        yield "no market was recorded in this period: nothing is proven"
+        yield "no market was recorded in this period: no time is proven"
         yield from report.notes
         return
     yield (
@@ -195,7 +195,7 @@ def _verdict(result: Result) -> str:
         case Result.MISSING:
             return "incomplete: records are missing"
         case Result.UNVERIFIABLE:
-            return "not proven: nothing is known to be missing, and some of it cannot be verified"
+            return "not proven: no record is known to be missing, and some time cannot be verified"
 
 
 def facts(report: Report) -> dict[str, Any]:
