@@ -6,7 +6,7 @@ import time
 import structlog
 
 from radar.checks.completeness import HOUR_US, MarketProof
-from radar.checks.proof import Span, State
+from radar.checks.proof import MINUTE_US, Span, State
 from radar.checks.reconcile import examiner
 from radar.clock import unix_us
 from radar.datasets import RECORDED
@@ -67,7 +67,9 @@ class Follower:
                 await self._examine(name)
 
     async def _examine(self, name: str) -> None:
+        # Candles judge whole minutes.
         end_us = unix_us() - int(self._settings.reconcile_delay_seconds * 1e6)
+        end_us -= end_us % MINUTE_US
         newest_us = self._until_us.get(name, 0)
         begin_us = max(newest_us // HOUR_US * HOUR_US - HOUR_US, end_us - LOOK_BACK_US)
         period = Span(begin_us // HOUR_US * HOUR_US, end_us)

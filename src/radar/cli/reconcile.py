@@ -84,7 +84,9 @@ def _period(first: str, last: str, now: datetime, delay_s: float) -> "Span":
     from radar.errors import InvalidPeriod
 
     begin = parse_since(first, now)
-    end = parse_since(last, now) if last else now - timedelta(seconds=delay_s)
+    # Candles judge whole minutes.
+    settled = (now - timedelta(seconds=delay_s)).replace(second=0, microsecond=0)
+    end = parse_since(last, now) if last else settled
     if end > now:
         raise InvalidPeriod("--to is in the future: leave it out to examine all that is settled")
     if end <= begin:
