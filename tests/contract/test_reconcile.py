@@ -213,8 +213,12 @@ def test_the_follower_examines_the_past_and_goes_on_from_there(
 ) -> None:
     monkeypatch.setenv("EXCHANGES", "binance")
 
+    health = Health()
+    monkeypatch.setenv("RECONCILE_EVERY_SECONDS", "0.001")
+    monkeypatch.setenv("RECONCILE_DELAY_SECONDS", "1")
+
     async def follow() -> None:
-        follower = Follower(load(), numbered, Health())
+        follower = Follower(load(), numbered, health)
         await follower.examine()
         hours = {hour for (hour,) in numbered.rows("SELECT toUnixTimestamp(hour) FROM proofs")}
         assert START // SECOND in hours
@@ -222,6 +226,14 @@ def test_the_follower_examines_the_past_and_goes_on_from_there(
         await follower.examine()
         assert numbered.rows("SELECT max(checked_at) FROM proofs") > first
         assert set(proofs.examined(numbered)) == {"binance"}
+        # The exchange does not answer, and the operator learns of it.
+        running = asyncio.create_task(follower.run())
+        async with asyncio.timeout(60):
+            while not health.warnings():  # noqa: ASYNC110 - the health announces nothing
+                await asyncio.sleep(0.05)
+        running.cancel()
+        assert "binance was examined without candles" in health.warnings()[0]
+        assert not health.why_not_ready()
 
     asyncio.run(follow())
     states_found = numbered.rows("SELECT DISTINCT state FROM proof_intervals ORDER BY state")
@@ -253,7 +265,11 @@ def test_sessions_count_the_trades_of_redundant_connections(
     asyncio.run(record())
 
 
-def test_the_estimate_follows_from_both_counts(store: Store) -> None:
+def test_the_estimate_follows_from_both_counts(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OKX_REST_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("OKX_WS_URL", "ws://127.0.0.1:9")
     counts = {"both": 900, "alone": 30}
     insert(
         store,
@@ -265,3 +281,6 @@ def test_the_estimate_follows_from_both_counts(store: Store) -> None:
         "SELECT brought_by_both, brought_by_one, estimated_missed FROM redundancy"
     )
     assert (both, one, missed) == (900, 60, 1.0)
+    _, found = reconcile("okx")
+    assert "okx: two connections brought 900 trades both and 60 alone" in found["notes"][-1]
+    assert found["notes"][-1].endswith("both missed about 1.0")

@@ -37,6 +37,7 @@ class Follower:
         self._health = health
         self._until_us: dict[str, int] = {}  # the end of the newest examination of each exchange
         self._succeeded_s = time.monotonic()
+        self._began_us = unix_us()
 
     async def run(self) -> None:
         """Examine until cancelled; idle most of the time."""
@@ -48,7 +49,7 @@ class Follower:
                 self._report_late(error)
             else:
                 self._succeeded_s = time.monotonic()
-                self._health.clear("examination")
+                self._report_behind()
             await asyncio.sleep(self._settings.reconcile_every_seconds)
 
     async def examine(self) -> None:
@@ -59,18 +60,23 @@ class Follower:
             QueryFailed: It refuses a query.
             StoreRejected: It refuses the proofs.
         """
-        self._until_us = self._until_us or {
-            name: hour_s * 1_000_000 for name, hour_s in proofs.examined(self._store).items()
-        }
+        if not self._until_us:
+            newest = proofs.examined(self._store)
+            self._until_us = {
+                name: hour_s * 1_000_000
+                for name, hour_s in newest.items()
+                if name in self._settings.exchanges
+            }
         for name in proofs.exchanges(self._store):
             if name in self._settings.exchanges:
+                self._until_us.setdefault(name, 0)
                 await self._examine(name)
 
     async def _examine(self, name: str) -> None:
         # Candles judge whole minutes.
         end_us = unix_us() - int(self._settings.reconcile_delay_seconds * 1e6)
         end_us -= end_us % MINUTE_US
-        newest_us = self._until_us.get(name, 0)
+        newest_us = self._until_us[name]
         begin_us = max(newest_us // HOUR_US * HOUR_US - HOUR_US, end_us - LOOK_BACK_US)
         period = Span(begin_us // HOUR_US * HOUR_US, end_us)
         async with examiner(self._settings, self._store, name) as (examining, candles):
@@ -82,6 +88,26 @@ class Follower:
                 return
         self._until_us[name] = end_us
         metrics.EXAMINED_UNTIL.labels(name).set(end_us / 1e6)
+
+    def _report_behind(self) -> None:
+        """Warn of exchanges whose newest recording is not examined yet, for lack of candles."""
+        settings = self._settings
+        allowed_s = settings.reconcile_delay_seconds + LATE_PERIODS * (
+            settings.reconcile_every_seconds
+        )
+        behind = [
+            name
+            for name, until_us in sorted(self._until_us.items())
+            if unix_us() - max(until_us, self._began_us) > allowed_s * 1e6
+        ]
+        if behind:
+            self._health.warn(
+                "examination",
+                f"the newest recording of {', '.join(behind)} was examined without candles: the"
+                " exchange does not answer; see the log",
+            )
+        else:
+            self._health.clear("examination")
 
     def _report_late(self, error: RadarError) -> None:
         late_s = time.monotonic() - self._succeeded_s

@@ -13,6 +13,7 @@ from radar.exchanges import load
 from radar.settings import Settings
 from radar.store import origin
 from radar.store.client import Store
+from radar.store.proofs import redundancy
 
 SHOWN_INTERVALS = 20
 _WORST_FIRST = (State.MISSING, State.UNVERIFIABLE, State.REPAIRED, State.VERIFIED)
@@ -66,7 +67,7 @@ class Report(NamedTuple):
     Attributes:
         period: The period, Unix time.
         markets: The markets.
-        notes: Which evidence was not available, one sentence each.
+        notes: Which evidence was not available, and estimates, one sentence each.
     """
 
     period: Span
@@ -128,7 +129,21 @@ async def reconcile(
                     show(name, done, total)
             if candles.trouble:
                 notes.append(f"no candles of {name} were compared: {candles.trouble}")
+        notes += estimate(name, *redundancy(store, name, *period))
     return Report(period, list(_by_market(found, period)), notes)
+
+
+def estimate(name: str, both: int, alone: int) -> list[str]:
+    """Return a sentence about the trades that no connection brought; none without two of them.
+
+    Lincoln and Petersen: only one times only the other, by both. It takes equal connections and
+    independent losses for granted.
+    """
+    if not both:
+        return []
+    missed = (alone / 2) ** 2 / both
+    counts = f"{name}: two connections brought {both:,} trades both and {alone:,} alone"
+    return [f"{counts}; an estimate, no proof: both missed about {missed:,.1f}"]
 
 
 def _by_market(found: Iterable[MarketProof], period: Span) -> Iterator[MarketReport]:

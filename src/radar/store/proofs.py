@@ -220,6 +220,18 @@ def _texts(lists: Iterable[Sequence[str]]) -> ListColumn:
     return ListColumn(np.array([len(each) for each in kept], np.int64), values)
 
 
+def redundancy(store: Store, source: str, begin_us: int, end_us: int) -> tuple[int, int]:
+    """Return how many trades two connections brought, and how many only one of them; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: It refuses the query.
+    """
+    asked = {"source": source, "begin": begin_us, "end": end_us}
+    ((both, alone),) = store.rows(queries.REDUNDANCY, asked)
+    return int(both), int(alone)
+
+
 def examined(store: Store) -> dict[str, int]:
     """Return the newest examined hour of each exchange, Unix time in seconds; blocks.
 

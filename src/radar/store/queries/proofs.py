@@ -100,6 +100,14 @@ BOOKS = (
     " WHERE verified != before ORDER BY symbol, prior_us LIMIT {limit:UInt32}"
 )
 
+# Trades that redundant connections brought, in sessions of a period; as in the view redundancy.
+REDUNDANCY = (
+    "SELECT intDiv(sum(both), 2), sum(alone) FROM watches FINAL"
+    " WHERE source = {source:String} AND record_kind = 'trades'"
+    " AND began_at < fromUnixTimestamp64Micro({end:Int64}, 'UTC')"
+    " AND ended_at > fromUnixTimestamp64Micro({begin:Int64}, 'UTC')"
+)
+
 # The newest examined hour of each exchange, and when it was examined.
 EXAMINED = "SELECT source, toUnixTimestamp(max(hour)) FROM proofs GROUP BY source"
 COMPLETENESS = (
