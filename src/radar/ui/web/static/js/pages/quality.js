@@ -194,9 +194,9 @@ function Summary({ summary, gaps, delivery, letters, days }) {
   return html`<dl class="tiles">
     <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.watched_good ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
-    <${Tile} value=${html`<${Num}>${f.share(summary?.proven_share)}<//>`} name=${t("summary_proven", { days: n })} note=${summary && proven(summary.proof, { f, t })} state=${summary?.proof?.missing_s ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired || delivery?.length ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.proven_share)}<//>`} name=${t("summary_proven", { days: n })} note=${summary && proven(summary.proof, { f, t })} state=${summary?.proof?.missing_s ? "warn" : ""} />
   </dl>`;
 }
 
