@@ -254,6 +254,8 @@ WATCHES = Dataset(
         InsertColumn("end_reason", "String", "end_reason"),
         InsertColumn("interval_ms", "UInt32", "interval_ms"),
         _RECEIVED_AT,
+        InsertColumn("both", "UInt64", "both"),
+        InsertColumn("alone", "UInt64", "alone"),
     ),
     # A watch is published again while it grows: later, but with the same beginning.
     row_key=("source", "record_kind", "connection", "began_at"),

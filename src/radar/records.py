@@ -161,6 +161,8 @@ class SessionReport(msgspec.Struct, frozen=True):
     end_reason: str  # one word; OPEN while it goes on
     interval_ms: int  # at most one snapshot of each side of a book in this time; 0: every one
     received_at_us: int  # when this was recorded, our clock
+    both: int = 0  # trades that a redundant connection brought as well
+    alone: int = 0  # trades that only this connection brought, although another one lived
 
 
 OPEN = "open"

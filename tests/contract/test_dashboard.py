@@ -23,6 +23,7 @@ from radar.records import BookSide, Gap, GapCause, SessionReport
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
+from radar.store.proofs import ProofRow, save
 from radar.ui.web.app import BOUNDS
 from support import eventually, radar
 
@@ -228,13 +229,25 @@ def test_coverage_and_gaps_equal_the_command(own: httpx.Client, store: Store) ->
         for hours, symbols in ((3, ("A",)), (4, ("A", "B")))
     ]  # fmt: skip
     insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
+    hour_s = at_us // hour_us * 3_600
+    ends_us = [(hour_s + seconds) * 1_000_000 for seconds in (0, 1_800, 2_700, 3_600)]
+    states = ["verified", "repaired", "missing"]
+    causes = ["", "silent", "not_recording"]
+    numbers = ["numbers"] * 3
+    proof = ProofRow(
+        "wallex", "trades", "A", hour_s, ends_us[:-1], ends_us[1:], states, causes, numbers,
+        [0, 0, 7],
+    )  # fmt: skip
+    save(store, [proof], at_us)
     answer = get(own, "/api/coverage", days=4)
     assert len(answer["days"]) == 4
     assert answer["days"][-1] == f"{datetime.now(UTC):%Y-%m-%d}"
     done = subprocess.run(
         radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
     )
-    told = {(row["symbol"], row["day"]): row for row in json.loads(done.stdout)["days"]}
+    coverage = json.loads(done.stdout)
+    told = {(row["symbol"], row["day"]): row for row in coverage["days"]}
+    (proven,) = coverage["proofs"]
     assert [market["market"] for market in answer["markets"]] == ["A", "B"]
     for market in answer["markets"]:
         assert market["dataset"] == "trades"
@@ -243,7 +256,15 @@ def test_coverage_and_gaps_equal_the_command(own: httpx.Client, store: Store) ->
             for name, value in shown.items():
                 if name.endswith("_level"):
                     continue  # the page's colour, which follows from a share
+                if name in ("proof", "proven_share"):
+                    assert (value is None) is ((market["market"], day) != ("A", proven["day"]))
+                    continue
                 assert told[market["market"], day][name] == value
+    (shown,) = [day["proof"] for day in answer["markets"][0]["days"] if day and day["proof"]]
+    assert shown == {name: proven[name] for name in shown}
+    assert (shown["verified_s"], shown["own_s"], shown["missing"]) == (1_800, 900, 7)
+    assert answer["summary"]["proof"] == shown
+    assert answer["summary"]["proven_share"] == 0.75
     answer = get(own, "/api/gaps", days=4)
     assert answer["more"] is False
     downtime = [gap for gap in answer["gaps"] if gap["cause"] == "not_recording"]

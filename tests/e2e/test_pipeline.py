@@ -206,7 +206,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     status = json.loads(up.run("status", "--json").stdout)
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
-    assert len(status["pipeline"]["processes"]) == 12
+    assert len(status["pipeline"]["processes"]) == 13
     eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
     healthy = json.loads(up.run("health", "--json").stdout)
     assert {each["name"] for each in healthy["processes"]} == up.pids().keys() - {

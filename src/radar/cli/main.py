@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, reparse, replay, restore, skip
+from radar.cli import backfill, dlq, failures, reconcile, reparse, replay, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -53,12 +53,13 @@ app = typer.Typer(
     help="Record cryptocurrency markets and never lose a message:"
     " exchange WebSocket → Kafka → ClickHouse.",
     epilog="Options come from the environment and .env; `radar config` shows them."
-    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration.",
+    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration, 3 not verifiable.",
 )
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
 app.command()(replay.replay)
 app.command()(reparse.reparse)
+app.command()(reconcile.reconcile)
 app.command()(skip.skip)
 app.command()(restore.restore)
 app.command()(restore.acknowledge)
@@ -94,7 +95,7 @@ def main() -> None:
     from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
-    lasting = sys.argv[1:2] and sys.argv[1] in LASTING
+    lasting = sys.argv[1:2] and (sys.argv[1] in LASTING or "--follow" in sys.argv)
     early_signals.leave_on_signals()
     if not lasting:
         early_signals.interrupt_again()
@@ -672,10 +673,11 @@ def coverage(
     ] = "7d",
     as_json: AsJson = False,
 ) -> None:
-    """Report how much of each day each market was recorded, and its gaps.
+    """Report how much of each day each market was recorded and proven, and its gaps.
 
-    `complete` also counts the gaps that backfill closed. The views `coverage` and `symbol_gaps`
-    hold the same numbers. Name a market to list its single gaps.
+    `complete` also counts the gaps that backfill closed. The other shares are those of the examined
+    time: `radar reconcile` examines it. The views `coverage`, `completeness` and `symbol_gaps` hold
+    the same numbers. Name a market to list its single gaps.
     """
     from datetime import UTC, datetime, time
 
@@ -683,6 +685,7 @@ def coverage(
     from radar.cli.arguments import parse_since
     from radar.reading.recorded import check_markets, check_period
     from radar.store.client import Store
+    from radar.store.proofs import completeness
 
     settings = _settings("coverage")
     chosen = (
@@ -697,12 +700,13 @@ def coverage(
         check_markets(store.rows, chosen[1])
         days = module.coverage(store, *chosen)
         gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
+        proven = completeness(store, *chosen)
     finally:
         store.close()
     if as_json:
-        say_json(module.facts(days, gaps))
+        say_json(module.facts(days, gaps, proven))
     else:
-        say(*module.describe(days, gaps))
+        say(*module.describe(days, gaps, proven))
 
 
 @app.command()

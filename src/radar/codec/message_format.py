@@ -310,6 +310,8 @@ class SessionMessage(MessageValue, frozen=True):
     end_reason: Annotated[str, Meta(pattern=r"^[a-z]{1,32}\Z")]
     interval_ms: Annotated[int, Meta(ge=0, le=86_400_000)]
     received_at_us: _TimeUs
+    both: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
+    alone: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
 
     def check(self) -> None:
         """Check that the session ends after it begins."""
@@ -641,6 +643,8 @@ def encode_session(session: SessionReport) -> bytes:
             end_reason=session.end_reason,
             interval_ms=session.interval_ms,
             received_at_us=session.received_at_us,
+            both=session.both,
+            alone=session.alone,
         )
     )
 

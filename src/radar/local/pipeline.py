@@ -65,6 +65,7 @@ STOP_TIMEOUT_S = 30.0
 SILENT_TIMEOUT_S = 5.0  # for a process that waits for a silent store, or for the store itself
 TRIM_EVERY_S = 20.0
 ROTATE_EVERY_S = 2.0
+EXAMINER = "reconcile"  # the process that proves what was recorded
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
@@ -194,7 +195,15 @@ class Pipeline:
         """All processes by name, in the order of the data's way."""
         children = self.supervisor.children
         exchanges = (each.process for each in self.simulated)
-        order = ("kafka", "clickhouse", *exchanges, *self.workers, *self.producers, "dashboard")
+        order = (
+            "kafka",
+            "clickhouse",
+            *exchanges,
+            *self.workers,
+            *self.producers,
+            EXAMINER,
+            "dashboard",
+        )
         return {name: children[name] for name in order if name in children}
 
     def deployment(self) -> Deployment:
@@ -236,6 +245,7 @@ class Pipeline:
                     await self._start_role(name, ("consume", *datasets), self._named(name))
         except* RadarError as errors:
             raise errors.exceptions[0] from None
+        await self._start_role(EXAMINER, ("reconcile", "--follow"), {})
         await self._start_dashboard()
         self._write_state()
         self._background += [
@@ -261,7 +271,7 @@ class Pipeline:
         stored = left.messages == 0
         timeout_s = min(STOP_TIMEOUT_S if stored else SILENT_TIMEOUT_S, stop.left_s)
         exchanges = (each.process for each in self.simulated)
-        others = (*self.workers, *exchanges, "dashboard")
+        others = (*self.workers, *exchanges, EXAMINER, "dashboard")
         ending = asyncio.create_task(stop.end(others, timeout_s, "processes end"))
         try:
             if not stored:

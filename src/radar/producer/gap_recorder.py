@@ -99,6 +99,10 @@ class GapRecorder:
         """Return whether a live connection covers a market."""
         return self._coverage.is_covered(symbol)
 
+    def connections(self, symbol: str) -> int:
+        """Return how many live connections cover a market."""
+        return self._coverage.connections(symbol)
+
     def forget(self, symbols: Collection[str]) -> None:
         """Drop markets that no longer exist; their gaps are not recorded from now on."""
         self._coverage.forget(symbols)

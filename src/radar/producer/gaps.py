@@ -158,6 +158,10 @@ class Coverage:
         """Return whether a live connection covers a market."""
         return (market := self._markets.get(symbol)) is not None and bool(market.live)
 
+    def connections(self, symbol: str) -> int:
+        """Return how many live connections cover a market."""
+        return len(market.live) if (market := self._markets.get(symbol)) is not None else 0
+
     def lasting(self, now_us: int) -> list[Uncovered]:
         """Return the next parts of gaps that last long."""
         found = []

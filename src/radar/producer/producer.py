@@ -30,6 +30,7 @@ from radar.producer.pacing import Pace
 from radar.producer.publishers import Publishers
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import DepthRecorder, KeyValue, Recorder, TradeRecorder
+from radar.producer.redundancy import Redundancy
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.producer.set_aside import Reason, SetAside
@@ -133,7 +134,13 @@ class Producer:
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
         self._recorder: Recorder = (
-            TradeRecorder(self._exchange.name, proves_trades=self._exchange.proves_trades)
+            TradeRecorder(
+                self._exchange.name,
+                proves_trades=self._exchange.proves_trades,
+                redundancy=Redundancy(lambda symbol: self._gaps.connections(symbol))
+                if settings.redundant_connections > 1
+                else None,
+            )
             if dataset is TRADES
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )

@@ -9,6 +9,7 @@ import msgspec
 from radar.clock import received_after, unix_us
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
+from radar.producer.redundancy import Deliveries, Redundancy
 from radar.producer.trade_ids import Occurrences, Published, content_of, trade_id
 from radar.producer.trade_sequence import TradeSequences
 from radar.records import BookSide, DepthSnapshot, Trade
@@ -31,10 +32,10 @@ class Recorder(Protocol):
     clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
     clock_skew_at_s: float  # when it was found, by `time.monotonic`
 
-    def taker(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False, deliveries: Deliveries | None = None) -> Take:
         """Return a function that takes the records of one more connection, or of one REST answer.
 
-        `history` marks a REST answer.
+        `history` marks a REST answer; `deliveries` counts the trades of a connection.
         """
 
     def release(self) -> Iterator[KeyValue]:
@@ -66,7 +67,10 @@ class TradeRecorder:
         clock_skew_at_s: When it was complete, by `time.monotonic`.
     """
 
-    def __init__(self, exchange: str, *, proves_trades: bool = False) -> None:
+    def __init__(
+        self, exchange: str, *, proves_trades: bool = False, redundancy: Redundancy | None = None
+    ) -> None:
+        self._redundancy = redundancy
         self.sequences = TradeSequences() if proves_trades else None
         self._published = Published()
         self._repeated = metrics.REPEATED_TRADES.labels(exchange)
@@ -76,13 +80,15 @@ class TradeRecorder:
         self.clock_skew_s: float | None = None
         self.clock_skew_at_s = 0.0
 
-    def taker(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False, deliveries: Deliveries | None = None) -> Take:
         """Return a function that takes the trades of one connection and counts equal ones.
 
         Args:
             history: Whether the trades may be of any age; then they show no clock skew.
+            deliveries: The counts of the connection, if it has redundant ones.
         """
         occurrences = Occurrences()
+        redundancy = self._redundancy
 
         def take(trade: Record) -> KeyValue | None:
             if not isinstance(trade, Trade):
@@ -95,6 +101,8 @@ class TradeRecorder:
             n = occurrences.of(trade, content)
             if trade.sequence and self.sequences is not None:
                 self.sequences.take(trade.symbol, trade.sequence, trade.received_at_us)
+            if redundancy is not None and deliveries is not None:
+                redundancy.take(f"{content}|{n}", trade.symbol, deliveries, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
                 self._repeated.inc()
                 return None
@@ -197,7 +205,7 @@ class DepthRecorder:
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
         self.clock_skew_at_s = 0.0
 
-    def taker(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False, deliveries: Deliveries | None = None) -> Take:
         """Return a function that takes the snapshots of one more connection."""
 
         def take(snapshot: Record) -> KeyValue | None:

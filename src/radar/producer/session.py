@@ -41,6 +41,7 @@ from radar.producer.gaps import Uncovered
 from radar.producer.pacing import Pace, StallDetector, StallTimeout
 from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import KeyValue, Record
+from radar.producer.redundancy import Deliveries
 from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Opening, Trade
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
@@ -95,6 +96,7 @@ class Session:
         opened: When it opened, in monotonic seconds.
         subscribed_us: When it had subscribed, Unix time.
         detail: Why it ended.
+        deliveries: How many of its trades redundant connections brought as well.
     """
 
     def __init__(
@@ -142,7 +144,8 @@ class Session:
         loop = asyncio.get_running_loop()
         self._wear = loop.call_later(age_s, self.worn.set)
         self._answer_due = loop.call_later(limits.subscribe_s, self._refuse_unanswered)
-        self._take = feed.recorder.taker()
+        self.deliveries = Deliveries()
+        self._take = feed.recorder.taker(deliveries=self.deliveries)
         self._chains = BookChains()
         self._is_read = False
         self.reading: asyncio.Task[None]

@@ -11,6 +11,7 @@ from typing import Protocol
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import Dataset
+from radar.producer.redundancy import Deliveries
 from radar.producer.reports import Reports
 from radar.records import OPEN, SessionReport
 
@@ -32,12 +33,18 @@ class SessionConnection(Protocol):
     def last_frame_us(self) -> int:
         """When its newest frame arrived, Unix time; 0 before the first."""
 
+    @property
+    def deliveries(self) -> Deliveries:
+        """How many of its trades redundant connections brought as well."""
+
 
 @dataclass
 class _Open:
     name: str
     began_at_us: int
     reported_at_s: float  # monotonic
+    both: int  # deliveries of the connection before
+    alone: int
 
 
 class SessionRecorder:
@@ -60,8 +67,14 @@ class SessionRecorder:
 
     def begin(self, connection: SessionConnection) -> None:
         """Begin a session: a connection has subscribed, or is read again."""
-        session = _Open(connection.connection_name, unix_us(), time.monotonic())
-        self._open[connection] = session
+        before = connection.deliveries
+        self._open[connection] = session = _Open(
+            connection.connection_name,
+            unix_us(),
+            time.monotonic(),
+            before.both,
+            before.alone,
+        )
         self._publish(connection, session, OPEN)
 
     def pause(self, connection: SessionConnection, reason: str) -> None:
@@ -92,6 +105,8 @@ class SessionRecorder:
             end_reason=reason,
             interval_ms=self._interval_ms,
             received_at_us=unix_us(),
+            both=connection.deliveries.both - session.both,
+            alone=connection.deliveries.alone - session.alone,
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_session(record))

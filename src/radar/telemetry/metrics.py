@@ -201,6 +201,19 @@ LAG = _gauge(
     ["dataset", "partition"],
 )
 
+# Examination of the recording
+EXAMINED_UNTIL = _gauge(
+    "radar_examined_until_timestamp_seconds",
+    "Unix time up to which `radar reconcile --follow` has examined the recording",
+    ["exchange"],
+)
+PROVEN_SECONDS = _gauge(
+    "radar_proven_seconds",
+    "Seconds of the newest examined hour, over all markets, by state (verified, repaired,"
+    " unverifiable, missing)",
+    ["exchange", "dataset", "state"],
+)
+
 # Dashboard
 DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")
 DASHBOARD_QUERY_SECONDS = _histogram(

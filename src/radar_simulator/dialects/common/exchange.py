@@ -41,6 +41,9 @@ ORDER_STEP_US = 151
 IDS_SINCE_MS = 1_700_000_000_000
 """IDs of a run begin at the milliseconds since then, so that two runs share none."""
 
+ALTERED_LOTS = 1
+"""How much an altered trade differs."""
+
 BAN_AFTER = 10
 """Requests beyond the budget after which a client is banned."""
 
@@ -111,6 +114,7 @@ class DialectExchange:
         self._topics: defaultdict[tuple[TopicKind, str], set[Topic]] = defaultdict(set)
         self._repeating: list[tuple[float, Fault]] = []
         self._dropping: defaultdict[tuple[TopicKind, str], int] = defaultdict(int)
+        self._altering: defaultdict[str, int] = defaultdict(int)
         self._leaving: list[tuple[float, DialectClient]] = []
         self._spent: deque[tuple[float, int]] = deque()
         self._beyond = 0
@@ -134,6 +138,7 @@ class DialectExchange:
             FaultName.MAX_AGE: self._max_age,
             FaultName.CLEAR: self._clear,
             FaultName.DROP: self._drop,
+            FaultName.ALTER: self._alter,
             FaultName.CHECKSUM: self._checksum,
             FaultName.HTML: self._html,
             FaultName.BAN: self._ban,
@@ -265,8 +270,9 @@ class DialectExchange:
             market.publications.append((market.trade_pubs, some))
             if self._dropped("trades", symbol):
                 continue
+            shown = self._altered(symbol, some)
             for topic in self._topics["trades", symbol]:
-                outgoing = list(self.dialect.trades(topic, some))
+                outgoing = list(self.dialect.trades(topic, shown))
                 for client in self._targets(topic, now):
                     self._queue(client, outgoing, by_number)
 
@@ -292,6 +298,15 @@ class DialectExchange:
             self._dropping[kind, symbol] -= 1
             return True
         return False
+
+    def _altered(self, symbol: str, trades: list[Trade]) -> list[Trade]:
+        """Return the trades as they are sent; REST and candles have the true ones."""
+        count = min(len(trades), self._altering[symbol])
+        if not count or not self._topics["trades", symbol]:
+            return trades
+        self._altering[symbol] -= count
+        wrong = [trade._replace(lots=trade.lots + ALTERED_LOTS) for trade in trades[:count]]
+        return [*wrong, *trades[count:]]
 
     def _targets(self, topic: Topic, now: float) -> list[DialectClient]:
         return [
@@ -584,6 +599,10 @@ class DialectExchange:
         for symbol in self._markets(applied):
             self._dropping[kind, symbol] += max(1, applied.count)
 
+    def _alter(self, applied: Fault, now: float) -> None:
+        for symbol in self._markets(applied):
+            self._altering[symbol] += max(1, applied.count)
+
     def _checksum(self, applied: Fault, now: float) -> None:
         for symbol in self._markets(applied):
             self.dialect.spoil(symbol)
@@ -621,6 +640,7 @@ class DialectExchange:
     def _clear(self, applied: Fault, now: float) -> None:
         self._repeating.clear()
         self._dropping.clear()
+        self._altering.clear()
         self._max_age_s = self._options.connection_max_age_s
         self._refuse_until = self._rest_error_until = self._no_ping_until = 0.0
         self._html_until = self._restarting_until = 0.0
