@@ -104,9 +104,11 @@ class MarketListing:
         quote: Quote asset, `TMN` or `USDT`.
         fa_base: Persian name of the base asset.
         price: Reference price in the quote asset, the anchor the model returns to.
-        price_precision: Decimals of a price; one tick is `10 ** -price_precision`.
-        amount_precision: Decimals of a quantity; one lot is `10 ** -amount_precision`.
+        price_precision: Decimals of a price, as the exchange lists them.
+        amount_precision: Decimals of a quantity.
         is_spot: False for the over-the-counter markets, which a recorder leaves alone.
+        tick_places: One tick is `10 ** -tick_places`; -1: as `price_precision`.
+        lot_places: One lot is `10 ** -lot_places`; -1: as `amount_precision`.
     """
 
     symbol: str
@@ -117,6 +119,20 @@ class MarketListing:
     price_precision: int
     amount_precision: int
     is_spot: bool = True
+    tick_places: int = -1
+    lot_places: int = -1
+
+    def __post_init__(self) -> None:
+        """Fill in the places that are not given."""
+        if self.tick_places < 0:
+            object.__setattr__(self, "tick_places", self.price_precision)
+        if self.lot_places < 0:
+            object.__setattr__(self, "lot_places", self.amount_precision)
+
+    @property
+    def product_places(self) -> int:
+        """Decimals of ticks times lots."""
+        return self.tick_places + self.lot_places
 
 
 def listings(symbols: int) -> list[MarketListing]:

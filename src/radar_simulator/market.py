@@ -13,7 +13,7 @@ from itertools import accumulate
 from math import exp
 from random import Random
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from radar_simulator.listings import TOMAN_PER_USDT, MarketListing, listings
 
@@ -93,7 +93,7 @@ class SimulatedTrade(NamedTuple):
 class DepthDue(NamedTuple):
     """One side of a market is to be published as it is now."""
 
-    market: "SimulatedMarket"
+    market: "MarketState"
     side: Side
 
 
@@ -108,29 +108,21 @@ class SimulatedCandle:
         self.volume = 0
 
 
-class SimulatedMarket:
+class MarketState:
     """One market: its book, its newest trades and its candles.
 
     Attributes:
         listing: Names and precisions.
-        bids: 50 levels, best (highest) first.
-        asks: 50 levels, best (lowest) first.
+        bids: Levels, best (highest) first.
+        asks: Levels, best (lowest) first.
         recent: The newest trades, oldest first.
         candles: One-minute candles, oldest first.
     """
 
-    def __init__(self, listing: MarketListing, rng: Random, recent_trades: int) -> None:
+    def __init__(self, listing: MarketListing, recent_trades: int) -> None:
         self.listing = listing
-        self._rng = rng
-        tick = 10.0**-listing.price_precision
-        lot = 10.0**-listing.amount_precision
-        self._anchor = max(1, round(listing.price / tick))
-        quote_rate = TOMAN_PER_USDT if listing.quote == "TMN" else 1.0
-        self._lots_per_usdt = quote_rate / listing.price / lot
-        self.bids = [Level(self._anchor, self._level_lots())]
-        self.asks = [Level(self._anchor + self._gap(), self._level_lots())]
-        self._fill(self.bids, -1)
-        self._fill(self.asks, +1)
+        self.bids: list[Level] = []
+        self.asks: list[Level] = []
         self.recent: deque[SimulatedTrade] = deque(maxlen=recent_trades)
         self.candles: deque[SimulatedCandle] = deque(maxlen=CANDLE_MINUTES)
 
@@ -139,8 +131,42 @@ class SimulatedMarket:
         return self.bids if side is Side.BID else self.asks
 
     def last_ticks(self) -> int:
-        """Return the price of the newest trade, or the best bid before the first."""
-        return self.recent[-1].ticks if self.recent else self.bids[0].ticks
+        """Return the price of the newest trade, or the best bid before the first; 0 if none."""
+        if self.recent:
+            return self.recent[-1].ticks
+        return self.bids[0].ticks if self.bids else 0
+
+    def record(self, trade: SimulatedTrade) -> None:
+        """Keep a trade among the newest ones and in its candle."""
+        self.recent.append(trade)
+        minute = trade.second // 60
+        if not self.candles or self.candles[-1].minute < minute:
+            self.candles.append(SimulatedCandle(minute, trade.ticks))
+        candle = self.candles[-1]
+        candle.high = max(candle.high, trade.ticks)
+        candle.low = min(candle.low, trade.ticks)
+        candle.close = trade.ticks
+        candle.volume += trade.lots
+
+    def stir(self, side: Side) -> None:
+        """Let makers act on one side; nobody does unless a subclass lets them."""
+
+
+class SimulatedMarket(MarketState):
+    """A market that moves by chance; both sides have 50 levels."""
+
+    def __init__(self, listing: MarketListing, rng: Random, recent_trades: int) -> None:
+        super().__init__(listing, recent_trades)
+        self._rng = rng
+        tick = 10.0**-listing.tick_places
+        lot = 10.0**-listing.lot_places
+        self._anchor = max(1, round(listing.price / tick))
+        quote_rate = TOMAN_PER_USDT if listing.quote == "TMN" else 1.0
+        self._lots_per_usdt = quote_rate / listing.price / lot
+        self.bids = [Level(self._anchor, self._level_lots())]
+        self.asks = [Level(self._anchor + self._gap(), self._level_lots())]
+        self._fill(self.bids, -1)
+        self._fill(self.asks, +1)
 
     def match(self, budget: int) -> Iterator[tuple[int, int, bool]]:
         """Let one taker order hit the book: one trade per level that it consumes.
@@ -177,18 +203,6 @@ class SimulatedMarket:
         lots = min(self._trade_lots(), best.lots // 2)
         self._take(levels, outward, 2 * lots)
         return best.ticks, lots, is_buy
-
-    def record(self, trade: SimulatedTrade) -> None:
-        """Keep a trade among the newest ones and in its candle."""
-        self.recent.append(trade)
-        minute = trade.second // 60
-        if not self.candles or self.candles[-1].minute < minute:
-            self.candles.append(SimulatedCandle(minute, trade.ticks))
-        candle = self.candles[-1]
-        candle.high = max(candle.high, trade.ticks)
-        candle.low = min(candle.low, trade.ticks)
-        candle.close = trade.ticks
-        candle.volume += trade.lots
 
     def stir(self, side: Side) -> None:
         """Let makers place, change and cancel a few orders of one side."""
@@ -264,6 +278,22 @@ class SimulatedMarket:
             unit = 10 ** (len(str(lots)) - 1)
             lots = lots // unit * unit
         return lots
+
+
+class MarketSource(Protocol):
+    """All markets of an exchange, and what moves them."""
+
+    @property
+    def markets(self) -> Mapping[str, MarketState]:
+        """The markets by symbol."""
+
+    def advance(self, now_s: float) -> Iterator[SimulatedTrade | DepthDue]:
+        """Let the markets move up to a time; see `MarketModel.advance`."""
+
+    def trade(
+        self, now_s: float, count: int, symbol: str | None = None
+    ) -> Iterator[SimulatedTrade]:
+        """Make trades besides the regular ones; see `MarketModel.trade`."""
 
 
 class MarketModel:

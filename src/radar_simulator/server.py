@@ -9,9 +9,10 @@ import errno
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -21,7 +22,7 @@ from websockets.exceptions import ConcurrencyError, ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from bounded_http.bounds import Bounds, Lobby
+from bounded_http.bounds import Bounds, ConnectionRegister
 from radar_simulator import wire
 from radar_simulator.dialects.common.base import Answer
 from radar_simulator.dialects.common.exchange import DialectExchange
@@ -29,7 +30,7 @@ from radar_simulator.errors import InvalidOption
 from radar_simulator.exchange import SimulatedExchange
 from radar_simulator.faults import Fault, fault
 from radar_simulator.ledger import Ledger, LedgerTrade
-from radar_simulator.market import MarketModel
+from radar_simulator.market import MarketSource
 from radar_simulator.options import SimulatorOptions
 
 # Every answer carries it; radar never mixes simulated with real data.
@@ -60,25 +61,25 @@ BOUNDS = Bounds()
 class _BoundedConnection(ServerConnection):
     """A connection whose request must arrive in time: the library's limit is that of an answer."""
 
-    def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
+    def __init__(self, register: ConnectionRegister, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._lobby = lobby
+        self._register = register
         self._deadline: asyncio.TimerHandle
         self.request_rcvd.add_done_callback(self._admit)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._deadline = self.loop.call_later(BOUNDS.head_timeout_s, self.transport.abort)
-        self._lobby.enter(self, self.transport.abort)
+        self._register.add(self, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
-        self._lobby.leave(self)
+        self._register.remove(self)
         super().connection_lost(exc)
 
     def _admit(self, _: object) -> None:
         self._deadline.cancel()
-        self._lobby.admit(self)
+        self._register.admit(self)
 
 
 class _Connection:
@@ -134,20 +135,42 @@ class _Connection:
         task.add_done_callback(lambda _: deadline.cancel())
 
 
+class Control(NamedTuple):
+    """Further requests that a server answers, under a path of no exchange.
+
+    Attributes:
+        prefix: Beginning of their paths, with a slash at both ends.
+        answer: Answers the rest of a path and its parameters; does not block.
+        headers: Added to every answer, the handshake included.
+        ready: Requests of the exchange's own wait for it.
+    """
+
+    prefix: str
+    answer: Callable[[str, Mapping[str, str]], Answer]
+    headers: Mapping[str, str]
+    ready: asyncio.Event
+
+
 class Simulator:
-    """A running simulated exchange; get one from `simulator`.
+    """A running simulated exchange; get one from `simulator` or `serving`.
 
     Attributes:
         ws_url: Address of the WebSocket.
         rest_url: Address of REST and of the control endpoints, without a trailing slash.
+        options: How it behaves.
+        control: Further requests that it answers; None: none.
     """
 
     def __init__(
-        self, exchange: SimulatedExchange | DialectExchange, options: SimulatorOptions
+        self,
+        exchange: SimulatedExchange | DialectExchange,
+        options: SimulatorOptions,
+        control: Control | None = None,
     ) -> None:
+        self.options = options
+        self.control = control
         self.ws_url = self.rest_url = ""
         self._exchange = exchange
-        self._options = options
         self._closing: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None]
         self._stopping = False
@@ -164,8 +187,8 @@ class Simulator:
         return exchange.dialect.path if isinstance(exchange, DialectExchange) else "/ws"
 
     @property
-    def market(self) -> MarketModel:
-        """The market model."""
+    def market(self) -> MarketSource:
+        """The markets, and their moves."""
         return self._exchange.market
 
     def fault(self, name: str | Fault, **parameters: object) -> None:
@@ -233,7 +256,7 @@ class Simulator:
         asked.cancel()
 
     async def _tick(self) -> None:
-        period_s = self._options.tick_ms / 1000.0
+        period_s = self.options.tick_ms / 1000.0
         next_flush = _now()
         while not self._stopping:
             started = _now()
@@ -260,8 +283,28 @@ class Simulator:
 
         The library reads no request bodies: parameters come in the query, with GET or POST.
         """
+        response = await self._respond(connection, request)
+        if response is None:
+            return None
+        now_s = time.time() + self.options.clock_ahead_s
+        response.headers["Date"] = formatdate(now_s, usegmt=True)
+        return self.mark(connection, request, response)
+
+    def mark(self, connection: ServerConnection, request: Request, response: Response) -> Response:
+        """Add the headers of the control to an answer or a handshake."""
+        for name, value in self.control.headers.items() if self.control else ():
+            if name not in response.headers:
+                response.headers[name] = value
+        return response
+
+    async def _respond(self, connection: ServerConnection, request: Request) -> Response | None:
         url = urlsplit(request.path)
         query = dict(parse_qsl(url.query))
+        if self.control and url.path.startswith(self.control.prefix):
+            path = url.path.removeprefix(self.control.prefix)
+            return _answered(self.control.answer(path, query))
+        if self.control:
+            await self.control.ready.wait()
         if url.path.startswith("/simulator/"):
             return await self._control(url.path.removeprefix("/simulator/"), query)
         if isinstance(self._exchange, DialectExchange):
@@ -404,48 +447,67 @@ async def simulator(options: SimulatorOptions) -> AsyncIterator[Simulator]:
         raise InvalidOption(f"cannot write the ledger: {error}") from error
     with ledger:
         made = SimulatedExchange if options.exchange == "wallex" else DialectExchange
-        running = Simulator(made(options, ledger), options)
-        try:
-            server = await serve(
-                running.handle,
-                options.host,
-                options.port,
-                process_request=running.respond,
-                create_connection=cast(
-                    "type[ServerConnection]", partial(_BoundedConnection, Lobby(BOUNDS))
-                ),
-                compression=None,  # one encoded frame serves all connections
-                ping_interval=None,  # the exchange pings in its own way
-                close_timeout=CLOSE_TIMEOUT_S,
-                open_timeout=HANDSHAKE_TIMEOUT_S,
-                max_size=MAX_INCOMING_BYTES,
-            )
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            address = f"{_host_port(options.host, options.port)}"
-            raise InvalidOption(f"cannot listen on {address}: {error}") from error
-        port = server.sockets[0].getsockname()[1]
-        running.ws_url = f"ws://{_host_port(options.host, port)}{running.path}"
-        running.rest_url = f"http://{_host_port(options.host, port)}"
-        ledger.start(
-            exchange=options.exchange,
-            at=time.time(),
-            port=port,
-            seed=options.seed,
-            symbols=options.symbols,
-        )
-        running.remember()
-        for applied in options.faults:
-            running.fault(applied)
-        ticking = running.start()
-        try:
+        async with serving(Simulator(made(options, ledger), options)) as running:
             yield running
-        finally:
-            await running.shut_down()
-            server.close()
-            await server.wait_closed()
-        await ticking  # raises the error that ended it early
+
+
+@contextlib.asynccontextmanager
+async def serving(running: Simulator) -> AsyncIterator[Simulator]:
+    """Serve an exchange in this event loop for as long as the context lasts.
+
+    Args:
+        running: The exchange. The caller owns its ledger.
+
+    Yields:
+        The same, accepting connections.
+
+    Raises:
+        InvalidOption: If the port is taken.
+    """
+    options, ledger = running.options, running.ledger
+    try:
+        server = await serve(
+            running.handle,
+            options.host,
+            options.port,
+            process_request=running.respond,
+            process_response=running.mark,
+            create_connection=cast(
+                "type[ServerConnection]",
+                partial(_BoundedConnection, ConnectionRegister(BOUNDS)),
+            ),
+            compression=None,  # one encoded frame serves all connections
+            ping_interval=None,  # the exchange pings in its own way
+            close_timeout=CLOSE_TIMEOUT_S,
+            open_timeout=HANDSHAKE_TIMEOUT_S,
+            max_size=MAX_INCOMING_BYTES,
+        )
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        address = f"{_host_port(options.host, options.port)}"
+        raise InvalidOption(f"cannot listen on {address}: {error}") from error
+    port = server.sockets[0].getsockname()[1]
+    running.ws_url = f"ws://{_host_port(options.host, port)}{running.path}"
+    running.rest_url = f"http://{_host_port(options.host, port)}"
+    ledger.start(
+        exchange=options.exchange,
+        at=time.time(),
+        port=port,
+        seed=options.seed,
+        symbols=options.symbols,
+    )
+    running.remember()
+    for applied in options.faults:
+        running.fault(applied)
+    ticking = running.start()
+    try:
+        yield running
+    finally:
+        await running.shut_down()
+        server.close()
+        await server.wait_closed()
+    await ticking  # raises the error that ended it early
 
 
 async def run(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from radar_simulator.listings import MarketListing
-from radar_simulator.market import Level, Side, SimulatedCandle, SimulatedMarket, SimulatedTrade
+from radar_simulator.market import Level, MarketState, Side, SimulatedCandle, SimulatedTrade
 
 WIRE_DECIMALS = 16
 """Decimals of a number that the exchange sends as a string."""
@@ -47,7 +47,8 @@ def decimal(units: int, decimals: int) -> str:
     """Write `units * 10**-decimals` with 16 decimals, as the exchange's decimal strings are."""
     digits = str(units).rjust(decimals + 1, "0")
     whole = digits[: len(digits) - decimals]
-    return f"{whole}.{digits[len(whole) :].ljust(WIRE_DECIMALS, '0')}"
+    fraction = digits[len(whole) :].rstrip("0")
+    return f"{whole}.{fraction.ljust(WIRE_DECIMALS, '0')}"
 
 
 @lru_cache(maxsize=64)
@@ -92,12 +93,12 @@ def ping_frame(ping_id: str) -> str:
 
 def trade_price(trade: SimulatedTrade) -> str:
     """Write a trade's price."""
-    return decimal(trade.ticks, trade.listing.price_precision)
+    return decimal(trade.ticks, trade.listing.tick_places)
 
 
 def trade_quantity(trade: SimulatedTrade) -> str:
     """Write a trade's quantity."""
-    return decimal(trade.lots, trade.listing.amount_precision)
+    return decimal(trade.lots, trade.listing.lot_places)
 
 
 def trade_frame(trade: SimulatedTrade) -> str:
@@ -109,7 +110,7 @@ def trade_frame(trade: SimulatedTrade) -> str:
     )
 
 
-def depth_frame(market: SimulatedMarket, side: Side) -> str:
+def depth_frame(market: MarketState, side: Side) -> str:
     """Write a snapshot of one side, best level first."""
     listing = market.listing
     levels = ",".join([level.text or _write(level, listing) for level in market.side(side)])
@@ -124,23 +125,23 @@ def _write(level: Level, listing: MarketListing) -> str:
 
 def _level_numbers(level: Level, listing: MarketListing) -> tuple[str, str, str]:
     return (
-        number(level.ticks, listing.price_precision),
-        number(level.lots, listing.amount_precision),
+        number(level.ticks, listing.tick_places),
+        number(level.lots, listing.lot_places),
         # Price times quantity of this level alone, not cumulative (capture).
-        number(level.ticks * level.lots, listing.price_precision + listing.amount_precision),
+        number(level.ticks * level.lots, listing.product_places),
     )
 
 
-def price_frame(market: SimulatedMarket) -> str:
+def price_frame(market: MarketState) -> str:
     """Write a market's newest price for `all@price` (keys seen in clients only)."""
-    price = decimal(market.last_ticks(), market.listing.price_precision)
+    price = decimal(market.last_ticks(), market.listing.tick_places)
     return (
         f'["{PRICE_CHANNEL}",{{"symbol":"{market.listing.symbol}","price":"{price}",'
         f'"24h_ch":{_change_percent(market)}}}]'
     )
 
 
-def _change_percent(market: SimulatedMarket) -> float:
+def _change_percent(market: MarketState) -> float:
     if not market.candles:
         return 0.0
     return round(100.0 * (market.last_ticks() / market.candles[0].open - 1.0), 2)
@@ -176,24 +177,24 @@ def pong_id(message: str | bytes) -> str | None:
             return None
 
 
-def markets_body(markets: Iterable[SimulatedMarket]) -> bytes:
+def markets_body(markets: Iterable[MarketState]) -> bytes:
     """Write the answer to `GET /hector/web/v1/markets`."""
     return _answer({"markets": [_market(market) for market in markets]}, message="ok")
 
 
-def _market(market: SimulatedMarket) -> dict[str, Any]:
+def _market(market: MarketState) -> dict[str, Any]:
     listing = market.listing
     volume = sum(candle.volume for candle in market.candles)
     turnover = sum(candle.volume * candle.close for candle in market.candles)
-    scale = listing.price_precision + listing.amount_precision
+    scale = listing.product_places
     return {
         "symbol": listing.symbol,
         "base_asset": listing.base,
         "quote_asset": listing.quote,
         "fa_base_asset": listing.fa_base,
-        "price": decimal(market.last_ticks(), listing.price_precision),
+        "price": decimal(market.last_ticks(), listing.tick_places),
         "change_24h": _change_percent(market),
-        "volume_24h": volume / 10**listing.amount_precision,
+        "volume_24h": volume / 10**listing.lot_places,
         "quote_volume_24h": turnover / 10**scale,
         "is_spot": listing.is_spot,
         "is_otc": True,
@@ -207,9 +208,9 @@ def _market(market: SimulatedMarket) -> dict[str, Any]:
     }
 
 
-def trades_body(market: SimulatedMarket) -> bytes:
+def trades_body(market: MarketState) -> bytes:
     """Write the answer to `GET /v1/trades`: the newest trades, newest first."""
-    scale = market.listing.price_precision + market.listing.amount_precision
+    scale = market.listing.product_places
     latest = [
         {
             "symbol": trade.listing.symbol,
@@ -224,13 +225,13 @@ def trades_body(market: SimulatedMarket) -> bytes:
     return _answer({"latestTrades": latest})
 
 
-def depth_body(market: SimulatedMarket) -> bytes:
+def depth_body(market: MarketState) -> bytes:
     """Write the answer to `GET /v1/depth`: numbers, except `sum`, which is a string here."""
     sides = {"ask": _rest_levels(market.asks, market), "bid": _rest_levels(market.bids, market)}
     return _answer(sides)
 
 
-def _rest_levels(levels: Iterable[Level], market: SimulatedMarket) -> list[dict[str, Any]]:
+def _rest_levels(levels: Iterable[Level], market: MarketState) -> list[dict[str, Any]]:
     written = (_level_numbers(level, market.listing) for level in levels)
     return [
         {
@@ -242,7 +243,7 @@ def _rest_levels(levels: Iterable[Level], market: SimulatedMarket) -> list[dict[
     ]
 
 
-def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: int) -> bytes:
+def history_body(market: MarketState, resolution: str, from_s: int, to_s: int) -> bytes:
     """Write the answer to `GET /v1/udf/history`: candles made of the trades so far.
 
     Args:
@@ -259,7 +260,7 @@ def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: in
     """
     minutes = RESOLUTION_MINUTES[resolution]
     buckets = candle_groups(market, minutes, from_s, to_s, TEHRAN_MINUTES)
-    price, amount = market.listing.price_precision, market.listing.amount_precision
+    price, amount = market.listing.tick_places, market.listing.lot_places
     candles = joined(buckets)
     return msgspec.json.encode(
         {
@@ -275,7 +276,7 @@ def history_body(market: SimulatedMarket, resolution: str, from_s: int, to_s: in
 
 
 def candle_groups(
-    market: SimulatedMarket, minutes: int, from_s: int, to_s: int, day_shift: int = 0
+    market: MarketState, minutes: int, from_s: int, to_s: int, day_shift: int = 0
 ) -> dict[int, list[SimulatedCandle]]:
     """Group the candles of minutes into longer ones, by their opening time in Unix seconds.
 

@@ -14,7 +14,7 @@ from radar import exchanges, records
 from radar_simulator.dialects import NAMES, load
 from radar_simulator.dialects.common.base import Dialect, Request, Session, Subscribe, Text, Topic
 from radar_simulator.dialects.common.markets import Market, iso, list_markets, padded
-from radar_simulator.market import MarketModel, Side
+from radar_simulator.market import MarketModel, Side, SimulatedMarket
 
 pytestmark = pytest.mark.sources("src/radar_simulator")
 
@@ -168,6 +168,7 @@ def _apply(side: dict[int, int], changes: Iterable[tuple[int, int]]) -> None:
 def test_dialects_trades_are_found_by_id() -> None:
     market = _dialect("kraken").markets["BTC/USD"]
     model = market.model
+    assert isinstance(model, SimulatedMarket)
     for number in range(1, 101):
         ticks, lots, is_buy = next(iter(model.match(1)))
         trade = _simulated(number, market, ticks, lots, is_buy)

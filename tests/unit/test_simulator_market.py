@@ -13,8 +13,8 @@ from radar_simulator.market import (
     LEVELS,
     DepthDue,
     MarketModel,
+    MarketState,
     Side,
-    SimulatedMarket,
     SimulatedTrade,
 )
 
@@ -33,7 +33,7 @@ def _model(**changes: float) -> MarketModel:
     )
 
 
-def _assert_consistent(market: SimulatedMarket) -> None:
+def _assert_consistent(market: MarketState) -> None:
     bids = [level.ticks for level in market.bids]
     asks = [level.ticks for level in market.asks]
     assert len(bids) == len(asks) == LEVELS

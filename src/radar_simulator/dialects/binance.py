@@ -38,6 +38,7 @@ class Simulated(Dialect):
     prefixes = ("/ws/",)
     quotes = (("USDT", "USDT"), ("USDT", "USDC"))
     bases = ("BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "TRX", "LINK")
+    greets_with_book = True
     budget = (6000, 60.0)
     goodbye_code = (1001, "server shutdown")
 
@@ -145,6 +146,17 @@ class Simulated(Dialect):
             "a": _levels(market, update.asks),
         }
         yield Outgoing(_wrapped(topic, event))
+
+    def book_named(self, payload: str | bytes) -> str:
+        """Return the market of a change of a book."""
+        found = decoded(payload)
+        match found:
+            case {"data": {"e": "depthUpdate", "s": str(symbol)}} | {
+                "e": "depthUpdate",
+                "s": str(symbol),
+            }:
+                return symbol if symbol in self.markets else ""
+        return ""
 
     def keepalive(self, session: Session, now_us: int) -> Iterable[Action]:
         """Ping with the time as payload, and close without an answer."""
@@ -313,7 +325,7 @@ def _levels(market: Market, levels: Levels) -> Json:
 
 def _row(trade: Trade, unit: int) -> Json:
     market = trade.market
-    scale = market.listing.price_precision + market.listing.amount_precision
+    scale = market.listing.product_places
     return {
         "id": trade.id,
         "price": market.padded_price(trade.ticks, 8),

@@ -33,9 +33,12 @@ class Simulated(CentrifugoDialect):
     spelling = "{base}_{quote}"
     quotes = (("TMN", "IRT"), ("USDT", "USDT"))
     bases = ("BTC", "ETH", "DOGE", "TRX", "XRP", "SOL", "TON", "SHIB", "ADA")
+    ids_are_numbers = False
 
     def native_id(self, trade: Trade) -> str:
         """Return the orders of buyer and seller."""
+        if trade.native:
+            return trade.native
         # The market's first ID tells two runs apart.
         run = trade.market.first_id
         maker, taker = MAKERS + run + trade.number, TAKERS + 2 * run + trade.order
@@ -125,7 +128,7 @@ def _product(trade: Trade) -> str:
     listing = trade.market.listing
     places = 0 if listing.quote == "TMN" else 2
     units = trade.ticks * trade.lots * 10**places
-    cut = units // 10 ** (listing.price_precision + listing.amount_precision)
+    cut = units // 10**listing.product_places
     return str(cut) if not places else f"{cut // 100}.{cut % 100:02}"
 
 

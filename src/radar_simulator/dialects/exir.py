@@ -36,6 +36,8 @@ class Simulated(Dialect):
     spelling = "{lower}-{quote}"
     quotes = (("TMN", "irt"), ("USDT", "usdt"))
     bases = ("BTC", "ETH", "DOGE", "TRX", "XRP", "BNB", "SHIB")
+    greets_with_book = True
+    ids_are_numbers = False
     goodbye_code = (1000, "")
     restart_s = 3.0
 

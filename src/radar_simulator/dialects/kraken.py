@@ -78,6 +78,7 @@ class Simulated(Dialect):
     quotes = (("USDT", "USD"), ("USDT", "EUR"))
     spelling = "{base}/{quote}"
     bases = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "LTC", "DOT", "LINK")
+    greets_with_book = True
     budget = (60, 60.0)
     goodbye_code = (1001, "")
 

@@ -28,6 +28,7 @@ class Simulated(CentrifugoDialect):
     path = "/connection/websocket"
     quotes = (("TMN", "IRT"), ("USDT", "USDT"))
     bases = ("BTC", "ETH", "DOGE", "TRX", "XRP", "SOL", "TON", "SHIB", "ADA")
+    ids_are_numbers = False
     rial = True
     channel_limit = 300
     budget = (60, 60.0)
@@ -141,7 +142,7 @@ def _columns(market: Market, candles: Sequence[wire.CandleTicks]) -> Json:
     """Write columns of numbers with a point."""
 
     def price(ticks: int) -> Json:
-        text = wire.number(ticks, market.listing.price_precision)
+        text = wire.number(ticks, market.listing.tick_places)
         return raw(text if "." in text else f"{text}.0")
 
     return {

@@ -42,6 +42,7 @@ class Simulated(Dialect):
     spelling = "{base}-{quote}"
     quotes = (("USDT", "USDT"), ("USDT", "USDC"))
     bases = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "TON", "LTC", "LINK")
+    greets_with_book = True
     budget = (20, 2.0)
     goodbye_code = (1001, "service upgrade")
     restart_closes = False

@@ -34,6 +34,7 @@ class Simulated(CentrifugoDialect):
     resolution_us = 1_000_000
     quotes = (("TMN", "IRR"), ("USDT", "USDT"))
     bases = ("BTC", "ETH", "DOGE", "TRX", "LTC", "SOL", "TON", "SHIB", "ADA")
+    ids_are_numbers = False
     rial = True
 
     def __init__(self, markets: Sequence[Market]) -> None:
@@ -43,6 +44,8 @@ class Simulated(CentrifugoDialect):
 
     def native_id(self, trade: Trade) -> str:
         """Return 32 hexadecimal digits."""
+        if trade.native:
+            return trade.native
         name = f"{trade.market.symbol} {trade.id}"
         return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
@@ -107,8 +110,8 @@ class Simulated(CentrifugoDialect):
     def _pair(self, market: Market) -> Json:
         listing, quote = market.listing, market.symbol.removeprefix(market.listing.base)
         return {
-            "sell": raw(market.price(market.book.asks[0][0])),
-            "buy": raw(market.price(market.book.bids[0][0])),
+            "sell": raw(_best(market, market.book.asks)),
+            "buy": raw(_best(market, market.book.bids)),
             "pair_id": self._pairs[market.symbol],
             "name": {"fa": listing.fa_base, "en": f"{listing.base}/{quote}".lower()},
             "base_precision": listing.amount_precision,
@@ -121,13 +124,17 @@ class Simulated(CentrifugoDialect):
         }
 
 
+def _best(market: Market, levels: Levels) -> str:
+    return market.price(levels[0][0]) if levels else "0"
+
+
 def _data(data: Json, trades: Sequence[Trade] = ()) -> Answer:
     return answer({"status": 0, "data": data}, trades)
 
 
 def _book(market: Market) -> Json:
     def written(levels: Levels) -> Json:
-        scale = market.listing.price_precision + market.listing.amount_precision
+        scale = market.listing.product_places
         return [
             [
                 raw(market.price(ticks)),

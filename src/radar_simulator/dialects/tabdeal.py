@@ -35,6 +35,7 @@ class Simulated(Dialect):
     paths = ("/stream",)
     quotes = (("TMN", "IRT"), ("USDT", "USDT"))
     bases = ("BTC", "ETH", "DOGE", "TRX", "XRP", "SOL", "TON", "SHIB", "ADA")
+    ids_are_numbers = False
 
     def __init__(self, markets: Sequence[Market]) -> None:
         super().__init__(markets)
@@ -85,6 +86,14 @@ class Simulated(Dialect):
                 self._sending.add(symbol)
                 yield symbol
 
+    def announce(self, symbol: str) -> None:
+        """Send the next change of a market's book at once."""
+        self._sending.add(symbol)
+
+    def polled(self, request: Request) -> str:
+        """Return the market of a request for trades."""
+        return request.query.get("symbol", "") if request.path == f"{ROOT}/trades" else ""
+
     def book(self, topic: Topic, update: BookUpdate) -> Iterable[Outgoing]:
         """Write the whole book, although the event is called an update."""
         if topic.symbol in self._sending:
@@ -129,6 +138,8 @@ class Simulated(Dialect):
 
 
 def _number(trade: Trade) -> int:
+    if trade.native:
+        return int(trade.native)
     return trade.market.first_id + 3 * trade.number - trade.number % 3
 
 
@@ -141,7 +152,7 @@ def _levels(market: Market, levels: Levels, places: int) -> Json:
 
 def _row(trade: Trade) -> Json:
     market = trade.market
-    scale = market.listing.price_precision + market.listing.amount_precision
+    scale = market.listing.product_places
     net = trade.ticks * trade.lots / 10**scale * 0.9965  # without the fee
     return {
         "id": _number(trade),

@@ -126,14 +126,15 @@ def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
     workers = {each.name: each.ready for each in overview.workers}
     ready = sum(workers.values())
     parts = len(overview.partitions)
-    told_s = overview.at_s - (overview.tables_at_s or overview.at_s)
+    tables_age_s = overview.at_s - (overview.tables_at_s or overview.at_s)
     simulated = f"{overview.exchange}, simulated" if wide else "simulated"
     return [
         simulated if overview.simulated else overview.exchange,
         f"{_open(overview)} open",
         f"Kafka, {parts}" if wide else f"{parts} in Kafka",
         f"{ready}/{len(workers)} ready" if workers else "none known",
-        "ClickHouse" + (f", {figures.age(told_s)} old" if wide and overview.tables_old else ""),
+        "ClickHouse"
+        + (f", {figures.age(tables_age_s)} old" if wide and overview.tables_old else ""),
     ]
 
 

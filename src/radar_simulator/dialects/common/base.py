@@ -209,6 +209,10 @@ class Dialect:
     """Prices in TMN are sent in Rial."""
     price_places: ClassVar[int] = 8
     """The most decimals of a price."""
+    ids_are_numbers: ClassVar[bool] = True
+    """`native_id` is the plain number of a trade in its market."""
+    greets_with_book: ClassVar[bool] = False
+    """A subscription to a book begins with the whole book."""
     budget: ClassVar[tuple[int, float]] = (0, 60.0)
     """Cost of REST requests within so many seconds; 0 has no limit."""
 
@@ -255,6 +259,25 @@ class Dialect:
     def due(self, now_us: int) -> Iterable[str]:
         """Yield the markets whose book is to be sent now, changed or not."""
         return ()
+
+    def announce(self, symbol: str) -> None:
+        """Send the next change of a market's book at once, whatever the dialect's schedule."""
+
+    def book_named(self, payload: str | bytes) -> str:
+        """Return the market of a recorded change of a book, if only its text shows it."""
+        return ""
+
+    def follow(self, payload: str | bytes, *, before: bool) -> None:
+        """Take over the numbers of a recorded frame: the next ones follow it, or lead to it.
+
+        Args:
+            payload: The frame.
+            before: It is still to come.
+        """
+
+    def polled(self, request: Request) -> str:
+        """Return the market whose trades a request polls, if there is no channel of trades."""
+        return ""
 
     # Faults
 

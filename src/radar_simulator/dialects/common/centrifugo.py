@@ -42,6 +42,7 @@ class CentrifugoDialect(Dialect):
         super().__init__(markets)
         self._epoch = 0
         self._bases: dict[tuple[TopicKind, str], int] = {}
+        self._followed: dict[tuple[TopicKind, str], int] = {}  # offsets of recorded frames
         self._channels: dict[str, tuple[TopicKind, str]] = {
             self.channel(kind, market): (kind, market.symbol)
             for market in markets
@@ -85,13 +86,25 @@ class CentrifugoDialect(Dialect):
 
     def offset(self, kind: TopicKind, market: Market) -> int:
         """Return the offset of a channel's newest publication."""
+        if (followed := self._followed.get((kind, market.symbol))) is not None:
+            return followed
         return self.position(kind, market) - self._bases.get((kind, market.symbol), 0)
 
     def restart(self) -> None:
         """Begin a new epoch: offsets count from 1 again."""
         self._epoch += 1
+        self._followed.clear()
         for kind, symbol in self._channels.values():
             self._bases[kind, symbol] = self.position(kind, self.markets[symbol])
+
+    def follow(self, payload: str | bytes, *, before: bool) -> None:
+        """Take over the offsets of a recorded frame."""
+        text = payload if isinstance(payload, str) else payload.decode(errors="replace")
+        for line in text.split("\n"):
+            match decoded(line):
+                case {"push": {"channel": str(channel), "pub": {"offset": int(offset)}}}:
+                    if (found := self._channels.get(channel)) is not None:
+                        self._followed[found] = offset - before
 
     # Connections
 
@@ -238,13 +251,15 @@ class CentrifugoDialect(Dialect):
 
     def _push(self, topic: Topic, market: Market, data: Json, offset: int) -> str:
         channel = self.channel(topic.kind, market)
+        if (topic.kind, market.symbol) in self._followed:
+            offset = 0  # the next recorded frame has the next offset
         return encode({"push": {"channel": channel, "pub": _publication(topic, data, offset)}})
 
 
 def _publication(topic: Topic, data: Json, offset: int) -> Json:
     # A client that asked for deltas gets each document as a text.
     text = msgspec.json.encode(data).decode() if topic.form == "text" else data
-    return {"data": text, "offset": offset}
+    return {"data": text, "offset": offset} if offset else {"data": text}
 
 
 def _error(number: int, code: int, message: str) -> Text:

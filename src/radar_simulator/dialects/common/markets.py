@@ -3,6 +3,7 @@
 Pure, like the model. Prices are whole ticks, quantities whole lots.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from radar_simulator.listings import (
     MarketListing,
     listings,
 )
-from radar_simulator.market import Side, SimulatedMarket, SimulatedTrade
+from radar_simulator.market import MarketState, Side, SimulatedTrade
 
 KEPT_TRADES = 20_000
 """Trades of a market that REST can return by ID."""
@@ -40,6 +41,7 @@ class Trade(NamedTuple):
         ticks: Price in ticks.
         lots: Quantity in lots.
         is_buy: True if the taker bought.
+        native: The exchange's ID of a recorded trade, where the protocol has no plain numbers.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Trade(NamedTuple):
     ticks: int
     lots: int
     is_buy: bool
+    native: str = ""
 
     @property
     def side(self) -> str:
@@ -99,7 +102,7 @@ class Book:
         time_us: Time of the newest update.
     """
 
-    def __init__(self, market: SimulatedMarket, first_id: int, now_us: int) -> None:
+    def __init__(self, market: MarketState, first_id: int, now_us: int) -> None:
         self._market = market
         self.bids, self.asks = _levels(market)
         self.id = first_id
@@ -109,9 +112,8 @@ class Book:
 
     def advance(self, owner: "Market", now_us: int) -> BookUpdate | None:
         """Publish the model's state; None if it is the published one."""
-        bids, asks = _levels(self._market)
-        changed_bids = _changes(self.bids, bids, {t for is_bid, t in self._ahead if is_bid})
-        changed_asks = _changes(self.asks, asks, {t for is_bid, t in self._ahead if not is_bid})
+        bids, asks = self.levels()
+        changed_bids, changed_asks = self.changes(bids, asks)
         if not changed_bids and not changed_asks:
             return None
         previous = self.id
@@ -123,6 +125,17 @@ class Book:
             owner, previous + 1, self.id, previous, changed_bids, changed_asks, now_us
         )
 
+    def levels(self) -> tuple[Levels, Levels]:
+        """Return bids and asks of the model."""
+        return _levels(self._market)
+
+    def changes(self, bids: Levels, asks: Levels) -> tuple[Levels, Levels]:
+        """Return the differences of a state to the published one."""
+        return (
+            _changes(self.bids, bids, {t for is_bid, t in self._ahead if is_bid}),
+            _changes(self.asks, asks, {t for is_bid, t in self._ahead if not is_bid}),
+        )
+
     def inside(self) -> tuple[int, Levels, Levels]:
         """Return a state in the middle of the next update, and its number.
 
@@ -131,7 +144,7 @@ class Book:
         """
         self._market.stir(Side.BID)
         self._market.stir(Side.ASK)
-        bids, asks = _levels(self._market)
+        bids, asks = self.levels()
         changes = [(True, *level) for level in _changes(self.bids, bids, set())]
         changes += [(False, *level) for level in _changes(self.asks, asks, set())]
         half = changes[: (len(changes) + 1) // 2]
@@ -156,7 +169,7 @@ class Market:
         listing: Names and precisions.
         model: The market in the model.
         book: The published book.
-        trades: The newest trades, oldest first, with consecutive IDs.
+        trades: The newest trades, oldest first, by rising IDs.
         first_id: ID of the first trade of the run.
         publications: The newest publications of trades: number and trades.
         trade_pubs: Number of publications of trades.
@@ -165,7 +178,7 @@ class Market:
     """
 
     def __init__(
-        self, number: int, model: SimulatedMarket, first_id: int, now_us: int, *, rial: bool
+        self, number: int, model: MarketState, first_id: int, now_us: int, *, rial: bool
     ) -> None:
         self.symbol = model.listing.symbol
         self.number = number
@@ -185,19 +198,22 @@ class Market:
 
     def price(self, ticks: int) -> str:
         """Write a price in the unit of the wire, without zeros at the end."""
-        return wire.number(ticks * self.factor, self.listing.price_precision)
+        return wire.number(ticks * self.factor, self.listing.tick_places)
 
     def quantity(self, lots: int) -> str:
         """Write a quantity without zeros at the end."""
-        return wire.number(lots, self.listing.amount_precision)
+        return wire.number(lots, self.listing.lot_places)
 
     def padded_price(self, ticks: int, places: int) -> str:
         """Write a price with so many decimals."""
-        return padded(ticks * self.factor, self.listing.price_precision, places)
+        listing = self.listing
+        least = max(places, listing.price_precision)
+        return padded(ticks * self.factor, listing.tick_places, least)
 
     def padded_quantity(self, lots: int, places: int) -> str:
         """Write a quantity with so many decimals."""
-        return padded(lots, self.listing.amount_precision, places)
+        listing = self.listing
+        return padded(lots, listing.lot_places, max(places, listing.amount_precision))
 
     def add(self, trade: SimulatedTrade, order: int, time_us: int) -> Trade:
         """Give a trade of the model its ID and keep it."""
@@ -216,15 +232,19 @@ class Market:
         """Return trades from an ID on, oldest first."""
         if not self.trades:
             return []
-        start = max(0, first - self.trades[0].id)
+        start = bisect_left(self.trades, first, key=_id)
         return [self.trades[i] for i in range(start, min(len(self.trades), start + count))]
 
     def before_id(self, last: int, count: int) -> list[Trade]:
         """Return the trades below an ID, oldest first."""
         if not self.trades:
             return []
-        stop = min(len(self.trades), max(0, last - self.trades[0].id))
+        stop = bisect_left(self.trades, last, key=_id)
         return [self.trades[i] for i in range(max(0, stop - count), stop)]
+
+
+def _id(trade: Trade) -> int:
+    return trade.id
 
 
 def list_markets(
@@ -265,10 +285,10 @@ def list_markets(
 
 
 def padded(units: int, decimals: int, places: int) -> str:
-    """Write `units * 10**-decimals` with so many decimals, at least `decimals`."""
+    """Write `units * 10**-decimals` with so many decimals, or with more that are not 0."""
     digits = str(units).rjust(decimals + 1, "0")
     whole = digits[: len(digits) - decimals]
-    fraction = digits[len(whole) :].ljust(places, "0")
+    fraction = digits[len(whole) :].rstrip("0").ljust(places, "0")
     return f"{whole}.{fraction}" if fraction else whole
 
 
@@ -283,7 +303,7 @@ def _precision(price: float, quote: str) -> int:
     return max(0, SIGNIFICANT_DIGITS[quote] - 1 - floor(log10(price)))
 
 
-def _levels(market: SimulatedMarket) -> tuple[Levels, Levels]:
+def _levels(market: MarketState) -> tuple[Levels, Levels]:
     return (
         [(level.ticks, level.lots) for level in market.bids],
         [(level.ticks, level.lots) for level in market.asks],

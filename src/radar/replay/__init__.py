@@ -1,0 +1,1 @@
+"""Replay: serve a recorded period in the exchange's own protocol."""
