@@ -106,9 +106,24 @@ def assert_equal_rows(
         assert replaying.book_rows(other) == replaying.book_rows(store)
 
 
-@pytest.mark.parametrize("exchange", exchanges.names())
+@pytest.mark.parametrize(
+    ("exchange", "speeds"),
+    [
+        *((name, (FASTEST,)) for name in exchanges.names() if name != "wallex"),
+        ("wallex", (FASTEST, 10.0, 1.0)),
+        *(
+            pytest.param(name, (10.0, 1.0), marks=pytest.mark.slow)
+            for name in exchanges.names()
+            if name != "wallex"
+        ),
+    ],
+)
 def test_a_replay_that_is_recorded_has_the_rows_of_the_recording_at_any_speed(
-    exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
+    exchange: str,
+    speeds: tuple[float, ...],
+    kafka_settings: Settings,
+    store: Store,
+    store_settings: Settings,
 ) -> None:
     async def record_and_replay() -> None:
         first, period = await record_simulated(exchange, kafka_settings, store)
@@ -117,7 +132,7 @@ def test_a_replay_that_is_recorded_has_the_rows_of_the_recording_at_any_speed(
         assert max(Counter((row[0], row[1], *row[5:]) for row in trades).values()) > 1
         replay = Again(exchange, kafka_settings, store_settings, period, first)
         before = first
-        for speed in (FASTEST, 10.0, 1.0):
+        for speed in speeds:
             before = await replay.record(before, speed)
             assert_equal_rows(before, store, store_settings, f"at_{speed:.0f}")
 
