@@ -103,7 +103,7 @@ kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 
 test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (ALL=1: all that use it)
 	$(PYTEST) --numprocesses=$(WORKERS) --kafka=apache $(if $(ALL),,-m kafka_decides) \
-		$(OPTIONS) tests/contract tests/e2e
+		--override-ini=cache_dir=.pytest_cache/kafka $(OPTIONS) tests/contract tests/e2e
 
 test-stack: setup kafka ## Run the compose stack on a Docker engine (tests/deploy/stack.py)
 	PYTHONPATH=tests $(BIN)/python -m deploy.stack $(OPTIONS)

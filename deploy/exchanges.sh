@@ -9,6 +9,7 @@ names=$(printf %s "${names:-wallex}" | tr -d "\"' " | tr , ' ')
 rm -f "$file"
 [ "$names" != wallex ] || exit 0
 processes=
+addresses=
 {
     echo "# Written by: make, because EXCHANGES names: $names"
     echo "services:"
@@ -27,6 +28,7 @@ processes=
             name=$exchange-$dataset
             processes=$processes$name:9100,
             [ "$exchange" != wallex ] || continue
+            [ "$dataset" != trades ] || addresses="$addresses ${option}_REST_URL"
             printf '  %s:\n' "$name"
             printf '    extends: {file: docker-compose.yml, service: wallex-%s}\n' "$dataset"
             printf '    container_name: %s\n' "$name"
@@ -36,8 +38,12 @@ processes=
                 "$option" "$option" "$option"
         done
     done
+    printf '  reconcile:\n    environment:\n'
+    for address in $addresses WALLEX_REST_URL; do
+        printf '      %s:\n' "$address"
+    done
     printf '  dashboard:\n    environment:\n      MONITOR_PROCESSES: "${MONITOR_PROCESSES:-\\\n'
     printf '        %s\\\n' "$processes"
     printf '        trades-consumer-1:9100,trades-consumer-2:9100,trades-consumer-3:9100,\\\n'
-    printf '        depth-consumer-1:9100,depth-consumer-2:9100,quiet-consumer-1:9100}"\n'
+    printf '        depth-consumer-1:9100,depth-consumer-2:9100,quiet-consumer-1:9100,reconcile:9100}"\n'
 } >"$file"

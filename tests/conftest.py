@@ -1,7 +1,6 @@
 """Fixtures shared by all tests: real stores as real processes, on free ports of this machine."""
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 import apache_kafka
 import changes
+from databases import KEPT, MigratedDatabases, new_name
 from ports import free_port
 from radar.addresses import answers
 from radar.kafka import Cluster
@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "fault(name, report, place, within_s): a row of docs/faults.md, proven by this test",
         "group_protocols: runs with each group protocol that the broker offers",
         "kafka_decides: the broker decides the result, so it also runs with Apache Kafka",
+        "own_database: needs a database that no other test has used",
         "slow: takes minutes; make test leaves it out, ALL=1 and targets of their own do not",
         "sources(path, ...): depends on these files alone, see --sources=changed",
     ):
@@ -199,22 +200,33 @@ def kafka_settings(
     return settings
 
 
+@pytest.fixture(scope="session")
+def migrated_databases() -> MigratedDatabases:
+    """Keep the databases of tests that have ended for the next ones."""
+    return MigratedDatabases()
+
+
 @pytest.fixture
 def store_settings(
-    clickhouse_port: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    clickhouse_port: int,
+    migrated_databases: MigratedDatabases,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Settings:
     """Options that lead to a database of the test's own, also for child processes."""
-    name = "".join(c if c.isalnum() else "_" for c in request.node.name)[:40]
+    may_be_used = "store" in request.fixturenames and "own_database" not in request.keywords
+    name = migrated_databases.take(clickhouse_port) if may_be_used else new_name()
     monkeypatch.setenv("CLICKHOUSE_PORT", str(clickhouse_port))
-    monkeypatch.setenv("CLICKHOUSE_DB", f"t_{name}_{time.monotonic_ns() % 1_000_000}")
+    monkeypatch.setenv("CLICKHOUSE_DB", name)
     return load()
 
 
 @pytest.fixture
-def store(store_settings: Settings) -> Iterator[Store]:
-    """Provide a migrated database."""
+def store(store_settings: Settings, migrated_databases: MigratedDatabases) -> Iterator[Store]:
+    """Provide a migrated database without rows."""
     store = Store(store_settings)
-    migrate(store, store_settings.retention_days)
+    if not store.has_table(KEPT):
+        migrate(store, store_settings.retention_days)
     yield store
-    store.command(f"DROP DATABASE IF EXISTS {store.database}")
+    migrated_databases.put_back(store, store_settings.clickhouse_port)
     store.close()

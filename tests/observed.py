@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from msgspec.structs import replace
 
-from radar.datasets import DATASETS, EXCHANGE_CANDLES
+from radar.datasets import DATASETS, EXCHANGE_CANDLES, FRAMES
 from radar.status import bottleneck
 from radar.status.model import (
     ConnectionState,
@@ -22,6 +22,9 @@ from radar.status.model import (
 )
 
 NOW_S = 1_795_000_000.0
+
+# Datasets that are not used by default, so the monitor shows no row of them.
+UNUSED = {EXCHANGE_CANDLES.name, FRAMES.name}
 
 
 def flow(dataset: str, **changes: Any) -> Flow:
@@ -127,7 +130,7 @@ def overview(**changes: Any) -> Overview:
         kafka="127.0.0.1:9092",
         clickhouse="127.0.0.1:8123/radar",
         # Candles of exchanges flow only during a backfill.
-        flows=[flow(each) for each in DATASETS if each != EXCHANGE_CANDLES.name],
+        flows=[flow(each) for each in DATASETS if each not in UNUSED],
         producers=producers,
         partitions=[
             partition(dataset, number) for dataset in ("trades", "depth") for number in range(3)

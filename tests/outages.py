@@ -15,7 +15,8 @@ class Service:
 
     def __init__(self, command: list[str], port: int, log: Path, **environment: str) -> None:
         self.port = port
-        self._command, self._log, self._environment = command, log, environment
+        self.log = log
+        self._command, self._environment = command, environment
         self.start()
 
     def __enter__(self) -> Self:
@@ -26,27 +27,30 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        self._process = Process(self._command, self._log, **self._environment)
+        self.process = Process(self._command, self.log, **self._environment)
         eventually(lambda: answers("127.0.0.1", self.port), f"{self._command} answers")
 
     def stop(self) -> None:
-        self._process.end()
+        self.process.end()
 
     def freeze(self) -> None:
         """Answer nobody any more, without a word."""
-        os.kill(self._process.pid, signal.SIGSTOP)
+        os.kill(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        if self._process.lives:
-            os.kill(self._process.pid, signal.SIGCONT)
+        if self.process.lives:
+            os.kill(self.process.pid, signal.SIGCONT)
 
 
 def kafka(directory: Path, port: int) -> Service:
     """Run an embedded broker."""
+    return Service(broker_command(directory, port), port, directory / "kafka.log")
+
+
+def broker_command(directory: Path, port: int) -> list[str]:
+    """Return the command line of an embedded broker with its data in `directory/kafka`."""
     command = [sys.executable, "-m", "radar.local.broker"]
-    return Service(
-        [*command, str(directory / "kafka"), "127.0.0.1", str(port)], port, directory / "kafka.log"
-    )
+    return [*command, str(directory / "kafka"), "127.0.0.1", str(port)]
 
 
 def clickhouse(directory: Path, port: int, **environment: str) -> Service:

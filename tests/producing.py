@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from radar_simulator import LedgerTrade, Simulator
 OTHER_MARKETS = {"GOLD18TMN", "SILVERTMN"}
 
 UNTIL_S = 60.0
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 
 def consumer_of(settings: Settings, dataset: Dataset) -> Consumer:
@@ -76,6 +77,15 @@ def sent(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
          canonical(each.price), canonical(each.quantity), each.side)
         for each in trades
         if each.symbol not in OTHER_MARKETS
+    )  # fmt: skip
+
+
+def happened(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
+    """Count the trades of the ledger by their content, in the unit of the records."""
+    return Counter(
+        (each.symbol, str((datetime.fromisoformat(each.timestamp) - EPOCH) // MILLISECOND),
+         canonical(each.price), canonical(each.quantity), each.side)
+        for each in trades
     )  # fmt: skip
 
 

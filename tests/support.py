@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,20 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from forked import Forked
+
 
 class Process:
     """A process of this test run, ended by its id."""
 
     def __init__(self, command: list[str], log: Path, **environment: str) -> None:
         self.log = log
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | environment,
-            )
+        log.touch()
+        self._popen = _start(command, log, os.environ | environment)
         self.pid = self._popen.pid
 
     @property
@@ -54,6 +51,29 @@ class Process:
                 self.kill()
 
 
+def _start(
+    command: list[str], log: Path, environment: dict[str, str]
+) -> "subprocess.Popen[bytes] | Forked":
+    if _can_be_forked(command, environment):
+        return Forked(command[len(radar()) :], environment, log)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+        )
+
+
+def _can_be_forked(command: list[str], environment: dict[str, str]) -> bool:
+    """Whether a copy of a running interpreter can be this command; `radar up` forks by itself."""
+    own = radar()
+    is_role = command[: len(own)] == own and command[len(own) : len(own) + 1] != ["up"]
+    decisive = ("LD_", "PYTHON")
+    return is_role and all(
+        environment.get(name) == os.environ.get(name)
+        for name in {*environment, *os.environ}
+        if name.startswith(decisive)
+    )
+
+
 def eventually(
     condition: Callable[[], bool], what: str, timeout_s: float = 30, every_s: float = 0.02
 ) -> None:
@@ -63,6 +83,28 @@ def eventually(
         if time.monotonic() > deadline_s:
             pytest.fail(f"not within {timeout_s} s: {what}")
         time.sleep(every_s)
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Return whether the peer keeps a connection open; take the bytes that have arrived."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        pass
+    return False
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and is not reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def radar(*arguments: str) -> list[str]:

@@ -16,7 +16,7 @@ class Bounds:
         body_timeout_s: Time for a whole body, from the end of the head.
         take_timeout_s: Time for a client to take the bytes that wait for it.
         pipelined: Number of requests that wait for the answer to an earlier one.
-        strangers: Number of connections whose client has not proved who it is.
+        unadmitted: Number of connections that are not admitted yet.
         connections: Number of all connections.
     """
 
@@ -26,38 +26,38 @@ class Bounds:
     body_timeout_s: float = 10.0
     take_timeout_s: float = 60.0
     pipelined: int = 16
-    strangers: int = 200
+    unadmitted: int = 200
     connections: int = 1000
 
 
-class Lobby:
-    """The connections of one server; the oldest stranger goes where there are too many.
+class ConnectionRegister:
+    """The connections of one server; ends the oldest unadmitted one where there are too many.
 
     So a client with many connections cannot keep others away. It is for one thread.
     """
 
     def __init__(self, bounds: Bounds) -> None:
-        """Prepare; of the bounds it applies the numbers of connections."""
+        """Start without a connection; the numbers of connections in `bounds` apply."""
         self._bounds = bounds
         # In the order in which they came.
-        self._strangers: dict[Hashable, Callable[[], object]] = {}
+        self._unadmitted: dict[Hashable, Callable[[], object]] = {}
         self._admitted: set[Hashable] = set()
 
-    def enter(self, connection: Hashable, end: Callable[[], object]) -> None:
-        """Register a stranger's connection; perhaps end the oldest one, or this one."""
-        self._strangers[connection] = end
+    def add(self, connection: Hashable, end: Callable[[], object]) -> None:
+        """Register an unadmitted connection; perhaps end the oldest one, or this one."""
+        self._unadmitted[connection] = end
         if (
-            len(self._strangers) > self._bounds.strangers
-            or len(self._strangers) + len(self._admitted) > self._bounds.connections
+            len(self._unadmitted) > self._bounds.unadmitted
+            or len(self._unadmitted) + len(self._admitted) > self._bounds.connections
         ):
-            self._strangers.pop(next(iter(self._strangers)))()
+            self._unadmitted.pop(next(iter(self._unadmitted)))()
 
     def admit(self, connection: Hashable) -> None:
         """Note that the client of a connection has proved who it is."""
-        if self._strangers.pop(connection, None):
+        if self._unadmitted.pop(connection, None):
             self._admitted.add(connection)
 
-    def leave(self, connection: Hashable) -> None:
+    def remove(self, connection: Hashable) -> None:
         """Forget a connection."""
-        self._strangers.pop(connection, None)
+        self._unadmitted.pop(connection, None)
         self._admitted.discard(connection)

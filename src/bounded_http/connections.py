@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bounded_http.bounds import Bounds, Lobby
+from bounded_http.bounds import Bounds, ConnectionRegister
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +27,13 @@ _TOO_LARGE = (
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
 _ADMIT = "bounded_http.admit"
-_lobbies: "WeakKeyDictionary[ServerState, Lobby]" = WeakKeyDictionary()
+_registers: "WeakKeyDictionary[ServerState, ConnectionRegister]" = WeakKeyDictionary()
 
 
 def admit(scope: Any) -> None:
     """Note that the client of an ASGI request has proved who it is.
 
-    Its connection is then no stranger's, so other connections cannot push it out.
+    Its connection is then admitted, so new connections cannot end it.
     """
     if note := scope.get("extensions", {}).get(_ADMIT):
         note["connection"]()
@@ -47,7 +47,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     bounds = Bounds()
 
-    _lobby: Lobby
+    _register: ConnectionRegister
     _timer: asyncio.TimerHandle | None = None  # of the head or the body
     _take_timer: asyncio.TimerHandle | None = None
     _in_body = False
@@ -59,15 +59,15 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(
             cast("asyncio.Transport", _Transport(transport, self._await_taking))
         )
-        self._lobby = _lobbies.setdefault(self.server_state, Lobby(self.bounds))
-        self._lobby.enter(self, transport.abort)
+        self._register = _registers.setdefault(self.server_state, ConnectionRegister(self.bounds))
+        self._register.add(self, transport.abort)
         self._expect(self.bounds.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""
         # First: it closes the transport, which starts the timer of a client that takes its bytes.
         super().connection_lost(exc)
-        self._lobby.leave(self)
+        self._register.remove(self)
         self._expect_no_more()
         self._taken()
 
@@ -150,7 +150,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._taken()
 
     def _admit(self) -> None:
-        self._lobby.admit(self)
+        self._register.admit(self)
 
     def _expect(self, timeout_s: float) -> None:
         self._expect_no_more()

@@ -13,7 +13,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from bounded_http.bounds import Bounds, Lobby
+from bounded_http.bounds import Bounds, ConnectionRegister
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
@@ -25,7 +25,7 @@ HOSTS = "bounded_http.hosts"
 class BoundedThreads(ThreadingMixIn, WSGIServer):
     """Serves a WSGI application; a subclass sets its own bounds."""
 
-    bounds = Bounds(head_bytes=16 * 1024, take_timeout_s=10.0, strangers=50, connections=50)
+    bounds = Bounds(head_bytes=16 * 1024, take_timeout_s=10.0, unadmitted=50, connections=50)
     daemon_threads = True
     request_queue_size = 128
 
@@ -36,7 +36,7 @@ class BoundedThreads(ThreadingMixIn, WSGIServer):
             OSError: The address is in use, or is not of this machine.
         """
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._lobby = Lobby(self.bounds)
+        self._register = ConnectionRegister(self.bounds)
         self._entering = threading.Lock()
         super().__init__((host, port), _Handler)
         self.set_app(application)
@@ -44,7 +44,7 @@ class BoundedThreads(ThreadingMixIn, WSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection in a thread of its own."""
         with self._entering:
-            self._lobby.enter(request, lambda: _cut(request))
+            self._register.add(request, lambda: _cut(request))
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # the system has no further thread
@@ -53,7 +53,7 @@ class BoundedThreads(ThreadingMixIn, WSGIServer):
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
         with self._entering:
-            self._lobby.leave(request)
+            self._register.remove(request)
         super().shutdown_request(request)
 
 

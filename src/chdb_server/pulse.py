@@ -39,7 +39,7 @@ class Pulse:
 
     def start(self) -> None:
         """Start to ask, in threads that end with the process."""
-        for work in (self._beat, self._watch):
+        for work in (self._beat, self._check_age):
             threading.Thread(target=work, name="pulse", daemon=True).start()
 
     def stop(self) -> None:
@@ -57,7 +57,7 @@ class Pulse:
                 self._probe()
                 self._answered_s = time.monotonic()
 
-    def _watch(self) -> None:
+    def _check_age(self) -> None:
         # The first look after a pause of the whole process finds an old answer, too.
         was_late = False
         while not self._stopped.wait(BEAT_S):

@@ -50,8 +50,6 @@ _MAX_INFLATED_BYTES = 1024 * MIB
 _MAX_DRAINED_BYTES = 256 * MIB
 _DRAIN_TIMEOUT_S = 20.0
 _BODY_IDLE_TIMEOUT_S = 30.0
-# A notebook may work on a part of a result for a while before it reads the next one.
-_TAKE_TIMEOUT_S = 300.0
 # Of all results together that the disk holds until they are complete.
 _MAX_HELD_BYTES = 8192 * MIB
 _INSERT_THREADS = 8
@@ -69,7 +67,8 @@ BOUNDS = Bounds(
     head_bytes=MIB,
     headers=200,
     body_timeout_s=600.0,
-    take_timeout_s=_TAKE_TIMEOUT_S,
+    # A notebook may work on a part of a result for a while before it reads the next one.
+    take_timeout_s=300.0,
 )
 _TEXT = (b"content-type", b"text/plain; charset=UTF-8")
 _PLAIN = [_TEXT, *protocol.SECURITY_HEADERS]
@@ -563,11 +562,7 @@ class _Response:
             piece = await asyncio.to_thread(self._compressor.compress, piece)
         if not piece:
             return
-        try:
-            async with asyncio.timeout(_TAKE_TIMEOUT_S):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        except TimeoutError:
-            raise ClientGone("the client does not take its result") from None
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def finish(self) -> None:
         """Send the end."""

@@ -90,6 +90,7 @@ _MARKET = tuple(
     for name in ("source", "symbol", "base", "quote", "side")
 )
 _RECEIVED_AT = InsertColumn("received_at", TIME_US, "received_at_us")
+_SET_BACK = InsertColumn("set_back_us", "UInt64", "set_back_us")
 _PERIOD = (
     InsertColumn("symbols", "Array(String)", "symbols"),
     InsertColumn("began_at", TIME_US, "began_at_us"),
@@ -113,6 +114,7 @@ TRADES = Dataset(
         InsertColumn("native_id", "String", "native_id"),
         InsertColumn("native_sequence", "UInt64", "sequence"),
         InsertColumn("event_time_us", TIME_US, "event_time_us"),
+        _SET_BACK,
     ),
     row_key=("trade_id",),
     look_up="trade_id",
@@ -120,8 +122,8 @@ TRADES = Dataset(
     time="event_time",
     export_columns="toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS"
     " side, price, base_amount, quote_amount, event_time, received_at, native_id, native_sequence,"
-    " event_time_us",
-    export_order="event_time, received_at, trade_id",
+    " event_time_us, monotonic_at",
+    export_order="event_time, monotonic_at, trade_id",
     workers=3,
 )
 
@@ -140,13 +142,14 @@ DEPTH = Dataset(
         InsertColumn("event_time", TIME_US, "event_time_us"),
         InsertColumn("sequence", "UInt64", "sequence"),
         InsertColumn("verified", "Bool", "verified"),
+        _SET_BACK,
     ),
     row_key=("source", "symbol", "side", "received_at"),
     look_up="received_at",
     view="orderbook_depth FINAL",
     export_columns="source, symbol, base, quote, toString(side) AS side, received_at, prices,"
-    " quantities, event_time, sequence, verified",
-    export_order="received_at, side",
+    " quantities, event_time, sequence, verified, monotonic_at",
+    export_order="monotonic_at, side",
     workers=2,
     look_back_s=3_600,
 )
@@ -174,13 +177,15 @@ BOOK_UPDATES = Dataset(
         InsertColumn("event_time", TIME_US, "event_time_us"),
         InsertColumn("sequence", "UInt64", "sequence"),
         InsertColumn("verified", "Bool", "verified"),
+        _SET_BACK,
     ),
     row_key=("source", "symbol", "received_at", "chain", "place"),
     look_up="received_at",
     view="book_updates FINAL",
     export_columns="source, symbol, base, quote, chain, place, is_snapshot, bid_prices,"
-    " bid_quantities, ask_prices, ask_quantities, received_at, event_time, sequence, verified",
-    export_order="received_at, chain, place",
+    " bid_quantities, ask_prices, ask_quantities, received_at, event_time, sequence, verified,"
+    " monotonic_at",
+    export_order="monotonic_at, chain, place",
 )
 
 EXCHANGE_CANDLES = Dataset(
@@ -249,6 +254,8 @@ WATCHES = Dataset(
         InsertColumn("end_reason", "String", "end_reason"),
         InsertColumn("interval_ms", "UInt32", "interval_ms"),
         _RECEIVED_AT,
+        InsertColumn("both", "UInt64", "both"),
+        InsertColumn("alone", "UInt64", "alone"),
     ),
     # A watch is published again while it grows: later, but with the same beginning.
     row_key=("source", "record_kind", "connection", "began_at"),

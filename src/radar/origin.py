@@ -5,11 +5,11 @@ Each store has one mark, which its first writer sets: a message of the topic `ra
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from radar.clock import utc_text
 from radar.errors import ConfigurationError
 
 # The simulated exchange sends it with every answer over HTTP.
@@ -39,8 +39,7 @@ class OriginMark(NamedTuple):
     @property
     def text(self) -> str:
         """Write it as words: "simulated data (http://…, since 2026-07-01T00:00:00Z)"."""
-        since = f"{datetime.fromtimestamp(self.since_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return f"{self.origin} data ({self.exchange}, since {since})"
+        return f"{self.origin} data ({self.exchange}, since {utc_text(self.since_s)})"
 
 
 def origin_of(

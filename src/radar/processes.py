@@ -32,6 +32,8 @@ _Result = TypeVar("_Result")
 RETRY_S = 1.0
 LEAVE_START_S = 5.0
 GC_THRESHOLD = 200_000
+EXAMINE_AFTER_S = 20.0
+EXAMINE_WITHIN_S = 300.0  # a query of a busy day, which holds up the loop
 START_WITHIN_S = 120.0  # several queries to a slow store, one after the other
 
 _log = structlog.get_logger()
@@ -200,6 +202,52 @@ def dashboard(settings: Settings, show: Callable[[str], object]) -> None:
 
     with _checking(settings, health, {"store": asked_store.ping}):
         serve(settings, Observer(settings).observe, ready)
+
+
+def examine(settings: Settings) -> None:
+    """Examine the recording again and again until SIGTERM or SIGINT; blocks.
+
+    Raises:
+        ConfigurationError: The port of the health is taken.
+    """
+    from radar.store.client import Store
+    from radar.telemetry.checks import CHECK_TIMEOUT_S
+
+    health = _serve_health(settings)
+    store, asked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
+
+    async def follow() -> None:
+        # The starting pipeline has the machine to itself; its drivers take long to import.
+        await asyncio.sleep(EXAMINE_AFTER_S)
+        from radar.checks.following import Follower
+
+        await Follower(settings, store, health).run()
+
+    async def beat() -> None:
+        while True:
+            health.beat(EXAMINE_WITHIN_S)
+            await asyncio.sleep(1)
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in handled(signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        health.clear("start")
+        tasks = [asyncio.create_task(each) for each in (stop.wait(), follow(), beat())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            for each in tasks:
+                each.cancel()
+
+    try:
+        with _checking(settings, health, {"store": asked_store.ping}):
+            asyncio.run(until_stopped())
+    finally:
+        store.close()
 
 
 def _serve_health(settings: Settings, connections: "Connections | None" = None) -> Health:

@@ -66,6 +66,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     event_time_us: int = (
         0  # as event_time_ms, where the exchange sends microseconds; 0: it does not
     )
+    set_back_us: int = 0  # by how much our clock had been set back since this producer began
 
 
 class ExchangeCandle(msgspec.Struct, frozen=True, gc=False):
@@ -101,6 +102,7 @@ class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
     event_time_us: int = 0  # the exchange's clock, Unix time; 0: the exchange sends none
     sequence: int = 0  # the exchange's number of this state of the book; 0: it has none
     verified: bool = False  # a chain of numbers or a checksum proves the book
+    set_back_us: int = 0  # by how much our clock had been set back since this producer began
 
 
 class BookUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -122,6 +124,7 @@ class BookUpdate(msgspec.Struct, frozen=True, gc=False):
     event_time_us: int  # the exchange's clock, Unix time; 0: the exchange sends none
     sequence: int  # the exchange's number of the book after it; 0: it has none
     verified: bool  # a chain of numbers or a checksum proves the book after it
+    set_back_us: int = 0  # by how much our clock had been set back since this producer began
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -158,13 +161,15 @@ class SessionReport(msgspec.Struct, frozen=True):
     end_reason: str  # one word; OPEN while it goes on
     interval_ms: int  # at most one snapshot of each side of a book in this time; 0: every one
     received_at_us: int  # when this was recorded, our clock
+    both: int = 0  # trades that a redundant connection brought as well
+    alone: int = 0  # trades that only this connection brought, although another one lived
 
 
 OPEN = "open"
 
 
 class FrameKind(StrEnum):
-    """What a recorded frame of a connection is."""
+    """The kinds of recorded frames."""
 
     OPENED = "opened"  # no frame of the exchange: how the connection was opened, as JSON
     RECEIVED = "received"
@@ -173,7 +178,7 @@ class FrameKind(StrEnum):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """How a connection was opened: the arguments of `Exchange.stream`, and what goes with them."""
+    """How a connection was opened: the arguments of `Exchange.stream`, and the interval."""
 
     url: str  # empty: the connection has no socket, only REST requests
     markets: tuple[Market, ...]
@@ -183,7 +188,7 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """What went over a connection at one moment, byte for byte."""
+    """A frame of a connection, byte for byte."""
 
     source: str
     record_kind: str  # the dataset of the connection

@@ -341,6 +341,23 @@ class Settings(_Addresses):
         le=1000,
         description="Send at most this many REST requests per second, if the exchange takes them.",
     )
+    reconcile_requests_per_second: float = Field(
+        0.5,
+        gt=0,
+        le=100,
+        description="Ask each exchange for at most this many candles per second when the recording"
+        " is compared with them.",
+    )
+    reconcile_delay_seconds: Seconds = Field(
+        300,
+        description="Examine a time only when it is over for this many seconds: backfill needs"
+        " some time, and exchanges correct their newest candles.",
+    )
+    reconcile_every_seconds: Seconds = Field(
+        600,
+        description="`radar reconcile --follow`, which is part of `radar up`, examines the newest"
+        " recording once in this many seconds.",
+    )
     freshness_seconds: Seconds = Field(
         60,
         description="Compare a market with REST when it has been silent for this many seconds."

@@ -7,7 +7,7 @@ encoded once, for all of its subscribers; a client gets all frames of a tick in 
 import math
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -18,6 +18,8 @@ from radar_simulator.faults import Fault, FaultName, garbage
 from radar_simulator.ledger import Ledger, LedgerTrade
 from radar_simulator.market import DepthDue, MarketModel, MarketSource, Side, SimulatedTrade
 from radar_simulator.options import SimulatorOptions
+
+_OF_A_MARKET = frozenset({FaultName.DROP, FaultName.ALTER, FaultName.REPEAT})
 
 
 class SimulatedExchange:
@@ -86,8 +88,13 @@ class SimulatedExchange:
             FaultName.REQUIRE_PONG: self._require_pong,
             FaultName.NO_PING: self._no_ping,
             FaultName.MAX_AGE: self._max_age,
+            FaultName.DROP: self._drop,
+            FaultName.ALTER: self._alter,
+            FaultName.REPEAT: self._repeat,
             FaultName.CLEAR: self._clear,
         }
+        self._dropping: Counter[str] = Counter()  # trades by symbol
+        self._altering: Counter[str] = Counter()
 
     # The market's side
 
@@ -100,11 +107,11 @@ class SimulatedExchange:
         for client in list(self._clients.values()):
             self._look_after(client, now)
         if not self.quiet:
-            self._publish(self.market.advance(time.time()), now)
+            self._publish(self.market.advance(self._now_s()), now)
 
     def remember(self) -> None:
         """Let the trades of the time before the start happen; the ledger has begun already."""
-        for at_us, count in self._options.past(time.time_ns() // 1000):
+        for at_us, count in self._options.past(int(self._now_s() * 1e6)):
             self._publish(self.market.trade(at_us / 1e6, count), 0.0)
 
     def trade(self, count: int, symbol: str | None, now: float) -> list[LedgerTrade]:
@@ -113,7 +120,10 @@ class SimulatedExchange:
         Raises:
             KeyError: If there is no such market.
         """
-        return self._publish(self.market.trade(time.time(), count, symbol), now)
+        return self._publish(self.market.trade(self._now_s(), count, symbol), now)
+
+    def _now_s(self) -> float:
+        return time.time() + self._options.clock_ahead_s
 
     def drained(self) -> bool:
         """Whether every trade handed to a socket that is still open is known to have arrived."""
@@ -128,11 +138,7 @@ class SimulatedExchange:
             if isinstance(event, SimulatedTrade):
                 entry = self.ledger.trade(event)
                 trades.append(entry)
-                if targets := self._targets(wire.trade_channel(entry.symbol), now):
-                    frame = wire.framed(wire.trade_frame(event))
-                    for client in targets:
-                        client.queue_trade(frame, entry)
-                        busy[client.number] = client
+                self._send_trade(event, entry, busy, now)
             else:
                 channel = wire.depth_channel(event.market.listing.symbol, event.side)
                 if targets := self._targets(channel, now):
@@ -148,6 +154,25 @@ class SimulatedExchange:
             self._hand_over(client)
         self.ledger.settle(trades)
         return trades
+
+    def _send_trade(
+        self, event: SimulatedTrade, entry: LedgerTrade, busy: dict[int, Client], now: float
+    ) -> None:
+        targets = self._targets(wire.trade_channel(entry.symbol), now)
+        if targets and self._dropping[entry.symbol]:
+            self._dropping[entry.symbol] -= 1
+            return
+        frame = wire.framed(wire.trade_frame(self._shown(event))) if targets else b""
+        for client in targets:
+            client.queue_trade(frame, entry)
+            busy[client.number] = client
+
+    def _shown(self, trade: SimulatedTrade) -> SimulatedTrade:
+        """Return a trade as it is sent; REST and candles have the true one."""
+        if not self._altering[trade.listing.symbol]:
+            return trade
+        self._altering[trade.listing.symbol] -= 1
+        return trade._replace(lots=trade.lots + 1)
 
     def _targets(self, channel: str, now: float) -> list[Client]:
         subscribers = self._subscribers.get(channel)
@@ -286,6 +311,8 @@ class SimulatedExchange:
         """
         if applied.name not in self._faults:
             raise ValueError(f"wallex has no fault {applied.name}")
+        if applied.name in _OF_A_MARKET and applied.symbol not in self.market.markets:
+            raise ValueError(f"wallex has no market {applied.symbol!r}: {applied.name} needs one")
         if applied.every_s > 0:
             self._repeating.append((now + applied.every_s, applied))
         else:
@@ -315,6 +342,22 @@ class SimulatedExchange:
         channel = wire.trade_channel(applied.symbol)
         for client in self._subscribers.get(channel, {}).values():
             client.muted_until[channel] = now + applied.seconds
+
+    def _drop(self, applied: Fault, now: float) -> None:
+        self._dropping[applied.symbol] += max(1, applied.count)
+
+    def _alter(self, applied: Fault, now: float) -> None:
+        self._altering[applied.symbol] += max(1, applied.count)
+
+    def _repeat(self, applied: Fault, now: float) -> None:
+        """Send the newest trades of a market again, as if they had just happened."""
+        newest = list(self.market.markets[applied.symbol].recent)[-max(1, applied.count) :]
+        for client in self._targets(wire.trade_channel(applied.symbol), now):
+            for trade in newest:
+                client.queue(wire.framed(wire.trade_frame(trade)))
+            if self._hand_over(client):
+                for trade in newest:
+                    self.ledger.served(trade, "resend")
 
     def _half_open(self, applied: Fault, now: float) -> None:
         for client in self._hit(applied):
@@ -352,6 +395,8 @@ class SimulatedExchange:
 
     def _clear(self, applied: Fault, now: float) -> None:
         self._repeating.clear()
+        self._dropping.clear()
+        self._altering.clear()
         self._resend_count = self._options.resend_count
         self._pong_timeout_s = self._options.pong_timeout_s
         self._max_age_s = self._options.connection_max_age_s

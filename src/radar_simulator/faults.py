@@ -52,6 +52,9 @@ class FaultName(StrEnum):
     DROP = "drop"
     """Lose the next `count` frames of trades (or, with `kind=book`, of the book) of `symbol`."""
 
+    ALTER = "alter"
+    """Send the next `count` trades of `symbol` with another quantity than they have."""
+
     CHECKSUM = "checksum"
     """Send one wrong checksum of `symbol`'s book."""
 
@@ -80,12 +83,12 @@ class Fault:
 
     Attributes:
         name: The fault.
-        count: Connections to hit, oldest first, 0 for all; for `resend` and `repeat` the number
-            of trades, for `drop` that of frames.
+        count: Connections to hit, oldest first, 0 for all; for `resend`, `repeat` and `alter` the
+            number of trades, for `drop` that of frames.
         seconds: Duration or limit in seconds.
         close_frame: Whether `kick` sends a close frame.
         code: Close code of a `kick` with a close frame.
-        symbol: The market that `mute`, `drop`, `checksum` and `repeat` concern.
+        symbol: The market that `mute`, `drop`, `alter`, `checksum` and `repeat` concern.
         kind: Kind of garbage, one of `GARBAGE`, or empty for each in turn; for `drop` one of
             `DROPPED`, or empty for trades.
         repeat: Frames of garbage for each connection.

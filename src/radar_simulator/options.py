@@ -48,6 +48,9 @@ class SimulatorOptions:
     skew: float = 1.0
     """How unequal the markets are: 0 all trade alike, 1 is Zipf's law."""
 
+    clock_ahead_s: float = 0.0
+    """By how many seconds its clock is ahead of this machine's; negative: behind."""
+
     recent_trades: int = RECENT_TRADES
     """Newest trades per market that REST returns."""
 
@@ -110,6 +113,7 @@ class SimulatorOptions:
             ("depth_per_s", 0, 1e6),
             ("twin_share", 0, 0.5),
             ("skew", 0, 3),
+            ("clock_ahead_s", -1e8, 1e8),
             ("recent_trades", 1, 100_000),
             ("history_trades", 0, 1_000_000),
             ("history_s", 1, 1e8),

@@ -9,6 +9,7 @@ import errno
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple, cast
@@ -21,7 +22,7 @@ from websockets.exceptions import ConcurrencyError, ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from bounded_http.bounds import Bounds, Lobby
+from bounded_http.bounds import Bounds, ConnectionRegister
 from radar_simulator import wire
 from radar_simulator.dialects.common.base import Answer
 from radar_simulator.dialects.common.exchange import DialectExchange
@@ -60,25 +61,25 @@ BOUNDS = Bounds()
 class _BoundedConnection(ServerConnection):
     """A connection whose request must arrive in time: the library's limit is that of an answer."""
 
-    def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
+    def __init__(self, register: ConnectionRegister, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._lobby = lobby
+        self._register = register
         self._deadline: asyncio.TimerHandle
         self.request_rcvd.add_done_callback(self._admit)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._deadline = self.loop.call_later(BOUNDS.head_timeout_s, self.transport.abort)
-        self._lobby.enter(self, self.transport.abort)
+        self._register.add(self, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
-        self._lobby.leave(self)
+        self._register.remove(self)
         super().connection_lost(exc)
 
     def _admit(self, _: object) -> None:
         self._deadline.cancel()
-        self._lobby.admit(self)
+        self._register.admit(self)
 
 
 class _Connection:
@@ -283,7 +284,11 @@ class Simulator:
         The library reads no request bodies: parameters come in the query, with GET or POST.
         """
         response = await self._respond(connection, request)
-        return None if response is None else self.mark(connection, request, response)
+        if response is None:
+            return None
+        now_s = time.time() + self.options.clock_ahead_s
+        response.headers["Date"] = formatdate(now_s, usegmt=True)
+        return self.mark(connection, request, response)
 
     def mark(self, connection: ServerConnection, request: Request, response: Response) -> Response:
         """Add the headers of the control to an answer or a handshake."""
@@ -468,7 +473,8 @@ async def serving(running: Simulator) -> AsyncIterator[Simulator]:
             process_request=running.respond,
             process_response=running.mark,
             create_connection=cast(
-                "type[ServerConnection]", partial(_BoundedConnection, Lobby(BOUNDS))
+                "type[ServerConnection]",
+                partial(_BoundedConnection, ConnectionRegister(BOUNDS)),
             ),
             compression=None,  # one encoded frame serves all connections
             ping_interval=None,  # the exchange pings in its own way

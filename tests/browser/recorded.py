@@ -10,6 +10,7 @@ from radar.datasets import DEPTH, GAPS, TRADES, WATCHES
 from radar.decimals import canonical
 from radar.records import BookSide, Gap, GapCause, SessionReport, Trade, TradeSide
 from radar.store.client import Store
+from radar.store.proofs import ProofRow, save
 
 PRICES = {"USDTTMN": (82_000.0, 0), "DOGEUSDT": (0.1421, 5), "SHIBTMN": (0.9676, 4)}
 DAY_S = 86_400
@@ -99,9 +100,23 @@ def insert_watches_and_gaps(store: Store, symbols: tuple[str, ...], days: int) -
     insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
 
 
+def insert_proofs(store: Store) -> None:
+    """Insert that an hour of yesterday was examined, with each state for a quarter of it."""
+    now_us = time.time_ns() // 1000
+    hour_s = now_us // (DAY_S * 1_000_000) * DAY_S - 4 * 3600
+    edges = [(hour_s + n * 900) * 1_000_000 for n in range(5)]
+    proof = ProofRow(
+        "wallex", "trades", "USDTTMN", hour_s, edges[:-1], edges[1:],
+        ["verified", "repaired", "unverifiable", "missing"],
+        ["", "disconnected", "not_recording", "candle"], ["candles"] * 4, [0, 0, 0, 5],
+    )  # fmt: skip
+    save(store, [proof], now_us)
+
+
 def insert_days(store: Store) -> None:
     """Insert three markets, their books, what was watched and what was missed."""
     for symbol, (price, decimals) in PRICES.items():
         insert_trades(store, symbol, count=1500, every_s=47, price=price, decimals=decimals)
         insert_book(store, symbol, price, decimals + 1)
     insert_watches_and_gaps(store, tuple(PRICES), 6)
+    insert_proofs(store)

@@ -145,6 +145,25 @@ def test_quality_shows_coverage_and_gaps_of_the_views(
     expect(page.locator(".tile").nth(2)).to_contain_text(str(table.count()))
 
 
+def test_quality_shows_the_four_states_of_the_examined_time(
+    look: Look, dashboard: Dashboard
+) -> None:
+    page = look(dashboard.url, "#/quality")
+    tile = page.locator(".tile").last
+    expect(tile).to_contain_text("50.0%")
+    for words in (
+        "verified 25.0%", "repaired 25.0%", "unverifiable 25.0%", "missing 25.0%",
+        "5 records missing", "radar did not record for 15 min",
+    ):  # fmt: skip
+        expect(tile).to_contain_text(words)
+    page.get_by_role("button", name="Proven").click()
+    line = page.locator(".heat-map tbody tr", has_text="USDTTMN")
+    expect(line.locator("td").nth(-2)).to_have_text("50.0%")
+    assert "missing 25.0%" in str(line.locator("td").nth(-2).get_attribute("title"))
+    # Today was not examined: no share is shown, and no colour.
+    expect(line.locator("td").nth(-1)).to_have_text("–")
+
+
 @pytest.mark.parametrize("place", PAGES)
 def test_phone_shows_every_page_without_scrolling_sideways(
     look: Look, dashboard: Dashboard, place: str

@@ -19,7 +19,7 @@ import confluent_kafka
 import radar.kafka.group_reader
 from chaos.rig import CRASH_WHILE
 from radar import processes
-from radar.consumer.partition import CrashPoint, PartitionState, Step
+from radar.consumer.partition import AssignedPartition, CrashPoint, Step
 from radar.consumer.worker import Worker
 from radar.datasets import DATASETS
 from radar.producer import recorders, trade_ids
@@ -32,7 +32,7 @@ DEATHS_PER_PASSAGE = 0.25
 class TokenAlone(Worker):
     """Inserts under a name that follows from the block, but plans nothing."""
 
-    def _finish_block(self, state: PartitionState) -> None:
+    def _finish_block(self, state: AssignedPartition) -> None:
         if state.block is not None and state.step is Step.DEAD_LETTERS:
             self._dead_letters.send(state.partition, state.block.bad_messages)
             state.step, state.planned_at_s = Step.INSERT, time.monotonic()
@@ -42,7 +42,7 @@ class TokenAlone(Worker):
 class CommitBeforeInsert(Worker):
     """Commits the end of a block, then inserts it."""
 
-    def _finish_block(self, state: PartitionState) -> None:
+    def _finish_block(self, state: AssignedPartition) -> None:
         block = state.block
         if block is not None and state.step is Step.DEAD_LETTERS:
             self._reader.commit(state.partition, block.plan.hi + 1)

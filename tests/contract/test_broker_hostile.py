@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostile_requests import Requests
+from outages import broker_command
 from ports import free_port
 from radar import addresses
 from radar.addresses import answers
@@ -53,8 +53,7 @@ class Broker:
     def start(self) -> Settings:
         self.port = free_port()
         self._monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{self.port}")
-        command = [sys.executable, "-m", "radar.local.broker", str(self.data_dir)]
-        self.process = Process([*command, "127.0.0.1", str(self.port)], self.log)
+        self.process = Process(broker_command(self.data_dir.parent, self.port), self.log)
         return load()
 
     def start_and_wait(self) -> Settings:

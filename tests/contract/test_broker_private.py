@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from hostile_requests import frame
+from outages import Service, broker_command
 from ports import free_port
 from radar.addresses import answers
 from radar.datasets import TRADES
 from radar.kafka import Cluster
 from radar.settings import load
-from support import Process, eventually
+from support import eventually, lives
 from workers import create_topics, publish, trade_value
 
 METADATA = 3
@@ -31,15 +32,14 @@ NO_NETWORKS = (
 )
 
 
-class Broker:
-    """A broker of a test's own, and the process of its binary."""
+class Broker(Service):
+    """An embedded broker, and the process of its binary."""
 
     def __init__(self, directory: Path, before: tuple[str, ...] = ()) -> None:
-        self.port = free_port()
         self.data_dir = directory / "kafka"
-        command = [*before, sys.executable, "-m", "radar.local.broker", str(self.data_dir)]
-        self.process = Process([*command, "127.0.0.1", str(self.port)], directory / "kafka.log")
-        eventually(lambda: answers("127.0.0.1", self.port), "Kafka answers")
+        port = free_port()
+        command = [*before, *broker_command(directory, port)]
+        super().__init__(command, port, directory / "kafka.log")
 
     @property
     def control(self) -> dict[str, int]:
@@ -48,7 +48,7 @@ class Broker:
 
     @property
     def own_port(self) -> int:
-        (port,) = re.findall(r"kafka +127\.0\.0\.1:(\d+)", self.process.log.read_text())
+        (port,) = re.findall(r"kafka +127\.0\.0\.1:(\d+)", self.log.read_text())
         return int(port)
 
     @property
@@ -60,13 +60,11 @@ class Broker:
 
 @pytest.fixture
 def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
-    broker = Broker(tmp_path)
-    monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{broker.port}")
-    if "no network of its own" in broker.process.log.read_text():
-        broker.process.end()
-        pytest.skip("the kernel allows no network namespaces")
-    yield broker
-    broker.process.end()
+    with Broker(tmp_path) as broker:
+        monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{broker.port}")
+        if "no network of its own" in broker.log.read_text():
+            pytest.skip("the kernel allows no network namespaces")
+        yield broker
 
 
 def listening(network: str) -> dict[int, str]:
@@ -124,13 +122,13 @@ def test_socket_maker_ends_with_the_broker(broker: Broker) -> None:
     maker = broker.socket_maker
     os.kill(broker.control["pid"], signal.SIGKILL)
     assert broker.process.wait(20) != 0
-    eventually(lambda: not _lives(maker), "it ends")
+    eventually(lambda: not lives(maker), "it ends")
 
 
 def test_socket_maker_ends_with_the_proxy(broker: Broker) -> None:
     maker, pid = broker.socket_maker, broker.control["pid"]
     broker.process.kill()
-    eventually(lambda: not _lives(maker) and not _lives(pid), "both end")
+    eventually(lambda: not lives(maker) and not lives(pid), "both end")
 
 
 def test_broker_without_its_socket_maker_saves_and_ends(broker: Broker, tmp_path: Path) -> None:
@@ -140,12 +138,9 @@ def test_broker_without_its_socket_maker_saves_and_ends(broker: Broker, tmp_path
     publish(settings, [trade_value(n) for n in range(50)])
     os.kill(broker.socket_maker, signal.SIGKILL)
     broker.process.wait(20)
-    again = Broker(tmp_path)
-    try:
+    with Broker(tmp_path) as again:
         settings = settings.model_copy(update={"kafka_broker": f"127.0.0.1:{again.port}"})
         assert Cluster(settings).topics([TRADES.topic])[0].end == 50
-    finally:
-        again.process.end()
 
 
 def test_clients_that_come_and_go_leave_no_connection(broker: Broker) -> None:
@@ -165,19 +160,9 @@ def test_broker_without_network_namespaces_says_that_its_port_is_open(
 ) -> None:
     if subprocess.run([*NO_NETWORKS, "true"], capture_output=True, check=False).returncode:
         pytest.skip("the kernel allows no namespaces of users")
-    broker = Broker(tmp_path, NO_NETWORKS)
-    try:
+    with Broker(tmp_path, NO_NETWORKS) as broker:
         monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{broker.port}")
         create_topics(load())
-        log = broker.process.log.read_text()
+        log = broker.log.read_text()
         assert log.count("every local user can connect to the broker's own port") == 1
         assert answers("127.0.0.1", broker.own_port)
-    finally:
-        broker.process.end()
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

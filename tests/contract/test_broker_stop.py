@@ -1,13 +1,12 @@
 """The embedded broker told to stop while a producer publishes: what it acknowledged stays."""
 
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+import outages
 from ports import free_port
-from radar.addresses import answers
 from radar.datasets import TRADES
 from radar.errors import BufferFull
 from radar.kafka import Cluster, Publisher
@@ -22,10 +21,7 @@ def test_broker_told_to_stop_while_it_takes_messages_keeps_what_it_acknowledged(
     def start() -> Process:
         port = free_port()
         monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{port}")
-        command = [sys.executable, "-m", "radar.local.broker", str(tmp_path / "kafka")]
-        process = Process([*command, "127.0.0.1", str(port)], tmp_path / "kafka.log")
-        eventually(lambda: answers("127.0.0.1", port), "Kafka answers")
-        return process
+        return outages.kafka(tmp_path, port).process
 
     broker = start()
     try:

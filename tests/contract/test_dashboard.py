@@ -23,6 +23,7 @@ from radar.records import BookSide, Gap, GapCause, SessionReport
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
+from radar.store.proofs import ProofRow, save
 from radar.ui.web.app import BOUNDS
 from support import eventually, radar
 
@@ -228,13 +229,25 @@ def test_coverage_and_gaps_equal_the_command(own: httpx.Client, store: Store) ->
         for hours, symbols in ((3, ("A",)), (4, ("A", "B")))
     ]  # fmt: skip
     insert(store, GAPS, [message_format.encode_gap(each) for each in gaps], "gaps")
+    hour_s = at_us // hour_us * 3_600
+    ends_us = [(hour_s + seconds) * 1_000_000 for seconds in (0, 1_800, 2_700, 3_600)]
+    states = ["verified", "repaired", "missing"]
+    causes = ["", "silent", "not_recording"]
+    numbers = ["numbers"] * 3
+    proof = ProofRow(
+        "wallex", "trades", "A", hour_s, ends_us[:-1], ends_us[1:], states, causes, numbers,
+        [0, 0, 7],
+    )  # fmt: skip
+    save(store, [proof], at_us)
     answer = get(own, "/api/coverage", days=4)
     assert len(answer["days"]) == 4
     assert answer["days"][-1] == f"{datetime.now(UTC):%Y-%m-%d}"
     done = subprocess.run(
         radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
     )
-    told = {(row["symbol"], row["day"]): row for row in json.loads(done.stdout)["days"]}
+    coverage = json.loads(done.stdout)
+    told = {(row["symbol"], row["day"]): row for row in coverage["days"]}
+    (proven,) = coverage["proofs"]
     assert [market["market"] for market in answer["markets"]] == ["A", "B"]
     for market in answer["markets"]:
         assert market["dataset"] == "trades"
@@ -243,7 +256,15 @@ def test_coverage_and_gaps_equal_the_command(own: httpx.Client, store: Store) ->
             for name, value in shown.items():
                 if name.endswith("_level"):
                     continue  # the page's colour, which follows from a share
+                if name in ("proof", "proven_share"):
+                    assert (value is None) is ((market["market"], day) != ("A", proven["day"]))
+                    continue
                 assert told[market["market"], day][name] == value
+    (shown,) = [day["proof"] for day in answer["markets"][0]["days"] if day and day["proof"]]
+    assert shown == {name: proven[name] for name in shown}
+    assert (shown["verified_s"], shown["own_s"], shown["missing"]) == (1_800, 900, 7)
+    assert answer["summary"]["proof"] == shown
+    assert answer["summary"]["proven_share"] == 0.75
     answer = get(own, "/api/gaps", days=4)
     assert answer["more"] is False
     downtime = [gap for gap in answer["gaps"] if gap["cause"] == "not_recording"]
@@ -497,7 +518,9 @@ def test_question_that_clickhouse_refuses_is_told_without_sql(
         b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;",
     ],
 )
-def test_endless_head_from_a_stranger_is_cut_at_once(client: httpx.Client, begin: bytes) -> None:
+def test_endless_head_of_an_unadmitted_client_is_cut_at_once(
+    client: httpx.Client, begin: bytes
+) -> None:
     assert sent_bytes(_address(client), begin, b"a" * MIB, 64) < 16 * MIB
     began_s = time.monotonic()
     assert client.get("/login.html").is_success
@@ -514,18 +537,18 @@ def test_endless_head_from_a_stranger_is_cut_at_once(client: httpx.Client, begin
         (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nab", 10),
     ],
 )
-def test_unfinished_request_of_a_stranger_ends(
+def test_unfinished_request_of_an_unadmitted_client_ends(
     client: httpx.Client, request_: bytes, most_s: float
 ) -> None:
     assert open_s(_address(client), request_, after=b"c", timeout_s=20) < most_s + 4
 
 
-def test_strangers_keep_no_viewer_away(client: httpx.Client) -> None:
+def test_unadmitted_connections_keep_no_viewer_away(client: httpx.Client) -> None:
     with looking(client, "page=pipeline") as viewer, ExitStack() as opened:
         viewer.until("pipeline")
-        for _ in range(2 * BOUNDS.strangers):
-            stranger = opened.enter_context(socket.create_connection(_address(client), 10))
-            stranger.sendall(b"GET / HTTP/1.1\r\nHost: local")
+        for _ in range(2 * BOUNDS.unadmitted):
+            idle = opened.enter_context(socket.create_connection(_address(client), 10))
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: local")
         assert client.get("/api/about").is_success
         assert not viewer.ended.is_set()
 

@@ -13,11 +13,12 @@ import pytest
 
 from market_data import insert, side, trade
 from radar.codec import message_format
-from radar.datasets import BOOK_UPDATES, DEPTH, EXCHANGE_CANDLES, TRADES
+from radar.datasets import BOOK_UPDATES, DEPTH, EXCHANGE_CANDLES, TRADES, WATCHES
 from radar.producer.book_updates import BookChains
 from radar.reading.export import FORMATS
-from radar.records import BookSide, BookUpdate, ExchangeCandle
+from radar.records import BookSide, BookUpdate, ExchangeCandle, SessionReport
 from radar.store.client import Store
+from radar.store.proofs import ProofRow, save
 from support import radar
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,18 @@ def market(store: Store) -> Store:
         received_at_us=now_us,
     )
     insert(store, EXCHANGE_CANDLES, [message_format.encode_candle(candle)], "candles")
+    session = SessionReport(
+        source="binance", record_kind="trades", connection="0a", symbols=("BTCUSDT",),
+        began_at_us=now_us - 60_000_000, ended_at_us=now_us, end_reason="open", interval_ms=0,
+        received_at_us=now_us, both=90, alone=3,
+    )  # fmt: skip
+    insert(store, WATCHES, [message_format.encode_session(session)], "sessions")
+    begin_us = now_us // day_us * day_us
+    proof = ProofRow(
+        "binance", "trades", "BTCUSDT", begin_us // 1_000_000, [begin_us], [begin_us + 1],
+        ["unverifiable"], ["not_recording"], ["sessions"], [0],
+    )  # fmt: skip
+    save(store, [proof], now_us)
     return store
 
 

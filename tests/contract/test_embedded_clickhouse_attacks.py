@@ -525,7 +525,7 @@ def test_forms_are_refused_before_they_are_read(server: Server, user: httpx.Clie
 def test_half_requests_keep_nobody_away_and_end(server: Server) -> None:
     with ExitStack() as opened:
         held = []
-        for _ in range(2 * BOUNDS.strangers):
+        for _ in range(2 * BOUNDS.unadmitted):
             held.append(
                 opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
             )

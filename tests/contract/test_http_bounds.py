@@ -14,7 +14,7 @@ from bounded_http import connections
 from bounded_http.bounds import Bounds
 from bounded_http.connections import BoundedHttp, admit
 from hostile_http import Address, answer, drips_s, open_s, sent_bytes
-from support import eventually
+from support import eventually, is_open
 
 MIB = 1 << 20
 HEAD_S, BODY_S, TAKE_S = 1.0, 2.0, 1.5
@@ -30,7 +30,7 @@ class _Http(BoundedHttp):
         body_timeout_s=BODY_S,
         take_timeout_s=TAKE_S,
         pipelined=4,
-        strangers=20,
+        unadmitted=20,
         connections=30,
     )
 
@@ -219,27 +219,19 @@ def _opened(address: Address, stack: ExitStack, count: int, data: bytes) -> list
     return made
 
 
-def _is_open(connection: socket.socket) -> bool:
-    connection.setblocking(False)
-    try:
-        while connection.recv(65536):
-            pass
-    except BlockingIOError:
-        return True
-    except ConnectionResetError:
-        pass
-    return False
-
-
-def test_strangers_push_out_strangers_only(address: Address) -> None:
+def test_new_connection_ends_unadmitted_connections_only(address: Address) -> None:
     known = b"GET /known HTTP/1.1\r\nHost: a\r\n\r\n"
-    stranger = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    unknown = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with ExitStack() as stack:
         friends = _opened(address, stack, 5, known)
         eventually(lambda: all(each.recv(10) for each in friends), "they are known")
-        others = _opened(address, stack, 60, stranger)
-        eventually(lambda: sum(map(_is_open, others)) <= 20, "strangers have a number", timeout_s=2)
-        assert all(map(_is_open, friends))
+        others = _opened(address, stack, 60, unknown)
+        eventually(
+            lambda: sum(map(is_open, others)) <= 20,
+            "unadmitted connections are bounded",
+            timeout_s=2,
+        )
+        assert all(map(is_open, friends))
         assert serves(address)
 
 
@@ -258,8 +250,8 @@ def test_nothing_of_a_connection_stays(server: uvicorn.Server, address: Address)
     for _ in range(50):
         assert serves(address)
     eventually(lambda: not server.server_state.connections, "all are gone")
-    lobby = connections._lobbies[server.server_state]
-    assert (lobby._strangers, lobby._admitted) == ({}, set())
+    register = connections._registers[server.server_state]
+    assert (register._unadmitted, register._admitted) == ({}, set())
 
 
 def test_closed_connection_waits_for_no_client(server: uvicorn.Server, address: Address) -> None:

@@ -1,17 +1,15 @@
 """A real producer process whose Kafka goes away: it stops reading, waits, and goes on."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import outages
+from outages import Service
 from ports import free_port
 from producing import Topic, sent
-from radar.addresses import answers
 from radar.datasets import GAPS, TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
@@ -26,33 +24,6 @@ SIMULATED = SimulatorOptions(
     symbols=8, trades_per_s=RATE, depth_per_s=0, twin_share=0.2, skew=0, recent_trades=6000
 )
 GROWTH_BYTES = 16 * 1024 * 1024
-
-
-class Broker:
-    """An embedded broker that ends and comes back with its data."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self._directory = directory
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "radar.local.broker"]
-        self._process = Process(
-            [*command, str(self._directory / "kafka"), "127.0.0.1", str(self.port)],
-            self._directory / "kafka.log",
-        )
-        eventually(lambda: answers("127.0.0.1", self.port), "Kafka answers")
-
-    def stop(self) -> None:
-        self._process.end()
-
-    def freeze(self) -> None:
-        """Answer nobody any more, until `thaw`: Kafka returns at once, however busy the machine."""
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self._process.pid, signal.SIGCONT)
 
 
 class Producer:
@@ -85,14 +56,13 @@ class Producer:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    broker = Broker(tmp_path)
-    yield broker
-    broker.stop()
+def broker(tmp_path: Path) -> Iterator[Service]:
+    with outages.kafka(tmp_path, free_port()) as broker:
+        yield broker
 
 
 @pytest.fixture
-def settings(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(broker: Service, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{broker.port}")
     monkeypatch.setenv("KAFKA_JOIN_TIMEOUT_SECONDS", "5")
     settings = load()
@@ -113,7 +83,7 @@ async def until_full(sim: Simulator, producer: Producer) -> None:
 
 @pytest.mark.kafka_decides
 def test_trades_producer_without_kafka_stops_reading_and_loses_nothing(
-    broker: Broker, settings: Settings, tmp_path: Path
+    broker: Service, settings: Settings, tmp_path: Path
 ) -> None:
     async def record() -> None:
         async with simulator(SIMULATED) as sim:
@@ -156,7 +126,7 @@ def test_trades_producer_without_kafka_stops_reading_and_loses_nothing(
 
 
 def test_trades_producer_stopped_without_kafka_delivers_if_it_returns_in_time(
-    broker: Broker, settings: Settings, tmp_path: Path
+    broker: Service, settings: Settings, tmp_path: Path
 ) -> None:
     async def record() -> None:
         async with simulator(SIMULATED) as sim:
@@ -187,7 +157,7 @@ def test_trades_producer_stopped_without_kafka_delivers_if_it_returns_in_time(
 
 
 def test_trades_producer_stopped_without_kafka_ends_and_says_what_it_leaves(
-    broker: Broker, settings: Settings, tmp_path: Path
+    broker: Service, settings: Settings, tmp_path: Path
 ) -> None:
     async def record() -> None:
         async with simulator(SIMULATED) as sim:

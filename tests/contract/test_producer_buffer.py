@@ -32,7 +32,7 @@ async def fill(buffer: BufferedPublisher) -> int:
     raise AssertionError("the buffer is not bounded")
 
 
-def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
+def test_publisher_with_a_full_buffer_waits_for_room_and_drops_nothing(
     kafka_settings: Settings,
 ) -> None:
     Cluster(kafka_settings).create_topics([TOPIC])
@@ -65,7 +65,7 @@ def test_outlet_with_a_full_buffer_waits_for_room_and_drops_nothing(
     assert topic.end > 1000
 
 
-def test_outlet_caller_cancelled_while_waiting_is_counted(kafka_settings: Settings) -> None:
+def test_cancelled_wait_for_room_is_counted(kafka_settings: Settings) -> None:
     async def publish() -> None:
         away = kafka_settings.model_copy(
             update={"kafka_broker": f"127.0.0.1:{free_port()}", "kafka_buffer_bytes": 1_048_576}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from producing import Topic, options, until
-from radar.datasets import TRADES
+from producing import Topic, metric, options, until
+from radar.datasets import DEPTH, TRADES, Dataset
 from radar.producer import recorders
 from radar.producer.producer import run
 from radar.settings import Settings
@@ -45,6 +45,44 @@ def test_trades_of_an_exchange_whose_clock_differs_are_published_with_a_warning(
             stop.set()
             await producer
             topic.close()
+
+    asyncio.run(record())
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "ahead_s"),
+    [("wallex", TRADES, 900.0), ("binance", DEPTH, -7.25), ("kraken", TRADES, 0.0)],
+    ids=lambda each: getattr(each, "name", str(each)),
+)
+def test_offset_of_an_exchanges_clock_is_measured_within_its_uncertainty(
+    name: str, dataset: Dataset, ahead_s: float, kafka_settings: Settings
+) -> None:
+    async def record() -> None:
+        simulated = SimulatorOptions(exchange=name, symbols=3, clock_ahead_s=ahead_s)
+        async with simulator(simulated) as sim:
+            ws_url = sim.ws_url if name == "wallex" else sim.rest_url.replace("http", "ws")
+            addresses = {f"{name}_ws_url": ws_url, f"{name}_rest_url": sim.rest_url}
+            changes = {"exchanges": (name,), "markets_refresh_seconds": 0.2}
+            settings = kafka_settings.model_copy(update=addresses | changes).of_exchange(name)
+            health, stop = Health(), asyncio.Event()
+            producer = asyncio.create_task(run(settings, dataset, stop, health))
+
+            def measured() -> tuple[float, float]:
+                return (
+                    metric("radar_clock_offset_seconds", exchange=name),
+                    metric("radar_clock_offset_uncertainty_seconds", exchange=name),
+                )
+
+            # Several answers bound it more closely than whole seconds.
+            await until(lambda: 0 < measured()[1] < 0.3)
+            offset_s, uncertainty_s = measured()
+            assert abs(offset_s + ahead_s) <= uncertainty_s
+            await until(lambda: bool(health.warnings()) is bool(ahead_s))
+            for warning in health.warnings():
+                assert ("behind" if ahead_s > 0 else "ahead of") in warning
+                assert "by its REST answers" in warning
+            stop.set()
+            await producer
 
     asyncio.run(record())
 

@@ -5,26 +5,23 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
 
-from producing import Topic, producing, until
+from producing import Topic, happened, producing, until
 from radar import exchanges
 from radar.datasets import DEPTH, GAPS, TRADES, Dataset
-from radar.decimals import canonical
 from radar.errors import BrokerUnavailable
 from radar.producer.publish import BufferedPublisher
 from radar.settings import Settings
-from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
+from radar_simulator import Simulator, SimulatorOptions, simulator
 
 # Exchanges whose trades carry consecutive numbers, so that a hole is proven and read by ID.
 PROVING = [name for name in exchanges.names() if exchanges.load(name).proves_trades]
 CENTRIFUGO = ["nobitex", "bitpin", "ramzinex"]
 # Those with a socket for trades.
 PUSHING = [name for name in exchanges.names() if name not in ("wallex", "tabdeal")]
-EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 FASTER: dict[str, Any] = {
     "symbols_per_connection": 5,
     "reconnect_max_seconds": 0.5,
@@ -39,15 +36,6 @@ class Recorded(NamedTuple):
     sim: Simulator
     topic: Topic
     gaps: Topic
-
-
-def happened(trades: list[LedgerTrade]) -> Counter[tuple[str, ...]]:
-    """Count the trades of the ledger by their content, in the unit of the records."""
-    return Counter(
-        (each.symbol, str((datetime.fromisoformat(each.timestamp) - EPOCH) // MILLISECOND),
-         canonical(each.price), canonical(each.quantity), each.side)
-        for each in trades
-    )  # fmt: skip
 
 
 def options(name: str, settings: Settings, sim: Simulator) -> Settings:

@@ -26,15 +26,12 @@ MEGABYTE = 1 << 20
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
-def bomb(inflated_bytes: int, layers: int = 1) -> bytes:
-    """Return spaces that are compressed by gzip, once or more."""
+def bomb(inflated_bytes: int) -> bytes:
+    """Return spaces that are compressed by gzip, as one block again and again, without an end."""
     compressor = zlib.compressobj(9, wbits=31)
-    chunk = b" " * MEGABYTE
-    body = b"".join(compressor.compress(chunk) for _ in range(inflated_bytes // MEGABYTE))
-    body += compressor.flush()
-    for _ in range(layers - 1):
-        body = gzip.compress(body, 9)
-    return body
+    head = compressor.compress(b"") + compressor.flush(zlib.Z_FULL_FLUSH)
+    block = compressor.compress(b" " * MEGABYTE) + compressor.flush(zlib.Z_FULL_FLUSH)
+    return head + block * (inflated_bytes // MEGABYTE)
 
 
 def sends(body: bytes, *headers: str, status: str = "200 OK") -> Answer:

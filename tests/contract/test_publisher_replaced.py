@@ -1,58 +1,32 @@
 """A broker that lost what it had acknowledged: the publisher goes on with a new client."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import outages
+from outages import Service
 from ports import free_port
 from producing import Topic
-from radar.addresses import answers
 from radar.datasets import TRADES
 from radar.kafka import Cluster, Publisher
 from radar.settings import Settings, load
-from support import Process, eventually
+from support import eventually
 from workers import create_topics, trade_value
 
 pytestmark = pytest.mark.kafka_decides
 
 
-class ForgetfulBroker:
-    """An embedded broker that can be killed and started on an older state of its data."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self._data, self._copy = directory / "kafka", directory / "copy"
-        self._log = directory / "kafka.log"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "radar.local.broker"]
-        self._process = Process([*command, str(self._data), "127.0.0.1", str(self.port)], self._log)
-        eventually(lambda: answers("127.0.0.1", self.port), "Kafka answers")
-
-    def stop(self) -> None:
-        self._process.end()
-
-    def save(self) -> None:
-        shutil.copytree(self._data, self._copy)
-
-    def forget(self) -> None:
-        shutil.rmtree(self._data)
-        self._copy.rename(self._data)
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Service]:
+    with outages.kafka(tmp_path, free_port()) as broker:
+        yield broker
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[ForgetfulBroker]:
-    broker = ForgetfulBroker(tmp_path)
-    broker.start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
-def settings(broker: ForgetfulBroker, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(broker: Service, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{broker.port}")
     settings = load()
     Cluster(settings).wait_until_up(10)
@@ -61,7 +35,7 @@ def settings(broker: ForgetfulBroker, monkeypatch: pytest.MonkeyPatch) -> Settin
 
 
 def test_publisher_whose_broker_forgot_its_sequence_delivers_everything_else(
-    broker: ForgetfulBroker, settings: Settings, caplog: pytest.LogCaptureFixture
+    broker: Service, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher = Publisher(settings, TRADES.topic)
 
@@ -72,12 +46,13 @@ def test_publisher_whose_broker_forgot_its_sequence_delivers_everything_else(
     publish(range(10))
     assert publisher.flush(20) == 0
     broker.stop()
-    broker.save()
+    shutil.copytree(tmp_path / "kafka", tmp_path / "copy")
     broker.start()
     publish(range(10, 30))
     assert publisher.flush(20) == 0
     broker.stop()
-    broker.forget()
+    shutil.rmtree(tmp_path / "kafka")
+    (tmp_path / "copy").rename(tmp_path / "kafka")
     publish(range(30, 130))
     broker.start()
     assert publisher.flush(30) == 0

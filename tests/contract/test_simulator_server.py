@@ -582,7 +582,7 @@ def test_main_on_sigterm_closes_connections_and_completes_the_ledger(tmp_path: P
 
 
 def test_half_requests_end_and_keep_no_peer_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "BOUNDS", Bounds(head_timeout_s=1, strangers=5))
+    monkeypatch.setattr(server, "BOUNDS", Bounds(head_timeout_s=1, unadmitted=5))
 
     async def scenario(sim: Simulator) -> None:
         address = httpx.URL(sim.rest_url)

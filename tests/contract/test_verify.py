@@ -61,6 +61,8 @@ def run(*arguments: str, code: int) -> str:
     return done.stdout
 
 
+# ClickHouse lets the rows of a table expire once in some hours.
+@pytest.mark.own_database
 @pytest.mark.kafka_decides
 @pytest.mark.usefixtures("worker")
 def test_verify_repeated_bad_expired_and_deleted_messages_are_not_missing(

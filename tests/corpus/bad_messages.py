@@ -10,7 +10,7 @@ import gzip
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,9 +39,10 @@ GOOD_TRADE: Mapping[str, Any] = {
     "native_id": "5f0d",
     "sequence": 17,
     "event_time_us": EVENT_TIME_MS * 1000,
+    "set_back_us": 0,
 }
 # Members that came after the first release; a message without them is an older one.
-ADDED = frozenset(("native_id", "sequence", "event_time_us", "verified"))
+ADDED = frozenset(("native_id", "sequence", "event_time_us", "verified", "set_back_us"))
 GOOD_DEPTH: Mapping[str, Any] = {
     "v": 1,
     "kind": "depth",
@@ -56,6 +57,7 @@ GOOD_DEPTH: Mapping[str, Any] = {
     "event_time_us": EVENT_TIME_MS * 1000,
     "sequence": 17,
     "verified": True,
+    "set_back_us": 3_600_000_000,
 }
 
 
@@ -430,6 +432,25 @@ _BAD_NUMBERS = {
     "too large": str(message_format.MAX_NUMBER + 1).encode(),
 }
 _BROKEN_NUMBERS = {"leading zero": b"017", "underscore": b"1_0", "plus": b"+1", "missing": b""}
+
+
+def _set_back(make: Callable[..., bytes]) -> list[Case]:
+    """Return cases of a clock that was set back by no number, or by too much."""
+    good = make(set_back_us=17)
+    reaches_2100 = message_format.MAX_TIME_MS * 1000 - RECEIVED_AT_US
+    return [
+        *(
+            Case(f"set_back_us: {name}", make(set_back_us=value), "schema")
+            for name, value in _BAD_NUMBERS.items()
+        ),
+        *(
+            Case(f"set_back_us: {name}", good.replace(b":17}", b":%b}" % value), "json")
+            for name, value in _BROKEN_NUMBERS.items()
+        ),
+        Case("set_back_us to 2100", make(set_back_us=reaches_2100), "time"),
+    ]
+
+
 TRADE_CASES = [
     *_common(GOOD_TRADE, other_side="bid", other_dataset="depth"),
     Case("depth snapshot", DEPTH_, "schema"),
@@ -468,6 +489,7 @@ TRADE_CASES = [
         trade(event_time_us=EVENT_TIME_MS * 1000 + 1000),
         "time",
     ),
+    *_set_back(trade),
     Case("event before 2015", trade(event_time_ms=message_format.MIN_TIME_MS - 1), "schema"),
     Case("event in 2100", trade(event_time_ms=message_format.MAX_TIME_MS), "schema"),
     Case("event beyond DateTime64", trade(event_time_ms=10_413_792_000_000), "schema"),
@@ -511,7 +533,8 @@ DEPTH_CASES = [
         Case(f"verified: {name}", depth(verified=value), "schema")
         for name, value in {"number": 1, "text": "true"}.items()
     ),
-    Case("verified: word", DEPTH_.replace(b":true}", b":tru}"), "json"),
+    Case("verified: word", DEPTH_.replace(b":true,", b":tru,"), "json"),
+    *_set_back(depth),
     Case("event_time_us negative", depth(event_time_us=-1), "schema"),
     Case("event_time_us of 1970", depth(event_time_us=1_000_000), "time"),
     Case("trade", TRADE, "schema"),

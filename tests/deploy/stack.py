@@ -60,7 +60,7 @@ SERVICES = (
     *("kafka", "clickhouse", "exchange", "wallex-trades", "wallex-depth"),
     *("trades-consumer-1", "trades-consumer-2", "trades-consumer-3"),
     *("depth-consumer-1", "depth-consumer-2", "quiet-consumer-1"),
-    "dashboard",
+    *("reconcile", "dashboard"),
 )
 START_TIMEOUT_S = 120
 PROJECT = "label=com.docker.compose.project=radar"

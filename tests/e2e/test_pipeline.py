@@ -19,7 +19,7 @@ from ports import free_port
 from radar.addresses import answers
 from radar.datasets import DATASETS
 from radar_simulator import read_ledger
-from support import Process, eventually, radar
+from support import Process, eventually, lives, radar
 
 CANARY = "canary-7f3a"
 Facts = tuple[str, str, Decimal, Decimal, str]
@@ -119,14 +119,6 @@ def up(tmp_path: Path) -> Iterator[Up]:
         process.end()
 
 
-def lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 def stored_trades(up: Up) -> Counter[Facts]:
     """Read all trades with `radar query`, which opens the data itself when nothing runs."""
     sql = (
@@ -214,7 +206,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     status = json.loads(up.run("status", "--json").stdout)
     assert status["problems"] == []
     assert status["clickhouse"]["tables"]["trades_master"]["rows"] >= 100
-    assert len(status["pipeline"]["processes"]) == 12
+    assert len(status["pipeline"]["processes"]) == 13
     eventually(lambda: up.run("health").returncode == 0, "all are ready", every_s=1)
     healthy = json.loads(up.run("health", "--json").stdout)
     assert {each["name"] for each in healthy["processes"]} == up.pids().keys() - {

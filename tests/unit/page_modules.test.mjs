@@ -29,6 +29,14 @@ test("what is unknown is a dash and never zero", () => {
   }
 });
 
+test("the offset of a clock says how sure it is", () => {
+  assert.equal(en.offset(-3.254, 0.046), "−3.25 ± 0.05 s");
+  assert.equal(en.offset(0.214, 0.5), "+0.21 ± 0.50 s");
+  assert.equal(fa.offset(0.214, 0.5), "+۰٫۲۱ ± ۰٫۵۰ ثانیه");
+  assert.equal(en.offset(null, null), NONE);
+  assert.equal(en.offset(0.2, null), NONE);
+});
+
 test("large amounts are short and name Toman", () => {
   assert.equal(en.money(12_345_678_901, "TMN"), "12.3B Toman");
   assert.equal(fa.money(12_345_678_901, "TMN"), "۱۲٫۳ میلیارد تومان");

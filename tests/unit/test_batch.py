@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.consumer.batch import BLOCK_BYTES, Batch, InsertBlock, Limits, Plan
+from radar.consumer.batch import BLOCK_BYTES, Batch, BatchLimits, InsertBlock, Plan
 from radar.consumer.chunk import Chunk, ColumnBlock
 from radar.consumer.messages import Fingerprint, Messages
 from support import Consumed
@@ -23,7 +23,7 @@ def offsets(block: InsertBlock | None) -> list[int]:
 
 def new_batch(size: int, timeout_s: float = 5, planned: Plan | None = None) -> Batch:
     """Return one that takes nothing along and does not look at what was before."""
-    return Batch(Limits(size, size, timeout_s, math.inf), read, planned)
+    return Batch(BatchLimits(size, size, timeout_s, math.inf), read, planned)
 
 
 def filled(batch: Batch, offsets: range, now_s: float = 0) -> Batch:
@@ -50,13 +50,17 @@ def test_batch_below_its_size_is_due_at_the_age_of_its_oldest_message() -> None:
 
 
 def test_batch_that_is_due_takes_along_what_waits_up_to_its_largest_size() -> None:
-    batch = filled(Batch(Limits(size=3, max_size=8, timeout_s=5, interval_s=5), read), range(10))
+    batch = filled(
+        Batch(BatchLimits(size=3, max_size=8, timeout_s=5, interval_s=5), read), range(10)
+    )
     blocks = [batch.take(0), batch.take(0)]
     assert [block and block.plan for block in blocks] == [Plan(0, 7), Plan(8, 9)]
 
 
 def test_batch_after_a_quiet_time_is_due_at_once_and_then_at_intervals() -> None:
-    batch = filled(Batch(Limits(size=100, max_size=100, timeout_s=5, interval_s=1), read), range(1))
+    batch = filled(
+        Batch(BatchLimits(size=100, max_size=100, timeout_s=5, interval_s=1), read), range(1)
+    )
     assert batch.due_in_s(0) == 0
     batch.take(0)
     filled(batch, range(1, 2), now_s=0.25)

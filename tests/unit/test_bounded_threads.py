@@ -24,7 +24,7 @@ NAME = "bounded"
 
 class _Server(BoundedThreads):
     bounds = replace(
-        BoundedThreads.bounds, head_timeout_s=HEAD_S, take_timeout_s=TAKE_S, strangers=20
+        BoundedThreads.bounds, head_timeout_s=HEAD_S, take_timeout_s=TAKE_S, unadmitted=20
     )
 
 
@@ -44,7 +44,7 @@ def address() -> Iterator[Address]:
         yield "127.0.0.1", server.server_port
         server.shutdown()
         thread.join()
-    assert server._lobby._strangers == {}
+    assert server._register._unadmitted == {}
 
 
 def get(address: Address, target: bytes = b"/healthz", more: bytes = b"") -> bytes:

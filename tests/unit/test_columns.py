@@ -8,16 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from column_values import plain
-from corpus.bad_messages import BAD_MESSAGES, depth, trade
+from corpus.bad_messages import BAD_MESSAGES, RECEIVED_AT_US, depth, trade
 from generated import snapshots, trades
 from radar.codec import batch_decoder, message_format
 from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.records import DepthSnapshot, Trade
 
-# Messages as producers wrote them before the last three members existed.
+# Messages as producers wrote them before the last four members existed, and before the last one.
 OLDER_TRADE, OLDER_DEPTH = (
-    dict(list(msgspec.json.decode(value).items())[:-3]) for value in (trade(), depth())
+    dict(list(msgspec.json.decode(value).items())[:-4]) for value in (trade(), depth())
+)
+OLD_TRADE, OLD_DEPTH = (
+    dict(list(msgspec.json.decode(value).items())[:-1]) for value in (trade(), depth())
 )
 
 
@@ -33,6 +36,7 @@ def assert_trades(values: list[bytes]) -> None:
     assert found["native_sequence"] == [message.sequence for message in messages]
     assert found["event_time_us"] == [message.exact_event_time_us for message in messages]
     assert found["received_at"] == [message.received_at_us for message in messages]
+    assert found["set_back_us"] == [message.set_back_us for message in messages]
 
 
 def assert_snapshots(values: list[bytes]) -> None:
@@ -45,6 +49,7 @@ def assert_snapshots(values: list[bytes]) -> None:
     assert found["event_time"] == [message.event_time_us for message in messages]
     assert found["verified"] == [message.verified for message in messages]
     assert found["received_at"] == [message.received_at_us for message in messages]
+    assert found["set_back_us"] == [message.set_back_us for message in messages]
 
 
 @given(st.lists(trades(), min_size=1, max_size=8))
@@ -59,8 +64,15 @@ def test_columns_of_snapshots_equal_the_messages(made: list[DepthSnapshot]) -> N
 
 def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
     # The slow way gives the same, so that nothing else would tell.
-    assert batch_decoder.TradeColumns()._plausible([trade(), trade(price="1", trade_id="ab" * 16)])
-    snapshots = [depth(), depth(side="ask", prices=[1, 2.5]), depth(prices=[], quantities=[])]
+    assert batch_decoder.TradeColumns()._plausible(
+        [trade(), trade(price="1", trade_id="ab" * 16, set_back_us=86_400_000_000)]
+    )
+    snapshots = [
+        depth(),
+        depth(set_back_us=0),
+        depth(side="ask", prices=[1, 2.5]),
+        depth(prices=[], quantities=[]),
+    ]
     assert batch_decoder.DepthColumns()._plausible(snapshots)
 
 
@@ -74,7 +86,9 @@ def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
         trade(sequence=message_format.MAX_NUMBER),
         trade(native_id="", sequence=0),
         trade(event_time_us=0),
+        trade(set_back_us=message_format.MAX_TIME_MS * 1000 - 1 - RECEIVED_AT_US),
         msgspec.json.encode(OLDER_TRADE),
+        msgspec.json.encode(OLD_TRADE),
     ],
 )
 def test_columns_of_a_trade_written_otherwise_equal_the_message(value: bytes) -> None:
@@ -91,7 +105,9 @@ def test_columns_of_a_trade_written_otherwise_equal_the_message(value: bytes) ->
         depth(prices=[1], quantities=[2]),
         depth(sequence=0, event_time_us=0, verified=False),
         depth(sequence=message_format.MAX_NUMBER),
+        depth(set_back_us=message_format.MAX_TIME_MS * 1000 - 1 - RECEIVED_AT_US),
         msgspec.json.encode(OLDER_DEPTH),
+        msgspec.json.encode(OLD_DEPTH),
         depth(prices=[3, 3, 1], quantities=[1, 2, 18446744073709551617]),
         depth(prices=b"[1E2, 0.1]", quantities=b"[ 1e-7 ,1 ]"),
     ],

@@ -27,6 +27,7 @@ CONSUMERS = (
     *("depth-consumer-1", "depth-consumer-2", "quiet-consumer-1"),
 )
 ONE_SHOTS = ("topics", "migrations")
+EXAMINER = "reconcile"
 PORTS = {
     "kafka": (9092, 9101),
     "clickhouse": (8123, 9000),
@@ -87,7 +88,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_compose_has_the_services_that_users_know() -> None:
-    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, *ONE_SHOTS}
+    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, EXAMINER, *ONE_SHOTS}
     assert {name for name, service in SERVICES.items() if "profiles" in service} == {
         "prometheus",
         "grafana",
@@ -119,7 +120,7 @@ def test_compose_ports_are_those_of_this_machine_only(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"]
 
 
-@pytest.mark.parametrize("name", [*PRODUCERS, *CONSUMERS])
+@pytest.mark.parametrize("name", [*PRODUCERS, *CONSUMERS, EXAMINER])
 def test_compose_role_is_checked_by_the_image_and_stops_in_the_time_it_needs(name: str) -> None:
     service = SERVICES[name]
     assert "ports" not in service
@@ -135,7 +136,7 @@ def test_compose_roles_wait_for_what_they_need() -> None:
             "kafka": {"condition": "service_healthy"},
             "topics": {"condition": "service_completed_successfully"},
         }
-    for name in CONSUMERS:
+    for name in (*CONSUMERS, EXAMINER):
         assert SERVICES[name]["depends_on"] == {
             "kafka": {"condition": "service_healthy"},
             "clickhouse": {"condition": "service_healthy"},
@@ -188,6 +189,7 @@ def test_producers_of_all_chosen_exchanges_are_written(chosen: str, tmp_path: Pa
             assert set(service["environment"]) == own
             told = services["dashboard"]["environment"]["MONITOR_PROCESSES"]
             assert f"{exchange}-{dataset}:9100" in told
+            assert f"{exchange.upper()}_REST_URL" in services[EXAMINER]["environment"]
     assert ("wallex-trades" in services) is ("wallex" not in chosen)
 
 
@@ -327,7 +329,7 @@ def test_compose_secrets_replace_every_password_of_clickhouse() -> None:
                 assert not overrides[name]["environment"][variable], f"{name}: {variable}"
                 assert overrides[name]["secrets"]
                 replaced.add(name)
-    assert replaced == {"clickhouse", "migrations", "grafana", "dashboard", *CONSUMERS}
+    assert replaced == {"clickhouse", "migrations", "grafana", "dashboard", EXAMINER, *CONSUMERS}
 
 
 def users() -> dict[str, ElementTree.Element]:

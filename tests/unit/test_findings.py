@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from radar.checks import findings
+from radar.checks import findings, kernel_clock
 from radar.checks.doctor import describe, worst
 from radar.checks.findings import Finding, State, TopicFacts, TopicRequirements
 
@@ -45,6 +45,59 @@ def test_clock_is_judged_in_both_directions(ahead_s: float, state: State) -> Non
     finding = findings.clock("clock", ahead_s, "the exchange's")
     assert finding.state is state
     assert ("ahead" if ahead_s > 0 else "behind") in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (kernel_clock.judged(0, 0, 1_500), State.OK),
+        (kernel_clock.judged(0, 0, 2_000_000), State.WARNING),  # the time service stays away
+        (kernel_clock.judged(5, 0x0040, 16_000_000), State.WARNING),
+        (kernel_clock.judged(0, 0x0040, 0), State.WARNING),
+        (kernel_clock.judged(5, 0, 0), State.WARNING),
+        (kernel_clock.KernelClock(None, why_unknown="adjtimex: not permitted"), State.UNKNOWN),
+    ],
+)
+def test_synchronisation_is_judged_by_the_kernel(
+    answer: kernel_clock.KernelClock, state: State
+) -> None:
+    finding = findings.synchronisation(*answer)
+    assert finding.state is state
+    assert bool(finding.remedy) is (state is not State.OK)
+
+
+def test_kernel_answers_or_says_why_not() -> None:
+    answer = kernel_clock.read()
+    assert bool(answer.why_unknown) is (answer.is_synchronised is None)
+    assert answer.max_error_s >= 0
+
+
+def test_kernel_that_refuses_leaves_the_clock_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> Any:
+        raise OSError("no library")
+
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    assert kernel_clock.read() == (None, 0.0, "no adjtimex: no library")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert kernel_clock.read() == (None, 0.0, "darwin has no adjtimex")
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "uncertainty_s", "state"),
+    [
+        (0.4, 0.5, State.OK),
+        (1.4, 0.5, State.OK),  # it may be less than a second
+        (-1.6, 0.5, State.WARNING),
+        (5.4, 0.5, State.WARNING),
+        (5.6, 0.5, State.PROBLEM),
+        (-86_400.0, 0.5, State.PROBLEM),
+        (None, 0.0, State.UNKNOWN),
+    ],
+)
+def test_clock_of_an_exchange_is_judged_by_what_is_sure(
+    offset_s: float | None, uncertainty_s: float, state: State
+) -> None:
+    assert findings.exchange_clock("exchange clock", offset_s, uncertainty_s).state is state
 
 
 def test_open_files_that_are_few_are_a_warning() -> None:

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from radar.consumer.batch import Batch, Limits
+from radar.consumer.batch import Batch, BatchLimits
 from radar.consumer.bisection import halves
 from radar.consumer.chunk import decode_chunk
 from radar.consumer.messages import Messages
 from radar.datasets import TRADES
 from workers import trade_value
 
-LIMITS = Limits(size=1, max_size=100, timeout_s=1.0, interval_s=1.0)
+LIMITS = BatchLimits(size=1, max_size=100, timeout_s=1.0, interval_s=1.0)
 
 
 def test_half_is_the_block_that_its_plan_is_rebuilt_to() -> None:

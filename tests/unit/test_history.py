@@ -268,6 +268,21 @@ def test_candles_of_okx_are_oldest_first_and_days_are_those_of_utc() -> None:
     assert offer("okx", "1d")[1].code == "1Dutc"
 
 
+def test_candles_of_coinbase_have_their_low_before_their_high() -> None:
+    body = [[1415398768, 0.32, 4.2, 0.35, 4.1, 12.3], ["x", 1, 1, 1, 1, 1]]
+    found = parsed("coinbase", MARKETS["coinbase"], "1m", body)
+    assert (amounts(found.candles[0]), found.invalid) == (("0.35", "4.2", "0.32", "4.1", "12.3"), 1)
+    exchange, resolution = offer("coinbase", "1m")
+    path = exchange.candles_path(
+        MARKETS["coinbase"], resolution, 1_790_000_000_000_000, 1_790_000_060_000_000
+    )
+    assert query(path) == {
+        "granularity": "60", "start": "2026-09-21T14:13:20Z", "end": "2026-09-21T14:14:19Z",
+    }  # fmt: skip
+    with pytest.raises(ExchangeUnavailable, match="malformed"):
+        parsed("coinbase", MARKETS["coinbase"], "1m", {"message": "NotFound"})
+
+
 @pytest.mark.parametrize("name", ["binance", "kraken", "nobitex", "okx", "wallex"])
 def test_path_of_candles_covers_the_window_without_its_end(name: str) -> None:
     exchange, resolution = offer(name, "1h")
@@ -383,7 +398,11 @@ def test_impossible_period_is_refused(first: str, last: str, words: str) -> None
     [
         ("wallex", None, "wallex serves no past trades: it serves candles of 1m, 5m"),
         ("exir", None, "exir serves no past trades: it serves no history"),
-        ("coinbase", "1h", r"coinbase serves no candles of 1h: it serves trades \(all\)"),
+        (
+            "coinbase",
+            "2h",
+            r"coinbase serves no candles of 2h: it serves trades \(all\) and candles",
+        ),
         ("okx", "2h", r"serves no candles of 2h: it serves trades \(the last 3 months\) and"),
     ],
 )

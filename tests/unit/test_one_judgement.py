@@ -190,6 +190,27 @@ def test_alerts_judge_by_the_thresholds_of_the_views() -> None:
     skew = expression("RadarClockSkew")
     assert f"> {judgement.MOST_SKEW_S:g}" in skew
     assert f"< {judgement.LEAST_SKEW_S:g}" in skew
+    assert f"> {judgement.MOST_OFFSET_S:g}" in expression("RadarClockOffset")
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "uncertainty_s", "said", "differs"),
+    [
+        (-0.21, 0.05, "-0.21 s ± 0.05 s", False),
+        (1.4, 0.5, "+1.40 s ± 0.50 s", False),  # it may be less than a second
+        (-3.25, 0.5, "-3.25 s ± 0.50 s", True),
+        (None, None, "unknown", None),
+    ],
+)
+def test_clock_of_an_exchange_differs_only_for_sure(
+    offset_s: float | None, uncertainty_s: float | None, said: str, differs: bool | None
+) -> None:
+    clock = {"clock_offset_s": offset_s, "clock_uncertainty_s": uncertainty_s}
+    seen = overview(producers=[producer("trades", **clock)])
+    assert f"clock of wallex-trades, minus the exchange's: {said}" in render.describe(seen)
+    facts = render.facts(judgement.marked(seen), None)["overview"]["producers"][0]
+    assert {name: facts[name] for name in clock} == clock
+    assert facts["clock_differs"] is differs
 
 
 def test_coverage_of_pages_is_judged_by_the_server() -> None:

@@ -32,3 +32,23 @@ def test_lack_of_descriptors_fails_one_connection_and_not_the_broker(
         network.close()
 
     asyncio.run(connect())
+
+
+def test_connection_that_is_given_up_keeps_no_socket() -> None:
+    async def give_up() -> None:
+        network = PrivateNetwork()
+        asyncio.get_running_loop().add_reader(network._ours, network._receive)
+        connecting = asyncio.create_task(network.connect("127.0.0.1", 1))
+        assert await asyncio.to_thread(network.theirs.recv, 1) == bytes([socket.AF_INET])
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        ours, kept = socket.socketpair()
+        with ours:
+            socket.send_fds(network.theirs, [b"s"], [kept.fileno()])
+            kept.close()
+            ours.settimeout(10)
+            assert await asyncio.to_thread(ours.recv, 1) == b"", "the socket is closed"
+        assert network._made.empty()
+        network.close()
+
+    asyncio.run(give_up())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from radar.consumer import batch as batch_module
-from radar.consumer.batch import Batch, InsertBlock, Limits, Plan
+from radar.consumer.batch import Batch, BatchLimits, InsertBlock, Plan
 from radar.consumer.chunk import Chunk, ColumnBlock
 from radar.consumer.messages import Messages
 from support import Consumed
@@ -57,7 +57,7 @@ class OnePartition(RuleBasedStateMachine):
     def start_worker(self, size: int, timeout_s: float) -> None:
         self.size = size
         self.max_size = 2 * size
-        limits = Limits(size, self.max_size, timeout_s, interval_s=timeout_s / 3)
+        limits = BatchLimits(size, self.max_size, timeout_s, interval_s=timeout_s / 3)
         self.batch = Batch(limits, read, planned=self.plan)
         self.block = None
         self.read_up_to = len(self.committed)

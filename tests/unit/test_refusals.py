@@ -8,7 +8,7 @@ from radar.kafka.refusals import (
     OVER_AFTER_S,
     REFUSAL_REASONS,
     Refusals,
-    Refused,
+    RefusedMessage,
     reason_of,
 )
 from radar.producer.gaps import EVENT_TIME_MARGIN_US, Uncovered
@@ -19,8 +19,8 @@ from radar.records import Gap, GapCause, SessionReport
 NOW_US = 1_784_000_000_000_000
 
 
-def refused(at_s: float, value: bytes = b"value") -> Refused:
-    return Refused(b"key", value, None, "policy", at_s)
+def refused(at_s: float, value: bytes = b"value") -> RefusedMessage:
+    return RefusedMessage(b"key", value, None, "policy", at_s)
 
 
 def test_reason_of_every_error_is_from_the_bounded_set() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from radar.store.client import Store
+from radar.store.proofs import Completeness
 from radar.store.queries import checks as queries
 
 # The cause that the view gives to time in which no producer ran; no message carries it.
@@ -101,9 +102,12 @@ def _utc(time: datetime) -> datetime:
     return time.replace(tzinfo=time.tzinfo or UTC)
 
 
-def facts(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> dict[str, Any]:
-    """Return days and gaps, for JSON."""
+def facts(
+    days: Sequence[Covered], gaps: Sequence[SymbolGap], proven: Sequence[Completeness]
+) -> dict[str, Any]:
+    """Return days, gaps and proofs, for JSON."""
     return {
+        "proofs": [row._asdict() | {"day": row.day.isoformat()} for row in proven],
         "days": [row._asdict() | {"day": row.day.isoformat()} for row in days],
         "gaps": [
             row._asdict()
@@ -113,19 +117,26 @@ def facts(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> dict[str, Any]:
     }
 
 
-def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str]:
-    """Describe days and gaps, line by line."""
+def describe(
+    days: Sequence[Covered], gaps: Sequence[SymbolGap], proven: Sequence[Completeness]
+) -> Iterator[str]:
+    """Describe days, gaps and proofs, line by line."""
     if not days:
         yield "no market was recorded in this period"
         return
-    yield f"{'day':10}  {'dataset':7}  {'market':16}  {'watched':>9}  {'complete':>9}  gaps"
+    yield (
+        f"{'day':10}  {'dataset':7}  {'market':16}  {'verified':>9}  {'repaired':>9}"
+        f"  {'unproven':>9}  {'missing':>9}  {'watched':>9}  {'complete':>9}  gaps"
+    )
+    by_key = {(row.exchange, row.dataset, row.symbol, row.day): row for row in proven}
     for row in days:
+        states = by_key.get((row.source, row.record_kind, row.symbol, row.day))
         words = "–"
         if row.gaps:
             words = f"{row.gaps:,} ({row.gaps_s:,.0f} s), {row.repaired_gaps:,} repaired"
         yield (
-            f"{row.day}  {row.record_kind:7}  {row.symbol:16}  {_percent(row.watched_share):>9}"
-            f"  {_percent(row.complete_share):>9}  {words}"
+            f"{row.day}  {row.record_kind:7}  {row.symbol:16}  {_states(states)}"
+            f"  {_percent(row.watched_share):>9}  {_percent(row.complete_share):>9}  {words}"
             + (" (day in progress)" if row.in_progress else "")
         )
     for gap in gaps:
@@ -136,6 +147,17 @@ def describe(days: Sequence[Covered], gaps: Sequence[SymbolGap]) -> Iterator[str
             f"gap  {gap.began_at:%Y-%m-%dT%H:%M:%SZ}  {gap.record_kind:6}  {gap.symbol:16}"
             f"  {seconds:,.1f} s, {cause}, {state}"
         )
+
+
+def _states(proven: Completeness | None) -> str:
+    """Return the shares of the examined time; a day that was not examined proves nothing."""
+    shares: list[str] = ["–"] * 4
+    if proven is not None and proven.examined_s:
+        seconds = (
+            proven.verified_s, proven.repaired_s, proven.unverifiable_s, proven.missing_s
+        )  # fmt: skip
+        shares = [_percent(each / proven.examined_s) for each in seconds]
+    return "  ".join(f"{each:>9}" for each in shares)
 
 
 def _percent(share: float) -> str:

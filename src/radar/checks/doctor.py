@@ -10,12 +10,11 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radar import __version__, addresses, data_folder
-from radar.checks import findings
+from radar.checks import findings, kernel_clock
 from radar.checks.findings import (
     Finding,
     State,
@@ -73,6 +72,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
              f" librdkafka {library_version()}")  # fmt: skip
     yield _data_directory(settings.radar_data_dir)
     yield from _disk(settings.radar_data_dir)
+    yield findings.synchronisation(*kernel_clock.read())
     yield findings.open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
     yield _metrics_port(settings, running)
     yield from _kafka(settings, running)
@@ -399,22 +399,15 @@ async def _ask_exchange(settings: Settings) -> list[Finding]:
         "see whether this machine reaches the exchange; some refuse addresses of other"
         " countries: EXCHANGE_PROXY"
     )
-    rest = Rest(
-        settings.rest_url(exchange.name) or exchange.rest_url,
-        proxy=settings.exchange_proxy,
-        headers=exchange.rest_headers,
-    )
+    rest = Rest.of(exchange, settings)
     known: list[Market] = []
     try:
-        started_s = time.time()
         listed = storable(exchange.parse_markets(await rest.get(exchange.markets_path)))
         markets = listed.markets
-        middle_s = (started_s + time.time()) / 2
         found.append(ok("exchange REST", f"answers and has {len(markets):,} spot markets"))
-        if rest.date:
-            # The header has whole seconds, so the time is half a second later on average.
-            told_s = parsedate_to_datetime(rest.date).timestamp() + 0.5
-            found.append(findings.clock("clock", middle_s - told_s, "the exchange's"))
+        offset = rest.clock_offset.estimate(time.monotonic())
+        seconds, uncertainty_s = offset or (None, 0.0)
+        found.append(findings.exchange_clock("exchange clock", seconds, uncertainty_s))
         known, unknown = chosen(markets, settings.symbols)
         found += _set_aside(listed.malformed, unknown)
     except (RadarError, ValueError) as error:

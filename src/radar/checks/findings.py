@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from radar.clock import MOST_OFFSET_S
 from radar.process import LEAST_OPEN_FILES
 from radar.status.judgement import MOST_SKEW_S
 from radar.text import printable
@@ -21,6 +22,7 @@ class State(StrEnum):
     """How bad a finding is."""
 
     OK = "ok"
+    UNKNOWN = "unknown"  # there is no evidence
     WARNING = "warning"  # it works, but not as well or not for long
     PROBLEM = "problem"  # a service does not work, or messages will be lost
 
@@ -101,6 +103,43 @@ def open_files(soft: int, hard: int) -> Finding:
             remedy = "raise the hard limit of this user (limits.conf, LimitNOFILE= of systemd)"
         return warning("open files", f"a process may open {soft:,} only", remedy)
     return ok("open files", f"a process may open {soft:,}")
+
+
+_SYNCHRONISE = (
+    "run a time service: `timedatectl set-ntp true`, or chrony; in a container, on its host"
+)
+
+
+def unknown(check: str, detail: str, remedy: str) -> Finding:
+    """Return a finding without evidence; the remedy is how to get some."""
+    return Finding(check, State.UNKNOWN, detail, remedy)
+
+
+def synchronisation(is_synchronised: bool | None, max_error_s: float, why_unknown: str) -> Finding:
+    """Judge whether a time service keeps this machine's clock right, as the kernel says."""
+    check = "clock synchronisation"
+    if is_synchronised is None:
+        remedy = "ask the host's time service: `timedatectl`, `chronyc tracking`"
+        return unknown(check, f"the kernel does not say ({why_unknown})", remedy)
+    if not is_synchronised:
+        return warning(check, "no time service synchronises this machine's clock", _SYNCHRONISE)
+    detail = f"a time service keeps the clock right to {max_error_s:.3f} s"
+    return (
+        warning(check, detail, _SYNCHRONISE) if max_error_s > MOST_OFFSET_S else ok(check, detail)
+    )
+
+
+def exchange_clock(check: str, offset_s: float | None, uncertainty_s: float) -> Finding:
+    """Judge how far this machine's clock is ahead of an exchange's; None: unknown."""
+    if offset_s is None:
+        remedy = "check this machine's clock otherwise: `timedatectl`"
+        return unknown(check, "the exchange's answers carry no time", remedy)
+    where = "ahead of" if offset_s > 0 else "behind"
+    detail = f"{abs(offset_s):.1f} s {where} the exchange's, ± {uncertainty_s:.1f} s"
+    if (least_s := abs(offset_s) - uncertainty_s) <= MOST_OFFSET_S:
+        return ok(check, detail)
+    judge = problem if least_s > MOST_SKEW_S else warning
+    return judge(check, detail, _SYNCHRONISE)
 
 
 def clock(check: str, ahead_s: float, other: str, tolerance_s: float = MOST_SKEW_S) -> Finding:

@@ -16,10 +16,23 @@ from radar.store.queries import checks as queries
 DAY_S = 86_400
 # A shorter measurement says little about a day.
 LEAST_S = 60.0
-# The share of the bytes that ClickHouse keeps; docs/raw-frames.md has the measurement.
-TYPICAL_SHARE = 0.15
-_METRIC = "radar_frame_bytes_total"
+# The disk that a frame takes in ClickHouse; docs/raw-frames.md has the measurement.
+BYTES_OF_A_FRAME = 40
+SHARE_OF_BYTES = 0.04
+_FRAMES, _BYTES = "radar_frames_total", "radar_frame_bytes_total"
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+class Received(NamedTuple):
+    """The frames that producers receive in a second."""
+
+    frames: float = 0.0
+    bytes: float = 0.0
+
+    @property
+    def disk_bytes(self) -> float:
+        """The disk that it takes, about."""
+        return self.frames * BYTES_OF_A_FRAME + self.bytes * SHARE_OF_BYTES
 
 
 class Recorded(NamedTuple):
@@ -44,18 +57,18 @@ def frame_cost(settings: Settings, store: Store) -> Finding:
         QueryFailed: ClickHouse refuses the query, or the table is missing.
     """
     recorded = _recorded(store)
-    return describe(settings, recorded, {} if recorded else _received_per_s(settings))
+    return describe(settings, recorded, {} if recorded else _received(settings))
 
 
 def describe(
-    settings: Settings, recorded: Recorded | None, received_per_s: Mapping[str, float]
+    settings: Settings, recorded: Recorded | None, received: Mapping[str, Received]
 ) -> Finding:
     """Describe the cost.
 
     Args:
         settings: The options.
         recorded: The recorded frames; None: too few.
-        received_per_s: Bytes a second that producers receive, by dataset.
+        received: The frames that producers receive in a second, by dataset.
     """
     option, days = f"RECORD_FRAMES={settings.record_frames}", settings.frames_retention_days
     if recorded is not None:
@@ -67,19 +80,20 @@ def describe(
             f" {_size(disk_bytes * days)} in {days} days (FRAMES_RETENTION_DAYS); measured over"
             f" {recorded.seconds / 3600:.1f} h",
         )
-    if not received_per_s:
+    if not received:
         return ok(
             "frames",
             f"{option}; the cost of a day is unknown: no producer that answers has run for a"
             " minute, and no frames are recorded",
         )
-    all_bytes = sum(received_per_s.values()) * DAY_S
-    trades_bytes = received_per_s.get(TRADES.name, 0.0) * DAY_S
+    day_bytes = sum(each.bytes for each in received.values()) * DAY_S
+    disk_bytes = sum(each.disk_bytes for each in received.values()) * DAY_S
+    trades_bytes = received.get(TRADES.name, Received()).disk_bytes * DAY_S
     return ok(
         "frames",
-        f"{option}; RECORD_FRAMES=all would take about {_size(all_bytes * TYPICAL_SHARE)} of disk"
-        f" a day, RECORD_FRAMES=trades {_size(trades_bytes * TYPICAL_SHARE)}: producers receive"
-        f" {_size(all_bytes)} of frames a day, and about {TYPICAL_SHARE:.0%} of it is left",
+        f"{option}; RECORD_FRAMES=all would take about {_size(disk_bytes)} of disk a day, and"
+        f" RECORD_FRAMES=trades {_size(trades_bytes)}: producers receive {_size(day_bytes)} of"
+        " frames a day",
     )
 
 
@@ -93,22 +107,26 @@ def _recorded(store: Store) -> Recorded | None:
     return Recorded(frame_bytes, float(seconds), int(table_bytes) / int(all_bytes))
 
 
-def _received_per_s(settings: Settings) -> dict[str, float]:
+def _received(settings: Settings) -> dict[str, Received]:
     """Return the rates of the producers that answer, since they started."""
-    found: dict[str, float] = defaultdict(float)
+    found: dict[str, Received] = defaultdict(Received)
     for process in find(settings).processes:
         if not process.port:
             continue
         try:
-            sample = read(process.host, process.port, (_METRIC, STARTED_AT[0])).sample
+            sample = read(process.host, process.port, (_FRAMES, _BYTES, STARTED_AT[0])).sample
         except OSError:
             continue
         lasted_s = time.time() - sample.get(STARTED_AT, time.time())
         if lasted_s < LEAST_S:
             continue
-        for (metric, dataset), value in sample.items():
-            if metric == _METRIC:
-                found[dataset] += value / lasted_s
+        for (metric, dataset), size_bytes in sample.items():
+            if metric == _BYTES:
+                frames = sample.get((_FRAMES, dataset), 0.0) / lasted_s
+                known = found[dataset]
+                found[dataset] = Received(
+                    known.frames + frames, known.bytes + size_bytes / lasted_s
+                )
     return dict(found)
 
 

@@ -15,6 +15,7 @@ from radar.cli.arguments import (
     settings_for,
 )
 from radar.cli.services import require
+from radar.clock import utc_text
 
 if TYPE_CHECKING:
     from radar.producer.history import Period, Report
@@ -103,7 +104,8 @@ def period_of(first: str, last: str, now: datetime) -> "Period":
     period = Period(int(begin.timestamp()) * 1_000_000, int(end.timestamp()) * 1_000_000)
     if begin >= now:
         raise InvalidPeriod(
-            f"--from {_text(period.begin_us)} is in the future: it is {now:%Y-%m-%dT%H:%M:%SZ} now"
+            f"--from {_text(period.begin_us)} is in the future:"
+            f" it is {utc_text(now.timestamp())} now"
         )
     if end > now:
         raise InvalidPeriod(
@@ -151,4 +153,4 @@ def _problems(report: "Report") -> list[str]:
 
 
 def _text(time_us: int) -> str:
-    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return utc_text(time_us // 1_000_000)

@@ -3,6 +3,7 @@
     0  fine
     1  a problem: an object is missing, stuck or refused, or a service does not answer
     2  wrong usage or configuration: the operator can correct the call
+    3  `radar reconcile`: some time cannot be verified
 
 Commands raise a `RadarError` or `typer.Exit`; none of them writes an error itself.
 """

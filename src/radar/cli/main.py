@@ -6,7 +6,6 @@ Each command imports its own modules, so that help and completion are quick.
 from radar import early_signals
 
 # isort: split
-import shutil
 import signal
 import sys
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, reparse, replay, restore, skip
+from radar.cli import backfill, dlq, failures, reconcile, reparse, replay, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -33,11 +32,12 @@ from radar.cli.arguments import (
 )
 from radar.cli.arguments import dataset_named as _dataset
 from radar.cli.arguments import settings_for as _settings
+from radar.cli.running import addresses, addresses_of_running, dashboard_address, summary_text
 from radar.cli.services import require
 from radar.text import host_port
 
 if TYPE_CHECKING:
-    from radar.local.pipeline import Pipeline, RunSummary
+    from radar.local.pipeline import Pipeline
     from radar.settings import Settings
 
 # Of the simulated exchange; more than any real one has.
@@ -53,12 +53,13 @@ app = typer.Typer(
     help="Record cryptocurrency markets and never lose a message:"
     " exchange WebSocket → Kafka → ClickHouse.",
     epilog="Options come from the environment and .env; `radar config` shows them."
-    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration.",
+    " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration, 3 not verifiable.",
 )
 app.add_typer(dlq.app, name="dlq")
 app.command()(backfill.backfill)
 app.command()(replay.replay)
 app.command()(reparse.reparse)
+app.command()(reconcile.reconcile)
 app.command()(skip.skip)
 app.command()(restore.restore)
 app.command()(restore.acknowledge)
@@ -94,7 +95,7 @@ def main() -> None:
     from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
-    lasting = sys.argv[1:2] and sys.argv[1] in LASTING
+    lasting = sys.argv[1:2] and (sys.argv[1] in LASTING or "--follow" in sys.argv)
     early_signals.leave_on_signals()
     if not lasting:
         early_signals.interrupt_again()
@@ -161,12 +162,13 @@ def up(
     from rich.console import Console
 
     failures.need_extra("local")
-    from radar.local.pipeline import Simulation, prepare_data_directory, run
+    from radar.local import data_directory
+    from radar.local.pipeline import Simulation, run
     from radar.telemetry import logs
     from radar.ui.terminal.run import show_up
 
     settings = load_options()
-    data_dir = prepare_data_directory(settings, simulated=simulate)
+    data_dir = data_directory.prepare(settings, simulated=simulate)
     logs.configure(settings, "radar", directory=data_dir / "logs")
     simulation = (
         Simulation(seed, markets, trades_per_second, depth_per_second) if simulate else None
@@ -175,11 +177,11 @@ def up(
 
     async def show(pipeline: "Pipeline") -> None:
         title = "simulated exchange" if simulate else ", ".join(settings.exchanges)
-        addresses, watch = _addresses(pipeline), pipeline.watch
-        await show_up(console, title, addresses, watch, lambda: pipeline.processes)
+        shown = addresses(pipeline)
+        await show_up(console, title, shown, pipeline.watch, lambda: pipeline.processes)
 
     summary = asyncio.run(run(settings, simulation, duration, show, join=join))
-    console.print(_summary(summary), highlight=False, markup=False, soft_wrap=True)
+    console.print(summary_text(summary), highlight=False, markup=False, soft_wrap=True)
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -206,6 +208,9 @@ def simulate(
         float,
         typer.Option(min=0, max=10, help="Distribution of trades over markets; 0: equal, 1: Zipf."),
     ] = 1,
+    clock_ahead: Annotated[
+        float, typer.Option(help="Seconds by which its clock is ahead; negative: behind.")
+    ] = 0,
     recent_trades: Annotated[
         int, typer.Option(min=0, help="Trades per market that REST returns.")
     ] = 200,
@@ -251,6 +256,7 @@ def simulate(
             depth_per_s=depth_per_second,
             twin_share=twin_share,
             skew=skew,
+            clock_ahead_s=clock_ahead,
             recent_trades=recent_trades,
             history_trades=history_trades,
             resend_count=resend,
@@ -322,7 +328,7 @@ def dashboard(
     settings = _settings(
         "dashboard", **{name: value for name, value in given.items() if value is not None}
     )
-    run(settings, lambda url: typer.echo(f"dashboard: {_login(settings, url)}"))
+    run(settings, lambda url: typer.echo(f"dashboard: {dashboard_address(settings, url)}"))
 
 
 @app.command()
@@ -487,7 +493,7 @@ def monitor() -> None:
         raise ConfigurationError("monitor needs a terminal: use radar status elsewhere")
 
     settings = load_options()
-    run(settings, _addresses_of_running(settings))
+    run(settings, addresses_of_running(settings))
 
 
 @app.command()
@@ -667,10 +673,11 @@ def coverage(
     ] = "7d",
     as_json: AsJson = False,
 ) -> None:
-    """Report how much of each day each market was recorded, and its gaps.
+    """Report how much of each day each market was recorded and proven, and its gaps.
 
-    `complete` also counts the gaps that backfill closed. The views `coverage` and `symbol_gaps`
-    hold the same numbers. Name a market to list its single gaps.
+    `complete` also counts the gaps that backfill closed. The other shares are those of the examined
+    time: `radar reconcile` examines it. The views `coverage`, `completeness` and `symbol_gaps` hold
+    the same numbers. Name a market to list its single gaps.
     """
     from datetime import UTC, datetime, time
 
@@ -678,6 +685,7 @@ def coverage(
     from radar.cli.arguments import parse_since
     from radar.reading.recorded import check_markets, check_period
     from radar.store.client import Store
+    from radar.store.proofs import completeness
 
     settings = _settings("coverage")
     chosen = (
@@ -692,12 +700,13 @@ def coverage(
         check_markets(store.rows, chosen[1])
         days = module.coverage(store, *chosen)
         gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
+        proven = completeness(store, *chosen)
     finally:
         store.close()
     if as_json:
-        say_json(module.facts(days, gaps))
+        say_json(module.facts(days, gaps, proven))
     else:
-        say(*module.describe(days, gaps))
+        say(*module.describe(days, gaps, proven))
 
 
 @app.command()
@@ -758,14 +767,14 @@ def reset(
     ] = False,
 ) -> None:
     """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs."""
-    from radar.local.pipeline import check_unused, data_directory, delete_data
+    from radar.local import data_directory
 
     settings = _settings("reset")
-    directory = data_directory(settings, simulated=simulated)
-    check_unused(directory)
+    directory = data_directory.path_of(settings, simulated=simulated)
+    data_directory.check_unused(directory)
     if not yes:
         confirm(f"Delete everything in {directory}?")
-    delete_data(directory)
+    data_directory.delete(directory)
     typer.echo(f"deleted {directory}")
 
 
@@ -836,18 +845,6 @@ def version() -> None:
     typer.echo(f"radar {__version__}")
 
 
-def _login(settings: "Settings", url: str) -> str:
-    """Return the address of the dashboard, with the token only on a terminal."""
-    from urllib.parse import urlsplit
-
-    from radar.ui.web.address import login_url
-
-    if not sys.stdout.isatty():
-        return url
-    parts = urlsplit(url)
-    return login_url(settings, parts.hostname or "", parts.port or 0)
-
-
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
@@ -858,92 +855,6 @@ def _running_ledgers(settings: "Settings") -> list[Path]:
     running = running_pipeline(settings.radar_data_dir)
     if running is None or not running["simulated"]:
         return []
-    from radar.local.pipeline import LEDGERS, data_directory
+    from radar.local import data_directory
 
-    return sorted(data_directory(settings, simulated=True).glob(LEDGERS))
-
-
-def _addresses(pipeline: "Pipeline") -> list[tuple[str, str]]:
-    from radar.addresses import url
-
-    broker, database, dashboard = pipeline.broker, pipeline.database, pipeline.dashboard
-    foreign = {True: "", False: " (not ours)"}
-    where = url(dashboard.host, dashboard.port) if dashboard else ""
-    return [
-        *([("Dashboard", _login(pipeline.settings, where))] if dashboard else []),
-        ("Kafka", f"{host_port(broker.host, broker.port)}{foreign[broker.embedded]}"),
-        ("ClickHouse", f"{url(database.host, database.port)}{foreign[database.embedded]}"),
-        *_examples(pipeline.settings, embedded=database.embedded),
-        ("Logs", str(pipeline.data_dir / "logs")),
-    ]
-
-
-def _addresses_of_running(settings: "Settings") -> list[tuple[str, str]]:
-    """Return the addresses of the `radar up` that runs on this machine; none without one."""
-    from radar.status.deployment import find
-
-    found = find(settings)
-    if found.started_at_s is None:
-        return []
-    return [
-        *([("Dashboard", _login(settings, found.dashboard))] if found.dashboard else []),
-        ("Kafka", found.kafka),
-        ("ClickHouse", f"http://{found.clickhouse}"),
-        *_examples(settings, embedded=True),
-        ("Logs", str(found.log_dir)),
-    ]
-
-
-def _examples(settings: "Settings", *, embedded: bool) -> list[tuple[str, str]]:
-    """Return example queries, for a terminal and for another client."""
-    sql = f'{_command()} query "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"'
-    where = f"http://{host_port(settings.clickhouse_host, settings.clickhouse_port)}/"
-    curl = f'curl -u "{settings.clickhouse_user}:$({_command()} password)" {where}'
-    return [("SQL", sql), *([("Password", curl)] if embedded else [])]
-
-
-def _command() -> str:
-    """Return the path by which this command was called, to show it in examples."""
-    called = Path(sys.argv[0])
-    return "radar" if called.name != "radar" or shutil.which("radar") else str(called)
-
-
-def _summary(summary: "RunSummary") -> str:
-    from radar.local.stopping import describe
-
-    lines = [f"ran for {summary.duration_s:.0f} s"]
-    if (trades := summary.trades) is not None:
-        lines.append(
-            f"trades: sent by the exchange {trades.sent:,}, stored {trades.stored:,}"
-            f" ({trades.fetched:,} of them only over REST), lost {trades.lost:,},"
-            f" duplicates {trades.unexpected:,}"
-        )
-    if (depth := summary.depth) is not None:
-        lines.append(
-            f"depth: {depth.snapshots:,} snapshots of {depth.books_stored:,} of {depth.books:,}"
-            f" books (a market's side), at most {depth.longest_interval_s:.1f} s apart"
-        )
-    waiting, letters = (
-        "unknown" if count is None else f"{count:,}"
-        for count in (summary.left.messages, summary.dead_letters)
-    )
-    lines.append(f"waiting in Kafka {waiting}, dead letters {letters}")
-    if waiting != "0":
-        lines.append(
-            f"{describe(summary.left)}; they stay in Kafka, and the next start stores them"
-        )
-    lines += summary.notes
-    if summary.invalid_frames:
-        lines.append(
-            f"invalid frames of the exchange {summary.invalid_frames:,}, not stored"
-            " (the producers' logs show the first of each connection)"
-        )
-    if summary.restarts:
-        restarts = ", ".join(f"{name} {count}×" for name, count in summary.restarts.items())
-        lines.append(f"restarted: {restarts}")
-    lines.append(
-        "everything that was produced is stored"
-        if summary.complete
-        else "NOT everything that was produced is stored"
-    )
-    return "\n".join(lines)
+    return sorted(data_directory.path_of(settings, simulated=True).glob(data_directory.LEDGERS))

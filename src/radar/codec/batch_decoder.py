@@ -71,9 +71,9 @@ _TRADE_TIMES = re.split(
 )
 _TRADE_TIMES_BYTES = sum(map(len, _TRADE_TIMES))
 _SEQUENCE_NAME = b'","sequence":'
-_TRADE_END = re.split(rb"(0+)", b',"event_time_us":0000000000000000}')
+_TRADE_END = re.split(rb"(0+)", b',"event_time_us":0000000000000000,"set_back_us":')
 _TRADE_END_BYTES = sum(map(len, _TRADE_END))
-_TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE, _NATIVE_QUOTE = 50, 32, 36, 44
+_TRADE_QUOTES, _PRICE_QUOTE, _AMOUNT_QUOTE, _NATIVE_QUOTE = 52, 32, 36, 44
 _MAX_NATIVE_BYTES = 64
 _IN_NATIVE_IDS = np.zeros(256, np.bool_)
 _IN_NATIVE_IDS[
@@ -85,8 +85,8 @@ _PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
 _DEPTH_TIME = re.split(rb"(0+)", b'],"received_at_us":0000000000000000,"event_time_us":')
 _DEPTH_TIME_BYTES = sum(map(len, _DEPTH_TIME))
 _BOOK_SEQUENCE_NAME, _VERIFIED_NAME = b',"sequence":', b',"verified":'
-_TRUE, _FALSE = b"true}", b"false}"
-_DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 38, 26, 28, 30
+_TRUE, _FALSE = b'true,"set_back_us":', b'false,"set_back_us":'
+_DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 40, 26, 28, 30
 _BOOK_SEQUENCE_QUOTE, _VERIFIED_QUOTE = 34, 36
 
 
@@ -113,6 +113,7 @@ class _Trades(NamedTuple):
     native_ids: StringColumn | Sequence[str]
     sequences: NDArray[np.int64]
     event_times_us: NDArray[np.int64]
+    set_back_us: NDArray[np.int64]
 
 
 class _Heads:
@@ -178,6 +179,7 @@ class TradeColumns:
             Column("native_id", "String", trades.native_ids),
             Column("native_sequence", "UInt64", trades.sequences.astype(np.uint64)),
             Column("event_time_us", "DateTime64(6, 'UTC')", trades.event_times_us),
+            _set_back_column(trades.set_back_us),
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Trades:
@@ -185,16 +187,16 @@ class TradeColumns:
         start = grid.rows(grid.starts, _ID_END)
         byte_grid.check(start[:, : len(_TRADE_START)], _TRADE_START)
         quotes = grid.places(b'"', _TRADE_QUOTES)
-        ends = grid.ends - _TRADE_END_BYTES
+        # Only digits follow the last quote, as the reading of `set_back_us` checks.
+        set_back_at = quotes[:, -1] + 2
+        ends = set_back_at - _TRADE_END_BYTES
         price_opens, price_closes = quotes[:, _PRICE_QUOTE], quotes[:, _PRICE_QUOTE + 1]
         amount_opens, amount_closes = quotes[:, _AMOUNT_QUOTE], quotes[:, _AMOUNT_QUOTE + 1]
         native_opens, native_closes = quotes[:, _NATIVE_QUOTE], quotes[:, _NATIVE_QUOTE + 1]
         # The last quotes stand where they belong, so all rows are of one message each.
-        if (
-            (native_opens != amount_closes + _TRADE_TIMES_BYTES - 1).any()
-            or (amount_opens != price_closes + len(_AMOUNT_NAME) - 1).any()
-            or (quotes[:, -2] != ends + 1).any()
-        ):
+        if (native_opens != amount_closes + _TRADE_TIMES_BYTES - 1).any() or (
+            amount_opens != price_closes + len(_AMOUNT_NAME) - 1
+        ).any():
             raise Unusual
         grid.check(price_closes, _AMOUNT_NAME)
         event_times, received = byte_grid.numbers(
@@ -203,6 +205,7 @@ class TradeColumns:
         grid.check(native_closes, _SEQUENCE_NAME)
         sequences = grid.integers(native_closes + len(_SEQUENCE_NAME), ends)
         (event_times_us,) = byte_grid.numbers(grid.rows(ends, _TRADE_END_BYTES), _TRADE_END)
+        set_back_us = _set_back(grid, set_back_at, received)
         native_ids = grid.texts(native_opens + 1, native_closes)
         if (
             native_ids.lengths.max() > _MAX_NATIVE_BYTES
@@ -238,6 +241,7 @@ class TradeColumns:
             native_ids,
             sequences,
             event_times_us,
+            set_back_us,
         )
 
 
@@ -262,6 +266,7 @@ def _decoded_trades(values: Sequence[bytes]) -> _Trades:
         [message.native_id for message in messages],
         _integers([message.sequence for message in messages]),
         _integers([message.exact_event_time_us for message in messages]),
+        _integers([message.set_back_us for message in messages]),
     )
 
 
@@ -281,6 +286,7 @@ class _Snapshots(NamedTuple):
     event_times_us: NDArray[np.int64]
     sequences: NDArray[np.int64]
     verified: NDArray[np.bool_]
+    set_back_us: NDArray[np.int64]
 
 
 class DepthColumns:
@@ -309,6 +315,7 @@ class DepthColumns:
             Column("event_time", "DateTime64(6, 'UTC')", snapshots.event_times_us),
             Column("sequence", "UInt64", snapshots.sequences.astype(np.uint64)),
             Column("verified", "Bool", snapshots.verified),
+            _set_back_column(snapshots.set_back_us),
         ]
 
     def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
@@ -316,8 +323,10 @@ class DepthColumns:
         quotes = grid.places(b'"', _DEPTH_QUOTES)
         ends = quotes[:, _RECEIVED_QUOTE] - 2
         verified_names = quotes[:, _VERIFIED_QUOTE] - 1
-        verified = self._verified(grid, verified_names)
+        set_back_at = quotes[:, -1] + 2
+        verified = self._verified(grid, verified_names, set_back_at)
         (received,) = byte_grid.numbers(grid.rows(ends, _DEPTH_TIME_BYTES), _DEPTH_TIME)
+        set_back_us = _set_back(grid, set_back_at, received)
         sequence_names = quotes[:, _BOOK_SEQUENCE_QUOTE] - 1
         event_times = grid.integers(ends + _DEPTH_TIME_BYTES, sequence_names)
         grid.check(sequence_names, _BOOK_SEQUENCE_NAME)
@@ -377,18 +386,21 @@ class DepthColumns:
             event_times,
             sequences,
             verified,
+            set_back_us,
         )
 
-    def _verified(self, grid: byte_grid.ByteGrid, names: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Read the last member of each value; it ends where the value ends."""
+    def _verified(
+        self, grid: byte_grid.ByteGrid, names: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Read the words between the names and the ends, and the name of the next member."""
         grid.check(names, _VERIFIED_NAME)
-        left = grid.ends - names - len(_VERIFIED_NAME)
+        left = ends - names - len(_VERIFIED_NAME)
         verified: NDArray[np.bool_] = left == len(_TRUE)
         if not (verified | (left == len(_FALSE))).all():
             raise Unusual
         for word, rows in ((_TRUE, verified), (_FALSE, ~verified)):
             if rows.any():
-                grid.check(grid.ends[rows] - len(word), word)
+                grid.check(ends[rows] - len(word), word)
         return verified
 
     def _numbers(self, lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -426,7 +438,24 @@ def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
         _integers([message.event_time_us for message in messages]),
         _integers([message.sequence for message in messages]),
         np.array([message.verified for message in messages], np.bool_),
+        _integers([message.set_back_us for message in messages]),
     )
+
+
+def _set_back(
+    grid: byte_grid.ByteGrid, starts: NDArray[np.int64], received: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Read the last member of each value, `set_back_us`."""
+    ends = grid.ends - 1
+    grid.check(ends, b"}")
+    found = grid.integers(starts, ends)
+    if (received + found).max() >= message_format.MAX_TIME_MS * 1000:
+        raise Unusual
+    return found
+
+
+def _set_back_column(set_back_us: NDArray[np.int64]) -> Column:
+    return Column("set_back_us", "UInt64", set_back_us.astype(np.uint64))
 
 
 class ColumnOfField(Protocol):

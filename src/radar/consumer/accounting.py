@@ -168,6 +168,12 @@ def _generation(s: Situation) -> int:
     )
 
 
+def _plan_at(s: Situation, committed: int) -> Plan | None:
+    """Return the plan beside the committed offset; None if it is of another offset."""
+    plan = s.metadata.plan if s.metadata else None
+    return plan if plan is not None and plan.lo == committed else None
+
+
 def _former(s: Situation) -> Former | None:
     """Return how far the topic was read before it was recreated; None if it was not."""
     if s.metadata is not None and s.metadata.topic_id is not None:
@@ -179,16 +185,12 @@ def _former(s: Situation) -> Former | None:
 
 def _recreated(s: Situation, old: Former) -> Decision:
     last = max(old.next_offset, (s.former_end or 0) - 1)
-    gap = DeliveryGap(
-        s.partition,
-        old.next_offset,
-        last,
+    reason = (
         "the topic was deleted and created again; Kafka does not say which messages of the old"
-        " one were not stored",
-        RECREATED,
-        old.topic_id,
-        OPEN,
-        UNKNOWN,
+        " one were not stored"
+    )
+    gap = _gap(s, old.next_offset, last, RECREATED, reason)._replace(
+        topic_id=old.topic_id, extent=UNKNOWN
     )
     # Until the new ID was seen, messages of the new topic may have been stored from here on.
     maybe = max(s.committed or 0, s.progress.next_offset if s.progress else 0, old.next_offset)
@@ -209,16 +211,11 @@ def _from_low(s: Situation, generation: int, maybe_stored_to: int, notice: str) 
 
 
 def _deleted(s: Situation, first: int, last: int) -> DeliveryGap:
-    return DeliveryGap(
-        s.partition,
-        first,
-        last,
-        "Kafka deleted the messages before they were stored",
-        DELETED,
-        s.topic_id,
-        OPEN,
-        EXACT,
-    )
+    return _gap(s, first, last, DELETED, "Kafka deleted the messages before they were stored")
+
+
+def _gap(s: Situation, first: int, last: int, cause: str, reason: str) -> DeliveryGap:
+    return DeliveryGap(s.partition, first, last, reason, cause, s.topic_id, OPEN, EXACT)
 
 
 def _ordered(s: Situation, order: Order, decision: Decision) -> Decision:
@@ -254,18 +251,8 @@ def _truncated(s: Situation, committed: int) -> Decision:
     stored_to = max(committed, s.progress.next_offset if s.progress else 0)
     gaps = []
     if (s.former_end or 0) > stored_to:
-        gaps.append(
-            DeliveryGap(
-                s.partition,
-                stored_to,
-                (s.former_end or 0) - 1,
-                "Kafka lost the end of its log before it was stored",
-                TRUNCATED,
-                s.topic_id,
-                OPEN,
-                EXACT,
-            )
-        )
+        reason = "Kafka lost the end of its log before it was stored"
+        gaps.append(_gap(s, stored_to, (s.former_end or 0) - 1, TRUNCATED, reason))
     return Decision(
         s.low,
         _generation(s) + 1,
@@ -278,9 +265,7 @@ def _truncated(s: Situation, committed: int) -> Decision:
 def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
     """Decide from an offset that radar committed for this topic."""
     generation = _generation(s)
-    plan = s.metadata.plan if s.metadata else None
-    if plan is not None and plan.lo != committed:
-        plan = None
+    plan = _plan_at(s, committed)
     known = s.progress.next_offset if s.progress else 0
     # The worker records progress every few seconds. The newest row is no proof for those before it:
     # a worker may have stored it after an older copy replaced the database. Bad messages are no
@@ -290,18 +275,8 @@ def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
         start = max(stored_to, s.low)
         gaps = []
         if stored_to < min(start, committed):
-            gaps.append(
-                DeliveryGap(
-                    s.partition,
-                    stored_to,
-                    min(start, committed) - 1,
-                    "the database is an older copy, and Kafka has deleted the messages since",
-                    RESTORED,
-                    s.topic_id,
-                    OPEN,
-                    EXACT,
-                )
-            )
+            reason = "the database is an older copy, and Kafka has deleted the messages since"
+            gaps.append(_gap(s, stored_to, min(start, committed) - 1, RESTORED, reason))
         if committed < s.low:
             gaps.append(_deleted(s, committed, s.low - 1))
         return Decision(
@@ -315,13 +290,7 @@ def _own_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
     if s.low > committed:
         gaps = [_deleted(s, accounted_to, s.low - 1)] if accounted_to < s.low else []
         notice = f"Kafka deleted offsets {committed} to {s.low - 1}"
-        return Decision(
-            s.low,
-            generation,
-            accounted_to - 1,
-            gaps=gaps,
-            notice=notice,
-        )
+        return Decision(s.low, generation, accounted_to - 1, gaps=gaps, notice=notice)
     if known > s.high:
         # A broker came back with an older log and the committed offsets that belong to it.
         decision = _truncated(s, known)
@@ -339,9 +308,7 @@ def _rows_end(rows: StoredRows, first: int, end: int) -> int:
 def _foreign_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
     """Decide from an offset of another tool, or of a radar that wrote no metadata."""
     generation = _generation(s)
-    plan = s.metadata.plan if s.metadata else None
-    if plan is not None and plan.lo != committed:
-        plan = None
+    plan = _plan_at(s, committed)
     if s.progress is None:
         if committed and rows.last(0, max(committed, s.high)) is None and not plan:
             return _from_low(
@@ -363,18 +330,8 @@ def _foreign_commit(s: Situation, committed: int, rows: StoredRows) -> Decision:
     stored_to = _rows_end(rows, known, committed)
     gaps, start = [], max(committed, s.low)
     if stored_to < committed:
-        gaps.append(
-            DeliveryGap(
-                s.partition,
-                stored_to,
-                committed - 1,
-                "the group was set forward over messages that were not stored",
-                MOVED,
-                s.topic_id,
-                OPEN,
-                EXACT,
-            )
-        )
+        reason = "the group was set forward over messages that were not stored"
+        gaps.append(_gap(s, stored_to, committed - 1, MOVED, reason))
     if committed < s.low:
         gaps.append(_deleted(s, committed, s.low - 1))
     notice = f"the group was set forward from offset {stored_to} to {committed}" if gaps else ""

@@ -21,7 +21,7 @@ BLOCK_BYTES = 8 * 1024 * 1024
 _PLAN = re.compile(r"P\|(?a:\d{1,19})\|(?a:\d{1,19})")
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """When a block is due, and how large it may be.
 
     Attributes:
@@ -134,7 +134,7 @@ class Batch:
     """The messages of one partition that are not planned yet, in order."""
 
     def __init__(
-        self, limits: Limits, decode: Callable[[Messages], Chunk], planned: Plan | None = None
+        self, limits: BatchLimits, decode: Callable[[Messages], Chunk], planned: Plan | None = None
     ) -> None:
         """Start empty.
 

@@ -26,7 +26,7 @@ from radar.consumer.context import Context
 from radar.consumer.insert_request import InsertRequest, send_next, whole
 from radar.consumer.messages import Messages
 from radar.consumer.offsets import Offsets
-from radar.consumer.partition import CrashPoint, PartitionState, Step
+from radar.consumer.partition import AssignedPartition, CrashPoint, Step
 from radar.errors import BlockTooLarge, InsertCutOff, InvalidMessage, StoreRejected
 from radar.telemetry import metrics
 
@@ -48,20 +48,20 @@ class Inserter:
         self._offsets = offsets
         self._block_limit = BlockLimit()
 
-    def begin(self, state: PartitionState, block: InsertBlock, step: Step) -> None:
+    def begin(self, state: AssignedPartition, block: InsertBlock, step: Step) -> None:
         """Take a block through its steps, from `step` on."""
         state.block, state.step = block, step
         state.attempts, state.rejected_commits, state.retry_at_s, state.cut_off = 0, 0, 0.0, 0
         self.start_over(state, block)
 
-    def start_over(self, state: PartitionState, block: InsertBlock) -> None:
+    def start_over(self, state: AssignedPartition, block: InsertBlock) -> None:
         """Insert a block again, from its first row on."""
         state.requests = whole(
             self._dataset, state.topic_id, state.partition, block, state.generation
         )
         state.rejected = []
 
-    def fitting(self, state: PartitionState, block: InsertBlock) -> InsertBlock:
+    def fitting(self, state: AssignedPartition, block: InsertBlock) -> InsertBlock:
         """Divide a block that is larger than a lately refused one."""
         self._block_limit.raise_if_due(BLOCK_BYTES, time.monotonic())
         limit_bytes = self._block_limit.limit_bytes
@@ -75,7 +75,7 @@ class Inserter:
         return block
 
     def divide_refused(
-        self, state: PartitionState, block: InsertBlock, error: BlockTooLarge | InsertCutOff
+        self, state: AssignedPartition, block: InsertBlock, error: BlockTooLarge | InsertCutOff
     ) -> InsertBlock:
         """Divide a block that is too large; the caller plans its first half next.
 
@@ -112,7 +112,7 @@ class Inserter:
         )
         return self._divide(state, block)
 
-    def _divide(self, state: PartitionState, block: InsertBlock) -> InsertBlock:
+    def _divide(self, state: AssignedPartition, block: InsertBlock) -> InsertBlock:
         """Divide a block into two, each with a plan of its own; return the first.
 
         The plan of the first half replaces the committed plan before any half is inserted. A worker
@@ -128,7 +128,7 @@ class Inserter:
         state.attempts = attempts
         return first
 
-    def insert(self, state: PartitionState, block: InsertBlock, turn_ends_s: float) -> bool:
+    def insert(self, state: AssignedPartition, block: InsertBlock, turn_ends_s: float) -> bool:
         """Send the block's remaining requests; False if the turn ended before the last one.
 
         Raises:
@@ -152,7 +152,7 @@ class Inserter:
                 return False
         return True
 
-    def _send(self, state: PartitionState, request: InsertRequest) -> None:
+    def _send(self, state: AssignedPartition, request: InsertRequest) -> None:
         started_s = time.monotonic()
         self._context.expect_store()
         self._context.reached(CrashPoint.DURING_INSERT)
@@ -163,7 +163,7 @@ class Inserter:
             self._insert_missing(state, request)
         metrics.INSERT_SECONDS.labels(self._dataset.name).observe(time.monotonic() - started_s)
 
-    def _insert_missing(self, state: PartitionState, request: InsertRequest) -> None:
+    def _insert_missing(self, state: AssignedPartition, request: InsertRequest) -> None:
         """Insert those messages of a repeated request that are no rows.
 
         Some versions of ClickHouse note a block's name before they store the block. If the server
@@ -205,7 +205,7 @@ class Inserter:
         self._context.expect_store()
         self._store.insert(self._dataset.table, rows(renamed.parts), renamed.name)
 
-    def _missing(self, state: PartitionState, request: InsertRequest) -> Messages:
+    def _missing(self, state: AssignedPartition, request: InsertRequest) -> Messages:
         messages = request.messages
         self._context.expect_store()
         stored = self._store.places(
@@ -216,7 +216,7 @@ class Inserter:
 
 
 def _reject(
-    state: PartitionState, block: InsertBlock, request: InsertRequest, error: StoreRejected
+    state: AssignedPartition, block: InsertBlock, request: InsertRequest, error: StoreRejected
 ) -> None:
     """Make a dead letter of a message that the server refuses."""
     messages = request.messages

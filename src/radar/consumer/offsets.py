@@ -22,7 +22,7 @@ from radar.consumer.delivery_gaps import (
     write_new,
 )
 from radar.consumer.origin import SameOrigin
-from radar.consumer.partition import PartitionState
+from radar.consumer.partition import AssignedPartition
 from radar.consumer.progress import (
     UNRECORDED,
     Known,
@@ -81,19 +81,19 @@ class Offsets:
         self._uptime = ServerUptime(context.store)
         self.next_offsets: dict[int, int] = {}
 
-    def plan(self, state: PartitionState, plan: Plan) -> None:
+    def plan(self, state: AssignedPartition, plan: Plan) -> None:
         """Commit the plan of a block; blocks. See `GroupReader.commit`."""
         self._context.expect_kafka()
         self.commit(state, plan.lo, plan)
         state.planned_at_s = time.monotonic()
 
-    def commit(self, state: PartitionState, offset: int, plan: Plan | None = None) -> None:
+    def commit(self, state: AssignedPartition, offset: int, plan: Plan | None = None) -> None:
         """Commit an offset with the topic that it belongs to; blocks. See `GroupReader.commit`."""
         commit_metadata = state.metadata(offset, plan)
         self._reader.commit(state.partition, offset, str(commit_metadata))
         state.committed, state.commit_metadata = offset, commit_metadata
 
-    def drop_impossible_plan(self, state: PartitionState, now_s: float) -> None:
+    def drop_impossible_plan(self, state: AssignedPartition, now_s: float) -> None:
         """Forget a plan beyond the end of the log.
 
         Only a broker that lost acknowledged messages leaves such a plan. Its offsets may never come
@@ -111,7 +111,7 @@ class Offsets:
             _log.error("plan beyond the end of the log", partition=state.partition, plan=str(plan))
             state.batch.forget_plan()
 
-    def record(self, partitions: Collection[PartitionState]) -> None:
+    def record(self, partitions: Collection[AssignedPartition]) -> None:
         """Record how far partitions are accounted for, where that has changed; blocks.
 
         Raises:
@@ -144,7 +144,7 @@ class Offsets:
         for state in partitions:
             state.progress = changed.get(state.partition, state.progress)
 
-    def check(self, partitions: Mapping[int, PartitionState]) -> None:
+    def check(self, partitions: Mapping[int, AssignedPartition]) -> None:
         """Compare the database's accounts with the worker's own, at intervals.
 
         A partition is accounted for anew in four cases: the topic was recreated, Kafka refuses a
@@ -182,7 +182,7 @@ class Offsets:
         except (StoreUnavailable, QueryFailed) as error:
             _log.warning("cannot check offsets", dataset=self._dataset.name, error=str(error))
 
-    def _notice_restart(self, partitions: Collection[PartitionState]) -> None:
+    def _notice_restart(self, partitions: Collection[AssignedPartition]) -> None:
         """Account anew for every partition if the server was restarted since the last look.
 
         Records are some seconds apart. A copy that is restored from between two of them has the
@@ -196,7 +196,7 @@ class Offsets:
                 _review(state, "database")
 
     def _close_repaired(
-        self, gaps: Sequence[DeliveryGap], partitions: Mapping[int, PartitionState]
+        self, gaps: Sequence[DeliveryGap], partitions: Mapping[int, AssignedPartition]
     ) -> None:
         """Close gaps whose offsets were stored afterwards, and show how many stay open."""
         counts = dict.fromkeys(CAUSES, 0)
@@ -219,7 +219,7 @@ class Offsets:
         for cause, count in counts.items():
             metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(count)
 
-    def account(self, partitions: Collection[PartitionState]) -> None:
+    def account(self, partitions: Collection[AssignedPartition]) -> None:
         """Account for the offsets of partitions that need it and hold no message; blocks."""
         now_s = time.monotonic()
         for state in partitions:
@@ -241,7 +241,7 @@ class Offsets:
                     error=str(error),
                 )
 
-    def _account_for(self, state: PartitionState) -> None:
+    def _account_for(self, state: AssignedPartition) -> None:
         """Decide where a partition goes on, and record each difference before it does."""
         self._context.expect_both()
         # The topic or the database may be another one by now.
@@ -302,7 +302,7 @@ class Offsets:
             self._reader.seek(partition, decision.start)
         self._go_on(state, decision)
 
-    def _go_on(self, state: PartitionState, decision: Decision) -> None:
+    def _go_on(self, state: AssignedPartition, decision: Decision) -> None:
         _log_decision(self._dataset, state, decision)
         state.batch = state.batch.anew(decision.plan)
         state.next_offset = state.read_from = self.next_offsets[state.partition] = decision.start
@@ -311,7 +311,7 @@ class Offsets:
         state.silence.end()
         self._health.clear(state.condition)
 
-    def _known_progress(self, state: PartitionState, known: Known) -> Progress | None:
+    def _known_progress(self, state: AssignedPartition, known: Known) -> Progress | None:
         """Return the recorded progress, or this worker's own if that is newer."""
         found = known.progress.get(state.partition)
         is_ours = state.progress.version and state.topic_id == self._topic_ids.topic_id
@@ -336,7 +336,7 @@ class _Rows:
         return self._store.first_missing_offset(*self._place, first, end)
 
 
-def _review(state: PartitionState, reason: str) -> None:
+def _review(state: AssignedPartition, reason: str) -> None:
     """Account for the offsets of a partition anew, once its messages are stored."""
     if state.review:
         return
@@ -345,7 +345,7 @@ def _review(state: PartitionState, reason: str) -> None:
     state.forget_plan()
 
 
-def _log_decision(dataset: Dataset, state: PartitionState, decision: Decision) -> None:
+def _log_decision(dataset: Dataset, state: AssignedPartition, decision: Decision) -> None:
     if decision.notice:
         _log.warning(
             "offsets differ",

@@ -47,7 +47,7 @@ class CrashPoint(enum.Enum):
 
 
 @dataclass
-class PartitionState:
+class AssignedPartition:
     """One assigned partition."""
 
     partition: int

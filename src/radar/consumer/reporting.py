@@ -9,7 +9,7 @@ import structlog
 from radar.consumer.batch import InsertBlock
 from radar.consumer.chunk import ColumnBlock
 from radar.consumer.delivery_gaps import CAUSES
-from radar.consumer.partition import PartitionState, condition
+from radar.consumer.partition import AssignedPartition, condition
 from radar.datasets import Dataset
 from radar.errors import StoreUnavailable
 from radar.telemetry import metrics
@@ -25,7 +25,7 @@ class WorkerReporter:
     """Reports the state of one worker's partitions."""
 
     def __init__(
-        self, dataset: Dataset, health: Health, partitions: Mapping[int, PartitionState]
+        self, dataset: Dataset, health: Health, partitions: Mapping[int, AssignedPartition]
     ) -> None:
         """Start without partitions.
 
@@ -47,7 +47,7 @@ class WorkerReporter:
         else:
             self._health.set("group", f"{self._dataset.group}: waits for its partitions")
 
-    def assigned(self, state: PartitionState) -> None:
+    def assigned(self, state: AssignedPartition) -> None:
         """Report a new partition."""
         _log.info(
             "assigned",
@@ -75,7 +75,7 @@ class WorkerReporter:
             for cause in CAUSES:
                 metrics.DELIVERY_GAP_OFFSETS.labels(self._dataset.name, cause).set(0)
 
-    def stored(self, state: PartitionState, block: InsertBlock, bad: int) -> None:
+    def stored(self, state: AssignedPartition, block: InsertBlock, bad: int) -> None:
         """Report a stored and committed block, with its number of bad messages."""
         self._flood(state)
         self._health.clear(state.condition)
@@ -100,7 +100,7 @@ class WorkerReporter:
             commit_s=round(time.time() - state.inserted_at_s, 4),
         )
 
-    def waits(self, state: PartitionState, error: Exception) -> None:
+    def waits(self, state: AssignedPartition, error: Exception) -> None:
         """Report a block that the worker will try again later."""
         if isinstance(error, StoreUnavailable):
             metrics.INSERT_RETRIES.labels(self._dataset.name).inc()
@@ -118,7 +118,7 @@ class WorkerReporter:
             error=str(error),
         )
 
-    def halted(self, state: PartitionState, block: InsertBlock, error: Exception) -> None:
+    def halted(self, state: AssignedPartition, block: InsertBlock, error: Exception) -> None:
         """Raise the alarm about a partition with too many bad messages."""
         self._count_halted()
         self._health.set(state.condition, f"partition {state.partition} is halted: {error}")
@@ -132,7 +132,7 @@ class WorkerReporter:
             " MAX_CONSECUTIVE_BAD=0 to send them to the dead letters",
         )
 
-    def _flood(self, state: PartitionState) -> None:
+    def _flood(self, state: AssignedPartition) -> None:
         """Raise the alarm about one market whose messages are bad; its partition goes on."""
         flood = state.breaker.flood
         now_s = time.monotonic()

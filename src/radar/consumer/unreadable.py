@@ -9,7 +9,7 @@ import structlog
 from radar.consumer.context import Context
 from radar.consumer.delivery_gaps import UNREADABLE, recorded
 from radar.consumer.offsets import Offsets
-from radar.consumer.partition import PartitionState
+from radar.consumer.partition import AssignedPartition
 from radar.consumer.reporting import ALARM_INTERVAL_S
 from radar.consumer.silence import SILENT_S
 from radar.errors import BrokerUnavailable, CommitRejected, QueryFailed, StoreUnavailable
@@ -49,7 +49,7 @@ class UnreadableBatches:
         """Look for orders about the topic with this ID from now on."""
         self._topic_id = topic_id
 
-    def check(self, partitions: Mapping[int, PartitionState]) -> None:
+    def check(self, partitions: Mapping[int, AssignedPartition]) -> None:
         """Report partitions that bring no message although their log goes on.
 
         Call it after a poll without a message; it asks Kafka about silent partitions.
@@ -76,7 +76,7 @@ class UnreadableBatches:
             else:
                 state.silence.end()
 
-    def pass_ordered(self, partitions: Mapping[int, PartitionState], offsets: Offsets) -> None:
+    def pass_ordered(self, partitions: Mapping[int, AssignedPartition], offsets: Offsets) -> None:
         """Pass unreadable batches that an operator has ordered to skip; blocks.
 
         The worker stores everything before such a batch first. A plan that reaches into the batch

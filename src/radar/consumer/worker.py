@@ -30,7 +30,7 @@ from typing import Protocol, Self
 import structlog
 
 from radar.consumer.accounting import CommitMetadata
-from radar.consumer.batch import BLOCK_BYTES, Batch, Limits
+from radar.consumer.batch import BLOCK_BYTES, Batch, BatchLimits
 from radar.consumer.breaker import Breaker
 from radar.consumer.chunk import decode_chunk
 from radar.consumer.context import Context
@@ -39,7 +39,7 @@ from radar.consumer.insert import Inserter
 from radar.consumer.messages import Messages
 from radar.consumer.offsets import Offsets
 from radar.consumer.origin import SameOrigin
-from radar.consumer.partition import CrashPoint, PartitionState, Step
+from radar.consumer.partition import AssignedPartition, CrashPoint, Step
 from radar.consumer.reporting import ALARM_INTERVAL_S, WorkerReporter
 from radar.consumer.topic_id_poller import TopicIdPoller
 from radar.consumer.unreadable import UnreadableBatches
@@ -110,13 +110,13 @@ class Worker:
         self._health = health or Health()
         self._settings = settings
         self._dataset = dataset
-        self._limits = Limits(
+        self._limits = BatchLimits(
             size=settings.batch_size,
             max_size=max(settings.batch_size, settings.batch_max_size),
             timeout_s=settings.batch_timeout_seconds,
             interval_s=settings.insert_interval_seconds,
         )
-        self._partitions: dict[int, PartitionState] = {}
+        self._partitions: dict[int, AssignedPartition] = {}
         self._turn_ends_s = 0.0
         cluster = Cluster(settings)
         self._topic_ids = TopicIdPoller(
@@ -230,7 +230,7 @@ class Worker:
                     held_bytes += each.size_bytes
         return self._limits.max_size - held if held_bytes < BLOCK_BYTES else 0
 
-    def _start_again(self, state: PartitionState, offset: int) -> None:
+    def _start_again(self, state: AssignedPartition, offset: int) -> None:
         """Follow a log that went back behind the consumed offsets.
 
         Kafka does that only after it lost acknowledged messages (the embedded broker after a
@@ -239,7 +239,7 @@ class Worker:
         _log.error("offsets went back", partition=state.partition, at=state.next_offset, to=offset)
         state.batch = state.batch.anew(None)
 
-    def _advance(self, state: PartitionState) -> bool:
+    def _advance(self, state: AssignedPartition) -> bool:
         """Bring a partition's blocks as far as possible; False if it is time to poll again."""
         while True:
             now_s = time.monotonic()
@@ -260,13 +260,13 @@ class Worker:
             if time.monotonic() > self._turn_ends_s:
                 return False
 
-    def _open_block(self, state: PartitionState, now_s: float) -> bool:
+    def _open_block(self, state: AssignedPartition, now_s: float) -> bool:
         if not state.rest and not self._is_due(state, now_s):
             self._offsets.drop_impossible_plan(state, now_s)
             return False
         return self._take_block(state, now_s)
 
-    def _is_due(self, state: PartitionState, now_s: float) -> bool:
+    def _is_due(self, state: AssignedPartition, now_s: float) -> bool:
         if state.batch.due_in_s(now_s) == 0.0 or (state.review and state.batch.size):
             return True
         # The worker has no room until a block is stored, so the largest batch waits no longer.
@@ -274,7 +274,7 @@ class Worker:
             return False
         return state.batch.size == max(each.batch.size for each in self._partitions.values()) > 0
 
-    def _take_block(self, state: PartitionState, now_s: float) -> bool:
+    def _take_block(self, state: AssignedPartition, now_s: float) -> bool:
         if state.rest:
             # Its dead letters were sent, and its messages judged, with the undivided block.
             block, step = state.rest.popleft(), Step.PLAN
@@ -293,7 +293,7 @@ class Worker:
         self._inserter.begin(state, block, step)
         return True
 
-    def _finish_block(self, state: PartitionState) -> None:
+    def _finish_block(self, state: AssignedPartition) -> None:
         """Take a block through its steps; it stays open if the turn ends before the last one."""
         block = state.block
         assert block is not None  # noqa: S101 - for the type checker; callers ensure it
@@ -337,7 +337,7 @@ class Worker:
         state.requests = []
         state.attempts = 0
 
-    def _halt(self, state: PartitionState, error: TooManyInvalid) -> None:
+    def _halt(self, state: AssignedPartition, error: TooManyInvalid) -> None:
         """Leave a block as it is, raise the alarm, and look again later.
 
         Messages stay as bad as they are. But the server may accept refused rows once an operator
@@ -351,13 +351,13 @@ class Worker:
         state.retry_at_s = time.monotonic() + ALARM_INTERVAL_S
         self._reporter.halted(state, block, error)
 
-    def _retry_later(self, state: PartitionState, error: Exception) -> None:
+    def _retry_later(self, state: AssignedPartition, error: Exception) -> None:
         state.retry_later(error)
         if state.rejected_commits >= MAX_REJECTED_COMMITS and isinstance(error, CommitRejected):
             raise WorkerFenced(f"Kafka keeps rejecting this worker's commits: {error}") from error
         self._reporter.waits(state, error)
 
-    def _hold_back(self, state: PartitionState, room: int) -> None:
+    def _hold_back(self, state: AssignedPartition, room: int) -> None:
         """Fetch a partition's messages only while there is room for them; it bounds the memory."""
         full = state.batch.is_full or (room <= 0 and state.batch.planned is None)
         stands = state.block is not None or bool(state.rest) or bool(state.review)
@@ -396,7 +396,7 @@ class Worker:
 
     def _on_assign(self, committed: Sequence[Committed]) -> None:
         for each in committed:
-            state = PartitionState(
+            state = AssignedPartition(
                 partition=each.partition,
                 batch=Batch(self._limits, partial(decode_chunk, self._dataset, each.partition)),
                 breaker=Breaker(self._settings.max_bad_share, self._settings.max_consecutive_bad),

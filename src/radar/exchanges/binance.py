@@ -47,6 +47,7 @@ from radar.exchanges.common.entries import (
     check_market_list,
     check_trades,
     known_market,
+    named_by,
     read_markets,
 )
 from radar.exchanges.common.id_pages import Wanted, read_rows
@@ -170,10 +171,6 @@ class _Market(Struct):
     is_spot: bool = msgspec.field(name="isSpotTradingAllowed")
 
 
-class _Symbol(Struct):
-    symbol: str = ""
-
-
 class _Markets(Struct):
     symbols: list[Raw]
 
@@ -188,7 +185,6 @@ _rows_decoder = msgspec.json.Decoder(list[Raw])
 _row_decoder = msgspec.json.Decoder(_Row)
 _markets_decoder = msgspec.json.Decoder(_Markets)
 _market_decoder = msgspec.json.Decoder(_Market)
-_symbol_decoder = msgspec.json.Decoder(_Symbol)
 _candle_decoder = msgspec.json.Decoder(list[Raw])
 
 
@@ -238,7 +234,7 @@ class Binance(Exchange):
             listed = _markets_decoder.decode(body).symbols
         except NOT_DECODABLE as error:
             raise ExchangeUnavailable(_fault("the market list", body, error)) from error
-        return read_markets(listed, _market, _shown_name)
+        return read_markets(listed, _market, named_by("symbol"))
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
@@ -647,14 +643,6 @@ def _market(entry: Raw) -> Market | None:
     if market.status != "TRADING" or not market.is_spot:
         return None
     return Market(market.symbol, market.base_asset.upper(), market.quote_asset.upper())
-
-
-def _shown_name(entry: Raw) -> str:
-    """Return the name of an entry that is no market, short."""
-    try:
-        return _symbol_decoder.decode(entry).symbol[:40] or "an entry without a name"
-    except NOT_DECODABLE:
-        return "an entry without a name"
 
 
 def _parse_row(row: Raw, market: Market, received_at_us: int) -> Trade:

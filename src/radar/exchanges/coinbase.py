@@ -15,22 +15,25 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from radar import datasets
-from radar.errors import InvalidFrame
+from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import (
     BackfillPages,
+    CandleHistory,
     Event,
     Exchange,
     Limits,
     MarketList,
     Newest,
+    RawCandle,
     RecentTrades,
     Refused,
+    Resolution,
     Send,
     Stream,
     StreamRequest,
@@ -38,6 +41,7 @@ from radar.exchanges.base import (
     TradeSearch,
     brief,
 )
+from radar.exchanges.common.candles import MAX_CANDLES, check_candles
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
@@ -49,6 +53,7 @@ from radar.exchanges.common.literals import NOT_DECODABLE, amount, text_of
 from radar.exchanges.common.number_search import NumberSearch
 from radar.exchanges.common.order_book import BookKeeper, Change, changes
 from radar.exchanges.common.timer import Timer
+from radar.exchanges.common.times import to_iso_s
 from radar.records import Market, Trade, TradeSide
 
 NAME = "coinbase"
@@ -109,6 +114,10 @@ class _Product(Struct):
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _trade_decoder = msgspec.json.Decoder(_Trade)
 _rows_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=PAGE)])
+_candles_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_CANDLES)])
+_candle_decoder = msgspec.json.Decoder(
+    tuple[Annotated[int, Meta(ge=0, lt=1 << 36)], Raw, Raw, Raw, Raw, Raw]
+)
 _products_decoder = msgspec.json.Decoder(list[Raw])
 _product_decoder = msgspec.json.Decoder(_Product)
 
@@ -131,6 +140,18 @@ class Coinbase(Exchange):
     recent_trades_full = PAGE
     proves_trades = True
     trade_history = "all"
+    candle_history = CandleHistory(
+        {
+            "1m": Resolution("60", 60),
+            "5m": Resolution("300", 300),
+            "15m": Resolution("900", 900),
+            "1h": Resolution("3600", 3_600),
+            "6h": Resolution("21600", 21_600),
+            "1d": Resolution("86400", 86_400),
+        },  # [doc]
+        page=300,  # [doc]
+        day_zone="UTC",
+    )
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the markets that trade.
@@ -167,6 +188,30 @@ class Coinbase(Exchange):
             lambda body, now_us: self.parse_recent_trades(body, market, now_us),
         )
 
+    def candles_path(
+        self, market: Market, resolution: Resolution, first_us: int, end_us: int
+    ) -> str:
+        """Return the path of candles; both times are included [doc]."""
+        query = {
+            "granularity": resolution.code,
+            "start": to_iso_s(-(-first_us // 1_000_000)),
+            "end": to_iso_s(-(-end_us // 1_000_000) - 1),
+        }
+        return f"/products/{quote(market.symbol, safe='')}/candles?{urlencode(query)}"
+
+    def candle_rows(self, body: bytes, market: Market) -> Iterable[RawCandle | None]:
+        """Return the candles, newest first; an interval without a trade has none [doc].
+
+        [[1415398768,0.32,4.2,0.35,4.2,12.3],…]: time, low, high, open, close, volume [doc]
+        """
+        check_candles(body, market)
+        try:
+            return map(_candle, _candles_decoder.decode(body))
+        except NOT_DECODABLE as error:
+            raise ExchangeUnavailable(
+                f"the candles of {market.symbol} are malformed: {brief(str(error))}"
+            ) from error
+
     def find_trade(self, market: Market, time_us: int) -> TradeSearch:
         """Return the requests for the first trade of a time; REST takes only numbers [doc]."""
         return NumberSearch(
@@ -176,6 +221,14 @@ class Coinbase(Exchange):
             lambda body, now_us: self.parse_recent_trades(body, market, now_us),
             PAGE,
         )
+
+
+def _candle(row: Raw) -> RawCandle | None:
+    try:
+        second, low, high, opened, close, volume = _candle_decoder.decode(row)
+    except NOT_DECODABLE:
+        return None
+    return RawCandle(second * 1_000_000, opened, high, low, close, volume)
 
 
 class CoinbaseStream(Stream):

@@ -44,6 +44,7 @@ from radar.exchanges.common.entries import (
     check_market_list,
     check_trades,
     known_market,
+    named_by,
     read_markets,
 )
 from radar.exchanges.common.id_pages import DownwardPages, read_rows
@@ -129,10 +130,6 @@ class _Market(Struct):
     state: str
 
 
-class _Symbol(Struct):
-    symbol: str = msgspec.field(name="instId", default="")
-
-
 class _Answer(Struct):
     """A REST answer: `code` 0 is success, whatever the HTTP status is [doc]."""
 
@@ -146,7 +143,6 @@ _entries_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX
 _trade_decoder = msgspec.json.Decoder(_Trade)
 _books_decoder = msgspec.json.Decoder(Annotated[list[_Book], Meta(max_length=10)])
 _market_decoder = msgspec.json.Decoder(_Market)
-_symbol_decoder = msgspec.json.Decoder(_Symbol)
 _answer_decoder = msgspec.json.Decoder(_Answer)
 _row_decoder = msgspec.json.Decoder(list[Raw])
 
@@ -189,7 +185,7 @@ class Okx(Exchange):
          "state":"live",…},…]} [doc]
         """
         check_market_list(body)
-        return read_markets(_data_of(body, "the market list"), _market, _shown_name)
+        return read_markets(_data_of(body, "the market list"), _market, named_by("instId"))
 
     def open_stream(self, request: StreamRequest) -> Stream:
         """Return the protocol of a new connection."""
@@ -443,14 +439,6 @@ def _candle(row: Raw) -> RawCandle | None:
         return RawCandle(unix_us(int(text_of(time))), opened, high, low, close, volume)
     except NOT_DECODABLE:
         return None
-
-
-def _shown_name(entry: Raw) -> str:
-    """Return the name of an entry that is no market, short."""
-    try:
-        return _symbol_decoder.decode(entry).symbol[:40] or "an entry without a name"
-    except NOT_DECODABLE:
-        return "an entry without a name"
 
 
 def _bare(name: str) -> str:

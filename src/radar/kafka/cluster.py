@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     IsolationLevel,
     KafkaError,
@@ -372,8 +371,9 @@ class Cluster:
             end = min(lag.end, (before or {}).get(lag.partition, lag.end))
             if lag.start < end and partition in (None, lag.partition):
                 left[lag.partition] = end
+                # A number: librdkafka waits half a second before it asks for the oldest offset.
                 begins[lag.partition] = (
-                    OFFSET_BEGINNING if newest is None else max(lag.start, end - newest)
+                    lag.start if newest is None else max(lag.start, end - newest)
                 )
         if not left:
             return

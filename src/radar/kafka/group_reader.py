@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from operator import methodcaller
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ SOCKET_TIMEOUT_S = 10.0
 # rounds of joining takes up to this time; the default is 3 s.
 HEARTBEAT_MS = 500
 CLOSE_TIMEOUT_S = 10.0
+WAKE_TIMEOUT_S = 1.0
 METADATA_TIMEOUT_S = 1.0
 # The library was seen to wait for itself in `close` while it held the interpreter's lock. Then no
 # Python code runs any more, and only the watchdog in C can end the process.
@@ -307,8 +309,13 @@ class GroupReader:
         self._consumer.pause([TopicPartition(self._topic, partition)])
 
     def resume(self, partition: int) -> None:
-        """Fetch one partition again, from where it was paused."""
-        self._consumer.resume([TopicPartition(self._topic, partition)])
+        """Fetch one partition again, from where it was paused; blocks up to WAKE_TIMEOUT_S."""
+        position = TopicPartition(self._topic, partition)
+        self._consumer.resume([position])
+        # An idle thread of librdkafka notices only after a second, or with the next request to the
+        # partition's leader.
+        with suppress(KafkaException):
+            self._consumer.get_watermark_offsets(position, timeout=WAKE_TIMEOUT_S, cached=False)
 
     def seek(self, partition: int, offset: int | None) -> None:
         """Continue one partition at an offset; None is the oldest in the log."""

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka.client import client_config, log
 from radar.kafka.messages import MAX_MESSAGE_BYTES
-from radar.kafka.refusals import REMEDIES, Refusals, Refused, reason_of
+from radar.kafka.refusals import REMEDIES, Refusals, RefusedMessage, reason_of
 from radar.settings import Settings
 
 REPLACE_INTERVAL_S = 1.0
@@ -36,7 +36,7 @@ class _Outgoing(NamedTuple):
     key: bytes
     value: bytes
     headers: dict[str, str | bytes] | None
-    refused: Refused | None = None  # set if the broker refused it before and it is sent again
+    refused: RefusedMessage | None = None  # set if it is sent again after a refusal
 
 
 class Publisher:
@@ -97,7 +97,7 @@ class Publisher:
             f" up; {REMEDIES[reason]}"
         )
 
-    def given_up(self) -> Iterator[Refused]:
+    def given_up(self) -> Iterator[RefusedMessage]:
         """Yield each message that the broker refused for good, once."""
         return self.refusals.given_up()
 
@@ -201,7 +201,7 @@ class Publisher:
 
     def _refused(self, message: _Outgoing, error: KafkaError) -> None:
         now_s, reason = time.monotonic(), reason_of(error)
-        refused = message.refused or Refused(
+        refused = message.refused or RefusedMessage(
             message.key, message.value, message.headers, reason, now_s
         )
         refused.reason = reason

@@ -57,7 +57,7 @@ def reason_of(error: KafkaError) -> str:
 
 
 @dataclass
-class Refused:
+class RefusedMessage:
     """A message that the broker refused."""
 
     key: bytes
@@ -88,8 +88,8 @@ class Refusals:
         self.bytes = 0
         self._retry_for_s = retry_for_s
         self._max_bytes = max_bytes
-        self._waiting: deque[Refused] = deque()
-        self._given_up: deque[Refused] = deque()
+        self._waiting: deque[RefusedMessage] = deque()
+        self._given_up: deque[RefusedMessage] = deque()
         self._last_at_s = -math.inf
         self._last_reason = ""
         self._logged: dict[str, tuple[float, int]] = {}
@@ -97,7 +97,7 @@ class Refusals:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, refused: Refused, now_s: float) -> int:
+    def add(self, refused: RefusedMessage, now_s: float) -> int:
         """Take a refused message; return how many messages are given up because of it."""
         self.counts[refused.reason] += 1
         self._last_at_s, self._last_reason = now_s, refused.reason
@@ -114,7 +114,7 @@ class Refusals:
             given_up += 1
         return given_up
 
-    def due(self, now_s: float) -> Iterator[Refused]:
+    def due(self, now_s: float) -> Iterator[RefusedMessage]:
         """Yield the messages to send again; one that the caller does not take stays."""
         for _ in range(len(self._waiting)):
             refused = self._waiting.popleft()
@@ -125,7 +125,7 @@ class Refusals:
             refused.attempts += 1
             yield refused
 
-    def put_back(self, refused: Refused) -> None:
+    def put_back(self, refused: RefusedMessage) -> None:
         """Take back a message for which there is no room now."""
         refused.attempts -= 1
         self._waiting.append(refused)
@@ -138,11 +138,11 @@ class Refusals:
             self._give_up(self._waiting.popleft())
         return count
 
-    def _give_up(self, refused: Refused) -> None:
+    def _give_up(self, refused: RefusedMessage) -> None:
         self.bytes -= len(refused.value)
         self._given_up.append(refused)
 
-    def given_up(self) -> Iterator[Refused]:
+    def given_up(self) -> Iterator[RefusedMessage]:
         """Yield each message that was given up, once."""
         while self._given_up:
             yield self._given_up.popleft()

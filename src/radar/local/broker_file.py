@@ -11,6 +11,7 @@ import shutil
 import time
 from pathlib import Path
 
+from radar.clock import utc_text
 from radar.errors import RadarError
 
 FILE, COPY = "kafka.json", "kafka.copy.json"
@@ -69,7 +70,7 @@ def put_back(data_dir: Path, reason: str) -> str:
     kept = data_dir / f"{FILE}.torn-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     file.replace(kept)
     shutil.copyfile(copy, file)
-    copied_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(copy.stat().st_mtime))
+    copied_at = utc_text(copy.stat().st_mtime)
     return (
         f"kafka: {file} is torn and was renamed to {kept.name} ({reason}); the broker starts from"
         f" {copy.name} of {copied_at}: messages since then that were not stored are lost"

@@ -214,7 +214,7 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
         if woken in ready:
             os.read(woken, 4096)
             for pid, code in _ended():
-                _tell(channel, {"pid": pid, "exit": code})
+                _report(channel, {"pid": pid, "exit": code})
         if channel.fileno() not in ready:
             continue
         if not (received := channel.recv(65536)):
@@ -222,7 +222,7 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
         *lines, pending = (pending + received).split(b"\n")
         for line in lines:
             if pid := os.fork():
-                _tell(channel, {"pid": pid})
+                _report(channel, {"pid": pid})
             else:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -243,7 +243,7 @@ def _ended() -> Iterator[tuple[int, int]]:
         yield pid, os.waitstatus_to_exitcode(status)
 
 
-def _tell(channel: socket.socket, event: dict[str, int]) -> None:
+def _report(channel: socket.socket, event: dict[str, int]) -> None:
     # The next read finds that the supervisor has ended.
     with contextlib.suppress(OSError):
         channel.sendall(json.dumps(event).encode() + b"\n")

@@ -2,24 +2,21 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
-import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import structlog
 from pydantic import SecretStr
 
-from radar import addresses, data_folder, secret_file
+from radar import addresses, secret_file
 from radar.addresses import Address, free_port
 from radar.checks.reconciliation import (
     DepthReconciliation,
@@ -32,7 +29,6 @@ from radar.daemon_threads import aside
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,
-    ConfigurationError,
     QueryFailed,
     RadarError,
     StoreUnavailable,
@@ -40,7 +36,7 @@ from radar.errors import (
 from radar.exchanges import load
 from radar.kafka import Cluster
 from radar.kafka import origin as kafka_origin
-from radar.local import apache_kafka
+from radar.local import apache_kafka, data_directory
 from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, deployment_id
 from radar.local.log_files import LogFiles
 from radar.local.stopping import Left, Stop
@@ -64,13 +60,12 @@ from radar_simulator import LedgerSummary
 START_TIMEOUT_S = 60.0
 START_ALONE_S = 5.0
 ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
-LEFT_OVER_TIMEOUT_S = 60.0
 COUNT_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
 SILENT_TIMEOUT_S = 5.0  # for a process that waits for a silent store, or for the store itself
 TRIM_EVERY_S = 20.0
 ROTATE_EVERY_S = 2.0
-LEDGERS = "ledger*.ndjson"
+EXAMINER = "reconcile"  # the process that proves what was recorded
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
@@ -87,8 +82,8 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class SimulatedExchange:
-    """One simulated exchange of a pipeline.
+class SimulatorProcess:
+    """The process of one simulated exchange.
 
     Attributes:
         exchange: Name of the exchange that it imitates.
@@ -168,10 +163,10 @@ class Pipeline:
             for dataset in RECORDED
         ]
 
-    def _simulated_exchanges(self) -> list[SimulatedExchange]:
+    def _simulated_exchanges(self) -> list[SimulatorProcess]:
         names = self.settings.exchanges
         return [
-            SimulatedExchange(
+            SimulatorProcess(
                 name,
                 "exchange" if len(names) == 1 else f"{name}-exchange",
                 free_port(),
@@ -200,7 +195,15 @@ class Pipeline:
         """All processes by name, in the order of the data's way."""
         children = self.supervisor.children
         exchanges = (each.process for each in self.simulated)
-        order = ("kafka", "clickhouse", *exchanges, *self.workers, *self.producers, "dashboard")
+        order = (
+            "kafka",
+            "clickhouse",
+            *exchanges,
+            *self.workers,
+            *self.producers,
+            EXAMINER,
+            "dashboard",
+        )
         return {name: children[name] for name in order if name in children}
 
     def deployment(self) -> Deployment:
@@ -242,6 +245,7 @@ class Pipeline:
                     await self._start_role(name, ("consume", *datasets), self._named(name))
         except* RadarError as errors:
             raise errors.exceptions[0] from None
+        await self._start_role(EXAMINER, ("reconcile", "--follow"), {})
         await self._start_dashboard()
         self._write_state()
         self._background += [
@@ -267,7 +271,7 @@ class Pipeline:
         stored = left.messages == 0
         timeout_s = min(STOP_TIMEOUT_S if stored else SILENT_TIMEOUT_S, stop.left_s)
         exchanges = (each.process for each in self.simulated)
-        others = (*self.workers, *exchanges, "dashboard")
+        others = (*self.workers, *exchanges, EXAMINER, "dashboard")
         ending = asyncio.create_task(stop.end(others, timeout_s, "processes end"))
         try:
             if not stored:
@@ -328,7 +332,7 @@ class Pipeline:
         )
 
     def _simulator_command(
-        self, simulation: Simulation, simulated: SimulatedExchange
+        self, simulation: Simulation, simulated: SimulatorProcess
     ) -> tuple[str, ...]:
         return (
             *("simulate", "--exchange", simulated.exchange),
@@ -368,7 +372,7 @@ class Pipeline:
     async def _start_exchanges(self) -> None:
         if self.simulation is None:
             return
-        for old in self.data_dir.glob(LEDGERS):
+        for old in self.data_dir.glob(data_directory.LEDGERS):
             old.unlink()
         for each in self.simulated:
             command = self._simulator_command(self.simulation, each)
@@ -502,7 +506,7 @@ class Pipeline:
         stop.say("the exchange's last frames arrive")
         books: dict[str, int] = {}
 
-        async def quiesce(each: SimulatedExchange) -> None:
+        async def quiesce(each: SimulatorProcess) -> None:
             try:
                 summary = await aside(lambda: self._ask_exchange(each, "quiesce"), "quiesce")
                 books[each.exchange] = len(summary.depth_frames_by_channel)
@@ -514,7 +518,7 @@ class Pipeline:
             await asyncio.wait_for(self.watch.refresh(), COUNT_TIMEOUT_S)
         return books
 
-    def _ask_exchange(self, simulated: SimulatedExchange, path: str) -> LedgerSummary:
+    def _ask_exchange(self, simulated: SimulatorProcess, path: str) -> LedgerSummary:
         try:
             content = fetch("127.0.0.1", simulated.port, f"/simulator/{path}", 10.0)
         except (OSError, HTTPException) as error:
@@ -646,8 +650,8 @@ async def open_pipeline(
     """
     if settings.dashboard_port:
         addresses.check_dashboard(settings)
-    data_dir = prepare_data_directory(settings, simulated=simulation is not None)
-    with _locked(data_dir) as children:
+    data_dir = data_directory.prepare(settings, simulated=simulation is not None)
+    with data_directory.locked(data_dir) as children:
         broker, database = _broker(settings), addresses.clickhouse(settings)
         if database.embedded:
             settings = _with_password(settings)
@@ -673,57 +677,6 @@ def _with_password(settings: Settings) -> Settings:
         return settings
     password = SecretStr(secret_file.read_or_create(clickhouse_password_file(settings)))
     return settings.model_copy(update={"clickhouse_password": password})
-
-
-def prepare_data_directory(settings: Settings, *, simulated: bool) -> Path:
-    """Create the data directory; other users can read neither it nor later files of this process.
-
-    Raises:
-        ConfigurationError: It cannot be created or written.
-    """
-    os.umask(0o077)
-    directory = data_directory(settings, simulated=simulated)
-    try:
-        data_folder.create(directory)
-        data_folder.create(directory / "logs")
-        # An earlier version created a folder that others could read.
-        settings.radar_data_dir.absolute().chmod(0o700)
-    except OSError as error:
-        raise data_folder.refusal(error, settings.radar_data_dir) from error
-    return directory
-
-
-def data_directory(settings: Settings, *, simulated: bool) -> Path:
-    """Return the folder of the embedded data of the real or the simulated exchange."""
-    base = settings.radar_data_dir.absolute()
-    return base / "simulated" if simulated else base
-
-
-def delete_data(directory: Path) -> None:
-    """Delete a data directory of the embedded mode.
-
-    Raises:
-        ConfigurationError: A `radar up` uses it.
-    """
-    if not directory.is_dir():
-        return
-    with contextlib.ExitStack() as stack:
-        for used in (directory, directory / "simulated"):
-            if used.is_dir():
-                stack.enter_context(_locked(used))
-        shutil.rmtree(directory)
-
-
-def check_unused(directory: Path) -> None:
-    """Return if no process uses a data directory of the embedded mode, or there is none.
-
-    Raises:
-        ConfigurationError: A `radar up` uses it.
-    """
-    for used in (directory, directory / "simulated"):
-        if used.is_dir():
-            with _locked(used):
-                pass
 
 
 async def run(
@@ -818,39 +771,6 @@ def _trim(cluster: Cluster) -> None:
         }
         if offsets:
             cluster.delete_records_before(dataset.topic, offsets)
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[IO[str]]:
-    """Lock the data; provide the file that the children inherit and so keep locked."""
-    with (data_dir / "lock").open("w") as lock, (data_dir / "children.lock").open("w") as children:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigurationError(
-                f"another `radar up` uses {data_dir}: stop it, or set another RADAR_DATA_DIR"
-            ) from error
-        _await_children(children, data_dir)
-        yield children
-
-
-def _await_children(lock: IO[str], data_dir: Path) -> None:
-    """Wait until the children of a killed `radar up` have ended; blocks.
-
-    Until then its stores answer, and would count as foreign stores.
-    """
-    deadline_s = time.monotonic() + LEFT_OVER_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() > deadline_s:
-                raise ConfigurationError(
-                    f"processes of a `radar up` that was killed still use {data_dir}: end them"
-                ) from error
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -110,6 +110,7 @@ class PrivateNetwork:
         self._ours, self.theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._made: asyncio.Queue[socket.socket | None] = asyncio.Queue()
+        self._given_up = 0  # connections whose sockets are still to come
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def refusal(self) -> str | None:
@@ -132,8 +133,11 @@ class PrivateNetwork:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._ours.send(bytes([family]))
-        # Of a connection that was given up meanwhile, the socket goes to the next one.
-        made = await self._made.get()
+        try:
+            made = await self._made.get()
+        except asyncio.CancelledError:
+            self._given_up += 1
+            raise
         if made is None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         try:
@@ -159,14 +163,20 @@ class PrivateNetwork:
                 answer, descriptors, *_ = socket.recv_fds(self._ours, 1, 1)
             except ConnectionError:
                 answer, descriptors = b"", []
-            if descriptors:
-                self._made.put_nowait(socket.socket(fileno=descriptors[0]))
-            elif answer:
-                # This process has no room for one more descriptor, so the kernel dropped it.
-                self._made.put_nowait(None)
+            if answer:
+                # The kernel drops the descriptor if this process has no room for one more.
+                self._take(socket.socket(fileno=descriptors[0]) if descriptors else None)
             elif not self.lost.done():
                 asyncio.get_running_loop().remove_reader(self._ours)
                 self.lost.set_result(None)
+
+    def _take(self, made: socket.socket | None) -> None:
+        if not self._given_up:
+            self._made.put_nowait(made)
+            return
+        self._given_up -= 1
+        if made is not None:
+            made.close()
 
 
 def is_possible() -> bool:

@@ -54,11 +54,11 @@ class Left:
 class Stop:
     """One stop of a pipeline."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, watch: LiveOverview) -> None:
+    def __init__(self, settings: Settings, supervisor: Supervisor, overview: LiveOverview) -> None:
         """Begin: the time starts to count, and the view shows the steps."""
         self._settings = settings
         self._supervisor = supervisor
-        self._watch = watch
+        self._overview = overview
         self._ends_s = time.monotonic() + STOP_WITHIN_S
 
     @property
@@ -68,7 +68,7 @@ class Stop:
 
     def say(self, words: str) -> None:
         """Show the step for which the stop waits."""
-        self._watch.stopping = words
+        self._overview.stopping = words
 
     async def end(self, names: Iterable[str], timeout_s: float, words: str) -> None:
         """End processes together, and name those that still run; kills after `timeout_s`."""
@@ -123,7 +123,7 @@ class Stop:
 
     def _why(self) -> str:
         """Return why messages are not stored, as far as the newest observation shows it."""
-        newest = self._watch.newest
+        newest = self._overview.newest
         if newest is None:
             return ""
         if newest.clickhouse_error:

@@ -23,6 +23,7 @@ from radar.clock import unix_us
 from radar.codec import message_format
 from radar.errors import BufferFull, ExchangeUnavailable, InvalidMessage
 from radar.exchanges.base import BackfillPages, Exchange, Outcome, RecentTrades
+from radar.producer.clock import RecordingClock, stamped
 from radar.producer.gaps import SETTLE_US, Read
 from radar.producer.pacing import Backoff, Pace
 from radar.producer.publish import BufferedPublisher
@@ -84,9 +85,11 @@ class Backfill:
         max_wait_s: float,
         on_read: Callable[[Read], None],
         on_check: OnCheck,
+        clock: RecordingClock | None = None,
     ) -> None:
         self._on_read = on_read
         self._on_check = on_check
+        self._clock = clock or RecordingClock()
         self._exchange = exchange
         self._rest = rest
         self._markets = markets
@@ -203,7 +206,8 @@ class Backfill:
         await self._pace.turn(pages.cost_s)
         try:
             body = await self._rest.get(pages.path)
-            recent = await asyncio.to_thread(_page, pages, body, unix_us())
+            now_us = self._clock.now_us()
+            recent = await asyncio.to_thread(_page, pages, body, now_us, self._clock.set_back_us)
         except ExchangeUnavailable as error:
             if filling.pages is None:
                 # The newest trades may hold it as well, and come another way.
@@ -313,9 +317,11 @@ class Backfill:
         """Read the newest trades of a market; record a failure and return None."""
         try:
             body = await self._rest.get(self._exchange.recent_trades_path(market))
-            received_at_us = unix_us()
+            now_us = self._clock.now_us()
             # Beside the event loop: a long answer takes a second.
-            recent = await asyncio.to_thread(_parsed, self._exchange, body, market, received_at_us)
+            recent = await asyncio.to_thread(
+                _parsed, self._exchange, body, market, now_us, self._clock.set_back_us
+            )
         except ExchangeUnavailable as error:
             self.trouble = str(error)
             self._failures[market.symbol] = self._failures.get(market.symbol, 0) + 1
@@ -324,7 +330,9 @@ class Backfill:
             if self._failed_in_a_row > READERS:
                 # The exchange answers no market: this one is not the cause.
                 delay_s = self._backoff.next()
-            _log.warning("cannot repair", detail=self.trouble, retry_s=round(delay_s, 2))
+            _log.warning(
+                "cannot fetch missed trades", detail=self.trouble, retry_s=round(delay_s, 2)
+            )
             await asyncio.sleep(delay_s)
             return None
         self._failures.pop(market.symbol, None)
@@ -375,21 +383,24 @@ class Backfill:
         self._reads = self._backfilled = 0
 
 
-def _page(pages: BackfillPages, body: bytes, received_at_us: int) -> RecentTrades:
-    return _without_refused(pages.take(body, received_at_us))
+def _page(pages: BackfillPages, body: bytes, received_at_us: int, set_back_us: int) -> RecentTrades:
+    return _without_refused(pages.take(body, received_at_us), set_back_us)
 
 
-def _parsed(exchange: Exchange, body: bytes, market: Market, received_at_us: int) -> RecentTrades:
-    return _without_refused(exchange.parse_recent_trades(body, market, received_at_us))
+def _parsed(
+    exchange: Exchange, body: bytes, market: Market, received_at_us: int, set_back_us: int
+) -> RecentTrades:
+    recent = exchange.parse_recent_trades(body, market, received_at_us)
+    return _without_refused(recent, set_back_us)
 
 
-def _without_refused(recent: RecentTrades) -> RecentTrades:
-    """Count the trades that workers would refuse as invalid."""
+def _without_refused(recent: RecentTrades, set_back_us: int = 0) -> RecentTrades:
+    """Count the trades that workers would refuse as invalid; stamp the others."""
     trades = []
     for trade in recent.trades:
         try:
             message_format.check_trade(trade)
         except InvalidMessage:
             continue
-        trades.append(trade)
+        trades.append(stamped(trade, set_back_us))
     return RecentTrades(trades, recent.invalid + len(recent.trades) - len(trades))

@@ -94,6 +94,7 @@ class Feed:
         rest: Rest,
         request_pace: Pace,
         on_refused: OnRefused,
+        clock: RecordingClock,
     ) -> None:
         self.settings = settings
         self.exchange = exchange
@@ -121,7 +122,7 @@ class Feed:
         )
         self.frames = self.frame_bytes = self.records = self.last_frame_us = 0
         self._began_us = unix_us()
-        self.clock = RecordingClock()
+        self.clock = clock
         self.clock.on_jump = self._jumped
         self.frame_recorder: FrameRecorder | None = None
         if frames is not None:
@@ -249,6 +250,7 @@ class Feed:
         for session in self.sessions:
             session.rebase(now_us)
         self.gaps.rebase()
+        self.rest.clock_offset.clear(time.monotonic())
         for session in covering:
             session.covers_again()
 

@@ -1,4 +1,4 @@
-"""Records what goes over connections, byte for byte (RECORD_FRAMES).
+"""Records the traffic of connections, byte for byte (RECORD_FRAMES).
 
 Everything of one connection has consecutive places, from 0, and one key, so Kafka keeps its order.
 The first entry says how the connection was opened: it is all that a stream needs to be made again.
@@ -62,7 +62,7 @@ class FrameRecorder:
 
 
 class ConnectionFrames:
-    """Makes messages of what goes over one connection, dated by the newest reading of the clock."""
+    """Makes messages of the traffic of one connection, dated by the newest reading of the clock."""
 
     def __init__(self, first: Frame, clock: RecordingClock) -> None:
         self._frame = first

@@ -99,6 +99,10 @@ class GapRecorder:
         """Return whether a live connection covers a market."""
         return self._coverage.is_covered(symbol)
 
+    def connections(self, symbol: str) -> int:
+        """Return how many live connections cover a market."""
+        return self._coverage.connections(symbol)
+
     def forget(self, symbols: Collection[str]) -> None:
         """Drop markets that no longer exist; their gaps are not recorded from now on."""
         self._coverage.forget(symbols)
@@ -224,7 +228,7 @@ class GapRecorder:
             received_at_us=recorded_at_us or unix_us(),
             first_id=first_id,
             last_id=last_id,
-            missing=missing or gap.missing or (last_id - first_id + 1 if gap.numbers else 0),
+            missing=missing or gap.missing_count,
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_gap(record))

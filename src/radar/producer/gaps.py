@@ -45,6 +45,13 @@ class Uncovered(NamedTuple):
     numbers: tuple[int, int] | None = None  # the first and the last missing number, where known
     missing: int = 0  # how many of these numbers are missing; 0: all
 
+    @property
+    def missing_count(self) -> int:
+        """How many numbers are missing; 0 if no number is known."""
+        if self.missing or self.numbers is None:
+            return self.missing
+        return self.numbers[1] - self.numbers[0] + 1
+
 
 class _Span(NamedTuple):
     """The time that an ended connection covered."""
@@ -150,6 +157,10 @@ class Coverage:
     def is_covered(self, symbol: str) -> bool:
         """Return whether a live connection covers a market."""
         return (market := self._markets.get(symbol)) is not None and bool(market.live)
+
+    def connections(self, symbol: str) -> int:
+        """Return how many live connections cover a market."""
+        return len(market.live) if (market := self._markets.get(symbol)) is not None else 0
 
     def lasting(self, now_us: int) -> list[Uncovered]:
         """Return the next parts of gaps that last long."""
@@ -260,7 +271,7 @@ class AwaitedBackfills:
         numbers, missing = None, 0
         if before.numbers is not None and gap.numbers is not None:
             numbers = (min(before.numbers[0], gap.numbers[0]), max(*before.numbers, *gap.numbers))
-            missing = min(_missing(before) + _missing(gap), numbers[1] - numbers[0] + 1)
+            missing = min(before.missing_count + gap.missing_count, numbers[1] - numbers[0] + 1)
         ended_us = max(before.ended_at_us, gap.ended_at_us)
         last.gap = before._replace(ended_at_us=ended_us, numbers=numbers, missing=missing)
         return True
@@ -333,9 +344,3 @@ class AwaitedBackfills:
             del self._of[symbol][awaited]
             if not self._of[symbol]:
                 del self._of[symbol]
-
-
-def _missing(gap: Uncovered) -> int:
-    if gap.missing or gap.numbers is None:
-        return gap.missing
-    return gap.numbers[1] - gap.numbers[0] + 1

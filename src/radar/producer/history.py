@@ -117,8 +117,11 @@ class Report(NamedTuple):
 class Requests:
     """Sends requests at a bounded rate and repeats them; waits while the exchange wants none."""
 
-    def __init__(self, rest: Rest, gate: RateLimitGate, pace: Pace) -> None:
+    def __init__(
+        self, rest: Rest, gate: RateLimitGate, pace: Pace, *, tries: int = MAX_TRIES
+    ) -> None:
         self._rest, self._gate, self._pace = rest, gate, pace
+        self._tries = tries
 
     async def ask(
         self, path: Callable[[], str], cost_s: float, take: Callable[[bytes, int], _Taken]
@@ -131,7 +134,7 @@ class Requests:
             take: Takes the body and the time of its arrival (Unix time, microseconds).
 
         Raises:
-            ExchangeUnavailable: MAX_TRIES requests in a row have failed.
+            ExchangeUnavailable: So many requests in a row have failed.
         """
         backoff, tries = Backoff(MAX_WAIT_S), 0
         while True:
@@ -142,7 +145,7 @@ class Requests:
                 if self._gate.left_s:
                     continue  # the next request waits for it
                 tries += 1
-                if tries == MAX_TRIES:
+                if tries == self._tries:
                     raise ExchangeUnavailable(
                         f"{error}: gave up after {tries} tries; run the command again later, it"
                         " goes on where it stopped"
@@ -397,7 +400,9 @@ class CandleFetcher(_Fetcher):
             is_gone = offered.kept and window.end_us < unix_us() - offered.kept * interval_us
             if is_gone or (is_even and len(have) == offered.page):
                 continue
-            page = await self._window(offered, market, resolution, window)
+            page = await candle_window(
+                self._requests, self._exchange, offered, market, resolution, window
+            )
             invalid += page.invalid
             for candle in page.candles:
                 is_wanted = window.begin_us <= candle.opened_at_us < window.end_us
@@ -423,22 +428,32 @@ class CandleFetcher(_Fetcher):
             self._store, self._exchange.name, market.symbol, resolution.interval_s, *window
         )
 
-    async def _window(
-        self, offered: CandleHistory, market: Market, resolution: Resolution, window: Period
-    ) -> Candles:
-        exchange = self._exchange
-        return await self._requests.ask(
-            lambda: exchange.candles_path(market, resolution, *window),
-            offered.cost_s,
-            lambda body, now_us: read_candles(
-                exchange.candle_rows(body, market),
-                exchange.name,
-                market,
-                resolution,
-                offered.day_zone,
-                now_us,
-            ),
-        )
+
+async def candle_window(
+    requests: Requests,
+    exchange: Exchange,
+    offered: CandleHistory,
+    market: Market,
+    resolution: Resolution,
+    window: Period,
+) -> Candles:
+    """Return the candles of a time with one request, at most a page of them.
+
+    Raises:
+        ExchangeUnavailable: The exchange does not answer.
+    """
+    return await requests.ask(
+        lambda: exchange.candles_path(market, resolution, *window),
+        offered.cost_s,
+        lambda body, now_us: read_candles(
+            exchange.candle_rows(body, market),
+            exchange.name,
+            market,
+            resolution,
+            offered.day_zone,
+            now_us,
+        ),
+    )
 
 
 def trade_message(trade: Trade) -> tuple[bytes, bytes]:
@@ -454,8 +469,8 @@ def trade_message(trade: Trade) -> tuple[bytes, bytes]:
     )
 
 
-def check_offer(exchange: Exchange, interval: str | None) -> None:
-    """Return if an exchange offers trades (`interval` is None), or candles of an interval.
+def check_offer(exchange: Exchange, interval: str | None) -> Resolution | None:
+    """Return the offered resolution of an interval; None for trades (`interval` is None).
 
     Raises:
         InvalidRequest: It does not; the message lists its offers.
@@ -463,9 +478,9 @@ def check_offer(exchange: Exchange, interval: str | None) -> None:
     candles = exchange.candle_history
     intervals = ", ".join(candles.resolutions) if candles else ""
     if interval is None and exchange.trade_history:
-        return
+        return None
     if interval is not None and candles and interval in candles.resolutions:
-        return
+        return candles.resolutions[interval]
     offers = [
         *([f"trades ({exchange.trade_history})"] if exchange.trade_history else []),
         *([f"candles of {intervals} (--dataset candles --interval)"] if intervals else []),
@@ -501,16 +516,10 @@ async def backfill(
         BrokerUnavailable: Kafka does not.
         StoreUnavailable: ClickHouse does not.
     """
-    check_offer(exchange, interval)
-    dataset = datasets.TRADES if interval is None else datasets.EXCHANGE_CANDLES
+    resolution = check_offer(exchange, interval)
+    dataset = datasets.TRADES if resolution is None else datasets.EXCHANGE_CANDLES
     gate = RateLimitGate(exchange.name)
-    rest = Rest(
-        settings.rest_url(exchange.name) or exchange.rest_url,
-        proxy=settings.exchange_proxy,
-        gate=gate,
-        headers=exchange.rest_headers,
-        refusal_wait_s=exchange.refusal_wait_s,
-    )
+    rest = Rest.of(exchange, settings, gate)
     per_s = min(settings.repair_requests_per_second, exchange.limits.requests_per_s) * SHARE
     requests = Requests(rest, gate, Pace(per_s))
     store = Store(settings)
@@ -526,11 +535,10 @@ async def backfill(
         if not await publisher.until_stored():
             _log.warning("no worker stores now", dataset=dataset.name)
         parts = (exchange, requests, publisher, store, show)
-        if interval is None:
+        if resolution is None:
             trades = TradeFetcher(*parts)
             return [await trades.run(market, period) for market in markets]
-        candles, offered = CandleFetcher(*parts), exchange.candle_history
-        resolution = offered.resolutions[interval] if offered else Resolution(interval, 0)
+        candles = CandleFetcher(*parts)
         return [await candles.run(market, period, resolution) for market in markets]
     finally:
         store.close()
@@ -546,6 +554,23 @@ async def _markets(
         UnknownMarket: The exchange does not list one; the message names similar ones.
         ExchangeUnavailable: It does not answer.
     """
+    listed = storable(await listed_markets(exchange, requests))
+    found, unknown = chosen(listed.markets, symbols)
+    if unknown:
+        raise UnknownMarket(
+            "; ".join(
+                f"{exchange.name} has no market {symbol}: {why}" for symbol, why in unknown.items()
+            )
+        )
+    return found
+
+
+async def listed_markets(exchange: Exchange, requests: Requests) -> MarketList:
+    """Return the market list of an exchange.
+
+    Raises:
+        ExchangeUnavailable: It does not answer.
+    """
     paths = (exchange.markets_path, *exchange.other_markets_paths)
     tries = -1
 
@@ -557,12 +582,4 @@ async def _markets(
     def take(body: bytes, _now_us: int) -> MarketList:
         return exchange.parse_markets(body)
 
-    listed = storable(await requests.ask(path, 0.0, take))
-    found, unknown = chosen(listed.markets, symbols)
-    if unknown:
-        raise UnknownMarket(
-            "; ".join(
-                f"{exchange.name} has no market {symbol}: {why}" for symbol, why in unknown.items()
-            )
-        )
-    return found
+    return await requests.ask(path, 0.0, take)

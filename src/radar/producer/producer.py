@@ -9,7 +9,7 @@ from typing import Any
 import stamina
 import structlog
 
-from radar.clock import unix_us
+from radar.clock import MOST_OFFSET_S, unix_us
 from radar.codec import message_format
 from radar.datasets import TRADES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull, InvalidMessage
@@ -18,6 +18,8 @@ from radar.exchanges.base import RecentTrades
 from radar.kafka import Cluster
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
+from radar.producer.clock import RecordingClock
+from radar.producer.clock_offset import EVIDENCE_S, Offset
 from radar.producer.feed import Feed
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
@@ -28,6 +30,7 @@ from radar.producer.pacing import Pace
 from radar.producer.publishers import Publishers
 from radar.producer.rate_limit import RateLimitGate
 from radar.producer.recorders import DepthRecorder, KeyValue, Recorder, TradeRecorder
+from radar.producer.redundancy import Redundancy
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.producer.set_aside import Reason, SetAside
@@ -120,13 +123,7 @@ class Producer:
         self._dataset = dataset
         self._exchange = load(settings.own_exchange)
         self._gate = RateLimitGate(self._exchange.name)
-        self._rest = Rest(
-            settings.rest_url(self._exchange.name) or self._exchange.rest_url,
-            proxy=settings.exchange_proxy,
-            gate=self._gate,
-            headers=self._exchange.rest_headers,
-            refusal_wait_s=self._exchange.refusal_wait_s,
-        )
+        self._rest = Rest.of(self._exchange, settings, self._gate)
         requests_per_s = min(
             settings.repair_requests_per_second, self._exchange.limits.requests_per_s
         )
@@ -137,11 +134,18 @@ class Producer:
         self._unpublished = Unpublished()
         self._publishing = asyncio.Lock()
         self._recorder: Recorder = (
-            TradeRecorder(self._exchange.name, proves_trades=self._exchange.proves_trades)
+            TradeRecorder(
+                self._exchange.name,
+                proves_trades=self._exchange.proves_trades,
+                redundancy=Redundancy(lambda symbol: self._gaps.connections(symbol))
+                if settings.redundant_connections > 1
+                else None,
+            )
             if dataset is TRADES
             else DepthRecorder(self._exchange.name, settings.depth_interval_seconds)
         )
         self._markets: dict[str, Market] = {}
+        self._clock = RecordingClock()
         self._backfill = Backfill(
             self._exchange,
             self._rest,
@@ -152,6 +156,7 @@ class Producer:
             max_wait_s=settings.reconnect_max_seconds,
             on_read=self._take_read,
             on_check=self._take_check,
+            clock=self._clock,
         )
         self._gaps = GapRecorder(
             self._exchange.name,
@@ -179,6 +184,7 @@ class Producer:
             rest=self._rest,
             request_pace=self._request_pace,
             on_refused=self._refuse,
+            clock=self._clock,
         )
         self._set_aside = SetAside(dataset)
         deadline_s = settings.freshness_seconds
@@ -655,8 +661,37 @@ class Producer:
         self._set_condition("publish", "; ".join(troubles), holds=bool(troubles))
         self._warn_of_skew()
 
+    def _show_offset(self) -> Offset | None:
+        """Show the offset of the clocks; None: unknown."""
+        now_s, shown = time.monotonic(), self._rest.clock_offset
+        if (skew_s := self._recorder.clock_skew_s) is not None:
+            shown.delayed(int(skew_s * 1e6), self._recorder.clock_skew_at_s)
+        name, offset = self._exchange.name, shown.estimate(now_s)
+        for gauge, value in (
+            (metrics.CLOCK_OFFSET_SECONDS, offset and offset.seconds),
+            (metrics.CLOCK_OFFSET_UNCERTAINTY_SECONDS, offset and offset.uncertainty_s),
+        ):
+            if value is None:
+                gauge.clear()
+            else:
+                gauge.labels(name).set(value)
+        return offset
+
     def _warn_of_skew(self) -> None:
+        offset = self._show_offset()
+        if offset is not None and offset.least_s > MOST_OFFSET_S:
+            where = "ahead of" if offset.seconds > 0 else "behind"
+            self._health.warn(
+                "clock",
+                f"this machine's clock is {abs(offset.seconds):,.1f} s {where} the exchange's"
+                f" (± {offset.uncertainty_s:.1f} s, by its REST answers): synchronise the clock"
+                " (timedatectl set-ntp true)",
+            )
+            return
         skew_s = self._recorder.clock_skew_s
+        if skew_s is not None and (time.monotonic() - self._recorder.clock_skew_at_s > EVIDENCE_S):
+            metrics.CLOCK_SKEW_SECONDS.clear()
+            skew_s = None
         if skew_s is None or -MOST_AHEAD_S <= skew_s <= MOST_BEHIND_S:
             self._health.clear("clock")
             return

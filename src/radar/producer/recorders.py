@@ -9,6 +9,7 @@ import msgspec
 from radar.clock import received_after, unix_us
 from radar.codec import message_format
 from radar.producer.conflation import Conflation
+from radar.producer.redundancy import Deliveries, Redundancy
 from radar.producer.trade_ids import Occurrences, Published, content_of, trade_id
 from radar.producer.trade_sequence import TradeSequences
 from radar.records import BookSide, DepthSnapshot, Trade
@@ -29,11 +30,12 @@ class Recorder(Protocol):
     """Makes messages of the records of all connections of a producer."""
 
     clock_skew_s: float | None  # receipt minus exchange time, as live records show; None: unknown
+    clock_skew_at_s: float  # when it was found, by `time.monotonic`
 
-    def taker(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False, deliveries: Deliveries | None = None) -> Take:
         """Return a function that takes the records of one more connection, or of one REST answer.
 
-        `history` marks a REST answer.
+        `history` marks a REST answer; `deliveries` counts the trades of a connection.
         """
 
     def release(self) -> Iterator[KeyValue]:
@@ -62,9 +64,13 @@ class TradeRecorder:
         sequences: The holes in the exchange's numbers; None: it gives no consecutive ones.
         clock_skew_s: Of the newest complete window: the receive-minus-exchange time nearest to
             zero. None: no window is complete.
+        clock_skew_at_s: When it was complete, by `time.monotonic`.
     """
 
-    def __init__(self, exchange: str, *, proves_trades: bool = False) -> None:
+    def __init__(
+        self, exchange: str, *, proves_trades: bool = False, redundancy: Redundancy | None = None
+    ) -> None:
+        self._redundancy = redundancy
         self.sequences = TradeSequences() if proves_trades else None
         self._published = Published()
         self._repeated = metrics.REPEATED_TRADES.labels(exchange)
@@ -72,14 +78,17 @@ class TradeRecorder:
         self._delay_us = 0  # the delay nearest to zero of the new trades of this window
         self._window_began_us = 0
         self.clock_skew_s: float | None = None
+        self.clock_skew_at_s = 0.0
 
-    def taker(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False, deliveries: Deliveries | None = None) -> Take:
         """Return a function that takes the trades of one connection and counts equal ones.
 
         Args:
             history: Whether the trades may be of any age; then they show no clock skew.
+            deliveries: The counts of the connection, if it has redundant ones.
         """
         occurrences = Occurrences()
+        redundancy = self._redundancy
 
         def take(trade: Record) -> KeyValue | None:
             if not isinstance(trade, Trade):
@@ -92,6 +101,8 @@ class TradeRecorder:
             n = occurrences.of(trade, content)
             if trade.sequence and self.sequences is not None:
                 self.sequences.take(trade.symbol, trade.sequence, trade.received_at_us)
+            if redundancy is not None and deliveries is not None:
+                redundancy.take(f"{content}|{n}", trade.symbol, deliveries, trade.received_at_us)
             if not self._published.is_new(content, n, trade.received_at_us):
                 self._repeated.inc()
                 return None
@@ -157,7 +168,7 @@ class TradeRecorder:
             self._delay_us = min(self._delay_us, delay_us, key=abs)
             return
         if self._window_began_us:
-            self.clock_skew_s = self._delay_us / 1e6
+            self.clock_skew_s, self.clock_skew_at_s = self._delay_us / 1e6, monotonic()
             self._clock_skew.set(self.clock_skew_s)
         self._delay_us = delay_us
         self._window_began_us = trade.received_at_us
@@ -192,8 +203,9 @@ class DepthRecorder:
         self._last: dict[tuple[str, BookSide], tuple[Take, DepthSnapshot]] = {}
         self._newest_us: dict[tuple[str, BookSide], int] = {}  # when one counts as received
         self.clock_skew_s: float | None = None  # snapshots carry no time of the exchange
+        self.clock_skew_at_s = 0.0
 
-    def taker(self, *, history: bool = False) -> Take:
+    def taker(self, *, history: bool = False, deliveries: Deliveries | None = None) -> Take:
         """Return a function that takes the snapshots of one more connection."""
 
         def take(snapshot: Record) -> KeyValue | None:

@@ -6,6 +6,7 @@ at most one content encoding. Its size, the size of its inflated body and its du
 
 import asyncio
 import contextlib
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -13,10 +14,13 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from radar import tls
+from radar.clock import unix_us
 from radar.errors import ConfigurationError, ExchangeUnavailable
-from radar.exchanges.base import brief
+from radar.exchanges.base import Exchange, brief
 from radar.origin import SIMULATED_HEADER
+from radar.producer.clock_offset import ClockOffset
 from radar.producer.rate_limit import TOO_MANY_REQUESTS, RateLimitGate
+from radar.settings import Settings
 from radar.text import without_password
 
 # Without a byte for this long, or for the whole request: a slow answer ends as well.
@@ -26,6 +30,8 @@ CLOSE_TIMEOUT_S = 2.0
 # The market list is a few hundred kilobytes. Both the sent and the inflated body are bounded.
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_REFUSAL_BYTES = 4096
+# The wall clock and the monotonic one differ by less over a request, unless a clock was set.
+STEPPED_US = 50_000
 # Inflated at once, after which other tasks get their turn.
 SLICE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's number for a gzip header
@@ -35,7 +41,7 @@ class Rest:
     """A client for one exchange's REST interface.
 
     Attributes:
-        date: The Date header of the newest answer; empty if there was none.
+        clock_offset: How far this machine's clock is ahead of the exchange's, as answers bound it.
         says_simulated: Whether an answer said that the exchange is a simulated one.
     """
 
@@ -60,7 +66,7 @@ class Rest:
         Raises:
             ConfigurationError: An address is not usable.
         """
-        self.date = ""
+        self.clock_offset = ClockOffset()
         self.says_simulated = False
         self._url = url.rstrip("/")
         self._gate = gate or RateLimitGate()
@@ -81,6 +87,23 @@ class Rest:
                 without_password(f"EXCHANGE_PROXY is {proxy!r}: {error}")
             ) from error
 
+    @classmethod
+    def of(
+        cls, exchange: Exchange, settings: Settings, gate: RateLimitGate | None = None
+    ) -> "Rest":
+        """Return a client as an exchange's driver and the options want it.
+
+        Raises:
+            ConfigurationError: An address is not usable.
+        """
+        return cls(
+            settings.rest_url(exchange.name) or exchange.rest_url,
+            proxy=settings.exchange_proxy,
+            gate=gate,
+            headers=exchange.rest_headers,
+            refusal_wait_s=exchange.refusal_wait_s,
+        )
+
     async def get(self, path: str) -> bytes:
         """Return the body of the answer to one GET request; takes up to REQUEST_TIMEOUT_S.
 
@@ -93,12 +116,13 @@ class Rest:
         """
         url = self._url + path
         await self._gate.passed()
+        sent_us, sent_s = unix_us(), time.monotonic()
         try:
             async with (
                 asyncio.timeout(REQUEST_TIMEOUT_S),
                 self._client.stream("GET", url) as response,
             ):
-                self.date = response.headers.get("Date", "")[:64]
+                self._note_date(sent_us, sent_s, response.headers)
                 self.says_simulated |= SIMULATED_HEADER in response.headers
                 status, answered = response.status_code, response.headers
                 self._gate.note_answer(status, answered)
@@ -117,6 +141,13 @@ class Rest:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = brief(str(error) or type(error).__name__)
             raise ExchangeUnavailable(without_password(f"GET {url}: {reason}")) from error
+
+    def _note_date(self, sent_us: int, sent_s: float, headers: httpx.Headers) -> None:
+        """Bound the offset of the clocks, unless a cache answered or a clock was set meanwhile."""
+        received_us, now_s = unix_us(), time.monotonic()
+        passed_us = (now_s - sent_s) * 1e6
+        if "Age" not in headers and abs(received_us - sent_us - passed_us) < STEPPED_US:
+            self.clock_offset.dated(sent_us, received_us, headers.get("Date", ""), now_s)
 
     async def close(self) -> None:
         """Close the idle connections; takes up to CLOSE_TIMEOUT_S."""

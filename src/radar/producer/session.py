@@ -34,12 +34,14 @@ from radar.exchanges.base import (
     Subscribed,
 )
 from radar.producer.book_updates import BookChains
+from radar.producer.clock import stamped
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.feed import Feed
 from radar.producer.gaps import Uncovered
 from radar.producer.pacing import Pace, StallDetector, StallTimeout
 from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import KeyValue, Record
+from radar.producer.redundancy import Deliveries
 from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Opening, Trade
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
@@ -94,6 +96,7 @@ class Session:
         opened: When it opened, in monotonic seconds.
         subscribed_us: When it had subscribed, Unix time.
         detail: Why it ended.
+        deliveries: How many of its trades redundant connections brought as well.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class Session:
         self._lasted_s = 0.0
         self._name = ""
         self._frames = self._records = self._invalid = self._pongs = 0
-        self._last_frame_us = 0
+        self._last_frame_us = self._set_back_us = 0  # when the newest frame arrived
         self._read_on = asyncio.Event()  # not set while Kafka accepts no messages
         self._read_on.set()
         self.opened = time.monotonic()
@@ -141,7 +144,8 @@ class Session:
         loop = asyncio.get_running_loop()
         self._wear = loop.call_later(age_s, self.worn.set)
         self._answer_due = loop.call_later(limits.subscribe_s, self._refuse_unanswered)
-        self._take = feed.recorder.taker()
+        self.deliveries = Deliveries()
+        self._take = feed.recorder.taker(deliveries=self.deliveries)
         self._chains = BookChains()
         self._is_read = False
         self.reading: asyncio.Task[None]
@@ -301,7 +305,7 @@ class Session:
         feed = self._feed
         labels = (feed.exchange.name, feed.dataset.name)
         metrics.CONNECTIONS.labels(*labels).inc()
-        self._start_beside(self._watch())
+        self._start_beside(self._end_when_silent())
         self._start_beside(self._keep_alive())
         try:
             await self._read()
@@ -350,7 +354,8 @@ class Session:
         """Take frame after frame: the hot path, without a task, a log line or a lock per frame."""
         feed, connection = self._feed, self._connection
         receive, record = self._stream.receive, self._record
-        now_us, recorded = feed.clock.now_us, self._recorded
+        clock, recorded = feed.clock, self._recorded
+        now_us = clock.now_us
         turn_ends_us = 0
         while True:
             frame = await connection.receive()
@@ -359,6 +364,7 @@ class Session:
             feed.frames += 1
             feed.frame_bytes += len(frame)
             feed.last_frame_us = self._last_frame_us = received_at_us
+            self._set_back_us = clock.set_back_us
             if recorded is not None:
                 await self._keep(recorded.received(frame))
             left = EVENTS_AT_ONCE
@@ -413,6 +419,7 @@ class Session:
         feed = self._feed
         if record.symbol not in feed.markets:
             return None  # delisted since the subscription
+        record = stamped(record, self._set_back_us)
         try:
             message = self._take(record)
         except InvalidMessage as error:
@@ -498,6 +505,7 @@ class Session:
                 continue
             self._frames += 1
             feed.last_frame_us = self._last_frame_us = received_at_us
+            self._set_back_us = feed.clock.set_back_us
             for event in events:
                 await self._handle(event)
             return
@@ -560,7 +568,7 @@ class Session:
         if updates is None or update.symbol not in self._feed.markets:
             return
         try:
-            message = self._chains.message(update)
+            message = self._chains.message(stamped(update, self._set_back_us))
         except InvalidMessage as error:
             self._note_invalid(error)
             return
@@ -627,12 +635,12 @@ class Session:
         self._invalid += 1
         metrics.INVALID_FRAMES.labels(self._feed.exchange.name, self._feed.dataset.name).inc()
 
-    async def _watch(self) -> None:
-        silence = StallDetector(self._stall_timeout)
+    async def _end_when_silent(self) -> None:
+        stall_detector = StallDetector(self._stall_timeout)
         while True:
             await asyncio.sleep(self._stall_timeout.tick_s)
             # A session that waits for Kafka does not read: that is no silence of the exchange.
-            if not self._feed.waits and silence.tick(self._frames):
+            if not self._feed.waits and stall_detector.tick(self._frames):
                 self._reason = self._reason or "silent"
                 # The exchange is gone and would not answer a close frame.
                 self._connection.abort()

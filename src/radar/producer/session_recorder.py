@@ -11,13 +11,14 @@ from typing import Protocol
 from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import Dataset
+from radar.producer.redundancy import Deliveries
 from radar.producer.reports import Reports
 from radar.records import OPEN, SessionReport
 
 REPORT_EVERY_S = 30.0
 
 
-class Watching(Protocol):
+class SessionConnection(Protocol):
     """A connection, as far as its session is concerned."""
 
     @property
@@ -32,12 +33,18 @@ class Watching(Protocol):
     def last_frame_us(self) -> int:
         """When its newest frame arrived, Unix time; 0 before the first."""
 
+    @property
+    def deliveries(self) -> Deliveries:
+        """How many of its trades redundant connections brought as well."""
+
 
 @dataclass
 class _Open:
     name: str
     began_at_us: int
     reported_at_s: float  # monotonic
+    both: int  # deliveries of the connection before
+    alone: int
 
 
 class SessionRecorder:
@@ -56,20 +63,26 @@ class SessionRecorder:
         self._dataset = dataset
         self._reports = reports
         self._interval_ms = round(interval_s * 1000)
-        self._open: dict[Watching, _Open] = {}
+        self._open: dict[SessionConnection, _Open] = {}
 
-    def begin(self, connection: Watching) -> None:
+    def begin(self, connection: SessionConnection) -> None:
         """Begin a session: a connection has subscribed, or is read again."""
-        session = _Open(connection.connection_name, unix_us(), time.monotonic())
-        self._open[connection] = session
-        self._tell(connection, session, OPEN)
+        before = connection.deliveries
+        self._open[connection] = session = _Open(
+            connection.connection_name,
+            unix_us(),
+            time.monotonic(),
+            before.both,
+            before.alone,
+        )
+        self._publish(connection, session, OPEN)
 
-    def pause(self, connection: Watching, reason: str) -> None:
+    def pause(self, connection: SessionConnection, reason: str) -> None:
         """End the session of a connection that is no longer read; a second call has no effect."""
         if (session := self._open.pop(connection, None)) is not None:
-            self._tell(connection, session, reason)
+            self._publish(connection, session, reason)
 
-    def end(self, connection: Watching, reason: str) -> None:
+    def end(self, connection: SessionConnection, reason: str) -> None:
         """End the session of a connection that has ended."""
         self.pause(connection, reason)
 
@@ -78,10 +91,10 @@ class SessionRecorder:
         now_s = time.monotonic()
         for connection, session in self._open.items():
             if now_s >= session.reported_at_s + REPORT_EVERY_S:
-                self._tell(connection, session, OPEN)
+                self._publish(connection, session, OPEN)
                 session.reported_at_s = now_s
 
-    def _tell(self, connection: Watching, session: _Open, reason: str) -> None:
+    def _publish(self, connection: SessionConnection, session: _Open, reason: str) -> None:
         record = SessionReport(
             source=self._source,
             record_kind=self._dataset.name,
@@ -92,6 +105,8 @@ class SessionRecorder:
             end_reason=reason,
             interval_ms=self._interval_ms,
             received_at_us=unix_us(),
+            both=connection.deliveries.both - session.both,
+            alone=connection.deliveries.alone - session.alone,
         )
         key = message_format.message_key(self._source, self._dataset.name)
         self._reports.put(key, message_format.encode_session(record))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from radar.clock import utc_text
 from radar.errors import InvalidPeriod, UnknownMarket
 from radar.store.queries import reading as queries
 
@@ -132,7 +133,7 @@ def _newest(ask: Ask) -> datetime:
 
 
 def _text(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return utc_text(moment.timestamp())
 
 
 def called_markets(sql: str, parameters: dict[str, str]) -> list[str]:

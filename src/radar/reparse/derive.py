@@ -74,7 +74,7 @@ class Trades:
         self._occurrences[connection] = Occurrences()
 
     def advance(self, monotonic_ns: int) -> None:
-        """Do nothing: trades do not wait."""
+        """Return at once: trades do not wait."""
 
     def take(self, connection: str, record: Record) -> None:
         """Take a trade; one that a producer would refuse is left out."""
@@ -88,7 +88,7 @@ class Trades:
             self.found[name] = delivered.merged(self.found.get(name))
 
     def finish(self) -> None:
-        """Do nothing: trades do not wait."""
+        """Return at once: trades do not wait."""
 
 
 class _Recorder(DepthRecorder):
@@ -172,7 +172,7 @@ class _Connection:
                 yield from self._stream.receive(frame.content, at_us)
             elif frame.what is FrameKind.FETCHED:
                 fetch = Fetch(frame.path, frame.fetch_symbol, frame.fetch_tag)
-                # All or nothing, as in a session.
+                # All events or none, as in a session.
                 yield from list(self._stream.fetched(fetch, frame.content, at_us))
 
     def _keep_alive(self, now_us: int) -> None:

@@ -5,7 +5,7 @@ the period they are read from the begin of its connections on, because a stream 
 window's rows are compared with the records that follow from the frames.
 
 Corrected rows are inserted first, and wrong ones are deleted at the end. A run that is broken off
-deletes nothing and doubles nothing; the next run finds the same wrong rows.
+deletes no row; the next run finds the same wrong rows.
 """
 
 import time
@@ -104,7 +104,7 @@ def reparse(
         store: The database; its user may delete rows.
         period: The time of receipt.
         exchange: Name of the exchange; empty: all that have frames of the period.
-        dry_run: Change nothing, only report.
+        dry_run: Only report the changes.
         progress: Called from time to time.
 
     Raises:

@@ -157,6 +157,7 @@ _STAGES: dict[str, Stage] = {
     "consumer": "workers",
     "worker": "workers",
     "clickhouse": "tables",
+    "reconcile": "tables",
     "dashboard": "tables",
 }
 

@@ -405,6 +405,8 @@ class Observer:
                 for each in (report.connections if report else ())
             ],
             memory_bytes=process_facts.memory_bytes(sample),
+            clock_offset_s=sample.get(("radar_clock_offset_seconds", "")),
+            clock_uncertainty_s=sample.get(("radar_clock_offset_uncertainty_seconds", "")),
         )
 
     def _worker(

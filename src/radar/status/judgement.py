@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from radar.clock import MOST_OFFSET_S as MOST_OFFSET_S
 from radar.status.model import (
     Condition,
     ConnectionState,
@@ -84,7 +85,11 @@ def marked(overview: Overview) -> Overview:
     """Return the overview with the judgement of each single fact."""
     partitions = [_partition(each) for each in overview.partitions]
     producers = [
-        replace(each, connections=[_connection(one) for one in each.connections])
+        replace(
+            each,
+            connections=[_connection(one) for one in each.connections],
+            clock_differs=differs(each.clock_offset_s, each.clock_uncertainty_s),
+        )
         for each in overview.producers
     ]
     tables_at_s = overview.tables_at_s
@@ -157,6 +162,13 @@ def trend(per_s: float | None, lag: float) -> Trend | None:
 def is_skewed(skew_s: float | None) -> bool:
     """Return whether the clocks of the exchange and of a producer differ."""
     return skew_s is not None and not LEAST_SKEW_S <= skew_s <= MOST_SKEW_S
+
+
+def differs(offset_s: float | None, uncertainty_s: float | None) -> bool | None:
+    """Return whether two clocks surely differ by more than MOST_OFFSET_S; None: unknown."""
+    if offset_s is None or uncertainty_s is None:
+        return None
+    return abs(offset_s) - uncertainty_s > MOST_OFFSET_S
 
 
 def coverage_level(share: float) -> int:

@@ -60,6 +60,10 @@ class ProducerState(Struct, frozen=True):
     publish_failed: int
     connections: list[ConnectionState]
     memory_bytes: int | None
+    # This machine's clock minus the exchange's, from its REST answers; None: unknown.
+    clock_offset_s: float | None = None
+    clock_uncertainty_s: float | None = None  # the true offset is so near
+    clock_differs: bool | None = None  # by more than MOST_OFFSET_S for sure; None: unknown
 
 
 class PartitionState(Struct, frozen=True):

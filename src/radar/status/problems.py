@@ -37,8 +37,10 @@ _SENTENCES = {
     "cannot connect": _Sentence(
         "cannot_connect", "cannot connect to the exchange: {detail}", passes=True
     ),
-    "cannot repair": _Sentence(
-        "cannot_repair", "cannot fetch missed trades from the exchange yet: {detail}", passes=True
+    "cannot fetch missed trades": _Sentence(
+        "cannot_fetch_missed_trades",
+        "cannot fetch missed trades from the exchange yet: {detail}",
+        passes=True,
     ),
     "invalid frame, the first on this connection": _Sentence(
         "invalid_frame", "the exchange sent a frame that is not as documented: {reason}"

@@ -25,6 +25,7 @@ GAUGES = (
     *("radar_connections", "radar_last_frame_timestamp_seconds", "radar_clock_skew_seconds"),
     *("radar_publish_queue", "radar_halted_partitions", "radar_lag_messages", "radar_alive"),
     *("radar_flooding_markets", "radar_unreadable_partitions"),
+    *("radar_clock_offset_seconds", "radar_clock_offset_uncertainty_seconds"),
     *(
         "radar_ready",
         "radar_warnings",

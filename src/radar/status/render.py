@@ -1,11 +1,11 @@
 """`radar status` and `radar lag`: the facts of an overview as text and as JSON. Pure."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from radar.clock import utc_text
 from radar.datasets import DATASETS
 from radar.status.bottleneck import duration
 from radar.status.judgement import OLD_S
@@ -65,7 +65,8 @@ def facts(overview: Overview, pipeline: dict[str, Any] | None) -> dict[str, Any]
 
 def describe(overview: Overview) -> str:
     """Write the facts as text."""
-    lines = [*_pipeline(overview), *_flows(overview), *_kafka(overview), *_clickhouse(overview)]
+    lines = [*_pipeline(overview), *_flows(overview), *_clocks(overview)]
+    lines += [*_kafka(overview), *_clickhouse(overview)]
     lines += [f"{each.severity}: {each.text}" for each in overview.obstacles]
     if not overview.obstacles:
         lines.append(
@@ -154,6 +155,22 @@ def _flows(overview: Overview) -> list[str]:
     ]
 
 
+def offset(offset_s: float | None, uncertainty_s: float | None) -> str:
+    """Write how far this machine's clock is from the exchange's."""
+    if offset_s is None or uncertainty_s is None:
+        return "unknown"
+    return f"{offset_s:+.2f} s ± {uncertainty_s:.2f} s"
+
+
+def _clocks(overview: Overview) -> list[str]:
+    return [
+        f"  clock of {each.name}, minus the exchange's:"
+        f" {offset(each.clock_offset_s, each.clock_uncertainty_s)}"
+        for each in overview.producers
+        if each.alive
+    ]
+
+
 def _kafka(overview: Overview) -> list[str]:
     flows = {flow.dataset: flow for flow in overview.flows}
     held = _held(overview.kafka_origin)
@@ -206,4 +223,4 @@ def _unless_known(overview: Overview, subject: str) -> str:
 
 
 def _time(at_s: float | None) -> str | None:
-    return None if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    return None if at_s is None else utc_text(at_s)

@@ -10,7 +10,7 @@ from radar.store.client import Store
 OTHER_DEFINITION = "not defined as radar defines it"
 
 
-class Kind(StrEnum):
+class ObjectKind(StrEnum):
     """The kind of object that differs."""
 
     TABLE = "table"
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
         computed: Whether ClickHouse computes the column's values from others.
     """
 
-    kind: Kind
+    kind: ObjectKind
     table: str
     name: str = ""
     detail: str = ""
@@ -40,18 +40,18 @@ class Difference(NamedTuple):
     @property
     def text(self) -> str:
         """Name it: "table gaps is missing"."""
-        if self.kind in (Kind.TABLE, Kind.VIEW):
+        if self.kind in (ObjectKind.TABLE, ObjectKind.VIEW):
             return f"{self.kind} {self.table} is {self.detail or 'missing'}"
-        if self.kind is Kind.TYPE:
+        if self.kind is ObjectKind.TYPE:
             return f"column {self.name} of {self.table} is {self.detail}"
         return f"{self.kind} {self.name} of {self.table} is missing"
 
     @property
     def loss(self) -> str:
         """The data that was lost with it, and how to restore them; empty if none was."""
-        if self.kind is Kind.TABLE:
+        if self.kind is ObjectKind.TABLE:
             return "its rows are lost as far as Kafka has deleted their messages"
-        if self.kind is Kind.COLUMN and not self.computed:
+        if self.kind is ObjectKind.COLUMN and not self.computed:
             return "its values in the rows until now are lost"
         return ""
 
@@ -86,31 +86,33 @@ def differences(store: Store, wanted: schema.Schema | None = None) -> list[Diffe
     result = []
     for name, table in wanted.tables.items():
         if name not in found:
-            result.append(Difference(Kind.TABLE, name))
+            result.append(Difference(ObjectKind.TABLE, name))
             continue
         for column, definition in table.columns.items():
             there = columns.get((name, column))
             if there is None:
                 computed = bool(definition.default)
-                result.append(Difference(Kind.COLUMN, name, column, computed=computed))
+                result.append(Difference(ObjectKind.COLUMN, name, column, computed=computed))
             elif there != (definition.type, definition.default):
                 detail = f"{' '.join(there).strip()}, not {definition.type} {definition.default}"
-                result.append(Difference(Kind.TYPE, name, column, detail.strip()))
+                result.append(Difference(ObjectKind.TYPE, name, column, detail.strip()))
         constraints = set(re.findall(r"CONSTRAINT `?(\w+)`? CHECK", found[name][1]))
         result += [
-            Difference(Kind.CONSTRAINT, name, constraint)
+            Difference(ObjectKind.CONSTRAINT, name, constraint)
             for constraint in table.constraints
             if constraint not in constraints
         ]
     for name in wanted.views:
         if name not in found:
-            result.append(Difference(Kind.VIEW, name))
+            result.append(Difference(ObjectKind.VIEW, name))
         elif "View" not in found[name][0]:
-            result.append(Difference(Kind.VIEW, name, detail=f"a {found[name][0]}, not a view"))
+            result.append(
+                Difference(ObjectKind.VIEW, name, detail=f"a {found[name][0]}, not a view")
+            )
     if "schema_migrations" in found and not _is_newer(store):
         views = {n: found[n][1] for n in wanted.views if "View" in found.get(n, ("",))[0]}
         result += [
-            Difference(Kind.VIEW, name, detail=OTHER_DEFINITION)
+            Difference(ObjectKind.VIEW, name, detail=OTHER_DEFINITION)
             for name in _redefined(store, wanted, views)
         ]
     return result
@@ -179,22 +181,22 @@ def repair(
     """
     wanted = wanted or schema.newest()
     # Views read columns, and constraints need them.
-    order = list(Kind)
+    order = list(ObjectKind)
     repaired = []
     for each in sorted(found, key=lambda each: order.index(each.kind)):
         table = wanted.tables.get(each.table, schema.TableDefinition())
         statements: list[str] = []
         match each.kind:
-            case Kind.TABLE:
+            case ObjectKind.TABLE:
                 statements = table.statements
-            case Kind.COLUMN:
+            case ObjectKind.COLUMN:
                 statements = table.columns[each.name].statements
-            case Kind.CONSTRAINT:
+            case ObjectKind.CONSTRAINT:
                 statements = [table.constraints[each.name]]
-            case Kind.TYPE if types:
+            case ObjectKind.TYPE if types:
                 added, *changes = table.columns[each.name].statements
                 statements = [added.replace("ADD COLUMN IF NOT EXISTS", "MODIFY COLUMN"), *changes]
-            case Kind.VIEW if not each.detail or (types and each.detail == OTHER_DEFINITION):
+            case ObjectKind.VIEW if not each.detail or (types and each.detail == OTHER_DEFINITION):
                 statements = [wanted.views[each.table]]
         for statement in statements:
             store.command(statement)

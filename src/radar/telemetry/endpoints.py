@@ -71,9 +71,11 @@ def application(
             case "/metrics":
                 return serve_metrics(environ, start_response)
             case "/healthz":
-                return _tell(start_response, "alive", health.why_not_alive())
+                return _answer_state(start_response, "alive", health.why_not_alive())
             case "/readyz":
-                return _tell(start_response, "ready", health.why_not_ready(), health.warnings())
+                return _answer_state(
+                    start_response, "ready", health.why_not_ready(), health.warnings()
+                )
             case "/connections" if connections is not None:
                 start_response("200 OK", [("Content-Type", "application/json")])
                 return [connections.as_json()]
@@ -100,7 +102,7 @@ def _refusal(environ: "WSGIEnvironment", known: frozenset[str]) -> tuple[str, st
     return None
 
 
-def _tell(
+def _answer_state(
     start_response: "StartResponse",
     state: str,
     reasons: list[str],

@@ -79,7 +79,18 @@ CONNECTION_AGE_SECONDS = _gauge(
 CLOCK_SKEW_SECONDS = _gauge(
     "radar_clock_skew_seconds",
     "Smallest receive-minus-exchange time in the last ten seconds with trades, in whole seconds;"
-    " far from zero means clock skew",
+    " far from zero means clock skew; absent without trades of the last half hour",
+    ["exchange"],
+)
+CLOCK_OFFSET_SECONDS = _gauge(
+    "radar_clock_offset_seconds",
+    "This machine's clock minus the exchange's, from the times of its REST answers; absent without"
+    " an answer of the last half hour",
+    ["exchange"],
+)
+CLOCK_OFFSET_UNCERTAINTY_SECONDS = _gauge(
+    "radar_clock_offset_uncertainty_seconds",
+    "The true offset differs from radar_clock_offset_seconds by at most this",
     ["exchange"],
 )
 PUBLISHED = _counter("radar_published", "Messages acknowledged by Kafka", ["dataset"])
@@ -188,6 +199,19 @@ LAG = _gauge(
     "radar_lag_messages",
     "Messages of a partition not stored yet, as its owner knows",
     ["dataset", "partition"],
+)
+
+# Examination of the recording
+EXAMINED_UNTIL = _gauge(
+    "radar_examined_until_timestamp_seconds",
+    "Unix time up to which `radar reconcile --follow` has examined the recording",
+    ["exchange"],
+)
+PROVEN_SECONDS = _gauge(
+    "radar_proven_seconds",
+    "Seconds of the newest examined hour, over all markets, by state (verified, repaired,"
+    " unverifiable, missing)",
+    ["exchange", "dataset", "state"],
 )
 
 # Dashboard

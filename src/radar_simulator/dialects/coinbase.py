@@ -1,7 +1,11 @@
 """Coinbase Exchange's protocol: the maker's side, an old match first, heartbeats with numbers."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from msgspec import Raw
+
+from radar_simulator import wire
 from radar_simulator.dialects.common.base import (
     Action,
     Answer,
@@ -30,6 +34,9 @@ CLOSED = ("level2", "level3", "full")
 FIRST_WITHIN_US = 5_000_000
 HEARTBEAT_US = 1_000_000
 PAGE = 1_000
+CANDLES = 300
+GRANULARITIES = {"60": 1, "300": 5, "900": 15, "3600": 60, "21600": 360, "86400": 1_440}
+"""Minutes by the seconds of a request."""
 
 
 class Simulated(Dialect):
@@ -145,12 +152,14 @@ class Simulated(Dialect):
     # REST
 
     def rest(self, request: Request) -> Answer:
-        """Answer the market list and trades."""
+        """Answer the market list, trades and candles."""
         if request.path == "/products":
             rows = [_product(market) for market in self.markets.values()]
             return answer([*rows, {**rows[0], "id": "OLD-USD", "status": "delisted"}])
         start, _, rest = request.path.removeprefix("/products/").partition("/")
         market = self.markets.get(start)
+        if market is not None and rest == "candles":
+            return _candles(market, request)
         if market is None or rest != "trades":
             return answer({"message": "NotFound"}, status=404)
         count = request.number("limit", 100, PAGE)
@@ -171,6 +180,35 @@ def _row(trade: Trade) -> Json:
         "side": "sell" if trade.is_buy else "buy",  # the maker's
         "time": iso(trade.time_us, 6),
     }
+
+
+def _candles(market: Market, request: Request) -> Answer:
+    """Write the candles of a time, newest first; a minute without a trade has none."""
+    minutes = GRANULARITIES.get(request.query.get("granularity", ""))
+    if minutes is None:
+        return answer({"message": "Unsupported granularity"}, status=400)
+    try:
+        first, last = (
+            int(datetime.fromisoformat(request.query[name]).timestamp())
+            for name in ("start", "end")
+        )
+    except (KeyError, ValueError):
+        return answer({"message": "Invalid start or end"}, status=400)
+    candles = wire.joined(wire.candle_groups(market.model, minutes, first, last))
+    if len(candles) > CANDLES:
+        return answer({"message": "granularity too small for the requested time range"}, status=400)
+    rows = [
+        [
+            each.opened_s,
+            *(
+                Raw(market.price(ticks).encode())
+                for ticks in (each.low, each.high, each.open, each.close)
+            ),
+            Raw(market.quantity(each.volume).encode()),
+        ]
+        for each in reversed(candles)
+    ]
+    return answer(rows)
 
 
 def _match(trade: Trade, kind: str) -> Json:

@@ -13,10 +13,10 @@ purges it, and never replays it.
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from radar.clock import utc_text
 from radar.consumer.dlq.publisher import (
     ACKNOWLEDGE_TIMEOUT_S,
     MAX_DETAIL_BYTES,
@@ -94,7 +94,7 @@ class DeadLetter(NamedTuple):
     @property
     def sent_at(self) -> str:
         """When the dead letter was written, as text in UTC."""
-        return f"{datetime.fromtimestamp(self.sent_at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return utc_text(self.sent_at_ms / 1000)
 
 
 class Selection(NamedTuple):

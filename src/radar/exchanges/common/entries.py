@@ -7,7 +7,7 @@ functions here refuse it before the decoder makes an object of each entry.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
-from msgspec import Raw
+from msgspec import Raw, defstruct
 from msgspec.json import Decoder
 
 from radar.errors import ExchangeUnavailable, InvalidFrame
@@ -24,6 +24,8 @@ MAX_TRADE_COMMAS = 200_000
 MAX_ENTRIES = 20_000
 # Entries that are no market are named up to this number, and then counted.
 MAX_MALFORMED = 1_000
+MAX_NAME = 40
+NAMELESS = "an entry without a name"
 
 _Answer = TypeVar("_Answer")
 _Entry = TypeVar("_Entry")
@@ -132,6 +134,19 @@ def read_markets(
         else:
             markets += [market] if market is not None else []
     return MarketList(markets, malformed, more)
+
+
+def named_by(field: str) -> Callable[[Raw], str]:
+    """Return a function that names an entry by a field, for `read_markets`."""
+    decoder = Decoder(defstruct("_Named", [(field, str, "")]))
+
+    def name(entry: Raw) -> str:
+        try:
+            return getattr(decoder.decode(entry), field)[:MAX_NAME] or NAMELESS
+        except NOT_DECODABLE:
+            return NAMELESS
+
+    return name
 
 
 def read_trades(rows: Iterable[Raw], parse: Callable[[Raw], Trade]) -> list[Trade]:

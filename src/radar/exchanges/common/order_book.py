@@ -250,6 +250,9 @@ class KeptBook:
         """Trust the book from now on; return its sides, and that the exchange delivers again."""
         again: list[Event] = [Subscribed((self.market.symbol,))] if self.is_lost else []
         received_at_us = received_after(received_at_us, self.good_us)
+        if received_at_us < self.good_us:
+            # The clock was set back: readers find no earlier update by time.
+            self._since_snapshot = UPDATES_PER_SNAPSHOT
         self.is_known, self.is_lost = True, False
         self.good_us = received_at_us
         self.updates += 1

@@ -13,3 +13,8 @@ def from_iso_us(text: str) -> int:
     except ValueError:
         return 0
     return 0 if moment.tzinfo is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def to_iso_s(second: int) -> str:
+    """Return a Unix time in whole seconds in ISO 8601, UTC."""
+    return f"{_EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%SZ}"

@@ -45,14 +45,14 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Order:
+class EventRows:
     """The rows of a file: which event each one is, and for whom."""
 
     events: Index
     flags: NDArray[np.uint64]
 
 
-def order(exchange: Index, local: Index) -> Order:
+def order(exchange: Index, local: Index) -> EventRows:
     """Return the rows of events: each is there once for the exchange, and once for the receiver.
 
     Rows for the exchange are in the order of its times, and rows for the receiver in the order of
@@ -78,7 +78,7 @@ def order(exchange: Index, local: Index) -> Order:
     )
     keys = np.concatenate([2 * for_exchange, 2 * before_receipt, 2 * np.arange(len(shared)) + 1])
     rows = np.argsort(keys, kind="stable")
-    return Order(events[rows], flags[rows])
+    return EventRows(events[rows], flags[rows])
 
 
 def shift_ns(events: Events) -> int:
@@ -119,7 +119,7 @@ def write_npz(path: Path, events: Events, shift: int) -> Contents:
     )
 
 
-def _chunks(events: Events, rows: Order, shift: int) -> Iterator[Events]:
+def _chunks(events: Events, rows: EventRows, shift: int) -> Iterator[Events]:
     for begin in range(0, len(rows.events), CHUNK):
         chunk = events[rows.events[begin : begin + CHUNK]]
         chunk["ev"] |= rows.flags[begin : begin + CHUNK]

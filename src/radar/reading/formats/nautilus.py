@@ -9,9 +9,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -23,6 +23,9 @@ from radar.reading.formats import book_updates
 from radar.reading.formats.base import Contents, Day, increment, replacing, rows_of, save
 from radar.reading.query import Ask
 from radar.store.queries import tool_files as queries
+
+if TYPE_CHECKING:
+    from datetime import date
 
 MAX_PLACES = 16
 MAX_PRICE, MAX_SIZE = 17_014_118_346_046, 34_028_236_692_093
@@ -154,7 +157,7 @@ class Catalogue:
             ConfigurationError: A number has too many places, or is too large.
         """
         needed: dict[Market, Precision] = {}
-        for day in days:
+        for day in _market_days(days):
             precision = _needed(ask, day)
             needed[day.market] = needed.get(day.market, precision).with_(precision)
         for market, precision in needed.items():
@@ -243,6 +246,15 @@ def _write_parquet(path: Path, schema: Any, batches: Iterable[Any]) -> Contents:
             last = times[-1].as_py()
             count += batch.num_rows
     return Contents(count, first // 1000, last // 1000)
+
+
+def _market_days(days: Iterable[Day]) -> Iterable[Day]:
+    """Return each day of a market once, with the datasets of all its files."""
+    found: dict[tuple[Market, date], Day] = {}
+    for day in days:
+        same = found.get((day.market, day.day), day)
+        found[day.market, day.day] = replace(day, datasets=day.datasets | same.datasets)
+    return found.values()
 
 
 def _needed(ask: Ask, day: Day) -> Precision:

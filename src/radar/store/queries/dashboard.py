@@ -76,7 +76,7 @@ SELECT toString(trade_id), toUnixTimestamp64Milli(event_time) / 1000,
 FROM trades
 WHERE source = {source:String} AND symbol = {symbol:String}
     AND event_time >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
-ORDER BY event_time DESC, received_at DESC, trade_id DESC LIMIT {count:UInt32}
+ORDER BY event_time DESC, monotonic_at DESC, trade_id DESC LIMIT {count:UInt32}
 """
 
 BOOK = """

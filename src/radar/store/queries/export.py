@@ -34,10 +34,7 @@ def rows(columns: str, view: str, time: str, order: str) -> str:
     """Return the query of the rows of one market and day."""
     return (
         f"SELECT {columns} FROM {view} WHERE source = {{source:String}}"
-        " AND symbol = {symbol:String}"
-        f" AND {time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
-        f" AND {time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
-        f" ORDER BY {order}"
+        f" AND symbol = {{symbol:String}} AND {_on_day(time)} ORDER BY {order}"
     )
 
 
@@ -47,7 +44,13 @@ def facts(view: str, time: str) -> str:
         f"SELECT count(), toUnixTimestamp64Micro(toDateTime64(min({time}), 6, 'UTC')),"
         f" toUnixTimestamp64Micro(toDateTime64(max({time}), 6, 'UTC'))"
         f" FROM {view} WHERE source = {{source:String}} AND symbol = {{symbol:String}}"
-        f" AND {time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
+        f" AND {_on_day(time)}"
+    )
+
+
+def _on_day(time: str) -> str:
+    return (
+        f"{time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
         f" AND {time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
     )
 

@@ -16,7 +16,7 @@ SELECT toString(trade_id) AS trade_id, source, symbol, base, quote, toString(sid
 FROM trades
 WHERE {_CHOSEN}
     AND event_time >= {{start:DateTime64(6, 'UTC')}} AND event_time < {{end:DateTime64(6, 'UTC')}}
-ORDER BY event_time_us, received_at, trade_id
+ORDER BY event_time_us, monotonic_at, trade_id
 """
 
 CANDLES = f"""
@@ -84,3 +84,6 @@ WORDS = (
     "SELECT word, context, belongs FROM system.completions WHERE context IN"
     f" {WORD_ORDER} AND (context != 'table' OR belongs IN ('system', currentDatabase()))"
 )
+
+# Shown to people as a first query of their own.
+EXAMPLE = "SELECT * FROM trades ORDER BY event_time DESC LIMIT 10"

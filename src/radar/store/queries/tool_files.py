@@ -13,6 +13,19 @@ _RECEIVED = (
 _NO_TIME = "toDateTime64(0, 6, 'UTC')"
 
 
+def _day(relation: str) -> str:
+    """Return the SQL of the day's rows. Their time of receipt never goes back, as tools expect."""
+    return (
+        "(SELECT * REPLACE (received_at + toIntervalMicrosecond(set_back_us) AS received_at)"
+        f" FROM (SELECT * FROM {relation} WHERE {_RECEIVED}))"
+    )
+
+
+_DAY_TRADES = _day("trades") + " AS trades"
+_DAY_BOOKS = _day("orderbook_depth FINAL")
+_DAY_UPDATES = _day("book_updates FINAL")
+
+
 def _text(number: str) -> str:
     """Return the SQL of the shortest decimal text of a double, without an exponent."""
     decimal = f"toDecimal256OrNull(toString({number}), 40)"
@@ -51,7 +64,7 @@ _FACTS = (
     "count(), toUnixTimestamp64Micro(min(received_at)), toUnixTimestamp64Micro(max(received_at))"
 )
 
-_TRADES = f"FROM trades WHERE {_RECEIVED}"
+_TRADES = f"FROM {_DAY_TRADES}"
 TARDIS_TRADES = (
     "SELECT "
     + _line(
@@ -76,7 +89,7 @@ _BOOKS = (
     " (SELECT received_at, event_time, side,"
     f" arrayMap(x -> {_text('x')}, arraySlice(prices, 1, {{levels:UInt16}})) AS prices,"
     f" arrayMap(x -> {_text('x')}, arraySlice(quantities, 1, {{levels:UInt16}})) AS quantities"
-    f" FROM orderbook_depth FINAL WHERE {_RECEIVED}) GROUP BY received_at"
+    f" FROM {_DAY_BOOKS}) GROUP BY received_at"
 )
 TARDIS_BOOKS = (
     "SELECT "
@@ -94,10 +107,7 @@ TARDIS_BOOKS = (
     f" FROM ({_BOOKS}) WINDOW until_then AS (ORDER BY received_at"
     " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) ORDER BY received_at"
 )
-TARDIS_BOOKS_FACTS = (
-    f"SELECT {_FACTS} FROM (SELECT DISTINCT received_at FROM orderbook_depth FINAL"
-    f" WHERE {_RECEIVED})"
-)
+TARDIS_BOOKS_FACTS = f"SELECT {_FACTS} FROM (SELECT DISTINCT received_at FROM {_DAY_BOOKS})"
 
 # The parts of the day's chains without a hole, and the whole books in each: time and place.
 RUNS = (
@@ -106,7 +116,7 @@ RUNS = (
     " arraySort(groupArrayIf((toUnixTimestamp64Micro(received_at), place), is_snapshot)) FROM"
     " (SELECT chain, place, received_at, is_snapshot,"
     " toInt64(place) - toInt64(row_number() OVER (PARTITION BY chain ORDER BY place)) AS run"
-    f" FROM book_updates FINAL WHERE {_RECEIVED}) GROUP BY chain, run ORDER BY 4, chain, 2"
+    f" FROM {_DAY_UPDATES}) GROUP BY chain, run ORDER BY 4, chain, 2"
 )
 # The newest update before the day, and whether the book of then can be rebuilt.
 BEFORE = (
@@ -129,7 +139,7 @@ def _updates(*, carried: bool) -> str:
         " bid_prices, bid_quantities, ask_prices, ask_quantities"
     )
     chosen = (
-        f"SELECT {columns} FROM book_updates FINAL WHERE {_RECEIVED} AND arrayExists(piece ->"
+        f"SELECT {columns} FROM {_DAY_UPDATES} WHERE arrayExists(piece ->"
         " piece.1 = chain AND place BETWEEN piece.2 AND piece.3,"
         " JSONExtract({pieces:String}, 'Array(Tuple(String, UInt64, UInt64))'))"
     )
@@ -203,7 +213,7 @@ def hftbacktest(*, carried: bool | None) -> str:
         " '' AS chain, native_sequence AS place,"
         f" [(toUInt64({_TRADE} + if(side = 'buy', {_BUY}, {_SELL})),"
         " toFloat64(toString(price)), toFloat64(toString(base_amount)))] AS events"
-        f" FROM trades WHERE {_RECEIVED}"
+        f" FROM {_DAY_TRADES}"
     )
     if carried is None:
         side = f"if(side = 'bid', {_BUY}, {_SELL})"
@@ -211,7 +221,7 @@ def hftbacktest(*, carried: bool | None) -> str:
             f"SELECT received_at, {_exchange_us('event_time')}, 1, '', toUInt64(side),"
             f" arrayConcat([(toUInt64({_CLEAR} + {side}), nan, 0.)],"
             f" arrayMap((p, q) -> (toUInt64({_SNAPSHOT} + {side}), p, q), prices, quantities))"
-            f" FROM orderbook_depth FINAL WHERE {_RECEIVED}"
+            f" FROM {_DAY_BOOKS}"
         )
     else:
         kind = f"toUInt64(if(is_snapshot, {_SNAPSHOT}, {_DEPTH}) + "
@@ -247,11 +257,10 @@ def places(*, carried: bool | None) -> str:
         carried: See `hftbacktest`.
     """
     trades = (
-        "SELECT [toString(price)] AS prices, [toString(base_amount)] AS amounts"
-        f" FROM trades WHERE {_RECEIVED}"
+        f"SELECT [toString(price)] AS prices, [toString(base_amount)] AS amounts FROM {_DAY_TRADES}"
     )
     if carried is None:
-        book = f"SELECT prices, quantities FROM orderbook_depth FINAL WHERE {_RECEIVED}"
+        book = f"SELECT prices, quantities FROM {_DAY_BOOKS}"
     else:
         book = (
             "SELECT arrayConcat(bid_prices, ask_prices) AS prices,"
@@ -323,7 +332,7 @@ def nautilus_deltas(*, carried: bool | None) -> str:
             " row_number() OVER (ORDER BY received_at, side) AS number,"
             " lagInFrame(prices) OVER before AS old_prices,"
             " lagInFrame(quantities) OVER before AS old_quantities"
-            f" FROM orderbook_depth FINAL WHERE {_RECEIVED} WINDOW before AS (PARTITION BY side"
+            f" FROM {_DAY_BOOKS} WINDOW before AS (PARTITION BY side"
             " ORDER BY received_at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)))"
         )
     else:

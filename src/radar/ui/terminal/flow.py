@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from radar.datasets import BOOK_UPDATES, EXCHANGE_CANDLES, RECORDED
+from radar.datasets import BOOK_UPDATES, EXCHANGE_CANDLES, FRAMES, RECORDED
 from radar.status import judgement
 from radar.status.model import Flow, Overview, TableState
 from radar.ui.terminal import figures
@@ -16,8 +16,8 @@ WIDE = 110  # from this many columns on, words are written out
 # Each stage with the columns that it needs; the other columns are divided.
 STAGES = {"exchange": 11, "connections": 13, "partitions": 12, "workers": 11, "tables": 11}
 DATASET_WIDTH = 8
-# Names that do not fit.
-SHORT = {BOOK_UPDATES.name: "updates", EXCHANGE_CANDLES.name: "candles"}
+# Names of datasets that are only shown if they are used.
+SHORT = {BOOK_UPDATES.name: "updates", EXCHANGE_CANDLES.name: "candles", FRAMES.name: "frames"}
 
 
 _WORDS = {"problem": "STUCK AT", "unknown": "UNKNOWN AT", "warning": "LOOK AT", "passes": "LOOK AT"}
@@ -126,14 +126,15 @@ def _subtitles(overview: Overview, *, wide: bool) -> list[str]:
     workers = {each.name: each.ready for each in overview.workers}
     ready = sum(workers.values())
     parts = len(overview.partitions)
-    told_s = overview.at_s - (overview.tables_at_s or overview.at_s)
+    tables_age_s = overview.at_s - (overview.tables_at_s or overview.at_s)
     simulated = f"{overview.exchange}, simulated" if wide else "simulated"
     return [
         simulated if overview.simulated else overview.exchange,
         f"{_open(overview)} open",
         f"Kafka, {parts}" if wide else f"{parts} in Kafka",
         f"{ready}/{len(workers)} ready" if workers else "none known",
-        "ClickHouse" + (f", {figures.age(told_s)} old" if wide and overview.tables_old else ""),
+        "ClickHouse"
+        + (f", {figures.age(tables_age_s)} old" if wide and overview.tables_old else ""),
     ]
 
 

@@ -45,7 +45,7 @@ from radar.ui.web.markets import Grid, MarketTicker, NoSuchMarket
 from radar.ui.web.reader import Reader, Threads
 
 STATIC = Path(__file__).parent / "static"
-BOUNDS = Bounds(take_timeout_s=EventStream.SEND_TIMEOUT_S)
+BOUNDS = Bounds()
 GRACE_S = 2  # for answers under way when it ends
 _COVERAGE_FRESH_S = 15.0
 _NAMES_FRESH_S = 60.0

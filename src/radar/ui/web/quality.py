@@ -1,5 +1,6 @@
 """Coverage, gaps and retention, in the form of the page of data quality."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -9,11 +10,23 @@ from radar.checks.coverage import Covered, coverage
 from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
 from radar.store.migrate import retention_days
+from radar.store.proofs import Completeness, completeness
 from radar.store.queries import dashboard as queries
 from radar.ui.web.markets import READ_ONLY, MarketTicker, name_of
 
 MAX_DAYS = 90
 MAX_GAPS = 200
+
+
+class ProvenDay(Struct, frozen=True):
+    """What evidence shows of a market on one day; as in the view `completeness`."""
+
+    verified_s: float
+    repaired_s: float
+    unverifiable_s: float
+    missing_s: float
+    own_s: float  # radar itself is the cause of so much of the two before
+    missing: int  # records, as far as numbers prove them
 
 
 class CoveredDay(Struct, frozen=True):
@@ -27,6 +40,9 @@ class CoveredDay(Struct, frozen=True):
     repaired_gaps: int
     watched_level: int  # from 0, bad, to 4, complete: `judgement.coverage_level`
     complete_level: int
+    proof: "ProvenDay | None" = None  # None: the day was not examined
+    proven_share: float | None = None  # verified or repaired, of the examined time
+    proven_level: int = 0
 
 
 class CoveredMarket(Struct, frozen=True):
@@ -44,6 +60,8 @@ class QualitySummary(Struct, frozen=True):
     complete_share: float | None
     watched_good: bool
     complete_good: bool
+    proof: ProvenDay | None = None  # of all days and markets of trades; None: none was examined
+    proven_share: float | None = None
 
 
 class Retention(Struct, frozen=True):
@@ -75,20 +93,47 @@ def covered(store: Store, days: int) -> dict[str, Any]:
     since = _first_day(days)
     names = [(since + timedelta(n)).isoformat() for n in range(days)]
     rows = coverage(store, since)
+    proofs = completeness(store, since)
     return {
         "days": names,
-        "markets": by_market(rows, names),
-        "summary": summary(rows),
+        "markets": by_market(rows, names, proofs),
+        "summary": summary(rows, proofs),
         "retention": _retention(store),
     }
 
 
-def summary(rows: list[Covered]) -> QualitySummary:
+def summary(rows: list[Covered], proofs: Sequence[Completeness] = ()) -> QualitySummary:
     """Return the mean shares of all days and markets of trades, and whether they are good."""
     trades = [row for row in rows if row.record_kind == "trades"]
     watched = _mean([row.watched_share for row in trades])
     complete = _mean([row.complete_share for row in trades])
-    return QualitySummary(watched, complete, is_covered(watched), is_covered(complete))
+    proof = _proof([row for row in proofs if row.dataset == "trades"])
+    return QualitySummary(
+        watched, complete, is_covered(watched), is_covered(complete), proof, _proven_share(proof)
+    )
+
+
+def _proof(rows: Sequence[Completeness]) -> ProvenDay | None:
+    """Add up days of markets."""
+    if not rows:
+        return None
+    return ProvenDay(
+        sum(row.verified_s for row in rows),
+        sum(row.repaired_s for row in rows),
+        sum(row.unverifiable_s for row in rows),
+        sum(row.missing_s for row in rows),
+        sum(row.own_s for row in rows),
+        sum(row.missing for row in rows),
+    )
+
+
+def _proven_share(proof: ProvenDay | None) -> float | None:
+    """Return the share of the examined time that is complete; None: no time was examined."""
+    if proof is None:
+        return None
+    complete_s = proof.verified_s + proof.repaired_s
+    examined_s = complete_s + proof.unverifiable_s + proof.missing_s
+    return complete_s / examined_s if examined_s else None
 
 
 def _mean(shares: list[float]) -> float | None:
@@ -106,13 +151,19 @@ def _iso(day: date | None) -> str | None:
     return None if day is None else day.isoformat()
 
 
-def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
+def by_market(
+    rows: list[Covered], days: list[str], proofs: Sequence[Completeness] = ()
+) -> list[CoveredMarket]:
     """Put the rows of `radar coverage` into a table of markets and days."""
+    proven = {(row.exchange, row.dataset, row.symbol, row.day): row for row in proofs}
     found: dict[tuple[str, str], dict[str, CoveredDay]] = {}
     several = len({row.source for row in rows}) > 1
     for row in rows:
         day = row.day.isoformat()
         market = name_of(row.source, row.symbol, several)
+        examined = proven.get((row.source, row.record_kind, row.symbol, row.day))
+        proof = _proof([examined] if examined else [])
+        share = _proven_share(proof)
         found.setdefault((row.record_kind, market), {})[day] = CoveredDay(
             day,
             row.watched_share,
@@ -122,6 +173,9 @@ def by_market(rows: list[Covered], days: list[str]) -> list[CoveredMarket]:
             row.repaired_gaps,
             coverage_level(row.watched_share),
             coverage_level(row.complete_share),
+            proof,
+            share,
+            coverage_level(share or 0),
         )
     return [
         CoveredMarket(dataset, market, [table.get(day) for day in days])

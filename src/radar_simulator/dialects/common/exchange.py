@@ -41,6 +41,9 @@ ORDER_STEP_US = 151
 IDS_SINCE_MS = 1_700_000_000_000
 """IDs of a run begin at the milliseconds since then, so that two runs share none."""
 
+ALTERED_LOTS = 1
+"""How much an altered trade differs."""
+
 BAN_AFTER = 10
 """Requests beyond the budget after which a client is banned."""
 
@@ -99,18 +102,19 @@ class DialectExchange:
                 made.bases, made.quotes, made.spelling, made.price_places, options.symbols
             ),
         )
-        self._last_us = _now_us() // made.resolution_us * made.resolution_us
+        self._options = options
+        self._last_us = self._now_us() // made.resolution_us * made.resolution_us
         self.dialect = made(self.list_markets(made))
         self.ledger = ledger
         self.quiet = False
         self.rest_hang_until = 0.0
-        self._options = options
         self._clients: dict[int, DialectClient] = {}
         self._connections = self._orders = 0
         self._subscribers: defaultdict[Topic, dict[int, DialectClient]] = defaultdict(dict)
         self._topics: defaultdict[tuple[TopicKind, str], set[Topic]] = defaultdict(set)
         self._repeating: list[tuple[float, Fault]] = []
         self._dropping: defaultdict[tuple[TopicKind, str], int] = defaultdict(int)
+        self._altering: defaultdict[str, int] = defaultdict(int)
         self._leaving: list[tuple[float, DialectClient]] = []
         self._spent: deque[tuple[float, int]] = deque()
         self._beyond = 0
@@ -134,6 +138,7 @@ class DialectExchange:
             FaultName.MAX_AGE: self._max_age,
             FaultName.CLEAR: self._clear,
             FaultName.DROP: self._drop,
+            FaultName.ALTER: self._alter,
             FaultName.CHECKSUM: self._checksum,
             FaultName.HTML: self._html,
             FaultName.BAN: self._ban,
@@ -144,7 +149,7 @@ class DialectExchange:
 
     def list_markets(self, made: type[Dialect]) -> list[Market]:
         """Return new markets of a dialect, whose trades have had no ID before."""
-        now_us = _now_us()
+        now_us = self._now_us()
         first_id = now_us // 1000 - IDS_SINCE_MS
         return [
             Market(number, model, first_id, now_us, rial=made.rial)
@@ -159,7 +164,7 @@ class DialectExchange:
             self._repeating.remove(entry)
             self._repeating.append((now + entry[1].every_s, entry[1]))
             self._apply(entry[1], now)
-        now_us = _now_us()
+        now_us = self._now_us()
         for at, client in [entry for entry in self._leaving if entry[0] <= now]:
             self._leaving.remove((at, client))
             self._restarting_until = now + self.dialect.restart_s
@@ -168,7 +173,7 @@ class DialectExchange:
         for client in list(self._clients.values()):
             self._look_after(client, now, now_us)
         if not self.quiet:
-            self._publish(self.market.advance(time.time()), now)
+            self._publish(self.market.advance(self._now_us() / 1e6), now)
             for symbol in self.dialect.due(now_us):
                 market = self.dialect.markets[symbol]
                 book = market.book
@@ -180,7 +185,7 @@ class DialectExchange:
 
     def remember(self) -> None:
         """Let the trades of the time before the start happen; the ledger has begun already."""
-        for at_us, count in self._options.past(_now_us()):
+        for at_us, count in self._options.past(self._now_us()):
             if at_us < self._last_us and not self._orders:
                 self._last_us = 0
             self._publish(self.market.trade(at_us / 1e6, count), 0.0, at_us)
@@ -191,7 +196,10 @@ class DialectExchange:
         Raises:
             KeyError: If there is no such market.
         """
-        return self._publish(self.market.trade(time.time(), count, symbol), now)
+        return self._publish(self.market.trade(self._now_us() / 1e6, count, symbol), now)
+
+    def _now_us(self) -> int:
+        return time.time_ns() // 1000 + int(self._options.clock_ahead_s * 1e6)
 
     def drained(self) -> bool:
         """Whether every trade handed to a socket that is still open is known to have arrived."""
@@ -201,7 +209,7 @@ class DialectExchange:
         self, events: Iterable[object], now: float, at_us: int | None = None
     ) -> list[LedgerTrade]:
         """Publish events of the model: all its trades first, then books, each as it is then."""
-        now_us = _now_us() if at_us is None else at_us
+        now_us = self._now_us() if at_us is None else at_us
         trades: dict[str, list[Trade]] = {}
         entries: list[LedgerTrade] = []
         self._orders_at = self._orders
@@ -262,8 +270,9 @@ class DialectExchange:
             market.publications.append((market.trade_pubs, some))
             if self._dropped("trades", symbol):
                 continue
+            shown = self._altered(symbol, some)
             for topic in self._topics["trades", symbol]:
-                outgoing = list(self.dialect.trades(topic, some))
+                outgoing = list(self.dialect.trades(topic, shown))
                 for client in self._targets(topic, now):
                     self._queue(client, outgoing, by_number)
 
@@ -289,6 +298,15 @@ class DialectExchange:
             self._dropping[kind, symbol] -= 1
             return True
         return False
+
+    def _altered(self, symbol: str, trades: list[Trade]) -> list[Trade]:
+        """Return the trades as they are sent; REST and candles have the true ones."""
+        count = min(len(trades), self._altering[symbol])
+        if not count or not self._topics["trades", symbol]:
+            return trades
+        self._altering[symbol] -= count
+        wrong = [trade._replace(lots=trade.lots + ALTERED_LOTS) for trade in trades[:count]]
+        return [*wrong, *trades[count:]]
 
     def _targets(self, topic: Topic, now: float) -> list[DialectClient]:
         return [
@@ -319,7 +337,7 @@ class DialectExchange:
         """Write a client's payloads, or disconnect it for being slow."""
         session = client.session
         session.flushes += 1
-        session.sent_us = _now_us()
+        session.sent_us = self._now_us()
         for payload in self.dialect.frames(session, client.outbox):
             client.queue(wire.framed(payload))
         client.outbox = []
@@ -355,7 +373,7 @@ class DialectExchange:
         if now < self._html_until:
             return self._page()
         if now < self._restarting_until:
-            return self.dialect.refusal(_now_us())
+            return self.dialect.refusal(self._now_us())
         if now < self._refuse_until:
             return Answer(self._refuse_status, b"")
         return None
@@ -369,19 +387,19 @@ class DialectExchange:
             self._connections,
             path,
             query,
-            _now_us(),
+            self._now_us(),
             self._options.ping_interval_s,
             self._options.pong_timeout_s,
         )
         self._clients[client.number] = client
         self.ledger.opened(client.number)
-        self._act(client, self.dialect.opened(client.session, _now_us()))
+        self._act(client, self.dialect.opened(client.session, self._now_us()))
         return client
 
     def receive(self, client: Client, message: str | bytes, now: float) -> None:
         """Handle a message of a client."""
         known = self._clients[client.number]
-        self._act(known, self.dialect.received(known.session, message, _now_us()))
+        self._act(known, self.dialect.received(known.session, message, self._now_us()))
 
     def _act(self, client: DialectClient, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -412,7 +430,7 @@ class DialectExchange:
 
     def _ponged(self, client: DialectClient) -> None:
         if client.number in self._clients:
-            self._act(client, self.dialect.ponged(client.session, _now_us()))
+            self._act(client, self.dialect.ponged(client.session, self._now_us()))
 
     def _forget(self, client: DialectClient, topic: Topic) -> None:
         subscribers = self._subscribers[topic]
@@ -477,7 +495,7 @@ class DialectExchange:
 
     def clock_us(self) -> int:
         """Return the exchange's time, Unix time in microseconds."""
-        return _now_us()
+        return self._now_us()
 
     def _over_budget(self, request: Request, now: float) -> Answer | None:
         """Refuse with 429, and, if the client goes on asking, with a ban."""
@@ -581,6 +599,10 @@ class DialectExchange:
         for symbol in self._markets(applied):
             self._dropping[kind, symbol] += max(1, applied.count)
 
+    def _alter(self, applied: Fault, now: float) -> None:
+        for symbol in self._markets(applied):
+            self._altering[symbol] += max(1, applied.count)
+
     def _checksum(self, applied: Fault, now: float) -> None:
         for symbol in self._markets(applied):
             self.dialect.spoil(symbol)
@@ -594,7 +616,7 @@ class DialectExchange:
     def _goodbye(self, applied: Fault, now: float) -> None:
         """Announce the end of the connections, which comes after `seconds`."""
         for client in self._hit(applied):
-            self._act(client, self.dialect.goodbye(client.session, _now_us()))
+            self._act(client, self.dialect.goodbye(client.session, self._now_us()))
             self._leaving.append((now + applied.seconds, client))
 
     def _repeat(self, applied: Fault, now: float) -> None:
@@ -618,6 +640,7 @@ class DialectExchange:
     def _clear(self, applied: Fault, now: float) -> None:
         self._repeating.clear()
         self._dropping.clear()
+        self._altering.clear()
         self._max_age_s = self._options.connection_max_age_s
         self._refuse_until = self._rest_error_until = self._no_ping_until = 0.0
         self._html_until = self._restarting_until = 0.0
@@ -631,7 +654,3 @@ class DialectExchange:
 
 def _sides(symbol: str) -> tuple[str, str]:
     return f"{symbol}@bids", f"{symbol}@asks"
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

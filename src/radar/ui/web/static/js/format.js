@@ -230,6 +230,13 @@ function make(lang) {
     return `${decimal(ms, 0, ms < 10 ? 1 : 0)} ${units.ms}`;
   }
 
+  /** By how much a clock is ahead, and how sure that is: +0.21 ± 0.05 s. */
+  function offset(seconds, uncertainty) {
+    if (!isNumber(seconds) || !isNumber(uncertainty)) return NONE;
+    const ahead = Number(seconds.toFixed(2)) > 0 ? "+" : "";
+    return `${ahead}${decimal(seconds, 2, 2)} ± ${decimal(uncertainty, 2, 2)} ${units.s}`;
+  }
+
   function ago(seconds) {
     if (!isNumber(seconds)) return NONE;
     return seconds < 3 ? units.now : units.ago.replace("$", duration(seconds));
@@ -288,7 +295,7 @@ function make(lang) {
 
   return {
     lang, zone, number, rough, price, amount, compact, axis, latencyAxis, money, quoteName, percent, share, duration,
-    latency, ago, bytes, rate, clock, minute, day, date, month, year, dateTime, dateMinute, dayOf, parts, isolated,
+    latency, offset, ago, bytes, rate, clock, minute, day, date, month, year, dateTime, dateMinute, dayOf, parts, isolated,
     digits: (text) => (persian ? persianDigits(text) : String(text)),
   };
 }

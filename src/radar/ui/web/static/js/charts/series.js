@@ -8,8 +8,8 @@ const HEIGHT_PX = 190;
 /**
  * Lines over time.
  *
- * `lines` are {colour: name of a colour, dashed, fill}; `axis` writes a value, `point` is told which
- * index the pointer is at (null: none).
+ * `lines` are {colour: name of a colour, dashed, fill}; `axis` writes a value, `point` gets the index
+ * under the pointer (null: none).
  */
 export class SeriesChart {
   constructor(place, { f, lines, axis, point }) {

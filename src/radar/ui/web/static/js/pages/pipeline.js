@@ -47,7 +47,7 @@ function stages(overview, dataset, { t, f }) {
   ].filter(([, n]) => n > 0).map(([key, n]) => t(key, { n: f.number(n) }));
   const reported_at_s = overview.tables_at_s ?? overview.at_s;
   const age = table?.newest_at_s ? Math.max(0, reported_at_s - table.newest_at_s) : NaN;
-  const told_s = overview.at_s - reported_at_s;
+  const tables_age_s = overview.at_s - reported_at_s;
   const reconnects = sum(producers, (each) => each.reconnects);
   return {
     exchange: html`
@@ -72,7 +72,7 @@ function stages(overview, dataset, { t, f }) {
       <${Value} name=${t("newest")}><bdi>${f.ago(age)}</bdi><//>
       <p>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</p>
       <p>${f.bytes(table?.size_bytes)}</p>
-      ${overview.tables_old && html`<p class="muted">${t("told", { age: f.ago(told_s) })}</p>`}`,
+      ${overview.tables_old && html`<p class="muted">${t("as_of", { age: f.ago(tables_age_s) })}</p>`}`,
   };
 }
 
@@ -287,13 +287,14 @@ function Processes({ overview }) {
   return html`<section class="card wide-table" aria-label=${t("processes")}>
     <header><h2>${t("processes")}</h2></header>
     <div class="scroll"><table class="list">
-      <thead><tr><th scope="col">${t("process")}</th><th scope="col">${t("state")}</th><th scope="col" class="n">${t("rate")}</th><th scope="col" class="n">${t("latency")}</th><th scope="col" class="n">${t("memory")}</th><th scope="col">${t("address")}</th></tr></thead>
+      <thead><tr><th scope="col">${t("process")}</th><th scope="col">${t("state")}</th><th scope="col" class="n">${t("rate")}</th><th scope="col" class="n">${t("latency")}</th><th scope="col" class="n">${t("memory")}</th><th scope="col" class="n" title=${t("clock_offset_help")}>${t("clock_offset")}</th><th scope="col">${t("address")}</th></tr></thead>
       <tbody>${all.map((each) => html`<tr key=${each.name}>
         <th scope="row"><bdi dir="ltr" class="mono">${each.name}</bdi></th>
         <td class="wrap"><${State} ...${each} /></td>
         <td class="n"><bdi>${f.rate(each.rate)}</bdi></td>
         <td class="n"><bdi>${f.latency(each.latency_s)}</bdi></td>
         <td class="n"><bdi>${f.bytes(each.memory_bytes)}</bdi></td>
+        <td class="n ${each.clock_differs ? "bad" : ""}"><bdi>${each.clock_differs === null ? t("not_known") : f.offset(each.clock_offset_s, each.clock_uncertainty_s)}</bdi></td>
         <td><bdi dir="ltr" class="mono muted">${each.address}</bdi></td>
       </tr>`)}</tbody>
     </table></div>

@@ -14,13 +14,26 @@ const STEPS = [0.9, 0.99, 0.999, 1]; // of the legend; the server tells each day
 const NAMED = 3;
 const FIRST_GAPS = 8;
 
+const STATES = ["verified", "repaired", "unverifiable", "missing"];
+
+/** The shares of the four states, of the examined time. */
+function proven(proof, { f, t }) {
+  if (!proof) return t("not_examined");
+  const all = STATES.reduce((total, state) => total + proof[`${state}_s`], 0);
+  const parts = STATES.filter((state) => proof[`${state}_s`] > 0).map((state) => t(`state_${state}`, { share: f.share(proof[`${state}_s`] / all) }));
+  if (proof.missing > 0) parts.push(t("records_missing", { n: f.number(proof.missing) }));
+  if (proof.own_s > 0) parts.push(t("own_stop", { seconds: f.duration(proof.own_s) }));
+  return parts.join(t("list_comma"));
+}
+
 function Cell({ cell, share, symbol, day, look }) {
   const { f, t } = look;
   if (cell === null || cell === undefined) return html`<td class="heat none" title="${symbol}, ${day}: ${t("not_watched")}"><span>–</span></td>`;
   const text = t("cell", {
     market: symbol, day, watched: f.share(cell.watched_share), complete: f.share(cell.complete_share),
     gaps: f.number(cell.gaps), seconds: f.duration(cell.gaps_s), repaired: f.number(cell.repaired_gaps),
-  });
+  }) + t("sentence_end") + proven(cell.proof, look);
+  if (cell[share] === null) return html`<td class="heat none" title=${text}><span>–</span></td>`;
   return html`<td class="heat h${cell[share.replace("share", "level")]}" title=${text}><span><${Num}>${f.share(cell[share])}<//></span></td>`;
 }
 
@@ -43,7 +56,7 @@ function Coverage({ answer, days, setDays, narrow }) {
   const rows = useMemo(() => {
     const found = (data?.markets ?? []).filter((each) => each.dataset === dataset);
     const mean = ({ days: cells }) => {
-      const known = cells.filter((each) => each !== null);
+      const known = cells.filter((each) => each !== null && each[share] !== null);
       return known.length ? known.reduce((total, each) => total + each[share], 0) / known.length : 2;
     };
     const keyed = found.map((row) => [order === "worst" ? mean(row) : 0, row]);
@@ -55,7 +68,7 @@ function Coverage({ answer, days, setDays, narrow }) {
     // The newest day is what people look for first.
     if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
   }, [data, document.documentElement.dir]);
-  const shares = [["watched_share", t("watched")], ["complete_share", t("complete")]];
+  const shares = [["watched_share", t("watched")], ["complete_share", t("complete")], ["proven_share", t("proven")]];
 
   let content;
   if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
@@ -88,7 +101,7 @@ function Coverage({ answer, days, setDays, narrow }) {
         <${Choice} label=${t("sort_by", { column: "" })} value=${order} options=${[["worst", t("worst_first")], ["name", t("by_name")]]} onChange=${setOrder} />
       </div>
     </header>
-    <div class="heat-legend note"><span>${t(share === "watched_share" ? "watched_help" : "complete_help")}</span>
+    <div class="heat-legend note"><span>${t(share.replace("share", "help"))}</span>
       <span class="end scale" dir="ltr">${[0, 1, 2, 3, 4].map((step) => html`<i key=${step} class="heat-swatch h${step}" />${step < 4 && html`<${Num}>${step === 3 ? f.percent(1, 0) : f.share(STEPS[step])}<//>`}`)}</span></div>
     <div class="heat-scroll" ref=${box} tabindex="0" aria-label=${t("coverage")}>${content}</div>
   </section>`;
@@ -183,6 +196,7 @@ function Summary({ summary, gaps, delivery, letters, days }) {
     <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired || delivery?.length ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.proven_share)}<//>`} name=${t("summary_proven", { days: n })} note=${summary && proven(summary.proof, { f, t })} state=${summary?.proof?.missing_s ? "warn" : ""} />
   </dl>`;
 }
 

@@ -33,6 +33,7 @@ SYMBOLS = {
 }
 CANDLE_SYMBOLS = {
     "binance": "BTCUSDT",
+    "coinbase": "BTC-USD",
     "kraken": "BTC/USD",
     "nobitex": "BTCIRT",
     "okx": "BTC-USDT",

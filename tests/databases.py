@@ -1,0 +1,68 @@
+"""Databases of tests: to empty one is much cheaper than to migrate a new one."""
+
+import time
+from collections import defaultdict, deque
+from contextlib import closing
+
+from radar.settings import load
+from radar.store.client import Store
+from radar.store.migrate import migrate
+
+KEPT = "schema_migrations"  # the only rows that a new database has
+# A statement of a process that was killed at the end of a test may run for a moment longer.
+RESTING = 2
+
+
+def new_name() -> str:
+    return f"t_{time.monotonic_ns()}"
+
+
+class MigratedDatabases:
+    """Migrated databases whose tests have ended."""
+
+    def __init__(self) -> None:
+        self._schema: set[tuple[str, str]] = set()
+        self._free: dict[int, deque[str]] = defaultdict(deque)  # by the server's port
+
+    def take(self, port: int) -> str:
+        """Return the name of a migrated database without rows."""
+        free = self._free[port]
+        with _open(port, "default") as server:
+            while len(free) > RESTING:
+                name = free.popleft()
+                if _schema(server, name) == self._schema:
+                    _empty(server, name)
+                    return name
+                server.command(f"DROP DATABASE IF EXISTS {name}")
+            name = new_name()
+            with _open(port, name) as store:
+                migrate(store, load().retention_days)
+            self._schema = self._schema or _schema(server, name)
+            return name
+
+    def put_back(self, store: Store, port: int) -> None:
+        """Keep a database for a later test."""
+        self._free[port].append(store.database)
+
+
+def _open(port: int, name: str) -> closing[Store]:
+    return closing(Store(load(clickhouse_port=port, clickhouse_db=name)))
+
+
+def _schema(server: Store, name: str) -> set[tuple[str, str]]:
+    rows = server.rows(
+        "SELECT name, replaceAll(create_table_query, {name:String}, '') FROM system.tables"
+        " WHERE database = {name:String}",
+        {"name": name},
+    )
+    return {(str(table), str(statement)) for table, statement in rows}
+
+
+def _empty(server: Store, name: str) -> None:
+    filled = server.rows(
+        "SELECT name FROM system.tables WHERE database = {name:String} AND total_rows > 0",
+        {"name": name},
+    )
+    for (table,) in filled:
+        if table != KEPT:
+            server.command(f"TRUNCATE TABLE {name}.{table}")
