@@ -93,7 +93,7 @@ class _RecordedMarket(Market):
             made.ticks,
             made.lots,
             made.is_buy,
-            "" if number_is_id else native,
+            "" if identity else native,
         )
         if self.trades and kept.id <= self.trades[-1].id:
             self._insert(kept)
