@@ -285,6 +285,7 @@ FRAMES = Dataset(
         InsertColumn("received_at_ns", "Int64", "received_at_ns"),
         InsertColumn("monotonic_ns", "Int64", "monotonic_ns"),
         InsertColumn("frame", "String", "frame"),
+        _SET_BACK,
     ),
     row_key=("source", "record_kind", "received_at", "connection", "place", "part"),
     look_up="received_at",

@@ -338,9 +338,11 @@ class FrameMessage(MessageValue, frozen=True, gc=False):
     monotonic_ns: _Number
     frame: str
     is_base64: bool = False
+    set_back_us: _TimeUsOrNone = 0
 
     def check(self) -> None:
         """Check the part, the times and the encoding."""
+        _check_receipt(self)
         if self.part >= self.parts:
             raise InvalidMessage("schema", "the part is behind the last one")
         if self.received_at_ns // 1000 != self.received_at_us:
@@ -368,7 +370,7 @@ class FrameMessage(MessageValue, frozen=True, gc=False):
             raise InvalidMessage("schema", f"the frame is no Base64: {error}") from error
 
 
-_Received = Trade | DepthSnapshot | TradeMessage | DepthMessage | BookUpdateMessage
+_Received = Trade | DepthSnapshot | TradeMessage | DepthMessage | BookUpdateMessage | FrameMessage
 
 
 class _AnyVersion(msgspec.Struct):
@@ -683,6 +685,7 @@ def _encode_frame_part(frame: Frame, content: bytes, part: int, parts: int) -> b
         monotonic_ns=frame.monotonic_ns,
         frame=text,
         is_base64=is_base64,
+        set_back_us=frame.set_back_us,
     )
     value = _encoder.encode(message)
     # JSON writes a control character with six bytes.

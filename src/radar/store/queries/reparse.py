@@ -37,7 +37,7 @@ PRODUCERS = (
 # The frames of some producers, part by part, in their order.
 FRAMES = (
     "SELECT producer, connection, place, part, parts, what, fetch_symbol, fetch_tag, path,"
-    " received_at_ns, monotonic_ns, base64Encode(frame)"
+    " received_at_ns, monotonic_ns, set_back_us, base64Encode(frame)"
     f" FROM frames WHERE {_OF_KIND} AND {_RECEIVED}"
     " AND producer IN {producers:Array(String)}"
     " ORDER BY producer, monotonic_ns, connection, place, part"
@@ -52,7 +52,7 @@ TRADE_FIELDS = (
 )  # fmt: skip
 DEPTH_FIELDS = (
     "symbol", "toString(side)", f"{_MICRO}(received_at)", "base", "quote", "prices", "quantities",
-    f"{_MICRO}(event_time)", "sequence", "verified",
+    f"{_MICRO}(event_time)", "sequence", "verified", "set_back_us",
 )  # fmt: skip
 
 # Every stored delivery of the trades of a time of receipt.
