@@ -16,7 +16,8 @@ import shifted_clocks
 from market_data import insert
 from producing import Topic
 from radar.client import Radar
-from radar.datasets import BOOK_UPDATES, DEPTH, GAPS, TRADES, Dataset
+from radar.datasets import BOOK_UPDATES, DEPTH, FRAMES, GAPS, TRADES, Dataset
+from radar.reparse.run import Period, reparse
 from radar.settings import Settings
 from radar.store.client import Store
 from radar_simulator import SimulatorOptions, simulator
@@ -36,7 +37,8 @@ async def record(dataset: Dataset, settings: Settings, path: Path) -> dict[str, 
     """Record an exchange while the clock of the producer steps; return the messages by dataset."""
     clocks = path / "clocks"
     shifted_clocks.write(clocks, 0, 0)
-    datasets = [dataset, BOOK_UPDATES, GAPS] if dataset is DEPTH else [dataset, GAPS]
+    datasets = [dataset, BOOK_UPDATES] if dataset is DEPTH else [dataset]
+    datasets += [FRAMES, GAPS]
     simulated = SimulatorOptions(exchange="kraken", symbols=3, trades_per_s=60, depth_per_s=60)
     async with simulator(simulated) as sim:
         topics = [Topic(settings, each) for each in datasets]
@@ -47,6 +49,7 @@ async def record(dataset: Dataset, settings: Settings, path: Path) -> dict[str, 
             KRAKEN_WS_URL=sim.rest_url.replace("http", "ws"),
             KRAKEN_REST_URL=sim.rest_url,
             BOOK_UPDATES="1",
+            RECORD_FRAMES="all",
             DEPTH_INTERVAL_SECONDS="0",
             METRICS_PORT="0",
         )
@@ -103,7 +106,7 @@ def test_stepped_clock_cannot_reorder_the_records_of_a_producer(
     dataset: Dataset, kafka_settings: Settings, store: Store, tmp_path: Path
 ) -> None:
     found = asyncio.run(record(dataset, kafka_settings, tmp_path))
-    gaps = found.pop(GAPS.name)
+    gaps, frames = found.pop(GAPS.name), found.pop(FRAMES.name)
     assert "clock" in {each["cause"] for each in gaps}
     for name, messages in found.items():
         for one in by_book(messages):
@@ -121,8 +124,29 @@ def test_stepped_clock_cannot_reorder_the_records_of_a_producer(
             order = [(each["received_at_us"], monotonic_us(each)) for each in one]
             # Trades of one frame have one time.
             assert [tuple(row) for row in rows] == sorted(order, key=lambda each: each[1])
+    insert(store, FRAMES, [msgspec.json.encode(each) for each in frames], FRAMES.name)
+    assert_reparsed(store, dataset)
     if dataset is DEPTH:
         assert_books(store, found[DEPTH.name], found[BOOK_UPDATES.name])
+
+
+def assert_reparsed(store: Store, dataset: Dataset) -> None:
+    """Check that records which are derived from frames again have the same order."""
+    keys = "trade_id" if dataset is TRADES else "symbol, side"
+    sql = f"SELECT {keys}, received_at, set_back_us FROM {dataset.view} ORDER BY ALL"
+    stored = set(store.rows(sql))
+    period = Period(1_700_000_000_000_000, 4_000_000_000_000_000)
+    for report in reparse(store, period):
+        assert report.changes == {}
+    # Half of them are lost.
+    store.command(
+        f"ALTER TABLE {dataset.table} DELETE WHERE kafka_offset % 2 = 0 SETTINGS mutations_sync = 2"
+    )
+    left = set(store.rows(sql))
+    reparse(store, period)
+    again = set(store.rows(sql))
+    assert left < again <= stored
+    assert any(row[-1] > BACK_US / 2 for row in again - left)
 
 
 def newest(messages: Messages, at_us: int) -> dict[str, Any]:

@@ -344,6 +344,7 @@ class FrameMessage(MessageValue, frozen=True, gc=False):
 
     def check(self) -> None:
         """Check the part, the times and the encoding."""
+        _check_receipt(self)
         if self.part >= self.parts:
             raise InvalidMessage("schema", "the part is behind the last one")
         if self.received_at_ns // 1000 != self.received_at_us:
@@ -371,7 +372,7 @@ class FrameMessage(MessageValue, frozen=True, gc=False):
             raise InvalidMessage("schema", f"the frame is no Base64: {error}") from error
 
 
-_Received = Trade | DepthSnapshot | TradeMessage | DepthMessage | BookUpdateMessage
+_Received = Trade | DepthSnapshot | TradeMessage | DepthMessage | BookUpdateMessage | FrameMessage
 
 
 class _AnyVersion(msgspec.Struct):

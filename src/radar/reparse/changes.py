@@ -206,6 +206,7 @@ class DepthRow(NamedTuple):
     event_time_us: int
     sequence: int
     verified: bool
+    set_back_us: int
 
     @property
     def key(self) -> BookKey:
@@ -227,6 +228,7 @@ class DepthRow(NamedTuple):
                 event_time_us=self.event_time_us,
                 sequence=self.sequence,
                 verified=self.verified,
+                set_back_us=self.set_back_us,
             )
         )
 
@@ -244,6 +246,7 @@ def row_of_snapshot(snapshot: DepthSnapshot | DepthMessage) -> DepthRow:
         snapshot.event_time_us,
         snapshot.sequence,
         snapshot.verified,
+        snapshot.set_back_us,
     )
 
 

@@ -94,7 +94,7 @@ def frames(
     last: tuple[object, ...] = ()
     for row in store.rows(queries.FRAMES, parameters):
         producer, connection, place, part, count, what, symbol, tag, path, *times, text = row
-        unix_ns, monotonic_ns, set_back_us = map(int, times)
+        received_at_ns, monotonic_ns, set_back_us = times
         if (connection, place) != last:
             parts, last = [], (connection, place)
         if int(part) == len(parts):
@@ -108,9 +108,9 @@ def frames(
                 str(symbol),
                 int(tag),
                 str(path),
-                unix_ns,
-                monotonic_ns,
-                set_back_us,
+                int(received_at_ns),
+                int(monotonic_ns),
+                int(set_back_us),
                 b"".join(parts),
             )
 

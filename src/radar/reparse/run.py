@@ -373,5 +373,5 @@ def _depth_row(row: tuple[Any, ...]) -> DepthRow:
     return DepthRow(
         str(row[0]), str(row[1]), int(row[2]), str(row[3]), str(row[4]),
         tuple(map(float, row[5])), tuple(map(float, row[6])), int(row[7]), int(row[8]),
-        bool(row[9]),
+        bool(row[9]), int(row[10]),
     )  # fmt: skip

@@ -25,6 +25,12 @@ ALTER TABLE book_updates
         ALIAS fromUnixTimestamp64Micro(toUnixTimestamp64Micro(received_at) + toInt64(set_back_us), 'UTC')
         COMMENT 'Time of receipt by a clock that never goes back: received_at + set_back_us';
 
+-- Records that are derived from frames again carry the same value.
+ALTER TABLE frames
+    ADD COLUMN IF NOT EXISTS set_back_us UInt64
+        COMMENT 'By how much the clock of the producer had been set back since its start, in microseconds'
+        CODEC(Delta, ZSTD(1));
+
 -- Candles and the list of markets follow this order.
 ALTER TABLE trades_master
     MODIFY COLUMN sequence UInt128 ALIAS

@@ -52,7 +52,7 @@ TRADE_FIELDS = (
 )  # fmt: skip
 DEPTH_FIELDS = (
     "symbol", "toString(side)", f"{_MICRO}(received_at)", "base", "quote", "prices", "quantities",
-    f"{_MICRO}(event_time)", "sequence", "verified",
+    f"{_MICRO}(event_time)", "sequence", "verified", "set_back_us",
 )  # fmt: skip
 
 # Every stored delivery of the trades of a time of receipt.
