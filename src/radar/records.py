@@ -204,4 +204,3 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     path: str = ""  # of FETCHED: path and query of the request
     fetch_symbol: str = ""  # of FETCHED: the market that the request is about
     fetch_tag: int = 0  # of FETCHED: the note of the protocol about the request
-    set_back_us: int = 0  # by how much our clock had been set back since this producer began
