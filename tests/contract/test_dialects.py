@@ -907,6 +907,23 @@ def test_dialects_an_unknown_exchange_and_an_unfitting_fault_are_refused() -> No
     _run(scenario, _still("binance"))
 
 
+def test_dialects_altered_trades_differ_on_the_socket_and_not_over_rest() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _open(sim, "/ws/btcusdt@trade")
+        sim.fault("alter", symbol="BTCUSDT", count=1)
+        altered, right = sim.trade(1, "BTCUSDT") + sim.trade(1, "BTCUSDT")
+        shown = [Decimal((await socket.frame())["q"]) for _ in range(2)]
+        assert shown[0] > Decimal(altered.quantity)
+        assert shown[1] == Decimal(right.quantity)
+        rows = await _json(sim, "/api/v3/trades", symbol="BTCUSDT", limit=2)
+        assert [Decimal(row["qty"]) for row in rows] == [
+            Decimal(altered.quantity), Decimal(right.quantity),
+        ]  # fmt: skip
+        await socket.close()
+
+    _run(scenario, _still("binance"))
+
+
 def test_dialects_trades_are_sent_again_and_sent_no_more() -> None:
     async def scenario(sim: Simulator) -> None:
         socket = await _open(sim, "/ws/btcusdt@trade")

@@ -342,6 +342,28 @@ def test_mute_keeps_one_market_from_present_subscriptions_only() -> None:
     _run(scenario, STILL)
 
 
+def test_trades_of_one_market_are_dropped_repeated_and_altered() -> None:
+    async def scenario(sim: Simulator) -> None:
+        socket = await _connect(sim, "USDTTMN@trade", "BTCTMN@trade")
+        await _round_trip(socket)
+        sim.fault("drop", symbol="USDTTMN", count=2)
+        lost = sim.trade(2, "USDTTMN")
+        (heard,) = sim.trade(1, "USDTTMN")
+        assert _keys([await _frame(socket)]) == _ledger_keys([heard])
+        assert not any(each.possible for each in lost)
+        sim.fault("repeat", symbol="USDTTMN", count=1)
+        assert _keys([await _frame(socket)]) == _ledger_keys([heard])
+        sim.fault("alter", symbol="USDTTMN", count=1)
+        altered, right = sim.trade(1, "USDTTMN") + sim.trade(1, "USDTTMN")
+        first, second = await _frame(socket), await _frame(socket)
+        assert _keys([second]) == _ledger_keys([right])
+        assert _keys([first]) != _ledger_keys([altered])
+        with pytest.raises(ValueError, match="drop needs one"):
+            sim.fault("drop", symbol="NOSUCH")
+
+    _run(scenario, STILL)
+
+
 def test_half_open_neither_sends_nor_answers_and_ends_by_a_cut() -> None:
     async def scenario(sim: Simulator) -> None:
         socket = await _connect(sim, "USDTTMN@trade")
