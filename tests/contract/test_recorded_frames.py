@@ -16,11 +16,11 @@ from radar.records import Frame, FrameKind, Opening
 from radar.reparse.frames import frames
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.store.migrate import migrate
+from radar.store.retention import retention_days
 from radar_simulator import SimulatorOptions, simulator
 
 FAR_US = 1 << 52
-# A greeting with a handshake, one without, books over REST, and trades over REST alone.
-EXCHANGES = ["wallex", "nobitex", "kraken", "binance"]
 
 
 def options(name: str, settings: Settings, port: int, **changes: Any) -> Settings:
@@ -66,8 +66,10 @@ def encoded(messages: list[dict[str, Any]]) -> list[bytes]:
     return [msgspec.json.encode(each) for each in messages]
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
-@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: str(dataset.name))
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [("wallex", TRADES), ("nobitex", TRADES), ("kraken", DEPTH), ("binance", DEPTH)],
+)
 def test_recorded_frames_are_what_the_exchange_sent(
     name: str, dataset: Dataset, kafka_settings: Settings, store: Store
 ) -> None:
@@ -129,6 +131,13 @@ def test_frames_that_are_no_text_and_large_ones_are_stored_byte_for_byte(store: 
         insert(store, FRAMES, [value], f"frames-{n}")
     stored = list(frames(store, "wallex", TRADES, ["aa"], 0, FAR_US))
     assert [each.content for each in stored] == contents
+
+
+def test_frames_expire_by_an_option_of_their_own(store: Store) -> None:
+    migrate(store, 90, 3)
+    assert [retention_days(store, table) for table in ("frames", "trades_master")] == [3, 90]
+    migrate(store, 30)
+    assert [retention_days(store, table) for table in ("frames", "trades_master")] == [3, 30]
 
 
 def test_no_frame_is_recorded_without_the_option(kafka_settings: Settings) -> None:

@@ -105,13 +105,13 @@ class Endless(Answers):
 def test_holes_without_an_end_hold_up_neither_holes_nor_markets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("test_backfill.Answers", Endless)
+    monkeypatch.setitem(globals(), "Answers", Endless)
     endless = [Hole(BAD, 10, 1 << 62, 1, 2) for _ in range(2 * READERS)]
     asyncio.run(_filled([*endless, Hole(GOOD, 5, 5, 1, 2)], GOOD))
 
 
 def test_a_hole_has_a_bounded_number_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("test_backfill.Answers", Endless)
+    monkeypatch.setitem(globals(), "Answers", Endless)
     monkeypatch.setattr("radar.producer.backfill.MAX_PAGES", 3)
     monkeypatch.setattr("radar.exchanges.binance.BinanceBackfill.cost_s", 0.0)
     hole = Hole(BAD, 10, 1 << 62, 1, 2)

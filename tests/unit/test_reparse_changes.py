@@ -52,7 +52,7 @@ def origins(*frames: tuple[int, int]) -> Origins:
 
 
 def test_rows_of_a_frame_count_up_from_its_time() -> None:
-    found = origins((AT_US, 100), (AT_US + 1000, 40))
+    found = origins((AT_US, 200), (AT_US + 1000, 100))
     assert [at for at in range(AT_US - 2, AT_US + 1010) if at in found] == [
         *(AT_US, AT_US + 1, AT_US + 2, AT_US + 3),
         *(AT_US + 1000, AT_US + 1001),

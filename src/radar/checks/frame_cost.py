@@ -78,7 +78,7 @@ def describe(
             "frames",
             f"{option}: {_size(day_bytes)} of frames a day take {_size(disk_bytes)} of disk a day,"
             f" {_size(disk_bytes * days)} in {days} days (FRAMES_RETENTION_DAYS); measured over"
-            f" {recorded.seconds / 3600:.1f} h",
+            f" {_lasted(recorded.seconds)}",
         )
     if not received:
         return ok(
@@ -128,6 +128,10 @@ def _received(settings: Settings) -> dict[str, Received]:
                     known.frames + frames, known.bytes + size_bytes / lasted_s
                 )
     return dict(found)
+
+
+def _lasted(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
 def _size(size_bytes: float) -> str:

@@ -18,7 +18,7 @@ from radar.records import BookSide, DepthSnapshot, Trade
 from radar.reparse.derive import Delivered
 
 # A frame has at most one record in so many bytes.
-RECORD_BYTES = 32
+RECORD_BYTES = 64
 
 
 class Kind(StrEnum):
