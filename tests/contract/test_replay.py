@@ -193,9 +193,9 @@ def test_a_seek_into_a_recorded_connection_goes_on_with_its_markets(
     async def record_and_seek() -> None:
         first, period = await record_simulated(exchange, kafka_settings, store, frames=True)
         books = replaying.book_rows(store)
-        middle_us = sorted(each["received_at_us"] for each in first.messages(DEPTH))[
-            len(first.messages(DEPTH)) // 2
-        ]
+        times_us = sorted(each["received_at_us"] for each in first.messages(DEPTH))
+        middle_us = times_us[len(times_us) // 2]
+        snapshots = sum(at_us >= middle_us for at_us in times_us)
         later = {row[2].hex for row in replaying.trade_rows(store, middle_us)}
         async with replaying.replaying(store_settings, period) as replay:
             player = replay.player
@@ -206,12 +206,13 @@ def test_a_seek_into_a_recorded_connection_goes_on_with_its_markets(
             async with replaying.recording(own, first) as again:
                 wanted = SUBSCRIPTIONS.get(exchange, 2 * MARKETS)
                 await until(lambda: player.position.subscriptions >= wanted)
-                if exchange in GREETING:
-                    await again.until_count({"depth": 2 * MARKETS})
+                greetings = 2 * MARKETS * (exchange in GREETING)
+                await again.until_count({"depth": greetings})
                 player.resume()
                 await player.ended.wait()
                 topic = again.messages
                 await again.until(lambda: later <= {e["trade_id"] for e in topic(TRADES)})
+                await again.until_count({"depth": greetings + snapshots})
         with replaying.another(store_settings, "seek") as other:
             for dataset in (TRADES, DEPTH):
                 replaying.keep(other, dataset, again.messages(dataset))
