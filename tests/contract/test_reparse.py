@@ -194,8 +194,8 @@ def recorded(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Calla
         twin, fetched = Twin(name, dataset), list[bytes]()
         taker = TradeRecorder.taker
 
-        def noted(self: TradeRecorder, *, history: bool = False) -> Take:
-            take = taker(self, history=history)
+        def noted(self: TradeRecorder, *, history: bool = False, **more: Any) -> Take:
+            take = taker(self, history=history, **more)
 
             def note(record: Record) -> KeyValue | None:
                 message = take(record)

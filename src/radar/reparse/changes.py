@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from radar.codec import message_format
 from radar.codec.message_format import DepthMessage
 from radar.records import BookSide, DepthSnapshot, Trade
@@ -78,6 +80,30 @@ class Origins:
         return received_at_us - begin_us <= self._lengths[begin_us]
 
 
+class SetBack:
+    """By how much the producer's clock had been set back, as stored rows show.
+
+    Frames do not carry it. It changes only when the clock is set, so the row before says it.
+    """
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+        self._values: dict[int, int] = {}
+
+    def note(self, received_at_us: int, set_back_us: int) -> None:
+        """Take it from a row."""
+        if received_at_us not in self._values:
+            insort(self._times, received_at_us)
+        self._values[received_at_us] = set_back_us
+
+    def at(self, received_at_us: int) -> int:
+        """Return it for a time of receipt, Unix time; 0 if no row is known."""
+        if not self._times:
+            return 0
+        place = max(0, bisect_right(self._times, received_at_us) - 1)
+        return self._values[self._times[place]]
+
+
 class TradeRow(NamedTuple):
     """A stored delivery of a trade; the fields are `queries.reparse.TRADE_FIELDS`."""
 
@@ -93,11 +119,12 @@ class TradeRow(NamedTuple):
     native_id: str
     sequence: int
     event_time_us: int
+    set_back_us: int = 0
 
     @property
     def content(self) -> tuple[object, ...]:
-        """Everything but the ID and the time of receipt."""
-        return (self.symbol, *self[3:])
+        """Everything but the ID, the time of receipt and the state of the clock."""
+        return (self.symbol, *self[3:-1])
 
 
 def content_of_trade(trade: Trade) -> tuple[object, ...]:
@@ -153,6 +180,7 @@ def changes_of_trades(
     wrong: Iterable[TradeRow],
     missing: Mapping[str, Trade],
     others: Iterable[TradeRow],
+    set_back: SetBack | None = None,
 ) -> list[Change]:
     """Return the changes that correct the trades of a time.
 
@@ -161,6 +189,7 @@ def changes_of_trades(
         wrong: The rows that do not follow from the frames.
         missing: Those of them that no row of the time shows.
         others: All rows of these trades, of any time.
+        set_back: The state of the producer's clock; None: it was never set back.
     """
     wrong = list(wrong)
     wrong_rows = set(wrong)
@@ -178,6 +207,9 @@ def changes_of_trades(
         ):
             continue  # it is stored; or a row of another origin says otherwise and stays
         kind = Kind.CHANGED if name in replaced or rows else Kind.ADDED
+        if set_back is not None:
+            by_us = set_back.at(trade.received_at_us)
+            trade = msgspec.structs.replace(trade, set_back_us=by_us)
         value = message_format.encode_trade(trade, name)
         key = str(UUID(name))
         found.append(Change(kind, trade.symbol, key, trade.received_at_us, "", value))
@@ -206,6 +238,7 @@ class DepthRow(NamedTuple):
     event_time_us: int
     sequence: int
     verified: bool
+    set_back_us: int = 0
 
     @property
     def key(self) -> BookKey:
@@ -227,6 +260,7 @@ class DepthRow(NamedTuple):
                 event_time_us=self.event_time_us,
                 sequence=self.sequence,
                 verified=self.verified,
+                set_back_us=self.set_back_us,
             )
         )
 
@@ -288,8 +322,12 @@ class Snapshots:
         Derived snapshots must have been taken for an interval longer.
         """
         found = []
+        set_back = SetBack()
         for key, stored in [each for each in self._stored.items() if each[0][2] < end_us]:
             row = self._kept.pop(key, None)
+            set_back.note(key[2], stored.set_back_us)
+            if row is not None:
+                row = row._replace(set_back_us=stored.set_back_us)
             if row is not None and row != stored:
                 found.append(self._change(Kind.CHANGED, key, row, is_stored=True))
             elif row is None and stored.received_at_us in origins:
@@ -300,6 +338,7 @@ class Snapshots:
             near = self._kept_us[key[:2]]
             place = bisect_right(near, key[2] - max(1, interval_us))
             if place == len(near) or near[place] >= key[2] + max(1, interval_us):
+                row = row._replace(set_back_us=set_back.at(key[2]))
                 found.append(self._change(Kind.ADDED, key, row, is_stored=False))
         for times in self._kept_us.values():
             del times[: bisect_right(times, end_us - interval_us - 1)]

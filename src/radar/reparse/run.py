@@ -23,6 +23,7 @@ from radar.reparse.changes import (
     Change,
     DepthRow,
     Origins,
+    SetBack,
     Snapshots,
     TradeRow,
     changes_of_trades,
@@ -286,7 +287,10 @@ class _Run:
                 {"source": self._report.exchange},
             )
             others += [_trade_row(row) for row in found]
-        changes = changes_of_trades(derived, wrong, missing, others)
+        set_back = SetBack()
+        for row in rows:
+            set_back.note(row.received_at_us, row.set_back_us)
+        changes = changes_of_trades(derived, wrong, missing, others, set_back)
         self._added.update(missing)
         self._note(changes)
 
@@ -365,7 +369,7 @@ def _trade_row(row: tuple[Any, ...]) -> TradeRow:
     numbers = int(row[2]), int(row[3])
     return TradeRow(
         str(row[0]), str(row[1]), *numbers, base, quote, side, price, amount, native_id,
-        int(row[10]), int(row[11]),
+        int(row[10]), int(row[11]), int(row[12]),
     )  # fmt: skip
 
 
@@ -373,5 +377,5 @@ def _depth_row(row: tuple[Any, ...]) -> DepthRow:
     return DepthRow(
         str(row[0]), str(row[1]), int(row[2]), str(row[3]), str(row[4]),
         tuple(map(float, row[5])), tuple(map(float, row[6])), int(row[7]), int(row[8]),
-        bool(row[9]),
+        bool(row[9]), int(row[10]),
     )  # fmt: skip

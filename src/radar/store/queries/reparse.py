@@ -49,10 +49,11 @@ TRADE_FIELDS = (
     "replaceAll(toString(trade_id), '-', '')", "symbol", f"{_MICRO}(received_at)",
     f"{_MICRO}(event_time)", "base", "quote", "toString(side)", "toString(price)",
     "toString(base_amount)", "native_id", "native_sequence", f"{_MICRO}(event_time_us)",
+    "set_back_us",
 )  # fmt: skip
 DEPTH_FIELDS = (
     "symbol", "toString(side)", f"{_MICRO}(received_at)", "base", "quote", "prices", "quantities",
-    f"{_MICRO}(event_time)", "sequence", "verified",
+    f"{_MICRO}(event_time)", "sequence", "verified", "set_back_us",
 )  # fmt: skip
 
 # Every stored delivery of the trades of a time of receipt.
