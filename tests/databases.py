@@ -50,12 +50,17 @@ def _open(port: int, name: str) -> closing[Store]:
 
 
 def _schema(server: Store, name: str) -> set[tuple[str, str]]:
+    """Return the definitions of all tables and views, and the applied migrations."""
     rows = server.rows(
         "SELECT name, replaceAll(create_table_query, {name:String}, '') FROM system.tables"
         " WHERE database = {name:String}",
         {"name": name},
     )
-    return {(str(table), str(statement)) for table, statement in rows}
+    found = {(str(table), str(statement)) for table, statement in rows}
+    if any(table == KEPT for table, _ in found):
+        applied = server.rows(f"SELECT toString(version), checksum FROM {name}.{KEPT} FINAL")
+        found |= {(str(version), str(checksum)) for version, checksum in applied}
+    return found
 
 
 def _empty(server: Store, name: str) -> None:

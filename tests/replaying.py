@@ -12,7 +12,7 @@ import numpy as np
 
 from producing import Topic, producing
 from radar.codec.batch_decoder import Column
-from radar.datasets import DEPTH, FRAMES, TRADES, Dataset
+from radar.datasets import BOOK_UPDATES, DEPTH, FRAMES, TRADES, Dataset
 from radar.replay.pace import FASTEST
 from radar.replay.player import Player
 from radar.replay.records import Period
@@ -95,7 +95,11 @@ class Recording:
 
 @contextlib.asynccontextmanager
 async def recording(
-    settings: Settings, before: Recording | None = None, *, frames: bool = False
+    settings: Settings,
+    before: Recording | None = None,
+    *,
+    frames: bool = False,
+    updates: bool = False,
 ) -> AsyncIterator[Recording]:
     """Run the producers of trades and depth of an exchange.
 
@@ -103,9 +107,12 @@ async def recording(
         settings: Their options.
         before: The run before, whose messages are in the same topics.
         frames: Also record frames.
+        updates: Also record the updates of books.
     """
-    datasets = [TRADES, DEPTH, *([FRAMES] if frames else [])]
-    settings = settings.model_copy(update={"record_frames": "all" if frames else "none"})
+    datasets = [TRADES, DEPTH, *([FRAMES] if frames else []), *([BOOK_UPDATES] if updates else [])]
+    settings = settings.model_copy(
+        update={"record_frames": "all" if frames else "none", "book_updates": updates}
+    )
     topics = {each.name: Topic(settings, each) for each in datasets}
     recorded = Recording(topics, before)
     try:
@@ -148,6 +155,19 @@ def book_rows(store: Store) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
     found: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for row in store.rows(f"SELECT {columns} FROM orderbook_depth FINAL ORDER BY received_at"):
         found[row[:2]].append(row[2:])
+    return dict(found)
+
+
+def update_rows(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the updates of each book without the time of receipt, in their order."""
+    columns = (
+        "symbol, is_snapshot, sequence, bid_prices, bid_quantities, ask_prices, ask_quantities"
+    )
+    found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    query = f"SELECT {columns} FROM book_updates FINAL ORDER BY received_at, place"
+    for symbol, is_snapshot, sequence, *levels in store.rows(query):
+        bids, asks = (sorted(zip(*levels[n : n + 2], strict=True)) for n in (0, 2))
+        found[symbol].append((is_snapshot, sequence, bids, asks))
     return dict(found)
 
 

@@ -1,7 +1,8 @@
 """What tests of workers share: messages, and what became of them."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import confluent_kafka
 
@@ -11,6 +12,9 @@ from radar.kafka import Cluster, Publisher
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
+from support import Process, radar
+
+Start = Callable[..., Process]
 
 
 def trade_value(n: int, symbol: str = "USDTTMN") -> bytes:
@@ -90,12 +94,33 @@ def publish_to(
     assert not failed
 
 
+def publish_numbered(settings: Settings, *numbers: int, partition: int = 0) -> None:
+    """Publish trades of one market into one partition."""
+    messages = [(b"wallex:USDTTMN", trade_value(n)) for n in numbers]
+    publish_to(settings, partition, messages)
+
+
 def create_topics(settings: Settings) -> None:
     """Create the topics of all datasets."""
     names = [
         name for dataset in (TRADES, DEPTH) for name in (dataset.topic, dataset.dead_letter_topic)
     ]
     Cluster(settings).create_topics(names)
+
+
+def starting(directory: Path, **environment: str) -> Iterator[Start]:
+    """Provide a function that starts workers of trades, each with its own log; end them then."""
+    processes: list[Process] = []
+
+    def start(command: list[str] | None = None, **more: str) -> Process:
+        log = directory / f"worker-{len(processes)}.log"
+        process = Process(command or radar("consume", "trades"), log, **(environment | more))
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.end()
 
 
 def waiting(settings: Settings, dataset: Dataset = TRADES) -> int:

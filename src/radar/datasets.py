@@ -286,6 +286,7 @@ FRAMES = Dataset(
         _RECEIVED_AT,
         InsertColumn("received_at_ns", "Int64", "received_at_ns"),
         InsertColumn("monotonic_ns", "Int64", "monotonic_ns"),
+        _SET_BACK,
         InsertColumn("frame", "String", "frame"),
     ),
     row_key=("source", "record_kind", "received_at", "connection", "place", "part"),

@@ -199,6 +199,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     content: bytes
     received_at_ns: int  # our clock, Unix time; of a sent frame, when it was sent
     monotonic_ns: int  # the machine's monotonic clock
+    set_back_us: int = 0  # by how much our clock had been set back since this producer began
     symbols: tuple[str, ...] = ()  # the markets of the connection; only at place 0
     path: str = ""  # of FETCHED: path and query of the request
     fetch_symbol: str = ""  # of FETCHED: the market that the request is about

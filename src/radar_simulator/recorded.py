@@ -246,6 +246,10 @@ class RecordedMarkets:
         return due
 
     def _levels(self, levels: SideLevels) -> list[Level]:
+        return [Level(ticks, lots) for ticks, lots in self.levels(levels)]
+
+    def levels(self, levels: SideLevels) -> list[tuple[int, int]]:
+        """Return levels in ticks and lots."""
         known = self._units
         if len(known) > _KNOWN_UNITS:
             known.clear()
@@ -257,7 +261,7 @@ class RecordedMarkets:
             lots = known.get(quantity)
             if lots is None:
                 lots = known[quantity] = units(repr(quantity))
-            made.append(Level(ticks, lots))
+            made.append((ticks, lots))
         return made
 
 

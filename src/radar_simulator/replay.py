@@ -93,7 +93,7 @@ class _RecordedMarket(Market):
             made.ticks,
             made.lots,
             made.is_buy,
-            "" if number_is_id else native,
+            "" if identity else native,
         )
         if self.trades and kept.id <= self.trades[-1].id:
             self._insert(kept)
@@ -192,7 +192,13 @@ class ReplayedDialect(DialectExchange):
         if not self._topics["book", event.symbol]:
             return None  # the levels are made when a client asks for them
         settled = self.market.settle(event.symbol)
-        return market.book.take(market, settled) if settled else None
+        update = market.book.take(market, settled) if settled else None
+        if update is None or event.is_whole:
+            return update
+        # Also levels that were repeated without a change.
+        return update._replace(
+            bids=self.market.levels(event.bids), asks=self.market.levels(event.asks)
+        )
 
     def _settle(self) -> None:
         """Make the levels of all changed books."""

@@ -279,7 +279,7 @@ def reconcile(begin_s: float, end_s: float) -> Proof:
         radar("reconcile", *period, "--json"),
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert (done.returncode, bool(done.stdout)) == (1, True), done.stdout + done.stderr
     return Proof(json.loads(done.stdout))
 
 

@@ -16,7 +16,8 @@ from radar.records import Frame, FrameKind, Opening
 from radar.reparse.frames import frames
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.store.migrate import migrate, retention_days
+from radar.store.migrate import migrate
+from radar.store.retention import retention_days
 from radar_simulator import SimulatorOptions, simulator
 
 FAR_US = 1 << 52

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 import replaying
 from producing import until
 from radar import exchanges
-from radar.datasets import DEPTH, FRAMES, TRADES
+from radar.datasets import BOOK_UPDATES, DATASETS, DEPTH, FRAMES, TRADES
 from radar.exchanges.base import Fetch
 from radar.records import FrameKind
 from radar.replay.frames import Connection, Entry, FrameReader
@@ -32,7 +32,12 @@ TWINS = SimulatorOptions(symbols=MARKETS, twin_share=0.4, trades_per_s=30, depth
 
 
 async def record_simulated(
-    exchange: str, settings: Settings, store: Store, *, frames: bool = False
+    exchange: str,
+    settings: Settings,
+    store: Store,
+    *,
+    frames: bool = False,
+    updates: bool = False,
 ) -> tuple[replaying.Recording, Period]:
     """Record some seconds of a simulated exchange into a database."""
     began_us = time.time_ns() // 1000
@@ -45,11 +50,11 @@ async def record_simulated(
     )
     async with simulator(simulated) as sim:
         own = replaying.options(settings, exchange, sim.rest_url)
-        async with replaying.recording(own, frames=frames) as recorded:
+        async with replaying.recording(own, frames=frames, updates=updates) as recorded:
             await recorded.until_count({"trades": 60, "depth": 40})
             assert await sim.quiesce()
-    for dataset in (TRADES, DEPTH, *([FRAMES] if frames else [])):
-        replaying.keep(store, dataset, recorded.messages(dataset))
+    for name in recorded.counts():
+        replaying.keep(store, DATASETS[name], recorded.messages(DATASETS[name]))
     # The exchange's times may be whole seconds.
     begin_us = began_us // 1_000_000 * 1_000_000
     return recorded, Period(exchange, (), begin_us, time.time_ns() // 1000)
@@ -73,13 +78,19 @@ class Again(NamedTuple):
     first: replaying.Recording
 
     async def record(
-        self, before: replaying.Recording, speed: float, *, frames: bool = False
+        self,
+        before: replaying.Recording,
+        speed: float,
+        *,
+        frames: bool = False,
+        updates: bool = False,
     ) -> replaying.Recording:
         """Record a replay, after another recording into the same topics."""
         async with replaying.replaying(self.stores, self.period, speed) as replay:
             own = replaying.options(self.settings, self.exchange, replay.rest_url)
             player = replay.player
-            async with replaying.recording(own, before, frames=frames) as again:
+            kinds = {"frames": frames, "updates": updates}
+            async with replaying.recording(own, before, **kinds) as again:
                 wanted = SUBSCRIPTIONS.get(self.exchange, 2 * MARKETS)
                 await until(lambda: player.position.subscriptions >= wanted)
                 # Where a subscription begins with the book, Binance's over REST.
@@ -106,9 +117,24 @@ def assert_equal_rows(
         assert replaying.book_rows(other) == replaying.book_rows(store)
 
 
-@pytest.mark.parametrize("exchange", exchanges.names())
+@pytest.mark.parametrize(
+    ("exchange", "speeds"),
+    [
+        *((name, (FASTEST,)) for name in exchanges.names() if name != "wallex"),
+        ("wallex", (FASTEST, 10.0, 1.0)),
+        *(
+            pytest.param(name, (10.0, 1.0), marks=pytest.mark.slow)
+            for name in exchanges.names()
+            if name != "wallex"
+        ),
+    ],
+)
 def test_a_replay_that_is_recorded_has_the_rows_of_the_recording_at_any_speed(
-    exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
+    exchange: str,
+    speeds: tuple[float, ...],
+    kafka_settings: Settings,
+    store: Store,
+    store_settings: Settings,
 ) -> None:
     async def record_and_replay() -> None:
         first, period = await record_simulated(exchange, kafka_settings, store)
@@ -117,7 +143,7 @@ def test_a_replay_that_is_recorded_has_the_rows_of_the_recording_at_any_speed(
         assert max(Counter((row[0], row[1], *row[5:]) for row in trades).values()) > 1
         replay = Again(exchange, kafka_settings, store_settings, period, first)
         before = first
-        for speed in (FASTEST, 10.0, 1.0):
+        for speed in speeds:
             before = await replay.record(before, speed)
             assert_equal_rows(before, store, store_settings, f"at_{speed:.0f}")
 
@@ -137,6 +163,25 @@ def test_recorded_frames_are_replayed_byte_for_byte(
         sent = data_frames(exchange, first.messages(FRAMES))
         assert sent.total() > 20
         assert not sent - shown
+
+    asyncio.run(record_and_replay())
+
+
+@pytest.mark.parametrize("exchange", ["binance", "kraken", "okx"])
+def test_recorded_updates_of_books_are_replayed_with_all_their_levels(
+    exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
+) -> None:
+    async def record_and_replay() -> None:
+        first, period = await record_simulated(exchange, kafka_settings, store, updates=True)
+        # Without its snapshots the book comes from the updates alone.
+        store.command("TRUNCATE TABLE orderbook_depth")
+        replay = Again(exchange, kafka_settings, store_settings, period, first)
+        again = await replay.record(first, FASTEST, updates=True)
+        replaying.keep(store, DEPTH, first.messages(DEPTH))
+        assert_equal_rows(again, store, store_settings, "updates")
+        with replaying.another(store_settings, "books") as other:
+            replaying.keep(other, BOOK_UPDATES, again.messages(BOOK_UPDATES))
+            assert replaying.update_rows(other) == replaying.update_rows(store)
 
     asyncio.run(record_and_replay())
 

@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import pty
+import re
+import subprocess
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,7 +24,7 @@ from radar.datasets import DEPTH, TRADES
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
-from support import Process, radar
+from support import Process, eventually, radar
 
 SECOND_US = 1_000_000
 # Rows of older days expire.
@@ -188,6 +192,41 @@ def test_pause_seek_and_speed_are_obeyed_and_rest_answers_of_the_present_moment(
                 assert newest[0]["id"] == 1_000 + TRADES_COUNT - 1
 
     asyncio.run(look())
+
+
+def test_keys_of_a_terminal_control_the_replay(recorded: Store, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    line = ("replay", "binance", f"{DAY:%F}", "--from", "09:00", "--port", "0", "--wait", "0")
+    process = subprocess.Popen(radar(*line), stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while b"keys: " not in shown:
+            shown += os.read(ours, 65536)
+        address = re.search(rb"BINANCE_REST_URL=(\S+)", shown)
+        assert address is not None
+        rest_url = address[1].decode()
+
+        def status() -> dict[str, Any]:
+            found: dict[str, Any] = httpx.get(f"{rest_url}/replay/status", trust_env=False).json()
+            return found
+
+        for key, condition in (
+            (b" ", lambda: status()["stage"] == "paused"),
+            (b"++", lambda: status()["speed"] == 4),
+            (b"-", lambda: status()["speed"] == 2),
+            (b"n", lambda: status()["moment"] >= f"{DAY:%F}T09:01"),
+            (b"m", lambda: status()["speed"] == "max"),
+            (b" ", lambda: status()["stage"] == "ended"),
+        ):
+            os.write(ours, key)
+            eventually(condition, f"the key {key!r} is obeyed")
+        os.write(ours, b"q")
+        assert process.wait(WITHIN_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_wrong_commands_are_refused_with_a_reason(recorded: Store, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Workers that get too many bad messages, and how they go on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,18 @@ from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.status.scrape import scrape
 from radar.store.client import Store
-from support import Process, eventually, radar
-from workers import create_topics, letters, publish_to, stored, trade_value, waiting
+from support import Process, eventually
+from workers import (
+    Start,
+    create_topics,
+    letters,
+    publish_to,
+    starting,
+    stored,
+    trade_value,
+    waiting,
+)
 
-Start = Callable[..., Process]
 ACCEPT_ALL = {"MAX_BAD_SHARE": "1", "MAX_CONSECUTIVE_BAD": "0"}
 
 
@@ -32,22 +40,7 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start workers, each with a log of its own; they are ended with the test."""
-    processes: list[Process] = []
-
-    def run(command: list[str] | None = None, **environment: str) -> Process:
-        process = Process(
-            command or radar("consume", "trades"),
-            tmp_path / f"worker-{len(processes)}.log",
-            WORKER_ID="worker-1",
-            **environment,
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.end()
+    yield from starting(tmp_path, WORKER_ID="worker-1")
 
 
 def key(n: int) -> bytes:

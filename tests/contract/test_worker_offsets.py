@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import confluent_kafka
@@ -18,12 +18,11 @@ from radar.datasets import TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Process, eventually, radar
-from workers import create_topics, stored, trade_value, waiting
+from support import eventually, radar
+from workers import Start, create_topics, publish_numbered, starting, stored, waiting
 
 pytestmark = pytest.mark.kafka_decides
 
-Start = Callable[..., Process]
 IN_ORDER = "SELECT kafka_offset FROM {} WHERE kafka_partition = 0 ORDER BY kafka_offset"
 
 
@@ -39,25 +38,8 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    processes: list[Process] = []
-
-    def run(**environment: str) -> Process:
-        log = tmp_path / f"worker-{len(processes)}.log"
-        # A static member would keep its place, and the group could not be moved.
-        process = Process(radar("consume", "trades"), log, WORKER_ID="", **environment)
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.end()
-
-
-def publish(settings: Settings, *numbers: int) -> None:
-    producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
-    for n in numbers:
-        producer.produce(TRADES.topic, trade_value(n), b"wallex:USDTTMN", partition=0)
-    assert producer.flush(20) == 0
+    # A static member would keep its place, and the group could not be moved.
+    yield from starting(tmp_path, WORKER_ID="")
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -110,11 +92,11 @@ def delete_rows(store: Store, condition: str = "1") -> None:
 def test_offsets_that_kafka_deleted_are_a_gap_until_acknowledged(
     settings: Settings, store: Store, start: Start, within_s: float
 ) -> None:
-    publish(settings, 0, 1)
+    publish_numbered(settings, 0, 1)
     worker = start()
     eventually(lambda: stored(store) == 2 and waiting(settings) == 0, "the first rows")
     worker.end()
-    publish(settings, *range(2, 8))
+    publish_numbered(settings, *range(2, 8))
     Cluster(settings).delete_records_before(TRADES.topic, {0: 5})
     worker = start()
     eventually(lambda: offsets(store) == [0, 1, 5, 6, 7], "what is left", within_s)
@@ -137,11 +119,11 @@ def test_offsets_that_kafka_deleted_are_a_gap_until_acknowledged(
 def test_group_set_forward_is_a_gap_until_the_range_is_restored(
     settings: Settings, store: Store, start: Start, within_s: float
 ) -> None:
-    publish(settings, 0, 1)
+    publish_numbered(settings, 0, 1)
     worker = start()
     eventually(lambda: stored(store) == 2 and waiting(settings) == 0, "the first rows")
     worker.end()
-    publish(settings, 2, 3, 4, 5)
+    publish_numbered(settings, 2, 3, 4, 5)
     move_group(settings, 5)
     start()
     eventually(lambda: offsets(store) == [0, 1, 5], "what follows", within_s)
@@ -162,7 +144,7 @@ def test_group_set_forward_is_a_gap_until_the_range_is_restored(
 def test_deleted_rows_are_stored_again_after_each_reset_of_the_group(
     settings: Settings, store: Store, start: Start, within_s: float
 ) -> None:
-    publish(settings, *range(6))
+    publish_numbered(settings, *range(6))
     worker = start()
     eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the rows")
     for condition in ("1", "1", "kafka_offset IN (1, 2)"):
@@ -178,7 +160,7 @@ def test_deleted_rows_are_stored_again_after_each_reset_of_the_group(
 def test_restore_stores_deleted_rows_again_while_the_worker_runs(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    publish(settings, *range(6))
+    publish_numbered(settings, *range(6))
     start()
     eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the rows")
     for _ in range(3):
@@ -196,10 +178,10 @@ def test_restore_is_obeyed_after_a_block_that_needed_a_second_attempt(
     settings: Settings, store: Store, start: Start
 ) -> None:
     worker = start()
-    publish(settings, 0)
+    publish_numbered(settings, 0)
     eventually(lambda: stored(store) == 1 and waiting(settings) == 0, "the first row")
     store.command(f"RENAME TABLE {TRADES.table} TO away")
-    publish(settings, *range(1, 6))
+    publish_numbered(settings, *range(1, 6))
     eventually(lambda: "block waits" in worker.log.read_text(), "the insert fails")
     store.command(f"RENAME TABLE away TO {TRADES.table}")
     eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the rows")
@@ -217,7 +199,7 @@ def test_restore_is_obeyed_after_a_block_that_needed_a_second_attempt(
 def test_database_that_went_back_gets_the_rows_since_again(
     settings: Settings, store: Store, start: Start, within_s: float
 ) -> None:
-    publish(settings, 0, 1, 2)
+    publish_numbered(settings, 0, 1, 2)
     start()
     eventually(lambda: stored(store) == 3 and waiting(settings) == 0, "the first rows")
 
@@ -228,7 +210,7 @@ def test_database_that_went_back_gets_the_rows_since_again(
     eventually(lambda: accounted_to() == 3, "the record of the first rows")
     store.command("CREATE TABLE kept AS delivery_progress")
     store.command("INSERT INTO kept SELECT * FROM delivery_progress")
-    publish(settings, 3, 4, 5, 6)
+    publish_numbered(settings, 3, 4, 5, 6)
     eventually(lambda: accounted_to() == 7, "the record of all rows")
     store.command("TRUNCATE TABLE delivery_progress")
     delete_rows(store, "kafka_offset >= 3")
@@ -251,7 +233,7 @@ def test_database_restored_between_two_records_gets_the_rows_since_again(
     create_topics(settings)
     store = Store(settings)
     try:
-        publish(settings, *range(50))
+        publish_numbered(settings, *range(50))
         start()
         eventually(lambda: waiting(settings) == 0, "the first trades are stored", 60)
         newest = f"SELECT max(next_offset) FROM delivery_progress WHERE topic = '{TRADES.topic}'"
@@ -259,7 +241,7 @@ def test_database_restored_between_two_records_gets_the_rows_since_again(
         database.stop()
         shutil.copytree(data, copy, symlinks=True)
         database.start()
-        publish(settings, *range(50, 100))
+        publish_numbered(settings, *range(50, 100))
         eventually(lambda: waiting(settings) == 0, "the next trades are stored", 60)
         assert stored(store) == 100
         database.stop()
@@ -282,7 +264,7 @@ def test_database_restored_between_two_records_gets_the_rows_since_again(
 def test_recreated_topic_is_read_from_its_beginning_while_the_worker_runs(
     apache_broker: str, settings: Settings, store: Store, start: Start, within_s: float
 ) -> None:
-    publish(settings, *range(4))
+    publish_numbered(settings, *range(4))
     start()
     eventually(lambda: stored(store) == 4 and waiting(settings) == 0, "the old topic's rows")
     admin = AdminClient({"bootstrap.servers": settings.kafka_broker})
@@ -293,7 +275,7 @@ def test_recreated_topic_is_read_from_its_beginning_while_the_worker_runs(
         return Cluster(settings).topics([TRADES.topic]) != []
 
     eventually(is_created, "the new topic")
-    publish(settings, *range(10, 20))
+    publish_numbered(settings, *range(10, 20))
     eventually(lambda: stored(store) == 14, "both topics' rows", within_s)
     assert ("topic_recreated", 4, 4, "open") in gaps(settings, store)
     eventually(lambda: waiting(settings) == 0, "all is committed")

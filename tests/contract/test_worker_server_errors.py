@@ -1,7 +1,7 @@
 """Errors that are about ClickHouse and not about a message: no dead letter, and a name."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,9 @@ from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.store.client import Store
 from size_limit import SizeLimit
-from support import Process, eventually, radar
-from workers import create_topics, letters, publish, stored, trade_value, waiting
+from support import Process, eventually
+from workers import Start, create_topics, letters, publish, starting, stored, trade_value, waiting
 
-Start = Callable[..., Process]
 MESSAGES = 300
 
 
@@ -40,23 +39,7 @@ def health_port() -> int:
 
 @pytest.fixture
 def start(tmp_path: Path, health_port: int) -> Iterator[Start]:
-    """Start workers, one after the other; they are ended with the test."""
-    processes: list[Process] = []
-
-    def run(command: list[str] | None = None, **environment: str) -> Process:
-        process = Process(
-            command or radar("consume", "trades"),
-            tmp_path / f"worker-{len(processes)}.log",
-            WORKER_ID="worker-1",
-            METRICS_PORT=str(health_port),
-            **environment,
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.end()
+    yield from starting(tmp_path, WORKER_ID="worker-1", METRICS_PORT=str(health_port))
 
 
 @pytest.fixture

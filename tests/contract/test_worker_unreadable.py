@@ -4,10 +4,9 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import confluent_kafka
 import pytest
 
 from bombs import send_bomb
@@ -23,12 +22,18 @@ from radar.status.health_probe import ask
 from radar.status.scrape import scrape
 from radar.store.client import Store
 from radar.telemetry.health import Health
-from support import Process, eventually, radar
-from workers import create_topics, letters, stored, trade_value, waiting
+from support import eventually, radar
+from workers import (
+    Start,
+    create_topics,
+    letters,
+    publish_numbered,
+    starting,
+    stored,
+    waiting,
+)
 
 pytestmark = pytest.mark.kafka_decides
-
-Start = Callable[..., Process]
 
 
 @pytest.fixture
@@ -42,24 +47,7 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    processes: list[Process] = []
-
-    def run(**environment: str) -> Process:
-        log = tmp_path / f"worker-{len(processes)}.log"
-        process = Process(radar("consume", "trades"), log, WORKER_ID="worker-1", **environment)
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.end()
-
-
-def publish(settings: Settings, *numbers: int, partition: int = 0) -> None:
-    producer = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_broker})
-    for n in numbers:
-        producer.produce(TRADES.topic, trade_value(n), b"wallex:USDTTMN", partition=partition)
-    assert producer.flush(20) == 0
+    yield from starting(tmp_path, WORKER_ID="worker-1")
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -79,10 +67,10 @@ def committed(settings: Settings, partition: int = 0) -> int | None:
 def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    publish(settings, *range(3))
+    publish_numbered(settings, *range(3))
     assert send_bomb(settings, TRADES.topic) == 3
-    publish(settings, *range(3, 6))
-    publish(settings, 10, 11, partition=1)
+    publish_numbered(settings, *range(3, 6))
+    publish_numbered(settings, 10, 11, partition=1)
     port = free_port()
     worker = start(METRICS_PORT=str(port))
     eventually(lambda: '"assigned"' in worker.log.read_text(), "the partitions")
@@ -121,9 +109,9 @@ def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
 def test_bomb_that_the_client_can_decompress_becomes_one_dead_letter(
     settings: Settings, store: Store, start: Start, codec: str, mebibytes: int
 ) -> None:
-    publish(settings, *range(3))
+    publish_numbered(settings, *range(3))
     assert send_bomb(settings, TRADES.topic, codec=codec, mebibytes=mebibytes) == 3
-    publish(settings, *range(3, 6))
+    publish_numbered(settings, *range(3, 6))
     worker = start()
     eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the others", 60)
     assert letters(settings) == 1
@@ -133,7 +121,7 @@ def test_bomb_that_the_client_can_decompress_becomes_one_dead_letter(
 def test_skip_at_the_end_of_the_log_lets_a_stopped_worker_pass_several_batches(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    publish(settings, 0, 1)
+    publish_numbered(settings, 0, 1)
     assert send_bomb(settings, TRADES.topic, messages=20) == 2
     assert send_bomb(settings, TRADES.topic, messages=3) == 22
     assert "no worker has passed them yet" in run("skip", "trades", "0", "2", "24")
@@ -142,7 +130,7 @@ def test_skip_at_the_end_of_the_log_lets_a_stopped_worker_pass_several_batches(
     assert json.loads(run("verify", "--json"))["exact"]
     start()
     eventually(lambda: committed(settings) == 25, "the end of the log is committed")
-    publish(settings, 2)
+    publish_numbered(settings, 2)
     eventually(lambda: stored(store) == 3, "what comes afterwards")
     assert json.loads(run("verify", "--json"))["exact"]
 
@@ -151,9 +139,9 @@ def test_skip_stops_at_the_next_readable_message(
     settings: Settings, store: Store, start: Start
 ) -> None:
     send_bomb(settings, TRADES.topic, messages=5)
-    publish(settings, 0)
+    publish_numbered(settings, 0)
     send_bomb(settings, TRADES.topic, messages=5)
-    publish(settings, 1)
+    publish_numbered(settings, 1)
     start()
     assert "goes on at offset 5" in run("skip", "trades", "0", "0")
     eventually(lambda: stored(store) == 1, "the message between")
@@ -162,9 +150,9 @@ def test_skip_stops_at_the_next_readable_message(
 
 
 def test_skip_refuses_what_can_be_read_or_is_not_there(settings: Settings, store: Store) -> None:
-    publish(settings, 0)
+    publish_numbered(settings, 0)
     send_bomb(settings, TRADES.topic, messages=2)
-    publish(settings, 1)
+    publish_numbered(settings, 1)
     assert "offset 0 of radar_trades[0] can be read" in run("skip", "trades", "0", "0", code=2)
     assert "holds offsets 0 to 3" in run("skip", "trades", "0", "9", code=2)
     assert "has no partition 99" in run("skip", "trades", "99", "0", code=2)
@@ -178,9 +166,9 @@ def test_worker_with_an_open_plan_into_a_skipped_range_stores_each_message_once(
     settings: Settings, store: Store, start: Start, hi: int
 ) -> None:
     """A plan ends before the batch (1), in it (3) or behind it (5)."""
-    publish(settings, 0, 1)
+    publish_numbered(settings, 0, 1)
     send_bomb(settings, TRADES.topic, messages=3)
-    publish(settings, 2, 3)
+    publish_numbered(settings, 2, 3)
     assigned: list[int] = []
     reader = GroupReader(
         settings,
@@ -205,12 +193,12 @@ def test_broken_plan_whose_block_was_inserted_already_gives_no_row_twice(
 ) -> None:
     """Another worker could read the batch (2 to 4), inserted the block and died before it ended."""
     store.command(f"SYSTEM STOP MERGES {store.database}.{TRADES.table}")
-    publish(settings, 0, 1)
+    publish_numbered(settings, 0, 1)
     first = start()
     eventually(lambda: committed(settings) == 2, "the block's rows")
     first.end()
     send_bomb(settings, TRADES.topic, messages=3)
-    publish(settings, 2, 3)
+    publish_numbered(settings, 2, 3)
     assigned: list[int] = []
     # As the same static member: it takes the place of the first at once.
     reader = GroupReader(
@@ -234,9 +222,9 @@ def test_broken_plan_whose_block_was_inserted_already_gives_no_row_twice(
 def test_skip_without_from_takes_the_committed_offset_and_needs_a_reason(
     settings: Settings, store: Store, start: Start
 ) -> None:
-    publish(settings, 0)
+    publish_numbered(settings, 0)
     send_bomb(settings, TRADES.topic, messages=2)
-    publish(settings, 1)
+    publish_numbered(settings, 1)
     start()
     eventually(lambda: committed(settings) == 1, "what stands before the batch")
     assert "--reason is empty" in run("skip", "trades", "0", "--reason", " ", code=2)
@@ -257,8 +245,8 @@ def test_partition_that_is_silent_although_its_log_goes_on_is_named(
     settings: Settings, store: Store
 ) -> None:
     """The library reports no error here: messages from offset 3 on are taken from its hands."""
-    publish(settings, *range(6))
-    publish(settings, 10, partition=1)
+    publish_numbered(settings, *range(6))
+    publish_numbered(settings, 10, partition=1)
     health = Health()
     topic_id = Cluster(settings).topic_id(TRADES.topic)
     worker = Worker(settings, TRADES, store, topic_id, health=health)

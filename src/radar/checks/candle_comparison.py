@@ -1,6 +1,6 @@
 """Compares the exchange's candles of a minute with the recorded trades. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ LEAST_PLACES = 3
 # Some add volumes up as doubles.
 DOUBLE_NOISE = Decimal("1e-12")
 NOTHING = Decimal(0)
+# More than amounts of Decimal(38, 18) have, also when they are added up.
+DIGITS = 60
 
 
 class Minute(NamedTuple):
@@ -55,8 +57,8 @@ def compare(
             differing.clear()
             continue
         differing.append(minute_us)
-        claimed = sum((_volume(by_minute.get(each)) for each in differing), NOTHING)
-        have = sum((recorded.get(each, NO_TRADES).volume for each in differing), NOTHING)
+        claimed = _sum(_volume(by_minute.get(each)) for each in differing)
+        have = _sum(recorded.get(each, NO_TRADES).volume for each in differing)
         if len(differing) > 1 and have and _equal(have, claimed, places):
             verdicts.update(dict.fromkeys(differing, CandleVerdict.EQUAL))
             differing.clear()
@@ -77,6 +79,12 @@ def _volume(candle: ExchangeCandle | None) -> Decimal:
     return NOTHING if candle is None else Decimal(candle.volume)
 
 
+def _sum(volumes: Iterable[Decimal]) -> Decimal:
+    with localcontext() as exact:
+        exact.prec = DIGITS
+        return sum(volumes, NOTHING)
+
+
 def _places(text: str) -> int:
     return len(text.partition(".")[2])
 
@@ -84,7 +92,7 @@ def _places(text: str) -> int:
 def _equal(recorded: Decimal, claimed: Decimal, places: int) -> bool:
     """Return whether two volumes are equal, as far as the exchange shows decimals."""
     with localcontext() as exact:
-        exact.prec = 60
+        exact.prec = DIGITS
         if abs(recorded - claimed) <= DOUBLE_NOISE * max(recorded, claimed):
             return True
         if places < LEAST_PLACES:

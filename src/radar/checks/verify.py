@@ -29,8 +29,8 @@ from radar.errors import InvalidRequest
 from radar.kafka import Cluster, Lag, OffsetRange, StoredMessage
 from radar.settings import Settings
 from radar.store.client import Store
-from radar.store.migrate import retention_days
 from radar.store.queries import checks as queries
+from radar.store.retention import retention_days
 
 # The most messages that are compared at once, and about their largest size together.
 CHUNK_MESSAGES = 10_000

@@ -74,6 +74,7 @@ def replay(
     from radar.exchanges import load
     from radar.process import handled
     from radar.replay.control import content, iso, parse_speed
+    from radar.replay.keys import HELP
     from radar.replay.run import ReplayOptions
     from radar.replay.run import main as run
     from radar.status.deployment import find
@@ -99,6 +100,7 @@ def replay(
             f"replays {name} from {iso(period.begin_us)} to {iso(period.end_us)}:"
             f" {len(markets):,} markets, {trades:,} trades, {books:,} snapshots of books",
             CONTENT[content(running.records)],
+            *([HELP] if running.has_keys else []),
         )
 
     shown = _Shown()

@@ -340,6 +340,7 @@ class FrameMessage(MessageValue, frozen=True, gc=False):
     monotonic_ns: _Number
     frame: str
     is_base64: bool = False
+    set_back_us: _TimeUsOrNone = 0
 
     def check(self) -> None:
         """Check the part, the times and the encoding."""
@@ -687,6 +688,7 @@ def _encode_frame_part(frame: Frame, content: bytes, part: int, parts: int) -> b
         monotonic_ns=frame.monotonic_ns,
         frame=text,
         is_base64=is_base64,
+        set_back_us=frame.set_back_us,
     )
     value = _encoder.encode(message)
     # JSON writes a control character with six bytes.

@@ -103,6 +103,7 @@ class ConnectionFrames:
             content=content,
             received_at_ns=self._clock.unix_ns,
             monotonic_ns=self._clock.monotonic_ns,
+            set_back_us=self._clock.set_back_us,
             **more,
         )
         self._place += 1

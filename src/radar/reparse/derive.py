@@ -16,6 +16,7 @@ from radar.codec import message_format
 from radar.datasets import TRADES, Dataset
 from radar.errors import ExchangeUnavailable, InvalidFrame, InvalidMessage
 from radar.exchanges.base import Event, Exchange, Fetch, Stream
+from radar.producer.clock import stamped
 from radar.producer.recorders import DepthRecorder, Record, Take
 from radar.producer.session import LONGEST_SLEEP_S, SHORTEST_SLEEP_S
 from radar.producer.trade_ids import Occurrences, content_of, trade_id
@@ -226,7 +227,7 @@ class Derivation:
         self.derived.advance(frame.monotonic_ns)
         for event in connection.events(frame):
             if isinstance(event, Record):
-                self.derived.take(frame.connection, event)
+                self.derived.take(frame.connection, stamped(event, frame.set_back_us))
 
     def _open(self, frame: RecordedFrame) -> None:
         try:

@@ -22,6 +22,7 @@ class RecordedFrame(NamedTuple):
     path: str
     received_at_ns: int
     monotonic_ns: int
+    set_back_us: int
     content: bytes
 
     @property
@@ -92,7 +93,8 @@ def frames(
     parts: list[bytes] = []
     last: tuple[object, ...] = ()
     for row in store.rows(queries.FRAMES, parameters):
-        producer, connection, place, part, count, what, symbol, tag, path, ns, monotonic, text = row
+        producer, connection, place, part, count, what, symbol, tag, path, *times, text = row
+        unix_ns, monotonic_ns, set_back_us = map(int, times)
         if (connection, place) != last:
             parts, last = [], (connection, place)
         if int(part) == len(parts):
@@ -106,8 +108,9 @@ def frames(
                 str(symbol),
                 int(tag),
                 str(path),
-                int(ns),
-                int(monotonic),
+                unix_ns,
+                monotonic_ns,
+                set_back_us,
                 b"".join(parts),
             )
 

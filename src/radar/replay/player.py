@@ -48,6 +48,7 @@ class Position(NamedTuple):
         events: Trades and books shown since the start.
         subscriptions: Subscriptions of the connected clients.
         is_held_up: It waits for a client that reads slowly.
+        is_paused: A pause was asked for, also while it does something else.
     """
 
     stage: Stage
@@ -56,6 +57,7 @@ class Position(NamedTuple):
     events: int
     subscriptions: int
     is_held_up: bool
+    is_paused: bool
 
 
 class Player:
@@ -112,6 +114,7 @@ class Player:
             self._events,
             self._exchange.subscriptions(),
             self._is_held_up,
+            self._is_paused,
         )
 
     def pause(self) -> None:

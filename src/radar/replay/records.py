@@ -18,6 +18,7 @@ from radar.exchanges.base import Fetch
 from radar.reading.query import Ask
 from radar.records import FrameKind
 from radar.replay.frames import BooksSoFar, Connection, Entry, FrameReader
+from radar.replay.updates import Chain, Update, UpdateReader
 from radar.store.queries import replay as queries
 from radar_simulator.listings import MarketListing
 from radar_simulator.recorded import (
@@ -39,6 +40,9 @@ STATE_TRADES = 1_000
 
 LOOK_AHEAD_US, LOOK_AHEAD_EVENTS = 60_000_000, 20_000
 """So far the first frames are read before the begin: for the books and numbers that they have."""
+
+UPDATES_BEFORE_US = 600_000_000
+"""Updates of books are read from so long before: a whole book is among them sooner or later."""
 
 LOOK_BACK_US = 3_600_000_000
 """A book that is older at the begin of the period counts as unknown."""
@@ -114,6 +118,9 @@ class Records:
         rows = self._rows(queries.CONNECTIONS, *bounds)
         # Without its begin a connection cannot be understood.
         self.connections = [_connection(row) for row in rows if int(row[2]) == 0]
+        chains = list(self._rows(queries.CHAINS, period.begin_us - UPDATES_BEFORE_US, bounds[1]))
+        self._chains = [Chain(symbol, name, int(ended_us)) for symbol, name, ended_us, _ in chains]
+        self._updates = sum(int(count) for *_, count in chains)
 
     def begin(self, at_us: int) -> tuple[RecordedState, Iterator[Moment]]:
         """Return the markets as they were at a moment, and what follows until the period's end.
@@ -134,23 +141,25 @@ class Records:
         ahead = [
             book for book in first if known.isdisjoint((book.symbol, side) for side in _sides(book))
         ]
-        if not self.connections:
-            return RecordedState(trades, books, ahead), self._events(at_us, None)
-        return self._begin_with_frames(at_us, trades, books, ahead)
+        if not self.connections and not self._chains:
+            return RecordedState(trades, books, ahead), self._events(at_us, None, None)
+        return self._begin_with_past(at_us, trades, books, ahead)
 
-    def _begin_with_frames(
+    def _begin_with_past(
         self,
         at_us: int,
         trades: list[RecordedTrade],
         books: list[RecordedBook],
         ahead: list[RecordedBook],
     ) -> tuple[RecordedState, Iterator[Moment]]:
+        """Read frames and updates from before the moment, which lead to the state at it."""
         reader = FrameReader(
             load(self.period.exchange),
             self.connections,
             [market.listing.symbol for market in self.markets],
         )
-        events = self._events(at_us, reader)
+        updates = UpdateReader(self._chains)
+        events = self._events(at_us, reader, updates)
         requests: list[RecordedRequest] = []
         first: list[Moment] = []
         known = BooksSoFar()
@@ -164,7 +173,7 @@ class Records:
             first.append((moment, event))
             if moment > at_us + LOOK_AHEAD_US or len(first) >= LOOK_AHEAD_EVENTS:
                 break
-        framed = {market.listing.symbol for market in self.markets} & reader.books()
+        framed = reader.books() | updates.books()
         kept = [book for book in books if book.symbol not in framed]
         later: dict[str, RecordedChange] = {}
         for _, event in first:
@@ -182,16 +191,22 @@ class Records:
         )
         return state, chain(first, events)
 
-    def _events(self, at_us: int, reader: FrameReader | None) -> Iterator[Moment]:
+    def _events(
+        self, at_us: int, reader: FrameReader | None, updates: UpdateReader | None
+    ) -> Iterator[Moment]:
         """Yield the events from a moment on, those of connections from their begin on."""
         since_us = max(self.period.begin_us, at_us - DELAY_US)
         rows = chain.from_iterable(self._windows(queries.TRADES, since_us, self._trades()))
         trades = (each for each in map(_trade, rows) if _appears_us(each[0], each[1]) >= at_us)
         books = chain.from_iterable(self._windows(queries.BOOKS, at_us, self._snapshots()))
-        streams: list[Iterator[tuple[int, _Row | RecordedEvent]]] = [
+        streams: list[Iterator[tuple[int, _Row | Update | RecordedEvent]]] = [
             in_order(trades),
             _books(books),
         ]
+        if updates is not None and self._chains:
+            since_us = max(self.period.begin_us, at_us) - UPDATES_BEFORE_US
+            changes = self._windows(queries.UPDATES, since_us, self._updates)
+            streams.insert(0, map(_update, chain.from_iterable(changes)))
         if reader is not None:
             streams.insert(0, self._frames(at_us, reader))
         for moment, event in heapq.merge(*streams, key=_moment):
@@ -199,10 +214,12 @@ class Records:
                 # A trade without a frame was fetched over REST.
                 if reader is None or not reader.shows(event.name):
                     yield moment, event.trade
-            elif (
-                not isinstance(event, RecordedBook)
-                or reader is None
-                or not reader.covers_book(event.symbol, moment)
+            elif isinstance(event, Update):
+                change = updates.take(event) if updates is not None else None
+                if change and not (reader and reader.covers_book(change.symbol, moment)):
+                    yield moment, change
+            elif not isinstance(event, RecordedBook) or not any(
+                each.covers_book(event.symbol, moment) for each in (reader, updates) if each
             ):
                 yield moment, event
 
@@ -293,6 +310,16 @@ def _trade(row: Sequence[Any]) -> tuple[int, int, _Row]:
     name, symbol, event_us, received_us, price, amount, is_buy, native_id = row
     trade = RecordedTrade(symbol, int(event_us), price, amount, bool(is_buy), native_id)
     return int(event_us), int(received_us), _Row(name, trade)
+
+
+def _update(row: Sequence[Any]) -> tuple[int, Update]:
+    symbol, name, place, is_snapshot, received_us, event_us, sequence, *levels = row
+    bids, asks = (tuple(zip(*levels[n : n + 2], strict=True)) for n in (0, 2))
+    at_us = int(received_us)
+    change = RecordedChange(
+        symbol, int(event_us) or at_us, int(sequence), bool(is_snapshot), bids, asks
+    )
+    return at_us, Update(name, int(place), at_us, change)
 
 
 def _connection(row: Sequence[Any]) -> Connection:

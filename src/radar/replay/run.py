@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from radar.errors import ConfigurationError, InvalidPeriod
 from radar.reading.query import opened
 from radar.replay.control import control, iso
+from radar.replay.keys import keys
 from radar.replay.player import Player, Position
 from radar.replay.records import Period, Records
 from radar.settings import Settings
@@ -54,12 +55,14 @@ class Running(NamedTuple):
         port: Its port.
         records: The records that it shows.
         player: Takes commands.
+        has_keys: Keys of the terminal are obeyed.
     """
 
     host: str
     port: int
     records: Records
     player: Player
+    has_keys: bool
 
 
 async def run(
@@ -133,8 +136,9 @@ async def _serve(
         try:
             async with serving(server):
                 port = urlsplit(server.rest_url).port or 0
-                ready(Running(options.host, port, records, player))
-                await _until_end(player, server, options, show, stop)
+                with keys(player, stop) as in_terminal:
+                    ready(Running(options.host, port, records, player, in_terminal))
+                    await _until_end(player, server, options, show, stop)
         except InvalidOption as error:
             raise ConfigurationError(str(error)) from error
 

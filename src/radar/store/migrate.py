@@ -6,11 +6,9 @@ side by side and end with the same schema.
 """
 
 import hashlib
-import re
 
-from radar.datasets import DATASETS, FRAMES
-from radar.errors import ConfigurationError, StoreUnavailable
-from radar.store import drift, schema
+from radar.errors import ConfigurationError
+from radar.store import drift, retention, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
 from radar.store.schema import Migration, migrations
@@ -68,7 +66,7 @@ def migrate(
             f"database {store.database} has migration {max(recorded):04}, which this version of"
             " radar does not know; install the newer radar"
         )
-    _set_retention(store, retention_days, frames_retention_days)
+    retention.apply(store, retention_days, frames_retention_days)
     return applied
 
 
@@ -122,33 +120,3 @@ def repair_schema(store: Store, *, types: bool = False) -> list[Difference]:
             for statement in migration.statements
         )
     return drift.repair(store, drift.differences(store, known), known, types=types)
-
-
-def retention_days(store: Store, table: str) -> int | None:
-    """Return for how many days after their receipt a table keeps rows; None: for ever; blocks.
-
-    Raises:
-        StoreUnavailable: The server does not answer, or the table is missing.
-        QueryFailed: The server refuses the query.
-    """
-    definitions = store.rows(
-        "SELECT create_table_query FROM system.tables"
-        " WHERE database = currentDatabase() AND name = {table:String}",
-        {"table": table},
-    )
-    if not definitions:
-        raise StoreUnavailable(f"table {table} is missing from database {store.database}")
-    current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definitions[0][0]))
-    return int(current[1]) if current else None
-
-
-def _set_retention(store: Store, of_rows: int, of_frames: int | None) -> None:
-    for dataset in DATASETS.values():
-        table = dataset.table
-        days = of_frames if dataset is FRAMES else of_rows
-        if days is None or not store.has_table(table):
-            continue  # workers use the other tables, and another check reports the missing one
-        if retention_days(store, table) != days:
-            store.command(
-                f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
-            )

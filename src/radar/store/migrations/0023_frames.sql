@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS frames
         COMMENT 'Clock of the producer; the records of the frame have the same time' CODEC(Delta, ZSTD(1)),
     received_at_ns Int64 COMMENT 'The same time, nanoseconds since 1970' CODEC(Delta, ZSTD(1)),
     monotonic_ns Int64 COMMENT 'Monotonic clock of the machine since its start, nanoseconds' CODEC(Delta, ZSTD(1)),
+    set_back_us UInt64
+        COMMENT 'By how much the clock of the producer had been set back since it began' CODEC(ZSTD(1)),
     frame String COMMENT 'The bytes' CODEC(ZSTD(3)),
     inserted_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'Clock of ClickHouse' CODEC(Delta, ZSTD(1)),
     kafka_partition UInt16 COMMENT 'Where the message is in Kafka' CODEC(ZSTD(1)),

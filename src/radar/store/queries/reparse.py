@@ -37,7 +37,7 @@ PRODUCERS = (
 # The frames of some producers, part by part, in their order.
 FRAMES = (
     "SELECT producer, connection, place, part, parts, what, fetch_symbol, fetch_tag, path,"
-    " received_at_ns, monotonic_ns, base64Encode(frame)"
+    " received_at_ns, monotonic_ns, set_back_us, base64Encode(frame)"
     f" FROM frames WHERE {_OF_KIND} AND {_RECEIVED}"
     " AND producer IN {producers:Array(String)}"
     " ORDER BY producer, monotonic_ns, connection, place, part"

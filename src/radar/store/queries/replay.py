@@ -107,3 +107,17 @@ FRAMES = (
     f" AND received_at >= {_time('begin')} AND received_at < {_time('end')}"
     " ORDER BY received_at_ns, connection, place, part LIMIT 1 BY connection, place, part"
 )
+
+# The chains of book updates in a period: market, name, and when the last one arrived.
+CHAINS = (
+    "SELECT symbol, chain, toUnixTimestamp64Micro(max(received_at)), count() FROM book_updates"
+    f" WHERE {_BOOKS_WITHIN} GROUP BY symbol, chain"
+)
+
+# The updates of books of a period, as they arrived.
+UPDATES = (
+    "SELECT symbol, chain, place, is_snapshot, toUnixTimestamp64Micro(received_at),"
+    " toUnixTimestamp64Micro(event_time), sequence, bid_prices, bid_quantities, ask_prices,"
+    f" ask_quantities FROM book_updates FINAL WHERE {_BOOKS_WITHIN}"
+    " ORDER BY received_at, symbol, chain, place"
+)

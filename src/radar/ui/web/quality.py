@@ -9,9 +9,9 @@ from msgspec import Struct
 from radar.checks.coverage import Covered, coverage
 from radar.status.judgement import coverage_level, is_covered
 from radar.store.client import Store
-from radar.store.migrate import retention_days
 from radar.store.proofs import Completeness, completeness
 from radar.store.queries import dashboard as queries
+from radar.store.retention import retention_days
 from radar.ui.web.markets import READ_ONLY, MarketTicker, name_of
 
 MAX_DAYS = 90

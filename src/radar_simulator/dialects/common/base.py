@@ -246,7 +246,7 @@ class Dialect:
 
     def native_id(self, trade: Trade) -> str:
         """Return a trade's ID as the exchange writes it, empty if it has none."""
-        return str(trade.id)
+        return trade.native or str(trade.id)
 
     def trades(self, topic: Topic, trades: Sequence[Trade]) -> Iterable[Outgoing]:
         """Encode new trades of the topic's market, oldest first."""

@@ -1,0 +1,48 @@
+"""How long ClickHouse keeps the rows of each table."""
+
+import re
+
+from radar.datasets import DATASETS, FRAMES
+from radar.errors import StoreUnavailable
+from radar.store.client import Store
+
+
+def retention_days(store: Store, table: str) -> int | None:
+    """Return for how many days after their receipt a table keeps rows; None: for ever; blocks.
+
+    Raises:
+        StoreUnavailable: The server does not answer, or the table is missing.
+        QueryFailed: The server refuses the query.
+    """
+    definitions = store.rows(
+        "SELECT create_table_query FROM system.tables"
+        " WHERE database = currentDatabase() AND name = {table:String}",
+        {"table": table},
+    )
+    if not definitions:
+        raise StoreUnavailable(f"table {table} is missing from database {store.database}")
+    current = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(definitions[0][0]))
+    return int(current[1]) if current else None
+
+
+def apply(store: Store, of_rows: int, of_frames: int | None) -> None:
+    """Let the rows of each table of a dataset expire so many days after their receipt; blocks.
+
+    Args:
+        store: The database.
+        of_rows: Days of all tables but that of frames.
+        of_frames: Days of recorded frames; None: as it is.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+        QueryFailed: The server refuses a statement.
+    """
+    for dataset in DATASETS.values():
+        table = dataset.table
+        days = of_frames if dataset is FRAMES else of_rows
+        if days is None or not store.has_table(table):
+            continue  # workers use the other tables, and another check reports the missing one
+        if retention_days(store, table) != days:
+            store.command(
+                f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
+            )
