@@ -76,9 +76,13 @@ class Twin:
     def __init__(self, name: str, dataset: Dataset) -> None:
         self.messages: list[bytes] = []
         self.seen: list[bytes] = []  # every snapshot
-        self._recorder: Recorder = (
-            TradeRecorder(name) if dataset is TRADES else DepthRecorder(name, 0)
-        )
+        self._name, self._dataset = name, dataset
+        self._recorder: Recorder
+
+    def start(self) -> None:
+        """Forget everything, as a new process does."""
+        is_trades = self._dataset is TRADES
+        self._recorder = TradeRecorder(self._name) if is_trades else DepthRecorder(self._name, 0)
 
     def taker(self) -> Take:
         take = self._recorder.taker()
@@ -170,6 +174,7 @@ async def record(
         ).of_exchange(name)
         topic, frames = Topic(own, dataset), Topic(own, FRAMES)
         for _ in range(2):
+            twin.start()
             async with producing(own, dataset):
                 await _until_more(twin, frames)
                 sim.fault("kick")
@@ -194,8 +199,8 @@ def recorded(kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Calla
         twin, fetched = Twin(name, dataset), list[bytes]()
         taker = TradeRecorder.taker
 
-        def noted(self: TradeRecorder, *, history: bool = False) -> Take:
-            take = taker(self, history=history)
+        def noted(self: TradeRecorder, *, history: bool = False, **more: Any) -> Take:
+            take = taker(self, history=history, **more)
 
             def note(record: Record) -> KeyValue | None:
                 message = take(record)
