@@ -33,7 +33,7 @@ from chdb_server.config import MIB
 from chdb_server.engine import Engine, Statistics
 from chdb_server.errors import ClientGone, PortInUse, Rejected, from_engine
 from chdb_server.job import Job, OtherThread, Outcome
-from chdb_server.pulse import LATE_S, Pulse, end_process
+from chdb_server.liveness import LATE_S, Liveness, end_process
 from chdb_server.statement import begins_insert
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ class App:
             types = _ask(handle, "SELECT lower(name), content_type FROM system.formats")
         self._content_types = dict(line.split("\t") for line in types.splitlines())
         self._display_name = socket.gethostname()
-        self._pulse = Pulse(self._probe)
-        self._pulse.start()
+        self._liveness = Liveness(self._probe)
+        self._liveness.start()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one request."""
@@ -207,7 +207,7 @@ class App:
         path = scope["path"]
         nothing_asked = scope["method"] != "POST" and not scope["query_string"]
         if path in ("/ping", "/replicas_status") or (path == "/" and nothing_asked):
-            if self._pulse.age_s > LATE_S:
+            if self._liveness.age_s > LATE_S:
                 await _send_all(send, 503, _PLAIN, b"The engine does not answer\n")
             else:
                 await _send_all(send, 200, _PLAIN, b"Ok.\n")
@@ -220,7 +220,7 @@ class App:
 
     def close(self) -> None:
         """Stop all running statements. Blocks until the threads are done."""
-        self._pulse.stop()
+        self._liveness.stop()
         self._engine.cancel_all()
         for threads in (self._others, self._inserts):
             threads.shutdown(wait=True, cancel_futures=True)

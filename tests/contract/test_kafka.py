@@ -18,7 +18,15 @@ from radar.errors import (
     ConfigurationError,
     WorkerFenced,
 )
-from radar.kafka import Cluster, Committed, GroupReader, Message, Publisher, group_reader, unowned
+from radar.kafka import (
+    Cluster,
+    Committed,
+    GroupReader,
+    Message,
+    Publisher,
+    group_reader,
+    unowned_partitions,
+)
 from radar.kafka.group_reader import SOCKET_TIMEOUT_S
 from radar.local import fetch_answers, fetch_proxy
 from radar.settings import Settings, load
@@ -104,7 +112,7 @@ while True:
 def test_partitions_that_a_dying_member_gave_up_get_an_owner(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, within_s: float
 ) -> None:
-    monkeypatch.setattr(unowned, "LOOK_EVERY_S", 0.5)
+    monkeypatch.setattr(unowned_partitions, "LOOK_EVERY_S", 0.5)
     script, log = tmp_path / "dying.py", tmp_path / "dying.log"
     script.write_text(DYING)
     dying = Process([sys.executable, str(script), TOPIC], log, WORKER_ID="one")
@@ -134,7 +142,7 @@ def test_a_member_that_keeps_partitions_when_it_should_leave_ends_its_process(
     member = Member(settings)
     member.until(lambda: len(member.assigned) == 3, "it has all partitions")
     with monkeypatch.context() as hanging:
-        hanging.setattr(unowned.UnownedPartitions, "check", lambda *_: True)
+        hanging.setattr(unowned_partitions.UnownedPartitions, "check", lambda *_: True)
         hanging.setattr(group_reader, "CLOSE_TIMEOUT_S", -1)
         with pytest.raises(ClientHangs, match="kept partitions"):
             member.reader.consume(100, 0.05)

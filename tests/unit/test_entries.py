@@ -9,7 +9,7 @@ from radar.errors import ExchangeUnavailable
 from radar.exchanges.base import MarketList
 from radar.exchanges.common.entries import MAX_ENTRIES, MAX_MALFORMED, read_markets
 from radar.producer.markets import storable
-from radar.producer.set_aside import Reason, SetAside
+from radar.producer.markets_set_aside import Reason, SetAside
 from radar.records import Market
 
 ONE = Raw(b"1")

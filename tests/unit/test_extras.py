@@ -29,7 +29,8 @@ def test_missing_extra_is_a_configuration_error_with_its_remedy(
 ) -> None:
     program = (
         f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = {list(command)!r}\n"
-        "import radar.cli.services; radar.cli.services.silences = lambda *_, **__: []\n"
+        "from radar.cli import required_services\n"
+        "required_services.silences = lambda *_, **__: []\n"
         "from radar.cli.main import main; main()"
     )
     done = subprocess.run(

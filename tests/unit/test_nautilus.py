@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from radar.reading.formats.base import Day
 from radar.reading.formats.nautilus import Catalogue, instrument_path
-from radar.store.queries import tool_files as queries
+from radar.store.queries import export_formats as queries
 
 MARKET = ("wallex", "USDTTMN")
 

@@ -14,7 +14,7 @@ from radar.cli.arguments import (
     say_json,
     settings_for,
 )
-from radar.cli.services import require
+from radar.cli.required_services import require
 from radar.clock import utc_text
 
 if TYPE_CHECKING:

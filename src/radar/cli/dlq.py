@@ -19,7 +19,7 @@ from radar.cli.arguments import (
     say_json,
     settings_for,
 )
-from radar.cli.services import require
+from radar.cli.required_services import require
 from radar.errors import InvalidRequest, RadarError
 from radar.text import printable, printable_chunks
 

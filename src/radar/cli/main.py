@@ -32,8 +32,8 @@ from radar.cli.arguments import (
 )
 from radar.cli.arguments import dataset_named as _dataset
 from radar.cli.arguments import settings_for as _settings
+from radar.cli.required_services import require
 from radar.cli.running import addresses, addresses_of_running, dashboard_address, summary_text
-from radar.cli.services import require
 from radar.text import host_port
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radar.cli.arguments import AsJson, parse_since, progress_bar, say, say_json, settings_for
-from radar.cli.services import require
+from radar.cli.required_services import require
 
 if TYPE_CHECKING:
     from radar.checks.proof import Span

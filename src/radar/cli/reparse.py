@@ -8,7 +8,7 @@ import typer
 
 from radar.cli.arguments import AsJson, progress_bar, say, say_json, settings_for
 from radar.cli.backfill import period_of
-from radar.cli.services import require
+from radar.cli.required_services import require
 
 if TYPE_CHECKING:
     from radar.reparse.run import Report

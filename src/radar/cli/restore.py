@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radar.cli.arguments import DatasetName, dataset_named, settings_for
-from radar.cli.services import require
+from radar.cli.required_services import require
 from radar.text import printable
 
 if TYPE_CHECKING:

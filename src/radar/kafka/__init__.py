@@ -9,7 +9,7 @@ from radar.kafka.cluster import Broker, Cluster, Growth, Lag, TopicSettings, Top
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
-from radar.kafka.refusals import REFUSAL_REASONS
+from radar.kafka.refused_messages import REFUSAL_REASONS
 from radar.kafka.unreadable import OffsetProbe, OffsetRange, Unreadable
 
 __all__ = [

@@ -23,7 +23,7 @@ from radar.kafka.client import (
 )
 from radar.kafka.cluster import Cluster
 from radar.kafka.messages import Message
-from radar.kafka.unowned import UnownedPartitions
+from radar.kafka.unowned_partitions import UnownedPartitions
 from radar.kafka.unreadable import Unreadable, unreadable
 from radar.settings import Settings
 

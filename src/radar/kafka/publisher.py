@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from radar.errors import BrokerUnavailable, BufferFull
 from radar.kafka.client import client_config, log
 from radar.kafka.messages import MAX_MESSAGE_BYTES
-from radar.kafka.refusals import REMEDIES, Refusals, RefusedMessage, reason_of
+from radar.kafka.refused_messages import REMEDIES, Refusals, RefusedMessage, reason_of
 from radar.settings import Settings
 
 REPLACE_INTERVAL_S = 1.0

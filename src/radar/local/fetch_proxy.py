@@ -32,7 +32,6 @@ from typing import Self
 
 from radar.local import fetch_answers, kafka_requests
 from radar.local.client_requests import Asked, Client, ClientRequests
-from radar.local.group_rounds import GroupRounds
 from radar.local.kafka_requests import (
     DESCRIBE_CLUSTER,
     FETCH,
@@ -43,6 +42,7 @@ from radar.local.kafka_requests import (
     SYNC_GROUP,
     RequestRefused,
 )
+from radar.local.rebalance_rounds import GroupRounds
 
 HOLD_S = 0.1  # the time that a worker allows a fetch to wait
 # An answer is held at least this long, even after a publish. The time is short for a consumer that

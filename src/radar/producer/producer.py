@@ -25,6 +25,7 @@ from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
 from radar.producer.gaps import Read
 from radar.producer.markets import Changes, Listing, chosen, read_markets
+from radar.producer.markets_set_aside import Reason, SetAside
 from radar.producer.origin import ExchangeOrigin
 from radar.producer.pacing import Pace
 from radar.producer.publishers import Publishers
@@ -33,7 +34,6 @@ from radar.producer.recorders import DepthRecorder, KeyValue, Recorder, TradeRec
 from radar.producer.redundancy import Redundancy
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
-from radar.producer.set_aside import Reason, SetAside
 from radar.producer.shard import Shard, divide
 from radar.producer.trade_sequence import TradeSequences
 from radar.producer.unpublished import Unpublished

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from radar.datasets import BOOK_UPDATES
 from radar.reading.formats.base import Day, rows_of
 from radar.reading.query import Ask
-from radar.store.queries import tool_files as queries
+from radar.store.queries import export_formats as queries
 
 
 @dataclass(frozen=True)

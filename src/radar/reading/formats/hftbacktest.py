@@ -18,7 +18,7 @@ from radar.datasets import BOOK_UPDATES, DEPTH, TRADES, Dataset
 from radar.reading.formats import book_updates
 from radar.reading.formats.base import Contents, Day, increment, rows_of, save
 from radar.reading.query import Ask
-from radar.store.queries import tool_files as queries
+from radar.store.queries import export_formats as queries
 
 EVENT = np.dtype(
     [

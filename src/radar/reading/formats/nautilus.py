@@ -22,7 +22,7 @@ from radar.errors import ConfigurationError
 from radar.reading.formats import book_updates
 from radar.reading.formats.base import Contents, Day, increment, replacing, rows_of, save
 from radar.reading.query import Ask
-from radar.store.queries import tool_files as queries
+from radar.store.queries import export_formats as queries
 
 if TYPE_CHECKING:
     from datetime import date

@@ -9,7 +9,7 @@ from radar.datasets import BOOK_UPDATES, DEPTH, TRADES, Dataset
 from radar.reading.formats import book_updates
 from radar.reading.formats.base import Contents, Day, file_name, rows_of
 from radar.reading.query import Ask
-from radar.store.queries import tool_files as queries
+from radar.store.queries import export_formats as queries
 
 # Level 9 takes five times as long for a few per cent.
 LEVEL = 6

@@ -17,7 +17,7 @@ DEAD_S = 60.0  # also on a machine that is far too busy, a query of a constant t
 EXIT_CODE = 70  # EX_SOFTWARE
 
 
-class Pulse:
+class Liveness:
     """Asks the engine for a constant, again and again.
 
     An answer counts, also a refusal for want of memory: the engine works.
@@ -40,7 +40,7 @@ class Pulse:
     def start(self) -> None:
         """Start to ask, in threads that end with the process."""
         for work in (self._beat, self._check_age):
-            threading.Thread(target=work, name="pulse", daemon=True).start()
+            threading.Thread(target=work, name="liveness", daemon=True).start()
 
     def stop(self) -> None:
         """Ask no more, and end nothing."""

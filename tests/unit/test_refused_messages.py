@@ -3,7 +3,7 @@
 from confluent_kafka import KafkaError
 
 from radar.codec import message_format
-from radar.kafka.refusals import (
+from radar.kafka.refused_messages import (
     LOG_EVERY_S,
     OVER_AFTER_S,
     REFUSAL_REASONS,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from radar.local import group_rounds, kafka_requests
-from radar.local.group_rounds import GroupRounds
+from radar.local import kafka_requests, rebalance_rounds
 from radar.local.kafka_requests import JOIN_GROUP, SYNC_GROUP, group_of, is_granted
+from radar.local.rebalance_rounds import GroupRounds
 
 GROUP = b"group"
 
@@ -71,7 +71,7 @@ async def test_a_member_whose_connection_ended_is_owed_no_answer() -> None:
 
 @in_a_loop
 async def test_a_join_is_held_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_rounds, "HOLD_S", 0.01)
+    monkeypatch.setattr(rebalance_rounds, "HOLD_S", 0.01)
     rounds = GroupRounds()
     rounds.asked(JOIN_GROUP, GROUP, 1)
     rounds.asked(JOIN_GROUP, GROUP, 2)

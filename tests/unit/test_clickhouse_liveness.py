@@ -4,22 +4,22 @@ import threading
 
 import pytest
 
-from chdb_server import pulse
+from chdb_server import liveness
 from chdb_server.errors import from_engine
-from chdb_server.pulse import Pulse
+from chdb_server.liveness import Liveness
 from support import eventually
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.01)
+    monkeypatch.setattr(liveness, "BEAT_S", 0.01)
 
 
 def test_pulse_of_an_engine_that_hangs_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "DEAD_S", 0.2)
+    monkeypatch.setattr(liveness, "DEAD_S", 0.2)
     reasons: list[str] = []
     hangs = threading.Event()
-    beating = Pulse(hangs.wait, end=reasons.append)
+    beating = Liveness(hangs.wait, end=reasons.append)
     beating.start()
     eventually(lambda: bool(reasons), "the end")
     beating.stop()
@@ -28,7 +28,7 @@ def test_pulse_of_an_engine_that_hangs_ends_the_process(monkeypatch: pytest.Monk
 
 
 def test_pulse_goes_on_after_a_probe_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "DEAD_S", 30.0)
+    monkeypatch.setattr(liveness, "DEAD_S", 30.0)
     probes: list[None] = []
 
     def probe() -> None:
@@ -36,7 +36,7 @@ def test_pulse_goes_on_after_a_probe_without_an_answer(monkeypatch: pytest.Monke
         if len(probes) < 3:
             raise OSError("no session could be opened")
 
-    beating = Pulse(probe, end=lambda reason: pytest.fail(reason))
+    beating = Liveness(probe, end=lambda reason: pytest.fail(reason))
     beating.start()
     eventually(lambda: len(probes) > 5, "more probes")
     beating.stop()
@@ -45,12 +45,12 @@ def test_pulse_goes_on_after_a_probe_without_an_answer(monkeypatch: pytest.Monke
 def test_pulse_of_an_engine_that_answers_stays_young() -> None:
     reasons: list[str] = []
     asked: list[None] = []
-    beating = Pulse(lambda: asked.append(None), end=reasons.append)
+    beating = Liveness(lambda: asked.append(None), end=reasons.append)
     beating.start()
     eventually(lambda: len(asked) > 30, "thirty answers")
     beating.stop()
     assert not reasons
-    assert beating.age_s < pulse.LATE_S
+    assert beating.age_s < liveness.LATE_S
 
 
 @pytest.mark.parametrize(
