@@ -288,7 +288,6 @@ FRAMES = Dataset(
         InsertColumn("monotonic_ns", "Int64", "monotonic_ns"),
         _SET_BACK,
         InsertColumn("frame", "String", "frame"),
-        _SET_BACK,
     ),
     row_key=("source", "record_kind", "received_at", "connection", "place", "part"),
     look_up="received_at",

@@ -62,6 +62,12 @@ def test_columns_are_those_of_the_decoder_and_of_the_table(dataset: Dataset) -> 
 
 
 @each_dataset
+def test_columns_are_named_once(dataset: Dataset) -> None:
+    names = [column.name for column in dataset.columns]
+    assert len(set(names)) == len(names)
+
+
+@each_dataset
 def test_row_key_is_read_from_a_message(dataset: Dataset) -> None:
     keys = [read_key(dataset, value) for value in version_1.MESSAGES[dataset.name]]
     assert all(key is not None and len(key.identity) == len(dataset.row_key) for key in keys)
