@@ -30,10 +30,10 @@ class MigratedDatabases:
         with _open(port, "default") as server:
             while len(free) > RESTING:
                 name = free.popleft()
-                if _schema(server, name) == self._schema:
-                    _empty(server, name)
-                    return name
-                server.command(f"DROP DATABASE IF EXISTS {name}")
+                if self._drop_changed(server, name):
+                    continue
+                _empty(server, name)
+                return name
             name = new_name()
             with _open(port, name) as store:
                 migrate(store, load().retention_days)
@@ -41,8 +41,17 @@ class MigratedDatabases:
             return name
 
     def put_back(self, store: Store, port: int) -> None:
-        """Keep a database for a later test."""
-        self._free[port].append(store.database)
+        """Keep a database for a later test, unless the test has changed its schema."""
+        with _open(port, "default") as server:
+            if not self._drop_changed(server, store.database):
+                self._free[port].append(store.database)
+
+    def _drop_changed(self, server: Store, name: str) -> bool:
+        """Drop a database of another schema, or whose mutations would go on; return whether."""
+        is_changed = _schema(server, name) != self._schema or _mutates(server, name)
+        if is_changed:
+            server.command(f"DROP DATABASE IF EXISTS {name}")
+        return is_changed
 
 
 def _open(port: int, name: str) -> closing[Store]:
@@ -71,3 +80,11 @@ def _empty(server: Store, name: str) -> None:
     for (table,) in filled:
         if table != KEPT:
             server.command(f"TRUNCATE TABLE {name}.{table}")
+
+
+def _mutates(server: Store, name: str) -> bool:
+    ((count,),) = server.rows(
+        "SELECT count() FROM system.mutations WHERE database = {name:String} AND NOT is_done",
+        {"name": name},
+    )
+    return bool(count)

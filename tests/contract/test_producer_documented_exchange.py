@@ -177,6 +177,7 @@ def test_trades_producer_documented_frames_become_messages(kafka_settings: Setti
             "native_id": "",
             "sequence": 0,
             "event_time_us": 1_782_472_449_000_000,
+            "set_back_us": 0,
         }
         assert twin == first | {"trade_id": trade_id(CONTENT, 2)}
         assert (other["price"], other["side"]) == ("31704.5", "buy")

@@ -293,7 +293,7 @@ def test_worker_stores_every_snapshot_that_is_just_good_enough(
         {"prices": [1.0, 1.0], "quantities": [1.0, 1.0]},
         {"prices": [0.1 + 0.2, 0.1], "quantities": [1 / 3, 9007199254740993.0]},
         {"symbol": "A" * 32},
-        {"received_at_us": message_format.MAX_TIME_MS * 1000 - 1},
+        {"received_at_us": message_format.MAX_TIME_MS * 1000 - 1, "set_back_us": 0},
     ]  # fmt: skip
     values = [depth(**{"received_at_us": now_us + n} | case) for n, case in enumerate(cases)]
     publish(settings, DEPTH, list(values))
