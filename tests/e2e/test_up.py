@@ -270,7 +270,7 @@ def test_up_started_right_after_one_was_killed_waits_for_its_children_and_keeps_
     simulated = tmp_path / "data" / "simulated"
     killed = Process(radar("up", "--simulate"), tmp_path / "killed.log", **environment)
     try:
-        eventually(lambda: len(pids(simulated)) == 12, "it runs", timeout_s=60)
+        eventually(lambda: len(pids(simulated)) == 13, "it runs", timeout_s=60)
         log = simulated / "logs" / "trades-consumer-1.log"
         eventually(lambda: "block stored" in log.read_text(), "trades are stored")
     finally:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +130,9 @@ def test_tree_of_errors_at_the_top_of_their_module_is_that_of_the_classes() -> N
         if isinstance(each, type) and each.__module__ == errors.__name__
     }
     assert drawn == classes
+
+
+def test_modules_of_tests_have_different_names() -> None:
+    # pytest imports them by name, and skips the second one of two.
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
