@@ -44,11 +44,25 @@ class Topic:
     def __init__(self, settings: Settings, dataset: Dataset) -> None:
         self.messages: list[dict[str, Any]] = []
         self._consumer = consumer_of(settings, dataset)
+        self._next: Counter[int] = Counter()  # the next offset of each partition
 
     def read(self) -> None:
         for message in self._consumer.consume(10_000, 0.1):
             if message.error() is None:
                 self.messages.append(msgspec.json.decode(message.value() or b""))
+                self._next[message.partition() or 0] = (message.offset() or 0) + 1
+
+    def read_to_end(self) -> None:
+        """Read all messages that all partitions have by now."""
+        ends = {
+            each.partition: self._consumer.get_watermark_offsets(each, timeout=UNTIL_S)[1]
+            for each in self._consumer.assignment()
+        }
+        deadline = time.monotonic() + UNTIL_S
+        while any(self._next[partition] < end for partition, end in ends.items()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {UNTIL_S} s: offsets {ends}; read up to {self._next}")
+            self.read()
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + UNTIL_S

@@ -47,15 +47,13 @@ class Replaying(NamedTuple):
 
 
 class Recording:
-    """The messages of one run of the producers of an exchange."""
+    """The messages of one run of the producers of an exchange, from when it is made."""
 
-    def __init__(self, topics: dict[str, Topic], before: "Recording | None") -> None:
+    def __init__(self, topics: dict[str, Topic]) -> None:
         self._topics = topics
-        self._begun = {name: before.end(name) if before else 0 for name in topics}
-
-    def end(self, name: str) -> int:
-        """Return where the messages of the next run begin in a dataset's topic."""
-        return len(self._topics[name].messages)
+        # Partitions come in any order: those of the run before are all read before this one begins.
+        self.read_to_end()
+        self._begun = {name: len(topic.messages) for name, topic in topics.items()}
 
     def messages(self, dataset: Dataset) -> list[Message]:
         """Return the messages of this run."""
@@ -77,14 +75,10 @@ class Recording:
             for topic in self._topics.values():
                 await asyncio.to_thread(topic.read)
 
-    async def rest(self) -> None:
-        """Read until no message comes any more for a second."""
+    def read_to_end(self) -> None:
+        """Read all that the topics have by now."""
         for topic in self._topics.values():
-            quiet_since, count = time.monotonic(), len(topic.messages)
-            while time.monotonic() - quiet_since < 1:
-                await asyncio.to_thread(topic.read)
-                if len(topic.messages) > count:
-                    quiet_since, count = time.monotonic(), len(topic.messages)
+            topic.read_to_end()
 
     def counts(self) -> dict[str, int]:
         """Return the number of messages of each dataset."""
@@ -96,7 +90,6 @@ class Recording:
 @contextlib.asynccontextmanager
 async def recording(
     settings: Settings,
-    before: Recording | None = None,
     *,
     frames: bool = False,
     updates: bool = False,
@@ -105,7 +98,6 @@ async def recording(
 
     Args:
         settings: Their options.
-        before: The run before, whose messages are in the same topics.
         frames: Also record frames.
         updates: Also record the updates of books.
     """
@@ -114,11 +106,11 @@ async def recording(
         update={"record_frames": "all" if frames else "none", "book_updates": updates}
     )
     topics = {each.name: Topic(settings, each) for each in datasets}
-    recorded = Recording(topics, before)
     try:
+        recorded = await asyncio.to_thread(Recording, topics)
         async with producing(settings, TRADES), producing(settings, DEPTH):
             yield recorded
-        await recorded.rest()
+        await asyncio.to_thread(recorded.read_to_end)
     finally:
         for topic in topics.values():
             topic.close()

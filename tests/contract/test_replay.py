@@ -78,19 +78,14 @@ class Again(NamedTuple):
     first: replaying.Recording
 
     async def record(
-        self,
-        before: replaying.Recording,
-        speed: float,
-        *,
-        frames: bool = False,
-        updates: bool = False,
+        self, speed: float, *, frames: bool = False, updates: bool = False
     ) -> replaying.Recording:
-        """Record a replay, after another recording into the same topics."""
+        """Record a replay, into the topics of the first recording."""
         async with replaying.replaying(self.stores, self.period, speed) as replay:
             own = replaying.options(self.settings, self.exchange, replay.rest_url)
             player = replay.player
             kinds = {"frames": frames, "updates": updates}
-            async with replaying.recording(own, before, **kinds) as again:
+            async with replaying.recording(own, **kinds) as again:
                 wanted = SUBSCRIPTIONS.get(self.exchange, 2 * MARKETS)
                 await until(lambda: player.position.subscriptions >= wanted)
                 # Where a subscription begins with the book, Binance's over REST.
@@ -142,10 +137,9 @@ def test_a_replay_that_is_recorded_has_the_rows_of_the_recording_at_any_speed(
         # Twins: equal but for the ID, and for the exchange's own one if it has one.
         assert max(Counter((row[0], row[1], *row[5:]) for row in trades).values()) > 1
         replay = Again(exchange, kafka_settings, store_settings, period, first)
-        before = first
         for speed in speeds:
-            before = await replay.record(before, speed)
-            assert_equal_rows(before, store, store_settings, f"at_{speed:.0f}")
+            again = await replay.record(speed)
+            assert_equal_rows(again, store, store_settings, f"at_{speed:.0f}")
 
     asyncio.run(record_and_replay())
 
@@ -157,7 +151,7 @@ def test_recorded_frames_are_replayed_byte_for_byte(
     async def record_and_replay() -> None:
         first, period = await record_simulated(exchange, kafka_settings, store, frames=True)
         replay = Again(exchange, kafka_settings, store_settings, period, first)
-        again = await replay.record(first, FASTEST, frames=True)
+        again = await replay.record(FASTEST, frames=True)
         assert_equal_rows(again, store, store_settings, "frames")
         shown = Counter(each["frame"] for each in again.messages(FRAMES))
         sent = data_frames(exchange, first.messages(FRAMES))
@@ -176,7 +170,7 @@ def test_recorded_updates_of_books_are_replayed_with_all_their_levels(
         # Without its snapshots the book comes from the updates alone.
         store.command("TRUNCATE TABLE orderbook_depth")
         replay = Again(exchange, kafka_settings, store_settings, period, first)
-        again = await replay.record(first, FASTEST, updates=True)
+        again = await replay.record(FASTEST, updates=True)
         replaying.keep(store, DEPTH, first.messages(DEPTH))
         assert_equal_rows(again, store, store_settings, "updates")
         with replaying.another(store_settings, "books") as other:
@@ -203,7 +197,7 @@ def test_a_seek_into_a_recorded_connection_goes_on_with_its_markets(
             player.seek(middle_us)
             await player.ready.wait()
             own = replaying.options(kafka_settings, exchange, replay.rest_url)
-            async with replaying.recording(own, first) as again:
+            async with replaying.recording(own) as again:
                 wanted = SUBSCRIPTIONS.get(exchange, 2 * MARKETS)
                 await until(lambda: player.position.subscriptions >= wanted)
                 greetings = 2 * MARKETS * (exchange in GREETING)
