@@ -57,10 +57,7 @@ def produce(settings: Settings, dataset: Dataset) -> None:
     checks = {"kafka": lambda: _ask_kafka(cluster, dataset)}
 
     async def until_stopped() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in handled(signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop = _stop_event()
         beating = asyncio.create_task(health.keep_beating())
         try:
             await run(settings, dataset, stop, health, connections)
@@ -223,18 +220,11 @@ def examine(settings: Settings) -> None:
 
         await Follower(settings, store, health).run()
 
-    async def beat() -> None:
-        while True:
-            health.beat(EXAMINE_WITHIN_S)
-            await asyncio.sleep(1)
-
     async def until_stopped() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in handled(signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop = _stop_event()
         health.clear("start")
-        tasks = [asyncio.create_task(each) for each in (stop.wait(), follow(), beat())]
+        works = (stop.wait(), follow(), health.keep_beating(EXAMINE_WITHIN_S))
+        tasks = [asyncio.create_task(each) for each in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
@@ -248,6 +238,15 @@ def examine(settings: Settings) -> None:
             asyncio.run(until_stopped())
     finally:
         store.close()
+
+
+def _stop_event() -> asyncio.Event:
+    """Return an event of the running loop that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in handled(signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 def _serve_health(settings: Settings, connections: "Connections | None" = None) -> Health:

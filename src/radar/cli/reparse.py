@@ -9,6 +9,7 @@ import typer
 from radar.cli.arguments import AsJson, progress_bar, say, say_json, settings_for
 from radar.cli.backfill import period_of
 from radar.cli.required_services import require
+from radar.clock import utc_text
 
 if TYPE_CHECKING:
     from radar.reparse.run import Report
@@ -60,8 +61,8 @@ def reparse(
     problems = [problem for each in reports for problem in _problems(each)]
     if as_json:
         found = {
-            "from": _text(period.begin_us),
-            "to": _text(period.end_us),
+            "from": utc_text(period.begin_us // 1_000_000),
+            "to": utc_text(period.end_us // 1_000_000),
             "dry_run": dry_run,
             "datasets": [_facts(each) for each in reports],
         }
@@ -127,7 +128,3 @@ def _problems(report: "Report") -> list[str]:
             " as they are"
         )
     return found
-
-
-def _text(time_us: int) -> str:
-    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -35,10 +35,10 @@ class Health:
         """Record that the main loop turns, and how long its next step may take."""
         self._beat = (self._clock(), within_s)
 
-    async def keep_beating(self) -> None:
-        """Beat for as long as the event loop turns; until cancelled."""
+    async def keep_beating(self, within_s: float = LOOP_BEAT_WITHIN_S) -> None:
+        """Beat for as long as the event loop turns, which may stand so long; until cancelled."""
         while True:
-            self.beat(LOOP_BEAT_WITHIN_S)
+            self.beat(within_s)
             await asyncio.sleep(LOOP_BEAT_S)
 
     def set(self, condition: str, reason: str) -> None:
