@@ -26,6 +26,7 @@ from radar.datasets import GAPS, TRADES, WATCHES, Dataset
 from radar.decimals import canonical
 from radar.records import Gap, GapCause, SessionReport, Trade, TradeSide
 from radar.settings import load
+from radar.store import retention
 from radar.store.client import Store
 from radar.telemetry.health import Health
 from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
@@ -237,13 +238,28 @@ def test_states_follow_from_the_volume_where_nothing_else_proves_them(
                     symbol: result for symbol, (result, _) in results.items()
                 } | {recording.symbols[7]: "short"}
 
+                lines = await asyncio.to_thread(described)
+                assert "volumes of 24 hours, by the exchange: 2 equal, 3 short, 1 diff" in lines
+                assert f"short  exir:{less} trades  24 hours to " in lines
+
                 # The lost trade comes late, and the exchange is asked again.
                 recording.store_trade(lost[less])
                 recording.store_trade(lost[patched])
                 with monkeypatch.context() as sooner:
                     sooner.setattr(day_volumes, "ASK_EVERY_US", 1)
                     await Follower(load(), store, Health()).examine()
-                await followed(store)
+                proof = await asyncio.to_thread(reconcile)
+                assert {each["symbol"]: each["result"] for each in proof["day_volumes"]} == {
+                    symbol: result for symbol, (result, _) in results.items()
+                } | {less: "equal", patched: "equal", recording.symbols[7]: "short"}
+                # The command that compares an answer shows the states that follow.
+                (market,) = [each for each in proof["markets"] if each["symbol"] == less]
+                assert {
+                    each["state"]
+                    for each in market["intervals"]
+                    if us(each["began_at"]) > recording.until_us - 23 * HOUR_US
+                    and us(each["ended_at"]) < recording.until_us - HOUR_US // 10
+                } == {"verified"}
                 assert recording.states(less) == {("verified", "", "volume")}
                 assert recording.states(patched) == recording.states(mended)
                 # Those of another volume stay as they were.
@@ -252,14 +268,38 @@ def test_states_follow_from_the_volume_where_nothing_else_proves_them(
     asyncio.run(run())
 
 
-def reconcile() -> dict[str, Any]:
+def described(*arguments: str) -> str:
     done = subprocess.run(
-        radar("reconcile", "exir", "--from", "25h", "--json"),
+        radar("reconcile", "exir", "--from", "25h", *arguments),
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
     assert done.returncode == 3, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    return done.stdout
+
+
+def reconcile() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(described("--json"))
     return found
+
+
+def test_trades_that_expire_within_two_days_are_not_compared(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    retention.apply(store, 1, None)
+
+    async def run() -> None:
+        async with simulator(simulated("exir")) as sim:
+            recording = Recording(store, "exir", sim)
+            recording.store_session(recording.symbols[0])
+            with options(monkeypatch, **addresses("exir", sim)):
+                lines = await asyncio.to_thread(described)
+            assert "set RETENTION_DAYS to 2" in lines
+            assert store.rows("SELECT count() FROM day_volumes") == [(0,)]
+
+    try:
+        asyncio.run(run())
+    finally:
+        retention.apply(store, load().retention_days, None)

@@ -7,7 +7,7 @@
 An answer that waits for its comparison is in the database, so a restart loses none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -27,10 +27,15 @@ from radar.store import proofs
 from radar.store.client import Store
 from radar.store.day_volumes import DayVolumeRow
 from radar.store.proofs import ProofRow
+from radar.store.retention import retention_days
+from radar.telemetry import metrics
 
 ASK_EVERY_US = 3_600_000_000
 # An answer that has waited for longer, because no process ran, stays without a comparison.
 LONGEST_WAIT_US = DAY_US
+# Trades of 24 hours and of the margin must not have expired.
+LEAST_DAYS = 2
+WRONG = (DayVerdict.SHORT, DayVerdict.DIFFERENT)
 # Proofs of so many markets are read at once.
 MARKETS_AT_ONCE = 100
 
@@ -78,6 +83,10 @@ class VolumeEvidence:
         """
         name = self._exchange.name
         if unix_us() - table.newest_asked_us(self._store, name) < ASK_EVERY_US:
+            return
+        kept_days = retention_days(self._store, TRADES.table)
+        if kept_days is not None and kept_days < LEAST_DAYS:
+            self.trouble = f"trades are kept for one day: set RETENTION_DAYS to {LEAST_DAYS}"
             return
         try:
             markets = await self._requests.markets()
@@ -167,8 +176,11 @@ class VolumeEvidence:
                 if verdict is not None and not reason:
                     self._weigh(of_market, Day(possible.inner, verdict))
         table.save(self._store, name, done, unix_us())
+        counts = Counter(table.UNKNOWN if row.reason else row.result for row in done)
+        for result in (*DayVerdict, table.UNKNOWN):
+            metrics.DAY_VOLUMES.labels(name, str(result)).set(counts[result])
         for row in done:
-            if row.result in (DayVerdict.SHORT, DayVerdict.DIFFERENT) and not row.reason:
+            if row.result in WRONG and not row.reason:
                 _log.warning(
                     "another volume of 24 hours",
                     exchange=name,

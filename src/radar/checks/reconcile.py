@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from radar.checks.completeness import HOUR_US, Examiner, MarketProof, days_of
-from radar.checks.day_volumes import VolumeEvidence
+from radar.checks.day_volumes import WRONG, VolumeEvidence
 from radar.checks.exchange_candles import ExchangeCandles
 from radar.checks.exchange_requests import ExchangeRequests
 from radar.checks.proof import DayVerdict, Interval, Span, State, weighed
@@ -249,8 +249,7 @@ def _day_lines(days: Sequence[DayReport]) -> Iterator[str]:
     counts = Counter(each.proves for each in days)
     shown = ", ".join(f"{counts[each]:,} {each}" for each in (*DayVerdict, table.UNKNOWN))
     yield f"volumes of 24 hours, by the exchange: {shown}"
-    wrong = (DayVerdict.SHORT, DayVerdict.DIFFERENT)
-    differing = [each for each in days if each.row.result in wrong]
+    differing = [each for each in days if each.row.result in WRONG]
     # Those that known gaps explain are the last.
     differing.sort(key=lambda each: bool(each.row.reason))
     for exchange, row in differing[:SHOWN_INTERVALS]:
