@@ -357,6 +357,10 @@ class Simulator:
     def _rest(self, path: str, query: dict[str, str]) -> Response:
         if path == "/hector/web/v1/markets":
             return _response(HTTPStatus.OK, wire.markets_body(self.market.markets.values()))
+        if path == "/v1/markets":
+            now_s = time.time() + self.options.clock_ahead_s
+            body = wire.statistics_body(self.market.markets.values(), now_s)
+            return _response(HTTPStatus.OK, body)
         if path not in ("/v1/trades", "/v1/depth", "/v1/udf/history"):
             return _response(HTTPStatus.NOT_FOUND, wire.error_body("no such path"))
         market = self.market.markets.get(query.get("symbol", ""))

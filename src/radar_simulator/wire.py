@@ -208,6 +208,28 @@ def _market(market: MarketState) -> dict[str, Any]:
     }
 
 
+def day_lots(market: MarketState, now_s: float) -> int:
+    """Return the volume of the last 24 hours, which begin with a whole minute, in lots."""
+    first = int(now_s) // 60 - DAY_MINUTES
+    return sum(candle.volume for candle in market.candles if candle.minute >= first)
+
+
+def statistics_body(markets: Iterable[MarketState], now_s: float) -> bytes:
+    """Write the answer to `GET /v1/markets`: the keys that a capture shows, without names."""
+    symbols = {}
+    for market in markets:
+        listing = market.listing
+        price = decimal(market.last_ticks(), listing.tick_places)
+        volume = decimal(day_lots(market, now_s), listing.lot_places)
+        symbols[listing.symbol] = {
+            "symbol": listing.symbol,
+            "baseAsset": listing.base,
+            "quoteAsset": listing.quote,
+            "stats": {"lastPrice": price, "24h_volume": volume},
+        }
+    return _answer({"symbols": symbols}, message="ok")
+
+
 def trades_body(market: MarketState) -> bytes:
     """Write the answer to `GET /v1/trades`: the newest trades, newest first."""
     scale = market.listing.product_places

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from radar.datasets import BOOK_UPDATES, DEPTH, EXCHANGE_CANDLES, TRADES, WATCHE
 from radar.producer.book_updates import BookChains
 from radar.reading.export import FORMATS
 from radar.records import BookSide, BookUpdate, ExchangeCandle, SessionReport
+from radar.store import day_volumes
 from radar.store.client import Store
+from radar.store.day_volumes import DayVolumeRow
 from radar.store.proofs import ProofRow, save
 from support import radar
 
@@ -99,6 +102,11 @@ def market(store: Store) -> Store:
         ["unverifiable"], ["not_recording"], ["sessions"], [0],
     )  # fmt: skip
     save(store, [proof], now_us)
+    hours = (now_us - day_us, now_us)
+    short = DayVolumeRow(
+        "BTCUSDT", now_us, hours, hours, Decimal(5), 8, Decimal(4), Decimal(4), "short", ""
+    )
+    day_volumes.save(store, "binance", [short], now_us)
     return store
 
 

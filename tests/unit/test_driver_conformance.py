@@ -4,9 +4,11 @@ A sample holds the market list, recent trades, frames of trades and of whole boo
 and the values that they stand for. Frames are JSON, or text where the exact bytes matter.
 """
 
+import contextlib
 import json
 import tracemalloc
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from radar import datasets, exchanges
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable, InvalidFrame
 from radar.exchanges.base import Event, Fetch, Send, Stream
+from radar.exchanges.common.day_volumes import read_day_volumes
 from radar.exchanges.common.entries import MAX_MARKET_COMMAS
 from radar.producer.trade_ids import content_of
 from radar.records import BookSide, DepthSnapshot, Market, Trade
@@ -120,6 +123,42 @@ def test_driver_reads_recent_trades_oldest_first(name: str) -> None:
     (first, *_) = trades_of(list(recent.trades))
     facts = (first.side.value, first.price, first.base_amount)
     assert facts == (expected["side"], expected["price"], expected["base_amount"])
+
+
+@each_driver
+def test_driver_reads_the_volume_of_24_hours_that_it_offers(name: str) -> None:
+    driver = exchanges.load(name)
+    found = sample(name)
+    assert bool(driver.day_volumes_path) == ("day_volumes" in found)
+    if driver.day_volumes_path:
+        assert driver.day_volumes_path.startswith("/")
+        rows = driver.day_volume_rows(raw(found["day_volumes"]))
+        (volume,) = read_day_volumes(rows, [market_of(name)]).volumes
+        assert (volume.symbol, volume.amount) == (found["symbol"], Decimal("913.3"))
+
+
+@each_driver
+@given(
+    body=st.binary(max_size=60)
+    | st.recursive(
+        st.none() | st.integers() | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["result", "data", "stats", "symbols", "code", "error", "status", "v"]
+                ),
+                inner,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda document: json.dumps(document).encode())
+)
+def test_driver_refuses_other_volumes_with_its_own_error(name: str, body: bytes) -> None:
+    driver = exchanges.load(name)
+    if driver.day_volumes_path:
+        with contextlib.suppress(ExchangeUnavailable):
+            assert read_day_volumes(driver.day_volume_rows(body), []).volumes == []
 
 
 @each_driver

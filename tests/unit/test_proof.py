@@ -1,6 +1,6 @@
 """What follows from the evidence of a market: one state for each interval."""
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
@@ -9,6 +9,8 @@ from radar.checks.proof import (
     MINUTE_US,
     BookSpan,
     CandleVerdict,
+    Day,
+    DayVerdict,
     Evidence,
     Hole,
     Interval,
@@ -18,6 +20,7 @@ from radar.checks.proof import (
     State,
     depth_proof,
     trades_proof,
+    weighed,
 )
 
 M = MINUTE_US
@@ -239,3 +242,84 @@ def test_intervals_lie_side_by_side_and_fill_the_judged_time() -> None:
     for before, behind in pairwise(found):
         assert before.end_us == behind.begin_us
         assert before[2:5] != behind[2:5]
+
+
+def day(begin: float, end: float, verdict: DayVerdict) -> Day:
+    return Day(span(begin, end), verdict)
+
+
+EQUAL_DAY = day(-1000, 8, DayVerdict.EQUAL)
+SHORT_DAY = day(-1000, 8, DayVerdict.SHORT)
+
+
+def test_equal_volume_proves_what_no_other_evidence_proves() -> None:
+    gaps = [gap(2, 3), gap(4, 5, repaired=True), gap(6, 7, "sequence")]
+    found = trades_proof(evidence(gaps=gaps, days=[EQUAL_DAY]))
+    assert states(found) == [
+        (0, 2, "verified", ""),
+        (2, 3, "repaired", "disconnected"),
+        (3, 4, "verified", ""),
+        (4, 5, "repaired", "disconnected"),
+        (5, 6, "verified", ""),
+        # A proven loss stays one.
+        (6, 7, "missing", "sequence"),
+        (7, 8, "verified", ""),
+        (8, 10, "unverifiable", "no_evidence"),
+    ]
+    assert {each.evidence for each in found[:5]} == {Evidence.VOLUME}
+
+
+@pytest.mark.parametrize("verdict", [DayVerdict.SHORT, DayVerdict.DIFFERENT])
+def test_other_volume_makes_all_times_unverifiable_that_no_better_evidence_proves(
+    verdict: DayVerdict,
+) -> None:
+    gaps = [gap(2, 3), gap(4, 5, repaired=True)]
+    found = trades_proof(evidence(gaps=gaps, chain=span(6, 7), days=[day(-1000, 8, verdict)]))
+    assert states(found) == [
+        (0, 2, "unverifiable", "volume"),
+        (2, 3, "unverifiable", "disconnected"),
+        (3, 4, "unverifiable", "volume"),
+        (4, 5, "unverifiable", "disconnected"),
+        (5, 6, "unverifiable", "volume"),
+        (6, 7, "verified", ""),
+        (7, 8, "unverifiable", "volume"),
+        (8, 10, "unverifiable", "no_evidence"),
+    ]
+    assert [each.evidence for each in found[1:4:2]] == [Evidence.SESSIONS, Evidence.VOLUME]
+
+
+@pytest.mark.parametrize("verdict", list(DayVerdict))
+def test_volume_changes_no_proof_by_numbers_or_candles(verdict: DayVerdict) -> None:
+    candles = {
+        at(0): CandleVerdict.EQUAL,
+        at(1): CandleVerdict.SHORT,
+        at(2): CandleVerdict.DIFFERENT,
+    }
+    alone = evidence(candles=candles, chain=span(3, 10), holes=[Hole(span(5, 6), 2)])
+    before = trades_proof(alone)
+    assert {each.evidence for each in before} == {Evidence.CANDLES, Evidence.NUMBERS}
+    assert trades_proof(alone._replace(days=[day(-1000, 1000, verdict)])) == before
+
+
+def test_equal_volume_wins_over_the_other_volume_of_an_earlier_time() -> None:
+    found = trades_proof(evidence(days=[SHORT_DAY, day(4, 1000, DayVerdict.EQUAL)]))
+    assert states(found) == [(0, 4, "unverifiable", "volume"), (4, 10, "verified", "")]
+
+
+def test_stored_proofs_are_weighed_again_as_the_evidence_itself() -> None:
+    """A later volume changes stored proofs in any order of the answers."""
+    gaps = [gap(2, 3), gap(4, 5, repaired=True), gap(6, 7, "sequence")]
+    days = [SHORT_DAY, day(1, 9, DayVerdict.EQUAL), day(-5, 4.5, DayVerdict.DIFFERENT)]
+    at_once = trades_proof(evidence(gaps=gaps, days=days))
+    for order in permutations(days):
+        stored = trades_proof(evidence(gaps=gaps))
+        for each in order:
+            stored = weighed(stored, [each])
+        assert stored == at_once
+
+
+def test_weighed_intervals_count_their_missing_records_once() -> None:
+    found = trades_proof(evidence(chain=span(-3, 11), holes=[Hole(span(2, 9), 7)]))
+    again = weighed(found, [EQUAL_DAY])
+    assert again == found
+    assert sum(each.missing for each in again) == 7

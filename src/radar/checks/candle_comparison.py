@@ -53,13 +53,13 @@ def compare(
         minute = recorded.get(minute_us, NO_TRADES)
         verdict = _verdict(by_minute.get(minute_us), minute, places)
         verdicts[minute_us] = verdict
-        if _equal(minute.volume, _volume(by_minute.get(minute_us)), places):
+        if is_equal(minute.volume, _volume(by_minute.get(minute_us)), places):
             differing.clear()
             continue
         differing.append(minute_us)
         claimed = _sum(_volume(by_minute.get(each)) for each in differing)
         have = _sum(recorded.get(each, NO_TRADES).volume for each in differing)
-        if len(differing) > 1 and have and _equal(have, claimed, places):
+        if len(differing) > 1 and have and is_equal(have, claimed, places):
             verdicts.update(dict.fromkeys(differing, CandleVerdict.EQUAL))
             differing.clear()
     return verdicts
@@ -67,7 +67,7 @@ def compare(
 
 def _verdict(candle: ExchangeCandle | None, minute: Minute, places: int) -> CandleVerdict:
     claimed = _volume(candle)
-    if not _equal(minute.volume, claimed, places):
+    if not is_equal(minute.volume, claimed, places):
         return CandleVerdict.SHORT if minute.volume < claimed else CandleVerdict.DIFFERENT
     if candle is None or not minute.volume:
         return CandleVerdict.EQUAL
@@ -89,8 +89,20 @@ def _places(text: str) -> int:
     return len(text.partition(".")[2])
 
 
-def _equal(recorded: Decimal, claimed: Decimal, places: int) -> bool:
-    """Return whether two volumes are equal, as far as the exchange shows decimals."""
+def places_of(volume: Decimal) -> int:
+    """Return how many decimals a volume has, without zeros at its end."""
+    text = format(volume, "f")
+    return len(text.partition(".")[2].rstrip("0"))
+
+
+def is_equal(recorded: Decimal, claimed: Decimal, places: int) -> bool:
+    """Return whether two volumes are equal, as far as the exchange shows decimals.
+
+    Args:
+        recorded: That of the recorded trades.
+        claimed: The exchange's.
+        places: How many decimals it shows.
+    """
     with localcontext() as exact:
         exact.prec = DIGITS
         if abs(recorded - claimed) <= DOUBLE_NOISE * max(recorded, claimed):

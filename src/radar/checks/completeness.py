@@ -13,6 +13,8 @@ from radar.checks.proof import (
     MINUTE_US,
     BookSpan,
     CandleVerdict,
+    Day,
+    DayVerdict,
     Hole,
     Interval,
     KnownGap,
@@ -24,8 +26,9 @@ from radar.checks.proof import (
 from radar.clock import unix_us
 from radar.datasets import DEPTH, TRADES
 from radar.exchanges.base import Exchange
-from radar.store import proofs
+from radar.store import day_volumes, proofs
 from radar.store.client import Store
+from radar.store.day_volumes import ProvingDay
 from radar.store.proofs import ProofRow, Stored
 
 HOUR_US = 3_600_000_000
@@ -77,6 +80,7 @@ class Examiner:
             *period,
             numbers=self._exchange.proves_trades,
         )
+        days = day_volumes.proving(self._store, self._exchange.name, *period)
         found = []
         for (dataset, symbol), (first_us, until_us) in stored.judged.items():
             verdicts: dict[int, CandleVerdict] = {}
@@ -87,6 +91,7 @@ class Examiner:
                 judged = Span(max(hour.begin_us, first_us), min(hour.end_us, until_us))
                 if judged.begin_us < judged.end_us:
                     evidence = evidence_of(stored, dataset, symbol, judged, verdicts)
+                    evidence = evidence._replace(days=days_of(days.get(symbol, ())))
                     prove = depth_proof if dataset == DEPTH.name else trades_proof
                     proof = MarketProof(
                         self._exchange.name, dataset, symbol, hour.begin_us, prove(evidence)
@@ -144,6 +149,11 @@ def hours_of(period: Span) -> Iterable[Span]:
     """Return the hours of a period; the last may be shorter."""
     for begin_us in range(period.begin_us, period.end_us, HOUR_US):
         yield Span(begin_us, min(period.end_us, begin_us + HOUR_US))
+
+
+def days_of(proving: Iterable[ProvingDay]) -> list[Day]:
+    """Return the comparisons with the exchange's volumes, as evidence."""
+    return [Day(Span(each.begin_us, each.end_us), DayVerdict(each.result)) for each in proving]
 
 
 def _minutes_of(period: Span) -> Span:

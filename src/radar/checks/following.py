@@ -79,9 +79,11 @@ class Follower:
         newest_us = self._until_us[name]
         begin_us = max(newest_us // HOUR_US * HOUR_US - HOUR_US, end_us - LOOK_BACK_US)
         period = Span(begin_us // HOUR_US * HOUR_US, end_us)
-        async with examiner(self._settings, self._store, name) as (examining, candles):
+        async with examiner(self._settings, self._store, name) as (examining, sources):
+            candles = sources.candles
             async for found in examining.examine(period):
                 _show(name, found)
+            await sources.volumes.renew()
             # Without candles less is proven: the time is examined again.
             if candles.is_offered and candles.trouble:
                 _log.warning("no candles to compare", exchange=name, detail=candles.trouble)

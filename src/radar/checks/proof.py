@@ -9,7 +9,9 @@ proof of completeness wins over a gap, which only raises the suspicion of a loss
     missing       numbers, the exchange's candle or a gap prove a loss
     unverifiable  no evidence proves it complete, or two proofs contradict each other
     repaired      complete, although radar did not record all of it at first
-    verified      recorded, and the exchange's numbers or candles prove it complete
+    verified      recorded, and the exchange's numbers, candles or volume prove it complete
+
+The exchange's volumes of 24 hours are weighed last; see `weighed`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +26,8 @@ SEAM_US = 1_000_000
 LEAST_HOLE_US = 1_000
 
 NOT_RECORDING = "not_recording"
+# The exchange's volume of 24 hours is another one, and no other cause is known.
+VOLUME = "volume"
 # Gaps with these causes prove a loss: numbers, a checksum, or REST showed the missing records.
 PROVEN_CAUSES = frozenset({"sequence", "checksum", "mute", "refused_by_kafka"})
 # radar itself did not record; the view proof_intervals has the same list.
@@ -44,6 +48,7 @@ class Evidence(StrEnum):
 
     NUMBERS = "numbers"  # consecutive numbers of the stored trades
     CANDLES = "candles"  # the exchange's own candles
+    VOLUME = "volume"  # the exchange's own volume of 24 hours
     CHAIN = "chain"  # numbers or checksums of the book
     BACKFILL = "backfill"  # the producer fetched all missed trades from REST
     SESSIONS = "sessions"  # the reports of connections and gaps
@@ -92,6 +97,21 @@ class CandleVerdict(StrEnum):
     DIFFERENT = "different"
 
 
+class DayVerdict(StrEnum):
+    """How the trades of 24 hours compare with the exchange's volume."""
+
+    EQUAL = "equal"
+    SHORT = "short"  # the exchange has more volume, and no known gap explains it
+    DIFFERENT = "different"  # the exchange has less volume
+
+
+class Day(NamedTuple):
+    """A comparison of about 24 hours."""
+
+    span: Span
+    verdict: DayVerdict
+
+
 class MarketEvidence(NamedTuple):
     """Everything known about one market of one dataset in a period.
 
@@ -105,6 +125,7 @@ class MarketEvidence(NamedTuple):
         candles: The verdict of each minute, by its beginning; absent: there is none.
         late: Times with trades that arrived long after they had happened.
         books: When the book was proven and when it was not, side by side.
+        days: The volumes of 24 hours that prove something.
     """
 
     judged: Span
@@ -116,6 +137,7 @@ class MarketEvidence(NamedTuple):
     candles: Mapping[int, CandleVerdict] = {}
     late: Sequence[Span] = ()
     books: Sequence[BookSpan] = ()
+    days: Sequence[Day] = ()
 
 
 class Interval(NamedTuple):
@@ -154,7 +176,46 @@ def trades_proof(evidence: MarketEvidence) -> list[Interval]:
     for begin_us, end_us in _pieces(evidence, edges):
         judgement = _judge_trades(evidence, uncovered, blind, begin_us, end_us)
         found.append(Interval(begin_us, end_us, *judgement, _count(holes, begin_us)))
+    return weighed(_merged(found), evidence.days)
+
+
+def weighed(intervals: Iterable[Interval], days: Sequence[Day]) -> list[Interval]:
+    """Return the states of trades, with regard to the exchange's volumes of 24 hours.
+
+    An equal volume proves that all trades of its time are stored. Another one says that something
+    is wrong, and not when: only better evidence proves a part of its time complete. An equal volume
+    is such evidence.
+    """
+    found = []
+    for interval in intervals:
+        begin_us, end_us = interval.begin_us, interval.end_us
+        cuts = {begin_us, end_us}
+        cuts.update(at for day in days for at in day.span if begin_us < at < end_us)
+        for piece in pairwise(sorted(cuts)):
+            verdicts = {day.verdict for day in days if day.span.covers(*piece)}
+            cut = interval._replace(begin_us=piece[0], end_us=piece[1])
+            # The missing records of an interval count once.
+            cut = cut._replace(missing=interval.missing if piece[0] == begin_us else 0)
+            found.append(_weigh(cut, verdicts))
     return _merged(found)
+
+
+def _weigh(interval: Interval, verdicts: set[DayVerdict]) -> Interval:
+    if interval.evidence in (Evidence.NUMBERS, Evidence.CANDLES) or interval.state is State.MISSING:
+        return interval
+    by_volume = interval._replace(evidence=Evidence.VOLUME)
+    if DayVerdict.EQUAL in verdicts:
+        if interval.state is not State.UNVERIFIABLE:
+            return by_volume
+        if interval.evidence is Evidence.NONE or interval.cause == VOLUME:
+            return by_volume._replace(state=State.VERIFIED, cause="")
+        return by_volume._replace(state=State.REPAIRED)
+    if verdicts and interval.evidence is Evidence.NONE:
+        return by_volume._replace(cause=VOLUME)
+    if verdicts and interval.evidence is Evidence.BACKFILL:
+        # The cause stays: an equal volume makes the time repaired again.
+        return by_volume._replace(state=State.UNVERIFIABLE)
+    return interval
 
 
 def depth_proof(evidence: MarketEvidence) -> list[Interval]:

@@ -1,18 +1,24 @@
 """`radar reconcile`: how complete the recording of a period is, as far as evidence shows."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from radar.checks.completeness import HOUR_US, Examiner, MarketProof
+from radar.checks.completeness import HOUR_US, Examiner, MarketProof, days_of
+from radar.checks.day_volumes import WRONG, VolumeEvidence
 from radar.checks.exchange_candles import ExchangeCandles
-from radar.checks.proof import Interval, Span, State
+from radar.checks.exchange_requests import ExchangeRequests
+from radar.checks.proof import DayVerdict, Interval, Span, State, weighed
+from radar.datasets import TRADES
 from radar.exchanges import load
 from radar.settings import Settings
+from radar.store import day_volumes as table
 from radar.store import origin
 from radar.store.client import Store
+from radar.store.day_volumes import DayVolumeRow, ProvingDay
 from radar.store.proofs import redundancy
 
 SHOWN_INTERVALS = 20
@@ -61,6 +67,18 @@ class MarketReport(NamedTuple):
         return sum(each.missing for each in self.intervals)
 
 
+class DayReport(NamedTuple):
+    """The newest comparison of a market with the exchange's volume of 24 hours."""
+
+    exchange: str
+    row: DayVolumeRow
+
+    @property
+    def proves(self) -> str:
+        """The result, or `unknown` without a proof."""
+        return table.UNKNOWN if self.row.reason else self.row.result
+
+
 class Report(NamedTuple):
     """The result of a period.
 
@@ -68,11 +86,13 @@ class Report(NamedTuple):
         period: The period, Unix time.
         markets: The markets.
         notes: Which evidence was not available, and estimates, one sentence each.
+        days: The newest comparison of each market with the exchange's volume of 24 hours.
     """
 
     period: Span
     markets: list[MarketReport]
     notes: list[str]
+    days: Sequence[DayReport] = ()
 
     @property
     def result(self) -> Result:
@@ -85,17 +105,26 @@ class Report(NamedTuple):
         return Result.COMPLETE
 
 
+class Sources(NamedTuple):
+    """What the exchange itself says about its trades."""
+
+    candles: ExchangeCandles
+    volumes: VolumeEvidence
+
+
 @asynccontextmanager
 async def examiner(
     settings: Settings, store: Store, name: str
-) -> AsyncIterator[tuple[Examiner, ExchangeCandles]]:
-    """Provide the examiner of an exchange, and its source of candles."""
+) -> AsyncIterator[tuple[Examiner, Sources]]:
+    """Provide the examiner of an exchange, and its sources of evidence."""
     exchange = load(name)
-    candles = ExchangeCandles(settings, exchange, origin.read(store))
+    requests = ExchangeRequests(settings, exchange, origin.read(store))
+    candles = ExchangeCandles(exchange, requests)
+    volumes = VolumeEvidence(settings, store, exchange, requests)
     try:
-        yield Examiner(store, exchange, candles), candles
+        yield Examiner(store, exchange, candles), Sources(candles, volumes)
     finally:
-        await candles.close()
+        await requests.close()
 
 
 async def reconcile(
@@ -118,19 +147,38 @@ async def reconcile(
     hours = Span(period.begin_us // HOUR_US * HOUR_US, period.end_us)
     found: list[MarketProof] = []
     notes = []
+    days: list[DayReport] = []
     total = -(-(hours.end_us - hours.begin_us) // HOUR_US)
     for name in names:
-        async with examiner(settings, store, name) as (examining, candles):
+        async with examiner(settings, store, name) as (examining, sources):
             show(name, 0, total)
+            first = len(found)
             async for proofs in examining.examine(hours):
                 found += proofs
                 if proofs:
                     done = (proofs[-1].hour_us - hours.begin_us) // HOUR_US + 1
                     show(name, done, total)
-            if candles.trouble:
-                notes.append(f"no candles of {name} were compared: {candles.trouble}")
+            await sources.volumes.renew()
+            found[first:] = weighed_again(found[first:], table.proving(store, name, *hours))
+            if sources.candles.trouble:
+                notes.append(f"no candles of {name} were compared: {sources.candles.trouble}")
+            if sources.volumes.trouble:
+                notes.append(f"no volumes of {name} were fetched: {sources.volumes.trouble}")
+        days += [DayReport(name, row) for row in table.newest(store, name, *period)]
         notes += estimate(name, *redundancy(store, name, *period))
-    return Report(period, list(_by_market(found, period)), notes)
+    return Report(period, list(_by_market(found, period)), notes, days)
+
+
+def weighed_again(
+    found: Iterable[MarketProof], proving: Mapping[str, Sequence[ProvingDay]]
+) -> Iterator[MarketProof]:
+    """Yield proofs with regard to volumes that were compared after the examination."""
+    for proof in found:
+        if proof.dataset == TRADES.name:
+            days = days_of(proving.get(proof.symbol, ()))
+            yield proof._replace(intervals=weighed(proof.intervals, days))
+        else:
+            yield proof
 
 
 def estimate(name: str, both: int, alone: int) -> list[str]:
@@ -189,8 +237,30 @@ def describe(report: Report) -> Iterator[str]:
         yield _line(market, bad_time)
     if len(bad) > SHOWN_INTERVALS:
         yield f"and {len(bad) - SHOWN_INTERVALS:,} more: query the view proof_intervals"
+    yield from _day_lines(report.days)
     yield from report.notes
     yield _verdict(report.result)
+
+
+def _day_lines(days: Sequence[DayReport]) -> Iterator[str]:
+    """Describe the comparisons with the exchanges' volumes: counts, then those that differ."""
+    if not days:
+        return
+    counts = Counter(each.proves for each in days)
+    shown = ", ".join(f"{counts[each]:,} {each}" for each in (*DayVerdict, table.UNKNOWN))
+    yield f"volumes of 24 hours, by the exchange: {shown}"
+    differing = [each for each in days if each.row.result in WRONG]
+    # Those that known gaps explain are the last.
+    differing.sort(key=lambda each: bool(each.row.reason))
+    for exchange, row in differing[:SHOWN_INTERVALS]:
+        why = f" ({row.reason})" if row.reason else ""
+        yield (
+            f"{row.result}  {exchange}:{row.symbol} trades  24 hours to {_time(row.asked_at_us)}:"
+            f" the exchange has {row.claimed.normalize():f}, recorded are"
+            f" {row.inner_volume.normalize():f} to {row.outer_volume.normalize():f}{why}"
+        )
+    if len(differing) > SHOWN_INTERVALS:
+        yield f"and {len(differing) - SHOWN_INTERVALS:,} more: query the view day_volumes"
 
 
 def _line(market: MarketReport, interval: Interval) -> str:
@@ -241,6 +311,21 @@ def facts(report: Report) -> dict[str, Any]:
                 ],
             }
             for each in report.markets
+        ],
+        "day_volumes": [
+            {
+                "exchange": exchange,
+                "symbol": row.symbol,
+                "asked_at": _time(row.asked_at_us),
+                "began_at": _time(row.inner[0]),
+                "ended_at": _time(row.inner[1]),
+                "claimed": f"{row.claimed.normalize():f}",
+                "recorded": f"{row.inner_volume.normalize():f}",
+                "recorded_most": f"{row.outer_volume.normalize():f}",
+                "result": row.result,
+                "reason": row.reason,
+            }
+            for exchange, row in report.days
         ],
         "notes": report.notes,
     }

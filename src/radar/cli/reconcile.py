@@ -32,9 +32,9 @@ def reconcile(
 ) -> None:
     """Prove a recording: each time is verified, repaired, unverifiable or missing.
 
-    Compares the stored trades with the exchange's consecutive numbers and candles, and books with
-    their chains and checksums. The views `proof_intervals` and `completeness` keep the result;
-    docs/completeness.md explains it.
+    Compares the stored trades with the exchange's consecutive numbers, candles and volume of 24
+    hours, and books with their chains and checksums. The views `proof_intervals`, `completeness`
+    and `day_volumes` keep the result; docs/completeness.md explains it.
 
     Exit code 0: all is verified or repaired. 1: records are missing. 3: some time cannot be
     verified.

@@ -260,6 +260,13 @@ class RawCandle(msgspec.Struct, frozen=True):
     volume: msgspec.Raw
 
 
+class RawDayVolume(NamedTuple):
+    """The volume of the last 24 hours as an answer holds it."""
+
+    name: str  # the market's symbol, or its `code`
+    volume: msgspec.Raw  # the literal, in base units
+
+
 class Candles(NamedTuple):
     """The candles of an answer."""
 
@@ -341,6 +348,9 @@ class Exchange:
         proves_trades: Its trades carry consecutive numbers, so a hole proves a loss.
         trade_history: How far back `find_trade` and `backfill` lead, in words; empty: nowhere.
         candle_history: The past candles that it offers; None: none.
+        day_volumes_path: Path and query of the volume of the last 24 hours of all markets; empty:
+            it offers none that is documented.
+        day_volumes_cost_s: The share of the budget of that request, as in `Fetch`.
     """
 
     name: ClassVar[str]
@@ -355,6 +365,8 @@ class Exchange:
     proves_trades: ClassVar[bool] = False
     trade_history: ClassVar[str] = ""
     candle_history: ClassVar[CandleHistory | None] = None
+    day_volumes_path: ClassVar[str] = ""
+    day_volumes_cost_s: ClassVar[float] = 0.0
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets of the market list; a malformed entry does not harm the others.
@@ -452,5 +464,15 @@ class Exchange:
 
         Raises:
             ExchangeUnavailable: The answer is not a list of candles.
+        """
+        raise NotImplementedError
+
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of the last 24 hours, None for an entry that has none.
+
+        Other markets than those of the market list may be among them.
+
+        Raises:
+            ExchangeUnavailable: The answer holds no volumes.
         """
         raise NotImplementedError

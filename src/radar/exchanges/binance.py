@@ -31,6 +31,7 @@ from radar.exchanges.base import (
     MarketList,
     Outcome,
     RawCandle,
+    RawDayVolume,
     RecentTrades,
     Refused,
     Resolution,
@@ -42,10 +43,12 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.candles import check_candles
+from radar.exchanges.common.day_volumes import volume_rows
 from radar.exchanges.common.entries import (
     check_commas,
     check_market_list,
     check_trades,
+    decoded_volumes,
     known_market,
     named_by,
     read_markets,
@@ -73,6 +76,7 @@ WEIGHT_PER_S = 100
 SNAPSHOT_WEIGHT = 5
 TRADES_WEIGHT = 25
 CANDLES_WEIGHT = 2
+TICKERS_WEIGHT = 80  # of all markets [doc]
 # A side with fewer known levels needs a new snapshot.
 LEAST_KNOWN = 20
 PAGE = 1000
@@ -175,6 +179,14 @@ class _Markets(Struct):
     symbols: list[Raw]
 
 
+class _Ticker(Struct):
+    """The statistics of the last 24 hours of a market [doc]; other keys are ignored."""
+
+    symbol: str
+    volume: Raw
+
+
+_ticker_decoder = msgspec.json.Decoder(_Ticker)
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _kind_decoder = msgspec.json.Decoder(_Kind)
 _error_decoder = msgspec.json.Decoder(_Error)
@@ -222,6 +234,8 @@ class Binance(Exchange):
         day_zone="UTC",
         cost_s=CANDLES_WEIGHT / WEIGHT_PER_S,
     )
+    day_volumes_path = "/api/v3/ticker/24hr?type=MINI"  # [doc]
+    day_volumes_cost_s = TICKERS_WEIGHT / WEIGHT_PER_S
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets that trade.
@@ -302,6 +316,16 @@ class Binance(Exchange):
             what = f"the candles of {market.symbol}"
             raise ExchangeUnavailable(_fault(what, body, error)) from error
         return map(_candle, rows)
+
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of the rolling 24 hours.
+
+        [{"symbol":"BNBBTC","openPrice":"99.00000000","volume":"8913.30000000",
+          "quoteVolume":"15.30000000","openTime":1499783499040,"closeTime":1499869899040,…},…]
+        [doc: General endpoints, 24hr ticker price change statistics, type MINI]
+        """
+        listed = decoded_volumes(_rows_decoder, body)
+        return volume_rows(listed, _day_volume)
 
 
 class _Waiting(NamedTuple):
@@ -636,6 +660,11 @@ def _fault(what: str, body: bytes, error: BaseException) -> str:
     if reported.code is not None:
         return f"{what}: {brief(f'{reported.code}: {reported.msg}')}"
     return f"{what}: malformed: {brief(str(error))}"
+
+
+def _day_volume(entry: Raw) -> RawDayVolume:
+    ticker = _ticker_decoder.decode(entry)
+    return RawDayVolume(ticker.symbol, ticker.volume)
 
 
 def _market(entry: Raw) -> Market | None:

@@ -31,6 +31,7 @@ from radar.exchanges.base import (
     MarketList,
     Newest,
     RawCandle,
+    RawDayVolume,
     RecentTrades,
     Refused,
     Resolution,
@@ -42,9 +43,11 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.candles import MAX_CANDLES, check_candles
+from radar.exchanges.common.day_volumes import volume_rows
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
+    decoded_volumes,
     known_market,
     read_markets,
 )
@@ -111,6 +114,14 @@ class _Product(Struct):
     trading_disabled: bool = False
 
 
+class _Summary(Struct):
+    """The volume of a market [doc]; other keys are ignored."""
+
+    id: str
+    spot_volume_24hour: Raw
+
+
+_summary_decoder = msgspec.json.Decoder(_Summary)
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _trade_decoder = msgspec.json.Decoder(_Trade)
 _rows_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=PAGE)])
@@ -152,6 +163,7 @@ class Coinbase(Exchange):
         page=300,  # [doc]
         day_zone="UTC",
     )
+    day_volumes_path = "/products/volume-summary"  # [doc]
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the markets that trade.
@@ -212,6 +224,16 @@ class Coinbase(Exchange):
                 f"the candles of {market.symbol} are malformed: {brief(str(error))}"
             ) from error
 
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of 24 hours of the order books, without those of requests for quote.
+
+        [{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","display_name":"BTC/USD",
+          "market_types":["spot","rfq"],"spot_volume_24hour":"1.2","spot_volume_30day":"36",
+          "rfq_volume_24hour":"0.1","rfq_volume_30day":"3"},…] [doc: Get all product volume]
+        """
+        listed = decoded_volumes(_products_decoder, body)
+        return volume_rows(listed, _day_volume)
+
     def find_trade(self, market: Market, time_us: int) -> TradeSearch:
         """Return the requests for the first trade of a time; REST takes only numbers [doc]."""
         return NumberSearch(
@@ -221,6 +243,11 @@ class Coinbase(Exchange):
             lambda body, now_us: self.parse_recent_trades(body, market, now_us),
             PAGE,
         )
+
+
+def _day_volume(entry: Raw) -> RawDayVolume:
+    summary = _summary_decoder.decode(entry)
+    return RawDayVolume(summary.id, summary.spot_volume_24hour)
 
 
 def _candle(row: Raw) -> RawCandle | None:

@@ -25,6 +25,7 @@ from radar.exchanges.base import (
     Limits,
     Lost,
     MarketList,
+    RawDayVolume,
     RecentTrades,
     Send,
     Stream,
@@ -33,9 +34,11 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.books import both_sides
+from radar.exchanges.common.day_volumes import volume_rows
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
+    decoded_volumes,
     read_markets,
     read_trades,
 )
@@ -91,6 +94,12 @@ class _Pair(Struct):
     active: bool = True
 
 
+class _Ticker(Struct):
+    """The statistics of a market [doc]; other keys are ignored."""
+
+    volume: Raw
+
+
 class _Constants(Struct):
     pairs: dict[str, Raw]
 
@@ -101,6 +110,7 @@ _trade_decoder = msgspec.json.Decoder(_Trade)
 _book_decoder = msgspec.json.Decoder(_Book)
 _constants_decoder = msgspec.json.Decoder(_Constants)
 _pair_decoder = msgspec.json.Decoder(_Pair)
+_ticker_decoder = msgspec.json.Decoder(_Ticker)
 _answer_decoder = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -117,6 +127,7 @@ class Exir(Exchange):
         requests_per_s=2.0,
     )
     markets_path = "/v2/constants"  # [doc]
+    day_volumes_path = "/v2/tickers"  # [doc]
     recent_trades_full = 25  # 30 to 50 of them [doc]
 
     def parse_markets(self, body: bytes) -> MarketList:
@@ -151,6 +162,14 @@ class Exir(Exchange):
             ) from error
         trades = _trades(rows, market, received_at_us)
         return RecentTrades(trades, invalid=len(rows) - len(trades))
+
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of the last 24 hours.
+
+        {"btc-irt":{"symbol":"btc-irt","open":21856750000,"last":22114350000,"volume":0.038562,
+         "time":"2026-10-22T10:15:48.425Z",…},…}: `time` is that of the last trade [doc, cap]
+        """
+        return volume_rows(decoded_volumes(_answer_decoder, body).items(), _day_volume)
 
 
 class ExirStream(Stream):
@@ -223,6 +242,10 @@ class ExirStream(Stream):
         yield from trades
         if len(rows) > len(trades) and frame.action != "partial":
             raise ValueError(f"{len(rows) - len(trades)} of {len(rows)} trades are malformed")
+
+
+def _day_volume(item: tuple[str, Raw]) -> RawDayVolume:
+    return RawDayVolume(item[0], _ticker_decoder.decode(item[1]).volume)
 
 
 def _market(item: tuple[str, Raw]) -> Market | None:

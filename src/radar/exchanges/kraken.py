@@ -34,6 +34,7 @@ from radar.exchanges.base import (
     MarketList,
     Outcome,
     RawCandle,
+    RawDayVolume,
     RecentTrades,
     Refused,
     Resolution,
@@ -44,7 +45,9 @@ from radar.exchanges.base import (
     TradeSearch,
     brief,
 )
+from radar.exchanges.common.day_volumes import volume_rows
 from radar.exchanges.common.entries import (
+    MAX_MARKET_COMMAS,
     MAX_TRADE_COMMAS,
     check_commas,
     check_market_list,
@@ -158,6 +161,13 @@ class _Answer(Struct):
     result: Raw = Raw(b"null")
 
 
+class _Ticker(Struct):
+    """The statistics of a market [doc]; other keys are ignored."""
+
+    volumes: tuple[Raw, Raw] = msgspec.field(name="v")
+
+
+_ticker_decoder = msgspec.json.Decoder(_Ticker)
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _result_decoder = msgspec.json.Decoder(_Result)
 _status_decoder = msgspec.json.Decoder(list[_Status])
@@ -200,6 +210,7 @@ class Kraken(Exchange):
         day_zone="UTC",
         kept=CANDLES,
     )
+    day_volumes_path = "/0/public/Ticker"  # [doc]; of all markets without a pair
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the markets that trade.
@@ -257,6 +268,20 @@ class Kraken(Exchange):
         """
         rows, _ = _page_of(body, f"the candles of {market.symbol}")
         return map(_candle, rows)
+
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of the last 24 hours, by `Market.code`.
+
+        {"error":[],"result":{"XXBTZUSD":{"v":["1000.12345678","1500.12345678"],…},…}}: of the day
+        and of the last 24 hours [doc: Get ticker information]
+        """
+        what = "the volumes of the day"
+        check_commas(body, MAX_MARKET_COMMAS, f"{what} are")
+        try:
+            listed = _pairs_decoder.decode(_result_of(body, what))
+        except NOT_DECODABLE as error:
+            raise ExchangeUnavailable(f"{what}: malformed: {brief(str(error))}") from error
+        return volume_rows(listed.items(), _day_volume)
 
 
 class KrakenSearch:
@@ -567,6 +592,10 @@ def _page_of(body: bytes, what: str) -> tuple[list[Raw], int]:
         return _row_decoder.decode(rows), int(last_text)
     except (*NOT_DECODABLE, KeyError) as error:
         raise ExchangeUnavailable(f"{what}: malformed: {brief(str(error))}") from error
+
+
+def _day_volume(item: tuple[str, Raw]) -> RawDayVolume:
+    return RawDayVolume(item[0], _ticker_decoder.decode(item[1]).volumes[1])
 
 
 def _candle(row: Raw) -> RawCandle | None:

@@ -29,6 +29,7 @@ from radar.exchanges.base import (
     Limits,
     MarketList,
     RawCandle,
+    RawDayVolume,
     RecentTrades,
     Refused,
     Resolution,
@@ -40,7 +41,10 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.candles import check_candles
+from radar.exchanges.common.day_volumes import volume_rows
 from radar.exchanges.common.entries import (
+    MAX_MARKET_COMMAS,
+    check_commas,
     check_market_list,
     check_trades,
     known_market,
@@ -138,6 +142,14 @@ class _Answer(Struct):
     data: list[Raw] = []
 
 
+class _Ticker(Struct):
+    """The statistics of a market [doc]; other keys are ignored."""
+
+    symbol: str = msgspec.field(name="instId")
+    volume: Raw = msgspec.field(name="vol24h")
+
+
+_ticker_decoder = msgspec.json.Decoder(_Ticker)
 _frame_decoder = msgspec.json.Decoder(_Frame)
 _entries_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_ENTRIES)])
 _trade_decoder = msgspec.json.Decoder(_Trade)
@@ -177,6 +189,7 @@ class Okx(Exchange):
         day_zone="UTC",
         cost_s=PAGE_COST_S,
     )
+    day_volumes_path = "/api/v5/market/tickers?instType=SPOT"  # [doc]
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets that trade.
@@ -242,6 +255,16 @@ class Okx(Exchange):
         check_candles(body, market)
         rows = _data_of(body, f"the candles of {market.symbol}")
         return map(_candle, rows)
+
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of 24 hours; of spot markets they are in the base currency.
+
+        {"code":"0","msg":"","data":[{"instType":"SPOT","instId":"BTC-USDT","last":"9999.99",
+         "vol24h":"2222","volCcy24h":"22222222","ts":"1597026383085",…},…]} [doc: Get tickers]
+        """
+        what = "the volumes of the day"
+        check_commas(body, MAX_MARKET_COMMAS, f"{what} are")
+        return volume_rows(_data_of(body, what), _day_volume)
 
 
 class OkxSearch:
@@ -431,6 +454,11 @@ def _market(entry: Raw) -> Market | None:
     if market.state != "live":
         return None
     return Market(market.symbol, market.base.upper(), market.quote.upper())
+
+
+def _day_volume(entry: Raw) -> RawDayVolume:
+    ticker = _ticker_decoder.decode(entry)
+    return RawDayVolume(ticker.symbol, ticker.volume)
 
 
 def _candle(row: Raw) -> RawCandle | None:

@@ -25,15 +25,18 @@ from radar.exchanges.base import (
     Limits,
     Lost,
     MarketList,
+    RawDayVolume,
     RecentTrades,
     Stream,
     StreamRequest,
 )
 from radar.exchanges.common.books import both_sides
 from radar.exchanges.common.centrifugo import CentrifugoStream, in_order
+from radar.exchanges.common.day_volumes import volume_rows
 from radar.exchanges.common.entries import (
     decoded_markets,
     decoded_trades,
+    decoded_volumes,
     read_markets,
     read_trades,
 )
@@ -77,6 +80,21 @@ class _Pair(Struct):
     is_temporarily_suspended: int | bool = 0
 
 
+class _Day(Struct):
+    base_volume: Raw
+
+
+class _Financial(Struct):
+    last24h: _Day
+
+
+class _Figures(Struct):
+    """The statistics of a market, in the market list [cap]."""
+
+    pair_id: Annotated[int, Meta(ge=0, lt=1 << 40)]
+    financial: _Financial
+
+
 class _Pairs(Struct):
     status: Literal[0]
     data: list[Raw]
@@ -92,6 +110,7 @@ _rows_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_TR
 _book_decoder = msgspec.json.Decoder(_Book)
 _pairs_decoder = msgspec.json.Decoder(_Pairs)
 _pair_decoder = msgspec.json.Decoder(_Pair, strict=False)
+_figures_decoder = msgspec.json.Decoder(_Figures)
 _trades_decoder = msgspec.json.Decoder(_Trades)
 
 
@@ -108,6 +127,7 @@ class Ramzinex(Exchange):
         requests_per_s=1.0,
     )
     markets_path = "/exchange/api/v1.0/exchange/pairs"  # [cap]
+    day_volumes_path = markets_path  # [cap]
     recent_trades_full = 40  # about 50 of them [cap]
 
     def parse_markets(self, body: bytes) -> MarketList:
@@ -136,6 +156,14 @@ class Ramzinex(Exchange):
         rows = decoded_trades(_trades_decoder, body, market).data
         trades = _trades(rows, market, received_at_us)
         return RecentTrades(trades, invalid=len(rows) - len(trades))
+
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of the last 24 hours, by `Market.code`; the market list has them.
+
+        {"status":0,"data":[{"pair_id":2,"financial":{"last24h":{"quote_volume":409151956651,
+         "base_volume":1.8480648,…}},…},…]} [cap]
+        """
+        return volume_rows(decoded_volumes(_pairs_decoder, body).data, _day_volume)
 
 
 class RamzinexStream(CentrifugoStream):
@@ -188,6 +216,11 @@ def _trades(rows: Iterable[Raw], market: Market, received_at_us: int) -> list[Tr
     oldest_first = reversed(list(rows))
     trades = read_trades(oldest_first, lambda row: _trade(row, market, received_at_us))
     return in_order(trades, received_at_us)
+
+
+def _day_volume(entry: Raw) -> RawDayVolume:
+    figures = _figures_decoder.decode(entry)
+    return RawDayVolume(str(figures.pair_id), figures.financial.last24h.base_volume)
 
 
 def _market(entry: Raw) -> Market | None:

@@ -27,6 +27,7 @@ from radar.exchanges.base import (
     Limits,
     MarketList,
     RawCandle,
+    RawDayVolume,
     RecentTrades,
     Resolution,
     Send,
@@ -36,7 +37,13 @@ from radar.exchanges.base import (
     brief,
 )
 from radar.exchanges.common.candles import UDF_RESOLUTIONS, read_udf, udf_query
-from radar.exchanges.common.entries import decoded_markets, decoded_trades, read_markets
+from radar.exchanges.common.day_volumes import volume_rows
+from radar.exchanges.common.entries import (
+    decoded_markets,
+    decoded_trades,
+    decoded_volumes,
+    read_markets,
+)
 from radar.exchanges.common.literals import NOT_DECODABLE, amount
 from radar.records import BookSide, DepthSnapshot, Market, Trade, TradeSide
 
@@ -120,6 +127,22 @@ class _Answer(Struct, Generic[_Result]):
     result: _Result
 
 
+class _Symbols(Struct):
+    symbols: dict[str, Raw]
+
+
+class _Figures(Struct):
+    volume: Raw = msgspec.field(name="24h_volume")
+
+
+class _Statistics(Struct):
+    """The statistics of a market [cap]; other keys are ignored."""
+
+    stats: _Figures
+
+
+_statistics_decoder = msgspec.json.Decoder(_Answer[_Symbols])
+_figures_decoder = msgspec.json.Decoder(_Statistics)
 _channel_decoder = msgspec.json.Decoder(tuple[str, Raw])
 _control_decoder = msgspec.json.Decoder(_Control)
 _trade_decoder = msgspec.json.Decoder(_Trade)
@@ -149,6 +172,7 @@ class Wallex(Exchange):
     recent_trades_full = 100  # about 200 of them [doc]; the half is on the safe side
     # No limit of an answer is known [?]; Nobitex, with the same format, sends 500.
     candle_history = CandleHistory(UDF_RESOLUTIONS, page=500, day_zone="Asia/Tehran", cost_s=0.1)
+    day_volumes_path = "/v1/markets"  # [cap]
 
     def parse_markets(self, body: bytes) -> MarketList:
         """Return the spot markets.
@@ -196,6 +220,17 @@ class Wallex(Exchange):
         """Return the candles, oldest first, in Toman; see `read_udf` [code]."""
         return read_udf(body, market)
 
+    def day_volume_rows(self, body: bytes) -> Iterable[RawDayVolume | None]:
+        """Return the volumes of 24 hours, with all decimals.
+
+        {"result":{"symbols":{"ETHTMN":{"symbol":"ETHTMN","stats":{
+         "24h_volume":"117.0326564000000000",…},…},…}}} [cap]
+
+        The market list has them as well, as doubles.
+        """
+        listed = decoded_volumes(_statistics_decoder, body).result.symbols
+        return volume_rows(listed.items(), _day_volume)
+
 
 class WallexStream(Stream):
     """One connection. The exchange acknowledges no subscription [doc]."""
@@ -233,6 +268,10 @@ class WallexStream(Stream):
         if side is None:
             return (parse_trade(data, market, received_at_us),)
         return (parse_depth(data, market, side, received_at_us),)
+
+
+def _day_volume(item: tuple[str, Raw]) -> RawDayVolume:
+    return RawDayVolume(item[0], _figures_decoder.decode(item[1]).stats.volume)
 
 
 def _market(entry: Raw) -> Market | None:

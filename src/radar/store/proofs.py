@@ -134,8 +134,7 @@ def stored(store: Store, source: str, begin_us: int, end_us: int, *, numbers: bo
     """
     found = Stored()
     asked: dict[str, Any] = {"source": source, "begin": begin_us, "end": end_us}
-    for kind, symbol, first_us, until_us in store.rows(queries.MARKETS, asked):
-        found.judged[kind, symbol] = (int(first_us), int(until_us))
+    found.judged = judged(store, source, begin_us, end_us)
     for kind, symbol, from_us, to_us in store.rows(queries.SESSIONS, asked):
         found.sessions[kind, symbol].append((int(from_us), int(to_us)))
     for kind, symbol, from_us, to_us, cause, repaired, missing in store.rows(queries.GAPS, asked):
@@ -149,6 +148,20 @@ def stored(store: Store, source: str, begin_us: int, end_us: int, *, numbers: bo
     if numbers:
         _read_numbers(store, asked, found)
     return found
+
+
+def judged(store: Store, source: str, begin_us: int, end_us: int) -> dict[Market, Times]:
+    """Return from when to when each market of an exchange is judged that touches a period; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: It refuses the query.
+    """
+    asked = {"source": source, "begin": begin_us, "end": end_us}
+    return {
+        (kind, symbol): (int(first_us), int(until_us))
+        for kind, symbol, first_us, until_us in store.rows(queries.MARKETS, asked)
+    }
 
 
 def _read_books(store: Store, asked: Mapping[str, Any], found: Stored) -> None:

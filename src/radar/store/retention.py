@@ -4,7 +4,11 @@ import re
 
 from radar.datasets import DATASETS, FRAMES
 from radar.errors import StoreUnavailable
+from radar.store import day_volumes
 from radar.store.client import Store
+
+# Tables that no dataset fills, and the time from which their rows expire.
+_OTHERS = {day_volumes.TABLE: "asked_at"}
 
 
 def retention_days(store: Store, table: str) -> int | None:
@@ -26,7 +30,7 @@ def retention_days(store: Store, table: str) -> int | None:
 
 
 def apply(store: Store, of_rows: int, of_frames: int | None) -> None:
-    """Let the rows of each table of a dataset expire so many days after their receipt; blocks.
+    """Let the rows of each table of records expire so many days after their receipt; blocks.
 
     Args:
         store: The database.
@@ -37,12 +41,12 @@ def apply(store: Store, of_rows: int, of_frames: int | None) -> None:
         StoreUnavailable: The server does not answer.
         QueryFailed: The server refuses a statement.
     """
-    for dataset in DATASETS.values():
-        table = dataset.table
-        days = of_frames if dataset is FRAMES else of_rows
+    tables = {each.table: "received_at" for each in DATASETS.values()} | _OTHERS
+    for table, time in tables.items():
+        days = of_frames if table == FRAMES.table else of_rows
         if days is None or not store.has_table(table):
             continue  # workers use the other tables, and another check reports the missing one
         if retention_days(store, table) != days:
             store.command(
-                f"ALTER TABLE {table} MODIFY TTL toDateTime(received_at) + toIntervalDay({days})"
+                f"ALTER TABLE {table} MODIFY TTL toDateTime({time}) + toIntervalDay({days})"
             )

@@ -213,6 +213,12 @@ PROVEN_SECONDS = _gauge(
     " unverifiable, missing)",
     ["exchange", "dataset", "state"],
 )
+DAY_VOLUMES = _gauge(
+    "radar_day_volumes",
+    "Markets by the newest comparison with the exchange's volume of 24 hours (equal, short,"
+    " different, unknown)",
+    ["exchange", "result"],
+)
 
 # Dashboard
 DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")

@@ -191,9 +191,9 @@ class Simulated(Dialect):
                 return answer({"serverTime": request.now_us // 1000})
             case "/api/v3/exchangeInfo":
                 return answer(self._exchange_info(request))
-            case "/api/v3/depth" | "/api/v3/trades" | "/api/v3/historicalTrades":
-                pass
-            case "/api/v3/klines":
+            case "/api/v3/ticker/24hr" if "symbol" not in request.query:
+                return answer([_ticker(each, request.now_us) for each in self.markets.values()])
+            case "/api/v3/depth" | "/api/v3/trades" | "/api/v3/historicalTrades" | "/api/v3/klines":
                 pass
             case _:
                 return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>")
@@ -271,6 +271,16 @@ class Simulated(Dialect):
             "exchangeFilters": [],
             "symbols": symbols,
         }
+
+
+def _ticker(market: Market, now_us: int) -> Json:
+    return {
+        "symbol": market.symbol,
+        "lastPrice": market.price(market.model.last_ticks()),
+        "volume": market.day_volume(now_us),
+        "openTime": now_us // 1000 - 86_400_000,
+        "closeTime": now_us // 1000,
+    }
 
 
 def _klines(market: Market, request: Request, limit: int) -> Answer:

@@ -156,6 +156,8 @@ class Simulated(Dialect):
         if request.path == "/products":
             rows = [_product(market) for market in self.markets.values()]
             return answer([*rows, {**rows[0], "id": "OLD-USD", "status": "delisted"}])
+        if request.path == "/products/volume-summary":
+            return answer([_summary(each, request.now_us) for each in self.markets.values()])
         start, _, rest = request.path.removeprefix("/products/").partition("/")
         market = self.markets.get(start)
         if market is not None and rest == "candles":
@@ -170,6 +172,17 @@ class Simulated(Dialect):
 
 def _error(message: str, reason: str) -> Text:
     return Text(encode({"type": "error", "message": message, "reason": reason}))
+
+
+def _summary(market: Market, now_us: int) -> Json:
+    base, _, quoted = market.symbol.partition("-")
+    return {
+        "id": market.symbol,
+        "base_currency": base,
+        "quote_currency": quoted,
+        "market_types": ["spot"],
+        "spot_volume_24hour": market.day_volume(now_us),
+    }
 
 
 def _row(trade: Trade) -> Json:

@@ -125,10 +125,14 @@ class Simulated(Dialect):
         """Answer the market list, trades and books."""
         symbol = request.query.get("symbol", "")
         market = self.markets.get(symbol)
+        markets = self.markets.values()
         match request.path:
             case "/v2/constants":
-                pairs = {market.symbol: _pair(market) for market in self.markets.values()}
+                pairs = {each.symbol: _pair(each) for each in markets}
                 return answer({"coins": {}, "pairs": pairs})
+            case "/v2/tickers":
+                tickers = {each.symbol: _ticker(each, request.now_us) for each in markets}
+                return answer(tickers)
             case "/v2/orderbooks":
                 chosen = [market] if market else list(self.markets.values())
                 return answer({each.symbol: _levels(each) for each in chosen})
@@ -145,6 +149,17 @@ class Simulated(Dialect):
 
 def _error(text: str) -> Text:
     return Text(encode({"error": text}))
+
+
+def _ticker(market: Market, now_us: int) -> Json:
+    last = market.newest(1)
+    return {
+        "symbol": market.symbol,
+        "last": shortest(market.price(market.model.last_ticks())),
+        "volume": shortest(market.day_volume(now_us)),
+        # Of the last trade.
+        "time": iso(last[0].time_us if last else now_us, 3),
+    }
 
 
 def _rows(trades: Sequence[Trade]) -> Json:

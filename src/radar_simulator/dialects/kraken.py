@@ -224,6 +224,12 @@ class Simulated(Dialect):
                 return _result({"status": "online", "timestamp": iso(request.now_us, 0)})
             case "/0/public/AssetPairs":
                 return _result(dict(map(_pair, self.markets.values())))
+            case "/0/public/Ticker" if "pair" not in request.query:
+                keys = [_pair(each)[0] for each in self.markets.values()]
+                volumes = [each.day_volume(request.now_us) for each in self.markets.values()]
+                # Of the day, and of the last 24 hours.
+                tickers = [{"v": ["0.00000000", volume]} for volume in volumes]
+                return _result(dict(zip(keys, tickers, strict=True)))
             case "/0/public/Trades" | "/0/public/Depth" | "/0/public/OHLC":
                 pass
             case _:

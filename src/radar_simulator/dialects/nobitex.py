@@ -76,6 +76,9 @@ class Simulated(CentrifugoDialect):
         """Answer the market list, trades and books."""
         if request.path == "/v2/options":
             return answer({"status": "ok", "nobitex": self._options()})
+        if request.path == "/market/stats":
+            stats = [_statistics(each, request.now_us) for each in self.markets.values()]
+            return answer({"status": "ok", "stats": dict(stats)})
         if request.path == "/v3/orderbook/all":
             books = {symbol: _rest_book(each) for symbol, each in self.markets.items()}
             return answer({"status": "ok", **books})
@@ -178,4 +181,14 @@ def _rest_book(market: Market) -> Json:
         "lastTradePrice": market.price(market.model.last_ticks()),
         "bids": _levels(market, market.book.bids),
         "asks": _levels(market, market.book.asks),
+    }
+
+
+def _statistics(market: Market, now_us: int) -> tuple[str, Json]:
+    base = market.listing.base
+    quote = market.symbol.removeprefix(base).replace("IRT", "RLS")
+    return f"{base}-{quote}".lower(), {
+        "isClosed": False,
+        "latest": market.price(market.model.last_ticks()),
+        "volumeSrc": market.day_volume(now_us),
     }

@@ -198,6 +198,8 @@ class Simulated(Dialect):
             rows = [_instrument(market, "live") for market in self.markets.values()]
             suspended = {**rows[0], "instId": "LUNA-USDT", "baseCcy": "LUNA", "state": "suspend"}
             return _data([*rows, suspended])
+        if request.path == "/api/v5/market/tickers":
+            return _data([_ticker(each, request.now_us) for each in self.markets.values()])
         market = self.markets.get(request.query.get("instId", ""))
         if market is None:
             text = "Instrument ID, Instrument ID code, or Spread ID doesn't exist."
@@ -244,6 +246,16 @@ def _error(session: Session, code: str, text: str) -> str:
 
 def _data(rows: Json, trades: Sequence[Trade] = ()) -> Answer:
     return answer({"code": "0", "msg": "", "data": rows}, trades)
+
+
+def _ticker(market: Market, now_us: int) -> Json:
+    return {
+        "instType": "SPOT",
+        "instId": market.symbol,
+        "last": market.price(market.model.last_ticks()),
+        "vol24h": market.day_volume(now_us),
+        "ts": str(now_us // 1000),
+    }
 
 
 def _candles(market: Market, request: Request) -> Answer:

@@ -97,7 +97,7 @@ class Simulated(CentrifugoDialect):
         """Answer the market list, trades and books."""
         path = request.path.removeprefix(ROOT)
         if path == "/pairs":
-            return _data([self._pair(market) for market in self.markets.values()])
+            return _data([self._pair(each, request.now_us) for each in self.markets.values()])
         parts = path.strip("/").split("/")
         found = [m for m in self.markets.values() if str(self._pairs[m.symbol]) in parts[1:2]]
         if parts[0] != "orderbooks" or len(parts) != 3 or not found:
@@ -107,7 +107,7 @@ class Simulated(CentrifugoDialect):
         trades = found[0].newest(LISTED)
         return _data(self._rows(trades), trades)
 
-    def _pair(self, market: Market) -> Json:
+    def _pair(self, market: Market, now_us: int) -> Json:
         listing, quote = market.listing, market.symbol.removeprefix(market.listing.base)
         return {
             "sell": raw(_best(market, market.book.asks)),
@@ -118,6 +118,7 @@ class Simulated(CentrifugoDialect):
             "quote_precision": 0,
             "base_currency_symbol": {"en": listing.base.lower(), "fa": listing.fa_base},
             "quote_currency_symbol": {"en": quote.lower(), "fa": "ریال"},
+            "financial": {"last24h": {"base_volume": shortest(market.day_volume(now_us))}},
             "price_precision": 0,
             "is_delist": 0,
             "is_temporarily_suspended": 0,

@@ -54,6 +54,17 @@ def decoded_trades(
     return _decoded(decoder, body, subject)
 
 
+def decoded_volumes(decoder: Decoder[_Answer], body: bytes) -> _Answer:
+    """Decode an answer that holds the volumes of all markets.
+
+    Raises:
+        ExchangeUnavailable: The answer differs from the documentation, or has too many entries.
+    """
+    subject = "the volumes of the day are"
+    check_commas(body, MAX_MARKET_COMMAS, subject)
+    return _decoded(decoder, body, subject)
+
+
 def check_market_list(body: bytes) -> None:
     """Refuse a market list that no exchange has, before it is decoded.
 

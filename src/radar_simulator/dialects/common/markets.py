@@ -223,6 +223,10 @@ class Market:
         self.trades.append(made)
         return made
 
+    def day_volume(self, now_us: int) -> str:
+        """Write the volume of the last 24 hours without zeros at the end."""
+        return self.quantity(wire.day_lots(self.model, now_us / 1e6))
+
     def newest(self, count: int) -> list[Trade]:
         """Return the newest trades, oldest first."""
         size = len(self.trades)
