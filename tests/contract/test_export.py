@@ -207,17 +207,42 @@ def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path
             "the last day 2026-01-01 is before the first",
         ),
         (["--first", f"{TODAY + timedelta(days=2):%Y-%m-%d}"], "in the future"),
+        (["--market", "USDTTMN,wallex:BTC/a.c"], "no market 'wallex:BTC/a.c' is recorded: use"),
     ],
 )
 def test_export_of_what_cannot_be_recorded_is_refused_and_leaves_no_file(
     week: Store, tmp_path: Path, options: list[str], words: str
 ) -> None:
-    command = radar("export", "trades", *options, "--to", str(tmp_path / "to"))
+    command = radar("export", "trades", *options, "--folder", str(tmp_path / "to"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--from", "{0}", "--to", "{1}T00:00:01"],
+        ["--from", "{0}T12:30", "--to", "{2}"],
+        ["--first", "{0}", "--last", "{1}"],
+    ],
+)
+def test_export_writes_each_day_that_a_period_touches(
+    week: Store, tmp_path: Path, options: list[str]
+) -> None:
+    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in (4, 3, 2)]
+    place = tmp_path / "to"
+    given = [each.format(*days) for each in options]
+    markets = ("--market", "USDTTMN,wallex:BTC/a.b")
+    command = radar("export", "trades", *markets, *given, "--folder", str(place))
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    assert files(place) == [
+        f"trades/wallex/{market}/{day}.parquet"
+        for market in ("BTC%2Fa%2Eb", "USDTTMN")
+        for day in days[:2]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def _check_places(files: Sequence[tuple[Kind, Day]]) -> None:
         if other != day.market:
             raise ConfigurationError(
                 f"{':'.join(other)} and {':'.join(day.market)} have the same place in this format:"
-                " export them to different folders with --symbol and --to"
+                " export them to different folders with --market and --folder"
             )
 
 

@@ -64,17 +64,19 @@ _CHOSEN = (
 
 
 def coverage(columns: Sequence[str]) -> str:
-    """Return the query of the coverage of markets since a day, the newest day first."""
+    """Return the query of the coverage of markets on some days, the newest day first."""
     return (
         f"SELECT {', '.join(columns)} FROM coverage WHERE day >= {{since:Date}}"
+        " AND day <= {until:Date}"
         f"{_CHOSEN} ORDER BY day DESC, record_kind, symbol, source"
     )
 
 
 def symbol_gaps(columns: Sequence[str]) -> str:
-    """Return the query of the gaps of markets since a day, the newest first."""
+    """Return the query of the gaps of markets on some days, the newest first."""
     return (
         f"SELECT {', '.join(columns)} FROM symbol_gaps WHERE ended_at >= {{since:Date}}"
+        " AND began_at < toDateTime64({until:Date}, 6, 'UTC') + INTERVAL 1 DAY"
         f"{_CHOSEN} ORDER BY began_at DESC, record_kind, symbol"
     )
 
