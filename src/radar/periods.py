@@ -19,6 +19,7 @@ EXAMPLES = "2026-07-01, 2026-07-01T12:30, 7d, 6h, 90m"
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"-?(\d{1,6})([smhdw])")
+_LENGTH = re.compile(r"(\d{1,6})([smhdw])")
 _TIME_OF_DAY = re.compile(r"\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?")
 _BEGINS_AS_TIME = re.compile(r"-?\d[^/]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,6 +84,22 @@ def parse_time(text: str, now: datetime, day: date | None = None) -> datetime:
         of_day = "09:30, " if day is not None else ""
         raise ConfigurationError(f"{text!r} is no time (allowed: {of_day}{EXAMPLES})") from error
     return found
+
+
+def parse_length_s(option: str, text: str) -> int:
+    """Return the seconds of a length of time: 30s, 1m, 4h, 1d, 1w.
+
+    Args:
+        option: Its option, for the error.
+        text: The text.
+
+    Raises:
+        ConfigurationError: It is no length of at least a second.
+    """
+    found = _LENGTH.fullmatch(text)
+    if found is None or not int(found[1]):
+        raise ConfigurationError(f"{option} is {text!r} (allowed: 30s, 1m, 4h, 1d)")
+    return int(found[1]) * int(timedelta(**{_UNITS[found[2]]: 1}).total_seconds())
 
 
 def looks_like_time(text: str) -> bool:

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     DatasetName: TypeAlias = str
 else:
 
-    def _choice(name: str, chosen: Iterable[Dataset]) -> type[StrEnum]:
-        return StrEnum(name, {dataset.name.upper(): dataset.name for dataset in chosen})
+    def _choice(name: str, chosen: Iterable[Dataset], *more: str) -> type[StrEnum]:
+        names = [*(dataset.name for dataset in chosen), *more]
+        return StrEnum(name, {each.upper(): each for each in names})
 
     RecordedName = _choice("RecordedName", RECORDED.values())
-    ExportedName = _choice("ExportedName", exported())
+    # Candles are computed from trades.
+    ExportedName = _choice("ExportedName", exported(), "candles")
     DatasetName = _choice("DatasetName", DATASETS.values())
 
 

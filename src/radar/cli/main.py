@@ -36,7 +36,7 @@ from radar.cli.markets import FORM, MarketOption, market_list
 from radar.cli.required_services import require
 from radar.cli.running import addresses, addresses_of_running, dashboard_address, summary_text
 from radar.errors import ConfigurationError
-from radar.periods import EXAMPLES, looks_like_time, parse_period, parse_time
+from radar.periods import EXAMPLES, looks_like_time, parse_length_s, parse_period, parse_time
 from radar.text import host_port
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 # Of the simulated exchange; more than any real one has.
 MAX_MARKETS = 10_000
 MAX_RATE = 1_000_000
+# More than any book has.
+MAX_LEVELS = 65_535
 STATE_STYLES = {"ok": "green", "warning": "yellow", "unknown": "yellow", "problem": "red"}
 
 app = typer.Typer(
@@ -380,7 +382,6 @@ def query(
             " TabSeparated elsewhere.",
         ),
     ] = "",
-    *,
     write: Write = False,
 ) -> None:
     """Run a statement in ClickHouse, or on the embedded data while radar is stopped.
@@ -446,6 +447,21 @@ def export(
     output_format: Annotated[
         ExportFormat, typer.Option("--format", "-f", help="Format of the files.")
     ] = ExportFormat.PARQUET,
+    interval: Annotated[
+        str, typer.Option("--interval", help="Of candles: 1s, 5m, 1h, 1d; it divides a day.")
+    ] = "1m",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", help="Of the days of candles, e.g. Asia/Tehran.")
+    ] = "UTC",
+    levels: Annotated[
+        int,
+        typer.Option(
+            "--levels", min=0, max=MAX_LEVELS, help="Best levels of each side of a book; 0: all."
+        ),
+    ] = 0,
+    floats: Annotated[
+        bool, typer.Option("--floats", help="Write doubles instead of exact decimals.")
+    ] = False,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Folder to write to; default: export.")
     ] = None,
@@ -459,6 +475,9 @@ def export(
 
     The formats tardis, hftbacktest and nautilus write the files of these tools: docs/exports.md.
     An earlier form still works: --to FOLDER.
+
+    Candles are computed from the recorded trades. Each choice of --interval, --time-zone, --levels
+    and --floats has a folder of its own.
     """
     from radar.reading.export import ExportRequest
     from radar.reading.export import export as run
@@ -471,7 +490,15 @@ def export(
     folder = folder or Path("export")
     first_day, last_day = _days(begin, end, last)
     wanted = ExportRequest(
-        str(dataset or ""), output_format.value, market_list(markets or ()), first_day, last_day
+        str(dataset or ""),
+        output_format.value,
+        market_list(markets or ()),
+        first_day,
+        last_day,
+        parse_length_s("--interval", interval),
+        time_zone,
+        levels,
+        floats,
     )
     with progress_bar() as show:
         exported = run(settings, wanted, folder, lambda done, total: show("days", done, total))
