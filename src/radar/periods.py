@@ -124,7 +124,8 @@ def parse_period(
         now: The time that ages count from.
         default: Begin and end without an option; None: --from is required, and --to is now.
         day: The day of times without one.
-        may_be_future: Accept a begin or an end after now: the caller asks the database about them.
+        may_be_future: Accept a --to after now, and a --from before it: the caller asks the database
+            about them, whose records may be dated ahead.
 
     Raises:
         ConfigurationError: An option is no time.
@@ -134,7 +135,7 @@ def parse_period(
         raise ConfigurationError(f"--from is missing: give the begin ({EXAMPLES})")
     begin = parse_time(first, now, day) if first else default[0] if default else now
     end = parse_time(last, now, day) if last else default[1] if default else now
-    if not may_be_future and begin >= now:
+    if begin >= now and not (may_be_future and last):
         raise InvalidPeriod(f"--from {iso(begin)} is in the future: it is {iso(now)} now")
     if not may_be_future and end > now:
         raise InvalidPeriod(
@@ -149,5 +150,5 @@ def parse_period(
 
 
 def iso(moment: datetime) -> str:
-    """Return a time as text in UTC: 2026-07-01T00:00:00Z, with a fraction if it has one."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Return a time as text in UTC and whole seconds: 2026-07-01T00:00:00Z."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

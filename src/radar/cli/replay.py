@@ -153,7 +153,9 @@ def _period(exchange: str, symbols: tuple[str, ...], day: str, first: str, last:
         default, date = (midnight, midnight + timedelta(days=1)), midnight.date()
     elif not first:
         raise ConfigurationError("name a DAY, such as 2026-07-01, or give --from and --to")
+    if default is not None and default[0] > now:
+        raise InvalidPeriod(f"{day} is in the future: it is {iso(now)} now")
     period = parse_period(first, last, now, default=default, day=date, may_be_future=True)
     if period.begin > now:
-        raise InvalidPeriod(f"{iso(period.begin)} is in the future: it is {iso(now)} now")
+        raise InvalidPeriod(f"--from {iso(period.begin)} is in the future: it is {iso(now)} now")
     return Period(exchange, symbols, period.begin_us, period.end_us)
