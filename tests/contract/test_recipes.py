@@ -240,13 +240,28 @@ def test_volumes_in_toman_and_in_dollars(recording: Store) -> None:
     assert rows["USDTTMN"]["dollars"] == pytest.approx(sum(map(amount, USDT)))
 
 
-def test_exported_files_in_pandas(recording: Store) -> None:
+def test_exported_files_in_pandas_polars_and_duckdb(recording: Store) -> None:
     (line,) = re.findall(r"^\.venv/bin/radar (export .*)$", PAGE, re.MULTILINE)
     subprocess.run(radar(*shlex.split(line)), capture_output=True, check=True, env=os.environ)
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    volumes = [sum(amount(each) for each in USDT if hour(each) == n) for n in range(4)]
+    values = [
+        sum(float(each.price) * amount(each) for each in USDT if hour(each) == n) for n in range(4)
+    ]
+    programs = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    pandas, polars, duckdb = (executed(program) for program in programs)
+    assert len(pandas["trades"]) == len(USDT)
+    assert pandas["volumes"].sum() == pytest.approx(sum(volumes))
+    first = pandas["candles"].iloc[0]
+    assert first["open"] == first["close"] == float(USDT[0].price)
+    by_hour = zip(volumes, values, strict=True)
+    wanted = [pytest.approx((volume, value / volume)) for volume, value in by_hour]
+    hours = polars["hours"].sort("event_time")
+    assert hours.select("volume", "vwap").rows() == wanted
+    assert [row[3:] for row in duckdb["hours"]] == wanted
+    assert {row[:2] for row in duckdb["hours"]} == {("wallex", "USDTTMN")}
+
+
+def executed(program: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(program, names)
-    assert len(names["trades"]) == len(USDT)
-    assert names["volumes"].sum() == pytest.approx(sum(map(amount, USDT)))
-    first = names["candles"].iloc[0]
-    assert first["open"] == first["close"] == float(USDT[0].price)
+    return names

@@ -122,7 +122,8 @@ def market_names(incomplete: str) -> list[str]:
     except RadarError:
         return []
     names = [json.loads(line)[0] for line in answer.splitlines()]
-    return [name for name in names if name.lower().startswith(incomplete.lower())]
+    before, comma, begun = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in names if name.lower().startswith(begun.lower())]
 
 
 def confirm(question: str) -> None:
