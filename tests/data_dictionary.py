@@ -73,7 +73,7 @@ def _relation(store: Store, name: str, kind: str) -> Iterator[str]:
             yield f"| `{each}` | `{type_}` |"
         yield ""
         yield "```sql"
-        yield f"SELECT * FROM {dictionary.call(name)}"
+        yield dictionary.example(name)
         yield "```"
     yield ""
     yield "| column | type | null | unit | meaning | example |"

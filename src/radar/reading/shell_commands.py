@@ -19,7 +19,7 @@ HELP = (
     "",
     "A statement ends with a semicolon, and may take several lines. Tab completes words, arrows",
     "find earlier statements. Ctrl-C cancels. Times are UTC; exact decimals are kept.",
-    "Start with: SELECT * FROM markets LIMIT 10;",
+    f"Start with: {queries.EXAMPLE};",
     "docs/queries.md explains the views, docs/recipes.md has longer examples.",
 )
 _COMMAND = re.compile(r"\s*(\\d|\\\?|\\h|help)(?:\s+(\S+?))?\s*;?\s*", re.IGNORECASE)
@@ -117,4 +117,4 @@ def _describe(name: str, kinds: dict[str, str], ask: Ask) -> Iterator[str]:
         unit = f" [{found.unit}]" if found and found.unit else ""
         meaning = f"{found.meaning}{unit}" if found else ""
         yield f"  {column:{widths[0]}}  {kind:{min(widths[1], 40)}}  {meaning}".rstrip()
-    yield f"example: SELECT * FROM {dictionary.call(name)} LIMIT 10;"
+    yield f"example: {dictionary.example(name)} LIMIT 10;"

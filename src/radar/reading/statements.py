@@ -148,11 +148,14 @@ def explain(words: str, sql: str) -> str:
     if not_set := _NOT_SET.search(words):
         missing = not_set[1]
         if missing in schema.parameters(sql):
-            return f"the query needs a value of {missing}: add --param {missing}=VALUE"
+            return (
+                f"the query needs a value of {missing}: add --param {missing}=VALUE,"
+                f" or {missing}=… in Python"
+            )
         for name in _CALL.findall(sql):
             if name in views and missing in dictionary.parameters(name):
-                return f"{name} needs {missing}: SELECT * FROM {dictionary.call(name)}"
+                return f"{name} needs {missing}: {dictionary.example(name)}"
     for name in _SOURCE.findall(sql):
         if name in views:
-            return f"{name} needs parameters: SELECT * FROM {dictionary.call(name)}"
+            return f"{name} needs parameters: {dictionary.example(name)}"
     return words

@@ -545,6 +545,11 @@ def call(name: str) -> str:
     return f"{name}({', '.join(f'{key} = {value}' for key, value in found.arguments.items())})"
 
 
+def example(name: str) -> str:
+    """Return a query of a table or view, with values for all its parameters."""
+    return f"SELECT * FROM {call(name)}"
+
+
 def parameters(name: str) -> dict[str, str]:
     """Return the parameters of a view with their types; empty: it has none."""
     found = schema.parameters(schema.newest().views.get(name, ""))
