@@ -13,6 +13,7 @@ from chdb_server.statement import StatementKind, classify, may_destroy
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.reading import recorded
+from radar.reading.statements import explain
 from radar.settings import Settings
 from radar.text import clickhouse_words, host_port
 
@@ -133,7 +134,7 @@ def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
         ) -> Iterator[bytes]:
             return store.stream(text, name, values, {**always, **(settings or {})})
 
-        with _clear_words():
+        with _clear_words(sql):
             text, name = _prepare(sql, output_format)
             _check_called(
                 sql, parameters, lambda each, values: b"".join(stream(each, _ROWS, values))
@@ -163,7 +164,7 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
             parameters: Mapping[str, str] | None = None,
             settings: Mapping[str, str] | None = None,
         ) -> Iterator[bytes]:
-            with _clear_words():
+            with _clear_words(sql):
                 text = _prepare(sql, output_format)[0]
                 _check_called(
                     sql, parameters, lambda each, values: direct(each, _ROWS, values, None)
@@ -179,6 +180,8 @@ def _check_called(
     answer: Callable[[str, Mapping[str, str]], bytes],
 ) -> None:
     """Refuse a view of one market that is called with a market without records."""
+    if sql.lstrip()[:8].upper() == "DESCRIBE":
+        return
     symbols = recorded.called_markets(sql, dict(parameters or {}))
     recorded.check_markets(
         lambda each, values: [json.loads(line) for line in answer(each, values).splitlines()],
@@ -217,7 +220,7 @@ def _embedded(path: Path, database: str, *, read_only: bool) -> Iterator[Callabl
 
 
 @contextmanager
-def _clear_words() -> Iterator[None]:
+def _clear_words(sql: str) -> Iterator[None]:
     try:
         yield
     except (QueryFailed, Rejected) as error:
@@ -225,7 +228,7 @@ def _clear_words() -> Iterator[None]:
         words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
         if words.endswith("(READONLY)"):
             words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"
-        raise QueryFailed(words) from error
+        raise QueryFailed(explain(words, sql)) from error
 
 
 def _newest_data(settings: Settings) -> Path | None:
