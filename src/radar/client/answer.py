@@ -184,7 +184,8 @@ def _stream(chunks: Iterable[bytes]) -> Any:
     if pipe.is_empty:
         raise QueryFailed("the statement has no answer")
     with _complete():
-        return arrow.ipc.open_stream(pipe)
+        # pyarrow takes a short read for the end of the answer.
+        return arrow.ipc.open_stream(io.BufferedReader(pipe))
 
 
 def _batches(streams: Iterable[Any]) -> "Iterator[pyarrow.RecordBatch]":

@@ -149,6 +149,8 @@ def values_of(sql: str, parameters: Mapping[str, object], now: datetime) -> dict
 def _text(name: str, value: object, type_: str, now: datetime) -> str:
     if type_ in ("Date", "Date32"):
         return f"{moment_of(name, value, now):%Y-%m-%d}"
+    if type_ in ("DateTime", "DateTime32"):
+        return f"{moment_of(name, value, now):%Y-%m-%d %H:%M:%S}"
     if type_.startswith("DateTime") or isinstance(value, date | timedelta):
         return utc_text(name, value, now)
     if isinstance(value, str):

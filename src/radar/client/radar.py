@@ -436,7 +436,7 @@ class Radar:
     def query(self, sql: str, **parameters: object) -> Answer:
         """Run any query at once, and return its rows, which are in memory.
 
-        Enums, such as `side`, are text. With `floats`, decimals are doubles.
+        Enums, such as `side`, are text. With `Radar(floats=True)`, decimals are doubles.
 
         Args:
             sql: The query, with placeholders as in `WHERE symbol = {symbol:String}`, or for a list
@@ -537,7 +537,7 @@ class Radar:
         return Answer(about, parts)
 
     def _with_plain_columns(self, sql: str, texts: Mapping[str, str]) -> str:
-        """Return a query whose enums are text, and whose decimals are doubles with `floats`."""
+        """Return a query whose enums are text and whose times are times."""
         try:
             statement = classify(sql.encode())
         except Rejected:
@@ -551,14 +551,8 @@ class Radar:
                 columns = list(_rows_of(asking)(queries.described(text), dict(texts)))
         except QueryFailed:
             return sql  # the error of the query itself is the clearer one
-        kinds = {"Enum": "toString"} | ({"Decimal": "toFloat64"} if self._floats else {})
-        functions = {
-            str(name): function
-            for name, type_, *_ in columns
-            for kind, function in kinds.items()
-            if str(type_).removeprefix("LowCardinality(").removeprefix("Nullable(").startswith(kind)
-        }
-        return queries.replaced(text, functions) if functions else sql
+        types = {str(name): str(type_) for name, type_, *_ in columns}
+        return queries.with_plain_columns(text, types, floats=self._floats)
 
 
 def _check_options(options: Mapping[str, object]) -> None:

@@ -231,7 +231,12 @@ ORDER BY quote, toFloat64(quote_volume_24h) DESC, source, symbol
 
 
 def _decimals(floats: bool, *names: str) -> list[str]:
-    return [f"toFloat64({name}) AS {name}" if floats else name for name in names]
+    return [f"{_as_double(name)} AS {name}" if floats else name for name in names]
+
+
+def _as_double(name: str) -> str:
+    """Return the nearest double of a decimal: toFloat64 alone makes 31700.000000000004 of 31700."""
+    return f"toFloat64(toInt256({name})) + toFloat64({name} - trunc({name}))"
 
 
 def described(sql: str) -> str:
@@ -239,12 +244,27 @@ def described(sql: str) -> str:
     return f"DESCRIBE TABLE (\n{sql}\n)"
 
 
-def replaced(sql: str, functions: Mapping[str, str]) -> str:
-    """Return a query with functions applied to some of its columns, by their names."""
-    changes = ", ".join(
-        f"{function}({_quoted(name)}) AS {_quoted(name)}" for name, function in functions.items()
-    )
-    return f"SELECT * REPLACE ({changes}) FROM (\n{sql}\n)"
+def with_plain_columns(sql: str, types: Mapping[str, str], *, floats: bool) -> str:
+    """Return a query whose columns every reader of Arrow understands.
+
+    Enums and times in whole seconds would be plain numbers.
+
+    Args:
+        sql: The query.
+        types: The types of its columns, by name.
+        floats: Decimals become doubles.
+    """
+    changes = []
+    for name, type_ in types.items():
+        column = _quoted(name)
+        plain = type_.removeprefix("LowCardinality(").removeprefix("Nullable(")
+        if plain.startswith("Enum"):
+            changes.append(f"toString({column}) AS {column}")
+        elif plain.startswith("DateTime") and not plain.startswith("DateTime64"):
+            changes.append(f"toDateTime64({column}, 3) AS {column}")
+        elif plain.startswith("Decimal") and floats:
+            changes.append(f"{_as_double(column)} AS {column}")
+    return f"SELECT * REPLACE ({', '.join(changes)}) FROM (\n{sql}\n)" if changes else sql
 
 
 def _quoted(name: str) -> str:
