@@ -8,6 +8,7 @@ Sources: chDB's docstrings of `connect`, `send_insert`; ClickHouse documentation
 statement", "KILL statement", "Server settings", "INTO OUTFILE clause".
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
@@ -35,6 +36,8 @@ _SERVER_LIKE = {
 }
 # With this the engine itself refuses every statement that writes, or that changes this setting.
 _READ_ONLY = b"SET readonly = 2"
+# ClickHouse reads values of these types as literals, and other values as escaped text.
+_COMPOSITE = re.compile(r"\{\s*(\w+)\s*:\s*(?:Array|Tuple|Map)\b")
 MAX_CHECKED = 256
 MAX_CHECKED_BYTES = 16 * 1024
 _FORMAT_QUERY = b"SELECT formatQuery(unhex({sql:String}))"
@@ -306,7 +309,7 @@ class AskDirectly(Protocol):
     Args:
         sql: Any ClickHouse SQL; a FORMAT clause in it wins over `output_format`.
         output_format: Name of a ClickHouse output format.
-        parameters: Values of `{name:Type}` placeholders.
+        parameters: Values of `{name:Type}` placeholders; of an array, tuple or map its literal.
         settings: Settings of ClickHouse for this statement.
 
     Raises:
@@ -351,7 +354,11 @@ def open_directly(
         engine.check(sql.encode(), classify(sql.encode()).kind, read_only=read_only)
         with engine.handle("read only" if read_only else "write") as handle:
             handle.prepare(settings or {}, database)
-            escaped = {name: _escape(value) for name, value in (parameters or {}).items()}
+            literals = set(_COMPOSITE.findall(sql))
+            escaped = {
+                name: value if name in literals else _escape(value)
+                for name, value in (parameters or {}).items()
+            }
             return handle.query(sql.encode(), output_format, escaped)[0]
 
     try:

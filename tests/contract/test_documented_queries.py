@@ -14,10 +14,10 @@ import pytest
 
 from market_data import insert, side, trade
 from radar.codec import message_format
-from radar.datasets import BOOK_UPDATES, DEPTH, EXCHANGE_CANDLES, TRADES, WATCHES
+from radar.datasets import BOOK_UPDATES, DEPTH, EXCHANGE_CANDLES, GAPS, TRADES, WATCHES
 from radar.producer.book_updates import BookChains
 from radar.reading.export import FORMATS
-from radar.records import BookSide, BookUpdate, ExchangeCandle, SessionReport
+from radar.records import BookSide, BookUpdate, ExchangeCandle, Gap, GapCause, SessionReport
 from radar.store import day_volumes
 from radar.store.client import Store
 from radar.store.day_volumes import DayVolumeRow
@@ -96,6 +96,12 @@ def market(store: Store) -> Store:
         received_at_us=now_us, both=90, alone=3,
     )  # fmt: skip
     insert(store, WATCHES, [message_format.encode_session(session)], "sessions")
+    gap = Gap(
+        source="binance", record_kind="trades", cause=GapCause.SILENT, symbols=("BTCUSDT",),
+        began_at_us=now_us - 40_000_000, ended_at_us=now_us - 30_000_000, repaired=True,
+        received_at_us=now_us,
+    )  # fmt: skip
+    insert(store, GAPS, [message_format.encode_gap(gap)], "gaps")
     begin_us = now_us // day_us * day_us
     proof = ProofRow(
         "binance", "trades", "BTCUSDT", begin_us // 1_000_000, [begin_us], [begin_us + 1],
@@ -123,9 +129,8 @@ def test_documented_program_has_answers(program: str, market: Store) -> None:
     password.touch(0o600)
     password.write_text("any, because the test's database needs none")
     place = os.environ["CLICKHOUSE_PORT"], os.environ["CLICKHOUSE_DB"]
-    program = program.replace("8123", place[0]).replace(
-        'database="radar"', f'database="{place[1]}"'
-    )
+    program = program.replace("8123", place[0]).replace("BTCTMN", "BTC_TMN")
+    program = program.replace('database="radar"', f'database="{place[1]}"')
     exec(program, names)
     tables = [value for value in names.values() if hasattr(value, "num_rows")]
     assert all(table.num_rows for table in tables)
@@ -155,7 +160,10 @@ def test_every_view_is_documented(store: Store) -> None:
 def test_every_column_of_a_view_is_documented(store: Store) -> None:
     rows = store.rows(
         "SELECT DISTINCT name FROM system.columns WHERE database = currentDatabase()"
-        " AND table IN ('candles', 'vwap', 'usdt_tmn', 'markets_at', 'book_depth_at')"
+        " AND table IN ('candles', 'vwap', 'usdt_tmn', 'markets_at', 'book_depth_at', 'coverage',"
+        " 'covered_candles', 'effective_spreads', 'interval_coverage', 'local_candles',"
+        " 'mid_prices', 'order_flow', 'realised_volatility', 'symbol_gaps', 'trades_with_book',"
+        " 'volume_profile')"
     )
     words = set(re.findall(r"\w+", PAGES["docs/queries.md"]))
     assert [name for (name,) in rows if name not in words] == []

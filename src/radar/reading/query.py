@@ -75,11 +75,16 @@ def opened(
     Raises:
         StoreUnavailable: No server runs and there is no embedded data.
     """
-    host, port = settings.clickhouse_host, settings.clickhouse_port
-    if not addresses.answers(host, port) and addresses.is_loopback(host):
+    if is_at_rest(settings):
         return _directly(settings, write=write)
     always = {"wait_end_of_query": "1"} if buffered else {}
     return _over_http(settings, always if write else always | _READ_ONLY)
+
+
+def is_at_rest(settings: Settings) -> bool:
+    """Return whether no server answers, so that the embedded data is read itself; blocks."""
+    host, port = settings.clickhouse_host, settings.clickhouse_port
+    return not addresses.answers(host, port) and addresses.is_loopback(host)
 
 
 def ask(
@@ -179,9 +184,10 @@ def _check_called(
     parameters: Mapping[str, str] | None,
     answer: Callable[[str, Mapping[str, str]], bytes],
 ) -> None:
-    """Refuse a view of one market that is called with a market without records."""
+    """Refuse views with a step of 0, and views of one market with a market without records."""
     if sql.lstrip()[:8].upper() == "DESCRIBE":
         return
+    recorded.check_steps(sql, parameters or {})
     symbols = recorded.called_markets(sql, dict(parameters or {}))
     recorded.check_markets(
         lambda each, values: [json.loads(line) for line in answer(each, values).splitlines()],
@@ -226,6 +232,9 @@ def _clear_words(sql: str) -> Iterator[None]:
     except (QueryFailed, Rejected) as error:
         # ClickHouse adds a page of words that could stand there instead.
         words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
+        if words.endswith("(FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)"):
+            # Words of a view of radar, followed by the expression.
+            words = words.partition(": while executing ")[0]
         if words.endswith("(READONLY)"):
             words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"
         raise QueryFailed(explain(words, sql)) from error

@@ -6,11 +6,11 @@ An empty answer must mean that no record exists, and never that a name was missp
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from radar.clock import utc_text
-from radar.errors import InvalidPeriod, UnknownMarket
+from radar.errors import InvalidPeriod, QueryFailed, UnknownMarket
 from radar.store.queries import reading as queries
 
 Ask = Callable[[str, dict[str, str]], Iterable[Sequence[object]]]
@@ -24,10 +24,14 @@ DATED_AHEAD = timedelta(days=1)  # of records; the exchange's clock may be wrong
 
 # A view with parameters, called with the name of a market.
 _CALL = re.compile(
-    r"\b(?:order_book_at|book_depth_at|market_candles)\s*\([^()]*?"
+    r"\b(?:order_book_at|book_depth_at|market_candles|market_daily_candles|mid_prices"
+    r"|trades_with_book|effective_spreads)\s*\([^()]*?"
     r"\bsymbol\s*=\s*(?:'((?:[^'\\]|'')*)'|\{(\w+):)",
     re.IGNORECASE,
 )
+
+# A parameter of a view that divides time or prices.
+_STEP = re.compile(r"\b(interval_s|sample_s|price_step)\s*=\s*(?:'?([0-9.]+)\b|\{(\w+):)")
 
 
 def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
@@ -134,6 +138,24 @@ def _newest(ask: Ask) -> datetime:
 
 def _text(moment: datetime) -> str:
     return utc_text(moment.timestamp())
+
+
+def check_steps(sql: str, parameters: Mapping[str, str]) -> None:
+    """Refuse a view with an interval, a sample or a price step of 0.
+
+    ClickHouse would answer with an error of a function, and the text of the view.
+
+    Args:
+        sql: The statement.
+        parameters: Values of its `{name:Type}` placeholders.
+
+    Raises:
+        QueryFailed: A step is 0.
+    """
+    for name, literal, placeholder in _STEP.findall(sql):
+        text = parameters.get(placeholder, "") if placeholder else literal
+        if text and not text.strip("0."):
+            raise QueryFailed(f"{name} is 0: give a number above 0")
 
 
 def called_markets(sql: str, parameters: dict[str, str]) -> list[str]:

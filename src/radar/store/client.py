@@ -1,5 +1,6 @@
 """The only module that talks to ClickHouse, over HTTP."""
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -41,6 +42,20 @@ _INSERT_SETTINGS: dict[str, Any] = {
     # A block of trades may hold old ones from many partitions (recent trades of quiet markets).
     "max_partitions_per_insert_block": 0,
 }
+
+
+# ClickHouse reads values of these types as literals, and other values as escaped text.
+_COMPOSITE = re.compile(r"\{\s*(\w+)\s*:\s*(?:Array|Tuple|Map)\b")
+
+
+class _Literal:
+    """A value that is sent as it is: the client library escapes only texts."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
@@ -230,17 +245,20 @@ class Store:
         Args:
             sql: The statement.
             output_format: A ClickHouse format; None for statements that name one or have no answer.
-            parameters: Values of `{name:Type}` placeholders.
+            parameters: Values of `{name:Type}` placeholders; of an array, tuple or map its literal.
             settings: Settings of ClickHouse for this statement.
 
         Raises:
             StoreUnavailable: The server does not answer, or its answer breaks off.
             QueryFailed: The server refuses the query.
         """
+        literals = set(_COMPOSITE.findall(sql))
+        values = {
+            name: _Literal(value) if name in literals else value
+            for name, value in (parameters or {}).items()
+        }
         answer = self._ask(
-            lambda client: client.raw_stream(
-                sql, dict(parameters or {}), dict(settings or {}), fmt=output_format
-            )
+            lambda client: client.raw_stream(sql, values, dict(settings or {}), fmt=output_format)
         )
         with answer:
             while chunk := self._read(answer):

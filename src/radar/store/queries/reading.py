@@ -1,46 +1,9 @@
-"""Queries of the Python client, the shell and the completion of market names.
+"""Queries that look for markets, of rebuilt books, of the shell and of completion.
 
 Here a market is named by `exchange:symbol`, or by its symbol alone: `USDTTMN`.
 """
 
 NAME = "concat(source, ':', symbol)"
-_OF = "({source:String} = '' OR source = {source:String})"
-_CHOSEN = (
-    f"{_OF} AND ({{symbol:String}} = '' OR symbol = {{symbol:String}})"
-    " AND ({base:String} = '' OR base = {base:String} AND quote = {quote:String})"
-)
-
-TRADES = f"""
-SELECT toString(trade_id) AS trade_id, source, symbol, base, quote, toString(side) AS side, price,
-    base_amount, quote_amount, event_time, received_at, native_id, native_sequence, event_time_us
-FROM trades
-WHERE {_CHOSEN}
-    AND event_time >= {{start:DateTime64(6, 'UTC')}} AND event_time < {{end:DateTime64(6, 'UTC')}}
-ORDER BY event_time_us, monotonic_at, trade_id
-"""
-
-CANDLES = f"""
-SELECT source, symbol, toDateTime64(open_time, 3, 'UTC') AS open_time, open, high, low, close,
-    volume, quote_volume, vwap, trades
-FROM candles(interval_s = {{interval_s:UInt32}}, start = {{start:DateTime64(3, 'UTC')}},
-    end = {{end:DateTime64(3, 'UTC')}})
-WHERE {_OF} AND symbol = {{symbol:String}}
-ORDER BY source, open_time
-"""
-
-_BOOK_SIDE = """
-SELECT source, symbol, '{side}' AS side, toUInt16(level) AS level, price, quantity,
-    {side}_received_at AS received_at
-FROM order_book_at(symbol = {{symbol:String}}, at = {{at:DateTime64(6, 'UTC')}})
-ARRAY JOIN {side}_prices AS price, {side}_quantities AS quantity,
-    arrayEnumerate({side}_prices) AS level
-WHERE ({{source:String}} = '' OR source = {{source:String}})
-"""
-ORDER_BOOK = (
-    f"SELECT * FROM ({_BOOK_SIDE.format(side='bid')} UNION ALL {_BOOK_SIDE.format(side='ask')})"
-    " ORDER BY source, side DESC, level"
-)
-
 REBUILT_BOOK = """
 SELECT exchange AS source, symbol, side,
     toUInt32(row_number() OVER (PARTITION BY side ORDER BY if(side = 'bid', -price, price)))
