@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from radar.status.judgement import SILENT_S
 from radar.store.client import Store
 from radar.store.queries import moments as queries
 from radar.ui.web import markets
@@ -236,6 +237,7 @@ class Recorded(Struct, frozen=True):
     gaps: list[MarketGap]  # newest first
     more: bool  # there are more gaps than these
     day: dict[str, CoveredDay]  # by dataset: the coverage of one day
+    silent_s: float  # a book without a snapshot for so long is old
 
 
 def recorded(
@@ -252,4 +254,5 @@ def recorded(
         [MarketGap(*row) for row in rows[:MAX_GAPS]],
         len(rows) > MAX_GAPS,
         covered_day(store, market, at_s),
+        SILENT_S,
     )

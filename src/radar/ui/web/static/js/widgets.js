@@ -19,6 +19,13 @@ const ICONS = {
   close: "m6 6 12 12M18 6 6 18",
   copy: "M9 9h10v11H9zM5 15V4h10",
   check: "m5 12 5 5 9-10",
+  clock: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 8v4l3 2",
+  play: "M8 5v14l11-7Z",
+  pause: "M8 5v14M16 5v14",
+  second_back: "M15 6 9 12l6 6",
+  second_on: "m9 6 6 6-6 6",
+  candle_back: "m18 6-6 6 6 6M11 6l-6 6 6 6",
+  candle_on: "m6 6 6 6-6 6M13 6l6 6-6 6",
   warning: "M12 4 2.500 20h19ZM12 10v4m0 3v.100",
 };
 
