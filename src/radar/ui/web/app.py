@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
@@ -40,7 +40,7 @@ from radar.text import host_port, is_printable, printable
 from radar.ui.web import address, markets, moments, page_subjects, quality
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
-from radar.ui.web.live import EventStream, Hub, TooManyViewers
+from radar.ui.web.live import EventStream, Hub, Subject, TooManyViewers, encode
 from radar.ui.web.markets import Grid, MarketTicker, NoSuchMarket
 from radar.ui.web.reader import Reader, Threads
 
@@ -51,6 +51,7 @@ _COVERAGE_FRESH_S = 15.0
 _NAMES_FRESH_S = 60.0
 MAX_TIME_S = 4_102_444_800  # the year 2100; the times of ClickHouse end some time later
 MAX_SYMBOL_CHARACTERS = 100
+MAX_FOLLOWED = 40  # pages of one stream: the tabs of a browser
 
 _STATUS = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -225,7 +226,7 @@ class Dashboard:
         )
 
     async def _recorded(self, request: Request) -> Response:
-        now_s = time.time()
+        now_s = math.ceil(time.time())  # so that equal queries can be shared
         from_s = _time(request, "from_s", now_s - markets.DAY_S)
         to_s = _time(request, "to_s", now_s + page_subjects.AHEAD_S)
         at_s = _time(request, "at_s", now_s)
@@ -273,22 +274,50 @@ class Dashboard:
     async def _letters(self, _: Request) -> Response:
         return _json({"letters": (await self._sampler.latest()).letters})
 
-    async def _live(self, request: Request) -> ASGIApp:
+    async def _live(self, request: Request) -> EventStream:
+        client = request.client.host if request.client else ""
+        followed = request.query_params.getlist("follow")
+        if not followed:
+            subjects = await self._subjects(request)
+            return EventStream(self._hub, subjects, client)
+        if len(followed) > MAX_FOLLOWED:
+            raise InvalidRequest(f"one stream follows at most {MAX_FOLLOWED} pages")
+        named: dict[Hashable, tuple[Subject[Any], list[str]]] = {}
+        refused = b""
+        for n, query in enumerate(followed):
+            of_page = Request({**request.scope, "query_string": query.encode()})
+            try:
+                for subject in await self._subjects(of_page):
+                    named.setdefault(subject.key, (subject, []))[1].append(str(n))
+            except (InvalidRequest, NoSuchMarket) as error:  # the other pages are right
+                refused += b"id: %d\n" % n + encode("refused", {"text": str(error)})
+        return EventStream(
+            self._hub,
+            [subject for subject, _ in named.values()],
+            client,
+            [",".join(names) for _, names in named.values()],
+            refused,
+        )
+
+    async def _subjects(self, request: Request) -> list[Subject[Any]]:
+        """Return what the page of a request follows."""
+        pulse = page_subjects.pulse(self._sampler)
         match request.query_params.get("page", ""):
             case "markets":
-                subjects = page_subjects.all_markets(self._reader)
+                return [*page_subjects.all_markets(self._reader), pulse]
             case "market":
                 grid = _grid(request)
                 market = await self._market(request)
                 await self._reader.shared(
                     "exists", lambda store: markets.must_exist(store, market), key=market
                 )
-                subjects = page_subjects.one_market(self._reader, market, grid)
+                return [*page_subjects.one_market(self._reader, market, grid), pulse]
             case "pipeline":
-                subjects = page_subjects.pipeline(self._sampler)
+                return [*page_subjects.pipeline(self._sampler), pulse]
+            case "pulse":
+                return [pulse]
             case _:
-                raise InvalidRequest("page must be markets, market or pipeline")
-        return EventStream(self._hub, subjects, request.client.host if request.client else "")
+                raise InvalidRequest("page must be markets, market, pipeline or pulse")
 
     async def _market(self, request: Request) -> MarketTicker:
         """Return the market that a request names: EXCHANGE:SYMBOL, or a symbol of one exchange."""

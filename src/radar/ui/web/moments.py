@@ -104,7 +104,8 @@ def candles_at(
     markets.check_grid(grid)
     begin_s = _begin_s(store, grid, at_s)
     growing = _grown(store, market, grid, at_s, at_s, _US, first_step=-1)
-    whole = _whole_before(store, market, grid, begin_s, count - 1) if count > 1 else []
+    left = count - len(growing)
+    whole = _whole_before(store, market, grid, begin_s, left) if left else []
     return [*whole, *(candle for _, candle in growing)]
 
 

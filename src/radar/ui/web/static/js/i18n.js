@@ -135,6 +135,9 @@ export const MESSAGES = {
     count_markets_1: "1 market",
     made_with: "Charts: TradingView Lightweight Charts™, Copyright © TradingView, Inc.",
 
+    still: "No new data", still_mark: "{dataset}: nothing new for {age}", silent: "No data",
+    silent_banner: "{dataset}: no new row for {age}. What you see is old.",
+    database_banner: "ClickHouse has not answered for {age}. What you see may be old.",
     past: "The past", time_travel: "Time travel", moment: "Moment", show_moment: "Show",
     see_past: "See an earlier moment: choose it here, or click a candle.",
     back_to_now: "Back to now", play: "Play", pause: "Pause", speed: "Speed",
@@ -285,6 +288,9 @@ export const MESSAGES = {
     keys_interval: "شمع‌های کوتاه‌تر، بلندتر",
     made_with: "نمودارها: TradingView Lightweight Charts™، حق نشر © TradingView, Inc.",
 
+    still: "دادهٔ تازه‌ای نیست", still_mark: "{dataset}: {age} بدون دادهٔ تازه", silent: "بدون داده",
+    silent_banner: "{dataset}: {age} است که ردیف تازه‌ای نیست. آنچه می‌بینید قدیمی است.",
+    database_banner: "{age} است که ClickHouse پاسخ نمی‌دهد. شاید آنچه می‌بینید قدیمی باشد.",
     past: "گذشته", time_travel: "سفر در زمان", moment: "زمان", show_moment: "نمایش",
     see_past: "دیدن گذشته: زمان را اینجا انتخاب کنید یا روی یک شمع بزنید.",
     back_to_now: "بازگشت به اکنون", play: "پخش", pause: "مکث", speed: "سرعت",

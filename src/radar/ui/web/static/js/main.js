@@ -3,9 +3,10 @@
 import { html, render, useEffect, useRef, useState } from "../vendor/htm-preact/htm-preact.js";
 import { get, whenReachable } from "./api.js";
 import { useCell } from "./cells.js";
-import { second } from "./clock.js";
+import { second, serverNow } from "./clock.js";
 import { onKey } from "./keys.js";
 import { status } from "./live.js";
+import { liveness } from "./liveness.js";
 import { route } from "./navigation.js";
 import { Markets } from "./pages/markets.js";
 import { followSystemTheme, kept, setLanguage, setTheme, ui } from "./prefs.js";
@@ -29,31 +30,35 @@ function tabAddress(page) {
   return address({ page, symbol: page === "market" ? kept("market", FALLBACK_MARKET) : "" });
 }
 
-function Connection() {
-  const { t, f } = useCell(ui);
+function useLiveness() {
   const now = useCell(status);
   useCell(second);
-  const quiet_s = (Date.now() - now.at_ms) / 1000;
-  if (now.state === "idle") return null;
-  const state = now.state === "live" && quiet_s > now.quiet_s ? "stale" : now.state;
-  return html`<span class="connection" data-state=${state} role="status" title=${t("live_title", { age: f.ago(quiet_s) })}>
-    <i class="dot" /><span>${t(state)}</span>
+  return now.state === "idle" ? null : { ...liveness(now, Date.now(), serverNow()), quiet_s: (Date.now() - now.at_ms) / 1000 };
+}
+
+/** What a banner or a mark names, in words. */
+function worded({ age, dataset, text }, { t, f }) {
+  return { age: f.duration(age ?? NaN), dataset: dataset && t(`dataset_${dataset}`), text };
+}
+
+function Connection() {
+  const look = useCell(ui);
+  const { t, f } = look;
+  const found = useLiveness();
+  if (!found) return null;
+  const { state, values, quiet_s } = found;
+  const words = t(state === "still" ? "still_mark" : state, worded(values, look));
+  return html`<span class="connection" data-state=${state} title=${t("live_title", { age: f.ago(quiet_s) })}>
+    <i class="dot" /><span>${words}</span><span class="visually-hidden" role="status">${t(state)}</span>
   </span>`;
 }
 
 function Banner() {
-  const { t, f } = useCell(ui);
-  const now = useCell(status);
-  useCell(second);
-  if (now.state === "idle") return null;
-  const quiet_s = (Date.now() - now.at_ms) / 1000;
-  const age = f.duration(Math.max(1, quiet_s));
-  let text = "";
-  if (now.state === "lost") text = t("lost_banner", { age });
-  else if (now.problem) text = t("problem_banner", { text: now.problem });
-  else if (quiet_s > now.quiet_s) text = t("stale_banner", { age });
+  const look = useCell(ui);
+  const found = useLiveness();
+  if (!found?.banner) return null;
   // Not announced: its age changes every second. The state beside the pages' names is.
-  return text && html`<div class="banner" data-state=${now.state}>${text}</div>`;
+  return html`<div class="banner" data-state=${found.state}>${look.t(found.banner, worded(found.values, look))}</div>`;
 }
 
 const KEYS = [

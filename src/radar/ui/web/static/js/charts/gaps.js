@@ -36,9 +36,12 @@ export class GapBands {
   /** The pixels from which to which a gap reaches. */
   reach(gap) {
     const scale = this.chart.timeScale();
-    const left = scale.logicalToCoordinate(this.placeOf(gap.began_at_s));
-    const right = scale.logicalToCoordinate(this.placeOf(gap.ended_at_s));
-    return left === null || right === null ? null : [left, Math.max(right, left + LEAST_PX)];
+    const first = scale.logicalToCoordinate(0); // the library places whole bars only
+    if (first === null) return null;
+    const bar_px = scale.logicalToCoordinate(1) - first;
+    const left = first + this.placeOf(gap.began_at_s) * bar_px;
+    const right = first + this.placeOf(gap.ended_at_s) * bar_px;
+    return [left, Math.max(right, left + LEAST_PX)];
   }
 
   draw(target) {

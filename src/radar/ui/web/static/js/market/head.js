@@ -26,7 +26,9 @@ function Age({ at_s, model }) {
 /** How much of the day was recorded, with a way to the market's data quality. */
 function Coverage({ symbol, model }) {
   const { t, f } = useCell(ui);
-  const day = useCell(model.recorded)?.day?.trades;
+  const recorded = useCell(model.recorded);
+  const day = recorded?.day?.trades;
+  if (!recorded) return html`<span class="muted">–</span>`;
   if (!day) return html`<a class="link" href=${address({ page: "quality", symbol })}>${t("not_watched")}</a>`;
   const said = `${f.dayOf(day.day)}: ${t("watched")} ${f.share(day.watched_share)}, ${t("complete")} ${f.share(day.complete_share)}`;
   return html`<a class="link ${day.complete_level < 2 ? "is-open" : ""}" href=${address({ page: "quality", symbol })} title=${said}><${Num}>${f.share(day.complete_share)}<//></a>`;

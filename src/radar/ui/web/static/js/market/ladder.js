@@ -43,8 +43,9 @@ function OldBook({ model }) {
   const now_s = model.now();
   const gap = (recorded?.gaps ?? []).find((each) => each.dataset === "depth" && each.began_at_s <= now_s && each.ended_at_s > now_s);
   const age_s = at_s === null ? NaN : now_s - at_s;
+  if (!book) return null;
   if (!gap && !(age_s > (recorded?.silent_s ?? Infinity))) return null;
-  return html`<p class="old-book" role="note"><${Icon} name="warning" /><span>${t("old_book", { age: f.duration(age_s) })}${gap && html` ${gapText(gap, look)}`}</span></p>`;
+  return html`<p class="old-book" role="note"><${Icon} name="warning" /><span>${at_s === null ? t("no_book") : t("old_book", { age: f.duration(age_s) })}${gap && html` ${gapText(gap, look)}`}</span></p>`;
 }
 
 export function Ladder({ model, levels }) {

@@ -9,7 +9,9 @@ import { tapeRows } from "./tape_rows.js";
 /** What is said of a gap: when, why, and whether its trades were fetched. */
 export function gapText(gap, { t, f }) {
   const times = `${f.dateTime(gap.began_at_s)} – ${f.clock(gap.ended_at_s)}`;
-  return `${times}: ${t(`cause_${gap.cause}`)}, ${t(gap.repaired ? "fetched" : "not_fetched")}`;
+  const cause = `${times}: ${t(`cause_${gap.cause}`)}`;
+  if (gap.dataset !== "trades") return cause; // no exchange sends an old book again
+  return `${cause}${t("list_comma")}${t(gap.repaired ? "fetched" : "not_fetched")}`;
 }
 
 function Gap({ gap }) {
