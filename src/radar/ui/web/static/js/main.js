@@ -49,7 +49,7 @@ function Connection() {
   const { state, values, quiet_s } = found;
   const words = t(state === "still" ? "still_mark" : state, worded(values, look));
   return html`<span class="connection" data-state=${state} title=${t("live_title", { age: f.ago(quiet_s) })}>
-    <i class="dot" /><span>${words}</span><span class="visually-hidden" role="status">${t(state)}</span>
+    <i class="dot" /><span class="long" aria-hidden="true">${words}</span><span class="short" aria-hidden="true">${t(state)}</span><span class="visually-hidden" role="status">${t(state)}</span>
   </span>`;
 }
 
@@ -169,6 +169,7 @@ function App() {
         <button class="plain icon wide" aria-label=${t("help")} title=${t("help")} onClick=${() => setHelping(true)}><${Icon} name="help" /></button>
       </div>
     </header>
+    ${about?.simulated && html`<div class="strip">${t("simulated")}</div>`}
     <${Banner} />
     <main id="content" tabindex="-1" data-page=${page}>
       ${failed ? html`<${Failed} error=${{ status: 0 }} onRetry=${() => setRound((n) => n + 1)} />`

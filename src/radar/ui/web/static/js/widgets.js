@@ -195,17 +195,34 @@ export function useNarrow(width) {
   return narrow;
 }
 
-/** Ask for something when a part appears or `of` changes; returns {data, error, again}. */
-export function useAnswer(ask, of) {
-  const [answer, setAnswer] = useState({ data: null, error: null });
+/**
+ * Ask for something when a part appears or `of` changes, and again every `every_ms` while it is seen.
+ *
+ * @returns {data, error, at_ms: when the data came, again()}
+ */
+export function useAnswer(ask, of, every_ms = 0) {
+  const [answer, setAnswer] = useState({ data: null, error: null, at_ms: 0 });
   const [round, setRound] = useState(0);
+  const again = () => setRound((n) => n + 1);
   useEffect(() => {
     const aborter = new AbortController();
     ask(aborter.signal).then(
-      (data) => !aborter.signal.aborted && setAnswer({ data, error: null }),
-      (error) => !aborter.signal.aborted && setAnswer((now) => ({ data: now.data, error })),
+      (data) => !aborter.signal.aborted && setAnswer({ data, error: null, at_ms: Date.now() }),
+      (error) => !aborter.signal.aborted && setAnswer((now) => ({ ...now, error })),
     );
     return () => aborter.abort();
   }, [...of, round]);
-  return { ...answer, again: () => setRound((n) => n + 1) };
+  useEffect(() => {
+    if (!every_ms) return undefined;
+    const look = () => {
+      if (!document.hidden) again();
+    };
+    const timer = setInterval(look, every_ms);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", look);
+    };
+  }, [every_ms]);
+  return { ...answer, again };
 }

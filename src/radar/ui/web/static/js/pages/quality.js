@@ -1,10 +1,13 @@
 // Is the data complete: what was watched, which gaps there were, what could not be stored.
 
-import { html, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { get } from "../api.js";
 import { useCell } from "../cells.js";
+import { second } from "../clock.js";
 import { letterName, visible } from "../format.js";
+import { follow } from "../live.js";
 import { keep, kept, ui } from "../prefs.js";
+import { address } from "../route.js";
 import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
 const DAYS = [7, 14, 30];
@@ -13,6 +16,7 @@ const ROW_PX = 34;
 const STEPS = [0.9, 0.99, 0.999, 1]; // of the legend; the server tells each day's level
 const NAMED = 3;
 const FIRST_GAPS = 8;
+const EVERY_MS = 20000;
 
 const STATES = ["verified", "repaired", "unverifiable", "missing"];
 
@@ -45,7 +49,14 @@ function Kept({ retention: { days, first_day, goes_on } }) {
   return html`<span>${kept}${first_day && ` ${t("first_day_to_go", { day: f.dayOf(first_day), goes: f.dayOf(goes_on) })}`}</span>`;
 }
 
-function Coverage({ answer, days, setDays, narrow }) {
+/** Tell whether a market's name is the wanted one, which may lack the exchange or name it. */
+function isWanted(market, wanted) {
+  const bare = (name) => name.slice(name.indexOf(":") + 1);
+  if (!wanted) return true;
+  return market.includes(":") && wanted.includes(":") ? market === wanted : bare(market) === bare(wanted);
+}
+
+function Coverage({ answer, days, setDays, narrow, wanted }) {
   const look = useCell(ui);
   const { t, f } = look;
   const [dataset, setDataset] = useState(() => kept("coverage.dataset", "trades"));
@@ -54,7 +65,7 @@ function Coverage({ answer, days, setDays, narrow }) {
   const { data, error, again } = answer;
   const box = useRef(null);
   const rows = useMemo(() => {
-    const found = (data?.markets ?? []).filter((each) => each.dataset === dataset);
+    const found = (data?.markets ?? []).filter((each) => each.dataset === dataset && isWanted(each.market, wanted));
     const mean = ({ days: cells }) => {
       const known = cells.filter((each) => each !== null && each[share] !== null);
       return known.length ? known.reduce((total, each) => total + each[share], 0) / known.length : 2;
@@ -62,12 +73,12 @@ function Coverage({ answer, days, setDays, narrow }) {
     const keyed = found.map((row) => [order === "worst" ? mean(row) : 0, row]);
     keyed.sort(([a, x], [b, y]) => a - b || (x.market < y.market ? -1 : 1));
     return keyed.map(([, row]) => row);
-  }, [data, dataset, share, order]);
+  }, [data, dataset, share, order, wanted]);
   const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
   useLayoutEffect(() => {
     // The newest day is what people look for first.
     if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
-  }, [data, document.documentElement.dir]);
+  }, [data === null, days, document.documentElement.dir]);
   const shares = [["watched_share", t("watched")], ["complete_share", t("complete")], ["proven_share", t("proven")]];
 
   let content;
@@ -142,7 +153,7 @@ function Gaps({ answer, delivery }) {
         <td class="n"><bdi>${f.duration(gap.ended_at_s - gap.began_at_s)}</bdi></td>
         <td>${t(`dataset_${gap.dataset}`)}</td>
         <td>${t(`cause_${gap.cause}`)}</td>
-        <td class="wrap" title=${gap.markets.join(", ")}>${gap.markets.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
+        <td class="wrap" title=${gap.markets.join(", ")}>${gap.markets.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href=${address({ page: "market", symbol, at_s: Math.floor(gap.began_at_s) })} title=${t("see_moment")}><bdi>${symbol}</bdi></a>`)}
           ${gap.markets.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.markets.length - NAMED) })}</span>`}</td>
         <td>${gap.repaired ? html`<span class="is-good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="is-open"><i class="dot" />${t("not_repaired")}</span>`}</td>
       </tr>`)}</tbody>
@@ -200,18 +211,34 @@ function Summary({ summary, gaps, delivery, letters, days }) {
   </dl>`;
 }
 
-export function QualityPage() {
+/** When the page was asked for, and of which market it is. */
+function Asked({ answers, wanted }) {
+  const { t, f } = useCell(ui);
+  useCell(second);
+  const oldest_ms = Math.min(...answers.map(({ at_ms }) => at_ms));
+  const failed = answers.find(({ error, data }) => error && data);
+  return html`<p class="asked note">
+    ${wanted && html`<a class="chip" href="#/quality" aria-label=${t("all_markets_again")} title=${t("all_markets_again")}><bdi>${visible(wanted)}</bdi> ✕</a>
+      <a class="link" href=${address({ page: "market", symbol: wanted })}>${t("to_market")}</a>`}
+    <span>${oldest_ms > 0 && t("as_of_time", { time: f.dateTime(oldest_ms / 1000), age: f.ago((Date.now() - oldest_ms) / 1000) })}</span>
+    ${failed && html`<span class="down" role="alert">${failed.error.message || t("error_network")}</span>`}
+  </p>`;
+}
+
+export function QualityPage({ symbol: wanted }) {
   const { t } = useCell(ui);
   const narrow = useNarrow(760);
   const [days, setDays] = useState(7);
-  const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days]);
-  const gaps = useAnswer((signal) => get("gaps", { days }, signal), [days]);
-  const delivery = useAnswer((signal) => get("delivery-gaps", {}, signal), []);
-  const letters = useAnswer((signal) => get("letters", {}, signal), []);
+  const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days], EVERY_MS);
+  const gaps = useAnswer((signal) => get("gaps", { days, symbol: wanted }, signal), [days, wanted], EVERY_MS);
+  const delivery = useAnswer((signal) => get("delivery-gaps", {}, signal), [], EVERY_MS);
+  const letters = useAnswer((signal) => get("letters", {}, signal), [], EVERY_MS);
+  useEffect(() => follow({ page: "pulse" }, {}), []);
   return html`
     <h1 class="visually-hidden">${t("quality")}</h1>
+    <${Asked} answers=${[coverage, gaps, delivery, letters]} wanted=${wanted} />
     <${Summary} summary=${coverage.data?.summary} gaps=${gaps.data} delivery=${delivery.data?.delivery_gaps} letters=${letters.data?.letters} days=${days} />
     <${Gaps} answer=${gaps} delivery=${delivery} />
-    <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} />
+    <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} wanted=${wanted} />
     <${Letters} answer=${letters} />`;
 }
