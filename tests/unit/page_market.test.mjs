@@ -10,6 +10,9 @@ const { agreed, agreedCandle, merged } = await import(new URL("market/agreement.
 const { tapeRows } = await import(new URL("market/tape_rows.js", js));
 const { between, placeOf, timeAt, timesOf } = await import(new URL("charts/timeline.js", js));
 
+const { csvOf } = await import(new URL("market/csv.js", js));
+const { formatter } = await import(new URL("format.js", js));
+
 const AT_S = Date.parse("2026-11-20T09:31:07Z") / 1000;
 
 test("an address holds market, interval and moment, and is written as it is read", () => {
@@ -171,4 +174,15 @@ test("missing intervals keep their room on the axis", () => {
   assert.equal(timeAt(times, 60, 2), 120);
   assert.equal(timeAt(times, 60, 7), 420);
   assert.equal(timeAt(times, 60, -1), null);
+});
+
+test("candles are saved with their names and times in UTC", () => {
+  const candle = { time: AT_S - 7, open: 1, high: 2, low: 0.5, close: 1.5, volume: 3, quote_volume: 4, vwap: 1.25, trades: 7 };
+  assert.equal(csvOf([candle]), "open_time,open,high,low,close,volume,quote_volume,vwap,trades\n2026-11-20T09:31:00Z,1,2,0.5,1.5,3,4,1.25,7\n");
+});
+
+test("what rounds to zero has no sign", () => {
+  assert.equal(formatter("en").percent(-0.00001), "0.00%");
+  assert.equal(formatter("fa").percent(-0.00001), "۰٫۰۰٪");
+  assert.equal(formatter("en").percent(-0.0001), "−0.01%");
 });

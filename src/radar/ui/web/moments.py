@@ -35,7 +35,7 @@ _US = 1_000_000
 class Moment(Struct, frozen=True):
     """A market as it was known at a moment."""
 
-    at_s: float
+    moment_s: float
     market: MarketRow | None
     book: BookState
     trades: list[TradeRow]  # newest first

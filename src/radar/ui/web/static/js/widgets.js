@@ -26,6 +26,7 @@ const ICONS = {
   second_on: "m9 6 6 6-6 6",
   candle_back: "m18 6-6 6 6 6M11 6l-6 6 6 6",
   candle_on: "m6 6 6 6-6 6M13 6l6 6-6 6",
+  full: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   warning: "M12 4 2.500 20h19ZM12 10v4m0 3v.100",
 };
 
@@ -41,7 +42,8 @@ export function Num({ children, class: name = "", title }) {
 
 /** A change: sign, colour and arrow, so that colour alone says nothing. */
 export function Change({ value, f, decimals = 2 }) {
-  const trend = value > 0 ? "up" : value < 0 ? "down" : "flat";
+  const shown = Number(((value ?? 0) * 100).toFixed(decimals)); // what rounds to zero is no change
+  const trend = shown > 0 ? "up" : shown < 0 ? "down" : "flat";
   return html`<bdi class="num change ${trend}" dir="ltr">${f.percent(value, decimals, true)}</bdi>`;
 }
 

@@ -1,7 +1,7 @@
 // Candles with volume. Knows nothing of where they come from.
 
 import {
-  CandlestickSeries, HistogramSeries, TickMarkType, createChartEx, defaultHorzScaleBehavior,
+  CandlestickSeries, HistogramSeries, LineSeries, PriceScaleMode, TickMarkType, createChartEx, defaultHorzScaleBehavior,
 } from "../../vendor/lightweight-charts/lightweight-charts.js";
 import { TEHRAN_OFFSET_S } from "../format.js";
 import { FONT, colours, faded } from "./colours.js";
@@ -10,6 +10,9 @@ import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
 
 const MOST_TIMES = 30000;
 const MINUTE_S = 60;
+const SCALE_MODES = {
+  linear: PriceScaleMode.Normal, logarithmic: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage,
+};
 const OLDER_WHEN_LEFT = 40; // bars that are left before the first one
 const WEIGHT = { day: 50, month: 60, year: 70 };
 
@@ -51,6 +54,7 @@ export class CandleChart {
     const parts = (time_s) => this.f.parts(time_s - this.shift_s);
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
     this.bars = this.chart.addSeries(CandlestickSeries, {});
+    this.line = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 2, lastValueVisible: false, priceLineVisible: false });
     this.volumes = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "custom", formatter: (n) => this.f.compact(n) },
       lastValueVisible: false, priceLineVisible: false,
@@ -98,6 +102,22 @@ export class CandleChart {
     };
   }
 
+  /** Draw candles or a line of closes, on another scale of prices. */
+  lookLike({ style, scale }) {
+    const line = style === "line";
+    this.line.applyOptions({ visible: line });
+    const c = colours();
+    const shown = (colour) => (line ? "transparent" : colour);
+    this.bars.applyOptions({ upColor: shown(c.up), downColor: shown(c.down), wickUpColor: shown(c.up), wickDownColor: shown(c.down) });
+    this.chart.priceScale("right").applyOptions({ mode: SCALE_MODES[scale] });
+    this.styled = { style, scale };
+  }
+
+  /** Return a canvas with what is seen. */
+  picture() {
+    return this.chart.takeScreenshot(true);
+  }
+
   /** Write the beginning of an interval, as finely as it needs. */
   timeText(time_s) {
     if (this.interval_s >= 86400) return this.f.date(time_s);
@@ -113,12 +133,18 @@ export class CandleChart {
       upColor: c.up, downColor: c.down, wickUpColor: c.up, wickDownColor: c.down, borderVisible: false,
       priceFormat: { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) },
     });
+    this.line.applyOptions({ color: c.accent });
     this.colours = [faded(c.up, 0.4), faded(c.down, 0.4)];
+    if (this.styled) this.lookLike(this.styled);
     if (this.candles.length > 0) this.volumes.setData(this.filled((each) => this.volume(each)));
   }
 
   bar({ time, open, high, low, close }) {
     return { time: time + this.shift_s, open, high, low, close };
+  }
+
+  close({ time, close }) {
+    return { time: time + this.shift_s, value: close };
   }
 
   volume({ time, open, close, volume }) {
@@ -158,6 +184,7 @@ export class CandleChart {
   draw() {
     this.times = timesOf(this.candles, this.interval_s);
     this.bars.setData(this.filled((each) => this.bar(each)));
+    this.line.setData(this.filled((each) => this.close(each)));
     this.volumes.setData(this.filled((each) => this.volume(each)));
   }
 
@@ -234,6 +261,7 @@ export class CandleChart {
       if (late && same(this.candles[at], each)) continue;
       this.candles[at] = each;
       this.bars.update(this.bar(each), late);
+      this.line.update(this.close(each), late);
       this.volumes.update(this.volume(each), late);
     }
   }
@@ -244,11 +272,13 @@ export class CandleChart {
     for (const time_s of last ? between(last.time, candle.time, this.interval_s) : []) {
       this.times.push(time_s);
       this.bars.update(this.empty(time_s));
+      this.line.update(this.empty(time_s));
       this.volumes.update(this.empty(time_s));
     }
     this.candles.push(candle);
     this.times.push(candle.time);
     this.bars.update(this.bar(candle));
+    this.line.update(this.close(candle));
     this.volumes.update(this.volume(candle));
   }
 

@@ -9,6 +9,7 @@ import { INTERVALS_S } from "../route.js";
 import { Choice, Empty, Failed, Loading, Num } from "../widgets.js";
 import { agreedCandle } from "./agreement.js";
 import { gapText } from "./tape.js";
+import { ChartTools, SCALES, STYLES, chosen } from "./tools.js";
 
 const CANDLES = 500;
 const LISTED = 100; // candles in the table
@@ -68,6 +69,8 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   const [away, setAway] = useState(false);
   const [round, setRound] = useState(0);
   const [listed, setListed] = useState(null);
+  const [look, setLook] = useState(() => ({ style: chosen("chart.style", STYLES), scale: chosen("chart.scale", SCALES) }));
+  const card = useRef(null);
   const pick = useRef(onPick);
   pick.current = onPick;
 
@@ -143,18 +146,20 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
 
   useEffect(() => chart.current?.style({ f, decimals }), [theme, decimals]);
 
+  useEffect(() => chart.current?.lookLike(look), [look, symbol, interval_s, lang]);
+
   useEffect(() => {
     const gaps = (recorded?.gaps ?? []).filter((gap) => gap.dataset === "trades");
     chart.current?.showGaps(gaps.map((gap) => ({ ...gap, label: f.isolated(t(`cause_${gap.cause}`)) })));
   }, [recorded, lang, symbol, interval_s, state.count]);
 
   const names = lang === "fa" ? NAMES_FA : NAMES;
-  return html`<section class="card chart" aria-label=${t("candles")}>
+  return html`<section class="card chart" ref=${card} aria-label=${t("candles")}>
     <header>
       <${Choice} label=${t("interval")} value=${interval_s} onChange=${setInterval_s}
         options=${INTERVALS_S.map((s) => [s, names.get(s)])} />
       <button class="plain" aria-pressed=${listed ? "true" : "false"} onClick=${() => setListed((now) => (now ? null : chart.current?.candles.slice() ?? []))}>${t("values")}</button>
-      <span class="end note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}</span> ${t("zone")} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span>
+      <${ChartTools} symbol=${symbol} interval_s=${interval_s} live=${at_s === null} look=${look} setLook=${setLook} chart=${chart} card=${card} />
     </header>
     <div class="chart-place" dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
       <div ref=${place} class="fill" />
@@ -164,6 +169,8 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
       ${!state.loading && !state.error && state.count === 0 && html`<div class="cover"><${Empty} title=${t("no_candles")} /></div>`}
       ${away && state.count > 0 && html`<button class="button newest" onClick=${() => chart.current?.toNewest()} aria-label=${t("to_now")} title=${t("to_now")}>»</button>`}
     </div>
+    <footer class="chart-foot note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}</span>
+      <span class="end">${t("zone")} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>
     ${listed && html`<${Values} candles=${listed} interval_s=${interval_s} model=${model} />`}
   </section>`;
 }

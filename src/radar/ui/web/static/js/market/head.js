@@ -1,6 +1,6 @@
 // The head of a market's page: its price and the figures of 24 hours, and how well it was recorded.
 
-import { html, useRef } from "../../vendor/htm-preact/htm-preact.js";
+import { html, useEffect, useRef } from "../../vendor/htm-preact/htm-preact.js";
 import { useCell } from "../cells.js";
 import { second } from "../clock.js";
 import { visible } from "../format.js";
@@ -59,6 +59,11 @@ export function Head({ symbol, model }) {
   const base = market?.base ?? symbol;
   const name = assetName(base, lang) || visible(base);
   const spread_bps = book?.spread_bps ?? null;
+  const past = useCell(model.at_s) !== null;
+  useEffect(() => {
+    const shown = price === null ? "" : `${f.price(price, decimals)} `;
+    document.title = `${shown}${visible(symbol)}${past ? ` (${t("past")})` : ""} · radar`;
+  }, [price, decimals, symbol, lang, past]);
   return html`<header class="market-head">
     <a class="plain icon back" href="#/" aria-label=${t("back")} title=${t("back")}><${Icon} name="back" /></a>
     <div class="market-name">

@@ -1,9 +1,10 @@
 // The newest trades, and the times in which none were recorded.
 
-import { html } from "../../vendor/htm-preact/htm-preact.js";
+import { html, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { useCell } from "../cells.js";
 import { ui } from "../prefs.js";
 import { Empty, Loading, Num } from "../widgets.js";
+import { ALL_TRADES, TapeFilter, passes } from "./tape_filter.js";
 import { tapeRows } from "./tape_rows.js";
 
 /** What is said of a gap: when, why, and whether its trades were fetched. */
@@ -29,10 +30,12 @@ export function Tape({ model }) {
   const recorded = useCell(model.recorded);
   useCell(model.at_s);
   const gaps = (recorded?.gaps ?? []).filter((gap) => gap.dataset === "trades");
-  const rows = trades ? tapeRows(trades, gaps, model.now()) : [];
+  const [filter, setFilter] = useState(ALL_TRADES);
+  // Gaps are put between all trades: a filter must not make one look longer.
+  const rows = (trades ? tapeRows(trades, gaps, model.now()) : []).filter(({ trade }) => trade === null || passes(trade, filter));
   return html`<section class="card tape" aria-label=${t("tape")}>
-    <header><h2>${t("tape")}</h2></header>
-    ${trades === null ? html`<${Loading} />` : rows.length === 0 ? html`<${Empty} title=${t("no_trades")} />` : html`
+    <header><h2>${t("tape")}</h2><${TapeFilter} filter=${filter} setFilter=${setFilter} /></header>
+    ${trades === null ? html`<${Loading} />` : rows.length === 0 ? html`<${Empty} title=${t(trades.length ? "no_such_trades" : "no_trades")} />` : html`
     <div class="tape-rows" tabindex="0" role="region" aria-label=${t("tape")}><table>
       <thead><tr><th scope="col">${t("price")}</th><th scope="col">${t("amount")}</th><th scope="col">${t("time")}</th></tr></thead>
       <tbody>${rows.map(({ trade, gap }) => (trade === null

@@ -136,7 +136,13 @@ function DeliveryGaps({ answer }) {
   </table></div>`;
 }
 
-function Gaps({ answer, delivery }) {
+/** The markets of a gap that are named, the wanted one first. */
+function named(markets, wanted) {
+  if (!wanted) return markets.slice(0, NAMED);
+  return [...markets].sort((a, b) => isWanted(b, wanted) - isWanted(a, wanted)).slice(0, NAMED);
+}
+
+function Gaps({ answer, delivery, wanted }) {
   const { t, f } = useCell(ui);
   const [all, setAll] = useState(false);
   const { data, error, again } = answer;
@@ -153,7 +159,7 @@ function Gaps({ answer, delivery }) {
         <td class="n"><bdi>${f.duration(gap.ended_at_s - gap.began_at_s)}</bdi></td>
         <td>${t(`dataset_${gap.dataset}`)}</td>
         <td>${t(`cause_${gap.cause}`)}</td>
-        <td class="wrap" title=${gap.markets.join(", ")}>${gap.markets.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href=${address({ page: "market", symbol, at_s: Math.floor(gap.began_at_s) })} title=${t("see_moment")}><bdi>${symbol}</bdi></a>`)}
+        <td class="wrap" title=${gap.markets.join(", ")}>${named(gap.markets, wanted).map((symbol) => html`<a key=${symbol} class="chip" href=${address({ page: "market", symbol, at_s: Math.floor(gap.began_at_s) })} title=${t("see_moment")}><bdi>${symbol}</bdi></a>`)}
           ${gap.markets.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.markets.length - NAMED) })}</span>`}</td>
         <td>${gap.repaired ? html`<span class="is-good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="is-open"><i class="dot" />${t("not_repaired")}</span>`}</td>
       </tr>`)}</tbody>
@@ -196,15 +202,16 @@ function Tile({ value, name, note, state }) {
 }
 
 /** The answer at a glance: how much is there, how often something was missed, what waits. */
-function Summary({ summary, gaps, delivery, letters, days }) {
+function Summary({ summary, gaps, delivery, letters, days, wanted }) {
   const { t, f } = useCell(ui);
+  const of = t("dataset_trades") + (wanted ? ` · ${t("all_markets")}` : "");
   const unrepaired = gaps?.gaps.filter((each) => !each.repaired).length;
   const waiting = letters?.filter((each) => !each.replayed).length;
   const n = f.number(days);
   const gapNote = gaps && (gaps.gaps.length === 0 ? "" : unrepaired ? t("summary_open", { n: f.number(unrepaired) }) : t("summary_all_repaired"));
   return html`<dl class="tiles">
-    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.watched_good ? "warn" : ""} />
-    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${of} state=${summary && !summary.watched_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${of} state=${summary && !summary.complete_good ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired || delivery?.length ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.share(summary?.proven_share)}<//>`} name=${t("summary_proven", { days: n })} note=${summary && proven(summary.proof, { f, t })} state=${summary?.proof?.missing_s ? "warn" : ""} />
@@ -237,8 +244,8 @@ export function QualityPage({ symbol: wanted }) {
   return html`
     <h1 class="visually-hidden">${t("quality")}</h1>
     <${Asked} answers=${[coverage, gaps, delivery, letters]} wanted=${wanted} />
-    <${Summary} summary=${coverage.data?.summary} gaps=${gaps.data} delivery=${delivery.data?.delivery_gaps} letters=${letters.data?.letters} days=${days} />
-    <${Gaps} answer=${gaps} delivery=${delivery} />
+    <${Summary} summary=${coverage.data?.summary} gaps=${gaps.data} delivery=${delivery.data?.delivery_gaps} letters=${letters.data?.letters} days=${days} wanted=${wanted} />
+    <${Gaps} answer=${gaps} delivery=${delivery} wanted=${wanted} />
     <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} wanted=${wanted} />
     <${Letters} answer=${letters} />`;
 }
