@@ -117,7 +117,7 @@ function make(lang) {
     // Without the marks for direction: the page isolates numbers itself.
     const text = format.format(value).replace(/\u200e/g, "");
     // What rounds to zero has no sign.
-    return /[1-9۱-۹]/.test(text) ? text.replace(/^-/, "−") : text.replace(/^-/, "");
+    return /[1-9۱-۹]/.test(text) ? text.replace(/^-/, "−") : text.replace(/^[-−]/, "");
   }
 
   function number(value, decimals = 0) {
