@@ -127,13 +127,13 @@ def test_back_keeps_the_search_and_the_place_in_the_list(
     page.get_by_label("Search markets").fill("ROW")
     expect(page.locator(".count")).to_have_text("40 markets")
     page.evaluate("window.scrollTo(0, 700)")
-    page.wait_for_function("history.state && history.state.scroll_y === 700")
+    page.wait_for_function("() => history.state && history.state.scroll_y === 700")
     page.locator("tbody tr[data-symbol] .name a").nth(12).click()
     expect(page.locator("main[data-page=market]")).to_be_visible()
     page.go_back()
     expect(page.locator(".count")).to_have_text("40 markets")
     expect(page.get_by_label("Search markets")).to_have_value("ROW")
-    page.wait_for_function("Math.abs(window.scrollY - 700) < 2")
+    page.wait_for_function("() => Math.abs(window.scrollY - 700) < 2")
 
 
 @pytest.mark.parametrize("place", ["#/nonsense", "#/market/%", "#/market/USDTTMN?at=yesterday"])
@@ -156,7 +156,7 @@ def test_swipe_that_begins_on_the_chart_scrolls_the_page(look: Look, dashboard: 
             "gestureSourceType": "touch", "speed": 800,
         },
     )  # fmt: skip
-    page.wait_for_function("window.scrollY > 100")
+    page.wait_for_function("() => window.scrollY > 100")
 
 
 def test_data_quality_refreshes_itself_and_shows_its_time(look: Look, dashboard: Dashboard) -> None:

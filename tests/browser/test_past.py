@@ -98,6 +98,23 @@ def expect_book(page: Page, store: Store, at_s: float) -> None:
     expect(page.locator(".ladder tr.ask").last.locator("td").first).to_have_text(ask)
 
 
+def point_at(page: Page, minute: str) -> None:
+    """Move the pointer over the chart until the legend names a candle."""
+    expect(page.locator(".chart-place .cover")).to_have_count(0)
+    expect(page.locator(".legend")).to_be_visible()
+    box = page.locator(".chart-place .fill").bounding_box()
+    assert box
+    for x in range(int(box["width"]) - 80, 0, -3):
+        page.mouse.move(box["x"] + x, box["y"] + 150)
+        said = page.evaluate(
+            """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(
+              () => done(document.querySelector('.legend').textContent))))"""
+        )
+        if minute in said:
+            return
+    raise AssertionError(f"no candle of {minute} is on the chart")
+
+
 def test_link_with_a_moment_shows_the_book_and_the_trades_of_that_moment(
     look: Look, dashboard: Dashboard, recorded: Store, past: Past
 ) -> None:
@@ -126,16 +143,11 @@ def test_moment_is_chosen_by_a_field_and_by_a_click_and_back_returns(
     assert shown_at_s(page) == past.begin_s + 77
     page.go_back()
     expect_book(page, recorded, past.begin_s + 300)
-    expect(page.locator(".chart-place .cover")).to_have_count(0)
-    box = page.locator(".chart-place .fill").bounding_box()
-    assert box
-    expect(page.locator(".legend")).to_be_visible()
-    page.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + 150)
-    page.wait_for_url(lambda url: parse_qs(url.partition("?")[2])["at"] != [past.at(300)])
-    clicked_s = shown_at_s(page)
-    assert clicked_s % 60 == 0, "the end of a candle"
-    if past.begin_s < clicked_s:
-        expect_book(page, recorded, clicked_s)
+    point_at(page, datetime.fromtimestamp(past.begin_s + 120, UTC).strftime("%H:%M"))
+    page.mouse.down()
+    page.mouse.up()
+    expect_book(page, recorded, past.begin_s + 180)
+    assert shown_at_s(page) == past.begin_s + 180, "the end of the candle"
     page.go_back()
     expect_book(page, recorded, past.begin_s + 300)
 
