@@ -147,16 +147,19 @@ def test_swipe_that_begins_on_the_chart_scrolls_the_page(look: Look, dashboard: 
         dashboard.url, "#/market/USDTTMN", width=390, height=844, is_mobile=True, has_touch=True
     )
     expect(page.locator(".legend")).to_be_visible()
-    box = page.locator(".chart-place .fill").bounding_box()
+    place = page.locator(".chart-place .fill")
+    place.evaluate("(chart) => window.scrollBy(0, chart.getBoundingClientRect().top - 150)")
+    box = place.bounding_box()
     assert box
-    page.context.new_cdp_session(page).send(
-        "Input.synthesizeScrollGesture",
-        {
-            "x": box["x"] + 100, "y": box["y"] + 60, "yDistance": -300,
-            "gestureSourceType": "touch", "speed": 800,
-        },
-    )  # fmt: skip
-    page.wait_for_function("() => window.scrollY > 100")
+    before = page.evaluate("window.scrollY")
+    finger = page.context.new_cdp_session(page)
+    x, y = box["x"] + 100, box["y"] + 300
+    points = [{"x": x, "y": y - 200 * n / 10} for n in range(11)]
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+    for point in points[1:]:
+        finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function("(before) => window.scrollY > before + 100", arg=before)
 
 
 def test_data_quality_refreshes_itself_and_shows_its_time(look: Look, dashboard: Dashboard) -> None:

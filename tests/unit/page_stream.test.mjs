@@ -11,7 +11,7 @@ const NOW_S = 1_000_000;
 
 function pulse(state, ages = { trades: 1, depth: 1 }, database_age_s = 1) {
   const datasets = Object.entries(ages).map(([dataset, age]) => ({ dataset, state, newest_at_s: age === null ? null : NOW_S - age }));
-  return { state, datasets, database_age_s };
+  return { state, datasets, database_age_s, moves_s: 15 };
 }
 
 function said(change, ago_s = 1) {
@@ -31,6 +31,7 @@ test("a database that stands still is not blamed on the connection", () => {
   const found = said({ pulse: pulse("unknown", { trades: 1 }, 33) });
   assert.deepEqual([found.state, found.banner, found.values.age], ["stale", "database_banner", 33]);
   assert.equal(said({ pulse: pulse("unknown", { trades: 1 }, null) }).banner, "database_banner");
+  assert.deepEqual(said({ pulse: pulse("unknown", { trades: 1 }, 6) }), { state: "stale", banner: "", values: {} });
 });
 
 test("a connection that is lost or quiet says so first", () => {

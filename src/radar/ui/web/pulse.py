@@ -29,6 +29,7 @@ class Pulse(Struct, frozen=True):
     state: State
     datasets: list[DatasetPulse]
     database_age_s: float | None  # age of the newest answer of ClickHouse; None: there is none
+    moves_s: float = MOVES_S  # without an answer for longer, ClickHouse stands still
 
 
 def pulse(overview: Overview) -> Pulse:

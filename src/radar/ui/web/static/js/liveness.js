@@ -1,7 +1,5 @@
 // What a page says about the age of what it shows: live only while data moves. Pure.
 
-const QUIET_DATABASE_S = 5;
-
 /**
  * Return what to say.
  *
@@ -22,9 +20,8 @@ export function liveness(now, now_ms, server_s) {
   if (!pulse) return said("connecting");
   if (pulse.state === "moves") return said("live");
   if (pulse.state === "unknown") {
-    return pulse.database_age_s === null || pulse.database_age_s > QUIET_DATABASE_S
-      ? said("stale", "database_banner", { age: pulse.database_age_s })
-      : said("connecting");
+    const stands = pulse.database_age_s === null || pulse.database_age_s > pulse.moves_s;
+    return stands ? said("stale", "database_banner", { age: pulse.database_age_s }) : said("stale");
   }
   const slow = pulse.datasets.filter((each) => each.state === pulse.state);
   const oldest = slow.reduce((a, b) => ((a.newest_at_s ?? -1) <= (b.newest_at_s ?? -1) ? a : b));

@@ -36,7 +36,7 @@ export function Tape({ model }) {
   return html`<section class="card tape" aria-label=${t("tape")}>
     <header><h2>${t("tape")}</h2><${TapeFilter} filter=${filter} setFilter=${setFilter} /></header>
     ${trades === null ? html`<${Loading} />` : rows.length === 0 ? html`<${Empty} title=${t(trades.length ? "no_such_trades" : "no_trades")} />` : html`
-    <div class="tape-rows" tabindex="0" role="region" aria-label=${t("tape")}><table>
+    <div class="tape-rows" tabindex="0"><table>
       <thead><tr><th scope="col">${t("price")}</th><th scope="col">${t("amount")}</th><th scope="col">${t("time")}</th></tr></thead>
       <tbody>${rows.map(({ trade, gap }) => (trade === null
         ? html`<${Gap} key=${`gap ${gap.began_at_s} ${gap.cause}`} gap=${gap} />`

@@ -125,7 +125,7 @@ function DeliveryGaps({ answer }) {
   if (!data) return error ? html`<${Failed} error=${error} onRetry=${again} />` : null;
   if (data.delivery_gaps === null) return html`<h3 class="sub">${t("delivery_gaps")}</h3><p class="note">${t("not_known")}</p>`;
   if (data.delivery_gaps.length === 0) return null;
-  return html`<h3 class="sub">${t("delivery_gaps")}</h3><div class="scroll"><table class="list gaps">
+  return html`<h3 class="sub">${t("delivery_gaps")}</h3><div class="scroll" tabindex="0"><table class="list gaps">
     <thead><tr><th scope="col">${t("recorded")}</th><th scope="col">${t("topic")}</th><th scope="col">${t("offsets")}</th><th scope="col">${t("cause")}</th></tr></thead>
     <tbody>${data.delivery_gaps.map((gap) => html`<tr key=${gap.topic + gap.partition + gap.first + gap.recorded_at_s}>
       <th scope="row"><bdi>${f.dateTime(gap.recorded_at_s)}</bdi></th>
@@ -151,7 +151,7 @@ function Gaps({ answer, delivery, wanted }) {
   else if (data.gaps.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_gaps")}</p>`;
   else {
     const shown = all ? data.gaps : data.gaps.slice(0, FIRST_GAPS);
-    content = html`<div class="scroll"><table class="list gaps">
+    content = html`<div class="scroll" tabindex="0"><table class="list gaps">
       <thead><tr><th scope="col">${t("from")}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("dataset")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
       <tbody>${shown.map((gap, n) => html`<tr key=${n}>
         <th scope="row"><bdi>${f.dateTime(gap.began_at_s)}</bdi></th>
