@@ -54,6 +54,7 @@ class Viewer:
 
     def __init__(self, client: httpx.Client, query: str) -> None:
         self.events: list[Event] = []
+        self.ids: list[tuple[str, str]] = []  # of the events: name and ID
         self.ended = threading.Event()
         self._client = httpx.Client(
             base_url=client.base_url, headers=client.headers, trust_env=False, timeout=30
@@ -65,7 +66,7 @@ class Viewer:
         self._thread.start()
 
     def _read(self) -> None:
-        name = ""
+        name = event_id = ""
         try:
             with self._client.stream("GET", f"/api/live?{self._query}") as response:
                 self._response, self.status = response, response.status_code
@@ -73,7 +74,10 @@ class Viewer:
                     dataset, _, content = line.partition(": ")
                     if dataset == "event":
                         name = content
+                    elif dataset == "id":
+                        event_id = content
                     elif dataset == "data":
+                        self.ids.append((name, event_id))
                         self.events.append((name, json.loads(content)))
         except httpx.HTTPError:
             pass  # it was cut

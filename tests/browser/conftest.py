@@ -163,11 +163,13 @@ def look(browser: Browser) -> Iterator[Look]:
             viewport={"width": width, "height": height},
             locale=locale,
             color_scheme="dark" if theme == "dark" else "light",
-            extra_http_headers=KNOWS if knows else None,
             **options,  # type: ignore[arg-type]
         )
         contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
+        if knows:
+            # A cookie: the shared worker of the pages sends no other header.
+            context.request.get(f"{url}/", params={"token": TOKEN})
         if lang:
             context.add_init_script(
                 "if (!localStorage.getItem('radar.lang'))"

@@ -67,7 +67,6 @@ def _take(
         is_mobile=phone,
         has_touch=phone,
         device_scale_factor=2 if phone else 1,
-        extra_http_headers={"authorization": f"Bearer {token}"},
     )
     context.add_init_script(
         f"localStorage.setItem('radar.lang', '{lang}');"
@@ -75,6 +74,7 @@ def _take(
         "localStorage.setItem('radar.interval', '900')"
     )
     context.set_default_timeout(TIMEOUT_MS)
+    context.request.get(f"{url}/", params={"token": token})
     for name, place in PAGES.items():
         page = context.new_page()
         page.goto(f"{url}/{place}")

@@ -50,17 +50,21 @@ def main() -> None:
             executable_path=shutil.which("chromium"),
             args=[*chromium_arguments(), "--js-flags=--expose-gc"],
         )
-        knows = {"authorization": f"Bearer {options.token}"}
         for name in options.pages:
-            page = browser.new_page(
-                viewport={"width": 1440, "height": 900}, extra_http_headers=knows
-            )
+            page = _page(browser, url, options.token)
             page.add_init_script(WATCH_TASKS)
             _say(_measure(browser, page, f"{url}/{PAGES[name]}", options.seconds, name))
             page.close()
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, extra_http_headers=knows)
+        page = _page(browser, url, options.token)
         _say(_wander(page, url))
         browser.close()
+
+
+def _page(browser: Browser, url: str, token: str) -> Page:
+    """Open a page that knows the token by its cookie, as the shared worker of the pages needs."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.context.request.get(f"{url}/", params={"token": token})
+    return page
 
 
 def _say(line: str) -> None:

@@ -115,7 +115,7 @@ def test_markets_equal_the_view_and_the_greatest_volume_is_first(
     assert found["ETH_TMN"]["best_bid"] is None
 
 
-@pytest.mark.parametrize("interval_s", [60, 300, 900, 3600, 14400, 86400])
+@pytest.mark.parametrize("interval_s", [1, 60, 300, 900, 3600, 14400, 86400, 604800])
 def test_candles_of_a_market_with_pauses_page_back_without_a_hole(
     own: httpx.Client, store: Store, interval_s: int
 ) -> None:
@@ -303,7 +303,7 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
     ("path", "status", "words"),
     [
         ("/api/candles", 400, "symbol is missing"),
-        ("/api/candles?symbol=USDTTMN&interval_s=7", 400, "interval_s must be one of 60, 300"),
+        ("/api/candles?symbol=USDTTMN&interval_s=7", 400, "interval_s must be one of 1, 5, 15, 60"),
         (
             "/api/candles?symbol=USDTTMN&time_zone=Mars",
             400,
@@ -315,7 +315,7 @@ def test_pipeline_and_its_history_tell_what_the_observer_finds(
         ("/api/book?symbol=USDTTMN&at_s=-1", 400, "at_s must be a Unix time"),
         ("/api/coverage?days=1000", 400, "days must be from 1 to 90"),
         ("/api/pipeline/history?minutes=x", 400, "minutes must be a whole number"),
-        ("/api/live?page=nothing", 400, "page must be markets, market or pipeline"),
+        ("/api/live?page=nothing", 400, "page must be markets, market, pipeline or pulse"),
         ("/api/live?page=market&symbol=USDTTMN&interval_s=61", 400, "interval_s must be one of"),
         ("/api/live?page=market&symbol=NOTHING", 404, "no market 'NOTHING' is recorded"),
         ("/api/candles?symbol=NOTHING", 404, "no market 'NOTHING' is recorded"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.ui.web import live
+from radar.ui.web.app import MAX_FOLLOWED
 from radar.ui.web.page_subjects import TAPE
 from support import Process, eventually, radar
 
@@ -225,6 +227,31 @@ def test_many_viewers_are_one_question_and_none_is_asked_when_nobody_looks(
     with looking(client, "page=pipeline") as viewer:
         viewer.until("pipeline", 3)
     assert asked("trades") <= before + 1  # one may have been under way
+
+
+def test_one_stream_follows_the_pages_of_several_tabs(client: httpx.Client, store: Store) -> None:
+    put(store, 1)
+    put(store, 2, symbol="BTC_TMN")
+    pages = [MARKET, "page=market&symbol=BTC_TMN", "page=market&symbol=NOTTHERE", "page=nothing"]
+    query = "&".join(f"follow={quote(each, safe='')}" for each in pages)
+    with looking(client, query) as viewer:
+        viewer.until("trades", 2)
+        viewer.until("pulse")
+        assert [refused["text"] for refused in viewer.until("refused", 2)] == [
+            "no market 'NOTTHERE' is recorded: use one of BTC_TMN and USDTTMN",
+            "page must be markets, market, pipeline or pulse",
+        ]
+        ids: dict[str, set[str]] = {}
+        for name, event_id in viewer.ids.copy():
+            ids.setdefault(name, set()).add(event_id)
+        assert ids["trades"] == {"0", "1"}
+        assert ids["refused"] == {"2", "3"}
+        assert ids["pulse"] == {"0,1"}, "what several pages show is asked and told once"
+    answer = client.get(f"/api/live?{'&'.join(['follow=page%3Dpulse'] * (MAX_FOLLOWED + 1))}")
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        f"one stream follows at most {MAX_FOLLOWED} pages",
+    )
 
 
 def viewers_seen() -> int:

@@ -1,4 +1,4 @@
-"""The page's pure modules, tested in their own language (page_modules.test.mjs)."""
+"""The page's pure modules, tested in their own language (*.test.mjs)."""
 
 import shutil
 import subprocess
@@ -9,9 +9,12 @@ import pytest
 NODE = shutil.which("node")
 
 
+TESTS = sorted(Path(__file__).parent.glob("*.test.mjs"))
+
+
 @pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
-def test_page_modules_format_and_say_what_they_should() -> None:
-    tests = Path(__file__).with_name("page_modules.test.mjs")
+@pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.name.partition(".")[0])
+def test_page_modules_do_what_they_should(tests: Path) -> None:
     done = subprocess.run(
         [str(NODE), "--test", str(tests)], capture_output=True, text=True, timeout=120, check=False
     )

@@ -35,6 +35,8 @@ SLOW_INSERT_S = 1.0
 SLOW_S = 30.0
 # A connection or dataset without a record for this long is silent; as the alert RadarNoData.
 SILENT_S = 60.0
+# A page calls a dataset live while its newest row is younger; a pause of this length may be normal.
+MOVES_S = 15.0
 # Smallest time from a trade to its receipt; as the alert RadarClockSkew.
 MOST_SKEW_S, LEAST_SKEW_S = 5.0, -1.5
 # A lag that changes by less each second is steady, and so is one that changes by this share.

@@ -1,22 +1,24 @@
 """Queries of the dashboard's pages. Times are Unix times, in seconds where no unit is named."""
 
 
-def _numbers(*columns: str) -> str:
+def numbers(*columns: str) -> str:
     """Return the SQL that selects decimals as the nearest floats; a plain cast may miss them."""
     return ", ".join(f"toFloat64(toString({column}))" for column in columns)
 
 
-MARKETS = f"""
-SELECT source, symbol, base, quote, {_numbers("last_price")},
+MARKET_COLUMNS = f"""source, symbol, base, quote, {numbers("last_price")},
     toUnixTimestamp64Milli(last_trade_at) / 1000, change_24h,
-    {_numbers("high_24h", "low_24h", "volume_24h", "quote_volume_24h")}, trades_24h,
-    best_bid, best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) / 1e6
+    {numbers("high_24h", "low_24h", "volume_24h", "quote_volume_24h")}, trades_24h,
+    best_bid, best_ask, spread_bps, toUnixTimestamp64Micro(book_received_at) / 1e6"""
+
+MARKETS = f"""
+SELECT {MARKET_COLUMNS}
 FROM markets
 """
 
 _CANDLE = (
     "toUnixTimestamp(open_time),"
-    f" {_numbers('open', 'high', 'low', 'close', 'volume', 'quote_volume', 'vwap')}, trades"
+    f" {numbers('open', 'high', 'low', 'close', 'volume', 'quote_volume', 'vwap')}, trades"
 )
 
 CANDLES = f"""

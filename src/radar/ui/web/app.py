@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
@@ -37,10 +37,10 @@ from radar.settings import Settings
 from radar.status.model import Overview
 from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
-from radar.ui.web import address, markets, page_subjects, quality
+from radar.ui.web import address, markets, moments, page_subjects, quality
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
-from radar.ui.web.live import EventStream, Hub, TooManyViewers
+from radar.ui.web.live import EventStream, Hub, Subject, TooManyViewers, encode
 from radar.ui.web.markets import Grid, MarketTicker, NoSuchMarket
 from radar.ui.web.reader import Reader, Threads
 
@@ -51,6 +51,7 @@ _COVERAGE_FRESH_S = 15.0
 _NAMES_FRESH_S = 60.0
 MAX_TIME_S = 4_102_444_800  # the year 2100; the times of ClickHouse end some time later
 MAX_SYMBOL_CHARACTERS = 100
+MAX_FOLLOWED = 40  # pages of one stream: the tabs of a browser
 
 _STATUS = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -87,6 +88,9 @@ class Dashboard:
             Route("/api/candles", self._candles),
             Route("/api/book", self._book),
             Route("/api/trades", self._trades),
+            Route("/api/moment", self._moment),
+            Route("/api/stretch", self._stretch),
+            Route("/api/recorded", self._recorded),
             Route("/api/pipeline", self._pipeline),
             Route("/api/pipeline/history", self._history),
             Route("/api/coverage", self._coverage),
@@ -151,12 +155,16 @@ class Dashboard:
         before_s = _time(request, "before_s", time.time() + page_subjects.AHEAD_S)
         before_s = grid.ceil(before_s)  # so that equal queries can be shared
         count = _whole(request, "count", 500, 1, markets.MAX_CANDLES)
+        at_s = _moment_s(request)
         market = await self._market(request)
-        key = market, grid, before_s, count
         found = await self._reader.shared(
             "candles",
-            lambda store: markets.candles(store, market, grid, before_s, count),
-            key=key,
+            lambda store: (
+                markets.candles(store, market, grid, before_s, count)
+                if at_s is None
+                else moments.candles_at(store, market, grid, at_s, count)
+            ),
+            key=(market, grid, before_s, at_s, count),
         )
         return _json(
             {
@@ -178,11 +186,58 @@ class Dashboard:
 
     async def _trades(self, request: Request) -> Response:
         count = _whole(request, "count", 50, 1, markets.MAX_TRADES)
+        at_s = _moment_s(request)
         market = await self._market(request)
         found = await self._reader.shared(
-            "trades", lambda store: markets.trades(store, market, count), key=(market, count)
+            "trades",
+            lambda store: (
+                markets.trades(store, market, count)
+                if at_s is None
+                else moments.trades_at(store, market, at_s, count)
+            ),
+            key=(market, count, at_s),
         )
         return _json({"symbol": market.symbol, "trades": found})
+
+    async def _moment(self, request: Request) -> Response:
+        at_s = _needed_s(request, "at_s")
+        count = _whole(request, "count", 50, 1, markets.MAX_TRADES)
+        market = await self._market(request)
+        return _json(
+            await self._reader.shared(
+                "moment",
+                lambda store: moments.moment(store, market, at_s, count),
+                key=(market, at_s, count),
+            )
+        )
+
+    async def _stretch(self, request: Request) -> Response:
+        grid = _grid(request)
+        from_s = _needed_s(request, "from_s")
+        step_ms = _whole(request, "step_ms", 100, 10, moments.MAX_STEP_MS)
+        steps = _whole(request, "steps", 100, 1, moments.MAX_STEPS)
+        market = await self._market(request)
+        return _json(
+            await self._reader.shared(
+                "stretch",
+                lambda store: moments.stretch(store, market, grid, from_s, step_ms, steps),
+                key=(market, grid, from_s, step_ms, steps),
+            )
+        )
+
+    async def _recorded(self, request: Request) -> Response:
+        now_s = math.ceil(time.time())  # so that equal queries can be shared
+        from_s = _time(request, "from_s", now_s - markets.DAY_S)
+        to_s = _time(request, "to_s", now_s + page_subjects.AHEAD_S)
+        at_s = _time(request, "at_s", now_s)
+        market = await self._market(request)
+        return _json(
+            await self._reader.shared(
+                "recorded",
+                lambda store: moments.recorded(store, market, from_s, to_s, at_s),
+                key=(market, from_s, to_s, at_s),
+            )
+        )
 
     async def _pipeline(self, _: Request) -> Response:
         return _json(await self._sampler.latest())
@@ -219,22 +274,50 @@ class Dashboard:
     async def _letters(self, _: Request) -> Response:
         return _json({"letters": (await self._sampler.latest()).letters})
 
-    async def _live(self, request: Request) -> ASGIApp:
+    async def _live(self, request: Request) -> EventStream:
+        client = request.client.host if request.client else ""
+        followed = request.query_params.getlist("follow")
+        if not followed:
+            subjects = await self._subjects(request)
+            return EventStream(self._hub, subjects, client)
+        if len(followed) > MAX_FOLLOWED:
+            raise InvalidRequest(f"one stream follows at most {MAX_FOLLOWED} pages")
+        named: dict[Hashable, tuple[Subject[Any], list[str]]] = {}
+        refused = b""
+        for n, query in enumerate(followed):
+            of_page = Request({**request.scope, "query_string": query.encode()})
+            try:
+                for subject in await self._subjects(of_page):
+                    named.setdefault(subject.key, (subject, []))[1].append(str(n))
+            except (InvalidRequest, NoSuchMarket) as error:  # the other pages are right
+                refused += b"id: %d\n" % n + encode("refused", {"text": str(error)})
+        return EventStream(
+            self._hub,
+            [subject for subject, _ in named.values()],
+            client,
+            [",".join(names) for _, names in named.values()],
+            refused,
+        )
+
+    async def _subjects(self, request: Request) -> list[Subject[Any]]:
+        """Return what the page of a request follows."""
+        pulse = page_subjects.pulse(self._sampler)
         match request.query_params.get("page", ""):
             case "markets":
-                subjects = page_subjects.all_markets(self._reader)
+                return [*page_subjects.all_markets(self._reader), pulse]
             case "market":
                 grid = _grid(request)
                 market = await self._market(request)
                 await self._reader.shared(
                     "exists", lambda store: markets.must_exist(store, market), key=market
                 )
-                subjects = page_subjects.one_market(self._reader, market, grid)
+                return [*page_subjects.one_market(self._reader, market, grid), pulse]
             case "pipeline":
-                subjects = page_subjects.pipeline(self._sampler)
+                return [*page_subjects.pipeline(self._sampler), pulse]
+            case "pulse":
+                return [pulse]
             case _:
-                raise InvalidRequest("page must be markets, market or pipeline")
-        return EventStream(self._hub, subjects, request.client.host if request.client else "")
+                raise InvalidRequest("page must be markets, market, pipeline or pulse")
 
     async def _market(self, request: Request) -> MarketTicker:
         """Return the market that a request names: EXCHANGE:SYMBOL, or a symbol of one exchange."""
@@ -381,6 +464,17 @@ def _time(request: Request, name: str, default: float) -> float:
     if float(text) > MAX_TIME_S:
         raise InvalidRequest(f"{name} must be at most {MAX_TIME_S}")
     return float(text)
+
+
+def _needed_s(request: Request, name: str) -> float:
+    if not request.query_params.get(name):
+        raise InvalidRequest(f"{name} is missing: give a Unix time in seconds")
+    return _time(request, name, 0.0)
+
+
+def _moment_s(request: Request) -> float | None:
+    """Return the moment in the past that a request names, if any."""
+    return _needed_s(request, "at_s") if request.query_params.get("at_s") else None
 
 
 def _explain(_: Request, error: Exception) -> Response:

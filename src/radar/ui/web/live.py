@@ -98,23 +98,33 @@ class Hub:
         for feed in self._feeds.values():
             feed.wake()
 
-    async def stream(self, subjects: Sequence[Subject[Any]]) -> AsyncGenerator[bytes, None]:
-        """Yield the events for a viewer, as server-sent events, until the hub is closed."""
+    async def stream(
+        self, subjects: Sequence[Subject[Any]], names: Sequence[str] = (), first: bytes = b""
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the events for a viewer, as server-sent events, until the hub is closed.
+
+        Args:
+            subjects: What the viewer follows.
+            names: Names of the subjects, which their events then have as their ID.
+            first: Events before all others.
+        """
         woken = asyncio.Event()
         feeds = [self._join(subject, woken) for subject in subjects]
         sent = [_Sent() for _ in feeds]
+        ids = [b"id: %s\n" % name.encode() for name in names] or [b""] * len(feeds)
+        to_all = b"id: *\n" if names else b""
         try:
-            yield b"retry: %d\n\n" % RETRY_MS
+            yield b"retry: %d\n\n" % RETRY_MS + first
             while not self._closed.is_set():
                 woken.clear()
-                for feed, known in zip(feeds, sent, strict=True):
+                for feed, known, name in zip(feeds, sent, ids, strict=True):
                     for event in feed.news(known):
-                        yield event
+                        yield name + event
                 try:
                     async with asyncio.timeout(ALIVE_S):
                         await woken.wait()
                 except TimeoutError:
-                    yield encode("alive", {"at_s": time.time()})
+                    yield to_all + encode("alive", {"at_s": time.time()})
         finally:
             for feed in feeds:
                 self._leave(feed, woken)
@@ -223,13 +233,22 @@ class _Feed:
 class EventStream:
     """An ASGI response that sends a stream until either side ends it."""
 
-    def __init__(self, hub: Hub, subjects: Sequence[Subject[Any]], client: str) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        subjects: Sequence[Subject[Any]],
+        client: str,
+        names: Sequence[str] = (),
+        first: bytes = b"",
+    ) -> None:
         """Prepare the stream of a viewer.
 
         Args:
             hub: The hub of the dashboard.
             subjects: The subjects of the viewer's page.
             client: The viewer's address.
+            names: As in `Hub.stream`.
+            first: As in `Hub.stream`.
 
         Raises:
             TooManyViewers: The hub admits no more of them.
@@ -237,7 +256,7 @@ class EventStream:
         hub.admit(client)
         self._hub = hub
         self._client = client
-        self._events = hub.stream(subjects)
+        self._events = hub.stream(subjects, names, first)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer the request."""

@@ -15,10 +15,12 @@ from radar.reading.recorded import find_market
 from radar.store.client import Store
 from radar.store.queries import dashboard as queries
 
-INTERVALS_S = (60, 300, 900, 3600, 14400, 86400)
+INTERVALS_S = (1, 5, 15, 60, 300, 900, 1800, 3600, 14400, 86400, 604800)
 MAX_CANDLES = 2000
 MAX_TRADES = 500
 DAY_S = 86400
+# Weeks begin on Mondays, as in the views: the first one of 1970 is the origin of all intervals.
+_ORIGIN_S = 4 * 86400
 # The exchange's days, and UTC's.
 TIME_ZONES = ("Asia/Tehran", "UTC")
 # Midnight of any usual time zone is a multiple of this; queries for days start at such a time.
@@ -60,14 +62,22 @@ class Grid(NamedTuple):
     def ceil(self, at_s: float) -> float:
         """Return a time, at or after `at_s`, before which the same candles begin."""
         step_s = _MIDNIGHTS_S if self.is_local else self.interval_s
-        return float(-int(-at_s // step_s) * step_s)
+        return float(-int((_ORIGIN_S - at_s) // step_s) * step_s + _ORIGIN_S)
+
+    def floor(self, at_s: float) -> int:
+        """Return the beginning of the interval of a time; not for the days of a time zone."""
+        return int((at_s - _ORIGIN_S) // self.interval_s) * self.interval_s + _ORIGIN_S
 
     @property
     def beginning(self) -> str:
         """SQL of the Unix time at which the interval of a trade begins."""
         if self.is_local:
             return "toUnixTimestamp(toStartOfDay(event_time, {time_zone:String}))"
-        return "intDiv(toUnixTimestamp(event_time), {interval_s:UInt32}) * {interval_s:UInt32}"
+        # No trade is older than the origin, so the division cuts as it should.
+        return (
+            f"intDiv(toUnixTimestamp(event_time) - {_ORIGIN_S}, {{interval_s:UInt32}})"
+            f" * {{interval_s:UInt32}} + {_ORIGIN_S}"
+        )
 
     @property
     def candles(self) -> str:
@@ -330,8 +340,8 @@ def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
     asked = market._asdict() | {"at_us": int(at_s * 1_000_000)}
     for row in store.rows(queries.BOOK, asked, READ_ONLY):
         bid_at_s, ask_at_s, bid_prices, bid_quantities, ask_prices, ask_quantities, *middle = row
-        bids = list(zip(bid_prices, bid_quantities, strict=True))
-        asks = list(zip(ask_prices, ask_quantities, strict=True))
+        bids = levels(bid_prices, bid_quantities)
+        asks = levels(ask_prices, ask_quantities)
         mid, spread, spread_bps = middle
         return BookState(
             symbol=market.symbol,
@@ -346,6 +356,11 @@ def book(store: Store, market: MarketTicker, at_s: float) -> BookState:
         )
     must_exist(store, market)
     return BookState(market.symbol, None, None, [], [], None, None, None, None)
+
+
+def levels(prices: Sequence[float], quantities: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the levels of a side as pairs of price and quantity."""
+    return list(zip(prices, quantities, strict=True))
 
 
 def imbalance(

@@ -12,10 +12,13 @@ from radar.ui.web import markets
 from radar.ui.web.history import Sampler
 from radar.ui.web.live import Subject
 from radar.ui.web.markets import BookState, CandleRow, Grid, MarketRow, MarketTicker, TradeRow
+from radar.ui.web.pulse import Pulse
+from radar.ui.web.pulse import pulse as pulse_of
 from radar.ui.web.reader import Reader
 
 MARKETS_PERIOD_S = 2.0
 MARKET_PERIOD_S = 1.0
+PULSE_PERIOD_S = 2.0
 TAPE = 200  # newest trades that a page shows
 _MARKETS_FRESH_S = 1.0
 LATELY_CHANGED = 500  # candles that a new or a slow page gets
@@ -72,6 +75,15 @@ def pipeline(sampler: Sampler) -> list[Subject[Any]]:
 
     # The sampler sets the pace: each call waits for its next overview.
     return [Subject("pipeline", "pipeline", 0.0, ask, _same, lambda _, after: after, rest=0.0)]
+
+
+def pulse(sampler: Sampler) -> Subject[Any]:
+    """Return the subject of every page: whether data moves."""
+
+    async def ask(_: Pulse | None) -> Pulse:
+        return pulse_of(await sampler.latest())
+
+    return Subject("pulse", "pulse", PULSE_PERIOD_S, ask, _same, lambda _, after: after, rest=0.0)
 
 
 def _row(reader: Reader, market: MarketTicker) -> Subject[MarketRow | None]:

@@ -104,6 +104,25 @@ def covered(store: Store, days: int) -> dict[str, Any]:
     }
 
 
+def covered_day(store: Store, market: MarketTicker, at_s: float) -> dict[str, CoveredDay]:
+    """Return by dataset the coverage of a market on the day (UTC) of a moment; blocks.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: It refuses.
+    """
+    day = datetime.fromtimestamp(at_s, UTC).date()
+    names = [f"{market.source}:{market.symbol}"]
+    rows = [row for row in coverage(store, day, names) if row.day == day]
+    proofs = [row for row in completeness(store, day, names) if row.day == day]
+    return {
+        each.dataset: found
+        for each in by_market(rows, [day.isoformat()], proofs)
+        for found in each.days
+        if found is not None
+    }
+
+
 def summary(rows: list[Covered], proofs: Sequence[Completeness] = ()) -> QualitySummary:
     """Return the mean shares of all days and markets of trades, and whether they are good."""
     trades = [row for row in rows if row.record_kind == "trades"]

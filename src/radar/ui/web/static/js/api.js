@@ -35,3 +35,16 @@ export async function get(path, parameters = {}, signal = undefined) {
   if (typeof answer.at_s === "number") noticeServerTime(answer.at_s);
   return answer;
 }
+
+const REACH_MS = 3000;
+
+/** Call `then` as soon as the server answers; returns what ends the attempts. */
+export function whenReachable(then) {
+  const timer = setInterval(() => {
+    get("about").then(() => {
+      clearInterval(timer);
+      then();
+    }, () => {});
+  }, REACH_MS);
+  return () => clearInterval(timer);
+}

@@ -115,7 +115,9 @@ function make(lang) {
     const format = cached(`${lang} ${least} ${most}`, () =>
       new Intl.NumberFormat(locale, { minimumFractionDigits: least, maximumFractionDigits: most }));
     // Without the marks for direction: the page isolates numbers itself.
-    return format.format(value).replace(/\u200e/g, "").replace(/^-/, "−");
+    const text = format.format(value).replace(/\u200e/g, "");
+    // What rounds to zero has no sign.
+    return /[1-9۱-۹]/.test(text) ? text.replace(/^-/, "−") : text.replace(/^[-−]/, "");
   }
 
   function number(value, decimals = 0) {

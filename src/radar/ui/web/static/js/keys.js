@@ -18,7 +18,7 @@ document.addEventListener("keydown", (event) => {
 
 // The same keys while the Persian layout is on.
 const ON_PERSIAN_LAYOUT = new Map(Object.entries({
-  ت: "j", ن: "k", ب: "f", ف: "t", م: "l", "؟": "?", ج: "[", چ: "]",
+  ت: "j", ن: "k", ب: "f", ف: "t", م: "l", "؟": "?", ج: "[", چ: "]", ح: "p", د: "n", و: ",",
   "۱": "1", "۲": "2", "۳": "3", "۴": "4",
 }));
 

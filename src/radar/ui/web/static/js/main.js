@@ -1,14 +1,17 @@
 // The frame around the pages: navigation, state of the connection, language, theme, keys.
 
-import { html, render, useEffect, useState } from "../vendor/htm-preact/htm-preact.js";
-import { get } from "./api.js";
-import { Cell, useCell } from "./cells.js";
-import { second } from "./clock.js";
+import { html, render, useEffect, useRef, useState } from "../vendor/htm-preact/htm-preact.js";
+import { get, whenReachable } from "./api.js";
+import { useCell } from "./cells.js";
+import { second, serverNow } from "./clock.js";
 import { onKey } from "./keys.js";
 import { status } from "./live.js";
+import { liveness } from "./liveness.js";
+import { route } from "./navigation.js";
 import { Markets } from "./pages/markets.js";
 import { followSystemTheme, kept, setLanguage, setTheme, ui } from "./prefs.js";
-import { Icon, Loading, Modal, useEscape } from "./widgets.js";
+import { address } from "./route.js";
+import { Empty, Failed, Icon, Loading, Modal, useEscape } from "./widgets.js";
 
 const FALLBACK_MARKET = "USDTTMN";
 
@@ -19,66 +22,49 @@ const PAGES = new Map([
   ["pipeline", async () => (await import("./pages/pipeline.js")).PipelinePage],
   ["quality", async () => (await import("./pages/quality.js")).QualityPage],
 ]);
+
 const ICONS = { markets: "list", market: "candles", pipeline: "flow", quality: "grid" };
 
-function parse(hash) {
-  const [, page = "", encoded = ""] = hash.replace(/^#/, "").split("/");
-  const symbol = page === "market" ? decoded(encoded) : "";
-  if (symbol) return { page, symbol };
-  return { page: PAGES.has(page) && page !== "market" ? page : "markets", symbol: "" };
+/** The address of a page's tab; that of a market is the one seen last. */
+function tabAddress(page) {
+  return address({ page, symbol: page === "market" ? kept("market", FALLBACK_MARKET) : "" });
 }
 
-/** Return what is encoded in an address; empty if it is not encoded properly. */
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
-  }
+function useLiveness() {
+  const now = useCell(status);
+  useCell(second);
+  return now.state === "idle" ? null : { ...liveness(now, Date.now(), serverNow()), quiet_s: (Date.now() - now.at_ms) / 1000 };
 }
 
-const route = new Cell(parse(location.hash));
-window.addEventListener("hashchange", () => {
-  route.set(parse(location.hash));
-  window.scrollTo(0, 0);
-});
-
-function address(page) {
-  if (page === "markets") return "#/";
-  return page === "market" ? `#/market/${encodeURIComponent(kept("market", FALLBACK_MARKET))}` : `#/${page}`;
+/** What a banner or a mark names, in words. */
+function worded({ age, dataset, text }, { t, f }) {
+  return { age: f.duration(age ?? NaN), dataset: dataset && t(`dataset_${dataset}`), text };
 }
 
 function Connection() {
-  const { t, f } = useCell(ui);
-  const now = useCell(status);
-  useCell(second);
-  const quiet_s = (Date.now() - now.at_ms) / 1000;
-  if (now.state === "idle") return null;
-  const state = now.state === "live" && quiet_s > now.quiet_s ? "stale" : now.state;
-  return html`<span class="connection" data-state=${state} role="status" title=${t("live_title", { age: f.ago(quiet_s) })}>
-    <i class="dot" /><span>${t(state)}</span>
+  const look = useCell(ui);
+  const { t, f } = look;
+  const found = useLiveness();
+  if (!found) return null;
+  const { state, values, quiet_s } = found;
+  const words = t(state === "still" ? "still_mark" : state, worded(values, look));
+  return html`<span class="connection" data-state=${state} title=${t("live_title", { age: f.ago(quiet_s) })}>
+    <i class="dot" /><span class="long" aria-hidden="true">${words}</span><span class="short" aria-hidden="true">${t(state)}</span><span class="visually-hidden" role="status">${t(state)}</span>
   </span>`;
 }
 
 function Banner() {
-  const { t, f } = useCell(ui);
-  const now = useCell(status);
-  useCell(second);
-  if (now.state === "idle") return null;
-  const quiet_s = (Date.now() - now.at_ms) / 1000;
-  const age = f.duration(Math.max(1, quiet_s));
-  let text = "";
-  if (now.state === "lost") text = t("lost_banner", { age });
-  else if (now.problem) text = t("problem_banner", { text: now.problem });
-  else if (quiet_s > now.quiet_s) text = t("stale_banner", { age });
+  const look = useCell(ui);
+  const found = useLiveness();
+  if (!found?.banner) return null;
   // Not announced: its age changes every second. The state beside the pages' names is.
-  return text && html`<div class="banner" data-state=${now.state}>${text}</div>`;
+  return html`<div class="banner" data-state=${found.state}>${look.t(found.banner, worded(found.values, look))}</div>`;
 }
 
 const KEYS = [
   ["/", "keys_search"], ["↑ ↓  j k", "keys_move"], ["Enter", "keys_open"], ["Esc", "keys_back"],
   ["1 2 3 4", "keys_pages"], ["f", "keys_favourite"], ["[ ]", "keys_interval"],
-  ["t", "keys_theme"], ["l", "keys_language"], ["?", "keys_help"],
+  ["p", "keys_play"], [", .", "keys_step"], ["n", "keys_now"], ["t", "keys_theme"], ["l", "keys_language"], ["?", "keys_help"],
 ];
 
 function Help({ about, onClose }) {
@@ -95,25 +81,41 @@ function Help({ about, onClose }) {
   <//>`;
 }
 
+function WrongAddress() {
+  const { t } = useCell(ui);
+  return html`<${Empty} title=${t("wrong_address")} text=${t("wrong_address_text")} /><p class="center"><a class="button" href="#/">${t("back")}</a></p>`;
+}
+
 function App() {
   const { lang, theme, t } = useCell(ui);
-  const { page, symbol } = useCell(route);
+  const where = useCell(route);
+  const { page, symbol } = where;
   const [View, setView] = useState(() => (page === "markets" ? Markets : null));
   const [shown, setShown] = useState(page);
+  const [failed, setFailed] = useState(false);
+  const [round, setRound] = useState(0);
   const [about, setAbout] = useState(null);
   const [helping, setHelping] = useState(false);
 
   useEffect(() => {
     let current = true;
-    PAGES.get(page)().then((found) => {
+    setFailed(false);
+    const load = PAGES.get(page) ?? (async () => WrongAddress);
+    load().then((found) => {
       if (!current) return;
       setView(() => found);
       setShown(page);
-    });
+    }, () => current && setFailed(true));
     return () => {
       current = false;
     };
-  }, [page]);
+  }, [page, round]);
+
+  useEffect(() => {
+    if (!failed) return undefined;
+    // Some browsers remember that a module failed, so the whole page is loaded again.
+    return whenReachable(() => location.reload());
+  }, [failed]);
 
   useEffect(() => {
     get("about").then(setAbout, () => {});
@@ -123,9 +125,17 @@ function App() {
     document.title = page === "market" ? `${symbol} · radar` : `${t(page)} · radar`;
   }, [page, symbol, lang]);
 
+  // After another page came, the keyboard and the screen reader begin at its content.
+  const arrived = useRef(false);
+  useEffect(() => {
+    if (shown !== page) return;
+    if (arrived.current) document.getElementById("content").focus({ preventScroll: true });
+    arrived.current = true;
+  }, [shown, page, symbol]);
+
   useEffect(() => onKey((key) => {
     const pages = [...PAGES.keys()];
-    if (key >= "1" && key <= String(pages.length)) location.hash = address(pages[key - 1]);
+    if (key >= "1" && key <= String(pages.length)) location.hash = tabAddress(pages[key - 1]);
     else if (key === "?") setHelping((is) => !is);
     else if (key === "t") setTheme(ui.value.theme === "dark" ? "light" : "dark");
     else if (key === "l") setLanguage(ui.value.lang === "fa" ? "en" : "fa");
@@ -146,7 +156,7 @@ function App() {
       <a class="brand" href="#/" aria-label="radar"><img src="icon.svg" alt="" width="26" height="26" /><b>radar</b></a>
       <nav aria-label=${t("pages")}>
         ${[...PAGES.keys()].map((each, n) => html`
-          <a key=${each} href=${address(each)} aria-current=${each === page ? "page" : null} aria-keyshortcuts=${n + 1}>
+          <a key=${each} href=${tabAddress(each)} aria-current=${each === page ? "page" : null} aria-keyshortcuts=${n + 1}>
             <${Icon} name=${ICONS[each]} /><span>${t(each)}</span>
           </a>`)}
       </nav>
@@ -159,9 +169,11 @@ function App() {
         <button class="plain icon wide" aria-label=${t("help")} title=${t("help")} onClick=${() => setHelping(true)}><${Icon} name="help" /></button>
       </div>
     </header>
+    ${about?.simulated && html`<div class="strip">${t("simulated")}</div>`}
     <${Banner} />
     <main id="content" tabindex="-1" data-page=${page}>
-      ${View && shown === page ? html`<${View} key=${page + symbol} symbol=${symbol} />` : html`<${Loading} />`}
+      ${failed ? html`<${Failed} error=${{ status: 0 }} onRetry=${() => setRound((n) => n + 1)} />`
+        : View && shown === page ? html`<${View} key=${page + symbol} symbol=${symbol} route=${where} />` : html`<${Loading} />`}
     </main>
     ${helping && html`<${Help} about=${about} onClose=${() => setHelping(false)} />`}`;
 }

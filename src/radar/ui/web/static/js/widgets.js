@@ -19,6 +19,14 @@ const ICONS = {
   close: "m6 6 12 12M18 6 6 18",
   copy: "M9 9h10v11H9zM5 15V4h10",
   check: "m5 12 5 5 9-10",
+  clock: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 8v4l3 2",
+  play: "M8 5v14l11-7Z",
+  pause: "M8 5v14M16 5v14",
+  second_back: "M15 6 9 12l6 6",
+  second_on: "m9 6 6 6-6 6",
+  candle_back: "m18 6-6 6 6 6M11 6l-6 6 6 6",
+  candle_on: "m6 6 6 6-6 6M13 6l6 6-6 6",
+  full: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   warning: "M12 4 2.500 20h19ZM12 10v4m0 3v.100",
 };
 
@@ -34,7 +42,8 @@ export function Num({ children, class: name = "", title }) {
 
 /** A change: sign, colour and arrow, so that colour alone says nothing. */
 export function Change({ value, f, decimals = 2 }) {
-  const trend = value > 0 ? "up" : value < 0 ? "down" : "flat";
+  const shown = Number(((value ?? 0) * 100).toFixed(decimals)); // what rounds to zero is no change
+  const trend = shown > 0 ? "up" : shown < 0 ? "down" : "flat";
   return html`<bdi class="num change ${trend}" dir="ltr">${f.percent(value, decimals, true)}</bdi>`;
 }
 
@@ -188,17 +197,34 @@ export function useNarrow(width) {
   return narrow;
 }
 
-/** Ask for something when a part appears or `of` changes; returns {data, error, again}. */
-export function useAnswer(ask, of) {
-  const [answer, setAnswer] = useState({ data: null, error: null });
+/**
+ * Ask for something when a part appears or `of` changes, and again every `every_ms` while it is seen.
+ *
+ * @returns {data, error, at_ms: when the data came, again()}
+ */
+export function useAnswer(ask, of, every_ms = 0) {
+  const [answer, setAnswer] = useState({ data: null, error: null, at_ms: 0 });
   const [round, setRound] = useState(0);
+  const again = () => setRound((n) => n + 1);
   useEffect(() => {
     const aborter = new AbortController();
     ask(aborter.signal).then(
-      (data) => !aborter.signal.aborted && setAnswer({ data, error: null }),
-      (error) => !aborter.signal.aborted && setAnswer((now) => ({ data: now.data, error })),
+      (data) => !aborter.signal.aborted && setAnswer({ data, error: null, at_ms: Date.now() }),
+      (error) => !aborter.signal.aborted && setAnswer((now) => ({ ...now, error })),
     );
     return () => aborter.abort();
   }, [...of, round]);
-  return { ...answer, again: () => setRound((n) => n + 1) };
+  useEffect(() => {
+    if (!every_ms) return undefined;
+    const look = () => {
+      if (!document.hidden) again();
+    };
+    const timer = setInterval(look, every_ms);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", look);
+    };
+  }, [every_ms]);
+  return { ...answer, again };
 }

@@ -1,12 +1,18 @@
 // Candles with volume. Knows nothing of where they come from.
 
 import {
-  CandlestickSeries, HistogramSeries, TickMarkType, createChartEx, defaultHorzScaleBehavior,
+  CandlestickSeries, HistogramSeries, LineSeries, PriceScaleMode, TickMarkType, createChartEx, defaultHorzScaleBehavior,
 } from "../../vendor/lightweight-charts/lightweight-charts.js";
 import { TEHRAN_OFFSET_S } from "../format.js";
 import { FONT, colours, faded } from "./colours.js";
+import { GapBands } from "./gaps.js";
+import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
 
-const MOST_CANDLES = 12000;
+const MOST_TIMES = 30000;
+const MINUTE_S = 60;
+const SCALE_MODES = {
+  linear: PriceScaleMode.Normal, logarithmic: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage,
+};
 const OLDER_WHEN_LEFT = 40; // bars that are left before the first one
 const WEIGHT = { day: 50, month: 60, year: 70 };
 
@@ -34,29 +40,39 @@ export class CandleChart {
   /**
    * @param {HTMLElement} place  where to draw
    * @param {object} look        {f, decimals}: the formatter and decimals of a price
-   * @param {object} on          {older(before_s), hover(candle or null), away(bool)}
+   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool),
+   *   pick(time_s): the beginning of the interval that was clicked}
    */
   constructor(place, look, on) {
     this.on = on;
     this.f = look.f;
     this.candles = [];
+    this.times = []; // of all bars: the candles, and the intervals between them that have none
     this.asked_s = null;
     // The library thinks in UTC: local time is shifted into it.
     this.shift_s = look.f.lang === "fa" ? TEHRAN_OFFSET_S : 0;
     const parts = (time_s) => this.f.parts(time_s - this.shift_s);
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
     this.bars = this.chart.addSeries(CandlestickSeries, {});
+    this.line = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 2, lastValueVisible: false, priceLineVisible: false });
     this.volumes = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "custom", formatter: (n) => this.f.compact(n) },
       lastValueVisible: false, priceLineVisible: false,
     });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
+    this.bands = new GapBands((time_s) => placeOf(this.times, this.interval_s, time_s));
+    this.bars.attachPrimitive(this.bands);
     this.style(look);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.look(range));
     this.chart.subscribeCrosshairMove((event) => {
-      const at = event.time === undefined ? -1 : this.indexOf(event.time - this.shift_s);
-      this.on.hover(at >= 0 ? this.candles[at] : null);
+      const time_s = event.logical === undefined ? null : this.timeAt(event.logical);
+      const at = time_s === null ? -1 : this.indexOf(time_s);
+      this.on.hover(at >= 0 ? this.candles[at] : null, time_s);
+    });
+    this.chart.subscribeClick((event) => {
+      const time_s = event.logical === undefined ? null : this.timeAt(event.logical);
+      if (time_s !== null) this.on.pick(time_s);
     });
   }
 
@@ -66,22 +82,46 @@ export class CandleChart {
     const time = (shifted) => shifted - this.shift_s;
     return {
       layout: { background: { color: c.surface }, textColor: c.muted, fontFamily: FONT, fontSize: 12, attributionLogo: false },
+      // A finger that moves up or down scrolls the page.
+      handleScroll: { vertTouchDrag: false },
       grid: { vertLines: { color: c.soft }, horzLines: { color: c.soft } },
       rightPriceScale: { borderColor: c.line, minimumWidth: 72 },
       timeScale: {
-        borderColor: c.line, timeVisible: true, secondsVisible: false, rightOffset: 4, minBarSpacing: 1.5,
+        borderColor: c.line, timeVisible: true, secondsVisible: this.interval_s < MINUTE_S, rightOffset: 4, minBarSpacing: 1.5,
         tickMarkFormatter: (at, type) => {
           if (type === TickMarkType.Year) return f.year(time(at));
           if (type === TickMarkType.Month) return f.isolated(f.month(time(at)));
-          return type === TickMarkType.DayOfMonth ? f.isolated(f.day(time(at))) : f.minute(time(at));
+          return type === TickMarkType.DayOfMonth ? f.isolated(f.day(time(at))) : type === TickMarkType.TimeWithSeconds ? f.clock(time(at)) : f.minute(time(at));
         },
       },
       localization: {
-        timeFormatter: (at) => f.isolated(this.interval_s >= 86400 ? f.date(time(at)) : f.dateMinute(time(at))),
+        timeFormatter: (at) => f.isolated(this.timeText(time(at))),
         priceFormatter: (price) => f.price(price, this.decimals),
       },
       crosshair: { mode: 0, vertLine: { color: c.faint, labelBackgroundColor: c.muted }, horzLine: { color: c.faint, labelBackgroundColor: c.muted } },
     };
+  }
+
+  /** Draw candles or a line of closes, on another scale of prices. */
+  lookLike({ style, scale }) {
+    const line = style === "line";
+    this.line.applyOptions({ visible: line });
+    const c = colours();
+    const shown = (colour) => (line ? "transparent" : colour);
+    this.bars.applyOptions({ upColor: shown(c.up), downColor: shown(c.down), wickUpColor: shown(c.up), wickDownColor: shown(c.down) });
+    this.chart.priceScale("right").applyOptions({ mode: SCALE_MODES[scale] });
+    this.styled = { style, scale };
+  }
+
+  /** Return a canvas with what is seen. */
+  picture() {
+    return this.chart.takeScreenshot(true);
+  }
+
+  /** Write the beginning of an interval, as finely as it needs. */
+  timeText(time_s) {
+    if (this.interval_s >= 86400) return this.f.date(time_s);
+    return this.interval_s < MINUTE_S ? this.f.dateTime(time_s) : this.f.dateMinute(time_s);
   }
 
   /** Take over another theme or number of decimals. */
@@ -93,18 +133,25 @@ export class CandleChart {
       upColor: c.up, downColor: c.down, wickUpColor: c.up, wickDownColor: c.down, borderVisible: false,
       priceFormat: { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) },
     });
+    this.line.applyOptions({ color: c.accent });
     this.colours = [faded(c.up, 0.4), faded(c.down, 0.4)];
-    if (this.candles.length > 0) this.volumes.setData(this.candles.map((each) => this.volume(each)));
+    if (this.styled) this.lookLike(this.styled);
+    if (this.candles.length > 0) this.volumes.setData(this.filled((each) => this.volume(each)));
   }
 
   bar({ time, open, high, low, close }) {
     return { time: time + this.shift_s, open, high, low, close };
   }
 
+  close({ time, close }) {
+    return { time: time + this.shift_s, value: close };
+  }
+
   volume({ time, open, close, volume }) {
     return { time: time + this.shift_s, value: volume, color: this.colours[close >= open ? 0 : 1] };
   }
 
+  /** Return the index of the candle of a time; -1: there is none. */
   indexOf(time_s) {
     let low = 0;
     let high = this.candles.length - 1;
@@ -118,20 +165,71 @@ export class CandleChart {
     return -1;
   }
 
-  draw() {
-    this.bars.setData(this.candles.map((each) => this.bar(each)));
-    this.volumes.setData(this.candles.map((each) => this.volume(each)));
+  /** Return the beginning of the interval at a bar; null: there is none. */
+  timeAt(bar) {
+    return timeAt(this.times, this.interval_s, bar);
   }
 
-  /** Show these candles, oldest first, and the newest of them. */
-  show(candles, interval_s) {
+  empty(time_s) {
+    return { time: time_s + this.shift_s };
+  }
+
+  /** Return a point for each bar: of its candle, or an empty one. */
+  filled(point) {
+    let next = 0;
+    return this.times.map((time_s) =>
+      (this.candles[next]?.time === time_s ? point(this.candles[next++]) : this.empty(time_s)));
+  }
+
+  draw() {
+    this.times = timesOf(this.candles, this.interval_s);
+    this.bars.setData(this.filled((each) => this.bar(each)));
+    this.line.setData(this.filled((each) => this.close(each)));
+    this.volumes.setData(this.filled((each) => this.volume(each)));
+  }
+
+  /** Draw, and leave what is seen where it is: `moved` bars came before it. */
+  redraw() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const seen_s = this.times[0];
+    this.draw();
+    if (!range) return;
+    const moved = seen_s === undefined ? 0 : indexBefore(this.times, seen_s);
+    this.chart.timeScale().setVisibleLogicalRange({ from: range.from + moved, to: range.to + moved });
+  }
+
+  /**
+   * Show these candles, oldest first.
+   *
+   * @param keep  leave the times that are seen where they are; otherwise the newest are seen
+   */
+  show(candles, interval_s, keep = false) {
+    const range = keep && this.interval_s === interval_s ? this.chart.timeScale().getVisibleLogicalRange() : null;
+    const first_s = this.times[0];
+    const another = this.interval_s !== interval_s;
     this.interval_s = interval_s;
     this.candles = candles.slice();
     this.asked_s = null;
+    if (another) this.chart.applyOptions(this.options());
     this.draw();
-    const width = this.chart.timeScale().width() || 800;
-    const bars = Math.min(Math.max(60, Math.round(width / 8)), 180);
-    this.chart.timeScale().setVisibleLogicalRange({ from: candles.length - bars, to: candles.length + 4 });
+    const count = this.times.length;
+    const newest = () => {
+      const width = this.chart.timeScale().width() || 800;
+      const bars = Math.min(Math.max(60, Math.round(width / 8)), 180);
+      return { from: count - bars, to: count + 4 };
+    };
+    let next = newest();
+    if (range && first_s !== undefined && count > 0) {
+      const moved = placeOf(this.times, interval_s, first_s) + 0.5;
+      const kept = { from: range.from + moved, to: range.to + moved };
+      if (kept.to > 0 && kept.from < count) next = kept;
+    }
+    this.chart.timeScale().setVisibleLogicalRange(next);
+  }
+
+  /** Shade times: {began_at_s, ended_at_s, repaired, label}. */
+  showGaps(gaps) {
+    this.bands.show(gaps);
   }
 
   /** Put older candles before the first one. */
@@ -140,29 +238,21 @@ export class CandleChart {
     const added = older.filter((each) => each.time < first_s);
     if (added.length === 0) return; // there are none: asked_s stays, so nobody asks again
     this.asked_s = null;
-    const range = this.chart.timeScale().getVisibleLogicalRange();
     this.candles = [...added, ...this.candles];
-    this.draw();
-    if (range) {
-      this.chart.timeScale().setVisibleLogicalRange({ from: range.from + added.length, to: range.to + added.length });
-    }
+    this.redraw();
   }
 
   /** Take candles that changed: the newest, and those of trades that were stored late. */
   update(candles) {
     const holes = candles.filter((each) => this.isMissing(each.time));
     if (holes.length > 0) {
-      const range = this.chart.timeScale().getVisibleLogicalRange();
       this.candles = [...this.candles, ...holes].sort((a, b) => a.time - b.time);
-      this.draw();
-      if (range) this.chart.timeScale().setVisibleLogicalRange({ from: range.from + holes.length, to: range.to + holes.length });
+      this.redraw();
     }
     for (const each of candles) {
       const last = this.candles.at(-1);
       if (last === undefined || each.time > last.time) {
-        this.candles.push(each);
-        this.bars.update(this.bar(each));
-        this.volumes.update(this.volume(each));
+        this.append(each);
         continue;
       }
       const at = this.indexOf(each.time);
@@ -171,8 +261,25 @@ export class CandleChart {
       if (late && same(this.candles[at], each)) continue;
       this.candles[at] = each;
       this.bars.update(this.bar(each), late);
+      this.line.update(this.close(each), late);
       this.volumes.update(this.volume(each), late);
     }
+  }
+
+  /** Put a candle behind the last one, and the empty intervals between them. */
+  append(candle) {
+    const last = this.candles.at(-1);
+    for (const time_s of last ? between(last.time, candle.time, this.interval_s) : []) {
+      this.times.push(time_s);
+      this.bars.update(this.empty(time_s));
+      this.line.update(this.empty(time_s));
+      this.volumes.update(this.empty(time_s));
+    }
+    this.candles.push(candle);
+    this.times.push(candle.time);
+    this.bars.update(this.bar(candle));
+    this.line.update(this.close(candle));
+    this.volumes.update(this.volume(candle));
   }
 
   /** Tell whether an interval between the first candle and the last one has none yet. */
@@ -183,9 +290,9 @@ export class CandleChart {
 
   look(range) {
     if (!range || this.candles.length === 0) return;
-    this.on.away(range.to < this.candles.length - 2);
+    this.on.away(range.to < this.times.length - 2);
     const first_s = this.candles[0].time;
-    if (range.from < OLDER_WHEN_LEFT && this.asked_s !== first_s && this.candles.length < MOST_CANDLES) {
+    if (range.from < OLDER_WHEN_LEFT && this.asked_s !== first_s && this.times.length < MOST_TIMES) {
       this.asked_s = first_s;
       this.on.older(first_s);
     }
@@ -195,7 +302,7 @@ export class CandleChart {
   toNewest() {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     if (!range) return;
-    const to = this.candles.length + 4;
+    const to = this.times.length + 4;
     this.chart.timeScale().setVisibleLogicalRange({ from: to - (range.to - range.from), to });
   }
 

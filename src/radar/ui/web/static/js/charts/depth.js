@@ -39,7 +39,12 @@ export class DepthChart {
     const { canvas, book, f } = this;
     const width = canvas.clientWidth;
     const height = canvas.clientHeight;
-    if (!book || !width || !height || !book.bids.length || !book.asks.length) return;
+    if (!width || !height) return;
+    if (!book || !book.bids.length || !book.asks.length) {
+      // No depth of another moment may stay.
+      canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+      return;
+    }
     const scale = window.devicePixelRatio || 1;
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       canvas.width = Math.round(width * scale);

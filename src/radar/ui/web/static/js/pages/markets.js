@@ -8,6 +8,7 @@ import { decimalsOf, folded, visible } from "../format.js";
 import { assetName } from "../i18n.js";
 import { onKey } from "../keys.js";
 import { follow } from "../live.js";
+import { note } from "../navigation.js";
 import { favourites, keep, kept, toggleFavourite, ui } from "../prefs.js";
 import { Change, Choice, Empty, Failed, Icon, Loading, Num, Still, useNarrow, useRowsInView } from "../widgets.js";
 
@@ -112,7 +113,7 @@ function Row({ cell, index, symbol, active, star, look }) {
   }} />`;
 }
 
-export function Markets() {
+export function Markets({ route }) {
   const look = useCell(ui);
   const { t, f } = look;
   const stars = useCell(favourites);
@@ -121,7 +122,13 @@ export function Markets() {
   const [error, setError] = useState(null);
   const [loaded, setLoaded] = useState(false);
   const [round, setRound] = useState(0);
-  const [search, setSearch] = useState("");
+  const [search, setSearchText] = useState(route.search);
+  useEffect(() => setSearchText(route.search), [route]);
+  // The address holds the search, so that the browser's Back returns to it.
+  const setSearch = (text) => {
+    setSearchText(text);
+    note({ page: "markets", search: text });
+  };
   const [filter, setFilter] = useState(() => kept("filter", "all"));
   const [sort, setSort] = useState(() => kept("sort", "volume desc"));
   const [order, setOrder] = useState(0);

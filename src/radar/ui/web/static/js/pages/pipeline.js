@@ -55,24 +55,24 @@ function stages(overview, dataset, { t, f }) {
       <${Value} name=${t("last_frame")} warn=${flow?.silent}><bdi>${f.ago(flow?.last_frame_age_s)}</bdi><//>`,
     connections: html`
       <${Value} big name=${t("published")}><bdi>${f.rate(flow?.published_per_s)}</bdi><//>
-      <p>${t("connections_n", { n: f.number(heard ? flow.connections : NaN) })}</p>
-      ${reconnects > 0 && html`<p>${t("reconnects", { n: f.number(reconnects) })}</p>`}
-      ${errors.map((text) => html`<p class="bad" key=${text}>${text}</p>`)}`,
+      <div><dt class="visually-hidden">${t("note")}</dt><dd>${t("connections_n", { n: f.number(heard ? flow.connections : NaN) })}</dd></div>
+      ${reconnects > 0 && html`<div><dt class="visually-hidden">${t("note")}</dt><dd>${t("reconnects", { n: f.number(reconnects) })}</dd></div>`}
+      ${errors.map((text) => html`<div class="bad" key=${text}><dt class="visually-hidden">${t("note")}</dt><dd>${text}</dd></div>`)}`,
     partitions: html`
       <${Value} big name=${t("lag_unit")} warn=${flow?.backlog}><bdi>${f.number(lag)}</bdi><//>
       <${Value} name=${t("trend")} warn=${flow?.backlog && flow.trend === "grows"}><${Trend} per_s=${growth} trend=${flow?.trend} /><//>
-      <p>${t("partitions_n", { n: f.number(partitions.length) })}</p>`,
+      <div><dt class="visually-hidden">${t("note")}</dt><dd>${t("partitions_n", { n: f.number(partitions.length) })}</dd></div>`,
     workers: html`
       <${Value} big name=${t("stored")}><bdi>${f.rate(flow?.stored_per_s)}</bdi><//>
       <${Value} name=${t("latency")} warn=${flow?.slow}><bdi>${f.latency(flow?.latency_s)}</bdi><//>
-      <p class=${alive < workers.length ? "bad" : ""}>${t("workers_n", { alive: f.number(alive), n: f.number(workers.length) })}</p>
-      ${troubles.map((text) => html`<p class="bad" key=${text}>${text}</p>`)}`,
+      <div class=${alive < workers.length ? "bad" : ""}><dt class="visually-hidden">${t("note")}</dt><dd>${t("workers_n", { alive: f.number(alive), n: f.number(workers.length) })}</dd></div>
+      ${troubles.map((text) => html`<div class="bad" key=${text}><dt class="visually-hidden">${t("note")}</dt><dd>${text}</dd></div>`)}`,
     tables: html`
       <${Value} big name=${t("rows")}><bdi title=${f.number(table?.rows)}>${f.compact(table?.rows)}</bdi><//>
       <${Value} name=${t("newest")}><bdi>${f.ago(age)}</bdi><//>
-      <p>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</p>
-      <p>${f.bytes(table?.size_bytes)}</p>
-      ${overview.tables_old && html`<p class="muted">${t("as_of", { age: f.ago(tables_age_s) })}</p>`}`,
+      <div><dt class="visually-hidden">${t("note")}</dt><dd>${t("rows_minute", { n: f.compact(table?.rows_last_minute) })}</dd></div>
+      <div><dt class="visually-hidden">${t("note")}</dt><dd>${f.bytes(table?.size_bytes)}</dd></div>
+      ${overview.tables_old && html`<div class="muted"><dt class="visually-hidden">${t("note")}</dt><dd>${t("as_of", { age: f.ago(tables_age_s) })}</dd></div>`}`,
   };
 }
 
@@ -253,7 +253,7 @@ function Partitions({ overview }) {
   const most = Math.max(1, ...overview.partitions.map((each) => each.lag));
   return html`<section class="card wide-table" aria-label=${t("partitions")}>
     <header><h2>${t("partitions")}</h2></header>
-    <div class="scroll"><table class="list">
+    <div class="scroll" tabindex="0"><table class="list">
       <thead><tr><th scope="col">${t("topic")}</th><th scope="col" class="n">${t("lag")}</th><th scope="col">${t("trend")}</th><th scope="col" class="n">${t("in_rate")}</th><th scope="col" class="n">${t("out_rate")}</th><th scope="col">${t("owner")}</th></tr></thead>
       <tbody>${overview.partitions.map((each) => html`<tr key=${each.topic + each.partition}>
         <th scope="row"><bdi dir="ltr" class="mono">${each.topic}<span class="muted">/${each.partition}</span></bdi></th>
@@ -286,7 +286,7 @@ function Processes({ overview }) {
   const all = overview.processes.map((each) => ({ ...known.get(each.name), ...each }));
   return html`<section class="card wide-table" aria-label=${t("processes")}>
     <header><h2>${t("processes")}</h2></header>
-    <div class="scroll"><table class="list">
+    <div class="scroll" tabindex="0"><table class="list">
       <thead><tr><th scope="col">${t("process")}</th><th scope="col">${t("state")}</th><th scope="col" class="n">${t("rate")}</th><th scope="col" class="n">${t("latency")}</th><th scope="col" class="n">${t("memory")}</th><th scope="col" class="n" title=${t("clock_offset_help")}>${t("clock_offset")}</th><th scope="col">${t("address")}</th></tr></thead>
       <tbody>${all.map((each) => html`<tr key=${each.name}>
         <th scope="row"><bdi dir="ltr" class="mono">${each.name}</bdi></th>
@@ -306,7 +306,7 @@ function Connections({ overview }) {
   const all = overview.producers.flatMap((each) => each.connections);
   return html`<section class="card wide-table" aria-label=${t("connections")}>
     <header><h2>${t("connections")}</h2></header>
-    <div class="scroll"><table class="list">
+    <div class="scroll" tabindex="0"><table class="list">
       <thead><tr><th scope="col">${t("connection")}</th><th scope="col" class="n">${t("markets")}</th><th scope="col" class="n">${t("open_for")}</th><th scope="col" class="n">${t("last_frame")}</th><th scope="col" class="n">${t("frames")}</th></tr></thead>
       <tbody>${all.map((each) => html`<tr key=${each.producer + each.name}>
         <th scope="row"><bdi dir="ltr" class="mono"><span class="muted">${each.producer} </span>${each.name}</bdi></th>

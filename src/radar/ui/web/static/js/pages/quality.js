@@ -1,10 +1,13 @@
 // Is the data complete: what was watched, which gaps there were, what could not be stored.
 
-import { html, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { get } from "../api.js";
 import { useCell } from "../cells.js";
+import { second } from "../clock.js";
 import { letterName, visible } from "../format.js";
+import { follow } from "../live.js";
 import { keep, kept, ui } from "../prefs.js";
+import { address } from "../route.js";
 import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
 const DAYS = [7, 14, 30];
@@ -13,6 +16,7 @@ const ROW_PX = 34;
 const STEPS = [0.9, 0.99, 0.999, 1]; // of the legend; the server tells each day's level
 const NAMED = 3;
 const FIRST_GAPS = 8;
+const EVERY_MS = 20000;
 
 const STATES = ["verified", "repaired", "unverifiable", "missing"];
 
@@ -46,7 +50,14 @@ function Kept({ retention: { days, first_day, goes_on, book_interval_s } }) {
   return html`<span>${kept}${first_day && ` ${t("first_day_to_go", { day: f.dayOf(first_day), goes: f.dayOf(goes_on) })}`}${books}</span>`;
 }
 
-function Coverage({ answer, days, setDays, narrow }) {
+/** Tell whether a market's name is the wanted one, which may lack the exchange or name it. */
+function isWanted(market, wanted) {
+  const bare = (name) => name.slice(name.indexOf(":") + 1);
+  if (!wanted) return true;
+  return market.includes(":") && wanted.includes(":") ? market === wanted : bare(market) === bare(wanted);
+}
+
+function Coverage({ answer, days, setDays, narrow, wanted }) {
   const look = useCell(ui);
   const { t, f } = look;
   const [dataset, setDataset] = useState(() => kept("coverage.dataset", "trades"));
@@ -55,7 +66,7 @@ function Coverage({ answer, days, setDays, narrow }) {
   const { data, error, again } = answer;
   const box = useRef(null);
   const rows = useMemo(() => {
-    const found = (data?.markets ?? []).filter((each) => each.dataset === dataset);
+    const found = (data?.markets ?? []).filter((each) => each.dataset === dataset && isWanted(each.market, wanted));
     const mean = ({ days: cells }) => {
       const known = cells.filter((each) => each !== null && each[share] !== null);
       return known.length ? known.reduce((total, each) => total + each[share], 0) / known.length : 2;
@@ -63,12 +74,12 @@ function Coverage({ answer, days, setDays, narrow }) {
     const keyed = found.map((row) => [order === "worst" ? mean(row) : 0, row]);
     keyed.sort(([a, x], [b, y]) => a - b || (x.market < y.market ? -1 : 1));
     return keyed.map(([, row]) => row);
-  }, [data, dataset, share, order]);
+  }, [data, dataset, share, order, wanted]);
   const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
   useLayoutEffect(() => {
     // The newest day is what people look for first.
     if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
-  }, [data, document.documentElement.dir]);
+  }, [data === null, days, document.documentElement.dir]);
   const shares = [["watched_share", t("watched")], ["complete_share", t("complete")], ["proven_share", t("proven")]];
 
   let content;
@@ -115,7 +126,7 @@ function DeliveryGaps({ answer }) {
   if (!data) return error ? html`<${Failed} error=${error} onRetry=${again} />` : null;
   if (data.delivery_gaps === null) return html`<h3 class="sub">${t("delivery_gaps")}</h3><p class="note">${t("not_known")}</p>`;
   if (data.delivery_gaps.length === 0) return null;
-  return html`<h3 class="sub">${t("delivery_gaps")}</h3><div class="scroll"><table class="list gaps">
+  return html`<h3 class="sub">${t("delivery_gaps")}</h3><div class="scroll" tabindex="0"><table class="list gaps">
     <thead><tr><th scope="col">${t("recorded")}</th><th scope="col">${t("topic")}</th><th scope="col">${t("offsets")}</th><th scope="col">${t("cause")}</th></tr></thead>
     <tbody>${data.delivery_gaps.map((gap) => html`<tr key=${gap.topic + gap.partition + gap.first + gap.recorded_at_s}>
       <th scope="row"><bdi>${f.dateTime(gap.recorded_at_s)}</bdi></th>
@@ -126,7 +137,13 @@ function DeliveryGaps({ answer }) {
   </table></div>`;
 }
 
-function Gaps({ answer, delivery }) {
+/** The markets of a gap that are named, the wanted one first. */
+function named(markets, wanted) {
+  if (!wanted) return markets.slice(0, NAMED);
+  return [...markets].sort((a, b) => isWanted(b, wanted) - isWanted(a, wanted)).slice(0, NAMED);
+}
+
+function Gaps({ answer, delivery, wanted }) {
   const { t, f } = useCell(ui);
   const [all, setAll] = useState(false);
   const { data, error, again } = answer;
@@ -135,7 +152,7 @@ function Gaps({ answer, delivery }) {
   else if (data.gaps.length === 0) content = html`<p class="calm"><${Icon} name="check" />${t("no_gaps")}</p>`;
   else {
     const shown = all ? data.gaps : data.gaps.slice(0, FIRST_GAPS);
-    content = html`<div class="scroll"><table class="list gaps">
+    content = html`<div class="scroll" tabindex="0"><table class="list gaps">
       <thead><tr><th scope="col">${t("from")}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("dataset")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
       <tbody>${shown.map((gap, n) => html`<tr key=${n}>
         <th scope="row"><bdi>${f.dateTime(gap.began_at_s)}</bdi></th>
@@ -143,7 +160,7 @@ function Gaps({ answer, delivery }) {
         <td class="n"><bdi>${f.duration(gap.ended_at_s - gap.began_at_s)}</bdi></td>
         <td>${t(`dataset_${gap.dataset}`)}</td>
         <td>${t(`cause_${gap.cause}`)}</td>
-        <td class="wrap" title=${gap.markets.join(", ")}>${gap.markets.slice(0, NAMED).map((symbol) => html`<a key=${symbol} class="chip" href="#/market/${encodeURIComponent(symbol)}"><bdi>${symbol}</bdi></a>`)}
+        <td class="wrap" title=${gap.markets.join(", ")}>${named(gap.markets, wanted).map((symbol) => html`<a key=${symbol} class="chip" href=${address({ page: "market", symbol, at_s: Math.floor(gap.began_at_s) })} title=${t("see_moment")}><bdi>${symbol}</bdi></a>`)}
           ${gap.markets.length > NAMED && html`<span class="muted">${t("and_more", { n: f.number(gap.markets.length - NAMED) })}</span>`}</td>
         <td>${gap.repaired ? html`<span class="is-good" title=${t("fetched")}><${Icon} name="check" />${t("repaired")}</span>` : html`<span class="is-open"><i class="dot" />${t("not_repaired")}</span>`}</td>
       </tr>`)}</tbody>
@@ -186,33 +203,50 @@ function Tile({ value, name, note, state }) {
 }
 
 /** The answer at a glance: how much is there, how often something was missed, what waits. */
-function Summary({ summary, gaps, delivery, letters, days }) {
+function Summary({ summary, gaps, delivery, letters, days, wanted }) {
   const { t, f } = useCell(ui);
+  const of = t("dataset_trades") + (wanted ? ` · ${t("all_markets")}` : "");
   const unrepaired = gaps?.gaps.filter((each) => !each.repaired).length;
   const waiting = letters?.filter((each) => !each.replayed).length;
   const n = f.number(days);
   const gapNote = gaps && (gaps.gaps.length === 0 ? "" : unrepaired ? t("summary_open", { n: f.number(unrepaired) }) : t("summary_all_repaired"));
   return html`<dl class="tiles">
-    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.watched_good ? "warn" : ""} />
-    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${t("dataset_trades")} state=${summary && !summary.complete_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.watched_share)}<//>`} name=${t("summary_watched", { days: n })} note=${of} state=${summary && !summary.watched_good ? "warn" : ""} />
+    <${Tile} value=${html`<${Num}>${f.share(summary?.complete_share)}<//>`} name=${t("summary_complete", { days: n })} note=${of} state=${summary && !summary.complete_good ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(gaps?.gaps.length)}${gaps?.more ? "+" : ""}<//>`} name=${t("summary_gaps", { days: n })} note=${gapNote} state=${unrepaired || delivery?.length ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.number(waiting)}<//>`} name=${t("summary_letters")} state=${waiting ? "warn" : ""} />
     <${Tile} value=${html`<${Num}>${f.share(summary?.proven_share)}<//>`} name=${t("summary_proven", { days: n })} note=${summary && proven(summary.proof, { f, t })} state=${summary?.proof?.missing_s ? "warn" : ""} />
   </dl>`;
 }
 
-export function QualityPage() {
+/** When the page was asked for, and of which market it is. */
+function Asked({ answers, wanted }) {
+  const { t, f } = useCell(ui);
+  useCell(second);
+  const oldest_ms = Math.min(...answers.map(({ at_ms }) => at_ms));
+  const failed = answers.find(({ error, data }) => error && data);
+  return html`<p class="asked note">
+    ${wanted && html`<a class="chip" href="#/quality" aria-label=${t("all_markets_again")} title=${t("all_markets_again")}><bdi>${visible(wanted)}</bdi> ✕</a>
+      <a class="link" href=${address({ page: "market", symbol: wanted })}>${t("to_market")}</a>`}
+    <span>${oldest_ms > 0 && t("as_of_time", { time: f.dateTime(oldest_ms / 1000), age: f.ago((Date.now() - oldest_ms) / 1000) })}</span>
+    ${failed && html`<span class="down" role="alert">${failed.error.message || t("error_network")}</span>`}
+  </p>`;
+}
+
+export function QualityPage({ symbol: wanted }) {
   const { t } = useCell(ui);
   const narrow = useNarrow(760);
   const [days, setDays] = useState(7);
-  const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days]);
-  const gaps = useAnswer((signal) => get("gaps", { days }, signal), [days]);
-  const delivery = useAnswer((signal) => get("delivery-gaps", {}, signal), []);
-  const letters = useAnswer((signal) => get("letters", {}, signal), []);
+  const coverage = useAnswer((signal) => get("coverage", { days }, signal), [days], EVERY_MS);
+  const gaps = useAnswer((signal) => get("gaps", { days, symbol: wanted }, signal), [days, wanted], EVERY_MS);
+  const delivery = useAnswer((signal) => get("delivery-gaps", {}, signal), [], EVERY_MS);
+  const letters = useAnswer((signal) => get("letters", {}, signal), [], EVERY_MS);
+  useEffect(() => follow({ page: "pulse" }, {}), []);
   return html`
     <h1 class="visually-hidden">${t("quality")}</h1>
-    <${Summary} summary=${coverage.data?.summary} gaps=${gaps.data} delivery=${delivery.data?.delivery_gaps} letters=${letters.data?.letters} days=${days} />
-    <${Gaps} answer=${gaps} delivery=${delivery} />
-    <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} />
+    <${Asked} answers=${[coverage, gaps, delivery, letters]} wanted=${wanted} />
+    <${Summary} summary=${coverage.data?.summary} gaps=${gaps.data} delivery=${delivery.data?.delivery_gaps} letters=${letters.data?.letters} days=${days} wanted=${wanted} />
+    <${Gaps} answer=${gaps} delivery=${delivery} wanted=${wanted} />
+    <${Coverage} answer=${coverage} days=${days} setDays=${setDays} narrow=${narrow} wanted=${wanted} />
     <${Letters} answer=${letters} />`;
 }
