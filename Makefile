@@ -122,11 +122,12 @@ format: setup ## Format the code and apply safe lint fixes
 exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase)
 	$(PYTHON) scripts/new_exchange.py $(NAME)
 
-generated: setup ## Write the pages that follow from declarations: options, metrics, faults
+generated: setup ## Write the pages that follow from declarations: options, metrics, faults, columns
 	$(BIN)/radar config --env-example > env.example
 	$(BIN)/radar config --reference > docs/configuration.md
 	$(BIN)/python -m radar.telemetry.metrics > docs/metrics.md
 	PYTHONPATH=tests $(BIN)/python tests/fault_table.py > docs/faults.md
+	PYTHONPATH=tests $(BIN)/python tests/data_dictionary.py > docs/data-dictionary.md
 
 lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) $(EXTRAS) pyproject.toml --output-file requirements.txt

@@ -41,10 +41,14 @@ class MigratedDatabases:
             return name
 
     def put_back(self, store: Store, port: int) -> None:
-        """Keep a database for a later test, unless the test has changed its schema."""
-        with _open(port, "default") as server:
-            if not self._drop_changed(server, store.database):
-                self._free[port].append(store.database)
+        """Keep a database for a later test, unless the test has changed its schema.
+
+        The connection is the test's own: its variables may lead to another address by now.
+        """
+        # A test may have stopped the merges of a table; mutations wait for them.
+        store.command("SYSTEM START MERGES")
+        if not self._drop_changed(store, store.database):
+            self._free[port].append(store.database)
 
     def _drop_changed(self, server: Store, name: str) -> bool:
         """Drop a database of another schema, or whose mutations would go on; return whether."""

@@ -19,6 +19,7 @@ EXAMPLES = "2026-07-01, 2026-07-01T12:30, 7d, 6h, 90m"
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"-?(\d{1,6})([smhdw])")
+_LENGTH = re.compile(r"(\d{1,6})([smhdw])")
 _TIME_OF_DAY = re.compile(r"\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?")
 _BEGINS_AS_TIME = re.compile(r"-?\d[^/]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,11 +79,27 @@ def parse_time(text: str, now: datetime, day: date | None = None) -> datetime:
             return datetime.combine(day, time.fromisoformat(text), UTC)
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=found.tzinfo or UTC)
-        unix_us_of(found)  # a zone may lead out of the calendar
+        found.astimezone(UTC)  # a zone may lead out of the calendar
     except (ValueError, OverflowError) as error:
         of_day = "09:30, " if day is not None else ""
         raise ConfigurationError(f"{text!r} is no time (allowed: {of_day}{EXAMPLES})") from error
     return found
+
+
+def parse_length_s(option: str, text: str) -> int:
+    """Return the seconds of a length of time: 30s, 1m, 4h, 1d, 1w.
+
+    Args:
+        option: Its option, for the error.
+        text: The text.
+
+    Raises:
+        ConfigurationError: It is no length of at least a second.
+    """
+    found = _LENGTH.fullmatch(text)
+    if found is None or not int(found[1]):
+        raise ConfigurationError(f"{option} is {text!r} (allowed: 30s, 1m, 4h, 1d)")
+    return int(found[1]) * int(timedelta(**{_UNITS[found[2]]: 1}).total_seconds())
 
 
 def looks_like_time(text: str) -> bool:
@@ -107,7 +124,8 @@ def parse_period(
         now: The time that ages count from.
         default: Begin and end without an option; None: --from is required, and --to is now.
         day: The day of times without one.
-        may_be_future: Accept a begin or an end after now: the caller asks the database about them.
+        may_be_future: Accept a --to after now, and a --from before it: the caller asks the database
+            about them, whose records may be dated ahead.
 
     Raises:
         ConfigurationError: An option is no time.
@@ -117,7 +135,7 @@ def parse_period(
         raise ConfigurationError(f"--from is missing: give the begin ({EXAMPLES})")
     begin = parse_time(first, now, day) if first else default[0] if default else now
     end = parse_time(last, now, day) if last else default[1] if default else now
-    if not may_be_future and begin >= now:
+    if begin >= now and not (may_be_future and last):
         raise InvalidPeriod(f"--from {iso(begin)} is in the future: it is {iso(now)} now")
     if not may_be_future and end > now:
         raise InvalidPeriod(
@@ -132,5 +150,5 @@ def parse_period(
 
 
 def iso(moment: datetime) -> str:
-    """Return a time as text in UTC: 2026-07-01T00:00:00Z, with a fraction if it has one."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Return a time as text in UTC and whole seconds: 2026-07-01T00:00:00Z."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

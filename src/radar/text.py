@@ -7,10 +7,11 @@ or a log reader would execute instead of showing. Every place that shows such te
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 DEFAULT_LIMIT = 200
 ELLIPSIS = "…"
+SHOWN_NAMES = 3
 
 # Python calls these printable, yet they are invisible: two names could look the same. They are the
 # combining joiner, Hangul fillers, Khmer vowels, Mongolian and other variation selectors, and the
@@ -95,3 +96,9 @@ def host_port(host: str, port: int) -> str:
 def without_password(text: str) -> str:
     """Mask user and password in a URL."""
     return re.sub(r"//[^/@]*@", "//********@", text)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few names, and a sign that there are more."""
+    more = ", …" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more

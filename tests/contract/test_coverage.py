@@ -133,7 +133,9 @@ def test_coverage_watch_that_grows_is_one_row_and_its_end_counts(store: Store) -
     [
         (["a"], "no market 'a' is recorded: use A"),
         (["A", "NONSENSE"], "no market 'NONSENSE' is recorded: use one of A, B"),
-        (["--since", "2999-01-01"], "is in the future"),
+        (["A,NONSENSE,wallex:B"], "no market 'NONSENSE' is recorded: use one of A, B"),
+        (["--since", "2999-01-01", "--to", "2999-01-02"], "is in the future"),
+        (["--from", "2999-01-01"], "--from 2999-01-01T00:00:00Z is in the future"),
     ],
 )
 def test_coverage_command_refuses_what_cannot_be_recorded(

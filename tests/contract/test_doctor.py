@@ -4,18 +4,22 @@ import asyncio
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from market_data import insert, side, trade
 from ports import free_port
+from radar.codec import message_format
 from radar.consumer.chunk import BadMessage
 from radar.consumer.dlq.publisher import DeadLetterPublisher
 from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.kafka import Cluster, client_config
+from radar.records import BookSide
 from radar.settings import Settings
 from radar.store.client import Store
 from radar_simulator import SimulatorOptions, simulator
@@ -64,6 +68,35 @@ def test_doctor_finds_nothing_where_all_is_well(kafka_settings: Settings, store:
     assert found["clock synchronisation"][0] in ("ok", "warning", "unknown")
     assert found["exchange WebSocket"][1] == "takes connections"
     assert store.rows("SELECT count() FROM trades_master") == [(0,)]
+
+
+def test_doctor_says_how_often_books_are_recorded_and_how_old_they_are(
+    kafka_settings: Settings, store: Store
+) -> None:
+    names = [
+        name for dataset in DATASETS.values() for name in (dataset.topic, dataset.dead_letter_topic)
+    ]
+    Cluster(kafka_settings).create_topics(names)
+    assert ask(0)["books"][1] == (
+        "each side is recorded at most once in 7 s (DEPTH_INTERVAL_SECONDS);"
+        " no trade of the last 10 minutes has a book before it"
+    )
+    now_us = time.time_ns() // 1000
+    trades = [
+        trade((now_us - n * 1_000_000) // 1000, now_us - n * 1_000_000, "5") for n in range(10, 14)
+    ]
+    oldest_us = trades[-1].received_at_us
+    books = [
+        side(BookSide.BID, [4.9], oldest_us - 4_000_000),
+        side(BookSide.ASK, [5.1], oldest_us - 4_500_000),
+    ]
+    values = [message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
+    insert(store, TRADES, values, "trades")
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "books")
+    # The older side of the book is 4.5 s older than the first trade, and 7.5 s than the last.
+    detail = ask(0, DEPTH_INTERVAL_SECONDS="2.5")["books"][1]
+    assert detail.startswith("each side is recorded at most once in 2.5 s (DEPTH_INTERVAL_SECONDS)")
+    assert detail.endswith("the book before a trade was 6.0 s old (median), 7.5 s (99 %)")
 
 
 def test_doctor_finds_what_differs_and_names_remedies(

@@ -5,21 +5,24 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from market_data import data_at_rest, insert, insert_market, trade, us
+from market_data import data_at_rest, insert, insert_market, side, trade, us
 from radar.codec import message_format
-from radar.datasets import TRADES
+from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.reading import export as exporting
 from radar.reading import manifest
 from radar.reading.export import Exported, ExportRequest, export, is_complete
 from radar.reading.formats.base import Day, replacing, save
+from radar.records import BookSide
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar
@@ -131,6 +134,105 @@ def compare_export(settings: Settings, folder: Path) -> None:
     ]
 
 
+@pytest.fixture
+def two_days(store: Store) -> Store:
+    """Provide trades around a midnight of Tehran (20:30 UTC) three days ago, and books."""
+    midnight = TODAY - timedelta(days=3) + timedelta(hours=20, minutes=30)
+    at_ms = us(midnight) // 1000
+    trades = [
+        trade(at_ms + offset_s * 1000, at_ms * 1000, price)
+        for offset_s, price in ((-90, "4"), (-30, "6.5"), (0, "7"), (61, "8"), (86_399, "9"))
+    ]
+    values = [message_format.encode_trade(each, f"{n:032x}") for n, each in enumerate(trades)]
+    insert(store, TRADES, values, "trades")
+    books = [
+        side(BookSide.BID, [5.0, 4.0, 3.0], us(midnight)),
+        side(BookSide.ASK, [6.0], us(midnight) + 1),
+    ]
+    insert(store, DEPTH, [message_format.encode_depth(each) for each in books], "books")
+    return store
+
+
+def exported_rows(folder: Path, name: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the day and the rows of each file of a market."""
+    paths = sorted((folder / name / "wallex" / "USDTTMN").glob("*.parquet"))
+    return [(path.stem, pq.read_table(path).to_pylist()) for path in paths]
+
+
+def test_exported_candles_have_an_interval_and_days_of_a_time_zone(
+    two_days: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    first, second = (TODAY - timedelta(days=n) for n in (3, 2))
+    wanted = ExportRequest("candles", "parquet")
+    assert export(store_settings, wanted, tmp_path) == Exported(2, 0)
+    utc = exported_rows(tmp_path, "candles_1m")
+    assert [(day, [row["close"] for row in rows]) for day, rows in utc] == [
+        (f"{first:%F}", [Decimal(4), Decimal("6.5"), Decimal(7), Decimal(8)]),
+        (f"{second:%F}", [Decimal(9)]),
+    ]
+    tehran = replace(wanted, interval_s=1800, time_zone="Asia/Tehran")
+    assert export(store_settings, tehran, tmp_path) == Exported(2, 0)
+    local = exported_rows(tmp_path, "candles_30m_Asia%2FTehran")
+    assert [(day, [row["close"] for row in rows]) for day, rows in local] == [
+        (f"{first:%F}", [Decimal("6.5")]),
+        (f"{second:%F}", [Decimal(8), Decimal(9)]),
+    ]
+    daily = replace(tehran, interval_s=86_400, floats=True)
+    assert export(store_settings, daily, tmp_path) == Exported(2, 0)
+    days = exported_rows(tmp_path, "candles_1d_Asia%2FTehran_floats")
+    assert [(day, [row["high"] for row in rows]) for day, rows in days] == [
+        (f"{first:%F}", [6.5]),
+        (f"{second:%F}", [9.0]),
+    ]
+    ((_, (row,)), _) = days
+    assert row["open_time"] == first - timedelta(hours=3, minutes=30)
+    found = json.loads((tmp_path / "candles_1d_Asia%2FTehran_floats" / manifest.NAME).read_text())
+    entry = found["files"][f"wallex/USDTTMN/{first:%F}.parquet"]
+    assert (entry["kind"], entry["rows"], entry["coverage"]) == ("candles", 1, {})
+    grow_old(two_days)
+    assert export(store_settings, replace(daily), tmp_path).written <= 2
+    assert export(store_settings, replace(daily), tmp_path) == Exported(0, 2)
+
+
+def test_exported_books_have_the_best_levels_and_trades_may_be_doubles(
+    two_days: Store, store_settings: Settings, tmp_path: Path
+) -> None:
+    export(store_settings, ExportRequest("depth", "parquet", levels=2), tmp_path)
+    ((_, books),) = exported_rows(tmp_path, "depth_2")
+    assert [(row["prices"], row["quantities"]) for row in books] == [
+        ([5.0, 4.0], [1.0, 2.0]),
+        ([6.0], [1.0]),
+    ]
+    export(store_settings, ExportRequest("trades", "parquet", floats=True), tmp_path)
+    ((_, rows), _) = exported_rows(tmp_path, "trades_floats")
+    assert [row["price"] for row in rows] == [4.0, 6.5, 7.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["candles", "--interval", "7m"], "--interval must divide a day"),
+        (["candles", "--interval", "fast"], "--interval is 'fast'"),
+        (["candles", "--time-zone", "Asia/Teheran"], "use Asia/Tehran"),
+        (["candles", "--interval", "1h", "--time-zone", "Asia/Tehran"], "such as 15m, or 1d"),
+        (["candles", "--format", "tardis"], "has no candles"),
+        (["trades", "--time-zone", "Asia/Tehran"], "--time-zone needs candles"),
+        (["trades", "--levels", "5"], "--levels needs the dataset depth"),
+        (["depth", "--floats"], "--floats needs trades"),
+        ([], "name one of trades, depth, book_updates, exchange_candles, candles"),
+    ],
+)
+def test_export_option_that_does_not_apply_is_refused(
+    store: Store, tmp_path: Path, options: list[str], words: str
+) -> None:
+    done = subprocess.run(
+        radar("export", *options), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert not (tmp_path / "export").exists()
+
+
 def test_export_that_is_killed_leaves_only_whole_files_and_goes_on(
     store: Store, store_settings: Settings, tmp_path: Path
 ) -> None:
@@ -207,17 +309,42 @@ def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path
             "the last day 2026-01-01 is before the first",
         ),
         (["--first", f"{TODAY + timedelta(days=2):%Y-%m-%d}"], "in the future"),
+        (["--market", "USDTTMN,wallex:BTC/a.c"], "no market 'wallex:BTC/a.c' is recorded: use"),
     ],
 )
 def test_export_of_what_cannot_be_recorded_is_refused_and_leaves_no_file(
     week: Store, tmp_path: Path, options: list[str], words: str
 ) -> None:
-    command = radar("export", "trades", *options, "--to", str(tmp_path / "to"))
+    command = radar("export", "trades", *options, "--folder", str(tmp_path / "to"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--from", "{0}", "--to", "{1}T00:00:01"],
+        ["--from", "{0}T12:30", "--to", "{2}"],
+        ["--first", "{0}", "--last", "{1}"],
+    ],
+)
+def test_export_writes_each_day_that_a_period_touches(
+    week: Store, tmp_path: Path, options: list[str]
+) -> None:
+    days = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in (4, 3, 2)]
+    place = tmp_path / "to"
+    given = [each.format(*days) for each in options]
+    markets = ("--market", "USDTTMN,wallex:BTC/a.b")
+    command = radar("export", "trades", *markets, *given, "--folder", str(place))
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    assert files(place) == [
+        f"trades/wallex/{market}/{day}.parquet"
+        for market in ("BTC%2Fa%2Eb", "USDTTMN")
+        for day in days[:2]
+    ]
 
 
 @pytest.mark.parametrize(

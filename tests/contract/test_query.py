@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from market_data import data_at_rest, insert_market
+from radar.reading.statements import binary_format
 from support import eventually, radar
 
 if TYPE_CHECKING:
@@ -235,6 +236,111 @@ def test_shell_in_a_terminal_answers_completes_and_remembers(
 def completes(terminal: Terminal, word: str) -> bool:
     terminal.type("\t")
     return word in terminal.shown
+
+
+def test_query_reads_files_standard_input_and_parameters(market: None, tmp_path: Path) -> None:
+    newest = NEWEST.replace("'USDTTMN'", "{symbol:String}")
+    sql = f"-- the newest price\n{newest};\nSELECT ';'; -- end"
+    file = tmp_path / "newest.sql"
+    file.write_text(sql)
+    for given, text in ((("--file", str(file)), ""), (("-",), sql)):
+        done = run("query", *given, "--param", "symbol=USDTTMN", text=text)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "USDTTMN\t31800\n;\n", "")
+    day = "SELECT {day:Date}, {at:DateTime64(3, 'UTC')}, {text:String}"
+    done = run(
+        "query",
+        day,
+        "-p",
+        "day=2026-11-20T12",
+        "-p",
+        "at=2026-11-20T12:30+03:30",
+        "-p",
+        "text=a=b ' {c:D}",
+    )
+    assert done.stdout == "2026-11-20\t2026-11-20 09:00:00.000\ta=b \\' {c:D}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["SELECT {a:UInt8}"], "add --param a=VALUE"),
+        (["SELECT {at:UInt8}", "--param", "ta=1"], "no placeholder of this name: use at"),
+        (["SELECT 1", "--param", "at=1"], "write {at:String} in it"),
+        (["SELECT 1", "--param", "at"], "symbol=BTCUSDT"),
+        (["SELECT {at:DateTime}", "--param", "at=noon"], "is no time"),
+        (["SELECT open FROM candles"], "SELECT * FROM candles(interval_s = 60, start ="),
+        (["SELECT 1 FROM numbers(1) JOIN candles AS c ON 1"], "candles needs parameters"),
+        (["SELECT * FROM candles(start = '2026-01-01')"], "candles needs interval_s: SELECT"),
+        (["SELECT 1", "--file", "any"], "not both"),
+        (["--file", "not_there"], "--file not_there: No such file"),
+        ([], "give a query"),
+        (["-"], "the query is empty"),
+    ],
+)
+def test_query_without_its_parameters_names_them(
+    store: "Store", arguments: list[str], words: str
+) -> None:
+    done = run("query", *arguments)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", [["--format", "Parquet"], ["FORMAT ArrowStream"]])
+def test_query_writes_no_binary_format_to_a_terminal(
+    store: "Store", where: list[str], open_terminal: Callable[..., Terminal]
+) -> None:
+    sql = "SELECT 1"
+    arguments = [sql, *where] if where[0].startswith("--") else [f"{sql} {where[0]}"]
+    terminal = open_terminal("query", *arguments)
+    assert terminal.wait() == 2
+    assert "is binary and no terminal can show it" in terminal.shown
+    assert subprocess.run(radar("query", *arguments), capture_output=True, check=True).stdout
+
+
+def test_every_binary_format_of_the_database_is_known(store: "Store") -> None:
+    rows = store.rows("SELECT name FROM system.formats WHERE is_output AND NOT is_tty_friendly")
+    names = [str(name) for (name,) in rows]
+    assert "Parquet" in names
+    assert [name for name in names if binary_format("SELECT 1", name) != name] == []
+    assert binary_format("SELECT 1", "CSV") is None
+    assert binary_format("INSERT INTO t FORMAT Parquet ", "") is None
+
+
+def test_shell_describes_tables_and_views(market: None) -> None:
+    done = run("shell", text="help\n\\d\nSELECT 1;\n\\d order_book_at\n\\d Gaps;\nSELECT\n2")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = done.stdout
+    assert r"\d NAME" in text
+    assert re.search(r"view +candles\(interval_s, start, end\) +a market and an interval", text)
+    assert "\n1\nview order_book_at: one row is the book of a market" in text
+    assert "  at                DateTime64(6, 'UTC')\n" in text
+    assert re.search(
+        r"bid_prices +Array\(Float64\) +Prices of bids, best level first \[quote", text
+    )
+    example = re.search(r"example: (SELECT \* FROM order_book_at.*);", text)
+    assert example
+    assert "table gaps: one row is a gap" in text
+    assert text.endswith("\n2\n")
+    wrong = run("shell", text="\\d tradez\nSELECT 1")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "there is no table or view 'tradez': use trades" in wrong.stderr
+
+
+def test_shell_in_a_terminal_has_help(
+    store: "Store", open_terminal: Callable[..., Terminal]
+) -> None:
+    terminal = open_terminal("shell")
+    terminal.shows("leaves.")
+    terminal.type("\\d vwap\r")
+    terminal.shows("example: SELECT * FROM vwap(start =")
+    terminal.type("help\r")
+    terminal.shows("docs/recipes.md")
+    terminal.type("\\d nothing_there\r")
+    terminal.shows("there is no table or view")
+    terminal.type("\\q\r")
+    assert terminal.wait() == 0
 
 
 def test_rows_do_nothing_to_a_terminal(

@@ -249,8 +249,10 @@ def test_wrong_commands_are_refused_with_a_reason(recorded: Store, tmp_path: Pat
     ("arguments", "words"),
     [
         (("binance", "2026-07-01"), "no trade and no book of binance was recorded"),
-        (("binance", f"{DAY:%F}", "--from", "09:05", "--to", "09:00"), "give a later end"),
+        (("binance", f"{DAY:%F}", "--from", "09:05", "--to", "09:00"), "is not after --from"),
         (("binance", f"{DAY:%F}", "--from", "noon"), "is no time"),
+        (("binance", "2999-01-01"), "is in the future"),
+        (("binance", f"{DAY:%F}", "--market", "BTCUSD"), "no market 'binance:BTCUSD' is recorded"),
         (("binance", f"{DAY:%F}", "--speed", "fast"), "is no speed"),
         (("nowhere", f"{DAY:%F}"), "nowhere"),
     ],

@@ -69,6 +69,10 @@ def test_receipts_never_go_back_however_the_clock_steps(steps: list[tuple[int, i
             seen.append((clock.now_us(), clock.set_back_us))
         order = [now_us + set_back_us for now_us, set_back_us in seen]
         assert order == sorted(order)
+        # A clock that shows a time again gives no second receipt the place of the first.
+        assert all(
+            order[n] < order[n + 1] for n in range(len(steps)) if seen[n + 1][0] < seen[n][0]
+        )
         # The time of receipt itself is what the clock shows.
         assert seen[-1][0] == clocks.wall_us + clocks.between_us
         assert all(set_back_us >= 0 for _, set_back_us in seen)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from radar.store.client import Store
-from radar.store.proofs import Completeness
+from radar.store.proofs import LAST_DAY, Completeness
 from radar.store.queries import checks as queries
 
 # The cause that the view gives to time in which no producer ran; no message carries it.
@@ -59,15 +59,20 @@ class SymbolGap(NamedTuple):
 
 
 def coverage(
-    store: Store, since: date, symbols: Sequence[str] = (), record_kind: str = ""
+    store: Store,
+    since: date,
+    symbols: Sequence[str] = (),
+    record_kind: str = "",
+    until: date = LAST_DAY,
 ) -> list[Covered]:
-    """Return the coverage since a day, the newest day first; blocks.
+    """Return the coverage of some days, the newest day first; blocks.
 
     Args:
         store: The database.
         since: The first day, UTC.
         symbols: Only these markets; none means all.
         record_kind: Only trades or depth; empty means both.
+        until: The last day, UTC.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
@@ -75,18 +80,22 @@ def coverage(
     """
     rows = store.rows(
         queries.coverage(Covered._fields),
-        _parameters(symbols, record_kind) | {"since": since},
+        _parameters(symbols, record_kind) | {"since": since, "until": until},
     )
     return [Covered._make((*row[:-1], bool(row[-1]))) for row in rows]
 
 
 def symbol_gaps(
-    store: Store, since: date, symbols: Sequence[str] = (), record_kind: str = ""
+    store: Store,
+    since: date,
+    symbols: Sequence[str] = (),
+    record_kind: str = "",
+    until: date = LAST_DAY,
 ) -> list[SymbolGap]:
-    """Return the gaps that ended since a day, the newest first; blocks. See `coverage`."""
+    """Return the gaps that some days have, the newest first; blocks. See `coverage`."""
     rows = store.rows(
         queries.symbol_gaps(SymbolGap._fields),
-        _parameters(symbols, record_kind) | {"since": since},
+        _parameters(symbols, record_kind) | {"since": since, "until": until},
     )
     return [
         SymbolGap(source, dataset, symbol, _utc(began), _utc(ended), cause, bool(repaired))

@@ -282,6 +282,7 @@ def _clickhouse(settings: Settings, running: dict[str, Any] | None) -> Iterator[
         yield from _clickhouse_origin(settings, store)
         yield _delivery_gaps(store)
         yield _first_to_go(settings, store)
+        yield from _books(settings, store)
         yield from _store_disk(store)
         yield from _frames(settings, store)
     except (QueryFailed, StoreUnavailable) as error:
@@ -359,6 +360,28 @@ def _first_to_go(settings: Settings, store: Store) -> Finding:
         check,
         f"ClickHouse deletes rows {days} days after their receipt (RETENTION_DAYS), the first on"
         f" {first}; `radar export` keeps them as files",
+    )
+
+
+def _books(settings: Settings, store: Store) -> Iterator[Finding]:
+    """Say how often books are recorded, and how old the book before a trade is."""
+    interval_s = settings.depth_interval_seconds
+    often = (
+        f"each side is recorded at most once in {interval_s:g} s (DEPTH_INTERVAL_SECONDS)"
+        if interval_s
+        else "every snapshot is recorded (DEPTH_INTERVAL_SECONDS is 0)"
+    )
+    try:
+        ((trades, median_s, high_s),) = store.rows(queries.BOOK_AGES)
+    except QueryFailed:
+        return  # a table is missing, which another check reports
+    if not int(trades):
+        yield ok("books", f"{often}; no trade of the last 10 minutes has a book before it")
+        return
+    yield ok(
+        "books",
+        f"{often}; in the last 10 minutes the book before a trade was {median_s:.1f} s old"
+        f" (median), {high_s:.1f} s (99 %)",
     )
 
 

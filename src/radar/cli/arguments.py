@@ -2,11 +2,9 @@
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -14,6 +12,7 @@ import typer
 
 from radar.datasets import DATASETS, RECORDED, Dataset, exported
 from radar.errors import ConfigurationError
+from radar.periods import EXAMPLES
 from radar.text import printable
 
 if TYPE_CHECKING:
@@ -22,12 +21,16 @@ if TYPE_CHECKING:
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON value; docs/operations.md lists the fields.")
 ]
+From = Annotated[
+    str,
+    typer.Option("--from", "--since", help=f"Begin (UTC): {EXAMPLES}.", metavar="TIME"),
+]
+To = Annotated[str, typer.Option("--to", help="End (UTC), not included.", metavar="TIME")]
 # Version of the JSON output. It changes when a field is renamed, removed or redefined.
 JSON_VERSION = 1
 
 MAX_LINE_CHARACTERS = 10_000
 PROCESS_ROLES = ("produce-", "consume-")  # these run on, and an operator reads their logs later
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 if TYPE_CHECKING:
@@ -36,11 +39,13 @@ if TYPE_CHECKING:
     DatasetName: TypeAlias = str
 else:
 
-    def _choice(name: str, chosen: Iterable[Dataset]) -> type[StrEnum]:
-        return StrEnum(name, {dataset.name.upper(): dataset.name for dataset in chosen})
+    def _choice(name: str, chosen: Iterable[Dataset], *more: str) -> type[StrEnum]:
+        names = [*(dataset.name for dataset in chosen), *more]
+        return StrEnum(name, {each.upper(): each for each in names})
 
     RecordedName = _choice("RecordedName", RECORDED.values())
-    ExportedName = _choice("ExportedName", exported())
+    # Candles are computed from trades.
+    ExportedName = _choice("ExportedName", exported(), "candles")
     DatasetName = _choice("DatasetName", DATASETS.values())
 
 
@@ -117,7 +122,8 @@ def market_names(incomplete: str) -> list[str]:
     except RadarError:
         return []
     names = [json.loads(line)[0] for line in answer.splitlines()]
-    return [name for name in names if name.lower().startswith(incomplete.lower())]
+    before, comma, begun = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in names if name.lower().startswith(begun.lower())]
 
 
 def confirm(question: str) -> None:
@@ -180,20 +186,3 @@ def dataset_named(name: DatasetName) -> Dataset:
 def datasets_named(name: DatasetName | None) -> list[Dataset]:
     """Return one dataset, or all if none is named."""
     return [dataset_named(name)] if name else list(DATASETS.values())
-
-
-def parse_since(text: str, now: datetime) -> datetime:
-    """Parse a time: an age (90s, 15m, 2h, 7d), or a date or time of ISO 8601, UTC.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
-    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{text!r} is no time (allowed: 90s, 15m, 2h, 7d, 2026-07-01, 2026-07-01T12:00)"
-        ) from error
-    return found.replace(tzinfo=found.tzinfo or UTC)

@@ -8,14 +8,17 @@ import typer
 
 from radar.cli.arguments import (
     AsJson,
-    parse_since,
+    From,
+    To,
     progress_bar,
     say,
     say_json,
     settings_for,
 )
+from radar.cli.markets import symbols_of
 from radar.cli.required_services import require
 from radar.clock import utc_text
+from radar.periods import iso, parse_period
 
 if TYPE_CHECKING:
     from radar.producer.history import Period, Report
@@ -30,12 +33,13 @@ class HistoryName(StrEnum):
 
 def backfill(
     exchange: Annotated[str, typer.Argument(help="Exchange, e.g. binance.")],
-    markets: Annotated[list[str], typer.Argument(help="Markets, as the exchange writes them.")],
-    *,
-    first: Annotated[
-        str, typer.Option("--from", help="Begin (UTC): 2026-07-01, 2026-07-01T12:00, 7d.")
+    markets: Annotated[
+        list[str],
+        typer.Argument(help="Markets, as the exchange writes them: BTCUSDT or binance:BTCUSDT."),
     ],
-    last: Annotated[str, typer.Option("--to", help="End (UTC), not included; default: now.")] = "",
+    *,
+    first: From,
+    last: To = "",
     dataset: Annotated[
         HistoryName, typer.Option("--dataset", help="Trades, or the exchange's own candles.")
     ] = HistoryName.TRADES,
@@ -62,12 +66,12 @@ def backfill(
 
     settings = settings_for("backfill")
     driver = load(exchange)
+    symbols = symbols_of(exchange, markets)
     wanted = interval if dataset is HistoryName.CANDLES else None
     check_offer(driver, wanted)
     period = period_of(first, last, datetime.now(UTC))
     settings = find(settings).reach(settings).of_exchange(exchange)
     require(settings, kafka=True, clickhouse=True)
-    symbols = tuple(dict.fromkeys(markets))
     with progress_bar() as show:
         reports = asyncio.run(run(settings, driver, symbols, period, wanted, show))
     problems = [problem for each in reports for problem in _problems(each)]
@@ -89,7 +93,7 @@ def backfill(
 
 
 def period_of(first: str, last: str, now: datetime) -> "Period":
-    """Return the period of two arguments.
+    """Return the period of two arguments, in whole seconds.
 
     Raises:
         ConfigurationError: An argument is no time.
@@ -99,26 +103,15 @@ def period_of(first: str, last: str, now: datetime) -> "Period":
     from radar.errors import InvalidPeriod
     from radar.producer.history import Period
 
-    begin = parse_since(first, now)
-    end = parse_since(last, now) if last else now
-    period = Period(int(begin.timestamp()) * 1_000_000, int(end.timestamp()) * 1_000_000)
-    if begin >= now:
+    found = parse_period(first, last, now)
+    begin_s, end_s = found.begin_us // 1_000_000, found.end_us // 1_000_000
+    if end_s <= begin_s:
         raise InvalidPeriod(
-            f"--from {_text(period.begin_us)} is in the future:"
-            f" it is {utc_text(now.timestamp())} now"
+            f"--to {iso(found.end)} is not after --from {iso(found.begin)}: give at least a second"
         )
-    if end > now:
-        raise InvalidPeriod(
-            f"--to {_text(period.end_us)} is in the future: leave it out to fetch up to now"
-        )
-    if period.end_us <= period.begin_us:
-        raise InvalidPeriod(
-            f"--to {_text(period.end_us)} is not after --from {_text(period.begin_us)}:"
-            " give a later end"
-        )
-    if period.begin_us < MIN_TIME_MS * 1000:
+    if found.begin_us < MIN_TIME_MS * 1000:
         raise InvalidPeriod(f"--from must be {_text(MIN_TIME_MS * 1000)} or later")
-    return period
+    return Period(begin_s * 1_000_000, end_s * 1_000_000)
 
 
 def _line(exchange: str, dataset: str, report: "Report") -> str:

@@ -14,13 +14,13 @@ from radar.cli.arguments import (
     DatasetName,
     confirm,
     datasets_named,
-    parse_since,
     say,
     say_json,
     settings_for,
 )
 from radar.cli.required_services import require
 from radar.errors import InvalidRequest, RadarError
+from radar.periods import EXAMPLES, parse_time
 from radar.text import printable, printable_chunks
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ ReasonOption = Annotated[
 ]
 SinceOption = Annotated[
     str,
-    typer.Option("--since", help="Only newer than this: 15m, 2h, 7d, or 2026-07-01T12:00 (UTC)."),
+    typer.Option(
+        "--from", "--since", help=f"Only newer than this (UTC): {EXAMPLES}.", metavar="TIME"
+    ),
 ]
 
 
@@ -250,7 +252,7 @@ def _named(
 def _selection(reason: str, since: str, names: "Sequence[str]") -> "Selection":
     from radar.consumer.dlq.reader import Selection
 
-    since_s = parse_since(since, datetime.now(UTC)).timestamp() if since else 0
+    since_s = parse_time(since, datetime.now(UTC)).timestamp() if since else 0
     return Selection(reason, int(since_s * 1000), frozenset(names))
 
 

@@ -8,10 +8,10 @@ from radar import early_signals
 # isort: split
 import signal
 import sys
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,8 +32,11 @@ from radar.cli.arguments import (
 )
 from radar.cli.arguments import dataset_named as _dataset
 from radar.cli.arguments import settings_for as _settings
+from radar.cli.markets import FORM, MarketOption, market_list
 from radar.cli.required_services import require
 from radar.cli.running import addresses, addresses_of_running, dashboard_address, summary_text
+from radar.errors import ConfigurationError
+from radar.periods import EXAMPLES, looks_like_time, parse_length_s, parse_period, parse_time
 from radar.text import host_port
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 # Of the simulated exchange; more than any real one has.
 MAX_MARKETS = 10_000
 MAX_RATE = 1_000_000
+# More than any book has.
+MAX_LEVELS = 65_535
 STATE_STYLES = {"ok": "green", "warning": "yellow", "unknown": "yellow", "problem": "red"}
 
 app = typer.Typer(
@@ -79,10 +84,6 @@ Write = Annotated[
     bool,
     typer.Option("--write", help="Allow a statement that changes data. A deletion asks first."),
 ]
-
-
-def _day_option(text: str) -> Any:
-    return typer.Option(formats=["%Y-%m-%d"], help=text, metavar="DAY")
 
 
 # These run until a signal comes, and handle it themselves.
@@ -236,7 +237,6 @@ def simulate(
     While it runs, GET /simulator/faults?fault=kick (stall, half_open, garbage, resend, refuse, …)
     injects a fault. GET /simulator/ledger returns the sent records.
     """
-    from radar.errors import ConfigurationError
     from radar.processes import simulate as run
     from radar_simulator import InvalidOption, SimulatorOptions, parse_fault
 
@@ -372,7 +372,28 @@ def migrate(
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="A query, e.g. 'SELECT * FROM trades LIMIT 10'.")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="A query, e.g. 'SELECT * FROM trades LIMIT 10'; -: read standard input.",
+            metavar="SQL",
+        ),
+    ] = "",
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="Read statements from this file; semicolons divide them."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            help="Value of a placeholder such as {symbol:String}: symbol=BTCUSDT. A time may be an"
+            " age: at=-1h. Repeat it for more.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
     output_format: Annotated[
         str,
         typer.Option(
@@ -382,27 +403,60 @@ def query(
             " TabSeparated elsewhere.",
         ),
     ] = "",
-    *,
     write: Write = False,
 ) -> None:
     """Run a statement in ClickHouse, or on the embedded data while radar is stopped.
 
-    Reads only, unless --write is given. docs/queries.md lists tables and views.
+    Statements of a file or of standard input run in their order, up to the first error. Reads only,
+    unless --write is given. docs/queries.md describes tables and views, docs/recipes.md has
+    examples, and docs/data-dictionary.md lists every column.
     """
     from radar.reading.query import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
+    from radar.reading.statements import binary_format, statements, values
     from radar.text import printable_chunks
 
     settings = _settings("query")
-    if write and not may_run(sql.encode()):
-        raise typer.Abort
+    if sql and file is not None:
+        raise ConfigurationError("give a query or --file, not both")
+    chosen = [sql] if sql not in ("", "-") else statements(_statement_text(sql, file))
+    if not chosen:
+        raise ConfigurationError("the query is empty")
+    placeholders = values(parameter or (), "; ".join(chosen), datetime.now(UTC))
     terminal = sys.stdout.isatty()
-    if output_format or not terminal:
-        answer = ask(settings, sql, output_format or "TabSeparated", write=write)
-    else:
-        answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write)
-    for chunk in printable_chunks(answer) if terminal else answer:
-        sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+    for each in chosen:
+        if terminal and (name := binary_format(each, output_format)):
+            raise ConfigurationError(
+                f"{name} is binary and no terminal can show it: write it to a file with > FILE"
+            )
+        if write and not may_run(each.encode()):
+            raise typer.Abort
+    wanted, shown = output_format or "TabSeparated", {}
+    if terminal and not output_format:
+        wanted, shown = TABLE_FORMAT, TABLE_SETTINGS
+    for each in chosen:
+        answer = ask(settings, each, wanted, placeholders, shown, write=write)
+        for chunk in printable_chunks(answer) if terminal else answer:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+def _statement_text(sql: str, file: Path | None) -> bytes:
+    """Return the text of a file or of standard input; blocks.
+
+    Raises:
+        ConfigurationError: Neither is named, or the file cannot be read.
+    """
+    from radar.reading.statements import MAX_STATEMENT_BYTES
+
+    if file is None:
+        if sql == "-":
+            return sys.stdin.buffer.read(MAX_STATEMENT_BYTES + 1)
+        raise ConfigurationError("give a query, - for standard input, or --file FILE")
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_STATEMENT_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"--file {file}: {error.strerror}") from error
 
 
 @app.command()
@@ -427,38 +481,79 @@ def export(
         ),
     ] = None,
     *,
-    symbol: Annotated[
-        list[str] | None,
+    markets: MarketOption = None,
+    begin: Annotated[
+        str,
         typer.Option(
-            help="Market to export; repeat for more; default: all.", autocompletion=market_names
+            "--from",
+            "--since",
+            "--first",
+            help=f"Begin (UTC): {EXAMPLES}; default: the oldest day. Files hold whole days.",
+            metavar="TIME",
         ),
-    ] = None,
-    first: Annotated[datetime | None, _day_option("First day (UTC); default: the oldest.")] = None,
-    last: Annotated[datetime | None, _day_option("Last day (UTC); default: today.")] = None,
+    ] = "",
+    end: Annotated[
+        str,
+        typer.Option("--to", help="End (UTC), not included; default: now.", metavar="TIME"),
+    ] = "",
+    last: Annotated[
+        str, typer.Option("--last", help="Instead of --to: the last day, included.", metavar="DAY")
+    ] = "",
     output_format: Annotated[
         ExportFormat, typer.Option("--format", "-f", help="Format of the files.")
     ] = ExportFormat.PARQUET,
-    folder: Annotated[Path, typer.Option("--to", help="Folder to write to.")] = Path("export"),
+    interval: Annotated[
+        str, typer.Option("--interval", help="Of candles: 1s, 5m, 1h, 1d; it divides a day.")
+    ] = "1m",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", help="Of the days of candles, e.g. Asia/Tehran.")
+    ] = "UTC",
+    levels: Annotated[
+        int,
+        typer.Option(
+            "--levels", min=0, max=MAX_LEVELS, help="Best levels of each side of a book; 0: all."
+        ),
+    ] = 0,
+    floats: Annotated[
+        bool, typer.Option("--floats", help="Write doubles instead of exact decimals.")
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Folder to write to; default: export.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one file per market and day: TO/DATASET/EXCHANGE/SYMBOL/DAY.parquet.
+    """Write one file per market and day: FOLDER/DATASET/EXCHANGE/SYMBOL/DAY.parquet.
 
     A file appears when it is complete. A repeated export writes missing days, days that were
     unfinished, and days with new rows. manifest.json beside the files lists their checksums, and
     the coverage and gaps of each day.
 
     The formats tardis, hftbacktest and nautilus write the files of these tools: docs/exports.md.
+    An earlier form still works: --to FOLDER.
+
+    Candles are computed from the recorded trades. Each choice of --interval, --time-zone, --levels
+    and --floats has a folder of its own.
     """
     from radar.reading.export import ExportRequest
     from radar.reading.export import export as run
 
     settings = _settings("export")
+    if end and not looks_like_time(end):
+        if folder is not None:
+            raise ConfigurationError(f"--to {end} is no time (allowed: {EXAMPLES})")
+        folder, end = Path(end), ""
+    folder = folder or Path("export")
+    first_day, last_day = _days(begin, end, last)
     wanted = ExportRequest(
         str(dataset or ""),
         output_format.value,
-        symbol or (),
-        first and first.date(),
-        last and last.date(),
+        market_list(markets or ()),
+        first_day,
+        last_day,
+        parse_length_s("--interval", interval),
+        time_zone,
+        levels,
+        floats,
     )
     with progress_bar() as show:
         exported = run(settings, wanted, folder, lambda done, total: show("days", done, total))
@@ -485,7 +580,6 @@ def monitor() -> None:
     Shows the running `radar up`, or else the processes in MONITOR_PROCESSES. It changes no data.
     Keys: ? explains the screen, q quits.
     """
-    from radar.errors import ConfigurationError
     from radar.ui.terminal.run import has_terminal
     from radar.ui.terminal.run import monitor as run
 
@@ -662,15 +756,21 @@ def verify(
 def coverage(
     symbols: Annotated[
         list[str] | None,
-        typer.Argument(help="Markets, e.g. USDTTMN; default: all.", autocompletion=market_names),
+        typer.Argument(help=f"Markets: {FORM}; default: all.", autocompletion=market_names),
     ] = None,
     *,
     dataset: Annotated[
         RecordedName | None, typer.Option("--dataset", help="Only this dataset.")
     ] = None,
-    since: Annotated[
-        str, typer.Option("--since", help="First day (UTC): 7d, or 2026-07-01.")
+    first: Annotated[
+        str,
+        typer.Option(
+            "--from", "--since", help=f"Begin (UTC): {EXAMPLES}. Days are whole.", metavar="TIME"
+        ),
     ] = "7d",
+    last: Annotated[
+        str, typer.Option("--to", help="End (UTC), not included; default: now.", metavar="TIME")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Report how much of each day each market was recorded and proven, and its gaps.
@@ -679,25 +779,22 @@ def coverage(
     time: `radar reconcile` examines it. The views `coverage`, `completeness` and `symbol_gaps` hold
     the same numbers. Name a market to list its single gaps.
     """
-    from datetime import UTC, datetime, time
-
     from radar.checks import coverage as module
-    from radar.cli.arguments import parse_since
     from radar.reading.recorded import check_markets, check_period
     from radar.store.client import Store
     from radar.store.proofs import completeness
 
     settings = _settings("coverage")
-    chosen = (
-        parse_since(since, datetime.now(UTC)).astimezone(UTC).date(),
-        symbols or (),
-        dataset or "",
-    )
+    now = datetime.now(UTC)
+    default = now - timedelta(days=7), now
+    period = parse_period(first, last, now, default=default, may_be_future=True)
+    markets = market_list(symbols or ())
+    chosen = period.first_day, markets, dataset or "", period.last_day
     require(settings, clickhouse=True)
     store = Store(settings)
     try:
-        check_period(store.rows, datetime.combine(chosen[0], time(), UTC))
-        check_markets(store.rows, chosen[1])
+        check_period(store.rows, period.begin, period.end)
+        check_markets(store.rows, markets)
         days = module.coverage(store, *chosen)
         gaps = module.symbol_gaps(store, *chosen) if symbols or as_json else []
         proven = completeness(store, *chosen)
@@ -826,7 +923,6 @@ def password(
     Use it in other clients, e.g. curl -u default:$(radar password) http://127.0.0.1:8123/. The
     commands of radar read both secrets themselves.
     """
-    from radar.errors import ConfigurationError
     from radar.ui.web.address import token
 
     settings = _settings("password")
@@ -843,6 +939,27 @@ def password(
 def version() -> None:
     """Show the version."""
     typer.echo(f"radar {__version__}")
+
+
+def _days(begin: str, end: str, last: str) -> tuple[date | None, date | None]:
+    """Return the first and last day that a period touches; None: it is open.
+
+    Raises:
+        ConfigurationError: An option is no time, or both --to and --last are given.
+        InvalidPeriod: The period is empty or reversed.
+    """
+    now = datetime.now(UTC)
+    if end and last:
+        raise ConfigurationError("give --to or --last, not both")
+    if last:
+        last_day = parse_time(last, now).astimezone(UTC).date()
+        first = parse_time(begin, now).astimezone(UTC).date() if begin else None
+        return first, last_day
+    if not end:
+        return (parse_time(begin, now).astimezone(UTC).date() if begin else None), None
+    oldest = datetime(1970, 1, 1, tzinfo=UTC)
+    period = parse_period(begin, end, now, default=(oldest, now), may_be_future=True)
+    return (period.first_day if begin else None), period.last_day
 
 
 def _s(count: int) -> str:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radar.cli.arguments import AsJson, parse_since, progress_bar, say, say_json, settings_for
+from radar.cli.arguments import AsJson, From, progress_bar, say, say_json, settings_for
 from radar.cli.required_services import require
+from radar.periods import parse_period
 
 if TYPE_CHECKING:
     from radar.checks.proof import Span
@@ -17,12 +18,14 @@ def reconcile(
         list[str] | None, typer.Argument(help="Exchanges, e.g. binance; default: all recorded.")
     ] = None,
     *,
-    first: Annotated[
-        str, typer.Option("--from", help="Begin (UTC): 2026-07-01, 2026-07-01T12:00, 7d.")
-    ] = "1d",
+    first: From = "1d",
     last: Annotated[
         str,
-        typer.Option("--to", help="End (UTC), not included; default: RECONCILE_DELAY_SECONDS ago."),
+        typer.Option(
+            "--to",
+            help="End (UTC), not included; default: RECONCILE_DELAY_SECONDS ago.",
+            metavar="TIME",
+        ),
     ] = "",
     follow: Annotated[
         bool,
@@ -81,17 +84,8 @@ def _period(first: str, last: str, now: datetime, delay_s: float) -> "Span":
         InvalidPeriod: The period is empty, reversed or in the future.
     """
     from radar.checks.proof import Span
-    from radar.errors import InvalidPeriod
 
-    begin = parse_since(first, now)
     # Candles judge whole minutes.
     settled = (now - timedelta(seconds=delay_s)).replace(second=0, microsecond=0)
-    end = parse_since(last, now) if last else settled
-    if end > now:
-        raise InvalidPeriod("--to is in the future: leave it out to examine all that is settled")
-    if end <= begin:
-        raise InvalidPeriod(
-            f"--from {begin:%Y-%m-%dT%H:%M:%SZ} is not before the end {end:%Y-%m-%dT%H:%M:%SZ}:"
-            " give an earlier begin"
-        )
-    return Span(int(begin.timestamp() * 1e6), int(end.timestamp() * 1e6))
+    period = parse_period(first, last, now, default=(now - timedelta(days=1), settled))
+    return Span(period.begin_us, period.end_us)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radar.cli.arguments import AsJson, progress_bar, say, say_json, settings_for
+from radar.cli.arguments import AsJson, From, To, progress_bar, say, say_json, settings_for
 from radar.cli.backfill import period_of
 from radar.cli.required_services import require
 from radar.clock import utc_text
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 def reparse(
     *,
-    first: Annotated[
-        str, typer.Option("--from", help="Begin (UTC): 2026-07-01, 2026-07-01T12:00, 7d.")
-    ],
-    last: Annotated[str, typer.Option("--to", help="End (UTC), not included; default: now.")] = "",
+    first: From,
+    last: To = "",
     exchange: Annotated[
         str, typer.Option("--exchange", help="Only this exchange; default: all with frames.")
     ] = "",

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radar.cli.arguments import market_names, say, settings_for
+from radar.cli.arguments import say, settings_for
+from radar.cli.markets import MarketOption, symbols_of
+from radar.errors import ConfigurationError, InvalidPeriod
+from radar.periods import EXAMPLES, iso, parse_period, parse_time
 from radar.text import host_port
 
 if TYPE_CHECKING:
@@ -25,24 +28,30 @@ CONTENT = {
 def replay(
     exchange: Annotated[str, typer.Argument(help="Exchange, e.g. binance.")],
     day: Annotated[
-        datetime, typer.Argument(formats=["%Y-%m-%d"], help="Day (UTC).", metavar="DAY")
-    ],
+        str, typer.Argument(help="Day (UTC); none: --from names it.", metavar="DAY")
+    ] = "",
     *,
     first: Annotated[
-        str, typer.Option("--from", help="Begin (UTC): 09:30, or 2026-07-01T09:30; default: 00:00.")
+        str,
+        typer.Option(
+            "--from",
+            "--since",
+            help=f"Begin (UTC): 09:30, {EXAMPLES}; default: 00:00.",
+            metavar="TIME",
+        ),
     ] = "",
     last: Annotated[
-        str, typer.Option("--to", help="End (UTC), not included; default: the end of the day.")
+        str,
+        typer.Option(
+            "--to",
+            help="End (UTC), not included; default: the end of DAY, else now.",
+            metavar="TIME",
+        ),
     ] = "",
     speed: Annotated[
         str, typer.Option(help="Recorded seconds a second, or max: as fast as clients read.")
     ] = "1",
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Market to replay; repeat for more; default: all.", autocompletion=market_names
-        ),
-    ] = None,
+    markets: MarketOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8766,
     wait: Annotated[
@@ -70,10 +79,10 @@ def replay(
     /replay/seek?to=2026-07-01T12:00 control it; a seek ends all connections. Frames are rebuilt
     from the stored records, and each answer says so with the header X-Radar-Replayed.
     """
-    from radar.errors import ConfigurationError
     from radar.exchanges import load
     from radar.process import handled
-    from radar.replay.control import content, iso, parse_speed
+    from radar.replay.control import content, parse_speed
+    from radar.replay.control import iso as to_ms
     from radar.replay.keys import HELP
     from radar.replay.run import ReplayOptions
     from radar.replay.run import main as run
@@ -81,7 +90,7 @@ def replay(
 
     settings = settings_for("replay")
     name = load(exchange).name
-    period = _period(name, tuple(symbol or ()), day, first, last)
+    period = _period(name, symbols_of(name, markets or ()), day, first, last)
     try:
         chosen = parse_speed(speed)
     except ValueError as error:
@@ -93,12 +102,12 @@ def replay(
         path = "/ws" if name == "wallex" else ""
         typer.echo(f"{upper}_WS_URL=ws://{where}{path}")
         typer.echo(f"{upper}_REST_URL=http://{where}")
-        markets = running.records.markets
-        trades = sum(market.trades for market in markets)
-        books = sum(market.snapshots for market in markets)
+        found = running.records.markets
+        trades = sum(market.trades for market in found)
+        books = sum(market.snapshots for market in found)
         say(
-            f"replays {name} from {iso(period.begin_us)} to {iso(period.end_us)}:"
-            f" {len(markets):,} markets, {trades:,} trades, {books:,} snapshots of books",
+            f"replays {name} from {to_ms(period.begin_us)} to {to_ms(period.end_us)}:"
+            f" {len(found):,} markets, {trades:,} trades, {books:,} snapshots of books",
             CONTENT[content(running.records)],
             *([HELP] if running.has_keys else []),
         )
@@ -121,46 +130,32 @@ class _Shown:
         self._stage = ""
 
     def show(self, position: "Position") -> None:
-        from radar.replay.control import iso
+        from radar.replay.control import iso as to_ms
 
         if position.stage.value != self._stage:
             self._stage = position.stage.value
-            say(f"{self._stage} at {iso(position.moment_us)}: {position.events:,} events shown")
+            say(f"{self._stage} at {to_ms(position.moment_us)}: {position.events:,} events shown")
 
 
-def _period(
-    exchange: str, symbols: tuple[str, ...], day: datetime, first: str, last: str
-) -> "Period":
+def _period(exchange: str, symbols: tuple[str, ...], day: str, first: str, last: str) -> "Period":
     """Return the period of the arguments.
 
     Raises:
-        ConfigurationError: An argument is no time.
-        InvalidPeriod: The period is empty.
+        ConfigurationError: An argument is no time, or the begin is missing.
+        InvalidPeriod: The period is empty, reversed or in the future.
     """
-    from radar.errors import InvalidPeriod
-    from radar.replay.control import iso, unix_us_of
     from radar.replay.records import Period
 
-    begin = _time(first, day) if first else day
-    end = _time(last, day) if last else day + timedelta(days=1)
-    period = Period(exchange, symbols, unix_us_of(begin), unix_us_of(end))
-    if period.end_us <= period.begin_us:
-        raise InvalidPeriod(
-            f"--to {iso(period.end_us)} is not after --from {iso(period.begin_us)}:"
-            " give a later end"
-        )
-    return period
-
-
-def _time(text: str, day: datetime) -> datetime:
-    from radar.errors import ConfigurationError
-
-    try:
-        if len(text) <= len("09:30:00.000000") and "T" not in text:
-            text = f"{day:%Y-%m-%d}T{text}"
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{text!r} is no time (allowed: 09:30, 09:30:15, 2026-07-01T09:30)"
-        ) from error
-    return found.replace(tzinfo=found.tzinfo or UTC)
+    now = datetime.now(UTC)
+    default, date = None, None
+    if day:
+        midnight = parse_time(day, now).replace(hour=0, minute=0, second=0, microsecond=0)
+        default, date = (midnight, midnight + timedelta(days=1)), midnight.date()
+    elif not first:
+        raise ConfigurationError("name a DAY, such as 2026-07-01, or give --from and --to")
+    if default is not None and default[0] > now:
+        raise InvalidPeriod(f"{day} is in the future: it is {iso(now)} now")
+    period = parse_period(first, last, now, default=default, day=date, may_be_future=True)
+    if period.begin > now:
+        raise InvalidPeriod(f"--from {iso(period.begin)} is in the future: it is {iso(now)} now")
+    return Period(exchange, symbols, period.begin_us, period.end_us)

@@ -53,8 +53,8 @@ class RecordingClock:
         self._offset_ns, self._monotonic_ns = offset_ns, monotonic_ns
         now_us = now_ns // 1000
         if now_us < self._now_us:
-            # Any step, however small: the sum of both stands still.
-            self._set_back(self.set_back_us + self._now_us - now_us, now_us)
+            # Any step, however small: the sum of both rises, so that two readings never tie.
+            self._set_back(self.set_back_us + self._now_us - now_us + 1, now_us)
         self._now_us = now_us
         if not -STEP_NS < step_ns < STEP_NS or passed_ns > STALL_NS:
             # The clock has gone on by more than this step, so the sum still rises.

@@ -9,7 +9,7 @@ from typing import Any
 import stamina
 import structlog
 
-from radar.clock import MOST_OFFSET_S, unix_us
+from radar.clock import unix_us
 from radar.codec import message_format
 from radar.datasets import TRADES, Dataset
 from radar.errors import BrokerUnavailable, BufferFull, InvalidMessage
@@ -19,7 +19,7 @@ from radar.kafka import Cluster
 from radar.producer import backfill
 from radar.producer.backfill import Backfill
 from radar.producer.clock import RecordingClock
-from radar.producer.clock_offset import EVIDENCE_S, Offset
+from radar.producer.conditions import ClockConditions, Conditions
 from radar.producer.feed import Feed
 from radar.producer.freshness import BookFreshness, Retries, TradeFreshness
 from radar.producer.gap_recorder import GapRecorder
@@ -39,9 +39,9 @@ from radar.producer.trade_sequence import TradeSequences
 from radar.producer.unpublished import Unpublished
 from radar.records import Market
 from radar.settings import Settings
-from radar.telemetry import metrics
 from radar.telemetry.connections import Connections
 from radar.telemetry.health import Health
+from radar.text import some_of
 
 POLL_S = 0.02
 METRICS_S = 0.5
@@ -57,16 +57,6 @@ FIRST_RETRY_S = 30.0
 FINISH_TIMEOUT_S = 20.0
 # The last part of it, in which the sockets are no longer read.
 FLUSH_TIMEOUT_S = 5.0
-# Kafka acknowledges within a second; after this time without one the producer is not ready.
-STALLED_AFTER_S = 5.0
-# Nor is it after this time without a frame, if many frames usually arrive in it.
-SILENT_AFTER_S = 6.0
-SILENT_AFTER_FRAMES = 30
-# Receipt minus exchange time of live trades, beyond which the clocks differ; the alert
-# RadarClockSkew has the same thresholds.
-MOST_BEHIND_S = 5.0
-MOST_AHEAD_S = 1.5
-SHOWN_SYMBOLS = 3
 # Published trades of each partition that a new process looks at for the newest numbers.
 READ_BACK = 20_000
 
@@ -197,6 +187,20 @@ class Producer:
         self._retries = Retries(deadline_s)
         self._unverified: list[str] = []
         self._is_listed = False
+        self._conditions = Conditions(
+            dataset,
+            settings.freshness_seconds,
+            health,
+            markets=self._markets,
+            set_aside=self._set_aside,
+            gate=self._gate,
+            feed=self._feed,
+            backfill=self._backfill,
+            publishers=self._publishers,
+            clocks=ClockConditions(
+                self._exchange.name, health, self._recorder, self._rest.clock_offset
+            ),
+        )
         # Every market that SYMBOLS names is wanted.
         self._listing = Listing(len(settings.symbols) or settings.max_markets)
         self._retiring: set[Shard] = set()
@@ -224,7 +228,7 @@ class Producer:
         self._add((await self._changes(self._listing.start)).new)
         self._is_listed = True
         self._expect_unknown()
-        self._report_health()
+        self._conditions.report(self._unverified, is_listed=self._is_listed)
         self._health.clear("start")
         _log.info("recording", markets=len(self._markets), connections=len(self._shards))
         if self._dataset is TRADES:
@@ -346,12 +350,12 @@ class Producer:
             changes = await self._changes(self._listing.update)
             absent = changes.absent
             if changes.ended:
-                _log.info("markets ended", count=len(changes.ended), symbols=_some(changes.ended))
+                _log.info("markets ended", count=len(changes.ended), symbols=some_of(changes.ended))
                 await self._end(changes.ended)
             self._expect_unknown()
             if changes.new:
                 symbols = [market.symbol for market in changes.new]
-                _log.info("new markets", count=len(symbols), symbols=_some(symbols))
+                _log.info("new markets", count=len(symbols), symbols=some_of(symbols))
                 self._add(changes.new)
 
     async def _changes(self, take: Callable[[list[Market]], Changes]) -> Changes:
@@ -613,121 +617,11 @@ class Producer:
         self._publishers.update_metrics()
         self._feed.update_metrics()
         self._connections.show(session.seen for session in self._feed.sessions)
-        self._report_health()
-
-    def _report_health(self) -> None:
-        unconnected = self._feed.unconnected()
-        self._set_condition(
-            "markets",
-            f"no market can be recorded: {self._set_aside.text}",
-            holds=self._is_listed and not self._markets,
-        )
-        self._warn("set aside", self._set_aside.text)
-        self._warn("rate limit", self._gate.reason)
-        unverified = [] if unconnected == list(self._markets) else self._unverified_markets()
-        self._warn(
-            "freshness",
-            f"{len(unverified)} of {len(self._markets)} markets are not verified for more than"
-            f" {self._settings.freshness_seconds:g} s ({_some(unverified)})"
-            + (f": {self._backfill.trouble}" if self._backfill.trouble else "")
-            if unverified
-            else "",
-        )
-        metrics.UNVERIFIED_MARKETS.labels(self._dataset.name).set(len(unverified))
-        self._set_aside.show()
-        self._gate.show()
-        self._set_condition(
-            "exchange",
-            f"{len(unconnected)} of {len(self._markets)} markets have no connection to the"
-            f" exchange ({_some(unconnected)}): {self._feed.trouble or 'not opened yet'}",
-            holds=bool(unconnected),
-        )
-        silent_s, missing = self._feed.silence(unix_us())
-        self._set_condition(
-            "silence",
-            f"no frame has come from the exchange for {silent_s:.0f} s",
-            # A producer that waits for Kafka does not read.
-            holds=silent_s > SILENT_AFTER_S
-            and missing > SILENT_AFTER_FRAMES
-            and not self._feed.waits,
-        )
-        stalled_s, queued = self._publishers.stalled_s, self._publishers.queued
-        self._set_condition(
-            "acknowledgements",
-            f"Kafka has acknowledged no message for {stalled_s:.0f} s, {queued:,} messages wait",
-            holds=stalled_s > STALLED_AFTER_S,
-        )
-        troubles = self._publishers.troubles
-        self._set_condition("publish", "; ".join(troubles), holds=bool(troubles))
-        self._warn_of_skew()
-
-    def _show_offset(self) -> Offset | None:
-        """Show the offset of the clocks; None: unknown."""
-        now_s, shown = time.monotonic(), self._rest.clock_offset
-        if (skew_s := self._recorder.clock_skew_s) is not None:
-            shown.delayed(int(skew_s * 1e6), self._recorder.clock_skew_at_s)
-        name, offset = self._exchange.name, shown.estimate(now_s)
-        for gauge, value in (
-            (metrics.CLOCK_OFFSET_SECONDS, offset and offset.seconds),
-            (metrics.CLOCK_OFFSET_UNCERTAINTY_SECONDS, offset and offset.uncertainty_s),
-        ):
-            if value is None:
-                gauge.clear()
-            else:
-                gauge.labels(name).set(value)
-        return offset
-
-    def _warn_of_skew(self) -> None:
-        offset = self._show_offset()
-        if offset is not None and offset.least_s > MOST_OFFSET_S:
-            where = "ahead of" if offset.seconds > 0 else "behind"
-            self._health.warn(
-                "clock",
-                f"this machine's clock is {abs(offset.seconds):,.1f} s {where} the exchange's"
-                f" (± {offset.uncertainty_s:.1f} s, by its REST answers): synchronise the clock"
-                " (timedatectl set-ntp true)",
-            )
-            return
-        skew_s = self._recorder.clock_skew_s
-        if skew_s is not None and (time.monotonic() - self._recorder.clock_skew_at_s > EVIDENCE_S):
-            metrics.CLOCK_SKEW_SECONDS.clear()
-            skew_s = None
-        if skew_s is None or -MOST_AHEAD_S <= skew_s <= MOST_BEHIND_S:
-            self._health.clear("clock")
-            return
-        where = "ahead of" if skew_s > 0 else "behind"
-        self._health.warn(
-            "clock",
-            f"this machine's clock is {abs(skew_s):,.0f} s {where} the exchange's; trades are"
-            " stored with both times, up to a day of difference: synchronise the clock"
-            " (timedatectl set-ntp true)",
-        )
-
-    def _unverified_markets(self) -> list[str]:
-        """Return the connected markets without evidence that their records arrive."""
-        without = {*self._feed.unconnected(), *self._feed.refused}
-        return [symbol for symbol in self._unverified if symbol not in without]
-
-    def _warn(self, condition: str, reason: str) -> None:
-        if reason:
-            self._health.warn(condition, reason)
-        else:
-            self._health.clear(condition)
-
-    def _set_condition(self, condition: str, reason: str, *, holds: bool) -> None:
-        if holds:
-            self._health.set(condition, reason)
-        else:
-            self._health.clear(condition)
+        self._conditions.report(self._unverified, is_listed=self._is_listed)
 
 
 def _nothing(_symbols: Iterable[str]) -> None:
     pass
-
-
-def _some(symbols: list[str]) -> str:
-    more = ", …" if len(symbols) > SHOWN_SYMBOLS else ""
-    return ", ".join(symbols[:SHOWN_SYMBOLS]) + more
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -5,6 +5,7 @@ have come. Its time of modification is the database's clock a moment before the 
 files lies a manifest with their facts (`radar.reading.manifest`).
 """
 
+import difflib
 import fcntl
 import json
 import os
@@ -15,17 +16,22 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from radar.datasets import DATASETS, Dataset, exported
 from radar.errors import ConfigurationError, InvalidPeriod
 from radar.reading import manifest, recorded
 from radar.reading.formats import columns, tardis
-from radar.reading.formats.base import Day, Kind, replacing
+from radar.reading.formats.base import Day, Kind, file_name, replacing
 from radar.reading.query import Ask, opened
 from radar.settings import Settings
 from radar.store.queries import export as queries
 
 FORMATS = (*columns.FORMATS, "tardis", "hftbacktest", "nautilus")
+NAMES = (*(dataset.name for dataset in exported()), columns.CANDLES)
+UTC_NAME = "UTC"
+SHOWN_ZONES = 3
+ZONE_EXAMPLES = ("Asia/Tehran", "Europe/Berlin")
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
 # How often the manifest is written while an export runs.
@@ -43,13 +49,29 @@ class Exported:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """The wanted dataset, format, markets and days."""
+    """The wanted dataset, format, markets and days.
 
-    dataset: str  # of `datasets.exported`; empty: all that the format takes
-    suffix: str  # of FORMATS
-    symbols: Sequence[str] = ()  # none: all
+    Attributes:
+        dataset: `candles`, or one of `datasets.exported`; empty: all that the format takes.
+        suffix: One of FORMATS.
+        symbols: Markets; none: all.
+        first: The first day; None: the oldest.
+        last: The last day, included; None: today.
+        interval_s: Length of candles.
+        time_zone: Time zone of the days of candles.
+        levels: Most levels of a snapshot of a book; 0: all.
+        floats: Write doubles instead of exact decimals.
+    """
+
+    dataset: str
+    suffix: str
+    symbols: Sequence[str] = ()
     first: date | None = None
-    last: date | None = None  # included
+    last: date | None = None
+    interval_s: int = 60
+    time_zone: str = UTC_NAME
+    levels: int = 0
+    floats: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,20 +87,35 @@ class Layout:
     )
 
 
-def layout(dataset: str, output_format: str) -> Layout:
-    """Return the files of a dataset in a format.
+def layout(wanted: ExportRequest) -> Layout:
+    """Return the files of a request.
 
     Raises:
-        ConfigurationError: The format needs a dataset, or takes none.
+        ConfigurationError: The format needs a dataset or takes none, or an option does not apply.
     """
-    datasets = exported()
+    dataset, output_format = wanted.dataset, wanted.suffix
+    _check_options(wanted)
     if output_format in columns.FORMATS:
         if not dataset:
-            names = ", ".join(each.name for each in datasets)
             raise ConfigurationError(
-                f"the format {output_format} needs a dataset: name one of {names}"
+                f"the format {output_format} needs a dataset: name one of {', '.join(NAMES)}"
             )
-        return Layout(dataset, [columns.Columns(DATASETS[dataset], output_format)])
+        floats = "_floats" if wanted.floats else ""
+        if dataset == columns.CANDLES:
+            zone = "" if wanted.time_zone == UTC_NAME else f"_{file_name(wanted.time_zone)}"
+            name = f"{dataset}_{_length(wanted.interval_s)}{zone}{floats}"
+            return Layout(
+                name, [columns.Candles(output_format, wanted.interval_s, floats=wanted.floats)]
+            )
+        levels = f"_{wanted.levels}" if wanted.levels else ""
+        kind = columns.Columns(
+            DATASETS[dataset], output_format, wanted.levels, floats=wanted.floats
+        )
+        return Layout(f"{dataset}{levels}{floats}", [kind])
+    if dataset == columns.CANDLES:
+        raise ConfigurationError(
+            f"the format {output_format} has no candles: use {' or '.join(columns.FORMATS)}"
+        )
     if output_format == "tardis":
         if kinds := tardis.kinds(dataset):
             return Layout("tardis", kinds)
@@ -98,6 +135,51 @@ def layout(dataset: str, output_format: str) -> Layout:
     raise ConfigurationError(f"unknown format {output_format}: use one of {', '.join(FORMATS)}")
 
 
+def _check_options(wanted: ExportRequest) -> None:
+    has_columns = wanted.suffix in columns.FORMATS
+    if wanted.levels and not (has_columns and columns.has_levels(wanted.dataset)):
+        raise ConfigurationError("--levels needs the dataset depth in parquet or csv")
+    if wanted.floats and not (has_columns and columns.has_decimals(wanted.dataset)):
+        raise ConfigurationError("--floats needs trades, candles or exchange_candles")
+    if wanted.time_zone != UTC_NAME and wanted.dataset != columns.CANDLES:
+        raise ConfigurationError("--time-zone needs candles: other days are UTC")
+    if wanted.dataset == columns.CANDLES:
+        _check_candles(wanted.interval_s, wanted.time_zone)
+
+
+def _check_candles(interval_s: int, time_zone: str) -> None:
+    """Refuse candles that would lie in two days."""
+    if interval_s < 1 or columns.DAY_S % interval_s:
+        raise ConfigurationError(
+            "--interval must divide a day: 1s, 10s, 1m, 5m, 15m, 30m, 1h, 4h, 1d, …"
+        )
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        known = difflib.get_close_matches(time_zone, available_timezones(), n=SHOWN_ZONES)
+        raise ConfigurationError(
+            f"unknown time zone {time_zone!r}: use {' or '.join(known or ZONE_EXAMPLES)}"
+        ) from error
+    if interval_s == columns.DAY_S:
+        return
+    year = datetime.now(UTC).year
+    for month in (1, 7):
+        offset = datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta()
+        if offset % timedelta(seconds=interval_s):
+            raise ConfigurationError(
+                f"candles of {_length(interval_s)} do not begin at midnight in {time_zone}:"
+                " use a shorter interval, such as 15m, or 1d"
+            )
+
+
+def _length(interval_s: int) -> str:
+    """Write an interval in its largest unit: 1m, 4h, 90s."""
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if interval_s % length_s == 0:
+            return f"{interval_s // length_s}{unit}"
+    return f"{interval_s}s"
+
+
 def is_complete(day: Day, written_at: datetime | None) -> bool:
     """Return whether a file holds its whole day: the day is over and no row came since.
 
@@ -108,9 +190,7 @@ def is_complete(day: Day, written_at: datetime | None) -> bool:
     """
     if written_at is None or written_at <= day.inserted_at:
         return False
-    return written_at >= datetime(day.day.year, day.day.month, day.day.day, tzinfo=UTC) + timedelta(
-        days=1
-    )
+    return written_at >= day.end
 
 
 def export(
@@ -135,7 +215,7 @@ def export(
         StoreUnavailable: No server runs and there is no embedded data, or the server ended.
         QueryFailed: ClickHouse refuses a query.
     """
-    chosen = layout(wanted.dataset, wanted.suffix)
+    chosen = layout(wanted)
     with opened(settings, buffered=True) as ask, _locked(folder / chosen.folder) as below:
         _check(ask, wanted)
         entries = manifest.read(below)
@@ -190,7 +270,8 @@ class _Run:
             return {}
         days = [day.day for _kind, day in files]
         markets = [day.market for _kind, day in files]
-        return manifest.missing_of(self._ask, markets, min(days), max(days))
+        zone = files[0][1].time_zone
+        return manifest.missing_of(self._ask, markets, min(days), max(days), zone)
 
     def _is_there(self, kind: Kind, day: Day) -> bool:
         """Return whether a complete file has an entry; an earlier radar wrote files without."""
@@ -272,7 +353,12 @@ def _files(
                 newest.setdefault((exchange, symbol, day), {})[source[0].name] = inserted_at
         for (exchange, symbol, day), times in sorted(newest.items()):
             each = Day(
-                exchange, symbol, date.fromisoformat(day), max(times.values()), frozenset(times)
+                exchange,
+                symbol,
+                date.fromisoformat(day),
+                max(times.values()),
+                frozenset(times),
+                wanted.time_zone,
             )
             (files if kind.wants(each) else refused).append((kind, each))
     _check_places(files)
@@ -310,7 +396,7 @@ def _check_places(files: Sequence[tuple[Kind, Day]]) -> None:
         if other != day.market:
             raise ConfigurationError(
                 f"{':'.join(other)} and {':'.join(day.market)} have the same place in this format:"
-                " export them to different folders with --symbol and --to"
+                " export them to different folders with --market and --folder"
             )
 
 
@@ -318,7 +404,7 @@ def _days(
     ask: Ask, dataset: Dataset, column: str, wanted: ExportRequest
 ) -> list[tuple[str, str, str, datetime]]:
     """Return exchange, symbol, day and newest insertion of all days with records."""
-    parameters = {}
+    parameters = {"time_zone": wanted.time_zone}
     if wanted.symbols:
         parameters["symbols"] = json.dumps(list(wanted.symbols))
     if wanted.first:

@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from radar import __version__
 from radar.errors import ConfigurationError, RadarError
@@ -130,7 +131,9 @@ def add_missing(entries: Entries, missing: MissingByDay, datasets: Mapping[str, 
             for dataset in sorted(covered)
             if (dataset, *place) in missing
         }
-        coverage = {dataset: dict(known.coverage) for dataset, known in found.items()}
+        coverage = {
+            dataset: dict(known.coverage) for dataset, known in found.items() if known.coverage
+        }
         gaps = [dict(gap) for known in found.values() for gap in known.gaps]
         # A day that is older than the recorded sessions keeps what an earlier export knew.
         if found or "coverage" not in each:
@@ -138,14 +141,24 @@ def add_missing(entries: Entries, missing: MissingByDay, datasets: Mapping[str, 
 
 
 def missing_of(
-    ask: Ask, markets: Iterable[tuple[str, str]], first: date, last: date
+    ask: Ask,
+    markets: Iterable[tuple[str, str]],
+    first: date,
+    last: date,
+    time_zone: str = "UTC",
 ) -> MissingByDay:
-    """Return the coverage and gaps of markets from a day to another, both included; blocks."""
+    """Return the coverage and gaps of markets from a day to another, both included; blocks.
+
+    The database knows the coverage of UTC days. So days of another zone have gaps, but no coverage.
+    """
+    is_utc = time_zone == "UTC"
+    around = timedelta() if is_utc else timedelta(days=1)
     parameters = {
         "markets": json.dumps([list(market) for market in sorted(set(markets))]),
-        "first": f"{first}",
-        "last": f"{last}",
+        "first": f"{first - around}",
+        "last": f"{last + around}",
     }
+    zone = UTC if is_utc else ZoneInfo(time_zone)
     gaps: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for dataset, source, symbol, began, ended, cause, repaired in rows_of(
         ask, queries.GAPS, parameters
@@ -157,8 +170,10 @@ def missing_of(
             "cause": cause,
             "repaired": bool(repaired),
         }
-        for day in _days(int(began), int(ended), first, last):
+        for day in _days(int(began), int(ended), first, last, zone):
             gaps.setdefault((dataset, source, symbol, f"{day}"), []).append(gap)
+    if not is_utc:
+        return {place: Missing({}, found) for place, found in gaps.items()}
     return {
         (dataset, source, symbol, day): Missing(
             dict(zip(queries.COVERAGE_FIELDS, (*shares, bool(going_on)), strict=True)),
@@ -176,10 +191,13 @@ def iso(at_us: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _days(began_us: int, ended_us: int, first: date, last: date) -> Iterable[date]:
+def _days(
+    began_us: int, ended_us: int, first: date, last: date, zone: tzinfo = UTC
+) -> Iterable[date]:
     """Yield the days of a period that a gap touches."""
-    epoch = date(1970, 1, 1)
-    begin = max(epoch + timedelta(began_us // 86_400_000_000), first)
-    end = min(epoch + timedelta(max(ended_us - 1, began_us) // 86_400_000_000), last)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    moments = (epoch + timedelta(microseconds=us) for us in (began_us, max(ended_us - 1, began_us)))
+    begin, end = (moment.astimezone(zone).date() for moment in moments)
+    begin, end = max(begin, first), min(end, last)
     for n in range((end - begin).days + 1):
         yield begin + timedelta(n)

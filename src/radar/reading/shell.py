@@ -26,6 +26,8 @@ from pygments.lexers.sql import SqlLexer
 from chdb_server.statement import split
 from radar.errors import RadarError
 from radar.reading.query import TABLE_FORMAT, TABLE_SETTINGS, ask, may_run
+from radar.reading.shell_commands import answer_to, divide, is_command
+from radar.reading.statements import binary_format, statements
 from radar.settings import Settings
 from radar.store.queries import reading as queries
 from radar.text import printable, printable_chunks
@@ -35,10 +37,11 @@ HISTORY = ".radar_history"
 
 MOST_SHOWN = 200
 MAX_ERROR_CHARACTERS = 2000
+MAX_LINE_CHARACTERS = 1000
 # A word at the end, and the name before its point.
 _AT_CURSOR = re.compile(r"(?:(\w+)\.)?(\w*)$")
 _LEAVE = ("\\q", "exit", "quit")
-_HELP = r"End a statement with ; and Enter. Tab completes, arrows find earlier ones. \q leaves."
+_HELP = r"End a statement with ; and Enter. Tab completes, \d lists tables, help helps, \q leaves."
 Word = tuple[str, str, str]
 """A word, its kind, and the table or database that it belongs to."""
 
@@ -84,8 +87,11 @@ def run(settings: Settings, *, write: bool = False) -> None:
             return
         if is_leaving(text):
             return
-        statements, rest = split(text.encode())
-        for statement in [*statements, rest.strip()]:
+        if is_command(text):
+            _obey(settings, text)
+            continue
+        complete, rest = split(text.encode())
+        for statement in [*complete, rest.strip()]:
             if statement and not _show(settings, statement.decode(), write=write):
                 break
 
@@ -101,12 +107,21 @@ def _private_history() -> Path:
 
 def is_unfinished(text: str) -> bool:
     """Return whether Enter begins a new line: a statement has begun and no semicolon ends it."""
-    return bool(split(text.encode())[1].strip()) and not is_leaving(text)
+    return bool(split(text.encode())[1].strip()) and not (is_leaving(text) or is_command(text))
 
 
 def is_leaving(text: str) -> bool:
     r"""Return whether a text means to leave: \q, exit or quit."""
     return text.strip(" \t\n;").lower() in _LEAVE
+
+
+def _obey(settings: Settings, text: str) -> None:
+    """Print the answer to a command of the shell, or its error in one line."""
+    try:
+        for line in answer_to(text, lambda sql: _rows(settings, sql)):
+            print(printable(line, MAX_LINE_CHARACTERS))  # noqa: T201
+    except RadarError as error:
+        print(printable(str(error), MAX_ERROR_CHARACTERS), file=sys.stderr)  # noqa: T201
 
 
 class Words(Completer):
@@ -162,6 +177,9 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
         print("no change was made", file=sys.stderr)  # noqa: T201
         return False
     began_s = time.perf_counter()
+    if name := binary_format(sql, ""):
+        print(f"{name} is binary and no terminal can show it", file=sys.stderr)  # noqa: T201
+        return False
     try:
         answer = ask(settings, sql, TABLE_FORMAT, query_settings=TABLE_SETTINGS, write=write)
         for chunk in printable_chunks(answer):
@@ -178,12 +196,15 @@ def _show(settings: Settings, sql: str, *, write: bool) -> bool:
 
 
 def _run_piped(settings: Settings, text: str, *, write: bool) -> None:
-    statements, rest = split(text.encode())
-    if not statements and not rest.strip():
+    if not text.strip():
         _rows(settings, queries.ANSWER)  # an empty input is fine, a missing database is not
-    for statement in [*statements, rest.strip()]:
-        if statement:
-            answer = ask(settings, statement.decode(), "TabSeparated", write=write)
+    for each in divide(text):
+        if is_command(each):
+            for line in answer_to(each, lambda sql: _rows(settings, sql)):
+                print(printable(line, MAX_LINE_CHARACTERS), flush=True)  # noqa: T201
+            continue
+        for statement in statements(each.encode()):
+            answer = ask(settings, statement, "TabSeparated", write=write)
             for chunk in printable_chunks(answer) if sys.stdout.isatty() else answer:
                 sys.stdout.buffer.write(chunk)
-    sys.stdout.flush()
+            sys.stdout.flush()

@@ -3,7 +3,7 @@
     GET /replay/status               what it does, where it is
     GET /replay/pause, /replay/resume
     GET /replay/speed?value=10       or max
-    GET /replay/seek?to=TIME         an ISO time, UTC without a zone
+    GET /replay/seek?to=TIME         see `radar.periods`; ages count from now
 
 Every answer is the status after it.
 """
@@ -13,6 +13,8 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from radar.errors import ConfigurationError
+from radar.periods import parse_time, unix_us_of
 from radar.replay.pace import FASTEST
 from radar.replay.player import Player
 from radar.replay.records import Period, Records
@@ -27,6 +29,8 @@ REBUILT, FRAMES = "rebuilt", "frames"
 """Frames are made of records, in the exchange's protocol; or, where they were kept, recorded."""
 
 SLOWEST = 0.01
+# Longer than any time.
+MAX_TIME_CHARACTERS = 40
 
 
 def control(player: Player, records: Records) -> Control:
@@ -108,15 +112,9 @@ def _obey(player: Player, path: str, query: Mapping[str, str]) -> None:
 
 def _moment_us(text: str) -> int:
     try:
-        found = datetime.fromisoformat(text)
-        return unix_us_of(found)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is no time, such as 2026-07-01T12:00:00Z") from None
-
-
-def unix_us_of(moment: datetime) -> int:
-    """Return Unix time in microseconds; a time without a zone is UTC."""
-    return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1_000_000)
+        return unix_us_of(parse_time(text[:MAX_TIME_CHARACTERS], datetime.now(UTC)))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
 def _json(value: Mapping[str, object], code: int = 200) -> Answer:

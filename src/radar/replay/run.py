@@ -9,7 +9,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from radar.errors import ConfigurationError, InvalidPeriod
-from radar.reading.query import opened
+from radar.reading.formats.base import rows_of
+from radar.reading.query import Ask, opened
+from radar.reading.recorded import check_markets
 from radar.replay.control import control, iso
 from radar.replay.keys import keys
 from radar.replay.player import Player, Position
@@ -84,6 +86,7 @@ async def run(
         stop: Ends the replay.
 
     Raises:
+        UnknownMarket: A market has no records; the message names similar ones.
         InvalidPeriod: Nothing was recorded in the period.
         ConfigurationError: The port is taken.
         StoreUnavailable: The database does not answer.
@@ -94,6 +97,7 @@ async def run(
         stack = ExitStack()
         try:
             ask = await loop.run_in_executor(reader, stack.enter_context, opened(settings))
+            await loop.run_in_executor(reader, _check_markets, ask, period)
             records = await loop.run_in_executor(reader, Records, ask, period)
             if not records.markets:
                 raise InvalidPeriod(
@@ -104,6 +108,11 @@ async def run(
             await _serve(records, reader, options, ready, show, stop)
         finally:
             await loop.run_in_executor(reader, stack.close)
+
+
+def _check_markets(ask: Ask, period: Period) -> None:
+    names = [f"{period.exchange}:{symbol}" for symbol in period.symbols]
+    check_markets(lambda sql, values: rows_of(ask, sql, values), names)
 
 
 async def _serve(

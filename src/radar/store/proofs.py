@@ -23,6 +23,8 @@ MAX_BOOK_TIMES = 100_000
 BOOKS_AROUND_US = 600_000_000
 # A trade of a live connection arrives sooner; REST brings others.
 LATE_US = 10_000_000
+# No record is later.
+LAST_DAY = date(2100, 1, 1)
 
 Market = tuple[str, str]  # dataset and symbol
 Times = tuple[int, int]  # Unix time in microseconds
@@ -243,7 +245,11 @@ def examined(store: Store) -> dict[str, int]:
 
 
 def completeness(
-    store: Store, since: date, symbols: Sequence[str] = (), dataset: str = ""
+    store: Store,
+    since: date,
+    symbols: Sequence[str] = (),
+    dataset: str = "",
+    until: date = LAST_DAY,
 ) -> list[Completeness]:
     """Return the examined days, the newest first; blocks.
 
@@ -252,12 +258,14 @@ def completeness(
         since: The first day, UTC.
         symbols: Only these markets; none means all.
         dataset: Only trades or depth; empty means both.
+        until: The last day, UTC.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: It refuses the query.
     """
     rows = store.rows(
-        queries.COMPLETENESS, {"since": since, "symbols": list(symbols), "dataset": dataset}
+        queries.COMPLETENESS,
+        {"since": since, "until": until, "symbols": list(symbols), "dataset": dataset},
     )
     return [Completeness._make(row) for row in rows]

@@ -22,6 +22,7 @@ _CREATE_VIEW = re.compile(r"CREATE OR REPLACE VIEW (\w+)\b", re.IGNORECASE)
 _ADD_COLUMN = re.compile(r"ADD COLUMN IF NOT EXISTS (.*)", re.IGNORECASE | re.DOTALL)
 _MODIFY_COLUMN = re.compile(r"MODIFY COLUMN (\w+)\s+(.*)", re.IGNORECASE | re.DOTALL)
 _CONSTRAINT = re.compile(r"CONSTRAINT ((\w+) CHECK\b.*)", re.IGNORECASE | re.DOTALL)
+_PARAMETER = re.compile(r"\{(\w+):\s*([^{}]+?)\s*\}")
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS")
 _AFTER_TYPE = (*_DEFAULTS, "COMMENT", "CODEC", "TTL")
 
@@ -120,6 +121,11 @@ def read(statements: Iterable[str]) -> Schema:
         elif text:
             raise UnknownStatement(text[:80])
     return schema
+
+
+def parameters(sql: str) -> dict[str, str]:
+    """Return the `{name:Type}` placeholders of a statement: name to type, in their order."""
+    return dict(_PARAMETER.findall(sql))
 
 
 def _created(name: str, text: str) -> TableDefinition:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from radar.datasets import Dataset
 from radar.errors import RadarError
@@ -26,6 +27,7 @@ class Day:
     day: date
     inserted_at: datetime  # of its newest row, by the database's clock
     datasets: frozenset[str] = frozenset()  # that have rows of it
+    time_zone: str = "UTC"  # of its midnights
 
     @property
     def market(self) -> tuple[str, str]:
@@ -35,13 +37,27 @@ class Day:
     @property
     def parameters(self) -> dict[str, str]:
         """Return the values of the placeholders of queries of one market and day."""
-        return {"source": self.source, "symbol": self.symbol, "day": f"{self.day}"}
+        return {
+            "source": self.source,
+            "symbol": self.symbol,
+            "day": f"{self.day}",
+            "time_zone": self.time_zone,
+        }
 
     @property
     def begins_us(self) -> int:
         """Return its first moment, Unix time in microseconds."""
-        begin = datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
-        return (begin - _EPOCH) // timedelta(microseconds=1)
+        return (self._midnight(0) - _EPOCH) // timedelta(microseconds=1)
+
+    @property
+    def end(self) -> datetime:
+        """Return its end, the first moment of the next day."""
+        return self._midnight(1)
+
+    def _midnight(self, days: int) -> datetime:
+        day = self.day + timedelta(days)
+        zone = UTC if self.time_zone == "UTC" else ZoneInfo(self.time_zone)
+        return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
     def path(self, suffix: str) -> Path:
         """Return its place below the folder of a dataset."""

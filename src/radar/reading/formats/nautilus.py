@@ -274,7 +274,7 @@ def _needed(ask: Ask, day: Day) -> Precision:
         return precision
     raise ConfigurationError(
         f"{day.source}:{day.symbol} has {problem} on {day.day}, which nautilus_trader cannot hold:"
-        " name other markets with --symbol"
+        " name other markets with --market"
     )
 
 

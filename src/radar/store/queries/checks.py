@@ -15,6 +15,35 @@ FIRST_EXPIRY = (
     "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
     " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"
 )
+# How old the newest snapshot of the older side was when a trade arrived, in the last ten minutes.
+BOOK_AGES = """
+WITH sides AS
+(
+    SELECT source, symbol, toString(side) AS book_side, received_at AS book_at
+    FROM orderbook_depth
+    WHERE received_at > now64(6, 'UTC') - INTERVAL 20 MINUTE
+),
+arrived AS
+(
+    SELECT source, symbol, received_at AS at, 'bid' AS bid, 'ask' AS ask
+    FROM trades_master
+    WHERE received_at > now64(6, 'UTC') - INTERVAL 10 MINUTE
+        AND event_time > now64(3, 'UTC') - INTERVAL 11 MINUTE
+)
+SELECT count(), quantile(0.5)(age_s), quantile(0.99)(age_s)
+FROM
+(
+    SELECT dateDiff('microsecond', least(bids.book_at, asks.book_at), arrived.at) / 1e6 AS age_s
+    FROM arrived
+    ASOF JOIN sides AS bids
+        ON arrived.source = bids.source AND arrived.symbol = bids.symbol
+        AND arrived.bid = bids.book_side AND arrived.at >= bids.book_at
+    ASOF JOIN sides AS asks
+        ON arrived.source = asks.source AND arrived.symbol = asks.symbol
+        AND arrived.ask = asks.book_side AND arrived.at >= asks.book_at
+)
+SETTINGS max_execution_time = 10
+"""
 TABLE_IDENTITY = (
     "SELECT toString(uuid) FROM system.tables"
     " WHERE database = currentDatabase() AND name = {table:String}"
@@ -64,17 +93,19 @@ _CHOSEN = (
 
 
 def coverage(columns: Sequence[str]) -> str:
-    """Return the query of the coverage of markets since a day, the newest day first."""
+    """Return the query of the coverage of markets on some days, the newest day first."""
     return (
         f"SELECT {', '.join(columns)} FROM coverage WHERE day >= {{since:Date}}"
+        " AND day <= {until:Date}"
         f"{_CHOSEN} ORDER BY day DESC, record_kind, symbol, source"
     )
 
 
 def symbol_gaps(columns: Sequence[str]) -> str:
-    """Return the query of the gaps of markets since a day, the newest first."""
+    """Return the query of the gaps of markets on some days, the newest first."""
     return (
         f"SELECT {', '.join(columns)} FROM symbol_gaps WHERE ended_at >= {{since:Date}}"
+        " AND began_at < toDateTime64({until:Date}, 6, 'UTC') + INTERVAL 1 DAY"
         f"{_CHOSEN} ORDER BY began_at DESC, record_kind, symbol"
     )
 

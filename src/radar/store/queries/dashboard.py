@@ -106,6 +106,11 @@ SELECT count() FROM
 
 NOW_MS = "SELECT toUnixTimestamp64Milli(now64(3))"
 
+# How often each side of a book is recorded at most, by the depth sessions of the last day.
+BOOK_INTERVAL = (
+    "SELECT if(count() = 0, NULL, max(interval_ms) / 1000) FROM watches"
+    " WHERE record_kind = 'depth' AND ended_at > now() - INTERVAL 1 DAY"
+)
 FIRST_RECORDED_DAY = "SELECT if(count() = 0, NULL, toDate(min(began_at))) FROM watches"
 
 GAPS = """

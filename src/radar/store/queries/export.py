@@ -1,5 +1,7 @@
 """Queries of `radar export`: which days have records, and the rows of one day."""
 
+from collections.abc import Sequence
+
 CLOCK = "SELECT toUnixTimestamp64Milli(now64(3))"
 
 
@@ -8,7 +10,7 @@ def days(table: str, time: str, *, symbols: bool, first: bool, last: bool) -> st
 
     Args:
         table: The table of a dataset.
-        time: The column that decides on the UTC day of a row.
+        time: The column that decides on the day of a row, in the parameter `time_zone`.
         symbols: Whether the parameter `symbols` bounds the markets: a JSON list.
         first: Whether the parameter `first` bounds the days.
         last: Whether the parameter `last` does.
@@ -20,11 +22,11 @@ def days(table: str, time: str, *, symbols: bool, first: bool, last: bool) -> st
             " [symbol, concat(source, ':', symbol)])"
         )
     if first:
-        conditions.append(f"{time} >= toDateTime64({{first:Date}}, 6, 'UTC')")
+        conditions.append(f"{time} >= toDateTime64({{first:Date}}, 6, {{time_zone:String}})")
     if last:
-        conditions.append(f"{time} < toDateTime64({{last:Date}} + 1, 6, 'UTC')")
+        conditions.append(f"{time} < toDateTime64({{last:Date}} + 1, 6, {{time_zone:String}})")
     return (
-        f"SELECT source, symbol, toString(toDate({time}, 'UTC')) AS day,"
+        f"SELECT source, symbol, toString(toDate({time}, {{time_zone:String}})) AS day,"
         f" toUnixTimestamp64Milli(max(inserted_at)) FROM {table}"
         f" WHERE {' AND '.join(conditions)} GROUP BY source, symbol, day ORDER BY ALL"
     )
@@ -48,11 +50,57 @@ def facts(view: str, time: str) -> str:
     )
 
 
+_BEGIN = "toDateTime64({day:Date}, 6, {time_zone:String})"
+_END = "toDateTime64({day:Date} + 1, 6, {time_zone:String})"
+
+
 def _on_day(time: str) -> str:
-    return (
-        f"{time} >= toDateTime64({{day:Date}}, 6, 'UTC')"
-        f" AND {time} < toDateTime64({{day:Date}} + 1, 6, 'UTC')"
+    return f"{time} >= {_BEGIN} AND {time} < {_END}"
+
+
+def candles(*, daily: bool) -> str:
+    """Return the query of the candles of one market that begin on one day.
+
+    Args:
+        daily: Whether the candle of the whole day is wanted, else those of `interval_s`.
+    """
+    # A view reads the text of its argument as UTC, so the times are written in UTC.
+    begin, end = (f"toTimeZone({each}, 'UTC')" for each in (_BEGIN, _END))
+    period = f"source = {{source:String}}, symbol = {{symbol:String}}, start = {begin}, end = {end}"
+    view = (
+        f"market_daily_candles({period}, time_zone = {{time_zone:String}})"
+        if daily
+        else f"market_candles({period}, interval_s = {{interval_s:UInt32}})"
     )
+    return (
+        "SELECT {source:String} AS source, {symbol:String} AS symbol, open_time, open, high, low,"
+        f" close, volume, quote_volume, vwap, trades FROM {view} WHERE {_on_day('open_time')}"
+        " ORDER BY open_time"
+    )
+
+
+def facts_of(rows: str, time: str) -> str:
+    """Return the query of the rows of another query: their count, first and last time."""
+    return (
+        f"SELECT count(), toUnixTimestamp64Micro(toDateTime64(min({time}), 6, 'UTC')),"
+        f" toUnixTimestamp64Micro(toDateTime64(max({time}), 6, 'UTC')) FROM ({rows})"
+    )
+
+
+def with_floats(rows: str, decimals: Sequence[str]) -> str:
+    """Return a query whose exact decimals are the nearest doubles.
+
+    ClickHouse's own conversion of a decimal of 38 digits is off by a digit: 100000 becomes
+    99999.99999999999. That of a text is not.
+    """
+    replaced = ", ".join(f"toFloat64(toString({name})) AS {name}" for name in decimals)
+    return f"SELECT * REPLACE({replaced}) FROM ({rows})"
+
+
+def with_levels(rows: str, lists: Sequence[str]) -> str:
+    """Return a query whose lists have at most `levels` items, the best levels."""
+    replaced = ", ".join(f"arraySlice({name}, 1, {{levels:UInt16}}) AS {name}" for name in lists)
+    return f"SELECT * REPLACE({replaced}) FROM ({rows})"
 
 
 # The markets are a JSON list of exchange and symbol.

@@ -112,7 +112,7 @@ REDUNDANCY = (
 EXAMINED = "SELECT source, toUnixTimestamp(max(hour)) FROM proofs GROUP BY source"
 COMPLETENESS = (
     "SELECT exchange, dataset, symbol, day, verified_s, repaired_s, unverifiable_s, missing_s,"
-    " own_s, missing FROM completeness WHERE day >= {since:Date}"
+    " own_s, missing FROM completeness WHERE day BETWEEN {since:Date} AND {until:Date}"
     " AND (empty({symbols:Array(String)})"
     " OR hasAny({symbols:Array(String)}, [symbol, concat(exchange, ':', symbol)]))"
     " AND ({dataset:String} = '' OR dataset = {dataset:String})"

@@ -41,6 +41,22 @@ MARKET_NAMES = (
 )
 ANSWER = "SELECT 1"
 
+RELATIONS = (
+    "SELECT name, if(endsWith(engine, 'View'), 'view', 'table') FROM system.tables"
+    " WHERE database = currentDatabase() ORDER BY name"
+)
+
+
+def columns(relation: str) -> str:
+    """Return the query of the columns of a table or of a view with arguments: names and types."""
+    return f"DESCRIBE (SELECT * FROM {relation})"
+
+
+def table_columns(table: str) -> str:
+    """Return the query of all columns of a table, also of those that `SELECT *` leaves out."""
+    return f"DESCRIBE TABLE {table}"
+
+
 # The most common words come first.
 WORD_ORDER = ("table", "column", "keyword", "function", "table function", "format", "data type")
 WORDS = (

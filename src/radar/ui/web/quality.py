@@ -70,6 +70,8 @@ class Retention(Struct, frozen=True):
     days: int | None
     first_day: str | None  # the oldest day with records
     goes_on: str | None  # when its rows begin to be deleted
+    # Each side of a book is recorded at most once in this time; 0: always; None: no book was.
+    book_interval_s: float | None = None
 
 
 class GapRow(Struct, frozen=True):
@@ -144,7 +146,10 @@ def _retention(store: Store) -> Retention:
     days = retention_days(store, "trades_master")
     ((first,),) = store.rows(queries.FIRST_RECORDED_DAY, settings=READ_ONLY)
     goes = None if days is None or first is None else first + timedelta(days)
-    return Retention(days, _iso(first), _iso(goes))
+    ((interval_s,),) = store.rows(queries.BOOK_INTERVAL, settings=READ_ONLY)
+    return Retention(
+        days, _iso(first), _iso(goes), None if interval_s is None else float(interval_s)
+    )
 
 
 def _iso(day: date | None) -> str | None:

@@ -37,12 +37,13 @@ function Cell({ cell, share, symbol, day, look }) {
   return html`<td class="heat h${cell[share.replace("share", "level")]}" title=${text}><span><${Num}>${f.share(cell[share])}<//></span></td>`;
 }
 
-/** For how long rows are kept, and which day goes first. */
-function Kept({ retention: { days, first_day, goes_on } }) {
+/** For how long rows are kept, which day goes first, and how often books are recorded. */
+function Kept({ retention: { days, first_day, goes_on, book_interval_s } }) {
   const { t, f } = useCell(ui);
-  if (days === null) return html`<span>${t("kept_for_ever")}</span>`;
+  const books = book_interval_s > 0 ? ` ${t("books_every", { seconds: f.number(book_interval_s) })}` : "";
+  if (days === null) return html`<span>${t("kept_for_ever")}${books}</span>`;
   const kept = t("kept_days", { days: f.number(days) });
-  return html`<span>${kept}${first_day && ` ${t("first_day_to_go", { day: f.dayOf(first_day), goes: f.dayOf(goes_on) })}`}</span>`;
+  return html`<span>${kept}${first_day && ` ${t("first_day_to_go", { day: f.dayOf(first_day), goes: f.dayOf(goes_on) })}`}${books}</span>`;
 }
 
 function Coverage({ answer, days, setDays, narrow }) {
