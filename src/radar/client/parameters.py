@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 from radar.errors import ConfigurationError, InvalidRequest
-from radar.periods import EXAMPLES, parse_time
+from radar.periods import EXAMPLES, parse_length_s, parse_time
 
 Moment: TypeAlias = datetime | date | timedelta | str
 """A time with its zone; a day, which begins at midnight UTC; an age, as `timedelta(days=7)`; or
@@ -21,8 +22,6 @@ Interval: TypeAlias = str | float | timedelta
 MAX_INTERVAL_S = 366 * 86400
 MAX_MARKETS = 1000
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_INTERVAL = re.compile(r"(\d{1,6})([smhdw])")
 _FORMS = "whole seconds as 30s, 1m, 4h, 1d or 1w, at most 366d"
 
 
@@ -76,8 +75,9 @@ def seconds_of(name: str, interval: object) -> int:
         seconds = interval.total_seconds()
     elif isinstance(interval, int | float) and not isinstance(interval, bool):
         seconds = interval
-    elif isinstance(interval, str) and (match := _INTERVAL.fullmatch(interval)):
-        seconds = int(match[1]) * _UNITS_S[match[2]]
+    elif isinstance(interval, str):
+        with suppress(ConfigurationError):
+            seconds = parse_length_s(name, interval)
     if not 1 <= seconds <= MAX_INTERVAL_S or seconds != int(seconds):
         raise InvalidRequest(f"{name} is {interval!r} (allowed: {_FORMS})")
     return int(seconds)

@@ -190,6 +190,8 @@ _ONE = {"source": "'binance'", "symbol": "'BTCUSDT'"}
 _AT = {"at": "'2026-11-20 09:31:07'"}
 _LOCAL_DAY = {"day": Column("Day in the time zone", "day", "2026-11-20")}
 _STATE = Column("State: verified, repaired, unverifiable or missing", "", "verified")
+_BOUGHT = Column("Amount that takers bought, exact", BASE, "5.4")
+_SOLD = Column("Amount that takers sold, exact", BASE, "6.65")
 _GAP_CAUSE = Column("Cause of the gap; not_recording: no producer ran", "", "disconnected")
 
 RELATIONS: dict[str, Relation] = {
@@ -210,6 +212,64 @@ RELATIONS: dict[str, Relation] = {
     "market_candles": Relation(MARKETS, "an interval in which one market traded", _ONE | _INTERVAL),
     "daily_candles": Relation(MARKETS, "a market and a day of a time zone", _ZONE, _LOCAL_DAY),
     "market_daily_candles": Relation(MARKETS, "a day of one market", _ONE | _ZONE, _LOCAL_DAY),
+    "local_candles": Relation(
+        MARKETS,
+        "a market and an interval of a time zone's day, in which it traded",
+        {"time_zone": "'Asia/Tehran'"} | _INTERVAL,
+        _LOCAL_DAY,
+    ),
+    "covered_candles": Relation(
+        MARKETS,
+        "a candle, and how much of its interval was recorded",
+        _INTERVAL,
+        {
+            "watched_share": Column(
+                "Share in which a connection delivered the market; NULL: before the first session",
+                SHARE,
+                "1",
+            ),
+            "covered_share": Column(
+                "Share that was recorded or backfilled; NULL: before the first session", SHARE, "1"
+            ),
+            "gaps": Column("Gaps that touch the interval", "gaps", "0"),
+        },
+    ),
+    "order_flow": Relation(
+        MARKETS,
+        "a market and an interval: the volumes of buyers and sellers",
+        _INTERVAL,
+        {
+            "buy_volume": _BOUGHT,
+            "sell_volume": _SOLD,
+            "delta": Column("buy_volume − sell_volume", BASE, "-1.25"),
+            "buy_quote_volume": Column("Value of the takers' buys", QUOTE, "352000"),
+            "sell_quote_volume": Column("Value of the takers' sells", QUOTE, "397701.1"),
+            "buys": Column("Number of buys", "trades", "150"),
+            "sells": Column("Number of sells", "trades", "168"),
+            "imbalance": Column("delta by volume, from −1 to 1", "", "-0.1"),
+        },
+    ),
+    "volume_profile": Relation(
+        MARKETS,
+        "a market and a price step: the volume that traded there",
+        {"price_step": "10"} | _CANDLE_PERIOD,
+        {
+            "price": Column("Lower end of the step, exact", QUOTE_PER_BASE, "62280"),
+            "buy_volume": _BOUGHT,
+            "sell_volume": _SOLD,
+        },
+    ),
+    "realised_volatility": Relation(
+        MARKETS,
+        "a market and an interval: its volatility, from the last prices of samples",
+        {"sample_s": "60", "interval_s": "3600"} | _CANDLE_PERIOD,
+        {
+            "returns": Column("Number of returns", "returns", "60"),
+            "realised_variance": Column("Sum of the squared log returns", "", "0.0000594"),
+            "volatility": Column("Square root of it", "", "0.0077"),
+            "annualised_volatility": Column("volatility of 365 such days", "", "0.7216"),
+        },
+    ),
     "vwap": Relation(MARKETS, "a market that traded in a period", _CANDLE_PERIOD),
     "usdt_tmn": Relation(
         MARKETS,
@@ -254,6 +314,42 @@ RELATIONS: dict[str, Relation] = {
         BOOKS,
         "a market and an interval: its best prices at the end",
         _INTERVAL,
+    ),
+    "mid_prices": Relation(
+        BOOKS,
+        "a time, and the best prices of a market as they were known then",
+        _ONE | {"interval_s": "60", "max_age_s": "60"} | _CANDLE_PERIOD,
+        {
+            "time": Column("Multiple of the interval", TIME_UTC, "2026-11-20 09:31:00"),
+            "age_s": Column("Age of the older side", S, "3.5"),
+        },
+    ),
+    "trades_with_book": Relation(
+        BOOKS,
+        "a trade of a market, with the book before it",
+        _ONE | {"max_age_s": "60"} | _CANDLE_PERIOD,
+        {
+            "quoted_spread_bps": Column("Spread of the book", BASIS_POINTS, "0.016"),
+            "effective_spread_bps": Column(
+                "Twice the distance from mid; above 0: the taker paid it", BASIS_POINTS, "0.02"
+            ),
+            "book_age_s": Column("Age of the older side at the trade", S, "3.5"),
+        },
+    ),
+    "effective_spreads": Relation(
+        BOOKS,
+        "an interval of a market: the spreads that takers paid",
+        _ONE | {"interval_s": "3600", "max_age_s": "60"} | _CANDLE_PERIOD,
+        {
+            "effective_spread_bps_avg": Column(
+                "Mean of the effective spread, by quote volume", BASIS_POINTS, "0.02"
+            ),
+            "quoted_spread_bps_avg": Column(
+                "Mean of the quoted spread, by quote volume", BASIS_POINTS, "0.016"
+            ),
+            "book_age_s_avg": Column("Mean age of the book", S, "3.5"),
+            "trades_with_book": Column("Trades whose book is known", "trades", "317"),
+        },
     ),
     "book_updates": Relation(
         BOOKS,
@@ -301,6 +397,18 @@ RELATIONS: dict[str, Relation] = {
             "repaired_s": Column("Length of these gaps", S, "7.25"),
             "complete_share": Column("Share that was recorded or backfilled", SHARE, "1"),
             "in_progress": Column("The day is not over", "", "0"),
+        },
+    ),
+    "interval_coverage": Relation(
+        QUALITY,
+        "an interval, dataset and market: how much of it was recorded",
+        _INTERVAL,
+        {
+            "watched_share": Column(
+                "Share in which a connection delivered the market", SHARE, "0.99992"
+            ),
+            "covered_share": Column("Share that was recorded or backfilled", SHARE, "1"),
+            "gaps": Column("Gaps that touch the interval", "gaps", "1"),
         },
     ),
     "symbol_gaps": Relation(
