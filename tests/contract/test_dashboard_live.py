@@ -238,7 +238,7 @@ def test_one_stream_follows_the_pages_of_several_tabs(client: httpx.Client, stor
         viewer.until("trades", 2)
         viewer.until("pulse")
         assert [refused["text"] for refused in viewer.until("refused", 2)] == [
-            "no market 'NOTTHERE' is recorded: use one of BTC_TMN and USDTTMN",
+            "no market 'NOTTHERE' is recorded: use one of BTC_TMN, USDTTMN",
             "page must be markets, market, pipeline or pulse",
         ]
         ids: dict[str, set[str]] = {}

@@ -10,6 +10,7 @@ const { agreed, agreedCandle, merged } = await import(new URL("market/agreement.
 const { tapeRows } = await import(new URL("market/tape_rows.js", js));
 const { between, placeOf, timeAt, timesOf } = await import(new URL("charts/timeline.js", js));
 
+const { finestDecimals, grouped } = await import(new URL("market/grouping.js", js));
 const { csvOf } = await import(new URL("market/csv.js", js));
 const { formatter } = await import(new URL("format.js", js));
 
@@ -185,4 +186,17 @@ test("what rounds to zero has no sign", () => {
   assert.equal(formatter("en").percent(-0.00001), "0.00%");
   assert.equal(formatter("fa").percent(-0.00001), "۰٫۰۰٪");
   assert.equal(formatter("en").percent(-0.0001), "−0.01%");
+});
+
+test("levels are put together by a step, and none looks better than it is", () => {
+  const bids = [[100.19, 1], [100.11, 2], [100.1, 4], [99.95, 8]];
+  const asks = [[100.21, 1], [100.3, 2], [100.31, 4]];
+  assert.equal(finestDecimals([...bids, ...asks]), 2);
+  assert.deepEqual(grouped(bids, "bid", 2, 10), [[100.1, 7], [99.9, 8]]);
+  assert.deepEqual(grouped(asks, "ask", 2, 10), [[100.3, 3], [100.4, 4]]);
+  assert.deepEqual(grouped(bids, "bid", 2, 100), [[100, 7], [99, 8]]);
+  assert.equal(grouped(bids, "bid", 2, 1), bids);
+  assert.deepEqual(grouped([[82_340, 1], [82_331, 1]], "bid", 0, 100), [[82_300, 2]]);
+  const tiny = [[0.0000118, 1], [0.00001179, 1]];
+  assert.deepEqual(grouped(tiny, "bid", 8, 10), [[0.0000118, 1], [0.0000117, 1]]);
 });

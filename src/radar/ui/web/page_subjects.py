@@ -83,7 +83,12 @@ def pulse(sampler: Sampler) -> Subject[Any]:
     async def ask(_: Pulse | None) -> Pulse:
         return pulse_of(await sampler.latest())
 
-    return Subject("pulse", "pulse", PULSE_PERIOD_S, ask, _same, lambda _, after: after, rest=0.0)
+    def change(before: Pulse, after: Pulse) -> Pulse | None:
+        # The age of the database's answer matters only while it stands still.
+        is_same = (before.state, before.datasets) == (after.state, after.datasets)
+        return None if is_same and after.state != "unknown" else after
+
+    return Subject("pulse", "pulse", PULSE_PERIOD_S, ask, _same, change, rest=0.0)
 
 
 def _row(reader: Reader, market: MarketTicker) -> Subject[MarketRow | None]:

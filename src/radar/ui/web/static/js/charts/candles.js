@@ -55,6 +55,7 @@ export class CandleChart {
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
     this.bars = this.chart.addSeries(CandlestickSeries, {});
     this.line = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 2, lastValueVisible: false, priceLineVisible: false });
+    this.vwaps = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 1, lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false });
     this.volumes = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "custom", formatter: (n) => this.f.compact(n) },
       lastValueVisible: false, priceLineVisible: false,
@@ -103,14 +104,15 @@ export class CandleChart {
   }
 
   /** Draw candles or a line of closes, on another scale of prices. */
-  lookLike({ style, scale }) {
+  lookLike({ style, scale, vwap }) {
     const line = style === "line";
     this.line.applyOptions({ visible: line });
+    this.vwaps.applyOptions({ visible: vwap === "on" });
     const c = colours();
     const shown = (colour) => (line ? "transparent" : colour);
     this.bars.applyOptions({ upColor: shown(c.up), downColor: shown(c.down), wickUpColor: shown(c.up), wickDownColor: shown(c.down) });
     this.chart.priceScale("right").applyOptions({ mode: SCALE_MODES[scale] });
-    this.styled = { style, scale };
+    this.styled = { style, scale, vwap };
   }
 
   /** Return a canvas with what is seen. */
@@ -134,6 +136,7 @@ export class CandleChart {
       priceFormat: { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) },
     });
     this.line.applyOptions({ color: c.accent });
+    this.vwaps.applyOptions({ color: c.warn });
     this.colours = [faded(c.up, 0.4), faded(c.down, 0.4)];
     if (this.styled) this.lookLike(this.styled);
     if (this.candles.length > 0) this.volumes.setData(this.filled((each) => this.volume(each)));
@@ -145,6 +148,10 @@ export class CandleChart {
 
   close({ time, close }) {
     return { time: time + this.shift_s, value: close };
+  }
+
+  average({ time, vwap }) {
+    return { time: time + this.shift_s, value: vwap };
   }
 
   volume({ time, open, close, volume }) {
@@ -185,6 +192,7 @@ export class CandleChart {
     this.times = timesOf(this.candles, this.interval_s);
     this.bars.setData(this.filled((each) => this.bar(each)));
     this.line.setData(this.filled((each) => this.close(each)));
+    this.vwaps.setData(this.filled((each) => this.average(each)));
     this.volumes.setData(this.filled((each) => this.volume(each)));
   }
 
@@ -262,6 +270,7 @@ export class CandleChart {
       this.candles[at] = each;
       this.bars.update(this.bar(each), late);
       this.line.update(this.close(each), late);
+      this.vwaps.update(this.average(each), late);
       this.volumes.update(this.volume(each), late);
     }
   }
@@ -273,12 +282,14 @@ export class CandleChart {
       this.times.push(time_s);
       this.bars.update(this.empty(time_s));
       this.line.update(this.empty(time_s));
+      this.vwaps.update(this.empty(time_s));
       this.volumes.update(this.empty(time_s));
     }
     this.candles.push(candle);
     this.times.push(candle.time);
     this.bars.update(this.bar(candle));
     this.line.update(this.close(candle));
+    this.vwaps.update(this.average(candle));
     this.volumes.update(this.volume(candle));
   }
 

@@ -9,7 +9,7 @@ import { INTERVALS_S } from "../route.js";
 import { Choice, Empty, Failed, Loading, Num } from "../widgets.js";
 import { agreedCandle } from "./agreement.js";
 import { gapText } from "./tape.js";
-import { ChartTools, SCALES, STYLES, chosen } from "./tools.js";
+import { ChartTools, SCALES, STYLES, SWITCH, chosen } from "./tools.js";
 
 const CANDLES = 500;
 const LISTED = 100; // candles in the table
@@ -69,7 +69,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   const [away, setAway] = useState(false);
   const [round, setRound] = useState(0);
   const [listed, setListed] = useState(null);
-  const [look, setLook] = useState(() => ({ style: chosen("chart.style", STYLES), scale: chosen("chart.scale", SCALES) }));
+  const [look, setLook] = useState(() => ({ style: chosen("chart.style", STYLES), scale: chosen("chart.scale", SCALES), vwap: chosen("chart.vwap", SWITCH) }));
   const card = useRef(null);
   const pick = useRef(onPick);
   pick.current = onPick;

@@ -1,12 +1,13 @@
 // The order book: its best levels, and the depth chart.
 
-import { html, useEffect, useRef } from "../../vendor/htm-preact/htm-preact.js";
+import { html, useEffect, useRef, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { useCell } from "../cells.js";
 import { DepthChart } from "../charts/depth.js";
 import { second } from "../clock.js";
 import { amountDecimals } from "../format.js";
 import { ui } from "../prefs.js";
 import { Empty, Icon, Loading, Num } from "../widgets.js";
+import { FACTORS, finestDecimals, grouped } from "./grouping.js";
 import { gapText } from "./tape.js";
 
 const LONG_PRICE = 12; // characters, from which on the ladder is written smaller
@@ -51,25 +52,34 @@ function OldBook({ model }) {
 export function Ladder({ model, levels }) {
   const { t, f } = useCell(ui);
   const book = useCell(model.book);
-  const decimals = useCell(model.decimals);
+  const shown_decimals = useCell(model.decimals);
+  const [factor, setFactor] = useState(1);
   const empty = !book || (book.bids.length === 0 && book.asks.length === 0);
-  const bids = empty ? [] : sums(book.bids.slice(0, levels));
-  const asks = empty ? [] : sums(book.asks.slice(0, levels));
+  const finest = empty ? 0 : finestDecimals([...book.bids, ...book.asks]);
+  const decimals = factor === 1 ? shown_decimals : Math.max(0, finest - Math.log10(factor));
+  const side = (name, given) => (empty ? [] : sums(grouped(given, name, finest, factor).slice(0, levels)));
+  const bids = side("bid", book?.bids);
+  const asks = side("ask", book?.asks);
   const most = Math.max(bids.at(-1)?.sum ?? 0, asks.at(-1)?.sum ?? 0) || 1;
   const buyers = book?.imbalance === null || book?.imbalance === undefined ? null : (1 + book.imbalance) / 2;
   const longest = Math.max(0, ...[...bids, ...asks].map((each) => f.price(each.price, decimals).length));
   const size = longest > LONGER_PRICE ? "longer" : longest > LONG_PRICE ? "long" : "";
   const level = (side) => (each, n) => html`<${Level} key=${side + n} side=${side} most=${most} places=${amountDecimals(most)} f=${f} decimals=${decimals} ...${each} />`;
   return html`<section class="card ladder" aria-label=${t("order_book")}>
-    <header><h2>${t("order_book")}</h2></header>
+    <header><h2>${t("order_book")}</h2>
+      ${!empty && html`<label class="end grouping"><span class="visually-hidden">${t("price_step")}</span>
+        <select aria-label=${t("price_step")} title=${t("price_step")} onChange=${(event) => setFactor(Number(event.target.value))}>
+          ${FACTORS.map((each) => html`<option key=${each} value=${each} selected=${each === factor}>${f.price(each / 10 ** finest, Math.max(0, finest - Math.log10(each)))}</option>`)}
+        </select></label>`}
+    </header>
     <${OldBook} model=${model} />
     ${book === null ? html`<${Loading} />` : empty ? html`<${Empty} title=${t("no_book")} />` : html`
     <table class=${size}>
       <thead><tr><th scope="col">${t("price")}</th><th scope="col">${t("amount")}</th><th scope="col">${t("total")}</th></tr></thead>
       <tbody aria-label=${t("sell_orders")}>${asks.map(level("ask")).reverse()}</tbody>
       <tbody class="middle"><tr><td colspan="3"><div>
-        <span><span class="visually-hidden">${t("mid")} </span><${Num} class="mid" title=${t("mid")}>${f.price(book.mid, decimals)}<//></span>
-        <span class="muted">${t("spread")} <${Num}>${f.price(book.spread, decimals)}<//> (<${Num}>${f.percent(book.spread_bps === null ? NaN : book.spread_bps / 10000, 3)}<//>)</span>
+        <span><span class="visually-hidden">${t("mid")} </span><${Num} class="mid" title=${t("mid")}>${f.price(book.mid, shown_decimals)}<//></span>
+        <span class="muted">${t("spread")} <${Num}>${f.price(book.spread, shown_decimals)}<//> (<${Num}>${f.percent(book.spread_bps === null ? NaN : book.spread_bps / 10000, 3)}<//>)</span>
       </div></td></tr></tbody>
       <tbody aria-label=${t("buy_orders")}>${bids.map(level("bid"))}</tbody>
     </table>

@@ -8,6 +8,7 @@ import { Choice, Icon } from "../widgets.js";
 import { csvOf } from "./csv.js";
 
 export const STYLES = ["candles", "line"];
+export const SWITCH = ["off", "on"];
 export const SCALES = ["linear", "logarithmic", "percent"];
 const DONE_MS = 1500;
 const SHORT_S = 86400; // candles that are shorter have a countdown
@@ -62,6 +63,7 @@ export function ChartTools({ symbol, interval_s, live, look, setLook, chart, car
     <${Choice} label=${t("chart_style")} value=${look.style} onChange=${take("style")} options=${STYLES.map((each) => [each, t(`style_${each}`)])} />
     <${Choice} label=${t("price_scale")} value=${look.scale} onChange=${take("scale")} options=${SCALES.map((each) => [each, t(`scale_${each}`)])} />
     <span class="tool-keys">
+      <button class="plain switch" aria-pressed=${look.vwap === "on" ? "true" : "false"} title=${t("vwap_help")} onClick=${() => take("vwap")(look.vwap === "on" ? "off" : "on")}>VWAP</button>
       <button class="plain" onClick=${copy}>${t(copied ? "copied" : "copy_link")}</button>
       <button class="plain" onClick=${asCsv} title=${t("save_csv")}>CSV</button>
       <button class="plain" onClick=${asPng} title=${t("save_png")}>PNG</button>
