@@ -27,7 +27,7 @@ def insert(store: Store, dataset: Dataset, values: Sequence[bytes], token: str) 
     place = sum(token.encode())
     messages = [Consumed(place + n, value) for n, value in enumerate(values)]
     chunk = decode_chunk(dataset, place % 3, Messages.of(messages))
-    assert not chunk.bad_messages
+    assert not chunk.bad_messages, chunk.bad_messages[0]
     # A test may hold the tables of an earlier release.
     there = {
         str(name)
