@@ -76,11 +76,15 @@ def test_head_ladder_tape_and_chart_agree_on_the_last_price(
     for price in ("12.25", "9.75"):
         put_trade(recorded, "ONETMN", price)
         expect(page.locator(".tape tbody tr").first).to_contain_text(price)
+        # The page draws its parts within a few frames; after them, none contradicts another.
         parts = page.evaluate(
-            """() => [document.querySelector('.market-price .big').textContent,
-              document.querySelector('.legend').textContent.match(/C ([0-9.]+)/)[1]]"""
+            """async () => {
+              for (let n = 0; n < 10; n += 1) await new Promise(requestAnimationFrame);
+              return [document.querySelector('.market-price .big').textContent,
+                document.querySelector('.legend').textContent.match(/C ([0-9.]+)/)[1]].map(Number);
+            }"""
         )
-        assert parts == [price, price]
+        assert parts == [float(price), float(price)]
     facts = page.locator(".facts")
     expect(facts).to_contain_text("12.25")
     expect(facts).to_contain_text("9.75")

@@ -206,7 +206,7 @@ def test_persian_is_right_to_left_with_its_digits_dates_and_toman(
     expect(recorded_last.first).to_be_visible()
     jalali = "فروردین|اردیبهشت|خرداد|تیر|مرداد|شهریور|مهر|آبان|آذر|دی|بهمن|اسفند"
     assert re.search(jalali, page.locator("table.gaps tbody tr").first.inner_text())
-    assert page.locator(".heat-map thead th", has_text=re.compile(jalali)).count() == 7
+    expect(page.locator(".heat-map thead th", has_text=re.compile(jalali))).to_have_count(7)
 
 
 def test_language_and_theme_are_toggled_and_kept(look: Look, dashboard: Dashboard) -> None:
@@ -248,7 +248,9 @@ def test_everything_is_reached_with_the_keyboard(look: Look, dashboard: Dashboar
     page.keyboard.press("Enter")
     expect(page.locator("main[data-page=market] h1")).to_contain_text("Dogecoin")
     page.keyboard.press("]")
-    expect(page.locator(".chart [aria-pressed=true]")).to_have_text("5m")
+    expect(page.get_by_role("group", name="Interval").locator("[aria-pressed=true]")).to_have_text(
+        "5m"
+    )
     page.keyboard.press("Escape")
     content(page, "markets")
     for key, name in (("3", "pipeline"), ("4", "quality"), ("2", "market"), ("1", "markets")):

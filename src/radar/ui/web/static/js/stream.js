@@ -3,6 +3,7 @@
 
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 8000;
+const MOST_FOLLOWED = 40; // of one stream, as the server allows; the newest pages
 const SETTLE_MS = 60; // pages come and go together
 const EVENTS = ["markets", "market", "trades", "book", "candles", "pipeline", "pulse", "problem", "alive", "refused"];
 
@@ -51,7 +52,7 @@ export class SharedStream {
   start() {
     this.source?.close();
     this.source = null;
-    this.queries = [...this.followers.keys()];
+    this.queries = [...this.followers.keys()].slice(-MOST_FOLLOWED);
     if (this.queries.length === 0) return;
     const { round } = this;
     const source = this.open(new URLSearchParams(this.queries.map((query) => ["follow", query])));
