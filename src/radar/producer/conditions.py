@@ -1,4 +1,4 @@
-"""What a producer reports about itself: why it is not ready, and what an operator should know."""
+"""The report of a producer about itself: why it is not ready, and warnings for the operator."""
 
 import time
 from collections.abc import Mapping, Sequence

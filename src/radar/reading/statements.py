@@ -19,7 +19,7 @@ from radar.store import dictionary, schema
 MAX_STATEMENT_BYTES = 64 * 1024 * 1024
 
 _NOT_SET = re.compile(r"Substitution `(\w+)` is not set")
-_SOURCE = re.compile(r"\b(?:FROM|JOIN)\s+(?:\w+\.)?(\w+)\b(?!\s*[(.\w])", re.IGNORECASE)
+_SOURCE = re.compile(r"\b(?:FROM|JOIN)\s+(?:\w+\.)?(\w+)\b(?!\s*[(.])", re.IGNORECASE)
 _CALL = re.compile(r"\b(\w+)\s*\(")
 
 # Formats that ClickHouse itself does not show in a terminal.
