@@ -370,6 +370,7 @@ def test_covered_candles_say_unknown_before_the_first_session(covered: Store) ->
     "view",
     [
         "candles(interval_s = 0, {})",
+        "candles(start = now() - 60, end = now(), interval_s = 0)",
         "spreads(interval_s = 0, {})",
         "order_flow(interval_s = '0', {})",
         "realised_volatility(sample_s = 0, interval_s = 60, {})",
@@ -382,6 +383,11 @@ def test_step_of_zero_is_an_error_that_names_it(store: Store, view: str) -> None
         Radar().query(
             f"SELECT * FROM {view.format(period(60))}", **({"none": 0} if "none" in view else {})
         )
+
+
+def test_column_of_a_table_may_be_compared_with_zero(store: Store) -> None:
+    found = Radar().query("SELECT count() AS n FROM exchange_candles WHERE (interval_s = 0)")
+    assert found["n"].to_pylist() == [0]
 
 
 def test_depth_within_no_basis_points_is_no_number_that_looks_real(quotes: Store) -> None:

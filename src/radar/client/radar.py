@@ -45,6 +45,7 @@ PART_VALUES = 2_000_000  # prices and quantities of snapshots and updates
 PART_INTERVALS = 100_000
 MAX_WIDE_LEVELS = 500
 
+_BEFORE_ALL = datetime(1971, 1, 1, tzinfo=UTC)  # the begin of a period without one
 _FORMAT = "ArrowStream"
 _ROWS = "JSONCompactStringsEachRow"
 
@@ -445,7 +446,7 @@ class Radar:
         """
         texts = values_of(sql, parameters, datetime.now(UTC))
         answer = self._bytes(self._with_plain_columns(sql, texts), texts)
-        return Answer.of(f"query {sql.split()[0:1]}", table_of(answer))
+        return Answer.of("query", table_of(answer))
 
     def stream(self, sql: str, **parameters: object) -> Answer:
         """Return the rows of any query as they arrive, without keeping them in memory.
@@ -496,7 +497,7 @@ class Radar:
             rows = _rows_of(asking)
             recorded.check_period(rows, first, last)
             markets = list(dict.fromkeys(recorded.find_market(rows, name) for name in names))
-        return (first or datetime(1971, 1, 1, tzinfo=UTC), last or now), markets
+        return (first or _BEFORE_ALL, last or now), markets
 
     def _at(
         self, market: Market | None, at: Moment | None
@@ -604,7 +605,8 @@ def _numbered(markets: Sequence[tuple[str, str]]) -> dict[str, object]:
 
 
 def _about(what: str, markets: Sequence[tuple[str, str] | str], period: Period) -> str:
-    return f"{what} of {_names(markets)} from {_iso(period[0])} to {_iso(period[1])}"
+    begin = "the first record" if period[0] == _BEFORE_ALL else _iso(period[0])
+    return f"{what} of {_names(markets)} from {begin} to {_iso(period[1])}"
 
 
 def _names(markets: Sequence[tuple[str, str] | str]) -> str:

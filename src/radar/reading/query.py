@@ -25,6 +25,7 @@ _TIMEOUT_S = 3600.0
 # ClickHouse then refuses statements that write, and allows harmless changes of settings.
 _READ_ONLY = {"readonly": "2"}
 _HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
+_THROWN = "(FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)"
 # The data is open once at a time: other threads wait, as the shell does for its completion words.
 _OPEN = threading.Lock()
 
@@ -232,9 +233,10 @@ def _clear_words(sql: str) -> Iterator[None]:
     except (QueryFailed, Rejected) as error:
         # ClickHouse adds a page of words that could stand there instead.
         words = clickhouse_words(str(error).partition(" Expected one of: ")[0])
-        if words.endswith("(FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)"):
-            # Words of a view of radar, followed by the expression.
-            words = words.partition(": while executing ")[0]
+        if words.endswith(_THROWN):
+            # Words of a view of radar, followed by the whole expression.
+            said = words.removesuffix(_THROWN).partition(": while executing ")[0]
+            words = f"{said.rstrip('. ')} {_THROWN}"
         if words.endswith("(READONLY)"):
             words = f"this statement writes, and only reads are allowed: {_HOW_TO_WRITE}"
         raise QueryFailed(explain(words, sql)) from error

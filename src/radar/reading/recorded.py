@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from radar.clock import utc_text
 from radar.errors import InvalidPeriod, QueryFailed, UnknownMarket
+from radar.store import dictionary
 from radar.store.queries import reading as queries
 
 Ask = Callable[[str, dict[str, str]], Iterable[Sequence[object]]]
@@ -30,8 +31,16 @@ _CALL = re.compile(
     re.IGNORECASE,
 )
 
-# A parameter of a view that divides time or prices.
-_STEP = re.compile(r"\b(interval_s|sample_s|price_step)\s*=\s*(?:'?([0-9.]+)\b|\{(\w+):)")
+# A parameter of a view that divides time or prices; the column interval_s of a table is another.
+_STEPPED = "|".join(
+    name
+    for name, view in dictionary.RELATIONS.items()
+    if view.arguments.keys() & {"interval_s", "sample_s", "price_step"}
+)
+_STEP = re.compile(
+    rf"\b(?:{_STEPPED})\s*\((?:[^()]|\([^()]*\))*?"
+    r"\b(interval_s|sample_s|price_step)\s*=\s*(?:'?([0-9.]+)\b|\{(\w+):)"
+)
 
 
 def check_markets(ask: Ask, symbols: Sequence[str]) -> None:
