@@ -109,6 +109,12 @@ COLUMNS: dict[str, Column] = {
     "bid_quote_volume": Column("Value of bids within bps of mid", QUOTE, "883000"),
     "ask_quote_volume": Column("Value of asks within bps of mid", QUOTE, "742000"),
     "imbalance": Column("(bids − asks) / (bids + asks), from −1 to 1", "", "0.088"),
+    "buy_volume": Column("Sum of base amounts of buyers, exact", BASE, "6.64"),
+    "sell_volume": Column("Sum of base amounts of sellers, exact", BASE, "5.39"),
+    "buy_quote_volume": Column("Sum of quote amounts of buyers", QUOTE, "413581.2"),
+    "sell_quote_volume": Column("Sum of quote amounts of sellers", QUOTE, "336119.9"),
+    "buys": Column("Trades of buyers", "trades", "170"),
+    "sells": Column("Trades of sellers", "trades", "148"),
     # Times
     "event_time": Column("Clock of the exchange", TIME_UTC, "2026-11-20 09:31:07.112"),
     "event_time_us": Column(
@@ -189,6 +195,8 @@ _ZONE = {"time_zone": "'Asia/Tehran'"} | _CANDLE_PERIOD
 _ONE = {"source": "'binance'", "symbol": "'BTCUSDT'"}
 _AT = {"at": "'2026-11-20 09:31:07'"}
 _LOCAL_DAY = {"day": Column("Day in the time zone", "day", "2026-11-20")}
+_DAY_RESULT = Column("equal, short, different or unknown", "", "equal")
+_DAY_REASON = Column("Why it proves nothing; empty: it does", "", "recorded_less_than_a_day")
 _STATE = Column("State: verified, repaired, unverifiable or missing", "", "verified")
 _BOUGHT = Column("Amount that takers bought, exact", BASE, "5.4")
 _SOLD = Column("Amount that takers sold, exact", BASE, "6.65")
@@ -409,6 +417,37 @@ RELATIONS: dict[str, Relation] = {
             ),
             "covered_share": Column("Share that was recorded or backfilled", SHARE, "1"),
             "gaps": Column("Gaps that touch the interval", "gaps", "1"),
+        },
+    ),
+    "day_volumes": Relation(
+        QUALITY,
+        "an exchange's volume of 24 hours of a market, beside the recorded one",
+        columns={
+            "asked_at": Column("When the exchange was asked", TIME_UTC, "2026-11-20 09:31:07.14"),
+            "claimed_volume": Column("Volume, as the exchange says", BASE, "10210.4"),
+            "recorded_volume": Column("Least volume of the recorded trades", BASE, "10210.4"),
+            "recorded_volume_most": Column("Greatest one: the 24 hours are vague", BASE, "10211"),
+            "result": _DAY_RESULT,
+            "reason": _DAY_REASON,
+        },
+    ),
+    "exchange_day_volumes": Relation(
+        QUALITY,
+        "a comparison of an exchange's volume of 24 hours; the view day_volumes shows it",
+        columns={
+            "asked_at": Column("When the exchange was asked", TIME_UTC, "2026-11-20 09:31:07.14"),
+            "inner_begin": Column(
+                "The 24 hours began then or before", TIME_UTC, "2026-11-19 09:32"
+            ),
+            "inner_end": Column("They ended then or later", TIME_UTC, "2026-11-20 09:31"),
+            "outer_begin": Column("They began then or later", TIME_UTC, "2026-11-19 09:31"),
+            "outer_end": Column("They ended then or before", TIME_UTC, "2026-11-20 09:32"),
+            "claimed": Column("Volume, as the exchange says", BASE, "10210.4"),
+            "places": Column("Decimals that the exchange shows", "digits", "4"),
+            "inner_volume": Column("Recorded volume of the inner time", BASE, "10210.4"),
+            "outer_volume": Column("Recorded volume of the outer time", BASE, "10211"),
+            "result": _DAY_RESULT,
+            "reason": _DAY_REASON,
         },
     ),
     "symbol_gaps": Relation(
