@@ -3,7 +3,7 @@
 import {
   CandlestickSeries, HistogramSeries, LineSeries, PriceScaleMode, TickMarkType, createChartEx, defaultHorzScaleBehavior,
 } from "../../vendor/lightweight-charts/lightweight-charts.js";
-import { TEHRAN_OFFSET_S } from "../format.js";
+import { aheadOfUtc_s } from "../zones.js";
 import { FONT, colours, faded } from "./colours.js";
 import { GapBands } from "./gaps.js";
 import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
@@ -49,8 +49,9 @@ export class CandleChart {
     this.candles = [];
     this.times = []; // of all bars: the candles, and the intervals between them that have none
     this.asked_s = null;
-    // The library thinks in UTC: local time is shifted into it.
-    this.shift_s = look.f.lang === "fa" ? TEHRAN_OFFSET_S : 0;
+    // The library thinks in UTC: local time is shifted into it. Times must never repeat, so the shift is the same before
+    // and after a change to summer time: then only the places of marks are an hour off, not what they say.
+    this.shift_s = aheadOfUtc_s(look.f.zone, Date.now() / 1000);
     const parts = (time_s) => this.f.parts(time_s - this.shift_s);
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
     this.bars = this.chart.addSeries(CandlestickSeries, {});

@@ -4,7 +4,7 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../
 import { get } from "../api.js";
 import { Cell, useCell } from "../cells.js";
 import { CandleChart } from "../charts/candles.js";
-import { ui } from "../prefs.js";
+import { ui, zoneText } from "../prefs.js";
 import { INTERVALS_S } from "../route.js";
 import { Choice, Empty, Failed, Loading, Num } from "../widgets.js";
 import { agreedCandle } from "./agreement.js";
@@ -12,13 +12,15 @@ import { gapText } from "./tape.js";
 import { ChartTools, SCALES, STYLES, SWITCH, chosen } from "./tools.js";
 
 const CANDLES = 500;
+const DAY_S = 86400;
 const LISTED = 100; // candles in the table
 const NAMES = new Map([[1, "1s"], [5, "5s"], [15, "15s"], [60, "1m"], [300, "5m"], [900, "15m"], [1800, "30m"], [3600, "1h"], [14400, "4h"], [86400, "1d"], [604800, "1w"]]);
 const NAMES_FA = new Map([[1, "۱ ثانیه"], [5, "۵ ثانیه"], [15, "۱۵ ثانیه"], [60, "۱ دقیقه"], [300, "۵ دقیقه"], [900, "۱۵ دقیقه"], [1800, "۳۰ دقیقه"], [3600, "۱ ساعت"], [14400, "۴ ساعت"], [86400, "روز"], [604800, "هفته"]]);
 
 function Legend({ hovered, interval_s, model }) {
   const look = useCell(ui);
-  const { t, f } = look;
+  const { t } = look;
+  const f = interval_s >= DAY_S ? look.f.days : look.f;
   const decimals = useCell(model.decimals);
   const { candle, time_s } = useCell(hovered);
   const gaps = useCell(model.recorded)?.gaps ?? [];
@@ -26,7 +28,7 @@ function Legend({ hovered, interval_s, model }) {
   if (shown_s === null) return null;
   const trend = candle && candle.close >= candle.open ? "up" : "down";
   const part = (key, value) => html`<span>${t(key)} <${Num} class=${trend}>${value}<//></span>`;
-  const time = interval_s >= 86400 ? f.date(shown_s) : interval_s < 60 ? f.dateTime(shown_s) : f.dateMinute(shown_s);
+  const time = interval_s >= DAY_S ? f.date(shown_s) : interval_s < 60 ? f.dateTime(shown_s) : f.dateMinute(shown_s);
   const missed = gaps.filter((gap) => gap.dataset === "trades" && gap.began_at_s < shown_s + interval_s && gap.ended_at_s > shown_s).slice(0, 2);
   return html`<div class="legend">
     <bdi class="muted">${time}</bdi>
@@ -39,11 +41,13 @@ function Legend({ hovered, interval_s, model }) {
 
 /** The chart's values for keyboards and screen readers. */
 function Values({ candles, interval_s, model }) {
-  const { t, f } = useCell(ui);
+  const look = useCell(ui);
+  const { t } = look;
+  const f = interval_s >= DAY_S ? look.f.days : look.f;
   const decimals = useCell(model.decimals);
-  const time = (s) => (interval_s >= 86400 ? f.date(s) : interval_s < 60 ? f.dateTime(s) : f.dateMinute(s));
+  const time = (s) => (interval_s >= DAY_S ? f.date(s) : interval_s < 60 ? f.dateTime(s) : f.dateMinute(s));
   return html`<div class="values scroll" tabindex="0" role="region" aria-label=${t("values")}><table class="list">
-    <thead><tr><th scope="col">${t("time")}</th>${["open", "high", "low", "close_price", "volume"].map((key) => html`<th key=${key} scope="col" class="n">${t(`${key}_long`)}</th>`)}</tr></thead>
+    <thead><tr><th scope="col">${t("time", { zone: zoneText({ t, f }) })}</th>${["open", "high", "low", "close_price", "volume"].map((key) => html`<th key=${key} scope="col" class="n">${t(`${key}_long`)}</th>`)}</tr></thead>
     <tbody>${candles.slice(-LISTED).reverse().map((each) => html`<tr key=${each.time}>
       <th scope="row"><bdi>${time(each.time)}</bdi></th>
       ${[each.open, each.high, each.low, each.close].map((price, n) => html`<td key=${n} class="n"><${Num}>${f.price(price, decimals)}<//></td>`)}
@@ -59,7 +63,8 @@ function Values({ candles, interval_s, model }) {
  * feed.first_s: the beginning of the oldest candle.
  */
 export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, onPick, onRange }) {
-  const { t, f, lang, theme } = useCell(ui);
+  const { t, f: formats, lang, theme } = useCell(ui);
+  const f = interval_s >= DAY_S ? formats.days : formats;
   const decimals = useCell(model.decimals);
   const recorded = useCell(model.recorded);
   const place = useRef(null);
@@ -74,11 +79,11 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   const pick = useRef(onPick);
   pick.current = onPick;
 
-  // The calendar belongs to the axis, so another language is another chart.
+  // The calendar and the zone belong to the axis, so another language or zone is another chart.
   useLayoutEffect(() => {
     let pointed = false;
     let aborter = new AbortController();
-    const asked = (more) => ({ symbol, interval_s, time_zone: f.zone, count: CANDLES, ...more });
+    const asked = (more) => ({ symbol, interval_s, time_zone: f.days.zone, count: CANDLES, ...more });
     const last = () => ({ candle: made.candles.at(-1) ?? null, time_s: null });
     const made = new CandleChart(place.current, { f, decimals: model.decimals.value }, {
       older: (before_s) => {
@@ -138,20 +143,20 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
       hovered.set({ candle: null, time_s: null });
       made.end();
     };
-  }, [symbol, interval_s, lang]);
+  }, [symbol, interval_s, f]);
 
   useEffect(() => {
     feed.reload?.(at_s);
-  }, [symbol, interval_s, lang, at_s, round]);
+  }, [symbol, interval_s, f, at_s, round]);
 
   useEffect(() => chart.current?.style({ f, decimals }), [theme, decimals]);
 
-  useEffect(() => chart.current?.lookLike(look), [look, symbol, interval_s, lang]);
+  useEffect(() => chart.current?.lookLike(look), [look, symbol, interval_s, f]);
 
   useEffect(() => {
     const gaps = (recorded?.gaps ?? []).filter((gap) => gap.dataset === "trades");
     chart.current?.showGaps(gaps.map((gap) => ({ ...gap, label: f.isolated(t(`cause_${gap.cause}`)) })));
-  }, [recorded, lang, symbol, interval_s, state.count]);
+  }, [recorded, f, symbol, interval_s, state.count]);
 
   const names = lang === "fa" ? NAMES_FA : NAMES;
   return html`<section class="card chart" ref=${card} aria-label=${t("candles")}>
@@ -170,7 +175,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
       ${away && state.count > 0 && html`<button class="button newest" onClick=${() => chart.current?.toNewest()} aria-label=${t("to_now")} title=${t("to_now")}>»</button>`}
     </div>
     <footer class="chart-foot note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}</span>
-      <span class="end">${t("zone")} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>
+      <span class="end">${zoneText({ t, f })} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>
     ${listed && html`<${Values} candles=${listed} interval_s=${interval_s} model=${model} />`}
   </section>`;
 }

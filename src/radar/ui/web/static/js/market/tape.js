@@ -2,7 +2,7 @@
 
 import { html, useState } from "../../vendor/htm-preact/htm-preact.js";
 import { useCell } from "../cells.js";
-import { ui } from "../prefs.js";
+import { ui, zoneText } from "../prefs.js";
 import { Empty, Loading, Num } from "../widgets.js";
 import { ALL_TRADES, TapeFilter, passes } from "./tape_filter.js";
 import { tapeRows } from "./tape_rows.js";
@@ -24,7 +24,8 @@ function Gap({ gap }) {
 }
 
 export function Tape({ model }) {
-  const { t, f } = useCell(ui);
+  const look = useCell(ui);
+  const { t, f } = look;
   const trades = useCell(model.trades);
   const decimals = useCell(model.decimals);
   const recorded = useCell(model.recorded);
@@ -37,7 +38,7 @@ export function Tape({ model }) {
     <header><h2>${t("tape")}</h2><${TapeFilter} filter=${filter} setFilter=${setFilter} /></header>
     ${trades === null ? html`<${Loading} />` : rows.length === 0 ? html`<${Empty} title=${t(trades.length ? "no_such_trades" : "no_trades")} />` : html`
     <div class="tape-rows" tabindex="0"><table>
-      <thead><tr><th scope="col">${t("price")}</th><th scope="col">${t("amount")}</th><th scope="col">${t("time")}</th></tr></thead>
+      <thead><tr><th scope="col">${t("price")}</th><th scope="col">${t("amount")}</th><th scope="col">${t("time", { zone: zoneText(look) })}</th></tr></thead>
       <tbody>${rows.map(({ trade, gap }) => (trade === null
         ? html`<${Gap} key=${`gap ${gap.began_at_s} ${gap.cause}`} gap=${gap} />`
         : html`<tr key=${trade.id} class=${gap ? "in-gap" : ""}>

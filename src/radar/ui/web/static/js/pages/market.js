@@ -74,7 +74,7 @@ function usePlayback({ symbol, interval_s, at_s, place, model, feed }) {
   const playback = useMemo(() => {
     let noted_ms = 0;
     const made = new Playback({
-      load: (from_s, step_ms, steps) => get("stretch", { symbol, interval_s, time_zone: f.zone, from_s, step_ms, steps }).then((stretch) => {
+      load: (from_s, step_ms, steps) => get("stretch", { symbol, interval_s, time_zone: f.days.zone, from_s, step_ms, steps }).then((stretch) => {
         setPlay((now) => (now.error ? { ...now, error: null } : now));
         return stretch;
       }),
@@ -202,7 +202,7 @@ export function MarketPage({ symbol, route }) {
 
   useEffect(() => {
     if (error || at_s !== null) return undefined;
-    return follow({ page: "market", symbol, interval_s, time_zone: f.zone }, {
+    return follow({ page: "market", symbol, interval_s, time_zone: f.days.zone }, {
       market: (row) => row && model.takeMarket(row),
       book: (book) => model.takeBook(book),
       trades: ({ trades }) => takeTrades(trades),
