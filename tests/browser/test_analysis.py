@@ -2,17 +2,20 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from browser.conftest import TIMEOUT_MS, Dashboard, Look
+from browser.test_accessibility import AXE, SERIOUS
 from radar.store.client import Store
 
 expect.set_options(timeout=TIMEOUT_MS)
 
 MARKET = "#/market/USDTTMN"
+SHOWN = "canvas => canvas.toDataURL()"
 
 
 def newest_trade_at(store: Store, zone: str) -> str:
@@ -72,3 +75,87 @@ def test_time_zone_follows_the_language_until_it_is_chosen(
     page.keyboard.press("z")
     page.keyboard.press("l")
     expect(zone).to_have_value("browser")
+
+
+def study(page: Page, name: str) -> str:
+    """Return the figure of the newest candle, as the legend writes it; waits until it is there."""
+    part = page.locator(f".legend [data-study={name}] .num")
+    expect(part).not_to_have_text("–")
+    return part.inner_text()
+
+
+def ask(page: Page, path: str, **parameters: object) -> Any:
+    """Ask the dashboard as the page does."""
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return page.evaluate(
+        "url => fetch(url).then((answer) => answer.json())", f"/api/{path}?{query}"
+    )
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+def test_indicators_show_what_the_server_computes(
+    look: Look, dashboard: Dashboard, width: int, theme: str
+) -> None:
+    page = look(dashboard.url, f"{MARKET}?interval=900", lang="en", width=width, theme=theme)
+    heights = page.locator(".chart-place .fill tr:has(canvas)")
+    expect(page.locator(".legend")).to_contain_text("Vol")
+    panes = heights.count()
+    for name in ("MA", "CVD"):
+        page.get_by_role("button", name=name, exact=True).click()
+    expect(heights).to_have_count(panes + 1)
+    period = page.get_by_label("Candles of the fast average")
+    period.fill("3")
+    period.press("Enter")
+    expect(page.locator(".legend")).to_contain_text("MA 3")
+    found = ask(page, "flow", symbol="USDTTMN", interval_s=900, from_s=0, fast=3, slow=50)["flow"]
+    for name in ("fast", "slow"):
+        shown = float(study(page, name).replace(",", ""))
+        assert shown == pytest.approx(found[-1][name], abs=0.51)
+    delta = study(page, "delta").replace(",", "").replace("−", "-")
+    assert float(delta) == pytest.approx(found[-1]["delta"], rel=0.01)
+    # For keyboards and screen readers: the same in the table, also of earlier candles.
+    page.get_by_role("button", name="Values").click()
+    row = page.locator(".values tbody tr").nth(1)
+    expect(row).to_contain_text(f"{found[-2]['fast']:,.0f}")
+    assert fits(page)
+    page.reload()  # the choice stays
+    expect(page.locator(".legend")).to_contain_text("MA 3")
+    page.get_by_role("button", name="CVD", exact=True).click()
+    expect(heights).to_have_count(panes)
+
+
+def test_book_panes_and_volume_profile_are_drawn(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, f"{MARKET}?interval=900", lang="fa")
+    for name in ("اسپرد", "عدم توازن", "نمای حجم"):
+        page.get_by_role("button", name=name, exact=True).click()
+    assert study(page, "spread_bps").endswith("٪")
+    assert study(page, "imbalance").endswith("٪")
+    expect(page.locator(".busiest")).to_contain_text("بیشترین معامله از ")
+    drawn = page.locator(".chart-place canvas").first.evaluate(SHOWN)
+    page.get_by_role("button", name="نمای حجم", exact=True).click()
+    expect(page.locator(".busiest")).to_have_count(0)
+    page.wait_for_function(
+        f"before => ({SHOWN})(document.querySelector('.chart-place canvas')) !== before",
+        arg=drawn,
+    )
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    assert [each["id"] for each in found["violations"] if each["impact"] in SERIOUS] == []
+
+
+def test_large_trades_are_marked_on_the_tape(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, MARKET, lang="en")
+    large = ask(page, "trade-sizes", symbol="USDTTMN")["large_amount"]
+    trades = ask(page, "trades", symbol="USDTTMN", count=50)["trades"]
+    expected = sum(float(each["amount"]) >= large for each in trades)
+    expect(page.locator(".tape tr.is-large")).to_have_count(expected)
+    # A moment whose newest trade is the largest of its day.
+    largest = max(
+        ask(page, "trades", symbol="USDTTMN", count=500)["trades"][:400],
+        key=lambda each: float(each["amount"]),
+    )
+    at = datetime.fromtimestamp(largest["at_s"] + 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    page.evaluate("place => { location.hash = place }", f"{MARKET}?interval=60&at={at}")
+    first = page.locator(".tape tbody tr.is-large").first
+    expect(first).to_have_attribute("title", re.compile("one trade of a hundred"))
+    expect(first.get_by_role("img")).to_be_visible()

@@ -6,6 +6,8 @@ import {
 import { aheadOfUtc_s } from "../zones.js";
 import { FONT, colours, faded } from "./colours.js";
 import { GapBands } from "./gaps.js";
+import { ProfileBars } from "./profile.js";
+import { Studies } from "./studies.js";
 import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
 
 const MOST_TIMES = 30000;
@@ -40,7 +42,7 @@ export class CandleChart {
   /**
    * @param {HTMLElement} place  where to draw
    * @param {object} look        {f, decimals}: the formatter and decimals of a price
-   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool),
+   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool), looked(): something else is seen,
    *   pick(time_s): the beginning of the interval that was clicked}
    */
   constructor(place, look, on) {
@@ -65,6 +67,9 @@ export class CandleChart {
     this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
     this.bands = new GapBands((time_s) => placeOf(this.times, this.interval_s, time_s));
     this.bars.attachPrimitive(this.bands);
+    this.profile = new ProfileBars();
+    this.bars.attachPrimitive(this.profile);
+    this.studies = new Studies(this.chart, this.shift_s, this.f);
     this.style(look);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.look(range));
     this.chart.subscribeCrosshairMove((event) => {
@@ -83,7 +88,7 @@ export class CandleChart {
     const f = this.f;
     const time = (shifted) => shifted - this.shift_s;
     return {
-      layout: { background: { color: c.surface }, textColor: c.muted, fontFamily: FONT, fontSize: 12, attributionLogo: false },
+      layout: { panes: { separatorColor: c.line, separatorHoverColor: c.soft, enableResize: true }, background: { color: c.surface }, textColor: c.muted, fontFamily: FONT, fontSize: 12, attributionLogo: false },
       // A finger that moves up or down scrolls the page.
       handleScroll: { vertTouchDrag: false },
       grid: { vertLines: { color: c.soft }, horzLines: { color: c.soft } },
@@ -98,7 +103,6 @@ export class CandleChart {
       },
       localization: {
         timeFormatter: (at) => f.isolated(this.timeText(time(at))),
-        priceFormatter: (price) => f.price(price, this.decimals),
       },
       crosshair: { mode: 0, vertLine: { color: c.faint, labelBackgroundColor: c.muted }, horzLine: { color: c.faint, labelBackgroundColor: c.muted } },
     };
@@ -132,11 +136,10 @@ export class CandleChart {
     this.decimals = look.decimals;
     const c = colours();
     this.chart.applyOptions(this.options());
-    this.bars.applyOptions({
-      upColor: c.up, downColor: c.down, wickUpColor: c.up, wickDownColor: c.down, borderVisible: false,
-      priceFormat: { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) },
-    });
-    this.line.applyOptions({ color: c.accent });
+    // Of each series: panes have other formats.
+    const priceFormat = { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) };
+    this.bars.applyOptions({ upColor: c.up, downColor: c.down, wickUpColor: c.up, wickDownColor: c.down, borderVisible: false, priceFormat });
+    this.line.applyOptions({ color: c.accent, priceFormat });
     this.vwaps.applyOptions({ color: c.warn });
     this.colours = [faded(c.up, 0.4), faded(c.down, 0.4)];
     if (this.styled) this.lookLike(this.styled);
@@ -300,8 +303,17 @@ export class CandleChart {
     return time_s > this.candles[0].time && time_s < this.candles.at(-1).time && this.indexOf(time_s) < 0;
   }
 
+  /** Return the times that are seen, {from_s, to_s}; null: there are none. */
+  seen() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || this.times.length === 0) return null;
+    const within = (bar) => this.times[Math.min(Math.max(bar, 0), this.times.length - 1)];
+    return { from_s: within(Math.ceil(range.from)), to_s: within(Math.floor(range.to)) + this.interval_s };
+  }
+
   look(range) {
     if (!range || this.candles.length === 0) return;
+    this.on.looked();
     this.on.away(range.to < this.times.length - 2);
     const first_s = this.candles[0].time;
     if (range.from < OLDER_WHEN_LEFT && this.asked_s !== first_s && this.times.length < MOST_TIMES) {
