@@ -2,9 +2,12 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow.compute
+import pyarrow.parquet
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -159,3 +162,22 @@ def test_large_trades_are_marked_on_the_tape(look: Look, dashboard: Dashboard) -
     first = page.locator(".tape tbody tr.is-large").first
     expect(first).to_have_attribute("title", re.compile("one trade of a hundred"))
     expect(first.get_by_role("img")).to_be_visible()
+
+
+def test_what_is_seen_is_saved_as_parquet(look: Look, dashboard: Dashboard, tmp_path: Path) -> None:
+    page = look(dashboard.url, f"{MARKET}?interval=300", lang="en", width=390, theme="dark")
+    expect(page.locator(".legend")).to_contain_text("Vol")
+    rows = {}
+    page.get_by_role("button", name="Parquet", exact=True).click()
+    for dataset in ("Candles", "Trades", "Order books"):
+        with page.expect_download() as begun:
+            page.get_by_role("dialog").get_by_role("link", name=dataset, exact=True).click()
+        begun.value.save_as(tmp_path / dataset)
+        rows[dataset] = pyarrow.parquet.read_table(tmp_path / dataset)
+    # All trades of these candles, and no others.
+    counts = pyarrow.compute.sum(rows["Candles"]["trades"]).as_py()
+    assert counts == rows["Trades"].num_rows > 0
+    assert rows["Order books"].num_rows == 2
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    assert [each["id"] for each in found["violations"] if each["impact"] in SERIOUS] == []

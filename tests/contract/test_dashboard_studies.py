@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import msgspec
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from dashboards import serving
@@ -16,6 +18,7 @@ from radar.datasets import DEPTH, TRADES
 from radar.records import BookSide, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
+from radar.ui.web import files
 from radar.ui.web.studies import price_step
 
 TODAY = datetime.now(UTC).date()
@@ -186,3 +189,58 @@ def test_wrong_parameters_are_refused(
     client: httpx.Client, path: str, wrong: dict[str, Any]
 ) -> None:
     assert client.get(path, params={"symbol": MARKET} | wrong).status_code == 400
+
+
+def parquet(client: httpx.Client, **parameters: Any) -> Any:
+    answer = client.get("/api/parquet", params={"symbol": MARKET} | parameters).raise_for_status()
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    return pyarrow.parquet.read_table(pyarrow.BufferReader(answer.content))
+
+
+def test_parquet_files_hold_the_rows_of_the_views(client: httpx.Client, store: Store) -> None:
+    window = {"from_s": BEGIN_S + 60, "to_s": BEGIN_S + 300}
+    trades = parquet(client, dataset="trades", **window)
+    rows = store.rows(
+        "SELECT toString(trade_id), price, base_amount FROM trades WHERE symbol = 'USDTTMN'"
+        f" AND event_time >= toDateTime64({window['from_s']}, 3, 'UTC')"
+        f" AND event_time < toDateTime64({window['to_s']}, 3, 'UTC') ORDER BY event_time"
+    )
+    columns = [trades[name].to_pylist() for name in ("trade_id", "price", "base_amount")]
+    assert list(zip(*columns, strict=True)) == [tuple(row) for row in rows]
+    assert len(rows) == 24
+    books = parquet(client, dataset="books", **window)
+    assert books["side"].to_pylist().count("bid") == books.num_rows / 2 == 24
+    candles = parquet(client, dataset="candles", interval_s=60, **window)
+    shown = get(client, "/api/candles", interval_s=60, at_s=BEGIN_S + 299.9, count=4)["candles"]
+    assert [float(each) for each in candles["close"].to_pylist()] == [
+        each["close"] for each in shown
+    ]
+    assert set(candles["symbol"].to_pylist()) == {"USDTTMN"}
+    days: dict[str, Any] = {"interval_s": 86400, "time_zone": "Asia/Tehran", "dataset": "candles"}
+    assert parquet(client, **window | days).num_rows == 1
+    nothing = parquet(client, dataset="trades", from_s=BEGIN_S - 60, to_s=BEGIN_S)
+    assert (nothing.num_rows, nothing.column_names) == (0, trades.column_names)
+
+
+def test_parquet_file_of_too_many_rows_is_refused(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window: dict[str, Any] = {"from_s": BEGIN_S, "to_s": END_S}
+    monkeypatch.setitem(files.MAX_ROWS, "trades", 209)
+    refused = client.get("/api/parquet", params={"symbol": MARKET} | window)
+    assert refused.status_code == 400
+    assert "shorter time" in refused.json()["error"]
+    monkeypatch.setitem(files.MAX_ROWS, "trades", 210)
+    assert parquet(client, **window).num_rows == 210
+    wrongs: list[dict[str, Any]] = [
+        {"dataset": "frames"},
+        {"to_s": BEGIN_S},
+        {"dataset": "candles", "interval_s": 1, "from_s": 0},
+    ]
+    for wrong in wrongs:
+        answer = client.get("/api/parquet", params={"symbol": MARKET} | window | wrong)
+        assert answer.status_code == 400
+    unknown = client.get("/api/parquet", params=window | {"symbol": "wallex:NOTTMN"})
+    assert unknown.status_code == 404
+    # Refused files leave room for others.
+    assert parquet(client, **window).num_rows == 210

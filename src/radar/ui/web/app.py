@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -38,6 +38,7 @@ from radar.status.model import Overview
 from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
 from radar.ui.web import address, markets, moments, page_subjects, quality, studies
+from radar.ui.web.files import Files
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
 from radar.ui.web.live import EventStream, Hub, Subject, TooManyViewers, encode
@@ -79,6 +80,7 @@ class Dashboard:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settings = settings
         self._reader = Reader(settings)
+        self._files = Files(settings)
         self._started_at_s = time.time()
         self._observer = Threads(1, "observer")
         self._sampler = Sampler(lambda: self._observer.run(observe))
@@ -95,6 +97,7 @@ class Dashboard:
             Route("/api/spreads", self._spreads),
             Route("/api/profile", self._profile),
             Route("/api/trade-sizes", self._trade_sizes),
+            Route("/api/parquet", self._parquet),
             Route("/api/pipeline", self._pipeline),
             Route("/api/pipeline/history", self._history),
             Route("/api/coverage", self._coverage),
@@ -134,6 +137,7 @@ class Dashboard:
         finally:
             sampling.cancel()
             self._reader.close()
+            self._files.close()
             self._observer.close()
 
     async def _about(self, _: Request) -> Response:
@@ -291,6 +295,27 @@ class Dashboard:
                 lambda store: studies.trade_sizes(store, market, to_s),
                 key=(market, to_s),
             )
+        )
+
+    async def _parquet(self, request: Request) -> Response:
+        grid = _grid(request)
+        from_s, to_s = _needed_s(request, "from_s"), _needed_s(request, "to_s")
+        if from_s >= to_s:
+            raise InvalidRequest("from_s must be before to_s")
+        dataset = request.query_params.get("dataset", "trades")
+        market = await self._market(request)
+        await self._reader.shared(
+            "exists", lambda store: markets.must_exist(store, market), key=market
+        )
+        parts = await self._files.parquet(dataset, market, grid, from_s, to_s)
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{market.source}-{market.symbol}-{dataset}")
+        return StreamingResponse(
+            parts,
+            media_type="application/vnd.apache.parquet",
+            headers={
+                "cache-control": "no-store",
+                "content-disposition": f'attachment; filename="{name}-{from_s:.0f}.parquet"',
+            },
         )
 
     async def _pipeline(self, _: Request) -> Response:

@@ -177,6 +177,12 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   }, [recorded, f, symbol, interval_s, state.count]);
 
   const studied = useStudies({ symbol, interval_s, at_s, f, theme, chart, chosen, extent, seen, model, feed });
+  // In the past, no later records.
+  const seenUntilNow = () => {
+    const range = chart.current?.seen();
+    const to_s = range && Math.min(range.to_s, at_s === null ? Infinity : model.now());
+    return range && to_s > range.from_s ? { from_s: range.from_s, to_s } : null;
+  };
   const most = busiest(studied.profile);
 
   const names = lang === "fa" ? NAMES_FA : NAMES;
@@ -186,7 +192,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
         options=${INTERVALS_S.map((s) => [s, names.get(s)])} />
       <${StudyTools} chosen=${chosen} setChosen=${setChosen} />
       <button class="plain" aria-pressed=${listed ? "true" : "false"} onClick=${() => setListed((now) => (now ? null : chart.current?.candles.slice() ?? []))}>${t("values")}</button>
-      <${ChartTools} symbol=${symbol} interval_s=${interval_s} live=${at_s === null} look=${look} setLook=${setLook} chart=${chart} card=${card} />
+      <${ChartTools} symbol=${symbol} interval_s=${interval_s} zone=${f.zone} seen=${seenUntilNow} live=${at_s === null} look=${look} setLook=${setLook} chart=${chart} card=${card} />
     </header>
     <div class="chart-place" data-panes=${PANES.filter((each) => chosen.studies.includes(each)).length} dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
       <div ref=${place} class="fill" />
