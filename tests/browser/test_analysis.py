@@ -1,6 +1,7 @@
 """What traders read from a market's page: times in their zone, and figures beside the candles."""
 
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from playwright.sync_api import Page, expect
 
 from browser.conftest import TIMEOUT_MS, Dashboard, Look
 from browser.test_accessibility import AXE, SERIOUS
+from dashboards import now_us
+from market_data import insert, trade
+from radar.codec import message_format
+from radar.datasets import TRADES
 from radar.store.client import Store
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -181,3 +186,63 @@ def test_what_is_seen_is_saved_as_parquet(look: Look, dashboard: Dashboard, tmp_
     page.evaluate(AXE.read_text())
     found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
     assert [each["id"] for each in found["violations"] if each["impact"] in SERIOUS] == []
+
+
+def put_trade(store: Store, symbol: str, price: str) -> None:
+    at_us = now_us()
+    made = trade(at_us // 1000, at_us, price, symbol)
+    insert(store, TRADES, [message_format.encode_trade(made, f"{at_us:032x}")], f"{symbol} {at_us}")
+
+
+@pytest.mark.parametrize(("granted", "width"), [(True, 1440), (False, 390)])
+def test_price_alert_is_shown_on_every_page_when_the_price_is_reached(
+    look: Look, dashboard: Dashboard, recorded: Store, granted: bool, width: int
+) -> None:
+    symbol = f"ALERT{width}TMN"
+    put_trade(recorded, symbol, "500.5")
+    page = look(
+        dashboard.url,
+        f"#/market/wallex%3A{symbol}",
+        lang="en",
+        width=width,
+        permissions=["notifications"] if granted else [],
+    )
+    page.evaluate(
+        """() => {
+          window.notified = [];
+          window.Notification = class {
+            static permission = GRANTED;
+            static requestPermission() {}
+            constructor(title, { body }) { window.notified.push(body); }
+          };
+        }""".replace("GRANTED", "'granted'" if granted else "'denied'")
+    )
+    page.get_by_role("button", name="Price alerts").click()
+    dialog = page.get_by_role("dialog")
+    for price in ("510", "490", "0"):
+        dialog.get_by_label("Price", exact=True).fill(price)
+        dialog.get_by_label("Price", exact=True).press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("above 0")
+    expect(dialog.get_by_role("listitem")).to_contain_text(["rises to", "falls to"])
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    assert [each["id"] for each in found["violations"] if each["impact"] in SERIOUS] == []
+    page.keyboard.press("Escape")
+    page.evaluate("location.hash = '#/quality'")
+    # Prices of the second in which the alert was made do not count.
+    page.wait_for_function("before_ms => Date.now() > before_ms", arg=(time.time() + 1.1) * 1000)
+    # The price is there for one trade only.
+    put_trade(recorded, symbol, "511.5")
+    put_trade(recorded, symbol, "501.5")
+    shown = page.locator(".alert")
+    expect(shown).to_contain_text(f"wallex:{symbol} rose to 510")
+    assert fits(page)
+    said = page.evaluate("window.notified")
+    assert [f"wallex:{symbol} rose to 510" in each for each in said] == ([True] if granted else [])
+    page.reload()  # it stays until it is dismissed
+    shown.get_by_role("button").click()
+    expect(shown).to_have_count(0)
+    kept = page.evaluate(
+        "JSON.parse(localStorage.getItem('radar.alerts')).map((each) => each.price)"
+    )
+    assert kept == [490]

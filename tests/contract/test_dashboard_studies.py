@@ -1,8 +1,10 @@
 """What the dashboard answers beside the candles, against the views."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -220,6 +222,12 @@ def test_parquet_files_hold_the_rows_of_the_views(client: httpx.Client, store: S
     assert parquet(client, **window | days).num_rows == 1
     nothing = parquet(client, dataset="trades", from_s=BEGIN_S - 60, to_s=BEGIN_S)
     assert (nothing.num_rows, nothing.column_names) == (0, trades.column_names)
+
+
+def test_files_keep_to_the_limit_of_the_reading_user() -> None:
+    users = (Path(__file__).parents[2] / "deploy/clickhouse/users.xml").read_text()
+    (allowed,) = re.findall(r"<max_execution_time><max>([0-9]+)</max>", users)
+    assert int(allowed) >= files.MAX_S
 
 
 def test_parquet_file_of_too_many_rows_is_refused(

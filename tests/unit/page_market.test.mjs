@@ -13,6 +13,7 @@ const { between, placeOf, timeAt, timesOf } = await import(new URL("charts/timel
 const { finestDecimals, grouped } = await import(new URL("market/grouping.js", js));
 const { csvOf } = await import(new URL("market/csv.js", js));
 const { joined, periodsOf, studiesOf, written } = await import(new URL("market/study_rows.js", js));
+const { alertsOf, askedFor, looked, newAlert } = await import(new URL("alert_rules.js", js));
 const { busiest } = await import(new URL("charts/profile.js", js));
 const { formatter } = await import(new URL("format.js", js));
 
@@ -239,4 +240,32 @@ test("a trade is large from the amount on that is known", () => {
   assert.equal(isLarge({ amount: "3" }, 3), true);
   assert.equal(isLarge({ amount: "2.9" }, 3), false);
   assert.equal(isLarge({ amount: "3" }, null), false);
+});
+
+test("an alert is reached by a price after it was made, however short it was there", () => {
+  const made = newAlert("wallex:USDTTMN", 110, 100, 1002);
+  assert.deepEqual([made.above, made.reached_s], [true, null]);
+  // The candle in which it was made may hold earlier prices.
+  const candles = [{ time: 1000, high: 120, low: 90 }, { time: 1005, high: 109, low: 99 }, { time: 1010, high: 110, low: 100 }];
+  assert.equal(looked(made, candles.slice(0, 2), 5).reached_s, null);
+  assert.equal(looked(made, candles.slice(0, 2), 5).checked_s, 1005);
+  assert.equal(looked(made, candles, 5).reached_s, 1010);
+  const falling = newAlert("wallex:USDTTMN", 95, 100, 1002);
+  assert.equal(looked(falling, candles, 5).reached_s, null);
+  assert.equal(looked(falling, [{ time: 1015, high: 99, low: 95 }], 5).reached_s, 1015);
+  assert.equal(looked(falling, [], 5), falling);
+});
+
+test("a tab that slept asks for all candles since its last look", () => {
+  assert.deepEqual(askedFor(1000, 1006), { interval_s: 1, count: 8 });
+  assert.deepEqual(askedFor(1000, 1000 + 1800), { interval_s: 1, count: 1802 });
+  assert.deepEqual(askedFor(1000, 1000 + 36000), { interval_s: 60, count: 602 });
+  assert.equal(askedFor(0, 1e9).count, 2000);
+});
+
+test("kept alerts are read as far as they are alerts", () => {
+  const good = newAlert("wallex:USDTTMN", 110, 100, 1002);
+  assert.deepEqual(alertsOf(JSON.stringify([good, { ...good, price: "1" }, { ...good, market: "x" }, null, 5, { ...good, price: -1 }])), [good]);
+  for (const wrong of ["", "{", "{}", "null", "[[]]"]) assert.deepEqual(alertsOf(wrong), []);
+  assert.equal(alertsOf(JSON.stringify(Array(50).fill(good))).length, 20);
 });

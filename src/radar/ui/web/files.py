@@ -15,7 +15,7 @@ from radar.ui.web.reader import Threads
 
 MAX_ROWS = {"trades": 1_000_000, "books": 100_000, "candles": 100_000}
 MAX_FILES = 2  # at once
-MAX_S = 600.0  # of one file, also for a slow client
+MAX_S = 60.0  # of one file, also for a slow client; the user radar_reader is allowed no more
 _TIMEOUT_S = 60.0  # of one read
 _SETTINGS = READ_ONLY | {"max_execution_time": f"{MAX_S:.0f}"}
 

@@ -1,6 +1,7 @@
 // The frame around the pages: navigation, state of the connection, language, theme, keys.
 
 import { html, render, useEffect, useRef, useState } from "../vendor/htm-preact/htm-preact.js";
+import { ReachedAlerts } from "./alerts.js";
 import { get, whenReachable } from "./api.js";
 import { useCell } from "./cells.js";
 import { second, serverNow } from "./clock.js";
@@ -184,6 +185,7 @@ function App() {
     </header>
     ${about?.simulated && html`<div class="strip">${t("simulated")}</div>`}
     <${Banner} />
+    <${ReachedAlerts} />
     <main id="content" tabindex="-1" data-page=${page}>
       ${failed ? html`<${Failed} error=${{ status: 0 }} onRetry=${() => setRound((n) => n + 1)} />`
         : View && shown === page ? html`<${View} key=${page + symbol} symbol=${symbol} route=${where} />` : html`<${Loading} />`}
