@@ -17,7 +17,8 @@ from browser.test_accessibility import AXE, SERIOUS
 from dashboards import now_us
 from market_data import insert, trade
 from radar.codec import message_format
-from radar.datasets import TRADES
+from radar.datasets import TRADES, WATCHES
+from radar.records import SessionReport
 from radar.store.client import Store
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -246,3 +247,40 @@ def test_price_alert_is_shown_on_every_page_when_the_price_is_reached(
         "JSON.parse(localStorage.getItem('radar.alerts')).map((each) => each.price)"
     )
     assert kept == [490]
+
+
+def test_second_market_is_compared_on_a_percent_scale(look: Look, dashboard: Dashboard) -> None:
+    page = look(dashboard.url, f"{MARKET}?interval=900", lang="en")
+    page.get_by_label("Compare with").select_option("wallex:SHIBTMN")
+    candles = ask(page, "candles", symbol="SHIBTMN", interval_s=900)["candles"]
+    compared = page.locator(".legend [data-study=compared]")
+    expect(compared).to_contain_text(f"wallex:SHIBTMN {candles[-1]['close']:.4f}".rstrip("0"))
+    scale = page.get_by_role("group", name="Price scale")
+    expect(scale.get_by_role("button", name="%")).to_have_attribute("aria-pressed", "true")
+    line = page.locator(".chart-place canvas").first
+    with_line = line.evaluate(SHOWN)
+    page.get_by_label("Compare with").select_option("")
+    expect(compared).to_have_count(0)
+    expect(scale.get_by_role("button", name="Linear")).to_have_attribute("aria-pressed", "true")
+    assert line.evaluate(SHOWN) != with_line
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_list_of_markets_says_since_when_its_figures_count(
+    look: Look, dashboard: Dashboard, recorded: Store, width: int
+) -> None:
+    symbol = f"YOUNG{width}TMN"
+    put_trade(recorded, symbol, "5.5")
+    began_us = now_us() - 600_000_000
+    session = SessionReport(
+        source="wallex", record_kind="trades", connection=f"{width}", symbols=(symbol,),
+        began_at_us=began_us, ended_at_us=now_us(), end_reason="closed", interval_ms=0,
+        received_at_us=now_us(),
+    )  # fmt: skip
+    insert(recorded, WATCHES, [message_format.encode_session(session)], symbol)
+    page = look(dashboard.url, "#/", lang="en", width=width)
+    began = datetime.fromtimestamp(began_us // 1_000_000, UTC).strftime("%H:%M")
+    row = page.locator(f"tr[data-symbol={symbol}]")
+    expect(row.locator(".since-mark")).to_have_text(f"since {began}")
+    assert fits(page)
+    expect(page.locator("tr[data-symbol=USDTTMN] .since-mark")).to_have_count(0)

@@ -16,8 +16,8 @@ import pytest
 from dashboards import serving
 from market_data import insert, side, trade
 from radar.codec import message_format
-from radar.datasets import DEPTH, TRADES
-from radar.records import BookSide, TradeSide
+from radar.datasets import DEPTH, TRADES, WATCHES
+from radar.records import BookSide, SessionReport, TradeSide
 from radar.settings import Settings
 from radar.store.client import Store
 from radar.ui.web import files
@@ -252,3 +252,20 @@ def test_parquet_file_of_too_many_rows_is_refused(
     assert unknown.status_code == 404
     # Refused files leave room for others.
     assert parquet(client, **window).num_rows == 210
+
+
+def test_markets_younger_than_a_day_are_named(client: httpx.Client, store: Store) -> None:
+    now_us = int(datetime.now(UTC).timestamp()) * 1_000_000
+    sessions = [
+        SessionReport(
+            source="wallex", record_kind=dataset, connection=f"{n}", symbols=(symbol,),
+            began_at_us=now_us - age_s * 1_000_000, ended_at_us=now_us, end_reason="closed",
+            interval_ms=0, received_at_us=now_us,
+        )
+        for n, (dataset, symbol, age_s) in enumerate(
+            (("trades", "NEWTMN", 3600), ("trades", "OLDTMN", 90_000), ("depth", "BOOKTMN", 60))
+        )
+    ]  # fmt: skip
+    insert(store, WATCHES, [message_format.encode_session(each) for each in sessions], "young")
+    found = client.get("/api/younger-markets").raise_for_status().json()["since_s"]
+    assert found == {"wallex:NEWTMN": now_us / 1e6 - 3600}

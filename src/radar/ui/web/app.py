@@ -93,6 +93,7 @@ class Dashboard:
             Route("/api/moment", self._moment),
             Route("/api/stretch", self._stretch),
             Route("/api/recorded", self._recorded),
+            Route("/api/younger-markets", self._younger_markets),
             Route("/api/flow", self._flow),
             Route("/api/spreads", self._spreads),
             Route("/api/profile", self._profile),
@@ -246,6 +247,12 @@ class Dashboard:
                 key=(market, from_s, to_s, at_s),
             )
         )
+
+    async def _younger_markets(self, _: Request) -> Response:
+        found = await self._reader.shared(
+            "younger", moments.younger_markets, fresh_s=_COVERAGE_FRESH_S
+        )
+        return _json({"since_s": found})
 
     async def _flow(self, request: Request) -> Response:
         grid = _grid(request)

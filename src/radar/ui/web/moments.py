@@ -231,6 +231,13 @@ class MarketGap(Struct, frozen=True):
     repaired: bool
 
 
+def younger_markets(store: Store) -> dict[str, float]:
+    """Return when the recording of trades began, by EXCHANGE:SYMBOL, if less than 24 hours ago."""
+    asked = {"within_us": markets.DAY_S * _US}
+    rows = store.rows(queries.RECORDED_LESS, asked, READ_ONLY)
+    return {f"{source}:{symbol}": float(first_s) for source, symbol, first_s in rows}
+
+
 class Recorded(Struct, frozen=True):
     """How completely a market was recorded."""
 

@@ -6,6 +6,7 @@ import {
 import { aheadOfUtc_s } from "../zones.js";
 import { FONT, colours, faded } from "./colours.js";
 import { GapBands } from "./gaps.js";
+import { Compared } from "./compared.js";
 import { ProfileBars } from "./profile.js";
 import { Studies } from "./studies.js";
 import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
@@ -69,6 +70,7 @@ export class CandleChart {
     this.bars.attachPrimitive(this.bands);
     this.profile = new ProfileBars();
     this.bars.attachPrimitive(this.profile);
+    this.compared = new Compared(this.chart, this.shift_s);
     this.studies = new Studies(this.chart, this.shift_s, this.f);
     this.style(look);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.look(range));

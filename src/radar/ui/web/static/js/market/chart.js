@@ -11,6 +11,7 @@ import { Choice, Empty, Failed, Loading, Num } from "../widgets.js";
 import { agreedCandle } from "./agreement.js";
 import { StudyTools, keptStudies, useStudies } from "./studies.js";
 import { PANES, written } from "./study_rows.js";
+import { CompareField, ComparedClose, useCompared } from "./compare.js";
 import { gapText } from "./tape.js";
 import { ChartTools, SCALES, STYLES, SWITCH, chosen as chosenLook } from "./tools.js";
 
@@ -21,7 +22,7 @@ const LISTED = 100; // candles in the table
 const NAMES = new Map([[1, "1s"], [5, "5s"], [15, "15s"], [60, "1m"], [300, "5m"], [900, "15m"], [1800, "30m"], [3600, "1h"], [14400, "4h"], [86400, "1d"], [604800, "1w"]]);
 const NAMES_FA = new Map([[1, "۱ ثانیه"], [5, "۵ ثانیه"], [15, "۱۵ ثانیه"], [60, "۱ دقیقه"], [300, "۵ دقیقه"], [900, "۱۵ دقیقه"], [1800, "۳۰ دقیقه"], [3600, "۱ ساعت"], [14400, "۴ ساعت"], [86400, "روز"], [604800, "هفته"]]);
 
-function Legend({ hovered, interval_s, model, studied, chosen }) {
+function Legend({ hovered, interval_s, model, studied, chosen, compared }) {
   const look = useCell(ui);
   const { t } = look;
   const f = interval_s >= DAY_S ? look.f.days : look.f;
@@ -40,6 +41,7 @@ function Legend({ hovered, interval_s, model, studied, chosen }) {
     ${part("low", f.price(candle.low, decimals))}${part("close_price", f.price(candle.close, decimals))}
     ${part("volume", f.amount(candle.volume))}`}
     ${written(studied.rows.get(shown_s), chosen.studies, chosen.periods, decimals, { t, f }).map(([key, name, text]) => html`<span key=${key} data-study=${key}>${name} <${Num}>${text}<//></span>`)}
+    <${ComparedClose} compared=${compared} time_s=${shown_s} />
     ${missed.map((gap) => html`<span key=${gap.began_at_s} class="missed">${t("not_recorded")} ${gapText(gap, look)}</span>`)}
   </div>`;
 }
@@ -85,6 +87,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   const [chosen, setChosen] = useState(keptStudies);
   const [extent, setExtent] = useState(0);
   const [seen, setSeen] = useState(0);
+  const [other, setOther] = useState("");
   const card = useRef(null);
   const pick = useRef(onPick);
   pick.current = onPick;
@@ -169,7 +172,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
 
   useEffect(() => chart.current?.style({ f, decimals }), [theme, decimals]);
 
-  useEffect(() => chart.current?.lookLike(look), [look, symbol, interval_s, f]);
+  useEffect(() => chart.current?.lookLike(other ? { ...look, scale: "percent" } : look), [look, other, symbol, interval_s, f]);
 
   useEffect(() => {
     const gaps = (recorded?.gaps ?? []).filter((gap) => gap.dataset === "trades");
@@ -183,7 +186,10 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
     const to_s = range && Math.min(range.to_s, at_s === null ? Infinity : model.now());
     return range && to_s > range.from_s ? { from_s: range.from_s, to_s } : null;
   };
+  const compared = useCompared({ symbol, other, interval_s, at_s, f, theme, chart, extent, model });
   const most = busiest(studied.profile);
+
+  const failure = studied.error ?? compared.error;
 
   const names = lang === "fa" ? NAMES_FA : NAMES;
   return html`<section class="card chart" ref=${card} aria-label=${t("candles")}>
@@ -191,18 +197,19 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
       <${Choice} label=${t("interval")} value=${interval_s} onChange=${setInterval_s}
         options=${INTERVALS_S.map((s) => [s, names.get(s)])} />
       <${StudyTools} chosen=${chosen} setChosen=${setChosen} />
+      <${CompareField} symbol=${symbol} other=${other} setOther=${setOther} />
       <button class="plain" aria-pressed=${listed ? "true" : "false"} onClick=${() => setListed((now) => (now ? null : chart.current?.candles.slice() ?? []))}>${t("values")}</button>
-      <${ChartTools} symbol=${symbol} interval_s=${interval_s} zone=${f.zone} seen=${seenUntilNow} live=${at_s === null} look=${look} setLook=${setLook} chart=${chart} card=${card} />
+      <${ChartTools} symbol=${symbol} interval_s=${interval_s} zone=${f.zone} seen=${seenUntilNow} live=${at_s === null} look=${other ? { ...look, scale: "percent" } : look} setLook=${setLook} chart=${chart} card=${card} />
     </header>
     <div class="chart-place" data-panes=${PANES.filter((each) => chosen.studies.includes(each)).length} dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
       <div ref=${place} class="fill" />
-      <div dir=${lang === "fa" ? "rtl" : "ltr"}><${Legend} hovered=${hovered} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} /></div>
+      <div dir=${lang === "fa" ? "rtl" : "ltr"}><${Legend} hovered=${hovered} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} compared=${compared} /></div>
       ${state.loading && state.count === 0 && html`<div class="cover"><${Loading} /></div>`}
       ${state.error && html`<div class="cover"><${Failed} error=${state.error} onRetry=${() => setRound((n) => n + 1)} /></div>`}
       ${!state.loading && !state.error && state.count === 0 && html`<div class="cover"><${Empty} title=${t("no_candles")} /></div>`}
       ${away && state.count > 0 && html`<button class="button newest" onClick=${() => chart.current?.toNewest()} aria-label=${t("to_now")} title=${t("to_now")}>»</button>`}
     </div>
-    ${studied.error && html`<p class="note chart-foot" role="alert">${t("studies_failed")} ${studied.error.message}</p>`}
+    ${failure && html`<p class="note chart-foot" role="alert">${t("studies_failed")} ${failure.message}</p>`}
     <footer class="chart-foot note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}</span>
       ${most && html`<span class="busiest">${t("busiest", { from: f.price(most[0], decimals), to: f.price(most[1], decimals) })}</span>`}
       <span class="end">${zoneText({ t, f })} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>

@@ -16,8 +16,8 @@ export function keptStudies() {
   return { studies: studiesOf(kept("chart.studies", "")), periods: periodsOf(kept("chart.periods", "")) };
 }
 
-/** Call `ask(signal)` now and again and again while the page is seen; one at a time. */
-function useAsked(active, ask, of) {
+/** Call `ask(signal)` while `active`, again and again while the page is seen, one at a time; returns its error. */
+export function useAsked(active, ask, of) {
   const [error, setError] = useState(null);
   const current = useRef(ask);
   current.current = ask;

@@ -69,7 +69,7 @@ export function ChartTools({ symbol, interval_s, zone, seen, live, look, setLook
   }, [copied]);
   const take = (name) => (value) => {
     keep(`chart.${name}`, value);
-    setLook({ ...look, [name]: value });
+    setLook((now) => ({ ...now, [name]: value }));
   };
   const file = (kind) => `${symbol.replace(/[^A-Za-z0-9]+/g, "-")}-${interval_s}s.${kind}`;
   const asCsv = () => save(new Blob([csvOf(chart.current?.candles ?? [])], { type: "text/csv" }), file("csv"));
