@@ -284,3 +284,15 @@ def test_list_of_markets_says_since_when_its_figures_count(
     expect(row.locator(".since-mark")).to_have_text(f"since {began}")
     assert fits(page)
     expect(page.locator("tr[data-symbol=USDTTMN] .since-mark")).to_have_count(0)
+
+
+@pytest.mark.parametrize("lang", ["en", "fa"])
+def test_head_of_the_page_fits_a_phone_also_when_the_connection_is_lost(
+    look: Look, dashboard: Dashboard, lang: str
+) -> None:
+    page = look(dashboard.url, "#/pipeline", lang=lang, width=360)
+    expect(page.locator("main .card").first).to_be_visible()
+    page.locator(".connection .short").evaluate(
+        "(mark) => { mark.textContent = 'Connection is lost and comes again' }"
+    )
+    assert fits(page)

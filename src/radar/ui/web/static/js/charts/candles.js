@@ -105,6 +105,7 @@ export class CandleChart {
       },
       localization: {
         timeFormatter: (at) => f.isolated(this.timeText(time(at))),
+        percentageFormatter: (percent) => f.percent(percent / 100),
       },
       crosshair: { mode: 0, vertLine: { color: c.faint, labelBackgroundColor: c.muted }, horzLine: { color: c.faint, labelBackgroundColor: c.muted } },
     };
