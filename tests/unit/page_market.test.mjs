@@ -7,11 +7,14 @@ const js = new URL("../../src/radar/ui/web/static/js/", import.meta.url);
 const { address, momentOf, momentText, parse } = await import(new URL("route.js", js));
 const { Playback } = await import(new URL("market/playback.js", js));
 const { agreed, agreedCandle, merged } = await import(new URL("market/agreement.js", js));
-const { tapeRows } = await import(new URL("market/tape_rows.js", js));
+const { isLarge, tapeRows } = await import(new URL("market/tape_rows.js", js));
 const { between, placeOf, timeAt, timesOf } = await import(new URL("charts/timeline.js", js));
 
 const { finestDecimals, grouped } = await import(new URL("market/grouping.js", js));
 const { csvOf } = await import(new URL("market/csv.js", js));
+const { joined, periodsOf, studiesOf, written } = await import(new URL("market/study_rows.js", js));
+const { alertsOf, askedFor, looked, newAlert } = await import(new URL("alert_rules.js", js));
+const { busiest } = await import(new URL("charts/profile.js", js));
 const { formatter } = await import(new URL("format.js", js));
 
 const AT_S = Date.parse("2026-11-20T09:31:07Z") / 1000;
@@ -199,4 +202,70 @@ test("levels are put together by a step, and none looks better than it is", () =
   assert.deepEqual(grouped([[82_340, 1], [82_331, 1]], "bid", 0, 100), [[82_300, 2]]);
   const tiny = [[0.0000118, 1], [0.00001179, 1]];
   assert.deepEqual(grouped(tiny, "bid", 8, 10), [[0.0000118, 1], [0.0000117, 1]]);
+});
+
+test("figures of trades and of books share the rows of their times", () => {
+  const flow = [{ time: 60, fast: 1 }, { time: 180, fast: 3 }];
+  const spreads = [{ time: 60, spread_bps: 5 }, { time: 120, spread_bps: 6 }];
+  assert.deepEqual(joined(flow, spreads), [{ time: 60, fast: 1, spread_bps: 5 }, { time: 120, spread_bps: 6 }, { time: 180, fast: 3 }]);
+});
+
+test("kept indicators and periods are those that exist", () => {
+  assert.deepEqual(studiesOf("profile,constructor,averages,averages"), ["averages", "profile"]);
+  assert.deepEqual(studiesOf(""), []);
+  assert.deepEqual(periodsOf(""), [20, 50]);
+  assert.deepEqual(periodsOf("7,401"), [7, 50]);
+  assert.deepEqual(periodsOf("2.5,-3"), [20, 50]);
+});
+
+test("a figure that is not known is a dash", () => {
+  const look = { t: (key, values) => key + (values?.n ?? ""), f: formatter("en") };
+  const said = (row) => written(row, ["averages", "delta", "spread", "imbalance"], [7, 9], 2, look);
+  assert.deepEqual(said(undefined).map(([, , text]) => text), ["–", "–", "–", "–", "–", "–"]);
+  const row = { fast: 1.239, slow: null, delta: -2, cumulative_delta: 3, spread_bps: 12, imbalance: 0.5 };
+  assert.deepEqual(said(row).map(([key, name, text]) => [key, name, text]), [
+    ["fast", "average_of7", "1.24"], ["slow", "average_of9", "–"], ["delta", "delta", "−2"], ["cumulative_delta", "study_delta", "3"],
+    ["spread_bps", "spread", "0.120%"], ["imbalance", "study_imbalance", "+50%"],
+  ]);
+});
+
+test("the busiest prices are those of the greatest volume", () => {
+  const rows = [{ price: 10, buy: 1, sell: 1 }, { price: 15, buy: 0, sell: 3 }, { price: 20, buy: 2, sell: 0 }];
+  assert.deepEqual(busiest({ price_step: 5, rows }), [15, 20]);
+  assert.equal(busiest({ price_step: null, rows: [] }), null);
+  assert.equal(busiest(null), null);
+});
+
+test("a trade is large from the amount on that is known", () => {
+  assert.equal(isLarge({ amount: "3" }, 3), true);
+  assert.equal(isLarge({ amount: "2.9" }, 3), false);
+  assert.equal(isLarge({ amount: "3" }, null), false);
+});
+
+test("an alert is reached by a price after it was made, however short it was there", () => {
+  const made = newAlert("wallex:USDTTMN", 110, 100, 1002);
+  assert.deepEqual([made.above, made.reached_s], [true, null]);
+  // The candle in which it was made may hold earlier prices.
+  const candles = [{ time: 1000, high: 120, low: 90 }, { time: 1005, high: 109, low: 99 }, { time: 1010, high: 110, low: 100 }];
+  assert.equal(looked(made, candles.slice(0, 2), 5).reached_s, null);
+  assert.equal(looked(made, candles.slice(0, 2), 5).checked_s, 1005);
+  assert.equal(looked(made, candles, 5).reached_s, 1010);
+  const falling = newAlert("wallex:USDTTMN", 95, 100, 1002);
+  assert.equal(looked(falling, candles, 5).reached_s, null);
+  assert.equal(looked(falling, [{ time: 1015, high: 99, low: 95 }], 5).reached_s, 1015);
+  assert.equal(looked(falling, [], 5), falling);
+});
+
+test("a tab that slept asks for all candles since its last look", () => {
+  assert.deepEqual(askedFor(1000, 1006), { interval_s: 1, count: 8 });
+  assert.deepEqual(askedFor(1000, 1000 + 1800), { interval_s: 1, count: 1802 });
+  assert.deepEqual(askedFor(1000, 1000 + 36000), { interval_s: 60, count: 602 });
+  assert.equal(askedFor(0, 1e9).count, 2000);
+});
+
+test("kept alerts are read as far as they are alerts", () => {
+  const good = newAlert("wallex:USDTTMN", 110, 100, 1002);
+  assert.deepEqual(alertsOf(JSON.stringify([good, { ...good, price: "1" }, { ...good, market: "x" }, null, 5, { ...good, price: -1 }])), [good]);
+  for (const wrong of ["", "{", "{}", "null", "[[]]"]) assert.deepEqual(alertsOf(wrong), []);
+  assert.equal(alertsOf(JSON.stringify(Array(50).fill(good))).length, 20);
 });

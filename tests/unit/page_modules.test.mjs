@@ -7,6 +7,8 @@ const js = new URL("../../src/radar/ui/web/static/js/", import.meta.url);
 const { NONE, amountDecimals, decimalsOf, folded, formatter, letterName, persianDigits, visible } = await import(new URL("format.js", js));
 const { MESSAGES, assetName, translator } = await import(new URL("i18n.js", js));
 
+const { aheadOfUtc_s, momentOfClock, zoneChoice, zoneName } = await import(new URL("zones.js", js));
+
 const en = formatter("en");
 const fa = formatter("fa");
 const AT_S = 1774049400; // 2026-03-20T23:30:00Z, in Tehran already Nowruz
@@ -167,4 +169,38 @@ test("a dead letter is named in a command only if a shell takes the name as one 
     assert.equal(letterName({ topic, partition: 0, offset: 7 }), "", topic);
   }
   assert.equal(letterName({ topic: "a", partition: "0;x", offset: 7 }), "");
+});
+
+test("times are written in the chosen zone, also across summer time", () => {
+  const july_s = Date.parse("2026-07-01T12:00:00Z") / 1000;
+  const january_s = Date.parse("2026-01-01T12:00:00Z") / 1000;
+  assert.equal(formatter("en", "Asia/Tehran").clock(july_s), "15:30:00");
+  assert.equal(formatter("fa", "UTC").minute(july_s), "۱۲:۰۰");
+  assert.equal(formatter("en", "Europe/Berlin").minute(july_s), "14:00");
+  assert.equal(formatter("en", "Europe/Berlin").minute(january_s), "13:00");
+  // Days of candles are those that the server knows; a day of the database is the same day in every zone.
+  assert.equal(formatter("en", "America/New_York").days.zone, "UTC");
+  assert.equal(formatter("en", "Asia/Tehran").days, formatter("en", "Asia/Tehran"));
+  assert.equal(formatter("en", "Pacific/Kiritimati").dayOf("2026-11-26"), "26 Nov");
+});
+
+test("a clock of a zone names one moment", () => {
+  for (const zone of ["UTC", "Asia/Tehran", "Asia/Kathmandu", "America/New_York", "Pacific/Kiritimati"]) {
+    // An hour before and after New York's change to winter time (1 November, 06:00 UTC), and others.
+    for (const text of ["2026-11-01T04:30:00Z", "2026-11-01T07:30:00Z", "2026-03-08T07:30:00Z", "1970-01-02T00:00:00Z"]) {
+      const at_s = Date.parse(text) / 1000;
+      assert.equal(momentOfClock(zone, at_s + aheadOfUtc_s(zone, at_s)), at_s, `${zone} ${text}`);
+    }
+  }
+  assert.equal(aheadOfUtc_s("Asia/Tehran", 1.75), 12600);
+});
+
+test("a zone is chosen once, otherwise it follows the language", () => {
+  assert.equal(zoneChoice(null, "fa"), "tehran");
+  assert.equal(zoneChoice(null, "en"), "utc");
+  assert.equal(zoneChoice("utc", "fa"), "utc");
+  assert.equal(zoneChoice("constructor", "en"), "utc");
+  assert.equal(zoneName("browser", "Europe/Berlin"), "Europe/Berlin");
+  assert.equal(zoneName("browser", "Nowhere/Land"), "UTC");
+  assert.equal(zoneName("browser", undefined), Intl.DateTimeFormat().resolvedOptions().timeZone);
 });

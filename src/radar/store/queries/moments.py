@@ -133,6 +133,13 @@ WHERE source = {source:String} AND symbol = {symbol:String}
 ORDER BY began_s DESC, record_kind, cause LIMIT {count:UInt32}
 """
 
+# When the recording of trades of each market began that has not been recorded for so long.
+RECORDED_LESS = """
+SELECT source, symbol, first_us / 1e6
+FROM recorded_markets
+WHERE record_kind = 'trades' AND first_us > toUnixTimestamp64Micro(now64(6)) - {within_us:Int64}
+"""
+
 # When the recording of a market began: its first session.
 RECORDED_SINCE = """
 SELECT record_kind, first_us / 1e6

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -37,7 +37,8 @@ from radar.settings import Settings
 from radar.status.model import Overview
 from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
-from radar.ui.web import address, markets, moments, page_subjects, quality
+from radar.ui.web import address, markets, moments, page_subjects, quality, studies
+from radar.ui.web.files import Files
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
 from radar.ui.web.live import EventStream, Hub, Subject, TooManyViewers, encode
@@ -79,6 +80,7 @@ class Dashboard:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settings = settings
         self._reader = Reader(settings)
+        self._files = Files(settings)
         self._started_at_s = time.time()
         self._observer = Threads(1, "observer")
         self._sampler = Sampler(lambda: self._observer.run(observe))
@@ -91,6 +93,12 @@ class Dashboard:
             Route("/api/moment", self._moment),
             Route("/api/stretch", self._stretch),
             Route("/api/recorded", self._recorded),
+            Route("/api/younger-markets", self._younger_markets),
+            Route("/api/flow", self._flow),
+            Route("/api/spreads", self._spreads),
+            Route("/api/profile", self._profile),
+            Route("/api/trade-sizes", self._trade_sizes),
+            Route("/api/parquet", self._parquet),
             Route("/api/pipeline", self._pipeline),
             Route("/api/pipeline/history", self._history),
             Route("/api/coverage", self._coverage),
@@ -130,6 +138,7 @@ class Dashboard:
         finally:
             sampling.cancel()
             self._reader.close()
+            self._files.close()
             self._observer.close()
 
     async def _about(self, _: Request) -> Response:
@@ -237,6 +246,83 @@ class Dashboard:
                 lambda store: moments.recorded(store, market, from_s, to_s, at_s),
                 key=(market, from_s, to_s, at_s),
             )
+        )
+
+    async def _younger_markets(self, _: Request) -> Response:
+        found = await self._reader.shared(
+            "younger", moments.younger_markets, fresh_s=_COVERAGE_FRESH_S
+        )
+        return _json({"since_s": found})
+
+    async def _flow(self, request: Request) -> Response:
+        grid = _grid(request)
+        from_s, to_s = _needed_s(request, "from_s"), _until_s(request)
+        periods = (
+            _whole(request, "fast", 20, 2, studies.MAX_PERIOD),
+            _whole(request, "slow", 50, 2, studies.MAX_PERIOD),
+        )
+        market = await self._market(request)
+        found = await self._reader.shared(
+            "flow",
+            lambda store: studies.flow(store, market, grid, from_s, to_s, periods),
+            key=(market, grid, from_s, to_s, periods),
+        )
+        return _json({"symbol": market.symbol, "interval_s": grid.interval_s, "flow": found})
+
+    async def _spreads(self, request: Request) -> Response:
+        grid = _grid(request)
+        from_s, to_s = _needed_s(request, "from_s"), _until_s(request)
+        whole = _moment_s(request) is not None
+        market = await self._market(request)
+        found = await self._reader.shared(
+            "spreads",
+            lambda store: studies.spreads(store, market, grid, from_s, to_s, whole=whole),
+            key=(market, grid, from_s, to_s, whole),
+        )
+        return _json({"symbol": market.symbol, "interval_s": grid.interval_s, "spreads": found})
+
+    async def _profile(self, request: Request) -> Response:
+        from_s, to_s = _needed_s(request, "from_s"), _needed_s(request, "to_s")
+        rows = _whole(request, "rows", 50, 10, studies.MAX_ROWS)
+        market = await self._market(request)
+        return _json(
+            await self._reader.shared(
+                "profile",
+                lambda store: studies.profile(store, market, from_s, to_s, rows),
+                key=(market, from_s, to_s, rows),
+            )
+        )
+
+    async def _trade_sizes(self, request: Request) -> Response:
+        to_s = _until_s(request)
+        market = await self._market(request)
+        return _json(
+            await self._reader.shared(
+                "sizes",
+                lambda store: studies.trade_sizes(store, market, to_s),
+                key=(market, to_s),
+            )
+        )
+
+    async def _parquet(self, request: Request) -> Response:
+        grid = _grid(request)
+        from_s, to_s = _needed_s(request, "from_s"), _needed_s(request, "to_s")
+        if from_s >= to_s:
+            raise InvalidRequest("from_s must be before to_s")
+        dataset = request.query_params.get("dataset", "trades")
+        market = await self._market(request)
+        await self._reader.shared(
+            "exists", lambda store: markets.must_exist(store, market), key=market
+        )
+        parts = await self._files.parquet(dataset, market, grid, from_s, to_s)
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{market.source}-{market.symbol}-{dataset}")
+        return StreamingResponse(
+            parts,
+            media_type="application/vnd.apache.parquet",
+            headers={
+                "cache-control": "no-store",
+                "content-disposition": f'attachment; filename="{name}-{from_s:.0f}.parquet"',
+            },
         )
 
     async def _pipeline(self, _: Request) -> Response:
@@ -475,6 +561,11 @@ def _needed_s(request: Request, name: str) -> float:
 def _moment_s(request: Request) -> float | None:
     """Return the moment in the past that a request names, if any."""
     return _needed_s(request, "at_s") if request.query_params.get("at_s") else None
+
+
+def _until_s(request: Request) -> float:
+    """Return the moment until which a request looks; without one, a little later than now."""
+    return _time(request, "at_s", math.ceil(time.time() + page_subjects.AHEAD_S))
 
 
 def _explain(_: Request, error: Exception) -> Response:

@@ -102,7 +102,7 @@ def candles_at(
         InvalidRequest: There are no such candles.
     """
     markets.check_grid(grid)
-    begin_s = _begin_s(store, grid, at_s)
+    begin_s = interval_begin_s(store, grid, at_s)
     growing = _grown(store, market, grid, at_s, at_s, _US, first_step=-1)
     left = count - len(growing)
     whole = _whole_before(store, market, grid, begin_s, left) if left else []
@@ -192,7 +192,7 @@ def _grown(
             "from_us": _us(from_s),
             "to_us": _us(to_s),
             "step_us": step_us,
-            "since_ms": _begin_s(store, grid, from_s) * 1000,
+            "since_ms": interval_begin_s(store, grid, from_s) * 1000,
             "first_step": first_step,
         }
     )
@@ -208,7 +208,7 @@ def _whole_before(
     return [candle for candle in found if candle.time < begin_s]
 
 
-def _begin_s(store: Store, grid: Grid, at_s: float) -> int:
+def interval_begin_s(store: Store, grid: Grid, at_s: float) -> int:
     """Return the beginning of the interval of a time."""
     if not grid.is_local:
         return grid.floor(at_s)
@@ -229,6 +229,13 @@ class MarketGap(Struct, frozen=True):
     ended_at_s: float
     cause: str
     repaired: bool
+
+
+def younger_markets(store: Store) -> dict[str, float]:
+    """Return when the recording of trades began, by EXCHANGE:SYMBOL, if less than 24 hours ago."""
+    asked = {"within_us": markets.DAY_S * _US}
+    rows = store.rows(queries.RECORDED_LESS, asked, READ_ONLY)
+    return {f"{source}:{symbol}": float(first_s) for source, symbol, first_s in rows}
 
 
 class Recorded(Struct, frozen=True):

@@ -1,10 +1,11 @@
 // Numbers, amounts, ages and dates as people read them. Pure: no page, no clock.
 //
-// Persian has its own digits, separators and calendar (Jalali, in Tehran). English shows UTC.
+// Persian has its own digits, separators and calendar (Jalali).
 // What is unknown (null, undefined, NaN) is a dash.
 
+import { zoneOfDays } from "./zones.js";
+
 export const NONE = "–";
-export const TEHRAN_OFFSET_S = 12600; // no daylight saving since 2022
 
 const LATIN = /[0-9]/g;
 const PERSIAN = "۰۱۲۳۴۵۶۷۸۹";
@@ -99,17 +100,16 @@ const UNITS = {
   },
 };
 
-/** Return the functions that format for a language, "en" or "fa". */
-export function formatter(lang) {
-  return cached(`formatter ${lang}`, () => make(lang));
+/** Return the functions that format for a language, "en" or "fa", with times of a zone. */
+export function formatter(lang, zone = lang === "fa" ? "Asia/Tehran" : "UTC") {
+  return cached(`formatter ${lang} ${zone}`, () => make(lang, zone));
 }
 
-function make(lang) {
+function make(lang, zone) {
   const persian = lang === "fa";
   const units = UNITS[lang];
   const locale = persian ? "fa-IR" : "en-US";
   const calendar = persian ? "fa-IR-u-ca-persian" : "en-GB";
-  const zone = persian ? "Asia/Tehran" : "UTC";
 
   function decimal(value, least, most) {
     const format = cached(`${lang} ${least} ${most}`, () =>
@@ -262,7 +262,7 @@ function make(lang) {
 
   function at(seconds, options) {
     if (!isNumber(seconds)) return NONE;
-    const key = `${lang} ${Object.entries(options)}`;
+    const key = `${lang} ${zone} ${Object.entries(options)}`;
     const format = cached(key, () =>
       new Intl.DateTimeFormat(calendar, { timeZone: zone, hourCycle: "h23", ...options }));
     return format.format(seconds * 1000).replace(/\u200e/g, "");
@@ -281,12 +281,14 @@ function make(lang) {
   /** A day of the database (UTC), "2026-11-26", in this calendar. */
   function dayOf(text) {
     const [y, m, d] = text.split("-").map(Number);
-    return day(Date.UTC(y, m - 1, d, 12) / 1000);
+    const format = cached(`${lang} day`, () =>
+      new Intl.DateTimeFormat(calendar, { timeZone: "UTC", day: "numeric", month: "short" }));
+    return format.format(Date.UTC(y, m - 1, d, 12)).replace(/\u200e/g, "");
   }
 
   /** The numbers of a date, for marks on an axis: [year, month, day]. */
   function parts(seconds) {
-    const format = cached(`${lang} parts`, () =>
+    const format = cached(`${lang} ${zone} parts`, () =>
       new Intl.DateTimeFormat(persian ? "en-u-ca-persian-nu-latn" : "en-GB", {
         timeZone: zone, year: "numeric", month: "numeric", day: "numeric",
       }));
@@ -295,9 +297,13 @@ function make(lang) {
     return [found.year ?? found.relatedYear, found.month, found.day];
   }
 
-  return {
+  const daysZone = zoneOfDays(zone);
+  const made = {
     lang, zone, number, rough, price, amount, compact, axis, latencyAxis, money, quoteName, percent, share, duration,
     latency, offset, ago, bytes, rate, clock, minute, day, date, month, year, dateTime, dateMinute, dayOf, parts, isolated,
     digits: (text) => (persian ? persianDigits(text) : String(text)),
   };
+  // Writes the times of candles of a day and longer, which begin at midnight of another zone perhaps.
+  made.days = daysZone === zone ? made : formatter(lang, daysZone);
+  return made;
 }

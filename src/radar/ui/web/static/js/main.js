@@ -1,6 +1,7 @@
 // The frame around the pages: navigation, state of the connection, language, theme, keys.
 
 import { html, render, useEffect, useRef, useState } from "../vendor/htm-preact/htm-preact.js";
+import { ReachedAlerts } from "./alerts.js";
 import { get, whenReachable } from "./api.js";
 import { useCell } from "./cells.js";
 import { second, serverNow } from "./clock.js";
@@ -9,9 +10,10 @@ import { status } from "./live.js";
 import { liveness } from "./liveness.js";
 import { route } from "./navigation.js";
 import { Markets } from "./pages/markets.js";
-import { followSystemTheme, kept, setLanguage, setTheme, ui } from "./prefs.js";
+import { followSystemTheme, kept, setLanguage, setTheme, setZone, ui, zoneText } from "./prefs.js";
 import { address } from "./route.js";
 import { Empty, Failed, Icon, Loading, Modal, useEscape } from "./widgets.js";
+import { ZONES } from "./zones.js";
 
 const FALLBACK_MARKET = "USDTTMN";
 
@@ -53,6 +55,15 @@ function Connection() {
   </span>`;
 }
 
+/** The time zone of all times that the pages write. */
+function Zone() {
+  const look = useCell(ui);
+  const { t } = look;
+  return html`<select class="zone" aria-label=${t("time_zone")} title="${t("time_zone")}: ${zoneText(look)}" value=${look.zone} onChange=${(event) => setZone(event.target.value)}>
+    ${ZONES.map((each) => html`<option key=${each} value=${each} selected=${each === look.zone}>${t(`zone_${each}_short`)}</option>`)}
+  </select>`;
+}
+
 function Banner() {
   const look = useCell(ui);
   const found = useLiveness();
@@ -64,11 +75,12 @@ function Banner() {
 const KEYS = [
   ["/", "keys_search"], ["↑ ↓  j k", "keys_move"], ["Enter", "keys_open"], ["Esc", "keys_back"],
   ["1 2 3 4", "keys_pages"], ["f", "keys_favourite"], ["[ ]", "keys_interval"],
-  ["p", "keys_play"], [", .", "keys_step"], ["n", "keys_now"], ["t", "keys_theme"], ["l", "keys_language"], ["?", "keys_help"],
+  ["p", "keys_play"], [", .", "keys_step"], ["n", "keys_now"], ["t", "keys_theme"], ["l", "keys_language"], ["z", "keys_zone"], ["?", "keys_help"],
 ];
 
 function Help({ about, onClose }) {
-  const { t } = useCell(ui);
+  const look = useCell(ui);
+  const { t } = look;
   return html`<${Modal} title=${t("help")} onClose=${onClose}>
     <dl class="keys">
       ${KEYS.map(([keys, name]) => html`<div key=${name}>
@@ -76,7 +88,7 @@ function Help({ about, onClose }) {
         <dd>${t(name)}</dd>
       </div>`)}
     </dl>
-    <p class="note"><bdi dir="ltr">radar ${about?.version ?? ""}</bdi> · ${t("times")}</p>
+    <p class="note"><bdi dir="ltr">radar ${about?.version ?? ""}</bdi> · ${t("times", { zone: zoneText(look) })}</p>
     <p class="note">${t("made_with")} <a href="https://www.tradingview.com/" rel="noreferrer" target="_blank">tradingview.com</a></p>
   <//>`;
 }
@@ -138,6 +150,7 @@ function App() {
     if (key >= "1" && key <= String(pages.length)) location.hash = tabAddress(pages[key - 1]);
     else if (key === "?") setHelping((is) => !is);
     else if (key === "t") setTheme(ui.value.theme === "dark" ? "light" : "dark");
+    else if (key === "z") setZone(ZONES[(ZONES.indexOf(ui.value.zone) + 1) % ZONES.length]);
     else if (key === "l") setLanguage(ui.value.lang === "fa" ? "en" : "fa");
     else return false;
     return true;
@@ -163,6 +176,7 @@ function App() {
       <div class="tools">
         ${about?.simulated && html`<span class="tag">${t("simulated")}</span>`}
         <${Connection} />
+        <${Zone} />
         <button class="plain" lang=${lang === "fa" ? "en" : "fa"} title=${t("keys_language")} onClick=${() => setLanguage(lang === "fa" ? "en" : "fa")}>${t("other_language")}</button>
         <button class="plain icon" aria-label=${t(theme === "dark" ? "theme_light" : "theme_dark")} title=${t(theme === "dark" ? "theme_light" : "theme_dark")}
           onClick=${() => setTheme(theme === "dark" ? "light" : "dark")}><${Icon} name=${theme === "dark" ? "sun" : "moon"} /></button>
@@ -171,6 +185,7 @@ function App() {
     </header>
     ${about?.simulated && html`<div class="strip">${t("simulated")}</div>`}
     <${Banner} />
+    <${ReachedAlerts} />
     <main id="content" tabindex="-1" data-page=${page}>
       ${failed ? html`<${Failed} error=${{ status: 0 }} onRetry=${() => setRound((n) => n + 1)} />`
         : View && shown === page ? html`<${View} key=${page + symbol} symbol=${symbol} route=${where} />` : html`<${Loading} />`}

@@ -3,6 +3,7 @@
 import { Cell } from "./cells.js";
 import { formatter } from "./format.js";
 import { translator } from "./i18n.js";
+import { zoneChoice, zoneName } from "./zones.js";
 
 function read(name) {
   try {
@@ -26,12 +27,16 @@ export function kept(name, otherwise) {
   return read(name) ?? otherwise;
 }
 
+const choices = { zone: null }; // for a browser that keeps nothing
+
 function look() {
   const lang = document.documentElement.lang;
-  return { lang, theme: document.documentElement.dataset.theme, t: translator(lang), f: formatter(lang) };
+  const zone = zoneChoice(read("zone") ?? choices.zone, lang);
+  const f = formatter(lang, zoneName(zone, Intl.DateTimeFormat().resolvedOptions().timeZone));
+  return { lang, zone, theme: document.documentElement.dataset.theme, t: translator(lang), f };
 }
 
-/** Language, theme, and what says (`t`) and formats (`f`) in that language. */
+/** Language, theme, time zone, and what says (`t`) and formats (`f`) in that language and zone. */
 export const ui = new Cell(look());
 
 export function setLanguage(lang) {
@@ -45,6 +50,19 @@ export function setTheme(theme, isChoice = true) {
   if (isChoice) keep("theme", theme);
   document.documentElement.dataset.theme = theme;
   ui.set(look());
+}
+
+/** Write times in another zone: "utc", "tehran" or "browser". */
+export function setZone(zone) {
+  choices.zone = zone;
+  keep("zone", zone);
+  ui.set(look());
+}
+
+/** Return what names the zone of times. */
+export function zoneText({ t, f }) {
+  const name = f.zone === "UTC" ? "UTC" : f.zone === "Asia/Tehran" ? t("zone_tehran") : f.zone.split("/").at(-1).replaceAll("_", " ");
+  return t("zone", { name });
 }
 
 /** Follow the system's colours until somebody chooses. */

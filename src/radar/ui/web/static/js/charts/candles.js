@@ -3,9 +3,12 @@
 import {
   CandlestickSeries, HistogramSeries, LineSeries, PriceScaleMode, TickMarkType, createChartEx, defaultHorzScaleBehavior,
 } from "../../vendor/lightweight-charts/lightweight-charts.js";
-import { TEHRAN_OFFSET_S } from "../format.js";
+import { aheadOfUtc_s } from "../zones.js";
 import { FONT, colours, faded } from "./colours.js";
 import { GapBands } from "./gaps.js";
+import { Compared } from "./compared.js";
+import { ProfileBars } from "./profile.js";
+import { Studies } from "./studies.js";
 import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
 
 const MOST_TIMES = 30000;
@@ -40,7 +43,7 @@ export class CandleChart {
   /**
    * @param {HTMLElement} place  where to draw
    * @param {object} look        {f, decimals}: the formatter and decimals of a price
-   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool),
+   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool), looked(): something else is seen,
    *   pick(time_s): the beginning of the interval that was clicked}
    */
   constructor(place, look, on) {
@@ -49,8 +52,9 @@ export class CandleChart {
     this.candles = [];
     this.times = []; // of all bars: the candles, and the intervals between them that have none
     this.asked_s = null;
-    // The library thinks in UTC: local time is shifted into it.
-    this.shift_s = look.f.lang === "fa" ? TEHRAN_OFFSET_S : 0;
+    // The library thinks in UTC: local time is shifted into it. Times must never repeat, so the shift is the same before
+    // and after a change to summer time: then only the places of marks are an hour off, not what they say.
+    this.shift_s = aheadOfUtc_s(look.f.zone, Date.now() / 1000);
     const parts = (time_s) => this.f.parts(time_s - this.shift_s);
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
     this.bars = this.chart.addSeries(CandlestickSeries, {});
@@ -64,6 +68,10 @@ export class CandleChart {
     this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
     this.bands = new GapBands((time_s) => placeOf(this.times, this.interval_s, time_s));
     this.bars.attachPrimitive(this.bands);
+    this.profile = new ProfileBars();
+    this.bars.attachPrimitive(this.profile);
+    this.compared = new Compared(this.chart, this.shift_s);
+    this.studies = new Studies(this.chart, this.shift_s, this.f);
     this.style(look);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.look(range));
     this.chart.subscribeCrosshairMove((event) => {
@@ -82,7 +90,7 @@ export class CandleChart {
     const f = this.f;
     const time = (shifted) => shifted - this.shift_s;
     return {
-      layout: { background: { color: c.surface }, textColor: c.muted, fontFamily: FONT, fontSize: 12, attributionLogo: false },
+      layout: { panes: { separatorColor: c.line, separatorHoverColor: c.soft, enableResize: true }, background: { color: c.surface }, textColor: c.muted, fontFamily: FONT, fontSize: 12, attributionLogo: false },
       // A finger that moves up or down scrolls the page.
       handleScroll: { vertTouchDrag: false },
       grid: { vertLines: { color: c.soft }, horzLines: { color: c.soft } },
@@ -97,7 +105,7 @@ export class CandleChart {
       },
       localization: {
         timeFormatter: (at) => f.isolated(this.timeText(time(at))),
-        priceFormatter: (price) => f.price(price, this.decimals),
+        percentageFormatter: (percent) => f.percent(percent / 100),
       },
       crosshair: { mode: 0, vertLine: { color: c.faint, labelBackgroundColor: c.muted }, horzLine: { color: c.faint, labelBackgroundColor: c.muted } },
     };
@@ -131,11 +139,10 @@ export class CandleChart {
     this.decimals = look.decimals;
     const c = colours();
     this.chart.applyOptions(this.options());
-    this.bars.applyOptions({
-      upColor: c.up, downColor: c.down, wickUpColor: c.up, wickDownColor: c.down, borderVisible: false,
-      priceFormat: { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) },
-    });
-    this.line.applyOptions({ color: c.accent });
+    // Of each series: panes have other formats.
+    const priceFormat = { type: "custom", minMove: 10 ** -this.decimals, formatter: (price) => this.f.price(price, this.decimals) };
+    this.bars.applyOptions({ upColor: c.up, downColor: c.down, wickUpColor: c.up, wickDownColor: c.down, borderVisible: false, priceFormat });
+    this.line.applyOptions({ color: c.accent, priceFormat });
     this.vwaps.applyOptions({ color: c.warn });
     this.colours = [faded(c.up, 0.4), faded(c.down, 0.4)];
     if (this.styled) this.lookLike(this.styled);
@@ -299,8 +306,17 @@ export class CandleChart {
     return time_s > this.candles[0].time && time_s < this.candles.at(-1).time && this.indexOf(time_s) < 0;
   }
 
+  /** Return the times that are seen, {from_s, to_s}; null: there are none. */
+  seen() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || this.times.length === 0) return null;
+    const within = (bar) => this.times[Math.min(Math.max(bar, 0), this.times.length - 1)];
+    return { from_s: within(Math.ceil(range.from)), to_s: within(Math.floor(range.to)) + this.interval_s };
+  }
+
   look(range) {
     if (!range || this.candles.length === 0) return;
+    this.on.looked();
     this.on.away(range.to < this.times.length - 2);
     const first_s = this.candles[0].time;
     if (range.from < OLDER_WHEN_LEFT && this.asked_s !== first_s && this.times.length < MOST_TIMES) {

@@ -4,21 +4,28 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../
 import { get } from "../api.js";
 import { Cell, useCell } from "../cells.js";
 import { CandleChart } from "../charts/candles.js";
-import { ui } from "../prefs.js";
+import { busiest } from "../charts/profile.js";
+import { ui, zoneText } from "../prefs.js";
 import { INTERVALS_S } from "../route.js";
 import { Choice, Empty, Failed, Loading, Num } from "../widgets.js";
 import { agreedCandle } from "./agreement.js";
+import { StudyTools, keptStudies, useStudies } from "./studies.js";
+import { PANES, written } from "./study_rows.js";
+import { CompareField, ComparedClose, useCompared } from "./compare.js";
 import { gapText } from "./tape.js";
-import { ChartTools, SCALES, STYLES, SWITCH, chosen } from "./tools.js";
+import { ChartTools, SCALES, STYLES, SWITCH, chosen as chosenLook } from "./tools.js";
 
 const CANDLES = 500;
+const DAY_S = 86400;
+const SETTLE_MS = 200;
 const LISTED = 100; // candles in the table
 const NAMES = new Map([[1, "1s"], [5, "5s"], [15, "15s"], [60, "1m"], [300, "5m"], [900, "15m"], [1800, "30m"], [3600, "1h"], [14400, "4h"], [86400, "1d"], [604800, "1w"]]);
 const NAMES_FA = new Map([[1, "۱ ثانیه"], [5, "۵ ثانیه"], [15, "۱۵ ثانیه"], [60, "۱ دقیقه"], [300, "۵ دقیقه"], [900, "۱۵ دقیقه"], [1800, "۳۰ دقیقه"], [3600, "۱ ساعت"], [14400, "۴ ساعت"], [86400, "روز"], [604800, "هفته"]]);
 
-function Legend({ hovered, interval_s, model }) {
+function Legend({ hovered, interval_s, model, studied, chosen, compared }) {
   const look = useCell(ui);
-  const { t, f } = look;
+  const { t } = look;
+  const f = interval_s >= DAY_S ? look.f.days : look.f;
   const decimals = useCell(model.decimals);
   const { candle, time_s } = useCell(hovered);
   const gaps = useCell(model.recorded)?.gaps ?? [];
@@ -26,28 +33,34 @@ function Legend({ hovered, interval_s, model }) {
   if (shown_s === null) return null;
   const trend = candle && candle.close >= candle.open ? "up" : "down";
   const part = (key, value) => html`<span>${t(key)} <${Num} class=${trend}>${value}<//></span>`;
-  const time = interval_s >= 86400 ? f.date(shown_s) : interval_s < 60 ? f.dateTime(shown_s) : f.dateMinute(shown_s);
+  const time = interval_s >= DAY_S ? f.date(shown_s) : interval_s < 60 ? f.dateTime(shown_s) : f.dateMinute(shown_s);
   const missed = gaps.filter((gap) => gap.dataset === "trades" && gap.began_at_s < shown_s + interval_s && gap.ended_at_s > shown_s).slice(0, 2);
   return html`<div class="legend">
     <bdi class="muted">${time}</bdi>
     ${candle && html`${part("open", f.price(candle.open, decimals))}${part("high", f.price(candle.high, decimals))}
     ${part("low", f.price(candle.low, decimals))}${part("close_price", f.price(candle.close, decimals))}
     ${part("volume", f.amount(candle.volume))}`}
+    ${written(studied.rows.get(shown_s), chosen.studies, chosen.periods, decimals, { t, f }).map(([key, name, text]) => html`<span key=${key} data-study=${key}>${name} <${Num}>${text}<//></span>`)}
+    <${ComparedClose} compared=${compared} time_s=${shown_s} />
     ${missed.map((gap) => html`<span key=${gap.began_at_s} class="missed">${t("not_recorded")} ${gapText(gap, look)}</span>`)}
   </div>`;
 }
 
 /** The chart's values for keyboards and screen readers. */
-function Values({ candles, interval_s, model }) {
-  const { t, f } = useCell(ui);
+function Values({ candles, interval_s, model, studied, chosen }) {
+  const look = useCell(ui);
+  const { t } = look;
+  const f = interval_s >= DAY_S ? look.f.days : look.f;
   const decimals = useCell(model.decimals);
-  const time = (s) => (interval_s >= 86400 ? f.date(s) : interval_s < 60 ? f.dateTime(s) : f.dateMinute(s));
+  const figures = (s) => written(studied.rows.get(s), chosen.studies, chosen.periods, decimals, { t, f });
+  const time = (s) => (interval_s >= DAY_S ? f.date(s) : interval_s < 60 ? f.dateTime(s) : f.dateMinute(s));
   return html`<div class="values scroll" tabindex="0" role="region" aria-label=${t("values")}><table class="list">
-    <thead><tr><th scope="col">${t("time")}</th>${["open", "high", "low", "close_price", "volume"].map((key) => html`<th key=${key} scope="col" class="n">${t(`${key}_long`)}</th>`)}</tr></thead>
+    <thead><tr><th scope="col">${t("time", { zone: zoneText({ t, f }) })}</th>${["open", "high", "low", "close_price", "volume"].map((key) => html`<th key=${key} scope="col" class="n">${t(`${key}_long`)}</th>`)}${figures(null).map(([key, name]) => html`<th key=${key} scope="col" class="n">${name}</th>`)}</tr></thead>
     <tbody>${candles.slice(-LISTED).reverse().map((each) => html`<tr key=${each.time}>
       <th scope="row"><bdi>${time(each.time)}</bdi></th>
       ${[each.open, each.high, each.low, each.close].map((price, n) => html`<td key=${n} class="n"><${Num}>${f.price(price, decimals)}<//></td>`)}
       <td class="n"><${Num}>${f.amount(each.volume)}<//></td>
+      ${figures(each.time).map(([key, , text]) => html`<td key=${key} class="n"><${Num}>${text}<//></td>`)}
     </tr>`)}</tbody>
   </table></div>`;
 }
@@ -59,7 +72,8 @@ function Values({ candles, interval_s, model }) {
  * feed.first_s: the beginning of the oldest candle.
  */
 export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, onPick, onRange }) {
-  const { t, f, lang, theme } = useCell(ui);
+  const { t, f: formats, lang, theme } = useCell(ui);
+  const f = interval_s >= DAY_S ? formats.days : formats;
   const decimals = useCell(model.decimals);
   const recorded = useCell(model.recorded);
   const place = useRef(null);
@@ -69,16 +83,21 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   const [away, setAway] = useState(false);
   const [round, setRound] = useState(0);
   const [listed, setListed] = useState(null);
-  const [look, setLook] = useState(() => ({ style: chosen("chart.style", STYLES), scale: chosen("chart.scale", SCALES), vwap: chosen("chart.vwap", SWITCH) }));
+  const [look, setLook] = useState(() => ({ style: chosenLook("chart.style", STYLES), scale: chosenLook("chart.scale", SCALES), vwap: chosenLook("chart.vwap", SWITCH) }));
+  const [chosen, setChosen] = useState(keptStudies);
+  const [extent, setExtent] = useState(0);
+  const [seen, setSeen] = useState(0);
+  const [other, setOther] = useState("");
   const card = useRef(null);
   const pick = useRef(onPick);
   pick.current = onPick;
 
-  // The calendar belongs to the axis, so another language is another chart.
+  // The calendar and the zone belong to the axis, so another language or zone is another chart.
   useLayoutEffect(() => {
     let pointed = false;
+    let settling = 0;
     let aborter = new AbortController();
-    const asked = (more) => ({ symbol, interval_s, time_zone: f.zone, count: CANDLES, ...more });
+    const asked = (more) => ({ symbol, interval_s, time_zone: f.days.zone, count: CANDLES, ...more });
     const last = () => ({ candle: made.candles.at(-1) ?? null, time_s: null });
     const made = new CandleChart(place.current, { f, decimals: model.decimals.value }, {
       older: (before_s) => {
@@ -86,6 +105,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
         get("candles", asked({ before_s }), signal).then(({ candles }) => {
           made.prepend(candles);
           feed.first_s = made.candles[0]?.time ?? null;
+          setExtent((n) => n + 1);
           onRange();
         }, () => {
           if (!signal.aborted) setTimeout(() => (made.asked_s = null), 3000);
@@ -96,6 +116,10 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
         hovered.set(pointed ? { candle, time_s } : last());
       },
       away: setAway,
+      looked: () => {
+        clearTimeout(settling);
+        settling = setTimeout(() => setSeen((n) => n + 1), SETTLE_MS);
+      },
       pick: (time_s) => pick.current(time_s + interval_s),
     });
     chart.current = made;
@@ -110,6 +134,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
         feed.agree();
         if (!pointed) hovered.set(last());
         setState({ loading: false, error: null, count: candles.length });
+        setExtent((n) => n + 1);
         onRange();
       }, (error) => {
         if (!signal.aborted) setState({ loading: false, error, count: 0 });
@@ -132,45 +157,62 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
     feed.reload = load;
     return () => {
       aborter.abort();
+      clearTimeout(settling);
       feed.candles = feed.reload = null;
       feed.agree = () => {};
       chart.current = null;
       hovered.set({ candle: null, time_s: null });
       made.end();
     };
-  }, [symbol, interval_s, lang]);
+  }, [symbol, interval_s, f]);
 
   useEffect(() => {
     feed.reload?.(at_s);
-  }, [symbol, interval_s, lang, at_s, round]);
+  }, [symbol, interval_s, f, at_s, round]);
 
   useEffect(() => chart.current?.style({ f, decimals }), [theme, decimals]);
 
-  useEffect(() => chart.current?.lookLike(look), [look, symbol, interval_s, lang]);
+  useEffect(() => chart.current?.lookLike(other ? { ...look, scale: "percent" } : look), [look, other, symbol, interval_s, f]);
 
   useEffect(() => {
     const gaps = (recorded?.gaps ?? []).filter((gap) => gap.dataset === "trades");
     chart.current?.showGaps(gaps.map((gap) => ({ ...gap, label: f.isolated(t(`cause_${gap.cause}`)) })));
-  }, [recorded, lang, symbol, interval_s, state.count]);
+  }, [recorded, f, symbol, interval_s, state.count]);
+
+  const studied = useStudies({ symbol, interval_s, at_s, f, theme, chart, chosen, extent, seen, model, feed });
+  // In the past, no later records.
+  const seenUntilNow = () => {
+    const range = chart.current?.seen();
+    const to_s = range && Math.min(range.to_s, at_s === null ? Infinity : model.now());
+    return range && to_s > range.from_s ? { from_s: range.from_s, to_s } : null;
+  };
+  const compared = useCompared({ symbol, other, interval_s, at_s, f, theme, chart, extent, model });
+  const most = busiest(studied.profile);
+
+  const failure = studied.error ?? compared.error;
 
   const names = lang === "fa" ? NAMES_FA : NAMES;
   return html`<section class="card chart" ref=${card} aria-label=${t("candles")}>
     <header>
       <${Choice} label=${t("interval")} value=${interval_s} onChange=${setInterval_s}
         options=${INTERVALS_S.map((s) => [s, names.get(s)])} />
+      <${StudyTools} chosen=${chosen} setChosen=${setChosen} />
+      <${CompareField} symbol=${symbol} other=${other} setOther=${setOther} />
       <button class="plain" aria-pressed=${listed ? "true" : "false"} onClick=${() => setListed((now) => (now ? null : chart.current?.candles.slice() ?? []))}>${t("values")}</button>
-      <${ChartTools} symbol=${symbol} interval_s=${interval_s} live=${at_s === null} look=${look} setLook=${setLook} chart=${chart} card=${card} />
+      <${ChartTools} symbol=${symbol} interval_s=${interval_s} zone=${f.zone} seen=${seenUntilNow} live=${at_s === null} look=${other ? { ...look, scale: "percent" } : look} setLook=${setLook} chart=${chart} card=${card} />
     </header>
-    <div class="chart-place" dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
+    <div class="chart-place" data-panes=${PANES.filter((each) => chosen.studies.includes(each)).length} dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
       <div ref=${place} class="fill" />
-      <div dir=${lang === "fa" ? "rtl" : "ltr"}><${Legend} hovered=${hovered} interval_s=${interval_s} model=${model} /></div>
+      <div dir=${lang === "fa" ? "rtl" : "ltr"}><${Legend} hovered=${hovered} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} compared=${compared} /></div>
       ${state.loading && state.count === 0 && html`<div class="cover"><${Loading} /></div>`}
       ${state.error && html`<div class="cover"><${Failed} error=${state.error} onRetry=${() => setRound((n) => n + 1)} /></div>`}
       ${!state.loading && !state.error && state.count === 0 && html`<div class="cover"><${Empty} title=${t("no_candles")} /></div>`}
       ${away && state.count > 0 && html`<button class="button newest" onClick=${() => chart.current?.toNewest()} aria-label=${t("to_now")} title=${t("to_now")}>»</button>`}
     </div>
+    ${failure && html`<p class="note chart-foot" role="alert">${t("studies_failed")} ${failure.message}</p>`}
     <footer class="chart-foot note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}</span>
-      <span class="end">${t("zone")} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>
-    ${listed && html`<${Values} candles=${listed} interval_s=${interval_s} model=${model} />`}
+      ${most && html`<span class="busiest">${t("busiest", { from: f.price(most[0], decimals), to: f.price(most[1], decimals) })}</span>`}
+      <span class="end">${zoneText({ t, f })} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>
+    ${listed && html`<${Values} candles=${listed} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} />`}
   </section>`;
 }

@@ -8,6 +8,7 @@ import { assetName } from "../i18n.js";
 import { favourites, toggleFavourite, ui } from "../prefs.js";
 import { address } from "../route.js";
 import { Change, Icon, Num } from "../widgets.js";
+import { AlertKey } from "./alerts.js";
 import { bookAt } from "./ladder.js";
 
 const DAY_S = 86400;
@@ -71,6 +72,7 @@ export function Head({ symbol, model }) {
       <span class="muted"><bdi>${visible(symbol)}</bdi></span>
     </div>
     <button class="plain icon star" aria-pressed=${stars.has(symbol) ? "true" : "false"} aria-label="${t("favourite")}: ${symbol}" onClick=${() => toggleFavourite(symbol)}><${Icon} name="star" /></button>
+    ${!past && html`<${AlertKey} model=${model} />`}
     <div class="market-price">
       <${Num} key=${last.current.beat} class="big flash ${last.current.flash}">${f.price(price, decimals)}<//>
       <span class="unit">${market ? f.quoteName(market.quote) : ""}</span>

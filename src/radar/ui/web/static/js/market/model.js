@@ -17,6 +17,7 @@ export class MarketModel {
     this.trades = new Cell(null);
     this.decimals = new Cell(0);
     this.recorded = new Cell(null); // its gaps, its coverage of the day, since when
+    this.large_amount = new Cell(null); // from which on a trade is large; null: not known
     this.at_s = new Cell(null); // the moment that is seen; null: now
   }
 

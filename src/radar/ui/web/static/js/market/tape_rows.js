@@ -23,3 +23,8 @@ export function tapeRows(trades, gaps, at_s) {
   if (trades.length === 0) rows.push(...left.map((gap) => ({ trade: null, gap })));
   return rows;
 }
+
+/** Tell whether a trade is large: its amount reaches `large`; null: nobody knows. */
+export function isLarge(trade, large) {
+  return large !== null && Number(trade.amount) >= large;
+}

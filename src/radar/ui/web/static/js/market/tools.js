@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../../vendor/htm-preact/htm-preact.js
 import { useCell } from "../cells.js";
 import { second, serverNow } from "../clock.js";
 import { keep, kept, ui } from "../prefs.js";
-import { Choice, Icon } from "../widgets.js";
+import { Choice, Icon, Modal } from "../widgets.js";
 import { csvOf } from "./csv.js";
 
 export const STYLES = ["candles", "line"];
@@ -36,15 +36,32 @@ function Countdown({ interval_s }) {
   return html`<span class="muted countdown" title=${t("countdown")}><bdi>${f.digits((interval_s > 3600 ? text : text.slice(1)).join(":"))}</bdi></span>`;
 }
 
+const DATASETS = ["candles", "trades", "books"];
+
+/** Files of the time that is seen, which the server writes. */
+function Files({ symbol, interval_s, zone, seen, onClose }) {
+  const { t, f } = useCell(ui);
+  const link = (dataset) => {
+    const query = new URLSearchParams({ symbol, dataset, interval_s, time_zone: zone, ...seen });
+    return `api/parquet?${query}`;
+  };
+  return html`<${Modal} title=${t("save_parquet")} onClose=${onClose}>
+    <p><bdi>${f.dateTime(seen.from_s)}</bdi> – <bdi>${f.dateTime(seen.to_s)}</bdi></p>
+    <ul class="files">${DATASETS.map((each) => html`<li key=${each}><a class="button" download href=${link(each)}>${t(`file_${each}`)}</a></li>`)}</ul>
+    <p class="note">${t("files_bound")}</p>
+  <//>`;
+}
+
 /**
  * The row of tools.
  *
- * `look` is {style, scale}, `setLook` changes it; `chart` is a ref of the chart, `card` one of the
+ * `seen()` returns the times that are seen; `zone` has the days of candles. `look` is {style, scale}, `setLook` changes it; `chart` is a ref of the chart, `card` one of the
  * element that is shown on the whole screen.
  */
-export function ChartTools({ symbol, interval_s, live, look, setLook, chart, card }) {
+export function ChartTools({ symbol, interval_s, zone, seen, live, look, setLook, chart, card }) {
   const { t } = useCell(ui);
   const [copied, setCopied] = useState(false);
+  const [files, setFiles] = useState(null);
   useEffect(() => {
     if (!copied) return undefined;
     const timer = setTimeout(() => setCopied(false), DONE_MS);
@@ -52,7 +69,7 @@ export function ChartTools({ symbol, interval_s, live, look, setLook, chart, car
   }, [copied]);
   const take = (name) => (value) => {
     keep(`chart.${name}`, value);
-    setLook({ ...look, [name]: value });
+    setLook((now) => ({ ...now, [name]: value }));
   };
   const file = (kind) => `${symbol.replace(/[^A-Za-z0-9]+/g, "-")}-${interval_s}s.${kind}`;
   const asCsv = () => save(new Blob([csvOf(chart.current?.candles ?? [])], { type: "text/csv" }), file("csv"));
@@ -66,9 +83,11 @@ export function ChartTools({ symbol, interval_s, live, look, setLook, chart, car
       <button class="plain switch" aria-pressed=${look.vwap === "on" ? "true" : "false"} title=${t("vwap_help")} onClick=${() => take("vwap")(look.vwap === "on" ? "off" : "on")}>VWAP</button>
       <button class="plain" onClick=${copy}>${t(copied ? "copied" : "copy_link")}</button>
       <button class="plain" onClick=${asCsv} title=${t("save_csv")}>CSV</button>
+      <button class="plain" onClick=${() => setFiles(seen())} title=${t("save_parquet")}>Parquet</button>
       <button class="plain" onClick=${asPng} title=${t("save_png")}>PNG</button>
       <button class="plain icon" onClick=${whole} aria-label=${t("full_screen")} title=${t("full_screen")}><${Icon} name="full" /></button>
     </span>
     ${live && interval_s < SHORT_S && html`<${Countdown} interval_s=${interval_s} />`}
+    ${files && html`<${Files} symbol=${symbol} interval_s=${interval_s} zone=${zone} seen=${files} onClose=${() => setFiles(null)} />`}
   </div>`;
 }

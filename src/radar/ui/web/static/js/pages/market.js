@@ -23,6 +23,7 @@ const NARROW_LEVELS = 8;
 const LEVEL_PX = 48; // of one level on both sides
 const AROUND_LEVELS_PX = 360;
 const RECORDED_EVERY_MS = 15000;
+const SIZES_EVERY_MS = 60000;
 const NOTE_EVERY_S = 1; // of the viewer: the address follows what plays
 
 const TIME = {
@@ -67,6 +68,21 @@ function useRecorded(symbol, at_s, model, feed) {
   return ask;
 }
 
+/** Ask which trades are large, at once and now and then. */
+function useLargeAmount(symbol, at_s, model) {
+  useEffect(() => {
+    const aborter = new AbortController();
+    const ask = () => get("trade-sizes", { symbol, at_s }, aborter.signal).then((found) => model.large_amount.set(found.large_amount), () => {});
+    ask();
+    const timer = setInterval(() => at_s === null && !document.hidden && ask(), SIZES_EVERY_MS);
+    return () => {
+      aborter.abort();
+      clearInterval(timer);
+      model.large_amount.set(null);
+    };
+  }, [symbol, at_s]);
+}
+
 /** Playing through the recording; returns {play, on} for the bar. */
 function usePlayback({ symbol, interval_s, at_s, place, model, feed }) {
   const { f } = useCell(ui);
@@ -74,7 +90,7 @@ function usePlayback({ symbol, interval_s, at_s, place, model, feed }) {
   const playback = useMemo(() => {
     let noted_ms = 0;
     const made = new Playback({
-      load: (from_s, step_ms, steps) => get("stretch", { symbol, interval_s, time_zone: f.zone, from_s, step_ms, steps }).then((stretch) => {
+      load: (from_s, step_ms, steps) => get("stretch", { symbol, interval_s, time_zone: f.days.zone, from_s, step_ms, steps }).then((stretch) => {
         setPlay((now) => (now.error ? { ...now, error: null } : now));
         return stretch;
       }),
@@ -151,6 +167,7 @@ export function MarketPage({ symbol, route }) {
   const levels = narrow ? NARROW_LEVELS : Math.min(MOST_LEVELS, Math.max(9, fitting));
   const place = (moment_s, interval = interval_s) => ({ page: "market", symbol, interval_s: interval, at_s: moment_s });
   const askRecorded = useRecorded(symbol, at_s, model, feed);
+  useLargeAmount(symbol, at_s, model);
   const { play, on } = usePlayback({ symbol, interval_s, at_s, place, model, feed });
 
   const choose = (next) => {
@@ -202,7 +219,7 @@ export function MarketPage({ symbol, route }) {
 
   useEffect(() => {
     if (error || at_s !== null) return undefined;
-    return follow({ page: "market", symbol, interval_s, time_zone: f.zone }, {
+    return follow({ page: "market", symbol, interval_s, time_zone: f.days.zone }, {
       market: (row) => row && model.takeMarket(row),
       book: (book) => model.takeBook(book),
       trades: ({ trades }) => takeTrades(trades),

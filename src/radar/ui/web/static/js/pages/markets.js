@@ -10,13 +10,14 @@ import { onKey } from "../keys.js";
 import { follow } from "../live.js";
 import { note } from "../navigation.js";
 import { favourites, keep, kept, toggleFavourite, ui } from "../prefs.js";
-import { Change, Choice, Empty, Failed, Icon, Loading, Num, Still, useNarrow, useRowsInView } from "../widgets.js";
+import { Change, Choice, Empty, Failed, Icon, Loading, Num, Still, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
 const ROW_PX = 46;
 const NARROW_ROW_PX = 64;
 const NARROW = 760;
 const REORDER_S = 10; // rows keep their places that long, so that nobody clicks on a moving one
 const OLD_S = 300;
+const YOUNGER_EVERY_MS = 15000;
 const FILTERS = ["all", "stars"]; // besides them, the quotes
 const STEPS = new Map([["ArrowDown", 1], ["j", 1], ["ArrowUp", -1], ["k", -1]]);
 
@@ -90,10 +91,10 @@ function Age({ at_s }) {
   return html`<span class="age ${age_s > OLD_S ? "old" : ""}"><i class="dot" />${f.ago(age_s)}</span>`;
 }
 
-function Row({ cell, index, symbol, active, star, look }) {
+function Row({ cell, index, symbol, active, star, look, since_s }) {
   const entry = useCell(cell);
   const { row } = entry;
-  return html`<${Still} of=${[entry, index, active, star, look]} draw=${() => {
+  return html`<${Still} of=${[entry, index, active, star, look, since_s]} draw=${() => {
     const { f, t, lang } = look;
     const at = place(row);
     const named = assetName(row.base, lang);
@@ -105,7 +106,7 @@ function Row({ cell, index, symbol, active, star, look }) {
         <b><bdi>${name}</bdi><span class="quote"> / ${f.quoteName(row.quote)}</span></b>${small && html`<small><bdi>${small}</bdi></small>`}${row.market !== row.symbol && html` <small class="muted"><bdi>${row.source}</bdi></small>`}</a></th>
       <td class="price"><${Num} key=${entry.beat} class="flash ${entry.flash}">${f.price(row.last_price, entry.decimals)}<//></td>
       <td class="moved"><${Change} value=${row.change_24h} f=${f} /></td>
-      <td class="volume"><bdi>${f.money(row.quote_volume_24h, row.quote)}</bdi></td>
+      <td class="volume"><bdi>${f.money(row.quote_volume_24h, row.quote)}</bdi> ${since_s !== undefined && html`<small class="since-mark" title=${t("since_only", { time: f.dateTime(since_s) })}>${t("since_time", { time: f.minute(since_s) })}</small>`}</td>
       <td class="range"><span class="range-bar" dir="ltr" title="${f.price(row.low_24h, entry.decimals)} – ${f.price(row.high_24h, entry.decimals)}">${at !== null && html`<i style=${{ left: `${at * 100}%` }} />`}</span></td>
       <td class="spread"><${Num}>${row.spread_bps === null ? "–" : f.percent(row.spread_bps / 10000)}<//></td>
       <td class="fresh"><${Age} at_s=${row.last_trade_at_s} /></td>
@@ -122,6 +123,8 @@ export function Markets({ route }) {
   const [error, setError] = useState(null);
   const [loaded, setLoaded] = useState(false);
   const [round, setRound] = useState(0);
+  const younger = useAnswer((signal) => get("younger-markets", {}, signal), [], YOUNGER_EVERY_MS).data?.since_s ?? {};
+  const sinceOf = ({ value: { row } }) => younger[`${row.source}:${row.symbol}`];
   const [search, setSearchText] = useState(route.search);
   useEffect(() => setSearchText(route.search), [route]);
   // The address holds the search, so that the browser's Back returns to it.
@@ -260,7 +263,7 @@ export function Markets({ route }) {
       <tbody ref=${list}>
         ${first > 0 && html`<tr class="spacer" key="above" aria-hidden="true"><td colspan="8" style=${{ height: `${first * height}px` }} /></tr>`}
         ${symbols.slice(first, end).map((symbol, n) => html`<${Row} key=${symbol} symbol=${symbol} index=${first + n} cell=${rows.bySymbol.get(symbol)}
-          active=${symbol === active} star=${stars.has(symbol)} look=${look} />`)}
+          active=${symbol === active} star=${stars.has(symbol)} look=${look} since_s=${sinceOf(rows.bySymbol.get(symbol))} />`)}
         ${end < symbols.length && html`<tr class="spacer" key="below" aria-hidden="true"><td colspan="8" style=${{ height: `${(symbols.length - end) * height}px` }} /></tr>`}
       </tbody>
     </table>

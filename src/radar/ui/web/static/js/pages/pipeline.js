@@ -7,7 +7,7 @@ import { SeriesChart } from "../charts/series.js";
 import { second, serverNow } from "../clock.js";
 import { NONE, visible } from "../format.js";
 import { follow, status } from "../live.js";
-import { ui } from "../prefs.js";
+import { ui, zoneText } from "../prefs.js";
 import { Choice, Failed, Icon, Later, Loading, Num, useTurn } from "../widgets.js";
 
 const MAIN_DATASETS = ["trades", "depth"];
@@ -198,7 +198,7 @@ class History {
 }
 
 function Series({ chart, cell, minutes, turn }) {
-  const { t, f, lang, theme } = useCell(ui);
+  const { t, f, theme } = useCell(ui);
   const place = useRef(null);
   const drawn = useRef({ data: [[]] });
   const values = useMemo(() => new Cell([]), []);
@@ -229,7 +229,7 @@ function Series({ chart, cell, minutes, turn }) {
       end();
       made.end();
     };
-  }, [lang, theme, minutes, isTurn]);
+  }, [f, theme, minutes, isTurn]);
 
   return html`<section class="card series" aria-label=${t(chart.key)}>
     <header><h3>${t(chart.key)}</h3></header>
@@ -357,7 +357,8 @@ function Troubles({ overview }) {
 }
 
 export function PipelinePage() {
-  const { t, f } = useCell(ui);
+  const look = useCell(ui);
+  const { t, f } = look;
   const cell = useMemo(() => new Cell(null), []);
   const history = useMemo(() => new Cell(new History()), []);
   const overview = useCell(cell);
@@ -399,7 +400,7 @@ export function PipelinePage() {
   return html`
     <h1 class="visually-hidden">${t("pipeline")}</h1>
     <${Flow} overview=${overview} />
-    <div class="section-head"><h2>${t("over_time")} <small class="note">${t("zone")}</small></h2>
+    <div class="section-head"><h2>${t("over_time")} <small class="note">${zoneText(look)}</small></h2>
       <${Choice} label=${t("over_time")} value=${minutes} onChange=${setMinutes} options=${MINUTES.map((n) => [n, t("minutes", { n: f.number(n) })])} /></div>
     <div class="three">${CHARTS.map((chart, n) => html`<${Series} key=${chart.key} turn=${n + 1} chart=${chart} cell=${history} minutes=${minutes} />`)}</div>
     <div class="two">

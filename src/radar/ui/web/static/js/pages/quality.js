@@ -6,7 +6,7 @@ import { useCell } from "../cells.js";
 import { second } from "../clock.js";
 import { letterName, visible } from "../format.js";
 import { follow } from "../live.js";
-import { keep, kept, ui } from "../prefs.js";
+import { keep, kept, ui, zoneText } from "../prefs.js";
 import { address } from "../route.js";
 import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
@@ -144,7 +144,8 @@ function named(markets, wanted) {
 }
 
 function Gaps({ answer, delivery, wanted }) {
-  const { t, f } = useCell(ui);
+  const look = useCell(ui);
+  const { t, f } = look;
   const [all, setAll] = useState(false);
   const { data, error, again } = answer;
   let content;
@@ -153,7 +154,7 @@ function Gaps({ answer, delivery, wanted }) {
   else {
     const shown = all ? data.gaps : data.gaps.slice(0, FIRST_GAPS);
     content = html`<div class="scroll" tabindex="0"><table class="list gaps">
-      <thead><tr><th scope="col">${t("from")}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("dataset")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
+      <thead><tr><th scope="col">${t("from", { zone: zoneText(look) })}</th><th scope="col">${t("to")}</th><th scope="col" class="n">${t("lasted")}</th><th scope="col">${t("dataset")}</th><th scope="col">${t("cause")}</th><th scope="col">${t("markets")}</th><th scope="col">${t("repaired")}</th></tr></thead>
       <tbody>${shown.map((gap, n) => html`<tr key=${n}>
         <th scope="row"><bdi>${f.dateTime(gap.began_at_s)}</bdi></th>
         <td><bdi>${f.clock(gap.ended_at_s)}</bdi></td>
