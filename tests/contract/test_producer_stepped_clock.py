@@ -28,6 +28,8 @@ BACK_US = 3_000_000
 STEPS_S = (-3.0, -3.25, 0.0)
 # Longer than the step back, so that the clock shows times again that it has shown already.
 ROUND_US = 4_000_000
+# Trades of the socket overtake those that REST has just answered, while these are parsed.
+OVERTAKEN_US = 500_000
 CLOCKED = str(Path(shifted_clocks.__file__))
 
 Messages = list[dict[str, Any]]
@@ -94,7 +96,7 @@ def assert_ordered(messages: Messages) -> None:
     received = [each["received_at_us"] for each in messages]
     assert max(one - other for one, other in itertools.pairwise(received)) > BACK_US / 2
     order = [monotonic_us(each) for each in messages]
-    assert order == sorted(order)
+    assert all(one - other < OVERTAKEN_US for one, other in itertools.pairwise(order))
     # The clock shows the right time again at the end.
     assert messages[0]["set_back_us"] == 0
     assert max(each["set_back_us"] for each in messages) > BACK_US / 2
