@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from radar.store.client import Store
-from radar.ui.web import markets, quality
+from radar.ui.web import markets, moments, quality
 from radar.ui.web.markets import Grid, MarketTicker
 from radar.ui.web.page_subjects import TAPE
 
@@ -21,7 +21,13 @@ def _candles(market: MarketTicker, interval_s: int, days_back: float = 0) -> Que
     )
 
 
+def _moment(market: MarketTicker, days_back: float) -> Question:
+    return lambda store: moments.moment(store, market, time.time() - days_back * 86400, TAPE)
+
+
 QUESTIONS: dict[str, Question] = {
+    "page: the busiest market at a moment, three days ago": _moment(_BUSIEST, 3),
+    "page: a market at a moment, three weeks ago": _moment(_SOME, 21),
     "page: list of markets": markets.markets,
     "page: the busiest market of the list": lambda store: markets.market_row(store, _BUSIEST),
     **{
