@@ -25,7 +25,6 @@ from radar_simulator.server import Simulator, serving
 
 RECENT_TRADES = 1_000
 LEDGER_TRADES = 10_000
-DRAIN_S = 10.0
 REPORT_S = 0.5
 
 
