@@ -1,4 +1,4 @@
-"""The grammar of times and periods that every command shares: pure.
+"""The grammar of times, periods and time zones that every command shares: pure.
 
 A time is one of these, in UTC unless it names a zone:
 
@@ -9,13 +9,17 @@ A time is one of these, in UTC unless it names a zone:
     now                             this moment
 """
 
+import difflib
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
 
 from radar.errors import ConfigurationError, InvalidPeriod
 
 EXAMPLES = "2026-07-01, 2026-07-01T12:30, 7d, 6h, 90m"
+ZONE_EXAMPLES = ("Asia/Tehran", "Europe/Berlin")
+SHOWN_ZONES = 3
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"-?(\d{1,6})([smhdw])")
@@ -100,6 +104,21 @@ def parse_length_s(option: str, text: str) -> int:
     if found is None or not int(found[1]):
         raise ConfigurationError(f"{option} is {text!r} (allowed: 30s, 1m, 4h, 1d)")
     return int(found[1]) * int(timedelta(**{_UNITS[found[2]]: 1}).total_seconds())
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """Return the time zone of a name, such as Asia/Tehran.
+
+    Raises:
+        ConfigurationError: There is none of that name; the message names similar ones.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        known = difflib.get_close_matches(name, sorted(available_timezones()), n=SHOWN_ZONES)
+        raise ConfigurationError(
+            f"unknown time zone {name!r}: use {' or '.join(known or ZONE_EXAMPLES)}"
+        ) from error
 
 
 def looks_like_time(text: str) -> bool:

@@ -7,10 +7,9 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TypeAlias
-from zoneinfo import ZoneInfo, available_timezones
 
 from radar.errors import ConfigurationError, InvalidRequest
-from radar.periods import EXAMPLES, parse_length_s, parse_time
+from radar.periods import EXAMPLES, parse_length_s, parse_time, parse_zone
 
 Moment: TypeAlias = datetime | date | timedelta | str
 """A time with its zone; a day, which begins at midnight UTC; an age, as `timedelta(days=7)`; or
@@ -119,12 +118,9 @@ def zone_of(name: object) -> str:
         InvalidRequest: There is none of that name; the message names similar ones.
     """
     try:
-        return ZoneInfo(str(name)).key
-    except (KeyError, ValueError, OSError):
-        found = difflib.get_close_matches(str(name), sorted(available_timezones()), n=2)
-        raise InvalidRequest(
-            f"time_zone is {name!r}: use {' or '.join(found) or 'a name as Asia/Tehran'}"
-        ) from None
+        return parse_zone(str(name)).key
+    except ConfigurationError as error:
+        raise InvalidRequest(f"time_zone: {error}") from None
 
 
 def values_of(sql: str, parameters: Mapping[str, object], now: datetime) -> dict[str, str]:

@@ -5,7 +5,6 @@ have come. Its time of modification is the database's clock a moment before the 
 files lies a manifest with their facts (`radar.reading.manifest`).
 """
 
-import difflib
 import fcntl
 import json
 import os
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from radar.datasets import DATASETS, Dataset, exported
 from radar.errors import ConfigurationError, InvalidPeriod
+from radar.periods import parse_zone
 from radar.reading import manifest, recorded
 from radar.reading.formats import columns, tardis
 from radar.reading.formats.base import Day, Kind, file_name, replacing
@@ -30,8 +29,6 @@ from radar.store.queries import export as queries
 FORMATS = (*columns.FORMATS, "tardis", "hftbacktest", "nautilus")
 NAMES = (*(dataset.name for dataset in exported()), columns.CANDLES)
 UTC_NAME = "UTC"
-SHOWN_ZONES = 3
-ZONE_EXAMPLES = ("Asia/Tehran", "Europe/Berlin")
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
 # How often the manifest is written while an export runs.
@@ -153,13 +150,7 @@ def _check_candles(interval_s: int, time_zone: str) -> None:
         raise ConfigurationError(
             "--interval must divide a day: 1s, 10s, 1m, 5m, 15m, 30m, 1h, 4h, 1d, …"
         )
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        known = difflib.get_close_matches(time_zone, available_timezones(), n=SHOWN_ZONES)
-        raise ConfigurationError(
-            f"unknown time zone {time_zone!r}: use {' or '.join(known or ZONE_EXAMPLES)}"
-        ) from error
+    zone = parse_zone(time_zone)
     if interval_s == columns.DAY_S:
         return
     year = datetime.now(UTC).year
