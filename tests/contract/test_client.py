@@ -2,17 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
-from market_data import MONDAY, data_at_rest, insert_market
+from market_data import MONDAY
 from ports import free_port
 from radar.client import Radar, utc_text
 from radar.errors import (
@@ -22,25 +21,11 @@ from radar.errors import (
     StoreUnavailable,
     UnknownMarket,
 )
-from radar.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIRST = MONDAY - timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-def at_rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with data_at_rest(tmp_path_factory.mktemp("rest")) as settings:
-        yield settings
-
-
-@pytest.fixture(params=["running", "at rest"])
-def radar(request: pytest.FixtureRequest) -> Radar:
-    """Provide the client of a database that runs, and of data that nothing runs on."""
-    if request.param == "running":
-        insert_market(request.getfixturevalue("store"))
-        return Radar()
-    settings: Settings = request.getfixturevalue("at_rest")
-    return Radar(clickhouse_port=settings.clickhouse_port, radar_data_dir=settings.radar_data_dir)
 
 
 def test_trades_are_exact_and_in_utc(radar: Radar) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from pyarrow import parquet
 
-from market_data import MONDAY, data_at_rest, insert, insert_market, trade, us
+from market_data import MONDAY, insert, insert_market, trade, us
 from radar.client import Answer, Radar
 from radar.client.parameters import whole_intervals
 from radar.codec import message_format
@@ -23,28 +22,11 @@ from radar.datasets import BOOK_UPDATES, GAPS, TRADES, WATCHES
 from radar.errors import ConfigurationError, InvalidPeriod, InvalidRequest, RadarError
 from radar.producer.book_updates import BookChains
 from radar.records import BookUpdate, Gap, GapCause, SessionReport
-from radar.settings import Settings
 from radar.store.client import Store
 
 FIRST = MONDAY - timedelta(seconds=1)
 END = MONDAY + timedelta(minutes=5)
 MARKETS = ["wallex:USDTTMN", "BTC/TMN"]
-
-
-@pytest.fixture(scope="module")
-def at_rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with data_at_rest(tmp_path_factory.mktemp("rest")) as settings:
-        yield settings
-
-
-@pytest.fixture(params=["running", "at rest"])
-def radar(request: pytest.FixtureRequest) -> Radar:
-    """Provide the client of a database that runs, and of data that nothing runs on."""
-    if request.param == "running":
-        insert_market(request.getfixturevalue("store"))
-        return Radar()
-    settings: Settings = request.getfixturevalue("at_rest")
-    return Radar(clickhouse_port=settings.clickhouse_port, radar_data_dir=settings.radar_data_dir)
 
 
 @pytest.fixture
