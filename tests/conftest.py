@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--sources",
         choices=("all", "changed"),
         default="all",
-        help="changed: leave out tests marked `sources` whose sources equal the upstream branch",
+        help="changed: leave out tests marked `sources` whose sources equal the upstream branch,"
+        " and those marked `slow` unless their sources differ from it",
     )
 
 
@@ -50,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "group_protocols: runs with each group protocol that the broker offers",
         "kafka_decides: the broker decides the result, so it also runs with Apache Kafka",
         "own_database: needs a database that no other test has used",
-        "slow: takes minutes; make test leaves it out, ALL=1 and targets of their own do not",
+        "slow(path, ...): takes long; runs nightly, and when one of these files has changed",
         "sources(path, ...): depends on these files alone, see --sources=changed",
     ):
         config.addinivalue_line("markers", line)
@@ -85,6 +86,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if only_changed and (sources := item.get_closest_marker("sources")):
             tested = str(item.path.relative_to(changes.ROOT))
             runs = runs and changes.may_have_changed((tested, *sources.args))
+        if only_changed and (slow := item.get_closest_marker("slow")):
+            runs = runs and changes.has_changed(slow.args)
         (chosen if runs else left_out).append(item)
         marker = item.get_closest_marker("embedded_kafka")
         if apache and marker is not None:
