@@ -138,10 +138,21 @@ def clickhouse_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def apache_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run one node of Apache Kafka for the whole run; `broker` gives it clean to each test."""
-    with apache_kafka.running_broker(tmp_path_factory.mktemp("kafka")) as address:
-        yield address
+def apache_brokers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[apache_kafka.RestingBrokers]:
+    """Run nodes of Apache Kafka for the whole run, one of them for a test."""
+    brokers = apache_kafka.RestingBrokers(tmp_path_factory.mktemp("kafka"))
+    try:
+        yield brokers
+    finally:
+        brokers.stop()
+
+
+@pytest.fixture
+def apache_broker(apache_brokers: apache_kafka.RestingBrokers) -> str:
+    """Provide a node of Apache Kafka without topics and groups."""
+    return apache_brokers.take()
 
 
 @pytest.fixture(scope="session")
@@ -159,9 +170,7 @@ def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apache_k
 def broker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Provide a broker without topics and groups: the embedded one, or with --kafka=apache that."""
     if _apache(request.config):
-        address: str = request.getfixturevalue("apache_broker")
-        apache_kafka.clean(address)
-        yield address
+        yield request.getfixturevalue("apache_broker")
     else:
         yield from _embedded_broker(tmp_path)
 
