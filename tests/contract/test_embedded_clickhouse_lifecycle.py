@@ -159,6 +159,33 @@ def test_token_is_remembered_across_a_restart(tmp_path: Path) -> None:
         assert _ask(client, "SELECT count() FROM t") == "500"
 
 
+# It sends the signal at the latest moment at which uvicorn has no handler of its own.
+EARLY = """
+import os, signal, sys, uvicorn
+from chdb_server.__main__ import main
+
+run = uvicorn.Server.run
+
+def signalled(*arguments, **options):
+    os.kill(os.getpid(), int(sys.argv[1]))
+    run(*arguments, **options)
+
+uvicorn.Server.run = signalled
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_that_comes_before_the_first_request_ends_the_server(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", EARLY, str(int(number)), "--no-password", "--port", "0"]
+    ended = subprocess.run(
+        [*command, "--path", str(tmp_path)], timeout=WAIT_SECONDS, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable, match="no data folder"), open_directly(tmp_path / "no"):
         pass
