@@ -17,6 +17,9 @@ const SCALE_MODES = {
   linear: PriceScaleMode.Normal, logarithmic: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage,
 };
 const OLDER_WHEN_LEFT = 40; // bars that are left before the first one
+const RIGHT_BARS = 4; // room behind the newest candle
+const [FEWEST_BARS, MOST_BARS, BAR_PX] = [60, 180, 8];
+const [YOUNG_BARS, YOUNG_BAR_PX] = [30, 16]; // of a recording that does not fill the chart yet
 const WEIGHT = { day: 50, month: 60, year: 70 };
 
 /** A time axis whose months and years are those of the viewer's calendar. */
@@ -57,6 +60,8 @@ export class CandleChart {
     this.shift_s = aheadOfUtc_s(look.f.zone, Date.now() / 1000);
     const parts = (time_s) => this.f.parts(time_s - this.shift_s);
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
+    // Only here: with each of these options the library places the bars anew.
+    this.chart.timeScale().applyOptions({ rightOffset: RIGHT_BARS, minBarSpacing: 1.5 });
     this.bars = this.chart.addSeries(CandlestickSeries, {});
     this.line = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 2, lastValueVisible: false, priceLineVisible: false });
     this.vwaps = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 1, lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false });
@@ -65,7 +70,7 @@ export class CandleChart {
       lastValueVisible: false, priceLineVisible: false,
     });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
+    this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
     this.bands = new GapBands((time_s) => placeOf(this.times, this.interval_s, time_s));
     this.bars.attachPrimitive(this.bands);
     this.profile = new ProfileBars();
@@ -96,7 +101,7 @@ export class CandleChart {
       grid: { vertLines: { color: c.soft }, horzLines: { color: c.soft } },
       rightPriceScale: { borderColor: c.line, minimumWidth: 72 },
       timeScale: {
-        borderColor: c.line, timeVisible: true, secondsVisible: this.interval_s < MINUTE_S, rightOffset: 4, minBarSpacing: 1.5,
+        borderColor: c.line, timeVisible: true, secondsVisible: this.interval_s < MINUTE_S,
         tickMarkFormatter: (at, type) => {
           if (type === TickMarkType.Year) return f.year(time(at));
           if (type === TickMarkType.Month) return f.isolated(f.month(time(at)));
@@ -228,18 +233,23 @@ export class CandleChart {
     if (another) this.chart.applyOptions(this.options());
     this.draw();
     const count = this.times.length;
-    const newest = () => {
-      const width = this.chart.timeScale().width() || 800;
-      const bars = Math.min(Math.max(60, Math.round(width / 8)), 180);
-      return { from: count - bars, to: count + 4 };
-    };
-    let next = newest();
+    let next = this.newest();
     if (range && first_s !== undefined && count > 0) {
       const moved = placeOf(this.times, interval_s, first_s) + 0.5;
       const kept = { from: range.from + moved, to: range.to + moved };
       if (kept.to > 0 && kept.from < count) next = kept;
     }
     this.chart.timeScale().setVisibleLogicalRange(next);
+  }
+
+  /** The range of bars with the newest at the right; a young recording begins at the left and grows to the right. */
+  newest() {
+    const width = this.chart.timeScale().width() || 800;
+    const fitting = (bar_px, least) => Math.min(Math.max(least, Math.round(width / bar_px)), MOST_BARS);
+    const count = this.times.length;
+    const bars = fitting(BAR_PX, FEWEST_BARS);
+    if (count >= bars) return { from: count - bars, to: count + RIGHT_BARS };
+    return { from: -1, to: Math.max(count + RIGHT_BARS, fitting(YOUNG_BAR_PX, YOUNG_BARS)) };
   }
 
   /** Shade times: {began_at_s, ended_at_s, repaired, label}. */
@@ -294,10 +304,12 @@ export class CandleChart {
     }
     this.candles.push(candle);
     this.times.push(candle.time);
+    const isFirst = this.candles.length === 1;
     this.bars.update(this.bar(candle));
     this.line.update(this.close(candle));
     this.vwaps.update(this.average(candle));
     this.volumes.update(this.volume(candle));
+    if (isFirst) this.chart.timeScale().setVisibleLogicalRange(this.newest());
   }
 
   /** Tell whether an interval between the first candle and the last one has none yet. */
@@ -317,6 +329,9 @@ export class CandleChart {
   look(range) {
     if (!range || this.candles.length === 0) return;
     this.on.looked();
+    // New candles fill the room at the right before they move the others.
+    const moves = range.to < this.times.length + RIGHT_BARS + 1;
+    if (moves !== this.moves) this.chart.timeScale().applyOptions({ shiftVisibleRangeOnNewBar: (this.moves = moves) });
     this.on.away(range.to < this.times.length - 2);
     const first_s = this.candles[0].time;
     if (range.from < OLDER_WHEN_LEFT && this.asked_s !== first_s && this.times.length < MOST_TIMES) {
@@ -329,7 +344,7 @@ export class CandleChart {
   toNewest() {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     if (!range) return;
-    const to = this.times.length + 4;
+    const to = this.times.length + RIGHT_BARS;
     this.chart.timeScale().setVisibleLogicalRange({ from: to - (range.to - range.from), to });
   }
 
