@@ -173,6 +173,8 @@ def test_playing_grows_the_candles_and_ends_with_the_book_of_the_end(
     page.get_by_label("Speed").select_option("20")
     closes = page.locator(".legend")
     before = closes.inner_text()
+    count = page.locator(".facts .fact", has_text="24 h trades").locator("dd")
+    expect(count).to_have_text("61")
     page.get_by_role("button", name="Play").click()
     expect(closes).not_to_have_text(before)
     page.wait_for_function(
@@ -180,6 +182,8 @@ def test_playing_grows_the_candles_and_ends_with_the_book_of_the_end(
         " > from_s + 150",
         arg=past.begin_s + 60,
     )
+    # The figures of 24 hours grow while it plays, not only at a pause.
+    expect(count).not_to_have_text("61")
     # The head, the tape and the chart show the same price while it plays.
     page.get_by_role("button", name="Pause").click()
     at_s = shown_at_s(page)

@@ -7,6 +7,7 @@ import { aheadOfUtc_s } from "../zones.js";
 import { FONT, colours, faded } from "./colours.js";
 import { GapBands } from "./gaps.js";
 import { Compared } from "./compared.js";
+import { HeatCells } from "./heat_map.js";
 import { ProfileBars } from "./profile.js";
 import { Studies } from "./studies.js";
 import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
@@ -16,6 +17,8 @@ const MINUTE_S = 60;
 const SCALE_MODES = {
   linear: PriceScaleMode.Normal, logarithmic: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage,
 };
+const MARGINS = { top: 0.12, bottom: 0.22 };
+const HEAT_MARGINS = { top: 0.25, bottom: 0.3 };
 const OLDER_WHEN_LEFT = 40; // bars that are left before the first one
 const RIGHT_BARS = 4; // room behind the newest candle
 const [FEWEST_BARS, MOST_BARS, BAR_PX] = [60, 180, 8];
@@ -46,7 +49,7 @@ export class CandleChart {
   /**
    * @param {HTMLElement} place  where to draw
    * @param {object} look        {f, decimals}: the formatter and decimals of a price
-   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool), looked(): something else is seen,
+   * @param {object} on          {older(before_s), hover(candle or null, its time, {price, at_s} of the pointer or null), away(bool), looked(): something else is seen,
    *   pick(time_s): the beginning of the interval that was clicked}
    */
   constructor(place, look, on) {
@@ -70,8 +73,11 @@ export class CandleChart {
       lastValueVisible: false, priceLineVisible: false,
     });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
-    this.bands = new GapBands((time_s) => placeOf(this.times, this.interval_s, time_s));
+    this.chart.priceScale("right").applyOptions({ scaleMargins: MARGINS });
+    const placeInBars = (time_s) => placeOf(this.times, this.interval_s, time_s);
+    this.heat = new HeatCells(placeInBars);
+    this.bars.attachPrimitive(this.heat); // first, so that all else is drawn over it
+    this.bands = new GapBands(placeInBars);
     this.bars.attachPrimitive(this.bands);
     this.profile = new ProfileBars();
     this.bars.attachPrimitive(this.profile);
@@ -82,7 +88,8 @@ export class CandleChart {
     this.chart.subscribeCrosshairMove((event) => {
       const time_s = event.logical === undefined ? null : this.timeAt(event.logical);
       const at = time_s === null ? -1 : this.indexOf(time_s);
-      this.on.hover(at >= 0 ? this.candles[at] : null, time_s);
+      const price = event.point && event.paneIndex === 0 ? this.bars.coordinateToPrice(event.point.y) : null;
+      this.on.hover(at >= 0 ? this.candles[at] : null, time_s, price && { price, at_s: this.momentAt(event.point.x) });
     });
     this.chart.subscribeClick((event) => {
       const time_s = event.logical === undefined ? null : this.timeAt(event.logical);
@@ -120,7 +127,7 @@ export class CandleChart {
   lookLike({ style, scale, vwap }) {
     const line = style === "line";
     this.line.applyOptions({ visible: line });
-    this.vwaps.applyOptions({ visible: vwap === "on" });
+    this.vwaps.applyOptions({ visible: vwap });
     const c = colours();
     const shown = (colour) => (line ? "transparent" : colour);
     this.bars.applyOptions({ upColor: shown(c.up), downColor: shown(c.down), wickUpColor: shown(c.up), wickDownColor: shown(c.down) });
@@ -255,6 +262,30 @@ export class CandleChart {
   /** Shade times: {began_at_s, ended_at_s, repaired, label}. */
   showGaps(gaps) {
     this.bands.show(gaps);
+  }
+
+  /** Show the depth of the book over time; null: none. While it is on, the chart shows more prices. */
+  showHeat(map, isOn) {
+    this.heat.show(map);
+    this.chart.priceScale("right").applyOptions({ scaleMargins: isOn ? HEAT_MARGINS : MARGINS });
+  }
+
+  /** The time at a place on the time axis, within its interval. */
+  momentAt(x) {
+    const scale = this.chart.timeScale();
+    const first = scale.logicalToCoordinate(0);
+    if (first === null) return null;
+    const place = (x - first) / (scale.logicalToCoordinate(1) - first) + 0.5;
+    const begin_s = this.timeAt(Math.floor(place));
+    return begin_s === null ? null : begin_s + (place - Math.floor(place)) * this.interval_s;
+  }
+
+  /** The prices between which the chart shows, {low, high} as texts; null: there are none. */
+  seenPrices() {
+    const [high, low] = [0, this.chart.panes()[0].getHeight()].map((y) => this.bars.coordinateToPrice(y));
+    if (!(high > low)) return null;
+    const text = (price) => Math.max(price, 0).toFixed(Math.min(18, Math.max(0, 6 - Math.floor(Math.log10(high)))));
+    return { low: text(low), high: text(high) };
   }
 
   /** Put older candles before the first one. */
