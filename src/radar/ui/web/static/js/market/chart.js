@@ -185,7 +185,10 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, chosen, setCh
 
   // On paper the chart is a picture, which takes the width of the page.
   const paper = useRef(null);
-  useEffect(() => onPrint((printing) => paper.current?.replaceChildren(...(printing && chart.current ? [chart.current.picture()] : []))), []);
+  useEffect(() => onPrint((printing) => {
+    if (!printing) paper.current?.replaceChildren();
+    else if (paper.current?.childElementCount === 0 && chart.current) paper.current.append(chart.current.picture());
+  }), []);
 
   const studied = useStudies({ symbol, interval_s, at_s, f, theme, chart, chosen, extent, seen, model, feed });
   // In the past, no later records.
