@@ -50,7 +50,7 @@ export class CandleChart {
    * @param {HTMLElement} place  where to draw
    * @param {object} look        {f, decimals}: the formatter and decimals of a price
    * @param {object} on          {older(before_s), hover(candle or null, its time, {price, at_s} of the pointer or null), away(bool), looked(): something else is seen,
-   *   pick(time_s): the beginning of the interval that was clicked}
+   *   pick(time_s): the beginning of the interval that was clicked, until(): the moment that is seen}
    */
   constructor(place, look, on) {
     this.on = on;
@@ -77,7 +77,7 @@ export class CandleChart {
     const placeInBars = (time_s) => placeOf(this.times, this.interval_s, time_s);
     this.heat = new HeatCells(placeInBars);
     this.bars.attachPrimitive(this.heat); // first, so that all else is drawn over it
-    this.bands = new GapBands(placeInBars);
+    this.bands = new GapBands(placeInBars, on.until);
     this.bars.attachPrimitive(this.bands);
     this.profile = new ProfileBars();
     this.bars.attachPrimitive(this.profile);

@@ -125,6 +125,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, chosen, setCh
         settling = setTimeout(() => setSeen((n) => n + 1), SETTLE_MS);
       },
       pick: (time_s) => pick.current(time_s + interval_s),
+      until: () => model.now(),
     });
     chart.current = made;
     const load = (moment_s) => {
