@@ -17,6 +17,7 @@ const MINUTE_S = 60;
 const SCALE_MODES = {
   linear: PriceScaleMode.Normal, logarithmic: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage,
 };
+const [FEWEST_ROWS, MOST_ROWS, ROW_PX] = [40, 160, 4]; // of the heat map
 const MARGINS = { top: 0.12, bottom: 0.22 };
 const HEAT_MARGINS = { top: 0.25, bottom: 0.3 };
 const OLDER_WHEN_LEFT = 40; // bars that are left before the first one
@@ -280,12 +281,13 @@ export class CandleChart {
     return begin_s === null ? null : begin_s + (place - Math.floor(place)) * this.interval_s;
   }
 
-  /** The prices between which the chart shows, {low, high} as texts; null: there are none. */
+  /** The prices between which the chart shows, {low, high} as texts, and how many rows of them are large enough; null: there are none. */
   seenPrices() {
-    const [high, low] = [0, this.chart.panes()[0].getHeight()].map((y) => this.bars.coordinateToPrice(y));
+    const height = this.chart.panes()[0].getHeight();
+    const [high, low] = [0, height].map((y) => this.bars.coordinateToPrice(y));
     if (!(high > low)) return null;
     const text = (price) => Math.max(price, 0).toFixed(Math.min(18, Math.max(0, 6 - Math.floor(Math.log10(high)))));
-    return { low: text(low), high: text(high) };
+    return { low: text(low), high: text(high), rows: Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, Math.round(height / ROW_PX))) };
   }
 
   /** Put older candles before the first one. */

@@ -9,7 +9,6 @@ import { offeredAt, walls } from "./heat_cells.js";
 import { useAsked } from "./studies.js";
 
 const COLUMNS = 240;
-const ROWS = 80;
 const LISTED = 100; // columns in the table
 const MINUTE_S = 60;
 
@@ -23,7 +22,7 @@ export function useHeatMap({ symbol, interval_s, at_s, f, theme, chart, isOn, ex
     const prices = chart.current?.seenPrices();
     if (!range || !prices) return;
     const to_s = Math.min(range.to_s, at_s === null ? Math.ceil(model.now()) : model.at_s.value);
-    setMap(to_s > range.from_s ? await get("heat-map", { symbol, from_s: range.from_s, to_s, columns: COLUMNS, rows: ROWS, ...prices }, signal) : null);
+    setMap(to_s > range.from_s ? await get("heat-map", { symbol, from_s: range.from_s, to_s, columns: COLUMNS, ...prices }, signal) : null);
   }, [symbol, interval_s, f, at_s, isOn, extent, seen]);
   return { map, error };
 }
