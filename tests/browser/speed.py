@@ -53,7 +53,7 @@ const look = () => {
 requestAnimationFrame(look);
 """
 # Until the book, the trades and the candles of a moment are there.
-JUMP = """(hash) => new Promise((done) => {
+JUMP = """(hash) => new Promise((done, fail) => {
   const legend = () => document.querySelector('.legend bdi')?.textContent;
   const [before, began] = [legend(), performance.now()];
   location.hash = hash;
@@ -62,6 +62,9 @@ JUMP = """(hash) => new Promise((done) => {
       && document.querySelector('.ladder tr.bid, .ladder .state:not(:has(.spinner))')
       && document.querySelector('.tape tbody tr') && legend() && legend() !== before;
     if (there) requestAnimationFrame(() => done(performance.now() - began));
+    else if (performance.now() - began > 30000) {
+      fail(new Error(document.querySelector("main").innerText));
+    }
     else requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
