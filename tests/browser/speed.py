@@ -3,6 +3,9 @@
 Fills a database with made-up trades of a month and books of hours, serves its dashboard, and opens
 the pages in a new browser each time. Prints medians: first paint and content of each page, a
 jump to a moment in the past until all of it is drawn, and the frames a second while the past plays.
+
+A machine that is busy with other things delays all of it; the CPU time of browser, dashboard and
+database together is then the better measure.
 """
 
 import argparse
@@ -22,6 +25,7 @@ from urllib.parse import urlsplit
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.cpu import cpu_seconds, with_children
 from benchmarks.generated import insert_snapshots, insert_trades
 from browser.stack import chromium_arguments
 from dashboards import KNOWS, TOKEN
@@ -96,23 +100,29 @@ def main() -> None:
             )
             for name, (place, content) in PAGES.items():
                 rounds = [_open(browser, url, place, content) for _ in range(options.rounds)]
-                paints, contents = zip(*rounds, strict=True)
-                _say(f"{name}: first paint {_median(paints)} ms, content {_median(contents)} ms")
+                paints, contents, cpu = zip(*rounds, strict=True)
+                _say(
+                    f"{name}: first paint {_median(paints)} ms, content {_median(contents)} ms,"
+                    f" CPU {_median(cpu)} ms"
+                )
             page = _page(browser, url)
             page.goto(f"{url}/{MARKET}?interval=60")
             page.locator(".ladder tr.bid").first.wait_for()
             for hours in HOURS_BACK:
-                jumps = [_jump(page, hours + n / 60) for n in range(options.rounds)]
-                _say(f"jump {hours:g} h back: {_median(jumps)} ms")
+                jumps, cpu = zip(
+                    *(_jump(page, hours + n / 60) for n in range(options.rounds)), strict=True
+                )
+                _say(f"jump {hours:g} h back: {_median(jumps)} ms, CPU {_median(cpu)} ms")
             for show in ("", "&show=heat"):
                 _say(_play(page, url, show))
             browser.close()
         _say(f"load {_load()}")
 
 
-def _open(browser: Browser, url: str, place: str, content: str) -> tuple[float, float]:
-    """Return when a page paints first, and when its content is there, in ms from its start."""
+def _open(browser: Browser, url: str, place: str, content: str) -> tuple[float, float, float]:
+    """Return when a page paints first and when its content is there, and the CPU time, in ms."""
     page = _page(browser, url)
+    before_ms = _cpu_ms()
     page.add_init_script(WATCH.replace("SELECTOR", repr(content)))
     page.goto(f"{url}/{place}")
     page.wait_for_function("() => window.contentAt !== null")
@@ -120,13 +130,22 @@ def _open(browser: Browser, url: str, place: str, content: str) -> tuple[float, 
         "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? window.contentAt"
     )
     content_ms = page.evaluate("window.contentAt")
+    cpu_ms = _cpu_ms() - before_ms
     page.context.close()
-    return float(paint_ms), float(content_ms)
+    return float(paint_ms), float(content_ms), cpu_ms
 
 
-def _jump(page: Page, hours: float) -> float:
+def _jump(page: Page, hours: float) -> tuple[float, float]:
+    """Return the time and the CPU time until a moment is drawn, in ms."""
+    before_ms = _cpu_ms()
     at = datetime.fromtimestamp(time.time() - hours * 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return float(page.evaluate(JUMP, f"{MARKET}?interval=60&at={at}"))
+    shown_ms = float(page.evaluate(JUMP, f"{MARKET}?interval=60&at={at}"))
+    return shown_ms, _cpu_ms() - before_ms
+
+
+def _cpu_ms() -> float:
+    """Return the CPU time of this program's processes: browser, dashboard and database."""
+    return sum(map(cpu_seconds, with_children(os.getpid()))) * 1000
 
 
 def _play(page: Page, url: str, show: str) -> str:

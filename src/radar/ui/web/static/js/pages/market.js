@@ -24,6 +24,7 @@ const NARROW_LEVELS = 8;
 const LEVEL_PX = 48; // of one level on both sides
 const AROUND_LEVELS_PX = 360;
 const RECORDED_EVERY_MS = 15000;
+const SETTLE_MS = 300; // of the candles, before the gaps are asked for
 const SIZES_EVERY_MS = 60000;
 const NOTE_EVERY_S = 1; // of the viewer: the address follows what plays
 const FIGURES_EVERY_MS = 2000; // of the viewer: the figures of 24 hours follow what plays
@@ -54,15 +55,22 @@ function useRecorded(symbol, at_s, model, feed) {
   const ask = useRef(() => {});
   useEffect(() => {
     let aborter = new AbortController();
-    ask.current = () => {
+    let settling = 0;
+    const asked = () => {
       aborter.abort();
       aborter = new AbortController();
       get("recorded", { symbol, from_s: feed.first_s ?? undefined, at_s }, aborter.signal).then((found) => model.recorded.set(found), () => {});
+    };
+    // After the book, the trades and the candles: it takes the server longest, and the candles say from when on.
+    ask.current = () => {
+      clearTimeout(settling);
+      settling = setTimeout(asked, SETTLE_MS);
     };
     ask.current();
     const timer = setInterval(() => !document.hidden && ask.current(), RECORDED_EVERY_MS);
     return () => {
       aborter.abort();
+      clearTimeout(settling);
       clearInterval(timer);
       ask.current = () => {};
     };
