@@ -52,29 +52,33 @@ COLUMNS = f"""
 SELECT DISTINCT toString(side), {_COLUMN} FROM orderbook_depth WHERE {_OF_MARKET}
 """
 
-# The first and the last time of each side's snapshots that follow each other within `hold_us`.
+# The first and the last time of each side's snapshots that follow each other within `hold_us`. The
+# snapshots of one `hold_us` do, so only its first and its last are put in order.
 RUNS = f"""
-SELECT toString(side) AS of_side, min(at_us) AS first_us, max(at_us)
+SELECT toString(side) AS of_side, min(first_us) AS run_begin_us, max(last_us)
 FROM
 (
-    SELECT side, at_us, sum(begins) OVER so_far AS run
+    SELECT side, first_us, last_us, sum(begins) OVER before AS run
     FROM
     (
-        SELECT side, at_us,
-            at_us - lagInFrame(at_us, 1, toInt64(0)) OVER before > {{hold_us:Int64}} AS begins
+        SELECT side, first_us, last_us,
+            first_us - lagInFrame(last_us, 1, toInt64(0)) OVER before > {{hold_us:Int64}} AS begins
         FROM
         (
-            SELECT side, toUnixTimestamp64Micro(received_at) AS at_us
-            FROM orderbook_depth WHERE {_OF_MARKET}
+            SELECT side, min(toUnixTimestamp64Micro(received_at)) AS first_us,
+                max(toUnixTimestamp64Micro(received_at)) AS last_us
+            FROM orderbook_depth
+            WHERE {_OF_MARKET}
+            GROUP BY side, intDiv(toUnixTimestamp64Micro(received_at), {{hold_us:Int64}})
         )
         WINDOW before AS
-            (PARTITION BY side ORDER BY at_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+            (PARTITION BY side ORDER BY first_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
     )
-    WINDOW so_far AS
-        (PARTITION BY side ORDER BY at_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+    WINDOW before AS
+        (PARTITION BY side ORDER BY first_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )
 GROUP BY side, run
-ORDER BY of_side, first_us
+ORDER BY of_side, run_begin_us
 """
 
 # The newest gaps of the book that touch the time.

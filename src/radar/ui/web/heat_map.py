@@ -118,8 +118,8 @@ def heat_map(
             for of_side, first_us, last_us in runs
             if of_side == side
         ]
-        of_side = sorted(number for each, number in numbers if each == side)
-        for number, spans in spans_of(of_side, column_s, without(held, gaps)):
+        columns_with_book = sorted(number for of_side, number in numbers if of_side == side)
+        for number, spans in spans_of(columns_with_book, column_s, without(held, gaps)):
             if spans and (book := books.get((side, number))):
                 strips.append(Strip(side, spans, *book))
     strips.sort(key=lambda strip: strip.spans[0])
