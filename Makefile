@@ -23,7 +23,7 @@ TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools coverage lint format exchange generated lock test-stack
+.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools coverage lint format exchange generated lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ screenshots: setup ## Take a picture of every page of the dashboard (SCREENSHOTS
 
 smoothness: setup ## Measure how smooth the dashboard's pages are (SMOOTHNESS="--seconds 120 --rate 5000")
 	PYTHONPATH=tests $(BIN)/python -m browser.smoothness $(SMOOTHNESS)
+
+page-speed: setup ## Measure how soon the pages show 10 million trades (PAGE_SPEED="--rounds 9")
+	PYTHONPATH=tests:. $(BIN)/python -m browser.speed $(PAGE_SPEED)
 
 fuzz: setup ## Feed a million mutated frames to every parser (FUZZ="--seed N" repeats a run)
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(FUZZ)

@@ -11,12 +11,17 @@ SPAN_S = 30 * 86400
 """The trades lie in the last month."""
 
 # Shares as in the simulated exchange: the n-th busiest market trades 1/n as often as the busiest.
-_WEIGHTS = list(accumulate(1 / rank for rank in range(1, MARKETS + 1)))
 _DRAWS = 10_000
-_DRAWN = [
-    next(market for market, weight in enumerate(_WEIGHTS) if weight * _DRAWS > n * _WEIGHTS[-1])
-    for n in range(_DRAWS)
-]
+
+
+def _drawn(markets: int) -> list[int]:
+    """Return the numbers of markets, each as often as it trades."""
+    weights = list(accumulate(1 / rank for rank in range(1, markets + 1)))
+    return [
+        next(market for market, weight in enumerate(weights) if weight * _DRAWS > n * weights[-1])
+        for n in range(_DRAWS)
+    ]
+
 
 _INSERT = f"""
 INSERT INTO trades_master
@@ -36,7 +41,7 @@ FROM
 (
     SELECT
         number, cityHash64(number) AS chance,
-        {_DRAWN}[bitShiftRight(chance, 20) % {_DRAWS} + 1] AS market,
+        {{drawn}}[bitShiftRight(chance, 20) % {_DRAWS} + 1] AS market,
         intDiv(number * {SPAN_S} * 1000, {{total}}) AS elapsed_ms,
         addMilliseconds(toDateTime64({{now}} - {SPAN_S}, 3, 'UTC'), elapsed_ms) AS at
     FROM numbers({{start}}, {{count}})
@@ -44,14 +49,34 @@ FROM
 """
 
 
-def insert_trades(store: Store, rows: int) -> None:
+def insert_trades(store: Store, rows: int, markets: int = MARKETS) -> None:
     """Fill `trades_master` with made-up trades, oldest first; blocks a second or two a million.
 
     The newest day comes hour by hour, so that it lies in parts as it would.
     """
     ((now,),) = store.rows("SELECT toUnixTimestamp(now())")
+    drawn = _drawn(markets)
     for start, count in _chunks(rows):
-        store.command(_INSERT.format(now=now, total=rows, start=start, count=count))
+        store.command(_INSERT.format(now=now, total=rows, start=start, count=count, drawn=drawn))
+
+
+def insert_snapshots(store: Store, count: int, markets: int = MARKETS, every_s: float = 7) -> None:
+    """Fill `orderbook_depth` with snapshots of 50 levels until now; blocks.
+
+    Each side of each market has one every `every_s` seconds.
+    """
+    store.command(
+        "INSERT INTO orderbook_depth (source, symbol, base, quote, side, received_at, prices,"
+        " quantities, kafka_partition, kafka_offset) SELECT 'wallex',"
+        " concat(base, quote), concat('M', toString(market)) AS base,"
+        " if(market % 2, 'TMN', 'USDT') AS quote, if(bid, 'bid', 'ask'),"
+        f" addMicroseconds(toDateTime64(now(), 6, 'UTC'), (toInt64(number) - {count})"
+        f" * {round(every_s * 1_000_000 / (2 * markets))}),"
+        " arrayMap(level -> 1000 + if(bid, -level, level + 1) / 10, range(50)),"
+        " arrayMap(level -> 1 + level, range(50)), number % 3, number"
+        f" FROM (SELECT number, number % {markets} AS market, intDiv(number, {markets}) % 2 AS bid"
+        f" FROM numbers({count}))"
+    )
 
 
 def _chunks(rows: int) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ import time
 
 from benchmarks import machine, pages, stack
 from benchmarks.cpu import cpu_seconds
-from benchmarks.generated import MARKETS, insert_trades
+from benchmarks.generated import MARKETS, insert_snapshots, insert_trades
 from benchmarks.options import Options
 from benchmarks.results import Section, Table
 from radar.store.client import Store
@@ -81,7 +81,7 @@ def run(options: Options) -> Section:
         sys.stderr.write(f"reads, making {rows:,} trades\n")
         filling = Store(database.settings, timeout_s=FILL_TIMEOUT_S)
         insert_trades(filling, rows)
-        _insert_snapshots(filling, options.scaled(SNAPSHOTS))
+        insert_snapshots(filling, options.scaled(SNAPSHOTS))
         _insert_watches(filling)
         for (week,) in filling.rows(
             "SELECT DISTINCT partition FROM system.parts WHERE active AND table = 'trades_master'"
@@ -130,19 +130,4 @@ def _insert_watches(store: Store) -> None:
         " addSeconds(toDateTime64(now(), 6, 'UTC') - 30 * 86400,"
         f" intDiv(number, {2 * MARKETS // WATCHED}) * 1500) AS began_at"
         f" FROM numbers({30 * 86400 // 1500 * 2 * MARKETS // WATCHED}))"
-    )
-
-
-def _insert_snapshots(store: Store, count: int) -> None:
-    store.command(
-        "INSERT INTO orderbook_depth (source, symbol, base, quote, side, received_at, prices,"
-        " quantities, kafka_partition, kafka_offset) SELECT 'wallex',"
-        " concat(base, quote), concat('M', toString(market)) AS base,"
-        " if(market % 2, 'TMN', 'USDT') AS quote, if(bid, 'bid', 'ask'),"
-        f" addMicroseconds(toDateTime64(now(), 6, 'UTC'), (toInt64(number) - {count})"
-        f" * {7_000_000 // (2 * MARKETS)}),"
-        " arrayMap(level -> 1000 + if(bid, -level, level + 1) / 10, range(50)),"
-        " arrayMap(level -> 1 + level, range(50)), number % 3, number"
-        f" FROM (SELECT number, number % {MARKETS} AS market, intDiv(number, {MARKETS}) % 2 AS bid"
-        f" FROM numbers({count}))"
     )

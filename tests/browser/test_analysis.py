@@ -125,7 +125,7 @@ def test_indicators_show_what_the_server_computes(
     # For keyboards and screen readers: the same in the table, also of earlier candles.
     page.get_by_role("button", name="Values").click()
     row = page.locator(".values tbody tr").nth(1)
-    expect(row).to_contain_text(f"{found[-2]['fast']:,.0f}")
+    expect(row).to_contain_text(f"{found[-2]['fast']:,.1f}")
     assert fits(page)
     page.reload()  # the choice stays
     expect(page.locator(".legend")).to_contain_text("MA 3")

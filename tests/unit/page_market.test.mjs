@@ -12,6 +12,7 @@ const { between, placeOf, timeAt, timesOf } = await import(new URL("charts/timel
 
 const { finestDecimals, grouped } = await import(new URL("market/grouping.js", js));
 const { csvOf } = await import(new URL("market/csv.js", js));
+const { SHADES, offeredAt, shadeOf, strongest, walls } = await import(new URL("market/heat_cells.js", js));
 const { joined, periodsOf, studiesOf, written } = await import(new URL("market/study_rows.js", js));
 const { alertsOf, askedFor, looked, newAlert } = await import(new URL("alert_rules.js", js));
 const { busiest } = await import(new URL("charts/profile.js", js));
@@ -21,13 +22,20 @@ const AT_S = Date.parse("2026-11-20T09:31:07Z") / 1000;
 
 test("an address holds market, interval and moment, and is written as it is read", () => {
   const hash = "#/market/binance%3ABTCUSDT?interval=60&at=2026-11-20T09:31:07Z";
-  assert.deepEqual(parse(hash), { page: "market", symbol: "binance:BTCUSDT", interval_s: 60, at_s: AT_S, search: "" });
+  assert.deepEqual(parse(hash), { page: "market", symbol: "binance:BTCUSDT", interval_s: 60, at_s: AT_S, search: "", look: { studies: [], periods: [20, 50], other: "" } });
   assert.equal(address(parse(hash)), hash);
   assert.deepEqual(parse("#/market/binance:BTCUSDT?at=2026-11-20T09:31:07Z").symbol, "binance:BTCUSDT");
   for (const each of ["#/", "#/?q=%D8%AF%D9%88%D8%AC", "#/quality?market=nobitex%3ABTCIRT", "#/pipeline", "#/market/X",
-    "#/market/1M_PEPEIRT?interval=604800", "#/market/X?at=2026-11-20T09:31:07.250Z"]) {
+    "#/market/1M_PEPEIRT?interval=604800", "#/market/X?interval=60&show=averages,heat,vwap&average=3,50&with=okx%3ABTC-USDT", "#/market/X?at=2026-11-20T09:31:07.250Z"]) {
     assert.equal(address(parse(each)), each);
   }
+});
+
+test("an address with an interval names the indicators too; others leave the choice to the browser", () => {
+  assert.equal(parse("#/market/X").look, null);
+  assert.equal(parse("#/market/X?at=2026-11-20T09:31:07Z").look, null);
+  assert.deepEqual(parse("#/market/X?show=heat,nonsense,heat&average=1,7").look, { studies: ["heat"], periods: [20, 7], other: "" });
+  assert.equal(parse(`#/market/X?with=${"B".repeat(101)}`).page, "wrong");
 });
 
 test("an address that means nothing is no other page", () => {
@@ -268,4 +276,38 @@ test("kept alerts are read as far as they are alerts", () => {
   assert.deepEqual(alertsOf(JSON.stringify([good, { ...good, price: "1" }, { ...good, market: "x" }, null, 5, { ...good, price: -1 }])), [good]);
   for (const wrong of ["", "{", "{}", "null", "[[]]"]) assert.deepEqual(alertsOf(wrong), []);
   assert.equal(alertsOf(JSON.stringify(Array(50).fill(good))).length, 20);
+});
+
+const HEAT = {
+  column_s: 10, price_step: 0.1,
+  strips: [
+    { side: "bid", spans: [[100, 104], [106, 110]], rows: [3, 7], quantities: [5, 9] },
+    { side: "ask", spans: [[100, 110]], rows: [8], quantities: [2] },
+    { side: "ask", spans: [[110, 120]], rows: [8, 9], quantities: [2, 4] },
+  ],
+};
+
+test("what was offered is known where the book is, and zero between its levels", () => {
+  assert.equal(offeredAt(HEAT, 101, 0.3).bid, 5);
+  assert.equal(offeredAt(HEAT, 101, 0.75).bid, 9);
+  assert.deepEqual([offeredAt(HEAT, 101, 0.5).bid, offeredAt(HEAT, 101, 0.5).ask], [0, 0]);
+  assert.equal(offeredAt(HEAT, 105, 0.3).bid, null); // a gap of this side
+  assert.equal(offeredAt(HEAT, 120, 0.3), null);
+  assert.equal(offeredAt({ strips: [], price_step: null }, 120, 0.3), null);
+});
+
+test("the greatest amount of each side is named for each column, newest first", () => {
+  const found = walls(HEAT, 10);
+  assert.deepEqual(found.map(({ time_s }) => time_s), [110, 100]);
+  assert.equal(found[0].bid, undefined);
+  assert.deepEqual([found[0].ask.quantity, found[1].bid.quantity], [4, 9]);
+  assert.equal(walls(HEAT, 1).length, 1);
+});
+
+test("a few walls do not take the colour from all other levels", () => {
+  const quantities = Array.from({ length: 1000 }, (_, n) => (n < 10 ? 1e9 : 1 + n / 1000));
+  const strong = strongest({ strips: [{ quantities }] });
+  assert.ok(strong < 3);
+  assert.equal(shadeOf(1e9, strong), SHADES - 1);
+  assert.equal(strongest(null), 0);
 });

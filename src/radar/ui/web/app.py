@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
@@ -37,7 +38,7 @@ from radar.settings import Settings
 from radar.status.model import Overview
 from radar.status.state import running_pipeline
 from radar.text import host_port, is_printable, printable
-from radar.ui.web import address, markets, moments, page_subjects, quality, studies
+from radar.ui.web import address, heat_map, markets, moments, page_subjects, quality, studies
 from radar.ui.web.files import Files
 from radar.ui.web.guard import Guard
 from radar.ui.web.history import KEPT_MINUTES, Sampler
@@ -97,6 +98,7 @@ class Dashboard:
             Route("/api/flow", self._flow),
             Route("/api/spreads", self._spreads),
             Route("/api/profile", self._profile),
+            Route("/api/heat-map", self._heat_map),
             Route("/api/trade-sizes", self._trade_sizes),
             Route("/api/parquet", self._parquet),
             Route("/api/pipeline", self._pipeline),
@@ -290,6 +292,20 @@ class Dashboard:
                 "profile",
                 lambda store: studies.profile(store, market, from_s, to_s, rows),
                 key=(market, from_s, to_s, rows),
+            )
+        )
+
+    async def _heat_map(self, request: Request) -> Response:
+        window = _needed_s(request, "from_s"), _needed_s(request, "to_s")
+        columns = _whole(request, "columns", 240, 10, heat_map.MAX_COLUMNS)
+        rows = _whole(request, "rows", 80, 10, heat_map.MAX_ROWS)
+        prices = _prices(request)
+        market = await self._market(request)
+        return _json(
+            await self._reader.shared(
+                "heat map",
+                lambda store: heat_map.heat_map(store, market, window, columns, rows, prices),
+                key=(market, window, columns, rows, prices),
             )
         )
 
@@ -552,6 +568,17 @@ def _time(request: Request, name: str, default: float) -> float:
     if float(text) > MAX_TIME_S:
         raise InvalidRequest(f"{name} must be at most {MAX_TIME_S}")
     return float(text)
+
+
+def _prices(request: Request) -> tuple[Decimal, Decimal] | None:
+    """Return the lowest and the highest price that a request names; None: it names none."""
+    texts = [request.query_params.get(name, "") for name in ("low", "high")]
+    if not any(texts):
+        return None
+    if not all(re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", text) for text in texts):
+        raise InvalidRequest("low and high must be prices, both or neither of them")
+    low, high = map(Decimal, texts)
+    return low, high
 
 
 def _needed_s(request: Request, name: str) -> float:

@@ -11,6 +11,7 @@ import { liveness } from "./liveness.js";
 import { route } from "./navigation.js";
 import { Markets } from "./pages/markets.js";
 import { followSystemTheme, kept, setLanguage, setTheme, setZone, ui, zoneText } from "./prefs.js";
+import { Printed } from "./print.js";
 import { address } from "./route.js";
 import { Empty, Failed, Icon, Loading, Modal, useEscape } from "./widgets.js";
 import { ZONES } from "./zones.js";
@@ -184,6 +185,7 @@ function App() {
       </div>
     </header>
     ${about?.simulated && html`<div class="strip">${t("simulated")}</div>`}
+    <${Printed} />
     <${Banner} />
     <${ReachedAlerts} />
     <main id="content" tabindex="-1" data-page=${page}>

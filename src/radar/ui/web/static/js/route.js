@@ -2,13 +2,17 @@
 //
 // #/?q=btc                                                        the list of markets, searched
 // #/market/binance:BTCUSDT?interval=60&at=2026-11-20T09:31:07Z    a market, at a moment
+//     &show=averages,heat&average=20,50&with=okx:BTC-USDT         its indicators, and the market that is compared
 // #/quality?market=binance:BTCUSDT                                one market's data quality
+
+import { PERIODS, VWAP, periodsOf, studiesOf } from "./market/study_rows.js";
 
 export const PAGE_NAMES = ["markets", "market", "pipeline", "quality"];
 export const INTERVALS_S = [1, 5, 15, 60, 300, 900, 1800, 3600, 14400, 86400, 604800];
 
 const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z$/;
 const LAST_S = 4102444800; // the year 2100, as for the server
+const LONGEST_NAME = 100; // of a market, as for the server
 
 /** Return the time of a text like 2026-11-20T09:31:07Z in seconds; null: it is none. */
 export function momentOf(text) {
@@ -25,8 +29,8 @@ export function momentText(at_s) {
 /**
  * Read an address.
  *
- * @returns {page, symbol, interval_s, at_s, search}; interval_s and at_s are null where the address
- *   names none. The page of an address that means nothing is "wrong".
+ * @returns {page, symbol, interval_s, at_s, search}, and of a market {look}; interval_s, at_s and look are
+ *   null where the address names none. An address with an interval names all of the look. The page of an address that means nothing is "wrong".
  */
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#/, "").split("?");
@@ -45,15 +49,22 @@ export function parse(hash) {
   else if (given.has("interval")) return wrong;
   found.at_s = momentOf(given.get("at"));
   if (given.has("at") && found.at_s === null) return wrong;
+  found.look = found.interval_s === null && !given.has("show") && !given.has("with") ? null : {
+    studies: studiesOf(given.get("show") ?? "", [VWAP]), periods: periodsOf(given.get("average") ?? ""), other: given.get("with") ?? "",
+  };
+  if (found.look?.other.length > LONGEST_NAME) return wrong;
   return found.symbol ? found : wrong;
 }
 
 /** Write the address of what `parse` returns. */
-export function address({ page, symbol = "", interval_s = null, at_s = null, search = "" }) {
+export function address({ page, symbol = "", interval_s = null, at_s = null, search = "", look = null }) {
   if (page === "market") {
     const chosen = [];
     if (interval_s !== null) chosen.push(`interval=${interval_s}`);
     if (at_s !== null) chosen.push(`at=${momentText(at_s)}`);
+    if (look?.studies.length) chosen.push(`show=${look.studies.join()}`);
+    if (look?.studies.includes("averages") && look.periods.join() !== PERIODS.join()) chosen.push(`average=${look.periods.join()}`);
+    if (look?.other) chosen.push(`with=${encodeURIComponent(look.other)}`);
     return `#/market/${encodeURIComponent(symbol)}${chosen.length ? `?${chosen.join("&")}` : ""}`;
   }
   if (page === "quality") return symbol ? `#/quality?market=${encodeURIComponent(symbol)}` : "#/quality";

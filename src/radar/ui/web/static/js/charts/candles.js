@@ -7,6 +7,7 @@ import { aheadOfUtc_s } from "../zones.js";
 import { FONT, colours, faded } from "./colours.js";
 import { GapBands } from "./gaps.js";
 import { Compared } from "./compared.js";
+import { HeatCells } from "./heat_map.js";
 import { ProfileBars } from "./profile.js";
 import { Studies } from "./studies.js";
 import { between, indexBefore, placeOf, timeAt, timesOf } from "./timeline.js";
@@ -16,7 +17,13 @@ const MINUTE_S = 60;
 const SCALE_MODES = {
   linear: PriceScaleMode.Normal, logarithmic: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage,
 };
+const [FEWEST_ROWS, MOST_ROWS, ROW_PX] = [40, 160, 4]; // of the heat map
+const MARGINS = { top: 0.12, bottom: 0.22 };
+const HEAT_MARGINS = { top: 0.25, bottom: 0.3 };
 const OLDER_WHEN_LEFT = 40; // bars that are left before the first one
+const RIGHT_BARS = 4; // room behind the newest candle
+const [FEWEST_BARS, MOST_BARS, BAR_PX] = [60, 180, 8];
+const [YOUNG_BARS, YOUNG_BAR_PX] = [30, 16]; // of a recording that does not fill the chart yet
 const WEIGHT = { day: 50, month: 60, year: 70 };
 
 /** A time axis whose months and years are those of the viewer's calendar. */
@@ -43,8 +50,8 @@ export class CandleChart {
   /**
    * @param {HTMLElement} place  where to draw
    * @param {object} look        {f, decimals}: the formatter and decimals of a price
-   * @param {object} on          {older(before_s), hover(candle or null, its time), away(bool), looked(): something else is seen,
-   *   pick(time_s): the beginning of the interval that was clicked}
+   * @param {object} on          {older(before_s), hover(candle or null, its time, {price, at_s} of the pointer or null), away(bool), looked(): something else is seen,
+   *   pick(time_s): the beginning of the interval that was clicked, until(): the moment that is seen}
    */
   constructor(place, look, on) {
     this.on = on;
@@ -57,6 +64,8 @@ export class CandleChart {
     this.shift_s = aheadOfUtc_s(look.f.zone, Date.now() / 1000);
     const parts = (time_s) => this.f.parts(time_s - this.shift_s);
     this.chart = createChartEx(place, new (calendarScale(parts))(), { autoSize: true, ...this.options() });
+    // Only here: with each of these options the library places the bars anew.
+    this.chart.timeScale().applyOptions({ rightOffset: RIGHT_BARS, minBarSpacing: 1.5 });
     this.bars = this.chart.addSeries(CandlestickSeries, {});
     this.line = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 2, lastValueVisible: false, priceLineVisible: false });
     this.vwaps = this.chart.addSeries(LineSeries, { visible: false, lineWidth: 1, lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false });
@@ -65,8 +74,11 @@ export class CandleChart {
       lastValueVisible: false, priceLineVisible: false,
     });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
-    this.bands = new GapBands((time_s) => placeOf(this.times, this.interval_s, time_s));
+    this.chart.priceScale("right").applyOptions({ scaleMargins: MARGINS });
+    const placeInBars = (time_s) => placeOf(this.times, this.interval_s, time_s);
+    this.heat = new HeatCells(placeInBars);
+    this.bars.attachPrimitive(this.heat); // first, so that all else is drawn over it
+    this.bands = new GapBands(placeInBars, on.until);
     this.bars.attachPrimitive(this.bands);
     this.profile = new ProfileBars();
     this.bars.attachPrimitive(this.profile);
@@ -77,7 +89,8 @@ export class CandleChart {
     this.chart.subscribeCrosshairMove((event) => {
       const time_s = event.logical === undefined ? null : this.timeAt(event.logical);
       const at = time_s === null ? -1 : this.indexOf(time_s);
-      this.on.hover(at >= 0 ? this.candles[at] : null, time_s);
+      const price = event.point && event.paneIndex === 0 ? this.bars.coordinateToPrice(event.point.y) : null;
+      this.on.hover(at >= 0 ? this.candles[at] : null, time_s, price && { price, at_s: this.momentAt(event.point.x) });
     });
     this.chart.subscribeClick((event) => {
       const time_s = event.logical === undefined ? null : this.timeAt(event.logical);
@@ -96,7 +109,7 @@ export class CandleChart {
       grid: { vertLines: { color: c.soft }, horzLines: { color: c.soft } },
       rightPriceScale: { borderColor: c.line, minimumWidth: 72 },
       timeScale: {
-        borderColor: c.line, timeVisible: true, secondsVisible: this.interval_s < MINUTE_S, rightOffset: 4, minBarSpacing: 1.5,
+        borderColor: c.line, timeVisible: true, secondsVisible: this.interval_s < MINUTE_S,
         tickMarkFormatter: (at, type) => {
           if (type === TickMarkType.Year) return f.year(time(at));
           if (type === TickMarkType.Month) return f.isolated(f.month(time(at)));
@@ -115,7 +128,7 @@ export class CandleChart {
   lookLike({ style, scale, vwap }) {
     const line = style === "line";
     this.line.applyOptions({ visible: line });
-    this.vwaps.applyOptions({ visible: vwap === "on" });
+    this.vwaps.applyOptions({ visible: vwap });
     const c = colours();
     const shown = (colour) => (line ? "transparent" : colour);
     this.bars.applyOptions({ upColor: shown(c.up), downColor: shown(c.down), wickUpColor: shown(c.up), wickDownColor: shown(c.down) });
@@ -228,12 +241,7 @@ export class CandleChart {
     if (another) this.chart.applyOptions(this.options());
     this.draw();
     const count = this.times.length;
-    const newest = () => {
-      const width = this.chart.timeScale().width() || 800;
-      const bars = Math.min(Math.max(60, Math.round(width / 8)), 180);
-      return { from: count - bars, to: count + 4 };
-    };
-    let next = newest();
+    let next = this.newest();
     if (range && first_s !== undefined && count > 0) {
       const moved = placeOf(this.times, interval_s, first_s) + 0.5;
       const kept = { from: range.from + moved, to: range.to + moved };
@@ -242,9 +250,44 @@ export class CandleChart {
     this.chart.timeScale().setVisibleLogicalRange(next);
   }
 
+  /** The range of bars with the newest at the right; a young recording begins at the left and grows to the right. */
+  newest() {
+    const width = this.chart.timeScale().width() || 800;
+    const fitting = (bar_px, least) => Math.min(Math.max(least, Math.round(width / bar_px)), MOST_BARS);
+    const count = this.times.length;
+    const bars = fitting(BAR_PX, FEWEST_BARS);
+    if (count >= bars) return { from: count - bars, to: count + RIGHT_BARS };
+    return { from: -1, to: Math.max(count + RIGHT_BARS, fitting(YOUNG_BAR_PX, YOUNG_BARS)) };
+  }
+
   /** Shade times: {began_at_s, ended_at_s, repaired, label}. */
   showGaps(gaps) {
     this.bands.show(gaps);
+  }
+
+  /** Show the depth of the book over time; null: none. While it is on, the chart shows more prices. */
+  showHeat(map, isOn) {
+    this.heat.show(map);
+    this.chart.priceScale("right").applyOptions({ scaleMargins: isOn ? HEAT_MARGINS : MARGINS });
+  }
+
+  /** The time at a place on the time axis, within its interval. */
+  momentAt(x) {
+    const scale = this.chart.timeScale();
+    const first = scale.logicalToCoordinate(0);
+    if (first === null) return null;
+    const place = (x - first) / (scale.logicalToCoordinate(1) - first) + 0.5;
+    const begin_s = this.timeAt(Math.floor(place));
+    return begin_s === null ? null : begin_s + (place - Math.floor(place)) * this.interval_s;
+  }
+
+  /** The prices between which the chart shows, {low, high} as texts, and how many rows of them are large enough; null: there are none. */
+  seenPrices() {
+    const height = this.chart.panes()[0].getHeight();
+    const [high, low] = [0, height].map((y) => this.bars.coordinateToPrice(y));
+    if (!(high > low)) return null;
+    const text = (price) => Math.max(price, 0).toFixed(Math.min(18, Math.max(0, 6 - Math.floor(Math.log10(high)))));
+    return { low: text(low), high: text(high), rows: Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, Math.round(height / ROW_PX))) };
   }
 
   /** Put older candles before the first one. */
@@ -294,10 +337,12 @@ export class CandleChart {
     }
     this.candles.push(candle);
     this.times.push(candle.time);
+    const isFirst = this.candles.length === 1;
     this.bars.update(this.bar(candle));
     this.line.update(this.close(candle));
     this.vwaps.update(this.average(candle));
     this.volumes.update(this.volume(candle));
+    if (isFirst) this.chart.timeScale().setVisibleLogicalRange(this.newest());
   }
 
   /** Tell whether an interval between the first candle and the last one has none yet. */
@@ -317,6 +362,9 @@ export class CandleChart {
   look(range) {
     if (!range || this.candles.length === 0) return;
     this.on.looked();
+    // New candles fill the room at the right before they move the others.
+    const moves = range.to < this.times.length + RIGHT_BARS + 1;
+    if (moves !== this.moves) this.chart.timeScale().applyOptions({ shiftVisibleRangeOnNewBar: (this.moves = moves) });
     this.on.away(range.to < this.times.length - 2);
     const first_s = this.candles[0].time;
     if (range.from < OLDER_WHEN_LEFT && this.asked_s !== first_s && this.times.length < MOST_TIMES) {
@@ -329,7 +377,7 @@ export class CandleChart {
   toNewest() {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     if (!range) return;
-    const to = this.times.length + 4;
+    const to = this.times.length + RIGHT_BARS;
     this.chart.timeScale().setVisibleLogicalRange({ from: to - (range.to - range.from), to });
   }
 

@@ -7,9 +7,13 @@ const LABEL_PX = 7; // of a letter, about
 const STRIPE_PX = 7;
 
 export class GapBands {
-  /** @param placeOf  returns the place of a time in bars */
-  constructor(placeOf) {
+  /**
+   * @param placeOf  returns the place of a time in bars
+   * @param until  returns the moment that is seen: later gaps are not known then
+   */
+  constructor(placeOf, until) {
     this.placeOf = placeOf;
+    this.until = until;
     this.gaps = [];
     this.views = [{ zOrder: () => "bottom", renderer: () => ({ draw: (target) => this.draw(target) }) }];
   }
@@ -35,12 +39,14 @@ export class GapBands {
 
   /** The pixels from which to which a gap reaches. */
   reach(gap) {
+    const until_s = this.until();
+    if (gap.began_at_s >= until_s) return null;
     const scale = this.chart.timeScale();
     const first = scale.logicalToCoordinate(0); // the library places whole bars only
     if (first === null) return null;
     const bar_px = scale.logicalToCoordinate(1) - first;
     const left = first + this.placeOf(gap.began_at_s) * bar_px;
-    const right = first + this.placeOf(gap.ended_at_s) * bar_px;
+    const right = first + this.placeOf(Math.min(gap.ended_at_s, until_s)) * bar_px;
     return [left, Math.max(right, left + LEAST_PX)];
   }
 

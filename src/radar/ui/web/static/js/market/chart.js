@@ -6,14 +6,16 @@ import { Cell, useCell } from "../cells.js";
 import { CandleChart } from "../charts/candles.js";
 import { busiest } from "../charts/profile.js";
 import { ui, zoneText } from "../prefs.js";
+import { onPrint } from "../print.js";
 import { INTERVALS_S } from "../route.js";
 import { Choice, Empty, Failed, Loading, Num } from "../widgets.js";
 import { agreedCandle } from "./agreement.js";
-import { StudyTools, keptStudies, useStudies } from "./studies.js";
-import { PANES, written } from "./study_rows.js";
+import { StudyTools, toggled, useStudies } from "./studies.js";
+import { PANES, VWAP, written } from "./study_rows.js";
 import { CompareField, ComparedClose, useCompared } from "./compare.js";
+import { Offered, Walls, useHeatMap } from "./heat_map.js";
 import { gapText } from "./tape.js";
-import { ChartTools, SCALES, STYLES, SWITCH, chosen as chosenLook } from "./tools.js";
+import { ChartTools, SCALES, STYLES, chosen as chosenLook } from "./tools.js";
 
 const CANDLES = 500;
 const DAY_S = 86400;
@@ -22,12 +24,12 @@ const LISTED = 100; // candles in the table
 const NAMES = new Map([[1, "1s"], [5, "5s"], [15, "15s"], [60, "1m"], [300, "5m"], [900, "15m"], [1800, "30m"], [3600, "1h"], [14400, "4h"], [86400, "1d"], [604800, "1w"]]);
 const NAMES_FA = new Map([[1, "۱ ثانیه"], [5, "۵ ثانیه"], [15, "۱۵ ثانیه"], [60, "۱ دقیقه"], [300, "۵ دقیقه"], [900, "۱۵ دقیقه"], [1800, "۳۰ دقیقه"], [3600, "۱ ساعت"], [14400, "۴ ساعت"], [86400, "روز"], [604800, "هفته"]]);
 
-function Legend({ hovered, interval_s, model, studied, chosen, compared }) {
+function Legend({ hovered, interval_s, model, studied, chosen, compared, heat }) {
   const look = useCell(ui);
   const { t } = look;
   const f = interval_s >= DAY_S ? look.f.days : look.f;
   const decimals = useCell(model.decimals);
-  const { candle, time_s } = useCell(hovered);
+  const { candle, time_s, pointer } = useCell(hovered);
   const gaps = useCell(model.recorded)?.gaps ?? [];
   const shown_s = candle?.time ?? time_s;
   if (shown_s === null) return null;
@@ -42,6 +44,7 @@ function Legend({ hovered, interval_s, model, studied, chosen, compared }) {
     ${part("volume", f.amount(candle.volume))}`}
     ${written(studied.rows.get(shown_s), chosen.studies, chosen.periods, decimals, { t, f }).map(([key, name, text]) => html`<span key=${key} data-study=${key}>${name} <${Num}>${text}<//></span>`)}
     <${ComparedClose} compared=${compared} time_s=${shown_s} />
+    ${pointer && html`<${Offered} map=${heat.map} time_s=${pointer.at_s} price=${pointer.price} decimals=${decimals} />`}
     ${missed.map((gap) => html`<span key=${gap.began_at_s} class="missed">${t("not_recorded")} ${gapText(gap, look)}</span>`)}
   </div>`;
 }
@@ -66,12 +69,12 @@ function Values({ candles, interval_s, model, studied, chosen }) {
 }
 
 /**
- * The candles of a market, now or until a moment.
+ * The candles of a market, now or until a moment, with what is `chosen`: {studies, periods, other}.
  *
  * `feed` connects it with the page: feed.candles(news), feed.reload(), feed.agree(newest trade),
  * feed.first_s: the beginning of the oldest candle.
  */
-export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, onPick, onRange }) {
+export function Candles({ symbol, interval_s, setInterval_s, at_s, chosen, setChosen, model, feed, onPick, onRange }) {
   const { t, f: formats, lang, theme } = useCell(ui);
   const f = interval_s >= DAY_S ? formats.days : formats;
   const decimals = useCell(model.decimals);
@@ -83,11 +86,12 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
   const [away, setAway] = useState(false);
   const [round, setRound] = useState(0);
   const [listed, setListed] = useState(null);
-  const [look, setLook] = useState(() => ({ style: chosenLook("chart.style", STYLES), scale: chosenLook("chart.scale", SCALES), vwap: chosenLook("chart.vwap", SWITCH) }));
-  const [chosen, setChosen] = useState(keptStudies);
+  const [drawn, setDrawn] = useState(() => ({ style: chosenLook("chart.style", STYLES), scale: chosenLook("chart.scale", SCALES) }));
+  const { other } = chosen;
+  const vwap = chosen.studies.includes(VWAP);
+  const look = useMemo(() => ({ ...drawn, vwap, scale: other ? "percent" : drawn.scale }), [drawn, vwap, other]);
   const [extent, setExtent] = useState(0);
   const [seen, setSeen] = useState(0);
-  const [other, setOther] = useState("");
   const card = useRef(null);
   const pick = useRef(onPick);
   pick.current = onPick;
@@ -111,9 +115,9 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
           if (!signal.aborted) setTimeout(() => (made.asked_s = null), 3000);
         });
       },
-      hover: (candle, time_s) => {
+      hover: (candle, time_s, pointer) => {
         pointed = time_s !== null;
-        hovered.set(pointed ? { candle, time_s } : last());
+        hovered.set(pointed ? { candle, time_s, pointer } : last());
       },
       away: setAway,
       looked: () => {
@@ -121,6 +125,7 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
         settling = setTimeout(() => setSeen((n) => n + 1), SETTLE_MS);
       },
       pick: (time_s) => pick.current(time_s + interval_s),
+      until: () => model.now(),
     });
     chart.current = made;
     const load = (moment_s) => {
@@ -172,12 +177,19 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
 
   useEffect(() => chart.current?.style({ f, decimals }), [theme, decimals]);
 
-  useEffect(() => chart.current?.lookLike(other ? { ...look, scale: "percent" } : look), [look, other, symbol, interval_s, f]);
+  useEffect(() => chart.current?.lookLike(look), [look, symbol, interval_s, f]);
 
   useEffect(() => {
     const gaps = (recorded?.gaps ?? []).filter((gap) => gap.dataset === "trades");
     chart.current?.showGaps(gaps.map((gap) => ({ ...gap, label: f.isolated(t(`cause_${gap.cause}`)) })));
   }, [recorded, f, symbol, interval_s, state.count]);
+
+  // On paper the chart is a picture, which takes the width of the page.
+  const paper = useRef(null);
+  useEffect(() => onPrint((printing) => {
+    if (!printing) paper.current?.replaceChildren();
+    else if (paper.current?.childElementCount === 0 && chart.current) paper.current.append(chart.current.picture());
+  }), []);
 
   const studied = useStudies({ symbol, interval_s, at_s, f, theme, chart, chosen, extent, seen, model, feed });
   // In the past, no later records.
@@ -187,9 +199,10 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
     return range && to_s > range.from_s ? { from_s: range.from_s, to_s } : null;
   };
   const compared = useCompared({ symbol, other, interval_s, at_s, f, theme, chart, extent, model });
+  const heat = useHeatMap({ symbol, interval_s, at_s, f, theme, chart, isOn: chosen.studies.includes("heat"), extent, seen, model });
   const most = busiest(studied.profile);
 
-  const failure = studied.error ?? compared.error;
+  const failure = studied.error ?? compared.error ?? heat.error;
 
   const names = lang === "fa" ? NAMES_FA : NAMES;
   return html`<section class="card chart" ref=${card} aria-label=${t("candles")}>
@@ -197,22 +210,23 @@ export function Candles({ symbol, interval_s, setInterval_s, at_s, model, feed, 
       <${Choice} label=${t("interval")} value=${interval_s} onChange=${setInterval_s}
         options=${INTERVALS_S.map((s) => [s, names.get(s)])} />
       <${StudyTools} chosen=${chosen} setChosen=${setChosen} />
-      <${CompareField} symbol=${symbol} other=${other} setOther=${setOther} />
+      <${CompareField} symbol=${symbol} other=${other} setOther=${(name) => setChosen({ ...chosen, other: name })} />
       <button class="plain" aria-pressed=${listed ? "true" : "false"} onClick=${() => setListed((now) => (now ? null : chart.current?.candles.slice() ?? []))}>${t("values")}</button>
-      <${ChartTools} symbol=${symbol} interval_s=${interval_s} zone=${f.zone} seen=${seenUntilNow} live=${at_s === null} look=${other ? { ...look, scale: "percent" } : look} setLook=${setLook} chart=${chart} card=${card} />
+      <${ChartTools} symbol=${symbol} interval_s=${interval_s} zone=${f.zone} seen=${seenUntilNow} live=${at_s === null} look=${look} setLook=${setDrawn} onVwap=${() => setChosen({ ...chosen, studies: toggled(chosen.studies, VWAP) })} chart=${chart} card=${card} />
     </header>
     <div class="chart-place" data-panes=${PANES.filter((each) => chosen.studies.includes(each)).length} dir="ltr" role="img" aria-label="${t("candles")} ${symbol}">
-      <div ref=${place} class="fill" />
-      <div dir=${lang === "fa" ? "rtl" : "ltr"}><${Legend} hovered=${hovered} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} compared=${compared} /></div>
+      <div ref=${place} class="fill" /><div ref=${paper} class="print-only" />
+      <div dir=${lang === "fa" ? "rtl" : "ltr"}><${Legend} hovered=${hovered} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} compared=${compared} heat=${heat} /></div>
       ${state.loading && state.count === 0 && html`<div class="cover"><${Loading} /></div>`}
       ${state.error && html`<div class="cover"><${Failed} error=${state.error} onRetry=${() => setRound((n) => n + 1)} /></div>`}
       ${!state.loading && !state.error && state.count === 0 && html`<div class="cover"><${Empty} title=${t("no_candles")} /></div>`}
       ${away && state.count > 0 && html`<button class="button newest" onClick=${() => chart.current?.toNewest()} aria-label=${t("to_now")} title=${t("to_now")}>»</button>`}
     </div>
     ${failure && html`<p class="note chart-foot" role="alert">${t("studies_failed")} ${failure.message}</p>`}
-    <footer class="chart-foot note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}</span>
+    <footer class="chart-foot note"><span class="key"><i class="swatch missed-swatch" />${t("not_recorded")}<i class="swatch fetched-swatch" />${t("fetched")}${heat.map?.price_step && html`<i class="swatch book-swatch" />${t("heat_key")}`}</span>
       ${most && html`<span class="busiest">${t("busiest", { from: f.price(most[0], decimals), to: f.price(most[1], decimals) })}</span>`}
       <span class="end">${zoneText({ t, f })} · <a class="quiet" href="https://www.tradingview.com/" rel="noreferrer" target="_blank">${t("charts_by")}</a></span></footer>
     ${listed && html`<${Values} candles=${listed} interval_s=${interval_s} model=${model} studied=${studied} chosen=${chosen} />`}
+    ${listed && heat.map?.price_step && html`<${Walls} map=${heat.map} decimals=${decimals} />`}
   </section>`;
 }

@@ -5,15 +5,21 @@ import { get } from "../api.js";
 import { useCell } from "../cells.js";
 import { folded } from "../format.js";
 import { keep, kept, ui } from "../prefs.js";
-import { PERIODS, STUDIES, isPeriod, joined, periodsOf, studiesOf } from "./study_rows.js";
+import { PERIODS, STUDIES, VWAP, isPeriod, joined, periodsOf, studiesOf } from "./study_rows.js";
 
 const AGAIN_MS = 5000;
 const SETTLE_MS = 300; // of what is seen, before its profile is asked for
 const PROFILE_ROWS = 48;
 
-/** Return what this browser has chosen: {studies, periods}. */
-export function keptStudies() {
-  return { studies: studiesOf(kept("chart.studies", "")), periods: periodsOf(kept("chart.periods", "")) };
+/** Return what this browser has chosen, and no second market: {studies, periods, other}. */
+export function keptLook() {
+  return { studies: studiesOf(kept("chart.studies", ""), [VWAP]), periods: periodsOf(kept("chart.periods", "")), other: "" };
+}
+
+/** Keep a choice in this browser. */
+export function keepLook({ studies, periods }) {
+  keep("chart.studies", studies.join());
+  keep("chart.periods", periods.join());
 }
 
 /** Call `ask(signal)` while `active`, again and again while the page is seen, one at a time; returns its error. */
@@ -99,19 +105,21 @@ function Period({ n, chosen, setChosen }) {
       return;
     }
     const periods = chosen.periods.map((each, place) => (place === n ? count : each));
-    keep("chart.periods", periods.join());
     setChosen({ ...chosen, periods });
   };
-  return html`<input class="period" type="text" inputmode="numeric" dir="ltr" defaultValue=${chosen.periods[n]} aria-label=${t(n === 0 ? "period_fast" : "period_slow")} title=${t(n === 0 ? "period_fast" : "period_slow")} onChange=${take} />`;
+  return html`<input key=${chosen.periods[n]} class="period" type="text" inputmode="numeric" dir="ltr" defaultValue=${chosen.periods[n]} aria-label=${t(n === 0 ? "period_fast" : "period_slow")} title=${t(n === 0 ? "period_fast" : "period_slow")} onChange=${take} />`;
+}
+
+/** Return the studies with one of them switched on or off. */
+export function toggled(studies, name) {
+  return [...STUDIES, VWAP].filter((each) => studies.includes(each) !== (each === name));
 }
 
 /** The keys that choose the figures. */
 export function StudyTools({ chosen, setChosen }) {
   const { t } = useCell(ui);
   const toggle = (name) => {
-    const studies = STUDIES.filter((each) => chosen.studies.includes(each) !== (each === name));
-    keep("chart.studies", studies.join());
-    setChosen({ ...chosen, studies });
+    setChosen({ ...chosen, studies: toggled(chosen.studies, name) });
   };
   return html`<div class="study-tools" role="group" aria-label=${t("studies")}>
     ${STUDIES.map((name) => html`<button key=${name} class="plain switch" aria-pressed=${chosen.studies.includes(name) ? "true" : "false"} title=${t(`study_${name}_help`)} onClick=${() => toggle(name)}>${t(`study_${name}`)}</button>

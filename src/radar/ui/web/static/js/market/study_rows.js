@@ -1,6 +1,7 @@
 // The figures beside the candles, from the answers of the server. Pure.
 
-export const STUDIES = ["averages", "delta", "spread", "imbalance", "profile"];
+export const STUDIES = ["averages", "delta", "spread", "imbalance", "profile", "heat"];
+export const VWAP = "vwap"; // is drawn from the candles, and no figure is asked for
 export const PANES = ["delta", "spread", "imbalance"];
 export const PERIODS = [20, 50];
 const [LEAST_PERIOD, MOST_PERIOD] = [2, 400];
@@ -12,10 +13,10 @@ export function joined(flow, spreads) {
   return [...rows.values()].sort((a, b) => a.time - b.time);
 }
 
-/** Return the studies that a kept text names, each once. */
-export function studiesOf(text) {
+/** Return the studies that a text names, and those of `more`, each once. */
+export function studiesOf(text, more = []) {
   const named = String(text).split(",");
-  return STUDIES.filter((each) => named.includes(each));
+  return [...STUDIES, ...more].filter((each) => named.includes(each));
 }
 
 /** Return the two periods that a kept text names; a wrong one is the usual one. */

@@ -8,7 +8,6 @@ import { Choice, Icon, Modal } from "../widgets.js";
 import { csvOf } from "./csv.js";
 
 export const STYLES = ["candles", "line"];
-export const SWITCH = ["off", "on"];
 export const SCALES = ["linear", "logarithmic", "percent"];
 const DONE_MS = 1500;
 const SHORT_S = 86400; // candles that are shorter have a countdown
@@ -55,10 +54,10 @@ function Files({ symbol, interval_s, zone, seen, onClose }) {
 /**
  * The row of tools.
  *
- * `seen()` returns the times that are seen; `zone` has the days of candles. `look` is {style, scale}, `setLook` changes it; `chart` is a ref of the chart, `card` one of the
+ * `seen()` returns the times that are seen; `zone` has the days of candles. `look` is {style, scale, vwap}, `setLook` changes the first two and `onVwap` switches the last; `chart` is a ref of the chart, `card` one of the
  * element that is shown on the whole screen.
  */
-export function ChartTools({ symbol, interval_s, zone, seen, live, look, setLook, chart, card }) {
+export function ChartTools({ symbol, interval_s, zone, seen, live, look, setLook, onVwap, chart, card }) {
   const { t } = useCell(ui);
   const [copied, setCopied] = useState(false);
   const [files, setFiles] = useState(null);
@@ -80,7 +79,7 @@ export function ChartTools({ symbol, interval_s, zone, seen, live, look, setLook
     <${Choice} label=${t("chart_style")} value=${look.style} onChange=${take("style")} options=${STYLES.map((each) => [each, t(`style_${each}`)])} />
     <${Choice} label=${t("price_scale")} value=${look.scale} onChange=${take("scale")} options=${SCALES.map((each) => [each, t(`scale_${each}`)])} />
     <span class="tool-keys">
-      <button class="plain switch" aria-pressed=${look.vwap === "on" ? "true" : "false"} title=${t("vwap_help")} onClick=${() => take("vwap")(look.vwap === "on" ? "off" : "on")}>VWAP</button>
+      <button class="plain switch" aria-pressed=${look.vwap ? "true" : "false"} title=${t("vwap_help")} onClick=${onVwap}>VWAP</button>
       <button class="plain" onClick=${copy}>${t(copied ? "copied" : "copy_link")}</button>
       <button class="plain" onClick=${asCsv} title=${t("save_csv")}>CSV</button>
       <button class="plain" onClick=${() => setFiles(seen())} title=${t("save_parquet")}>Parquet</button>

@@ -13,6 +13,7 @@ import { Depth, Ladder } from "../market/ladder.js";
 import { MOST_LEVELS, MarketModel, TRADES } from "../market/model.js";
 import { PastBar } from "../market/past.js";
 import { Playback } from "../market/playback.js";
+import { keepLook, keptLook } from "../market/studies.js";
 import { Tape } from "../market/tape.js";
 import { go, note } from "../navigation.js";
 import { keep, kept, toggleFavourite, ui } from "../prefs.js";
@@ -23,8 +24,10 @@ const NARROW_LEVELS = 8;
 const LEVEL_PX = 48; // of one level on both sides
 const AROUND_LEVELS_PX = 360;
 const RECORDED_EVERY_MS = 15000;
+const SETTLE_MS = 300; // of the candles, before the gaps are asked for
 const SIZES_EVERY_MS = 60000;
 const NOTE_EVERY_S = 1; // of the viewer: the address follows what plays
+const FIGURES_EVERY_MS = 2000; // of the viewer: the figures of 24 hours follow what plays
 
 const TIME = {
   now: () => performance.now(),
@@ -52,15 +55,22 @@ function useRecorded(symbol, at_s, model, feed) {
   const ask = useRef(() => {});
   useEffect(() => {
     let aborter = new AbortController();
-    ask.current = () => {
+    let settling = 0;
+    const asked = () => {
       aborter.abort();
       aborter = new AbortController();
       get("recorded", { symbol, from_s: feed.first_s ?? undefined, at_s }, aborter.signal).then((found) => model.recorded.set(found), () => {});
+    };
+    // After the book, the trades and the candles: it takes the server longest, and the candles say from when on.
+    ask.current = () => {
+      clearTimeout(settling);
+      settling = setTimeout(asked, SETTLE_MS);
     };
     ask.current();
     const timer = setInterval(() => !document.hidden && ask.current(), RECORDED_EVERY_MS);
     return () => {
       aborter.abort();
+      clearTimeout(settling);
       clearInterval(timer);
       ask.current = () => {};
     };
@@ -87,8 +97,22 @@ function useLargeAmount(symbol, at_s, model) {
 function usePlayback({ symbol, interval_s, at_s, place, model, feed }) {
   const { f } = useCell(ui);
   const [play, setPlay] = useState({ playing: false, waiting: false, error: null, speed: Number(kept("speed", "10")) });
+  const where = useRef(place); // with the indicators of now, also while it plays
+  where.current = place;
   const playback = useMemo(() => {
     let noted_ms = 0;
+    let asked_ms = 0;
+    let asking = false;
+    const askFigures = (moment_s) => {
+      if (asking || performance.now() - asked_ms < FIGURES_EVERY_MS) return;
+      asking = true;
+      asked_ms = performance.now();
+      const { round } = made;
+      get("moment", { symbol, at_s: moment_s, count: 1 }).then(({ market }) => {
+        // Playing goes on meanwhile: the newest trades are those on the tape.
+        if (market && made.playing && made.round === round) model.takeMarket(market);
+      }, () => {}).finally(() => (asking = false));
+    };
     const made = new Playback({
       load: (from_s, step_ms, steps) => get("stretch", { symbol, interval_s, time_zone: f.days.zone, from_s, step_ms, steps }).then((stretch) => {
         setPlay((now) => (now.error ? { ...now, error: null } : now));
@@ -101,13 +125,14 @@ function usePlayback({ symbol, interval_s, at_s, place, model, feed }) {
       },
       moved: (moment_s) => {
         model.at_s.set(moment_s);
+        if (made.playing) askFigures(moment_s);
         if (performance.now() - noted_ms < NOTE_EVERY_S * 1000) return;
         noted_ms = performance.now();
-        note(place(Math.floor(moment_s)));
+        note(where.current(Math.floor(moment_s)));
       },
       waits: (waiting) => setPlay((now) => ({ ...now, waiting })),
       failed: (error) => setPlay((now) => ({ ...now, error })),
-      ended: () => go(place(null)),
+      ended: () => go(where.current(null)),
     }, TIME);
     return made;
   }, [symbol, interval_s, f.zone]);
@@ -159,13 +184,14 @@ export function MarketPage({ symbol, route }) {
   const feed = useMemo(() => ({ candles: null, reload: null, agree: () => {}, first_s: null }), [symbol]);
   const interval_s = route.interval_s ?? keptInterval();
   const { at_s } = route;
+  const look = useMemo(() => route.look ?? keptLook(), [route]);
   const [error, setError] = useState(null);
   const [round, setRound] = useState(0);
   const narrow = useNarrow(760);
   const height_px = useHeight();
   const fitting = Math.floor((height_px - AROUND_LEVELS_PX) / LEVEL_PX);
   const levels = narrow ? NARROW_LEVELS : Math.min(MOST_LEVELS, Math.max(9, fitting));
-  const place = (moment_s, interval = interval_s) => ({ page: "market", symbol, interval_s: interval, at_s: moment_s });
+  const place = (moment_s, interval = interval_s) => ({ page: "market", symbol, interval_s: interval, at_s: moment_s, look });
   const askRecorded = useRecorded(symbol, at_s, model, feed);
   useLargeAmount(symbol, at_s, model);
   const { play, on } = usePlayback({ symbol, interval_s, at_s, place, model, feed });
@@ -173,6 +199,11 @@ export function MarketPage({ symbol, route }) {
   const choose = (next) => {
     keep("interval", next);
     go(place(model.at_s.value === null ? null : Math.floor(model.at_s.value), next));
+  };
+
+  const setLook = (next) => {
+    keepLook(next);
+    go({ ...place(at_s), look: next });
   };
 
   useEffect(() => {
@@ -240,7 +271,7 @@ export function MarketPage({ symbol, route }) {
     else if (past && key === "n") on.now();
     else return false;
     return true;
-  }), [interval_s, symbol, at_s, play]);
+  }), [interval_s, symbol, at_s, play, look]);
 
   if (error?.status === 404) {
     return html`<${Empty} title=${t("no_such_market", { symbol: visible(symbol) })} /><p class="center"><a class="button" href="#/">${t("back")}</a></p>`;
@@ -255,7 +286,7 @@ export function MarketPage({ symbol, route }) {
     <${Head} symbol=${symbol} model=${model} />
     <${PastBar} model=${model} interval_s=${interval_s} play=${play} on=${on} />
     <div class="market-grid ${at_s === null ? "" : "of-past"}">
-      <${Candles} symbol=${symbol} interval_s=${interval_s} setInterval_s=${choose} at_s=${at_s} model=${model} feed=${feed}
+      <${Candles} symbol=${symbol} interval_s=${interval_s} setInterval_s=${choose} at_s=${at_s} chosen=${look} setChosen=${setLook} model=${model} feed=${feed}
         onPick=${on.pick} onRange=${() => askRecorded.current()} />
       <${Ladder} model=${model} levels=${levels} />
       <${Depth} model=${model} />

@@ -9,6 +9,7 @@ import { assetName } from "../i18n.js";
 import { onKey } from "../keys.js";
 import { follow } from "../live.js";
 import { note } from "../navigation.js";
+import { usePrinting } from "../print.js";
 import { favourites, keep, kept, toggleFavourite, ui } from "../prefs.js";
 import { Change, Choice, Empty, Failed, Icon, Loading, Num, Still, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
@@ -171,7 +172,9 @@ export function Markets({ route }) {
     () => chosen(rows, { filter, search, sort, stars }),
     [filter, search, sort, stars, order, rows.set],
   );
-  const [list, first, end] = useRowsInView(symbols.length, height);
+  const printing = usePrinting(); // paper has room for all rows
+  const [list, inView, viewEnd] = useRowsInView(symbols.length, height);
+  const [first, end] = printing ? [0, symbols.length] : [inView, viewEnd];
 
   const state = useRef();
   state.current = { symbols, active };

@@ -7,6 +7,7 @@ import { second } from "../clock.js";
 import { letterName, visible } from "../format.js";
 import { follow } from "../live.js";
 import { keep, kept, ui, zoneText } from "../prefs.js";
+import { usePrinting } from "../print.js";
 import { address } from "../route.js";
 import { Choice, Command, Empty, Failed, Icon, Loading, Num, useAnswer, useNarrow, useRowsInView } from "../widgets.js";
 
@@ -75,7 +76,9 @@ function Coverage({ answer, days, setDays, narrow, wanted }) {
     keyed.sort(([a, x], [b, y]) => a - b || (x.market < y.market ? -1 : 1));
     return keyed.map(([, row]) => row);
   }, [data, dataset, share, order, wanted]);
-  const [list, first, end] = useRowsInView(rows.length, ROW_PX, box);
+  const printing = usePrinting();
+  const [list, inView, viewEnd] = useRowsInView(rows.length, ROW_PX, box);
+  const [first, end] = printing ? [0, rows.length] : [inView, viewEnd];
   useLayoutEffect(() => {
     // The newest day is what people look for first.
     if (box.current) box.current.scrollLeft = (document.documentElement.dir === "rtl" ? -1 : 1) * box.current.scrollWidth;
@@ -146,7 +149,9 @@ function named(markets, wanted) {
 function Gaps({ answer, delivery, wanted }) {
   const look = useCell(ui);
   const { t, f } = look;
-  const [all, setAll] = useState(false);
+  const [more, setAll] = useState(false);
+  const printing = usePrinting();
+  const all = more || printing;
   const { data, error, again } = answer;
   let content;
   if (!data) content = error ? html`<${Failed} error=${error} onRetry=${again} />` : html`<${Loading} />`;
