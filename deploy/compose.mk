@@ -39,18 +39,23 @@ IN_KAFKA = $(COMPOSE) exec -T --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bi
 IN_CLICKHOUSE = $(COMPOSE) exec $$([ -t 0 ] || echo -T) clickhouse clickhouse-client --database radar
 # What `make monitor` has started stops and starts with the rest from then on.
 monitored = $$($(COMPOSE) --profile monitoring ps --all --quiet prometheus grafana | grep -q . \
-	&& echo --profile monitoring)
+	&& echo --profile monitoring; \
+	$(COMPOSE) --profile backup ps --all --quiet backup | grep -q . && echo --profile backup)
 # Says what does the same without an engine.
 engine = @docker compose version >/dev/null 2>&1 && docker version >/dev/null 2>&1 || { \
 	echo "make $@ needs a running Docker engine with the compose plugin; without one: $(1)"; exit 1; }; \
 	WITH="$(WITH)" scripts/secrets.sh
+# Containers of ClickHouse and of radar see BACKUP_FOLDER as /backups, with the user of ClickHouse.
+backups = @[ -n "$(call option,BACKUP_FOLDER)" ] || { echo "set BACKUP_FOLDER in .env to a folder" \
+	"of another disk, e.g. BACKUP_FOLDER=/mnt/backups, and run: make start"; exit 1; }; \
+	$(COMPOSE) run --rm -T --no-deps --user 0:0 --cap-add CHOWN --entrypoint chown backup 101:101 /backups
 ask = @[ -n "$(YES)" ] || { printf '%s [y/N] ' $(1); read -r answer; [ "$$answer" = y ]; } \
 	|| { echo "nothing was done"; exit 1; }
 
 .PHONY: dev-setup secrets start-pipeline start start-infra start-producers start-consumers stop restart \
 	build update rolling-restart rollback status monitor health logs logs-trades logs-depth logs-producers kafka-topics \
 	kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
-	clickhouse-query-depth clickhouse-reset scale-trades scale-depth clean clean-all
+	clickhouse-query-depth backup backups backup-service restore clickhouse-reset scale-trades scale-depth clean clean-all
 
 dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
 	@[ -e .env ] || { cp env.example .env; echo "wrote .env: every option at its default"; }
@@ -105,7 +110,7 @@ start-consumers: ## Start the workers
 
 stop: ## Stop everything in order; containers and data stay
 	$(call engine,Ctrl-C where radar up runs)
-	$(COMPOSE) --profile monitoring stop
+	$(COMPOSE) --profile monitoring --profile backup stop
 
 restart: ## Stop everything and start it again
 	$(call engine,Ctrl-C where radar up runs, then make up)
@@ -114,12 +119,12 @@ restart: ## Stop everything and start it again
 
 status: ## Tell what runs, how much is stored and what waits
 	$(call engine,.venv/bin/radar status)
-	@$(COMPOSE) --profile monitoring ps --all
+	@$(COMPOSE) --profile monitoring --profile backup ps --all
 	@$(COMPOSE) exec -T dashboard radar status
 
 health: ## Tell the health of every container; fails if one is not healthy
 	$(call engine,.venv/bin/radar health)
-	@$(COMPOSE) --profile monitoring ps --all \
+	@$(COMPOSE) --profile monitoring --profile backup ps --all \
 		--format '{{.Service}} {{.State}} {{if .Health}}{{.Health}}{{else}}-{{end}} {{.ExitCode}}' \
 		| sort | awk '{ good = $$3 == "healthy" || ($$2 == "exited" && $$3 == "-" && $$4 == 0); \
 			bad += !good; printf "%-20s %s\n", $$1, good && $$3 == "-" ? "done" : $$3 == "-" ? $$2 : $$3 } \
@@ -184,6 +189,29 @@ clickhouse-query-depth: ## Show the newest order books (LIMIT=10)
 	@$(IN_CLICKHOUSE) --query "SELECT symbol, best_bid, best_ask, bid_received_at, ask_received_at \
 		FROM order_book ORDER BY bid_received_at DESC LIMIT $(LIMIT) FORMAT PrettyCompactMonoBlock"
 
+backup: ## Back up ClickHouse into BACKUP_FOLDER while radar runs (FULL=1: everything)
+	$(call engine,.venv/bin/radar backup create)
+	$(call backups)
+	$(COMPOSE) run --rm -T --no-deps backup backup create $(if $(FULL),--full)
+
+backups: ## List the backups
+	$(call engine,.venv/bin/radar backup list)
+	$(call backups)
+	@$(COMPOSE) run --rm -T --no-deps backup backup list
+
+backup-service: ## Make backups every BACKUP_EVERY_HOURS from now on
+	$(call engine,.venv/bin/radar backup follow)
+	$(call backups)
+	$(COMPOSE) up --detach --wait backup
+
+restore: ## Replace the tables by a backup; asks first (BACKUP=name, YES=1: does not ask)
+	$(call engine,.venv/bin/radar backup restore)
+	$(call backups)
+	$(call ask,"Replace every row in ClickHouse by the backup $(or $(BACKUP),newest)?")
+	$(COMPOSE) stop $(call services,.*-consumer-[0-9]+|reconcile|dashboard|backup)
+	$(COMPOSE) run --rm -T --no-deps backup backup restore $(BACKUP) --yes
+	@$(MAKE) --no-print-directory start
+
 clickhouse-reset: ## Delete all tables and make them anew; asks first (YES=1: does not)
 	$(call engine,.venv/bin/radar reset)
 	$(call inside,clickhouse,use its own client)
@@ -217,7 +245,7 @@ scaled:
 
 clean: ## Remove containers, caches and the virtual environment; data stays
 	@! docker version >/dev/null 2>&1 \
-		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring down --remove-orphans
+		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring --profile backup down --remove-orphans
 	rm -rf $(VENV) $(VENV)-quix .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f docker-compose.scale-*.yml
 

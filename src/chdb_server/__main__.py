@@ -22,6 +22,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description="ClickHouse inside one process, behind its HTTP interface.",
     )
     parser.add_argument("--path", type=Path, required=True, help="data folder")
+    parser.add_argument("--backups", type=Path, help="folder of backups; without it there are none")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8123, help="port; 0 takes a free one")
     parser.add_argument("--user", default="default", help="the user that is let in")
@@ -38,13 +39,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _confine(path: Path, config_file: Path) -> None:
-    """Restrict this process to the data folder with its temporary files, where Linux can."""
+def _confine(path: Path, config_file: Path, backups: Path | None) -> None:
+    """Restrict this process to its folders and temporary files, where Linux can."""
     temporary = path / "temporary"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(mode=0o700)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
-    sandbox.enter(path, [config_file.parent])
+    sandbox.enter(path, [config_file.parent], [backups] if backups else [])
 
 
 def run(arguments: list[str]) -> int:
@@ -58,9 +59,10 @@ def run(arguments: list[str]) -> int:
     if not password and not parsed.no_password:
         raise MissingPassword("set CLICKHOUSE_PASSWORD, or give --no-password in a test")
     memory_limit_bytes = parsed.memory_limit * config.MIB
-    config_file = config.prepare(path, memory_limit_bytes)
+    backups = parsed.backups.resolve() if parsed.backups else None
+    config_file = config.prepare(path, memory_limit_bytes, backups)
     _forget_environment()
-    _confine(path, config_file)
+    _confine(path, config_file, backups)
     # chDB imports pyarrow if it is installed, for functions that this server does not use. Without
     # it this process starts sooner and is smaller.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]

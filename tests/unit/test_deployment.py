@@ -17,7 +17,8 @@ from radar import __version__
 from radar.consumer.worker import DRAIN_TIMEOUT_S
 from radar.exchanges import names
 from radar.producer.producer import FINISH_TIMEOUT_S
-from radar.settings import variables
+from radar.settings import load, variables
+from radar.store.backup import ASIDE
 from radar.store.schema import newest
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,7 @@ TARGETS = (
     *("status", "monitor", "health", "logs"),
     *("logs-trades", "logs-depth", "logs-producers", "kafka-topics", "kafka-create-topics"),
     *("kafka-lag", "clickhouse-cli", "clickhouse-query-trades", "clickhouse-query-depth"),
+    *("backup", "backups", "backup-service", "restore"),
     *("clickhouse-reset", "scale-trades", "scale-depth", "clean", "clean-all"),
 )
 WITHOUT_ENGINE = {"dev-setup", "secrets", "clean", "clean-all"}
@@ -91,8 +93,11 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_compose_has_the_services_that_users_know() -> None:
-    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, EXAMINER, *ONE_SHOTS, *MONITORING}
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == MONITORING
+    others = {EXAMINER, "backup", *MONITORING}
+    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, *ONE_SHOTS, *others}
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert {name for name, given in profiles.items() if given == ["monitoring"]} == MONITORING
+    assert {name for name, given in profiles.items() if given} == MONITORING | {"backup"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -163,6 +168,29 @@ def test_compose_passes_every_option_on() -> None:
     assert producing <= set(elsewhere)
 
 
+def test_clickhouse_writes_backups_to_the_folder_that_radar_looks_at() -> None:
+    mounted = "${BACKUP_FOLDER:-./deploy/backups}:/backups"
+    service = SERVICES["backup"]
+    assert mounted in SERVICES["clickhouse"]["volumes"]
+    assert mounted in service["volumes"]
+    assert service["user"] == SERVICES["clickhouse"]["user"]  # which may delete the files
+    assert service["environment"]["BACKUP_DIR"] == "/backups"
+    tree = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "config.xml")
+    disk = load().backup_disk
+    assert tree.findtext(f"storage_configuration/disks/{disk}/path") == "/backups/"
+    assert tree.findtext("backups/allowed_disk") == disk
+    # The rights of a backup and of a restore, which first renames the present database.
+    for right in ("BACKUP", "DROP DATABASE", f"ON radar{ASIDE}.*", "READ, WRITE ON DISK"):
+        assert right in grants("radar_migrator")
+
+
+@pytest.mark.parametrize("target", ["backup", "backups", "backup-service", "restore"])
+def test_backups_want_a_folder_of_another_disk(target: str, tmp_path: Path) -> None:
+    assert '[ -n "" ] ||' in planned(target, tmp_path)
+    (tmp_path / ".env").write_text("BACKUP_FOLDER=/mnt/backups\n")
+    assert '[ -n "/mnt/backups" ] ||' in planned(target, tmp_path)
+
+
 SECURITY = {name for name in variables() if re.match(r"KAFKA_S(ASL|SL|ECURITY)_", name)}
 STORE_SECURITY = {"CLICKHOUSE_SECURE", "CLICKHOUSE_CA_FILE"}
 
@@ -188,7 +216,7 @@ def planned(target: str, directory: Path, **environment: str) -> str:
     for name in ("Makefile", "deploy/compose.mk", "deploy/exchanges.sh"):
         (directory / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, directory / name)
-    given = {"KAFKA_BROKER", "CLICKHOUSE_HOST", "CLICKHOUSE_PORT", "WITH"}
+    given = {"KAFKA_BROKER", "CLICKHOUSE_HOST", "CLICKHOUSE_PORT", "WITH", "BACKUP_FOLDER"}
     clean = {name: value for name, value in os.environ.items() if name not in given}
     done = subprocess.run(
         ["make", "--no-print-directory", "--dry-run", target],
@@ -453,7 +481,15 @@ def test_compose_secrets_replace_every_password() -> None:
     file = grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"]
     assert file == "/run/secrets/grafana_admin"
     assert {"dashboard_token", "grafana_admin"} <= {*dashboard["secrets"], *grafana["secrets"]}
-    assert replaced == {"clickhouse", "migrations", "grafana", "dashboard", EXAMINER, *CONSUMERS}
+    assert replaced == {
+        "clickhouse",
+        "migrations",
+        "backup",
+        "grafana",
+        "dashboard",
+        EXAMINER,
+        *CONSUMERS,
+    }
 
 
 def users() -> dict[str, ElementTree.Element]:

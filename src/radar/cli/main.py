@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radar import __version__
-from radar.cli import backfill, dlq, failures, reconcile, reparse, replay, restore, skip
+from radar.cli import backfill, backup, dlq, failures, reconcile, reparse, replay, restore, skip
 from radar.cli.arguments import (
     AsJson,
     DatasetName,
@@ -61,6 +61,7 @@ app = typer.Typer(
     " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration, 3 not verifiable.",
 )
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(backup.app, name="backup")
 app.command()(backfill.backfill)
 app.command()(replay.replay)
 app.command()(reparse.reparse)
@@ -96,7 +97,9 @@ def main() -> None:
     from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
-    lasting = sys.argv[1:2] and (sys.argv[1] in LASTING or "--follow" in sys.argv)
+    lasting = sys.argv[1:2] and (
+        sys.argv[1] in LASTING or "--follow" in sys.argv or sys.argv[1:3] == ["backup", "follow"]
+    )
     early_signals.leave_on_signals()
     if not lasting:
         early_signals.interrupt_again()
@@ -863,7 +866,7 @@ def reset(
         bool, typer.Option("--simulated", help="Delete only the data of the simulated exchange.")
     ] = False,
 ) -> None:
-    """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs."""
+    """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs. Backups stay."""
     from radar.local import data_directory
 
     settings = _settings("reset")

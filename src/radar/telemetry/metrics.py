@@ -239,6 +239,15 @@ DAY_VOLUMES = _gauge(
     ["exchange", "result"],
 )
 
+# Backups
+BACKUP_TIME = _gauge(
+    "radar_backup_timestamp_seconds",
+    "Unix time at which the newest complete backup in BACKUP_DIR began; 0: there is none",
+)
+BACKUP_FAILURES = _counter(
+    "radar_backup_failures", "Attempts of `radar backup follow` that made no backup"
+)
+
 # Dashboard
 DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")
 DASHBOARD_QUERY_SECONDS = _histogram(
