@@ -105,9 +105,10 @@ def restore(
     with _server(settings) as reached:
         parts = run.restore(reached, name)
     age_s = int(datetime.now(UTC).timestamp()) - parts[0].began_at_s
+    based = f" and the {len(parts) - 1} on which it is based" if len(parts) > 1 else ""
     say(
-        f"restored {name}, which began {age_s:,} s ago, from {len(parts)} backups: start the"
-        " workers, and `radar verify` proves that they have stored the rest"
+        f"restored {name}, which began {age_s:,} s ago{based}: start the workers, and"
+        " `radar verify` proves that they have stored the rest"
     )
 
 

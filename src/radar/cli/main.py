@@ -875,7 +875,8 @@ def reset(
     if not yes:
         confirm(f"Delete everything in {directory}?")
     data_directory.delete(directory)
-    typer.echo(f"deleted {directory}")
+    kept = ", except the backups in it" if directory.exists() else ""
+    typer.echo(f"deleted {directory}{kept}")
 
 
 @app.command()

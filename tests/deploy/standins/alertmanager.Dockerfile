@@ -1,5 +1,7 @@
-# Debian's Alertmanager where the official image has a newer one.
+# Debian's Alertmanager (0.25), which does not know secrets in files, where the official image has a
+# newer one.
 FROM radar-standin/base
-RUN mkdir /alertmanager && chown 65534:65534 /alertmanager
+COPY alertmanager/start /start
+RUN chmod 755 /start && mkdir /alertmanager && chown 65534:65534 /alertmanager
 VOLUME ["/alertmanager"]
-ENTRYPOINT ["/usr/bin/prometheus-alertmanager"]
+ENTRYPOINT ["/start"]
