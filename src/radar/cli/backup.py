@@ -9,7 +9,7 @@ import typer
 
 from radar.cli.arguments import AsJson, confirm, say, say_json, settings_for
 from radar.cli.required_services import require
-from radar.errors import ConfigurationError
+from radar.errors import BackupFailed, ConfigurationError
 
 if TYPE_CHECKING:
     from radar.backup.catalogue import Backup
@@ -97,7 +97,9 @@ def restore(
     backups = catalogue.complete(folder)
     if name == NEWEST:
         if not backups:
-            raise ConfigurationError(f"there is no complete backup in {folder}")
+            raise BackupFailed(
+                f"there is no complete backup in {folder}: radar backup create makes one"
+            )
         name = backups[-1].name
     catalogue.chain(backups, name)
     if not yes:
