@@ -35,7 +35,8 @@ ENV PATH=/opt/radar/bin:$PATH \
 USER 10001:10001
 WORKDIR /home/radar
 EXPOSE 9100
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["radar", "health"]
+# Liveness: an orchestrator restarts what is not alive. A worker that waits for ClickHouse is alive.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["radar", "health", "--alive"]
 ENTRYPOINT ["radar"]
 
 

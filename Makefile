@@ -20,10 +20,14 @@ EXTRAS := $(IMAGE_EXTRAS) --extra local
 # Programs that read exported files. They want older versions of radar's libraries.
 TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
 
+# What `make test-chart` renders with, and the schemas of Kubernetes.
+HELM := v3.19.5
+SCHEMAS := kubernetes-validate==1.37.0
+
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools coverage lint format exchange generated lock test-stack
+.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -126,12 +130,23 @@ format: setup ## Format the code and apply safe lint fixes
 exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase)
 	$(PYTHON) scripts/new_exchange.py $(NAME)
 
+test-chart: setup .venv-chart/.installed ## Render the Helm chart and validate it (builds helm with Go)
+	$(PYTEST) $(OPTIONS) tests/deploy/test_chart.py
+
+.venv-chart/.installed:
+	@command -v go >/dev/null || { echo "no go: make test-chart builds helm with Go"; exit 1; }
+	$(PYTHON) -m venv --clear .venv-chart
+	.venv-chart/bin/pip install --quiet $(SCHEMAS)
+	GOBIN=$(CURDIR)/.venv-chart/bin go install helm.sh/helm/v3/cmd/helm@$(HELM)
+	@touch $@
+
 generated: setup ## Write the pages that follow from declarations: options, metrics, faults, columns
 	$(BIN)/radar config --env-example > env.example
 	$(BIN)/radar config --reference > docs/configuration.md
 	$(BIN)/python -m radar.telemetry.metrics > docs/metrics.md
 	PYTHONPATH=tests $(BIN)/python tests/fault_table.py > docs/faults.md
 	PYTHONPATH=tests $(BIN)/python tests/data_dictionary.py > docs/data-dictionary.md
+	PYTHONPATH=tests $(BIN)/python tests/chart_files.py
 
 lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) $(EXTRAS) pyproject.toml --output-file requirements.txt

@@ -5,35 +5,57 @@ N ?=
 LIMIT ?= 10
 LOGS ?= --follow --tail 100
 comma := ,
-COMPOSE = docker compose $(addprefix --file ,docker-compose.yml $(WITH:%=docker-compose.%.yml) \
+# An address in the environment or in .env names a Kafka (ClickHouse) elsewhere. An address of this
+# machine means the stack's own, which containers reach by its name.
+option = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env 2>/dev/null | tail -n 1))
+elsewhere = $(filter-out 127.% localhost% [::1]%,$(call option,$(1)))
+EXTERNAL := $(if $(call elsewhere,KAFKA_BROKER),external-kafka) \
+	$(if $(call elsewhere,CLICKHOUSE_HOST),external-clickhouse)
+OWN := $(if $(filter external-kafka,$(EXTERNAL)),,kafka) \
+	$(if $(filter external-clickhouse,$(EXTERNAL)),,clickhouse)
+DEFAULTED := $(if $(filter kafka,$(OWN)),KAFKA_BROKER=) \
+	$(if $(filter clickhouse,$(OWN)),CLICKHOUSE_HOST= CLICKHOUSE_PORT= CLICKHOUSE_DB=)
+COMPOSE = $(if $(strip $(DEFAULTED)),env $(strip $(DEFAULTED)) )docker compose $(addprefix --file ,docker-compose.yml $(patsubst %,docker-compose.%.yml,$(WITH) $(EXTERNAL)) \
 	$(wildcard docker-compose.scale-*.yml))
 # EXCHANGES=wallex,nobitex (or the same in .env) runs the producers of each.
 EXCHANGES ?= $(or $(shell sed -n 's/^EXCHANGES=//p' .env 2>/dev/null | tail -n 1),wallex)
 PRODUCERS := $(foreach each,$(subst $(comma), ,$(EXCHANGES)),$(each)-trades $(each)-depth)
 $(shell EXCHANGES="$(EXCHANGES)" deploy/exchanges.sh)
 # Variables without which compose does nothing, not even remove containers.
+# Says what does the same where the stack has no such server of its own.
+inside = @[ -n "$(filter $(1),$(OWN))" ] || { \
+	echo "make $@ asks the stack's own $(1), and .env or the environment names another: $(2)"; exit 1; }
 SECRETS := CLICKHOUSE_MIGRATOR_PASSWORD CLICKHOUSE_WRITER_PASSWORD CLICKHOUSE_READER_PASSWORD \
 	GRAFANA_ADMIN_PASSWORD DASHBOARD_TOKEN
 # One for each image: all services that share it build the same.
 BUILT := topics wallex-trades
 # As many as there are now, see scale-trades.
 services = $$($(COMPOSE) config --services | grep -E '^($(1))$$')
+WORKERS_THEN_PRODUCERS = $(call services,.*-consumer-[0-9]+) $(PRODUCERS) reconcile dashboard
+# A service that is not ready ends the loop: the others keep running as they are.
+roll = @for name in $(1); do echo "$$name"; \
+	$(COMPOSE) up --detach --wait --no-deps --force-recreate $$name || exit 1; done
 IN_KAFKA = $(COMPOSE) exec -T --env KAFKA_HEAP_OPTS=-Xmx128m kafka /opt/kafka/bin
 IN_CLICKHOUSE = $(COMPOSE) exec $$([ -t 0 ] || echo -T) clickhouse clickhouse-client --database radar
 # What `make monitor` has started stops and starts with the rest from then on.
 monitored = $$($(COMPOSE) --profile monitoring ps --all --quiet prometheus grafana | grep -q . \
-	&& echo --profile monitoring)
+	&& echo --profile monitoring; \
+	$(COMPOSE) --profile backup ps --all --quiet backup | grep -q . && echo --profile backup)
 # Says what does the same without an engine.
 engine = @docker compose version >/dev/null 2>&1 && docker version >/dev/null 2>&1 || { \
 	echo "make $@ needs a running Docker engine with the compose plugin; without one: $(1)"; exit 1; }; \
 	WITH="$(WITH)" scripts/secrets.sh
+# Containers of ClickHouse and of radar see BACKUP_FOLDER as /backups, with the user of ClickHouse.
+backups = @[ -n "$(call option,BACKUP_FOLDER)" ] || { echo "set BACKUP_FOLDER in .env to a folder" \
+	"of another disk, e.g. BACKUP_FOLDER=/mnt/backups, and run: make start"; exit 1; }; \
+	$(COMPOSE) run --rm -T --no-deps --user 0:0 --cap-add CHOWN --entrypoint chown backup 101:101 /backups
 ask = @[ -n "$(YES)" ] || { printf '%s [y/N] ' $(1); read -r answer; [ "$$answer" = y ]; } \
 	|| { echo "nothing was done"; exit 1; }
 
 .PHONY: dev-setup secrets start-pipeline start start-infra start-producers start-consumers stop restart \
-	build status monitor health logs logs-trades logs-depth logs-producers kafka-topics \
+	build update rolling-restart rollback status monitor health logs logs-trades logs-depth logs-producers kafka-topics \
 	kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
-	clickhouse-query-depth clickhouse-reset scale-trades scale-depth clean clean-all
+	clickhouse-query-depth backup backups backup-service restore clickhouse-reset scale-trades scale-depth clean clean-all
 
 dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
 	@[ -e .env ] || { cp env.example .env; echo "wrote .env: every option at its default"; }
@@ -41,9 +63,24 @@ dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
 secrets: ## Create the passwords of the stack that are missing in .env; changes none
 	@WITH="$(WITH)" scripts/secrets.sh
 
-build: ## Build the images of producers and consumers
+build: ## Build the images under a tag of their own, which the next start uses
 	$(call engine,make setup)
-	$(COMPOSE) build $(BUILT)
+	@tag=$$(deploy/version.sh new) && RADAR_VERSION=$$tag $(COMPOSE) build $(BUILT) \
+		&& deploy/version.sh use $$tag && echo "built $$tag: make update runs it, make rollback the one before"
+
+update: ## Update the tables, then replace workers and producers one at a time
+	$(call engine,make up)
+	$(COMPOSE) run --rm -T migrations
+	$(call roll,$(WORKERS_THEN_PRODUCERS))
+
+rolling-restart: ## Restart workers and producers one at a time, each when the one before is ready
+	$(call engine,Ctrl-C where radar up runs$(comma) then make up)
+	$(call roll,$(WORKERS_THEN_PRODUCERS))
+
+rollback: ## Run the images from before the last make build; producers first
+	$(call engine,make setup)
+	@tag=$$(deploy/version.sh previous) && deploy/version.sh use $$tag && echo "back to $$tag"
+	$(call roll,$(PRODUCERS) $(call services,.*-consumer-[0-9]+|reconcile|dashboard))
 
 start-pipeline: ## Start everything in order, each step when the one before is healthy
 	$(call engine,make demo)
@@ -61,7 +98,7 @@ start: ## Start whatever does not run
 
 start-infra: ## Start Kafka and ClickHouse
 	$(call engine,make up)
-	$(COMPOSE) up --detach --wait kafka clickhouse
+	@[ -z "$(strip $(OWN))" ] || $(COMPOSE) up --detach --wait $(OWN)
 
 start-producers: ## Start the producers
 	$(call engine,.venv/bin/radar produce trades)
@@ -73,7 +110,7 @@ start-consumers: ## Start the workers
 
 stop: ## Stop everything in order; containers and data stay
 	$(call engine,Ctrl-C where radar up runs)
-	$(COMPOSE) --profile monitoring stop
+	$(COMPOSE) --profile monitoring --profile backup stop
 
 restart: ## Stop everything and start it again
 	$(call engine,Ctrl-C where radar up runs, then make up)
@@ -82,20 +119,23 @@ restart: ## Stop everything and start it again
 
 status: ## Tell what runs, how much is stored and what waits
 	$(call engine,.venv/bin/radar status)
-	@$(COMPOSE) --profile monitoring ps --all
+	@$(COMPOSE) --profile monitoring --profile backup ps --all
 	@$(COMPOSE) exec -T dashboard radar status
 
 health: ## Tell the health of every container; fails if one is not healthy
 	$(call engine,.venv/bin/radar health)
-	@$(COMPOSE) --profile monitoring ps --all \
-		--format '{{.Name}} {{.State}} {{if .Health}}{{.Health}}{{else}}-{{end}} {{.ExitCode}}' \
+	@$(COMPOSE) --profile monitoring --profile backup ps --all \
+		--format '{{.Service}} {{.State}} {{if .Health}}{{.Health}}{{else}}-{{end}} {{.ExitCode}}' \
 		| sort | awk '{ good = $$3 == "healthy" || ($$2 == "exited" && $$3 == "-" && $$4 == 0); \
 			bad += !good; printf "%-20s %s\n", $$1, good && $$3 == "-" ? "done" : $$3 == "-" ? $$2 : $$3 } \
 			END { exit bad > 0 || NR == 0 }'
 
-monitor: ## Start Prometheus (localhost:9090) and Grafana (localhost:3000)
+monitor: ## Start Prometheus (localhost:9090), Alertmanager (9093) and Grafana (localhost:3000)
 	$(call engine,make up shows a live view)
-	$(COMPOSE) --profile monitoring up --detach --wait prometheus grafana
+	$(COMPOSE) --profile monitoring up --detach --wait prometheus alertmanager grafana \
+		$(if $(filter kafka,$(OWN)),kafka-disk)
+	@! grep -q '^  receiver: nobody$$' deploy/alertmanager/alertmanager.yml \
+		|| echo "Alerts reach nobody: name a receiver in deploy/alertmanager/alertmanager.yml"
 	@echo "Grafana: http://localhost:3000 (user admin, GRAFANA_ADMIN_PASSWORD of .env), Prometheus: http://localhost:9090"
 
 logs: ## Follow the logs of everything (LOGS="--since 10m")
@@ -116,6 +156,7 @@ logs-producers: ## Follow the logs of the producers
 
 kafka-topics: ## Describe the topics
 	$(call engine,.venv/bin/radar topics)
+	$(call inside,kafka,docker compose run --rm topics topics)
 	$(IN_KAFKA)/kafka-topics.sh --bootstrap-server kafka:29092 --describe
 
 kafka-create-topics: ## Create missing topics (GROW=1: and grow them to KAFKA_NUM_PARTITIONS)
@@ -124,6 +165,7 @@ kafka-create-topics: ## Create missing topics (GROW=1: and grow them to KAFKA_NU
 
 kafka-lag: ## Tell how far the workers are behind
 	$(call engine,.venv/bin/radar lag)
+	$(call inside,kafka,docker compose exec dashboard radar lag)
 	$(IN_KAFKA)/kafka-consumer-groups.sh --bootstrap-server kafka:29092 --describe --all-groups
 
 clickhouse-migrate: ## Create or update the tables
@@ -132,20 +174,47 @@ clickhouse-migrate: ## Create or update the tables
 
 clickhouse-cli: ## Open ClickHouse's client (or pipe queries into it)
 	$(call engine,.venv/bin/radar query 'SELECT 1')
+	$(call inside,clickhouse,use its own client)
 	@$(IN_CLICKHOUSE)
 
 clickhouse-query-trades: ## Show the newest trades (LIMIT=10)
 	$(call engine,.venv/bin/radar query 'SELECT * FROM trades ORDER BY event_time DESC LIMIT $(LIMIT)')
+	$(call inside,clickhouse,use its own client)
 	@$(IN_CLICKHOUSE) --query "SELECT event_time, symbol, side, price, base_amount, quote_amount \
 		FROM trades ORDER BY event_time DESC LIMIT $(LIMIT) FORMAT PrettyCompactMonoBlock"
 
 clickhouse-query-depth: ## Show the newest order books (LIMIT=10)
 	$(call engine,.venv/bin/radar query 'SELECT * FROM order_book LIMIT $(LIMIT)')
+	$(call inside,clickhouse,use its own client)
 	@$(IN_CLICKHOUSE) --query "SELECT symbol, best_bid, best_ask, bid_received_at, ask_received_at \
 		FROM order_book ORDER BY bid_received_at DESC LIMIT $(LIMIT) FORMAT PrettyCompactMonoBlock"
 
+backup: ## Back up ClickHouse into BACKUP_FOLDER while radar runs (FULL=1: everything)
+	$(call engine,.venv/bin/radar backup create)
+	$(call backups)
+	$(COMPOSE) run --rm -T --no-deps backup backup create $(if $(FULL),--full)
+
+backups: ## List the backups
+	$(call engine,.venv/bin/radar backup list)
+	$(call backups)
+	@$(COMPOSE) run --rm -T --no-deps backup backup list
+
+backup-service: ## Make backups every BACKUP_EVERY_HOURS from now on
+	$(call engine,.venv/bin/radar backup follow)
+	$(call backups)
+	$(COMPOSE) up --detach --wait backup
+
+restore: ## Replace the tables by a backup; asks first (BACKUP=name, YES=1: does not ask)
+	$(call engine,.venv/bin/radar backup restore)
+	$(call backups)
+	$(call ask,"Replace every row in ClickHouse by the backup $(or $(BACKUP),newest)?")
+	$(COMPOSE) stop $(call services,.*-consumer-[0-9]+|reconcile|dashboard|backup)
+	$(COMPOSE) run --rm -T --no-deps backup backup restore $(BACKUP) --yes
+	@$(MAKE) --no-print-directory start
+
 clickhouse-reset: ## Delete all tables and make them anew; asks first (YES=1: does not)
 	$(call engine,.venv/bin/radar reset)
+	$(call inside,clickhouse,use its own client)
 	$(call ask,"Delete every row in ClickHouse? Workers go on where they are in Kafka.")
 	$(COMPOSE) stop $(call services,.*-consumer-[0-9]+)
 	$(IN_CLICKHOUSE) --database default --query "DROP DATABASE IF EXISTS radar SYNC"
@@ -176,7 +245,7 @@ scaled:
 
 clean: ## Remove containers, caches and the virtual environment; data stays
 	@! docker version >/dev/null 2>&1 \
-		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring down --remove-orphans
+		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring --profile backup down --remove-orphans
 	rm -rf $(VENV) $(VENV)-quix .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f docker-compose.scale-*.yml
 

@@ -31,7 +31,6 @@ addresses=
             [ "$dataset" != trades ] || addresses="$addresses ${option}_REST_URL"
             printf '  %s:\n' "$name"
             printf '    extends: {file: docker-compose.yml, service: wallex-%s}\n' "$dataset"
-            printf '    container_name: %s\n' "$name"
             printf '    command: [produce, %s, --exchange, %s]\n' "$dataset" "$exchange"
             printf '    environment:\n'
             printf '      %s_WS_URL:\n      %s_REST_URL:\n      %s_SYMBOLS:\n' \

@@ -25,7 +25,7 @@ rm -f "$file"
         name=$dataset-consumer-$n
         printf '  %s:\n' "$name"
         printf '    extends: {file: docker-compose.yml, service: %s-consumer-1}\n' "$dataset"
-        printf '    container_name: %s\n    environment:\n      WORKER_ID: %s\n' "$name" "$name"
+        printf '    environment:\n      WORKER_ID: %s\n' "$name"
         # What docker-compose.secrets.yml says of the others: only the first file is extended.
         case " ${WITH-} " in *" secrets "*)
             printf '      CLICKHOUSE_PASSWORD: ""\n'

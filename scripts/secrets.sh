@@ -58,8 +58,9 @@ case " ${WITH-} " in *" secrets "*)
     [ -d "$folder" ] || mkdir -p -m 700 "$folder"
     # Users of the containers read the files; nobody else passes the folder.
     chmod 700 "$folder"
-    for user in migrator writer reader; do
-        path=$folder/clickhouse_$user
+    for name in clickhouse_migrator clickhouse_writer clickhouse_reader dashboard_token \
+        grafana_admin; do
+        path=$folder/$name
         [ ! -s "$path" ] || continue
         random >"$path"
         chmod 644 "$path"

@@ -22,13 +22,9 @@ def missing_places(dataset: Dataset) -> list[str]:
     is_stored = any(each[:1] == ["consume"] and dataset.name in each for each in commands)
     relation = dataset.view.removesuffix(" FINAL")
     is_documented = re.search(rf"`{relation}`", (ROOT / "docs" / "queries.md").read_text())
-    reset = f"`{dataset.group}` (`{dataset.topic}`)"
-    is_restored = reset in (ROOT / "DEPLOYMENT.md").read_text().replace("\n", " ")
-    is_example = f"--group {dataset.group} " in (ROOT / "DEPLOYMENT.md").read_text()
     found = [
         (grant in grants, f"deploy/clickhouse/users.xml: add to radar_writer: {grant}"),
         (is_stored, f"docker-compose.yml: add {dataset.name} to the command of a consumer"),
-        (is_restored or is_example, f"DEPLOYMENT.md: reset the group of a restored table: {reset}"),
         (is_documented, f"docs/queries.md: describe `{relation}`"),
         (
             dataset.name in version_1.MESSAGES,

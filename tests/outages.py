@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -53,11 +54,13 @@ def broker_command(directory: Path, port: int) -> list[str]:
     return [*command, str(directory / "kafka"), "127.0.0.1", str(port)]
 
 
-def clickhouse(directory: Path, port: int, **environment: str) -> Service:
+def clickhouse(
+    directory: Path, port: int, arguments: Sequence[str] = (), **environment: str
+) -> Service:
     """Run an embedded ClickHouse."""
-    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
-    arguments = ["--path", str(directory / "clickhouse"), "--port", str(port)]
-    return Service([*command, *arguments], port, directory / "clickhouse.log", **environment)
+    command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password", *arguments]
+    place = ["--path", str(directory / "clickhouse"), "--port", str(port)]
+    return Service([*command, *place], port, directory / "clickhouse.log", **environment)
 
 
 def exchange(directory: Path, port: int, *arguments: str, **environment: str) -> Service:

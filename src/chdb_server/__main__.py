@@ -27,6 +27,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description="ClickHouse inside one process, behind its HTTP interface.",
     )
     parser.add_argument("--path", type=Path, required=True, help="data folder")
+    parser.add_argument("--backups", type=Path, help="folder of backups; without it there are none")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8123, help="port; 0 takes a free one")
     parser.add_argument("--user", default="default", help="the user that is let in")
@@ -49,7 +50,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _prepare(path: Path, memory_limit_bytes: int, wait_s: float) -> Path:
+def _prepare(path: Path, memory_limit_bytes: int, backups: Path | None, wait_s: float) -> Path:
     """Prepare the data folder, and wait if another process has it open; blocks.
 
     Raises:
@@ -59,20 +60,20 @@ def _prepare(path: Path, memory_limit_bytes: int, wait_s: float) -> Path:
     deadline_s = time.monotonic() + wait_s
     while True:
         try:
-            return config.prepare(path, memory_limit_bytes)
+            return config.prepare(path, memory_limit_bytes, backups)
         except PathInUse:
             if time.monotonic() >= deadline_s:
                 raise
             time.sleep(_LOOK_AGAIN_S)
 
 
-def _confine(path: Path, config_file: Path) -> None:
-    """Restrict this process to the data folder with its temporary files, where Linux can."""
+def _confine(path: Path, config_file: Path, backups: Path | None) -> None:
+    """Restrict this process to its folders and temporary files, where Linux can."""
     temporary = path / "temporary"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(mode=0o700)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
-    sandbox.enter(path, [config_file.parent])
+    sandbox.enter(path, [config_file.parent], [backups] if backups else [])
 
 
 def run(arguments: list[str]) -> int:
@@ -86,9 +87,10 @@ def run(arguments: list[str]) -> int:
     if not password and not parsed.no_password:
         raise MissingPassword("set CLICKHOUSE_PASSWORD, or give --no-password in a test")
     memory_limit_bytes = parsed.memory_limit * config.MIB
-    config_file = _prepare(path, memory_limit_bytes, parsed.wait_seconds)
+    backups = parsed.backups.resolve() if parsed.backups else None
+    config_file = _prepare(path, memory_limit_bytes, backups, parsed.wait_seconds)
     _forget_environment()
-    _confine(path, config_file)
+    _confine(path, config_file, backups)
     # chDB imports pyarrow if it is installed, for functions that this server does not use. Without
     # it this process starts sooner and is smaller.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]

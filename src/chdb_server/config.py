@@ -44,6 +44,9 @@ _FIXED = (
     "allow_simdjson",
 )
 
+# The only disk that a backup may be written to or read from.
+BACKUPS_DISK = "backups"
+
 # chDB's overlay of a database and the machine's files; the user has no rights in it.
 _OVERLAY = "_overlay"
 
@@ -66,10 +69,15 @@ def query_memory_bytes(memory_limit_bytes: int) -> int:
     return memory_limit_bytes // 2
 
 
-def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) -> Path:
+def prepare(
+    path: Path,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    backups: Path | None = None,
+) -> Path:
     """Create the data folder and write the configuration beside it; return that file.
 
-    The configuration is not in the data folder, because the engine may write there.
+    The configuration is not in the data folder, because the engine may write there. With a folder
+    `backups`, the user may back up to it and restore from it, as to the disk BACKUPS_DISK.
 
     Raises:
         PathInUse: Another process has the data folder open.
@@ -78,14 +86,14 @@ def prepare(path: Path, memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES) ->
     path = path.resolve()
     folder = path.with_name(f"{path.name}.config")
     try:
-        for each in (path, folder):
+        for each in (path, folder, *([backups] if backups else [])):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_if_in_use(path)
         _make_default_database(path)
         users = folder / "users.xml"
-        _write(users, _users(memory_limit_bytes))
+        _write(users, _users(memory_limit_bytes, with_backups=backups is not None))
         server = folder / "server.xml"
-        _write(server, _server(path, users, memory_limit_bytes))
+        _write(server, _server(path, users, memory_limit_bytes, backups))
     except OSError as error:
         raise DataUnavailable(f"cannot open the data folder {path}: {error.strerror}") from error
     return server
@@ -131,7 +139,7 @@ def _write(path: Path, text: str) -> None:
     Path(draft).replace(path)
 
 
-def _server(path: Path, users: Path, memory_limit_bytes: int) -> str:
+def _server(path: Path, users: Path, memory_limit_bytes: int, backups: Path | None) -> str:
     """Return server settings for a laptop; ClickHouse's defaults suit a large machine.
 
     Caches are bounds, not reservations.
@@ -147,12 +155,23 @@ def _server(path: Path, users: Path, memory_limit_bytes: int) -> str:
     }
     lines = "".join(f"  <{name}>{value}</{name}>\n" for name, value in values.items())
     directory = f"<users_xml><path>{escape(str(users))}</path></users_xml>"
+    disk = _backups_disk(backups) if backups else ""
     return (
-        f"<clickhouse>\n{lines}  <user_directories>{directory}</user_directories>\n</clickhouse>\n"
+        f"<clickhouse>\n{lines}  <user_directories>{directory}</user_directories>\n{disk}"
+        "</clickhouse>\n"
     )
 
 
-def _users(memory_limit_bytes: int) -> str:
+def _backups_disk(folder: Path) -> str:
+    place = f"<type>local</type><path>{escape(str(folder.resolve()))}/</path>"
+    return (
+        f"  <storage_configuration><disks><{BACKUPS_DISK}>{place}</{BACKUPS_DISK}></disks>"
+        "</storage_configuration>\n"
+        f"  <backups><allowed_disk>{BACKUPS_DISK}</allowed_disk></backups>\n"
+    )
+
+
+def _users(memory_limit_bytes: int, *, with_backups: bool) -> str:
     greatest = _GREATEST | {"max_memory_usage": query_memory_bytes(memory_limit_bytes)}
     constraints = "".join(
         [
@@ -165,13 +184,17 @@ def _users(memory_limit_bytes: int) -> str:
         ]
     )
     bounds = "".join(f"<{name}>{most}</{name}>" for name, most in _DEFAULTS.items())
-    grants = f"GRANT {', '.join(_GRANTS)} ON *.*"
+    grants = [f"GRANT {', '.join(_GRANTS)} ON *.*"]
+    if with_backups:
+        # The engine asks for rights to any disk; by its configuration it takes only this one.
+        grants += ["GRANT BACKUP ON *.*", "GRANT READ, WRITE ON DISK"]
+    queries = "".join(f"<query>{each}</query>" for each in grants)
     return f"""<clickhouse>
   <profiles><default>{bounds}<constraints>{constraints}</constraints></default></profiles>
   <users><default>
     <no_password/><networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
     <profile>default</profile><quota>default</quota>
-    <grants><query>{grants}</query></grants>
+    <grants>{queries}</grants>
   </default></users>
   <quotas><default/></quotas>
 </clickhouse>

@@ -4,8 +4,8 @@ ClickHouse's grants keep queries from files, URLs and commands. Below them the k
 same rule for every file that the engine opens in a way that grants do not cover (the function
 `file()`, a disk that a table's settings name):
 
-- write only to the data folder,
-- read only the data folder, Python's own files and the system's files about itself,
+- write only to the data folder and the folder of backups,
+- read only these, Python's own files and the system's files about itself,
 - execute no program,
 - open no TCP connection to any address.
 
@@ -56,7 +56,7 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
 
 
-def enter(data_dir: Path, readable: Iterable[Path] = ()) -> None:
+def enter(data_dir: Path, readable: Iterable[Path] = (), writable: Iterable[Path] = ()) -> None:
     """Restrict this process for the rest of its life, if the system can.
 
     Call it before any other thread exists.
@@ -64,6 +64,7 @@ def enter(data_dir: Path, readable: Iterable[Path] = ()) -> None:
     Args:
         data_dir: The folder that stays writable; it must exist.
         readable: Further files and folders that stay readable.
+        writable: Further folders that stay writable; they must exist.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -80,7 +81,8 @@ def enter(data_dir: Path, readable: Iterable[Path] = ()) -> None:
     if ruleset < 0:
         return
     try:
-        _allow(libc, ruleset, data_dir, handled & ~_EXECUTE)
+        for folder in (data_dir, *writable):
+            _allow(libc, ruleset, folder, handled & ~_EXECUTE)
         for device in _WRITABLE_DEVICES:
             _allow(libc, ruleset, Path(device), _READ_FILE | _WRITE_FILE)
         for path in (*_readable(), *readable):

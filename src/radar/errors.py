@@ -10,6 +10,7 @@ message is one line with the next action.
         UnknownMarket
         InvalidPeriod
       QueryFailed                 show the database's message
+      BackupFailed                show the reason, try again later
       FeedLost                    reconnect
       ExchangeUnavailable         retry with backoff
       InvalidFrame                count and drop the frame
@@ -145,6 +146,10 @@ class StoreRejected(RadarError):
 
 class QueryFailed(RadarError):
     """ClickHouse refused a query: show its message to the user."""
+
+
+class BackupFailed(RadarError):
+    """A backup or a restore did not succeed: show the reason; what was there before is there."""
 
 
 class InvalidRequest(RadarError):

@@ -240,6 +240,22 @@ def examine(settings: Settings) -> None:
         store.close()
 
 
+def back_up(settings: Settings) -> None:
+    """Make backups regularly until SIGTERM or SIGINT; blocks.
+
+    Raises:
+        ConfigurationError: The port of the health is taken.
+    """
+    from radar.backup.run import follow
+    from radar.status import deployment
+
+    settings = deployment.find(settings).reach(settings)
+    health = _serve_health(settings)
+    starting = threading.Event()
+    with _checking(settings, health, {}):
+        follow(settings, health, _stop_on_signals(starting))
+
+
 def _stop_event() -> asyncio.Event:
     """Return an event of the running loop that SIGTERM and SIGINT set."""
     stop = asyncio.Event()

@@ -518,6 +518,35 @@ class Settings(_Addresses):
         description="Halt a partition after this many bad messages in a row; 0: never.",
     )
 
+    # Backup
+    backup_dir: Path = Field(
+        Path(),
+        description="Folder of the backups, best on another disk: that of ClickHouse's disk"
+        " BACKUP_DISK, as this machine sees it; empty: RADAR_DATA_DIR/backups.",
+    )
+    backup_disk: Identifier = Field(
+        "backups", description="ClickHouse's name of the disk that holds the backups."
+    )
+    backup_every_hours: float = Field(
+        24,
+        gt=0,
+        le=8760,
+        description="`radar backup follow` makes a backup when the newest is this many hours old.",
+    )
+    backup_full_days: float = Field(
+        7,
+        ge=0,
+        le=3650,
+        description="Base a backup on the one before, until the last full backup is this many days"
+        " old; 0: every backup is full.",
+    )
+    backup_keep_days: float = Field(
+        30,
+        gt=0,
+        le=3650,
+        description="Delete backups that are this many days old, except the newest and its bases.",
+    )
+
     # Dashboard
     dashboard_host: Host = Field(
         "127.0.0.1",
@@ -761,6 +790,22 @@ def _check_pair(settings: Settings) -> None:
 def clickhouse_password_file(settings: Settings) -> Path:
     """Return where `radar up` keeps the password of its embedded ClickHouse."""
     return settings.radar_data_dir.absolute() / "clickhouse.password"
+
+
+def backup_folder(settings: Settings) -> Path:
+    """Return the folder of the backups.
+
+    Raises:
+        ConfigurationError: ClickHouse is on another machine, and BACKUP_DIR names no folder.
+    """
+    if settings.backup_dir != Path():
+        return settings.backup_dir.absolute()
+    if not _is_loopback(settings.clickhouse_host):
+        raise ConfigurationError(
+            f"ClickHouse is at {settings.clickhouse_host}: set BACKUP_DIR to the folder of its disk"
+            f" {settings.backup_disk}, mounted on this machine"
+        )
+    return settings.radar_data_dir.absolute() / "backups"
 
 
 def _with_embedded_password(settings: Settings) -> Settings:

@@ -46,7 +46,8 @@ that names the allowed values; `radar config` shows the values in effect, secret
 # Variables of a shared `.env` that are none of radar's options: the compose files read them.
 COMPOSE_VARIABLES = frozenset(
     {
-        *("CLICKHOUSE_CPUS", "CLICKHOUSE_MEMORY", "CLICKHOUSE_MIGRATOR_PASSWORD"),
+        *("BACKUP_FOLDER", "CLICKHOUSE_CPUS", "CLICKHOUSE_MEMORY", "CLICKHOUSE_MIGRATOR_PASSWORD"),
+        *("CLICKHOUSE_MIGRATOR_USER", "CLICKHOUSE_READER_USER", "CLICKHOUSE_WRITER_USER"),
         *("CLICKHOUSE_OPEN_FILES", "CLICKHOUSE_READER_PASSWORD", "CLICKHOUSE_WRITER_PASSWORD"),
         *("GRAFANA_ADMIN_PASSWORD", "KAFKA_CPUS", "KAFKA_HEAP_OPTS", "KAFKA_MEMORY"),
         *("PROMETHEUS_RETENTION", "RADAR_VERSION"),

@@ -153,6 +153,8 @@ def test_create_topics_gives_them_replicas(
     assert Cluster(cluster_settings).create_topics([TRADES.topic]) == []
     topic = kafka_cluster.admin.list_topics(timeout=10).topics[TRADES.topic]
     assert [len(partition.replicas) for partition in topic.partitions.values()] == [3, 3, 3]
+    (found,) = Cluster(cluster_settings).topic_settings([TRADES.topic])
+    assert found.options["min.insync.replicas"] == "2"
 
 
 def test_topic_with_a_partition_without_a_leader_is_described_once_it_has_one(
@@ -169,6 +171,9 @@ def test_topic_with_a_partition_without_a_leader_is_described_once_it_has_one(
     eventually(lambda: kafka_cluster.leaders("alone").get(0) == -1, "the leader is missed", 60)
     with pytest.raises(BrokerUnavailable, match="ends of a partition"):
         cluster.topics(["alone"])
+    assert cluster.description("alone").leaderless == 1
+    replicated = cluster.description(TRADES.topic)
+    assert (replicated.partitions, replicated.out_of_sync, replicated.leaderless) == (3, 3, 0)
     monkeypatch.setattr(kafka_client, "REQUEST_TIMEOUT_S", 60.0)
     with ThreadPoolExecutor() as pool:
         described = pool.submit(cluster.topics, ["alone"])

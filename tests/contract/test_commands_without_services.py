@@ -19,6 +19,10 @@ from support import radar
 
 # What each command is given here; None: it runs on until it is stopped, or needs a terminal.
 ARGUMENTS: dict[str, list[str] | None] = {
+    "backup create": [],
+    "backup follow": None,
+    "backup list": [],
+    "backup restore": ["--yes"],
     "backfill": ["binance", "BTCUSDT", "--from", "1d"],
     "config": [],
     "consume": None,
@@ -53,7 +57,7 @@ ARGUMENTS: dict[str, list[str] | None] = {
     "restore": ["trades", "all", "--yes"],
     "version": [],
 }
-FINE = {"config", "reset", "version"}
+FINE = {"backup list", "config", "reset", "version"}
 WRONG_USAGE = {"monitor", "password"}
 DEADLINE_S = 3.0
 
@@ -153,6 +157,7 @@ def test_command_that_fails_with_json_prints_one_json_value_with_the_error(name:
         (["export", "trades", "--market", "A,,B"], "'A,,B' names no market"),
         (["coverage", "--from", "2026-01-02", "--to", "2026-01-01"], "is not after --from"),
         (["coverage", "A,"], "'A,' names no market"),
+        (["backup", "restore", "yesterday", "--yes"], "there is no complete backup yesterday"),
         (["dlq", "list", "--from", "noon"], "'noon' is no time"),
         (["replay", "binance"], "name a DAY"),
         (["replay", "binance", "--market", "okx:BTC-USDT", "1d"], "is no market of binance"),

@@ -236,6 +236,8 @@ def test_files_of_the_machine_cannot_be_read(user: httpx.Client, sql: str) -> No
         ),
         "SELECT 1 AS a FORMAT Protobuf SETTINGS output_format_schema = '{witness}/x.proto'",
         "BACKUP DATABASE d TO File('{witness}/x')",
+        "BACKUP DATABASE d TO Disk('default', '{witness}/x')",
+        "BACKUP DATABASE d TO Disk('backups', 'x')",
         "CREATE TABLE d.f (x Int8) ENGINE = File(TSV, '{witness}/x')",
     ],
 )
@@ -248,6 +250,42 @@ def test_files_of_the_machine_cannot_be_written(
         user.get("/", params={"query": sql.format(witness=witness)}),
     ):
         assert response.is_error or response.text == ""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "BACKUP DATABASE d TO File('{witness}/x')",
+        "BACKUP DATABASE d TO File('x')",
+        "BACKUP DATABASE d TO Disk('default', 'x')",
+        "BACKUP DATABASE d TO Disk('backups', '../witness/x')",
+        "BACKUP DATABASE d TO Disk('backups', '{witness}/x')",
+        "BACKUP DATABASE d TO S3('http://127.0.0.1:1/x', 'a', 'b')",
+        "RESTORE DATABASE d AS e FROM File('{witness}')",
+        "RESTORE DATABASE d AS e FROM Disk('default', 'x')",
+        "SELECT * FROM disk('backups', 'x')",
+        "SELECT file('{witness}/x')",
+        "CREATE TABLE d.f (x Int8) ENGINE = MergeTree ORDER BY x SETTINGS disk = 'backups'",
+        (
+            "CREATE TABLE d.f (x Int8) ENGINE = MergeTree ORDER BY x"
+            " SETTINGS disk = disk(type = local_blob_storage, path = '{witness}/x/')"
+        ),
+    ],
+)
+def test_backups_go_to_their_own_folder_only(witness: Path, tmp_path: Path, sql: str) -> None:
+    backups = tmp_path / "backups"
+    with (
+        running(tmp_path / "data", "--backups", str(backups), password=PASSWORD) as server,
+        server.http() as client,
+    ):
+        client.auth = ("default", PASSWORD)
+        assert client.post("/", content="CREATE DATABASE d").is_success
+        assert client.post("/", content=sql.format(witness=witness)).is_error
+        assert list(backups.iterdir()) == []
+        good = client.post("/", content="BACKUP DATABASE d TO Disk('backups', 'x/y')")
+        assert "BACKUP_CREATED" in good.text
+        reading = client.post("/?readonly=1", content="BACKUP DATABASE d TO Disk('backups', 'z')")
+        assert reading.is_error
 
 
 def test_a_refused_read_leaves_no_file_in_the_data_folder(

@@ -133,9 +133,11 @@ def test_worker_without_kafka_or_clickhouse_is_not_ready_until_it_is_back(
     # The partitions are not fetched meanwhile, but how much waits is known.
     publish_trades(load(), range(60, 100))
     eventually(lambda: worker.metric("radar_lag_messages") == 100, "the lag")
+    eventually(lambda: worker.metric("radar_lag_seconds") > 1, "the age of the lag")
     clickhouse.start()
     worker.until_ready()
     eventually(lambda: worker.metric("radar_lag_messages") == 0, "no lag")
+    assert worker.metric("radar_lag_seconds") == 0
 
     kafka.freeze()
     worker.until_not_ready(f"Kafka at 127.0.0.1:{kafka.port}")
@@ -163,9 +165,15 @@ def test_worker_without_a_partition_is_ready_once_it_is_a_member(
 
     def shared_out() -> bool:
         shares = [int(worker.metric("radar_assigned_partitions")) for worker in workers]
+        known = {int(worker.metric("radar_topic_partitions")) for worker in workers}
+        assert known <= {0, partitions}
         return sorted(shares) == [0] + [1] * partitions
 
     eventually(shared_out, "one worker has no partition", BACK_WITHIN_S)
+    eventually(
+        lambda: all(worker.metric("radar_topic_partitions") == partitions for worker in workers),
+        "each worker knows the partitions of the topic",
+    )
     for worker in workers:
         worker.until_ready()
 

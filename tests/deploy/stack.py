@@ -13,6 +13,7 @@ lost. No registry is needed: stand-ins take the names of the official images. Th
 - clickhouse/clickhouse-server: ClickHouse's engine from its wheel (chDB) behind HTTP. It takes the
   users and passwords of users.xml, but refuses by the first word of a statement where the server
   has grants; there is no native protocol (9000) and there are no metrics (9363).
+- prom/alertmanager, prom/node-exporter: Debian's.
 - prom/prometheus: Debian's Prometheus 2.42. Its promtool has no `check ready`, which the health
   check calls, so a script of ours asks `/-/ready` for it.
 - grafana/grafana: no Grafana. A program of ours starts where Grafana could (it may read what it
@@ -54,7 +55,7 @@ STANDINS = Path(__file__).parent / "standins"
 COMPOSE_VERSION = "v2.40.3"
 PACKAGES = (
     *("ca-certificates", "python3", "python3-venv", "python3-pip", "openjdk-17-jre-headless"),
-    *("prometheus", "wget"),
+    *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "wget"),
 )
 SERVICES = (
     *("kafka", "clickhouse", "exchange", "wallex-trades", "wallex-depth"),
@@ -62,6 +63,7 @@ SERVICES = (
     *("depth-consumer-1", "depth-consumer-2", "quiet-consumer-1"),
     *("reconcile", "dashboard"),
 )
+MONITORING = ("prometheus", "alertmanager", "kafka-disk", "grafana")
 START_TIMEOUT_S = 120
 PROJECT = "label=com.docker.compose.project=radar"
 # What a stack is, without what was made in it and what is set for another.
@@ -207,6 +209,8 @@ def make_standins(work: Path) -> None:
         "apache/kafka": "kafka",
         "clickhouse/clickhouse-server": "clickhouse",
         "prom/prometheus": "prometheus",
+        "prom/alertmanager": "alertmanager",
+        "prom/node-exporter": "node-exporter",
         "grafana/grafana": "grafana",
     }
     # The others are made from it.
@@ -301,8 +305,14 @@ def files(names: list[str]) -> list[str]:
 
 
 def containers(*options: str) -> set[str]:
-    names = ("--filter", PROJECT, "--format", "{{.Names}}")
+    """Return the services that have a container."""
+    names = ("--filter", PROJECT, "--format", '{{.Label "com.docker.compose.service"}}')
     return set(run("docker", "ps", *options, *names).split())
+
+
+def container(service: str) -> str:
+    """Return the name that compose gives the container of a service."""
+    return f"radar-{service}-1"
 
 
 def volumes() -> set[str]:
@@ -332,12 +342,16 @@ def count(table: str) -> int:
     return int(query(f"SELECT count() FROM {table}"))
 
 
-def inspect(container: str, template: str) -> str:
-    return run("docker", "inspect", "--format", template, container).strip()
+def inspect(service: str, template: str) -> str:
+    return run("docker", "inspect", "--format", template, container(service)).strip()
 
 
-def health(container: str) -> str:
-    return inspect(container, "{{.State.Health.Status}}")
+def inspect_image(image: str, template: str) -> str:
+    return run("docker", "image", "inspect", "--format", template, image).strip()
+
+
+def health(service: str) -> str:
+    return inspect(service, "{{.State.Health.Status}}")
 
 
 def expect(condition: bool, what: str) -> None:
@@ -351,7 +365,7 @@ def exchange(question: str) -> str:
         "import httpx;"
         f"print(httpx.get('http://127.0.0.1:8765/simulator/{question}', timeout=30).text, end='')"
     )
-    return run("docker", "exec", "exchange", "python", "-c", code)
+    return run("docker", "exec", container("exchange"), "python", "-c", code)
 
 
 def healthy_again(timeout_s: float = 180) -> None:
@@ -376,16 +390,20 @@ def developer_prepares() -> None:
 
 def images_build() -> None:
     make("build")
-    for image in (f"radar-producer:{__version__}", f"radar-consumer:{__version__}"):
-        size = int(inspect(image, "{{.Size}}")) - int(
-            inspect("python:3.11.15-slim-bookworm", "{{.Size}}")
+    tag = secret("RADAR_VERSION")
+    expect(tag.startswith(f"{__version__}-"), f"the tag of the build: {tag}")
+    for image in (f"radar-producer:{tag}", f"radar-consumer:{tag}"):
+        size = int(inspect_image(image, "{{.Size}}")) - int(
+            inspect_image("python:3.11.15-slim-bookworm", "{{.Size}}")
         )
         say(f"    {image}: {size / 1e6:.0f} MB above its base")
-        expect(inspect(image, "{{.Config.User}}") == "10001:10001", "runs as a user of its own")
-        expect("radar health" in inspect(image, "{{.Config.Healthcheck.Test}}"), "health check")
+        user = inspect_image(image, "{{.Config.User}}")
+        expect(user == "10001:10001", "runs as a user of its own")
+        check = inspect_image(image, "{{.Config.Healthcheck.Test}}")
+        expect("radar health --alive" in check, "health check")
     closed = ("docker", "run", "--rm", "--read-only", "--network", "none", "--cap-drop", "ALL")
     expect(
-        f"radar {__version__}" in run(*closed, f"radar-consumer:{__version__}", "version"),
+        f"radar {__version__}" in run(*closed, f"radar-consumer:{tag}", "version"),
         "runs read-only",
     )
     code = (
@@ -394,7 +412,7 @@ def images_build() -> None:
         "[t for t in ('gcc', 'cc', 'make') if shutil.which(t)])"
     )
     # The base brings a pip of its own, outside of radar's environment.
-    found = run(*closed, "--entrypoint", "python", f"radar-consumer:{__version__}", "-c", code)
+    found = run(*closed, "--entrypoint", "python", f"radar-consumer:{tag}", "-c", code)
     expect(found.strip() == "[] []", f"holds what it should not: {found}")
 
 
@@ -433,7 +451,7 @@ def targets_work() -> None:
     expect("depth-consumer-2" in make("logs-depth", logs), "logs of depth")
     expect("kafka" in make("logs", logs), "logs")
     # What is killed by hand stays away until it is asked for.
-    run("docker", "kill", "trades-consumer-3", "wallex-depth", "kafka")
+    run("docker", "kill", *map(container, ("trades-consumer-3", "wallex-depth", "kafka")))
     said = refused("health")
     for target, name in (
         ("start-infra", "kafka"),
@@ -443,7 +461,7 @@ def targets_work() -> None:
         expect(bool(re.search(rf"^{name} +(exited|unhealthy)$", said, re.MULTILINE)), said)
         make(target)
         expect(health(name) == "healthy", name)
-    run("docker", "kill", "trades-consumer-3")
+    run("docker", "kill", container("trades-consumer-3"))
     make("start")
     make("health")
 
@@ -464,7 +482,9 @@ def killed_producers_come_back() -> None:
 
 
 def waiting() -> int:
-    lag = json.loads(run("docker", "exec", "trades-consumer-1", "radar", "lag", "--json"))
+    lag = json.loads(
+        run("docker", "exec", container("trades-consumer-1"), "radar", "lag", "--json")
+    )
     return sum(row["lag"] for row in lag["partitions"])
 
 
@@ -524,7 +544,7 @@ def targets() -> dict[str, str]:
 
 def monitoring_starts() -> None:
     make("monitor")
-    for name in ("prometheus", "grafana"):
+    for name in MONITORING:
         expect(health(name) == "healthy", name)
     wanted = {f"{name}:9100": "1" for name in SERVICES if name not in WITHOUT_METRICS}
     eventually(lambda: targets() == wanted, f"Prometheus sees {wanted}")
@@ -534,10 +554,25 @@ def monitoring_starts() -> None:
         expect('"status":"OK"' in data_source(source), source)
 
 
-def data_source(uid: str) -> str:
+def data_source(uid: str, password: str = "") -> str:
     """Let Grafana ask one of its stores."""
     url = f"http://127.0.0.1:3000/api/datasources/uid/{uid}/health"
-    return get(url, "admin", secret("GRAFANA_ADMIN_PASSWORD")).replace(" ", "")
+    return get(url, "admin", password or secret("GRAFANA_ADMIN_PASSWORD")).replace(" ", "")
+
+
+def versions_roll() -> None:
+    """Replace each container while data flows, by the next version and by the one before."""
+    before = secret("RADAR_VERSION")
+    make("build")
+    after = secret("RADAR_VERSION")
+    expect(after != before, f"{after} is a version of its own")
+    for target, tag in (("update", after), ("rollback", before), ("rolling-restart", before)):
+        make(target)
+        expect(secret("RADAR_VERSION") == tag, f"{target}: {secret('RADAR_VERSION')}")
+        for name in ("wallex-trades", "trades-consumer-1", "quiet-consumer-1", "dashboard"):
+            expect(inspect(name, "{{.Config.Image}}").endswith(f":{tag}"), f"{target}: {name}")
+        make("health")
+        more_trades()
 
 
 def secret(name: str) -> str:
@@ -565,7 +600,7 @@ def workers_scale() -> None:
     make("scale-trades", "N=3")
     make("scale-depth", "N=2")
     running = containers()
-    expect(running >= {*SERVICES, "prometheus", "grafana"}, f"runs: {running}")
+    expect(running >= {*SERVICES, *MONITORING}, f"runs: {running}")
     expect(not {"trades-consumer-4", "trades-consumer-5"} & containers("--all"), "gone again")
     more_trades()
 
@@ -584,7 +619,7 @@ def stops_and_goes_on() -> None:
     make("restart")
     make("health")
     running = containers()
-    expect(running >= {*SERVICES, "prometheus", "grafana"}, f"runs: {running}")
+    expect(running >= {*SERVICES, *MONITORING}, f"runs: {running}")
 
 
 def reset_asks_and_deletes() -> None:
@@ -637,8 +672,12 @@ def passwords_come_from_files() -> None:
     folder = Path("deploy/secrets")
     folder.mkdir(mode=0o700)
     words = {user: f"word-of-{user}" for user in ("migrator", "writer", "reader")}
+    words |= {"token": "word-of-the-dashboard", "admin": "word-of-grafana"}
     for user, word in words.items():
-        (folder / f"clickhouse_{user}").write_text(f"{word}\n")
+        name = {"token": "dashboard_token", "admin": "grafana_admin"}.get(
+            user, f"clickhouse_{user}"
+        )
+        (folder / name).write_text(f"{word}\n")
     ask = "http://127.0.0.1:8123/?database=radar&query=SELECT+count()+FROM+trades"
     with another_stack("simulate secrets"):
         make("scale-trades", "N=4")
@@ -652,9 +691,12 @@ def passwords_come_from_files() -> None:
             expect(" 403" in str(error) or " 401" in str(error), str(error))
         else:
             raise Failed("the reader needs no password of its own")
-        expect('"status":"OK"' in data_source("clickhouse"), "Grafana has the password")
+        expect(
+            '"status":"OK"' in data_source("clickhouse", words["admin"]),
+            "Grafana has the passwords",
+        )
         for name in sorted(containers("--all")):
-            told = run("docker", "inspect", name)
+            told = run("docker", "inspect", container(name))
             expect(not [word for word in words.values() if word in told], f"{name} shows it")
             # What it would be without a file.
             expect(secret("CLICKHOUSE_WRITER_PASSWORD") not in told, f"{name} has another")
@@ -705,7 +747,7 @@ def compose_files_are_valid() -> None:
 STEPS = (
     *(compose_files_are_valid, developer_prepares, images_build, pipeline_starts, data_flows),
     *(targets_work, killed_producers_come_back, nothing_is_lost, monitoring_starts),
-    *(workers_scale, stops_and_goes_on, reset_asks_and_deletes, clean_keeps_data),
+    *(versions_roll, workers_scale, stops_and_goes_on, reset_asks_and_deletes, clean_keeps_data),
     *(clean_all_asks_and_deletes, passwords_come_from_files, zookeeper_serves),
     *(producers_run_alone,),
 )

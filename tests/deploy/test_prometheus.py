@@ -1,10 +1,12 @@
 """What Prometheus is given: rules, configuration and metrics, as promtool and the docs see them."""
 
+import json
 import re
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ports import free_port
 from promtool import declared, promtool
@@ -73,3 +75,24 @@ def test_exposition_of_a_process_is_what_prometheus_expects(tmp_path: Path) -> N
     finally:
         process.end()
     promtool("check", "metrics", text=text)
+
+
+def test_alertmanager_delivers_by_receivers_that_exist_and_knows_the_alerts() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text())
+    receivers = {each["name"] for each in config["receivers"]}
+    assert config["route"]["receiver"] in receivers
+    # `make monitor` looks for exactly this.
+    assert config["route"]["receiver"] == "nobody"
+    named = re.findall(r'alertname !?=~? "([\w|]+)"', json.dumps(config).replace('\\"', '"'))
+    assert named
+    assert {name for each in named for name in each.split("|")} <= set(ALERTS)
+    # Secrets are in files beside it, which Git ignores.
+    for each in config["receivers"]:
+        for kind in set(each) - {"name"}:
+            for receiver in each[kind]:
+                secrets = [name for name in receiver if re.search("url|token|password", name)]
+                assert secrets
+                assert all(name.endswith("_file") for name in secrets)
+    prometheus = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
+    (target,) = prometheus["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert target == "alertmanager:9093"

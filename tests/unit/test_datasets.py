@@ -91,7 +91,7 @@ def test_default_numbers_of_workers_are_those_of_the_datasets() -> None:
 def test_toy_dataset_is_missing_everywhere_that_cannot_follow_from_it() -> None:
     files = [work.partition(":")[0] for work in missing_places(TICKERS)]
     assert files == [
-        *("deploy/clickhouse/users.xml", "docker-compose.yml", "DEPLOYMENT.md", "docs/queries.md"),
+        *("deploy/clickhouse/users.xml", "docker-compose.yml", "docs/queries.md"),
         "tests/corpus",
     ]
 

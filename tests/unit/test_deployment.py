@@ -17,7 +17,8 @@ from radar import __version__
 from radar.consumer.worker import DRAIN_TIMEOUT_S
 from radar.exchanges import names
 from radar.producer.producer import FINISH_TIMEOUT_S
-from radar.settings import variables
+from radar.settings import load, variables
+from radar.store.backup import ASIDE
 from radar.store.schema import newest
 
 ROOT = Path(__file__).parents[2]
@@ -28,18 +29,22 @@ CONSUMERS = (
 )
 ONE_SHOTS = ("topics", "migrations")
 EXAMINER = "reconcile"
+MONITORING = {"prometheus", "alertmanager", "kafka-disk", "grafana"}
 PORTS = {
     "kafka": (9092, 9101),
     "clickhouse": (8123, 9000),
     "dashboard": (8080,),
     "prometheus": (9090,),
+    "alertmanager": (9093,),
     "grafana": (3000,),
 }
 TARGETS = (
     *("dev-setup", "secrets", "start-pipeline", "start", "start-infra", "start-producers"),
-    *("start-consumers", "stop", "restart", "build", "status", "monitor", "health", "logs"),
+    *("start-consumers", "stop", "restart", "build", "update", "rolling-restart", "rollback"),
+    *("status", "monitor", "health", "logs"),
     *("logs-trades", "logs-depth", "logs-producers", "kafka-topics", "kafka-create-topics"),
     *("kafka-lag", "clickhouse-cli", "clickhouse-query-trades", "clickhouse-query-depth"),
+    *("backup", "backups", "backup-service", "restore"),
     *("clickhouse-reset", "scale-trades", "scale-depth", "clean", "clean-all"),
 )
 WITHOUT_ENGINE = {"dev-setup", "secrets", "clean", "clean-all"}
@@ -88,17 +93,18 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_compose_has_the_services_that_users_know() -> None:
-    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, EXAMINER, *ONE_SHOTS}
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {
-        "prometheus",
-        "grafana",
-    }
+    others = {EXAMINER, "backup", *MONITORING}
+    assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, *ONE_SHOTS, *others}
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert {name for name, given in profiles.items() if given == ["monitoring"]} == MONITORING
+    assert {name for name, given in profiles.items() if given} == MONITORING | {"backup"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_compose_service_is_named_limited_and_on_the_network(name: str) -> None:
+def test_compose_service_is_limited_and_has_no_rights_that_it_does_not_need(name: str) -> None:
     service = SERVICES[name]
-    assert service["container_name"] == name
+    assert "container_name" not in service  # two stacks on one machine would collide
+    assert service["cap_drop"] == ["ALL"]
     assert service["networks"] == ["dev-network"]
     assert re.search(r":v?[0-9]+\.[0-9]+|:\$\{RADAR_VERSION:-[0-9.]+\}", service["image"])
     limits = service["deploy"]["resources"]["limits"]
@@ -124,7 +130,7 @@ def test_compose_ports_are_those_of_this_machine_only(name: str) -> None:
 def test_compose_role_is_checked_by_the_image_and_stops_in_the_time_it_needs(name: str) -> None:
     service = SERVICES[name]
     assert "ports" not in service
-    assert "healthcheck" not in service  # the image's own, radar health
+    assert service["healthcheck"]["test"] == ["CMD", "radar", "health"]
     needed_s = FINISH_TIMEOUT_S if name in PRODUCERS else DRAIN_TIMEOUT_S
     assert seconds(service["stop_grace_period"]) > needed_s
     assert service["environment"].get("WORKER_ID") == (name if name in CONSUMERS else None)
@@ -150,21 +156,160 @@ def test_compose_passes_every_option_on() -> None:
     passed = {name for service in SERVICES.values() for name in service.get("environment", {})}
     local = {"KAFKA_HOME", "TRADES_WORKERS", "DEPTH_WORKERS", "RADAR_DATA_DIR", "LOG_FILE_BYTES"}
     # Inside its container it is always the same; files of secrets are in their own compose file.
-    local |= {"DASHBOARD_PORT", "DASHBOARD_TOKEN_FILE"}
+    local |= {"DASHBOARD_PORT", "DASHBOARD_TOKEN_FILE", "CLICKHOUSE_PASSWORD_FILE"}
     in_the_image = {"METRICS_HOST", "METRICS_PORT"}
-    # The stack's own Kafka and ClickHouse are reached in its network, without TLS.
-    secured = {name for name in variables() if re.match(r"KAFKA_S(ASL|SL|ECURITY)_", name)} | {
-        *("CLICKHOUSE_SECURE", "CLICKHOUSE_CA_FILE", "CLICKHOUSE_PASSWORD_FILE"),
-    }
     # deploy/exchanges.sh writes those of the other exchanges.
     elsewhere_named = {
         name for name in variables() if name.partition("_")[0].lower() in set(names()) - {"wallex"}
     }
-    assert set(variables()) - passed - local - in_the_image - elsewhere_named == secured
+    assert set(variables()) - passed - local - in_the_image == elsewhere_named
     elsewhere = compose("docker-compose.producers.yml")["services"]["wallex-trades"]["environment"]
-    assert {name for name in secured if name.startswith("KAFKA_")} <= set(elsewhere)
     producing = set(SERVICES["wallex-trades"]["environment"])
     assert producing <= set(elsewhere)
+
+
+def test_clickhouse_writes_backups_to_the_folder_that_radar_looks_at() -> None:
+    mounted = "${BACKUP_FOLDER:-./deploy/backups}:/backups"
+    service = SERVICES["backup"]
+    assert mounted in SERVICES["clickhouse"]["volumes"]
+    assert mounted in service["volumes"]
+    assert service["user"] == SERVICES["clickhouse"]["user"]  # which may delete the files
+    assert service["environment"]["BACKUP_DIR"] == "/backups"
+    tree = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "config.xml")
+    disk = load().backup_disk
+    assert tree.findtext(f"storage_configuration/disks/{disk}/path") == "/backups/"
+    assert tree.findtext("backups/allowed_disk") == disk
+    # The rights of a backup and of a restore, which first renames the present database.
+    for right in ("BACKUP", "DROP DATABASE", f"ON radar{ASIDE}.*", "READ, WRITE ON DISK"):
+        assert right in grants("radar_migrator")
+
+
+@pytest.mark.parametrize("target", ["backup", "backups", "backup-service", "restore"])
+def test_backups_want_a_folder_of_another_disk(target: str, tmp_path: Path) -> None:
+    assert '[ -n "" ] ||' in planned(target, tmp_path)
+    (tmp_path / ".env").write_text("BACKUP_FOLDER=/mnt/backups\n")
+    assert '[ -n "/mnt/backups" ] ||' in planned(target, tmp_path)
+
+
+SECURITY = {name for name in variables() if re.match(r"KAFKA_S(ASL|SL|ECURITY)_", name)}
+STORE_SECURITY = {"CLICKHOUSE_SECURE", "CLICKHOUSE_CA_FILE"}
+
+
+@pytest.mark.parametrize("name", [*PRODUCERS, *CONSUMERS, EXAMINER, "topics", "dashboard"])
+def test_compose_role_reaches_a_secured_kafka_elsewhere(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert environment["KAFKA_BROKER"] == "${KAFKA_BROKER:-kafka:29092}"
+    assert set(environment) >= SECURITY
+    assert "./deploy/certs:/certs:ro" in SERVICES[name]["volumes"]
+
+
+@pytest.mark.parametrize("name", [*CONSUMERS, EXAMINER, "migrations", "dashboard"])
+def test_compose_role_reaches_a_secured_clickhouse_elsewhere(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert environment["CLICKHOUSE_HOST"] == "${CLICKHOUSE_HOST:-clickhouse}"
+    assert set(environment) >= STORE_SECURITY
+    assert "./deploy/certs:/certs:ro" in SERVICES[name]["volumes"]
+
+
+def planned(target: str, directory: Path, **environment: str) -> str:
+    """Return the commands of a make target for a copy of the files, without running them."""
+    for name in ("Makefile", "deploy/compose.mk", "deploy/exchanges.sh"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, directory / name)
+    given = {"KAFKA_BROKER", "CLICKHOUSE_HOST", "CLICKHOUSE_PORT", "WITH", "BACKUP_FOLDER"}
+    clean = {name: value for name, value in os.environ.items() if name not in given}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", target],
+        cwd=directory,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ({}, "kafka clickhouse"),
+        ({"KAFKA_BROKER": "127.0.0.1:9092", "CLICKHOUSE_HOST": "localhost"}, "kafka clickhouse"),
+        ({"KAFKA_BROKER": "one.example:9093,two.example:9093"}, "clickhouse"),
+        ({"CLICKHOUSE_HOST": "db.example"}, "kafka"),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_make_starts_no_server_of_its_own_where_an_address_names_another(
+    given: dict[str, str], own: str, place: str, tmp_path: Path
+) -> None:
+    if place == ".env":
+        lines = "".join(f"{name}={value}\n" for name, value in given.items())
+        (tmp_path / ".env").write_text(lines)
+        given = {}
+    said = planned("start-infra", tmp_path, **given)
+    assert re.search(rf"up --detach --wait +{own} *$", said, re.MULTILINE)
+    for name, server in (("external-kafka", "kafka"), ("external-clickhouse", "clickhouse")):
+        assert (f"docker-compose.{name}.yml" in said) is (server not in own.split())
+        assert compose(f"docker-compose.{name}.yml")["services"][server] == {"scale": 0}
+    # Containers would look for an address of this machine in themselves.
+    assert ("KAFKA_BROKER= " in said) is ("kafka" in own.split())
+    assert ("CLICKHOUSE_HOST= " in said) is ("clickhouse" in own.split())
+
+
+def test_make_starts_nothing_where_both_servers_are_elsewhere(tmp_path: Path) -> None:
+    given = {"KAFKA_BROKER": "a.example:9093", "CLICKHOUSE_HOST": "b.example"}
+    said = planned("start-infra", tmp_path, **given)
+    assert '[ -z "" ] ||' in said
+
+
+def version(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(directory / "deploy" / "version.sh"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("deploy/version.sh", "src/radar/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_each_build_has_a_tag_of_its_own_version(project: Path) -> None:
+    done = version(project, "new")
+    assert re.fullmatch(rf"{re.escape(__version__)}-\d{{8}}T\d{{6}}Z-\w+\n", done.stdout)
+
+
+def test_version_before_the_present_one_can_run_again(project: Path) -> None:
+    (project / ".env").write_text("SYMBOLS=USDTTMN\nRADAR_VERSION=0\n")
+    done = version(project, "previous")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    for tag in ("1", "2", "3"):
+        assert version(project, "use", tag).returncode == 0
+    assert values(project / ".env") == {"SYMBOLS": "USDTTMN", "RADAR_VERSION": "3"}
+    assert (project / ".env").stat().st_mode & 0o777 == 0o600
+    assert version(project, "previous").stdout == "2\n"
+    version(project, "use", "2")
+    assert version(project, "previous").stdout == "3\n"  # what ran before: a way back
+    assert version(project, "use", "a b; c").returncode == 1
+    assert values(project / ".env")["RADAR_VERSION"] == "2"
+
+
+def test_workers_are_replaced_before_producers_and_rolled_back_after_them(tmp_path: Path) -> None:
+    def order(target: str) -> list[str]:
+        said = planned(target, tmp_path)
+        found = re.search(r"^for name in (.*?); do", said, re.MULTILINE | re.DOTALL)
+        assert found is not None
+        assert "up --detach --wait --no-deps --force-recreate $name || exit 1" in said
+        return re.findall(r"consumer|wallex-trades|wallex-depth", found[1])
+
+    assert order("update") == order("rolling-restart") == ["consumer", *PRODUCERS]
+    assert order("rollback") == [*PRODUCERS, "consumer"]
+    assert "run --rm -T migrations" in planned("update", tmp_path)
 
 
 @pytest.mark.parametrize("chosen", ["nobitex,binance", "wallex,kraken", "wallex"])
@@ -320,7 +465,7 @@ def test_secret_files_are_behind_a_private_folder(tmp_path: Path) -> None:
     assert words == {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_compose_secrets_replace_every_password_of_clickhouse() -> None:
+def test_compose_secrets_replace_every_password() -> None:
     overrides = compose("docker-compose.secrets.yml")["services"]
     replaced = set()
     for name, service in SERVICES.items():
@@ -329,7 +474,22 @@ def test_compose_secrets_replace_every_password_of_clickhouse() -> None:
                 assert not overrides[name]["environment"][variable], f"{name}: {variable}"
                 assert overrides[name]["secrets"]
                 replaced.add(name)
-    assert replaced == {"clickhouse", "migrations", "grafana", "dashboard", EXAMINER, *CONSUMERS}
+    dashboard, grafana = overrides["dashboard"], overrides["grafana"]
+    assert not dashboard["environment"]["DASHBOARD_TOKEN"]
+    assert dashboard["environment"]["DASHBOARD_TOKEN_FILE"] == "/run/secrets/dashboard_token"
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] is None
+    file = grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"]
+    assert file == "/run/secrets/grafana_admin"
+    assert {"dashboard_token", "grafana_admin"} <= {*dashboard["secrets"], *grafana["secrets"]}
+    assert replaced == {
+        "clickhouse",
+        "migrations",
+        "backup",
+        "grafana",
+        "dashboard",
+        EXAMINER,
+        *CONSUMERS,
+    }
 
 
 def users() -> dict[str, ElementTree.Element]:
@@ -421,7 +581,8 @@ def test_dockerfile_pins_its_base_and_runs_as_nobody_special() -> None:
     assert {base for base, _ in bases if ":" in base} == {"python:3.11.15-slim-bookworm"}
     assert {"producer", "consumer"} <= {stage for _, stage in bases}
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
-    assert re.search(r'^HEALTHCHECK .* CMD \["radar", "health"\]$', text, re.MULTILINE)
+    # A restart does not help a worker that waits for ClickHouse, so only liveness counts.
+    assert re.search(r'^HEALTHCHECK .* CMD \["radar", "health", "--alive"\]$', text, re.MULTILINE)
     assert "--require-hashes" in text
 
 
@@ -480,7 +641,6 @@ def test_scale_up_adds_workers_with_names_of_their_own(tmp_path: Path) -> None:
     assert written["services"] == {
         name: {
             "extends": {"file": "docker-compose.yml", "service": "trades-consumer-1"},
-            "container_name": name,
             "environment": {"WORKER_ID": name},
         }
         for name in ("trades-consumer-4", "trades-consumer-5")

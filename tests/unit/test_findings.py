@@ -7,6 +7,7 @@ import pytest
 from radar.checks import findings, kernel_clock
 from radar.checks.doctor import describe, worst
 from radar.checks.findings import Finding, State, TopicFacts, TopicRequirements
+from radar.kafka import least_in_sync
 
 GIBIBYTE = 1024**3
 WANTED = TopicRequirements(
@@ -27,6 +28,39 @@ TABLE = (
     " TTL toDateTime(received_at) + toIntervalDay(90)"
     " SETTINGS non_replicated_deduplication_window = 100000, index_granularity = 8192"
 )
+
+
+@pytest.mark.parametrize(
+    ("replicas", "in_sync", "words"),
+    [
+        (3, "2", ""),
+        (3, None, ""),  # the brokers do not say
+        (1, "1", ""),
+        (3, "1", "min.insync.replicas is 1: Kafka may acknowledge a message that only one broker"),
+        (3, "3", "min.insync.replicas is 3 of 3 replicas: the loss of one broker stops"),
+    ],
+)
+def test_topic_needs_its_messages_on_more_than_one_broker_and_not_on_all(
+    replicas: int, in_sync: str | None, words: str
+) -> None:
+    wanted = WANTED._replace(replicas=replicas, in_sync=least_in_sync(replicas))
+    options = dict(GOOD.options) | ({"min.insync.replicas": in_sync} if in_sync else {})
+    facts = GOOD._replace(replicas=replicas, options=options)
+    found = [each for each in findings.topics({"t": facts}, ["t"], wanted) if each.remedy]
+    if not words:
+        assert found == []
+        return
+    (finding,) = found
+    assert finding.state is State.WARNING
+    assert words in finding.detail
+    assert "--add-config min.insync.replicas=2" in finding.remedy
+
+
+@pytest.mark.parametrize(("replicas", "least"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3)])
+def test_message_is_acknowledged_when_more_than_half_of_the_replicas_have_it(
+    replicas: int, least: int
+) -> None:
+    assert least_in_sync(replicas) == least
 
 
 @pytest.mark.parametrize(

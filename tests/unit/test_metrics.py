@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from radar.consumer.lag import LagGauge
+from radar.consumer.lag import MAX_SIGHTINGS, Backlog, LagGauge
 from radar.datasets import DEPTH
 from radar.errors import InvalidMessage
 from radar.producer.recorders import SKEW_WINDOW_US, TradeRecorder
@@ -18,6 +18,12 @@ ROOT = Path(__file__).parents[2]
 def lag(partition: int) -> float | None:
     return REGISTRY.get_sample_value(
         "radar_lag_messages", {"dataset": "depth", "partition": str(partition)}
+    )
+
+
+def lag_s(partition: int) -> float | None:
+    return REGISTRY.get_sample_value(
+        "radar_lag_seconds", {"dataset": "depth", "partition": str(partition)}
     )
 
 
@@ -65,6 +71,33 @@ def test_lag_behind_a_log_that_went_back_or_is_unknown_is_zero() -> None:
     gauge = LagGauge(DEPTH)
     gauge.show({0: 10}, {0: 12, 1: 4})
     assert (lag(0), lag(1)) == (0, 0)
+
+
+def test_age_of_a_lag_is_that_of_its_oldest_message() -> None:
+    times = iter((100.0, 110.0, 115.0, 120.0, 125.0, 130.0, 131.0))
+    gauge = LagGauge(DEPTH, lambda: next(times))
+    gauge.show({0: 10}, {0: 10})
+    assert lag_s(0) == 0
+    for end, stored, age_s in (
+        (20, 10, 0.0),  # the first sight
+        (30, 10, 5.0),
+        (40, 20, 5.0),  # the oldest message now came at 115
+        (40, 40, 0.0),
+        (7, 3, 0.0),  # another log
+        (7, 3, 1.0),
+    ):
+        gauge.show({0: end}, {0: stored})
+        assert lag_s(0) == age_s
+    gauge.show({0: 7}, {})
+    assert lag_s(0) is None
+
+
+def test_age_of_a_lag_needs_bounded_memory_and_stays_exact() -> None:
+    backlog = Backlog()
+    for second in range(10 * MAX_SIGHTINGS):
+        age_s = backlog.age_s(float(second), second + 1, 0)
+        assert age_s == second
+    assert len(backlog._sightings) <= MAX_SIGHTINGS
 
 
 def test_clock_skew_is_the_delay_nearest_to_none_of_the_live_trades_of_a_window() -> None:

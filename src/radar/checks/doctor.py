@@ -38,7 +38,7 @@ from radar.errors import (
 )
 from radar.exchanges import load
 from radar.exchanges.base import Send
-from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, library_version
+from radar.kafka import MAX_MESSAGE_BYTES, Broker, Cluster, Lag, least_in_sync, library_version
 from radar.kafka import origin as kafka_origin
 from radar.origin import refuse_other
 from radar.producer.connection import Connection, stream_url
@@ -213,6 +213,7 @@ def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
         replicas=settings.kafka_replication_factor,
         retention_ms=int(settings.kafka_retention_hours * 3_600_000),
         message_bytes=MAX_MESSAGE_BYTES,
+        in_sync=least_in_sync(settings.kafka_replication_factor),
     )
     found = {
         topic.name: TopicFacts(topic.partitions, topic.replicas, topic.out_of_sync, topic.options)

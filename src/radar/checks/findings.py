@@ -66,6 +66,7 @@ class TopicRequirements(NamedTuple):
     replicas: int
     retention_ms: int
     message_bytes: int
+    in_sync: int = 1  # replicas that must have a message before Kafka acknowledges it
 
 
 def ok(check: str, detail: str) -> Finding:
@@ -221,6 +222,25 @@ def _topic(name: str, facts: TopicFacts, wanted: TopicRequirements) -> list[Find
                 f"topic {name}",
                 f"{facts.replicas} replicas, KAFKA_REPLICATION_FACTOR is {wanted.replicas}",
                 "`kafka-reassign-partitions` adds replicas to a topic that exists",
+            )
+        )
+    in_sync = _integer(facts.options.get("min.insync.replicas"))
+    if in_sync is not None and in_sync < min(wanted.in_sync, facts.replicas):
+        findings.append(
+            warning(
+                f"topic {name}",
+                f"min.insync.replicas is {in_sync}: Kafka may acknowledge a message that only"
+                f" {'one broker has' if in_sync == 1 else f'{in_sync} brokers have'}",
+                _alter(name, f"min.insync.replicas={wanted.in_sync}"),
+            )
+        )
+    if in_sync is not None and in_sync >= facts.replicas > 1:
+        findings.append(
+            warning(
+                f"topic {name}",
+                f"min.insync.replicas is {in_sync} of {facts.replicas} replicas: the loss of one"
+                " broker stops every producer",
+                _alter(name, f"min.insync.replicas={facts.replicas - 1}"),
             )
         )
     return findings

@@ -17,6 +17,7 @@ import typer
 from radar import __version__
 from radar.cli import (
     backfill,
+    backup,
     config,
     consume,
     coverage,
@@ -85,6 +86,7 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Repair")
+app.add_typer(backup.app, name="backup", rich_help_panel="Repair")
 
 
 # These run until a signal comes, and handle it themselves.
@@ -97,7 +99,9 @@ def main() -> None:
     from radar.process import follow_supervisor, raise_open_files, warn_of_few_files
 
     follow_supervisor(signal.SIGKILL)
-    lasting = sys.argv[1:2] and (sys.argv[1] in LASTING or "--follow" in sys.argv)
+    lasting = sys.argv[1:2] and (
+        sys.argv[1] in LASTING or "--follow" in sys.argv or sys.argv[1:3] == ["backup", "follow"]
+    )
     early_signals.leave_on_signals()
     if not lasting:
         early_signals.interrupt_again()

@@ -14,7 +14,7 @@ def reset(
         bool, typer.Option("--simulated", help="Delete only the data of the simulated exchange.")
     ] = False,
 ) -> None:
-    """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs."""
+    """Delete the embedded data in RADAR_DATA_DIR: topics, tables and logs. Backups stay."""
     from radar.local import data_directory
 
     settings = settings_for("reset")
@@ -23,4 +23,5 @@ def reset(
     if not yes:
         confirm(f"Delete everything in {directory}?")
     data_directory.delete(directory)
-    typer.echo(f"deleted {directory}")
+    kept = ", except the backups in it" if directory.exists() else ""
+    typer.echo(f"deleted {directory}{kept}")

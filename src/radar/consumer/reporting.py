@@ -12,6 +12,7 @@ from radar.consumer.delivery_gaps import CAUSES
 from radar.consumer.partition import AssignedPartition, condition
 from radar.datasets import Dataset
 from radar.errors import StoreUnavailable
+from radar.kafka import TopicDescription
 from radar.telemetry import metrics
 from radar.telemetry.health import Health
 from radar.text import printable
@@ -46,6 +47,13 @@ class WorkerReporter:
             self._health.clear("group")
         else:
             self._health.set("group", f"{self._dataset.group}: waits for its partitions")
+
+    def topic(self, found: TopicDescription) -> None:
+        """Report the topic as Kafka describes it; for any thread."""
+        name = self._dataset.name
+        metrics.TOPIC_PARTITIONS.labels(name).set(found.partitions)
+        metrics.TOPIC_OUT_OF_SYNC.labels(name).set(found.out_of_sync)
+        metrics.TOPIC_LEADERLESS.labels(name).set(found.leaderless)
 
     def assigned(self, state: AssignedPartition) -> None:
         """Report a new partition."""

@@ -120,7 +120,7 @@ class Worker:
         self._turn_ends_s = 0.0
         cluster = Cluster(settings)
         self._topic_ids = TopicIdPoller(
-            lambda: cluster.topic_id(dataset.topic), topic_id, settings.offset_check_seconds / 2
+            lambda: self._ask_topic(cluster), topic_id, settings.offset_check_seconds / 2
         )
         self._same_origin = SameOrigin(settings, cluster, store)
         self._dead_letters = DeadLetterPublisher(settings, dataset)
@@ -158,6 +158,12 @@ class Worker:
         self._topic_ids.__exit__(*exception)
         self._reader.close()
         _log.info("left the group", dataset=self._dataset.name)
+
+    def _ask_topic(self, cluster: Cluster) -> str:
+        """Show the state of the topic, and return its ID; blocks; in a thread of its own."""
+        found = cluster.description(self._dataset.topic)
+        self._reporter.topic(found)
+        return found.topic_id
 
     def turn(self) -> None:
         """Consume messages and bring blocks as far as possible; blocks for TURN_S at most.

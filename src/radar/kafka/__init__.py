@@ -5,7 +5,16 @@ a `Cluster`, for topics and lag. Library errors leave as `radar.errors`.
 """
 
 from radar.kafka.client import Committed, check_answer, client_config, library_version
-from radar.kafka.cluster import Broker, Cluster, Growth, Lag, TopicSettings, TopicState
+from radar.kafka.cluster import (
+    Broker,
+    Cluster,
+    Growth,
+    Lag,
+    TopicDescription,
+    TopicSettings,
+    TopicState,
+    least_in_sync,
+)
 from radar.kafka.group_reader import GroupReader
 from radar.kafka.messages import MAX_MESSAGE_BYTES, Message, StoredMessage
 from radar.kafka.publisher import Publisher
@@ -26,10 +35,12 @@ __all__ = [
     "OffsetRange",
     "Publisher",
     "StoredMessage",
+    "TopicDescription",
     "TopicSettings",
     "TopicState",
     "Unreadable",
     "check_answer",
     "client_config",
+    "least_in_sync",
     "library_version",
 ]

@@ -104,12 +104,42 @@ class TopicSettings(NamedTuple):
     options: dict[str, str]
 
 
+class TopicDescription(NamedTuple):
+    """The identity of a topic and the state of its replicas.
+
+    Attributes:
+        topic_id: Changes when the topic is recreated.
+        partitions: How many.
+        out_of_sync: How many replicas are behind or gone, over all partitions.
+        leaderless: How many partitions have no leader.
+    """
+
+    topic_id: str
+    partitions: int
+    out_of_sync: int
+    leaderless: int
+
+
 class Broker(NamedTuple):
     """A broker as the metadata names it: the address for clients."""
 
     id: int
     host: str
     port: int
+
+
+def least_in_sync(replicas: int) -> int:
+    """Return how many replicas must have a message before Kafka acknowledges it: more than half.
+
+    One replica is enough where there are fewer than three: with two, the loss of one broker would
+    stop every producer.
+    """
+    return replicas // 2 + 1 if replicas > 2 else 1
+
+
+def _least_in_sync(replicas: int) -> dict[str, str]:
+    least = least_in_sync(replicas)
+    return {"min.insync.replicas": str(least)} if least > 1 else {}
 
 
 class Cluster:
@@ -154,15 +184,17 @@ class Cluster:
             BrokerUnavailable: The broker did not answer or refused.
         """
         retention_ms = int(self._settings.kafka_retention_hours * 3_600_000)
+        replicas = self._settings.kafka_replication_factor
         known = self._topics()
         return self._create(
             NewTopic(
                 name,
                 num_partitions=self._settings.kafka_num_partitions,
-                replication_factor=self._settings.kafka_replication_factor,
+                replication_factor=replicas,
                 config={
                     "retention.ms": str(retention_ms),
                     "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                    **_least_in_sync(replicas),
                 },
             )
             for name in names
@@ -178,7 +210,8 @@ class Cluster:
         if self.has_topic(name):
             return
         replicas = self._settings.kafka_replication_factor
-        self._create([NewTopic(name, 1, replicas, config={"retention.ms": "-1"})])
+        config = {"retention.ms": "-1", **_least_in_sync(replicas)}
+        self._create([NewTopic(name, 1, replicas, config=config)])
 
     def has_topic(self, name: str) -> bool:
         """Return whether a topic exists; blocks.
@@ -225,9 +258,13 @@ class Cluster:
         return grown
 
     def topic_id(self, topic: str) -> str:
-        """Return the ID of a topic, which changes when the topic is recreated.
+        """Return the ID of a topic; see `description`."""
+        return self.description(topic).topic_id
 
-        Blocks. The embedded broker gives every topic the same ID.
+    def description(self, topic: str) -> TopicDescription:
+        """Return the ID of a topic and the state of its replicas; blocks.
+
+        The ID changes when the topic is recreated. The embedded broker gives every topic the same.
 
         Raises:
             BrokerUnavailable: The broker did not answer.
@@ -236,9 +273,15 @@ class Cluster:
             described = self._admin.describe_topics(
                 TopicCollection([topic]), request_timeout=REQUEST_TIMEOUT_S
             )
-            return str(answer(described[topic]).topic_id)
+            found = answer(described[topic])
         except KafkaException as error:
             raise self._unavailable(error) from error
+        return TopicDescription(
+            str(found.topic_id),
+            len(found.partitions),
+            sum(max(0, len(each.replicas) - len(each.isr)) for each in found.partitions),
+            sum(each.leader is None for each in found.partitions),
+        )
 
     def session_timeout_s(self, group: str) -> float:
         """Return the session timeout that the brokers give a group of KIP-848; blocks.

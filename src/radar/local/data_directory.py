@@ -13,6 +13,7 @@ from radar import data_folder
 from radar.errors import ConfigurationError
 from radar.settings import Settings
 
+BACKUPS = "backups"
 LEDGERS = "ledger*.ndjson"
 LEFT_OVER_TIMEOUT_S = 60.0
 
@@ -42,7 +43,7 @@ def path_of(settings: Settings, *, simulated: bool) -> Path:
 
 
 def delete(directory: Path) -> None:
-    """Delete a data directory of the embedded mode.
+    """Delete a data directory of the embedded mode, but for the backups in it.
 
     Raises:
         ConfigurationError: A `radar up` uses it.
@@ -53,7 +54,15 @@ def delete(directory: Path) -> None:
         for used in (directory, directory / "simulated"):
             if used.is_dir():
                 stack.enter_context(locked(used))
-        shutil.rmtree(directory)
+        backups = directory / BACKUPS
+        if not backups.is_dir() or not any(backups.iterdir()):
+            shutil.rmtree(directory)
+            return
+        for path in directory.iterdir():
+            if path.is_dir() and path != backups:
+                shutil.rmtree(path)
+            elif path != backups:
+                path.unlink()
 
 
 def check_unused(directory: Path) -> None:

@@ -44,7 +44,7 @@ from radar.local.supervisor import Child, ChildSpec, Supervisor
 from radar.origin import Origin, OriginMark, refuse_other
 from radar.process import Orphans, handled
 from radar.producer.origin import exchange_origin
-from radar.settings import Settings, clickhouse_password_file
+from radar.settings import Settings, backup_folder, clickhouse_password_file
 from radar.status.collect import Observer
 from radar.status.deployment import Deployment, Served
 from radar.status.scrape import fetch
@@ -332,6 +332,8 @@ class Pipeline:
             # A program that reads data at rest leaves them seconds after its last question.
             *("--wait-seconds", str(DATA_LEFT_WITHIN_S)),
             *("--user", self.settings.clickhouse_user),
+            # Simulated data is not worth a backup, and must not be between those of real data.
+            *(() if self.simulation else ("--backups", str(backup_folder(self.settings)))),
         )
 
     def _simulator_command(

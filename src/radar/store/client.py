@@ -297,6 +297,24 @@ class Store:
         rows = self._ask_server(lambda client: client.query(query, parameters=names).result_rows)
         return bool(rows[0][0])
 
+    def server_rows(
+        self, sql: str, parameters: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return all rows of a query outside of the database, which may be missing; blocks.
+
+        Raises: as `rows`.
+        """
+        given = dict(parameters or {})
+        rows = self._ask_server(lambda client: client.query(sql, parameters=given).result_rows)
+        return [tuple(row) for row in rows]
+
+    def server_command(self, sql: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement outside of the database, which may be missing; blocks.
+
+        Raises: as `command`.
+        """
+        self._ask_server(lambda client: client.command(sql, settings=dict(settings or {})))
+
     def create_database(self) -> None:
         """Create the database if it is missing; blocks.
 

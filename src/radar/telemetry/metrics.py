@@ -200,6 +200,25 @@ LAG = _gauge(
     "Messages of a partition not stored yet, as its owner knows",
     ["dataset", "partition"],
 )
+LAG_SECONDS = _gauge(
+    "radar_lag_seconds",
+    "Age of a partition's oldest message that is not stored yet, counted from when its owner first"
+    " saw it in Kafka; 0: all are stored",
+    ["dataset", "partition"],
+)
+TOPIC_PARTITIONS = _gauge(
+    "radar_topic_partitions", "Partitions of the dataset's topic, as Kafka has it", ["dataset"]
+)
+TOPIC_OUT_OF_SYNC = _gauge(
+    "radar_topic_out_of_sync_replicas",
+    "Replicas of the dataset's topic that are behind or gone",
+    ["dataset"],
+)
+TOPIC_LEADERLESS = _gauge(
+    "radar_topic_leaderless_partitions",
+    "Partitions of the dataset's topic without a leader, which can be neither read nor written",
+    ["dataset"],
+)
 
 # Examination of the recording
 EXAMINED_UNTIL = _gauge(
@@ -218,6 +237,15 @@ DAY_VOLUMES = _gauge(
     "Markets by the newest comparison with the exchange's volume of 24 hours (equal, short,"
     " different, unknown)",
     ["exchange", "result"],
+)
+
+# Backups
+BACKUP_TIME = _gauge(
+    "radar_backup_timestamp_seconds",
+    "Unix time at which the newest complete backup in BACKUP_DIR began; 0: there is none",
+)
+BACKUP_FAILURES = _counter(
+    "radar_backup_failures", "Attempts of `radar backup follow` that made no backup"
 )
 
 # Dashboard

@@ -60,7 +60,9 @@ def ask(uid: str) -> str:
 
 class Door(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        password = os.environ["GF_SECURITY_ADMIN_PASSWORD"]
+        password = os.environ.get("GF_SECURITY_ADMIN_PASSWORD") or (
+            Path(os.environ["GF_SECURITY_ADMIN_PASSWORD__FILE"]).read_text().strip()
+        )
         admin = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
         source = re.fullmatch(r"/api/datasources/uid/(prometheus|clickhouse)/health", self.path)
         if self.path == "/api/health":

@@ -1,0 +1,241 @@
+"""Backups: what is restored equals what was backed up, and Kafka's difference is stored again."""
+
+import json
+import shutil
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import outages
+from outages import Service
+from ports import free_port
+from radar.backup import catalogue, run
+from radar.datasets import TRADES
+from radar.errors import BackupFailed
+from radar.local import clickhouse_alone
+from radar.settings import Settings, backup_folder, load
+from radar.store.backup import ASIDE
+from radar.store.client import Store
+from radar.store.migrate import migrate
+from radar.store.schema import newest
+from support import Process, eventually, radar
+from workers import Start, create_topics, publish_trades, starting, stored, waiting
+
+# Merges, which remove replaced rows, may come at any time.
+FINAL = {"final": 1}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Service]:
+    port = free_port()
+    arguments = ("--backups", str(tmp_path / "backups"))
+    with outages.clickhouse(tmp_path, port, arguments=arguments) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(
+    kafka_settings: Settings, server: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(server.port))
+    monkeypatch.setenv("BACKUP_DIR", str(tmp_path / "backups"))
+    monkeypatch.setenv("RADAR_DATA_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("BATCH_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setenv("OFFSET_CHECK_SECONDS", "0.3")
+    monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_SECONDS", "6")
+    settings = load()
+    create_topics(settings)
+    return settings
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with closing(Store(settings)) as store:
+        migrate(store, settings.retention_days)
+        yield store
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    yield from starting(tmp_path, WORKER_ID="")
+
+
+def command(*arguments: str, code: int = 0) -> str:
+    done = subprocess.run(
+        radar(*arguments), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def contents(store: Store) -> dict[str, tuple[int, int]]:
+    """Return the number of rows of each table, and a sum over all their columns."""
+    return {
+        table: store.rows(f"SELECT count(), sum(cityHash64(*)) FROM {table}", settings=FINAL)[0]
+        for table in newest().tables
+    }
+
+
+def columns(settings: Settings, name: str) -> int:
+    """Return how many files with columns of tables a backup holds itself."""
+    return len(list((backup_folder(settings) / name / "data").rglob("*.bin")))
+
+
+def assert_all_is_stored_once(settings: Settings, store: Store, published: int) -> None:
+    rows = "SELECT count(), uniqExact(trade_id) FROM trades_master"
+    eventually(lambda: store.rows(rows) == [(published, published)], "every trade, once", 60, 0.2)
+    eventually(lambda: waiting(settings) == 0, "everything is committed", 60, 0.2)
+    assert json.loads(command("verify", "--json"))["exact"]
+
+
+def test_backup_is_restored_as_it_was_and_workers_store_the_rest_of_kafka_again(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    worker = start()
+    publish_trades(settings, range(3000))
+    eventually(lambda: stored(store) == 3000, "the first trades", 60)
+    full = json.loads(command("backup", "create", "--json"))
+    publish_trades(settings, range(3000, 3500))
+    eventually(lambda: stored(store) == 3500, "more trades", 60)
+    eventually(lambda: waiting(settings) == 0, "all is committed", 60)
+    worker.terminate()
+    store.command("SYSTEM STOP MERGES")  # which write parts anew
+    then = contents(store)
+    made = json.loads(command("backup", "create", "--json"))
+    assert (full["base"], made["base"]) == (None, full["name"])
+    assert made["bytes"] < full["bytes"]
+    eventually(lambda: made_one(settings), "a third backup", 30)
+    unchanged = catalogue.complete(backup_folder(settings))[-1]
+    assert columns(settings, unchanged.name) == 0 < columns(settings, made["name"])
+    store.command("SYSTEM START MERGES")
+    worker = start()
+    publish_trades(settings, range(3500, 5000))
+    eventually(lambda: stored(store) == 5000, "the newest trades", 60)
+    worker.terminate()
+
+    said = command("backup", "restore", made["name"], "--yes")
+    assert f"restored {made['name']}" in said
+    assert contents(store) == then
+    assert store.server_rows("SELECT name FROM system.databases WHERE name LIKE '%restore'") == []
+    start()
+    assert_all_is_stored_once(settings, store, 5000)
+
+    listed = json.loads(command("backup", "list", "--json"))["backups"]
+    assert [each["name"] for each in listed] == [full["name"], made["name"], unchanged.name]
+
+
+def test_older_backup_made_while_workers_insert_leads_to_the_same_rows(
+    settings: Settings, store: Store, start: Start
+) -> None:
+    """The accounts of the workers must not be ahead of the rows in a backup."""
+    workers = [start()]
+    done, published = threading.Event(), 0
+
+    def publish() -> None:
+        nonlocal published
+        while not done.wait(0.01):
+            publish_trades(settings, range(published, published + 200))
+            published += 200
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        for _ in range(4):
+            before = stored(store)
+            eventually(lambda before=before: stored(store) > before, "rows", 60)  # type: ignore[misc]
+            # Names count seconds.
+            eventually(lambda: made_one(settings), "a backup", 30)
+    finally:
+        done.set()
+        thread.join()
+    eventually(lambda: stored(store) == published, "all trades", 60, 0.2)
+    workers[0].terminate()
+    backups = catalogue.complete(backup_folder(settings))
+    assert len(backups) == 4
+    command("backup", "restore", backups[1].name, "--yes")
+    assert 0 < stored(store) < published
+    start()
+    assert_all_is_stored_once(settings, store, published)
+
+
+def made_one(settings: Settings) -> bool:
+    try:
+        run.make(settings)
+    except BackupFailed:
+        return False
+    return True
+
+
+def test_backup_that_cannot_be_restored_leaves_the_database_as_it_is(
+    settings: Settings, store: Store
+) -> None:
+    store.command("INSERT INTO restore_orders (topic) VALUES ('one')")
+    name = run.make(settings).backup.name
+    for file in (backup_folder(settings) / name / "data" / "data").rglob("*.bin"):
+        file.unlink()
+    before = contents(store)
+    assert "ClickHouse: " in command("backup", "restore", name, "--yes", code=1)
+    assert contents(store) == before
+    assert not store.server_rows(f"SELECT 1 FROM system.databases WHERE name = 'radar{ASIDE}'")
+
+
+def test_expired_and_interrupted_backups_are_deleted(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = backup_folder(settings)
+    old = run.make(settings).backup
+    ancient = catalogue.new_name(old.began_at_s - 90 * 86_400, is_full=True)
+    (folder / old.name).rename(folder / ancient)
+    torn = catalogue.new_name(old.began_at_s - 2 * 86_400, is_full=True)
+    (folder / torn).mkdir()
+    made = run.make(settings)
+    assert made.backup.base == ""  # the last full backup was too old
+    assert sorted(made.deleted) == sorted([ancient, torn])
+    assert [each.name for each in catalogue.complete(folder)] == [made.backup.name]
+
+
+def test_follower_makes_a_backup_and_shows_its_age(
+    settings: Settings, store: Store, tmp_path: Path
+) -> None:
+    port = free_port()
+    process = Process(radar("backup", "follow"), tmp_path / "follow.log", METRICS_PORT=str(port))
+
+    def metric() -> float:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return 0
+        name = "radar_backup_timestamp_seconds "
+        return float(next(line for line in lines if line.startswith(name)).split()[1])
+
+    try:
+        eventually(lambda: metric() > 0, "the newest backup is shown", 60, 0.2)
+        (made,) = catalogue.complete(backup_folder(settings))
+        assert metric() == made.began_at_s
+    finally:
+        assert process.terminate() == 0
+
+
+def test_embedded_database_whose_disk_was_lost_is_restored_without_a_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADAR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("BACKUP_DIR", str(tmp_path / "backups"))
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(free_port()))
+    settings = load()
+    with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
+        migrate(store, settings.retention_days)
+        store.command("INSERT INTO restore_orders (topic) VALUES ('one')")
+        before = contents(store)
+        name = run.make(reached).backup.name
+    shutil.rmtree(tmp_path / "data" / "clickhouse")
+    assert f"restored {name}" in command("backup", "restore", "--yes")
+    with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
+        assert contents(store) == before
+        assert store.rows(f"SELECT count() FROM {TRADES.table}") == [(0,)]
