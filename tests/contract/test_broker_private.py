@@ -1,5 +1,6 @@
 """The embedded broker's own port: only the fetch proxy reaches it."""
 
+import contextlib
 import json
 import os
 import re
@@ -80,7 +81,10 @@ def listening(network: str) -> dict[int, str]:
 
 def inodes(pid: int) -> set[str]:
     """Return the inodes of a process's sockets."""
-    links = (str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+    links: set[str] = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.add(str(each.readlink()))
     return {link[8:-1] for link in links if link.startswith("socket:")}
 
 
