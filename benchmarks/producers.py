@@ -69,7 +69,7 @@ def _measure(dataset: Dataset, broker: str, options: Options) -> Rate:
         "replay",
         [sys.executable, "-m", "benchmarks.replay", dataset.name, str(count), str(port)],
         options.folder,
-        {"PYTHONPATH": str(stack.ROOT)},
+        {"PYTHONPATH": stack.PYTHONPATH},
     )
     stack.await_port(replay, port)
     cluster = Cluster(stack.settings(broker, 1))

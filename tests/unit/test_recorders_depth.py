@@ -2,6 +2,7 @@
 
 import msgspec
 
+from radar.codec.message_format import as_json
 from radar.producer.recorders import DepthRecorder, Take
 from radar.records import BookSide, DepthSnapshot
 
@@ -21,7 +22,7 @@ def snapshot(price: float, side: BookSide = BookSide.BID) -> DepthSnapshot:
 
 def published(take: Take, *snapshots: DepthSnapshot) -> list[float]:
     messages = [message for each in snapshots if (message := take(each)) is not None]
-    return [msgspec.json.decode(value)["prices"][0] for _, value in messages]
+    return [msgspec.json.decode(as_json(value))["prices"][0] for _, value in messages]
 
 
 def test_depth_recorder_without_an_interval_publishes_a_state_of_two_connections_once() -> None:
