@@ -45,7 +45,7 @@ up: setup ## Run the whole pipeline against the real exchange, with the live vie
 	$(BIN)/radar up
 
 test: setup ## Run the test suite (WORKERS=N at a time, OPTIONS="-k name", ALL=1)
-	$(PYTEST) --numprocesses=$(WORKERS) $(if $(ALL),,--sources=changed -m "not slow") \
+	$(PYTEST) --numprocesses=$(WORKERS) $(if $(ALL),,--sources=changed) \
 		$(OPTIONS)
 
 coverage: setup ## Measure the coverage of the unit tests, and hold the floor of the data path
@@ -102,7 +102,8 @@ kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
 	@touch $@
 
 test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (ALL=1: all that use it)
-	$(PYTEST) --numprocesses=$(WORKERS) --kafka=apache $(if $(ALL),,-m kafka_decides) \
+	$(PYTEST) --numprocesses=$(WORKERS) --kafka=apache \
+		$(if $(ALL),,--sources=changed -m kafka_decides) \
 		--override-ini=cache_dir=.pytest_cache/kafka $(OPTIONS) tests/contract tests/e2e
 
 test-stack: setup kafka ## Run the compose stack on a Docker engine (tests/deploy/stack.py)

@@ -1,7 +1,7 @@
 """Apache Kafka for tests: nodes as real processes, and a clean broker for each test."""
 
 import contextlib
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,16 +111,34 @@ def single_node(directory: Path) -> Node:
     return apache_kafka.single(directory, HOST, free_port(), free_port(), free_port())
 
 
-@contextlib.contextmanager
-def running_broker(directory: Path) -> Iterator[str]:
-    """Run one node; provide its address."""
-    broker = Broker(replace(single_node(directory), options=OPTIONS))
-    broker.start()
-    try:
-        broker.wait_until_up()
-        yield broker.address
-    finally:
-        broker.stop()
+class RestingBrokers:
+    """Single nodes that tests use in turn: while one rests, members that died in it expire.
+
+    A group can be deleted only without members, and a member that was killed stays for the time of
+    its session.
+    """
+
+    def __init__(self, directory: Path, count: int = 2) -> None:
+        self._directory = directory
+        self._count = count
+        self._brokers: deque[Broker] = deque()
+
+    def take(self) -> str:
+        """Return the address of a broker without topics and groups; blocks."""
+        if len(self._brokers) < self._count:
+            directory = self._directory / f"node-{len(self._brokers)}"
+            broker = Broker(replace(single_node(directory), options=OPTIONS))
+            self._brokers.appendleft(broker)
+            broker.start()
+            broker.wait_until_up()
+        self._brokers.rotate(-1)
+        address = self._brokers[-1].address
+        clean(address)
+        return address
+
+    def stop(self) -> None:
+        for broker in self._brokers:
+            broker.stop()
 
 
 def clean(address: str) -> None:

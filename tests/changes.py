@@ -1,7 +1,7 @@
 """Files that differ from the upstream branch; they decide which tests of `sources` run."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,11 @@ def may_have_changed(paths: Iterable[str], root: Path = ROOT) -> bool:
         file.parent == Path("tests") or any(map(file.is_relative_to, (*SHARED, *paths)))
         for file in map(Path, changed)
     )
+
+
+def has_changed(paths: Collection[str], root: Path = ROOT) -> bool:
+    """Return whether one of these files or folders is known to differ from the upstream branch."""
+    return any(any(map(file.is_relative_to, paths)) for file in map(Path, _changed(root)))
 
 
 @cache

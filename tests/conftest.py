@@ -39,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--sources",
         choices=("all", "changed"),
         default="all",
-        help="changed: leave out tests marked `sources` whose sources equal the upstream branch",
+        help="changed: leave out tests marked `sources` whose sources equal the upstream branch,"
+        " and those marked `slow` unless their sources differ from it",
     )
 
 
@@ -50,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "group_protocols: runs with each group protocol that the broker offers",
         "kafka_decides: the broker decides the result, so it also runs with Apache Kafka",
         "own_database: needs a database that no other test has used",
-        "slow: takes minutes; make test leaves it out, ALL=1 and targets of their own do not",
+        "slow(path, ...): takes long; runs nightly, and when one of these files has changed",
         "sources(path, ...): depends on these files alone, see --sources=changed",
     ):
         config.addinivalue_line("markers", line)
@@ -85,6 +86,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if only_changed and (sources := item.get_closest_marker("sources")):
             tested = str(item.path.relative_to(changes.ROOT))
             runs = runs and changes.may_have_changed((tested, *sources.args))
+        if only_changed and (slow := item.get_closest_marker("slow")):
+            runs = runs and changes.has_changed(slow.args)
         (chosen if runs else left_out).append(item)
         marker = item.get_closest_marker("embedded_kafka")
         if apache and marker is not None:
@@ -135,10 +138,21 @@ def clickhouse_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def apache_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run one node of Apache Kafka for the whole run; `broker` gives it clean to each test."""
-    with apache_kafka.running_broker(tmp_path_factory.mktemp("kafka")) as address:
-        yield address
+def apache_brokers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[apache_kafka.RestingBrokers]:
+    """Run nodes of Apache Kafka for the whole run, one of them for a test."""
+    brokers = apache_kafka.RestingBrokers(tmp_path_factory.mktemp("kafka"))
+    try:
+        yield brokers
+    finally:
+        brokers.stop()
+
+
+@pytest.fixture
+def apache_broker(apache_brokers: apache_kafka.RestingBrokers) -> str:
+    """Provide a node of Apache Kafka without topics and groups."""
+    return apache_brokers.take()
 
 
 @pytest.fixture(scope="session")
@@ -156,9 +170,7 @@ def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apache_k
 def broker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Provide a broker without topics and groups: the embedded one, or with --kafka=apache that."""
     if _apache(request.config):
-        address: str = request.getfixturevalue("apache_broker")
-        apache_kafka.clean(address)
-        yield address
+        yield request.getfixturevalue("apache_broker")
     else:
         yield from _embedded_broker(tmp_path)
 

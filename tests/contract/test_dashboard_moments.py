@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cases import others_nightly
 from dashboards import serving
 from market_data import insert, side, trade
 from radar.codec import message_format
@@ -117,7 +118,7 @@ def test_week_begins_on_monday(client: httpx.Client, store: Store) -> None:
     assert (week["time"], week["trades"]) == (BEGIN_S, 3)
 
 
-@pytest.mark.parametrize(("step_ms", "steps"), [(500, 200), (5000, 20), (700, 77)])
+@pytest.mark.parametrize(("step_ms", "steps"), others_nightly([(5000, 20), (500, 200), (700, 77)]))
 def test_stretch_ends_with_the_book_the_candle_and_the_trades_of_its_end(
     client: httpx.Client, store: Store, step_ms: int, steps: int
 ) -> None:

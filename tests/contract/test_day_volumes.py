@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cases import exchange_cases
 from producing import OTHER_MARKETS
 from radar import exchanges
 from radar.checks import day_volumes
@@ -169,7 +170,7 @@ def simulated(name: str) -> SimulatorOptions:
     return SimulatorOptions(exchange=name, symbols=8, twin_share=0.0, skew=0.0, **values)
 
 
-@pytest.mark.parametrize("name", OFFERING)
+@pytest.mark.parametrize("name", exchange_cases(OFFERING))
 def test_volume_of_each_exchange_is_equal_without_and_short_with_a_loss(
     name: str, store: Store, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cases import exchange_cases
 from producing import Topic
 from radar.datasets import EXCHANGE_CANDLES, GAPS, TRADES
 from radar.decimals import canonical
@@ -199,7 +200,7 @@ def rows(store: Store, symbol: str, view: str = "trades") -> list[tuple[str, tup
     ]
 
 
-@pytest.mark.parametrize("name", SYMBOLS)
+@pytest.mark.parametrize("name", exchange_cases(SYMBOLS))
 def test_a_period_of_trades_is_stored_as_the_ledger_has_it(
     name: str, settings: Settings, store: Store, workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +224,7 @@ def test_a_period_of_trades_is_stored_as_the_ledger_has_it(
         assert len(rows(store, symbol, "trades_master")) == len(wanted)
 
 
-@pytest.mark.parametrize("name", ["binance", "okx"])
+@pytest.mark.parametrize("name", exchange_cases(["binance", "okx"]))
 def test_killed_twice_it_stores_each_trade_once_although_half_were_recorded_live(
     name: str,
     settings: Settings,
@@ -268,7 +269,10 @@ def test_killed_twice_it_stores_each_trade_once_although_half_were_recorded_live
         assert letters(settings) == 0
 
 
-@pytest.mark.parametrize("fault", ["ban", "html", "rest_error"])
+@pytest.mark.parametrize(
+    "fault",
+    ["ban", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("html", "rest_error"))],
+)
 def test_refusals_are_waited_for_and_lose_nothing(
     fault: str, settings: Settings, store: Store, workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +301,7 @@ def test_refusals_are_waited_for_and_lose_nothing(
             assert min(later) - began_s >= 4
 
 
-@pytest.mark.parametrize("name", ["binance", "okx"])
+@pytest.mark.parametrize("name", exchange_cases(["binance", "okx"]))
 def test_a_period_that_begins_before_the_first_trade_begins_with_it(
     name: str, settings: Settings, store: Store, workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,7 +382,7 @@ def stored_candles(store: Store, symbol: str, interval_s: int) -> list[tuple[int
     ]
 
 
-@pytest.mark.parametrize("name", CANDLE_SYMBOLS)
+@pytest.mark.parametrize("name", exchange_cases(CANDLE_SYMBOLS))
 def test_candles_are_those_of_the_ledgers_trades(
     name: str, settings: Settings, store: Store, workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,7 +408,7 @@ def test_candles_are_those_of_the_ledgers_trades(
         assert zones == [(3_600, ""), (86_400, "Asia/Tehran" if tehran else "UTC")]
 
 
-@pytest.mark.parametrize("name", ["wallex", "nobitex"])
+@pytest.mark.parametrize("name", exchange_cases(["wallex", "nobitex"]))
 def test_killed_twice_it_stores_each_candle_once(
     name: str,
     settings: Settings,

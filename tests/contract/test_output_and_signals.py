@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cases import others_nightly
 from ports import free_port
 from radar.addresses import answers
 from support import eventually, radar
@@ -106,7 +107,7 @@ def test_ignored_signals_stay_ignored(start: Start) -> None:
     assert process.wait(30) == 0  # by SIGTERM: what it was sent before did nothing
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", others_nightly([signal.SIGTERM, signal.SIGINT]))
 @pytest.mark.parametrize("command", [["consume", "trades"], ["migrate"], ["produce", "trades"]])
 def test_signal_at_any_moment_of_a_start_ends_without_a_traceback(
     command: list[str], number: signal.Signals, start: Start, tmp_path: Path

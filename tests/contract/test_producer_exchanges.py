@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cases import exchange_cases
 from producing import Topic, happened, producing, until
 from radar import exchanges
 from radar.datasets import DEPTH, GAPS, TRADES, Dataset
@@ -122,7 +123,7 @@ def holes(recorded: Recorded) -> list[dict[str, Any]]:
     return [each for each in recorded.gaps.messages if each["cause"] == "sequence"]
 
 
-@pytest.mark.parametrize("name", PUSHING)
+@pytest.mark.parametrize("name", exchange_cases(PUSHING))
 def test_trades_are_recorded_once_through_lost_connections_and_repetitions(
     name: str, kafka_settings: Settings
 ) -> None:
@@ -149,7 +150,7 @@ def test_trades_are_recorded_once_through_lost_connections_and_repetitions(
     asyncio.run(record())
 
 
-@pytest.mark.parametrize("name", PROVING)
+@pytest.mark.parametrize("name", exchange_cases(PROVING))
 def test_a_dropped_trade_is_a_gap_with_its_numbers_and_is_fetched_by_them(
     name: str, kafka_settings: Settings
 ) -> None:
@@ -190,7 +191,7 @@ def test_a_dropped_trade_is_a_gap_with_its_numbers_and_is_fetched_by_them(
     asyncio.run(record())
 
 
-@pytest.mark.parametrize("name", PROVING)
+@pytest.mark.parametrize("name", exchange_cases(PROVING))
 def test_a_new_producer_fetches_every_trade_since_the_last_published_number(
     name: str, kafka_settings: Settings
 ) -> None:
@@ -218,7 +219,7 @@ def test_a_new_producer_fetches_every_trade_since_the_last_published_number(
     asyncio.run(record())
 
 
-@pytest.mark.parametrize("name", CENTRIFUGO)
+@pytest.mark.parametrize("name", exchange_cases(CENTRIFUGO))
 def test_a_restarted_server_counts_anew_and_loses_nothing(
     name: str, kafka_settings: Settings
 ) -> None:
@@ -278,7 +279,7 @@ def test_a_book_that_its_proof_refutes_is_dropped_and_a_gap(
     asyncio.run(record())
 
 
-@pytest.mark.parametrize("name", PUSHING)
+@pytest.mark.parametrize("name", exchange_cases(PUSHING))
 def test_html_and_bans_delay_and_lose_nothing(name: str, kafka_settings: Settings) -> None:
     async def record() -> None:
         async with recording(name, kafka_settings) as recorded:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cases import others_nightly
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES, Dataset
 from radar.settings import Settings
@@ -31,7 +32,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize(
+    "dataset", others_nightly([TRADES, DEPTH]), ids=lambda dataset: dataset.name
+)
 @pytest.mark.parametrize("cause", FAULTS)
 def test_producer_that_loses_its_connection_records_the_gap(
     cause: str, dataset: Dataset, kafka_settings: Settings

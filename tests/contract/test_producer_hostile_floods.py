@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import hostile_numbers
+from cases import others_nightly
 from hostile_exchange import Answer, Peer, Script, frame, hostile_exchange
 from producing import Topic
 from radar.datasets import GAPS
@@ -130,7 +131,7 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.parametrize("name", others_nightly(FLOODS))
 def test_producer_under_a_flood_answers_stays_small_and_stops(
     name: str, kafka_settings: Settings, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from cases import others_nightly
 from hostile_exchange import Peer, frame, friendly_rest, hostile_exchange
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES
@@ -31,7 +32,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     place="coverage, pages, radar_gaps_total, log of the producer",
     within_s=20,
 )
-@pytest.mark.parametrize("is_whole", [True, False], ids=["REST reaches back", "REST does not"])
+@pytest.mark.parametrize(
+    "is_whole", others_nightly([True, False]), ids=["REST reaches back", "REST does not"]
+)
 def test_mute_market_is_subscribed_to_again_and_leaves_a_gap(
     kafka_settings: Settings, within_s: float, is_whole: bool
 ) -> None:

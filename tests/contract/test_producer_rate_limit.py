@@ -7,6 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
+from cases import others_nightly
 from hostile_exchange import NO_TRADES, Peer, frame, hostile_exchange
 from producing import metric, producing, until
 from radar.datasets import DEPTH, TRADES, Dataset
@@ -75,7 +76,7 @@ class LimitingExchange:
 )
 @pytest.mark.parametrize(
     ("dataset", "status", "is_date"),
-    [(TRADES, 429, False), (DEPTH, 418, False), (TRADES, 503, True)],
+    others_nightly([(TRADES, 429, False), (DEPTH, 418, False), (TRADES, 503, True)]),
     ids=["429 trades", "418 depth", "503 with a date"],
 )
 def test_producer_that_is_told_to_wait_sends_nothing_before_that_time(

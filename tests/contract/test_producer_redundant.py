@@ -5,6 +5,8 @@ import contextlib
 from itertools import cycle, islice
 from typing import Any
 
+import pytest
+
 from producing import Topic, metric, options, producing, sent, until
 from radar.datasets import DEPTH, TRADES
 from radar.settings import Settings
@@ -55,6 +57,7 @@ async def whole_second(sim: Simulator, topic: Topic) -> None:
     await topic.until(lambda: newest() >= since + 3000, "two more seconds of trades")
 
 
+@pytest.mark.slow("src/radar/producer")
 def test_trades_producer_with_two_connections_loses_nothing_when_one_fails_all_the_time(
     kafka_settings: Settings,
 ) -> None:

@@ -13,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from cases import NIGHTLY
 from producing import OTHER_MARKETS, Topic, metric, options, sent, until
 from radar.datasets import DEPTH, GAPS, TRADES, Dataset
 from radar.kafka import Cluster
@@ -52,7 +53,7 @@ def set_option(settings: Settings, topic: str, name: str, value: str | None) -> 
 )
 @pytest.mark.parametrize(
     ("dataset", "refused"),
-    [(TRADES, "time"), (TRADES, "size"), (DEPTH, "size")],
+    [(TRADES, "time"), (TRADES, "size"), pytest.param(DEPTH, "size", marks=NIGHTLY)],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_refused_messages_are_shown_and_lie_in_a_gap_or_are_published_later(

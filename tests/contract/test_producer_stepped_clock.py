@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 import shifted_clocks
+from cases import others_nightly
 from market_data import insert
 from producing import Topic
 from radar.client import Radar
@@ -103,7 +104,9 @@ def assert_ordered(messages: Messages) -> None:
     assert messages[-1]["set_back_us"] < BACK_US / 2
 
 
-@pytest.mark.parametrize("dataset", [TRADES, DEPTH], ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize(
+    "dataset", others_nightly([TRADES, DEPTH]), ids=lambda dataset: dataset.name
+)
 def test_stepped_clock_cannot_reorder_the_records_of_a_producer(
     dataset: Dataset, kafka_settings: Settings, store: Store, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def kafka(stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return stack.enter_context(outages.kafka(tmp_path, port))
 
 
+@pytest.mark.slow("src/radar/telemetry")
 @pytest.mark.embedded_kafka("stops the broker")
 def test_producer_without_exchange_or_kafka_is_not_ready_until_it_is_back(
     stack: ExitStack, kafka: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

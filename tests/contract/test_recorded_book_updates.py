@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cases import exchange_cases
 from market_data import insert
 from producing import Topic, producing
 from radar import exchanges
@@ -71,7 +72,7 @@ async def record(
     return depth.messages, updates.messages
 
 
-@pytest.mark.parametrize("name", MAINTAINED)
+@pytest.mark.parametrize("name", exchange_cases(MAINTAINED))
 def test_rebuilt_books_equal_the_snapshots_beside_them(
     name: str, kafka_settings: Settings, store: Store
 ) -> None:

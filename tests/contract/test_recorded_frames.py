@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cases import others_nightly
 from frame_tap import tapped
 from market_data import insert
 from producing import Topic, producing
@@ -68,7 +69,9 @@ def encoded(messages: list[dict[str, Any]]) -> list[bytes]:
 
 @pytest.mark.parametrize(
     ("name", "dataset"),
-    [("wallex", TRADES), ("nobitex", TRADES), ("kraken", DEPTH), ("binance", DEPTH)],
+    others_nightly(
+        [("wallex", TRADES), ("nobitex", TRADES), ("kraken", DEPTH), ("binance", DEPTH)]
+    ),
 )
 def test_recorded_frames_are_what_the_exchange_sent(
     name: str, dataset: Dataset, kafka_settings: Settings, store: Store

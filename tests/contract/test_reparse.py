@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from cases import of_exchange, others_nightly
 from market_data import insert
 from producing import Topic, producing
 from radar import exchanges
@@ -249,15 +250,15 @@ def expected(store: Store, dataset: Dataset, values: list[bytes]) -> list[tuple[
     [
         # Without native IDs: a corrected trade has another ID.
         ("wallex", TRADES, shifted),
-        ("wallex", TRADES, ignored),
-        ("nobitex", TRADES, late),
+        pytest.param("wallex", TRADES, ignored, marks=of_exchange("wallex")),
+        pytest.param("nobitex", TRADES, late, marks=of_exchange("nobitex")),
         # With native IDs: a corrected trade keeps its ID.
-        ("kraken", TRADES, shifted),
+        pytest.param("kraken", TRADES, shifted, marks=of_exchange("kraken")),
         ("okx", TRADES, late),
         # Trades of REST polls alone.
-        ("tabdeal", TRADES, swapped),
-        ("wallex", DEPTH, shifted),
-        ("binance", DEPTH, ignored),
+        pytest.param("tabdeal", TRADES, swapped, marks=of_exchange("tabdeal")),
+        pytest.param("wallex", DEPTH, shifted, marks=of_exchange("wallex")),
+        pytest.param("binance", DEPTH, ignored, marks=of_exchange("binance")),
         ("kraken", DEPTH, swapped),
     ],
 )
@@ -286,9 +287,10 @@ def test_reparsed_tables_equal_those_without_the_fault(
 
 
 @pytest.mark.parametrize(
-    ("name", "dataset"), [("wallex", TRADES), ("okx", TRADES), ("wallex", DEPTH), ("kraken", DEPTH)]
+    ("name", "dataset"),
+    others_nightly([("wallex", TRADES), ("okx", TRADES), ("wallex", DEPTH), ("kraken", DEPTH)]),
 )
-@pytest.mark.parametrize("part", [0.0, 0.5], ids=["whole", "second half"])
+@pytest.mark.parametrize("part", others_nightly([0.0, 0.5]), ids=["whole", "second half"])
 def test_reparse_changes_nothing_where_the_parser_is_right(
     name: str, dataset: Dataset, part: float, recorded: Callable[..., Recorded], store: Store
 ) -> None:

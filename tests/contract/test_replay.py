@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 import replaying
+from cases import exchange_cases, of_exchange
 from producing import until
 from radar import exchanges
 from radar.datasets import BOOK_UPDATES, DATASETS, DEPTH, FRAMES, TRADES
@@ -115,10 +116,9 @@ def assert_equal_rows(
 @pytest.mark.parametrize(
     ("exchange", "speeds"),
     [
-        *((name, (FASTEST,)) for name in exchanges.names() if name != "wallex"),
         ("wallex", (FASTEST, 10.0, 1.0)),
         *(
-            pytest.param(name, (10.0, 1.0), marks=pytest.mark.slow)
+            pytest.param(name, (FASTEST, 10.0, 1.0), marks=of_exchange(name))
             for name in exchanges.names()
             if name != "wallex"
         ),
@@ -144,7 +144,7 @@ def test_a_replay_that_is_recorded_has_the_rows_of_the_recording_at_any_speed(
     asyncio.run(record_and_replay())
 
 
-@pytest.mark.parametrize("exchange", exchanges.names())
+@pytest.mark.parametrize("exchange", exchange_cases(exchanges.names()))
 def test_recorded_frames_are_replayed_byte_for_byte(
     exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
 ) -> None:
@@ -161,7 +161,7 @@ def test_recorded_frames_are_replayed_byte_for_byte(
     asyncio.run(record_and_replay())
 
 
-@pytest.mark.parametrize("exchange", ["binance", "kraken", "okx"])
+@pytest.mark.parametrize("exchange", exchange_cases(["binance", "kraken", "okx"]))
 def test_recorded_updates_of_books_are_replayed_with_all_their_levels(
     exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
 ) -> None:
@@ -180,7 +180,9 @@ def test_recorded_updates_of_books_are_replayed_with_all_their_levels(
     asyncio.run(record_and_replay())
 
 
-@pytest.mark.parametrize("exchange", ["binance", "bitpin", "kraken", "okx", "wallex"])
+@pytest.mark.parametrize(
+    "exchange", exchange_cases(["binance", "bitpin", "kraken", "okx", "wallex"])
+)
 def test_a_seek_into_a_recorded_connection_goes_on_with_its_markets(
     exchange: str, kafka_settings: Settings, store: Store, store_settings: Settings
 ) -> None:

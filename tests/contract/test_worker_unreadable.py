@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bombs import send_bomb
+from cases import others_nightly
 from ports import free_port
 from radar.consumer.delivery_gaps import recorded
 from radar.consumer.dlq.reader import DeadLetterReader
@@ -105,7 +106,9 @@ def test_worker_at_an_unreadable_batch_names_it_and_passes_it_on_order(
     assert report_of_trades["missing"] == 0
 
 
-@pytest.mark.parametrize(("codec", "mebibytes"), [("gzip", 160), ("lz4", 160), ("snappy", 40)])
+@pytest.mark.parametrize(
+    ("codec", "mebibytes"), others_nightly([("gzip", 160), ("lz4", 160), ("snappy", 40)])
+)
 def test_bomb_that_the_client_can_decompress_becomes_one_dead_letter(
     settings: Settings, store: Store, start: Start, codec: str, mebibytes: int
 ) -> None:
@@ -161,7 +164,7 @@ def test_skip_refuses_what_can_be_read_or_is_not_there(settings: Settings, store
     assert recorded(store, TRADES.topic, Cluster(settings).topic_id(TRADES.topic)) == []
 
 
-@pytest.mark.parametrize("hi", [1, 3, 5])
+@pytest.mark.parametrize("hi", others_nightly([3, 1, 5]))
 def test_worker_with_an_open_plan_into_a_skipped_range_stores_each_message_once(
     settings: Settings, store: Store, start: Start, hi: int
 ) -> None:
@@ -187,7 +190,7 @@ def test_worker_with_an_open_plan_into_a_skipped_range_stores_each_message_once(
     assert json.loads(run("verify", "--json"))["exact"]
 
 
-@pytest.mark.parametrize("hi", [4, 5])
+@pytest.mark.parametrize("hi", others_nightly([4, 5]))
 def test_broken_plan_whose_block_was_inserted_already_gives_no_row_twice(
     settings: Settings, store: Store, start: Start, hi: int
 ) -> None:

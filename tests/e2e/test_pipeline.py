@@ -169,7 +169,6 @@ def test_up_simulated_for_a_duration_stores_exactly_what_the_exchange_sent(up: U
     assert stored_trades(up).total() > first
 
 
-@pytest.mark.kafka_decides
 def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     process = up.start("--simulate", "--trades-per-second", "100")
     eventually(lambda: up.stores(100), "trades are stored", timeout_s=60)
@@ -255,6 +254,7 @@ def test_up_while_it_runs_is_open_to_others_and_survives_kills(up: Up) -> None:
     assert sent <= stored_trades(up) <= possible
 
 
+@pytest.mark.slow("src/radar/local/pipeline.py")
 def test_up_stopped_while_clickhouse_hangs_ends_and_the_next_start_stores_what_was_left(
     up: Up,
 ) -> None:
@@ -295,7 +295,6 @@ def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     eventually(lambda: not [n for n, pid in children.items() if lives(pid)], "nothing is left")
 
 
-@pytest.mark.kafka_decides
 def test_up_killed_leaves_no_orphans_and_the_next_one_goes_on(up: Up) -> None:
     process = up.start("--simulate")
     eventually(lambda: up.stores(20), "it runs", timeout_s=60)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from changes import may_have_changed
+from changes import has_changed, may_have_changed
 
 SOURCES = ("src/chdb_server",)
 
@@ -59,3 +59,20 @@ def test_sources_that_were_moved_away_count(clone: Path) -> None:
     git(clone, "mv", "src/chdb_server/engine.py", "docs/engine.py")
     git(clone, "commit", "--quiet", "--message=Move")
     assert may_have_changed(SOURCES, clone)
+
+
+def test_without_a_repository_or_a_difference_nothing_is_known_to_have_changed(
+    clone: Path, tmp_path: Path
+) -> None:
+    assert not has_changed(SOURCES, clone)
+    assert not has_changed(SOURCES, tmp_path)
+
+
+def test_only_named_files_are_known_to_have_changed(clone: Path) -> None:
+    write(clone, "tests/support.py")
+    assert not has_changed(SOURCES, clone)
+
+
+def test_named_files_are_known_to_have_changed(clone: Path) -> None:
+    write(clone, "src/chdb_server/new.py")
+    assert has_changed(SOURCES, clone)

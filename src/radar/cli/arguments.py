@@ -26,6 +26,14 @@ From = Annotated[
     typer.Option("--from", "--since", help=f"Begin (UTC): {EXAMPLES}.", metavar="TIME"),
 ]
 To = Annotated[str, typer.Option("--to", help="End (UTC), not included.", metavar="TIME")]
+Write = Annotated[
+    bool,
+    typer.Option("--write", help="Allow a statement that changes data. A deletion asks first."),
+]
+# Of the simulated exchange; more than any real one has.
+MAX_SIMULATED_MARKETS = 10_000
+MAX_SIMULATED_RATE = 1_000_000
+STATE_STYLES = {"ok": "green", "warning": "yellow", "unknown": "yellow", "problem": "red"}
 # Version of the JSON output. It changes when a field is renamed, removed or redefined.
 JSON_VERSION = 1
 

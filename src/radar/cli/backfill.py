@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radar.cli.arguments import (
-    AsJson,
-    From,
-    To,
-    progress_bar,
-    say,
-    say_json,
-    settings_for,
-)
+from radar.cli.arguments import AsJson, From, To, progress_bar, say, say_json, settings_for
 from radar.cli.markets import symbols_of
 from radar.cli.required_services import require
 from radar.clock import utc_text
