@@ -622,7 +622,7 @@ DEPTH_CASES += [
         ("no line break", _HEAD, "schema"),
         ("no numbers", _HEAD + b"\n", "schema"),
         ("a line break more", _HEAD + b"\n\n" + _NUMBERS, "schema"),
-        ("a carriage return", _HEAD + b"\r\n" + _NUMBERS[1:], "time"),
+        ("a carriage return", _HEAD + b"\r\n" + _NUMBERS[1:], "schema"),
         *((f"cut at {at}", PACKED[:at], "schema") for at in (len(_HEAD) + 17, len(PACKED) - 1)),
         ("half a level more", PACKED + PACKED[-8:], "schema"),
         ("cut within its head", _HEAD[:40] + b"\n" + _NUMBERS, "json"),
