@@ -108,7 +108,7 @@ def run(options: Options) -> Section:
                                 per_partition[contest.dataset], cpu_seconds, options.folder,
                             )
                         )  # fmt: skip
-                    except RuntimeError as error:
+                    except (RuntimeError, FileNotFoundError) as error:
                         _say(f"not counted: {error}")
     return Section(
         name=NAME,

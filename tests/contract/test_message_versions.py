@@ -1,6 +1,9 @@
 """A worker reads a topic to which producers of two releases publish."""
 
+import json
+import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import msgspec
 import pytest
 
 from corpus import version_1, version_2
+from radar.codec.message_format import as_json
 from radar.datasets import DATASETS, DEPTH, TRADES, Dataset
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -65,7 +69,23 @@ def test_worker_stores_a_topic_of_two_releases_once_and_without_dead_letters(
     assert letters(settings, dataset) == 0
     # A version with another meaning is not a row: it waits among the dead letters.
     newer = message(dataset, COUNT).replace(b'"v":1', b'"v":3')
-    publish(settings, [newer, message(dataset, COUNT + 2)], dataset)
+    message_after = message(dataset, COUNT + 2)
+    publish(settings, [newer, message_after], dataset)
     eventually(lambda: waiting(settings, dataset) == 0, "the newer version is committed")
     assert (stored(store, dataset), letters(settings, dataset)) == (COUNT + 1, 1)
     assert worker.terminate() == 0
+    assert shown(name) == Counter(
+        json.dumps(msgspec.json.decode(as_json(value)), sort_keys=True)
+        for value in [*values, newer, message_after]
+    )
+
+
+def shown(name: str) -> Counter[str]:
+    """Return the values that `radar topics read` prints."""
+    done = subprocess.run(
+        radar("topics", "read", name, "--newest", "10000"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return Counter(
+        json.dumps(json.loads(line)["value"], sort_keys=True) for line in done.stdout.splitlines()
+    )

@@ -1,5 +1,7 @@
 """Messages evolve: producers and workers of two releases share a topic without dead letters."""
 
+import re
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
@@ -164,6 +166,17 @@ def test_packed_snapshot_is_readable_as_json(value: bytes, members: dict[str, An
     assert msgspec.json.decode(message_format.as_json(value)) == msgspec.json.decode(as_json)
     assert message_format.as_json(as_json) == as_json
     assert read_key(DEPTH, value) == read_key(DEPTH, as_json) is not None
+
+
+@each_packed
+def test_program_of_the_documents_reads_a_packed_snapshot(
+    value: bytes, members: dict[str, Any]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert {"verified": False} | names["snapshot"](value) == members
 
 
 @each_packed
