@@ -376,9 +376,11 @@ def _check_levels(snapshots: _Snapshots) -> None:
     for amounts in (prices, snapshots.quantities):
         if not (amounts.min() > 0 and amounts.max() < np.inf):  # nor NaN
             raise Unusual
-    # From one level to the next of the same snapshot a price may only get worse.
-    signs = np.array([1.0 if each.side == BookSide.BID else -1.0 for each in snapshots.markets])
-    better = np.diff(prices) * np.repeat(signs[snapshots.market_codes], lengths)[1:] > 0
+    # From one level to the next of the same snapshot a price may only get worse. Arrays of
+    # truths are small; those of numbers would cost more memory traffic than the comparison.
+    bids = np.array([each.side == BookSide.BID for each in snapshots.markets])
+    is_bid = np.repeat(bids[snapshots.market_codes], lengths)[1:]
+    better = np.where(is_bid, prices[1:] > prices[:-1], prices[1:] < prices[:-1])
     ends = np.cumsum(lengths)[:-1] - 1
     better[ends[(ends >= 0) & (ends < better.size)]] = False
     if better.any():

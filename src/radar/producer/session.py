@@ -14,7 +14,7 @@ import structlog
 
 from radar.clock import unix_us
 from radar.codec.message_format import check_depth
-from radar.datasets import TRADES
+from radar.datasets import DEPTH, TRADES
 from radar.errors import (
     BufferFull,
     ExchangeUnavailable,
@@ -360,7 +360,7 @@ class Session:
         feed, connection = self._feed, self._connection
         receive, record = self._stream.receive, self._record
         clock, recorded = feed.clock, self._recorded
-        now_us = clock.now_us
+        now_us, may_wait = clock.now_us, feed.dataset is DEPTH
         turn_ends_us = 0
         while True:
             frame = await connection.receive()
@@ -374,10 +374,8 @@ class Session:
                 await self._keep(recorded.received(frame))
             left = EVENTS_AT_ONCE
             try:
-                events = (
-                    () if self._waits(frame, received_at_us) else receive(frame, received_at_us)
-                )
-                for event in events:
+                waits = may_wait and self._waits(frame, received_at_us)
+                for event in () if waits else receive(frame, received_at_us):
                     left -= 1
                     if not left:
                         left = EVENTS_AT_ONCE
