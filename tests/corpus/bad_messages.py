@@ -629,7 +629,6 @@ DEPTH_CASES += [
         ("a member twice", packed(_HEAD[:-1] + b',"side":"bid"}\n'), "json"),
         ("another side twice", packed(_HEAD[:-1] + b',"side":"ask"}\n'), "json"),
         ("version 3", packed({"v": 3}), "schema"),
-        ("version 2 as JSON", _message(GOOD_DEPTH, {"v": 2}), "schema"),
         *((f"without {name}", packed(_without(GOOD_PACKED, name) + b"\n"), "schema")
           for name in GOOD_PACKED if name not in ("v", "verified")),
         *((f"null as {name}", packed({name: None}), "schema") for name in GOOD_PACKED),
