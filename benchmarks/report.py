@@ -70,10 +70,11 @@ def _draw(plot: Plot, path: Path) -> None:
         for limit in plot.limits:
             if limit.group == group:
                 axes.vlines(limit.value, at - len(bars) - 0.5, at - 0.5, color="black")
-                axes.text(limit.value, at - 0.35, limit.label, fontsize=8, va="top", ha="center")
-        at += 1.1 if plot.limits else 0.7
+                top = at - len(bars) - 0.55
+                axes.text(limit.value, top, limit.label, fontsize=8, va="bottom", ha="center")
+        at += 1.2 if plot.limits else 0.7
     axes.set_yticks(ticks, groups)
-    axes.invert_yaxis()
+    axes.set_ylim(at - 1, -1.4 if plot.limits else -0.7)
     axes.set_xlim(
         right=max([bar.value for bar in plot.bars] + [limit.value for limit in plot.limits]) * 1.45
     )
