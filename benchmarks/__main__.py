@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     endurance,
     latency,
+    notebook,
     producers,
     reads,
     report,
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     scaling.NAME: scaling.run,
     endurance.NAME: endurance.run,
     reads.NAME: reads.run,
+    notebook.NAME: notebook.run,
     startup.NAME: startup.run,
 }
 QUICK = (throughput.NAME, startup.NAME)

@@ -8,12 +8,17 @@ import argparse
 import ctypes
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from chdb_server import config, sandbox
-from chdb_server.errors import MissingPassword, ServerError
+from chdb_server.errors import MissingPassword, PathInUse, ServerError
+
+_LOOK_AGAIN_S = 0.2
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -35,7 +40,30 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--shutdown-seconds", type=int, default=20, help="for running requests after SIGTERM"
     )
+    parser.add_argument(
+        "--wait-seconds", type=float, default=0, help="for another process to leave the data folder"
+    )
+    parser.add_argument(
+        "--until-input-ends", action="store_true", help="stop when standard input ends"
+    )
     return parser.parse_args(arguments)
+
+
+def _prepare(path: Path, memory_limit_bytes: int, wait_s: float) -> Path:
+    """Prepare the data folder, and wait if another process has it open; blocks.
+
+    Raises:
+        PathInUse: The other process did not leave it in time.
+        DataUnavailable: The folder cannot be created or written.
+    """
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return config.prepare(path, memory_limit_bytes)
+        except PathInUse:
+            if time.monotonic() >= deadline_s:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def _confine(path: Path, config_file: Path) -> None:
@@ -58,7 +86,7 @@ def run(arguments: list[str]) -> int:
     if not password and not parsed.no_password:
         raise MissingPassword("set CLICKHOUSE_PASSWORD, or give --no-password in a test")
     memory_limit_bytes = parsed.memory_limit * config.MIB
-    config_file = config.prepare(path, memory_limit_bytes)
+    config_file = _prepare(path, memory_limit_bytes, parsed.wait_seconds)
     _forget_environment()
     _confine(path, config_file)
     # chDB imports pyarrow if it is installed, for functions that this server does not use. Without
@@ -76,7 +104,16 @@ def run(arguments: list[str]) -> int:
         memory_limit_bytes=memory_limit_bytes,
         shutdown_seconds=parsed.shutdown_seconds,
     )
+    if parsed.until_input_ends:
+        threading.Thread(target=_stop_with_input, daemon=True).start()
     return serve(options, config_file)
+
+
+def _stop_with_input() -> None:
+    """Wait for the end of standard input, and stop this process as SIGTERM does."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _forget_environment() -> None:

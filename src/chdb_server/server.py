@@ -159,9 +159,10 @@ def _serve(options: ServerOptions, engine: Engine, listener: socket.socket) -> N
             timeout_graceful_shutdown=options.shutdown_seconds,
         )
     )
-    # uvicorn raises the signal again when it has shut down; that one must not kill us.
+    # A signal may come before uvicorn has handlers of its own, and it raises the signal again when
+    # it has shut down: the first must end this server, and the second must not kill it.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, server.handle_exit)
     where = _host_port(options.host, listener.getsockname()[1])
     sys.stdout.write(f"listening on http://{where}\n")
     sys.stdout.flush()

@@ -21,6 +21,7 @@ from radar.errors import (
     StoreUnavailable,
     UnknownMarket,
 )
+from radar.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,3 +171,20 @@ def test_client_without_pyarrow_says_how_to_get_it() -> None:
     assert done.stdout == (
         'radar.client needs pyarrow: in radar\'s folder, run pip install ".[notebook]"\n'
     ), done.stderr
+
+
+def test_program_that_asks_again_and_again_uses_no_more_files_and_threads(
+    at_rest: Settings,
+) -> None:
+    """An engine in the program itself would leave some of both each time."""
+
+    def used() -> tuple[int, int]:
+        with Radar(
+            clickhouse_port=at_rest.clickhouse_port, radar_data_dir=at_rest.radar_data_dir
+        ) as radar:
+            assert radar.query("SELECT 1").to_pandas().shape == (1, 1)
+        own = Path("/proc/self")
+        return len(list((own / "fd").iterdir())), len(list((own / "task").iterdir()))
+
+    first = used()
+    assert [used() for _ in range(3)] == [first] * 3

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chdb_server.child import HOST, USER, Address, served
 from chdb_server.engine import open_directly
 from chdb_server.errors import DataUnavailable, PathInUse, Rejected
 from embedded_clickhouse import SOURCES, Server, running
@@ -149,6 +150,15 @@ def test_kill_in_the_middle_of_inserts_loses_nothing_acknowledged(tmp_path: Path
         assert int(_ask(client, "SELECT uniqExact(block) FROM t")) >= max(acknowledged) + 1
 
 
+def test_server_waits_for_a_folder_that_another_one_leaves(tmp_path: Path) -> None:
+    with running(tmp_path) as first:
+        leaving = threading.Timer(1, first.end)
+        leaving.start()
+        with running(tmp_path, "--wait-seconds", str(WAIT_SECONDS)) as server:
+            assert server.http().get("/ping").text == "Ok.\n"
+        leaving.join()
+
+
 def test_token_is_remembered_across_a_restart(tmp_path: Path) -> None:
     with running(tmp_path) as server, server.http() as client:
         _ask(client, TABLE)
@@ -157,6 +167,33 @@ def test_token_is_remembered_across_a_restart(tmp_path: Path) -> None:
     with running(tmp_path) as server, server.http() as client:
         _insert(client, 7)
         assert _ask(client, "SELECT count() FROM t") == "500"
+
+
+# It sends the signal at the latest moment at which uvicorn has no handler of its own.
+EARLY = """
+import os, signal, sys, uvicorn
+from chdb_server.__main__ import main
+
+run = uvicorn.Server.run
+
+def signalled(*arguments, **options):
+    os.kill(os.getpid(), int(sys.argv[1]))
+    run(*arguments, **options)
+
+uvicorn.Server.run = signalled
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_that_comes_before_the_first_request_ends_the_server(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", EARLY, str(int(number)), "--no-password", "--port", "0"]
+    ended = subprocess.run(
+        [*command, "--path", str(tmp_path)], timeout=WAIT_SECONDS, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Path) -> None:
@@ -175,6 +212,65 @@ def test_folder_can_be_queried_directly_only_when_no_server_has_it(tmp_path: Pat
         assert ask("SELECT 1, 2", "CSV") == b"1,2\n"
         with pytest.raises(Rejected, match="UNKNOWN_TABLE"):
             ask("SELECT * FROM nope", "CSV")
+
+
+def test_folder_is_served_by_a_child_only_while_no_other_server_has_it(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match="no data folder"), served(tmp_path / "no"):
+        pass
+    with running(tmp_path) as server, server.http() as client:
+        _ask(client, TABLE)
+        _insert(client, 1)
+        with pytest.raises(PathInUse, match="in use by another process"), served(tmp_path):
+            pass
+        server.end(signal.SIGTERM)
+    with served(tmp_path) as address:
+        assert _count(address) == "501\n"
+        with pytest.raises(httpx.HTTPStatusError, match=r"40[13]"):
+            _count(address._replace(password="wrong"))
+    with pytest.raises(httpx.ConnectError):
+        _count(address)
+
+
+def _count(address: Address) -> str:
+    answer = httpx.post(
+        f"http://{HOST}:{address.port}/",
+        content="SELECT count() + 1 FROM default.t",
+        auth=(USER, address.password),
+        trust_env=False,
+    )
+    return answer.raise_for_status().text
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from chdb_server.child import served
+
+with served(Path(sys.argv[1])):
+    print("served", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == "served\n"
+        parent.kill()
+
+    def is_free() -> bool:
+        try:
+            with served(tmp_path):
+                return True
+        except PathInUse:
+            return False
+
+    _until(is_free)
 
 
 def test_parts_merge_and_old_rows_expire_in_the_background(tmp_path: Path) -> None:

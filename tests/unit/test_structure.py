@@ -35,7 +35,8 @@ def test_environment_is_read_only_by_the_settings() -> None:
     allowed = {
         *("radar.settings", "radar.settings_reference", "radar.process", "radar.local.supervisor"),
         "radar.local.forkserver",
-        *("radar.local.broker", "radar.local.clickhouse", "chdb_server.__main__"),
+        *("radar.local.broker", "radar.local.clickhouse"),
+        *("chdb_server.__main__", "chdb_server.child"),
     }
     readers = {
         module

@@ -9,6 +9,7 @@ from radar import early_signals
 # isort: split
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -56,35 +57,34 @@ app = typer.Typer(
     epilog="Options come from the environment and .env; `radar config` shows them."
     " Exit codes: 0 fine, 1 a problem, 2 wrong usage or configuration, 3 not verifiable.",
 )
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(topics.app, name="topics")
-app.command()(backfill.backfill)
-app.command()(replay.replay)
-app.command()(reparse.reparse)
-app.command()(reconcile.reconcile)
-app.command()(skip.skip)
-app.command()(restore.restore)
-app.command()(restore.acknowledge)
-app.command()(up.up)
-app.command()(simulate.simulate)
-app.command()(produce.produce)
-app.command()(consume.consume)
-app.command()(dashboard.dashboard)
-app.command()(migrate.migrate)
-app.command()(query.query)
-app.command()(shell.shell)
-app.command()(export.export)
-app.command()(monitor.monitor)
-app.command()(status.status)
-app.command()(health.health)
-app.command()(lag.lag)
-app.command()(verify.verify)
-app.command()(coverage.coverage)
-app.command()(disk.disk)
-app.command()(doctor.doctor)
-app.command()(reset.reset)
-app.command()(config.config)
-app.command()(password.password)
+# As a user meets them.
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Record": (up.up, simulate.simulate, produce.produce, consume.consume),
+    "Watch": (
+        monitor.monitor,
+        dashboard.dashboard,
+        status.status,
+        lag.lag,
+        health.health,
+    ),
+    "Read data": (query.query, shell.shell, export.export),
+    "Prove": (verify.verify, coverage.coverage, reconcile.reconcile),
+    "Use the past": (backfill.backfill, replay.replay, reparse.reparse),
+    "Repair": (skip.skip, restore.restore, restore.acknowledge),
+    "Set up": (
+        doctor.doctor,
+        config.config,
+        password.password,
+        migrate.migrate,
+        disk.disk,
+        reset.reset,
+    ),
+}
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(dlq.app, name="dlq", rich_help_panel="Repair")
+app.add_typer(topics.app, name="topics", rich_help_panel="Set up")
 
 
 # These run until a signal comes, and handle it themselves.
@@ -125,7 +125,7 @@ def _options(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel="Set up")
 def version() -> None:
     """Show the version."""
     typer.echo(f"radar {__version__}")

@@ -25,7 +25,7 @@ from radar.client.parameters import (
 )
 from radar.errors import ConfigurationError, InvalidRequest, QueryFailed
 from radar.reading import recorded
-from radar.reading.query import Ask, ask, is_at_rest, opened
+from radar.reading.query import Ask, ask, opened
 from radar.settings import fields, load
 from radar.store.queries import client as queries
 from radar.store.queries import reading
@@ -53,9 +53,9 @@ _ROWS = "JSONCompactStringsEachRow"
 class Radar:
     """Reads the database at CLICKHOUSE_HOST and CLICKHOUSE_PORT, or the embedded data at rest.
 
-    If no server answers at that address, each question opens the data in RADAR_DATA_DIR itself and
-    closes it again. In a `with` block the database stays open until the end of the block, which
-    makes many small questions faster. Options come from the environment and `.env`, as with the
+    If no server answers at that address, a question serves the data in RADAR_DATA_DIR itself, by a
+    child process that ends five seconds after the last question. In a `with` block the database
+    stays open until the end of the block. Options come from the environment and `.env`, as with the
     commands.
 
     A method checks its arguments at once and reads the rows later, see `Answer`. `query` runs at
@@ -100,7 +100,7 @@ class Radar:
             StoreUnavailable: No server answers and there is no embedded data.
         """
         self._held = self._stack.enter_context(
-            opened(self._settings, buffered=True, write=self._write)
+            opened(self._settings, buffered=True, write=self._write, at_rest="child")
         )
         return self
 
@@ -462,10 +462,17 @@ class Radar:
         plain = self._with_plain_columns(sql, texts)
 
         def parts() -> Iterator[Iterable[bytes]]:
-            if self._held is not None or is_at_rest(self._settings):
+            if self._held is not None:
                 yield [self._bytes(plain, texts)]
             else:
-                yield ask(self._settings, plain, _FORMAT, texts, write=self._write)
+                yield ask(
+                    self._settings,
+                    plain,
+                    _FORMAT,
+                    texts,
+                    write=self._write,
+                    at_rest="kept child",
+                )
 
         return Answer("stream of a query", parts)
 
@@ -478,7 +485,9 @@ class Radar:
             with self._lock:
                 yield self._held
             return
-        with opened(self._settings, buffered=True, write=self._write) as asking:
+        with opened(
+            self._settings, buffered=True, write=self._write, at_rest="kept child"
+        ) as asking:
             yield asking
 
     def _bytes(self, sql: str, texts: Mapping[str, str]) -> bytes:

@@ -58,6 +58,7 @@ from radar.ui.terminal.watch import LiveOverview
 from radar_simulator import LedgerSummary
 
 START_TIMEOUT_S = 60.0
+DATA_LEFT_WITHIN_S = 20.0
 START_ALONE_S = 5.0
 ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
 COUNT_TIMEOUT_S = 5.0
@@ -328,6 +329,8 @@ class Pipeline:
         return (
             *_python("radar.local.clickhouse"),
             *("--path", str(data_dir), "--host", host, "--port", port),
+            # A program that reads data at rest leaves them seconds after its last question.
+            *("--wait-seconds", str(DATA_LEFT_WITHIN_S)),
             *("--user", self.settings.clickhouse_user),
         )
 

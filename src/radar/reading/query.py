@@ -3,16 +3,21 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from chdb_server.errors import Rejected, ServerError
+from pydantic import SecretStr
+
+from chdb_server import child
+from chdb_server.errors import PathInUse, Rejected, ServerError
 from chdb_server.statement import StatementKind, classify, may_destroy
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
 from radar.reading import recorded
+from radar.reading.at_rest import LEFT_WITHIN_S, server_of
 from radar.reading.statements import explain
 from radar.settings import Settings
 from radar.text import clickhouse_words, host_port
@@ -25,13 +30,20 @@ _TIMEOUT_S = 3600.0
 # ClickHouse then refuses statements that write, and allows harmless changes of settings.
 _READ_ONLY = {"readonly": "2"}
 _HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
-_THROWN = "(FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)"
 # The data is open once at a time: other threads wait, as the shell does for its completion words.
 _OPEN = threading.Lock()
-
-
+_LOOK_AGAIN_S = 0.2
+_THROWN = "(FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)"
 # The format in which answers are read here.
 _ROWS = "JSONCompactStringsEachRow"
+
+AtRest = Literal["here", "child", "kept child"]
+"""The process that opens embedded data without a server.
+
+A command opens it here, once: that is quickest. A program may open it again and again, and the
+engine leaves threads and files behind each time, so there it lives in a child process. A kept child
+runs on for a moment after a question, for the next one.
+"""
 
 
 class Ask(Protocol):
@@ -60,29 +72,33 @@ class Ask(Protocol):
 
 
 def opened(
-    settings: Settings, *, buffered: bool = False, write: bool = False
+    settings: Settings, *, buffered: bool = False, write: bool = False, at_rest: AtRest = "here"
 ) -> AbstractContextManager[Ask]:
     """Open the database for queries while a block lasts; blocks.
 
-    Embedded data without a running server is open until the end of the block, and `radar up` cannot
-    start before.
+    Embedded data without a running server is open until the end of the block, and `radar up` waits
+    for that.
 
     Args:
         settings: The options, with its address or folder.
         buffered: Let the server finish an answer before it begins to send it. So a query fails
             before its first row has come, or not at all.
         write: Let statements change data; else ClickHouse refuses those that would.
+        at_rest: The process that opens embedded data; see `AtRest`.
 
     Raises:
         StoreUnavailable: No server runs and there is no embedded data.
     """
-    if is_at_rest(settings):
-        return _directly(settings, write=write)
     always = {"wait_end_of_query": "1"} if buffered else {}
-    return _over_http(settings, always if write else always | _READ_ONLY)
+    always |= {} if write else _READ_ONLY
+    if not _is_at_rest(settings):
+        return _over_http(settings, always)
+    if at_rest == "here":
+        return _directly(settings, write=write)
+    return _by_child(settings, always, keep=at_rest == "kept child")
 
 
-def is_at_rest(settings: Settings) -> bool:
+def _is_at_rest(settings: Settings) -> bool:
     """Return whether no server answers, so that the embedded data is read itself; blocks."""
     host, port = settings.clickhouse_host, settings.clickhouse_port
     return not addresses.answers(host, port) and addresses.is_loopback(host)
@@ -97,6 +113,7 @@ def ask(
     *,
     buffered: bool = False,
     write: bool = False,
+    at_rest: AtRest = "here",
 ) -> Iterator[bytes]:
     """Open the database for one query and yield the answer, see `opened`; blocks.
 
@@ -105,7 +122,7 @@ def ask(
         StoreUnavailable: No server runs and there is no embedded data.
         QueryFailed: ClickHouse refuses the query.
     """
-    with opened(settings, buffered=buffered, write=write) as asking:
+    with opened(settings, buffered=buffered, write=write, at_rest=at_rest) as asking:
         yield from asking(sql, output_format, parameters, query_settings)
 
 
@@ -155,14 +172,10 @@ def _over_http(settings: Settings, always: Mapping[str, str]) -> Iterator[Ask]:
 
 @contextmanager
 def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
-    path = _newest_data(settings)
-    if path is None:
-        where = host_port(settings.clickhouse_host, settings.clickhouse_port)
-        raise StoreUnavailable(
-            f"no server answers at {where} and there is no data in {settings.radar_data_dir}:"
-            " start `radar up`"
-        )
-    with _OPEN, _embedded(path, settings.clickhouse_db, read_only=not write) as direct:
+    with (
+        _OPEN,
+        _embedded(_newest_data(settings), settings.clickhouse_db, read_only=not write) as direct,
+    ):
 
         def asking(
             sql: str,
@@ -178,6 +191,20 @@ def _directly(settings: Settings, *, write: bool) -> Iterator[Ask]:
                 yield direct(text, output_format, parameters, settings)
 
         yield asking
+
+
+@contextmanager
+def _by_child(settings: Settings, always: Mapping[str, str], *, keep: bool) -> Iterator[Ask]:
+    with server_of(_newest_data(settings)).used(keep=keep) as server:
+        reached = {
+            "clickhouse_host": child.HOST,
+            "clickhouse_port": server.port,
+            "clickhouse_secure": False,
+            "clickhouse_user": child.USER,
+            "clickhouse_password": SecretStr(server.password),
+        }
+        with _over_http(settings.model_copy(update=reached), always) as asking:
+            yield asking
 
 
 def _check_called(
@@ -217,13 +244,27 @@ def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
 
 @contextmanager
 def _embedded(path: Path, database: str, *, read_only: bool) -> Iterator[Callable[..., bytes]]:
+    with ExitStack() as stack:
+        try:
+            yield _opened_when_left(stack, path, database, read_only=read_only)
+        except ServerError as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _opened_when_left(
+    stack: ExitStack, path: Path, database: str, *, read_only: bool
+) -> Callable[..., bytes]:
+    """Open the data as soon as no other process has them open; blocks for some seconds at most."""
     from chdb_server.engine import open_directly
 
-    try:
-        with open_directly(path, database, read_only=read_only) as direct:
-            yield direct
-    except ServerError as error:
-        raise StoreUnavailable(str(error)) from error
+    deadline_s = time.monotonic() + LEFT_WITHIN_S
+    while True:
+        try:
+            return stack.enter_context(open_directly(path, database, read_only=read_only))
+        except PathInUse:
+            if time.monotonic() > deadline_s:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
 
 
 @contextmanager
@@ -242,12 +283,18 @@ def _clear_words(sql: str) -> Iterator[None]:
         raise QueryFailed(explain(words, sql)) from error
 
 
-def _newest_data(settings: Settings) -> Path | None:
+def _newest_data(settings: Settings) -> Path:
     base = settings.radar_data_dir.absolute()
     found = [
         path for path in (base / "clickhouse", base / "simulated" / "clickhouse") if path.is_dir()
     ]
-    return max(found, key=_last_used_s, default=None)
+    if not found:
+        where = host_port(settings.clickhouse_host, settings.clickhouse_port)
+        raise StoreUnavailable(
+            f"no server answers at {where} and there is no data in {settings.radar_data_dir}:"
+            " start `radar up`"
+        )
+    return max(found, key=_last_used_s)
 
 
 def _last_used_s(path: Path) -> float:

@@ -467,11 +467,13 @@ def serve(settings: Settings, observe: Observe, ready: Callable[[str], None]) ->
         where = url(settings.dashboard_host, listener.getsockname()[1])
         dashboard = Dashboard(settings, observe, lambda: ready(where))
         config = configuration(settings, dashboard.application)
-        # uvicorn raises the signal again when it has shut down; that one must not kill us.
+        server = _Server(config, dashboard.end_streams)
+        # A signal may come before uvicorn has handlers of its own, and it raises the signal again
+        # when it has shut down: the first must end this server, and the second must not kill it.
         for number in handled(signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, server.handle_exit)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # not its own start
-        _Server(config, dashboard.end_streams).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def configuration(settings: Settings, application: ASGIApp) -> uvicorn.Config:
