@@ -8,7 +8,7 @@ from itertools import islice
 from confluent_kafka import Producer
 
 from radar.codec import message_format
-from radar.datasets import Dataset
+from radar.datasets import DEPTH, Dataset
 from radar.decimals import canonical
 from radar.producer.trade_ids import Occurrences, content_of, trade_id
 from radar.records import BookSide, DepthSnapshot, Trade, TradeSide
@@ -22,6 +22,11 @@ SEED = 20260701
 TWIN_SHARE = 0.05
 STEP_S = 0.2
 RATE_PER_S = 1000.0  # of the model's clock: how densely the messages lie in time
+
+
+def json_topic(dataset: Dataset) -> str:
+    """Return the topic that holds a dataset's messages as JSON; radar packs snapshots."""
+    return f"{dataset.topic}_json" if dataset is DEPTH else dataset.topic
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,11 @@ def preload(
 def publish(
     broker: str, dataset: Dataset, source: Iterable[Message], per_partition: int, partitions: int
 ) -> float:
-    """Publish messages, as many to each partition; return their mean size in bytes."""
+    """Publish messages, as many to each partition; return their mean size in bytes.
+
+    Those that radar packs are also published as JSON, to a topic of their own.
+    """
+    as_json = json_topic(dataset)
     producer = Producer(
         {
             "bootstrap.servers": broker,
@@ -96,6 +105,9 @@ def publish(
         left[partition] -= 1
         size += len(message.value)
         producer.produce(dataset.topic, message.value, message.key, partition)
+        if as_json != dataset.topic:
+            value = message_format.as_json(message.value)
+            producer.produce(as_json, value, message.key, partition)
         producer.poll(0)
     if unsent := producer.flush(60):
         raise RuntimeError(f"{unsent} messages were not acknowledged")

@@ -67,10 +67,17 @@ def _draw(plot: Plot, path: Path) -> None:
             drawn = axes.barh(at, bar.value, color=colours(labels.index(bar.label) % 10))
             axes.bar_label(drawn, [f" {bar.label}: {bar.value:,.0f}"], fontsize=8)
             at += 1
-        at += 0.7
+        for limit in plot.limits:
+            if limit.group == group:
+                axes.vlines(limit.value, at - len(bars) - 0.5, at - 0.5, color="black")
+                top = at - len(bars) - 0.55
+                axes.text(limit.value, top, limit.label, fontsize=8, va="bottom", ha="center")
+        at += 1.2 if plot.limits else 0.7
     axes.set_yticks(ticks, groups)
-    axes.invert_yaxis()
-    axes.set_xlim(right=max(bar.value for bar in plot.bars) * 1.45)
+    axes.set_ylim(at - 1, -1.4 if plot.limits else -0.7)
+    axes.set_xlim(
+        right=max([bar.value for bar in plot.bars] + [limit.value for limit in plot.limits]) * 1.45
+    )
     axes.set_xlabel(plot.unit)
     axes.set_title(plot.title)
     axes.spines[["top", "right"]].set_visible(False)

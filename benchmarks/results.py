@@ -15,12 +15,21 @@ class Bar(msgspec.Struct, frozen=True):
     value: float
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """A line across the bars of a group."""
+
+    group: str
+    label: str
+    value: float
+
+
 class Plot(msgspec.Struct, frozen=True):
     """Bars side by side."""
 
     title: str
     unit: str
     bars: list[Bar]
+    limits: list[Limit] = []
 
 
 class Table(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from benchmarks.data import PARTITIONS
+from benchmarks.data import PARTITIONS, json_topic
 from radar import settings as radar_settings
 from radar.addresses import answers, free_port
 from radar.datasets import DATASETS, Dataset
@@ -24,6 +24,8 @@ from radar.store.migrate import migrate
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[1]
+# Of the programs of the benchmarks, and of radar in this folder.
+PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "src")))
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 
@@ -95,7 +97,7 @@ def broker(
             [
                 name
                 for dataset in DATASETS.values()
-                for name in (dataset.topic, dataset.dead_letter_topic)
+                for name in {dataset.topic, dataset.dead_letter_topic, json_topic(dataset)}
             ]
         )
         yield address
@@ -110,9 +112,14 @@ class Database:
         self.folder = folder / "clickhouse"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.port = free_port()
-        command = [sys.executable, "-m", "radar.local.clickhouse", "--no-password"]
+        command = [sys.executable, "-m", "benchmarks.clickhouse", "--no-password"]
         command += ["--path", str(self.folder)]
-        self.process = Process("clickhouse", [*command, "--port", str(self.port)], folder, {})
+        self.process = Process(
+            "clickhouse",
+            [*command, "--port", str(self.port)],
+            folder,
+            {"PYTHONPATH": PYTHONPATH},
+        )
         await_port(self.process, self.port)
         self.settings = settings(broker_address, self.port)
         self.store = Store(self.settings)

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from benchmarks import data, machine, stack
 from benchmarks.contenders.peers import CONTENDERS
 from benchmarks.options import Options
-from benchmarks.results import Bar, Plot, Section, Table, microseconds, number
+from benchmarks.results import Bar, Limit, Plot, Section, Table, microseconds, number
 from benchmarks.worker_run import Measurement, measure
 from radar.datasets import DATASETS
 
@@ -27,6 +27,10 @@ all messages are stored, or when its share of CPU time is used.
 - Merges of the table are stopped. Equal blocks cost everyone the same merges, and a faster
   contender would see fewer of them.
 - The engine runs in the database's process and has as many consumers as the topic has partitions.
+- Snapshots lie in two topics: as radar publishes them, and as JSON. radar, one of the engines and
+  the floor read the first, everyone else the second.
+- The floor consumes the messages as a worker does and inserts a ready block for each block of
+  them. It is the line in the plots.
 """
 
 
@@ -44,25 +48,38 @@ class Contest:
         return f"{self.dataset}, blocks of {self.block:,}"
 
 
-_ENGINES = {"trades": ("engine-json", "engine-split"), "depth": ("engine-json", "engine-tuple")}
+_ENGINES = {
+    "trades": ("engine-json", "engine-split"),
+    "depth": ("engine-json", "engine-tuple", "engine-packed"),
+}
 # 50,000 snapshots are 50 MB, of which a worker takes 8 MiB at once.
 LARGE = {"trades": 50_000, "depth": 10_000}
-_PEERS = ("quix", "faststream", "floor")
+_PEERS = ("quix", "faststream", "consume")
+
+
+_FAMILIES = {
+    "radar": "radar",
+    "engine": "the engine",
+    "handwritten": "hand-written",
+    "quix": "Quix",
+    "faststream": "FastStream",
+    "floor": "the floor",
+}
 
 
 def contests(*, quick: bool) -> list[Contest]:
     """Return what is compared."""
     if quick:
         return [
-            Contest("trades", 50_000, ("radar", "engine-split", "handwritten")),
-            Contest("depth", 5_000, ("radar", "engine-tuple", "handwritten")),
+            Contest("trades", 50_000, ("radar", "engine-split", "handwritten", "floor")),
+            Contest("depth", 5_000, ("radar", *_ENGINES["depth"][1:], "handwritten", "floor")),
         ]
     found = []
     for dataset, engines in _ENGINES.items():
         found += [
-            Contest(dataset, 500, ("radar", *engines, "handwritten")),
-            Contest(dataset, 5_000, ("radar", *engines, *_PEERS)),
-            Contest(dataset, LARGE[dataset], ("radar", "radar-default", *engines)),
+            Contest(dataset, 500, ("radar", *engines, "handwritten", "floor")),
+            Contest(dataset, 5_000, ("radar", *engines, *_PEERS, "floor")),
+            Contest(dataset, LARGE[dataset], ("radar", "radar-default", *engines, "floor")),
         ]
     return found
 
@@ -91,7 +108,7 @@ def run(options: Options) -> Section:
                                 per_partition[contest.dataset], cpu_seconds, options.folder,
                             )
                         )  # fmt: skip
-                    except RuntimeError as error:
+                    except (RuntimeError, FileNotFoundError) as error:
                         _say(f"not counted: {error}")
     return Section(
         name=NAME,
@@ -153,16 +170,16 @@ def _ratios(measured: list[Measurement]) -> Table:
     rows = []
     for dataset in dict.fromkeys(each.dataset for each in measured):
         best: dict[str, float] = {}
-        for family in ("radar", "engine", "handwritten", "quix", "faststream"):
+        for family in _FAMILIES:
             runs: dict[tuple[str, int], list[float]] = {}
             for each in measured:
                 if each.dataset == dataset and each.contender.startswith(family):
                     runs.setdefault((each.contender, each.block), []).append(each.per_cpu_second)
             best[family] = max(map(statistics.median, runs.values()), default=0.0)
-        others = [f"{best['radar'] / value:.1f}×" if value else "–" for value in best.values()]
+        others = [f"{best['radar'] / value:.2f}×" if value else "–" for value in best.values()]
         rows.append([dataset, number(best["radar"]), *others[1:]])
     columns = ["", "radar, messages/CPU-s"]
-    columns += [f"to {name}" for name in ("the engine", "hand-written", "Quix", "FastStream")]
+    columns += [f"to {name}" for name in list(_FAMILIES.values())[1:]]
     return Table(columns, rows, "**radar's best to the best of the others**")
 
 
@@ -176,10 +193,22 @@ def _plot(dataset: str, wanted: list[Contest], measured: list[Measurement]) -> P
         for contest in wanted
         if contest.dataset == dataset
         for name in contest.contenders
-        if name != "floor" and (runs := _of(contest, name, measured))
+        if name not in ("consume", "floor") and (runs := _of(contest, name, measured))
+    ]
+    limits = [
+        Limit(
+            f"blocks of\n{contest.block:,}",
+            CONTENDERS["floor"].label,
+            statistics.median(each.per_cpu_second for each in runs),
+        )
+        for contest in wanted
+        if contest.dataset == dataset and (runs := _of(contest, "floor", measured))
     ]
     return Plot(
-        f"Workers, {dataset}", "messages per CPU-second, worker and database together", bars
+        f"Workers, {dataset}",
+        "messages per CPU-second, worker and database together",
+        bars,
+        limits,
     )
 
 

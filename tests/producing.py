@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from prometheus_client import REGISTRY
 
+from radar.codec.message_format import as_json
 from radar.datasets import Dataset
 from radar.decimals import canonical
 from radar.kafka import Cluster, client_config
@@ -49,7 +50,7 @@ class Topic:
     def read(self) -> None:
         for message in self._consumer.consume(10_000, 0.1):
             if message.error() is None:
-                self.messages.append(msgspec.json.decode(message.value() or b""))
+                self.messages.append(msgspec.json.decode(as_json(message.value() or b"")))
                 self._next[message.partition() or 0] = (message.offset() or 0) + 1
 
     def read_to_end(self) -> None:

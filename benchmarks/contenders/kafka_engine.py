@@ -1,12 +1,15 @@
 """ClickHouse's Kafka table engine with a materialized view into radar's own tables.
 
-Variants differ in who parses the messages: the input format (JSONEachRow), or SQL on lines.
-Sources: ClickHouse documentation "Kafka table engine", "Input formats", "JSON functions".
+Variants differ in who parses the messages: the input format (JSONEachRow), or SQL on lines. One
+reads the packed snapshots that radar publishes; the others read JSON.
+Sources: ClickHouse documentation "Kafka table engine", "Input formats", "JSON functions",
+"Type conversion functions".
 """
 
 import contextlib
 from dataclasses import dataclass
 
+from benchmarks.data import json_topic
 from radar.datasets import Dataset
 from radar.errors import QueryFailed
 from radar.store.client import Store
@@ -47,11 +50,11 @@ class Tuning:
     flush_interval_ms: int = 500
     poll_timeout_ms: int = 100
 
-    def sql(self, broker: str, dataset: Dataset, group: str) -> str:
+    def sql(self, broker: str, topic: str, group: str) -> str:
         """Return the engine's settings."""
         values = {
             "kafka_broker_list": f"'{broker}'",
-            "kafka_topic_list": f"'{dataset.topic}'",
+            "kafka_topic_list": f"'{topic}'",
             "kafka_group_name": f"'{group}'",
             "kafka_num_consumers": str(self.consumers),
             "kafka_thread_per_consumer": str(int(self.consumers > 1)),
@@ -67,13 +70,20 @@ def create(
     store: Store, dataset: Dataset, variant: str, tuning: Tuning, broker: str, group: str
 ) -> None:
     """Start to stream; it ends with the database."""
-    members, view = _json(dataset) if variant == "json" else _raw(dataset, variant)
-    input_format = "JSONEachRow" if variant == "json" else "LineAsString"
+    topic, input_format = json_topic(dataset), "LineAsString"
+    if variant == "json":
+        input_format = "JSONEachRow"
+        members, view = _json(dataset)
+    elif variant == "packed":
+        topic, input_format = dataset.topic, "RawBLOB"
+        members, view = "message String", _packed()
+    else:
+        members, view = _raw(dataset, variant)
     # The embedded engine creates the table and says that it has not.
     with contextlib.suppress(QueryFailed):
         store.command(
             f"CREATE TABLE queue ({members}) ENGINE = Kafka"
-            f" SETTINGS {tuning.sql(broker, dataset, group)}, kafka_format = '{input_format}'"
+            f" SETTINGS {tuning.sql(broker, topic, group)}, kafka_format = '{input_format}'"
         )
     store.command(f"CREATE MATERIALIZED VIEW queue_to_table TO {dataset.table} AS {view}")
 
@@ -105,6 +115,22 @@ def _raw(dataset: Dataset, variant: str) -> tuple[str, str]:
         )
         parsed = "splitByChar('\"', message) AS p"
     return "message String", f"WITH {parsed} SELECT {selected}, {_POSITION} FROM queue"
+
+
+def _packed() -> str:
+    """Read radar's packed snapshots: the object as JSON, the numbers behind it as they are."""
+    head = ", ".join(f"{name} {type_}" for name, type_ in _MEMBERS["depth"][:5])
+    selected = ", ".join(f"m.{name} AS {name}" for name, _ in _MEMBERS["depth"][:5])
+    received = _TIMES["received_at_us"].format("reinterpretAsInt64(substring(message, eol + 1, 8))")
+    levels = ", ".join(
+        f"reinterpret(substring(message, {start}, half), 'Array(Float64)') AS {name}"
+        for name, start in (("prices", "eol + 33"), ("quantities", "eol + 33 + half"))
+    )
+    return (
+        "WITH position(message, '\\n') AS eol, intDiv(length(message) - eol - 32, 2) AS half,"
+        f" JSONExtract(substring(message, 1, eol - 1), 'Tuple({head})') AS m"
+        f" SELECT {selected}, {levels}, {received}, {_POSITION} FROM queue"
+    )
 
 
 def _piece(dataset: Dataset, name: str, number: int) -> str:

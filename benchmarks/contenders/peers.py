@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import stack
 from benchmarks.contenders import kafka_engine
 from benchmarks.contenders.kafka_engine import Tuning
-from benchmarks.data import PARTITIONS
+from benchmarks.data import PARTITIONS, json_topic
 from radar.datasets import Dataset
 
 DEFAULT = 0  # whatever radar does by default
@@ -43,6 +43,8 @@ class Contender:
     label: str
     start: Start
     stores: bool = True
+    is_floor: bool = False
+    """It stores other rows than those of the messages."""
     block: int | None = None
     """Its own block size, whatever the contest's."""
 
@@ -85,19 +87,26 @@ def _kafka_engine(variant: str) -> Start:
     return start
 
 
-def _program(module: str, python: Path = Path(sys.executable)) -> Start:
+def _program(
+    module: str, python: Path = Path(sys.executable), topic: Callable[[Dataset], str] = json_topic
+) -> Start:
     def start(task: Task) -> list[stack.Process]:
         settings = task.database.settings
         command = [
             *(str(python), "-m", f"benchmarks.contenders.{module}", task.dataset.name),
-            *("--broker", task.broker, "--topic", task.dataset.topic),
+            *("--broker", task.broker, "--topic", topic(task.dataset)),
             *("--group", _new_group(module), "--database", settings.clickhouse_db),
             *("--clickhouse-port", str(settings.clickhouse_port)),
             *("--block", str(task.block), "--progress", str(task.progress_path)),
         ]
-        return [stack.Process(module, command, task.folder, {"PYTHONPATH": str(stack.ROOT)})]
+        return [stack.Process(module, command, task.folder, {"PYTHONPATH": stack.PYTHONPATH})]
 
     return start
+
+
+def _own(module: str) -> Start:
+    """Return what starts a program that reads radar's own topic."""
+    return _program(module, topic=lambda dataset: dataset.topic)
 
 
 def _new_group(name: str) -> str:
@@ -112,9 +121,11 @@ CONTENDERS = {
         Contender("engine-json", "Kafka engine, JSONEachRow", _kafka_engine("json")),
         Contender("engine-tuple", "Kafka engine, raw + JSONExtract", _kafka_engine("tuple")),
         Contender("engine-split", "Kafka engine, raw + split", _kafka_engine("split")),
+        Contender("engine-packed", "Kafka engine, packed + reinterpret", _kafka_engine("packed")),
         Contender("handwritten", "hand-written consumer", _program("handwritten"), block=500),
         Contender("quix", "Quix Streams", _program("quix", QUIX_PYTHON)),
         Contender("faststream", "FastStream, batch", _program("faststream")),
-        Contender("floor", "only consume", _program("floor"), stores=False),
+        Contender("consume", "only consume", _own("consume"), stores=False),
+        Contender("floor", "consume, and insert a ready block", _own("floor"), is_floor=True),
     )
 }

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from radar.codec import message_format
-from radar.codec.message_format import MessageDecoder, MessageValue
+from radar.codec.message_format import MessageValue
 
 if TYPE_CHECKING:
     from radar.codec.batch_decoder import ReadColumns
@@ -73,7 +73,7 @@ class Dataset:
     @cached_property
     def decode(self) -> Callable[[bytes], Any]:
         """Decode one message value; it raises InvalidMessage."""
-        return MessageDecoder(self.message)
+        return message_format.decoder_of(self.message)
 
     @cached_property
     def read_columns(self) -> "ReadColumns":

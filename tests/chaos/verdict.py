@@ -145,16 +145,13 @@ class _Trade(msgspec.Struct):
 class _Snapshot(msgspec.Struct):
     symbol: str
     side: str
-    received_at_us: int
-    prices: list[float]
-    quantities: list[float]
 
 
 def _identity(dataset: Dataset, value: bytes) -> str:
     if dataset is TRADES:
         return msgspec.json.decode(value, type=_Trade).trade_id
-    told = msgspec.json.decode(value, type=_Snapshot)
-    levels = (*told.prices, *told.quantities)
-    bits = struct.unpack(f"<{len(levels)}Q", struct.pack(f"<{len(levels)}d", *levels))
+    head, _, numbers = value.partition(b"\n")
+    told = msgspec.json.decode(head, type=_Snapshot)
+    received_at_us, _, _, _, *bits = struct.unpack(f"<{len(numbers) // 8}Q", numbers)
     content = hashlib.md5(" ".join(map(str, bits)).encode(), usedforsecurity=False).hexdigest()
-    return f"{told.symbol} {told.side} {told.received_at_us} {content}"
+    return f"{told.symbol} {told.side} {received_at_us} {content}"

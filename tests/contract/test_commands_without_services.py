@@ -52,6 +52,7 @@ ARGUMENTS: dict[str, list[str] | None] = {
     "skip": ["trades", "0", "--reason", "as a test wants it"],
     "status": [],
     "topics": [],
+    "topics read": ["depth"],
     "up": None,
     "verify": [],
     "restore": ["trades", "all", "--yes"],
@@ -68,7 +69,7 @@ def commands() -> Iterator[tuple[str, Any]]:
     for name, command in found:
         if hasattr(command, "commands"):
             found += [(f"{name} {each}", below) for each, below in command.commands.items()]
-        else:
+        if not hasattr(command, "commands") or command.invoke_without_command:
             yield name, command
 
 

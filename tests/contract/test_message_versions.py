@@ -1,13 +1,17 @@
 """A worker reads a topic to which producers of two releases publish."""
 
+import json
+import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from corpus import version_1
+from corpus import version_1, version_2
+from radar.codec.message_format import as_json
 from radar.datasets import DATASETS, DEPTH, TRADES, Dataset
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -34,7 +38,7 @@ def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]:
 
 
 def message(dataset: Dataset, n: int) -> bytes:
-    """Return the n-th message: version 1 as it was frozen, or with fields of a next release."""
+    """Return the n-th message: as it was frozen, or with fields of a next release."""
     now_us = time.time_ns() // 1000 + n
     fields = msgspec.json.decode(version_1.MESSAGES[dataset.name][0])
     fields["received_at_us"] = now_us
@@ -42,6 +46,9 @@ def message(dataset: Dataset, n: int) -> bytes:
         fields |= {"trade_id": f"{n:032x}", "event_time_ms": now_us // 1000}
     if n % 3 == 1:
         fields |= {"venue_id": 'n"1', "rank": n, "levels": [{"v": 2}]}
+    if n % 3 == 2 and dataset is DEPTH:
+        head, _, numbers = version_2.PACKED[0][0].partition(b"\n")
+        return head + b"\n" + now_us.to_bytes(8, "little") + numbers[8:]
     return msgspec.json.encode(fields)
 
 
@@ -61,8 +68,24 @@ def test_worker_stores_a_topic_of_two_releases_once_and_without_dead_letters(
     assert rows == [(COUNT, COUNT)]
     assert letters(settings, dataset) == 0
     # A version with another meaning is not a row: it waits among the dead letters.
-    newer = message(dataset, COUNT).replace(b'"v":1', b'"v":2')
-    publish(settings, [newer, message(dataset, COUNT + 2)], dataset)
+    newer = message(dataset, COUNT).replace(b'"v":1', b'"v":3')
+    message_after = message(dataset, COUNT + 2)
+    publish(settings, [newer, message_after], dataset)
     eventually(lambda: waiting(settings, dataset) == 0, "the newer version is committed")
     assert (stored(store, dataset), letters(settings, dataset)) == (COUNT + 1, 1)
     assert worker.terminate() == 0
+    assert shown(name) == Counter(
+        json.dumps(msgspec.json.decode(as_json(value)), sort_keys=True)
+        for value in [*values, newer, message_after]
+    )
+
+
+def shown(name: str) -> Counter[str]:
+    """Return the values that `radar topics read` prints."""
+    done = subprocess.run(
+        radar("topics", "read", name, "--newest", "10000"),
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return Counter(
+        json.dumps(json.loads(line)["value"], sort_keys=True) for line in done.stdout.splitlines()
+    )

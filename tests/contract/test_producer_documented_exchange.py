@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from producing import consumer_of
+from radar.codec.message_format import as_json
 from radar.datasets import DEPTH, TRADES, Dataset
 from radar.producer import session
 from radar.producer.connection import CLOSE_TIMEOUT_S
@@ -136,7 +137,7 @@ class Reader:
         async with asyncio.timeout(20):
             while len(taken) < count:
                 taken += [
-                    (message.key(), json.loads(message.value() or b""))
+                    (message.key(), json.loads(as_json(message.value() or b"")))
                     for message in await asyncio.to_thread(self._consumer.consume, 100, 0.1)
                     if message.error() is None
                 ]

@@ -79,7 +79,7 @@ def recorded(store: Store) -> Store:
     trades = [message_format.encode_trade(trade(n), f"{n:032x}") for n in range(TRADES_COUNT)]
     books = [message_format.encode_depth(each) for n in range(10) for each in sides(n)]
     replaying.keep(store, TRADES, map(msgspec.json.decode, trades))
-    replaying.keep(store, DEPTH, map(msgspec.json.decode, books))
+    replaying.keep(store, DEPTH, map(msgspec.json.decode, map(message_format.as_json, books)))
     return store
 
 

@@ -589,6 +589,82 @@ DEPTH_CASES = [
 ]  # fmt: skip
 
 
+NAN, INFINITY = float("nan"), float("inf")
+
+
+def packed(head: Mapping[str, Any] | bytes = b"", **changes: Any) -> bytes:
+    """Return a good packed snapshot with members of its head, or numbers, replaced.
+
+    Args:
+        head: Members to replace, or the whole text before the numbers.
+        changes: Members that are numbers.
+    """
+    members = {**GOOD_PACKED, **(head if isinstance(head, Mapping) else {})}
+    text = head if isinstance(head, bytes) and head else msgspec.json.encode(members) + b"\n"
+    numbers = {**GOOD_DEPTH, **changes}
+    levels = (*numbers["prices"], *numbers["quantities"])
+    return text + struct.pack(
+        f"<4q{len(levels)}d",
+        *(numbers[name] for name in ("received_at_us", "event_time_us", "sequence", "set_back_us")),
+        *levels,
+    )
+
+
+GOOD_PACKED: Mapping[str, Any] = {"v": 2} | {
+    name: GOOD_DEPTH[name]
+    for name in ("kind", "source", "symbol", "base", "quote", "side", "verified")
+}
+PACKED = packed()
+_HEAD, _, _NUMBERS = PACKED.partition(b"\n")
+DEPTH_CASES += [
+    Case(f"packed: {name}", value, reason)
+    for name, value, reason in [
+        ("no line break", _HEAD, "schema"),
+        ("no numbers", _HEAD + b"\n", "schema"),
+        ("a line break more", _HEAD + b"\n\n" + _NUMBERS, "schema"),
+        ("a carriage return", _HEAD + b"\r\n" + _NUMBERS[1:], "schema"),
+        *((f"cut at {at}", PACKED[:at], "schema") for at in (len(_HEAD) + 17, len(PACKED) - 1)),
+        ("half a level more", PACKED + PACKED[-8:], "schema"),
+        ("cut within its head", _HEAD[:40] + b"\n" + _NUMBERS, "json"),
+        ("a member twice", packed(_HEAD[:-1] + b',"side":"bid"}\n'), "json"),
+        ("another side twice", packed(_HEAD[:-1] + b',"side":"ask"}\n'), "json"),
+        ("version 3", packed({"v": 3}), "schema"),
+        *((f"without {name}", packed(_without(GOOD_PACKED, name) + b"\n"), "schema")
+          for name in GOOD_PACKED if name not in ("v", "verified")),
+        *((f"null as {name}", packed({name: None}), "schema") for name in GOOD_PACKED),
+        ("a trade's side", packed({"side": "sell"}), "schema"),
+        ("a trade", packed({"kind": "trade"}), "schema"),
+        ("verified: a number", packed({"verified": 1}), "schema"),
+        ("symbol: NUL", packed({"symbol": "A\0"}), "schema"),
+        ("source: empty", packed({"source": ""}), "schema"),
+        ("received before 2015", packed(received_at_us=message_format.MIN_TIME_MS * 1000 - 1),
+         "time"),
+        ("received in 2100", packed(received_at_us=message_format.MAX_TIME_MS * 1000), "time"),
+        ("received never", packed(received_at_us=-(1 << 63)), "time"),
+        ("set back to 2100", packed(set_back_us=message_format.MAX_TIME_MS * 1000 - RECEIVED_AT_US),
+         "time"),
+        ("set back for ever", packed(set_back_us=(1 << 63) - 1), "time"),
+        ("set forward", packed(set_back_us=-1), "time"),
+        ("event time negative", packed(event_time_us=-1), "time"),
+        ("event time of 1970", packed(event_time_us=1_000_000), "time"),
+        ("event time of 2100", packed(event_time_us=message_format.MAX_TIME_MS * 1000), "time"),
+        ("sequence negative", packed(sequence=-1), "schema"),
+        *(
+            (f"{name}: {numbers}", packed(b"", **{name: numbers}), "amount")
+            for name in ("prices", "quantities")
+            for number in (0.0, -0.0, -1.0, NAN, INFINITY, -INFINITY)
+            for numbers in ([number, 1.0], [2.0, number])
+        ),
+        ("bids worst first", packed(prices=[1.0, 2.0]), "levels"),
+        ("asks worst first", packed({"side": "ask"}), "levels"),
+        ("bids unsorted", packed(prices=[3.0, 1.0, 2.0], quantities=_levels(3)), "levels"),
+        ("too many levels", packed(prices=_levels(1001), quantities=_levels(1001)), "levels"),
+        ("a megabyte of levels",
+         packed(prices=_levels(MEGABYTE // 16), quantities=_levels(MEGABYTE // 16)), "levels"),
+    ]
+]  # fmt: skip
+
+
 def _later(good: Mapping[str, Any]) -> list[Case]:
     """Return messages of a next release, whose unknown members are ignored."""
     text = msgspec.json.encode(good)
@@ -607,7 +683,14 @@ def _later(good: Mapping[str, Any]) -> list[Case]:
 
 LATER_MESSAGES: dict[str, list[Case]] = {
     TRADES.name: _later(GOOD_TRADE),
-    DEPTH.name: _later(GOOD_DEPTH),
+    DEPTH.name: [
+        *_later(GOOD_DEPTH),
+        *(
+            case._replace(name=f"packed: {case.name}", value=packed((case.value or b"") + b"\n"))
+            for case in _later(GOOD_PACKED)
+            if case.name != "unknown member first"
+        ),
+    ],
 }
 
 BAD_MESSAGES: dict[str, list[Case]] = {

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from column_values import plain
-from corpus.bad_messages import BAD_MESSAGES, RECEIVED_AT_US, depth, trade
+from corpus.bad_messages import BAD_MESSAGES, RECEIVED_AT_US, depth, packed, trade
 from generated import snapshots, trades
 from radar.codec import batch_decoder, message_format
+from radar.codec.byte_grid import Unusual
 from radar.datasets import DATASETS, DEPTH, TRADES
 from radar.errors import InvalidMessage
 from radar.records import DepthSnapshot, Trade
@@ -67,13 +68,18 @@ def test_columns_of_what_radar_writes_take_the_fast_way() -> None:
     assert batch_decoder.TradeColumns()._plausible(
         [trade(), trade(price="1", trade_id="ab" * 16, set_back_us=86_400_000_000)]
     )
-    snapshots = [
-        depth(),
-        depth(set_back_us=0),
-        depth(side="ask", prices=[1, 2.5]),
-        depth(prices=[], quantities=[]),
-    ]
-    assert batch_decoder.DepthColumns()._plausible(snapshots)
+    read = batch_decoder.DepthColumns()._packed
+    assert read(
+        [
+            packed(),
+            packed(set_back_us=0, event_time_us=0),
+            packed({"side": "ask"}, prices=[1.0, 2.5]),
+            packed(prices=[], quantities=[]),
+        ]
+    )
+    assert read([packed(prices=[], quantities=[])])
+    with pytest.raises(Unusual):
+        read([packed(), depth()])
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,9 @@ def test_columns_of_a_trade_written_otherwise_equal_the_message(value: bytes) ->
         msgspec.json.encode(OLDER_DEPTH),
         msgspec.json.encode(OLD_DEPTH),
         depth(prices=[3, 3, 1], quantities=[1, 2, 18446744073709551617]),
+        packed(),
+        packed({"side": "ask"}, prices=[5e-324, 5e-324], quantities=[1.7e308, 1.7e308]),
+        packed({"x" * 2000: 1}),
         depth(prices=b"[1E2, 0.1]", quantities=b"[ 1e-7 ,1 ]"),
     ],
 )
@@ -127,13 +136,13 @@ def test_columns_of_a_snapshot_written_otherwise_equal_the_message(value: bytes)
     ],
 )
 def test_columns_with_a_bad_message_among_good_ones_are_refused(dataset: str, case: Any) -> None:
-    good = trade() if dataset == "trades" else depth()
     read = DATASETS[dataset].read_columns
-    assert read([good, good])
-    for values in ([case.value], [good, case.value, good], [case.value, good]):
-        with pytest.raises(InvalidMessage):
-            read(values)
-    assert read([good])
+    for good in (trade(),) if dataset == "trades" else (packed(), depth()):
+        assert read([good, good])
+        for values in ([case.value], [good, case.value, good], [case.value, good]):
+            with pytest.raises(InvalidMessage):
+                read(values)
+        assert read([good])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.producer.conflation import MIN_SPACING, Conflation
+from radar.producer.conflation import MIN_SPACING, Conflation, UnreadSnapshot
 from radar.records import BookSide, DepthSnapshot
 
 
@@ -21,6 +21,70 @@ def snapshot(number: int, symbol: str = "BTCUSDT", side: BookSide = BookSide.BID
         quantities=(1.0,),
         received_at_us=number,
     )
+
+
+class Frames:
+    """Frames of one side, and which of them were parsed."""
+
+    def __init__(self, *invalid: int) -> None:
+        self.parsed: list[int] = []
+        self._invalid = invalid
+
+    def unread(self, number: int) -> UnreadSnapshot:
+        def parse() -> DepthSnapshot | None:
+            self.parsed.append(number)
+            return None if number in self._invalid else snapshot(number)
+
+        return UnreadSnapshot("BTCUSDT", BookSide.BID, number, parse)
+
+
+def waiting(frames: Frames, numbers: range) -> Conflation:
+    """Return a conflation in which some frames have come within one interval."""
+    conflation = Conflation(7)
+    assert not conflation.waits("BTCUSDT", BookSide.BID, 0)
+    assert conflation.offer(snapshot(0), 0) is not None
+    for number in numbers:
+        assert conflation.waits("BTCUSDT", BookSide.BID, 1)
+        conflation.wait(frames.unread(number))
+    return conflation
+
+
+def test_conflation_discarded_snapshot_is_never_parsed() -> None:
+    frames = Frames()
+    conflation = waiting(frames, range(1, 1001))
+    assert conflation.replaced == 999
+    assert frames.parsed == []
+    assert conflation.release(7) == [snapshot(1000)]
+    assert frames.parsed == [1000]
+    assert conflation.drain() == []
+
+
+def test_conflation_invalid_frame_leaves_the_one_before_it() -> None:
+    frames = Frames(9)
+    assert waiting(frames, range(1, 10)).drain() == [snapshot(8)]
+    assert frames.parsed == [9, 8]
+    frames = Frames(2)
+    conflation = waiting(frames, range(1))
+    conflation.wait(snapshot(1))
+    conflation.wait(frames.unread(2))
+    assert conflation.forget(["BTCUSDT"]) == [snapshot(1)]
+
+
+def test_conflation_after_invalid_frames_the_next_snapshot_is_due_at_once() -> None:
+    frames = Frames(2, 3)
+    conflation = waiting(frames, range(2, 4))
+    assert conflation.release(7) == []
+    assert not conflation.waits("BTCUSDT", BookSide.BID, 7)
+    assert conflation.offer(snapshot(4), 7) == snapshot(4)
+    assert conflation.waits("BTCUSDT", BookSide.BID, 13)
+
+
+def test_conflation_unread_snapshot_is_parsed_once_and_has_its_own_time() -> None:
+    frames = Frames()
+    unread = frames.unread(5)
+    unread.received_at_us = 6
+    assert [unread.read(), unread.read()] == [snapshot(6)] * 2
+    assert frames.parsed == [5]
 
 
 def test_conflation_first_snapshot_of_each_side_is_due_at_once() -> None:

@@ -63,8 +63,19 @@ def taken(name: str, dataset: datasets.Dataset, frames: list[Any]) -> list[Event
     list(stream.opened())
     found: list[Event] = []
     for frame in frames:
-        found += stream.receive(raw(frame), NOW_US)
+        found += received(stream, raw(frame), NOW_US)
     return found
+
+
+def received(stream: Stream, frame: bytes, at_us: int) -> list[Event]:
+    """Receive a frame; one that names its snapshot beforehand must be exactly that snapshot."""
+    named = stream.snapshot_of(frame)
+    events = list(stream.receive(frame, at_us))
+    if named is not None:
+        (snapshot,) = events
+        assert isinstance(snapshot, DepthSnapshot)
+        assert named == (snapshot.symbol, snapshot.side)
+    return events
 
 
 def trades_of(events: list[Event]) -> list[Trade]:
@@ -190,7 +201,7 @@ def test_driver_does_not_record_a_market_that_it_has_not_subscribed_to(
     stream = stream_of(name, datasets.DATASETS[dataset], other)
     for frame in sample(name)["trades" if dataset == "trades" else "books"]:
         try:
-            events = list(stream.receive(raw(frame), NOW_US))
+            events = received(stream, raw(frame), NOW_US)
         except InvalidFrame:
             continue
         assert not [event for event in events if isinstance(event, Trade | DepthSnapshot)]
@@ -238,7 +249,8 @@ def test_driver_given_any_bytes_raises_nothing_but_invalid_frame(
     list(stream.opened())
     for frame in [*frames, b""]:
         try:
-            for event in stream.receive(_changed(raw(frame) if frame else b"", data), NOW_US):
+            changed = _changed(raw(frame) if frame else b"", data)
+            for event in received(stream, changed, NOW_US):
                 if isinstance(event, Send):
                     event.text.encode()
         except InvalidFrame as error:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from radar.codec.message_format import as_json
 from radar.producer.recorders import DepthRecorder, Take
 from radar.records import BookSide, DepthSnapshot
 
@@ -21,7 +22,7 @@ def snapshot(price: float, side: BookSide = BookSide.BID) -> DepthSnapshot:
 
 def published(take: Take, *snapshots: DepthSnapshot) -> list[float]:
     messages = [message for each in snapshots if (message := take(each)) is not None]
-    return [msgspec.json.decode(value)["prices"][0] for _, value in messages]
+    return [msgspec.json.decode(as_json(value))["prices"][0] for _, value in messages]
 
 
 def test_depth_recorder_without_an_interval_publishes_a_state_of_two_connections_once() -> None:
@@ -53,6 +54,8 @@ def test_depth_recorder_gives_two_states_of_a_side_two_times() -> None:
     set_back = msgspec.structs.replace(snapshot(4.0), received_at_us=at_us - 3_600_000_000)
     sent = [one(snapshot(1.0)), one(snapshot(2.0)), other(snapshot(3.0)), one(set_back)]
     sent.append(one(snapshot(1.0, BookSide.ASK)))
-    times = [msgspec.json.decode(each[1])["received_at_us"] for each in sent if each is not None]
+    times = [
+        msgspec.json.decode(as_json(each[1]))["received_at_us"] for each in sent if each is not None
+    ]
     # A clock that was set back is followed; the other side has times of its own.
     assert times == [at_us, at_us + 1, at_us + 2, at_us - 3_600_000_000, at_us]

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from radar.codec.message_format import as_json
 from radar.datasets import Dataset
 from radar.errors import InvalidMessage
 
@@ -85,7 +86,7 @@ def _reader(dataset: Dataset, types: dict[str, str]) -> Callable[[bytes], Key]:
     at = dataset.row_key.index(dataset.look_up)
 
     def read(value: bytes) -> Key:
-        message: Any = decode(value)
+        message: Any = decode(as_json(value))
         identity = tuple(
             UUID(part) if uuid else part
             for part, uuid in zip(
@@ -111,7 +112,7 @@ def read_key(dataset: Dataset, value: bytes) -> Key | None:
     """Return the key of the row that a message becomes; None if it lacks a key's field."""
     try:
         return rows_of(dataset).read(value)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except (InvalidMessage, msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 

@@ -77,7 +77,6 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         config.config,
         password.password,
         migrate.migrate,
-        topics.topics,
         disk.disk,
         reset.reset,
     ),
@@ -87,6 +86,7 @@ for panel, commands in COMMANDS.items():
         app.command(rich_help_panel=panel)(command)
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Repair")
 app.add_typer(backup.app, name="backup", rich_help_panel="Repair")
+app.add_typer(topics.app, name="topics", rich_help_panel="Set up")
 
 
 # These run until a signal comes, and handle it themselves.

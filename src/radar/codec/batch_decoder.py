@@ -12,7 +12,6 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
-import simdjson
 from numpy.typing import NDArray
 
 from radar.codec import byte_grid, message_format
@@ -22,6 +21,7 @@ from radar.errors import InvalidMessage
 from radar.records import BookSide
 
 _Key = TypeVar("_Key", bound=Hashable)
+_Head = TypeVar("_Head")
 
 
 class DictionaryColumn(NamedTuple):
@@ -58,6 +58,7 @@ class Column(NamedTuple):
 Columns = list[Column]
 
 _REMEMBERED_HEADS = 10_000
+_MAX_HEAD_BYTES = 1024  # a longer one is decoded each time
 
 # A trade as radar writes it: its begin, the name between its amounts, what stands between its
 # amounts and the exchange's ID, its end (zeros stand for digits), and the numbers of the quotes
@@ -79,15 +80,6 @@ _IN_NATIVE_IDS = np.zeros(256, np.bool_)
 _IN_NATIVE_IDS[
     np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.:-", np.uint8)
 ] = True
-
-# A snapshot as radar writes it, and the numbers of the quotes that open the names behind its head.
-_PRICES_NAME, _QUANTITIES_NAME = b'"prices":[', b'],"quantities":['
-_DEPTH_TIME = re.split(rb"(0+)", b'],"received_at_us":0000000000000000,"event_time_us":')
-_DEPTH_TIME_BYTES = sum(map(len, _DEPTH_TIME))
-_BOOK_SEQUENCE_NAME, _VERIFIED_NAME = b',"sequence":', b',"verified":'
-_TRUE, _FALSE = b'true,"set_back_us":', b'false,"set_back_us":'
-_DEPTH_QUOTES, _PRICES_QUOTE, _QUANTITIES_QUOTE, _RECEIVED_QUOTE = 40, 26, 28, 30
-_BOOK_SEQUENCE_QUOTE, _VERIFIED_QUOTE = 34, 36
 
 
 class _Market(NamedTuple):
@@ -116,48 +108,49 @@ class _Trades(NamedTuple):
     set_back_us: NDArray[np.int64]
 
 
-class _Heads:
+class _Heads(Generic[_Head]):
     """Decodes the beginnings of messages, and remembers decoded ones."""
 
-    def __init__(
-        self,
-        decode: Callable[[bytes], message_format.TradeMessage | message_format.DepthMessage],
-        head_of: Callable[[bytes], bytes],
-    ) -> None:
+    def __init__(self, decode: Callable[[bytes, bytes], _Head]) -> None:
+        """Prepare to decode.
+
+        Args:
+            decode: Decodes a beginning, with the help of the whole value; it raises InvalidMessage
+                or Unusual. The result must follow from the beginning alone.
+        """
         self._decode = decode
-        self._head_of = head_of
-        self._markets: dict[bytes, _Market] = {}
+        self._known: dict[bytes, _Head] = {}
 
     def read(
         self, heads: Sequence[bytes], values: Sequence[bytes]
-    ) -> tuple[list[_Market], NDArray[np.uint32]]:
-        """Return the different markets of some messages, and each message's index of its market."""
+    ) -> tuple[list[_Head], NDArray[np.uint32]]:
+        """Return the different beginnings of some messages, and each message's index of its own."""
         indexed: _Codes[bytes] = _Codes(heads)
-        markets = [
-            self._markets.get(head)
+        found = [
+            self._known.get(head)
             or self._learn(head, values[int(np.argmax(indexed.codes == code))])
             for code, head in enumerate(indexed.keys)
         ]
-        return markets, indexed.codes
+        return found, indexed.codes
 
-    def _learn(self, head: bytes, value: bytes) -> _Market:
+    def _learn(self, head: bytes, value: bytes) -> _Head:
+        if len(head) > _MAX_HEAD_BYTES:
+            raise Unusual
         try:
-            message = self._decode(value)
+            decoded = self._decode(head, value)
         except InvalidMessage as error:
             raise Unusual from error
-        if self._head_of(msgspec.json.encode(message)) != head:
-            raise Unusual
-        if len(self._markets) >= _REMEMBERED_HEADS:
-            self._markets.clear()
-        market = self._markets[head] = _market(message)
-        return market
+        if len(self._known) >= _REMEMBERED_HEADS:
+            self._known.clear()
+        self._known[head] = decoded
+        return decoded
 
 
 class TradeColumns:
     """Decodes trades; remembers the beginnings of messages."""
 
     def __init__(self) -> None:
-        self._heads = _Heads(message_format.decode_trade, _trade_head)
+        self._heads = _Heads(_trade_market)
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `trades_master`, without the columns of the place in Kafka.
@@ -245,10 +238,14 @@ class TradeColumns:
         )
 
 
-def _trade_head(value: bytes) -> bytes:
-    """Return the bytes between the trade ID and the price."""
+def _trade_market(head: bytes, value: bytes) -> _Market:
+    """Return the market that stands between the trade ID and the price."""
+    message = message_format.decode_trade(value)
     name = b'"price":"'
-    return value[_ID_END : value.index(name) + len(name)]
+    written = msgspec.json.encode(message)
+    if written[_ID_END : written.index(name) + len(name)] != head:
+        raise Unusual
+    return _market(message)
 
 
 def _decoded_trades(values: Sequence[bytes]) -> _Trades:
@@ -270,7 +267,9 @@ def _decoded_trades(values: Sequence[bytes]) -> _Trades:
     )
 
 
-def _market(message: message_format.TradeMessage | message_format.DepthMessage) -> _Market:
+def _market(
+    message: message_format.TradeMessage | message_format.DepthMessage | message_format.DepthHead,
+) -> _Market:
     return _Market(message.source, message.symbol, message.base, message.quote, message.side.value)
 
 
@@ -279,13 +278,13 @@ class _Snapshots(NamedTuple):
 
     markets: Sequence[_Market]
     market_codes: NDArray[np.uint32]
+    verified: NDArray[np.bool_]
     lengths: NDArray[np.int64]  # how many levels each has
     prices: NDArray[np.float64]
     quantities: NDArray[np.float64]
     received_us: NDArray[np.int64]
     event_times_us: NDArray[np.int64]
     sequences: NDArray[np.int64]
-    verified: NDArray[np.bool_]
     set_back_us: NDArray[np.int64]
 
 
@@ -293,8 +292,7 @@ class DepthColumns:
     """Decodes depth snapshots; remembers the beginnings of messages."""
 
     def __init__(self) -> None:
-        self._heads = _Heads(message_format.decode_depth, _depth_head)
-        self._parser = simdjson.Parser()
+        self._heads = _Heads(lambda head, _: message_format.decode_depth_head(head))
 
     def __call__(self, values: Sequence[bytes]) -> Columns:
         """Return the columns of `orderbook_depth`, without the columns of the place in Kafka.
@@ -303,7 +301,7 @@ class DepthColumns:
             InvalidMessage: A value is not a valid snapshot; `message_format` finds which.
         """
         try:
-            snapshots = self._plausible(values)
+            snapshots = self._packed(values)
         except Unusual:
             snapshots = _decoded_snapshots(values)
         lengths = snapshots.lengths
@@ -318,111 +316,75 @@ class DepthColumns:
             _set_back_column(snapshots.set_back_us),
         ]
 
-    def _plausible(self, values: Sequence[bytes]) -> _Snapshots:
-        grid = byte_grid.ByteGrid(values)
-        quotes = grid.places(b'"', _DEPTH_QUOTES)
-        ends = quotes[:, _RECEIVED_QUOTE] - 2
-        verified_names = quotes[:, _VERIFIED_QUOTE] - 1
-        set_back_at = quotes[:, -1] + 2
-        verified = self._verified(grid, verified_names, set_back_at)
-        (received,) = byte_grid.numbers(grid.rows(ends, _DEPTH_TIME_BYTES), _DEPTH_TIME)
-        set_back_us = _set_back(grid, set_back_at, received)
-        sequence_names = quotes[:, _BOOK_SEQUENCE_QUOTE] - 1
-        event_times = grid.integers(ends + _DEPTH_TIME_BYTES, sequence_names)
-        grid.check(sequence_names, _BOOK_SEQUENCE_NAME)
-        sequences = grid.integers(sequence_names + len(_BOOK_SEQUENCE_NAME), verified_names)
-        known = event_times[event_times > 0]
-        if known.size and not _within(
-            known, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
-        ):
-            raise Unusual
-        if not _within(
-            received, message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
-        ):
-            raise Unusual
-        prices_end = quotes[:, _QUANTITIES_QUOTE] - 2
-        grid.check(prices_end, _QUANTITIES_NAME)
-        # The begin and the end of the head and of the two lists in each value.
-        places = np.stack(
-            (
-                quotes[:, _PRICES_QUOTE] + len(_PRICES_NAME),
-                prices_end,
-                prices_end + len(_QUANTITIES_NAME),
-                ends,
-            )
+    def _packed(self, values: Sequence[bytes]) -> _Snapshots:
+        ends = [value.find(message_format.END_OF_HEAD) + 1 for value in values]
+        found, codes = self._heads.read(
+            [value[:end] for value, end in zip(values, ends, strict=True)], values
         )
-        head_ends, price_ends, quantity_starts, quantity_ends = (places - grid.starts).tolist()
-        lengths, prices = self._numbers(
-            [v[start:end] for v, start, end in zip(values, head_ends, price_ends, strict=True)]
+        joined = b"".join([value[end:] for value, end in zip(values, ends, strict=True)])
+        sizes = np.fromiter(map(len, values), np.int64, len(values)) - ends
+        lengths, rest = np.divmod(
+            sizes - message_format.PACKED_INTEGERS * message_format.NUMBER_BYTES,
+            2 * message_format.NUMBER_BYTES,
         )
-        lengths_too, quantities = self._numbers(
-            [
-                v[start:end]
-                for v, start, end in zip(values, quantity_starts, quantity_ends, strict=True)
-            ]
+        if lengths.min() < 0 or lengths.max() > message_format.MAX_LEVELS or rest.any():
+            raise Unusual
+        # Which of the numbers is an integer, a price or a quantity.
+        counts = np.full((len(values), 3), message_format.PACKED_INTEGERS)
+        counts[:, 1] = counts[:, 2] = lengths
+        kinds = np.repeat(np.tile(np.arange(3, dtype=np.int8), len(values)), counts.ravel())
+        integers = np.frombuffer(joined, "<i8")[kinds == 0]
+        doubles = np.frombuffer(joined, "<f8")
+        received, event_times, sequences, set_back = (
+            np.ascontiguousarray(column)
+            for column in integers.reshape(-1, message_format.PACKED_INTEGERS).T
         )
-        if (lengths != lengths_too).any() or lengths.max() > message_format.MAX_LEVELS:
-            raise Unusual
-        if not (np.isfinite(prices).all() and np.isfinite(quantities).all()):
-            raise Unusual
-        if prices.size and min(prices.min(), quantities.min()) <= 0:
-            raise Unusual
-        heads = [value[:end] for value, end in zip(values, head_ends, strict=True)]
-        markets, codes = self._heads.read(heads, values)
-        # From one level to the next of the same snapshot a price may only get worse.
-        signs = np.array([1.0 if market.side == BookSide.BID else -1.0 for market in markets])
-        better = np.diff(prices) * np.repeat(signs[codes], lengths)[1:] > 0
-        ends = np.cumsum(lengths)[:-1] - 1
-        better[ends[(ends >= 0) & (ends < better.size)]] = False
-        if better.any():
-            raise Unusual
-        return _Snapshots(
-            markets,
+        snapshots = _Snapshots(
+            [_market(head) for head in found],
             codes,
+            np.array([head.verified for head in found], np.bool_)[codes],
             lengths,
-            prices,
-            quantities,
+            doubles[kinds == 1],
+            doubles[kinds == 2],
             received,
             event_times,
             sequences,
-            verified,
-            set_back_us,
+            set_back,
         )
+        _check_times(snapshots)
+        _check_levels(snapshots)
+        return snapshots
 
-    def _verified(
-        self, grid: byte_grid.ByteGrid, names: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Read the words between the names and the ends, and the name of the next member."""
-        grid.check(names, _VERIFIED_NAME)
-        left = ends - names - len(_VERIFIED_NAME)
-        verified: NDArray[np.bool_] = left == len(_TRUE)
-        if not (verified | (left == len(_FALSE))).all():
+
+def _check_times(snapshots: _Snapshots) -> None:
+    first_us, end_us = message_format.MIN_TIME_MS * 1000, message_format.MAX_TIME_MS * 1000
+    known = snapshots.event_times_us[snapshots.event_times_us != 0]
+    if (
+        not _within(snapshots.received_us, first_us, end_us)
+        or not _within(snapshots.set_back_us, 0, end_us)
+        or (snapshots.received_us + snapshots.set_back_us).max() >= end_us
+        or (known.size and not _within(known, first_us, end_us))
+        or snapshots.sequences.min() < 0
+    ):
+        raise Unusual
+
+
+def _check_levels(snapshots: _Snapshots) -> None:
+    prices, lengths = snapshots.prices, snapshots.lengths
+    if not prices.size:
+        return
+    for amounts in (prices, snapshots.quantities):
+        if not (amounts.min() > 0 and amounts.max() < np.inf):  # nor NaN
             raise Unusual
-        for word, rows in ((_TRUE, verified), (_FALSE, ~verified)):
-            if rows.any():
-                grid.check(ends[rows] - len(word), word)
-        return verified
-
-    def _numbers(self, lists: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the count of numbers in each list, which lacks its brackets, and all numbers."""
-        lengths = np.array([each.count(b",") + 1 if each else 0 for each in lists], np.int64)
-        joined = b"[%b]" % b",".join(filter(None, lists))
-        # A list in a list would be made flat.
-        if joined.count(b"[") != 1:
-            raise Unusual
-        try:
-            array: Any = self._parser.parse(joined)
-            numbers = np.frombuffer(array.as_buffer(of_type="d"), np.float64)
-        except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-            raise Unusual from error
-        if len(numbers) != lengths.sum():
-            raise Unusual
-        return lengths, numbers
-
-
-def _depth_head(value: bytes) -> bytes:
-    """Return the bytes before the prices."""
-    return value[: value.index(_PRICES_NAME) + len(_PRICES_NAME)]
+    # From one level to the next of the same snapshot a price may only get worse. Arrays of
+    # truths are small; those of numbers would cost more memory traffic than the comparison.
+    bids = np.array([each.side == BookSide.BID for each in snapshots.markets])
+    is_bid = np.repeat(bids[snapshots.market_codes], lengths)[1:]
+    better = np.where(is_bid, prices[1:] > prices[:-1], prices[1:] < prices[:-1])
+    ends = np.cumsum(lengths)[:-1] - 1
+    better[ends[(ends >= 0) & (ends < better.size)]] = False
+    if better.any():
+        raise Unusual
 
 
 def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
@@ -431,13 +393,13 @@ def _decoded_snapshots(values: Sequence[bytes]) -> _Snapshots:
     return _Snapshots(
         markets.keys,
         markets.codes,
+        np.array([message.verified for message in messages], np.bool_),
         np.array([len(message.prices) for message in messages], np.int64),
         np.array([price for message in messages for price in message.prices], np.float64),
         np.array([each for message in messages for each in message.quantities], np.float64),
         _integers([message.received_at_us for message in messages]),
         _integers([message.event_time_us for message in messages]),
         _integers([message.sequence for message in messages]),
-        np.array([message.verified for message in messages], np.bool_),
         _integers([message.set_back_us for message in messages]),
     )
 

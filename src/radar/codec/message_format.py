@@ -1,6 +1,6 @@
 r"""Kafka message values: records as versioned JSON, and back into rows.
 
-A value is one flat JSON object whose first members are the version `v` and the `kind`, so
+A value begins with a flat JSON object whose first members are the version `v` and the `kind`, so
 that it explains itself in any Kafka tool:
 
     {"v":1,"kind":"trade","trade_id":"0f4c…","source":"wallex","symbol":"USDTTMN",
@@ -8,10 +8,8 @@ that it explains itself in any Kafka tool:
      "event_time_ms":1656242049000,"received_at_us":1656242049120345,
      "native_id":"","sequence":0,"event_time_us":1656242049000000,"set_back_us":0}
 
-    {"v":1,"kind":"depth","source":"wallex","symbol":"BTCUSDT","base":"BTC","quote":"USDT",
-     "side":"bid","prices":[62525.04,62424.28],"quantities":[0.000451,0.02624],
-     "received_at_us":1656242049120345,"event_time_us":0,"sequence":0,"verified":false,
-     "set_back_us":0}
+    {"v":2,"kind":"depth","source":"wallex","symbol":"BTCUSDT","base":"BTC","quote":"USDT",
+     "side":"bid","verified":false}
 
     {"v":1,"kind":"book_update","source":"kraken","symbol":"BTC/USD","base":"BTC","quote":"USD",
      "chain":"9f2c…","place":17,"is_snapshot":false,"bid_prices":[62525.04],
@@ -39,6 +37,12 @@ that it explains itself in any Kafka tool:
      "received_at_ns":1656242079480112345,"monotonic_ns":86400123456789,
      "frame":"[\"USDTTMN@trade\",…]","is_base64":false}
 
+A snapshot has a hundred numbers, and text would cost most of a worker's time. So behind its object
+follow a line break and its numbers, little-endian, 8 bytes each: `received_at_us`, `event_time_us`,
+`sequence` and `set_back_us` as integers, then all prices and all quantities as IEEE doubles. Older
+producers write snapshots as one object of version 1, with the same members. `as_json` returns that
+object.
+
 Decoding is strict and depends only on the value. The same message always yields the same row, so
 a planned block can be repeated. This module decodes one message and reports its fault;
 `batch_decoder.py` decodes many at once.
@@ -58,6 +62,8 @@ dead letters and halt partitions.
 import base64
 import binascii
 import re
+import struct
+from collections.abc import Callable
 from decimal import Context, Decimal
 from functools import lru_cache
 from math import isfinite
@@ -84,6 +90,9 @@ from radar.records import (
 
 Version = Literal[1]
 VERSION: Version = 1
+# Of snapshots: the object holds what few messages differ in, and the numbers follow it.
+PackedVersion = Literal[2]
+PACKED_VERSION: PackedVersion = 2
 
 # Marks the message of a record that was fetched as history: it is not the newest of its market.
 HISTORY_HEADER = "radar-history"
@@ -200,6 +209,19 @@ class DepthMessage(MessageValue, frozen=True):
     def check(self) -> None:
         """Apply the rules of a depth snapshot."""
         check_depth(self)
+
+
+class DepthHead(msgspec.Struct, frozen=True):
+    """The object at the beginning of a packed snapshot."""
+
+    v: PackedVersion
+    kind: Literal["depth"]
+    source: _Name
+    symbol: _Name
+    base: _Name
+    quote: _Name
+    side: BookSide
+    verified: bool = False
 
 
 class BookUpdateMessage(MessageValue, frozen=True):
@@ -380,6 +402,12 @@ class _AnyVersion(msgspec.Struct):
 
 
 _Message = TypeVar("_Message", bound=MessageValue)
+_Object = TypeVar("_Object", bound=msgspec.Struct)
+
+PACKED_START = b'{"v":%d,' % PACKED_VERSION
+END_OF_HEAD = b"\n"
+PACKED_INTEGERS = 4  # received_at_us, event_time_us, sequence, set_back_us
+NUMBER_BYTES = 8
 
 _find_name = re.compile(NAME_PATTERN).match
 _find_native_id = re.compile(NATIVE_ID_PATTERN).match
@@ -511,25 +539,39 @@ def encode_trade(trade: Trade, trade_id: str) -> bytes:
 
 
 def encode_depth(snapshot: DepthSnapshot) -> bytes:
-    """Encode one side of an order book as a message value."""
-    return _encoder.encode(
-        DepthMessage(
-            v=VERSION,
-            kind="depth",
-            source=snapshot.source,
-            symbol=snapshot.symbol,
-            base=snapshot.base,
-            quote=snapshot.quote,
-            side=snapshot.side,
-            prices=list(snapshot.prices),
-            quantities=list(snapshot.quantities),
-            received_at_us=snapshot.received_at_us,
-            event_time_us=snapshot.event_time_us,
-            sequence=snapshot.sequence,
-            verified=snapshot.verified,
-            set_back_us=snapshot.set_back_us,
-        )
+    """Encode one side of an order book as a packed message value.
+
+    Raises:
+        InvalidMessage: It has not one quantity for each price.
+    """
+    levels = len(snapshot.prices)
+    if len(snapshot.quantities) != levels:
+        raise InvalidMessage("levels", f"{levels} prices, {len(snapshot.quantities)} quantities")
+    head = _depth_head(
+        snapshot.source,
+        snapshot.symbol,
+        snapshot.base,
+        snapshot.quote,
+        snapshot.side,
+        snapshot.verified,
     )
+    return head + struct.pack(
+        f"<{PACKED_INTEGERS}q{2 * levels}d",
+        snapshot.received_at_us,
+        snapshot.event_time_us,
+        snapshot.sequence,
+        snapshot.set_back_us,
+        *snapshot.prices,
+        *snapshot.quantities,
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _depth_head(
+    source: str, symbol: str, base: str, quote: str, side: BookSide, verified: bool
+) -> bytes:
+    head = DepthHead(PACKED_VERSION, "depth", source, symbol, base, quote, side, verified)
+    return _encoder.encode(head) + END_OF_HEAD
 
 
 def book_update(update: BookUpdate, chain: str, place: int) -> BookUpdateMessage:
@@ -702,6 +744,8 @@ def _encode_frame_part(frame: Frame, content: bytes, part: int, parts: int) -> b
 class MessageDecoder(Generic[_Message]):
     """Decodes the message values of one dataset, strictly."""
 
+    version: int = VERSION  # the newest that it knows
+
     def __init__(self, message: type[_Message]) -> None:
         self._decoder = msgspec.json.Decoder(message)
 
@@ -712,18 +756,94 @@ class MessageDecoder(Generic[_Message]):
             InvalidMessage: The value is no JSON, has a version that is not known, lacks a field
                 without a default, has a known field of another type, or breaks a rule.
         """
-        try:
-            message = self._decoder.decode(value)
-            # The parser takes the last of two members of one name; another reader may take the
-            # first. A message as radar writes it has no member twice.
-            if _encoder.encode(message) != value and _has_repeated_members(value):
-                raise InvalidMessage("json", "a member appears twice")
-        except msgspec.ValidationError as error:
-            raise InvalidMessage("schema", _newer_version(value) or str(error)) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidMessage("json", str(error)) from error
+        message = _read(self._decoder, value, self.version)
         message.check()
         return message
+
+
+class _DepthDecoder(MessageDecoder[DepthMessage]):
+    """Also decodes packed snapshots, into the same message."""
+
+    version: int = PACKED_VERSION
+
+    def __call__(self, value: bytes) -> DepthMessage:
+        """Return the message of a value; see `MessageDecoder`."""
+        if not value.startswith(PACKED_START):
+            return super().__call__(value)
+        head, _, numbers = value.partition(END_OF_HEAD)
+        message = _unpacked(decode_depth_head(head), numbers)
+        message.check()
+        return message
+
+
+def decoder_of(message: type[_Message]) -> Callable[[bytes], Any]:
+    """Return the decoder of a dataset's message values."""
+    return decode_depth if message is DepthMessage else MessageDecoder(message)
+
+
+def decode_depth_head(head: bytes) -> DepthHead:
+    """Decode the object of a packed snapshot.
+
+    Raises:
+        InvalidMessage: See `MessageDecoder`.
+    """
+    return _read(_head_decoder, head, PACKED_VERSION)
+
+
+def as_json(value: bytes) -> bytes:
+    """Return a message value as one JSON object: of a packed one that of version 1, else itself.
+
+    Raises:
+        InvalidMessage: It is no packed message, although it begins like one.
+    """
+    if not value.startswith(PACKED_START):
+        return value
+    head, _, numbers = value.partition(END_OF_HEAD)
+    return _encoder.encode(_unpacked(decode_depth_head(head), numbers))
+
+
+def _unpacked(head: DepthHead, numbers: bytes) -> DepthMessage:
+    levels, rest = divmod(len(numbers) - PACKED_INTEGERS * NUMBER_BYTES, 2 * NUMBER_BYTES)
+    if levels < 0 or rest:
+        raise InvalidMessage("schema", f"{len(numbers)} bytes of numbers are not whole levels")
+    received_at_us, event_time_us, sequence, set_back_us, *amounts = struct.unpack(
+        f"<{PACKED_INTEGERS}q{2 * levels}d", numbers
+    )
+    return DepthMessage(
+        v=VERSION,
+        kind="depth",
+        source=head.source,
+        symbol=head.symbol,
+        base=head.base,
+        quote=head.quote,
+        side=head.side,
+        prices=amounts[:levels],
+        quantities=amounts[levels:],
+        received_at_us=received_at_us,
+        event_time_us=event_time_us,
+        sequence=sequence,
+        verified=head.verified,
+        set_back_us=set_back_us,
+    )
+
+
+def _read(decoder: msgspec.json.Decoder[_Object], value: bytes, version: int) -> _Object:
+    """Decode an object strictly.
+
+    Raises:
+        InvalidMessage: See `MessageDecoder`.
+    """
+    try:
+        found = decoder.decode(value)
+        # The parser takes the last of two members of one name; another reader may take the first.
+        # A message as radar writes it has no member twice.
+        if _encoder.encode(found) != value and _has_repeated_members(value):
+            raise InvalidMessage("json", "a member appears twice")
+    except msgspec.ValidationError as error:
+        raise InvalidMessage("schema", _newer_version(value, version) or str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage("json", str(error)) from error
+    return found
 
 
 def _has_repeated_members(value: bytes) -> bool:
@@ -732,21 +852,23 @@ def _has_repeated_members(value: bytes) -> bool:
     return value.count(b'"') != _encoder.encode(members).count(b'"')
 
 
-def _newer_version(value: bytes) -> str | None:
-    try:
-        version = _version_decoder.decode(value).v
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if version <= VERSION:
-        return None
-    return (
-        f"version {version} is newer than this decoder's version {VERSION}: upgrade the workers,"
-        " then run radar dlq replay"
-    )
+def _newer_version(value: bytes, known: int) -> str | None:
+    for text in (value, value.partition(END_OF_HEAD)[0]):
+        try:
+            version = _version_decoder.decode(text).v
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue
+        if version > known:
+            return (
+                f"version {version} is newer than this decoder's version {known}: upgrade the"
+                " workers, then run radar dlq replay"
+            )
+    return None
 
 
+_head_decoder = msgspec.json.Decoder(DepthHead)
 decode_trade = MessageDecoder(TradeMessage)
-decode_depth = MessageDecoder(DepthMessage)
+decode_depth = _DepthDecoder(DepthMessage)
 decode_gap = MessageDecoder(GapMessage)
 decode_session = MessageDecoder(SessionMessage)
 decode_frame = MessageDecoder(FrameMessage)

@@ -17,7 +17,15 @@ from typing import ClassVar, NamedTuple, Protocol
 import msgspec
 
 from radar.datasets import Dataset
-from radar.records import BookUpdate, DepthSnapshot, ExchangeCandle, GapCause, Market, Trade
+from radar.records import (
+    BookSide,
+    BookUpdate,
+    DepthSnapshot,
+    ExchangeCandle,
+    GapCause,
+    Market,
+    Trade,
+)
 
 MAX_DETAIL_CHARACTERS = 200
 NEVER_US = 1 << 62  # `keepalive` has nothing to send, ever
@@ -305,6 +313,15 @@ class Stream:
                 in the stream.
         """
         raise NotImplementedError
+
+    def snapshot_of(self, frame: bytes) -> tuple[str, BookSide] | None:
+        """Return the market and the side of which a frame is a whole snapshot, without parsing it.
+
+        None: only `receive` shows what the frame is. A frame with such a snapshot may be left out,
+        or be received later than others: it changes nothing in the stream, and `receive` returns
+        one DepthSnapshot of this market and side for it, or raises InvalidFrame.
+        """
+        return None
 
     def keepalive(self, now_us: int) -> tuple[Iterable[Event], int]:
         """Return what to send now, and when to ask again, Unix time in microseconds."""

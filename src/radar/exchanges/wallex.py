@@ -61,6 +61,7 @@ _CHANNELS = {
     datasets.TRADES.name: ("trade",),
     datasets.DEPTH.name: ("buyDepth", "sellDepth"),
 }  # [doc]
+_LONGEST_CHANNEL = 64  # the bytes of a depth frame in which its channel ends
 _DEPTH_SIDES = {"buyDepth": BookSide.BID, "sellDepth": BookSide.ASK}
 
 
@@ -240,6 +241,12 @@ class WallexStream(Stream):
     def __init__(self, dataset: Dataset, markets: Iterable[Market]) -> None:
         self._channels = _CHANNELS[dataset.name]
         self._markets = {market.symbol: market for market in markets}
+        self._books = {
+            f"{symbol}@{channel}".encode(): (symbol, _DEPTH_SIDES[channel])
+            for symbol in self._markets
+            for channel in self._channels
+            if channel in _DEPTH_SIDES
+        }
 
     def opened(self) -> list[Event]:
         """Return one frame for each channel: ["subscribe",{"channel":"USDTTMN@trade"}] [doc]."""
@@ -249,6 +256,10 @@ class WallexStream(Stream):
             for channel in self._channels
         ]
         return [*frames, Subscribed(tuple(self._markets))]
+
+    def snapshot_of(self, frame: bytes) -> tuple[str, BookSide] | None:
+        """Return the market and the side of a depth frame, which begins with its channel."""
+        return self._books.get(frame[2 : frame.find(b'"', 2, _LONGEST_CHANNEL)])
 
     def receive(self, frame: bytes, received_at_us: int) -> tuple[Event, ...]:
         """Return the events of a frame: an array of channel and data, or a control object."""

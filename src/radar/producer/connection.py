@@ -87,6 +87,9 @@ class _Socket(ClientConnection):
         The write would fail, and the socket would drop the bytes that the exchange sent before the
         cut. The reader finds the cut behind those bytes.
         """
+        # The library calls this after each read, when there is nearly always nothing to send.
+        if not self.protocol.writes:
+            return
         if self._is_cut():
             self.protocol.data_to_send()
         else:

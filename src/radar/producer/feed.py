@@ -10,6 +10,7 @@ from radar.clock import unix_us
 from radar.datasets import Dataset
 from radar.exchanges.base import Exchange
 from radar.producer.clock import RecordingClock
+from radar.producer.conflation import Snapshot, UnreadSnapshot
 from radar.producer.frame_recorder import FrameRecorder
 from radar.producer.freshness import MarketBook
 from radar.producer.gap_recorder import GapRecorder
@@ -20,7 +21,7 @@ from radar.producer.recorders import Record, Recorder
 from radar.producer.rest import Rest
 from radar.producer.session_recorder import SessionRecorder
 from radar.producer.trade_sequence import MAX_VANISHED
-from radar.records import BookSide, DepthSnapshot, GapCause, Market, TradeSide
+from radar.records import BookSide, GapCause, Market, TradeSide
 from radar.settings import Settings
 from radar.telemetry import metrics
 
@@ -63,7 +64,7 @@ class Feed:
         markets_per_connection: How many markets share a connection.
         frames: Frames received so far.
         frame_bytes: Their size.
-        records: Records parsed from them.
+        records: Records in them, parsed or not.
         last_frame_us: When the newest arrived, Unix time.
         clock: Dates the frames, and reports when the machine's clock was set.
         sessions: The open connections.
@@ -111,7 +112,7 @@ class Feed:
         self.request_pace = request_pace
         self.on_refused = on_refused
         self.refused: frozenset[str] = frozenset()
-        self.latest: dict[TradeSide | BookSide, dict[str, Record]] = {
+        self.latest: dict[TradeSide | BookSide, dict[str, Record | UnreadSnapshot]] = {
             side: {} for side in (*TradeSide, *BookSide)
         }
         limits = exchange.limits
@@ -174,9 +175,9 @@ class Feed:
     def books(self) -> dict[str, MarketBook]:
         """Return the newest snapshots of each market."""
 
-        def newest(side: BookSide, symbol: str) -> DepthSnapshot | None:
+        def newest(side: BookSide, symbol: str) -> Snapshot | None:
             record = self.latest[side].get(symbol)
-            return record if isinstance(record, DepthSnapshot) else None
+            return record if isinstance(record, Snapshot) else None
 
         return {
             symbol: MarketBook(newest(BookSide.BID, symbol), newest(BookSide.ASK, symbol))

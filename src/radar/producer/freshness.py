@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from radar.exchanges.base import RecentTrades
+from radar.producer.conflation import Snapshot, read
 from radar.producer.trade_ids import content_of
-from radar.records import DepthSnapshot, Trade
+from radar.records import Trade
 
 # REST and a connection may be apart by this much, in either direction.
 SETTLE_S = 3.0
@@ -233,8 +234,8 @@ def _is_newer(evidence: _Evidence, trade: Trade, n: int) -> bool:
 class MarketBook(NamedTuple):
     """The newest snapshots of both sides of a book."""
 
-    bid: DepthSnapshot | None
-    ask: DepthSnapshot | None
+    bid: Snapshot | None
+    ask: Snapshot | None
 
     @property
     def heard_us(self) -> int:
@@ -247,7 +248,7 @@ class MarketBook(NamedTuple):
             old is not None
             and new is not None
             and (old.prices, old.quantities) != (new.prices, new.quantities)
-            for old, new in zip(self, other, strict=True)
+            for old, new in zip(map(read, self), map(read, other), strict=True)
         )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from radar.clock import received_after, unix_us
 from radar.codec import message_format
-from radar.producer.conflation import Conflation
+from radar.producer.conflation import Conflation, UnreadSnapshot
 from radar.producer.redundancy import Deliveries, Redundancy
 from radar.producer.trade_ids import Occurrences, Published, content_of, trade_id
 from radar.producer.trade_sequence import TradeSequences
@@ -37,6 +37,9 @@ class Recorder(Protocol):
 
         `history` marks a REST answer; `deliveries` counts the trades of a connection.
         """
+
+    def wait(self, snapshot: UnreadSnapshot) -> bool:
+        """Take a snapshot that is not parsed yet; False if it is due, so it must be parsed now."""
 
     def release(self) -> Iterator[KeyValue]:
         """Return the messages that have become due by the passing of time."""
@@ -112,6 +115,10 @@ class TradeRecorder:
             )
 
         return take
+
+    def wait(self, snapshot: UnreadSnapshot) -> bool:
+        """Return False: it is no trade."""
+        return False
 
     def release(self) -> Iterator[KeyValue]:
         """Yield no message: trades do not wait."""
@@ -221,6 +228,19 @@ class DepthRecorder:
 
         return take
 
+    def wait(self, snapshot: UnreadSnapshot) -> bool:
+        """Take a snapshot that is not parsed yet; False if it is due, so it must be parsed now.
+
+        Without an interval each one is due.
+        """
+        if not self._conflation.waits(snapshot.symbol, snapshot.side, self._clock()):
+            return False
+        snapshot.received_at_us = self._next_us(
+            snapshot.symbol, snapshot.side, snapshot.received_at_us
+        )
+        self._conflation.wait(snapshot)
+        return True
+
     def release(self) -> Iterator[KeyValue]:
         """Return the messages of the snapshots whose interval is over."""
         self._count()
@@ -253,12 +273,15 @@ class DepthRecorder:
 
     def _timed(self, snapshot: DepthSnapshot) -> DepthSnapshot:
         """Let no two snapshots of a side count as received at once."""
-        key = (snapshot.symbol, snapshot.side)
-        at_us = received_after(snapshot.received_at_us, self._newest_us.get(key, 0))
-        self._newest_us[key] = at_us
+        at_us = self._next_us(snapshot.symbol, snapshot.side, snapshot.received_at_us)
         if at_us == snapshot.received_at_us:
             return snapshot
         return msgspec.structs.replace(snapshot, received_at_us=at_us)
+
+    def _next_us(self, symbol: str, side: BookSide, received_at_us: int) -> int:
+        key = (symbol, side)
+        at_us = self._newest_us[key] = received_after(received_at_us, self._newest_us.get(key, 0))
+        return at_us
 
     def _is_repeated(self, snapshot: DepthSnapshot, take: Take) -> bool:
         key = (snapshot.symbol, snapshot.side)

@@ -6,13 +6,15 @@ import random
 import secrets
 import time
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from radar.clock import unix_us
-from radar.datasets import TRADES
+from radar.codec.message_format import check_depth
+from radar.datasets import DEPTH, TRADES
 from radar.errors import (
     BufferFull,
     ExchangeUnavailable,
@@ -35,6 +37,7 @@ from radar.exchanges.base import (
 )
 from radar.producer.book_updates import BookChains
 from radar.producer.clock import stamped
+from radar.producer.conflation import UnreadSnapshot
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.feed import Feed
 from radar.producer.gaps import Uncovered
@@ -73,6 +76,8 @@ QUICK_END_S = 2.0
 # this many events.
 TURN_US = 20_000
 EVENTS_AT_ONCE = 500
+# A snapshot in a larger frame is parsed at once, so that the memory of those that wait is bounded.
+MAX_UNREAD_BYTES = 64 * 1024
 # How long an exchange may go on sending after our close frame.
 GOODBYE_TIMEOUT_S = 15.0
 
@@ -355,7 +360,7 @@ class Session:
         feed, connection = self._feed, self._connection
         receive, record = self._stream.receive, self._record
         clock, recorded = feed.clock, self._recorded
-        now_us = clock.now_us
+        now_us, may_wait = clock.now_us, feed.dataset is DEPTH
         turn_ends_us = 0
         while True:
             frame = await connection.receive()
@@ -369,7 +374,8 @@ class Session:
                 await self._keep(recorded.received(frame))
             left = EVENTS_AT_ONCE
             try:
-                for event in receive(frame, received_at_us):
+                waits = may_wait and self._waits(frame, received_at_us)
+                for event in () if waits else receive(frame, received_at_us):
                     left -= 1
                     if not left:
                         left = EVENTS_AT_ONCE
@@ -386,6 +392,37 @@ class Session:
             if not turn_ends_us - TURN_US <= received_at_us < turn_ends_us:
                 turn_ends_us = received_at_us + TURN_US
                 await asyncio.sleep(0)
+
+    def _waits(self, frame: bytes, received_at_us: int) -> bool:
+        """Let a snapshot wait without parsing it, if it is not due; return whether it waits."""
+        book = self._stream.snapshot_of(frame)
+        if book is None or len(frame) > MAX_UNREAD_BYTES:
+            return False
+        feed, (symbol, side) = self._feed, book
+        if symbol not in feed.markets:
+            return False
+        parse = partial(self._parse_late, frame, received_at_us, self._set_back_us)
+        snapshot = UnreadSnapshot(symbol, side, received_at_us, parse)
+        if not feed.recorder.wait(snapshot):
+            return False
+        self._records += 1
+        feed.records += 1
+        feed.latest[side][symbol] = snapshot
+        return True
+
+    def _parse_late(
+        self, frame: bytes, received_at_us: int, set_back_us: int
+    ) -> DepthSnapshot | None:
+        """Parse a frame that has waited; None: it is invalid."""
+        try:
+            (snapshot,) = self._stream.receive(frame, received_at_us)
+            if not isinstance(snapshot, DepthSnapshot):
+                raise InvalidFrame("no snapshot")
+            check_depth(snapshot := stamped(snapshot, set_back_us))
+        except (InvalidFrame, InvalidMessage) as error:
+            self._note_invalid(error)
+            return None
+        return snapshot
 
     async def _keep_opening(self, markets: Iterable[Market]) -> None:
         """Record how the connection was opened."""

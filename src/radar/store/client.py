@@ -28,7 +28,7 @@ _REMEDIES = {
 # Times without a zone are UTC, wherever the server runs.
 _SESSION_SETTINGS = {"session_timezone": "UTC"}
 
-_INSERT_SETTINGS: dict[str, Any] = {
+INSERT_SETTINGS: dict[str, Any] = {
     # The server's version decides whether these are on by default.
     "async_insert": 0,
     "insert_deduplicate": 1,
@@ -135,7 +135,7 @@ class Store:
                 table,
                 column_names=[column.name for column in parts[0][1]],
                 insert_block=block,
-                settings=_INSERT_SETTINGS | {"insert_deduplication_token": token},
+                settings=INSERT_SETTINGS | {"insert_deduplication_token": token},
                 fmt="Native",
             )
         except Exception as error:

@@ -17,6 +17,7 @@ from radar.codec.byte_grid import StringColumn
 _KEYS_VERSION = (1).to_bytes(8, "little")
 _HAS_KEYS = 1 << 9
 _CODE_TYPES: Sequence[type[np.unsignedinteger]] = (np.uint8, np.uint16, np.uint32)
+_Bytes = bytes | memoryview
 _LENGTHS = [chr(length) for length in range(128)]
 
 
@@ -29,7 +30,7 @@ def encode(parts: Sequence[tuple[int, Columns]]) -> bytes:
     Args:
         parts: Column blocks: the number of rows, and the columns, which are the same in all.
     """
-    out = [_varint(len(parts[0][1])), _varint(sum(rows for rows, _ in parts))]
+    out: list[_Bytes] = [_varint(len(parts[0][1])), _varint(sum(rows for rows, _ in parts))]
     for column in zip(*(columns for _, columns in parts), strict=True):
         out += [
             _text(column[0].name),
@@ -39,7 +40,7 @@ def encode(parts: Sequence[tuple[int, Columns]]) -> bytes:
     return b"".join(out)
 
 
-def _data(parts: Sequence[Data]) -> list[bytes]:
+def _data(parts: Sequence[Data]) -> Sequence[_Bytes]:
     if isinstance(parts[0], DictionaryColumn):
         return _dictionary([part for part in parts if isinstance(part, DictionaryColumn)])
     if isinstance(parts[0], ListColumn):
@@ -49,9 +50,9 @@ def _data(parts: Sequence[Data]) -> list[bytes]:
     return [_plain(part) for part in parts if not isinstance(part, DictionaryColumn | ListColumn)]
 
 
-def _plain(data: NDArray[Any] | Sequence[str] | StringColumn) -> bytes:
+def _plain(data: NDArray[Any] | Sequence[str] | StringColumn) -> _Bytes:
     if isinstance(data, np.ndarray):
-        return data.tobytes()
+        return np.ascontiguousarray(data).data  # joined without a copy of its own
     return _strings(data) if isinstance(data, StringColumn) else _texts(data)
 
 

@@ -50,7 +50,7 @@ FRAME_BYTES = _counter(
 RECORDS = _counter("radar_records", "Records parsed from frames", ["exchange", "dataset"])
 INVALID_FRAMES = _counter(
     "radar_invalid_frames",
-    "Frames that contradict the exchange's documentation, or that workers would refuse",
+    "Parsed frames that contradict the exchange's documentation, or that workers would refuse",
     ["exchange", "dataset"],
 )
 REPEATED_TRADES = _counter(
