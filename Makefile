@@ -131,7 +131,7 @@ exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase
 	$(PYTHON) scripts/new_exchange.py $(NAME)
 
 test-chart: setup .venv-chart/.installed ## Render the Helm chart and validate it (builds helm with Go)
-	$(PYTEST) $(OPTIONS) tests/deploy/test_chart.py
+	$(PYTEST) $(OPTIONS) tests/deploy/test_helm_chart.py
 
 .venv-chart/.installed:
 	@command -v go >/dev/null || { echo "no go: make test-chart builds helm with Go"; exit 1; }
