@@ -1,8 +1,7 @@
 """Trades and snapshots around a fixed time, for tests of what reads them."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,9 +95,8 @@ def insert_market(store: Store) -> None:
     insert(store, DEPTH, [message_format.encode_depth(each) for each in book], "book")
 
 
-@contextmanager
-def data_at_rest(directory: Path) -> Iterator[Settings]:
-    """Provide options that lead to such data, which nothing runs on."""
+def make_data_at_rest(directory: Path) -> Settings:
+    """Return options that lead to such data, which nothing runs on."""
     data = directory / "data"
     data.mkdir()
     with running(data / "clickhouse") as server:
@@ -107,4 +105,4 @@ def data_at_rest(directory: Path) -> Iterator[Settings]:
         insert_market(store)
         store.close()
         server.end()
-    yield load(clickhouse_port=free_port(), radar_data_dir=data)
+    return load(clickhouse_port=free_port(), radar_data_dir=data)

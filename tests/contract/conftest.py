@@ -1,18 +1,27 @@
-"""Fixtures of the tests of the Python client."""
+"""Fixtures of the tests that read recorded data, from a running database or at rest."""
 
-from collections.abc import Iterator
+import shutil
+from pathlib import Path
 
 import pytest
 
-from market_data import data_at_rest, insert_market
+from market_data import insert_market, make_data_at_rest
 from radar.client import Radar
 from radar.settings import Settings
 
 
-@pytest.fixture(scope="module")
-def at_rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with data_at_rest(tmp_path_factory.mktemp("rest")) as settings:
-        yield settings
+@pytest.fixture(scope="session")
+def at_rest(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Provide data that nothing runs on, for tests that only read them."""
+    return make_data_at_rest(tmp_path_factory.mktemp("rest"))
+
+
+@pytest.fixture
+def copied_at_rest(at_rest: Settings, tmp_path: Path) -> Settings:
+    """Provide a copy of the data at rest, which the test may change."""
+    copy = tmp_path / "data"
+    shutil.copytree(at_rest.radar_data_dir, copy, symlinks=True)
+    return at_rest.model_copy(update={"radar_data_dir": copy})
 
 
 @pytest.fixture(params=["running", "at rest"])

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from market_data import data_at_rest, insert, insert_market, side, trade, us
+from market_data import insert, insert_market, side, trade, us
 from radar.codec import message_format
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
@@ -116,8 +116,7 @@ def test_exported_values_are_exact(
         insert_market(request.getfixturevalue("store"))
         compare_export(request.getfixturevalue("store_settings"), tmp_path)
     else:
-        with data_at_rest(tmp_path) as settings:
-            compare_export(settings, tmp_path)
+        compare_export(request.getfixturevalue("copied_at_rest"), tmp_path)
 
 
 def compare_export(settings: Settings, folder: Path) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from market_data import data_at_rest, insert_market
+from market_data import insert_market
 from radar.reading.statements import binary_format
 from support import eventually, radar
 
 if TYPE_CHECKING:
+    from radar.settings import Settings
     from radar.store.client import Store
 
 NEWEST = (
@@ -24,19 +25,15 @@ NEWEST = (
 
 
 @pytest.fixture(params=["running", "at rest"])
-def market(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def market(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the commands find a database that runs, or data that nothing runs on."""
     if request.param == "running":
         store: Store = request.getfixturevalue("store")
         insert_market(store)
-        yield
         return
-    with data_at_rest(tmp_path) as settings:
-        monkeypatch.setenv("CLICKHOUSE_PORT", str(settings.clickhouse_port))
-        monkeypatch.setenv("RADAR_DATA_DIR", str(settings.radar_data_dir))
-        yield
+    settings: Settings = request.getfixturevalue("copied_at_rest")
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(settings.clickhouse_port))
+    monkeypatch.setenv("RADAR_DATA_DIR", str(settings.radar_data_dir))
 
 
 class Terminal:
