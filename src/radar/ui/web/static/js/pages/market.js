@@ -273,7 +273,8 @@ export function MarketPage({ symbol, route }) {
     return true;
   }), [interval_s, symbol, at_s, play, look]);
 
-  if (error?.status === 404) {
+  // No market can have a name that the server refuses.
+  if (error?.status === 404 || (error?.status === 400 && error.message.startsWith("symbol "))) {
     return html`<${Empty} title=${t("no_such_market", { symbol: visible(symbol) })} /><p class="center"><a class="button" href="#/">${t("back")}</a></p>`;
   }
   if (error) {
