@@ -166,6 +166,7 @@ def test_swipe_that_begins_on_the_chart_scrolls_the_page(look: Look, dashboard: 
     page.wait_for_function("(before) => window.scrollY > before + 100", arg=before)
 
 
+@pytest.mark.slow("src/radar/ui/web")
 def test_data_quality_refreshes_itself_and_shows_its_time(look: Look, dashboard: Dashboard) -> None:
     page = look(dashboard.url, "#/quality")
     expect(page.locator(".asked")).to_contain_text("As of")

@@ -86,6 +86,7 @@ def delete_and_restore(rig: Rig) -> None:
         store.close()
 
 
+@pytest.mark.slow("src/radar/consumer/accounting.py", "src/radar/consumer/offsets.py")
 def test_ledger_after_all_rows_were_deleted_and_restored_three_times_finds_nothing(
     tmp_path: Path,
 ) -> None:

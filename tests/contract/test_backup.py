@@ -93,6 +93,7 @@ def assert_all_is_stored_once(settings: Settings, store: Store, published: int) 
     assert json.loads(command("verify", "--json"))["exact"]
 
 
+@pytest.mark.slow("src/radar/backup", "src/radar/store")
 def test_backup_is_restored_as_it_was_and_workers_store_the_rest_of_kafka_again(
     settings: Settings, store: Store, start: Start
 ) -> None:

@@ -269,6 +269,7 @@ def test_killed_twice_it_stores_each_trade_once_although_half_were_recorded_live
         assert letters(settings) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     ["ban", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("html", "rest_error"))],
@@ -408,6 +409,7 @@ def test_candles_are_those_of_the_ledgers_trades(
         assert zones == [(3_600, ""), (86_400, "Asia/Tehran" if tehran else "UTC")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", exchange_cases(["wallex", "nobitex"]))
 def test_killed_twice_it_stores_each_candle_once(
     name: str,
@@ -444,6 +446,7 @@ def test_killed_twice_it_stores_each_candle_once(
         assert letters(settings, EXCHANGE_CANDLES) == 0
 
 
+@pytest.mark.slow
 def test_without_a_worker_the_trades_wait_in_kafka_and_the_command_says_so(
     settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_trades_producer_stopped_without_kafka_delivers_if_it_returns_in_time(
     asyncio.run(record())
 
 
+@pytest.mark.slow
 def test_trades_producer_stopped_without_kafka_ends_and_says_what_it_leaves(
     broker: Service, settings: Settings, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", others_nightly(FLOODS))
 def test_producer_under_a_flood_answers_stays_small_and_stops(
     name: str, kafka_settings: Settings, tmp_path: Path

@@ -112,6 +112,7 @@ def test_quiet_markets_without_an_answer_of_rest_are_not_verified(
     asyncio.run(record())
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "One book falls silent on a connection that works for its other markets",
     report="subscribed to again once; if another book comes at once, a gap of that market with the"
@@ -179,6 +180,7 @@ def test_mute_book_is_subscribed_to_again_and_leaves_a_gap(
     asyncio.run(record())
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "Answers of REST arrive byte by byte and never end",
     report="each read is given up after 15 s and asked again; everything is stored, or the gap is"

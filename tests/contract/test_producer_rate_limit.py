@@ -68,6 +68,7 @@ class LimitingExchange:
         peer.writer.transport.abort()
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "The exchange limits the rate: 429, 418 or 503 with Retry-After",
     report="nothing is requested before that time, which is named; all connections return after it",

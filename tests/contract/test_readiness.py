@@ -109,6 +109,7 @@ def test_producer_without_exchange_or_kafka_is_not_ready_until_it_is_back(
     assert producer.terminate() == 0
 
 
+@pytest.mark.slow("src/radar/telemetry")
 @pytest.mark.embedded_kafka("stops the broker")
 def test_worker_without_kafka_or_clickhouse_is_not_ready_until_it_is_back(
     stack: ExitStack, kafka: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

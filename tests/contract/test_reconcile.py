@@ -124,6 +124,7 @@ def test_missing_numbers_are_reported_with_exit_code_1(numbered: Store) -> None:
     assert row == (60 * 60 - 2 * 60 - 6 * 60, 6 * 60, 2 * 60, 0, 0, 2)
 
 
+@pytest.mark.slow("src/radar/checks")
 def test_trades_that_are_fetched_later_repair_their_time(numbered: Store) -> None:
     assert reconcile("binance")[0] == 1
     late = [trade("binance", n, 2 * n, received=90) for n in (9, 10)]

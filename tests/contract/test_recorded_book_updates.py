@@ -95,6 +95,7 @@ def test_rebuilt_books_equal_the_snapshots_beside_them(
     assert compared >= 40
 
 
+@pytest.mark.slow
 def test_a_book_with_a_missing_update_is_not_shown_as_whole(
     kafka_settings: Settings, store: Store
 ) -> None:

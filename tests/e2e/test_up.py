@@ -298,6 +298,7 @@ def test_up_interrupted_while_it_starts_ends_without_children(
     eventually(lambda: not processes_of(data_dir), "no process is left")
 
 
+@pytest.mark.slow
 def test_up_with_a_kafka_address_where_something_else_listens_says_so_in_one_line(
     environment: dict[str, str],
 ) -> None:
