@@ -121,6 +121,7 @@ def test_bomb_that_the_client_can_decompress_becomes_one_dead_letter(
     assert worker.lives
 
 
+@pytest.mark.slow("src/radar/cli/skip.py", "src/radar/consumer/unreadable.py")
 def test_skip_at_the_end_of_the_log_lets_a_stopped_worker_pass_several_batches(
     settings: Settings, store: Store, start: Start
 ) -> None:
