@@ -12,13 +12,10 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from chdb_server import config, sandbox
-from chdb_server.errors import MissingPassword, PathInUse, ServerError
-
-_LOOK_AGAIN_S = 0.2
+from chdb_server.errors import MissingPassword, ServerError
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -50,23 +47,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _prepare(path: Path, memory_limit_bytes: int, backups: Path | None, wait_s: float) -> Path:
-    """Prepare the data folder, and wait if another process has it open; blocks.
-
-    Raises:
-        PathInUse: The other process did not leave it in time.
-        DataUnavailable: The folder cannot be created or written.
-    """
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        try:
-            return config.prepare(path, memory_limit_bytes, backups)
-        except PathInUse:
-            if time.monotonic() >= deadline_s:
-                raise
-            time.sleep(_LOOK_AGAIN_S)
-
-
 def _confine(path: Path, config_file: Path, backups: Path | None) -> None:
     """Restrict this process to its folders and temporary files, where Linux can."""
     temporary = path / "temporary"
@@ -88,7 +68,7 @@ def run(arguments: list[str]) -> int:
         raise MissingPassword("set CLICKHOUSE_PASSWORD, or give --no-password in a test")
     memory_limit_bytes = parsed.memory_limit * config.MIB
     backups = parsed.backups.resolve() if parsed.backups else None
-    config_file = _prepare(path, memory_limit_bytes, backups, parsed.wait_seconds)
+    config_file = config.prepare(path, memory_limit_bytes, backups, parsed.wait_seconds)
     _forget_environment()
     _confine(path, config_file, backups)
     # chDB imports pyarrow if it is installed, for functions that this server does not use. Without

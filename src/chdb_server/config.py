@@ -11,6 +11,7 @@ Sources: ClickHouse documentation "Server settings", "GRANT statement", "Constra
 import fcntl
 import os
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -18,6 +19,7 @@ from xml.sax.saxutils import escape
 from chdb_server.errors import DataUnavailable, PathInUse
 
 MIB = 1 << 20
+_LOOK_AGAIN_S = 0.2
 DEFAULT_MEMORY_LIMIT_BYTES = 4096 * MIB
 READ_TIME_LIMIT_S = 600
 MAX_QUERY_BYTES = MIB  # of SQL without the data of an INSERT; ClickHouse's default is a quarter
@@ -73,11 +75,18 @@ def prepare(
     path: Path,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     backups: Path | None = None,
+    wait_s: float = 0,
 ) -> Path:
-    """Create the data folder and write the configuration beside it; return that file.
+    """Create the data folder and write the configuration beside it; return that file; blocks.
 
     The configuration is not in the data folder, because the engine may write there. With a folder
     `backups`, the user may back up to it and restore from it, as to the disk BACKUPS_DISK.
+
+    Args:
+        path: The data folder.
+        memory_limit_bytes: Bound for all queries and merges together.
+        backups: The folder of backups; None: there are none.
+        wait_s: How long to wait for another process that has the data folder open.
 
     Raises:
         PathInUse: Another process has the data folder open.
@@ -88,7 +97,7 @@ def prepare(
     try:
         for each in (path, folder, *([backups] if backups else [])):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_if_in_use(path)
+        _wait_until_unused(path, wait_s)
         _make_default_database(path)
         users = folder / "users.xml"
         _write(users, _users(memory_limit_bytes, with_backups=backups is not None))
@@ -97,6 +106,18 @@ def prepare(
     except OSError as error:
         raise DataUnavailable(f"cannot open the data folder {path}: {error.strerror}") from error
     return server
+
+
+def _wait_until_unused(path: Path, wait_s: float) -> None:
+    """Wait while another ClickHouse uses the folder; raise PathInUse if it does not leave it."""
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return _refuse_if_in_use(path)
+        except PathInUse:
+            if time.monotonic() >= deadline_s:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _refuse_if_in_use(path: Path) -> None:

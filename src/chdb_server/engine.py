@@ -328,7 +328,7 @@ class AskDirectly(Protocol):
 
 @contextmanager
 def open_directly(
-    path: Path, database: str = DEFAULT_DATABASE, *, read_only: bool = True
+    path: Path, database: str = DEFAULT_DATABASE, *, read_only: bool = True, wait_s: float = 0
 ) -> Iterator[AskDirectly]:
     """Open a data folder that no other process has open, for the time of a block. Blocks.
 
@@ -336,6 +336,7 @@ def open_directly(
         path: The data folder of an embedded ClickHouse.
         database: Current database of the statements.
         read_only: The engine refuses every statement that writes.
+        wait_s: How long to wait for another process that has the folder open.
 
     Raises:
         PathInUse: A running server has the folder open; query that one over HTTP.
@@ -343,7 +344,7 @@ def open_directly(
     """
     if not path.is_dir():
         raise DataUnavailable(f"no data folder at {path}")
-    engine = Engine(path, config.prepare(path))
+    engine = Engine(path, config.prepare(path, wait_s=wait_s))
 
     def ask(
         sql: str,

@@ -3,16 +3,15 @@
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
 from chdb_server import child
-from chdb_server.errors import PathInUse, Rejected, ServerError
+from chdb_server.errors import Rejected, ServerError
 from chdb_server.statement import StatementKind, classify, may_destroy
 from radar import addresses
 from radar.errors import ConfigurationError, QueryFailed, StoreUnavailable
@@ -32,7 +31,6 @@ _READ_ONLY = {"readonly": "2"}
 _HOW_TO_WRITE = "add --write to the command, or write=True to Radar()"
 # The data is open once at a time: other threads wait, as the shell does for its completion words.
 _OPEN = threading.Lock()
-_LOOK_AGAIN_S = 0.2
 _THROWN = "(FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)"
 # The format in which answers are read here.
 _ROWS = "JSONCompactStringsEachRow"
@@ -244,27 +242,13 @@ def _prepare(sql: str, output_format: str) -> tuple[str, str | None]:
 
 @contextmanager
 def _embedded(path: Path, database: str, *, read_only: bool) -> Iterator[Callable[..., bytes]]:
-    with ExitStack() as stack:
-        try:
-            yield _opened_when_left(stack, path, database, read_only=read_only)
-        except ServerError as error:
-            raise StoreUnavailable(str(error)) from error
-
-
-def _opened_when_left(
-    stack: ExitStack, path: Path, database: str, *, read_only: bool
-) -> Callable[..., bytes]:
-    """Open the data as soon as no other process has them open; blocks for some seconds at most."""
     from chdb_server.engine import open_directly
 
-    deadline_s = time.monotonic() + LEFT_WITHIN_S
-    while True:
-        try:
-            return stack.enter_context(open_directly(path, database, read_only=read_only))
-        except PathInUse:
-            if time.monotonic() > deadline_s:
-                raise
-        time.sleep(_LOOK_AGAIN_S)
+    try:
+        with open_directly(path, database, read_only=read_only, wait_s=LEFT_WITHIN_S) as direct:
+            yield direct
+    except ServerError as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 @contextmanager
