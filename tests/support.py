@@ -112,6 +112,15 @@ def radar(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "radar", *arguments]
 
 
+def run_radar(*arguments: str, code: int = 0) -> str:
+    """Run a command of radar to its end, which has this exit code; return what it printed."""
+    done = subprocess.run(
+        radar(*arguments), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
 def reset_peak_bytes(pid: int) -> int:
     """Let the peak of a process's memory start anew; return what it has now."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -18,14 +18,20 @@ from radar.store.client import Store
 
 expect.set_options(timeout=TIMEOUT_MS)
 
-# Groups of columns with candles: dotted lines and volumes do not count.
-BARS = """() => {
+# The pixels of the chart: width, height, data.
+PIXELS = """
   const canvas = document.querySelector('.chart-place canvas');
   const { width, height } = canvas;
   const copy = Object.assign(document.createElement('canvas'), { width, height });
   const context = copy.getContext('2d', { willReadFrequently: true });
   context.drawImage(canvas, 0, 0);
   const { data } = context.getImageData(0, 0, width, height);
+"""
+
+# Groups of columns with candles: dotted lines and volumes do not count.
+BARS = (
+    f"() => {{{PIXELS}"
+    """
   const found = [];
   for (let x = 0; x < width; x += 1) {
     let coloured = 0;
@@ -39,6 +45,7 @@ BARS = """() => {
   }
   return { bars: found.filter(([from, to]) => to > from), width };
 }"""
+)
 
 
 def put(store: Store, symbol: str, second: int, count: int = 2) -> None:
@@ -98,13 +105,9 @@ def test_chart_of_a_market_without_candles_begins_with_its_first_one(
 
 
 # The columns with the colour of the heat map.
-HEAT = """() => {
-  const canvas = document.querySelector('.chart-place canvas');
-  const { width, height } = canvas;
-  const copy = Object.assign(document.createElement('canvas'), { width, height });
-  const context = copy.getContext('2d', { willReadFrequently: true });
-  context.drawImage(canvas, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
+HEAT = (
+    f"() => {{{PIXELS}"
+    """
   const groups = [];
   for (let x = 0; x < width; x += 1) {
     let coloured = 0;
@@ -119,6 +122,7 @@ HEAT = """() => {
   }
   return groups;
 }"""
+)
 HEAT_S, SILENT = 900, (400, 640)  # of a recording, and from when to when it has no book
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from radar.store.backup import ASIDE
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.store.schema import newest
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_radar
 from workers import Start, create_topics, publish_trades, starting, stored, waiting
 
 # Merges, which remove replaced rows, may come at any time.
@@ -65,14 +64,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield from starting(tmp_path, WORKER_ID="")
 
 
-def command(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        radar(*arguments), capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def contents(store: Store) -> dict[str, tuple[int, int]]:
     """Return the number of rows of each table, and a sum over all their columns."""
     return {
@@ -90,7 +81,7 @@ def assert_all_is_stored_once(settings: Settings, store: Store, published: int) 
     rows = "SELECT count(), uniqExact(trade_id) FROM trades_master"
     eventually(lambda: store.rows(rows) == [(published, published)], "every trade, once", 60, 0.2)
     eventually(lambda: waiting(settings) == 0, "everything is committed", 60, 0.2)
-    assert json.loads(command("verify", "--json"))["exact"]
+    assert json.loads(run_radar("verify", "--json"))["exact"]
 
 
 @pytest.mark.slow("src/radar/backup", "src/radar/store")
@@ -100,14 +91,14 @@ def test_backup_is_restored_as_it_was_and_workers_store_the_rest_of_kafka_again(
     worker = start()
     publish_trades(settings, range(3000))
     eventually(lambda: stored(store) == 3000, "the first trades", 60)
-    full = json.loads(command("backup", "create", "--json"))
+    full = json.loads(run_radar("backup", "create", "--json"))
     publish_trades(settings, range(3000, 3500))
     eventually(lambda: stored(store) == 3500, "more trades", 60)
     eventually(lambda: waiting(settings) == 0, "all is committed", 60)
     worker.terminate()
     store.command("SYSTEM STOP MERGES")  # which write parts anew
     then = contents(store)
-    made = json.loads(command("backup", "create", "--json"))
+    made = json.loads(run_radar("backup", "create", "--json"))
     assert (full["base"], made["base"]) == (None, full["name"])
     assert made["bytes"] < full["bytes"]
     eventually(lambda: made_one(settings), "a third backup", 30)
@@ -119,14 +110,14 @@ def test_backup_is_restored_as_it_was_and_workers_store_the_rest_of_kafka_again(
     eventually(lambda: stored(store) == 5000, "the newest trades", 60)
     worker.terminate()
 
-    said = command("backup", "restore", made["name"], "--yes")
+    said = run_radar("backup", "restore", made["name"], "--yes")
     assert f"restored {made['name']}" in said
     assert contents(store) == then
     assert store.server_rows("SELECT name FROM system.databases WHERE name LIKE '%restore'") == []
     start()
     assert_all_is_stored_once(settings, store, 5000)
 
-    listed = json.loads(command("backup", "list", "--json"))["backups"]
+    listed = json.loads(run_radar("backup", "list", "--json"))["backups"]
     assert [each["name"] for each in listed] == [full["name"], made["name"], unchanged.name]
 
 
@@ -158,7 +149,7 @@ def test_older_backup_made_while_workers_insert_leads_to_the_same_rows(
     workers[0].terminate()
     backups = catalogue.complete(backup_folder(settings))
     assert len(backups) == 4
-    command("backup", "restore", backups[1].name, "--yes")
+    run_radar("backup", "restore", backups[1].name, "--yes")
     assert 0 < stored(store) < published
     start()
     assert_all_is_stored_once(settings, store, published)
@@ -180,7 +171,7 @@ def test_backup_that_cannot_be_restored_leaves_the_database_as_it_is(
     for file in (backup_folder(settings) / name / "data" / "data").rglob("*.bin"):
         file.unlink()
     before = contents(store)
-    assert "ClickHouse: " in command("backup", "restore", name, "--yes", code=1)
+    assert "ClickHouse: " in run_radar("backup", "restore", name, "--yes", code=1)
     assert contents(store) == before
     assert not store.server_rows(f"SELECT 1 FROM system.databases WHERE name = 'radar{ASIDE}'")
 
@@ -236,7 +227,7 @@ def test_embedded_database_whose_disk_was_lost_is_restored_without_a_pipeline(
         before = contents(store)
         name = run.make(reached).backup.name
     shutil.rmtree(tmp_path / "data" / "clickhouse")
-    assert f"restored {name}" in command("backup", "restore", "--yes")
+    assert f"restored {name}" in run_radar("backup", "restore", "--yes")
     with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
         assert contents(store) == before
         assert store.rows(f"SELECT count() FROM {TRADES.table}") == [(0,)]

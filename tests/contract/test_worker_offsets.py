@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from radar.datasets import TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import eventually, radar
+from support import eventually, run_radar
 from workers import Start, create_topics, publish_numbered, starting, stored, waiting
 
 pytestmark = pytest.mark.kafka_decides
@@ -40,14 +39,6 @@ def settings(kafka_settings: Settings, store: Store, monkeypatch: pytest.MonkeyP
 def start(tmp_path: Path) -> Iterator[Start]:
     # A static member would keep its place, and the group could not be moved.
     yield from starting(tmp_path, WORKER_ID="")
-
-
-def run(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        radar(*arguments), capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def move_group(settings: Settings, offset: int) -> None:
@@ -102,11 +93,11 @@ def test_offsets_that_kafka_deleted_are_a_gap_until_acknowledged(
     eventually(lambda: offsets(store) == [0, 1, 5, 6, 7], "what is left", within_s)
     assert gaps(settings, store) == [("deleted_by_kafka", 2, 4, "open")]
     assert '"delivery gap"' in worker.log.read_text()
-    assert "3 MISSING (deleted_by_kafka, offsets 2 to 4)" in run("verify", code=1)
-    assert "radar_trades[0] offsets 2 to 4 (deleted_by_kafka" in run("status", code=1)
-    assert "offsets are lost (deleted_by_kafka): trades 3" in run("doctor", code=1)
-    assert "1 acknowledged" in run("acknowledge", "trades", "0", "--reason", "a test")
-    assert json.loads(run("verify", "--json"))["exact"]
+    assert "3 MISSING (deleted_by_kafka, offsets 2 to 4)" in run_radar("verify", code=1)
+    assert "radar_trades[0] offsets 2 to 4 (deleted_by_kafka" in run_radar("status", code=1)
+    assert "offsets are lost (deleted_by_kafka): trades 3" in run_radar("doctor", code=1)
+    assert "1 acknowledged" in run_radar("acknowledge", "trades", "0", "--reason", "a test")
+    assert json.loads(run_radar("verify", "--json"))["exact"]
     assert gaps(settings, store) == [("deleted_by_kafka", 2, 4, "acknowledged")]
 
 
@@ -128,11 +119,11 @@ def test_group_set_forward_is_a_gap_until_the_range_is_restored(
     start()
     eventually(lambda: offsets(store) == [0, 1, 5], "what follows", within_s)
     assert gaps(settings, store) == [("group_moved", 2, 4, "open")]
-    assert "3 MISSING (offsets 2, 3, 4)" in run("verify", code=1)
-    assert "will be stored again" in run("restore", "trades", "0", "--from", "2")
+    assert "3 MISSING (offsets 2, 3, 4)" in run_radar("verify", code=1)
+    assert "will be stored again" in run_radar("restore", "trades", "0", "--from", "2")
     eventually(lambda: offsets(store) == [0, 1, 2, 3, 4, 5], "the range")
     eventually(lambda: gaps(settings, store)[0][3] == "repaired", "the gap is closed")
-    assert json.loads(run("verify", "--json"))["exact"]
+    assert json.loads(run_radar("verify", "--json"))["exact"]
 
 
 @pytest.mark.fault(
@@ -154,7 +145,7 @@ def test_deleted_rows_are_stored_again_after_each_reset_of_the_group(
         worker = start()
         eventually(lambda: offsets(store) == list(range(6)), "the rows again", within_s)
     eventually(lambda: waiting(settings) == 0, "all is committed")
-    assert json.loads(run("verify", "--json"))["exact"]
+    assert json.loads(run_radar("verify", "--json"))["exact"]
 
 
 def test_restore_stores_deleted_rows_again_while_the_worker_runs(
@@ -165,13 +156,15 @@ def test_restore_stores_deleted_rows_again_while_the_worker_runs(
     eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the rows")
     for _ in range(3):
         delete_rows(store, "kafka_offset < 4")
-        assert "the workers read them again now" in run("restore", "trades", "all", "--yes")
+        assert "the workers read them again now" in run_radar("restore", "trades", "all", "--yes")
         eventually(lambda: offsets(store) == list(range(6)), "the rows again")
-    assert "--to 1 is before --from 2" in run(
+    assert "--to 1 is before --from 2" in run_radar(
         "restore", "trades", "0", "--from", "2", "--to", "1", code=2
     )
-    assert "has no partition 99" in run("restore", "trades", "99", code=2)
-    assert "holds no message of that range" in run("restore", "trades", "0", "--from", "6", code=2)
+    assert "has no partition 99" in run_radar("restore", "trades", "99", code=2)
+    assert "holds no message of that range" in run_radar(
+        "restore", "trades", "0", "--from", "6", code=2
+    )
 
 
 def test_restore_is_obeyed_after_a_block_that_needed_a_second_attempt(
@@ -186,7 +179,7 @@ def test_restore_is_obeyed_after_a_block_that_needed_a_second_attempt(
     store.command(f"RENAME TABLE away TO {TRADES.table}")
     eventually(lambda: stored(store) == 6 and waiting(settings) == 0, "the rows")
     delete_rows(store)
-    run("restore", "trades", "all", "--yes")
+    run_radar("restore", "trades", "all", "--yes")
     eventually(lambda: offsets(store) == list(range(6)), "the rows again")
 
 
@@ -217,7 +210,7 @@ def test_database_that_went_back_gets_the_rows_since_again(
     store.command("INSERT INTO delivery_progress SELECT * FROM kept")
     eventually(lambda: offsets(store) == list(range(7)), "the rows since", within_s)
     eventually(lambda: waiting(settings) == 0, "all is committed")
-    assert json.loads(run("verify", "--json"))["exact"]
+    assert json.loads(run_radar("verify", "--json"))["exact"]
 
 
 def test_database_restored_between_two_records_gets_the_rows_since_again(
