@@ -7,6 +7,18 @@ from _pytest.mark.structures import ParameterSet
 
 NIGHTLY = pytest.mark.slow
 
+# Where a test reads recorded data. What is asked and answered is the same in both places, so the
+# second one runs nightly, and when its own code has changed.
+PLACES = [
+    "running",
+    pytest.param(
+        "at rest",
+        marks=pytest.mark.slow(
+            "src/chdb_server", "src/radar/data_folder.py", "src/radar/reading", "src/radar/client"
+        ),
+    ),
+]
+
 
 def others_nightly(cases: Iterable[object]) -> list[ParameterSet]:
     """Return cases of which the first stands for all; the others run nightly."""

@@ -25,10 +25,26 @@ _context.set_forkserver_preload([*PRELOADED, __name__])
 class Forked:
     """A forked process, used like a `subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        """Start `radar ARGUMENTS` in the present folder with just these variables."""
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: Path,
+        errors: Path | None = None,
+        entered: Path = Path(os.devnull),
+    ) -> None:
+        """Start `radar ARGUMENTS` in the present folder with just these variables.
+
+        Args:
+            arguments: The command and its arguments.
+            environment: All its variables.
+            output: The file to which its output is appended.
+            errors: The file to which its errors are appended, if that is another one.
+            entered: The file that it reads as its standard input.
+        """
+        files = [entered.absolute(), output.absolute(), (errors or output).absolute()]
         self._process = _context.Process(
-            target=_become, args=(arguments, environment, Path.cwd(), log.absolute()), daemon=True
+            target=_become, args=(arguments, environment, Path.cwd(), files), daemon=True
         )
         with patch.dict(os.environ, ONE_THREAD):
             self._process.start()
@@ -57,13 +73,16 @@ class Forked:
 
 
 def _become(
-    arguments: Sequence[str], environment: Mapping[str, str], directory: Path, log: Path
+    arguments: Sequence[str], environment: Mapping[str, str], directory: Path, files: Sequence[Path]
 ) -> None:
     """Make this copy what a new interpreter would be at the command's start."""
     os.chdir(directory)
-    with log.open("ab") as output:
-        for descriptor in (1, 2):
-            os.dup2(output.fileno(), descriptor)
+    for descriptor, (path, mode) in enumerate(zip(files, ("rb", "ab", "ab"), strict=True)):
+        with path.open(mode) as file:
+            os.dup2(file.fileno(), descriptor)
+    # Those of this process, which it had before, lead to nowhere.
+    entered = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    vars(sys).update(stdin=entered, __stdin__=entered)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import pytest
 
@@ -52,14 +54,16 @@ class Process:
 
 
 def _start(
-    command: list[str], log: Path, environment: dict[str, str]
+    command: list[str],
+    output: Path,
+    environment: dict[str, str],
+    errors: Path | None = None,
+    entered: Path = Path(os.devnull),
 ) -> "subprocess.Popen[bytes] | Forked":
     if _can_be_forked(command, environment):
-        return Forked(command[len(radar()) :], environment, log)
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
-        )
+        return Forked(command[len(radar()) :], environment, output, errors, entered)
+    with output.open("ab") as out, (errors or output).open("ab") as err, entered.open("rb") as keys:
+        return subprocess.Popen(command, stdin=keys, stdout=out, stderr=err, env=environment)
 
 
 def _can_be_forked(command: list[str], environment: dict[str, str]) -> bool:
@@ -114,11 +118,48 @@ def radar(*arguments: str) -> list[str]:
 
 def run_radar(*arguments: str, code: int = 0) -> str:
     """Run a command of radar to its end, which has this exit code; return what it printed."""
-    done = subprocess.run(
-        radar(*arguments), capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_command(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def run_command(
+    *arguments: str,
+    entered: str = "",
+    timeout_s: float = 120,
+    check: bool = False,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of radar to its end; return what it printed.
+
+    Args:
+        arguments: The command and its arguments.
+        entered: What it reads from its standard input, which is no terminal.
+        timeout_s: How long it may take.
+        check: Whether it must succeed.
+        environment: Variables besides those of this process.
+    """
+    command = radar(*arguments)
+    with TemporaryDirectory() as folder:
+        files = {name: Path(folder, name) for name in ("output", "errors", "entered")}
+        files["entered"].write_text(entered)
+        process = _start(
+            command,
+            files["output"],
+            {**os.environ, **environment},
+            files["errors"],
+            files["entered"],
+        )
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+            raise
+        output, errors = (files[name].read_text() for name in ("output", "errors"))
+    done = subprocess.CompletedProcess(command, code, output, errors)
+    assert not check or code == 0, output + errors
+    return done
 
 
 def reset_peak_bytes(pid: int) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cases import PLACES
 from market_data import insert_market, make_data_at_rest
 from radar.client import Radar
 from radar.settings import Settings
@@ -24,7 +25,7 @@ def copied_at_rest(at_rest: Settings, tmp_path: Path) -> Settings:
     return at_rest.model_copy(update={"radar_data_dir": copy})
 
 
-@pytest.fixture(params=["running", "at rest"])
+@pytest.fixture(params=PLACES)
 def radar(request: pytest.FixtureRequest) -> Radar:
     """Provide the client of a database that runs, and of data that nothing runs on."""
     if request.param == "running":

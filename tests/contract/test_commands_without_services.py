@@ -15,7 +15,7 @@ import typer
 
 from ports import free_port
 from radar.cli import main
-from support import radar
+from support import run_command
 
 # What each command is given here; None: it runs on until it is stopped, or needs a terminal.
 ARGUMENTS: dict[str, list[str] | None] = {
@@ -85,9 +85,7 @@ ENDING = [name for name in COMMANDS if ARGUMENTS.get(name) is not None]
 def run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
     """Run a command with nothing piped in; return what it did and how long that took."""
     began_s = time.monotonic()
-    done = subprocess.run(
-        radar(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    done = run_command(*arguments)
     return done, time.monotonic() - began_s
 
 

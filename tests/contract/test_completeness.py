@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,7 +27,7 @@ from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
-from support import Process, radar
+from support import Process, radar, run_command
 from workers import waiting
 
 MINUTE_S = 60
@@ -268,10 +267,7 @@ def reconcile(begin_s: float, end_s: float) -> Proof:
         f"--{option}={datetime.fromtimestamp(each, UTC).isoformat()}"
         for option, each in (("from", begin_s), ("to", end_s))
     ]
-    done = subprocess.run(
-        radar("reconcile", *period, "--json"),
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = run_command("reconcile", *period, "--json", timeout_s=300)  # fmt: skip
     assert (done.returncode, bool(done.stdout)) == (1, True), done.stdout + done.stderr
     return Proof(json.loads(done.stdout))
 

@@ -1,7 +1,6 @@
 """Coverage: what the view makes of watches and gaps, and what the command says."""
 
 import json
-import subprocess
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from radar.consumer.messages import Messages
 from radar.datasets import GAPS, WATCHES, Dataset
 from radar.records import OPEN, Gap, GapCause, SessionReport
 from radar.store.client import Store
-from support import Consumed, radar
+from support import Consumed, run_command
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
@@ -142,9 +141,7 @@ def test_coverage_command_refuses_what_cannot_be_recorded(
     store: Store, arguments: list[str], words: str
 ) -> None:
     insert(store, WATCHES, watch(0, 3))
-    done = subprocess.run(
-        radar("coverage", *arguments, "--json"), capture_output=True, text=True, check=False
-    )
+    done = run_command("coverage", *arguments, "--json")
     assert done.returncode == 2
     assert words in done.stderr
     assert words in json.loads(done.stdout)["error"]
@@ -159,18 +156,14 @@ def test_coverage_command_tells_days_and_gaps_of_the_chosen(store: Store) -> Non
     ]
     assert [each.cause for each in symbol_gaps(store, NOON.date(), ["B"])] == ["not_recording"]
     assert coverage(store, NOON.date(), record_kind="depth") == []
-    done = subprocess.run(
-        radar("coverage", "A", "--since", "3d"), capture_output=True, text=True, check=True
-    )
+    done = run_command("coverage", "A", "--since", "3d", check=True)
     lines = done.stdout.splitlines()
     assert len(lines) == 1 + 3 + 2
     assert lines[1].endswith("(day in progress)")
     assert "25.000 %   33.333 %  2 (32,400 s), 1 repaired" in lines[3]
     assert lines[4].endswith("s, no producer ran (not_recording), not repaired")
     assert lines[5].endswith("3,600.0 s, silent, repaired")
-    done = subprocess.run(
-        radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
-    )
+    done = run_command("coverage", "--since", "3d", "--json", check=True)
     found = json.loads(done.stdout)
     assert (found["version"], found["error"]) == (1, None)
     assert {each["symbol"] for each in found["days"]} == {"A", "B"}
@@ -283,7 +276,7 @@ def test_first_minutes_without_a_fault_are_complete(store: Store) -> None:
     rows = [each for each in coverage(store, date(2000, 1, 1)) if each.symbol == "A"]
     assert {(each.watched_share, each.complete_share, each.gaps) for each in rows} == {(1, 1, 0)}
     assert sum(each.elapsed_s for each in rows) == pytest.approx(625, abs=1)
-    done = subprocess.run(radar("coverage", "A"), capture_output=True, text=True, check=True)
+    done = run_command("coverage", "A", check=True)
     assert done.stdout.count("100.000 %") == 2 * len(rows)
 
 

@@ -3,7 +3,6 @@
 import json
 import random
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from radar.store.client import Store
 from radar.store.migrate import migrate
 from radar.store.proofs import ProofRow, save
 from radar.ui.web.app import BOUNDS
-from support import eventually, radar
+from support import eventually, run_command
 
 NOW_US = now_us()
 MIB = 1 << 20
@@ -242,9 +241,7 @@ def test_coverage_and_gaps_equal_the_command(own: httpx.Client, store: Store) ->
     answer = get(own, "/api/coverage", days=4)
     assert len(answer["days"]) == 4
     assert answer["days"][-1] == f"{datetime.now(UTC):%Y-%m-%d}"
-    done = subprocess.run(
-        radar("coverage", "--since", "3d", "--json"), capture_output=True, text=True, check=True
-    )
+    done = run_command("coverage", "--since", "3d", "--json", check=True)
     coverage = json.loads(done.stdout)
     told = {(row["symbol"], row["day"]): row for row in coverage["days"]}
     (proven,) = coverage["proofs"]

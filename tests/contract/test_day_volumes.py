@@ -6,7 +6,6 @@ trades, apart from losses that a test injects.
 
 import asyncio
 import json
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from radar.store import retention
 from radar.store.client import Store
 from radar.telemetry.health import Health
 from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
-from support import Consumed, radar
+from support import Consumed, run_command
 
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US
@@ -270,13 +269,7 @@ def test_states_follow_from_the_volume_where_nothing_else_proves_them(
 
 
 def described(*arguments: str) -> str:
-    done = subprocess.run(
-        radar("reconcile", "exir", "--from", "25h", *arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_command("reconcile", "exir", "--from", "25h", *arguments)
     assert done.returncode == 3, done.stdout + done.stderr
     return done.stdout
 

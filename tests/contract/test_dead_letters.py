@@ -1,7 +1,6 @@
 """Dead letters after they were written: listed, shown, replayed exactly once, purged."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from radar.errors import InvalidMessage
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import create_topics, letters, publish, stored, trade_value, waiting
 
 REFUSED = "REFUSEDTMN"
@@ -67,9 +66,7 @@ def opened(settings: Settings) -> list[DeadLetter]:
 
 
 def run(*arguments: str, code: int = 0, answer: str = "") -> str:
-    done = subprocess.run(
-        radar(*arguments), capture_output=True, text=True, input=answer, timeout=60, check=False
-    )
+    done = run_command(*arguments, entered=answer)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from radar.records import BookSide
 from radar.settings import Settings
 from radar.store.client import Store
 from radar_simulator import SimulatorOptions, simulator
-from support import radar
+from support import run_command
 
 Findings = dict[str, tuple[str, str, str]]
 
@@ -35,13 +33,7 @@ def ask(code: int, **environment: str) -> Findings:
         async with simulator(SimulatorOptions(symbols=3)) as sim:
             urls = {"EXCHANGE_WS_URL": sim.ws_url, "EXCHANGE_REST_URL": sim.rest_url}
             done = await asyncio.to_thread(
-                subprocess.run,
-                radar("doctor", "--json"),
-                env=os.environ | urls | environment,
-                capture_output=True,
-                text=True,
-                timeout=90,
-                check=False,
+                run_command, "doctor", "--json", environment=urls | environment
             )
             assert done.returncode == code, done.stdout + done.stderr
             return str(done.stdout)

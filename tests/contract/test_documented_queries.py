@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +21,7 @@ from radar.store import day_volumes
 from radar.store.client import Store
 from radar.store.day_volumes import DayVolumeRow
 from radar.store.proofs import ProofRow, save
-from support import radar
+from support import run_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/queries.md")}
@@ -139,8 +138,7 @@ def test_documented_program_has_answers(program: str, market: Store) -> None:
 
 @pytest.mark.parametrize("line", EXPORTS)
 def test_documented_export_writes_files(line: str, market: Store, tmp_path: Path) -> None:
-    command = radar(*shlex.split(line))
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_command(*shlex.split(line))
     assert (done.returncode, done.stderr) == (0, "")
     (manifest,) = (tmp_path / "export").glob("*/manifest.json")
     assert json.loads(manifest.read_text())["files"]

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +24,7 @@ from radar.reading.formats.base import Day, replacing, save
 from radar.records import BookSide
 from radar.settings import Settings
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 PARQUET = ExportRequest("trades", "parquet")
@@ -224,9 +223,7 @@ def test_exported_books_have_the_best_levels_and_trades_may_be_doubles(
 def test_export_option_that_does_not_apply_is_refused(
     store: Store, tmp_path: Path, options: list[str], words: str
 ) -> None:
-    done = subprocess.run(
-        radar("export", *options), capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    done = run_command("export", *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert not (tmp_path / "export").exists()
@@ -279,10 +276,10 @@ def test_export_beside_another_one_is_refused(
 
 
 def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path) -> None:
-    command = radar("export", "trades", "--symbol", "USDTTMN", "--to", str(tmp_path / "to"))
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["export", "trades", "--symbol", "USDTTMN", "--to", str(tmp_path / "to")]
+    done = run_command(*command, check=True)
     assert done.stdout == f"wrote 8 files to {tmp_path}/to\n"
-    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    again = run_command(*command, "--json", check=True)
     assert json.loads(again.stdout) == {
         "version": 1,
         "error": None,
@@ -293,7 +290,7 @@ def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path
     }
     (tmp_path / "file").touch()
     command[-1] = str(tmp_path / "file")
-    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    failed = run_command(*command)
     assert failed.returncode == 2
     assert failed.stderr == f"radar: cannot write to {tmp_path}/file/trades: Not a directory\n"
 
@@ -314,8 +311,8 @@ def test_export_command_counts_and_fails_in_one_line(week: Store, tmp_path: Path
 def test_export_of_what_cannot_be_recorded_is_refused_and_leaves_no_file(
     week: Store, tmp_path: Path, options: list[str], words: str
 ) -> None:
-    command = radar("export", "trades", *options, "--folder", str(tmp_path / "to"))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["export", "trades", *options, "--folder", str(tmp_path / "to")]
+    done = run_command(*command)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
@@ -337,8 +334,8 @@ def test_export_writes_each_day_that_a_period_touches(
     place = tmp_path / "to"
     given = [each.format(*days) for each in options]
     markets = ("--market", "USDTTMN,wallex:BTC/a.b")
-    command = radar("export", "trades", *markets, *given, "--folder", str(place))
-    subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["export", "trades", *markets, *given, "--folder", str(place)]
+    run_command(*command, check=True)
     assert files(place) == [
         f"trades/wallex/{market}/{day}.parquet"
         for market in ("BTC%2Fa%2Eb", "USDTTMN")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar_simulator import LedgerTrade, Simulator, SimulatorOptions, simulator
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import letters, stored
 
 SYMBOLS = {
@@ -150,13 +149,7 @@ def workers(settings: Settings, tmp_path: Path) -> Iterator[None]:
 
 def backfill(*arguments: str, code: int = 0) -> dict[str, Any]:
     """Run the command to its end; return its JSON."""
-    done = subprocess.run(
-        radar("backfill", *arguments, "--json"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_command("backfill", *arguments, "--json", timeout_s=300)
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

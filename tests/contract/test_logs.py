@@ -1,7 +1,6 @@
 """Logs as processes write them: their form, how many lines, and nothing secret in them."""
 
 import json
-import os
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -15,7 +14,7 @@ from radar.datasets import TRADES
 from radar.settings import Settings, load
 from radar.status.health_probe import ask
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import create_topics, publish_trades, waiting
 
 CANARY = "canary-5b1e"
@@ -49,14 +48,7 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        radar(*arguments),
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run_command(*arguments, environment=environment)
 
 
 @pytest.mark.parametrize("failing", FAILING)

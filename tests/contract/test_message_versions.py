@@ -1,7 +1,6 @@
 """A worker reads a topic to which producers of two releases publish."""
 
 import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from radar.codec.message_format import as_json
 from radar.datasets import DATASETS, DEPTH, TRADES, Dataset
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import create_topics, letters, publish, stored, waiting
 
 COUNT = 600
@@ -82,10 +81,7 @@ def test_worker_stores_a_topic_of_two_releases_once_and_without_dead_letters(
 
 def shown(name: str) -> Counter[str]:
     """Return the values that `radar topics read` prints."""
-    done = subprocess.run(
-        radar("topics", "read", name, "--newest", "10000"),
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+    done = run_command("topics", "read", name, "--newest", "10000", check=True)  # fmt: skip
     return Counter(
         json.dumps(json.loads(line)["value"], sort_keys=True) for line in done.stdout.splitlines()
     )

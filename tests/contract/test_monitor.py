@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ports import free_port
-from support import eventually, radar
+from support import eventually, radar, run_command
 
 
 class Terminal:
@@ -84,8 +84,6 @@ def test_monitor_of_what_is_not_there_says_so_and_quits(terminal: Terminal, key:
 
 
 def test_monitor_without_a_terminal_names_what_to_use() -> None:
-    done = subprocess.run(
-        radar("monitor"), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    done = run_command("monitor")
     assert done.returncode == 2
     assert done.stderr == "radar: monitor needs a terminal: use radar status elsewhere\n"

@@ -1,7 +1,6 @@
 """What is observed of real processes, and that it is what Kafka and ClickHouse say themselves."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from radar.settings import Settings, load
 from radar.status.collect import COMPLETE_WAIT_S, Observer
 from radar.status.model import Overview
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import create_topics, publish, publish_trades
 
 TRADES_COUNT = 60
@@ -33,9 +32,7 @@ def until(observer: Observer, holds: object, what: str) -> Overview:
 
 def told(*arguments: str) -> object:
     """Return what a command tells machines."""
-    done = subprocess.run(
-        radar(*arguments, "--json"), capture_output=True, text=True, timeout=90, check=False
-    )
+    done = run_command(*arguments, "--json")
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 

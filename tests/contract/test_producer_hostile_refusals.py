@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from cases import exchange_cases
 from hostile_exchange import CLOSE, Answer, Peer, Script, frame, hostile_exchange
 from radar import exchanges
 from radar.errors import ExchangeUnavailable, FeedLost
@@ -89,7 +90,7 @@ def test_no_redirect_leads_to_another_origin_and_no_cookie_comes_back(
     asyncio.run(lead_away())
 
 
-@each_exchange
+@pytest.mark.parametrize("name", exchange_cases(exchanges.names()))
 def test_no_wait_that_an_exchange_asks_for_is_longer_than_the_longest(name: str) -> None:
     exchange = exchanges.load(name)
 

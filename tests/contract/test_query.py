@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cases import PLACES
 from market_data import insert_market
 from radar.reading.statements import binary_format
-from support import eventually, radar
+from support import eventually, radar, run_command
 
 if TYPE_CHECKING:
     from radar.settings import Settings
@@ -24,7 +25,7 @@ NEWEST = (
 )
 
 
-@pytest.fixture(params=["running", "at rest"])
+@pytest.fixture(params=PLACES)
 def market(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the commands find a database that runs, or data that nothing runs on."""
     if request.param == "running":
@@ -98,9 +99,7 @@ def open_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
 
 def run(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        radar(*arguments), input=text, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_command(*arguments, entered=text)
 
 
 def test_query_in_a_pipe_is_for_machines(market: None) -> None:

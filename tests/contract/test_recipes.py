@@ -24,7 +24,7 @@ from radar.records import (
     TradeSide,
 )
 from radar.store.client import Store
-from support import radar
+from support import radar, run_command
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -129,12 +129,7 @@ def run(name: str, **parameters: object) -> list[Row]:
         if f"{{{key}:" in RECIPES[name]
     }
     options = [part for key, value in given.items() for part in ("--param", f"{key}={value}")]
-    done = subprocess.run(
-        radar("query", "--file", str(path), *options, "--format", "JSONEachRow"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command("query", "--file", str(path), *options, "--format", "JSONEachRow")
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 

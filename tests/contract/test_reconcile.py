@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +20,7 @@ from radar.store import proofs
 from radar.store.client import Store
 from radar.telemetry.health import Health
 from radar_simulator import SimulatorOptions, simulator
-from support import Consumed, radar
+from support import Consumed, run_command
 
 HOUR_US = 3_600_000_000
 SECOND = 1_000_000
@@ -79,13 +78,7 @@ def reconcile(*arguments: str, begin: float = 0, end: float = 60) -> tuple[int, 
         f"--{name}={datetime.fromtimestamp(at(minutes) / 1e6, UTC).isoformat()}"
         for name, minutes in (("from", begin), ("to", end))
     ]
-    done = subprocess.run(
-        radar("reconcile", *arguments, *period, "--json"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_command("reconcile", *arguments, *period, "--json")
     found: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, found
 
@@ -153,9 +146,7 @@ def test_time_without_evidence_has_exit_code_3_and_is_shown_so(
     ]
     assert [each["is_own"] for each in found["markets"][0]["intervals"]] == [False, True, False]
     assert found["markets"][0]["own_s"] == 600
-    done = subprocess.run(
-        radar("coverage", "BTCUSDT", "--since", "3d"), capture_output=True, text=True, check=True
-    )
+    done = run_command("coverage", "BTCUSDT", "--since", "3d", check=True)
     assert "0.000 %    0.000 %  100.000 %    0.000 %" in done.stdout
 
 
@@ -181,9 +172,7 @@ def test_books_are_proven_by_their_chain_and_missing_in_a_gap(store: Store) -> N
 def test_a_period_without_a_recording_proves_nothing(store: Store) -> None:
     code, found = reconcile()
     assert (code, found["markets"]) == (3, [])
-    done = subprocess.run(
-        radar("reconcile", "--from", "2h"), capture_output=True, text=True, check=False
-    )
+    done = run_command("reconcile", "--from", "2h")
     assert (done.returncode, done.stdout.splitlines()[0]) == (
         3,
         "no market was recorded in this period: no time is proven",
@@ -202,9 +191,7 @@ def test_a_period_without_a_recording_proves_nothing(store: Store) -> None:
 def test_impossible_arguments_are_refused(
     store: Store, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = subprocess.run(
-        radar("reconcile", *arguments), capture_output=True, text=True, check=False
-    )
+    done = run_command("reconcile", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from radar.reparse.run import Period, Report, reparse
 from radar.settings import Settings
 from radar.store.client import Store
 from radar_simulator import SimulatorOptions, simulator
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import waiting
 
 ALL = Period(1_700_000_000_000_000, 4_000_000_000_000_000)
@@ -367,10 +366,7 @@ def test_reparsed_rows_are_in_order_to_verify(
     assert len(rows(store, TRADES)) > 100
 
     def run(*arguments: str) -> dict[str, Any]:
-        done = subprocess.run(
-            radar("reparse", "--from", "1h", "--exchange", "wallex", "--json", *arguments),
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        done = run_command("reparse", "--from", "1h", "--exchange", "wallex", "--json", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         parsed: dict[str, Any] = json.loads(done.stdout)
         return parsed

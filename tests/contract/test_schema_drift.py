@@ -1,6 +1,5 @@
 """A database that lacks something that the migrations made: it is named, and made again."""
 
-import subprocess
 import time
 
 import pytest
@@ -11,7 +10,7 @@ from radar.store.client import Store
 from radar.store.drift import differences, repair
 from radar.store.migrate import migrate
 from radar.store.schema import migrations, newest
-from support import radar
+from support import run_command
 
 HARM = {
     "DROP VIEW candles": "view candles is missing",
@@ -31,7 +30,7 @@ HARM = {
 
 
 def run(*command: str) -> tuple[int, str]:
-    done = subprocess.run(radar(*command), capture_output=True, text=True, timeout=100, check=False)
+    done = run_command(*command)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -1,7 +1,6 @@
 """`radar verify`: finds what is missing and what is doubled, and nothing else."""
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from radar.datasets import DATASETS, TRADES
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 from workers import create_topics, depth_value, publish, stored, trade_value, waiting
 
 BAD = b'{"v":1,"kind":"nonsense"}'
@@ -54,9 +53,7 @@ def settle(settings: Settings) -> None:
 
 
 def run(*arguments: str, code: int) -> str:
-    done = subprocess.run(
-        radar("verify", *arguments), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_command("verify", *arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from radar.status.health_probe import ask
 from radar.status.scrape import scrape
 from radar.store.client import Store
 from radar.telemetry.health import Health
-from support import eventually, radar
+from support import eventually, run_command
 from workers import (
     Start,
     create_topics,
@@ -54,9 +53,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def run(*arguments: str, code: int = 0) -> str:
     if arguments[0] == "skip" and "--reason" not in arguments:
         arguments += ("--reason", "a test wrote it")
-    done = subprocess.run(
-        radar(*arguments), capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_command(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -238,9 +235,7 @@ def test_skip_without_from_takes_the_committed_offset_and_needs_a_reason(
     assert explanation == r"bad\x1b]0;PWNED\x07batch"
     eventually(lambda: stored(store) == 2, "the message behind")
     # Whether everything flows does not matter here.
-    shown = subprocess.run(
-        radar("status"), capture_output=True, text=True, timeout=60, check=False
-    ).stdout
+    shown = run_command("status").stdout
     assert "skipped for good: radar_trades[0] offsets 1 to 2 (unreadable: bad" in shown
     assert "\x1b" not in shown
 

@@ -19,7 +19,7 @@ from ports import free_port
 from radar.addresses import answers
 from radar.datasets import DATASETS
 from radar_simulator import read_ledger
-from support import Process, eventually, lives, radar
+from support import Process, eventually, lives, radar, run_command
 
 CANARY = "canary-7f3a"
 Facts = tuple[str, str, Decimal, Decimal, str]
@@ -54,14 +54,7 @@ class Up:
         return process
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            radar(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env=os.environ | self.environment | environment,
-        )
+        return run_command(*arguments, environment=self.environment | environment)
 
     def state(self, data: Path | None = None) -> dict[str, Any]:
         try:

@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ports import free_port
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_command
 
 SYMBOLS = {"USDTTMN": ("USDT", "TMN"), "BTCUSDT": ("BTC", "USDT")}
 TRADES_PER_SYMBOL = 40
@@ -178,14 +178,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        radar(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env=os.environ | environment,
-    )
+    return run_command(*arguments, environment=environment)
 
 
 def rows(environment: dict[str, str], sql: str) -> list[list[Any]]:
