@@ -7,6 +7,8 @@ WORKERS ?= 2
 # simulator while their sources equal the upstream branch, nor, with Apache Kafka, those that Kafka
 # does not decide.
 ALL ?=
+# What `make bench-compare` compares with.
+BASE ?= main
 PYTEST := $(BIN)/pytest --dist=load
 STAMP := $(VENV)/.installed
 # Each line from frame to row; the share of its lines and branches that unit tests alone run.
@@ -27,7 +29,7 @@ SCHEMAS := kubernetes-validate==1.37.0
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack
+.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -88,6 +90,9 @@ bench: $(VENV)/.bench ## Measure everything; writes docs/benchmarks.md (BENCH="-
 
 bench-quick: $(VENV)/.bench ## Measure throughput and start-up, less of it
 	$(BIN)/python -m benchmarks --quick --keep .bench/quick $(BENCH)
+
+bench-compare: $(VENV)/.bench ## Compare the speed with another revision (BASE=main, BENCH="--rounds 5")
+	PYTHONPATH=. $(BIN)/python -m benchmarks.compare $(BENCH) $(BASE)
 
 $(VENV)/.bench: $(STAMP) requirements-bench.txt benchmarks/quix/requirements.txt
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-bench.txt

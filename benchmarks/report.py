@@ -8,8 +8,9 @@ HEAD = """# Benchmarks
 
     make bench         # everything
     make bench-quick   # throughput and start-up, less of it
+    make bench-compare BASE=v1.2.0   # how the speed differs from another revision
 
-These commands measure again and write this page. A table compares contenders that ran in turns
+The first command measures again and writes this page. A table compares contenders that ran in turns
 within one run (A B C A B C …) on one machine; it shows the medians. Other work shared the
 machine, so trust ratios within a table more than absolute figures. CPU time is user and system
 time of the worker and the database, without the broker.
