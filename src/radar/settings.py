@@ -168,9 +168,8 @@ def _check_alert_urls(value: SecretStr) -> SecretStr:
 
 def alert_urls(value: SecretStr) -> list[str]:
     """Return the single URLs of ALERT_URLS; a comma within a URL is part of it."""
-    return [
-        each for each in re.split(rf"[\s,]+(?={_SCHEME})", value.get_secret_value().strip()) if each
-    ]
+    text = value.get_secret_value().strip(" \n\r\t,")
+    return re.split(rf"[\s,]+(?={_SCHEME})", text) if text else []
 
 
 def _check_url(schemes: tuple[str, ...]) -> AfterValidator:

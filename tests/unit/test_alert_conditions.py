@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from observed import NOW_S, flow, overview, partition, probe, producer, worker
 from radar.alerts import kinds
-from radar.alerts.conditions import EVERY, Judged, Key, Retries, judge, nothing_known
+from radar.alerts.conditions import EVERY, LASTING_GAP_S, Judged, Key, Retries, judge, nothing_known
 from radar.alerts.kinds import KINDS, Kind
 from radar.status import judgement
 from radar.status.model import (
@@ -65,8 +65,7 @@ CASES: list[tuple[str, dict[str, Any], Kind, str, str]] = [
         {"gaps": [gap(5, "BTCTMN", "ETHTMN", "USDTTMN", "XRPTMN")]},
         kinds.GAP,
         "trades disconnected",
-        "a gap was recorded in trades (disconnected): BTCTMN, ETHTMN, USDTTMN and 1 more, at most"
-        " 9.0 s long",
+        "in trades (disconnected): BTCTMN, ETHTMN, USDTTMN and 1 more, at most 9.0 s long",
     ),
     (
         "a lag that does not shrink",
@@ -180,6 +179,7 @@ def test_every_kind_is_the_condition_of_some_fact() -> None:
         {"producers": silent(judgement.SILENT_S - 1)},
         {"gaps": [gap(judgement.RECENT_GAP_S + 1, "BTCTMN")]},
         {"gaps": [gap(5, "BTCTMN", repaired=True)]},
+        {"gaps": [gap(LASTING_GAP_S - 1, "BTCTMN", cause="not_recording")]},
         {"partitions": [partition("trades", 0, lag=9000, lag_per_s=-400.0)]},
         {"workers": [worker("trades", 0, lag_age_s=judgement.OLD_LAG_S)]},
         {"disks": [DiskState("/data", 16 << 30, 100 << 30)]},

@@ -26,8 +26,7 @@ def test_kind_has_the_severity_and_the_delay_of_its_rule(kind: Kind) -> None:
     rule = RULES[kind.rule]
     assert kind.critical == (rule["labels"]["severity"] == "critical")
     delay = rule.get("for", "0s")
-    # Only of gaps: backfill gets a minute to fetch the missed trades.
-    assert kind.hold_s == (60 if kind is kinds.GAP else int(delay[:-1]) * SECONDS[delay[-1]])
+    assert kind.hold_s == int(delay[:-1]) * SECONDS[delay[-1]]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -17,6 +17,8 @@ from radar.status.model import Overview, ProducerState, RecentGap, Subject
 
 SHOWN_SYMBOLS = 3
 GIBIBYTE = 1 << 30
+# A view derives the gap `not_recording` while it lasts; its cause is reported meanwhile.
+LASTING_GAP_S = 30.0
 EVERY = ""  # all subjects of a kind
 # The kinds whose facts a probe knows. The conditions of a process come from the process itself.
 _OF_PROBE: dict[Subject, tuple[Kind, ...]] = {
@@ -189,7 +191,9 @@ def _silent_s(producer: ProducerState) -> float:
 def _gaps(overview: Overview) -> Iterator[Condition]:
     recent: dict[str, list[RecentGap]] = {}
     for gap in overview.gaps:
-        if not gap.repaired and overview.at_s - gap.ended_at_s <= judgement.RECENT_GAP_S:
+        ago_s = overview.at_s - gap.ended_at_s
+        lasts = gap.cause == "not_recording" and ago_s < LASTING_GAP_S
+        if not gap.repaired and not lasts and ago_s <= judgement.RECENT_GAP_S:
             recent.setdefault(f"{gap.dataset} {gap.cause}", []).append(gap)
     for subject, gaps in recent.items():
         symbols = sorted({symbol for gap in gaps for symbol in gap.symbols})

@@ -93,13 +93,13 @@ STALL = Kind(
     "frames arrive again",
     critical=True,
 )
-# Backfill fetches most missed trades within this time; the rule counts repaired gaps, too.
+# A producer records a gap when its backfill has ended. The rule counts repaired gaps, too.
 GAP = Kind(
     "gap",
     "RadarGaps",
-    60,
+    0,
     "run radar coverage MARKET, and look for a cause that comes back",
-    "no gap has ended within the last 15 minutes, or backfill has fetched the records",
+    "no further gap has ended within 15 minutes",
 )
 LAG = Kind(
     "lag",

@@ -12,11 +12,11 @@ from radar.clock import utc_text
 from radar.status.bottleneck import duration
 from radar.text import printable
 
-SHOWN_EVENTS = 5
 MAX_TEXT_CHARACTERS = 240
 MAX_NAME_CHARACTERS = 60
 # Services cut longer texts; Discord takes 2,000 characters.
 MAX_BODY_CHARACTERS = 1900
+COUNTS_CHARACTERS = 120  # of the lines behind the shown events
 # The services read these as markup, mentions or links.
 _HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "＠", "[": "(", "]": ")", "`": "'", "*": "∗"})
 _WORDS = {"begins": "PROBLEM", "lasts": "STILL", "over": "OVER"}
@@ -55,12 +55,20 @@ def compose(digest: Digest, machine: str, *, simulated: bool) -> Message:
         what = f"{len(events)} conditions: {', '.join(found)}"
     where = harmless(machine, MAX_NAME_CHARACTERS)
     title = f"radar on {where}{' (simulated exchange)' if simulated else ''}: {harmless(what)}"
-    parts = [_describe(event) for event in events[:SHOWN_EVENTS]]
-    if len(events) > SHOWN_EVENTS:
-        parts.append(f"and {len(events) - SHOWN_EVENTS} more: radar status lists all.")
+    parts: list[str] = []
+    for event in events:
+        part = _describe(event)
+        if (
+            sum(len(each) + 2 for each in parts) + len(part)
+            > MAX_BODY_CHARACTERS - COUNTS_CHARACTERS
+        ):
+            break
+        parts.append(part)
+    if len(events) > len(parts):
+        parts.append(f"and {len(events) - len(parts)} more: radar status lists all.")
     if digest.passed:
         parts.append(f"{digest.passed} more conditions came and passed meanwhile.")
-    return Message(title, "\n\n".join(parts)[:MAX_BODY_CHARACTERS], _kind(events))
+    return Message(title, "\n\n".join(parts), _kind(events))
 
 
 def trial_message(machine: str) -> Message:
