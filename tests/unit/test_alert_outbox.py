@@ -9,6 +9,10 @@ from prometheus_client import REGISTRY
 from radar.alerts import outbox
 from radar.alerts.messages import Message
 from radar.alerts.outbox import MAX_WAITING, Outbox
+from radar.alerts.run import follow
+from radar.settings import load
+from radar.status.model import Overview
+from radar.telemetry.health import Health
 from support import eventually
 
 
@@ -117,3 +121,28 @@ def test_old_message_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s[0] = outbox.GIVE_UP_S + 1
     eventually(lambda: count("old", "dropped") == 1, "it is given up")
     box.close(10)
+
+
+def test_observation_that_fails_is_an_alert_and_not_the_end() -> None:
+    """The loop goes on, and tells people that nothing is known."""
+    service = Told("unobserved", lambda: True)
+    stopping = threading.Event()
+    calls: list[int] = []
+
+    def fail() -> Overview:
+        calls.append(1)
+        raise ValueError("a defect")
+
+    # A minute of the loop passes in each of its rounds.
+    watching = threading.Thread(
+        target=follow,
+        args=(load(), [service], Health(), stopping),
+        kwargs={"observe": fail, "period_s": 0.001, "clock": lambda: 60.0 * len(calls)},
+    )
+    watching.start()
+    eventually(lambda: bool(service.titles), "an alert comes")
+    stopping.set()
+    watching.join(10)
+    assert not watching.is_alive()
+    assert len(calls) > 2
+    assert "PROBLEM: unknown (overview)" in service.titles[0]

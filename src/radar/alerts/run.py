@@ -81,6 +81,7 @@ def follow(
     *,
     observe: Callable[[], Overview] | None = None,
     period_s: float = PERIOD_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Observe and send alerts until a stop; blocks.
 
@@ -91,19 +92,24 @@ def follow(
         stopping: Set to stop.
         observe: Returns the facts; the default observes the pipeline of the options.
         period_s: The time between two observations.
+        clock: Returns monotonic seconds.
     """
     observe = observe or Observer(settings).observe
     watch = Watch(settings, socket.gethostname())
     outboxes = [Outbox(service) for service in services]
     health.clear("start")
+    failed = False
     while not stopping.is_set():
         health.beat(OBSERVE_WITHIN_S)
         try:
-            message = watch.take(observe(), time.monotonic())
+            message = watch.take(observe(), clock())
+            failed = False
         except Exception:  # noqa: BLE001 - see below
             # An alert about the observation itself is better than silence.
-            _log.exception("cannot observe")
-            message = watch.take_failure("radar alerts cannot observe it", time.monotonic())
+            if not failed:
+                _log.exception("cannot observe")
+            failed = True
+            message = watch.take_failure("radar alerts cannot observe it", clock())
         if message is not None:
             for outbox in outboxes:
                 outbox.put(message)
