@@ -17,10 +17,12 @@ FLOOR := 50
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 # The container image leaves out the extra `local`, which is nine tenths of all.
-IMAGE_EXTRAS := --extra dashboard --extra terminal
+IMAGE_EXTRAS := --extra alerts --extra dashboard --extra terminal
 EXTRAS := $(IMAGE_EXTRAS) --extra local
 # Programs that read exported files. They want older versions of radar's libraries.
 TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
+# Programs that read ClickHouse: for assistants, and the driver of Superset.
+BI := mcp-clickhouse==0.7.0 clickhouse-connect[sqlalchemy]==1.12.0
 
 # What `make test-chart` renders with, and the schemas of Kubernetes.
 HELM := v3.19.5
@@ -29,7 +31,7 @@ SCHEMAS := kubernetes-validate==1.37.0
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack
+.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack test-bi
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -65,6 +67,9 @@ test-wheel: setup ## Install the wheel into an empty environment and run a pipel
 
 test-tools: setup ## Let hftbacktest and nautilus_trader read exported files (installs them into .venv-tools)
 	$(PYTEST) $(OPTIONS) tests/e2e/test_export_tools.py
+
+test-bi: setup ## Let an MCP server, SQLAlchemy and JDBC read the embedded ClickHouse (installs them into .venv-bi)
+	$(PYTEST) $(OPTIONS) tests/e2e/test_ai_and_bi.py
 
 screenshots: setup ## Take a picture of every page of the dashboard (SCREENSHOTS="FOLDER --url URL")
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots $(or $(SCREENSHOTS),.screenshots)
@@ -166,5 +171,6 @@ lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) benchmarks/quix/requirements.in \
 		--output-file benchmarks/quix/requirements.txt
 	printf '%s\n' $(TOOLS) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-tools.txt
+	printf '%s\n' $(BI) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-bi.txt
 
 include deploy/compose.mk

@@ -40,7 +40,8 @@ IN_CLICKHOUSE = $(COMPOSE) exec $$([ -t 0 ] || echo -T) clickhouse clickhouse-cl
 # What `make monitor` has started stops and starts with the rest from then on.
 monitored = $$($(COMPOSE) --profile monitoring ps --all --quiet prometheus grafana | grep -q . \
 	&& echo --profile monitoring; \
-	$(COMPOSE) --profile backup ps --all --quiet backup | grep -q . && echo --profile backup)
+	$(COMPOSE) --profile backup ps --all --quiet backup | grep -q . && echo --profile backup; \
+	$(COMPOSE) --profile alerts ps --all --quiet alerts | grep -q . && echo --profile alerts)
 # Says what does the same without an engine.
 engine = @docker compose version >/dev/null 2>&1 && docker version >/dev/null 2>&1 || { \
 	echo "make $@ needs a running Docker engine with the compose plugin; without one: $(1)"; exit 1; }; \
@@ -53,8 +54,8 @@ ask = @[ -n "$(YES)" ] || { printf '%s [y/N] ' $(1); read -r answer; [ "$$answer
 	|| { echo "nothing was done"; exit 1; }
 
 .PHONY: dev-setup secrets start-pipeline start start-infra start-producers start-consumers stop restart \
-	build update rolling-restart rollback status monitor health logs logs-trades logs-depth logs-producers kafka-topics \
-	kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
+	build update rolling-restart rollback status monitor alerts health logs logs-trades logs-depth logs-producers \
+	kafka-topics kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
 	clickhouse-query-depth backup backups backup-service restore clickhouse-reset scale-trades scale-depth clean clean-all
 
 dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
@@ -110,7 +111,7 @@ start-consumers: ## Start the workers
 
 stop: ## Stop everything in order; containers and data stay
 	$(call engine,Ctrl-C where radar up runs)
-	$(COMPOSE) --profile monitoring --profile backup stop
+	$(COMPOSE) --profile monitoring --profile backup --profile alerts stop
 
 restart: ## Stop everything and start it again
 	$(call engine,Ctrl-C where radar up runs, then make up)
@@ -119,12 +120,12 @@ restart: ## Stop everything and start it again
 
 status: ## Tell what runs, how much is stored and what waits
 	$(call engine,.venv/bin/radar status)
-	@$(COMPOSE) --profile monitoring --profile backup ps --all
+	@$(COMPOSE) --profile monitoring --profile backup --profile alerts ps --all
 	@$(COMPOSE) exec -T dashboard radar status
 
 health: ## Tell the health of every container; fails if one is not healthy
 	$(call engine,.venv/bin/radar health)
-	@$(COMPOSE) --profile monitoring --profile backup ps --all \
+	@$(COMPOSE) --profile monitoring --profile backup --profile alerts ps --all \
 		--format '{{.Service}} {{.State}} {{if .Health}}{{.Health}}{{else}}-{{end}} {{.ExitCode}}' \
 		| sort | awk '{ good = $$3 == "healthy" || ($$2 == "exited" && $$3 == "-" && $$4 == 0); \
 			bad += !good; printf "%-20s %s\n", $$1, good && $$3 == "-" ? "done" : $$3 == "-" ? $$2 : $$3 } \
@@ -204,11 +205,16 @@ backup-service: ## Make backups every BACKUP_EVERY_HOURS from now on
 	$(call backups)
 	$(COMPOSE) up --detach --wait backup
 
+alerts: ## Send alerts to the services of ALERT_URLS from now on, after a test message to each
+	$(call engine,.venv/bin/radar alerts test)
+	$(COMPOSE) run --rm -T --no-deps alerts alerts test
+	$(COMPOSE) up --detach --wait alerts
+
 restore: ## Replace the tables by a backup; asks first (BACKUP=name, YES=1: does not ask)
 	$(call engine,.venv/bin/radar backup restore)
 	$(call backups)
 	$(call ask,"Replace every row in ClickHouse by the backup $(or $(BACKUP),newest)?")
-	$(COMPOSE) stop $(call services,.*-consumer-[0-9]+|reconcile|dashboard|backup)
+	$(COMPOSE) stop $(call services,.*-consumer-[0-9]+|reconcile|dashboard|backup|alerts)
 	$(COMPOSE) run --rm -T --no-deps backup backup restore $(BACKUP) --yes
 	@$(MAKE) --no-print-directory start
 
@@ -245,7 +251,7 @@ scaled:
 
 clean: ## Remove containers, caches and the virtual environment; data stays
 	@! docker version >/dev/null 2>&1 \
-		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring --profile backup down --remove-orphans
+		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring --profile backup --profile alerts down --remove-orphans
 	rm -rf $(VENV) $(VENV)-quix .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f docker-compose.scale-*.yml
 

@@ -41,8 +41,10 @@ addresses=
     for address in $addresses WALLEX_REST_URL; do
         printf '      %s:\n' "$address"
     done
-    printf '  dashboard:\n    environment:\n      MONITOR_PROCESSES: "${MONITOR_PROCESSES:-\\\n'
-    printf '        %s\\\n' "$processes"
-    printf '        trades-consumer-1:9100,trades-consumer-2:9100,trades-consumer-3:9100,\\\n'
-    printf '        depth-consumer-1:9100,depth-consumer-2:9100,quiet-consumer-1:9100,reconcile:9100}"\n'
+    for observer in alerts dashboard; do
+        printf '  %s:\n    environment:\n      MONITOR_PROCESSES: "${MONITOR_PROCESSES:-\\\n' $observer
+        printf '        %s\\\n' "$processes"
+        printf '        trades-consumer-1:9100,trades-consumer-2:9100,trades-consumer-3:9100,\\\n'
+        printf '        depth-consumer-1:9100,depth-consumer-2:9100,quiet-consumer-1:9100,reconcile:9100}"\n'
+    done
 } >"$file"

@@ -256,6 +256,23 @@ def back_up(settings: Settings) -> None:
         follow(settings, health, _stop_on_signals(starting))
 
 
+def send_alerts(settings: Settings) -> None:
+    """Observe the pipeline and send alerts until SIGTERM or SIGINT; blocks.
+
+    Raises:
+        ConfigurationError: ALERT_URLS is empty or wrong, or the port of the health is taken.
+    """
+    from radar.alerts.run import follow
+    from radar.alerts.services import configured
+
+    services = configured(settings)
+    # Kafka's client logs a missing broker several times a second; one alert is enough.
+    logging.getLogger("confluent").setLevel(logging.CRITICAL)
+    health = _serve_health(settings)
+    with _checking(settings, health, {}):
+        follow(settings, services, health, _stop_on_signals(threading.Event()))
+
+
 def _stop_event() -> asyncio.Event:
     """Return an event of the running loop that SIGTERM and SIGINT set."""
     stop = asyncio.Event()

@@ -156,6 +156,22 @@ def _check_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_alert_urls(value: SecretStr) -> SecretStr:
+    urls = alert_urls(value)
+    if len(urls) > MAX_ALERT_URLS:
+        raise ValueError(f"it has {len(urls)} URLs")
+    for number, url in enumerate(urls, 1):
+        if not re.match(_SCHEME, url):
+            raise ValueError(f"number {number} does not begin with the name of a service and ://")
+    return value
+
+
+def alert_urls(value: SecretStr) -> list[str]:
+    """Return the single URLs of ALERT_URLS; a comma within a URL is part of it."""
+    text = value.get_secret_value().strip(" \n\r\t,")
+    return re.split(rf"[\s,]+(?={_SCHEME})", text) if text else []
+
+
 def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).hostname):
@@ -168,6 +184,8 @@ def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
 MAX_PORT = 65535
 MIN_TOKEN_CHARACTERS = 16
 MAX_KEY_BYTES = 1_000_000
+MAX_ALERT_URLS = 20
+_SCHEME = r"[A-Za-z][A-Za-z0-9]{0,31}://"
 _WS, _HTTP, _SOCKS = ("ws", "wss"), ("http", "https"), ("socks5", "socks5h")
 
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
@@ -545,6 +563,25 @@ class Settings(_Addresses):
         gt=0,
         le=3650,
         description="Delete backups that are this many days old, except the newest and its bases.",
+    )
+
+    # Alerts
+    alert_urls: Annotated[
+        SecretStr,
+        AfterValidator(_check_alert_urls),
+        Allowed(
+            f"empty, or at most {MAX_ALERT_URLS} URLs of apprise, separated by commas or lines"
+        ),
+    ] = Field(
+        SecretStr(""),
+        description="Services that deliver alerts to people, e.g. mailto://, tgram:// or slack://;"
+        " empty: none. docs/alerts.md explains them; `radar alerts test` tries them.",
+    )
+    alert_repeat_hours: float = Field(
+        4,
+        ge=0.25,
+        le=720,
+        description="Repeat the message about a condition that lasts once in this many hours.",
     )
 
     # Dashboard

@@ -29,6 +29,7 @@ _SECTIONS = {
     "kafka_broker": "Kafka",
     "clickhouse_host": "ClickHouse",
     "batch_size": "Workers",
+    "alert_urls": "Alerts",
     "dashboard_host": "Dashboard",
     "trades_workers": "Running",
     f"{drivers.names()[0]}_ws_url": "Each exchange",

@@ -93,11 +93,11 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_compose_has_the_services_that_users_know() -> None:
-    others = {EXAMINER, "backup", *MONITORING}
+    others = {EXAMINER, "alerts", "backup", *MONITORING}
     assert set(SERVICES) == {*PORTS, *PRODUCERS, *CONSUMERS, *ONE_SHOTS, *others}
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
     assert {name for name, given in profiles.items() if given == ["monitoring"]} == MONITORING
-    assert {name for name, given in profiles.items() if given} == MONITORING | {"backup"}
+    assert {name for name, given in profiles.items() if given} == MONITORING | {"alerts", "backup"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -332,8 +332,9 @@ def test_producers_of_all_chosen_exchanges_are_written(chosen: str, tmp_path: Pa
             assert service["command"] == ["produce", dataset, "--exchange", exchange]
             own = {name for name in variables() if name.startswith(f"{exchange.upper()}_")}
             assert set(service["environment"]) == own
-            told = services["dashboard"]["environment"]["MONITOR_PROCESSES"]
-            assert f"{exchange}-{dataset}:9100" in told
+            for observer in ("alerts", "dashboard"):
+                told = services[observer]["environment"]["MONITOR_PROCESSES"]
+                assert f"{exchange}-{dataset}:9100" in told
             assert f"{exchange.upper()}_REST_URL" in services[EXAMINER]["environment"]
     assert ("wallex-trades" in services) is ("wallex" not in chosen)
 
@@ -484,6 +485,7 @@ def test_compose_secrets_replace_every_password() -> None:
     assert replaced == {
         "clickhouse",
         "migrations",
+        "alerts",
         "backup",
         "grafana",
         "dashboard",

@@ -20,6 +20,7 @@ PACKAGES = {"chdb": "chdb-core"}
         ("chdb", "local", ("up", "--simulate", "--duration", "1")),
         ("setproctitle", "local", ("up", "--simulate", "--duration", "1")),
         ("starlette", "dashboard", ("dashboard",)),
+        ("apprise", "alerts", ("alerts", "run")),
         ("prompt_toolkit", "terminal", ("shell",)),
         ("pyarrow", "notebook", ("export", "--format", "nautilus")),
     ],
@@ -57,7 +58,8 @@ def test_other_missing_modules_stay_defects() -> None:
 def test_extras_hold_the_modules_that_commands_miss() -> None:
     for extra, modules in failures._EXTRAS.items():
         wanted = PROJECT["optional-dependencies"][extra]
-        if f"{PROJECT['name']}[dashboard]" in wanted:
-            wanted = wanted + PROJECT["optional-dependencies"]["dashboard"]
+        for other in ("alerts", "dashboard"):
+            if f"{PROJECT['name']}[{other}]" in wanted:
+                wanted = wanted + PROJECT["optional-dependencies"][other]
         packages = {text.partition(">=")[0] for text in wanted if "[" not in text}
         assert packages == {PACKAGES.get(name, name.replace("_", "-")) for name in modules}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from radar import settings, settings_reference
 from radar.errors import ConfigurationError
@@ -125,11 +126,35 @@ SECRETS = [name for name in settings.Settings.model_fields if settings.is_secret
 def test_settings_secret_from_a_file_is_read_without_its_line_break(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "secret").write_text(" a canary that is long \n")
+    (tmp_path / "secret").write_text(" json://a canary that is long \n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
     loaded = settings.load()
-    assert getattr(loaded, name).get_secret_value() == " a canary that is long "
+    assert getattr(loaded, name).get_secret_value() == " json://a canary that is long "
     assert "canary" not in str(settings_reference.effective(loaded)) + repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("", []),
+        (" \n", []),
+        ("json://a", ["json://a"]),
+        ("json://a, mailto://b@c\n\nntfys://d ,", ["json://a", "mailto://b@c", "ntfys://d"]),
+        ("mailto://a@b?to=c@d,e@f,json://g", ["mailto://a@b?to=c@d,e@f", "json://g"]),
+    ],
+)
+def test_settings_urls_of_alerts_are_split_where_a_url_begins(text: str, urls: list[str]) -> None:
+    assert settings.alert_urls(SecretStr(text)) == urls
+
+
+@pytest.mark.parametrize("text", ["canary", "canary,json://x", ",".join(["json://canary"] * 21)])
+def test_settings_wrong_urls_of_alerts_are_refused_without_being_shown(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALERT_URLS", text)
+    with pytest.raises(ConfigurationError, match="at most 20 URLs of apprise") as caught:
+        settings.load()
+    assert "canary" not in str(caught.value)
 
 
 def test_settings_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:

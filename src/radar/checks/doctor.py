@@ -51,6 +51,7 @@ from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.drift import differences
 from radar.store.queries import checks as queries
+from radar.store.queries.status import DISKS
 from radar.store.schema import migrations, newest
 from radar.text import host_port
 
@@ -397,7 +398,7 @@ def _refused(store: Store, table: str) -> str:
 
 def _store_disk(store: Store) -> Iterator[Finding]:
     try:
-        disks = store.rows(queries.DISKS)
+        disks = store.rows(DISKS)
     except QueryFailed:
         return  # a worker's user may not read this, and does not need to
     for name, free_bytes, total_bytes in disks:

@@ -24,8 +24,9 @@ WRONG_USAGE = 2
 
 # The modules that an extra of the package installs (`[project.optional-dependencies]`).
 _EXTRAS = {
-    "local": ("chdb", "httptools", "noida_db", "setproctitle", "starlette", "uvicorn"),
+    "local": ("apprise", "chdb", "httptools", "noida_db", "setproctitle", "starlette", "uvicorn"),
     "dashboard": ("httptools", "starlette", "uvicorn"),
+    "alerts": ("apprise",),
     "terminal": ("prompt_toolkit", "pygments", "textual"),
     "notebook": ("pandas", "polars", "pyarrow"),
 }

@@ -16,6 +16,7 @@ import typer
 
 from radar import __version__
 from radar.cli import (
+    alerts,
     backfill,
     backup,
     config,
@@ -85,6 +86,7 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Repair")
+app.add_typer(alerts.app, name="alerts", rich_help_panel="Watch")
 app.add_typer(backup.app, name="backup", rich_help_panel="Repair")
 app.add_typer(topics.app, name="topics", rich_help_panel="Set up")
 
@@ -100,7 +102,9 @@ def main() -> None:
 
     follow_supervisor(signal.SIGKILL)
     lasting = sys.argv[1:2] and (
-        sys.argv[1] in LASTING or "--follow" in sys.argv or sys.argv[1:3] == ["backup", "follow"]
+        sys.argv[1] in LASTING
+        or "--follow" in sys.argv
+        or sys.argv[1:3] in (["backup", "follow"], ["alerts", "run"])
     )
     early_signals.leave_on_signals()
     if not lasting:

@@ -62,6 +62,8 @@ def up(
     from radar.ui.terminal.run import show_up
 
     settings = load_options()
+    if settings.alert_urls.get_secret_value():
+        failures.need_extra("alerts")
     data_dir = data_directory.prepare(settings, simulated=simulate)
     logs.configure(settings, "radar", directory=data_dir / "logs")
     simulation = (

@@ -67,6 +67,7 @@ SILENT_TIMEOUT_S = 5.0  # for a process that waits for a silent store, or for th
 TRIM_EVERY_S = 20.0
 ROTATE_EVERY_S = 2.0
 EXAMINER = "reconcile"  # the process that proves what was recorded
+ALERTS = "alerts"
 KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
@@ -203,6 +204,7 @@ class Pipeline:
             *self.workers,
             *self.producers,
             EXAMINER,
+            ALERTS,
             "dashboard",
         )
         return {name: children[name] for name in order if name in children}
@@ -212,6 +214,8 @@ class Pipeline:
         processes = [
             Served(name, "127.0.0.1", child.metrics_port, child.state, child.pid, child.restarts)
             for name, child in self.processes.items()
+            # It ends first, on purpose, so its end explains nothing.
+            if (name, child.state) != (ALERTS, "stopped")
         ]
         return Deployment(
             processes, self.simulation is not None, self.started_at_s, self.data_dir / "logs"
@@ -248,6 +252,8 @@ class Pipeline:
             raise errors.exceptions[0] from None
         await self._start_role(EXAMINER, ("reconcile", "--follow"), {})
         await self._start_dashboard()
+        if self.settings.alert_urls.get_secret_value():
+            await self._start_role(ALERTS, ("alerts", "run"), {})
         self._write_state()
         self._background += [
             asyncio.create_task(self.watch.keep_up()),
@@ -264,6 +270,8 @@ class Pipeline:
         ended_at_s = time.time()
         stop = Stop(self.settings, self.supervisor, self.watch)
         notes: list[str] = []
+        # From now on the end of a process is no alert.
+        await stop.end((ALERTS,), SILENT_TIMEOUT_S, "alerts end")
         books = await self._quiesce(stop, notes) if self.simulation else {}
         timeout_s = min(STOP_TIMEOUT_S, stop.left_s)
         await stop.end(self.producers, timeout_s, "producers publish their received records")

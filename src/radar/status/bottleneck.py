@@ -158,6 +158,7 @@ _STAGES: dict[str, Stage] = {
     "worker": "workers",
     "clickhouse": "tables",
     "reconcile": "tables",
+    "alerts": "tables",
     "dashboard": "tables",
 }
 

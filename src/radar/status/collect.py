@@ -14,13 +14,22 @@ from radar.datasets import DATASETS, RECORDED
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
 from radar.settings import Settings
-from radar.status import bottleneck, deployment, judgement, kafka_facts, process_facts, store_facts
+from radar.status import (
+    bottleneck,
+    data_disk,
+    deployment,
+    judgement,
+    kafka_facts,
+    process_facts,
+    store_facts,
+)
 from radar.status.data_disk import disk_full
 from radar.status.deployment import Deployment, Served
 from radar.status.judgement import IS_STARTING
 from radar.status.kafka_facts import DeadLetterFacts
 from radar.status.model import (
     ConnectionState,
+    DiskState,
     Flow,
     Overview,
     PartitionState,
@@ -313,6 +322,8 @@ class Observer:
             kafka_error=kafka_error,
             clickhouse_error=clickhouse_error,
             disk_error=disk_full(found.log_dir) if found.log_dir else None,
+            disks=_disks(found, tables),
+            disks_error=tables.disks_error if tables else None,
         )
         return bottleneck.judged(overview)
 
@@ -442,6 +453,7 @@ class Observer:
             flooding_markets=int(sample.get(("radar_flooding_markets", dataset), 0)),
             unreadable_partitions=int(sample.get(("radar_unreadable_partitions", dataset), 0)),
             memory_bytes=process_facts.memory_bytes(sample),
+            lag_age_s=report.scraped.lag_age_s.get(dataset) if report else None,
         )
 
     def _count(self, process: str, metric: str, dataset: str) -> int:
@@ -579,6 +591,13 @@ class Observer:
         if name not in self._stores:
             self._stores[name] = Store(self._settings, timeout_s=STORE_TIMEOUT_S)
         return self._stores[name]
+
+
+def _disks(found: Deployment, tables: store_facts.Tables | None) -> list[DiskState]:
+    """Return the disks with data; the embedded ClickHouse has the one of the data folder."""
+    folder = data_disk.space(found.log_dir.parent) if found.log_dir else None
+    embedded = folder and any(each.name == "clickhouse" for each in found.processes)
+    return [*([folder] if folder else []), *(tables.disks if tables and not embedded else ())]
 
 
 def observe_once(settings: Settings) -> Overview:

@@ -1,7 +1,10 @@
 """Whether the disk under the data folder of `radar up` is full."""
 
 import os
+import shutil
 from pathlib import Path
+
+from radar.status.model import DiskState
 
 FULL_BELOW_BYTES = 1024 * 1024  # a store needs more than that to write at all
 
@@ -21,3 +24,12 @@ def disk_full(folder: Path) -> str | None:
     if disk.f_files and not disk.f_favail:
         return f"disk full: {folder} takes no more files"
     return None
+
+
+def space(folder: Path) -> DiskState | None:
+    """Return the free space of the disk under a folder; None if it cannot be read."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return DiskState(str(folder), usage.free, usage.total)

@@ -12,6 +12,7 @@ from radar.clock import MOST_OFFSET_S as MOST_OFFSET_S
 from radar.status.model import (
     Condition,
     ConnectionState,
+    DiskState,
     Flow,
     Overview,
     PartitionState,
@@ -37,6 +38,14 @@ SLOW_S = 30.0
 SILENT_S = 60.0
 # A page calls a dataset live while its newest row is younger; a pause of this length may be normal.
 MOVES_S = 15.0
+# The age of a lag at which it is old; as the alert RadarLagOld.
+OLD_LAG_S = 300.0
+# Inserts fail while one was repeated within this time; as the alert RadarInsertsFail.
+RETRIES_S = 120.0
+# A gap is recent for this long after its end; as the alert RadarGaps.
+RECENT_GAP_S = 900.0
+# A disk fills, and is nearly full; as the alerts ClickHouseDiskFills and ClickHouseDiskFull.
+DISK_FILLS_SHARE, DISK_FULL_BYTES = 0.15, 1 << 30
 # Smallest time from a trade to its receipt; as the alert RadarClockSkew.
 MOST_SKEW_S, LEAST_SKEW_S = 5.0, -1.5
 # A lag that changes by less each second is steady, and so is one that changes by this share.
@@ -159,6 +168,16 @@ def trend(per_s: float | None, lag: float) -> Trend | None:
     if abs(per_s) <= max(LEAST_TREND_PER_S, lag * LEAST_TREND_SHARE):
         return "steady"
     return "grows" if per_s > 0 else "shrinks"
+
+
+def is_nearly_full(disk: DiskState) -> bool:
+    """Return whether a disk has nearly no room left."""
+    return disk.free_bytes < DISK_FULL_BYTES
+
+
+def fills(disk: DiskState) -> bool:
+    """Return whether little of a disk is free."""
+    return disk.free_bytes < DISK_FILLS_SHARE * disk.total_bytes
 
 
 def is_skewed(skew_s: float | None) -> bool:

@@ -106,6 +106,7 @@ class WorkerState(Struct, frozen=True):
     memory_bytes: int | None
     flooding_markets: int = 0  # markets that send too many bad messages
     unreadable_partitions: int = 0  # partitions that stand at a batch which no client can read
+    lag_age_s: float | None = None  # of its oldest message that is not stored; None: unknown
 
 
 class TableState(Struct, frozen=True):
@@ -118,6 +119,14 @@ class TableState(Struct, frozen=True):
     newest_at_s: float | None  # Unix time of the newest row's receipt
     size_bytes: int
     parts: int
+
+
+class DiskState(Struct, frozen=True):
+    """The free space of a disk on which data is stored."""
+
+    name: str
+    free_bytes: int
+    total_bytes: int
 
 
 class Flow(Struct, frozen=True):
@@ -307,3 +316,5 @@ class Overview(Struct, frozen=True):
     kafka_error: str | None = None  # why it does not answer
     clickhouse_error: str | None = None
     disk_error: str | None = None  # why the data folder takes no data, if on this machine
+    disks: list[DiskState] = []  # of the data folder and of ClickHouse, as far as they are known
+    disks_error: str | None = None  # why ClickHouse's disks are not known, although it answers

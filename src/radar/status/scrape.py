@@ -23,10 +23,12 @@ class Scraped(NamedTuple):
     Attributes:
         sample: Values, summed over all labels but the dataset.
         lag: Waiting messages, by dataset and partition that a worker owns.
+        lag_age_s: The age of the oldest of them, by dataset.
     """
 
     sample: Sample
     lag: dict[tuple[str, int], float]
+    lag_age_s: dict[str, float] = {}  # noqa: RUF012 - never changed
 
 
 def scrape(port: int) -> Sample:
@@ -58,6 +60,7 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
         raise ConnectionError(str(error) or type(error).__name__) from error
     sample: Sample = defaultdict(float)
     lag: dict[tuple[str, int], float] = {}
+    lag_age_s: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for metric in family.samples:
             dataset = metric.labels.get("dataset", "")
@@ -65,7 +68,9 @@ def read(host: str, port: int, names: Iterable[str] = ()) -> Scraped:
                 sample[metric.name, dataset] += metric.value
             if metric.name == "radar_lag_messages":
                 lag[dataset, int(metric.labels["partition"])] = metric.value
-    return Scraped(dict(sample), lag)
+            if metric.name == "radar_lag_seconds":
+                lag_age_s[dataset] = max(metric.value, lag_age_s.get(dataset, 0.0))
+    return Scraped(dict(sample), lag, lag_age_s)
 
 
 def fetch(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> bytes:

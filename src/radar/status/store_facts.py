@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, Dataset
 from radar.errors import QueryFailed
 from radar.status.model import (
+    DiskState,
     MarketAge,
     MarketLatency,
     MarketState,
@@ -30,6 +31,8 @@ class Tables(NamedTuple):
     refused: str | None = None  # why it refuses the query
     delivery_gaps: list[SkippedOffsets] = []  # noqa: RUF012 - never changed
     origin: str = ""  # of the rows: real or simulated; empty: not marked
+    disks: list[DiskState] = []  # noqa: RUF012 - never changed
+    disks_error: str | None = None  # why they are not known
 
 
 class Markets(NamedTuple):
@@ -72,9 +75,21 @@ def ask_tables(store: Store) -> Tables:
         datasets = [dataset for dataset in DATASETS.values() if dataset.table not in gone]
         mark = None if origin.TABLE in gone else origin.read(store)
         held = str(mark.origin) if mark else ""
-        return Tables(time.time(), _count_tables(store, datasets), refused, gaps, held)
+        tables = _count_tables(store, datasets)
+        return Tables(time.time(), tables, refused, gaps, held, *_disks(store))
     except QueryFailed as error:
         return Tables(time.time(), [], str(error))
+
+
+def _disks(store: Store) -> tuple[list[DiskState], str | None]:
+    """Return ClickHouse's disks, or why they are not known."""
+    try:
+        rows = store.rows(queries.DISKS)
+    except QueryFailed as error:  # this user may not look at them
+        return [], str(error)
+    return [
+        DiskState(f"ClickHouse disk {name}", int(free), int(size)) for name, free, size in rows
+    ], None
 
 
 def ask_markets(store: Store) -> Markets:

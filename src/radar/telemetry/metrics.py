@@ -248,6 +248,17 @@ BACKUP_FAILURES = _counter(
     "radar_backup_failures", "Attempts of `radar backup follow` that made no backup"
 )
 
+# Alerts
+ALERT_CONDITIONS = _gauge(
+    "radar_alert_conditions", "Conditions that `radar alerts run` has reported and that last"
+)
+ALERT_MESSAGES = _counter(
+    "radar_alert_messages",
+    "Attempts to deliver an alert, by service (the scheme of its URL) and result: delivered, failed"
+    " (retried), dropped (given up)",
+    ["service", "result"],
+)
+
 # Dashboard
 DASHBOARD_VIEWERS = _gauge("radar_dashboard_viewers", "Open streams of live events")
 DASHBOARD_QUERY_SECONDS = _histogram(

@@ -12,6 +12,8 @@ SIZES = (
     " WHERE active AND database = currentDatabase() GROUP BY table"
 )
 
+DISKS = "SELECT name, free_space, total_space FROM system.disks"
+
 
 def counts(datasets: Iterable[Dataset]) -> str:
     """Return the query of the rows of each dataset: all, of the last minute, the newest receipt."""

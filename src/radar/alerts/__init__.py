@@ -1,0 +1,1 @@
+"""Alerts that reach people without Prometheus: conditions, messages, and their delivery."""
