@@ -18,9 +18,11 @@ class Server:
         self.now_s = self.started_s = 1000.0
         self.answer_takes_s = 0.0
 
-    def rows(self, _sql: str) -> list[tuple[int]]:
+    cluster = None
+
+    def rows(self, _sql: str) -> list[tuple[int, str]]:
         self.now_s += self.answer_takes_s
-        return [(int(self.now_s - self.started_s),)]
+        return [(int(self.now_s - self.started_s), "host")]
 
 
 @pytest.fixture
