@@ -23,7 +23,8 @@ def main(folder: Path) -> None:
     )
     # The port makes the shard local. Nothing listens there.
     servers = f"<remote_servers><{CLUSTER}>{shard}</{CLUSTER}></remote_servers>"
-    added = f"<tcp_port>9000</tcp_port>{servers}"
+    macros = "<macros><shard>1</shard><replica>a</replica></macros>"
+    added = f"<tcp_port>9000</tcp_port>{servers}{macros}"
     file.write_text(file.read_text().replace("</clickhouse>", f"{added}</clickhouse>"))
     users = file.with_name("users.xml")
     # The embedded server's user has no right to other servers.

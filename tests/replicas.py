@@ -7,6 +7,7 @@ replication on which radar relies:
   success and stores nothing, whether it has the rows or not.
 - A committed insert reaches the other replicas at once, or when the test lets them catch up.
 - `clusterAllReplicas` reads the rows of all replicas that are up.
+- A statement ON CLUSTER runs on every replica.
 
 Each proxy can fail at chosen points of an insert.
 """
@@ -28,6 +29,8 @@ from embedded_clickhouse import Server
 
 TOKEN = "insert_deduplication_token"
 _EVERY_REPLICA = re.compile(r"clusterAllReplicas\('\w+', `(\w+)`, (\w+?)(?:_local)?\)( FINAL)?")
+_ON_CLUSTER = re.compile(r" ON CLUSTER `\w+`")
+_REPLICATED = re.compile(r"Replicated(\w*MergeTree)\('[^']*', '[^']*'(?:, )?")
 _CHANGES = re.compile(r"\s*(INSERT|TRUNCATE)\b", re.IGNORECASE)
 
 
@@ -148,6 +151,13 @@ class Model:
         with self._lock:
             if TOKEN in request.query:
                 return self._insert(replica, request)
+            if _ON_CLUSTER.search(request.sql):
+                sql = _REPLICATED.sub(r"\1(", _ON_CLUSTER.sub("", request.sql))
+                sql = sql.replace(" replicated_ded", " non_replicated_ded")
+                sql = re.sub(r",\s*\w+_window_seconds = \d+", "", sql)
+                sent = request.with_sql(sql)
+                first, *_ = (each.send(sent) for each in self.replicas)
+                return first
             sql = self._on_one_server(replica, request.sql)
             sent = request if sql == request.sql else request.with_sql(sql)
             answer = replica.send(sent)
@@ -195,6 +205,7 @@ class Model:
     def _on_one_server(self, replica: Replica, sql: str) -> str:
         """Return a statement of a cluster in the form that this embedded server runs."""
         sql = sql.replace("hostName()", f"'{replica.name}'")
+        sql = sql.replace("SELECT engine FROM", "SELECT concat('Replicated', engine) FROM")
 
         def union(found: re.Match[str]) -> str:
             database, table, final = found[1], found[2], found[3] or ""

@@ -16,8 +16,9 @@ import pytest
 import cluster_engine
 from radar.store import cluster, schema
 from radar.store.client import INSERT_SETTINGS, Store
-from radar.store.cluster import Cluster
-from radar.store.queries.worker import places
+from radar.store.cluster import Cluster, local
+from radar.store.queries import cluster as doctor
+from radar.store.queries import worker
 
 ROWS = 4000
 _CLUSTER = Cluster(cluster_engine.CLUSTER, "many")
@@ -131,8 +132,25 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 database,
                 distributed_product_mode="global",
             )
+    for name, sql in questions().items():
+        text = sql.replace("{cluster:String}", f"'{_CLUSTER.name}'")
+        places[name] = statements.add(text.replace("{database:String}", "'many'"), "many")
     found = statements.run(tmp_path_factory.mktemp("sharded"))
     return {name: found[place].strip() for name, place in places.items()}
+
+
+def questions() -> dict[str, str]:
+    """Return the queries of `radar doctor --cluster` for which this engine has tables."""
+    return {
+        "members": doctor.MEMBERS,
+        "servers": doctor.servers(_CLUSTER),
+        "macros": doctor.macros(_CLUSTER),
+        "replicas": doctor.replicas(_CLUSTER),
+        "definitions": doctor.definitions(_CLUSTER),
+        # The rows of these tests are of 2035, so none is settled.
+        "counts": doctor.counts(_CLUSTER, "trades_master").replace("BETWEEN", "NOT BETWEEN"),
+        "count": doctor.count("trades_master").replace("BETWEEN", "NOT BETWEEN"),
+    }
 
 
 def readable_views() -> list[str]:
@@ -171,6 +189,18 @@ def test_views_read_the_rows(answers: dict[str, str]) -> None:
     assert empty <= {*FROM_OTHER_TABLES, "usdt_tmn"}
 
 
+def test_doctor_asks_the_servers_of_a_cluster(answers: dict[str, str]) -> None:
+    host, version = answers["servers"].split("\t")
+    assert answers["members"] == "1\t1\t127.0.0.1\t1"
+    assert version.count(".") > 1
+    assert answers["macros"] == f"{host}\treplica\ta\n{host}\tshard\t1"
+    assert answers["replicas"] == ""  # this engine replicates nothing
+    tables = [line.split("\t")[1] for line in answers["definitions"].splitlines()]
+    assert sorted(tables) == sorted(local(table) for table in schema.newest().tables)
+    assert answers["count"] == str(ROWS)
+    assert answers["counts"] == f"1\t{host}\t{ROWS}"
+
+
 def test_parser_of_clickhouse_takes_every_statement_of_a_cluster(store: Store) -> None:
     formed = [
         each
@@ -178,17 +208,26 @@ def test_parser_of_clickhouse_takes_every_statement_of_a_cluster(store: Store) -
         for sql in migration.statements
         for each in _CLUSTER.statements(sql)
     ]
-    formed.append(_CLUSTER.create_database())
+    formed += [
+        _CLUSTER.create_database(),
+        *_CLUSTER.statements(doctor.scratch_table("t")),
+        doctor.drop_scratch_table(_CLUSTER, "many.t"),
+    ]
     for each in formed:
         literal = each.replace("\\", "\\\\").replace("'", "\\'")
         ((text,),) = store.rows(f"SELECT formatQuerySingleLine('{literal}')")
         assert " ON CLUSTER " in text
-    ((text,),) = store.rows(
-        "SELECT formatQuerySingleLine({sql:String})",
-        {
-            "sql": places(_CLUSTER.every_replica("trades_master"))
-            .replace("{", "(")
-            .split(" WHERE")[0]
-        },
-    )
-    assert "clusterAllReplicas" in text
+
+
+def test_parser_of_clickhouse_takes_the_questions_to_every_replica(store: Store) -> None:
+    table = _CLUSTER.every_replica("trades_master")
+    for sql in (
+        worker.places(table),
+        worker.last_offset(table),
+        worker.offsets_without_hole(table),
+        worker.progress(_CLUSTER.every_replica(worker.PROGRESS)),
+        doctor.keepers(_CLUSTER),
+    ):
+        literal = sql.replace("'", "\\'")
+        ((text,),) = store.rows(f"SELECT formatQuerySingleLine('{literal}')")
+        assert "clusterAllReplicas('cluster', " in text

@@ -8,12 +8,15 @@ import pytest
 import embedded_clickhouse
 from databases import new_name
 from embedded_clickhouse import Server
+from radar.checks import cluster as doctor
+from radar.checks.findings import State
+from radar.errors import ConfigurationError
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
 from replicas import Model, Point, replicated
-from support import Process, eventually, radar
+from support import Process, eventually, radar, run_radar
 from workers import create_topics, publish_trades, waiting
 
 TRADES_EACH = 300
@@ -40,7 +43,7 @@ def model(
         for replica in model.replicas:
             settings = load(clickhouse_port=replica.server.port)
             store = Store(settings)
-            migrate(store, settings.retention_days)
+            migrate(store, settings.retention_days, settings.frames_retention_days)
             store.command("SYSTEM STOP MERGES")  # the tests count rows before they collapse
             store.close()
         first, second = model.replicas
@@ -127,3 +130,46 @@ def test_block_that_only_a_dead_replica_has_is_stored_again_and_collapses(
     model.catch_up()
     assert ledger(model, final=True) == [(published,) * 3] * 2
     assert all(rows > published for rows, *_ in ledger(model, final=False))
+
+
+@pytest.mark.parametrize("model", [{"lag": False, "goes_down": True}], ids=[""], indirect=True)
+def test_doctor_finds_that_servers_recognise_the_block_of_another(model: Model) -> None:
+    finding = doctor.token(load())
+    assert finding.state is State.OK, finding
+    assert model.repeated == 2
+    tables = model.replicas[1].query(f"SHOW TABLES FROM {load().clickhouse_db} LIKE 'radar_d%'")
+    assert tables == b""
+
+
+@pytest.mark.parametrize("model", [{"lag": True, "goes_down": True}], ids=[""], indirect=True)
+def test_doctor_finds_servers_that_do_not_replicate_each_other(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would have one row if each had inserted the block."""
+    monkeypatch.setattr(doctor, "REPLICATED_WITHIN_S", 0.5)
+    finding = doctor.token(load())
+    assert finding.state is State.PROBLEM
+    assert "does not reach every server" in finding.detail
+    assert model.repeated == 0
+
+
+@pytest.mark.parametrize("model", [{"lag": False, "goes_down": True}], ids=[""], indirect=True)
+def test_database_of_one_server_is_refused_in_a_cluster(model: Model) -> None:
+    """Its servers would each hold other rows."""
+    port = model.replicas[0].server.port
+    store = Store(load(clickhouse_port=port, clickhouse_replicas=()))
+    try:
+        with pytest.raises(ConfigurationError, match="was made for one server"):
+            migrate(store, 90)
+    finally:
+        store.close()
+
+
+def test_doctor_names_a_cluster_that_the_server_does_not_know(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "CLICKHOUSE_CLUSTER is empty" in run_radar("doctor", "--cluster", code=1)
+    monkeypatch.setenv("CLICKHOUSE_CLUSTER", "absent")
+    assert "ClickHouse knows no cluster absent" in run_radar("doctor", "--cluster", code=1)
+    message = run_radar("backup", "create", code=2)
+    assert "BACKUP DATABASE … ON CLUSTER" in message
