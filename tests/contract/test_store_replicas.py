@@ -10,7 +10,7 @@ from databases import new_name
 from embedded_clickhouse import Server
 from radar.checks import cluster as doctor
 from radar.checks.findings import State
-from radar.errors import ConfigurationError
+from radar.errors import ConfigurationError, StoreUnavailable
 from radar.kafka import Cluster
 from radar.settings import Settings, load
 from radar.store.client import Store
@@ -130,6 +130,36 @@ def test_block_that_only_a_dead_replica_has_is_stored_again_and_collapses(
     model.catch_up()
     assert ledger(model, final=True) == [(published,) * 3] * 2
     assert all(rows > published for rows, *_ in ledger(model, final=False))
+
+
+@pytest.mark.parametrize("model", [{"lag": False, "goes_down": True}], ids=[""], indirect=True)
+def test_read_is_answered_by_another_server_and_a_change_is_not_repeated(model: Model) -> None:
+    first, second = model.replicas
+    store = Store(load())
+    try:
+        assert store.rows("SELECT hostName()") == [("replica-0",)]
+        first.is_reachable = False
+        assert store.rows("SELECT hostName()") == [("replica-1",)]
+        assert b"".join(store.stream("SELECT hostName()", "TSV")) == b"replica-1\n"
+
+        second.is_reachable, first.is_reachable = False, True
+        order = (
+            "INSERT INTO restore_orders (topic, topic_id, partition, first_offset, last_offset)"
+            " SELECT 't', 'id', 0, 0, 1"
+        )
+        with pytest.raises(StoreUnavailable):
+            store.command(order)
+        assert store.rows("SELECT count() FROM restore_orders") == [(0,)]
+        store.command(order)
+        assert store.rows("SELECT count() FROM restore_orders") == [(1,)]
+
+        first.is_reachable = False
+        with pytest.raises(StoreUnavailable):
+            store.rows("SELECT 1")
+        second.is_reachable = True
+        assert store.rows("SELECT hostName()") == [("replica-1",)]
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize("model", [{"lag": False, "goes_down": True}], ids=[""], indirect=True)

@@ -1,6 +1,5 @@
 """The command that examines the environment: `radar doctor`."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +7,8 @@ import typer
 from radar.cli.arguments import STATE_STYLES, AsJson, say_json, say_marked, settings_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from radar.checks.findings import Finding
 
 

@@ -420,7 +420,7 @@ class Store:
                 shown = self._query_error(error)
                 if self._is_of_one_server(error, shown):
                     self._leave_server(shown)
-                    if left and self._replicas.has_other(self._server, time.monotonic()):
+                    if left > 0:
                         continue
                 raise shown from error
 

@@ -52,13 +52,6 @@ class Replicas:
         """Avoid a server for a while."""
         self._avoided_until_s[server] = now_s + AVOID_FAILED_S
 
-    def has_other(self, server: Server, now_s: float) -> bool:
-        """Return whether another server has not failed lately."""
-        return any(
-            each != server and self._avoided_until_s.get(each, 0.0) <= now_s
-            for each in self.servers
-        )
-
 
 def servers(settings: Settings) -> list[Server]:
     """Return the servers that the options name, in the order for this process.
