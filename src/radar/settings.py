@@ -88,6 +88,16 @@ def _check_processes(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _check_replicas(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        found = re.fullmatch(r"([^\s:\[\]/]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", value)
+        if not found:
+            raise ValueError(f"{value!r} is neither HOST nor HOST:PORT")
+        if found[2] and not 0 < _http_port(int(found[2])) <= MAX_PORT:
+            raise ValueError(f"{value!r} has no port")
+    return values
+
+
 def _check_file(value: str) -> str:
     if value and not Path(value).is_file():
         raise ValueError("there is no such file")
@@ -469,6 +479,30 @@ class Settings(_Addresses):
     clickhouse_port: Annotated[Port, AfterValidator(_http_port)] = Field(
         8123, description="HTTP port of ClickHouse (not the native port 9000)."
     )
+    clickhouse_replicas: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        AfterValidator(_check_replicas),
+        Allowed("empty, or HOST or HOST:PORT, separated by commas"),
+    ] = Field(
+        (),
+        description="Further servers of the cluster CLICKHOUSE_CLUSTER. Inserts and reads fail over"
+        " between them and CLICKHOUSE_HOST; without a port: CLICKHOUSE_PORT.",
+    )
+    clickhouse_cluster: Annotated[str, Allowed("empty, or letters, digits, '.', '_' and '-'")] = (
+        Field(
+            "",
+            pattern=r"^[A-Za-z0-9._-]{0,64}$",
+            description="Name of the cluster in ClickHouse's remote_servers; empty: one server."
+            " Migrations create replicated and distributed tables in it.",
+        )
+    )
+    clickhouse_insert_quorum: Literal["0", "2", "3", "4", "5", "auto"] = Field(
+        "0",
+        description="Replicas of a shard that must have a block before its offsets are committed;"
+        " 0: the one that takes the insert; auto: most of them. Only with CLICKHOUSE_CLUSTER.",
+    )
     clickhouse_user: str = Field("default", min_length=1, description="User.")
     clickhouse_password: SecretStr = Field(
         SecretStr(""),
@@ -775,6 +809,12 @@ def _check_together(settings: Settings) -> None:
         raise ConfigurationError(
             f"BATCH_SIZE={settings.batch_size} is above BATCH_MAX_SIZE={settings.batch_max_size}:"
             " lower BATCH_SIZE or raise BATCH_MAX_SIZE"
+        )
+    # Servers that do not replicate each other would each hold a part of the rows.
+    if settings.clickhouse_replicas and not settings.clickhouse_cluster:
+        raise ConfigurationError(
+            "CLICKHOUSE_REPLICAS needs CLICKHOUSE_CLUSTER: set it to the name of the cluster whose"
+            " servers replicate each other, or unset CLICKHOUSE_REPLICAS"
         )
     _check_sasl(settings)
     _check_pair(settings)

@@ -17,10 +17,12 @@ class Server:
     def __init__(self) -> None:
         self.now_s = self.started_s = 1000.0
         self.answer_takes_s = 0.0
+        self.cluster: object = None
+        self.name = "only"
 
-    def rows(self, _sql: str) -> list[tuple[int]]:
+    def rows(self, _sql: str) -> list[tuple[int, str]]:
         self.now_s += self.answer_takes_s
-        return [(int(self.now_s - self.started_s),)]
+        return [(int(self.now_s - self.started_s), self.name)]
 
 
 @pytest.fixture
@@ -56,3 +58,29 @@ def test_server_that_was_restarted_is_noticed_once(
     assert looks.least_s() > int(server.now_s - server.started_s), "it takes no record"
     assert looks.was_restarted()
     assert not looks.was_restarted()
+
+
+def test_another_server_of_a_cluster_is_not_taken_for_a_restarted_one(server: Server) -> None:
+    server.cluster, server.name = "main", "first"
+    looks = ServerUptime(cast("Store", server))
+    assert not looks.was_restarted()
+    server.now_s += 100
+    first_started_s, server.started_s, server.name = server.started_s, server.now_s, "second"
+    assert not looks.was_restarted()
+    assert (looks.server, looks.least_s()) == ("second", 0)
+    server.now_s += 10
+    server.started_s, server.name = first_started_s, "first"
+    assert not looks.was_restarted()
+    assert looks.least_s() > 100
+    server.started_s = server.now_s
+    assert looks.was_restarted()
+
+
+def test_server_that_comes_back_under_another_name_was_restarted(server: Server) -> None:
+    """Outside a cluster there is one server, whatever a container is called."""
+    looks = ServerUptime(cast("Store", server))
+    server.now_s += 100
+    assert not looks.was_restarted()
+    server.name, server.started_s = "again", server.now_s
+    assert looks.was_restarted()
+    assert looks.server == ""

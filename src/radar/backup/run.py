@@ -58,7 +58,7 @@ def make(settings: Settings, *, full: bool = False) -> Made:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses.
     """
-    folder = backup_folder(settings)
+    folder = _folder(settings)
     with _alone(folder):
         now_s = time.time()
         before = catalogue.complete(folder)
@@ -89,7 +89,7 @@ def restore(settings: Settings, name: str) -> list[Backup]:
 
     Raises: as `make`.
     """
-    folder = backup_folder(settings)
+    folder = _folder(settings)
     with _alone(folder):
         parts = catalogue.chain(catalogue.complete(folder), name)
         store = Store(settings, timeout_s=STATEMENT_TIMEOUT_S)
@@ -109,7 +109,7 @@ def follow(settings: Settings, health: Health, stop: threading.Event) -> None:
     while True:
         health.beat()
         try:
-            newest = catalogue.complete(backup_folder(settings))[-1:]
+            newest = catalogue.complete(_folder(settings))[-1:]
             began_s = newest[0].began_at_s if newest else 0
             metrics.BACKUP_TIME.set(began_s)
             if time.time() - began_s >= every_s and time.monotonic() >= not_before_s:
@@ -126,6 +126,15 @@ def follow(settings: Settings, health: Health, stop: threading.Event) -> None:
             _log.warning("no backup", error=str(error))
         if stop.wait(LOOK_EVERY_S):
             return
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.clickhouse_cluster:
+        raise ConfigurationError(
+            "radar backs up one server, and CLICKHOUSE_CLUSTER is set: back up a cluster with"
+            " BACKUP DATABASE … ON CLUSTER (docs/clickhouse-cluster.md)"
+        )
+    return backup_folder(settings)
 
 
 def _prune(folder: Path, backups: list[Backup], now_s: float, keep_s: float) -> list[str]:

@@ -49,6 +49,7 @@ from radar.settings import Settings
 from radar.status.state import running_pipeline
 from radar.store import origin as store_origin
 from radar.store.client import Store
+from radar.store.cluster import local
 from radar.store.drift import differences
 from radar.store.queries import checks as queries
 from radar.store.queries.status import DISKS
@@ -336,7 +337,7 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
     for dataset in datasets:
         found = findings.table(
             dataset.table,
-            str(definitions[dataset.table]),
+            str(definitions.get(local(dataset.table), definitions[dataset.table])),
             *(
                 (settings.frames_retention_days, "FRAMES_RETENTION_DAYS")
                 if dataset is FRAMES

@@ -54,5 +54,7 @@ class Context:
 
     @property
     def _store_within_s(self) -> float:
-        # The client may send a request a second time, on a new connection.
-        return 2 * (CONNECT_TIMEOUT_S + self.settings.insert_timeout_seconds) + SPARE_S
+        # The client may send a request a second time, on a new connection; a read goes to the next
+        # server of a cluster.
+        servers = 1 + len(self.settings.clickhouse_replicas)
+        return 2 * servers * (CONNECT_TIMEOUT_S + self.settings.insert_timeout_seconds) + SPARE_S

@@ -57,14 +57,14 @@ def read_progress(store: Store, topic: str, topic_id: str) -> Known:
         StoreUnavailable: ClickHouse does not answer.
         QueryFailed: ClickHouse refuses, because the table is missing.
     """
-    rows = store.rows(
-        queries.PROGRESS,
-        {"topic": topic},
-    )
+    # The server that answers may lag behind another one, and each has a record of its own then.
+    rows = store.rows_anywhere(queries.progress, queries.PROGRESS, {"topic": topic})
     known = Known({}, {})
     for of_id, partition, *values in rows:
         if of_id == topic_id:
-            known.progress[int(partition)] = Progress(*map(int, values))
+            found, before = Progress(*map(int, values)), known.progress.get(int(partition))
+            if before is None or before.version <= found.version:
+                known.progress[int(partition)] = found
         else:
             known.former[int(partition)] = Former(str(of_id), int(values[0]))
     return known
@@ -100,6 +100,7 @@ def write_progress(
             "topic_id": topic_id,
             "recorded_by": recorded_by,
             "least_s": uptime.least_s(),
+            "server": uptime.server,
         },
     )
 

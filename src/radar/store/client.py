@@ -2,20 +2,24 @@
 
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 import clickhouse_connect
+import structlog
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from clickhouse_connect.driver.httputil import all_managers, get_pool_manager
 
 from radar.codec.batch_decoder import Columns
-from radar.errors import InsertCutOff, QueryFailed, StoreUnavailable
+from radar.errors import BlockTooLarge, InsertCutOff, QueryFailed, StoreUnavailable
 from radar.settings import ANSWER_WITHIN_S, Settings
-from radar.store import native, server_errors
+from radar.store import cluster, native, server_errors
+from radar.store.cluster import Cluster
 from radar.store.queries import worker as queries
+from radar.store.replicas import Replicas, Server, servers
 from radar.text import clickhouse_words, host_port
 
 CONNECT_TIMEOUT_S = 5
@@ -27,6 +31,12 @@ _REMEDIES = {
 }
 # Times without a zone are UTC, wherever the server runs.
 _SESSION_SETTINGS = {"session_timezone": "UTC"}
+# In a cluster, a join of two distributed tables reads the whole second one, as on one server. The
+# statements of migrations wait for the servers that are up; the others run them when they return.
+_CLUSTER_SETTINGS = {
+    "distributed_product_mode": "global",
+    "distributed_ddl_output_mode": "none_only_active",
+}
 
 INSERT_SETTINGS: dict[str, Any] = {
     # The server's version decides whether these are on by default.
@@ -44,6 +54,8 @@ INSERT_SETTINGS: dict[str, Any] = {
 }
 
 
+_log = structlog.get_logger()
+
 # ClickHouse reads values of these types as literals, and other values as escaped text.
 _COMPOSITE = re.compile(r"\{\s*(\w+)\s*:\s*(?:Array|Tuple|Map)\b")
 
@@ -59,14 +71,24 @@ class _Literal:
 
 
 def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None:
-    """Return once ClickHouse answers; blocks up to `timeout_s`.
+    """Return once a server of ClickHouse answers; blocks up to `timeout_s` for each.
 
     It needs no user. The first query shows whether the database accepts the user.
 
     Raises:
-        StoreUnavailable: ClickHouse does not answer; the message names the remedy.
+        StoreUnavailable: None answers; the message is about the last, and names the remedy.
     """
-    host, port = settings.clickhouse_host, settings.clickhouse_port
+    *others, last = servers(settings)
+    for server in others:
+        try:
+            return _check_server(settings, server, timeout_s)
+        except StoreUnavailable:
+            continue
+    return _check_server(settings, last, timeout_s)
+
+
+def _check_server(settings: Settings, server: Server, timeout_s: float) -> None:
+    host, port = server
     connection = (
         HTTPSConnection(
             host,
@@ -98,9 +120,11 @@ def check_answer(settings: Settings, timeout_s: float = ANSWER_WITHIN_S) -> None
 
 
 class Store:
-    """A connection to one ClickHouse database.
+    """A connection to one ClickHouse database, on one server or on several that replicate it.
 
-    Use it in one thread only. It connects with the first call.
+    Use it in one thread only. It connects with the first call. A read that a server does not answer
+    is sent to the next server. Everything else fails then, because it may have been done; the next
+    call goes to the next server.
     """
 
     def __init__(self, settings: Settings, *, timeout_s: float | None = None) -> None:
@@ -108,8 +132,19 @@ class Store:
         self._timeout_s = timeout_s or settings.insert_timeout_seconds
         self._client: Client | None = None
         self._pool = get_pool_manager(ca_cert=settings.clickhouse_ca_file or None)
-        self._address = host_port(settings.clickhouse_host, settings.clickhouse_port)
+        self._replicas = Replicas(servers(settings))
+        self._server = self._replicas.servers[0]
         self.database = settings.clickhouse_db
+        self.cluster = (
+            Cluster(settings.clickhouse_cluster, settings.clickhouse_db)
+            if settings.clickhouse_cluster
+            else None
+        )
+        self._insert_settings = INSERT_SETTINGS | (
+            dict(cluster.insert_settings(settings.clickhouse_insert_quorum, self._timeout_s))
+            if self.cluster
+            else {}
+        )
 
     def insert(self, table: str, parts: Sequence[tuple[int, Columns]], token: str) -> None:
         """Insert one block of rows; blocks until it is durable.
@@ -135,13 +170,16 @@ class Store:
                 table,
                 column_names=[column.name for column in parts[0][1]],
                 insert_block=block,
-                settings=INSERT_SETTINGS | {"insert_deduplication_token": token},
+                settings=self._insert_settings | {"insert_deduplication_token": token},
                 fmt="Native",
             )
         except Exception as error:
             rows = sum(count for count, _ in parts)
             sent = server_errors.Sent(self._address, table, rows, len(block), self._disk)
-            raise self._insert_error(error, sent) from error
+            shown = self._insert_error(error, sent)
+            if isinstance(shown, StoreUnavailable) and not isinstance(shown, BlockTooLarge):
+                self._leave_server(shown)
+            raise shown from error
 
     def ping(self) -> None:
         """Send the database an empty query; blocks.
@@ -163,8 +201,9 @@ class Store:
         """
         try:
             rows = self.rows(
-                queries.places(table),
+                queries.places(self._anywhere(table)),
                 {"partition": partition, "first": first, "last": last},
+                self._anywhere_settings,
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
@@ -178,8 +217,9 @@ class Store:
             QueryFailed: The table is missing.
         """
         ((count, last),) = self.rows(
-            queries.last_offset(table),
+            queries.last_offset(self._anywhere(table)),
             {"partition": partition, "first": first, "end": end},
+            self._anywhere_settings,
         )
         return int(last) if count else None
 
@@ -191,23 +231,46 @@ class Store:
             QueryFailed: The table is missing.
         """
         ((count,),) = self.rows(
-            queries.offsets_without_hole(table),
+            queries.offsets_without_hole(self._anywhere(table)),
             {"partition": partition, "first": first, "end": end},
+            self._anywhere_settings,
         )
         return first + int(count)
+
+    def rows_anywhere(
+        self, query: Callable[[str], str], table: str, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a query of what any reachable replica of a table has; blocks.
+
+        A row comes once for each replica that has it.
+
+        Args:
+            query: Returns the query of a table expression.
+            table: The table.
+            parameters: As for `rows`.
+
+        Raises: as `rows`.
+        """
+        return self.rows(query(self._anywhere(table)), parameters, self._anywhere_settings)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement without a result; blocks.
 
         Args:
-            sql: The statement.
+            sql: The statement. A change of a table is made in the whole cluster.
             parameters: Values of `{name:Type}` placeholders.
 
         Raises:
             StoreUnavailable: The server does not answer.
             QueryFailed: The server refuses the statement.
         """
-        self._ask(lambda client: client.command(sql, parameters=dict(parameters or {})))
+        for statement in self.cluster.statements(sql) if self.cluster else [sql]:
+            self._ask(
+                lambda client, text=statement: client.command(
+                    text, parameters=dict(parameters or {})
+                ),
+                is_read=False,
+            )
 
     def rows(
         self,
@@ -313,7 +376,9 @@ class Store:
 
         Raises: as `command`.
         """
-        self._ask_server(lambda client: client.command(sql, settings=dict(settings or {})))
+        self._ask_server(
+            lambda client: client.command(sql, settings=dict(settings or {})), is_read=False
+        )
 
     def create_database(self) -> None:
         """Create the database if it is missing; blocks.
@@ -322,27 +387,56 @@ class Store:
             StoreUnavailable: The server does not answer.
             QueryFailed: The server refuses.
         """
-        self._ask_server(
-            lambda client: client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
+        statement = (
+            self.cluster.create_database()
+            if self.cluster
+            else f"CREATE DATABASE IF NOT EXISTS `{self.database}`"
         )
+        self._ask_server(lambda client: client.command(statement), is_read=False)
 
-    def _ask_server(self, action: Any) -> Any:
+    def _ask_server(self, action: Any, *, is_read: bool = True) -> Any:
         """Run a query outside of the database, which may be missing."""
-        client = None
-        try:
+
+        def ask() -> Any:
             client = self._connect(database="default")
-            return action(client)
-        except Exception as error:
-            raise self._query_error(error) from error
-        finally:
-            if client is not None:
+            try:
+                return action(client)
+            finally:
                 client.close()
 
-    def _ask(self, action: Any) -> Any:
-        try:
-            return action(self._connected())
-        except Exception as error:
-            raise self._query_error(error) from error
+        return self._fail_over(ask, is_read=is_read)
+
+    def _ask(self, action: Any, *, is_read: bool = True) -> Any:
+        return self._fail_over(lambda: action(self._connected()), is_read=is_read)
+
+    def _fail_over(self, action: Callable[[], Any], *, is_read: bool) -> Any:
+        """Run an action; repeat a read on the other servers until one answers."""
+        left = len(self._replicas.servers) if is_read else 1
+        while True:
+            try:
+                return action()
+            except Exception as error:
+                left -= 1
+                shown = self._query_error(error)
+                if self._is_of_one_server(error, shown):
+                    self._leave_server(shown)
+                    if left > 0:
+                        continue
+                raise shown from error
+
+    def _is_of_one_server(self, error: Exception, shown: Exception) -> bool:
+        code = error.code if isinstance(error, DatabaseError) else None
+        return isinstance(shown, StoreUnavailable) or code in server_errors.OF_ONE_SERVER
+
+    def _leave_server(self, error: Exception) -> None:
+        """Use another server from now on, if there is one."""
+        if len(self._replicas.servers) == 1:
+            return
+        self._replicas.failed(self._server, time.monotonic())
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        _log.warning("server of ClickHouse failed", server=str(self._server), error=str(error))
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -350,29 +444,55 @@ class Store:
         return self._client
 
     def _connect(self, database: str) -> Client:
+        """Connect to the first server that answers; nothing was sent to the others."""
+        *others, last = self._replicas.in_order(time.monotonic())
+        for server in others:
+            self._server = server
+            try:
+                return self._connect_to(server, database)
+            except Exception as error:
+                shown = self._query_error(error)
+                if not isinstance(shown, StoreUnavailable):
+                    raise
+                self._leave_server(shown)
+        self._server = last
+        return self._connect_to(last, database)
+
+    def _connect_to(self, server: Server, database: str) -> Client:
         settings = self._settings
         return clickhouse_connect.get_client(
             interface="https" if settings.clickhouse_secure else "http",
-            host=settings.clickhouse_host,
-            port=settings.clickhouse_port,
+            host=server.host,
+            port=server.port,
             username=settings.clickhouse_user,
             password=settings.clickhouse_password.get_secret_value(),
             database=database,
             autogenerate_session_id=False,
             # Otherwise the library makes a pool that uses the environment's proxies.
             pool_mgr=self._pool,
-            settings=_SESSION_SETTINGS,
+            settings=_SESSION_SETTINGS | (_CLUSTER_SETTINGS if self.cluster else {}),
             connect_timeout=min(CONNECT_TIMEOUT_S, max(1, int(self._timeout_s))),
             send_receive_timeout=max(1, int(self._timeout_s)),
             client_name="radar",
         )
+
+    def _anywhere(self, table: str) -> str:
+        return self.cluster.every_replica(table) if self.cluster else table
+
+    @property
+    def _anywhere_settings(self) -> Mapping[str, Any]:
+        return cluster.EVERY_REPLICA if self.cluster else {}
+
+    @property
+    def _address(self) -> str:
+        return str(self._server)
 
     @property
     def _disk(self) -> str:
         """Where the server keeps its data; known for the embedded one only."""
         settings = self._settings
         folder = settings.radar_data_dir.absolute() / "clickhouse"
-        if settings.clickhouse_host in _THIS_MACHINE and folder.exists():
+        if self._server.host in _THIS_MACHINE and folder.exists():
             return str(folder)
         return f"the disk of ClickHouse at {self._address}"
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from radar.store import schema
 from radar.store.client import Store
+from radar.store.cluster import local
 
 OTHER_DEFINITION = "not defined as radar defines it"
 
@@ -96,7 +97,8 @@ def differences(store: Store, wanted: schema.Schema | None = None) -> list[Diffe
             elif there != (definition.type, definition.default):
                 detail = f"{' '.join(there).strip()}, not {definition.type} {definition.default}"
                 result.append(Difference(ObjectKind.TYPE, name, column, detail.strip()))
-        constraints = set(re.findall(r"CONSTRAINT `?(\w+)`? CHECK", found[name][1]))
+        _, holder = found.get(local(name), found[name])
+        constraints = set(re.findall(r"CONSTRAINT `?(\w+)`? CHECK", holder))
         result += [
             Difference(ObjectKind.CONSTRAINT, name, constraint)
             for constraint in table.constraints

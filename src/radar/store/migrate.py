@@ -34,7 +34,8 @@ def migrate(
     Raises:
         StoreUnavailable: The server does not answer.
         QueryFailed: The server refuses a statement.
-        ConfigurationError: The database was made by other migrations than these.
+        ConfigurationError: The database was made by other migrations than these, or for one server
+            and not for a cluster, or the other way round.
     """
     # A worker's user may have no right to create tables, and needs none in a complete database.
     if not store.has_table("schema_migrations"):
@@ -44,6 +45,7 @@ def migrate(
             " checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
             " ENGINE = ReplacingMergeTree(applied_at) ORDER BY version"
         )
+    _refuse_other_kind(store)
     recorded = _recorded(store)
     applied = []
     for migration in migrations():
@@ -68,6 +70,28 @@ def migrate(
         )
     retention.apply(store, retention_days, frames_retention_days)
     return applied
+
+
+def _refuse_other_kind(store: Store) -> None:
+    """Refuse a database of one server in a cluster, whose servers would each hold other rows.
+
+    Without CLICKHOUSE_CLUSTER the inserts into a cluster would not wait for the shards.
+    """
+    ((engine,),) = store.rows(
+        "SELECT engine FROM system.tables"
+        " WHERE database = currentDatabase() AND name = 'schema_migrations'"
+    )
+    is_replicated = str(engine).startswith("Replicated")
+    if store.cluster and not is_replicated:
+        raise ConfigurationError(
+            f"CLICKHOUSE_CLUSTER is {store.cluster.name}, and database {store.database} was made"
+            " for one server: set a new CLICKHOUSE_DB, and copy the rows"
+            " (docs/clickhouse-cluster.md)"
+        )
+    if is_replicated and not store.cluster:
+        raise ConfigurationError(
+            f"database {store.database} was made for a cluster: set CLICKHOUSE_CLUSTER to its name"
+        )
 
 
 def _recorded(store: Store) -> dict[int, str]:

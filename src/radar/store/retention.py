@@ -6,6 +6,7 @@ from radar.datasets import DATASETS, FRAMES
 from radar.errors import StoreUnavailable
 from radar.store import day_volumes
 from radar.store.client import Store
+from radar.store.cluster import local
 
 # Tables that no dataset fills, and the time from which their rows expire.
 _OTHERS = {day_volumes.TABLE: "asked_at"}
@@ -19,9 +20,10 @@ def retention_days(store: Store, table: str) -> int | None:
         QueryFailed: The server refuses the query.
     """
     definitions = store.rows(
-        "SELECT create_table_query FROM system.tables"
-        " WHERE database = currentDatabase() AND name = {table:String}",
-        {"table": table},
+        # In a cluster, the replicated table has the TTL and not the distributed one.
+        "SELECT create_table_query FROM system.tables WHERE database = currentDatabase()"
+        " AND name IN ({table:String}, {local:String}) ORDER BY name DESC LIMIT 1",
+        {"table": table, "local": local(table)},
     )
     if not definitions:
         raise StoreUnavailable(f"table {table} is missing from database {store.database}")

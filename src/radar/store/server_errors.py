@@ -43,6 +43,8 @@ _REMEDIES = {
     252: "merges do not keep up: see system.merges and the disk, or raise BATCH_SIZE and"
     " INSERT_INTERVAL_SECONDS",
 }
+# Another server may answer where one has these: its network, its Keeper, or its tables fail.
+OF_ONE_SERVER = {198, 209, 210, 225, 236, 242, 243, 279, 289, 425, 999}
 # An operator has to act on these; the others may pass.
 _PERMANENT = {*_SCHEMA, *_NO_ENTRY, *_NO_RIGHT, 53, 115, 242, VIOLATED_CONSTRAINT}
 

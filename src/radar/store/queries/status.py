@@ -7,9 +7,10 @@ from radar.datasets import RECORDED, Dataset
 SHOWN_GAPS = 20
 
 PRICES = "SELECT source, symbol, toString(last_price), best_bid, best_ask FROM markets"
+# In a cluster, those of the server that answers.
 SIZES = (
-    "SELECT table, sum(bytes_on_disk), count() FROM system.parts"
-    " WHERE active AND database = currentDatabase() GROUP BY table"
+    "SELECT replaceRegexpOne(table, '_local$', '') AS name, sum(bytes_on_disk), count()"
+    " FROM system.parts WHERE active AND database = currentDatabase() GROUP BY name"
 )
 
 DISKS = "SELECT name, free_space, total_space FROM system.disks"

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterable
 
-_PROGRESS = "delivery_progress"
+PROGRESS = "delivery_progress"
 _ORDERS = "restore_orders"
 _GAPS = "delivery_gaps"
 
-PROGRESS = (
-    "SELECT topic_id, partition, next_offset, generation, orders_to_us, version"
-    f" FROM {_PROGRESS} FINAL WHERE topic = {{topic:String}} ORDER BY recorded_at"
-)
 ORDERS = (
     f"SELECT partition, first_offset, last_offset, ordered_at_us FROM {_ORDERS}"
     " WHERE topic = {topic:String} AND topic_id = {topic_id:String} ORDER BY ordered_at_us"
@@ -28,17 +24,28 @@ INSERT_DELIVERY_GAP = (
 )
 
 
+def progress(table: str) -> str:
+    """Return the query of the records of progress in a table expression, the newest ID last."""
+    return (
+        "SELECT topic_id, partition, next_offset, generation, orders_to_us, version"
+        f" FROM {table} FINAL WHERE topic = {{topic:String}} ORDER BY recorded_at"
+    )
+
+
 def insert_progress(rows: Iterable[tuple[int, int, int, int, int]]) -> str:
     """Return the statement that records how far partitions are accounted for.
 
-    A server that was restarted records nothing: it may hold an older copy of the data.
+    A server that was restarted records nothing: it may hold an older copy of the data. Another
+    server than the one whose uptime is known holds what its replicas hold.
     """
     values = ", ".join(f"({', '.join(map(str, row))})" for row in rows)
     return (
-        f"INSERT INTO {_PROGRESS} (topic, topic_id, partition, next_offset, generation,"
+        f"INSERT INTO {PROGRESS} (topic, topic_id, partition, next_offset, generation,"
         " orders_to_us, version, recorded_by) SELECT {topic:String}, {topic_id:String}, each.1,"
         " each.2, each.3, each.4, each.5, {recorded_by:String}"
-        f" FROM (SELECT arrayJoin([{values}]) AS each) WHERE uptime() >= {{least_s:UInt32}}"
+        f" FROM (SELECT arrayJoin([{values}]) AS each)"
+        " WHERE uptime() >= {least_s:UInt32}"
+        " OR ({server:String} != '' AND hostName() != {server:String})"
     )
 
 
