@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
+import object_store
 import outages
 from outages import Service
 from ports import free_port
-from radar.backup import catalogue, run
+from radar import object_storage
+from radar.backup import catalogue, copies, run
+from radar.backup.catalogue import Backup
 from radar.datasets import TRADES
 from radar.errors import BackupFailed
 from radar.local import clickhouse_alone
+from radar.object_storage import ObjectStorage
 from radar.settings import Settings, backup_folder, load
 from radar.store.backup import ASIDE
 from radar.store.client import Store
@@ -212,6 +216,91 @@ def test_follower_makes_a_backup_and_shows_its_age(
         assert metric() == made.began_at_s
     finally:
         assert process.terminate() == 0
+
+
+@pytest.mark.slow("src/radar/backup", "src/radar/object_storage.py")
+def test_machine_that_was_lost_is_restored_from_the_copies_in_object_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objects: object_store.Store
+) -> None:
+    """The database and the folder of its backups are gone; a chain of two copies is there."""
+    monkeypatch.setenv("RADAR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(free_port()))
+    place = f"s3://{objects.bucket('lost-machine')}/radar"
+    settings = load()
+    with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
+        migrate(store, settings.retention_days)
+        store.command("INSERT INTO restore_orders (topic) VALUES ('one')")
+        full = run.make(reached).backup.name
+        store.command("INSERT INTO restore_orders (topic) VALUES ('two')")
+        before = contents(store)
+        with monkeypatch.context() as of_server:
+            password = reached.clickhouse_password.get_secret_value()
+            of_server.setenv("CLICKHOUSE_PASSWORD", password)
+            of_server.setenv("CLICKHOUSE_PORT", str(reached.clickhouse_port))
+            made = json.loads(run_radar("backup", "create", "--to", place, "--json"))
+    second = made["name"]
+    assert made["base"] == full
+    assert made["copied"] == {"place": place, "names": [full, second], "deleted": []}
+    here = catalogue.complete(backup_folder(settings))
+    listed = json.loads(run_radar("backup", "list", "--from", place, "--json"))["backups"]
+    assert [each["name"] for each in listed] == [each.name for each in here]
+    assert [each["bytes"] for each in listed] == [
+        run.size_bytes(backup_folder(settings) / each.name) for each in here
+    ]
+    shutil.rmtree(tmp_path / "data")
+    said = run_radar("backup", "restore", second, "--from", place, "--yes")
+    assert f"copied {full} from {place}" in said
+    assert f"restored {second}" in said
+    with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
+        assert contents(store) == before
+
+
+def test_copies_go_on_where_they_were_and_expire(
+    tmp_path: Path, objects: object_store.Store
+) -> None:
+    def backup(day: int, base: str = "") -> Backup:
+        name = catalogue.new_name(day * run.DAY_S, is_full=not base)
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "progress").mkdir()
+        for n in range(30):
+            (tmp_path / name / "progress" / f"{n}").write_text(f"{day} {n}")
+        text = f"<base_backup>Disk('backups', '{base}/data')</base_backup>" if base else ""
+        (tmp_path / name / catalogue.END).write_text(f"<config>{text}</config>")
+        return Backup(name, day * run.DAY_S, base)
+
+    full = backup(1000)
+    backups = [full, backup(1010, full.name)]
+    bucket = objects.bucket("expiring")
+    storage = ObjectStorage(object_storage.parse(f"s3://{bucket}"), objects.endpoint)
+    # An upload that was interrupted after one file, and another whose backup is gone.
+    first = tmp_path / full.name / "progress" / "0"
+    objects.client.upload_file(f"{first}", bucket, f"{full.name}/progress/0")
+    torn = catalogue.new_name(900 * run.DAY_S, is_full=True)
+    objects.client.put_object(Bucket=bucket, Key=f"{torn}/progress/0", Body=b"")
+    objects.client.put_object(Bucket=bucket, Key="other/file", Body=b"")
+    assert copies.complete(storage) == []
+    then = objects.client.head_object(Bucket=bucket, Key=f"{full.name}/progress/0")["LastModified"]
+    assert copies.copy(tmp_path, storage, backups) == [each.name for each in backups]
+    assert copies.copy(tmp_path, storage, backups) == []
+    assert copies.complete(storage) == backups
+    again = objects.client.head_object(Bucket=bucket, Key=f"{full.name}/progress/0")["LastModified"]
+    assert again == then
+    now_s = 1020 * run.DAY_S
+    assert copies.prune(storage, now_s, 15 * run.DAY_S) == [torn]
+    newest = backup(1019)
+    copies.copy(tmp_path, storage, [*backups, newest])
+    assert copies.prune(storage, now_s, 5 * run.DAY_S) == [each.name for each in backups]
+    assert {key.split("/")[0] for key in objects.keys(bucket)} == {newest.name, "other"}
+
+    shutil.rmtree(tmp_path / newest.name)
+    assert copies.bring_back(tmp_path, storage, newest.name) == [newest.name]
+    assert (tmp_path / newest.name / "progress" / "29").read_text() == "1019 29"
+    assert copies.bring_back(tmp_path, storage, newest.name) == []
+    shutil.rmtree(tmp_path / newest.name)
+    objects.client.put_object(Bucket=bucket, Key=f"{newest.name}/../../x", Body=b"x")
+    with pytest.raises(BackupFailed, match="strange object"):
+        copies.bring_back(tmp_path, storage, newest.name)
+    assert catalogue.complete(tmp_path) == backups
 
 
 def test_embedded_database_whose_disk_was_lost_is_restored_without_a_pipeline(

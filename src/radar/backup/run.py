@@ -13,7 +13,13 @@ import structlog
 
 from radar.backup import catalogue
 from radar.backup.catalogue import Backup
-from radar.errors import BackupFailed, ConfigurationError, QueryFailed, StoreUnavailable
+from radar.errors import (
+    BackupFailed,
+    ConfigurationError,
+    ObjectStorageFailed,
+    QueryFailed,
+    StoreUnavailable,
+)
 from radar.settings import Settings, backup_folder
 from radar.store import backup as store_backup
 from radar.store.client import Store
@@ -42,6 +48,20 @@ class Made(NamedTuple):
 
     backup: Backup
     size_bytes: int
+    deleted: list[str]
+
+
+class Copied(NamedTuple):
+    """The result of one run in object storage.
+
+    Attributes:
+        place: The place of the copies.
+        names: The names of the new copies.
+        deleted: The names of the expired copies.
+    """
+
+    place: str
+    names: list[str]
     deleted: list[str]
 
 
@@ -101,10 +121,44 @@ def restore(settings: Settings, name: str) -> list[Backup]:
         return parts
 
 
+def copy(settings: Settings, url: str) -> Copied:
+    """Copy the backups to object storage, then delete expired copies; blocks.
+
+    Raises:
+        BackupFailed: Another run is at work.
+        ConfigurationError: The folder cannot be read, or the URL is wrong.
+        ObjectStorageFailed: The store does not answer or refuses.
+    """
+    # The library takes a while to import, and few need it.
+    from radar.backup import copies
+
+    folder, storage = backup_folder(settings), copies.opened(settings, url)
+    with _alone(folder):
+        names = copies.copy(folder, storage, catalogue.complete(folder))
+        deleted = copies.prune(storage, time.time(), settings.backup_keep_days * DAY_S)
+    return Copied(f"{storage.place}", names, deleted)
+
+
+def bring_back(settings: Settings, url: str, name: str) -> list[str]:
+    """Copy a backup and its bases from object storage to the folder, if it lacks them; blocks.
+
+    Returns:
+        The names of the backups that the folder lacked.
+
+    Raises: as `copy`.
+    """
+    from radar.backup import copies
+
+    folder, storage = backup_folder(settings), copies.opened(settings, url)
+    with _alone(folder):
+        return copies.bring_back(folder, storage, name)
+
+
 def follow(settings: Settings, health: Health, stop: threading.Event) -> None:
     """Back up every BACKUP_EVERY_HOURS until `stop` is set, and show the newest backup; blocks."""
     every_s = settings.backup_every_hours * 3600
     not_before_s = 0.0
+    copy_is_due = bool(settings.backup_copy_to)
     health.clear("start")
     while True:
         health.beat()
@@ -116,10 +170,22 @@ def follow(settings: Settings, health: Health, stop: threading.Event) -> None:
                 health.beat(BACKUP_WITHIN_S)
                 made = make(settings)
                 _log.info("backed up", name=made.backup.name, bytes=made.size_bytes)
+                copy_is_due = bool(settings.backup_copy_to)
                 continue
+            if copy_is_due and time.monotonic() >= not_before_s:
+                health.beat(BACKUP_WITHIN_S)
+                done = copy(settings, settings.backup_copy_to)
+                _log.info("copied", to=done.place, names=done.names, deleted=done.deleted)
+                copy_is_due = False
             if not_before_s <= time.monotonic():
                 health.clear("backup")
-        except (BackupFailed, ConfigurationError, StoreUnavailable, QueryFailed) as error:
+        except (
+            BackupFailed,
+            ConfigurationError,
+            ObjectStorageFailed,
+            StoreUnavailable,
+            QueryFailed,
+        ) as error:
             not_before_s = time.monotonic() + AGAIN_AFTER_S
             metrics.BACKUP_FAILURES.inc()
             health.warn("backup", f"the newest attempt failed: {error}")
