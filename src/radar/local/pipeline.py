@@ -29,6 +29,7 @@ from radar.daemon_threads import aside
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,
+    ConfigurationError,
     QueryFailed,
     RadarError,
     StoreUnavailable,
@@ -53,6 +54,7 @@ from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
+from radar.store.retention import Cold
 from radar.text import host_port
 from radar.ui.terminal.watch import LiveOverview
 from radar_simulator import LedgerSummary
@@ -475,6 +477,11 @@ class Pipeline:
         return f"{lines[-1] if lines else error} (log: {child.log_path})"
 
     def _migrate(self) -> None:
+        if self.database.embedded and self.settings.cold_after_days:
+            raise ConfigurationError(
+                "COLD_AFTER_DAYS needs a ClickHouse server: the embedded one reaches no other"
+                " machine. Set it to 0, and export old days with `radar export`"
+            )
         if not addresses.answers(self.database.host, self.database.port):
             raise StoreUnavailable(
                 f"no server answers at {host_port(self.database.host, self.database.port)}"
@@ -484,7 +491,9 @@ class Pipeline:
         try:
             if not self.database.embedded:
                 self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
-            migrate(store, self.settings.retention_days, self.settings.frames_retention_days)
+            settings = self.settings
+            cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
+            migrate(store, settings.retention_days, settings.frames_retention_days, cold)
             database = f"database {store.database} at {address}"
             self._refuse_other(store_origin.read(store), database, "CLICKHOUSE_DB")
             if not self.database.embedded:

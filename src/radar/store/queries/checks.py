@@ -10,7 +10,8 @@ APPLIED = "SELECT version FROM schema_migrations FINAL"
 DEFINITIONS = (
     "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
 )
-DISKS = "SELECT name, free_space, total_space FROM system.disks"
+# Object storage names no bound.
+DISKS = "SELECT name, free_space, total_space FROM system.disks WHERE type = 'Local'"
 FIRST_EXPIRY = (
     "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
     " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"

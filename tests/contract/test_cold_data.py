@@ -1,0 +1,108 @@
+"""Rows move to object storage by their receipt, and stay readable there."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import object_store
+from market_data import insert, trade, us
+from outages import Service
+from ports import free_port
+from radar.codec import message_format
+from radar.datasets import TRADES
+from radar.errors import ConfigurationError
+from radar.settings import Settings, load
+from radar.store.client import Store
+from radar.store.expiry import Rules, rules_in
+from radar.store.migrate import migrate
+from radar.store.retention import Cold, retention_days
+from support import eventually
+
+NOW = datetime.now(UTC)
+COLD = Cold(30, "tiered")
+PROGRAM = Path(__file__).parents[1] / "tiered_clickhouse.py"
+
+
+@pytest.fixture
+def settings(
+    objects: object_store.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    port = free_port()
+    command = [sys.executable, f"{PROGRAM}", objects.endpoint, objects.bucket("tiers")]
+    own = ["--path", f"{tmp_path / 'data'}", "--port", f"{port}", "--no-password"]
+    paths = [each for each in sys.path if each]
+    with Service([*command, *own], port, tmp_path / "clickhouse.log", PYTHONPATH=":".join(paths)):
+        monkeypatch.setenv("CLICKHOUSE_PORT", f"{port}")
+        yield load()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with closing(Store(settings)) as store:
+        yield store
+
+
+def places(store: Store) -> dict[str, int]:
+    """Return the rows on each disk."""
+    rows = store.rows(
+        "SELECT disk_name, sum(rows) FROM system.parts WHERE active"
+        f" AND database = currentDatabase() AND table = '{TRADES.table}' GROUP BY disk_name"
+    )
+    return {str(disk): int(count) for disk, count in rows}
+
+
+def definition(store: Store, table: str = TRADES.table) -> str:
+    ((found,),) = store.rows(f"SHOW CREATE TABLE {table}")
+    return str(found)
+
+
+def received(day: int, n: int) -> bytes:
+    """Return a trade that was received so many days ago."""
+    at_us = us(NOW - timedelta(days=day)) + n
+    return message_format.encode_trade(trade(at_us // 1000, at_us, f"{n + 1}"), f"{day:016}{n:016}")
+
+
+@pytest.mark.slow(
+    "src/radar/store/expiry.py", "src/radar/store/retention.py", "deploy/clickhouse/tiered.xml"
+)
+def test_rows_move_to_object_storage_by_their_receipt_and_stay_readable(
+    settings: Settings, store: Store, objects: object_store.Store
+) -> None:
+    migrate(store, 90)
+    insert(store, TRADES, [received(60, n) for n in range(200)], "old")
+    insert(store, TRADES, [received(1, n) for n in range(100)], "new")
+    assert places(store) == {"default": 300}
+    before = store.rows("SELECT count(), sum(cityHash64(*)) FROM trades_master")
+
+    assert migrate(store, 90, 7, COLD) == []
+    assert rules_in(definition(store)) == Rules(90, 30)
+    assert retention_days(store, TRADES.table) == 90
+    eventually(lambda: places(store) == {"cold": 200, "default": 100}, "old rows have moved", 90)
+    assert store.rows("SELECT count(), sum(cityHash64(*)) FROM trades_master") == before
+    assert any(key.startswith("cold/") for key in objects.keys("tiers"))
+    # Frames expire before they would move.
+    assert rules_in(definition(store, "frames")) == Rules(7, None)
+
+    insert(store, TRADES, [received(50, n) for n in range(10)], "late")
+    eventually(lambda: places(store)["cold"] == 210, "late rows have moved", 90)
+    # Workers that start check the rules, and change nothing.
+    modified = definition(store)
+    migrate(store, 90, 7, COLD)
+    assert definition(store) == modified
+    migrate(store, 40, 7, COLD)
+    store.command(f"OPTIMIZE TABLE {TRADES.table} FINAL")
+    eventually(lambda: places(store) == {"default": 100}, "expired rows are deleted", 90)
+    migrate(store, 40, 7)
+    assert rules_in(definition(store)) == Rules(40, None)
+
+
+def test_policy_that_the_server_lacks_is_named_and_changes_nothing(store: Store) -> None:
+    migrate(store, 90)
+    before = definition(store)
+    with pytest.raises(ConfigurationError, match="cannot take the storage policy missing"):
+        migrate(store, 90, None, Cold(30, "missing"))
+    assert definition(store) == before
