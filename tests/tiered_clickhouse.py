@@ -1,7 +1,8 @@
 """A ClickHouse with a disk in object storage: `tiered_clickhouse.py ENDPOINT BUCKET …`.
 
-It is the embedded server with the volumes of deploy/clickhouse/tiered.xml, and without the sandbox,
-which forbids connections. The further arguments are those of `python -m chdb_server`.
+It is the embedded server with the volumes of deploy/clickhouse/tiered.xml and the disk of
+deploy/examples/backups-s3.xml, and without the sandbox, which forbids connections. With `--backups`
+its user may make backups. The further arguments are those of `python -m chdb_server`.
 """
 
 import sys
@@ -36,14 +37,24 @@ def storage(endpoint: str, bucket: str) -> str:
         each.attrib.clear()
         each.text = value
     (configuration,) = found
-    return ElementTree.tostring(configuration, encoding="unicode")
+    backups = ElementTree.parse(DEPLOY / "examples" / "backups-s3.xml").getroot()
+    for each in backups.iter():
+        if each.tag in values:
+            each.text = values[each.tag].replace("/cold/", "/backups/")
+    (disks,), allowed = backups
+    (disk_of_backups,) = disks
+    configuration[0].append(disk_of_backups)
+    return "".join(
+        ElementTree.tostring(each, encoding="unicode") for each in (configuration, allowed)
+    )
 
 
 def main(endpoint: str, bucket: str, *arguments: str) -> int:
     made = config._server
 
-    def with_tiers(*values: Any) -> str:
-        return made(*values).replace("</clickhouse>", f"{storage(endpoint, bucket)}</clickhouse>")
+    def with_tiers(path: Path, users: Path, memory_limit_bytes: int, _backups: Any) -> str:
+        text = made(path, users, memory_limit_bytes, None)
+        return text.replace("</clickhouse>", f"{storage(endpoint, bucket)}</clickhouse>")
 
     # No client of the embedded server may choose a disk.
     fixed = tuple(each for each in config._FIXED if each != "merge_tree_storage_policy")

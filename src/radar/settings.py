@@ -538,6 +538,11 @@ class Settings(_Addresses):
     backup_disk: Identifier = Field(
         "backups", description="ClickHouse's name of the disk that holds the backups."
     )
+    backup_disk_url: ObjectPlace = Field(
+        "",
+        description="Place of ClickHouse's disk BACKUP_DISK in object storage, s3://BUCKET/PREFIX;"
+        " empty: it is the folder BACKUP_DIR.",
+    )
     backup_every_hours: float = Field(
         24,
         gt=0,

@@ -17,6 +17,7 @@ from ports import free_port
 from radar import object_storage
 from radar.backup import catalogue, copies, run
 from radar.backup.catalogue import Backup
+from radar.backup.shelf import DAY_S, Bucket, Folder, prune
 from radar.datasets import TRADES
 from radar.errors import BackupFailed
 from radar.local import clickhouse_alone
@@ -195,9 +196,15 @@ def test_expired_and_interrupted_backups_are_deleted(
     assert [each.name for each in catalogue.complete(folder)] == [made.backup.name]
 
 
-def test_follower_makes_a_backup_and_shows_its_age(
-    settings: Settings, store: Store, tmp_path: Path
+def test_follower_makes_a_backup_shows_its_age_and_copies_it(
+    settings: Settings,
+    store: Store,
+    tmp_path: Path,
+    objects: object_store.Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    place = f"s3://{objects.bucket('followed')}/radar"
+    monkeypatch.setenv("BACKUP_COPY_TO", place)
     port = free_port()
     process = Process(radar("backup", "follow"), tmp_path / "follow.log", METRICS_PORT=str(port))
 
@@ -214,6 +221,8 @@ def test_follower_makes_a_backup_and_shows_its_age(
         eventually(lambda: metric() > 0, "the newest backup is shown", 60, 0.2)
         (made,) = catalogue.complete(backup_folder(settings))
         assert metric() == made.began_at_s
+        bucket = Bucket(ObjectStorage(object_storage.parse(place), objects.endpoint))
+        eventually(lambda: bucket.complete() == [made], "the backup is copied", 60, 0.2)
     finally:
         assert process.terminate() == 0
 
@@ -245,7 +254,7 @@ def test_machine_that_was_lost_is_restored_from_the_copies_in_object_storage(
     listed = json.loads(run_radar("backup", "list", "--from", place, "--json"))["backups"]
     assert [each["name"] for each in listed] == [each.name for each in here]
     assert [each["bytes"] for each in listed] == [
-        run.size_bytes(backup_folder(settings) / each.name) for each in here
+        Folder(backup_folder(settings)).size_bytes(each.name) for each in here
     ]
     shutil.rmtree(tmp_path / "data")
     said = run_radar("backup", "restore", second, "--from", place, "--yes")
@@ -259,47 +268,45 @@ def test_copies_go_on_where_they_were_and_expire(
     tmp_path: Path, objects: object_store.Store
 ) -> None:
     def backup(day: int, base: str = "") -> Backup:
-        name = catalogue.new_name(day * run.DAY_S, is_full=not base)
+        name = catalogue.new_name(day * DAY_S, is_full=not base)
         (tmp_path / name / "data").mkdir(parents=True)
         (tmp_path / name / "progress").mkdir()
         for n in range(30):
             (tmp_path / name / "progress" / f"{n}").write_text(f"{day} {n}")
         text = f"<base_backup>Disk('backups', '{base}/data')</base_backup>" if base else ""
         (tmp_path / name / catalogue.END).write_text(f"<config>{text}</config>")
-        return Backup(name, day * run.DAY_S, base)
+        return Backup(name, day * DAY_S, base)
 
     full = backup(1000)
     backups = [full, backup(1010, full.name)]
-    bucket = objects.bucket("expiring")
-    storage = ObjectStorage(object_storage.parse(f"s3://{bucket}"), objects.endpoint)
+    place = objects.bucket("expiring")
+    bucket = Bucket(ObjectStorage(object_storage.parse(f"s3://{place}"), objects.endpoint))
     # An upload that was interrupted after one file, and another whose backup is gone.
-    first = tmp_path / full.name / "progress" / "0"
-    objects.client.upload_file(f"{first}", bucket, f"{full.name}/progress/0")
-    torn = catalogue.new_name(900 * run.DAY_S, is_full=True)
-    objects.client.put_object(Bucket=bucket, Key=f"{torn}/progress/0", Body=b"")
-    objects.client.put_object(Bucket=bucket, Key="other/file", Body=b"")
-    assert copies.complete(storage) == []
-    then = objects.client.head_object(Bucket=bucket, Key=f"{full.name}/progress/0")["LastModified"]
-    assert copies.copy(tmp_path, storage, backups) == [each.name for each in backups]
-    assert copies.copy(tmp_path, storage, backups) == []
-    assert copies.complete(storage) == backups
-    again = objects.client.head_object(Bucket=bucket, Key=f"{full.name}/progress/0")["LastModified"]
-    assert again == then
-    now_s = 1020 * run.DAY_S
-    assert copies.prune(storage, now_s, 15 * run.DAY_S) == [torn]
+    objects.client.put_object(Bucket=place, Key=f"{full.name}/progress/0", Body=b"before")
+    torn = catalogue.new_name(900 * DAY_S, is_full=True)
+    objects.client.put_object(Bucket=place, Key=f"{torn}/progress/0", Body=b"")
+    objects.client.put_object(Bucket=place, Key="other/file", Body=b"")
+    assert bucket.complete() == []
+    assert copies.copy(tmp_path, bucket, backups) == [each.name for each in backups]
+    assert copies.copy(tmp_path, bucket, backups) == []
+    assert bucket.complete() == backups
+    assert objects.read(place, f"{full.name}/progress/0") == b"before"
+    assert objects.read(place, f"{full.name}/progress/1") == b"1000 1"
+    now_s = 1020 * DAY_S
+    assert prune(bucket, now_s, 15 * DAY_S) == [torn]
     newest = backup(1019)
-    copies.copy(tmp_path, storage, [*backups, newest])
-    assert copies.prune(storage, now_s, 5 * run.DAY_S) == [each.name for each in backups]
-    assert {key.split("/")[0] for key in objects.keys(bucket)} == {newest.name, "other"}
+    copies.copy(tmp_path, bucket, [*backups, newest])
+    assert prune(bucket, now_s, 5 * DAY_S) == [each.name for each in backups]
+    assert {key.split("/")[0] for key in objects.keys(place)} == {newest.name, "other"}
 
     shutil.rmtree(tmp_path / newest.name)
-    assert copies.bring_back(tmp_path, storage, newest.name) == [newest.name]
+    assert copies.bring_back(tmp_path, bucket, newest.name) == [newest.name]
     assert (tmp_path / newest.name / "progress" / "29").read_text() == "1019 29"
-    assert copies.bring_back(tmp_path, storage, newest.name) == []
+    assert copies.bring_back(tmp_path, bucket, newest.name) == []
     shutil.rmtree(tmp_path / newest.name)
-    objects.client.put_object(Bucket=bucket, Key=f"{newest.name}/../../x", Body=b"x")
+    objects.client.put_object(Bucket=place, Key=f"{newest.name}/../../x", Body=b"x")
     with pytest.raises(BackupFailed, match="strange object"):
-        copies.bring_back(tmp_path, storage, newest.name)
+        copies.bring_back(tmp_path, bucket, newest.name)
     assert catalogue.complete(tmp_path) == backups
 
 

@@ -1,5 +1,6 @@
 """Rows move to object storage by their receipt, and stay readable there."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,15 +13,18 @@ import object_store
 from market_data import insert, trade, us
 from outages import Service
 from ports import free_port
+from radar.backup.catalogue import began_at_s
+from radar.backup.shelf import DAY_S, Bucket, prune
 from radar.codec import message_format
 from radar.datasets import TRADES
 from radar.errors import ConfigurationError
+from radar.object_storage import ObjectStorage, parse
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.expiry import Rules, rules_in
 from radar.store.migrate import migrate
 from radar.store.retention import Cold, retention_days
-from support import eventually
+from support import eventually, run_radar
 
 NOW = datetime.now(UTC)
 COLD = Cold(30, "tiered")
@@ -34,6 +38,7 @@ def settings(
     port = free_port()
     command = [sys.executable, f"{PROGRAM}", objects.endpoint, objects.bucket("tiers")]
     own = ["--path", f"{tmp_path / 'data'}", "--port", f"{port}", "--no-password"]
+    own += ["--backups", f"{tmp_path / 'unused'}"]
     paths = [each for each in sys.path if each]
     with Service([*command, *own], port, tmp_path / "clickhouse.log", PYTHONPATH=":".join(paths)):
         monkeypatch.setenv("CLICKHOUSE_PORT", f"{port}")
@@ -98,6 +103,44 @@ def test_rows_move_to_object_storage_by_their_receipt_and_stay_readable(
     eventually(lambda: places(store) == {"default": 100}, "expired rows are deleted", 90)
     migrate(store, 40, 7)
     assert rules_in(definition(store)) == Rules(40, None)
+
+
+@pytest.mark.slow("src/radar/backup", "src/radar/store/backup.py", "deploy/examples/backups-s3.xml")
+def test_clickhouse_backs_up_to_its_own_disk_in_object_storage_and_restores_from_there(
+    store: Store, objects: object_store.Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BACKUP_DISK_URL", "s3://tiers/backups")
+    monkeypatch.setenv("BACKUP_DIR", f"{tmp_path / 'none'}")
+    migrate(store, 90, 7, COLD)
+    insert(store, TRADES, [received(60, n) for n in range(200)], "old")
+    insert(store, TRADES, [received(1, n) for n in range(100)], "new")
+    eventually(lambda: places(store).get("cold") == 200, "old rows have moved", 90)
+    full = json.loads(run_radar("backup", "create", "--json"))
+    insert(store, TRADES, [received(2, n) for n in range(50)], "newer")
+    made = json.loads(run_radar("backup", "create", "--json"))
+    assert (full["base"], made["base"]) == (None, full["name"])
+    assert 0 < made["bytes"] < full["bytes"]
+    before = store.rows("SELECT count(), sum(cityHash64(*)) FROM trades_master")
+
+    insert(store, TRADES, [received(3, n) for n in range(10)], "lost")
+    assert "restored" in run_radar("backup", "restore", "--yes")
+    assert store.rows("SELECT count(), sum(cityHash64(*)) FROM trades_master") == before
+    assert rules_in(definition(store)) == Rules(90, 30)
+
+    listed = json.loads(run_radar("backup", "list", "--json"))
+    assert listed["folder"] == "s3://tiers/backups"
+    assert [each["name"] for each in listed["backups"]] == [full["name"], made["name"]]
+    assert "leave out BACKUP_COPY_TO" in run_radar("backup", "create", "--to", "s3://x-y/z", code=2)
+    bucket = Bucket(ObjectStorage(parse("s3://tiers/backups"), objects.endpoint))
+    later_s = made_at_s(made["name"]) + 90 * DAY_S
+    assert prune(bucket, later_s, DAY_S) == []  # the newest and its base
+    assert not (tmp_path / "none").exists()
+
+
+def made_at_s(name: str) -> float:
+    began_s = began_at_s(name)
+    assert began_s is not None
+    return began_s
 
 
 def test_policy_that_the_server_lacks_is_named_and_changes_nothing(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Copies of backups in object storage: made, expired, and brought back.
+"""Copies of backups in object storage: made, and brought back.
 
 ClickHouse writes each backup to a folder, and radar copies it from there. So ClickHouse needs
 neither credentials nor a way to other machines, which the embedded one never has.
@@ -14,53 +14,19 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from radar import object_storage
 from radar.backup import catalogue
 from radar.backup.catalogue import END, Backup
+from radar.backup.shelf import Bucket
 from radar.errors import BackupFailed, ConfigurationError
 from radar.object_storage import ObjectStorage
-from radar.settings import Settings
 
 # Each transfer of a large file has several connections of its own.
 AT_ONCE = 4
-DAY_S = 86_400
 _END = END.as_posix()
 _T = TypeVar("_T")
 
 
-def opened(settings: Settings, url: str) -> ObjectStorage:
-    """Return the object storage of copies.
-
-    Raises:
-        ConfigurationError: The URL has another form than s3://BUCKET/PREFIX.
-    """
-    return ObjectStorage(object_storage.parse(url), settings.s3_endpoint_url)
-
-
-def complete(storage: ObjectStorage) -> list[Backup]:
-    """Return the complete copies, oldest first; blocks.
-
-    Raises:
-        ObjectStorageFailed: The store does not answer or refuses.
-    """
-    found = []
-    for name in storage.folders():
-        began_s = catalogue.began_at_s(name)
-        if began_s is None:
-            continue
-        head = storage.head(f"{name}/{_END}", catalogue.HEAD_BYTES)
-        if head is not None:
-            base = catalogue.base_of(head.decode(errors="replace"))
-            found.append(Backup(name, began_s, base))
-    return sorted(found, key=lambda each: each.began_at_s)
-
-
-def size_bytes(storage: ObjectStorage, name: str) -> int:
-    """Return the size of a copy; blocks."""
-    return sum(each.size_bytes for each in storage.objects(f"{name}/"))
-
-
-def copy(folder: Path, storage: ObjectStorage, backups: Iterable[Backup]) -> list[str]:
+def copy(folder: Path, to: Bucket, backups: Iterable[Backup]) -> list[str]:
     """Copy the backups that have no complete copy, oldest first; blocks.
 
     An interrupted copy goes on where it was.
@@ -71,7 +37,8 @@ def copy(folder: Path, storage: ObjectStorage, backups: Iterable[Backup]) -> lis
     Raises:
         ObjectStorageFailed: The store does not answer or refuses.
     """
-    known = {each.name for each in complete(storage)}
+    storage = to.storage
+    known = {each.name for each in to.complete()}
     copied = []
     for backup in backups:
         if backup.name in known:
@@ -92,26 +59,7 @@ def copy(folder: Path, storage: ObjectStorage, backups: Iterable[Backup]) -> lis
     return copied
 
 
-def prune(storage: ObjectStorage, now_s: float, keep_s: float) -> list[str]:
-    """Delete expired copies, and what interrupted ones left behind; return their names; blocks.
-
-    Raises:
-        ObjectStorageFailed: The store does not answer or refuses.
-    """
-    there = complete(storage)
-    names = [each.name for each in catalogue.expired(there, now_s, keep_s)]
-    known = {each.name for each in there}
-    for name in storage.folders():
-        began_s = catalogue.began_at_s(name)
-        if began_s is not None and name not in known and now_s - began_s > max(keep_s, DAY_S):
-            names.append(name)
-    for name in names:
-        storage.delete([f"{name}/{_END}"])
-        storage.delete(each.key for each in storage.objects(f"{name}/"))
-    return names
-
-
-def bring_back(folder: Path, storage: ObjectStorage, name: str) -> list[str]:
+def bring_back(folder: Path, source: Bucket, name: str) -> list[str]:
     """Copy a backup and its bases into the folder of the backups; blocks.
 
     Each appears in the folder when it is complete.
@@ -126,13 +74,13 @@ def bring_back(folder: Path, storage: ObjectStorage, name: str) -> list[str]:
     """
     known = {each.name for each in catalogue.complete(folder)}
     lacking = [
-        each.name for each in catalogue.chain(complete(storage), name) if each.name not in known
+        each.name for each in catalogue.chain(source.complete(), name) if each.name not in known
     ]
     # The base first: what an interrupted run leaves behind has its bases.
     for each in reversed(lacking):
         part = folder / f".{each}.part"
         try:
-            _download(storage, each, part)
+            _download(source.storage, each, part)
             shutil.rmtree(folder / each, ignore_errors=True)
             part.rename(folder / each)
         except OSError as error:

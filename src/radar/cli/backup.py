@@ -56,6 +56,7 @@ def create(
     to = to or settings.backup_copy_to
     if to:
         failures.need_extra("s3")
+        run.check_copies(settings, to)
     made = run.make(settings, full=full)
     copied = run.copy(settings, to) if to else None
     if as_json:
@@ -82,22 +83,13 @@ def list_backups(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the complete backups in BACKUP_DIR, oldest first."""
-    from radar.backup import catalogue, run
-    from radar.settings import backup_folder
+    """List the complete backups, oldest first."""
+    from radar.backup import run
 
     settings = settings_for("backup")
-    if source:
-        from radar.backup import copies
-
-        storage = copies.opened(settings, source)
-        where = f"{storage.place}"
-        found = [(each, copies.size_bytes(storage, each.name)) for each in copies.complete(storage)]
-    else:
-        folder = backup_folder(settings)
-        where = f"{folder}"
-        backups = catalogue.complete(folder)
-        found = [(each, run.size_bytes(folder / each.name)) for each in backups]
+    shelf = run.bucket_at(settings, source) if source else run.shelf_of(settings)
+    where = f"{shelf}"
+    found = [(each, shelf.size_bytes(each.name)) for each in shelf.complete()]
     if as_json:
         rows = [{**_facts(each), "bytes": size} for each, size in found]
         say_json({"folder": where, "backups": rows}, error=None)
@@ -127,23 +119,17 @@ def restore(
     store the messages since the backup again, as far as Kafka has them. No row is stored twice.
     """
     from radar.backup import catalogue, run
-    from radar.settings import backup_folder
     from radar.status.state import running_pipeline
 
     settings = settings_for("backup")
     if running_pipeline(settings.radar_data_dir) is not None:
         raise ConfigurationError("`radar up` runs: stop it, because its workers use the database")
-    folder = backup_folder(settings)
-    if source:
-        from radar.backup import copies
-
-        backups = copies.complete(copies.opened(settings, source))
-    else:
-        backups = catalogue.complete(folder)
+    shelf = run.bucket_at(settings, source) if source else run.shelf_of(settings)
+    backups = shelf.complete()
     if name == NEWEST:
         if not backups:
             raise BackupFailed(
-                f"there is no complete backup in {source or folder}: radar backup create makes one"
+                f"there is no complete backup in {shelf}: radar backup create makes one"
             )
         name = backups[-1].name
     catalogue.chain(backups, name)
