@@ -20,6 +20,7 @@ from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from radar.errors import ConfigurationError, ObjectChanged, ObjectStorageFailed
+from radar.text import without_password
 
 SCHEME = "s3://"
 MIB = 1 << 20
@@ -258,4 +259,5 @@ def _words(error: ClientError) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    # An endpoint is a URL, which may hold a password.
+    return without_password(str(error).partition("\n")[0])

@@ -149,3 +149,14 @@ def test_policy_that_the_server_lacks_is_named_and_changes_nothing(store: Store)
     with pytest.raises(ConfigurationError, match="cannot take the storage policy missing"):
         migrate(store, 90, None, Cold(30, "missing"))
     assert definition(store) == before
+
+
+def test_embedded_clickhouse_refuses_to_move_rows_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLD_AFTER_DAYS", "30")
+    monkeypatch.setenv("RADAR_DATA_DIR", f"{tmp_path / 'data'}")
+    monkeypatch.setenv("CLICKHOUSE_PORT", f"{free_port()}")
+    monkeypatch.setenv("KAFKA_BROKER", f"127.0.0.1:{free_port()}")
+    said = run_radar("up", "--simulate", "--duration", "5", code=2)
+    assert "COLD_AFTER_DAYS needs a ClickHouse server" in said

@@ -477,11 +477,6 @@ class Pipeline:
         return f"{lines[-1] if lines else error} (log: {child.log_path})"
 
     def _migrate(self) -> None:
-        if self.database.embedded and self.settings.cold_after_days:
-            raise ConfigurationError(
-                "COLD_AFTER_DAYS needs a ClickHouse server: the embedded one reaches no other"
-                " machine. Set it to 0, and export old days with `radar export`"
-            )
         if not addresses.answers(self.database.host, self.database.port):
             raise StoreUnavailable(
                 f"no server answers at {host_port(self.database.host, self.database.port)}"
@@ -659,8 +654,8 @@ async def open_pipeline(
         join: Record into stores that hold the data of another deployment.
 
     Raises:
-        ConfigurationError: An address is taken, the dashboard needs a token, or another `radar up`
-            uses the data.
+        ConfigurationError: An address is taken, the dashboard needs a token, another `radar up`
+            uses the data, or the embedded ClickHouse cannot do what an option wants.
     """
     if settings.dashboard_port:
         addresses.check_dashboard(settings)
@@ -668,6 +663,11 @@ async def open_pipeline(
     with data_directory.locked(data_dir) as children:
         broker, database = _broker(settings), addresses.clickhouse(settings)
         if database.embedded:
+            if settings.cold_after_days:
+                raise ConfigurationError(
+                    "COLD_AFTER_DAYS needs a ClickHouse server: the embedded one reaches no other"
+                    " machine. Set it to 0, and export old days with `radar export`"
+                )
             settings = _with_password(settings)
         inherited = (children.fileno(),)
         pipeline = Pipeline(settings, data_dir, broker, database, simulation, inherited, join=join)

@@ -26,7 +26,13 @@ COMPLETE_UNTIL = "complete_until"
 
 
 class Destination(Protocol):
-    """A place of exported files; names are relative to it. All methods block."""
+    """A place of exported files; names are relative to it. All methods block.
+
+    Attributes:
+        save_every_s: How often the manifest is written while an export runs.
+    """
+
+    save_every_s: float
 
     def entries(self) -> manifest.Entries:
         """Return the entries of the manifest; none without one."""
@@ -76,6 +82,8 @@ def opened_at(
 
 class Folder:
     """A folder of this machine; the modification time of a file says until when it is complete."""
+
+    save_every_s = 5.0
 
     def __init__(self, path: Path, manifest_name: str) -> None:
         self.path = path
@@ -134,6 +142,9 @@ class Bucket:
     A file that the manifest does not list is written again, with the same name. The store refuses a
     manifest if another export has written it meanwhile.
     """
+
+    # The whole manifest is uploaded.
+    save_every_s = 60.0
 
     def __init__(self, storage: "ObjectStorage", manifest_name: str, folder: Path) -> None:
         self._storage = storage

@@ -33,8 +33,6 @@ NAMES = (*(dataset.name for dataset in exported()), columns.CANDLES)
 UTC_NAME = "UTC"
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
-# How often the manifest is written while an export runs.
-MANIFEST_EVERY_S = 5
 
 
 @dataclass(frozen=True)
@@ -331,7 +329,7 @@ class _Run:
             kind, day, contents, described, complete=complete
         ) | self._to.facts(self._stamp)
         now_s = time.monotonic()
-        if now_s - self._saved_at_s > MANIFEST_EVERY_S:
+        if now_s - self._saved_at_s > self._to.save_every_s:
             self._to.save(self._entries)
             self._saved_at_s = now_s
 

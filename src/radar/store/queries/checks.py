@@ -11,7 +11,7 @@ DEFINITIONS = (
     "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
 )
 # Object storage names no bound.
-DISKS = "SELECT name, free_space, total_space FROM system.disks WHERE type = 'Local'"
+DISKS = "SELECT name, free_space, total_space FROM system.disks WHERE NOT is_remote"
 FIRST_EXPIRY = (
     "SELECT toUnixTimestamp(min(delete_ttl_info_min)) FROM system.parts WHERE active"
     " AND database = currentDatabase() AND toUnixTimestamp(delete_ttl_info_min) > 0"
