@@ -17,7 +17,7 @@ FLOOR := 50
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet
 # The container image leaves out the extra `local`, which is nine tenths of all.
-IMAGE_EXTRAS := --extra alerts --extra dashboard --extra terminal
+IMAGE_EXTRAS := --extra alerts --extra dashboard --extra s3 --extra terminal
 EXTRAS := $(IMAGE_EXTRAS) --extra local
 # Programs that read exported files. They want older versions of radar's libraries.
 TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0

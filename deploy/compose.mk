@@ -1,4 +1,4 @@
-# The targets that run containers. WITH="simulate" (or "zookeeper", or both) adds the compose file
+# The targets that run containers. WITH="simulate" (or "zookeeper", "cold", or several) adds the compose file
 # of that name; keep it for all targets of a stack, e.g. with: export WITH=simulate
 WITH ?=
 N ?=
@@ -195,10 +195,10 @@ backup: ## Back up ClickHouse into BACKUP_FOLDER while radar runs (FULL=1: every
 	$(call backups)
 	$(COMPOSE) run --rm -T --no-deps backup backup create $(if $(FULL),--full)
 
-backups: ## List the backups
+backups: ## List the backups (FROM=s3://BUCKET/PREFIX: the copies there)
 	$(call engine,.venv/bin/radar backup list)
 	$(call backups)
-	@$(COMPOSE) run --rm -T --no-deps backup backup list
+	@$(COMPOSE) run --rm -T --no-deps backup backup list $(if $(FROM),--from $(FROM))
 
 backup-service: ## Make backups every BACKUP_EVERY_HOURS from now on
 	$(call engine,.venv/bin/radar backup follow)
@@ -210,12 +210,12 @@ alerts: ## Send alerts to the services of ALERT_URLS from now on, after a test m
 	$(COMPOSE) run --rm -T --no-deps alerts alerts test
 	$(COMPOSE) up --detach --wait alerts
 
-restore: ## Replace the tables by a backup; asks first (BACKUP=name, YES=1: does not ask)
+restore: ## Replace the tables by a backup; asks first (BACKUP=name, FROM=s3://…, YES=1: does not ask)
 	$(call engine,.venv/bin/radar backup restore)
 	$(call backups)
 	$(call ask,"Replace every row in ClickHouse by the backup $(or $(BACKUP),newest)?")
 	$(COMPOSE) stop $(call services,.*-consumer-[0-9]+|reconcile|dashboard|backup|alerts)
-	$(COMPOSE) run --rm -T --no-deps backup backup restore $(BACKUP) --yes
+	$(COMPOSE) run --rm -T --no-deps backup backup restore $(BACKUP) $(if $(FROM),--from $(FROM)) --yes
 	@$(MAKE) --no-print-directory start
 
 clickhouse-reset: ## Delete all tables and make them anew; asks first (YES=1: does not)

@@ -10,6 +10,7 @@ import pytest
 
 import apache_kafka
 import changes
+import object_store
 from databases import KEPT, MigratedDatabases, new_name
 from ports import free_port
 from radar.addresses import answers
@@ -135,6 +136,24 @@ def clickhouse_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
     finally:
         process.end()
+
+
+@pytest.fixture(scope="session")
+def object_store_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.Store]:
+    """Run one object store for the whole run; each test makes its own buckets."""
+    with object_store.running(tmp_path_factory.mktemp("objects")) as found:
+        yield found
+
+
+@pytest.fixture
+def objects(
+    object_store_process: object_store.Store, monkeypatch: pytest.MonkeyPatch
+) -> object_store.Store:
+    """Provide an object store, to which the environment leads."""
+    for name, value in object_store.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("S3_ENDPOINT_URL", object_store_process.endpoint)
+    return object_store_process
 
 
 @pytest.fixture(scope="session")

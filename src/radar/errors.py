@@ -11,6 +11,8 @@ message is one line with the next action.
         InvalidPeriod
       QueryFailed                 show the database's message
       BackupFailed                show the reason, try again later
+      ObjectStorageFailed         show the reason, try again later
+        ObjectChanged
       FeedLost                    reconnect
       ExchangeUnavailable         retry with backoff
       InvalidFrame                count and drop the frame
@@ -150,6 +152,14 @@ class QueryFailed(RadarError):
 
 class BackupFailed(RadarError):
     """A backup or a restore did not succeed: show the reason; what was there before is there."""
+
+
+class ObjectStorageFailed(RadarError):
+    """Object storage does not answer or refuses: show the reason."""
+
+
+class ObjectChanged(ObjectStorageFailed):
+    """Another process has written an object meanwhile: do not replace it."""
 
 
 class InvalidRequest(RadarError):

@@ -100,6 +100,7 @@ def consume(
     from radar.consumer.worker import Worker, take_turns
     from radar.store.client import Store
     from radar.store.migrate import migrate
+    from radar.store.retention import Cold
     from radar.telemetry.checks import CHECK_TIMEOUT_S
 
     health = _serve_health(settings)
@@ -113,7 +114,8 @@ def consume(
     store, checked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
     try:
         days = (settings.retention_days, settings.frames_retention_days)
-        _persist(lambda: migrate(store, *days), stopping, health)
+        cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
+        _persist(lambda: migrate(store, *days, cold), stopping, health)
 
         def join(dataset: Dataset) -> Worker:
             topic_id = cluster.topic_id(dataset.topic)

@@ -225,6 +225,7 @@ Identifier = Annotated[
 ]
 WsUrl = Annotated[str, _check_url(_WS), Allowed("empty, or a URL with ws:// or wss://")]
 HttpUrl = Annotated[str, _check_url(_HTTP), Allowed("empty, or a URL with http:// or https://")]
+ObjectPlace = Annotated[str, _check_url(("s3",)), Allowed("empty, or s3://BUCKET/PREFIX")]
 ProxyUrl = Annotated[
     str,
     _check_url(_HTTP + _SOCKS),
@@ -525,6 +526,16 @@ class Settings(_Addresses):
         le=25_000,
         description="Delete recorded frames this many days after their receipt.",
     )
+    cold_after_days: int = Field(
+        0,
+        ge=0,
+        le=25_000,
+        description="Move rows to object storage this many days after their receipt; 0: never. It"
+        " needs a ClickHouse server with a volume `cold`.",
+    )
+    cold_storage_policy: Identifier = Field(
+        "tiered", description="ClickHouse's storage policy with the volume `cold`."
+    )
 
     # Workers
     batch_size: int = Field(
@@ -579,6 +590,11 @@ class Settings(_Addresses):
     backup_disk: Identifier = Field(
         "backups", description="ClickHouse's name of the disk that holds the backups."
     )
+    backup_disk_url: ObjectPlace = Field(
+        "",
+        description="Place of ClickHouse's disk BACKUP_DISK in object storage, s3://BUCKET/PREFIX;"
+        " empty: it is the folder BACKUP_DIR.",
+    )
     backup_every_hours: float = Field(
         24,
         gt=0,
@@ -597,6 +613,18 @@ class Settings(_Addresses):
         gt=0,
         le=3650,
         description="Delete backups that are this many days old, except the newest and its bases.",
+    )
+    backup_copy_to: ObjectPlace = Field(
+        "",
+        description="Place in object storage to which each backup is copied, s3://BUCKET/PREFIX;"
+        " empty: none. Copies are kept for BACKUP_KEEP_DAYS, too.",
+    )
+    s3_endpoint_url: HttpUrl = Field(
+        "",
+        description="URL of the object storage for s3://BUCKET/PREFIX; empty: Amazon's. Credentials"
+        " come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from AWS_PROFILE, or from the"
+        " role of the machine.",
+        repr=False,
     )
 
     # Alerts

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
+import object_store
 import outages
 from outages import Service
 from ports import free_port
-from radar.backup import catalogue, run
+from radar import object_storage
+from radar.backup import catalogue, copies, run
+from radar.backup.catalogue import Backup
+from radar.backup.shelf import DAY_S, Bucket, Folder, prune
 from radar.datasets import TRADES
 from radar.errors import BackupFailed
 from radar.local import clickhouse_alone
+from radar.object_storage import ObjectStorage
 from radar.settings import Settings, backup_folder, load
 from radar.store.backup import ASIDE
 from radar.store.client import Store
@@ -191,9 +196,15 @@ def test_expired_and_interrupted_backups_are_deleted(
     assert [each.name for each in catalogue.complete(folder)] == [made.backup.name]
 
 
-def test_follower_makes_a_backup_and_shows_its_age(
-    settings: Settings, store: Store, tmp_path: Path
+def test_follower_makes_a_backup_shows_its_age_and_copies_it(
+    settings: Settings,
+    store: Store,
+    tmp_path: Path,
+    objects: object_store.Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    place = f"s3://{objects.bucket('followed')}/radar"
+    monkeypatch.setenv("BACKUP_COPY_TO", place)
     port = free_port()
     process = Process(radar("backup", "follow"), tmp_path / "follow.log", METRICS_PORT=str(port))
 
@@ -210,8 +221,93 @@ def test_follower_makes_a_backup_and_shows_its_age(
         eventually(lambda: metric() > 0, "the newest backup is shown", 60, 0.2)
         (made,) = catalogue.complete(backup_folder(settings))
         assert metric() == made.began_at_s
+        bucket = Bucket(ObjectStorage(object_storage.parse(place), objects.endpoint))
+        eventually(lambda: bucket.complete() == [made], "the backup is copied", 60, 0.2)
     finally:
         assert process.terminate() == 0
+
+
+@pytest.mark.slow("src/radar/backup", "src/radar/object_storage.py")
+def test_machine_that_was_lost_is_restored_from_the_copies_in_object_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objects: object_store.Store
+) -> None:
+    """The database and the folder of its backups are gone; a chain of two copies is there."""
+    monkeypatch.setenv("RADAR_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(free_port()))
+    place = f"s3://{objects.bucket('lost-machine')}/radar"
+    settings = load()
+    with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
+        migrate(store, settings.retention_days)
+        store.command("INSERT INTO restore_orders (topic) VALUES ('one')")
+        full = run.make(reached).backup.name
+        store.command("INSERT INTO restore_orders (topic) VALUES ('two')")
+        before = contents(store)
+        with monkeypatch.context() as of_server:
+            password = reached.clickhouse_password.get_secret_value()
+            of_server.setenv("CLICKHOUSE_PASSWORD", password)
+            of_server.setenv("CLICKHOUSE_PORT", str(reached.clickhouse_port))
+            made = json.loads(run_radar("backup", "create", "--to", place, "--json"))
+    second = made["name"]
+    assert made["base"] == full
+    assert made["copied"] == {"place": place, "names": [full, second], "deleted": []}
+    here = catalogue.complete(backup_folder(settings))
+    listed = json.loads(run_radar("backup", "list", "--from", place, "--json"))["backups"]
+    assert [each["name"] for each in listed] == [each.name for each in here]
+    assert [each["bytes"] for each in listed] == [
+        Folder(backup_folder(settings)).size_bytes(each.name) for each in here
+    ]
+    shutil.rmtree(tmp_path / "data")
+    said = run_radar("backup", "restore", second, "--from", place, "--yes")
+    assert f"copied {full} from {place}" in said
+    assert f"restored {second}" in said
+    with clickhouse_alone.running(settings) as reached, closing(Store(reached)) as store:
+        assert contents(store) == before
+
+
+def test_copies_go_on_where_they_were_and_expire(
+    tmp_path: Path, objects: object_store.Store
+) -> None:
+    def backup(day: int, base: str = "") -> Backup:
+        name = catalogue.new_name(day * DAY_S, is_full=not base)
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "progress").mkdir()
+        for n in range(30):
+            (tmp_path / name / "progress" / f"{n}").write_text(f"{day} {n}")
+        text = f"<base_backup>Disk('backups', '{base}/data')</base_backup>" if base else ""
+        (tmp_path / name / catalogue.END).write_text(f"<config>{text}</config>")
+        return Backup(name, day * DAY_S, base)
+
+    full = backup(1000)
+    backups = [full, backup(1010, full.name)]
+    place = objects.bucket("expiring")
+    bucket = Bucket(ObjectStorage(object_storage.parse(f"s3://{place}"), objects.endpoint))
+    # An upload that was interrupted after one file, and another whose backup is gone.
+    objects.client.put_object(Bucket=place, Key=f"{full.name}/progress/0", Body=b"before")
+    torn = catalogue.new_name(900 * DAY_S, is_full=True)
+    objects.client.put_object(Bucket=place, Key=f"{torn}/progress/0", Body=b"")
+    objects.client.put_object(Bucket=place, Key="other/file", Body=b"")
+    assert bucket.complete() == []
+    assert copies.copy(tmp_path, bucket, backups) == [each.name for each in backups]
+    assert copies.copy(tmp_path, bucket, backups) == []
+    assert bucket.complete() == backups
+    assert objects.read(place, f"{full.name}/progress/0") == b"before"
+    assert objects.read(place, f"{full.name}/progress/1") == b"1000 1"
+    now_s = 1020 * DAY_S
+    assert prune(bucket, now_s, 15 * DAY_S) == [torn]
+    newest = backup(1019)
+    copies.copy(tmp_path, bucket, [*backups, newest])
+    assert prune(bucket, now_s, 5 * DAY_S) == [each.name for each in backups]
+    assert {key.split("/")[0] for key in objects.keys(place)} == {newest.name, "other"}
+
+    shutil.rmtree(tmp_path / newest.name)
+    assert copies.bring_back(tmp_path, bucket, newest.name) == [newest.name]
+    assert (tmp_path / newest.name / "progress" / "29").read_text() == "1019 29"
+    assert copies.bring_back(tmp_path, bucket, newest.name) == []
+    shutil.rmtree(tmp_path / newest.name)
+    objects.client.put_object(Bucket=place, Key=f"{newest.name}/../../x", Body=b"x")
+    with pytest.raises(BackupFailed, match="strange object"):
+        copies.bring_back(tmp_path, bucket, newest.name)
+    assert catalogue.complete(tmp_path) == backups
 
 
 def test_embedded_database_whose_disk_was_lost_is_restored_without_a_pipeline(

@@ -17,8 +17,7 @@ from market_data import insert, insert_market, side, trade, us
 from radar.codec import message_format
 from radar.datasets import DEPTH, TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
-from radar.reading import export as exporting
-from radar.reading import manifest
+from radar.reading import destinations, manifest
 from radar.reading.export import Exported, ExportRequest, export, is_complete
 from radar.reading.formats.base import Day, replacing, save
 from radar.records import BookSide
@@ -251,7 +250,7 @@ def test_export_that_is_killed_leaves_only_whole_files_and_goes_on(
     again = export(store_settings, PARQUET, folder)
     assert again == Exported(written=60 - len(before), skipped=len(before))
     assert not list(folder.rglob("*.part"))
-    assert len(manifest.read(folder / "trades")) == 60
+    assert len(destinations.Folder(folder / "trades", manifest.NAME).entries()) == 60
     assert len(list(folder.rglob("2*.parquet"))) == 60
 
 
@@ -269,7 +268,7 @@ def test_export_beside_another_one_is_refused(
     week: Store, store_settings: Settings, tmp_path: Path
 ) -> None:
     with (
-        exporting._locked(tmp_path / "trades"),
+        destinations._locked(tmp_path / "trades"),
         pytest.raises(ConfigurationError, match="another export writes to"),
     ):
         export(store_settings, PARQUET, tmp_path)

@@ -23,6 +23,7 @@ PACKAGES = {"chdb": "chdb-core"}
         ("apprise", "alerts", ("alerts", "run")),
         ("prompt_toolkit", "terminal", ("shell",)),
         ("pyarrow", "notebook", ("export", "--format", "nautilus")),
+        ("boto3", "s3", ("export", "trades", "--folder", "s3://bucket/prefix")),
     ],
 )
 def test_missing_extra_is_a_configuration_error_with_its_remedy(

@@ -11,9 +11,9 @@ from radar.errors import ConfigurationError
 _NAME = re.compile(r"radar-(\d{8}T\d{6}Z)-(?:full|incremental)")
 _DATE = "%Y%m%dT%H%M%SZ"
 _BASE = re.compile(r"<base_backup>Disk\(\\?'[^']*', \\?'([\w-]+)/data\\?'\)</base_backup>")
-_HEAD_BYTES = 4096
+HEAD_BYTES = 4096
 # ClickHouse writes this file last.
-_END = Path("data", ".backup")
+END = Path("data", ".backup")
 
 
 class Backup(NamedTuple):
@@ -56,11 +56,10 @@ def complete(folder: Path) -> list[Backup]:
     try:
         for path in folder.iterdir():
             began_s = began_at_s(path.name)
-            if began_s is None or not (path / _END).is_file():
+            if began_s is None or not (path / END).is_file():
                 continue
-            with (path / _END).open(errors="replace") as file:
-                base = _BASE.search(file.read(_HEAD_BYTES))
-            found.append(Backup(path.name, began_s, base[1] if base else ""))
+            with (path / END).open(errors="replace") as file:
+                found.append(Backup(path.name, began_s, base_of(file.read(HEAD_BYTES))))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -68,6 +67,12 @@ def complete(folder: Path) -> list[Backup]:
             f"BACKUP_DIR={folder}: {error.strerror}: let this user read the folder"
         ) from error
     return sorted(found, key=lambda each: each.began_at_s)
+
+
+def base_of(head: str) -> str:
+    """Return the base of a backup from the beginning of its last file; empty: it has none."""
+    found = _BASE.search(head)
+    return found[1] if found else ""
 
 
 def chain(backups: Iterable[Backup], name: str) -> list[Backup]:

@@ -341,8 +341,9 @@ def _tables(settings: Settings, store: Store) -> Iterator[Finding]:
             *(
                 (settings.frames_retention_days, "FRAMES_RETENTION_DAYS")
                 if dataset is FRAMES
-                else (settings.retention_days,)
+                else (settings.retention_days, "RETENTION_DAYS")
             ),
+            cold_after_days=settings.cold_after_days,
         )
         bad |= bool(found)
         yield from found

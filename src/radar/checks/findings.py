@@ -8,6 +8,7 @@ from typing import NamedTuple
 from radar.clock import MOST_OFFSET_S
 from radar.process import LEAST_OPEN_FILES
 from radar.status.judgement import MOST_SKEW_S
+from radar.store.expiry import rules_in
 from radar.text import printable
 
 MEBIBYTE = 1024 * 1024
@@ -373,7 +374,11 @@ def right(database: str, name: str, refused: str, *, some: bool) -> Finding:
 
 
 def table(
-    name: str, definition: str, retention_days: int, option: str = "RETENTION_DAYS"
+    name: str,
+    definition: str,
+    retention_days: int,
+    option: str = "RETENTION_DAYS",
+    cold_after_days: int = 0,
 ) -> list[Finding]:
     """Judge a table by its definition; no finding if it is right."""
     check = f"table {name}"
@@ -398,13 +403,23 @@ def table(
                 f"`ALTER TABLE {name} MODIFY SETTING non_replicated_deduplication_window = 100000`",
             )
         )
-    days = re.search(r"toIntervalDay\((\d+)\)", definition)
-    if days is None or int(days[1]) != retention_days:
-        kept = f"{days[1]} days" if days else "for ever"
+    rules = rules_in(definition)
+    if rules.delete_days != retention_days:
+        kept = "for ever" if rules.delete_days is None else f"{rules.delete_days} days"
         findings.append(
             warning(
                 check,
                 f"rows are kept {kept}, {option} is {retention_days}",
+                "`radar migrate`, with the same options as the workers",
+            )
+        )
+    wanted = cold_after_days if 0 < cold_after_days < retention_days else None
+    if rules.move_days != wanted:
+        moved = "never move" if rules.move_days is None else f"move after {rules.move_days} days"
+        findings.append(
+            warning(
+                check,
+                f"rows {moved}, COLD_AFTER_DAYS is {cold_after_days}",
                 "`radar migrate`, with the same options as the workers",
             )
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radar.cli import failures
 from radar.cli.arguments import AsJson, confirm, say, say_json, settings_for
 from radar.cli.required_services import require
 from radar.errors import BackupFailed, ConfigurationError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 NEWEST = "newest"
 MEBIBYTE = 1 << 20
+
+PLACE = "s3://BUCKET/PREFIX"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,12 +33,19 @@ def create(
     full: Annotated[
         bool, typer.Option("--full", help="Copy everything, not only new rows.")
     ] = False,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="Copy the backups there; default: BACKUP_COPY_TO.", metavar=PLACE
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a backup while radar runs, then delete expired ones.
 
     A backup is based on the one before it, until the last full backup is BACKUP_FULL_DAYS old.
-    A backup older than BACKUP_KEEP_DAYS is deleted when no kept backup needs it.
+    A backup older than BACKUP_KEEP_DAYS is deleted when no kept backup needs it. Copies in object
+    storage follow the same rule.
     """
     from radar.backup import run
     from radar.status.deployment import find
@@ -43,42 +53,64 @@ def create(
     settings = settings_for("backup")
     settings = find(settings).reach(settings)
     require(settings, clickhouse=True)
+    to = to or settings.backup_copy_to
+    if to:
+        failures.need_extra("s3")
+        run.check_copies(settings, to)
     made = run.make(settings, full=full)
+    copied = run.copy(settings, to) if to else None
     if as_json:
-        say_json(
-            {**_facts(made.backup), "bytes": made.size_bytes, "deleted": made.deleted}, error=None
-        )
+        facts = {**_facts(made.backup), "bytes": made.size_bytes, "deleted": made.deleted}
+        copies = copied._asdict() if copied else None
+        say_json({**facts, "copied": copies}, error=None)
         return
     based = f", based on {made.backup.base}" if made.backup.base else ""
     say(f"made {made.backup.name}: {made.size_bytes / MEBIBYTE:,.1f} MiB{based}")
     for name in made.deleted:
         say(f"deleted {name}")
+    if copied:
+        say(f"copied {', '.join(copied.names) or 'nothing new'} to {copied.place}")
+        for name in copied.deleted:
+            say(f"deleted the copy of {name}")
 
 
 @app.command("list")
-def list_backups(*, as_json: AsJson = False) -> None:
-    """List the complete backups in BACKUP_DIR, oldest first."""
-    from radar.backup import catalogue, run
-    from radar.settings import backup_folder
+def list_backups(
+    *,
+    source: Annotated[
+        str,
+        typer.Option("--from", help="List the copies there instead.", metavar=PLACE),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the complete backups, oldest first."""
+    from radar.backup import run
 
-    folder = backup_folder(settings_for("backup"))
-    found = catalogue.complete(folder)
-    sizes = [run.size_bytes(folder / each.name) for each in found]
+    settings = settings_for("backup")
+    shelf = run.bucket_at(settings, source) if source else run.shelf_of(settings)
+    where = f"{shelf}"
+    found = [(each, shelf.size_bytes(each.name)) for each in shelf.complete()]
     if as_json:
-        rows = [{**_facts(each), "bytes": size} for each, size in zip(found, sizes, strict=True)]
-        say_json({"folder": str(folder), "backups": rows}, error=None)
+        rows = [{**_facts(each), "bytes": size} for each, size in found]
+        say_json({"folder": where, "backups": rows}, error=None)
         return
-    for each, size in zip(found, sizes, strict=True):
+    for each, size in found:
         based = f"  based on {each.base}" if each.base else ""
         say(f"{each.name}  {size / MEBIBYTE:10,.1f} MiB{based}")
     if not found:
-        say(f"no complete backup in {folder}: make one with radar backup create")
+        say(f"no complete backup in {where}: make one with radar backup create")
 
 
 @app.command()
 def restore(
     name: Annotated[str, typer.Argument(help="Backup to restore, or `newest`.")] = NEWEST,
     *,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Copy the backup and its bases from there before.", metavar=PLACE
+        ),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
 ) -> None:
     """Replace the database by a backup. Stop `radar up`, or the workers, before.
@@ -87,23 +119,25 @@ def restore(
     store the messages since the backup again, as far as Kafka has them. No row is stored twice.
     """
     from radar.backup import catalogue, run
-    from radar.settings import backup_folder
     from radar.status.state import running_pipeline
 
     settings = settings_for("backup")
     if running_pipeline(settings.radar_data_dir) is not None:
         raise ConfigurationError("`radar up` runs: stop it, because its workers use the database")
-    folder = backup_folder(settings)
-    backups = catalogue.complete(folder)
+    shelf = run.bucket_at(settings, source) if source else run.shelf_of(settings)
+    backups = shelf.complete()
     if name == NEWEST:
         if not backups:
             raise BackupFailed(
-                f"there is no complete backup in {folder}: radar backup create makes one"
+                f"there is no complete backup in {shelf}: radar backup create makes one"
             )
         name = backups[-1].name
     catalogue.chain(backups, name)
     if not yes:
         confirm(f"Replace the database {settings.clickhouse_db} by {name}?")
+    if source:
+        for each in run.bring_back(settings, source, name):
+            say(f"copied {each} from {source}")
     with _server(settings) as reached:
         parts = run.restore(reached, name)
     age_s = int(datetime.now(UTC).timestamp()) - parts[0].began_at_s
@@ -131,8 +165,6 @@ def _server(settings: "Settings") -> "AbstractContextManager[Settings]":
     if addresses.answers(host, port) or not addresses.is_loopback(host):
         require(settings, clickhouse=True)
         return nullcontext(settings)
-    from radar.cli import failures
-
     failures.need_extra("local")
     from radar.local.clickhouse_alone import running
 

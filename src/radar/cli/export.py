@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from radar.cli.arguments import AsJson, ExportedName, progress_bar, say_json, se
 from radar.cli.markets import MarketOption, market_list
 from radar.errors import ConfigurationError
 from radar.periods import EXAMPLES, looks_like_time, parse_length_s, parse_period, parse_time
+
+if TYPE_CHECKING:
+    from radar.object_storage import Place
 
 # More than any book has.
 MAX_LEVELS = 65_535
@@ -24,6 +27,13 @@ class ExportFormat(StrEnum):
     TARDIS = "tardis"
     HFTBACKTEST = "hftbacktest"
     NAUTILUS = "nautilus"
+
+
+class FileLayout(StrEnum):
+    """Layouts of the files of Parquet and CSV."""
+
+    PLAIN = "plain"
+    HIVE = "hive"
 
 
 def export(
@@ -70,9 +80,17 @@ def export(
     floats: Annotated[
         bool, typer.Option("--floats", help="Write doubles instead of exact decimals.")
     ] = False,
+    layout: Annotated[
+        FileLayout, typer.Option("--layout", help="Of the files of Parquet and CSV.")
+    ] = FileLayout.PLAIN,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Folder to write to; default: export.")
-    ] = None,
+        str,
+        typer.Option(
+            "--folder",
+            help="Folder to write to, or s3://BUCKET/PREFIX; default: export.",
+            metavar="PLACE",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Write one file per market and day: FOLDER/DATASET/EXCHANGE/SYMBOL/DAY.parquet.
@@ -80,6 +98,8 @@ def export(
     A file appears when it is complete. A repeated export writes missing days, days that were
     unfinished, and days with new rows. manifest.json beside the files lists their checksums, and
     the coverage and gaps of each day.
+
+    The layout hive writes exchange=EXCHANGE/symbol=SYMBOL/date=DAY/part.parquet for query engines.
 
     The formats tardis, hftbacktest and nautilus write the files of these tools: docs/exports.md.
     An earlier form still works: --to FOLDER.
@@ -92,10 +112,10 @@ def export(
 
     settings = settings_for("export")
     if end and not looks_like_time(end):
-        if folder is not None:
+        if folder:
             raise ConfigurationError(f"--to {end} is no time (allowed: {EXAMPLES})")
-        folder, end = Path(end), ""
-    folder = folder or Path("export")
+        folder, end = end, ""
+    target = _target(folder or "export")
     first_day, last_day = _days(begin, end, last)
     wanted = ExportRequest(
         str(dataset or ""),
@@ -107,13 +127,14 @@ def export(
         time_zone,
         levels,
         floats,
+        layout is FileLayout.HIVE,
     )
     with progress_bar() as show:
-        exported = run(settings, wanted, folder, lambda done, total: show("days", done, total))
+        exported = run(settings, wanted, target, lambda done, total: show("days", done, total))
     if as_json:
         say_json(
             {
-                "folder": str(folder),
+                "folder": f"{target}",
                 "written": exported.written,
                 "unchanged": exported.skipped,
                 "left_out": exported.left_out,
@@ -123,7 +144,16 @@ def export(
     kept = f"; {exported.skipped:,} were up to date" if exported.skipped else ""
     if exported.left_out:
         kept += f"; left out {exported.left_out:,} without order book"
-    typer.echo(f"wrote {exported.written:,} file{_s(exported.written)} to {folder}{kept}")
+    typer.echo(f"wrote {exported.written:,} file{_s(exported.written)} to {target}{kept}")
+
+
+def _target(folder: str) -> "Path | Place":
+    """Return the folder, or the place in object storage."""
+    if "://" not in folder:
+        return Path(folder)
+    from radar import object_storage
+
+    return object_storage.parse(folder)
 
 
 def _days(begin: str, end: str, last: str) -> tuple[date | None, date | None]:

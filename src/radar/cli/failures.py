@@ -29,6 +29,7 @@ _EXTRAS = {
     "alerts": ("apprise",),
     "terminal": ("prompt_toolkit", "pygments", "textual"),
     "notebook": ("pandas", "polars", "pyarrow"),
+    "s3": ("boto3",),
 }
 
 # The parser's errors: a base class of the one that typer offers.

@@ -20,13 +20,15 @@ def migrate(
     from radar.store.drift import differences
     from radar.store.migrate import migrate as run
     from radar.store.migrate import repair_schema
+    from radar.store.retention import Cold
 
     settings = settings_for("migrate")
     require(settings, clickhouse=True)
     store = Store(settings)
     try:
         repaired = repair_schema(store, types=repair)
-        applied = run(store, settings.retention_days, settings.frames_retention_days)
+        cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
+        applied = run(store, settings.retention_days, settings.frames_retention_days, cold)
         left = differences(store)
     finally:
         store.close()

@@ -29,6 +29,7 @@ from radar.daemon_threads import aside
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
 from radar.errors import (
     BrokerUnavailable,
+    ConfigurationError,
     QueryFailed,
     RadarError,
     StoreUnavailable,
@@ -53,6 +54,7 @@ from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store
 from radar.store.migrate import migrate
+from radar.store.retention import Cold
 from radar.text import host_port
 from radar.ui.terminal.watch import LiveOverview
 from radar_simulator import LedgerSummary
@@ -492,7 +494,9 @@ class Pipeline:
         try:
             if not self.database.embedded:
                 self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
-            migrate(store, self.settings.retention_days, self.settings.frames_retention_days)
+            settings = self.settings
+            cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
+            migrate(store, settings.retention_days, settings.frames_retention_days, cold)
             database = f"database {store.database} at {address}"
             self._refuse_other(store_origin.read(store), database, "CLICKHOUSE_DB")
             if not self.database.embedded:
@@ -658,8 +662,8 @@ async def open_pipeline(
         join: Record into stores that hold the data of another deployment.
 
     Raises:
-        ConfigurationError: An address is taken, the dashboard needs a token, or another `radar up`
-            uses the data.
+        ConfigurationError: An address is taken, the dashboard needs a token, another `radar up`
+            uses the data, or the embedded ClickHouse cannot do what an option wants.
     """
     if settings.dashboard_port:
         addresses.check_dashboard(settings)
@@ -667,6 +671,11 @@ async def open_pipeline(
     with data_directory.locked(data_dir) as children:
         broker, database = _broker(settings), addresses.clickhouse(settings)
         if database.embedded:
+            if settings.cold_after_days:
+                raise ConfigurationError(
+                    "COLD_AFTER_DAYS needs a ClickHouse server: the embedded one reaches no other"
+                    " machine. Set it to 0, and export old days with `radar export`"
+                )
             settings = _with_password(settings)
         inherited = (children.fileno(),)
         pipeline = Pipeline(settings, data_dir, broker, database, simulation, inherited, join=join)

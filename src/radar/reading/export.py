@@ -1,38 +1,38 @@
 """`radar export`: recorded data as files, one per market and UTC day.
 
 A file appears under its name when it is complete. Later exports skip it until new rows of its day
-have come. Its time of modification is the database's clock a moment before the query. Beside the
-files lies a manifest with their facts (`radar.reading.manifest`).
+have come. Its destination keeps the database's clock a moment before the query
+(`radar.reading.destinations`). Beside the files lies a manifest with their facts
+(`radar.reading.manifest`).
 """
 
-import fcntl
 import json
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radar.datasets import DATASETS, Dataset, exported
 from radar.errors import ConfigurationError, InvalidPeriod
 from radar.periods import parse_zone
 from radar.reading import manifest, recorded
+from radar.reading.destinations import Destination, Folder, opened_at
 from radar.reading.formats import columns, tardis
-from radar.reading.formats.base import Day, Kind, file_name, replacing
+from radar.reading.formats.base import Day, Kind, file_name
 from radar.reading.query import Ask, opened
 from radar.settings import Settings
 from radar.store.queries import export as queries
+
+if TYPE_CHECKING:
+    from radar.object_storage import Place
 
 FORMATS = (*columns.FORMATS, "tardis", "hftbacktest", "nautilus")
 NAMES = (*(dataset.name for dataset in exported()), columns.CANDLES)
 UTC_NAME = "UTC"
 # A row is visible up to this long after its recorded insertion time.
 INSERT_S = 120
-# How often the manifest is written while an export runs.
-MANIFEST_EVERY_S = 5
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class ExportRequest:
         time_zone: Time zone of the days of candles.
         levels: Most levels of a snapshot of a book; 0: all.
         floats: Write doubles instead of exact decimals.
+        hive: Write partitions: exchange=…/symbol=…/date=…
     """
 
     dataset: str
@@ -69,6 +70,7 @@ class ExportRequest:
     time_zone: str = UTC_NAME
     levels: int = 0
     floats: bool = False
+    hive: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,14 @@ class Layout:
 
     folder: str
     kinds: Sequence[Kind]
+    manifest: str = manifest.NAME
     # Called before files of these days are written; yields other files once they are written, with
     # facts for the manifest.
     prepare: Callable[[Ask, Path, Sequence[Day]], Iterable[tuple[Path, Mapping[str, Any]]]] = (
         lambda _ask, _below, _days: ()
     )
+    # Whether the format changes files that are there, which only a folder allows.
+    is_local: bool = False
 
 
 def layout(wanted: ExportRequest) -> Layout:
@@ -97,18 +102,7 @@ def layout(wanted: ExportRequest) -> Layout:
             raise ConfigurationError(
                 f"the format {output_format} needs a dataset: name one of {', '.join(NAMES)}"
             )
-        floats = "_floats" if wanted.floats else ""
-        if dataset == columns.CANDLES:
-            zone = "" if wanted.time_zone == UTC_NAME else f"_{file_name(wanted.time_zone)}"
-            name = f"{dataset}_{_length(wanted.interval_s)}{zone}{floats}"
-            return Layout(
-                name, [columns.Candles(output_format, wanted.interval_s, floats=wanted.floats)]
-            )
-        levels = f"_{wanted.levels}" if wanted.levels else ""
-        kind = columns.Columns(
-            DATASETS[dataset], output_format, wanted.levels, floats=wanted.floats
-        )
-        return Layout(f"{dataset}{levels}{floats}", [kind])
+        return _columns(wanted)
     if dataset == columns.CANDLES:
         raise ConfigurationError(
             f"the format {output_format} has no candles: use {' or '.join(columns.FORMATS)}"
@@ -128,12 +122,39 @@ def layout(wanted: ExportRequest) -> Layout:
         from radar.reading.formats import nautilus
 
         catalogue = nautilus.Catalogue()
-        return Layout("nautilus", catalogue.kinds, catalogue.prepare)
+        return Layout("nautilus", catalogue.kinds, prepare=catalogue.prepare, is_local=True)
     raise ConfigurationError(f"unknown format {output_format}: use one of {', '.join(FORMATS)}")
+
+
+def _columns(wanted: ExportRequest) -> Layout:
+    """Return the files of Parquet or CSV; each choice has a folder of its own."""
+    dataset, choices = wanted.dataset, ""
+    kind: Kind
+    if dataset == columns.CANDLES:
+        zone = "" if wanted.time_zone == UTC_NAME else f"_{file_name(wanted.time_zone)}"
+        choices = f"_{_length(wanted.interval_s)}{zone}"
+        kind = columns.Candles(
+            wanted.suffix, wanted.interval_s, floats=wanted.floats, hive=wanted.hive
+        )
+    else:
+        choices = f"_{wanted.levels}" if wanted.levels else ""
+        kind = columns.Columns(
+            DATASETS[dataset],
+            wanted.suffix,
+            wanted.levels,
+            floats=wanted.floats,
+            hive=wanted.hive,
+        )
+    choices += "_floats" if wanted.floats else ""
+    if wanted.hive:
+        return Layout(f"{dataset}{choices}_hive", [kind], manifest.HIVE_NAME)
+    return Layout(f"{dataset}{choices}", [kind])
 
 
 def _check_options(wanted: ExportRequest) -> None:
     has_columns = wanted.suffix in columns.FORMATS
+    if wanted.hive and not has_columns:
+        raise ConfigurationError("--layout hive needs the format parquet or csv")
     if wanted.levels and not (has_columns and columns.has_levels(wanted.dataset)):
         raise ConfigurationError("--levels needs the dataset depth in parquet or csv")
     if wanted.floats and not (has_columns and columns.has_decimals(wanted.dataset)):
@@ -187,7 +208,7 @@ def is_complete(day: Day, written_at: datetime | None) -> bool:
 def export(
     settings: Settings,
     wanted: ExportRequest,
-    folder: Path,
+    target: "Path | Place",
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Exported:
     """Write the files that are missing or no longer complete, and the manifest; blocks.
@@ -195,7 +216,8 @@ def export(
     Args:
         settings: The options, with the address of the database.
         wanted: The wanted dataset, format, markets and days.
-        folder: Files lie in there in a folder of the dataset or format.
+        target: A folder or a place in object storage; files lie in there below the name of the
+            dataset or format.
         progress: Called with the number of files done, and of all, whenever it changes.
 
     Raises:
@@ -203,15 +225,24 @@ def export(
         InvalidPeriod: The last day is before the first, or the first is in the future.
         ConfigurationError: The folder cannot be written to, another export writes to it, or the
             format cannot hold the records.
+        ObjectStorageFailed: The object storage does not answer or refuses.
         StoreUnavailable: No server runs and there is no embedded data, or the server ended.
         QueryFailed: ClickHouse refuses a query.
     """
     chosen = layout(wanted)
-    with opened(settings, buffered=True) as ask, _locked(folder / chosen.folder) as below:
+    if chosen.is_local and not isinstance(target, Path):
+        raise ConfigurationError(
+            f"the format {wanted.suffix} changes files that it wrote before: export to a folder,"
+            " and copy that"
+        )
+    with (
+        opened(settings, buffered=True) as ask,
+        opened_at(settings, target, chosen.folder, chosen.manifest) as to,
+    ):
         _check(ask, wanted)
-        entries = manifest.read(below)
+        entries = to.entries()
         now, files, left_out = _files(ask, chosen, wanted)
-        return _Run(ask, chosen, below, entries, now, progress).run(files, left_out)
+        return _Run(ask, chosen, to, entries, now, progress).run(files, left_out)
 
 
 class _Run:
@@ -221,14 +252,14 @@ class _Run:
         self,
         ask: Ask,
         chosen: Layout,
-        below: Path,
+        to: Destination,
         entries: manifest.Entries,
         now: datetime,
         progress: Callable[[int, int], None],
     ) -> None:
         self._ask = ask
         self._layout = chosen
-        self._below = below
+        self._to = to
         self._entries = entries
         self._stamp = now - timedelta(seconds=INSERT_S)
         self._progress = progress
@@ -252,7 +283,7 @@ class _Run:
                 for kind, day in files
             }
             manifest.add_missing(self._entries, missing, covered)
-            manifest.write(self._below, self._entries)
+            self._to.save(self._entries)
         self._progress(len(files), len(files))
         return Exported(written, len(files) - written, left_out)
 
@@ -265,40 +296,41 @@ class _Run:
         return manifest.missing_of(self._ask, markets, min(days), max(days), zone)
 
     def _is_there(self, kind: Kind, day: Day) -> bool:
-        """Return whether a complete file has an entry; an earlier radar wrote files without."""
-        name, path = f"{kind.path(day)}", self._below / kind.path(day)
+        """Return whether a complete file has an entry."""
+        name = f"{kind.path(day)}"
         entry = self._entries.get(name, {})
         _check_market(name, entry, day)
-        if not is_complete(day, _written_at(path)):
+        if not is_complete(day, self._to.complete_until(name, entry)):
             return False
-        if entry.get("bytes") == path.stat().st_size and "rows" in entry:
+        if self._to.is_described(name, entry):
             return True
-        contents = kind.facts(self._ask, day)
-        if contents is None:
+        # An earlier radar wrote files without entries.
+        if not isinstance(self._to, Folder) or (contents := kind.facts(self._ask, day)) is None:
             return False
-        self._entries[name] = manifest.entry(kind, day, contents, path, complete=True)
+        described = manifest.describe(self._to.path / name)
+        self._entries[name] = manifest.entry(kind, day, contents, described, complete=True)
         return True
 
     def _prepare(self, days: Sequence[Day]) -> None:
-        if not days:
+        if not days or not isinstance(self._to, Folder):
             return
-        for path, facts in self._layout.prepare(self._ask, self._below, days):
-            entry = self._entries.setdefault(f"{path.relative_to(self._below)}", {})
+        below = self._to.path
+        for path, facts in self._layout.prepare(self._ask, below, days):
+            entry = self._entries.setdefault(f"{path.relative_to(below)}", {})
             entry.update(facts, **manifest.describe(path))
 
     def _write(self, kind: Kind, day: Day) -> None:
-        path = self._below / kind.path(day)
-        with replacing(path) as place:
+        name = f"{kind.path(day)}"
+        with self._to.replacing(name, self._stamp) as place:
             contents = kind.write(self._ask, day, place)
-            stamp_s = self._stamp.timestamp()
-            os.utime(place, (stamp_s, stamp_s))
+            described = manifest.describe(place)
         complete = is_complete(day, self._stamp)
-        self._entries[f"{kind.path(day)}"] = manifest.entry(
-            kind, day, contents, path, complete=complete
-        )
+        self._entries[name] = manifest.entry(
+            kind, day, contents, described, complete=complete
+        ) | self._to.facts(self._stamp)
         now_s = time.monotonic()
-        if now_s - self._saved_at_s > MANIFEST_EVERY_S:
-            manifest.write(self._below, self._entries)
+        if now_s - self._saved_at_s > self._to.save_every_s:
+            self._to.save(self._entries)
             self._saved_at_s = now_s
 
 
@@ -414,39 +446,3 @@ def _answer(ask: Ask, sql: str, parameters: dict[str, str]) -> list[list[str]]:
 
 def _moment(unix_ms: str) -> datetime:
     return datetime.fromtimestamp(int(unix_ms) / 1000, UTC)
-
-
-def _written_at(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Keep other exports away from a folder; an empty folder is removed again."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    path = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-    except OSError as error:
-        raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The export before may have removed the file after it was opened here.
-            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                raise BlockingIOError
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"another export writes to {folder}: wait for it, or give another folder"
-            ) from error
-        try:
-            yield folder
-        finally:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # not empty
-                for each in made:
-                    each.rmdir()

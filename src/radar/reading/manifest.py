@@ -14,11 +14,13 @@ from zoneinfo import ZoneInfo
 
 from radar import __version__
 from radar.errors import ConfigurationError, RadarError
-from radar.reading.formats.base import Contents, Day, Kind, replacing, rows_of
+from radar.reading.formats.base import Contents, Day, Kind, rows_of
 from radar.reading.query import Ask
 from radar.store.queries import export as queries
 
 NAME = "manifest.json"
+# Programs that read all files below a folder of partitions leave out names with this first letter.
+HIVE_NAME = "_manifest.json"
 # It changes when a field is renamed, removed or redefined.
 FORMAT_VERSION = 1
 
@@ -37,43 +39,36 @@ class Missing:
 MissingByDay = Mapping[tuple[str, str, str, str], Missing]  # dataset, exchange, symbol, day
 
 
-def read(folder: Path) -> Entries:
-    """Return the entries of a folder's manifest; none without one.
+def parse(text: bytes, place: str) -> Entries:
+    """Return the entries of a manifest.
+
+    Args:
+        text: The manifest.
+        place: Where it lies, for the error.
 
     Raises:
-        ConfigurationError: It cannot be read, or another version of radar wrote it.
+        ConfigurationError: It is none, or another version of radar wrote it.
     """
-    path = folder / NAME
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(text)
         if found["format_version"] != FORMAT_VERSION:
             raise ConfigurationError(
-                f"{path} has the format version {found['format_version']!r}, and this radar writes"
+                f"{place} has the format version {found['format_version']!r}, and this radar writes"
                 f" {FORMAT_VERSION}: export to another folder"
             )
         return {str(name): dict(entry) for name, entry in found["files"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigurationError(f"cannot read {path}: remove it, and export again") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigurationError(f"cannot read {place}: remove it, and export again") from error
 
 
-def write(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Write the manifest under another name and rename it; a manifest without change stays."""
+def text_of(entries: Mapping[str, Entry]) -> bytes:
+    """Return the manifest of these entries."""
     value = {
         "format_version": FORMAT_VERSION,
         "radar_version": __version__,
         "files": {name: entries[name] for name in sorted(entries)},
     }
-    text = json.dumps(value, indent=1) + "\n"
-    path = folder / NAME
-    try:
-        is_the_same = path.read_text() == text if path.exists() else not entries
-    except OSError as error:
-        raise RadarError(f"cannot read {path}: {error.strerror}") from error
-    if not is_the_same:
-        with replacing(path) as place:
-            place.write_text(text)
+    return f"{json.dumps(value, indent=1)}\n".encode()
 
 
 def describe(path: Path) -> Entry:
@@ -90,14 +85,14 @@ def describe(path: Path) -> Entry:
         raise RadarError(f"cannot read {path}: {error.strerror}") from error
 
 
-def entry(kind: Kind, day: Day, contents: Contents, path: Path, *, complete: bool) -> Entry:
+def entry(kind: Kind, day: Day, contents: Contents, described: Entry, *, complete: bool) -> Entry:
     """Return the entry of a file, without coverage and gaps.
 
     Args:
         kind: The kind of the file.
         day: Its market and day.
         contents: Its contents.
-        path: Where it lies.
+        described: Its size and checksum (`describe`).
         complete: Whether the day was over when the file was written.
     """
     return {
@@ -109,7 +104,7 @@ def entry(kind: Kind, day: Day, contents: Contents, path: Path, *, complete: boo
         "rows": contents.rows,
         "first": iso(contents.first_us) if contents.rows else None,
         "last": iso(contents.last_us) if contents.rows else None,
-        **describe(path),
+        **described,
         **contents.details,
     }
 

@@ -11,6 +11,7 @@ from radar.errors import ConfigurationError
 from radar.store import drift, retention, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
+from radar.store.retention import NO_COLD, Cold
 from radar.store.schema import Migration, migrations
 
 # The checksums of the migrations 1 to 20 of development versions, hashed in this order.
@@ -18,7 +19,10 @@ _BEFORE_BASELINE = "cbe365a039d70364"
 
 
 def migrate(
-    store: Store, retention_days: int, frames_retention_days: int | None = None
+    store: Store,
+    retention_days: int,
+    frames_retention_days: int | None = None,
+    cold: Cold = NO_COLD,
 ) -> list[Migration]:
     """Bring the database to the newest schema and return the applied migrations; blocks.
 
@@ -30,12 +34,13 @@ def migrate(
         store: The database.
         retention_days: Rows expire this many days after their receipt.
         frames_retention_days: The same for recorded frames; None: as it is.
+        cold: When rows move to object storage.
 
     Raises:
         StoreUnavailable: The server does not answer.
         QueryFailed: The server refuses a statement.
         ConfigurationError: The database was made by other migrations than these, or for one server
-            and not for a cluster, or the other way round.
+            and not for a cluster, or the other way round; or the server has no such storage policy.
     """
     # A worker's user may have no right to create tables, and needs none in a complete database.
     if not store.has_table("schema_migrations"):
@@ -68,7 +73,7 @@ def migrate(
             f"database {store.database} has migration {max(recorded):04}, which this version of"
             " radar does not know; install the newer radar"
         )
-    retention.apply(store, retention_days, frames_retention_days)
+    retention.apply(store, retention_days, frames_retention_days, cold)
     return applied
 
 

@@ -63,6 +63,15 @@ class Day:
         """Return its place below the folder of a dataset."""
         return Path(file_name(self.source), file_name(self.symbol), f"{self.day:%Y-%m-%d}.{suffix}")
 
+    def partition(self, suffix: str) -> Path:
+        """Return its place as a partition of Hive, whose folders name columns and values."""
+        return Path(
+            f"exchange={file_name(self.source)}",
+            f"symbol={file_name(self.symbol)}",
+            f"date={self.day:%Y-%m-%d}",
+            f"part.{suffix}",
+        )
+
 
 @dataclass(frozen=True)
 class Contents:

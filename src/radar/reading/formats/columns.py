@@ -43,12 +43,14 @@ class Columns:
         suffix: One of FORMATS.
         levels: Most levels of a snapshot, the best ones; 0: all.
         floats: Write doubles instead of exact decimals.
+        hive: Write partitions, whose folders hold exchange, symbol and day instead of columns.
     """
 
     dataset: Dataset
     suffix: str
     levels: int = 0
     floats: bool = False
+    hive: bool = False
 
     @property
     def name(self) -> str:
@@ -65,8 +67,8 @@ class Columns:
         return self.dataset.name in day.datasets
 
     def path(self, day: Day) -> Path:
-        """Return EXCHANGE/SYMBOL/DAY.SUFFIX."""
-        return day.path(self.suffix)
+        """Return EXCHANGE/SYMBOL/DAY.SUFFIX, or the partition."""
+        return day.partition(self.suffix) if self.hive else day.path(self.suffix)
 
     def write(self, ask: Ask, day: Day, path: Path) -> Contents:
         """Write the file; its rows are those that were there before and after."""
@@ -78,6 +80,8 @@ class Columns:
             parameters |= {"levels": str(self.levels)}
         if self.floats:
             sql = queries.with_floats(sql, _DECIMALS[dataset.name])
+        if self.hive:
+            sql = queries.without_market(sql)
         before = self.facts(ask, day)
         for _attempt in range(ATTEMPTS):
             _save(ask, sql, self.suffix, parameters, path)
@@ -101,11 +105,13 @@ class Candles:
         suffix: One of FORMATS.
         interval_s: Length of the candles, which divides a day.
         floats: Write doubles instead of exact decimals.
+        hive: Write partitions, whose folders hold exchange, symbol and day instead of columns.
     """
 
     suffix: str
     interval_s: int
     floats: bool = False
+    hive: bool = False
 
     name = CANDLES
 
@@ -119,14 +125,16 @@ class Candles:
         return TRADES.name in day.datasets
 
     def path(self, day: Day) -> Path:
-        """Return EXCHANGE/SYMBOL/DAY.SUFFIX."""
-        return day.path(self.suffix)
+        """Return EXCHANGE/SYMBOL/DAY.SUFFIX, or the partition."""
+        return day.partition(self.suffix) if self.hive else day.path(self.suffix)
 
     def write(self, ask: Ask, day: Day, path: Path) -> Contents:
         """Write the file; its trades are those that were there before and after."""
         sql = self._rows()
         if self.floats:
             sql = queries.with_floats(sql, _DECIMALS[CANDLES])
+        if self.hive:
+            sql = queries.without_market(sql)
         trades = queries.facts(TRADES.view, TRADES.time)
         before = _contents(ask, trades, day.parameters)
         for _attempt in range(ATTEMPTS):

@@ -103,6 +103,11 @@ def with_levels(rows: str, lists: Sequence[str]) -> str:
     return f"SELECT * REPLACE({replaced}) FROM ({rows})"
 
 
+def without_market(rows: str) -> str:
+    """Return a query without the columns that folders of partitions hold."""
+    return f"SELECT * EXCEPT (source, symbol) FROM ({rows})"
+
+
 # The markets are a JSON list of exchange and symbol.
 _CHOSEN = (
     "has(JSONExtract({markets:String}, 'Array(Tuple(String, String))'),"

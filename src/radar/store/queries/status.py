@@ -13,7 +13,8 @@ SIZES = (
     " FROM system.parts WHERE active AND database = currentDatabase() GROUP BY name"
 )
 
-DISKS = "SELECT name, free_space, total_space FROM system.disks"
+# Object storage names no bound.
+DISKS = "SELECT name, free_space, total_space FROM system.disks WHERE NOT is_remote"
 
 
 def counts(datasets: Iterable[Dataset]) -> str:
