@@ -200,10 +200,8 @@ class Store:
             StoreUnavailable: The server does not answer, or refuses this query.
         """
         try:
-            rows = self.rows(
-                queries.places(self._anywhere(table)),
-                {"partition": partition, "first": first, "last": last},
-                self._anywhere_settings,
+            rows = self.rows_anywhere(
+                queries.places, table, {"partition": partition, "first": first, "last": last}
             )
         except QueryFailed as error:
             raise StoreUnavailable(str(error)) from error
@@ -216,10 +214,8 @@ class Store:
             StoreUnavailable: The server does not answer.
             QueryFailed: The table is missing.
         """
-        ((count, last),) = self.rows(
-            queries.last_offset(self._anywhere(table)),
-            {"partition": partition, "first": first, "end": end},
-            self._anywhere_settings,
+        ((count, last),) = self.rows_anywhere(
+            queries.last_offset, table, {"partition": partition, "first": first, "end": end}
         )
         return int(last) if count else None
 
@@ -230,10 +226,10 @@ class Store:
             StoreUnavailable: The server does not answer.
             QueryFailed: The table is missing.
         """
-        ((count,),) = self.rows(
-            queries.offsets_without_hole(self._anywhere(table)),
+        ((count,),) = self.rows_anywhere(
+            queries.offsets_without_hole,
+            table,
             {"partition": partition, "first": first, "end": end},
-            self._anywhere_settings,
         )
         return first + int(count)
 
