@@ -247,7 +247,11 @@ class Store:
 
         Raises: as `rows`.
         """
-        return self.rows(query(self._anywhere(table)), parameters, self._anywhere_settings)
+        if self.cluster is None:
+            return self.rows(query(table), parameters)
+        return self.rows(
+            query(self.cluster.every_replica(table)), parameters, cluster.EVERY_REPLICA
+        )
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement without a result; blocks.
@@ -471,13 +475,6 @@ class Store:
             send_receive_timeout=max(1, int(self._timeout_s)),
             client_name="radar",
         )
-
-    def _anywhere(self, table: str) -> str:
-        return self.cluster.every_replica(table) if self.cluster else table
-
-    @property
-    def _anywhere_settings(self) -> Mapping[str, Any]:
-        return cluster.EVERY_REPLICA if self.cluster else {}
 
     @property
     def _address(self) -> str:
