@@ -99,8 +99,7 @@ def consume(
     from radar.consumer.lag import LagGauge
     from radar.consumer.worker import Worker, take_turns
     from radar.store.client import Store
-    from radar.store.migrate import migrate
-    from radar.store.retention import Cold
+    from radar.store.migrate import migrate_as_configured
     from radar.telemetry.checks import CHECK_TIMEOUT_S
 
     health = _serve_health(settings)
@@ -113,9 +112,7 @@ def consume(
     # The readiness check uses a store of its own, in another thread.
     store, checked_store = Store(settings), Store(settings, timeout_s=CHECK_TIMEOUT_S)
     try:
-        days = (settings.retention_days, settings.frames_retention_days)
-        cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
-        _persist(lambda: migrate(store, *days, cold), stopping, health)
+        _persist(lambda: migrate_as_configured(store, settings), stopping, health)
 
         def join(dataset: Dataset) -> Worker:
             topic_id = cluster.topic_id(dataset.topic)

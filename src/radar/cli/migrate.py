@@ -18,17 +18,14 @@ def migrate(
     """Create or update the tables in ClickHouse, and recreate missing parts."""
     from radar.store.client import Store
     from radar.store.drift import differences
-    from radar.store.migrate import migrate as run
-    from radar.store.migrate import repair_schema
-    from radar.store.retention import Cold
+    from radar.store.migrate import migrate_as_configured, repair_schema
 
     settings = settings_for("migrate")
     require(settings, clickhouse=True)
     store = Store(settings)
     try:
         repaired = repair_schema(store, types=repair)
-        cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
-        applied = run(store, settings.retention_days, settings.frames_retention_days, cold)
+        applied = migrate_as_configured(store, settings)
         left = differences(store)
     finally:
         store.close()

@@ -53,8 +53,7 @@ from radar.status.state import start_ticks
 from radar.store import origin as store_origin
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store
-from radar.store.migrate import migrate
-from radar.store.retention import Cold
+from radar.store.migrate import migrate_as_configured
 from radar.text import host_port
 from radar.ui.terminal.watch import LiveOverview
 from radar_simulator import LedgerSummary
@@ -494,9 +493,7 @@ class Pipeline:
         try:
             if not self.database.embedded:
                 self._joining.check("CLICKHOUSE_PORT", address, data_in_clickhouse(store))
-            settings = self.settings
-            cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
-            migrate(store, settings.retention_days, settings.frames_retention_days, cold)
+            migrate_as_configured(store, self.settings)
             database = f"database {store.database} at {address}"
             self._refuse_other(store_origin.read(store), database, "CLICKHOUSE_DB")
             if not self.database.embedded:

@@ -8,6 +8,7 @@ side by side and end with the same schema.
 import hashlib
 
 from radar.errors import ConfigurationError
+from radar.settings import Settings
 from radar.store import drift, retention, schema
 from radar.store.client import Store
 from radar.store.drift import Difference
@@ -75,6 +76,12 @@ def migrate(
         )
     retention.apply(store, retention_days, frames_retention_days, cold)
     return applied
+
+
+def migrate_as_configured(store: Store, settings: Settings) -> list[Migration]:
+    """Do the same as `migrate`, with the retention that the options name; blocks."""
+    cold = Cold(settings.cold_after_days, settings.cold_storage_policy)
+    return migrate(store, settings.retention_days, settings.frames_retention_days, cold)
 
 
 def _refuse_other_kind(store: Store) -> None:
