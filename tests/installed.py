@@ -1,8 +1,14 @@
 """Commands away from the sources of this checkout, and environments of their own."""
 
+import hashlib
 import os
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(*command: object, folder: Path, environment: dict[str, str] | None = None) -> str:
@@ -18,6 +24,28 @@ def run(*command: object, folder: Path, environment: dict[str, str] | None = Non
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def locked_python(environment: Path, locked: Path, *others: Path) -> Path:
+    """Return the Python of an environment with the locked packages; skip if none can be had.
+
+    It installs them once for each content of the lock and of the other files.
+    """
+    mark = environment / "locked"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in (locked, *others))).hexdigest()
+    python = environment / "bin" / "python"
+    if mark.exists() and mark.read_text() == digest:
+        return python
+    run(sys.executable, "-m", "venv", "--clear", environment, folder=ROOT)
+    install = (python, "-m", "pip", "install", "--quiet", "--require-hashes")
+    try:
+        run(*install, "--requirement", locked, folder=ROOT)
+    except AssertionError as error:
+        if without_index(error):
+            pytest.skip("pip reaches no package index, and its cache lacks a locked package")
+        raise
+    mark.write_text(digest)
+    return python
 
 
 def without_index(error: AssertionError) -> bool:

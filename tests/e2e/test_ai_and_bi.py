@@ -1,6 +1,5 @@
 """Programs of others read the database with the settings that docs/ai-and-bi.md shows."""
 
-import hashlib
 import json
 import re
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from installed import run, without_index
+from installed import locked_python, run
 from market_data import MONDAY, insert, trade, us
 from ports import free_port
 from radar.addresses import answers
@@ -47,21 +46,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """Provide the Python that has the programs; it installs them once for each lock."""
-    mark = ENVIRONMENT / "locked"
-    digest = hashlib.sha256(LOCKED.read_bytes() + DRIVER.read_bytes()).hexdigest()
-    python = ENVIRONMENT / "bin" / "python"
-    if mark.exists() and mark.read_text() == digest:
-        return python
-    run(sys.executable, "-m", "venv", "--clear", ENVIRONMENT, folder=ROOT)
-    install = (python, "-m", "pip", "install", "--quiet", "--require-hashes")
-    try:
-        run(*install, "--requirement", LOCKED, folder=ROOT)
-    except AssertionError as error:
-        if without_index(error):
-            pytest.skip("pip reaches no package index, and its cache lacks a locked package")
-        raise
-    mark.write_text(digest)
-    return python
+    return locked_python(ENVIRONMENT, LOCKED, DRIVER)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """hftbacktest and nautilus_trader read exported files of a recorded period, each in its own way."""
 
-import hashlib
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from installed import run, without_index
+from installed import locked_python, run
 from ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -48,21 +47,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """Provide the Python that has both programs; it installs them once for each lock."""
-    mark = ENVIRONMENT / "locked"
-    digest = hashlib.sha256(LOCKED.read_bytes()).hexdigest()
-    python = ENVIRONMENT / "bin" / "python"
-    if mark.exists() and mark.read_text() == digest:
-        return python
-    run(sys.executable, "-m", "venv", "--clear", ENVIRONMENT, folder=ROOT)
-    install = (python, "-m", "pip", "install", "--quiet", "--require-hashes")
-    try:
-        run(*install, "--requirement", LOCKED, folder=ROOT)
-    except AssertionError as error:
-        if without_index(error):
-            pytest.skip("pip reaches no package index, and its cache lacks a locked package")
-        raise
-    mark.write_text(digest)
-    return python
+    return locked_python(ENVIRONMENT, LOCKED)
 
 
 class Recorded:
