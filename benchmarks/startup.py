@@ -105,9 +105,17 @@ def _time_first_row(folder: Path) -> float:
 
 
 def _count(client: httpx.Client, url: str) -> int:
+    """Return the number of rows; 0 before the database can be asked.
+
+    Raises:
+        RuntimeError: The database refuses the question, which will not pass.
+    """
     try:
         answer = client.post(url, content="SELECT count() FROM trades")
     except httpx.HTTPError:
         return 0
-    # The database is not migrated yet; any other error would last.
-    return int(answer.text) if answer.is_success else 0
+    if answer.is_success:
+        return int(answer.text)
+    if not any(missing in answer.text for missing in ("UNKNOWN_DATABASE", "UNKNOWN_TABLE")):
+        raise RuntimeError(f"ClickHouse does not count the trades: {answer.text.strip()}")
+    return 0
