@@ -19,6 +19,8 @@ from support import run_command
 
 # What each command is given here; None: it runs on until it is stopped, or needs a terminal.
 ARGUMENTS: dict[str, list[str] | None] = {
+    "alerts run": None,
+    "alerts test": [],
     "backup create": [],
     "backup follow": None,
     "backup list": [],
@@ -59,7 +61,7 @@ ARGUMENTS: dict[str, list[str] | None] = {
     "version": [],
 }
 FINE = {"backup list", "config", "reset", "version"}
-WRONG_USAGE = {"monitor", "password"}
+WRONG_USAGE = {"alerts test", "monitor", "password"}
 DEADLINE_S = 3.0
 
 
@@ -130,7 +132,7 @@ def test_command_that_fails_with_json_prints_one_json_value_with_the_error(name:
     found = json.loads(done.stdout)
     assert found["version"] == 1
     assert (found["error"] is None) == (done.returncode == 0)
-    assert done.returncode == (0 if name in FINE else 1)
+    assert done.returncode == (0 if name in FINE else 2 if name in WRONG_USAGE else 1)
     wrong, _ = run(*name.split(), "--json", "--no-such-option")
     assert wrong.returncode == 2
     assert "--no-such-option" in json.loads(wrong.stdout)["error"]
