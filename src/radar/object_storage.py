@@ -17,7 +17,7 @@ import boto3
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.client import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from radar.errors import ConfigurationError, ObjectChanged, ObjectStorageFailed
 from radar.text import without_password
@@ -240,6 +240,11 @@ class ObjectStorage:
             yield
         except ClientError as error:
             raise ObjectStorageFailed(f"{self.place}: {_words(error)}") from error
+        except NoCredentialsError as error:
+            raise ObjectStorageFailed(
+                f"{self.place}: there are no credentials: set AWS_ACCESS_KEY_ID and"
+                " AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise ObjectStorageFailed(f"{self.place}: {_first_line(error)}") from error
 

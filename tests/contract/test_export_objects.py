@@ -223,7 +223,7 @@ def test_missing_credentials_and_servers_are_named(
         list(ObjectStorage(place, "http://127.0.0.1:1").objects())
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ObjectStorageFailed, match="credentials"):
+    with pytest.raises(ObjectStorageFailed, match="credentials: set AWS_ACCESS_KEY_ID"):
         list(ObjectStorage(place, objects.endpoint).objects())
 
 
