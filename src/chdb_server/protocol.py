@@ -159,14 +159,14 @@ def parse_request(
 
     Args:
         method: HTTP method; GET and HEAD imply readonly.
-        values: Parameters of the URL.
+        values: Parameters of the URL and of the form.
         headers: Header values by lower-case name.
         compression_by_default: The engine's default of `enable_http_compression`.
 
     Raises:
         Rejected: A parameter that is malformed or that this server cannot honour.
     """
-    _refuse_unsupported(values, headers)
+    _refuse_unsupported(values)
     settings = {
         name: value
         for name, value in values.items()
@@ -265,14 +265,7 @@ def summary(statistics: Statistics) -> str:
     return json.dumps({name: str(value) for name, value in values.items()}, separators=(",", ":"))
 
 
-def _refuse_unsupported(values: Mapping[str, str], headers: Mapping[str, str]) -> None:
-    if headers.get("content-type", "").strip().lower().startswith("multipart/"):
-        raise Rejected(
-            NOT_IMPLEMENTED,
-            "NOT_IMPLEMENTED",
-            "Forms and external tables are not supported by the embedded server; send the query in "
-            "the URL or the body, and its parameters as param_NAME in the URL",
-        )
+def _refuse_unsupported(values: Mapping[str, str]) -> None:
     for name in ("compress", "decompress"):
         if _flag(values.get(name, "")):
             raise Rejected(

@@ -27,7 +27,7 @@ import uvicorn
 
 from bounded_http import connections
 from bounded_http.bounds import Bounds
-from chdb_server import compression, protocol
+from chdb_server import compression, forms, protocol
 from chdb_server.bodies import Bodies
 from chdb_server.config import MIB
 from chdb_server.engine import Engine, Statistics
@@ -250,6 +250,9 @@ class App:
             protocol.authenticate(values, headers, self._options.user, self._options.password)
             connections.admit(scope)
             response.show(self._version, self._display_name)
+            if forms.is_form(headers):
+                form = await body.whole(forms.MAX_FORM_BYTES)
+                values |= forms.values_of(headers, form)
             request = protocol.parse_request(
                 scope["method"], values, headers, compression_by_default=self._compresses
             )
@@ -424,6 +427,24 @@ class _Body:
         piece = bytes(message.get("body", b""))
         self.head = self.head or piece[:_HEAD_BYTES]
         return piece
+
+    async def whole(self, limit: int) -> bytes:
+        """Return the rest.
+
+        Raises:
+            ClientGone: The client closed the connection before the end.
+            Rejected: There are more bytes than the limit.
+        """
+        content = bytearray()
+        while not self.finished:
+            content += await self.next()
+            if len(content) > limit:
+                raise Rejected(
+                    protocol.QUERY_IS_TOO_LARGE,
+                    "QUERY_IS_TOO_LARGE",
+                    f"The form has more than {limit} bytes: send less at once",
+                )
+        return bytes(content)
 
     async def drain(self, limit: int) -> None:
         """Read and drop the rest, up to a limit."""

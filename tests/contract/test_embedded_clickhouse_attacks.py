@@ -553,13 +553,47 @@ def test_other_compression_is_refused(user: httpx.Client, encoding: str) -> None
     assert "Unknown compression method" in response.text
 
 
-def test_forms_are_refused_before_they_are_read(server: Server, user: httpx.Client) -> None:
+def test_forms_are_read_up_to_a_size(server: Server, user: httpx.Client) -> None:
     before = _memory_mib(server, "VmRSS")
     _forget_peak(server)
     content = (b"a" * MIB for _ in range(64))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    assert user.post("/", content=content, headers=headers).status_code == 501
+    assert user.post("/", content=content, headers=headers).status_code == 413
     assert _memory_mib(server, "VmHWM") - before < 40
+
+
+def test_forms_are_not_read_without_the_password(server: Server) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\n' + PASSWORD.encode()
+    body += b'\r\n--x\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT 42\r\n--x--\r\n'
+    head = (
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answer = _raw(server, head.encode() + body)
+    assert b" 403 " in answer.splitlines()[0]
+    assert b"42" not in answer.splitlines()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"--x\r\n" + b"A: b\r\n" * 200_000,
+        b"--x\r\nContent-Disposition: form-data; name=" + b'"a' * 500_000,
+        b"--x\r\nContent-Disposition: " + b'form-data; a="b"; ' * 60_000 + b"\r\n\r\n",
+        b"\r\n--" * 260_000,
+        b"-" * MIB,
+        b"".join(
+            b"--x\r\nContent-Disposition:a;name=param_%d\r\n\r\n\r\n" % n for n in range(20_000)
+        ),
+    ],
+    ids=["headers", "a name", "options", "almost boundaries", "dashes", "fields"],
+)
+def test_forms_take_no_long_time(server: Server, user: httpx.Client, part: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    began = time.monotonic()
+    assert user.post("/", content=part[: MIB - 1], headers=headers).status_code == 400
+    assert time.monotonic() - began < 2
+    assert _answers(server)
 
 
 def test_half_requests_keep_nobody_away_and_end(server: Server) -> None:

@@ -66,6 +66,15 @@ def test_query_without_rows_keeps_column_names_at_limit_0(client: Client) -> Non
     assert client.query("SELECT id FROM t WHERE id = 5").result_rows == []
 
 
+def test_query_takes_lists_that_are_too_long_for_a_url(client: Client) -> None:
+    client.insert("t", _rows(3000), column_names=COLUMNS)
+    names = [f"n{n}" for n in range(0, 3000, 2)]
+    sql = "SELECT count() FROM t WHERE name IN {names:Array(String)}"
+    assert client.query(sql, parameters={"names": names}).result_rows == [(1500,)]
+    sql += " LIMIT 0"
+    assert client.query(sql, parameters={"names": names}).column_names == ("count()",)
+
+
 def test_query_df_and_query_arrow_return_frames(client: Client) -> None:
     client.insert("t", _rows(3), column_names=COLUMNS)
     frame = client.query_df("SELECT id, at FROM t ORDER BY id")

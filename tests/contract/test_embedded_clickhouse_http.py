@@ -173,13 +173,67 @@ def test_temporary_table_is_refused_and_leaves_nothing_behind(
         assert "keeps no sessions; create a table" in response.text
 
 
+def test_query_and_parameters_may_come_as_a_form(http_client: httpx.Client) -> None:
+    text = "ä+%20&\n" * 20_000
+    sql = "SELECT length({text:String}), {n:UInt8}"
+    fields = {"query": sql, "param_text": text.replace("\n", "\\n"), "param_n": "7"}
+    response = http_client.post("/", files={name: (None, value) for name, value in fields.items()})
+    assert response.text == f"{len(text.encode())}\t7\n"
+    fields.pop("query")
+    response = http_client.post(
+        "/", params={"query": sql}, files={name: (None, value) for name, value in fields.items()}
+    )
+    assert response.text == f"{len(text.encode())}\t7\n"
+
+
+_FIELD = 'Content-Disposition: form-data; name="query"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("", "it has no end"),
+        ("--x\r\n", "it has no end"),
+        (f"--x\r\n{_FIELD}SELECT 1", "it has no end"),
+        ("SELECT 1", "it is malformed"),
+        ("--x\r\n\r\nSELECT 1\r\n--x--", "it is malformed"),
+        (f"--x\r\n{_FIELD}SELECT 1\r\n--x\r\n{_FIELD}SELECT 2\r\n--x--", "a field is there twice"),
+        (f"--x\r\n{_FIELD.replace('query', 'user')}root\r\n--x--", "it holds another field"),
+        (f"--x\r\n{_FIELD.replace('query', 'readonly')}0\r\n--x--", "it holds another field"),
+    ],
+)
+def test_form_that_cannot_be_read_is_refused_with_its_reason(
+    http_client: httpx.Client, body: str, reason: str
+) -> None:
+    response = http_client.post(
+        "/", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    assert (response.status_code, response.text[:9]) == (400, "Code: 36.")
+    assert reason in response.text
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; charset=x"]
+)
+def test_form_without_a_boundary_is_refused(http_client: httpx.Client, kind: str) -> None:
+    response = http_client.post("/", content="SELECT 1", headers={"Content-Type": kind})
+    assert (response.status_code, response.text[:9]) == (400, "Code: 36.")
+
+
+def test_compressed_form_is_refused(http_client: httpx.Client) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"}
+    response = http_client.post("/", content=gzip.compress(b"--x--"), headers=headers)
+    assert (response.status_code, response.text[:9]) == (400, "Code: 36.")
+    assert "it is compressed" in response.text
+
+
 def test_external_table_is_refused_with_a_sentence(http_client: httpx.Client) -> None:
     response = http_client.post(
         "/",
         params={"query": "SELECT * FROM x", "x_structure": "a UInt8"},
         files={"x": b"1\n"},
     )
-    assert (response.status_code, response.text[:9]) == (501, "Code: 48.")
+    assert (response.status_code, response.text[:9]) == (400, "Code: 36.")
     assert "external tables are not supported" in response.text
 
 

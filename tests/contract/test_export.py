@@ -15,12 +15,13 @@ import pytest
 
 from market_data import insert, insert_market, side, trade, us
 from radar.codec import message_format
-from radar.datasets import DEPTH, TRADES
+from radar.datasets import DEPTH, GAPS, TRADES
 from radar.errors import ConfigurationError, QueryFailed, UnknownMarket
 from radar.reading import destinations, manifest
 from radar.reading.export import Exported, ExportRequest, export, is_complete
 from radar.reading.formats.base import Day, replacing, save
-from radar.records import BookSide
+from radar.reading.query import opened
+from radar.records import BookSide, Gap, GapCause
 from radar.settings import Settings
 from radar.store.client import Store
 from support import Process, eventually, radar, run_command
@@ -86,6 +87,32 @@ def test_export_writes_a_day_again_of_which_something_came_later(
     assert export(store_settings, PARQUET, tmp_path) == Exported(written=3, skipped=13)
     path = tmp_path / "trades/wallex/USDTTMN" / f"{day:%Y-%m-%d}.parquet"
     assert pq.read_table(path).num_rows == 2
+
+
+def test_gaps_of_many_markets_are_known(store: Store, store_settings: Settings) -> None:
+    """The names of so many markets are too long for a URL, and for one parameter of a server."""
+    symbols = [f"MARKET{n:04d}USDT" for n in range(manifest.MARKETS_AT_ONCE + 1)]
+    day = TODAY - timedelta(days=1)
+    gaps = [
+        Gap(
+            source="wallex",
+            record_kind="trades",
+            cause=GapCause.DISCONNECTED,
+            symbols=(symbol,),
+            began_at_us=us(day),
+            ended_at_us=us(day) + 60_000_000,
+            repaired=False,
+            received_at_us=us(day),
+        )
+        for symbol in symbols
+    ]
+    insert(store, GAPS, [message_format.encode_gap(gap) for gap in gaps], "gaps")
+    markets = [("wallex", symbol) for symbol in symbols]
+    with opened(store_settings, buffered=True) as ask:
+        missing = manifest.missing_of(ask, markets, day.date(), day.date())
+    assert [(symbol, len(found.gaps)) for (_, _, symbol, _), found in missing.items()] == [
+        (symbol, 1) for symbol in symbols
+    ]
 
 
 def test_export_of_some_days_of_a_market(

@@ -23,6 +23,8 @@ NAME = "manifest.json"
 HIVE_NAME = "_manifest.json"
 # It changes when a field is renamed, removed or redefined.
 FORMAT_VERSION = 1
+# ClickHouse takes no parameter of more than 128 KiB (http_max_field_value_size).
+MARKETS_AT_ONCE = 1000
 
 Entry = dict[str, Any]
 Entries = dict[str, Entry]  # by the path of the file, relative to the manifest
@@ -146,10 +148,21 @@ def missing_of(
 
     The database knows the coverage of UTC days. So days of another zone have gaps, but no coverage.
     """
+    chosen = sorted(set(markets))
+    found: dict[tuple[str, str, str, str], Missing] = {}
+    for begin in range(0, len(chosen), MARKETS_AT_ONCE):
+        some = chosen[begin : begin + MARKETS_AT_ONCE]
+        found |= _missing_of_some(ask, some, first, last, time_zone)
+    return found
+
+
+def _missing_of_some(
+    ask: Ask, markets: Sequence[tuple[str, str]], first: date, last: date, time_zone: str
+) -> MissingByDay:
     is_utc = time_zone == "UTC"
     around = timedelta() if is_utc else timedelta(days=1)
     parameters = {
-        "markets": json.dumps([list(market) for market in sorted(set(markets))]),
+        "markets": json.dumps(markets),
         "first": f"{first - around}",
         "last": f"{last + around}",
     }
