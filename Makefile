@@ -20,6 +20,14 @@ EXTRAS := $(IMAGE_EXTRAS) --extra local
 # Programs that read exported files. They want older versions of radar's libraries.
 TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
 
+# What builds the documentation site, and what describes a release.
+SITE := mkdocs-material==9.8.2
+RELEASE := hatchling cyclonedx-bom==7.5.0 twine==7.0.0
+# What a release is built into, and its image with an optional digest (sha256:…).
+DIST ?= dist
+IMAGE ?= radar
+DIGEST ?=
+
 # What `make test-chart` renders with, and the schemas of Kubernetes.
 HELM := v3.19.5
 SCHEMAS := kubernetes-validate==1.37.0
@@ -27,7 +35,7 @@ SCHEMAS := kubernetes-validate==1.37.0
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack
+.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack dev-setup build site release sbom test-release kubernetes test-kubernetes
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -133,11 +141,45 @@ exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase
 test-chart: setup .venv-chart/.installed ## Render the Helm chart and validate it (builds helm with Go)
 	$(PYTEST) $(OPTIONS) tests/deploy/test_helm_chart.py
 
+kubernetes: .kubernetes/.complete ## Compile the API server of Kubernetes into .kubernetes (needs Go; 20 minutes)
+
+.kubernetes/.complete: scripts/kubernetes/build.sh scripts/kubernetes/go.mod scripts/kubernetes/go.sum
+	scripts/kubernetes/build.sh .kubernetes
+	@touch $@
+
+test-kubernetes: setup .venv-chart/.installed .kubernetes/.complete ## Install the chart into an API server (needs etcd: Debian's etcd-server)
+	@command -v etcd >/dev/null || { echo "no etcd: install Debian's etcd-server"; exit 1; }
+	$(PYTEST) $(OPTIONS) tests/deploy/test_kubernetes_api.py
+
 .venv-chart/.installed:
 	@command -v go >/dev/null || { echo "no go: make test-chart builds helm with Go"; exit 1; }
 	$(PYTHON) -m venv --clear .venv-chart
 	.venv-chart/bin/pip install --quiet $(SCHEMAS)
 	GOBIN=$(CURDIR)/.venv-chart/bin go install helm.sh/helm/v3/cmd/helm@$(HELM)
+	@touch $@
+
+site: .venv-site/.installed ## Build the documentation site into site/; a warning fails it
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+
+release: .venv-release/.installed ## Build a release of the newest commit into DIST (IMAGE=ghcr.io/team/radar DIGEST=sha256:…)
+	.venv-release/bin/python scripts/release.py $(DIST) --image $(IMAGE) --digest "$(DIGEST)"
+	.venv-release/bin/twine check --strict $(DIST)/*.whl $(DIST)/radar-*[0-9].tar.gz
+
+sbom: .venv-release/.installed ## Write the bills of materials of the lock files into DIST
+	.venv-release/bin/python scripts/release.py $(DIST) --only-bills
+
+test-release: .venv-release/.installed ## Build a release twice in two folders and compare the bytes
+	rm -rf .release && mkdir .release
+	for each in first second; do \
+		.venv-release/bin/python scripts/release.py .release/$$each || exit 1; done
+	diff .release/first/SHA256SUMS .release/second/SHA256SUMS
+	cd .release/first && sha256sum --check --quiet SHA256SUMS
+	@! grep -lE 'https?://[a-z.-]*(pypi|pythonhosted|simple/)' .release/first/*.json
+	.venv-release/bin/twine check --strict .release/first/*.whl .release/first/radar-*[0-9].tar.gz
+
+.venv-site/.installed .venv-release/.installed: .venv-%/.installed: requirements-%.txt
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 generated: setup ## Write the pages that follow from declarations: options, metrics, faults, columns
@@ -161,5 +203,16 @@ lock: ## Lock the dependencies again, with hashes
 	uv pip compile $(LOCK_FLAGS) benchmarks/quix/requirements.in \
 		--output-file benchmarks/quix/requirements.txt
 	printf '%s\n' $(TOOLS) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-tools.txt
+	printf '%s\n' $(SITE) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-site.txt
+	printf '%s\n' $(RELEASE) | uv pip compile $(LOCK_FLAGS) - --constraint requirements-dev.txt \
+		--output-file requirements-release.txt
 
 include deploy/compose.mk
+
+dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
+	@[ -e .env ] || { cp env.example .env; echo "wrote .env: every option at its default"; }
+
+build: ## Build the images under a tag of their own, which the next start uses
+	$(call engine,make setup)
+	@tag=$$(deploy/version.sh new) && RADAR_VERSION=$$tag $(COMPOSE) build $(BUILT) \
+		&& deploy/version.sh use $$tag && echo "built $$tag: make update runs it, make rollback the one before"
