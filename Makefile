@@ -32,6 +32,10 @@ DIGEST ?=
 HELM := v3.19.5
 SCHEMAS := kubernetes-validate==1.37.0
 
+# Another version of Apache Kafka than scripts/kafka.pom.xml names, in a folder of its own.
+KAFKA_VERSION ?=
+KAFKA := .kafka$(addprefix -,$(KAFKA_VERSION))
+
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -45,6 +49,9 @@ setup: $(STAMP) ## Create .venv with the command .venv/bin/radar
 $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "radar needs Python 3.11 or newer; name one with: make setup PYTHON=python3.11"; exit 1; }
+	@[ ! -L $(VENV) ] || { \
+		echo "$(VENV) is a link: setup would empty the environment that it leads to; remove the link first"; \
+		exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
@@ -104,20 +111,21 @@ $(VENV)/.bench: $(STAMP) requirements-bench.txt benchmarks/quix/requirements.txt
 		--requirement benchmarks/quix/requirements.txt
 	@touch $@
 
-kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
+kafka: $(KAFKA)/.complete ## Get Apache Kafka into .kafka (needs Maven and Java; KAFKA_VERSION=4.3.1: that one)
 
-.kafka/.complete: scripts/kafka.pom.xml
+$(KAFKA)/.complete: scripts/kafka.pom.xml
 	@for tool in mvn java; do command -v $$tool >/dev/null || { \
 		echo "no $$tool: make kafka needs Maven and Java 17 (Debian: maven, openjdk-17-jre-headless)"; \
 		exit 1; }; done
-	rm -rf .kafka/new
+	rm -rf $(KAFKA)/new
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
-		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/new
-	rm -rf .kafka/libs && mv .kafka/new .kafka/libs
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)/new \
+		$(if $(KAFKA_VERSION),-Dkafka.version=$(KAFKA_VERSION))
+	rm -rf $(KAFKA)/libs && mv $(KAFKA)/new $(KAFKA)/libs
 	@touch $@
 
-test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (ALL=1: all that use it)
-	$(PYTEST) --numprocesses=$(WORKERS) --kafka=apache \
+test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (ALL=1: all that use it; KAFKA_VERSION=)
+	APACHE_KAFKA=$(CURDIR)/$(KAFKA) $(PYTEST) --numprocesses=$(WORKERS) --kafka=apache \
 		$(if $(ALL),,--sources=changed -m kafka_decides) \
 		--override-ini=cache_dir=.pytest_cache/kafka $(OPTIONS) tests/contract tests/e2e
 
@@ -141,7 +149,7 @@ exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase
 test-chart: setup .venv-chart/.installed ## Render the Helm chart and validate it (builds helm with Go)
 	$(PYTEST) $(OPTIONS) tests/deploy/test_helm_chart.py
 
-kubernetes: .kubernetes/.complete ## Compile the API server of Kubernetes into .kubernetes (needs Go; 20 minutes)
+kubernetes: .kubernetes/.complete ## Compile the API server of Kubernetes into .kubernetes (needs Go; 10 minutes)
 
 .kubernetes/.complete: scripts/kubernetes/build.sh scripts/kubernetes/go.mod scripts/kubernetes/go.sum
 	scripts/kubernetes/build.sh .kubernetes
