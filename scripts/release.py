@@ -228,10 +228,13 @@ def without_index(bill: dict[str, Any], version: str) -> dict[str, Any]:
     """
     bill["metadata"]["component"]["version"] = version
     for component in bill["components"]:
+        component.pop("description", None)  # the line of the lock file again
         for reference in component.get("externalReferences", []):
             if reference["type"] == "distribution":
                 reference["url"] = component["purl"]
                 reference.pop("comment", None)
+    for tool in bill["metadata"].get("tools", {}).get("components", []):
+        tool.pop("externalReferences", None)
     return bill
 
 

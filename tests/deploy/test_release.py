@@ -35,7 +35,11 @@ class Loader(yaml.SafeLoader):
     """Knows what compose adds to YAML."""
 
 
-Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node, deep=True))
+def _override(loader: Loader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+Loader.add_constructor("!override", _override)
 Loader.add_constructor("!reset", lambda _loader, _node: None)
 
 
@@ -217,7 +221,9 @@ def test_released_chart_runs_the_released_image(sources: Path, tmp_path: Path) -
 def test_bill_of_materials_names_no_package_index() -> None:
     reference = {"type": "distribution", "url": "https://index.example/simple/a/", "hashes": ["h"]}
     component = {"name": "a", "purl": "pkg:pypi/a@1", "externalReferences": [dict(reference)]}
-    given = {"metadata": {"component": {"name": "radar"}}, "components": [component]}
+    tools = {"components": [{"name": "t", "externalReferences": [dict(reference)]}]}
+    about = {"component": {"name": "radar"}, "tools": tools}
+    given = {"metadata": about, "components": [component]}
     found = release.without_index(given, "1.2.3")
     assert "index.example" not in str(found)
     assert found["components"][0]["externalReferences"][0]["hashes"] == ["h"]
