@@ -29,6 +29,13 @@ OPTIONS = {
 START_TIMEOUT_S = 150
 
 
+def group_protocols() -> list[str]:
+    """Return the group protocols of the version in HOME; KIP-848 is on since Kafka 4."""
+    jars = (HOME / "libs").glob("kafka-clients-*.jar")
+    is_old = any(jar.name.startswith(("kafka-clients-2.", "kafka-clients-3.")) for jar in jars)
+    return ["classic"] if is_old else ["classic", "consumer"]
+
+
 class Broker:
     """One node; it can be started, stopped and killed again and again on its data."""
 
