@@ -24,14 +24,26 @@ TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
 # Programs that read ClickHouse: for assistants, and the driver of Superset.
 BI := mcp-clickhouse==0.7.0 clickhouse-connect[sqlalchemy]==1.12.0
 
+# What builds the documentation site, and what describes a release.
+SITE := mkdocs-material==9.8.2
+RELEASE := hatchling cyclonedx-bom==7.5.0 twine==7.0.0
+# What a release is built into, and its image with an optional digest (sha256:…).
+DIST ?= dist
+IMAGE ?= radar
+DIGEST ?=
+
 # What `make test-chart` renders with, and the schemas of Kubernetes.
 HELM := v3.19.5
 SCHEMAS := kubernetes-validate==1.37.0
 
+# Another version of Apache Kafka than scripts/kafka.pom.xml names, in a folder of its own.
+KAFKA_VERSION ?=
+KAFKA := .kafka$(addprefix -,$(KAFKA_VERSION))
+
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack test-bi
+.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack test-bi dev-setup build site release sbom test-release kubernetes test-kubernetes
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -41,6 +53,9 @@ setup: $(STAMP) ## Create .venv with the command .venv/bin/radar
 $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "radar needs Python 3.11 or newer; name one with: make setup PYTHON=python3.11"; exit 1; }
+	@[ ! -L $(VENV) ] || { \
+		echo "$(VENV) is a link: setup would empty the environment that it leads to; remove the link first"; \
+		exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
@@ -106,20 +121,21 @@ $(VENV)/.bench: $(STAMP) requirements-bench.txt benchmarks/quix/requirements.txt
 		--requirement benchmarks/quix/requirements.txt
 	@touch $@
 
-kafka: .kafka/.complete ## Get Apache Kafka into .kafka (needs Maven and Java)
+kafka: $(KAFKA)/.complete ## Get Apache Kafka into .kafka (needs Maven and Java; KAFKA_VERSION=4.3.1: that one)
 
-.kafka/.complete: scripts/kafka.pom.xml
+$(KAFKA)/.complete: scripts/kafka.pom.xml
 	@for tool in mvn java; do command -v $$tool >/dev/null || { \
 		echo "no $$tool: make kafka needs Maven and Java 17 (Debian: maven, openjdk-17-jre-headless)"; \
 		exit 1; }; done
-	rm -rf .kafka/new
+	rm -rf $(KAFKA)/new
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
-		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/new
-	rm -rf .kafka/libs && mv .kafka/new .kafka/libs
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA)/new \
+		$(if $(KAFKA_VERSION),-Dkafka.version=$(KAFKA_VERSION))
+	rm -rf $(KAFKA)/libs && mv $(KAFKA)/new $(KAFKA)/libs
 	@touch $@
 
-test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (ALL=1: all that use it)
-	$(PYTEST) --numprocesses=$(WORKERS) --kafka=apache \
+test-kafka: setup kafka ## Run the tests that Kafka decides with Apache Kafka (ALL=1: all that use it; KAFKA_VERSION=)
+	APACHE_KAFKA=$(CURDIR)/$(KAFKA) $(PYTEST) --numprocesses=$(WORKERS) --kafka=apache \
 		$(if $(ALL),,--sources=changed -m kafka_decides) \
 		--override-ini=cache_dir=.pytest_cache/kafka $(OPTIONS) tests/contract tests/e2e
 
@@ -143,11 +159,45 @@ exchange: ## Write the skeleton of a driver for one more exchange (NAME=coinbase
 test-chart: setup .venv-chart/.installed ## Render the Helm chart and validate it (builds helm with Go)
 	$(PYTEST) $(OPTIONS) tests/deploy/test_helm_chart.py
 
+kubernetes: .kubernetes/.complete ## Compile the API server of Kubernetes into .kubernetes (needs Go; 10 minutes)
+
+.kubernetes/.complete: scripts/kubernetes/build.sh scripts/kubernetes/go.mod scripts/kubernetes/go.sum
+	scripts/kubernetes/build.sh .kubernetes
+	@touch $@
+
+test-kubernetes: setup .venv-chart/.installed .kubernetes/.complete ## Install the chart into an API server (needs etcd: Debian's etcd-server)
+	@command -v etcd >/dev/null || { echo "no etcd: install Debian's etcd-server"; exit 1; }
+	$(PYTEST) $(OPTIONS) tests/deploy/test_kubernetes_api.py
+
 .venv-chart/.installed:
 	@command -v go >/dev/null || { echo "no go: make test-chart builds helm with Go"; exit 1; }
 	$(PYTHON) -m venv --clear .venv-chart
 	.venv-chart/bin/pip install --quiet $(SCHEMAS)
 	GOBIN=$(CURDIR)/.venv-chart/bin go install helm.sh/helm/v3/cmd/helm@$(HELM)
+	@touch $@
+
+site: .venv-site/.installed ## Build the documentation site into site/; a warning fails it
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+
+release: .venv-release/.installed ## Build a release of the newest commit into DIST (IMAGE=ghcr.io/team/radar DIGEST=sha256:…)
+	.venv-release/bin/python scripts/release.py $(DIST) --image $(IMAGE) --digest "$(DIGEST)"
+	.venv-release/bin/twine check --strict $(DIST)/*.whl $(DIST)/radar-*[0-9].tar.gz
+
+sbom: .venv-release/.installed ## Write the bills of materials of the lock files into DIST
+	.venv-release/bin/python scripts/release.py $(DIST) --only-bills
+
+test-release: .venv-release/.installed ## Build a release twice in two folders and compare the bytes
+	rm -rf .release && mkdir .release
+	for each in first second; do \
+		.venv-release/bin/python scripts/release.py .release/$$each || exit 1; done
+	diff .release/first/SHA256SUMS .release/second/SHA256SUMS
+	cd .release/first && sha256sum --check --quiet SHA256SUMS
+	@! grep -lE 'https?://[a-z.-]*(pypi|pythonhosted|simple/)' .release/first/*.json
+	.venv-release/bin/twine check --strict .release/first/*.whl .release/first/radar-*[0-9].tar.gz
+
+.venv-site/.installed .venv-release/.installed: .venv-%/.installed: requirements-%.txt
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 generated: setup ## Write the pages that follow from declarations: options, metrics, faults, columns
@@ -172,5 +222,16 @@ lock: ## Lock the dependencies again, with hashes
 		--output-file benchmarks/quix/requirements.txt
 	printf '%s\n' $(TOOLS) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-tools.txt
 	printf '%s\n' $(BI) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-bi.txt
+	printf '%s\n' $(SITE) | uv pip compile $(LOCK_FLAGS) - --output-file requirements-site.txt
+	printf '%s\n' $(RELEASE) | uv pip compile $(LOCK_FLAGS) - --constraint requirements-dev.txt \
+		--output-file requirements-release.txt
 
 include deploy/compose.mk
+
+dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
+	@[ -e .env ] || { cp env.example .env; echo "wrote .env: every option at its default"; }
+
+build: ## Build the images under a tag of their own, which the next start uses
+	$(call engine,make setup)
+	@tag=$$(deploy/version.sh new) && RADAR_VERSION=$$tag $(COMPOSE) build $(BUILT) \
+		&& deploy/version.sh use $$tag && echo "built $$tag: make update runs it, make rollback the one before"

@@ -53,21 +53,18 @@ backups = @[ -n "$(call option,BACKUP_FOLDER)" ] || { echo "set BACKUP_FOLDER in
 ask = @[ -n "$(YES)" ] || { printf '%s [y/N] ' $(1); read -r answer; [ "$$answer" = y ]; } \
 	|| { echo "nothing was done"; exit 1; }
 
-.PHONY: dev-setup secrets start-pipeline start start-infra start-producers start-consumers stop restart \
-	build update rolling-restart rollback status monitor alerts health logs logs-trades logs-depth logs-producers \
+.PHONY: secrets start-pipeline start start-infra start-producers start-consumers stop restart \
+	use update rolling-restart rollback status monitor alerts health logs logs-trades logs-depth logs-producers \
 	kafka-topics kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
 	clickhouse-query-depth backup backups backup-service restore clickhouse-reset scale-trades scale-depth clean clean-all
-
-dev-setup: setup ## Prepare to work on radar: .venv, and .env to set options in
-	@[ -e .env ] || { cp env.example .env; echo "wrote .env: every option at its default"; }
 
 secrets: ## Create the passwords of the stack that are missing in .env; changes none
 	@WITH="$(WITH)" scripts/secrets.sh
 
-build: ## Build the images under a tag of their own, which the next start uses
-	$(call engine,make setup)
-	@tag=$$(deploy/version.sh new) && RADAR_VERSION=$$tag $(COMPOSE) build $(BUILT) \
-		&& deploy/version.sh use $$tag && echo "built $$tag: make update runs it, make rollback the one before"
+use: ## Let the next start or update run another released image (VERSION=0.2.0; else: of these files)
+	@tag="$(or $(VERSION),$(shell cat RELEASE 2>/dev/null))"; \
+	[ -n "$$tag" ] || { echo "name the version: make use VERSION=0.2.0"; exit 1; }; \
+	deploy/version.sh use "$$tag" && echo "make update runs $$tag, make rollback the one before"
 
 update: ## Update the tables, then replace workers and producers one at a time
 	$(call engine,make up)
@@ -78,7 +75,7 @@ rolling-restart: ## Restart workers and producers one at a time, each when the o
 	$(call engine,Ctrl-C where radar up runs$(comma) then make up)
 	$(call roll,$(WORKERS_THEN_PRODUCERS))
 
-rollback: ## Run the images from before the last make build; producers first
+rollback: ## Run the images from before the last make build or make use; producers first
 	$(call engine,make setup)
 	@tag=$$(deploy/version.sh previous) && deploy/version.sh use $$tag && echo "back to $$tag"
 	$(call roll,$(PRODUCERS) $(call services,.*-consumer-[0-9]+|reconcile|dashboard))
@@ -252,7 +249,7 @@ scaled:
 clean: ## Remove containers, caches and the virtual environment; data stays
 	@! docker version >/dev/null 2>&1 \
 		|| env $(SECRETS:%=%=unused) $(COMPOSE) --profile monitoring --profile backup --profile alerts down --remove-orphans
-	rm -rf $(VENV) $(VENV)-quix .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-quix .venv-chart .venv-site .venv-release .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f docker-compose.scale-*.yml
 
 clean-all: ## Remove all of that and all data; asks first (YES=1: does not)
@@ -261,4 +258,4 @@ clean-all: ## Remove all of that and all data; asks first (YES=1: does not)
 	@! docker version >/dev/null 2>&1 \
 		|| docker volume ls --quiet --filter label=com.docker.compose.project=radar \
 		| xargs --no-run-if-empty docker volume rm
-	rm -rf .radar .kafka .stack
+	rm -rf .radar .kafka .kubernetes .stack

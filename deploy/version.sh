@@ -16,7 +16,9 @@ fail() {
 }
 
 use() {
-    case $1 in '' | *[!A-Za-z0-9._-]*) fail "$1 is no tag of an image" ;; esac
+    # A released image may be named by its digest as well: 0.2.0@sha256:…
+    case ${1%@sha256:*} in '' | *[!A-Za-z0-9._-]*) fail "$1 is no tag of an image" ;; esac
+    case $1 in *@*) case ${1#*@sha256:} in '' | *[!0-9a-f]*) fail "$1 has no digest of an image" ;; esac ;; esac
     new=$(mktemp .env.XXXXXX)
     [ ! -e .env ] || grep -v '^RADAR_VERSION=' .env >"$new" || true
     echo "RADAR_VERSION=$1" >>"$new"

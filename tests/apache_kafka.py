@@ -1,6 +1,7 @@
 """Apache Kafka for tests: nodes as real processes, and a clean broker for each test."""
 
 import contextlib
+import os
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from radar.local import apache_kafka
 from radar.local.apache_kafka import Listener, Node
 from support import Process, eventually
 
-HOME = Path(__file__).parents[1] / ".kafka"
+# `make test-kafka KAFKA_VERSION=…` names another one.
+HOME = Path(os.environ.get("APACHE_KAFKA", Path(__file__).parents[1] / ".kafka"))
 SESSION_TIMEOUT_S = 6
 HOST = "127.0.0.1"
 # With KIP-848 the brokers decide on it.
@@ -25,6 +27,13 @@ OPTIONS = {
     "group.consumer.heartbeat.interval.ms": "1000",
 }
 START_TIMEOUT_S = 150
+
+
+def group_protocols() -> list[str]:
+    """Return the group protocols of the version in HOME; KIP-848 is on since Kafka 4."""
+    jars = (HOME / "libs").glob("kafka-clients-*.jar")
+    is_old = any(jar.name.startswith(("kafka-clients-2.", "kafka-clients-3.")) for jar in jars)
+    return ["classic"] if is_old else ["classic", "consumer"]
 
 
 class Broker:

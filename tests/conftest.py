@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("group_protocols"):
-        offered = ["classic", "consumer"] if _apache(metafunc.config) else ["classic"]
+        offered = apache_kafka.group_protocols() if _apache(metafunc.config) else ["classic"]
         metafunc.parametrize("group_protocol", offered, indirect=True)
 
 

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from radar import __version__
 from radar.cli import (
     alerts,
     backfill,
@@ -47,6 +46,7 @@ from radar.cli import (
     topics,
     up,
     verify,
+    version,
 )
 
 app = typer.Typer(
@@ -80,6 +80,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         migrate.migrate,
         disk.disk,
         reset.reset,
+        version.version,
     ),
 }
 for panel, commands in COMMANDS.items():
@@ -118,7 +119,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"radar {__version__}")
+        typer.echo(version.installed())
         raise typer.Exit
 
 
@@ -127,13 +128,9 @@ def _options(
     *,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and schema."
+        ),
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(rich_help_panel="Set up")
-def version() -> None:
-    """Show the version."""
-    typer.echo(f"radar {__version__}")

@@ -106,6 +106,19 @@ def _refuse_other_kind(store: Store) -> None:
         )
 
 
+def recorded_version(store: Store) -> int | None:
+    """Return the number of the newest migration that the database has; None: it has none; blocks.
+
+    Raises:
+        StoreUnavailable: The server does not answer.
+        QueryFailed: The server refuses the query.
+        ConfigurationError: The database is of a development version before the baseline.
+    """
+    if not store.has_table("schema_migrations"):
+        return None
+    return max(_recorded(store), default=None)
+
+
 def _recorded(store: Store) -> dict[int, str]:
     """Return the checksum of each applied migration by version; blocks.
 

@@ -94,6 +94,11 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.version)
 
 
+def newest_version() -> int:
+    """Return the number of the newest migration."""
+    return migrations()[-1].version
+
+
 @cache
 def newest() -> Schema:
     """Return the schema after all migrations."""
