@@ -204,6 +204,8 @@ def test_leader_killed_while_all_work_loses_and_doubles_nothing(
     assert worker.lives
 
 
+# A minute of CPU time. The death of a leader, above, is tested each time.
+@pytest.mark.slow("src/radar/kafka", "src/radar/consumer", "src/radar/producer")
 def test_rolling_restart_with_leaders_moved_back_loses_and_doubles_nothing(
     kafka_cluster: Brokers,
     cluster_settings: Settings,
