@@ -171,9 +171,9 @@ async def reconcile(
 
 
 def recorded_hours(store: Store, name: str, hours: Span) -> Span:
-    """Return the hours of a period in which an exchange was recorded: the others prove nothing.
+    """Return the hours of a period in which an exchange was recorded.
 
-    The hours before a new recording would take most of the time.
+    To examine the hours before a new recording would take most of the time.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
