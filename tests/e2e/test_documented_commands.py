@@ -163,17 +163,17 @@ class Running:
                 self._shown += chunk
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode(errors="replace"))
 
-    def shows(self, text: str, timeout_s: float = LIMIT_S) -> None:
-        self.until(lambda: text in self.shown, f"{text!r} is shown", timeout_s)
+    def shows(self, text: str) -> None:
+        self.until(lambda: text in self.shown, f"{text!r} is shown")
 
-    def until(self, condition: Callable[[], bool], what: str, timeout_s: float = LIMIT_S) -> None:
+    def until(self, condition: Callable[[], bool], what: str) -> None:
         def holds() -> bool:
             shown = self.shown
             held = condition()
             assert held or self._process.poll() is None, shown[-3000:]
             return held
 
-        eventually(holds, what, timeout_s, 0.3)
+        eventually(holds, what, LIMIT_S, 0.3)
 
     def press(self, keys: str) -> int:
         """Press keys that end the program; return its exit code."""
