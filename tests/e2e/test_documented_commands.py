@@ -248,7 +248,9 @@ def exchanges(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
             script = f".venv/bin/radar simulate --exchange {name} --port 0 --history-trades 200"
             running = stack.enter_context(checkout.running(script))
             running.shows("_REST_URL=")
-            options |= dict(re.findall(r"(\w+_URL)=(\S+)", running.shown))
+            # The names for one exchange do not hold beside others.
+            shown = running.shown.replace("EXCHANGE_", f"{name.upper()}_")
+            options |= dict(re.findall(r"(\w+_URL)=(\S+)", shown))
         yield options
 
 
