@@ -297,7 +297,7 @@ def test_screens_and_pages_of_a_running_pipeline_open(demo: Checkout) -> None:
     with demo.running(demo.script(the(MONITOR))) as running:
         running.shows("EVERYTHING FLOWS")
         assert running.press("q") == 0
-    events = demo.run(f"{demo.script(the(EVENTS)).replace('curl', 'timeout 10 curl -s')}")
+    events = demo.run(f"{demo.script(the(EVENTS)).replace('curl', 'timeout 20 curl -s')}")
     assert "event: book" in events.stdout
     for line in matching(DASHBOARD):
         port = free_port()
