@@ -25,7 +25,8 @@ TOOLS := hftbacktest==2.4.4 nautilus_trader==1.221.0
 BI := mcp-clickhouse==0.7.0 clickhouse-connect[sqlalchemy]==1.12.0
 
 # What builds the documentation site, and what describes a release.
-SITE := mkdocs-material==9.8.2
+# mermaidx brings mermaid.js, which the pages would load from another host otherwise.
+SITE := mkdocs-material==9.8.2 mermaidx==0.10.1
 RELEASE := hatchling cyclonedx-bom==7.5.0 twine==7.0.0
 # What a release is built into, and its image with an optional digest (sha256:…).
 DIST ?= dist

@@ -2,8 +2,10 @@
 
 The pages of a checkout link to each other by their places in the repository. On the site they have
 other places, so each link is written anew; a link to another file of the repository gets a copy.
+Pages with a diagram load mermaid.js from the site: the theme would load it from another host.
 """
 
+import importlib.util
 import posixpath
 import re
 from pathlib import Path
@@ -20,6 +22,8 @@ ROOT_PAGES = {
     "SECURITY.md": "vulnerabilities.md",
     "CHANGELOG.md": "changelog.md",
 }
+MERMAID = "assets/javascripts/mermaid.js"
+STYLE = "assets/stylesheets/site.css"
 _PLACES = {site: repository for repository, site in ROOT_PAGES.items()}
 _CODE = re.compile(r"(^ *```.*?^ *```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
@@ -71,8 +75,17 @@ def decisions() -> list[str]:
     return [f"decisions/{path.name}" for path in sorted(ROOT.glob("docs/decisions/*.md"))]
 
 
+def mermaid() -> Path:
+    """Return the file of mermaid.js, which a package of the site's environment brings."""
+    spec = importlib.util.find_spec("mermaidx")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("no mermaid.js: build the site with `make site`")
+    return Path(spec.origin).parent / "assets" / "mermaid.js"
+
+
 def on_config(config: Any) -> Any:
-    """Append the decision records to the navigation."""
+    """Append the decision records to the navigation, and the site's own style."""
+    config.extra_css.append(STYLE)
     config.nav.append({"Decisions": ["decisions/index.md", *decisions()]})
     return config
 
@@ -83,6 +96,8 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name in (*ROOT_PAGES, *sorted(copies())):
         files.append(File.generated(config, place(name), abs_src_path=str(ROOT / name)))
+    for added, source in ((MERMAID, mermaid()), (STYLE, ROOT / "scripts" / "site.css")):
+        files.append(File.generated(config, added, abs_src_path=str(source)))
     titles = {each: (ROOT / "docs" / each).read_text().splitlines()[0] for each in decisions()}
     rows = [f"- [{title[2:]}]({posixpath.basename(each)})\n" for each, title in titles.items()]
     text = "# Decision records\n\n" + "".join(rows)
@@ -93,3 +108,12 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Write the links of a page anew."""
     return links(markdown, page.file.src_uri)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Load mermaid.js where a page has a diagram, before the theme looks for it."""
+    if 'class="mermaid"' not in html:
+        return html
+    from mkdocs.utils import get_relative_url
+
+    return f'{html}\n<script src="{get_relative_url(MERMAID, page.url)}"></script>'

@@ -9,6 +9,8 @@ import pytest
 
 from producing import Topic, options, producing, until
 from radar.checks.following import Follower
+from radar.checks.proof import Span
+from radar.checks.reconcile import recorded_hours
 from radar.codec import message_format
 from radar.consumer.chunk import decode_chunk
 from radar.consumer.messages import Messages
@@ -167,6 +169,19 @@ def test_books_are_proven_by_their_chain_and_missing_in_a_gap(store: Store) -> N
         ("unverifiable", "no_evidence", 0),
         ("verified", "", 0),
     ]
+
+
+def test_only_hours_with_a_recording_are_examined(numbered: Store) -> None:
+    month_us = 30 * 24 * HOUR_US
+    around = Span(START - month_us, START + month_us)
+    # The session began ten minutes before the hour, and may still last.
+    first_us, until_us = recorded_hours(numbered, "binance", around)
+    assert (first_us, until_us > at(60)) == (START - HOUR_US, True)
+    assert recorded_hours(numbered, "binance", Span(START, at(60))) == (START, at(60))
+    before = Span(START - month_us, START - 2 * HOUR_US)
+    for name, period in (("binance", before), ("kraken", around)):
+        begin_us, end_us = recorded_hours(numbered, name, period)
+        assert begin_us == end_us
 
 
 def test_a_period_without_a_recording_proves_nothing(store: Store) -> None:

@@ -19,7 +19,7 @@ from radar.store import day_volumes as table
 from radar.store import origin
 from radar.store.client import Store
 from radar.store.day_volumes import DayVolumeRow, ProvingDay
-from radar.store.proofs import redundancy
+from radar.store.proofs import judged, redundancy
 
 SHOWN_INTERVALS = 20
 _WORST_FIRST = (State.MISSING, State.UNVERIFIABLE, State.REPAIRED, State.VERIFIED)
@@ -148,15 +148,16 @@ async def reconcile(
     found: list[MarketProof] = []
     notes = []
     days: list[DayReport] = []
-    total = -(-(hours.end_us - hours.begin_us) // HOUR_US)
     for name in names:
         async with examiner(settings, store, name) as (examining, sources):
+            recorded = recorded_hours(store, name, hours)
+            total = -(-(recorded.end_us - recorded.begin_us) // HOUR_US)
             show(name, 0, total)
             first = len(found)
-            async for proofs in examining.examine(hours):
+            async for proofs in examining.examine(recorded):
                 found += proofs
                 if proofs:
-                    done = (proofs[-1].hour_us - hours.begin_us) // HOUR_US + 1
+                    done = (proofs[-1].hour_us - recorded.begin_us) // HOUR_US + 1
                     show(name, done, total)
             await sources.volumes.renew()
             found[first:] = weighed_again(found[first:], table.proving(store, name, *hours))
@@ -167,6 +168,23 @@ async def reconcile(
         days += [DayReport(name, row) for row in table.newest(store, name, *period)]
         notes += estimate(name, *redundancy(store, name, *period))
     return Report(period, list(_by_market(found, period)), notes, days)
+
+
+def recorded_hours(store: Store, name: str, hours: Span) -> Span:
+    """Return the hours of a period in which an exchange was recorded.
+
+    To examine the hours before a new recording would take most of the time.
+
+    Raises:
+        StoreUnavailable: ClickHouse does not answer.
+        QueryFailed: It refuses the query.
+    """
+    markets = judged(store, name, *hours).values()
+    if not markets:
+        return Span(hours.end_us, hours.end_us)
+    first_us = min(first_us for first_us, _ in markets) // HOUR_US * HOUR_US
+    until_us = max(until_us for _, until_us in markets)
+    return Span(max(hours.begin_us, first_us), min(hours.end_us, until_us))
 
 
 def weighed_again(

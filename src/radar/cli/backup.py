@@ -51,7 +51,12 @@ def create(
     from radar.status.deployment import find
 
     settings = settings_for("backup")
-    settings = find(settings).reach(settings)
+    deployment = find(settings)
+    if deployment.simulated:
+        raise ConfigurationError(
+            "`radar up --simulate` runs: simulated data has no backups; stop it, and run `radar up`"
+        )
+    settings = deployment.reach(settings)
     require(settings, clickhouse=True)
     to = to or settings.backup_copy_to
     if to:
