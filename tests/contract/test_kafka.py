@@ -24,6 +24,7 @@ from radar.kafka import (
     GroupReader,
     Message,
     Publisher,
+    client,
     group_reader,
     unowned_partitions,
 )
@@ -167,6 +168,46 @@ def test_grow_topics_adds_partitions_and_keeps_messages_and_offsets(
     assert set(member.assigned) == set(range(7))
     assert any(message.partition() >= 3 for message in member.messages)
     member.reader.close()
+
+
+def test_members_and_publishers_that_run_use_new_partitions(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "NEW_PARTITIONS_S", 0.5)
+    # The safety net, for which a member leaves the group, must not be needed.
+    monkeypatch.setattr(unowned_partitions.UnownedPartitions, "check", lambda *_: False)
+    members = [Member(settings.model_copy(update={"worker_id": name})) for name in ("one", "two")]
+    publisher = Publisher(settings, TOPIC)
+
+    def turn() -> None:
+        publisher.publish(b"%d" % publisher.acknowledged, b"x")
+        publisher.poll(0.02)
+        for member in members:
+            member.messages += member.reader.consume(100, 0.02)
+
+    def until(condition: Callable[[], bool], what: str) -> None:
+        def turned() -> bool:
+            turn()
+            return condition()
+
+        eventually(turned, what)
+
+    def owned() -> list[int]:
+        return sorted(number for member in members for number in member.assigned)
+
+    until(lambda: owned() == [0, 1, 2], "each partition has an owner")
+    grown = settings.model_copy(update={"kafka_num_partitions": 7})
+    assert Cluster(grown).grow_topics([TOPIC]) == [(TOPIC, 3, 7)]
+    (topic,) = Cluster(grown).topics([TOPIC])
+    assert topic.partitions == 7
+    until(lambda: owned() == list(range(7)), "each of seven partitions has an owner")
+    until(
+        lambda: {each.partition() for m in members for each in m.messages} == set(range(7)),
+        "each of seven partitions brings messages",
+    )
+    assert all(member.losses == 0 for member in members), "no member left the group"
+    for member in members:
+        member.reader.close()
 
 
 def test_grow_topics_never_shrinks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from radar.errors import BrokerUnavailable, ConfigurationError
 from radar.kafka.client import (
+    ASK_AGAIN_S,
     NO_ENDS,
     REQUEST_TIMEOUT_S,
     answer,
@@ -44,6 +45,8 @@ READ_MESSAGES = 1000
 SKIPPING_READ_BYTES = 64 * 1024
 READ_TURN_S = 0.05  # how long librdkafka waits to fill one batch of messages
 SILENT_S = 30.0
+# Brokers make the new partitions within a second, but a busy one was seen to take more than ten.
+GROWN_WITHIN_S = 60.0
 CHECK_READ_S = 3.0
 
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
@@ -238,11 +241,14 @@ class Cluster:
     def grow_topics(self, names: Iterable[str]) -> list[Growth]:
         """Add partitions to topics that have fewer than the options require; blocks.
 
+        On return a broker names the new partitions in its metadata; the others follow.
+
         Returns:
             The changed topics; topics with enough partitions stay as they are.
 
         Raises:
-            BrokerUnavailable: The broker did not answer or refused.
+            BrokerUnavailable: The broker did not answer or refused, or no broker has named the new
+                partitions in time.
         """
         after = self._settings.kafka_num_partitions
         known = self._topics()
@@ -255,7 +261,23 @@ class Cluster:
                 answer(future)
         except KafkaException as error:
             raise self._unavailable(error) from error
+        self._wait_until_grown(grown)
         return grown
+
+    def _wait_until_grown(self, grown: Iterable[Growth]) -> None:
+        # The controller answers before the brokers know, and they know one after the other.
+        deadline_s = time.monotonic() + GROWN_WITHIN_S
+        waits = list(grown)
+        while waits:
+            known = self._topics()
+            waits = [each for each in waits if known.get(each.topic, 0) < each.after]
+            if waits and time.monotonic() > deadline_s:
+                raise BrokerUnavailable(
+                    f"Kafka at {self._settings.kafka_broker} took the new partitions of"
+                    f" {waits[0].topic}, but no broker names them: run radar topics again"
+                )
+            if waits:
+                time.sleep(ASK_AGAIN_S)
 
     def topic_id(self, topic: str) -> str:
         """Return the ID of a topic; see `description`."""
