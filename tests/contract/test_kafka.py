@@ -5,8 +5,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ports import free_port
@@ -25,6 +27,7 @@ from radar.kafka import (
     Message,
     Publisher,
     client,
+    cluster,
     group_reader,
     unowned_partitions,
 )
@@ -208,6 +211,34 @@ def test_members_and_publishers_that_run_use_new_partitions(
     assert all(member.losses == 0 for member in members), "no member left the group"
     for member in members:
         member.reader.close()
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE]
+)
+def test_lag_waits_for_a_partition_that_its_leader_has_not_made_yet(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    errors = [KafkaException(KafkaError(code))] * 2
+
+    def watermarks(*position: Any) -> tuple[int, int]:
+        if errors:
+            raise errors.pop()
+        return client.watermarks(*position)
+
+    monkeypatch.setattr(cluster, "watermarks", watermarks)
+    assert [lag.end for lag in Cluster(settings).lag(TOPIC, "group")] == [0, 0, 0]
+    assert not errors
+
+
+def test_grow_topics_that_cannot_be_read_yet_fails_with_the_next_action(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "GROWN_WITHIN_S", 0.1)
+    grown = Cluster(settings.model_copy(update={"kafka_num_partitions": 5}))
+    monkeypatch.setattr(grown, "end_offsets", lambda *_: dict.fromkeys(range(3), 0))
+    with pytest.raises(BrokerUnavailable, match="run radar topics again"):
+        grown.grow_topics([TOPIC])
 
 
 def test_grow_topics_never_shrinks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

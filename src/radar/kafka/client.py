@@ -176,6 +176,7 @@ def has_no_leader(error: KafkaError) -> bool:
     return error.code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,  # the leader of a new partition has not made it yet
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's code for it
     )
 

@@ -241,14 +241,14 @@ class Cluster:
     def grow_topics(self, names: Iterable[str]) -> list[Growth]:
         """Add partitions to topics that have fewer than the options require; blocks.
 
-        On return a broker names the new partitions in its metadata; the others follow.
+        On return the leaders of all partitions answer.
 
         Returns:
             The changed topics; topics with enough partitions stay as they are.
 
         Raises:
-            BrokerUnavailable: The broker did not answer or refused, or no broker has named the new
-                partitions in time.
+            BrokerUnavailable: The broker did not answer or refused, or not all partitions can be
+                read within GROWN_WITHIN_S.
         """
         after = self._settings.kafka_num_partitions
         known = self._topics()
@@ -268,16 +268,19 @@ class Cluster:
         # The controller answers before the brokers know, and they know one after the other.
         deadline_s = time.monotonic() + GROWN_WITHIN_S
         waits = list(grown)
-        while waits:
-            known = self._topics()
-            waits = [each for each in waits if known.get(each.topic, 0) < each.after]
-            if waits and time.monotonic() > deadline_s:
+        while waits := [each for each in waits if not self._has_grown(each)]:
+            if time.monotonic() > deadline_s:
                 raise BrokerUnavailable(
                     f"Kafka at {self._settings.kafka_broker} took the new partitions of"
-                    f" {waits[0].topic}, but no broker names them: run radar topics again"
+                    f" {waits[0].topic}, but not all can be read yet: run radar topics again"
                 )
-            if waits:
-                time.sleep(ASK_AGAIN_S)
+            time.sleep(ASK_AGAIN_S)
+
+    def _has_grown(self, growth: Growth) -> bool:
+        try:
+            return len(self.end_offsets(growth.topic, REQUEST_TIMEOUT_S)) >= growth.after
+        except BrokerUnavailable:
+            return False
 
     def topic_id(self, topic: str) -> str:
         """Return the ID of a topic; see `description`."""
