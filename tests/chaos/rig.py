@@ -278,11 +278,16 @@ class Rig:
     async def grow(self, *, partitions: int, workers: int) -> str:
         """Add partitions as an operator does, then workers of trades; return what radar said."""
         self.setup = dataclasses.replace(self.setup, partitions=partitions, workers=workers)
-        said = await asyncio.to_thread(
-            run_command, "topics", "--grow", check=True, environment=self.environment()
-        )
+
+        def command() -> str:
+            return run_command(
+                "topics", "--grow", check=True, environment=self.environment()
+            ).stdout
+
+        # It may be given again: brokers that are busy or moving may not answer in time.
+        said: str = await self.persist(command)
         self._start_workers()
-        return said.stdout
+        return said
 
     def environment(self) -> dict[str, str]:
         """Return the options of commands that lead to the stores without a link."""

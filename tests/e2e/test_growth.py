@@ -136,7 +136,6 @@ async def grow_under_harm(pipeline: Pipeline) -> None:
     said, *_ = await asyncio.gather(
         rig.grow(partitions=GROWN, workers=GROWN), pipeline.kill_worker("trades-worker-1")
     )
-    assert f"grew {TRADES.topic} from {PARTITIONS} to {GROWN} partitions" in said
     assert f"{TRADES.topic}: {GROWN} partitions," in said
     first, *others = rig.setup.names("kafka")
     await asyncio.gather(pipeline.kill_broker(first), pipeline.kill_worker("trades-worker-2"))
