@@ -79,7 +79,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        needs_apache = bool(fixtures & {"apache_broker", "kafka_cluster", "secured_broker"})
+        needs_apache = bool(
+            fixtures & {"apache_broker", "apache_home", "kafka_cluster", "secured_broker"}
+        )
         uses_kafka = needs_apache or "broker" in fixtures or "e2e" in item.path.parts
         if needs_apache:
             item.add_marker(pytest.mark.kafka_decides)
@@ -172,6 +174,12 @@ def apache_brokers(
 def apache_broker(apache_brokers: apache_kafka.RestingBrokers) -> str:
     """Provide a node of Apache Kafka without topics and groups."""
     return apache_brokers.take()
+
+
+@pytest.fixture
+def apache_home() -> Path:
+    """Provide Apache Kafka to a test that starts nodes of its own."""
+    return apache_kafka.HOME
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import os
 import random
@@ -34,7 +35,7 @@ from radar.local.apache_kafka import Listener, Node, prepare
 from radar.settings import Settings, load
 from radar.store.client import Store
 from radar.store.migrate import migrate
-from support import Process, radar
+from support import Process, radar, run_command
 
 SESSION_TIMEOUT_S = 6
 INSERT_TIMEOUT_S = 5
@@ -177,7 +178,13 @@ class Rig:
     """
 
     def __init__(
-        self, setup: Setup, directory: Path, kafka_home: Path | None, broken_rule: str = ""
+        self,
+        setup: Setup,
+        directory: Path,
+        kafka_home: Path | None,
+        broken_rule: str = "",
+        *,
+        forks: bool = False,
     ) -> None:
         """Prepare a run.
 
@@ -186,6 +193,8 @@ class Rig:
             directory: For its data and logs.
             kafka_home: Where Apache Kafka's jars are; not needed for the embedded broker.
             broken_rule: The trades' producers and workers break this rule (see `mutants`).
+            forks: Producers and workers are forked, not started: many of them start fast. One that
+                hangs writes no traceback.
         """
         self.setup = setup
         self.directory = directory
@@ -197,6 +206,7 @@ class Rig:
         self.crash_file = directory / "crash"
         self._kafka_home = kafka_home
         self._broken_rule = broken_rule
+        self._forks = forks
         self._chance = random.Random(f"rig {setup.seed}")
         self._links: dict[str, Link] = {}
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -244,10 +254,8 @@ class Rig:
         ]
         await self.persist(lambda: cluster.create_topics(topics))
         await asyncio.to_thread(self._prepare_tables, settings)
+        self._start_workers()
         for dataset in DATASETS:
-            for name in setup.names(f"{dataset}-worker"):
-                variables = {"WORKER_ID": name} if setup.static_members else {}
-                self._start_role(name, self._command("consume", dataset), variables)
             for name in setup.names(f"{dataset}-producer"):
                 link = await self._link(name, "127.0.0.1", self._exchange_port)
                 address = f"127.0.0.1:{link.port}"
@@ -258,6 +266,37 @@ class Rig:
                     f"{own}_REST_URL": f"http://{address}",
                 }
                 self._start_role(name, self._command("produce", dataset), variables)
+
+    def _start_workers(self) -> None:
+        """Start those workers of the setup that do not run yet."""
+        for dataset in DATASETS:
+            for name in self.setup.names(f"{dataset}-worker"):
+                if name not in self.parts:
+                    variables = {"WORKER_ID": name} if self.setup.static_members else {}
+                    self._start_role(name, self._command("consume", dataset), variables)
+
+    async def grow(self, *, partitions: int, workers: int) -> str:
+        """Add partitions as an operator does, then workers of trades; return what radar said."""
+        self.setup = dataclasses.replace(self.setup, partitions=partitions, workers=workers)
+
+        def command() -> str:
+            return run_command(
+                "topics", "--grow", check=True, environment=self.environment()
+            ).stdout
+
+        # It may be given again: brokers that are busy or moving may not answer in time.
+        said: str = await self.persist(command)
+        self._start_workers()
+        return said
+
+    def environment(self) -> dict[str, str]:
+        """Return the options of commands that lead to the stores without a link."""
+        return {
+            "KAFKA_BROKER": self._brokers,
+            "KAFKA_NUM_PARTITIONS": str(self.setup.partitions),
+            "KAFKA_REPLICATION_FACTOR": str(max(1, self.setup.kafka_nodes)),
+            "CLICKHOUSE_PORT": str(self._clickhouse_port),
+        }
 
     def _command(self, role: str, dataset: str) -> list[str]:
         if self._broken_rule and dataset == "trades":
@@ -309,17 +348,21 @@ class Rig:
                 "DEPTH_INTERVAL_SECONDS": str(setup.depth_interval_s),
                 "REDUNDANT_CONNECTIONS": str(setup.redundant_connections),
                 "RECONNECT_MAX_SECONDS": "1",
-                "SILENCE_TIMEOUT_SECONDS": "3",
+                "SILENCE_TIMEOUT_SECONDS": str(setup.silence_timeout_s),
                 "CONNECTION_MAX_AGE_SECONDS": "45",
                 "CONNECTION_OVERLAP_SECONDS": "1",
                 "REPAIR_REQUESTS_PER_SECOND": "100",
                 "LOG_FORMAT": "json",
-                "PYTHONFAULTHANDLER": "1",
-                "PYTHONPATH": os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", ""))),
+                **({} if self._forks else self._interpreter()),
                 CRASH_WHILE: str(self.crash_file),
                 **variables,
             },
         )
+
+    @staticmethod
+    def _interpreter() -> dict[str, str]:
+        path = os.pathsep.join((str(TESTS), os.environ.get("PYTHONPATH", "")))
+        return {"PYTHONFAULTHANDLER": "1", "PYTHONPATH": path}
 
     async def _link(self, name: str, host: str, port: int) -> Link:
         link = self._links[name] = await self._stack.enter_async_context(Link(host, port))

@@ -22,7 +22,7 @@ class Setup:
         static_members: Whether workers keep their place in the group under a fixed name.
         producers: Whole producers of each dataset, all recording everything.
         redundant_connections: Connections per shard of each producer.
-        workers: Workers of trades; depth has one less, at least one.
+        workers: Workers of trades.
         partitions: Of each topic.
         symbols: Markets.
         trades_per_s: On the exchange.
@@ -33,6 +33,8 @@ class Setup:
         duration_s: How long faults happen.
         faults: How many.
         exchange: Whose protocol the simulated exchange speaks.
+        depth_workers: Workers of depth; 0 is one less than of trades, at least one.
+        silence_timeout_s: Producers replace a connection that is silent for so long.
     """
 
     seed: int
@@ -52,6 +54,8 @@ class Setup:
     duration_s: float
     faults: int
     exchange: str = "wallex"
+    depth_workers: int = 0
+    silence_timeout_s: float = 3
 
     @property
     def recent_trades(self) -> int:
@@ -68,7 +72,7 @@ class Setup:
         """Return the names of the processes of a role."""
         counts = {
             "trades-worker": self.workers,
-            "depth-worker": max(1, self.workers - 1),
+            "depth-worker": self.depth_workers or max(1, self.workers - 1),
             "trades-producer": self.producers,
             "depth-producer": self.producers,
             "kafka": max(1, self.kafka_nodes),

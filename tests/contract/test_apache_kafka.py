@@ -1,5 +1,7 @@
 """What only Apache Kafka does: dead members expire, KIP-848, replicas, leaders that move."""
 
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from confluent_kafka import ElectionType
 
 import apache_kafka
 from apache_kafka import Brokers
+from ports import free_port
 from radar.codec import message_format
 from radar.datasets import TRADES
 from radar.errors import BrokerUnavailable
@@ -23,6 +27,7 @@ from workers import create_topics, publish_trades, stored, trade_value, waiting
 
 # Three nodes, which start and stop, need their time on a busy machine.
 pytestmark = pytest.mark.timeout(600)
+ROOT = Path(__file__).parents[2]
 Start = Callable[[str], Process]
 
 
@@ -145,6 +150,35 @@ def test_session_timeout_of_a_consumer_group_is_that_of_the_brokers(settings: Se
     )
     assert reader.session_timeout_s == apache_kafka.SESSION_TIMEOUT_S
     reader.close()
+
+
+def compose_check(port: int, timeout_s: float = 5) -> int:
+    """Run the check of the compose file's broker against a port of this machine."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    kind, *command = services["kafka"]["healthcheck"]["test"]
+    assert (kind, command[0]) == ("CMD", "timeout")
+    command[1] = str(timeout_s)
+    command[-1] = command[-1].replace("/dev/tcp/kafka/29092", f"/dev/tcp/127.0.0.1/{port}")
+    command[-1] = command[-1].replace("$$", "$")  # as compose does
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def test_health_check_of_the_compose_file_asks_the_broker(apache_broker: str) -> None:
+    assert compose_check(int(apache_broker.rpartition(":")[2])) == 0
+    assert compose_check(free_port()) != 0
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert compose_check(silent.getsockname()[1], 0.5) != 0
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+
+        def reply() -> None:
+            connection, _ = foreign.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        with ThreadPoolExecutor() as pool:
+            replied = pool.submit(reply)
+            assert compose_check(foreign.getsockname()[1]) != 0
+            replied.result()
 
 
 def test_create_topics_gives_them_replicas(

@@ -5,8 +5,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ports import free_port
@@ -24,6 +26,8 @@ from radar.kafka import (
     GroupReader,
     Message,
     Publisher,
+    client,
+    cluster,
     group_reader,
     unowned_partitions,
 )
@@ -167,6 +171,74 @@ def test_grow_topics_adds_partitions_and_keeps_messages_and_offsets(
     assert set(member.assigned) == set(range(7))
     assert any(message.partition() >= 3 for message in member.messages)
     member.reader.close()
+
+
+def test_members_and_publishers_that_run_use_new_partitions(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "NEW_PARTITIONS_S", 0.5)
+    # The safety net, for which a member leaves the group, must not be needed.
+    monkeypatch.setattr(unowned_partitions.UnownedPartitions, "check", lambda *_: False)
+    members = [Member(settings.model_copy(update={"worker_id": name})) for name in ("one", "two")]
+    publisher = Publisher(settings, TOPIC)
+
+    def turn() -> None:
+        publisher.publish(b"%d" % publisher.acknowledged, b"x")
+        publisher.poll(0.02)
+        for member in members:
+            member.messages += member.reader.consume(100, 0.02)
+
+    def until(condition: Callable[[], bool], what: str) -> None:
+        def turned() -> bool:
+            turn()
+            return condition()
+
+        eventually(turned, what)
+
+    def owned() -> list[int]:
+        return sorted(number for member in members for number in member.assigned)
+
+    until(lambda: owned() == [0, 1, 2], "each partition has an owner")
+    grown = settings.model_copy(update={"kafka_num_partitions": 7})
+    assert Cluster(grown).grow_topics([TOPIC]) == [(TOPIC, 3, 7)]
+    (topic,) = Cluster(grown).topics([TOPIC])
+    assert topic.partitions == 7
+    until(lambda: owned() == list(range(7)), "each of seven partitions has an owner")
+    until(
+        lambda: {each.partition() for m in members for each in m.messages} == set(range(7)),
+        "each of seven partitions brings messages",
+    )
+    assert all(member.losses == 0 for member in members), "no member left the group"
+    for member in members:
+        member.reader.close()
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE]
+)
+def test_lag_waits_for_a_partition_that_its_leader_has_not_made_yet(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    errors = [KafkaException(KafkaError(code))] * 2
+
+    def watermarks(*position: Any) -> tuple[int, int]:
+        if errors:
+            raise errors.pop()
+        return client.watermarks(*position)
+
+    monkeypatch.setattr(cluster, "watermarks", watermarks)
+    assert [lag.end for lag in Cluster(settings).lag(TOPIC, "group")] == [0, 0, 0]
+    assert not errors
+
+
+def test_grow_topics_that_cannot_be_read_yet_fails_with_the_next_action(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "GROWN_WITHIN_S", 0.1)
+    grown = Cluster(settings.model_copy(update={"kafka_num_partitions": 5}))
+    monkeypatch.setattr(grown, "end_offsets", lambda *_: dict.fromkeys(range(3), 0))
+    with pytest.raises(BrokerUnavailable, match="run radar topics again"):
+        grown.grow_topics([TOPIC])
 
 
 def test_grow_topics_never_shrinks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,6 @@ def test_compose_service_is_limited_and_has_no_rights_that_it_does_not_need(name
     service = SERVICES[name]
     assert "container_name" not in service  # two stacks on one machine would collide
     assert service["cap_drop"] == ["ALL"]
-    assert service["networks"] == ["dev-network"]
     assert re.search(r":v?[0-9]+\.[0-9]+|:\$\{RADAR_VERSION:-[0-9.]+\}", service["image"])
     limits = service["deploy"]["resources"]["limits"]
     assert limits["cpus"]
@@ -119,6 +118,40 @@ def test_compose_service_is_limited_and_has_no_rights_that_it_does_not_need(name
         assert service["stop_grace_period"]
     # Kafka's image writes its configuration when it starts.
     assert service.get("read_only") is (None if name == "kafka" else True)
+
+
+def reached_by(name: str) -> set[str]:
+    """Return the services that share a network with this one."""
+    own = set(SERVICES[name]["networks"])
+    return {other for other, service in SERVICES.items() if own & set(service["networks"])}
+
+
+def test_compose_networks_separate_those_that_have_nothing_to_say_to_each_other() -> None:
+    declared = set(compose()["networks"])
+    assert {network for each in SERVICES.values() for network in each["networks"]} == declared
+    readers = {"dashboard", "alerts"}
+    assert reached_by("kafka") == {"kafka", "topics", *PRODUCERS, *CONSUMERS, EXAMINER, *readers}
+    assert not reached_by("grafana") & {"kafka", "kafka-disk", *PRODUCERS}
+    assert not reached_by("alertmanager") & {"kafka", "clickhouse"}
+    assert not reached_by("clickhouse") & {"kafka", "topics", "alertmanager"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_compose_networks_let_a_container_reach_what_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    environment = service.get("environment", {})
+    # Of those that end, the end is awaited.
+    needed = set(service.get("depends_on", {})) - set(ONE_SHOTS)
+    needed |= {"clickhouse"} if environment.get("CLICKHOUSE_HOST") else set()
+    # All have the options of Kafka; the test above names those that use them.
+    addresses = " ".join(str(environment[key]) for key in environment if key != "KAFKA_BROKER")
+    if name == "prometheus":
+        addresses += (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text()
+    if name == "grafana":
+        sources = ROOT / "deploy" / "grafana" / "provisioning" / "datasources"
+        addresses += "".join(path.read_text() for path in sources.iterdir())
+    needed |= {other for other in SERVICES if re.search(rf"\b{other}:[0-9]", addresses)}
+    assert needed <= reached_by(name)
 
 
 @pytest.mark.parametrize("name", PORTS)

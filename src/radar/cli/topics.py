@@ -29,8 +29,8 @@ def topics(
 
     --grow is safe while radar runs, and cannot be undone. A market may move to another partition:
     two workers then store its older and newer messages, in any order. Rows stay the same, because
-    tables order them by time and a trade ID does not depend on the partition. Clients learn of new
-    partitions within five minutes and lose no message.
+    tables order them by time and a trade ID does not depend on the partition. Producers
+    and workers use new partitions within half a minute and lose no message.
     """
     if context.invoked_subcommand is not None:
         return

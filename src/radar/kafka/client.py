@@ -21,6 +21,9 @@ REQUEST_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 0.2
 # A host may have several addresses, of which the client tries one after the other.
 REFUSED_AFTER_S = 0.6
+# Producers and members of groups look for new partitions this often; the library's default is five
+# minutes.
+NEW_PARTITIONS_S = 10.0
 NO_ENDS = "cannot read the ends of a partition"
 
 _Result = TypeVar("_Result")
@@ -43,6 +46,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
         "security.protocol": settings.kafka_security_protocol,
         "client.id": settings.worker_id or "radar",
         "reconnect.backoff.max.ms": 2000,
+        "topic.metadata.refresh.interval.ms": int(NEW_PARTITIONS_S * 1000),
         "logger": log,
     }
     if settings.kafka_sasl_mechanism:
@@ -172,6 +176,7 @@ def has_no_leader(error: KafkaError) -> bool:
     return error.code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,  # the leader of a new partition has not made it yet
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's code for it
     )
 

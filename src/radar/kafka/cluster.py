@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from radar.errors import BrokerUnavailable, ConfigurationError
 from radar.kafka.client import (
+    ASK_AGAIN_S,
     NO_ENDS,
     REQUEST_TIMEOUT_S,
     answer,
@@ -44,6 +45,8 @@ READ_MESSAGES = 1000
 SKIPPING_READ_BYTES = 64 * 1024
 READ_TURN_S = 0.05  # how long librdkafka waits to fill one batch of messages
 SILENT_S = 30.0
+# Brokers make the new partitions within a second, but a busy one was seen to take more than ten.
+GROWN_WITHIN_S = 60.0
 CHECK_READ_S = 3.0
 
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
@@ -238,11 +241,14 @@ class Cluster:
     def grow_topics(self, names: Iterable[str]) -> list[Growth]:
         """Add partitions to topics that have fewer than the options require; blocks.
 
+        On return the leaders of all partitions answer.
+
         Returns:
             The changed topics; topics with enough partitions stay as they are.
 
         Raises:
-            BrokerUnavailable: The broker did not answer or refused.
+            BrokerUnavailable: The broker did not answer or refused, or not all partitions can be
+                read within GROWN_WITHIN_S.
         """
         after = self._settings.kafka_num_partitions
         known = self._topics()
@@ -255,7 +261,26 @@ class Cluster:
                 answer(future)
         except KafkaException as error:
             raise self._unavailable(error) from error
+        self._wait_until_grown(grown)
         return grown
+
+    def _wait_until_grown(self, grown: Iterable[Growth]) -> None:
+        # The controller answers before the brokers know, and they know one after the other.
+        deadline_s = time.monotonic() + GROWN_WITHIN_S
+        waits = list(grown)
+        while waits := [each for each in waits if not self._has_grown(each)]:
+            if time.monotonic() > deadline_s:
+                raise BrokerUnavailable(
+                    f"Kafka at {self._settings.kafka_broker} took the new partitions of"
+                    f" {waits[0].topic}, but not all can be read yet: run radar topics again"
+                )
+            time.sleep(ASK_AGAIN_S)
+
+    def _has_grown(self, growth: Growth) -> bool:
+        try:
+            return len(self.end_offsets(growth.topic, REQUEST_TIMEOUT_S)) >= growth.after
+        except BrokerUnavailable:
+            return False
 
     def topic_id(self, topic: str) -> str:
         """Return the ID of a topic; see `description`."""

@@ -19,8 +19,6 @@ from radar.status.model import (
     WorkerState,
 )
 
-# Clients look for new partitions this often: `topic.metadata.refresh.interval.ms` of librdkafka.
-NEW_PARTITIONS_MINUTES = 5
 # The stage and the name of each probe, and the facts that are unknown without its answer.
 _EVIDENCE: dict[str, tuple[Stage, str, str]] = {
     "kafka": ("partitions", "Kafka", "how far the workers are"),
@@ -338,10 +336,8 @@ def _backlog(dataset: str, stuck: list[PartitionState], overview: Overview) -> B
         return Bottleneck("workers", dataset, f"{text} yet", "passes")
     alive = any(worker.dataset == dataset and worker.alive for worker in overview.workers)
     if not owners and alive and all(partition.committed is None for partition in stuck):
-        text = (
-            f"{begin}: new partitions, which the workers take within"
-            f" {NEW_PARTITIONS_MINUTES} minutes"
-        )
+        # Members of a group look for them every ten seconds; then the group is assigned anew.
+        text = f"{begin}: new partitions, which the workers take within half a minute"
         return Bottleneck("workers", dataset, text, "passes")
     if not owners:
         text = f"{begin} and no worker owns {'it' if len(stuck) == 1 else 'them'}: start workers"
