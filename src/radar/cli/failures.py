@@ -24,7 +24,10 @@ WRONG_USAGE = 2
 
 # The modules that an extra of the package installs (`[project.optional-dependencies]`).
 _EXTRAS = {
-    "local": ("apprise", "chdb", "httptools", "noida_db", "setproctitle", "starlette", "uvicorn"),
+    "local": (
+        *("apprise", "chdb", "httptools", "noida_db", "python_multipart", "setproctitle"),
+        *("starlette", "uvicorn"),
+    ),
     "dashboard": ("httptools", "starlette", "uvicorn"),
     "alerts": ("apprise",),
     "terminal": ("prompt_toolkit", "pygments", "textual"),
