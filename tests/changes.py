@@ -14,11 +14,10 @@ SHARED = ("pyproject.toml", "requirements-dev.txt", "Makefile", ".ci/run")
 def may_have_changed(paths: Iterable[str], root: Path = ROOT) -> bool:
     """Return whether one of these files or folders differs from the upstream branch.
 
-    Without an upstream branch, or if HEAD holds no commit of its own and no file was edited, the
-    answer is yes: the comparison would prove nothing.
+    Without an upstream branch the answer is yes: the comparison would prove nothing.
     """
     changed = _changed(root)
-    return not changed or any(
+    return changed is None or any(
         file.parent == Path("tests") or any(map(file.is_relative_to, (*SHARED, *paths)))
         for file in map(Path, changed)
     )
@@ -26,14 +25,14 @@ def may_have_changed(paths: Iterable[str], root: Path = ROOT) -> bool:
 
 def has_changed(paths: Collection[str], root: Path = ROOT) -> bool:
     """Return whether one of these files or folders is known to differ from the upstream branch."""
-    return any(any(map(file.is_relative_to, paths)) for file in map(Path, _changed(root)))
+    return any(any(map(file.is_relative_to, paths)) for file in map(Path, _changed(root) or ()))
 
 
 @cache
-def _changed(root: Path) -> tuple[str, ...]:
+def _changed(root: Path) -> tuple[str, ...] | None:
     base = next(filter(None, (_git(root, "merge-base", "HEAD", name) for name in UPSTREAM)), "")
     if not base:
-        return ()
+        return None
     edited = _git(root, "diff", "--name-only", "--no-renames", base.strip())
     added = _git(root, "ls-files", "--others", "--exclude-standard")
     return (*edited.splitlines(), *added.splitlines())

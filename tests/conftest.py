@@ -182,9 +182,12 @@ def apache_home() -> Path:
     return apache_kafka.HOME
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apache_kafka.Brokers]:
-    """Run three nodes of Apache Kafka; tests may kill them, and leave them in sync."""
+    """Run three nodes of Apache Kafka; tests may kill them, and leave them in sync.
+
+    Only one module uses them: idle nodes would slow down all that follow.
+    """
     brokers = apache_kafka.Brokers(tmp_path_factory.mktemp("cluster"))
     try:
         brokers.start()

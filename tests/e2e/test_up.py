@@ -257,6 +257,7 @@ def test_up_with_an_independent_exchange_stores_its_trades_and_both_sides_of_its
     assert len(books) == 2 * len(SYMBOLS)
 
 
+@pytest.mark.slow("src/radar/local", "src/radar/cli/up.py", "src/radar/process.py")
 def test_up_started_right_after_one_was_killed_waits_for_its_children_and_keeps_the_data(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -304,6 +305,7 @@ def test_up_with_a_kafka_address_where_something_else_listens_says_so_in_one_lin
     assert address in done.stderr
 
 
+@pytest.mark.slow("src/radar/local", "src/radar/cli/up.py", "src/radar/ui")
 @pytest.mark.embedded_kafka("about the screen")
 def test_up_in_a_terminal_shows_its_processes(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()

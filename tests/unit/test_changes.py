@@ -1,4 +1,4 @@
-"""Which files differ from the upstream branch: in doubt, all of them."""
+"""Which files differ from the upstream branch: all of them without such a branch."""
 
 import subprocess
 from pathlib import Path
@@ -37,8 +37,8 @@ def test_without_a_repository_all_may_have_changed(tmp_path: Path) -> None:
     assert may_have_changed(SOURCES, tmp_path)
 
 
-def test_without_a_difference_all_may_have_changed(clone: Path) -> None:
-    assert may_have_changed(SOURCES, clone)
+def test_without_a_difference_nothing_may_have_changed(clone: Path) -> None:
+    assert not may_have_changed(SOURCES, clone)
 
 
 def test_other_files_change_no_sources(clone: Path) -> None:
