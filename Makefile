@@ -44,10 +44,8 @@ KAFKA := .kafka$(addprefix -,$(KAFKA_VERSION))
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack test-bi dev-setup build site release sbom test-release kubernetes test-kubernetes
-
-help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
+.DEFAULT_GOAL := help
+.PHONY: setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack test-bi dev-setup build site release sbom test-release kubernetes test-kubernetes
 
 setup: $(STAMP) ## Create .venv with the command .venv/bin/radar
 

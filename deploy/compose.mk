@@ -53,10 +53,13 @@ backups = @[ -n "$(call option,BACKUP_FOLDER)" ] || { echo "set BACKUP_FOLDER in
 ask = @[ -n "$(YES)" ] || { printf '%s [y/N] ' $(1); read -r answer; [ "$$answer" = y ]; } \
 	|| { echo "nothing was done"; exit 1; }
 
-.PHONY: secrets start-pipeline start start-infra start-producers start-consumers stop restart \
+.PHONY: help secrets start-pipeline start start-infra start-producers start-consumers stop restart \
 	use update rolling-restart rollback status monitor alerts health logs logs-trades logs-depth logs-producers \
 	kafka-topics kafka-create-topics kafka-lag clickhouse-migrate clickhouse-cli clickhouse-query-trades \
 	clickhouse-query-depth backup backups backup-service restore clickhouse-reset scale-trades scale-depth clean clean-all
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
 
 secrets: ## Create the passwords of the stack that are missing in .env; changes none
 	@WITH="$(WITH)" scripts/secrets.sh

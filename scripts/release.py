@@ -42,10 +42,6 @@ MAKEFILE = """\
 .DEFAULT_GOAL := help
 VENV := .venv
 
-.PHONY: help
-help: ## List the targets
-\t@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{{printf "  %-24s %s\\n", $$1, $$2}}'
-
 include deploy/compose.mk
 """
 
