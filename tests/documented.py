@@ -1,7 +1,9 @@
 """The command lines of the documentation, and the faults that the real parsers find in them."""
 
+import os
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -63,6 +65,19 @@ class Call(NamedTuple):
     @property
     def program(self) -> str:
         return Path(self.words[0]).name if self.words else ""
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy the files of make's targets: a dry run still writes the producers' compose file.
+
+    They look old, so that make takes an environment beside them for up to date.
+    """
+    for name in ("deploy", "scripts"):
+        shutil.copytree(ROOT / name, folder / name)
+    copied = (*ROOT.glob("*.yml"), *ROOT.glob("*.txt"), ROOT / "Makefile", ROOT / "env.example")
+    for path in (*copied, ROOT / "pyproject.toml"):
+        shutil.copyfile(path, folder / path.name)
+        os.utime(folder / path.name, (1, 1))
 
 
 def lines() -> list[Line]:

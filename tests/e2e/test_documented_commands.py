@@ -2,7 +2,7 @@
 
 Lines of shell blocks are copied from the pages word for word, with the assignments above them in
 their block, into a shell in a folder that looks like a checkout. Only ports, past days and
-durations differ. tests/unit/test_documented_commands.py parses all lines, also those that run
+durations differ. tests/unit/test_documented_lines.py parses all lines, also those that run
 elsewhere.
 """
 
@@ -10,7 +10,6 @@ import contextlib
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -77,12 +76,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("deploy", "scripts"):
-            shutil.copytree(ROOT / name, folder / name)
-        copied = (*ROOT.glob("*.yml"), *ROOT.glob("*.txt"), ROOT / "Makefile", ROOT / "env.example")
-        for path in (*copied, ROOT / "pyproject.toml"):
-            shutil.copyfile(path, folder / path.name)
-            os.utime(folder / path.name, (1, 1))
+        documented.copy_checkout(folder)
         (folder / ".venv").mkdir()
         (folder / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
         (folder / ".venv" / ".installed").touch()

@@ -4,7 +4,6 @@ Most lines also run: tests/e2e/test_documented_commands.py.
 """
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,13 +63,8 @@ def test_documented_options_are_accepted(page: str) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Provide the files of make's targets: a dry run still writes the producers' compose file."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("deploy", "scripts"):
-        shutil.copytree(ROOT / name, folder / name)
-    for path in (*ROOT.glob("*.yml"), *ROOT.glob("*.txt"), ROOT / "Makefile", ROOT / "env.example"):
-        shutil.copy(path, folder)
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    documented.copy_checkout(folder)
     return folder
 
 
