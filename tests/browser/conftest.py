@@ -192,7 +192,7 @@ def look(browser: Browser) -> Iterator[Look]:
                     else None
                 ),
             )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("pageerror", lambda error: complaints.append(error.stack or str(error)))
         page.goto(f"{url}/{place}")
         return page
 

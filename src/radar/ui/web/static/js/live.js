@@ -90,7 +90,7 @@ export function follow(parameters, handlers, { onReturn = () => {} } = {}) {
     heard();
     if (message.type !== "event") return;
     const data = JSON.parse(message.data);
-    if (typeof data.at_s === "number") noticeServerTime(data.at_s);
+    if (typeof data?.at_s === "number") noticeServerTime(data.at_s);
     if (message.name === "pulse") become({ pulse: data });
     if (message.name === "problem") {
       become({ problem: data.text });

@@ -68,7 +68,7 @@ export function Head({ symbol, model }) {
   return html`<header class="market-head">
     <a class="plain icon back" href="#/" aria-label=${t("back")} title=${t("back")}><${Icon} name="back" /></a>
     <div class="market-name">
-      <h1>${name}<span class="quote"> / ${market ? f.quoteName(market.quote) : ""}</span></h1>
+      <h1>${name}${market && html`<span class="quote"> / ${f.quoteName(market.quote)}</span>`}</h1>
       <span class="muted"><bdi>${visible(symbol)}</bdi></span>
     </div>
     <button class="plain icon star" aria-pressed=${stars.has(symbol) ? "true" : "false"} aria-label="${t("favourite")}: ${symbol}" onClick=${() => toggleFavourite(symbol)}><${Icon} name="star" /></button>
