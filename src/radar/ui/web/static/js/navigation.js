@@ -4,7 +4,8 @@ import { Cell } from "./cells.js";
 import { address, parse } from "./route.js";
 
 const SETTLE_MS = 200; // of scrolling, before its position is kept
-const RESTORE_MS = 4000; // how long content may take to be as long as it was
+const HELD_MS = 1000; // a restored position, until later content no longer moves it
+const ACTS = ["wheel", "touchmove", "pointerdown", "keydown"];
 
 /** What the address means now; another object after each change of it. */
 export const route = new Cell(parse(location.hash));
@@ -27,6 +28,7 @@ export function note(next) {
 }
 
 let timer = 0;
+let restoring = new AbortController();
 
 function keepScroll() {
   clearTimeout(timer);
@@ -35,17 +37,29 @@ function keepScroll() {
   }, SETTLE_MS);
 }
 
-/** Scroll as soon as the content is so long. */
+/** Stand where the viewer stood, as soon as the content is so long, unless the viewer acts before. */
 function restoreScroll(scroll_y) {
-  const until = performance.now() + RESTORE_MS;
-  const attempt = () => {
-    window.scrollTo(0, scroll_y);
-    if (Math.abs(window.scrollY - scroll_y) > 1 && performance.now() < until) requestAnimationFrame(attempt);
-    else window.addEventListener("scroll", keepScroll, { passive: true });
-  };
+  restoring.abort();
+  restoring = new AbortController();
   window.removeEventListener("scroll", keepScroll);
   clearTimeout(timer);
-  requestAnimationFrame(attempt);
+  const end = restoring;
+  let held;
+  // Content comes in parts, and a part may take the place of a longer one.
+  const sizes = new ResizeObserver(() => {
+    window.scrollTo(0, scroll_y);
+    clearTimeout(held);
+    if (Math.abs(window.scrollY - scroll_y) <= 1) held = setTimeout(() => end.abort(), HELD_MS);
+  });
+  end.signal.addEventListener("abort", () => {
+    clearTimeout(held);
+    sizes.disconnect();
+    window.addEventListener("scroll", keepScroll, { passive: true });
+  });
+  for (const act of ACTS) {
+    window.addEventListener(act, () => end.abort(), { passive: true, signal: end.signal });
+  }
+  sizes.observe(document.body);
 }
 
 function arrived(event) {
