@@ -260,7 +260,7 @@ def test_partition_that_is_silent_although_its_log_goes_on_is_named(
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     try:
-        eventually(lambda: any("stands at" in why for why in health.why_not_ready()), "a name", 15)
+        eventually(lambda: any("stands at" in why for why in health.why_not_ready()), "a name")
         (reason,) = (each for each in health.why_not_ready() if "stands at" in each)
         assert "partition 0 of radar_trades stands at offset 3" in reason
         assert "no message came in 5 s, although the log goes on" in reason

@@ -227,6 +227,7 @@ def test_up_with_an_independent_exchange_stores_its_trades_and_both_sides_of_its
                 await until(lambda: exchange.told, "the exchange has told its trades")
                 await until(lambda: len(exchange.books) == 2 * len(SYMBOLS), "and its books")
                 await until(lambda: len(exchange.pongs) > 2, "its pings are answered")
+                await until(lambda: "trades: " in process.log.read_text(), "all has started")
                 return await asyncio.to_thread(process.terminate, 60)
             finally:
                 await asyncio.to_thread(process.end)
