@@ -56,7 +56,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 		echo "$(VENV) is a link: setup would empty the environment that it leads to; remove the link first"; \
 		exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-compile --require-hashes --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
