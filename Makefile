@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# ALL=1 leaves out no test: neither slow ones, nor those of the embedded ClickHouse and of the
-# simulator while their sources equal the upstream branch, nor, with Apache Kafka, those that Kafka
-# does not decide.
+# ALL=1 leaves out no test: neither slow ones, nor those of the embedded ClickHouse, the simulator and
+# ClickHouse clusters while their sources equal the upstream branch, nor, with Apache Kafka, those
+# that Kafka does not decide.
 ALL ?=
 # What `make bench-compare` compares with.
 BASE ?= main

@@ -9,8 +9,9 @@ NIGHTLY = pytest.mark.slow
 
 # Where a test reads recorded data. What is asked and answered is the same in both places, so the
 # second one runs nightly, and when its own code has changed.
+RUNNING = "running"
 PLACES = [
-    "running",
+    RUNNING,
     pytest.param(
         "at rest",
         marks=pytest.mark.slow(

@@ -11,6 +11,7 @@ import pytest
 import apache_kafka
 import changes
 import object_store
+from cases import RUNNING
 from databases import KEPT, MigratedDatabases, new_name
 from ports import free_port
 from radar.addresses import answers
@@ -256,11 +257,19 @@ def store_settings(
     request: pytest.FixtureRequest,
 ) -> Settings:
     """Options that lead to a database of the test's own, also for child processes."""
-    may_be_used = "store" in request.fixturenames and "own_database" not in request.keywords
+    may_be_used = "own_database" not in request.keywords and _wants_store(request)
     name = migrated_databases.take(clickhouse_port) if may_be_used else new_name()
     monkeypatch.setenv("CLICKHOUSE_PORT", str(clickhouse_port))
     monkeypatch.setenv("CLICKHOUSE_DB", name)
     return load()
+
+
+def _wants_store(request: pytest.FixtureRequest) -> bool:
+    """Tell whether a test asks for `store`, or for a running database by its parameter."""
+    callspec = getattr(request.node, "callspec", None)
+    parameters = callspec.params.values() if callspec else ()
+    is_running = any(isinstance(each, str) and each == RUNNING for each in parameters)
+    return is_running or "store" in request.fixturenames
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cases import PLACES
+from cases import PLACES, RUNNING
 from market_data import insert_market, make_data_at_rest
 from radar.client import Radar
 from radar.settings import Settings
@@ -28,7 +28,7 @@ def copied_at_rest(at_rest: Settings, tmp_path: Path) -> Settings:
 @pytest.fixture(params=PLACES)
 def radar(request: pytest.FixtureRequest) -> Radar:
     """Provide the client of a database that runs, and of data that nothing runs on."""
-    if request.param == "running":
+    if request.param == RUNNING:
         insert_market(request.getfixturevalue("store"))
         return Radar()
     settings: Settings = request.getfixturevalue("at_rest")

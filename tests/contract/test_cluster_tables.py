@@ -20,6 +20,8 @@ from radar.store.cluster import Cluster, local
 from radar.store.queries import cluster as doctor
 from radar.store.queries import worker
 
+pytestmark = pytest.mark.sources("src/radar/store", "tests/cluster_engine.py")
+
 ROWS = 4000
 _CLUSTER = Cluster(cluster_engine.CLUSTER, "many")
 _REPLICATED = re.compile(r"Replicated(\w*MergeTree)\('[^']*', '[^']*'(?:, )?([^)]*)\)")

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from cases import RUNNING
 from market_data import insert, insert_market, side, trade, us
 from radar.codec import message_format
 from radar.datasets import DEPTH, GAPS, TRADES
@@ -133,11 +134,11 @@ def test_export_of_some_days_of_a_market(
     assert f',"buy",4,0.3,1.2,"{first}T00:00:00.000Z",' in row
 
 
-@pytest.mark.parametrize("where", ["running", "at rest"])
+@pytest.mark.parametrize("where", [RUNNING, "at rest"])
 def test_exported_values_are_exact(
     where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if where == "running":
+    if where == RUNNING:
         insert_market(request.getfixturevalue("store"))
         compare_export(request.getfixturevalue("store_settings"), tmp_path)
     else:

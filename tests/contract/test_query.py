@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cases import PLACES
+from cases import PLACES, RUNNING
 from market_data import insert_market
 from radar.reading.statements import binary_format
 from support import eventually, radar, run_command
@@ -28,7 +28,7 @@ NEWEST = (
 @pytest.fixture(params=PLACES)
 def market(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the commands find a database that runs, or data that nothing runs on."""
-    if request.param == "running":
+    if request.param == RUNNING:
         store: Store = request.getfixturevalue("store")
         insert_market(store)
         return

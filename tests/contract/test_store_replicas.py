@@ -22,6 +22,11 @@ from workers import create_topics, publish_trades, waiting
 TRADES_EACH = 300
 
 
+pytestmark = pytest.mark.sources(
+    "src/radar/store", "src/radar/consumer", "src/radar/checks/cluster.py"
+)
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Run two embedded servers."""

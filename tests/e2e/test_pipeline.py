@@ -302,6 +302,7 @@ def test_up_killed_leaves_no_orphans_and_the_next_one_goes_on(up: Up) -> None:
 
 
 @pytest.mark.embedded_kafka("about ClickHouse's password")
+@pytest.mark.slow("src/radar/local", "src/radar/cli", "src/chdb_server")
 def test_up_with_a_password_shows_it_nowhere_and_asks_for_it(up: Up) -> None:
     process = up.start("--simulate", CLICKHOUSE_PASSWORD=CANARY)
     eventually(lambda: answers("127.0.0.1", up.port), "ClickHouse runs", timeout_s=60)
