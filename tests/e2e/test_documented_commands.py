@@ -321,6 +321,11 @@ def test_replay_of_a_recorded_day_is_recorded_again(demo: Checkout) -> None:
         with demo.running(demo.script(the(RECORD_REPLAY)), **copy) as running:
             running.shows("binance-depth")
             replay.shows("playing at")
+            # What subscribes after the end sees nothing: both producers, each with two markets.
+            status = demo.script(the(SPEED)).replace("speed?value=max", "status")
+            eventually(
+                lambda: '"subscriptions": 4' in demo.run(status).stdout, "all follow", LIMIT_S, 1
+            )
             done = demo.run(demo.script(the(SPEED)))
             assert (done.returncode, '"speed":"max"' in done.stdout.replace(" ", "")) == (0, True)
             holds = stored(demo, "binance", data=".radar-replay")
