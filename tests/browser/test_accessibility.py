@@ -31,8 +31,15 @@ def test_vendored_files_are_those_of_their_list() -> None:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256, path.name
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("lang", ["en", "fa"])
+@pytest.mark.parametrize(
+    ("lang", "theme"),
+    [
+        ("en", "light"),
+        ("fa", "dark"),
+        pytest.param("en", "dark", marks=pytest.mark.slow("src/radar/ui/web")),
+        pytest.param("fa", "light", marks=pytest.mark.slow("src/radar/ui/web")),
+    ],
+)
 def test_axe_finds_nothing_serious(look: Look, dashboard: Dashboard, lang: str, theme: str) -> None:
     page = look(dashboard.url, "#/", lang=lang, theme=theme)
     page.evaluate(AXE.read_text())

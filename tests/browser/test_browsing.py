@@ -174,6 +174,7 @@ def test_data_quality_refreshes_itself_and_shows_its_time(look: Look, dashboard:
         pass  # without a touch
 
 
+@pytest.mark.slow("src/radar/ui/web", "src/radar/store/client.py")
 def test_database_that_stands_still_is_seen_on_every_page(
     browser: Browser, look: Look, tmp_path: Path
 ) -> None:
