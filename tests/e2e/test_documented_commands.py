@@ -198,18 +198,17 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def stored(checkout: Checkout, *sources: str, data: str = "") -> Callable[[], bool]:
+def stored(checkout: Checkout, *sources: str, **environment: str) -> Callable[[], bool]:
     """Return whether trades and books of these exchanges are stored."""
     sql = (
         "SELECT arraySort(arrayIntersect((SELECT groupUniqArray(toString(source)) FROM trades),"
         " (SELECT groupUniqArray(toString(source)) FROM order_book)))"
     )
     wanted = "[" + ",".join(f"'{each}'" for each in sorted(sources)) + "]"
-    chosen = {"RADAR_DATA_DIR": data} if data else {}
 
     def holds() -> bool:
         time.sleep(1)  # each question starts a process
-        done = checkout.run(f'.venv/bin/radar query "{sql}" --format TSV', **chosen)
+        done = checkout.run(f'.venv/bin/radar query "{sql}" --format TSV', **environment)
         return done.stdout.strip() == wanted
 
     return holds
@@ -328,7 +327,7 @@ def test_replay_of_a_recorded_day_is_recorded_again(demo: Checkout) -> None:
             )
             done = demo.run(demo.script(the(SPEED)))
             assert (done.returncode, '"speed":"max"' in done.stdout.replace(" ", "")) == (0, True)
-            holds = stored(demo, "binance", data=".radar-replay")
+            holds = stored(demo, "binance", RADAR_DATA_DIR=".radar-replay", **copy)
             running.until(holds, "the replay is stored")
             running.press(CTRL_C)
         replay.press(CTRL_C)
