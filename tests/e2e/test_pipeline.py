@@ -288,6 +288,7 @@ def test_up_interrupted_twice_ends_at_once(up: Up) -> None:
     eventually(lambda: not [n for n, pid in children.items() if lives(pid)], "nothing is left")
 
 
+@pytest.mark.slow("src/radar/local", "src/radar/cli/up.py", "src/radar/processes.py")
 def test_up_killed_leaves_no_orphans_and_the_next_one_goes_on(up: Up) -> None:
     process = up.start("--simulate")
     eventually(lambda: up.stores(20), "it runs", timeout_s=60)

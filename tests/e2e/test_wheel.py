@@ -25,7 +25,7 @@ def test_wheel_in_an_empty_environment_runs_a_whole_pipeline(tmp_path: Path) -> 
 
     environment = tmp_path / "environment"
     run(sys.executable, "-m", "venv", environment, folder=tmp_path)
-    install = (environment / "bin" / "pip", "install", "--quiet")
+    install = (environment / "bin" / "pip", "install", "--quiet", "--no-compile")
     locked = ROOT / "requirements.txt"
     try:
         run(*install, "--require-hashes", "--requirement", locked, folder=tmp_path)
