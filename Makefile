@@ -44,7 +44,6 @@ KAFKA := .kafka$(addprefix -,$(KAFKA_VERSION))
 # Tests start hundreds of processes, each of which would compile radar's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.DEFAULT_GOAL := help
 .PHONY: setup demo up test screenshots smoothness page-speed fuzz chaos chaos-report bench bench-quick bench-compare kafka test-kafka test-wheel test-tools test-chart coverage lint format exchange generated lock test-stack test-bi dev-setup build site release sbom test-release kubernetes test-kubernetes
 
 setup: $(STAMP) ## Create .venv with the command .venv/bin/radar

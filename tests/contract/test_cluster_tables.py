@@ -20,7 +20,7 @@ from radar.store.cluster import Cluster, local
 from radar.store.queries import cluster as doctor
 from radar.store.queries import worker
 
-pytestmark = pytest.mark.sources("src/radar/store", "tests/cluster_engine.py")
+pytestmark = pytest.mark.sources("src/radar/store")
 
 ROWS = 4000
 _CLUSTER = Cluster(cluster_engine.CLUSTER, "many")
