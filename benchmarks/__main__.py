@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     endurance,
+    footprint,
     latency,
     notebook,
     producers,
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     latency.NAME: latency.run,
     scaling.NAME: scaling.run,
     endurance.NAME: endurance.run,
+    footprint.NAME: footprint.run,
     reads.NAME: reads.run,
     notebook.NAME: notebook.run,
     startup.NAME: startup.run,
