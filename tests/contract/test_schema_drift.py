@@ -6,11 +6,12 @@ import pytest
 
 from radar.settings import Settings
 from radar.status.store_facts import ask_markets, ask_tables
+from radar.store import drift
 from radar.store.client import Store
-from radar.store.drift import differences, repair
+from radar.store.drift import KnownDifferences, differences, repair
 from radar.store.migrate import migrate
 from radar.store.schema import migrations, newest
-from support import run_command
+from support import eventually, run_command
 
 HARM = {
     "DROP VIEW candles": "view candles is missing",
@@ -70,6 +71,47 @@ def test_difference_is_named_and_repaired(harm: str, store: Store) -> None:
     assert repair(store, found) == found
     assert differences(store) == []
     assert set(definitions(store)) == before
+
+
+def test_known_differences_follow_every_change_at_once(store: Store) -> None:
+    known = KnownDifferences()
+    assert known.newest(store) == []
+    for harm, words in HARM.items():
+        store.command(harm)
+        assert [each.text for each in known.newest(store)] == [words]
+        repair(store, known.newest(store))
+        assert known.newest(store) == []
+    store.command("CREATE OR REPLACE VIEW candles AS SELECT 1 AS other")
+    (found,) = known.newest(store)
+    assert found.text == f"view candles is {drift.OTHER_DEFINITION}"
+
+
+def test_known_differences_are_compared_again_only_after_a_change(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = 0
+
+    def counted(compared_store: Store) -> list[drift.Difference]:
+        nonlocal compared
+        compared += 1
+        return differences(compared_store)
+
+    monkeypatch.setattr(drift, "differences", counted)
+    known = KnownDifferences()
+
+    def is_settled() -> bool:
+        before = compared
+        known.newest(store)
+        return compared == before
+
+    eventually(is_settled, "a definition that was changed some time ago is not compared again")
+    before = compared
+    store.command("DROP VIEW candles")
+    assert known.newest(store)
+    assert compared == before + 1
+    monkeypatch.setattr(drift, "COMPARE_EVERY_S", 0.0)
+    known.newest(store)
+    assert compared == before + 2
 
 
 def test_status_shows_the_other_tables_while_one_is_missing(store: Store) -> None:

@@ -47,6 +47,7 @@ from radar.status.rates import Window
 from radar.status.scrape import Scraped, Totals
 from radar.store.client import Store
 from radar.store.client import check_answer as check_store
+from radar.store.drift import KnownDifferences
 from radar.text import host_port
 
 SILENT_S = 5.0  # a process without an answer for this long counts as silent; busy machines delay
@@ -125,6 +126,7 @@ class Observer:
             kafka, self._after(check_kafka, lambda: kafka_facts.ask_lags(self._reached()))
         )
         after_s = self._stores_after_s
+        known = KnownDifferences()
         self._letters = Probe(
             kafka,
             self._after(check_kafka, lambda: kafka_facts.ask_letters(self._reached())),
@@ -140,7 +142,9 @@ class Observer:
         )
         self._tables = Probe(
             clickhouse,
-            self._after(check_store, lambda: store_facts.ask_tables(self._store("tables"))),
+            self._after(
+                check_store, lambda: store_facts.ask_tables(self._store("tables"), known.newest)
+            ),
             TABLES_EVERY_S,
             SHARE,
             after_s,

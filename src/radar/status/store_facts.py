@@ -2,6 +2,7 @@
 
 import heapq
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, Dataset
@@ -17,7 +18,7 @@ from radar.status.model import (
 )
 from radar.store import origin
 from radar.store.client import Store
-from radar.store.drift import differences
+from radar.store.drift import Difference, differences
 from radar.store.queries import status as queries
 
 SHOWN_MARKETS = 10  # of each dataset
@@ -57,14 +58,18 @@ def ask_whether_it_answers(store: Store) -> bool:
     return True
 
 
-def ask_tables(store: Store) -> Tables:
+def ask_tables(store: Store, compare: Callable[[Store], list[Difference]] = differences) -> Tables:
     """Count rows, parts and bytes; blocks.
+
+    Args:
+        store: The database.
+        compare: Returns how it differs from the schema.
 
     Raises:
         StoreUnavailable: ClickHouse does not answer.
     """
     try:
-        found = differences(store)
+        found = compare(store)
         gone = {each.table for each in found}
         refused = (
             f"{'; '.join(each.text for each in found)}: run `radar migrate`" if found else None
