@@ -310,3 +310,8 @@ def exported() -> list[Dataset]:
 def quiet() -> list[Dataset]:
     """Return the datasets that one worker process stores together."""
     return [dataset for dataset in DATASETS.values() if not dataset.workers]
+
+
+def groups() -> dict[str, str]:
+    """Return the group of the workers of each topic."""
+    return {dataset.topic: dataset.group for dataset in DATASETS.values()}

@@ -221,12 +221,12 @@ def test_lag_waits_for_a_partition_that_its_leader_has_not_made_yet(
 ) -> None:
     errors = [KafkaException(KafkaError(code))] * 2
 
-    def watermarks(*position: Any) -> tuple[int, int]:
+    def answer(request: Any) -> Any:
         if errors:
             raise errors.pop()
-        return client.watermarks(*position)
+        return client.answer(request)
 
-    monkeypatch.setattr(cluster, "watermarks", watermarks)
+    monkeypatch.setattr(cluster, "answer", answer)
     assert [lag.end for lag in Cluster(settings).lag(TOPIC, "group")] == [0, 0, 0]
     assert not errors
 

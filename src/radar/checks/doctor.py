@@ -8,7 +8,7 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from radar.checks.frame_cost import frame_cost
 from radar.consumer.delivery_gaps import OPEN, recorded
 from radar.consumer.dlq.reader import DeadLetterReader
 from radar.consumer.origin import refuse as same_origin
-from radar.datasets import DATASETS, FRAMES, TRADES
+from radar.datasets import DATASETS, FRAMES, TRADES, groups
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -226,17 +226,13 @@ def topic_findings(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 
 def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     yield from topic_findings(settings, cluster)
-    lags = {
-        dataset.name: cluster.lag(dataset.topic, dataset.group) for dataset in DATASETS.values()
-    }
+    lags = cluster.lags(groups())
     yield findings.unstored(
         {
-            dataset.topic: sum(
-                max(0, lag.start - lag.committed)
-                for lag in lags[dataset.name]
-                if lag.committed is not None
+            topic: sum(
+                max(0, lag.start - lag.committed) for lag in found if lag.committed is not None
             )
-            for dataset in DATASETS.values()
+            for topic, found in lags.items()
         }
     )
     yield findings.unreadable(list(_stuck(cluster, lags)))
@@ -248,12 +244,12 @@ def _topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
 
 
 def _stuck(
-    cluster: Cluster, lags: dict[str, list[Lag]]
+    cluster: Cluster, lags: Mapping[str, list[Lag]]
 ) -> Iterator[tuple[str, str, int, int, str]]:
     for dataset in DATASETS.values():
         waiting = {
             lag.partition: max(lag.start, lag.committed or 0)
-            for lag in lags[dataset.name]
+            for lag in lags[dataset.topic]
             if lag.messages > 0
         }
         for bad in cluster.unreadable(dataset.topic, waiting):

@@ -2,12 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from confluent_kafka import (
     Consumer,
+    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -22,15 +23,14 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from radar.errors import BrokerUnavailable, ConfigurationError
 from radar.kafka.client import (
     ASK_AGAIN_S,
+    NO_COMMITTED,
     NO_ENDS,
     REQUEST_TIMEOUT_S,
     answer,
     client_config,
-    committed_offsets,
     consumer_config,
     has_no_leader,
     insist,
-    watermarks,
 )
 from radar.kafka.messages import MAX_MESSAGE_BYTES, StoredMessage
 from radar.kafka.unreadable import OffsetProbe, OffsetRange, Unreadable, unreadable
@@ -373,14 +373,23 @@ class Cluster:
         ]
 
     def lag(self, topic: str, group: str) -> list[Lag]:
-        """Return how far a group is behind, by partition; blocks.
+        """Return how far a group is behind on one topic, by partition; see `lags`; blocks.
 
         Raises:
             BrokerUnavailable: The broker did not answer.
         """
-        # Use a new client each time. A client that had asked for a partition without a leader
-        # answered for minutes that the partition does not exist, although it had a leader again.
-        return insist(lambda: self._lag(topic, group), NO_ENDS, has_no_leader)
+        return self.lags({topic: group})[topic]
+
+    def lags(self, groups: Mapping[str, str]) -> dict[str, list[Lag]]:
+        """Return how far groups are behind, by topic and partition; blocks.
+
+        Args:
+            groups: The group of each topic. A topic that does not exist has no partitions.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        return insist(lambda: self._lags(groups), NO_ENDS, has_no_leader)
 
     def end_offsets(self, topic: str, timeout_s: float) -> dict[int, int]:
         """Return the next offset that will be written, by partition.
@@ -624,20 +633,56 @@ class Cluster:
         except KafkaException as error:
             raise self._unavailable(error) from error
 
-    def _lag(self, topic: str, group: str) -> list[Lag]:
-        # A consumer that never subscribes only sends requests; it does not join the group.
-        consumer = Consumer(consumer_config(self._settings, group))
+    def _lags(self, groups: Mapping[str, str]) -> dict[str, list[Lag]]:
         try:
-            count = self._topics().get(topic, 0)
-            partitions = [TopicPartition(topic, partition) for partition in range(count)]
-            return [
-                Lag(each.partition, *watermarks(consumer, position), each.offset)
-                for position, each in zip(
-                    partitions, committed_offsets(consumer, partitions), strict=True
-                )
+            known = self._topics()
+            places = {
+                topic: [TopicPartition(topic, number) for number in range(known.get(topic, 0))]
+                for topic in groups
+            }
+            every = [place for found in places.values() for place in found]
+            starts = self._log_offsets(every, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+            ends = self._log_offsets(every, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        except KafkaException as error:
+            if has_no_leader(error.args[0]):
+                # A client that had asked for a partition without a leader answered for minutes that
+                # the partition does not exist, although it had a leader again.
+                self._admin = AdminClient(client_config(self._settings))
+            raise
+        return {
+            topic: [
+                Lag(each.partition, starts[topic, each.partition], ends[topic, each.partition], at)
+                for each, at in zip(found, self._committed(groups[topic], found), strict=True)
             ]
-        finally:
-            consumer.close()
+            for topic, found in places.items()
+        }
+
+    def _log_offsets(
+        self, places: Sequence[TopicPartition], which: OffsetSpec
+    ) -> dict[tuple[str, int], int]:
+        asked = self._admin.list_offsets(
+            dict.fromkeys(places, which),
+            request_timeout=REQUEST_TIMEOUT_S,
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        )
+        return {(each.topic, each.partition): answer(asked[each]).offset for each in places}
+
+    def _committed(self, group: str, places: list[TopicPartition]) -> list[int | None]:
+        """Return the committed offset of each place; None where none was committed."""
+        if not places:
+            return []
+        # A coordinator that has just started or moved answers at once that it is not the one.
+        found = insist(
+            lambda: answer(
+                self._admin.list_consumer_group_offsets(
+                    [ConsumerGroupTopicPartitions(group, places)],
+                    request_timeout=REQUEST_TIMEOUT_S,
+                )[group]
+            ),
+            NO_COMMITTED,
+        )
+        offsets = {each.partition: each.offset for each in found.topic_partitions}
+        return [offset if (offset := offsets[each.partition]) >= 0 else None for each in places]
 
     def _topics(self, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, int]:
         try:

@@ -26,7 +26,7 @@ from radar.checks.reconciliation import (
 )
 from radar.consumer.dlq.reader import DeadLetterReader
 from radar.daemon_threads import aside
-from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, quiet
+from radar.datasets import DATASETS, DEPTH, RECORDED, TRADES, groups, quiet
 from radar.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -772,24 +772,25 @@ async def _run(
 
 
 def _ends_of_dead_letters(cluster: Cluster) -> dict[str, dict[int, int]]:
+    found = cluster.lags(
+        {dataset.dead_letter_topic: dataset.group for dataset in DATASETS.values()}
+    )
     return {
-        dataset.name: {
-            lag.partition: lag.end for lag in cluster.lag(dataset.dead_letter_topic, dataset.group)
-        }
+        dataset.name: {lag.partition: lag.end for lag in found[dataset.dead_letter_topic]}
         for dataset in DATASETS.values()
     }
 
 
 def _trim(cluster: Cluster) -> None:
     """Delete the messages that every worker has committed, except for the newest ones."""
-    for dataset in DATASETS.values():
+    for topic, lags in cluster.lags(groups()).items():
         offsets = {
             lag.partition: lag.committed - KEPT_RECORDS
-            for lag in cluster.lag(dataset.topic, dataset.group)
+            for lag in lags
             if lag.committed is not None and lag.committed - KEPT_RECORDS > lag.start
         }
         if offsets:
-            cluster.delete_records_before(dataset.topic, offsets)
+            cluster.delete_records_before(topic, offsets)
 
 
 def _python(module: str) -> tuple[str, ...]:

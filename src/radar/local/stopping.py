@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from radar.daemon_threads import aside
-from radar.datasets import DATASETS
+from radar.datasets import DATASETS, groups
 from radar.errors import BrokerUnavailable
 from radar.kafka import Cluster
 from radar.kafka import check_answer as check_kafka
@@ -157,10 +157,11 @@ class _Asking:
             check_kafka(self._settings)
             self._cluster = Cluster(self._settings)
         try:
+            found = self._cluster.lags(groups())
             return {
                 (dataset.name, lag.partition): lag.messages
                 for dataset in DATASETS.values()
-                for lag in self._cluster.lag(dataset.topic, dataset.group)
+                for lag in found[dataset.topic]
                 if lag.messages
             }
         except BrokerUnavailable:

@@ -4,7 +4,7 @@ import heapq
 from typing import NamedTuple
 
 from radar.consumer.dlq.reader import DeadLetterReader, DeadLetterState
-from radar.datasets import DATASETS
+from radar.datasets import DATASETS, groups
 from radar.kafka import Cluster, Lag, origin
 from radar.status.model import RecentDeadLetter
 
@@ -25,9 +25,8 @@ def ask_lags(cluster: Cluster) -> dict[str, list[Lag]]:
     Raises:
         BrokerUnavailable: Kafka does not answer.
     """
-    return {
-        dataset.name: cluster.lag(dataset.topic, dataset.group) for dataset in DATASETS.values()
-    }
+    found = cluster.lags(groups())
+    return {dataset.name: found[dataset.topic] for dataset in DATASETS.values()}
 
 
 def ask_letters(cluster: Cluster) -> DeadLetterFacts:
