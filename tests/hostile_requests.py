@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from radar.local.kafka_requests import (
     BYTES,
+    INT32,
     MAX_PARTITIONS,
     PARTITION_COUNT,
     RECORDS,
@@ -129,7 +130,7 @@ class Requests:
                 for _ in range(count)
             ]
             return _length(count, 4, compact=compact) + b"".join(items)
-        if dataset is STRING:
+        if dataset in (STRING, Type.TOPIC):
             return self._bytes(choice([None, *NAMES, TOPIC, TOPIC, GROUP]), 2, compact=compact)
         if dataset is TRANSACTIONAL_ID:
             return _length(-1, 2, compact=compact)
@@ -141,7 +142,7 @@ class Requests:
             return struct.pack(">i", choice([-1, 0, 1, 3, MAX_PARTITIONS // 100]))
         if dataset is UUID:
             return choice([bytes(16), self.random.randbytes(16)])
-        size = dataset.value
+        size = INT32.value if dataset is Type.PARTITION else dataset.value
         value = choice(INTEGERS) & ((1 << 8 * size) - 1)
         return value.to_bytes(size, "big")
 

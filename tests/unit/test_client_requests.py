@@ -82,7 +82,7 @@ def test_only_a_client_that_is_long_idle_and_waits_for_no_answer_makes_room() ->
             door.add(age_s)
             for age_s in (IDLE_S + 9, IDLE_S + 8, IDLE_S - 5, IDLE_S + 1, IDLE_S + 2)
         )
-        door.clients[0].unanswered.append(Asked(11, 5, 0, 0, b"group"))
+        door.clients[0].unanswered.append(Asked(11, 5, 0, b"group", None, None))
         door.clients[1].is_sending = True
         closed = [door.requests.close_longest_idle(door.clients) for _ in range(1)]
         assert closed == [door.clients[4]]

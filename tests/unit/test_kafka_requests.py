@@ -13,6 +13,7 @@ from radar.local.kafka_requests import (
     INT64,
     MAX_ITEMS,
     MAX_PARTITIONS,
+    MAX_PLACES,
     MAX_PRODUCE_BYTES,
     MAX_REQUEST_BYTES,
     PRODUCE,
@@ -157,6 +158,41 @@ def test_check_refuses_more_partitions_than_the_broker_can_hold(count: int) -> N
 
 
 def test_check_tells_whether_a_produce_request_is_answered() -> None:
-    assert check(produce(batch()))
-    assert check(produce(batch(), acks=1))
-    assert not check(produce(batch(), acks=0))
+    assert check(produce(batch())).is_answered
+    assert check(produce(batch(), acks=1)).is_answered
+    assert not check(produce(batch(), acks=0)).is_answered
+
+
+def fetch(version: int, *topics: tuple[bytes, list[int]]) -> bytes:
+    """Return a Fetch of version 4 (lengths of two bytes) or 12 (compact lengths)."""
+    compact = version == 12
+    body = b"\0" if compact else b""
+    body += struct.pack(">iiiib", -1, 0, 0, 0, 0) + (bytes(8) if compact else b"")
+    body += bytes([len(topics) + 1]) if compact else struct.pack(">i", len(topics))
+    for name, partitions in topics:
+        count = len(partitions)
+        if compact:
+            body += bytes([len(name) + 1]) + name + bytes([count + 1])
+            body += b"".join(struct.pack(">i", each) + bytes(29) for each in partitions)
+            body += b"\0"
+        else:
+            body += struct.pack(">h", len(name)) + name + struct.pack(">i", count)
+            body += b"".join(struct.pack(">i", each) + bytes(12) for each in partitions)
+    return frame(FETCH, version, body + (b"\1\1\0" if compact else b""))
+
+
+def test_check_names_the_same_partitions_in_every_version() -> None:
+    wanted = check(fetch(4, (b"trades", [0, 7]), (b"depth", [7]))).places
+    assert wanted is not None
+    assert len(wanted) == 3
+    assert check(fetch(12, (b"trades", [7, 0]), (b"depth", [7]))).places == wanted
+    assert check(fetch(12, (b"trades", [0, 7]), (b"depths", [7]))).places != wanted
+    published = check(produce(batch())).places
+    assert published == check(fetch(12, (b"tt", [0]))).places
+
+
+def test_check_names_no_partitions_where_they_are_too_many() -> None:
+    most = list(range(MAX_PLACES))
+    assert len(check(fetch(4, (b"t", most))).places or ()) == MAX_PLACES
+    assert check(fetch(4, (b"t", [*most, MAX_PLACES]))).places is None
+    assert check(fetch(4)).places is None

@@ -32,16 +32,18 @@ class Asked(NamedTuple):
     Attributes:
         api_key: Its API.
         version: Its version.
-        published: The count of publishes before it.
         number: Tells it from all other requests.
         group: The group of a member that joins or asks for its share, otherwise empty.
+        places: The partitions of a Produce or Fetch; None means any.
+        published: Of a Fetch: set when a message was published in one of its partitions since.
     """
 
     api_key: int
     version: int
-    published: int
     number: int
     group: bytes
+    places: frozenset[bytes] | None
+    published: asyncio.Event | None
 
 
 class Client:

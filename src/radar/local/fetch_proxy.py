@@ -4,10 +4,11 @@ Kafka answers a fetch at the end of the log when messages arrive or its waiting 
 embedded broker answers at once. So every idle consumer would fetch ten thousand times a second and
 keep one core busy.
 
-The proxy holds an answer that repeats an earlier one, until a message is published. Answers at an
-unchanged end of the log repeat, and answers with messages never do. After a held answer the
-consumer fetches again. The proxy passes every other answer on unchanged, with one exception: where
-an answer holds the broker's own address for clients, the proxy writes its own.
+The proxy holds an answer that repeats an earlier one, until a message is published in one of its
+partitions (`publish_events.py`). Answers at an unchanged end of the log repeat, and answers with
+messages never do. After a held answer the consumer fetches again. The proxy passes every other
+answer on unchanged, with one exception: where an answer holds the broker's own address for clients,
+the proxy writes its own.
 
 It also keeps the members of a consumer group in step (`group_rounds.py`).
 
@@ -40,8 +41,10 @@ from radar.local.kafka_requests import (
     METADATA,
     PRODUCE,
     SYNC_GROUP,
+    CheckedRequest,
     RequestRefused,
 )
+from radar.local.publish_events import PublishEvents
 from radar.local.rebalance_rounds import GroupRounds
 
 HOLD_S = 0.1  # the time that a worker allows a fetch to wait
@@ -113,8 +116,7 @@ class FetchProxy:
 
         self._connections: dict[Client, asyncio.Task[None]] = {}
         self._closed = False
-        self._published = 0  # answers to requests that publish
-        self._news = asyncio.Event()  # set by the next one
+        self._events = PublishEvents()
         self._long_answers = asyncio.Semaphore(LONG_ANSWERS)
         self._rounds = GroupRounds()
         self._numbers = itertools.count()
@@ -206,8 +208,8 @@ class FetchProxy:
         while True:
             await self._pass_request(client, to_broker, *await self._next_request(client))
 
-    async def _next_request(self, client: Client) -> tuple[bytes, bool]:
-        """Return a request that the broker may get, and whether the broker will answer it."""
+    async def _next_request(self, client: Client) -> tuple[bytes, CheckedRequest]:
+        """Return a request that the broker may get."""
         try:
             frame = await self._requests.read(client)
             return frame, kafka_requests.check(frame)
@@ -216,26 +218,29 @@ class FetchProxy:
             raise
 
     async def _pass_request(
-        self, client: Client, to_broker: asyncio.StreamWriter, frame: bytes, is_answered: bool
+        self, client: Client, to_broker: asyncio.StreamWriter, frame: bytes, says: CheckedRequest
     ) -> None:
         # A broker answers the requests of one connection in their order.
-        if is_answered:
-            client.unanswered.append(await self._ask(frame))
+        if says.is_answered:
+            client.unanswered.append(await self._ask(frame, says.places))
         to_broker.write(frame)
         await to_broker.drain()
 
-    async def _ask(self, frame: bytes) -> Asked:
+    async def _ask(self, frame: bytes, places: frozenset[bytes] | None) -> Asked:
         api_key, version, group = int.from_bytes(frame[4:6], "big"), frame[7], b""
         if api_key in (JOIN_GROUP, SYNC_GROUP):
             group = kafka_requests.group_of(frame)
         if api_key == JOIN_GROUP:
             await self._rounds.next_round(group)
-        asked = Asked(api_key, version, self._published, next(self._numbers), group)
+        event = self._events.expect(places) if api_key == FETCH else None
+        asked = Asked(api_key, version, next(self._numbers), group, places, event)
         if group:
             self._rounds.asked(api_key, group, asked.number)
         return asked
 
     def _settle(self, asked: Asked, *, granted: bool) -> None:
+        if asked.published is not None:
+            self._events.forget(asked.places, asked.published)
         if asked.group:
             self._rounds.answered(asked.api_key, asked.group, asked.number, granted=granted)
 
@@ -243,22 +248,21 @@ class FetchProxy:
         fetched = _FetchedAnswers()
         while True:
             length = int.from_bytes(await broker.readexactly(4), "big")
-            request = client.unanswered.popleft()
+            request = client.unanswered[0]
             api_key, version = request.api_key, request.version
             if length <= LONG_ANSWER_BYTES:
                 frame = await _read_answer(broker, length)
             else:
                 frame = await self._read_long_answer(broker, length, request)
             if api_key == PRODUCE:
-                self._tell_news()
-            elif api_key == FETCH:
+                self._events.published(request.places)
+            elif request.published is not None:
                 if pause_s := fetched.pause_s(frame):
-                    await self._hold(pause_s, request.published)
+                    await _hold(pause_s, request.published)
             elif api_key in TELL_ADDRESSES:
                 frame = frame.replace(self._old_address, self._new_address)
-            if request.group:
-                granted = kafka_requests.is_granted(api_key, version, frame)
-                self._settle(request, granted=granted)
+            granted = bool(request.group) and kafka_requests.is_granted(api_key, version, frame)
+            self._settle(client.unanswered.popleft(), granted=granted)
             client.writer.write(frame)
             await client.writer.drain()
             del frame  # while it waits for the next one, which may be long
@@ -284,18 +288,14 @@ class FetchProxy:
             )
             self._refused, self._reported_at_s = 0, now_s
 
-    def _tell_news(self) -> None:
-        self._published += 1
-        self._news.set()
-        self._news = asyncio.Event()
 
-    async def _hold(self, pause_s: float, published: int) -> None:
-        """Wait until a message was published since the fetch."""
-        await asyncio.sleep(pause_s)
-        if self._published == published:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HOLD_S - pause_s):
-                    await self._news.wait()
+async def _hold(pause_s: float, published: asyncio.Event) -> None:
+    """Wait until a message was published since the fetch."""
+    await asyncio.sleep(pause_s)
+    if not published.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HOLD_S - pause_s):
+                await published.wait()
 
 
 async def _read_answer(reader: asyncio.StreamReader, length: int) -> bytes:

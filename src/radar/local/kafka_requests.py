@@ -29,10 +29,13 @@ MAX_REQUEST_BYTES = MEBIBYTE
 MAX_PARTITIONS = 10_000
 # Array items and record batches of one request: no other request is passed on during its check.
 MAX_ITEMS = 20_000
+# Partitions of one request that `check` returns; radar's clients name fewer.
+MAX_PLACES = 64
 
 PRODUCE, FETCH, METADATA, FIND_COORDINATOR, DESCRIBE_CLUSTER = 0, 1, 3, 10, 60
 JOIN_GROUP, SYNC_GROUP = 11, 14
 
+_FETCH_BY_ID = 13  # the first version that names topics by their IDs
 _LATEST = 1_000
 _MAX_UVARINT_BYTES = 5
 _BATCH_HEADER_BYTES = 61
@@ -50,13 +53,28 @@ class RequestRefused(Exception):
     """A request that the embedded broker must not get: close the connection."""
 
 
-class _Items:
-    """How many items a request may still have."""
+class CheckedRequest(NamedTuple):
+    """What a checked request says.
 
-    __slots__ = ("left",)
+    Attributes:
+        is_answered: Whether the broker will answer it; it does not answer a Produce without
+            acknowledgement.
+        places: The partitions of a Produce or Fetch, a text for each; None means any.
+    """
+
+    is_answered: bool
+    places: frozenset[bytes] | None
+
+
+class _Items:
+    """How many items a request may still have, and the partitions that it has named."""
+
+    __slots__ = ("left", "places", "topic")
 
     def __init__(self) -> None:
         self.left = MAX_ITEMS
+        self.topic = b""
+        self.places: set[bytes] = set()
 
     def take(self, count: int) -> None:
         self.left -= count
@@ -77,6 +95,8 @@ class Type(Enum):
     INT64 = 8
     UUID = 16
     STRING = auto()
+    TOPIC = auto()  # a name: a string
+    PARTITION = auto()  # a number of the topic before: an INT32
     BYTES = auto()
     RECORDS = auto()
     PARTITION_COUNT = auto()
@@ -85,6 +105,7 @@ class Type(Enum):
 
 INT8, INT16, INT32, INT64, UUID = Type.INT8, Type.INT16, Type.INT32, Type.INT64, Type.UUID
 STRING, BYTES, RECORDS = Type.STRING, Type.BYTES, Type.RECORDS
+TOPIC, PARTITION = Type.TOPIC, Type.PARTITION
 PARTITION_COUNT, TRANSACTIONAL_ID = Type.PARTITION_COUNT, Type.TRANSACTIONAL_ID
 BOOL = INT8
 
@@ -135,7 +156,7 @@ REQUESTS = {
         "Produce", (3, 9), 9,
         (
             Field(TRANSACTIONAL_ID), Field(INT16), _INT32,
-            _array(_STRING, _array(_INT32, Field(RECORDS))),
+            _array(Field(TOPIC), _array(Field(PARTITION), Field(RECORDS))),
         ),
     ),
     FETCH: KafkaRequest(
@@ -143,9 +164,10 @@ REQUESTS = {
         (
             _INT32, _INT32, _INT32, _INT32, Field(INT8), Field(INT32, 7), Field(INT32, 7),
             _array(
-                Field(STRING, 0, 12), Field(UUID, 13),
+                Field(TOPIC, 0, 12), Field(UUID, _FETCH_BY_ID),
                 _array(
-                    _INT32, Field(INT32, 9), _INT64, Field(INT32, 12), Field(INT64, 5), _INT32,
+                    Field(PARTITION), Field(INT32, 9), _INT64, Field(INT32, 12), Field(INT64, 5),
+                    _INT32,
                 ),
             ),
             _array(Field(STRING, 0, 12), Field(UUID, 13), _list(INT32), since=7),
@@ -272,11 +294,8 @@ def check_length(length: int, api_key: int = PRODUCE) -> None:
         raise RequestRefused(f"{name} of {length:,} bytes, {_LEAST_BYTES} to {limit:,} are allowed")
 
 
-def check(frame: bytes) -> bool:
-    """Check a request, with the four bytes of its length.
-
-    Returns:
-        Whether the broker will answer it; it does not answer a Produce without acknowledgement.
+def check(frame: bytes) -> CheckedRequest:
+    """Check a request, with the four bytes of its length, and return what it says.
 
     Raises:
         RequestRefused: A count or length does not fit, or the version is not known.
@@ -288,16 +307,21 @@ def check(frame: bytes) -> bool:
     first, last = request.versions
     if not first <= version <= last:
         raise RequestRefused(f"{request.name} version {version}, known are {first} to {last}")
-    end = len(frame)
+    end, items = len(frame), _Items()
     try:
         at = _string(frame, _HEADER_BYTES, end)  # the client's ID
         if version >= request.flexible:
             at = _no_tags(frame, at, end)
         body = at
-        _walk(api_key, version)(frame, at, end, _Items())
+        _walk(api_key, version)(frame, at, end, items)
     except RequestRefused as error:
         raise RequestRefused(f"{request.name} version {version}: {error}") from None
-    return api_key != PRODUCE or _acknowledges(frame, body, version, end)
+    names_all = api_key != FETCH or version < _FETCH_BY_ID
+    places = items.places if names_all and 0 < len(items.places) <= MAX_PLACES else None
+    return CheckedRequest(
+        is_answered=api_key != PRODUCE or _acknowledges(frame, body, version, end),
+        places=None if places is None else frozenset(places),
+    )
 
 
 def group_of(frame: bytes) -> bytes:
@@ -369,6 +393,8 @@ def _field(type_: Type | Array, version: int, *, compact: bool) -> _Step:
         return _items(_structure(type_.of, version, compact=compact), compact=compact)
     steps: dict[Type, tuple[_Step, _Step]] = {
         STRING: (_string, _compact_string),
+        TOPIC: (_topic, _compact_topic),
+        PARTITION: (_partition, _partition),
         BYTES: (_bytes, _compact_string),
         RECORDS: (_records(_bytes), _records(_compact_string)),
         PARTITION_COUNT: (_partition_count, _partition_count),
@@ -387,6 +413,9 @@ def _fixed(size: int) -> _Step:
     return step
 
 
+_INT32_STEP = _fixed(4)
+
+
 def _fixed_and_no_tags(size: int) -> _Step:
     """Return a function that skips the end of most structures, in one step."""
 
@@ -399,6 +428,26 @@ def _fixed_and_no_tags(size: int) -> _Step:
 def _string(data: bytes, at: int, end: int, _items: object = None) -> int:
     size = int.from_bytes(data[at : at + 2], "big", signed=True)
     return _skip(at + 2, size, end)
+
+
+def _topic(data: bytes, at: int, end: int, items: _Items) -> int:
+    after = _string(data, at, end)
+    items.topic = data[at + 2 : after]
+    return after
+
+
+def _compact_topic(data: bytes, at: int, end: int, items: _Items) -> int:
+    name, _ = _uvarint(data, at, end)
+    after = _compact_string(data, at, end)
+    items.topic = data[name:after]
+    return after
+
+
+def _partition(data: bytes, at: int, end: int, items: _Items) -> int:
+    after = _INT32_STEP(data, at, end, items)
+    if len(items.places) <= MAX_PLACES:
+        items.places.add(items.topic + data[at:after])
+    return after
 
 
 def _bytes(data: bytes, at: int, end: int, _items: object = None) -> int:
