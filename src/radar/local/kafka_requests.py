@@ -54,7 +54,7 @@ class RequestRefused(Exception):
 
 
 class CheckedRequest(NamedTuple):
-    """What a checked request says.
+    """A request that the broker may get.
 
     Attributes:
         is_answered: Whether the broker will answer it; it does not answer a Produce without
@@ -295,7 +295,7 @@ def check_length(length: int, api_key: int = PRODUCE) -> None:
 
 
 def check(frame: bytes) -> CheckedRequest:
-    """Check a request, with the four bytes of its length, and return what it says.
+    """Check a request, with the four bytes of its length.
 
     Raises:
         RequestRefused: A count or length does not fit, or the version is not known.
