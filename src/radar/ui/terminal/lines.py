@@ -13,12 +13,14 @@ from radar.ui.terminal.figures import clock, uptime
 from radar.ui.terminal.watch import LiveOverview
 
 LINE_EVERY_S = 5.0
+OBSERVE_EVERY_S = LINE_EVERY_S / 2  # an observation asks Kafka and ClickHouse
 LOOK_EVERY_S = 0.2
 STOPPING_EVERY_S = 1.0
 
 
 async def show(console: Console, addresses: Sequence[tuple[str, str]], watch: LiveOverview) -> None:
     """Print until cancelled."""
+    watch.period_s = OBSERVE_EVERY_S
     started_s = time.monotonic()
     for name, where in addresses:
         console.print(cell(f"{name}: {where}"), highlight=False, soft_wrap=True)
