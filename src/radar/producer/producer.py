@@ -43,7 +43,9 @@ from radar.telemetry.connections import Connections
 from radar.telemetry.health import Health
 from radar.text import some_of
 
-POLL_S = 0.02
+POLL_S = 0.1
+# A snapshot that waits is published so late at most, or this part of the interval.
+LATE_S, LATE_PART = 0.02, 0.02
 METRICS_S = 0.5
 # How often to look for evidence: a part of the deadline, within a largest and a smallest interval.
 LOOKS_PER_DEADLINE = 60
@@ -599,10 +601,13 @@ class Producer:
 
     async def _release(self) -> None:
         """Publish the messages that become due by the passing of time."""
+        # Only snapshots wait, and only where there is an interval.
+        waits = self._dataset is not TRADES and self._settings.depth_interval_seconds
+        late_s = max(LATE_S, min(POLL_S, LATE_PART * waits)) if waits else POLL_S
         while True:
             await self._publish(self._recorder.release)
             due = self._recorder.next_due()
-            wait_s = POLL_S if due is None else min(POLL_S, max(0, due - time.monotonic()))
+            wait_s = late_s if due is None else min(late_s, max(0, due - time.monotonic()))
             await asyncio.sleep(wait_s)
 
     async def _publish(self, take: Callable[[], Iterable[KeyValue]]) -> None:
