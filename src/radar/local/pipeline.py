@@ -42,6 +42,7 @@ from radar.local.joining import Joining, data_in_clickhouse, data_in_kafka, depl
 from radar.local.log_files import LogFiles
 from radar.local.stopping import Left, Stop
 from radar.local.supervisor import Child, ChildSpec, Supervisor
+from radar.local.trimming import Trimming
 from radar.origin import Origin, OriginMark, refuse_other
 from radar.process import Orphans, handled
 from radar.producer.origin import exchange_origin
@@ -65,11 +66,10 @@ ANSWER_TIMEOUT_S = 15.0  # of a store that radar does not start
 COUNT_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 30.0
 SILENT_TIMEOUT_S = 5.0  # for a process that waits for a silent store, or for the store itself
-TRIM_EVERY_S = 20.0
+TRIM_EVERY_S = 5.0
 ROTATE_EVERY_S = 2.0
 EXAMINER = "reconcile"  # the process that proves what was recorded
 ALERTS = "alerts"
-KEPT_RECORDS = 20_000  # committed records per partition that the embedded broker keeps
 
 _log = structlog.get_logger()
 
@@ -587,10 +587,11 @@ class Pipeline:
         )
 
     async def _keep_trimmed(self, cluster: Cluster) -> None:
+        trimming = Trimming()
         while True:
             await asyncio.sleep(TRIM_EVERY_S)
             try:
-                await asyncio.to_thread(_trim, cluster)
+                await asyncio.to_thread(_trim, cluster, trimming)
             except BrokerUnavailable as error:
                 _log.warning("cannot trim the embedded broker", error=str(error))
 
@@ -781,16 +782,11 @@ def _ends_of_dead_letters(cluster: Cluster) -> dict[str, dict[int, int]]:
     }
 
 
-def _trim(cluster: Cluster) -> None:
+def _trim(cluster: Cluster, trimming: Trimming) -> None:
     """Delete the messages that every worker has committed, except for the newest ones."""
-    for topic, lags in cluster.lags(groups()).items():
-        offsets = {
-            lag.partition: lag.committed - KEPT_RECORDS
-            for lag in lags
-            if lag.committed is not None and lag.committed - KEPT_RECORDS > lag.start
-        }
-        if offsets:
-            cluster.delete_records_before(topic, offsets)
+    deletable = trimming.deletable(cluster.lags(groups()), time.monotonic())
+    for topic, offsets in deletable.items():
+        cluster.delete_records_before(topic, offsets)
 
 
 def _python(module: str) -> tuple[str, ...]:
