@@ -414,7 +414,7 @@ class Settings(_Addresses):
         "lz4", description="Compression of produced batches."
     )
     kafka_linger_ms: int = Field(
-        20,
+        50,
         ge=0,
         le=10_000,
         description="Collect messages for a Kafka batch for this many milliseconds.",
@@ -556,7 +556,9 @@ class Settings(_Addresses):
         " allowed.",
     )
     insert_interval_seconds: Seconds = Field(
-        1, description="Also insert when this many seconds have passed since the previous insert."
+        0.5,
+        description="Also insert when this many seconds have passed since the previous insert; a"
+        " batch of fewer than 100 messages waits twice as long.",
     )
     insert_timeout_seconds: Seconds = Field(
         30, description="Abandon an attempt to insert after this many seconds, and retry."

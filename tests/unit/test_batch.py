@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radar.consumer.batch import BLOCK_BYTES, Batch, BatchLimits, InsertBlock, Plan
+from radar.consumer.batch import (
+    BLOCK_BYTES,
+    SMALL_BLOCK,
+    Batch,
+    BatchLimits,
+    InsertBlock,
+    Plan,
+)
 from radar.consumer.chunk import Chunk, ColumnBlock
 from radar.consumer.messages import Fingerprint, Messages
 from support import Consumed
@@ -58,13 +65,26 @@ def test_batch_that_is_due_takes_along_what_waits_up_to_its_largest_size() -> No
 
 
 def test_batch_after_a_quiet_time_is_due_at_once_and_then_at_intervals() -> None:
-    batch = filled(
-        Batch(BatchLimits(size=100, max_size=100, timeout_s=5, interval_s=1), read), range(1)
-    )
+    limits = BatchLimits(size=1000, max_size=1000, timeout_s=5, interval_s=1)
+    batch = filled(Batch(limits, read), range(1))
     assert batch.due_in_s(0) == 0
     batch.take(0)
-    filled(batch, range(1, 2), now_s=0.25)
+    filled(batch, range(1, 1 + SMALL_BLOCK), now_s=0.25)
     assert batch.due_in_s(0.25) == 0.75
+    assert batch.due_in_s(1) == 0
+
+
+def test_batch_of_few_messages_waits_twice_as_long_but_not_beyond_their_age() -> None:
+    limits = BatchLimits(size=1000, max_size=1000, timeout_s=1.8, interval_s=1)
+    batch = filled(Batch(limits, read), range(1))
+    batch.take(0)
+    filled(batch, range(1, SMALL_BLOCK), now_s=0.1)
+    assert batch.due_in_s(0.1) == pytest.approx(1.8), "the age of the oldest"
+    batch = filled(Batch(limits._replace(timeout_s=5), read), range(1))
+    batch.take(0)
+    filled(batch, range(1, SMALL_BLOCK), now_s=0.1)
+    assert batch.due_in_s(1) == 1
+    filled(batch, range(SMALL_BLOCK, SMALL_BLOCK + 1), now_s=1)
     assert batch.due_in_s(1) == 0
 
 
