@@ -63,6 +63,12 @@ def literals(path: Path) -> Iterator[str]:
             yield node.value
 
 
+def test_committed_offsets_are_asked_by_a_consumer() -> None:
+    # An AdminClient crashes the process if the asked broker is not the group's coordinator.
+    crashing = "list_consumer_group_offsets"
+    assert [name for name, path in MODULES.items() if crashing in path.read_text()] == []
+
+
 def test_queries_of_radar_are_written_in_its_package_store() -> None:
     # The help of a command shows an example.
     allowed = {"radar.cli.query"}

@@ -25,7 +25,6 @@ REFUSED_AFTER_S = 0.6
 # minutes.
 NEW_PARTITIONS_S = 10.0
 NO_ENDS = "cannot read the ends of a partition"
-NO_COMMITTED = "cannot read committed offsets"
 
 _Result = TypeVar("_Result")
 
@@ -153,7 +152,7 @@ def committed_offsets(consumer: Consumer, partitions: list[TopicPartition]) -> l
     # A coordinator that has just started or moved answers at once that it is not the coordinator.
     answers = insist(
         lambda: consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S),
-        NO_COMMITTED,
+        "cannot read committed offsets",
     )
     return [
         Committed(

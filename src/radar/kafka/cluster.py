@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, cast
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -23,11 +22,11 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from radar.errors import BrokerUnavailable, ConfigurationError
 from radar.kafka.client import (
     ASK_AGAIN_S,
-    NO_COMMITTED,
     NO_ENDS,
     REQUEST_TIMEOUT_S,
     answer,
     client_config,
+    committed_offsets,
     consumer_config,
     has_no_leader,
     insist,
@@ -669,20 +668,16 @@ class Cluster:
 
     def _committed(self, group: str, places: list[TopicPartition]) -> list[int | None]:
         """Return the committed offset of each place; None where none was committed."""
-        if not places:
-            return []
-        # A coordinator that has just started or moved answers at once that it is not the one.
-        found = insist(
-            lambda: answer(
-                self._admin.list_consumer_group_offsets(
-                    [ConsumerGroupTopicPartitions(group, places)],
-                    request_timeout=REQUEST_TIMEOUT_S,
-                )[group]
-            ),
-            NO_COMMITTED,
-        )
-        offsets = {each.partition: each.offset for each in found.topic_partitions}
-        return [offset if (offset := offsets[each.partition]) >= 0 else None for each in places]
+        if not places or group == INSPECTION_GROUP:
+            return [None] * len(places)
+        # The library's AdminClient crashes the process if the asked broker is not the coordinator
+        # of the group (confluent-kafka-python issue 1982). A consumer that never subscribes only
+        # sends requests; it does not join the group.
+        consumer = Consumer(consumer_config(self._settings, group))
+        try:
+            return [each.offset for each in committed_offsets(consumer, places)]
+        finally:
+            consumer.close()
 
     def _topics(self, timeout_s: float = REQUEST_TIMEOUT_S) -> dict[str, int]:
         try:
