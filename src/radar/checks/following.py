@@ -12,7 +12,7 @@ from radar.clock import unix_us
 from radar.datasets import RECORDED
 from radar.errors import QueryFailed, RadarError, StoreRejected, StoreUnavailable
 from radar.settings import Settings
-from radar.store import proofs
+from radar.store import proofs, sums
 from radar.store.client import Store
 from radar.telemetry import metrics
 from radar.telemetry.health import Health
@@ -50,6 +50,7 @@ class Follower:
             else:
                 self._succeeded_s = time.monotonic()
                 self._report_behind()
+            self._sum_weeks()
             await asyncio.sleep(self._settings.reconcile_every_seconds)
 
     async def examine(self) -> None:
@@ -90,6 +91,15 @@ class Follower:
                 return
         self._until_us[name] = end_us
         metrics.EXAMINED_UNTIL.labels(name).set(end_us / 1e6)
+
+    def _sum_weeks(self) -> None:
+        """Sum the trades of past weeks that are not summed; without the sums, reads take longer."""
+        try:
+            for week in sums.due(self._store):
+                complete = sums.add(self._store, week)
+                _log.info("trades are summed", week=str(week.monday), complete=complete)
+        except (StoreUnavailable, QueryFailed) as error:
+            _log.warning("past weeks are not summed", error=str(error))
 
     def _report_behind(self) -> None:
         """Warn of exchanges whose newest recording is not examined yet, for lack of candles."""

@@ -194,6 +194,12 @@ _INTERVAL = {"interval_s": "60"} | _CANDLE_PERIOD
 _ZONE = {"time_zone": "'Asia/Tehran'"} | _CANDLE_PERIOD
 _ONE = {"source": "'binance'", "symbol": "'BTCUSDT'"}
 _AT = {"at": "'2026-11-20 09:31:07'"}
+_SUMMED_WEEK = {
+    "week": Column("Monday of the week", "day, UTC", "2026-11-16"),
+    "contents": Column("Hash of the trades that were summed", "", "3038515164764941…"),
+    "attempt": Column("Which attempt to sum the week: a random number", "", "9183305…"),
+    "summed_at": Column("When they were summed", TIME_UTC, "2026-11-24 03:10:00"),
+}
 _LOCAL_DAY = {"day": Column("Day in the time zone", "day", "2026-11-20")}
 _DAY_RESULT = Column("equal, short, different or unknown", "", "equal")
 _DAY_REASON = Column("Why it proves nothing; empty: it does", "", "recorded_less_than_a_day")
@@ -218,8 +224,30 @@ RELATIONS: dict[str, Relation] = {
     ),
     "candles": Relation(MARKETS, "a market and an interval in which it traded", _INTERVAL),
     "market_candles": Relation(MARKETS, "an interval in which one market traded", _ONE | _INTERVAL),
+    "summed_market_candles": Relation(
+        MARKETS,
+        "as market_candles, in quarters of an hour or longer; faster over many days",
+        _ONE | {"interval_s": "3600"} | _CANDLE_PERIOD,
+    ),
     "daily_candles": Relation(MARKETS, "a market and a day of a time zone", _ZONE, _LOCAL_DAY),
     "market_daily_candles": Relation(MARKETS, "a day of one market", _ONE | _ZONE, _LOCAL_DAY),
+    "summed_market_daily_candles": Relation(
+        MARKETS,
+        "as market_daily_candles, faster over many days",
+        _ONE | _ZONE,
+        _LOCAL_DAY,
+    ),
+    "trade_sums": Relation(
+        MARKETS,
+        "a market and a quarter of an hour of a past week; the view summed_market_candles reads it",
+        columns={"open_time": Column("Begin of the quarter", TIME_UTC, "2026-11-20 09:30:00")}
+        | _SUMMED_WEEK
+        | {
+            "first_sequence": Column("Order of the first trade", "", "13659…"),
+            "last_sequence": Column("Order of the last trade", "", "13659…"),
+        },
+    ),
+    "summed_weeks": Relation(MARKETS, "a past week whose sums are complete", columns=_SUMMED_WEEK),
     "local_candles": Relation(
         MARKETS,
         "a market and an interval of a time zone's day, in which it traded",

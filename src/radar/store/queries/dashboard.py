@@ -21,23 +21,26 @@ _CANDLE = (
     f" {numbers('open', 'high', 'low', 'close', 'volume', 'quote_volume', 'vwap')}, trades"
 )
 
-CANDLES = f"""
+
+def candles(*, is_local: bool, is_long: bool) -> str:
+    """Return the query of the newest candles of a market that begin in a time.
+
+    Args:
+        is_local: Of the days of `time_zone`, else of every `interval_s`.
+        is_long: The time is long: read the sums of past weeks, which a short time would not repay.
+    """
+    view = ("summed_" if is_long else "") + (
+        "market_daily_candles" if is_local else "market_candles"
+    )
+    step = "time_zone = {time_zone:String}" if is_local else "interval_s = {interval_s:UInt32}"
+    return f"""
 SELECT {_CANDLE}
-FROM market_candles(source = {{source:String}}, symbol = {{symbol:String}},
-    interval_s = {{interval_s:UInt32}},
+FROM {view}(source = {{source:String}}, symbol = {{symbol:String}}, {step},
     start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
     end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
 ORDER BY open_time DESC LIMIT {{count:UInt32}}
 """
 
-DAILY_CANDLES = f"""
-SELECT {_CANDLE}
-FROM market_daily_candles(source = {{source:String}}, symbol = {{symbol:String}},
-    time_zone = {{time_zone:String}},
-    start = fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC'),
-    end = fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC'))
-ORDER BY open_time DESC LIMIT {{count:UInt32}}
-"""
 
 # The begin of the oldest wanted interval with trades, before the window.
 CANDLES_BEGIN = """
