@@ -9,14 +9,15 @@ from benchmarks.cpu import cpu_seconds
 from benchmarks.generated import MARKETS, insert_snapshots, insert_trades
 from benchmarks.options import Options
 from benchmarks.results import Section, Table
+from radar.store import sums
 from radar.store.client import Store
 
 NAME = "reads"
 TEXT = """
 The trades are made up: 200 markets over a month, 17 % of them in the busiest, as in the simulated
 exchange. Each book has a snapshot every 7 s. The queries use the views, which show every trade
-once (FINAL). Past weeks are one part, as they are a day later; the other weeks are as the inserts
-left them.
+once (FINAL). Past weeks are one part and summed, as they are a day later; the other weeks are as the
+inserts left them.
 """
 ROWS = 10_000_000
 SNAPSHOTS = 400_000
@@ -45,6 +46,9 @@ QUERIES = {
     "the same by market_candles": """
         SELECT * FROM market_candles(source = 'wallex', symbol = 'M0USDT', interval_s = 86400,
             start = now() - 30 * 86400, end = now()) ORDER BY open_time""",
+    "the same by summed_market_candles": """
+        SELECT * FROM summed_market_candles(source = 'wallex', symbol = 'M0USDT',
+            interval_s = 86400, start = now() - 30 * 86400, end = now()) ORDER BY open_time""",
     "list of all markets": "SELECT * FROM markets ORDER BY quote_volume_24h DESC",
     "order book of a market an hour ago": """
         SELECT * FROM order_book_at(symbol = 'M1TMN', at = now() - 3600)""",
@@ -88,6 +92,8 @@ def run(options: Options) -> Section:
             " AND partition < toString(toMonday(now() - 7 * 86400))"
         ):
             filling.command(f"OPTIMIZE TABLE trades_master PARTITION '{week}' FINAL")
+        for past in sums.due(filling):
+            sums.add(filling, past)
         filling.close()
         ((parts,),) = database.store.rows(
             "SELECT count() FROM system.parts WHERE active AND table = 'trades_master'"
