@@ -16,8 +16,8 @@ NAME = "reads"
 TEXT = """
 The trades are made up: 200 markets over a month, 17 % of them in the busiest, as in the simulated
 exchange. Each book has a snapshot every 7 s. The queries use the views, which show every trade
-once (FINAL). Past weeks are one part and summed, as they are a day later; the other weeks are as the
-inserts left them.
+once (FINAL). Past weeks are one part and summed, as they are a day later; the other weeks are as
+the inserts left them.
 """
 ROWS = 10_000_000
 SNAPSHOTS = 400_000
