@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from radar import datasets, exchanges
 from radar.codec import message_format
 from radar.errors import ExchangeUnavailable, InvalidFrame
-from radar.exchanges.base import Event, Fetch, Send, Stream
+from radar.exchanges.base import Event, Fetch, Send, Stream, UnreadBook
 from radar.exchanges.common.day_volumes import read_day_volumes
 from radar.exchanges.common.entries import MAX_MARKET_COMMAS
 from radar.producer.trade_ids import content_of
@@ -76,6 +76,18 @@ def received(stream: Stream, frame: bytes, at_us: int) -> list[Event]:
         assert isinstance(snapshot, DepthSnapshot)
         assert named == (snapshot.symbol, snapshot.side)
     return events
+
+
+def read_late(name: str, frames: list[Any]) -> list[Event]:
+    """Return the same events as `taken`, of a stream that leaves books unread."""
+    stream = stream_of(name, datasets.DEPTH)
+    stream.may_leave_unread = True
+    list(stream.opened())
+    found: list[Event] = []
+    for frame in frames:
+        for event in stream.receive(raw(frame), NOW_US):
+            found += event.read() if isinstance(event, UnreadBook) else [event]
+    return found
 
 
 def trades_of(events: list[Event]) -> list[Trade]:
@@ -190,6 +202,12 @@ def test_driver_reads_both_sides_of_a_book_best_first(name: str) -> None:
     expected = found["expected"]
     assert best == {BookSide.BID: expected["best_bid"], BookSide.ASK: expected["best_ask"]}
     assert {book.symbol for book in books} == {found["symbol"]}
+
+
+@each_driver
+def test_driver_reads_a_book_late_as_at_once(name: str) -> None:
+    frames = sample(name)["books"]
+    assert read_late(name, frames) == taken(name, datasets.DEPTH, frames)
 
 
 @each_driver

@@ -10,7 +10,7 @@ holds the state of the protocol on one connection.
     fetched(request, body, time) ──> Event …    the answer to a `Fetch`
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -107,6 +107,22 @@ class Newest(msgspec.Struct, frozen=True):
     number: int
 
 
+class UnreadBook(msgspec.Struct, frozen=True, gc=False):
+    """Both sides of a book that is parsed only if a side is used.
+
+    Attributes:
+        symbol: The market.
+        received_at_us: When it counts as received, Unix time.
+        size_bytes: Of the data that it keeps in memory.
+        read: Returns the snapshots of both sides; raises InvalidFrame.
+    """
+
+    symbol: str
+    received_at_us: int
+    size_bytes: int
+    read: Callable[[], Sequence[DepthSnapshot]]
+
+
 class Goodbye(msgspec.Struct, frozen=True):
     """The exchange will end the connection: open its successor now."""
 
@@ -122,6 +138,7 @@ class Hello(msgspec.Struct, frozen=True, gc=False):
 Event = (
     Trade
     | DepthSnapshot
+    | UnreadBook
     | BookUpdate
     | Send
     | Fetch
@@ -289,10 +306,12 @@ class Stream:
         url: Address of the WebSocket; empty: the exchange has none for this dataset, and the
             stream lives of its fetches.
         headers: More headers of the handshake.
+        may_leave_unread: Whether `receive` may return an UnreadBook instead of two snapshots.
     """
 
     url: str = ""
     headers: Mapping[str, str] = {}
+    may_leave_unread = False
 
     def opened(self) -> Iterable[Event]:
         """Return the frames of a new connection: greeting and subscriptions.

@@ -218,7 +218,9 @@ class NobitexStream(CentrifugoStream):
         self._is_trades = dataset is datasets.TRADES
         prefix = _PREFIXES[dataset.name]
         channels = {f"{prefix}{market.symbol}": market for market in markets}
-        super().__init__(channels, memory, offsets_prove=self._is_trades)
+        super().__init__(
+            channels, memory, offsets_prove=self._is_trades, of_books=not self._is_trades
+        )
 
     def read(self, market: Market, data: Raw, received_at_us: int) -> Iterable[Event]:
         """Return the trade or both sides of the book of a push.

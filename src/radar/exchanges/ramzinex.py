@@ -178,7 +178,7 @@ class RamzinexStream(CentrifugoStream):
         prefix = _PREFIXES[dataset.name]
         channels = {f"{prefix}{market.code}": market for market in markets}
         # A list holds the trades of the pushes before it, so their offsets prove nothing.
-        super().__init__(channels, memory, offsets_prove=False)
+        super().__init__(channels, memory, offsets_prove=False, of_books=not self._is_trades)
         # By market: the IDs of its newest list, and when that came.
         self._lists: dict[str, tuple[frozenset[str], int]] = {}
 

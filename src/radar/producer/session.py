@@ -5,7 +5,7 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from radar.exchanges.base import (
     Send,
     Stream,
     Subscribed,
+    UnreadBook,
 )
 from radar.producer.book_updates import BookChains
 from radar.producer.clock import stamped
@@ -41,11 +42,12 @@ from radar.producer.conflation import UnreadSnapshot
 from radar.producer.connection import CLOSE_TIMEOUT_S, Connection, NoConnection, stream_url
 from radar.producer.feed import Feed
 from radar.producer.gaps import Uncovered
+from radar.producer.late_sides import LateSides
 from radar.producer.pacing import Pace, StallDetector, StallTimeout
 from radar.producer.publish import BufferedPublisher
 from radar.producer.recorders import KeyValue, Record
 from radar.producer.redundancy import Deliveries
-from radar.records import BookUpdate, DepthSnapshot, GapCause, Market, Opening, Trade
+from radar.records import BookSide, BookUpdate, DepthSnapshot, GapCause, Market, Opening, Trade
 from radar.telemetry import metrics
 from radar.telemetry.connections import SeenConnection
 
@@ -117,6 +119,7 @@ class Session:
         self._feed = feed
         self._connection = connection
         self._stream = stream
+        stream.may_leave_unread = feed.dataset is DEPTH
         self.connection_name = secrets.token_hex(8)
         self._recorded: ConnectionFrames | None = None
         if feed.frame_recorder is not None:
@@ -402,13 +405,29 @@ class Session:
         if symbol not in feed.markets:
             return False
         parse = partial(self._parse_late, frame, received_at_us, self._set_back_us)
-        snapshot = UnreadSnapshot(symbol, side, received_at_us, parse)
+        return self._side_waits(UnreadSnapshot(symbol, side, received_at_us, parse))
+
+    def _side_waits(self, snapshot: UnreadSnapshot) -> bool:
+        feed = self._feed
         if not feed.recorder.wait(snapshot):
             return False
         self._records += 1
         feed.records += 1
-        feed.latest[side][symbol] = snapshot
+        feed.latest[snapshot.side][snapshot.symbol] = snapshot
         return True
+
+    def _due_sides(self, book: UnreadBook) -> Iterator[DepthSnapshot]:
+        """Let the sides of a book wait without parsing them, and yield those that are due."""
+        if book.symbol not in self._feed.markets:
+            return  # delisted since the subscription
+        sides = LateSides(book, self._set_back_us, self._note_invalid)
+        for side in BookSide:
+            parse = partial(sides.checked, side)
+            snapshot = UnreadSnapshot(book.symbol, side, book.received_at_us, parse)
+            if book.size_bytes <= MAX_UNREAD_BYTES and self._side_waits(snapshot):
+                continue
+            if (found := sides.parsed.get(side)) is not None:
+                yield found
 
     def _parse_late(
         self, frame: bytes, received_at_us: int, set_back_us: int
@@ -478,6 +497,10 @@ class Session:
             case Trade() | DepthSnapshot():
                 if (message := self._record(event)) is not None:
                     await self._publish_when_room(message, self._feed.buffer)
+            case UnreadBook():
+                for snapshot in self._due_sides(event):
+                    if (message := self._record(snapshot)) is not None:
+                        await self._publish_when_room(message, self._feed.buffer)
             case BookUpdate():
                 await self._publish_update(event)
             case Send():

@@ -8,6 +8,7 @@ one within an epoch of its channel, so a jump proves a loss.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from radar.exchanges.base import (
     Send,
     Stream,
     Subscribed,
+    UnreadBook,
     brief,
 )
 from radar.exchanges.common.literals import NOT_DECODABLE
@@ -117,6 +119,7 @@ class CentrifugoStream(Stream):
         memory: MutableMapping[str, object],
         *,
         offsets_prove: bool,
+        of_books: bool = False,
     ) -> None:
         """Prepare.
 
@@ -126,6 +129,7 @@ class CentrifugoStream(Stream):
                 kept up to date.
             offsets_prove: A missing publication is a loss. It is none if each one holds the whole
                 state, such as a book.
+            of_books: Each publication is a whole book.
         """
         self._channels = channels
         self._memory = memory
@@ -136,6 +140,7 @@ class CentrifugoStream(Stream):
             if isinstance(position := memory.get(market.symbol), Position)
         }
         self._offsets_prove = offsets_prove
+        self._of_books = of_books
         self._requests: dict[int, str] = {}  # channel by ID of the command
         self._newest_id = CONNECT_ID
         self._again: dict[str, int] = {}  # channels to subscribe to again, and when
@@ -297,10 +302,22 @@ class CentrifugoStream(Stream):
         if bytes(data).startswith(b'"'):
             data = Raw(_texts.decode(data).encode())  # as if delta compression had been asked for
         at_us = received_after(received_at_us, self._newest_us)
+        if self._of_books and self.may_leave_unread:
+            self._newest_us = at_us
+            read = partial(self._read_book, market, data, at_us)
+            yield UnreadBook(market.symbol, at_us, len(bytes(data)), read)
+            return
         for event in self.read(market, data, at_us):
             if isinstance(event, Trade | DepthSnapshot):
                 self._newest_us = event.received_at_us
             yield event
+
+    def _read_book(self, market: Market, data: Raw, received_at_us: int) -> list[DepthSnapshot]:
+        try:
+            events = list(self.read(market, data, received_at_us))
+        except NOT_DECODABLE as error:
+            raise InvalidFrame(f"not a book of the documentation: {brief(str(error))}") from error
+        return [event for event in events if isinstance(event, DepthSnapshot)]
 
     def _move(self, channel: str, position: Position) -> None:
         self._positions[channel] = position
