@@ -311,7 +311,7 @@ class Stream:
 
     url: str = ""
     headers: Mapping[str, str] = {}
-    may_leave_unread = False
+    may_leave_unread: bool = False
 
     def opened(self) -> Iterable[Event]:
         """Return the frames of a new connection: greeting and subscriptions.
