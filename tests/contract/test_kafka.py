@@ -214,7 +214,12 @@ def test_members_and_publishers_that_run_use_new_partitions(
 
 
 @pytest.mark.parametrize(
-    "code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE]
+    "code",
+    [
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    ],
 )
 def test_lag_waits_for_a_partition_that_its_leader_has_not_made_yet(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int

@@ -178,6 +178,9 @@ def has_no_leader(error: KafkaError) -> bool:
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,  # the leader of a new partition has not made it yet
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's code for it
+        # A broker that has just started knows an older leader than the other brokers, or a newer.
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
     )
 
 
