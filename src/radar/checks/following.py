@@ -50,7 +50,7 @@ class Follower:
             else:
                 self._succeeded_s = time.monotonic()
                 self._report_behind()
-            self._sum_weeks()
+            await self._sum_weeks()
             await asyncio.sleep(self._settings.reconcile_every_seconds)
 
     async def examine(self) -> None:
@@ -92,11 +92,12 @@ class Follower:
         self._until_us[name] = end_us
         metrics.EXAMINED_UNTIL.labels(name).set(end_us / 1e6)
 
-    def _sum_weeks(self) -> None:
+    async def _sum_weeks(self) -> None:
         """Sum the trades of past weeks that are not summed; without the sums, reads take longer."""
         try:
             for week in sums.due(self._store):
-                complete = sums.add(self._store, week)
+                # A week of many millions of trades takes seconds, and a stop should not wait.
+                complete = await asyncio.to_thread(sums.add, self._store, week)
                 _log.info("trades are summed", week=str(week.monday), complete=complete)
         except (StoreUnavailable, QueryFailed) as error:
             _log.warning("past weeks are not summed", error=str(error))
