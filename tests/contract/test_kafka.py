@@ -337,6 +337,40 @@ def test_lag_counts_what_is_not_committed(settings: Settings) -> None:
     assert sum(lag.messages for lag in lags.values()) == 6
 
 
+def test_lag_of_a_group_that_goes_on_meanwhile_is_never_negative(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = Member(settings)
+    member.until(lambda: len(member.assigned) == 3, "it has all partitions")
+    cluster = Cluster(settings)
+    log_offsets = cluster._log_offsets
+
+    def then_goes_on(*asked: Any) -> Any:
+        found = log_offsets(*asked)
+        publish(settings, (b"a", b"x"))
+        before = len(member.messages)
+        member.until(lambda: len(member.messages) > before, "the next message")
+        newest = member.messages[-1]
+        member.reader.commit(newest.partition(), newest.offset() + 1)
+        return found
+
+    monkeypatch.setattr(cluster, "_log_offsets", then_goes_on)
+    for _ in range(3):
+        assert min(lag.messages for lag in cluster.lag(TOPIC, "group")) >= 0
+    member.reader.close()
+
+
+def test_log_that_does_not_answer_is_unavailable_and_not_empty(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unknown:
+        offset = -1
+
+    monkeypatch.setattr(cluster, "answer", lambda _: Unknown())
+    with pytest.raises(BrokerUnavailable, match="no answer within"):
+        Cluster(settings).lag(TOPIC, "group")
+
+
 def test_records_deleted_before_an_offset_are_not_waiting(settings: Settings) -> None:
     publish(settings, *((b"a", b"x") for _ in range(10)))
     cluster = Cluster(settings)

@@ -48,6 +48,8 @@ SILENT_S = 30.0
 GROWN_WITHIN_S = 60.0
 CHECK_READ_S = 3.0
 
+_EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _SESSION_OPTION = "consumer.session.timeout.ms"  # of a group, KIP-848
 _NOT_OFFERED = {
     KafkaError.INVALID_REQUEST,
@@ -401,22 +403,12 @@ class Cluster:
         count = self._topics(timeout_s).get(topic, 0)
         if not count:
             raise BrokerUnavailable(f"Kafka at {self._settings.kafka_broker}: no topic {topic}")
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        positions = {TopicPartition(topic, number): latest for number in range(count)}
+        places = [TopicPartition(topic, number) for number in range(count)]
         try:
-            asked = self._admin.list_offsets(
-                positions,
-                request_timeout=timeout_s,
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            )
-            ends = {each.partition: answer(asked[each]).offset for each in asked}
+            ends = self._log_offsets(places, _LATEST, timeout_s)
         except KafkaException as error:
             raise self._unavailable(error) from error
-        if min(ends.values()) < 0:
-            raise BrokerUnavailable(
-                f"Kafka at {self._settings.kafka_broker}: no answer within {timeout_s:g} s"
-            )
-        return ends
+        return {partition: end for (_, partition), end in ends.items()}
 
     def messages(
         self,
@@ -639,9 +631,13 @@ class Cluster:
                 topic: [TopicPartition(topic, number) for number in range(known.get(topic, 0))]
                 for topic in groups
             }
+            # First: what is committed later may lie behind the end that was read before.
+            committed = {
+                topic: self._committed(groups[topic], found) for topic, found in places.items()
+            }
             every = [place for found in places.values() for place in found]
-            starts = self._log_offsets(every, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-            ends = self._log_offsets(every, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+            starts = self._log_offsets(every, _EARLIEST)
+            ends = self._log_offsets(every, _LATEST)
         except KafkaException as error:
             if has_no_leader(error.args[0]):
                 # A client that had asked for a partition without a leader answered for minutes that
@@ -651,20 +647,34 @@ class Cluster:
         return {
             topic: [
                 Lag(each.partition, starts[topic, each.partition], ends[topic, each.partition], at)
-                for each, at in zip(found, self._committed(groups[topic], found), strict=True)
+                for each, at in zip(found, committed[topic], strict=True)
             ]
             for topic, found in places.items()
         }
 
     def _log_offsets(
-        self, places: Sequence[TopicPartition], which: OffsetSpec
+        self,
+        places: Sequence[TopicPartition],
+        which: OffsetSpec,
+        timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> dict[tuple[str, int], int]:
+        """Return an offset of each log, by topic and partition; blocks up to `timeout_s`.
+
+        Raises:
+            KafkaException: A leader refused.
+            BrokerUnavailable: A leader did not answer.
+        """
         asked = self._admin.list_offsets(
             dict.fromkeys(places, which),
-            request_timeout=REQUEST_TIMEOUT_S,
+            request_timeout=timeout_s,
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
         )
-        return {(each.topic, each.partition): answer(asked[each]).offset for each in places}
+        found = {(each.topic, each.partition): answer(asked[each]).offset for each in places}
+        if min(found.values(), default=0) < 0:
+            raise BrokerUnavailable(
+                f"Kafka at {self._settings.kafka_broker}: no answer within {timeout_s:g} s"
+            )
+        return found
 
     def _committed(self, group: str, places: list[TopicPartition]) -> list[int | None]:
         """Return the committed offset of each place; None where none was committed."""
